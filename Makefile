@@ -1,0 +1,67 @@
+# Every target sets up what it needs. The virtual environment is made once and remade when its inputs change.
+# uv is used when it is there; the standard library's venv and pip do the same without it.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DEMO   := $(VENV)/.installed-demo
+DEV    := $(VENV)/.installed-dev
+UV     := $(shell command -v uv 2>/dev/null)
+XDIST  ?= -n 2
+ARGS   ?=
+
+.PHONY: help demo test lint format typecheck check bench soak clean
+.DEFAULT_GOAL := help
+
+help: ## Show this list.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+# $(1): the extra to install
+define install
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; say which with: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Installing into $(VENV) (a minute, the first time) ..."
+	@if [ -n "$(UV)" ]; then \
+		{ test -x $(BIN)/python || "$(UV)" venv --quiet --python $(PYTHON) $(VENV); } && \
+		"$(UV)" pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[$(1)]'; \
+	else \
+		{ test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); } && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(1)]'; \
+	fi
+	@touch $@
+endef
+
+$(VENV)/.installed-demo: pyproject.toml constraints.txt
+	$(call install,demo)
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt
+	$(call install,dev)
+	@touch $(VENV)/.installed-demo
+
+demo: $(DEMO) ## Run two agents over real photographs on a platform of your own. IMAGES=DIR runs them over yours.
+	@$(BIN)/python examples/demo.py $(if $(IMAGES),--images "$(IMAGES)") $(ARGS)
+
+test: $(DEV) ## Run the tests.
+	@$(BIN)/python -m pytest $(XDIST) $(ARGS)
+
+lint: $(DEV) ## Check style.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(DEV) ## Apply the style.
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format --quiet .
+
+typecheck: $(DEV) ## Check types, strictly.
+	@$(BIN)/mypy
+
+check: lint typecheck test ## All of the above.
+
+bench: $(DEV) ## Compare with encord-agents 0.2.10, side by side. Takes some minutes.
+	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+soak: $(DEV) ## A long run by hand: outages, 100,000 tasks, hundreds of passes.
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
+
+clean: ## Remove what the targets made.
+	rm -rf $(VENV) .venv-* .demo .bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

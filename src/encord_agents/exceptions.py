@@ -1,0 +1,184 @@
+"""What can go wrong before a task runs, and says so.
+
+::
+
+    EncordAgentsError
+    `-- PrintableError (also a ValueError)   a message for a person: what, where, what to do next
+        |-- CredentialsError                 no key, or one that cannot be used
+        |-- ProjectError                     no project, or one that agents cannot serve
+        |-- UnknownStageError                no agent stage of that name or uuid
+        |-- StageAlreadyAssignedError        two functions for one stage
+        |-- DependencyError                  a parameter that nothing can supply
+        |-- UnknownPathwayError              an agent named a pathway its stage does not have
+        |-- UnsupportedAssetError            a file that is not what was asked for (no frames, no file of its own, ...)
+        `-- OutageError                      the platform did not answer for longer than the run was told to wait
+
+``str(error)`` is plain text; colour is the terminal's business. Every class keeps its facts as attributes, so that
+a program need not parse the message.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "CredentialsError",
+    "DependencyError",
+    "EncordAgentsError",
+    "OutageError",
+    "PrintableError",
+    "ProjectError",
+    "StageAlreadyAssignedError",
+    "UnknownPathwayError",
+    "UnknownStageError",
+    "UnsupportedAssetError",
+]
+
+
+class EncordAgentsError(Exception):
+    """The root of everything this library raises by itself."""
+
+
+class PrintableError(EncordAgentsError, ValueError):
+    """A message for a person: what happened, where, and what to do next."""
+
+
+class CredentialsError(PrintableError):
+    """There is no key, or it cannot be used. The key itself is never part of the message."""
+
+
+class ProjectError(PrintableError):
+    """There is no project, or agents cannot serve it.
+
+    Attributes:
+        given: The project hash as it was given, or ``None`` where there was none.
+    """
+
+    def __init__(self, message: str, *, given: object = None) -> None:
+        self.given = given
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A stage or a pathway as an error lists it."""
+
+    title: str
+    uuid: str
+
+    def __str__(self) -> str:
+        return f"{self.title!r} ({self.uuid})"
+
+
+class UnknownStageError(PrintableError):
+    """No agent stage of the project has that title or uuid.
+
+    Attributes:
+        given: What was asked for.
+        valid: The agent stages there are.
+    """
+
+    def __init__(self, given: object, valid: Sequence[Named], *, reason: str | None = None) -> None:
+        self.given = given
+        self.valid = tuple(valid)
+        lines = [reason or f"The project has no agent stage {str(given)!r}."]
+        if guess := closest(str(given), (v.title for v in valid)):
+            lines.append(f"Did you mean {guess!r}?")
+        lines.append(listing("Its agent stages", valid))
+        super().__init__("\n".join(lines))
+
+
+class StageAlreadyAssignedError(PrintableError):
+    """A stage has an agent already.
+
+    Attributes:
+        stage: The stage's title.
+        function: The name of the function that serves it.
+    """
+
+    def __init__(self, stage: str, function: str) -> None:
+        self.stage = stage
+        self.function = function
+        super().__init__(
+            f"Stage {stage!r} is served by {function}() already, and a stage has one agent.\n"
+            "To replace it, write @runner.stage(..., overwrite=True)."
+        )
+
+
+class DependencyError(PrintableError):
+    """A parameter asks for something that nothing can supply.
+
+    Attributes:
+        function: The name of the function whose parameter it is.
+        parameter: The parameter's name, or ``None`` where the function itself is the trouble.
+    """
+
+    def __init__(self, message: str, *, function: str = "", parameter: str | None = None) -> None:
+        self.function = function
+        self.parameter = parameter
+        super().__init__(message)
+
+
+class UnknownPathwayError(PrintableError):
+    """An agent named a pathway that its stage does not have.
+
+    Attributes:
+        given: What the agent returned.
+        stage: The stage's title.
+        valid: The pathways the stage has.
+    """
+
+    def __init__(self, given: object, stage: str, valid: Sequence[Named], *, suggestion: str | None = None) -> None:
+        self.given = given
+        self.stage = stage
+        self.valid = tuple(valid)
+        lines = [f"Stage {stage!r} has no pathway {str(given)!r}."]
+        if guess := suggestion or closest(str(given), (v.title for v in valid)):
+            lines.append(f"Did you mean {guess!r}?")
+        lines.append(listing("Its pathways", valid))
+        super().__init__("\n".join(lines))
+
+
+class UnsupportedAssetError(PrintableError):
+    """A storage item has no file of its own, or its file is not what was asked for.
+
+    Attributes:
+        item: The storage item's name.
+        mime_type: Its MIME type, where the platform knows one.
+    """
+
+    def __init__(self, message: str, *, item: str = "", mime_type: str | None = None) -> None:
+        self.item = item
+        self.mime_type = mime_type
+        super().__init__(message)
+
+
+class OutageError(PrintableError):
+    """The platform did not answer for longer than the run was told to wait.
+
+    Attributes:
+        seconds: How long it was waited for.
+    """
+
+    def __init__(self, seconds: float, last: BaseException) -> None:
+        self.seconds = seconds
+        super().__init__(
+            f"The platform has not answered for {seconds:.0f} s (last: {type(last).__name__}: {last}).\n"
+            "What was finished and not yet written is listed in the report; those tasks are still in their stages.\n"
+            "Run again when the platform is back, or wait longer with max_outage=... (--max-outage)."
+        )
+
+
+def closest(given: str, names: Iterable[str]) -> str | None:
+    """The one name that a mistyped one most likely meant, or ``None``."""
+    by_lower = {name.casefold(): name for name in names}
+    matches = difflib.get_close_matches(given.casefold(), by_lower, n=1, cutoff=0.6)
+    return by_lower[matches[0]] if matches else None
+
+
+def listing(heading: str, entries: Sequence[Named]) -> str:
+    if not entries:
+        return f"{heading}: none."
+    return "\n".join([f"{heading}:", *(f"  - {entry}" for entry in entries)])
