@@ -1,0 +1,1 @@
+"""What agents stand on: credentials, data models, assets, images, dependency injection. Knows nothing of task queues."""

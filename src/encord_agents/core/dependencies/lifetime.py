@@ -1,0 +1,147 @@
+"""One dependency: how it is set up and how it is torn down.
+
+A generator is torn down by resuming it at its ``yield``, where the exception of what it was made for is raised, if there
+is one. Teardowns return what they raised, instead of raising it: one bad teardown must not stop the rest, and which of
+several exceptions counts is for the caller to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from types import CoroutineType
+from typing import Any
+
+from encord_agents.core.dependencies.plan import Kind, Step
+from encord_agents.core.dependencies.signature import readable_name
+
+__all__ = ["Opened", "add_teardown_note", "no_coroutine", "set_up", "set_up_async", "tear_down", "tear_down_async"]
+
+Opened = tuple[Step, Any]
+"""A dependency that has a teardown: its step, and its generator or context manager."""
+
+
+def set_up(step: Step, slots: list[object], opened: list[Opened]) -> object:
+    """Make the value of a synchronous dependency.
+
+    Args:
+        opened: Where it is entered, if it has a teardown.
+    """
+    made = step(slots)
+    if step.kind is Kind.VALUE:
+        return no_coroutine(step.name, made)
+    if isinstance(made, Generator):
+        # Entered before it is started, so that an interrupt cannot come between. Throwing into a generator that is not
+        # started, or has ended, runs nothing of it.
+        opened.append((step, made))
+        for value in made:
+            return value
+        raise RuntimeError(f"{step.name}() ended without a yield, so there is nothing to inject.")
+    if hasattr(made, "__enter__") and hasattr(made, "__exit__"):  # @contextmanager
+        value = made.__enter__()
+        opened.append((step, made))
+        return value
+    return made  # A decorator has made something else of the generator.
+
+
+async def set_up_async(step: Step, slots: list[object], opened: list[Opened]) -> object:
+    """`set_up` for coroutine functions and async generators."""
+    made = step(slots)
+    if step.kind is Kind.COROUTINE:
+        return await made
+    if isinstance(made, AsyncGenerator):
+        opened.append((step, made))
+        async for value in made:
+            return value
+        raise RuntimeError(f"{step.name}() ended without a yield, so there is nothing to inject.")
+    if hasattr(made, "__aenter__") and hasattr(made, "__aexit__"):  # @asynccontextmanager
+        value = await made.__aenter__()
+        opened.append((step, made))
+        return value
+    return made
+
+
+def tear_down(opened: Opened, exception: BaseException | None) -> BaseException | None:
+    """Tear a synchronous dependency down.
+
+    Args:
+        exception: What ended its use; it is raised in it, and its traceback is left as it was.
+
+    Returns:
+        What went wrong in the teardown. Neither swallowing ``exception`` nor passing it on is wrong.
+    """
+    step, made = opened
+    traceback = exception.__traceback__ if exception else None
+    try:
+        if not isinstance(made, Generator):
+            made.__exit__(type(exception) if exception else None, exception, traceback)
+            return None
+        if exception is None:
+            next(made)
+        else:
+            made.throw(exception)
+        made.close()
+    except StopIteration:
+        return None
+    except BaseException as raised:  # noqa: BLE001  (returned)
+        return None if _is_same(raised, exception) else raised
+    finally:
+        if exception is not None:
+            exception.__traceback__ = traceback
+    return _second_yield(step)
+
+
+async def tear_down_async(opened: Opened, exception: BaseException | None) -> BaseException | None:
+    """`tear_down` for async generators."""
+    step, made = opened
+    traceback = exception.__traceback__ if exception else None
+    try:
+        if not isinstance(made, AsyncGenerator):
+            await made.__aexit__(type(exception) if exception else None, exception, traceback)
+            return None
+        if exception is None:
+            await anext(made)
+        else:
+            await made.athrow(exception)
+        await made.aclose()
+    except StopAsyncIteration:
+        return None
+    except BaseException as raised:  # noqa: BLE001  (returned)
+        return None if _is_same(raised, exception) else raised
+    finally:
+        if exception is not None:
+            exception.__traceback__ = traceback
+    return _second_yield(step)
+
+
+def add_teardown_note(exception: BaseException, opened: Opened, raised: BaseException) -> None:
+    """Let ``exception`` tell that a teardown raised too."""
+    note = f"While {opened[0].name}() was torn down after this: {type(raised).__name__}: {raised}"
+    if note not in getattr(exception, "__notes__", ()):
+        exception.add_note(note)
+
+
+def no_coroutine(name: str, value: Any) -> Any:
+    """``value``, unless a decorator has hidden that the function is ``async def``.
+
+    Raises:
+        TypeError: ``value`` is a coroutine, which nobody would await.
+    """
+    if isinstance(value, CoroutineType):
+        value.close()
+        raise TypeError(
+            f"{name}() returned a coroutine and is no coroutine function: a decorator hides that it is async def.\n"
+            "Make the function inside the decorator async def too, and await there."
+        )
+    return value
+
+
+def _second_yield(step: Step) -> RuntimeError:
+    return RuntimeError(
+        f"{readable_name(step.function)}() has more than one yield: a dependency yields one value, once."
+    )
+
+
+def _is_same(raised: BaseException, thrown: BaseException | None) -> bool:
+    # A generator cannot let these two out: Python makes a RuntimeError of them (PEP 479).
+    wrapped = isinstance(thrown, StopIteration | StopAsyncIteration) and isinstance(raised, RuntimeError)
+    return thrown is not None and (raised is thrown or (wrapped and raised.__cause__ is thrown))

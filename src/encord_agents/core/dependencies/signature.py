@@ -1,0 +1,134 @@
+"""Signatures with their annotations resolved, one by one, so that one that cannot be resolved spoils no other."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from typing_extensions import TypeAliasType
+
+__all__ = ["Unresolved", "read_signature", "readable_name", "split_annotation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """An annotation that names something which cannot be found."""
+
+    annotation: str
+    error: str
+
+    @property
+    def explanation(self) -> str:
+        return f"its annotation {self.annotation!r} cannot be resolved ({self.error})"
+
+
+def readable_name(function: Any) -> str:
+    """What a person would call it: ``load``, ``Model``, ``Model.load``."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    return str(name).rpartition("<locals>.")[2]
+
+
+def read_signature(function: Callable[..., Any]) -> tuple[list[inspect.Parameter], Any]:
+    """The parameters, and the return annotation (``None`` where there is none that can be resolved).
+
+    An annotation that cannot be resolved is an `Unresolved`.
+
+    Raises:
+        TypeError, ValueError: The callable has no signature, as some built-in ones.
+    """
+    signature = inspect.signature(function)
+    names = _Names(function)
+    parameters = [p.replace(annotation=names.resolve(p.annotation)) for p in signature.parameters.values()]
+    returns = names.resolve(signature.return_annotation)
+    if returns is signature.empty or isinstance(returns, Unresolved):
+        returns = None
+    return parameters, returns
+
+
+def split_annotation(annotation: Any) -> tuple[Any, bool, tuple[Any, ...]]:
+    """``Annotated[T, a] | None`` -> ``(T, True, (a,))``: the type itself, whether ``None`` will do, the metadata."""
+    optional = False
+    metadata: tuple[Any, ...] = ()
+    while True:
+        if isinstance(annotation, TypeAliasType):
+            annotation = annotation.__value__
+        elif typing.get_origin(annotation) is typing.Annotated:
+            metadata += annotation.__metadata__
+            annotation = annotation.__origin__
+        elif typing.get_origin(annotation) in (typing.Union, types.UnionType):
+            others = [a for a in typing.get_args(annotation) if a is not types.NoneType]
+            if len(others) != 1:
+                return annotation, optional, metadata
+            optional = True
+            annotation = others[0]
+        else:
+            return annotation, optional, metadata
+
+
+class _Names:
+    """The names that annotations may use: of the function's module, of its closure, of the functions around it."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._local: dict[str, Any] = {}
+        target: Any = function
+        while isinstance(target, functools.partial):
+            target = target.func
+        if isinstance(target, type):
+            module = sys.modules.get(target.__module__)
+            self._local.update(vars(module) if module else {})
+            target = vars(target).get("__init__", object.__init__)
+        elif not inspect.isroutine(target):
+            target = target.__call__
+        target = inspect.unwrap(target)
+        target = getattr(target, "__func__", target)
+        self._global: dict[str, Any] = getattr(target, "__globals__", {})
+        code = getattr(target, "__code__", None)
+        if code is None:
+            return
+        if "<locals>" in target.__qualname__:
+            self._local.update(_enclosing_locals(code))
+        for name, cell in zip(code.co_freevars, target.__closure__ or (), strict=True):
+            try:
+                self._local[name] = cell.cell_contents
+            except ValueError:  # not assigned yet
+                continue
+
+    def resolve(self, annotation: Any) -> Any:
+        if annotation is inspect.Parameter.empty:
+            return annotation
+        holder = types.SimpleNamespace(__annotations__={"it": annotation})
+        try:
+            return typing.get_type_hints(holder, self._global, self._local, include_extras=True)["it"]
+        except Exception as error:  # noqa: BLE001  (an annotation is code of the user's: it may raise anything)
+            return Unresolved(str(annotation), f"{type(error).__name__}: {error}")
+
+
+def _enclosing_locals(code: types.CodeType) -> dict[str, Any]:
+    """The locals of the functions around ``code`` that are running now.
+
+    With ``from __future__ import annotations`` a name that only an annotation uses is in no closure. But a function is
+    decorated where it is defined, so the one around it is still on the stack.
+    """
+    found: dict[str, Any] = {}
+    frame = inspect.currentframe()
+    while frame is not None:
+        if _defines(frame.f_code, code):
+            found = {**frame.f_locals, **found}
+        frame = frame.f_back
+    return found
+
+
+def _defines(outer: types.CodeType, inner: types.CodeType) -> bool:
+    return any(
+        constant is inner or _defines(constant, inner)
+        for constant in outer.co_consts
+        if isinstance(constant, types.CodeType)
+    )

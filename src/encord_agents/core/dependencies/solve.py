@@ -1,0 +1,265 @@
+"""One attempt: fresh dependencies, one call, teardown in reverse.
+
+What a dependency, the agent or a teardown raises becomes a value, with the phase it happened in. An interrupt
+(`KeyboardInterrupt`, `SystemExit`, the cancellation of an async attempt) tears down what was set up, and passes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal
+
+from encord_agents.core.dependencies.lifetime import (
+    Opened,
+    add_teardown_note,
+    no_coroutine,
+    set_up,
+    set_up_async,
+    tear_down,
+    tear_down_async,
+)
+from encord_agents.core.dependencies.plan import Input, Plan, Step
+from encord_agents.core.dependencies.scope import RunScope
+from encord_agents.exceptions import DependencyError
+
+__all__ = ["Attempt", "Phase", "attempt", "attempt_async"]
+
+Phase = Literal["inject", "agent", "teardown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How an attempt ended.
+
+    Attributes:
+        value: What the agent returned; ``None`` where the attempt failed.
+        phase: Where it failed; ``None`` where it did not.
+        exception: What was raised there. Its traceback starts in the user's code; its notes tell of teardowns that
+            raised as well.
+        faulty_dependency: Whose exception it is, in ``teardown``, and in ``inject`` where it is not a missing value.
+        run_scoped: Whether that dependency is made once per run.
+    """
+
+    value: object = None
+    phase: Phase | None = None
+    exception: BaseException | None = None
+    faulty_dependency: Callable[..., Any] | None = None
+    run_scoped: bool = False
+
+
+def attempt(plan: Plan, values: Mapping[type, object], run: RunScope) -> Attempt:
+    """Set up, call, tear down: all on the calling thread.
+
+    Args:
+        values: What there is for the task, by type; see ``plan.needs``. A missing one and ``None`` mean the same.
+        run: What outlives the attempt.
+
+    Raises:
+        TypeError: Something in the plan has to be awaited: `attempt_async` does that.
+        BaseException: An interrupt, after the teardown.
+    """
+    if plan.has_async:
+        raise TypeError(f"{plan.name}() or one of its dependencies is async: it takes attempt_async().")
+    slots: list[object] = []
+    opened: list[Opened] = []
+    step: Step | None = None
+    phase: Phase = "inject"
+    try:
+        slots += [_supply(wanted, values, run) for wanted in plan.inputs]
+        for step in plan.steps:
+            slots.append(run.get(step, slots) if step.scope == "run" else set_up(step, slots, opened))
+        phase = "agent"
+        value = no_coroutine(plan.name, plan.call(slots))
+    except BaseException as exception:  # noqa: BLE001  (an interrupt passes, after the teardown)
+        return _failed(_tear_down_all(opened, exception)[0], phase, step)
+    finally:
+        slots.clear()  # The frames of a traceback would keep the task's images alive.
+    exception_, culprit = _tear_down_all(opened, None)
+    return Attempt(value) if exception_ is None else _failed(exception_, "teardown", culprit)
+
+
+async def attempt_async(plan: Plan, values: Mapping[type, object], run: RunScope) -> Attempt:
+    """`attempt` on the running event loop.
+
+    What is ``async`` is awaited in the calling task. The rest, a synchronous agent too, lives on one worker thread of
+    the attempt, in a copy of the caller's context variables. A thread cannot be interrupted: a cancellation waits for it.
+
+    Raises:
+        BaseException: An interrupt, after the teardown; `asyncio.CancelledError` only where the calling task is being
+            cancelled. One that the agent lets out by itself is the agent's.
+    """
+    slots: list[object] = []
+    opened: list[Opened] = []
+    step: Step | None = None
+    phase: Phase = "inject"
+    worker = _Worker()
+    try:
+        try:
+            slots += [_supply(wanted, values, run) for wanted in plan.inputs]
+            for step in plan.steps:
+                slots.append(await _set_up_anywhere(step, slots, opened, run, worker))
+            phase = "agent"
+            if plan.is_async:
+                value = await plan.call(slots)
+            else:
+                value = no_coroutine(plan.name, await worker.run(plan.call, slots))
+        except BaseException as exception:  # noqa: BLE001  (an interrupt passes, after the teardown)
+            return _failed((await _tear_down_all_async(opened, exception, worker))[0], phase, step)
+        finally:
+            slots.clear()
+        exception_, culprit = await _tear_down_all_async(opened, None, worker)
+        return Attempt(value) if exception_ is None else _failed(exception_, "teardown", culprit)
+    finally:
+        worker.stop()
+
+
+def _supply(wanted: Input, values: Mapping[type, object], run: RunScope) -> object:
+    if wanted.type is None:
+        return wanted.default
+    value = (run.values if wanted.scope == "run" else values).get(wanted.type)
+    if value is not None:
+        return value
+    if not wanted.required:
+        return wanted.default
+    name = wanted.type.__name__
+    raise DependencyError(
+        f"There is no {name} here, and {wanted.function}() asks for one.\n"
+        f"Write {wanted.parameter}: {name} | None in its signature, to be given None where there is none.",
+        function=wanted.function,
+        parameter=wanted.parameter,
+    )
+
+
+async def _set_up_anywhere(
+    step: Step, slots: list[object], opened: list[Opened], run: RunScope, worker: _Worker
+) -> object:
+    if step.kind.is_async:
+        return await (run.get_async(step, slots) if step.scope == "run" else set_up_async(step, slots, opened))
+    if step.scope == "attempt":
+        return await worker.run(set_up, step, slots, opened)
+    if run.succeeded(step.function):
+        return run.get(step, slots)  # It is only looked up: no reason to start a thread.
+    return await worker.run(run.get, step, slots)
+
+
+def _tear_down_all(opened: list[Opened], end: BaseException | None) -> tuple[BaseException | None, Step | None]:
+    """Tear down in reverse, each with the exception that came before, as nested ``with`` blocks would.
+
+    Returns:
+        What the attempt ends with, and the step whose teardown raised it, if one did.
+    """
+    culprit: Step | None = None
+    while opened:
+        one = opened.pop()
+        end, culprit = _weigh(end, culprit, one, tear_down(one, end))
+    return end, culprit
+
+
+async def _tear_down_all_async(
+    opened: list[Opened], end: BaseException | None, worker: _Worker
+) -> tuple[BaseException | None, Step | None]:
+    culprit: Step | None = None
+    while opened:
+        one = opened.pop()
+        try:
+            raised = await (tear_down_async(one, end) if one[0].kind.is_async else worker.run(tear_down, one, end))
+        except (
+            asyncio.CancelledError
+        ) as cancelled:  # while it was waited for the thread: it is done, the others are not
+            raised = cancelled
+        end, culprit = _weigh(end, culprit, one, raised)
+    return end, culprit
+
+
+def _weigh(
+    end: BaseException | None, culprit: Step | None, one: Opened, raised: BaseException | None
+) -> tuple[BaseException | None, Step | None]:
+    """Which exception counts: the first one, unless a later one is an interrupt."""
+    if raised is None:
+        return end, culprit
+    if end is None or (_is_interrupt(raised) and not _is_interrupt(end)):
+        return raised, one[0]
+    add_teardown_note(end, one, raised)
+    return end, culprit
+
+
+def _is_interrupt(exception: BaseException) -> bool:
+    if isinstance(exception, asyncio.CancelledError):
+        # Somebody's cancelled future, let out by the agent, is no reason to stop everything.
+        task = _current_task()
+        return task is not None and task.cancelling() > 0
+    return not isinstance(exception, Exception)
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no event loop
+        return None
+
+
+def _failed(exception: BaseException | None, phase: Phase, step: Step | None) -> Attempt:
+    assert exception is not None
+    if _is_interrupt(exception):
+        raise exception
+    exception.__traceback__ = _from_user_code(exception.__traceback__)
+    if step is None or phase == "agent":
+        return Attempt(None, phase, exception)
+    return Attempt(None, phase, exception, step.function, step.scope == "run")
+
+
+def _from_user_code(traceback: TracebackType | None) -> TracebackType | None:
+    """The traceback without the frames of this package that lead to the user's function.
+
+    They say nothing to a reader, and keep the task's things alive as long as the exception.
+    """
+    rest = traceback
+    while rest is not None and rest.tb_frame.f_globals.get("__package__") == __package__:
+        rest = rest.tb_next
+    return rest or traceback
+
+
+class _Worker:
+    """The thread that the synchronous parts of an async attempt live on; started when there is work for it."""
+
+    def __init__(self) -> None:
+        self._executor: ThreadPoolExecutor | None = None
+        self._context: contextvars.Context
+
+    async def run(self, function: Callable[..., Any], *arguments: object) -> Any:
+        """Call a function on the thread. A cancellation waits for its end all the same: what it made must be known."""
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix="encord-agents-attempt")
+            self._context = contextvars.copy_context()
+        future = asyncio.get_running_loop().run_in_executor(
+            self._executor, self._context.run, _captured, function, *arguments
+        )
+        cancelled: asyncio.CancelledError | None = None
+        while not future.done():
+            try:
+                await asyncio.wait([future])
+            except asyncio.CancelledError as exception:
+                cancelled = exception
+        value, raised = future.result()
+        if cancelled is not None:
+            raise cancelled
+        if raised is not None:
+            raise raised
+        return value
+
+    def stop(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=False)
+
+
+def _captured(function: Callable[..., Any], *arguments: object) -> tuple[Any, BaseException | None]:
+    """A future would not take every exception (`StopIteration`), so it is carried as a value."""
+    try:
+        return function(*arguments), None
+    except BaseException as exception:  # noqa: BLE001  (raised again on the event loop)
+        return None, exception
