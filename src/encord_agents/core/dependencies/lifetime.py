@@ -1,7 +1,7 @@
 """One dependency: how it is set up and how it is torn down.
 
-A generator is torn down by resuming it at its ``yield``, where the exception of what it was made for is raised, if there
-is one. Teardowns return what they raised, instead of raising it: one bad teardown must not stop the rest, and which of
+A generator is torn down by resuming it at its ``yield``, where the exception that ended its use, if any, is
+raised. Teardowns return what they raised, instead of raising it: one bad teardown must not stop the rest, and which of
 several exceptions counts is for the caller to say.
 """
 

@@ -96,7 +96,7 @@ class RunScope:
                 raise
 
     def close(self) -> list[BaseException]:
-        """Tear everything down, in the reverse order of making. Nothing can be made afterwards; a second call does nothing.
+        """Tear everything down, in the reverse order of making. Nothing can be made afterwards; twice is harmless.
 
         What was made on an event loop is torn down on it; `aclose` is for callers who are on that loop.
 

@@ -84,7 +84,7 @@ class _Names:
         if isinstance(target, type):
             module = sys.modules.get(target.__module__)
             self._local.update(vars(module) if module else {})
-            target = vars(target).get("__init__", object.__init__)
+            target = inspect.getattr_static(target, "__init__")
         elif not inspect.isroutine(target):
             target = target.__call__
         target = inspect.unwrap(target)

@@ -87,7 +87,7 @@ async def attempt_async(plan: Plan, values: Mapping[type, object], run: RunScope
     """`attempt` on the running event loop.
 
     What is ``async`` is awaited in the calling task. The rest, a synchronous agent too, lives on one worker thread of
-    the attempt, in a copy of the caller's context variables. A thread cannot be interrupted: a cancellation waits for it.
+    the attempt, in a copy of the caller's context variables. A cancellation waits for the thread to be done.
 
     Raises:
         BaseException: An interrupt, after the teardown; `asyncio.CancelledError` only where the calling task is being

@@ -1,0 +1,370 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import functools
+import threading
+import traceback
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from encord_agents.core.dependencies import Depends
+from encord_agents.core.dependencies.plan import Plan, build_plan
+from encord_agents.core.dependencies.scope import RunScope
+from encord_agents.core.dependencies.solve import Attempt, attempt, attempt_async
+from encord_agents.exceptions import DependencyError
+
+
+class Row: ...
+
+
+ROW = Row()
+
+
+def plan(agent: Callable[..., Any]) -> Plan:
+    return build_plan(agent, injectable=(Row,), run_injectable=())
+
+
+def solve(agent: Callable[..., Any]) -> Attempt:
+    return attempt(plan(agent), {Row: ROW}, RunScope())
+
+
+def solve_async(agent: Callable[..., Any]) -> Attempt:
+    return asyncio.run(attempt_async(plan(agent), {Row: ROW}, RunScope()))
+
+
+both = pytest.mark.parametrize("run", [solve, solve_async])
+
+
+def recorder(log: list[str], name: str) -> Callable[[], Iterator[str]]:
+    def make() -> Iterator[str]:
+        log.append(f"+{name}")
+        try:
+            yield name
+        except BaseException as error:
+            log.append(f"!{type(error).__name__}")
+            raise
+        finally:
+            log.append(f"-{name}")
+
+    return make
+
+
+@both
+def test_values_reach_their_parameters(run: Callable[..., Attempt]) -> None:
+    """Types, marks, positional-only parameters and defaults each get what they asked for."""
+
+    def double(row: Row) -> tuple[Row, int]:
+        return row, 2
+
+    def agent(first: int = 1, row: Row = Depends(double), /, other: Row | None = None, *rest: int, n: int = 3) -> Any:
+        return first, row, other, rest, n
+
+    assert run(agent).value == (1, (ROW, 2), ROW, (), 3)
+
+
+@both
+def test_all_sorts_of_callables(run: Callable[..., Attempt]) -> None:
+    """Lambdas, partials, classes, bound and static methods, callable objects, context managers work as dependencies."""
+
+    class Holder:
+        def __init__(self, row: Row) -> None:
+            self.row = row
+
+        def method(self) -> str:
+            return "method"
+
+        @staticmethod
+        def static() -> str:
+            return "static"
+
+        def __call__(self) -> Iterator[str]:
+            yield "called"
+
+    @contextlib.contextmanager
+    def managed() -> Iterator[str]:
+        yield "managed"
+
+    def add(a: int, b: int, row: Row) -> int:
+        return a + b
+
+    holder = Holder(ROW)
+
+    def agent(
+        h: Holder = Depends(Holder),
+        values: Any = Depends(lambda: "lambda"),
+        m: str = Depends(holder.method),
+        s: str = Depends(Holder.static),
+        c: str = Depends(holder),
+        g: str = Depends(managed),
+        p: int = Depends(functools.partial(add, 1, b=2)),
+    ) -> Any:
+        return h.row is ROW, values, m, s, c, g, p
+
+    assert run(agent).value == (True, "lambda", "method", "static", "called", "managed", 3)
+
+
+@both
+def test_the_agents_exception_is_raised_in_generators(run: Callable[..., Attempt]) -> None:
+    """Each generator sees it, in reverse order; its traceback starts in the user's code."""
+    log: list[str] = []
+
+    def agent(a: str = Depends(recorder(log, "a")), b: str = Depends(recorder(log, "b"))) -> None:
+        raise LookupError("x")
+
+    ended = run(agent)
+    assert (ended.phase, type(ended.exception), ended.faulty_dependency) == ("agent", LookupError, None)
+    assert log == ["+a", "+b", "!LookupError", "-b", "!LookupError", "-a"]
+    assert [frame.name for frame in traceback.extract_tb(ended.exception and ended.exception.__traceback__)] == [
+        "agent"
+    ]
+
+
+@both
+@pytest.mark.parametrize("error", [ValueError("own"), StopIteration("own"), StopAsyncIteration("own")])
+def test_swallowing_or_replacing_it_changes_nothing(run: Callable[..., Attempt], error: Exception) -> None:
+    """A generator that swallows the agent's exception makes no success; one that replaces it adds a note."""
+
+    def swallow() -> Iterator[int]:
+        with contextlib.suppress(Exception):
+            yield 1
+
+    def replace() -> Iterator[int]:
+        try:
+            yield 1
+        except Exception:
+            raise KeyError("other") from None
+
+    def agent(a: int = Depends(swallow), b: int = Depends(replace), c: int = Depends(swallow)) -> None:
+        raise error
+
+    ended = run(agent)
+    assert ended.phase == "agent"
+    assert ended.exception is not None
+    # No coroutine can let a StopIteration out: Python makes a RuntimeError of it.
+    assert error in (ended.exception, ended.exception.__cause__)
+    assert ["KeyError: 'other'" in note for note in ended.exception.__notes__] == [True]
+
+
+@both
+def test_a_teardown_that_raises_is_a_fault(run: Callable[..., Attempt]) -> None:
+    """After a good call too; all others are torn down, and see the exception as nested with blocks would."""
+    log: list[str] = []
+
+    def bad() -> Iterator[int]:
+        yield 1
+        raise OSError("disk")
+
+    def agent(a: str = Depends(recorder(log, "a")), b: int = Depends(bad), c: str = Depends(recorder(log, "c"))) -> str:
+        return "done"
+
+    ended = run(agent)
+    assert (ended.value, ended.phase, ended.faulty_dependency) == (None, "teardown", bad)
+    assert isinstance(ended.exception, OSError)
+    assert log == ["+a", "+c", "-c", "!OSError", "-a"]
+
+
+@both
+def test_a_dependency_that_raises_ends_the_attempt(run: Callable[..., Attempt]) -> None:
+    """What was set up before is torn down, what comes after is not set up, the agent is not called."""
+    log: list[str] = []
+
+    def bad() -> Iterator[int]:
+        log.append("bad")
+        raise OSError("disk")
+        yield 1
+
+    def agent(
+        a: str = Depends(recorder(log, "a")), b: int = Depends(bad), c: str = Depends(recorder(log, "c"))
+    ) -> None:
+        log.append("agent")
+
+    ended = run(agent)
+    assert (ended.phase, ended.faulty_dependency, ended.run_scoped) == ("inject", bad, False)
+    assert log == ["+a", "bad", "!OSError", "-a"]
+
+
+@both
+def test_wrong_numbers_of_yields(run: Callable[..., Attempt]) -> None:
+    """Two yields are a fault of the teardown, none is a fault of injection."""
+
+    def twice() -> Iterator[int]:
+        yield 1
+        yield 2
+
+    def never() -> Iterator[int]:
+        yield from ()
+
+    def first(x: int = Depends(twice)) -> None: ...
+
+    def second(x: int = Depends(never)) -> None: ...
+
+    assert (run(first).phase, str(run(first).exception).split(":")[0]) == (
+        "teardown",
+        "twice() has more than one yield",
+    )
+    assert (run(second).phase, "without a yield" in str(run(second).exception)) == ("inject", True)
+
+
+@both
+def test_generators_are_fresh_at_the_next_attempt(run: Callable[..., Attempt]) -> None:
+    """An attempt never sees an iterator that another one has read."""
+
+    def numbers() -> Iterator[Iterator[int]]:
+        yield iter([1, 2, 3])
+
+    def agent(n: Iterator[int] = Depends(numbers)) -> list[int]:
+        return list(n)
+
+    assert [run(agent).value, run(agent).value] == [[1, 2, 3], [1, 2, 3]]
+
+
+@both
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_tears_down_and_passes(run: Callable[..., Attempt], interrupt: type[BaseException]) -> None:
+    """Ctrl-C in the agent, or in a dependency, is no fault of the task."""
+    log: list[str] = []
+
+    def agent(a: str = Depends(recorder(log, "a"))) -> None:
+        raise interrupt
+
+    with pytest.raises(interrupt):
+        run(agent)
+    assert log == ["+a", f"!{interrupt.__name__}", "-a"]
+
+
+def test_missing_values() -> None:
+    """None where `X | None` is asked for, the default where there is one, else a fault of injection."""
+
+    def agent(row: Row | None) -> Any:
+        return row
+
+    def strict(row: Row) -> None: ...
+
+    assert attempt(plan(agent), {}, RunScope()) == Attempt(None)
+    for values in ({}, {Row: None}):
+        ended = attempt(plan(strict), values, RunScope())
+        assert (ended.phase, type(ended.exception)) == ("inject", DependencyError)
+        assert "There is no Row here, and strict() asks for one" in str(ended.exception)
+
+
+def test_a_hidden_coroutine_is_a_fault() -> None:
+    """A decorator that hides `async def` would lose the work; the message says so."""
+
+    async def load() -> int:
+        return 1
+
+    def agent(x: int = Depends(lambda: load())) -> None: ...
+
+    assert "a decorator hides" in str(solve(agent).exception)
+
+
+def test_async_needs_attempt_async() -> None:
+    """A synchronous attempt refuses a plan with something to await."""
+
+    async def agent() -> None: ...
+
+    with pytest.raises(TypeError, match="attempt_async"):
+        solve(agent)
+
+
+def test_async_parts_are_awaited_in_the_caller_and_the_rest_in_one_thread() -> None:
+    """Set-up and teardown of synchronous dependencies share a thread and a copy of the context variables."""
+    where: list[int] = []
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="")
+
+    def sync() -> Iterator[str]:
+        where.append(threading.get_ident())
+        token = variable.set(variable.get() + "b")
+        yield variable.get()
+        variable.reset(token)
+        where.append(threading.get_ident())
+
+    async def stream(s: str = Depends(sync)) -> AsyncIterator[str]:
+        yield s + "c"
+
+    async def fetch(s: str = Depends(stream)) -> str:
+        return s + "d"
+
+    async def agent(s: str = Depends(fetch), row: Row | None = None) -> tuple[str, int]:
+        await asyncio.sleep(0)
+        return s + variable.get(), threading.get_ident()
+
+    async def main() -> Attempt:
+        variable.set("a")
+        return await attempt_async(plan(agent), {Row: ROW}, RunScope())
+
+    assert asyncio.run(main()).value == ("abcda", threading.get_ident())
+    assert len(set(where)) == 1
+    assert where[0] != threading.get_ident()
+
+
+def test_a_cancelled_attempt_is_torn_down() -> None:
+    """Cancellation reaches the dependencies, and passes."""
+    log: list[str] = []
+
+    async def stream() -> AsyncIterator[int]:
+        try:
+            yield 1
+        except asyncio.CancelledError:
+            log.append("cancelled")
+            raise
+
+    async def main() -> None:
+        started = asyncio.Event()
+
+        async def agent(x: int = Depends(stream), a: str = Depends(recorder(log, "a"))) -> None:
+            started.set()
+            await asyncio.Event().wait()
+
+        task = asyncio.create_task(attempt_async(plan(agent), {}, RunScope()))
+        await started.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert log == ["+a", "!CancelledError", "-a", "cancelled"]
+
+
+def test_a_cancelled_thread_is_waited_for() -> None:
+    """What a thread was making when the attempt was cancelled is torn down too."""
+    log: list[str] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        going, go_on = asyncio.Event(), threading.Event()
+
+        def slow() -> Iterator[int]:
+            loop.call_soon_threadsafe(going.set)
+            go_on.wait(10)
+            log.append("+slow")
+            try:
+                yield 1
+            finally:
+                log.append("-slow")
+
+        async def agent(x: int = Depends(slow)) -> None: ...
+
+        task = asyncio.create_task(attempt_async(plan(agent), {}, RunScope()))
+        await going.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert log == ["+slow", "-slow"]
+
+
+def test_a_cancelled_future_that_the_agent_lets_out_is_its_own_trouble() -> None:
+    """Nobody cancelled the attempt, so the run goes on."""
+
+    async def agent() -> None:
+        raise asyncio.CancelledError
+
+    assert solve_async(agent).phase == "agent"
