@@ -3,6 +3,7 @@
 ::
 
     EncordAgentsError
+    |-- TasksFailedError                     tasks failed, and the caller asked for an exception
     `-- PrintableError (also a ValueError)   a message for a person: what, where, what to do next
         |-- CredentialsError                 no key, or one that cannot be used
         |-- ProjectError                     no project, or one that agents cannot serve
@@ -11,6 +12,7 @@
         |-- DependencyError                  a parameter that nothing can supply
         |-- UnknownPathwayError              an agent named a pathway its stage does not have
         |-- UnsupportedAssetError            a file that is not what was asked for (no frames, no file of its own, ...)
+        |-- AssetDownloadError               a file that could not be fetched
         `-- OutageError                      the platform did not answer for longer than the run was told to wait
 
 ``str(error)`` is plain text; colour is the terminal's business. Every class keeps its facts as attributes, so that
@@ -24,6 +26,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 __all__ = [
+    "AssetDownloadError",
     "CredentialsError",
     "DependencyError",
     "EncordAgentsError",
@@ -31,6 +34,7 @@ __all__ = [
     "PrintableError",
     "ProjectError",
     "StageAlreadyAssignedError",
+    "TasksFailedError",
     "UnknownPathwayError",
     "UnknownStageError",
     "UnsupportedAssetError",
@@ -39,6 +43,21 @@ __all__ = [
 
 class EncordAgentsError(Exception):
     """The root of everything this library raises by itself."""
+
+
+class TasksFailedError(EncordAgentsError):
+    """Tasks failed, and the caller asked for that to be an exception.
+
+    Attributes:
+        report: The run's report; ``report.failures`` has each task's exception and traceback.
+    """
+
+    def __init__(self, failed: int, tasks: int, details: Sequence[str], report: object) -> None:
+        self.report = report
+        lines = [f"{failed} of {tasks} tasks failed:", *(f"  - {detail}" for detail in details[:10])]
+        if failed > 10:
+            lines.append(f"  ... and {failed - 10} more, see report.failures")
+        super().__init__("\n".join(lines))
 
 
 class PrintableError(EncordAgentsError, ValueError):
@@ -153,6 +172,22 @@ class UnsupportedAssetError(PrintableError):
         self.item = item
         self.mime_type = mime_type
         super().__init__(message)
+
+
+class AssetDownloadError(PrintableError):
+    """A storage item's file could not be fetched.
+
+    Attributes:
+        item: The storage item's name.
+        item_uuid: Its uuid.
+        status: The storage host's last answer, or ``None`` where there was none.
+    """
+
+    def __init__(self, item: str, item_uuid: str, reason: str, *, status: int | None = None) -> None:
+        self.item = item
+        self.item_uuid = item_uuid
+        self.status = status
+        super().__init__(f"The file of {item!r} (storage item {item_uuid}) could not be downloaded: {reason}.")
 
 
 class OutageError(PrintableError):

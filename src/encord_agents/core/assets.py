@@ -1,0 +1,359 @@
+"""A storage item's file: signed URL -> file on disk. Streamed, bounded, retried, and shared within a task."""
+
+from __future__ import annotations
+
+import logging
+import mimetypes
+import os
+import random
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Final, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import requests
+from encord.orm.storage import StorageItemType
+from encord.storage import StorageItem
+
+from encord_agents.core.data_model import ImageArray
+from encord_agents.exceptions import AssetDownloadError, UnsupportedAssetError
+
+__all__ = ["Asset", "shared_session"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT: Final = 10.0  # seconds
+READ_TIMEOUT: Final = 60.0  # seconds without a byte
+TRIES: Final = 4
+BACKOFF: Final = 0.5  # seconds before the second try; doubled each time
+LONGEST_WAIT: Final = 30.0  # seconds, also where the server asks for more
+BLOCK: Final = 1 << 18  # bytes read at a time
+
+# What storage hosts answer where a signed URL has expired, was signed for an older key, or names an older copy.
+_STALE_URL: Final = frozenset({400, 401, 403, 404, 410})
+
+_ADVICE: Final = {
+    StorageItemType.IMAGE_GROUP: "Ask for the StorageItem, and download its images: storage_item.get_child_items().",
+    StorageItemType.GROUP: "Ask for the StorageItem, and download its members: storage_item.get_child_items().",
+    StorageItemType.DICOM_SERIES: "Ask for the StorageItem, and download its files: storage_item.get_child_items().",
+    StorageItemType.SCENE: "Ask for the StorageItem, and read it with the SDK's encord.beta.scene.SceneReader.",
+}
+
+_threads = threading.local()
+
+
+def shared_session() -> requests.Session:
+    """This thread's session. Connections to a storage host stay open, which makes many small downloads much faster."""
+    session: requests.Session | None = getattr(_threads, "session", None)
+    if session is None:
+        session = requests.Session()
+        # The URL itself is the permission. Without this, an entry in the user's ~/.netrc would add another one,
+        # which storage hosts refuse.
+        session.auth = _no_auth
+        # Sizes are compared with what arrived, so it must arrive as it is stored.
+        session.headers["Accept-Encoding"] = "identity"
+        _threads.session = session
+    return session
+
+
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def _directly(request: Callable[[], T]) -> T:
+    return request()
+
+
+class Asset:
+    """The file of a storage item: fetched when first needed, kept until closed, and safe to use from many threads.
+
+    Args:
+        item: The storage item.
+        directory: Where to put the file. Default: a private temporary directory, removed by :meth:`close`.
+        session: Gives the session to download with. Default: :func:`shared_session`.
+        timeout: Seconds to connect, and seconds to wait for the next bytes.
+        max_seconds: The longest that one :meth:`path` may take, waits included. Default: no limit.
+        tries: How often a download that was cut short, refused for the moment, or never answered is tried in all.
+        call: Makes the one request of the SDK that may be needed, for a fresh URL. A caller who counts, limits or
+            repeats requests passes a function that does.
+        sleep: How to wait between tries.
+        clock: Monotonic seconds.
+
+    Use it as a context manager, or call :meth:`close`.
+    """
+
+    def __init__(
+        self,
+        item: StorageItem,
+        *,
+        directory: Path | None = None,
+        session: Callable[[], requests.Session] = shared_session,
+        timeout: tuple[float, float] = (CONNECT_TIMEOUT, READ_TIMEOUT),
+        max_seconds: float | None = None,
+        tries: int = TRIES,
+        call: Callable[[Callable[[], str | None]], str | None] = _directly,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.item = item
+        self._directory = directory
+        self._session = session
+        self._timeout = timeout
+        self._max_seconds = max_seconds
+        self._tries = tries
+        self._call = call
+        self._sleep = sleep
+        self._clock = clock
+
+        self._lock = threading.RLock()  # held while downloading: a second caller waits for the file instead
+        self._own_directory: tempfile.TemporaryDirectory[str] | None = None
+        self._path: Path | None = None
+        self._frame: ImageArray | None = None
+        self._needs_fresh_url = False
+        self._closed = False
+        self._bytes = 0
+
+    def __repr__(self) -> str:
+        return f"Asset({self.item.name!r})"
+
+    def __enter__(self) -> Asset:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held: the file's on disk and the prepared frame's in memory."""
+        with self._lock:
+            return self._bytes + (0 if self._frame is None else int(self._frame.nbytes))
+
+    def path(self) -> Path:
+        """The file, downloaded by the first call. Read it; do not move, change or delete it.
+
+        A failure is not remembered: the next call tries again.
+
+        Raises:
+            UnsupportedAssetError: The item has no file of its own.
+            AssetDownloadError: The file could not be fetched.
+            RuntimeError: The asset is closed.
+        """
+        with self._lock:
+            self._check_open()
+            if self._path is None:
+                self._path = self._download()
+                self._bytes = self._path.stat().st_size
+            return self._path
+
+    def fetch(self) -> None:
+        """Download now what :meth:`path` would download later. Raises what it raises."""
+        self.path()
+
+    def prepare(self, *, first_frame: bool = False) -> None:
+        """Do ahead what will be asked for: download and, if asked to, decode the first frame.
+
+        Raises:
+            UnsupportedAssetError: The item has no file of its own or, with ``first_frame``, no frames.
+            AssetDownloadError: The file could not be fetched.
+        """
+        with self._lock:
+            self.path()
+            if first_frame and self._frame is None:
+                self._frame = self._decode_first_frame()
+
+    def first_frame(self) -> ImageArray:
+        """An image's pixels, or those of a video's first frame: RGB, uint8, ``[height, width, 3]``.
+
+        Each caller gets an array of its own, free to draw on; what :meth:`prepare` decoded goes to the first of them.
+
+        Raises:
+            UnsupportedAssetError: The item has no file of its own, or its file has no frames.
+            AssetDownloadError: The file could not be fetched.
+        """
+        with self._lock:
+            frame, self._frame = self._frame, None
+            if frame is not None:
+                return frame
+            self.path()
+        return self._decode_first_frame()
+
+    def forget(self) -> None:
+        """Drop the file, the prepared frame and the URL: the next use fetches everything anew."""
+        with self._lock:
+            if self._path is not None:
+                self._path.unlink(missing_ok=True)
+            self._path = self._frame = None
+            self._bytes = 0
+            self._needs_fresh_url = True
+
+    def close(self) -> None:
+        """Remove the file. The asset cannot be used afterwards; a download under way in another thread is given up."""
+        self._closed = True  # before the lock, so that a download that holds it sees this and ends
+        with self._lock:
+            self.forget()
+            if self._own_directory is not None:
+                self._own_directory.cleanup()
+                self._own_directory = None
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError(f"The file of {self.item.name!r} was asked for after its task had ended.")
+
+    def _decode_first_frame(self) -> ImageArray:
+        from encord_agents.core.vision import read_first_frame
+
+        return read_first_frame(self.path(), mime_type=self.item.mime_type, name=self.item.name)
+
+    # Downloading
+
+    def _download(self) -> Path:
+        deadline = None if self._max_seconds is None else self._clock() + self._max_seconds
+        url = self._signed_url()
+        may_refresh, tried = True, 0
+        while True:
+            try:
+                return self._stream(url, deadline)
+            except _Refused as refusal:
+                if refusal.status in _STALE_URL and may_refresh:
+                    may_refresh = False
+                    self._needs_fresh_url = True
+                    url = self._signed_url()
+                    continue
+                if not refusal.may_pass:
+                    raise self._failure(refusal.reason, refusal.status) from None
+                problem: _Interrupted = refusal
+            except _Interrupted as interruption:
+                problem = interruption
+            tried += 1
+            wait = min(max(BACKOFF * 2 ** (tried - 1) * random.uniform(0.5, 1.0), problem.retry_after), LONGEST_WAIT)
+            if tried >= self._tries or (deadline is not None and self._clock() + wait > deadline):
+                times = "once" if tried == 1 else f"{tried} times"
+                raise self._failure(f"{problem.reason} (tried {times})", problem.status) from problem.__cause__
+            logger.debug("Downloading %r: %s. Trying again in %.1f s.", self.item.name, problem.reason, wait)
+            self._sleep(wait)
+
+    def _signed_url(self) -> str:
+        if advice := _ADVICE.get(self.item.item_type):
+            raise UnsupportedAssetError(
+                f"{self.item.name!r} is of type {self.item.item_type.value}, which has no file of its own.\n{advice}",
+                item=self.item.name,
+                mime_type=self.item.mime_type,
+            )
+        refetch = self._needs_fresh_url
+        url = self._call(lambda: self.item.get_signed_url(refetch=refetch))
+        self._needs_fresh_url = False
+        if not url:
+            raise UnsupportedAssetError(
+                f"The platform has no file for {self.item.name!r} (type {self.item.item_type.value}).",
+                item=self.item.name,
+                mime_type=self.item.mime_type,
+            )
+        return url
+
+    def _stream(self, url: str, deadline: float | None) -> Path:
+        """One try: the body of ``url``, in a new file. Nothing is left behind unless all of it arrived."""
+        descriptor, name = tempfile.mkstemp(
+            prefix=f"{self.item.uuid}-", suffix=suffix_for(self.item.mime_type, self.item.name, url), dir=self._folder()
+        )
+        path = Path(name)
+        complete = False
+        try:
+            with (
+                os.fdopen(descriptor, "wb", buffering=0) as file,
+                self._session().get(url, stream=True, timeout=self._timeout) as response,
+            ):
+                if response.status_code != 200:
+                    raise _Refused(response)
+                size = 0
+                for block in response.iter_content(BLOCK):
+                    self._check_open()
+                    if deadline is not None and self._clock() > deadline:
+                        raise self._failure(f"it took longer than {self._max_seconds:g} s")
+                    file.write(block)
+                    size += len(block)
+                expected = _promised_size(response)
+                if expected is not None and size != expected:
+                    raise _Interrupted(f"{size} of {expected} bytes arrived")
+            complete = True
+        except (
+            requests.exceptions.MissingSchema,
+            requests.exceptions.InvalidSchema,
+            requests.exceptions.InvalidURL,
+        ) as error:
+            raise self._failure("the platform gave an address that is none") from error
+        except requests.RequestException as error:
+            raise _Interrupted(_in_words(error)) from error
+        finally:
+            if not complete:
+                path.unlink(missing_ok=True)
+        return path
+
+    def _folder(self) -> Path:
+        if self._directory is not None:
+            return self._directory
+        if self._own_directory is None:
+            self._own_directory = tempfile.TemporaryDirectory(prefix="encord-agents-", ignore_cleanup_errors=True)
+        return Path(self._own_directory.name)
+
+    def _failure(self, reason: str, status: int | None = None) -> AssetDownloadError:
+        return AssetDownloadError(self.item.name, str(self.item.uuid), reason, status=status)
+
+
+class _Interrupted(Exception):  # noqa: N818 - never seen outside
+    """One try failed in a way that may pass. ``reason`` never holds the URL: its signature is a permission."""
+
+    def __init__(self, reason: str, *, status: int | None = None, retry_after: float = 0.0) -> None:
+        self.reason = reason
+        self.status = status
+        self.retry_after = retry_after
+        super().__init__(reason)
+
+
+class _Refused(_Interrupted):
+    """The storage host answered, but not with the file."""
+
+    def __init__(self, response: requests.Response) -> None:
+        after = response.headers.get("Retry-After", "")
+        super().__init__(
+            f"the storage host answered {response.status_code} {response.reason or ''}".rstrip(),
+            status=response.status_code,
+            retry_after=float(after) if after.isdecimal() else 0.0,
+        )
+        self.may_pass = response.status_code in {408, 425, 429} or response.status_code >= 500
+
+
+def _promised_size(response: requests.Response) -> int | None:
+    length = response.headers.get("Content-Length", "")
+    encoded = response.headers.get("Content-Encoding", "identity") != "identity"
+    return int(length) if length.isdecimal() and not encoded else None
+
+
+def _in_words(error: requests.RequestException) -> str:
+    if isinstance(error, requests.Timeout):
+        return "the storage host did not answer in time"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "the storage host's certificate was not accepted"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection broke before all of the file had arrived"
+    return f"no connection to the storage host ({type(error).__name__})"
+
+
+def suffix_for(mime_type: str | None, name: str, url: str = "") -> str:
+    """The suffix of the file's name, dot included: by its MIME type, else its name, else the URL; may be empty."""
+    if mime_type and mime_type not in {"application/octet-stream", "binary/octet-stream"}:
+        by_type = {"audio/mpeg": ".mp3", "application/dicom": ".dcm", "image/jpeg": ".jpeg"}
+        if suffix := by_type.get(mime_type) or mimetypes.guess_extension(mime_type):
+            return suffix
+    for text in (name, unquote(urlsplit(url).path)):
+        suffix = PurePosixPath(text).suffix
+        if 1 < len(suffix) <= 12 and suffix[1:].isalnum():
+            return suffix.lower()
+    return ""

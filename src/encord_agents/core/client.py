@@ -1,0 +1,47 @@
+"""The authenticated client."""
+
+from __future__ import annotations
+
+from encord.http.constants import RequestsSettings
+from encord.user_client import EncordUserClient
+
+from encord_agents import __version__
+from encord_agents.core.settings import Settings
+
+__all__ = ["get_user_client"]
+
+CONNECT_TIMEOUT = 10  # seconds
+READ_TIMEOUT = WRITE_TIMEOUT = 60  # seconds
+
+
+def get_user_client(
+    settings: Settings | None = None, *, trace_id: str | None = None, retries: bool = True
+) -> EncordUserClient:
+    """A client that signs in with the key of ``settings``. Makes no request.
+
+    Args:
+        settings: Key and domain. Default: those of the environment.
+        trace_id: Sent with every request, so that all of them can be found under one id in the platform's logs
+            (32 hexadecimal digits). Default: a new one for each request.
+        retries: Whether the client's transport repeats some requests by itself, with the SDK's defaults. ``False``
+            suits a caller who waits and repeats by rules of its own.
+
+    Raises:
+        CredentialsError: There is no key, or it cannot be used.
+    """
+    settings = settings or Settings()
+    requests_settings = RequestsSettings(
+        connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, write_timeout=WRITE_TIMEOUT
+    )
+    if trace_id is not None:
+        header = trace_id if "/" in trace_id else f"{trace_id}/1;o=1"
+        requests_settings.trace_id_provider = lambda: header
+    if not retries:
+        requests_settings.max_retries = 0
+        requests_settings.connection_retries = 0
+    return EncordUserClient.create_with_ssh_private_key(
+        settings.ssh_key,
+        requests_settings=requests_settings,
+        domain=settings.domain,
+        user_agent_suffix=f"encord-agents/{__version__}",
+    )

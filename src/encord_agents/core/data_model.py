@@ -1,0 +1,129 @@
+"""The shapes that users see: what to list and load of a label row, one frame, one object cut out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from uuid import UUID
+
+from encord.objects.ontology_object_instance import ObjectInstance
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    ImageArray: TypeAlias = NDArray[np.uint8]
+else:
+    # Annotations of dependencies are evaluated at run time, and numpy is an extra.
+    ImageArray = Any
+
+__all__ = [
+    "Frame",
+    "FrameData",
+    "ImageArray",
+    "InstanceCrop",
+    "LabelRowInitialiseLabelsArgs",
+    "LabelRowMetadataIncludeArgs",
+]
+
+ImageFormat: TypeAlias = Literal["JPEG", "PNG", "jpeg", "jpg", "png", ".jpeg", ".jpg", ".png"]
+OutputFormat: TypeAlias = Literal["raw", "url", "openai", "anthropic"]
+
+
+class LabelRowMetadataIncludeArgs(BaseModel):
+    """What to list with each label row: arguments of ``project.list_label_rows_v2``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    include_workflow_graph_node: bool = True
+    include_client_metadata: bool = False
+    include_images_data: bool = False
+    include_all_label_branches: bool = False
+    include_children: bool = False
+    branch_name: str | None = None
+    """List the rows of this branch. Default: the branch of the task."""
+
+
+class LabelRowInitialiseLabelsArgs(BaseModel):
+    """What to load of each label row: arguments of ``label_row.initialise_labels``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    include_object_feature_hashes: set[str] | None = None
+    include_classification_feature_hashes: set[str] | None = None
+    include_reviews: bool = False
+    overwrite: bool = False
+    include_signed_url: bool = False
+
+
+class FrameData(BaseModel):
+    """Which frame of which data unit someone is looking at.
+
+    Read from JSON in camel case (``projectHash``) or in snake case.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    project_hash: UUID = Field(validation_alias=AliasChoices("projectHash", "project_hash"))
+    data_hash: UUID = Field(validation_alias=AliasChoices("dataHash", "data_hash"))
+    frame: int = Field(ge=0)
+    """The frame's number, from 0. An image is frame 0."""
+    object_hashes: list[str] | None = Field(
+        default=None, validation_alias=AliasChoices("objectHashes", "object_hashes")
+    )
+    """The selected objects, or ``None`` where none are."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame, decoded.
+
+    Attributes:
+        frame: Its number, from 0. An image is frame 0.
+        content: Its pixels: RGB, uint8, ``[height, width, 3]``.
+    """
+
+    frame: int
+    content: ImageArray = field(repr=False, compare=False)
+
+    @overload
+    def b64_encoding(self, image_format: ImageFormat = ..., output_format: Literal["raw", "url"] = ...) -> str: ...
+
+    @overload
+    def b64_encoding(
+        self, image_format: ImageFormat = ..., *, output_format: Literal["openai", "anthropic"]
+    ) -> dict[str, Any]: ...
+
+    @overload
+    def b64_encoding(
+        self, image_format: ImageFormat, output_format: Literal["openai", "anthropic"]
+    ) -> dict[str, Any]: ...
+
+    def b64_encoding(
+        self, image_format: ImageFormat = ".jpeg", output_format: OutputFormat = "raw"
+    ) -> str | dict[str, Any]:
+        """The frame as base64 text, for JSON and for the messages of vision models.
+
+        Args:
+            image_format: ``.jpeg`` (small) or ``.png`` (exact).
+            output_format: ``"raw"``: the base64 text alone. ``"url"``: a ``data:`` URL. ``"openai"`` and
+                ``"anthropic"``: the part of a message that these providers' chat interfaces take.
+
+        Raises:
+            ValueError: An unknown format.
+        """
+        from encord_agents.core.vision import b64_encode_image
+
+        return b64_encode_image(self.content, image_format, output_format)
+
+
+@dataclass(frozen=True)
+class InstanceCrop(Frame):
+    """A labelled object, cut out of its frame.
+
+    Attributes:
+        instance: The object. Its coordinates refer to the whole frame, not to the crop.
+    """
+
+    instance: ObjectInstance = field(kw_only=True, repr=False, compare=False)
