@@ -1,0 +1,79 @@
+"""Who sent a request: the signatures of both protocols."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from encord_agents.local.trouble import Refusal
+
+_COVERED = '("@method" "@request-target" "content-digest")'
+_PARAMETERS = re.compile(re.escape(_COVERED) + r';created=\d{1,12};keyid="([0-9a-f]{64})";alg="ed25519"')
+
+
+class Verifier:
+    """Checks signatures by the keys that ``known`` vouches for. Key objects are kept, since making one is slow."""
+
+    def __init__(self, known: Callable[[str], bool]) -> None:
+        self._known = known
+        self._keys: dict[str, Ed25519PublicKey] = {}
+
+    def v1(self, authorization: str | None, body: bytes) -> None:
+        """``Authorization: <key>:<signature>`` over the SHA-256 digest of the body.
+
+        Raises:
+            Refusal: 401.
+        """
+        key, _, signature = (authorization or "").partition(":")
+        try:
+            raw = bytes.fromhex(signature)
+        except ValueError:
+            raise _unauthenticated("the signature is not hexadecimal") from None
+        self._verify(key, raw, hashlib.sha256(body).digest())
+
+    def v2(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
+        """``Content-Digest``, ``Signature-Input`` and ``Signature``: method, target and body are covered.
+
+        Raises:
+            Refusal: 401.
+        """
+        digest = f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode('ascii')}:"
+        if headers.get("content-digest") != digest:
+            raise _unauthenticated("Content-Digest is missing, or is not the digest of the body")
+        parameters = headers.get("signature-input", "").removeprefix("encord-sig=")
+        match = _PARAMETERS.fullmatch(parameters)
+        if match is None:
+            raise _unauthenticated("Signature-Input is missing, or does not cover the request")
+        signature = headers.get("signature", "")
+        try:
+            raw = base64.b64decode(signature.removeprefix("encord-sig=:").removesuffix(":"), validate=True)
+        except (binascii.Error, ValueError):
+            raise _unauthenticated("the signature is not base64") from None
+        lines = (
+            f'"@method": {method}',
+            f'"@request-target": {target}',
+            f'"content-digest": {digest}',
+            f'"@signature-params": {parameters}',
+        )
+        self._verify(match[1], raw, "\n".join(lines).encode("latin-1", "replace"))
+
+    def _verify(self, key: str, signature: bytes, message: bytes) -> None:
+        public = self._keys.get(key)
+        if public is None:
+            if not self._known(key):
+                raise _unauthenticated("no user has this key")
+            public = self._keys[key] = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+        try:
+            public.verify(signature, message)
+        except InvalidSignature:
+            raise _unauthenticated("the signature does not match the request") from None
+
+
+def _unauthenticated(why: str) -> Refusal:
+    return Refusal(401, f"Not authenticated: {why}.")

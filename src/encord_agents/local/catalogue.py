@@ -1,0 +1,123 @@
+"""Projects and their ontologies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from encord_agents.local.database import Database
+from encord_agents.local.workflow import Pathway, ResolvedStage, Workflow
+
+
+@dataclass(frozen=True)
+class ProjectRecord:
+    """A project. It does not change once it is made, so it may be kept.
+
+    Attributes:
+        id: Its row.
+        hash: What the SDK calls ``project_hash``.
+        type: ``workflow`` or ``manual_qa``.
+        stages: By uuid, in order.
+        features: The feature hashes of the objects and classifications in its ontology.
+    """
+
+    id: int
+    hash: str
+    title: str
+    description: str
+    type: str
+    ontology: str
+    dataset: str
+    folder: str
+    stages: Mapping[str, ResolvedStage]
+    start: str
+    created_at: float
+    features: frozenset[str]
+
+
+@dataclass(frozen=True)
+class OntologyRecord:
+    hash: str
+    title: str
+    editor: dict[str, Any]
+    created_at: float
+
+
+class Catalogue:
+    """Finds and makes projects."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._projects: dict[str, ProjectRecord] = {}
+
+    def create(
+        self, *, title: str, description: str, type: str, workflow: Workflow, editor: Mapping[str, Any]
+    ) -> ProjectRecord:
+        project, ontology, now = str(uuid4()), str(uuid4()), time.time()
+        stages = orjson.dumps([asdict(stage) for stage in workflow.resolved]).decode()
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT INTO ontologies VALUES (?, ?, ?, ?)", (ontology, title, orjson.dumps(editor).decode(), now)
+            )
+            connection.execute(
+                "INSERT INTO projects (hash, title, description, type, ontology, dataset, folder, stages, start, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    project,
+                    title,
+                    description,
+                    type,
+                    ontology,
+                    str(uuid4()),
+                    str(uuid4()),
+                    stages,
+                    workflow.start_uuid,
+                    now,
+                ),
+            )
+        found = self.project(project)
+        assert found is not None
+        return found
+
+    def project(self, hash: str) -> ProjectRecord | None:
+        if hash in self._projects:
+            return self._projects[hash]
+        with self._database.read() as connection:
+            row = connection.execute("SELECT * FROM projects WHERE hash = ?", (hash,)).fetchone()
+        if row is None:
+            return None
+        ontology = self.ontology(row["ontology"])
+        assert ontology is not None
+        stages = [_stage(stage) for stage in orjson.loads(row["stages"])]
+        record = self._projects[hash] = ProjectRecord(
+            **{k: row[k] for k in ("id", "hash", "title", "description", "type", "ontology", "dataset", "folder")},
+            stages={stage.uuid: stage for stage in stages},
+            start=row["start"],
+            created_at=row["created_at"],
+            features=frozenset(
+                feature["featureNodeHash"]
+                for kind in ("objects", "classifications")
+                for feature in ontology.editor[kind]
+            ),
+        )
+        return record
+
+    def projects(self) -> list[ProjectRecord]:
+        """All projects, oldest first."""
+        with self._database.read() as connection:
+            hashes = [row["hash"] for row in connection.execute("SELECT hash FROM projects ORDER BY id")]
+        return [record for record in map(self.project, hashes) if record is not None]
+
+    def ontology(self, hash: str) -> OntologyRecord | None:
+        with self._database.read() as connection:
+            row = connection.execute("SELECT * FROM ontologies WHERE hash = ?", (hash,)).fetchone()
+        return row and OntologyRecord(row["hash"], row["title"], orjson.loads(row["editor"]), row["created_at"])
+
+
+def _stage(data: dict[str, Any]) -> ResolvedStage:
+    return ResolvedStage(data["uuid"], data["title"], data["type"], tuple(Pathway(**p) for p in data["pathways"]))

@@ -1,0 +1,127 @@
+"""Where the platform keeps its state: one SQLite connection, shared by all threads, one at a time."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+
+from encord_agents.local.trouble import LocalPlatformError
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS keys (id TEXT PRIMARY KEY, email TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS ontologies (
+    hash TEXT PRIMARY KEY, title TEXT NOT NULL, editor TEXT NOT NULL, created_at REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS projects (
+    id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, title TEXT NOT NULL, description TEXT NOT NULL, type TEXT NOT NULL,
+    ontology TEXT NOT NULL REFERENCES ontologies(hash), dataset TEXT NOT NULL, folder TEXT NOT NULL,
+    stages TEXT NOT NULL, start TEXT NOT NULL, created_at REAL NOT NULL
+);
+-- A data unit and the storage item behind it. refusal, deleted, forbidden and broken are the troubles that tests ask for.
+CREATE TABLE IF NOT EXISTS units (
+    id INTEGER PRIMARY KEY, project INTEGER NOT NULL REFERENCES projects(id),
+    data_hash TEXT NOT NULL UNIQUE, item TEXT NOT NULL UNIQUE, title TEXT NOT NULL,
+    item_type TEXT NOT NULL, mime_type TEXT, width INTEGER, height INTEGER, frames INTEGER, fps REAL, duration REAL,
+    digest TEXT, size INTEGER, description TEXT NOT NULL DEFAULT '', metadata TEXT NOT NULL DEFAULT '{}',
+    created_at REAL NOT NULL, edited_at REAL NOT NULL,
+    refusal TEXT, deleted INTEGER NOT NULL DEFAULT 0, forbidden INTEGER NOT NULL DEFAULT 0, broken TEXT
+);
+CREATE INDEX IF NOT EXISTS units_of_project ON units (project);
+CREATE TABLE IF NOT EXISTS tasks (
+    id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, project INTEGER NOT NULL, unit INTEGER NOT NULL REFERENCES units(id),
+    stage TEXT NOT NULL, start TEXT NOT NULL, branch TEXT NOT NULL DEFAULT 'main', status TEXT NOT NULL DEFAULT 'NEW',
+    priority REAL, moves INTEGER NOT NULL DEFAULT 0, created_at REAL NOT NULL, updated_at REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS tasks_of_stage ON tasks (project, stage, id);
+CREATE INDEX IF NOT EXISTS tasks_of_unit ON tasks (unit, branch);
+-- content is null until the first save.
+CREATE TABLE IF NOT EXISTS labels (
+    unit INTEGER NOT NULL REFERENCES units(id), branch TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, content BLOB,
+    saves INTEGER NOT NULL DEFAULT 0, created_at REAL NOT NULL, edited_at REAL NOT NULL, PRIMARY KEY (unit, branch)
+) WITHOUT ROWID;
+"""
+
+
+class Database:
+    """The state, in a file or in memory.
+
+    Args:
+        path: The file; ``None`` keeps everything in memory, for as long as the object lives.
+
+    Raises:
+        LocalPlatformError: The file holds something else.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._lock = RLock()
+        if path is not None:
+            # The secret that signs asset URLs is inside.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._connection = sqlite3.connect(
+            ":memory:" if path is None else path, isolation_level=None, check_same_thread=False, timeout=30.0
+        )
+        self._connection.row_factory = sqlite3.Row
+        try:
+            self._prepare(path)
+        except sqlite3.DatabaseError as error:
+            self._connection.close()
+            raise LocalPlatformError(f"{path} is not a database of the local platform: {error}") from error
+
+    def _prepare(self, path: Path | None) -> None:
+        if path is not None:
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+        with self.write() as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, SCHEMA_VERSION):
+                raise LocalPlatformError(
+                    f"{path} was made by another version of the local platform. Use another directory, or remove this one."
+                )
+            for statement in _SCHEMA.split(";\n"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.execute("INSERT OR IGNORE INTO settings VALUES ('secret', ?)", (secrets.token_hex(32),))
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for looking something up."""
+        with self._lock:
+            yield self._connection
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """The connection in a transaction: all of it happens, or, if the block raises, nothing."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def secret(self) -> bytes:
+        """The key that signs asset URLs; the same for as long as the state lives."""
+        with self.read() as connection:
+            row = connection.execute("SELECT value FROM settings WHERE name = 'secret'").fetchone()
+        return bytes.fromhex(row["value"])
+
+    def add_key(self, key: str, email: str) -> None:
+        with self.write() as connection:
+            connection.execute("INSERT OR IGNORE INTO keys VALUES (?, ?)", (key, email))
+
+    def knows_key(self, key: str) -> bool:
+        with self.read() as connection:
+            return connection.execute("SELECT 1 FROM keys WHERE id = ?", (key,)).fetchone() is not None
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()

@@ -1,0 +1,76 @@
+"""What the platform was asked, in order, so that a test can count requests."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from threading import Lock
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One request.
+
+    Attributes:
+        kind: ``project``, ``ontology``, ``tasks``, ``actions``, ``move``, ``priorities``, ``rows`` (listing label rows),
+            ``label_create`` (the first initialise of a row), ``label_get``, ``save``, ``items`` (bulk), ``item``,
+            ``asset``, ... or ``unknown``.
+        method: The HTTP method (of the query inside a v1 request).
+        path: The path as it was asked for, without the query.
+        status: What it was answered with (v1: the status in the envelope); 0 if the connection was closed instead.
+        items: How many things it was about: rows, tasks, ids.
+        at: Seconds since the platform started.
+        body: The beginning of the request's body.
+    """
+
+    kind: str
+    method: str
+    path: str
+    status: int
+    items: int
+    at: float
+    body: str
+
+
+class Journal:
+    """The latest requests, and how many there were of each kind since the last :meth:`clear`."""
+
+    def __init__(self, *, limit: int = 10_000, body_limit: int = 16_384) -> None:
+        self._entries: deque[Entry] = deque(maxlen=limit)
+        self._counts: Counter[str] = Counter()
+        self._lock = Lock()
+        self.body_limit = body_limit
+
+    def add(self, kind: str, method: str, path: str, status: int, items: int, at: float, body: bytes) -> None:
+        text = body[: self.body_limit].decode("utf-8", "replace")
+        with self._lock:
+            self._entries.append(Entry(kind, method, path, status, items, at, text))
+            self._counts[kind] += 1
+
+    def count(self, kind: str | None = None) -> int:
+        """How many requests of that kind there were; of all kinds, assets too, without one."""
+        with self._lock:
+            return self._counts.total() if kind is None else self._counts[kind]
+
+    def kinds(self) -> dict[str, int]:
+        """How many requests there were of each kind."""
+        with self._lock:
+            return dict(self._counts)
+
+    def of(self, kind: str) -> list[Entry]:
+        """The remembered requests of one kind, oldest first."""
+        return [entry for entry in self if entry.kind == kind]
+
+    def clear(self) -> None:
+        with self._lock:
+            self._entries.clear()
+            self._counts.clear()
+
+    def __iter__(self) -> Iterator[Entry]:
+        with self._lock:
+            return iter(list(self._entries))
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._entries)

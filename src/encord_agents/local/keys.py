@@ -1,0 +1,48 @@
+"""SSH keys: made on first use, kept where only their owner can read them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat, ssh
+
+from encord_agents.local.trouble import LocalPlatformError
+
+
+def new_key() -> str:
+    """A fresh Ed25519 private key in OpenSSH's text format."""
+    key = Ed25519PrivateKey.generate()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode("ascii")
+
+
+def key_id(private_key: str) -> str:
+    """What the platform knows a key by: its raw public half, as 64 hex characters."""
+    key = ssh.load_ssh_private_key(private_key.encode("ascii"), None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise LocalPlatformError("Only Ed25519 keys can sign requests.")
+    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+
+
+def key_in(path: Path) -> str:
+    """The key in a file, made (mode 0600) if there is none.
+
+    Raises:
+        LocalPlatformError: The file is there and holds something else.
+    """
+    try:
+        # Two processes may get here first: whoever creates the file has the key, the other reads it.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        text = path.read_text(encoding="ascii", errors="replace")
+    else:
+        text = new_key()
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+        path.chmod(0o600)  # whatever the umask
+    try:
+        key_id(text)
+    except (ValueError, LocalPlatformError):
+        raise LocalPlatformError(f"{path} is no Ed25519 private key. Remove it, and a new one is made.") from None
+    return text

@@ -1,0 +1,238 @@
+"""Label rows: listing, initialising, saving."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from encord_agents.local.catalogue import ProjectRecord
+from encord_agents.local.database import Database
+from encord_agents.local.trouble import Refusal, forbidden
+
+_UNIT = (
+    "u.id AS unit, u.data_hash, u.item, u.title, u.item_type, u.mime_type, u.width, u.height, u.frames, u.fps, u.duration,"
+    " u.metadata, u.created_at AS unit_created_at"
+)
+_LABEL = "l.hash AS label_hash, l.branch AS label_branch, l.saves, l.created_at, l.edited_at"
+_CONTENT = ("data_units", "object_answers", "classification_answers", "object_actions", "spaces")
+
+
+@dataclass(frozen=True)
+class RowFilter:
+    """Which label rows; ``None`` asks for all. ``branch=None`` with ``all_branches`` lists each branch that has labels."""
+
+    branch: str = "main"
+    all_branches: bool = False
+    data_hashes: Sequence[str] | None = None
+    label_hashes: Sequence[str] | None = None
+    title_eq: str | None = None
+    title_like: str | None = None
+    stage_eq: str | None = None
+    stage_like: str | None = None
+    edited_before: float | None = None
+    edited_after: float | None = None
+    include_uninitialised: bool = True
+
+
+def rows(database: Database, project: ProjectRecord, wanted: RowFilter) -> list[sqlite3.Row]:
+    """One row per task: the task's own data unit, and its label on the branch that was asked for, if there is one."""
+    conditions = ["u.project = ?", "u.deleted = 0"]
+    values: list[Any] = []
+    if wanted.all_branches:
+        join = "LEFT JOIN labels l ON l.unit = u.id"
+    else:
+        join = "LEFT JOIN labels l ON l.unit = u.id AND l.branch = ?"
+        values.append(wanted.branch)
+    values.append(project.id)
+    if not wanted.all_branches:
+        # A unit may have tasks on several branches; those of another branch only stand in where this one has none.
+        conditions.append("(t.branch = ? OR NOT EXISTS (SELECT 1 FROM tasks o WHERE o.unit = u.id AND o.branch = ?))")
+        values += [wanted.branch, wanted.branch]
+    for column, hashes in (("u.data_hash", wanted.data_hashes), ("l.hash", wanted.label_hashes)):
+        if hashes is not None:
+            conditions.append(f"{column} IN (SELECT value FROM json_each(?))")
+            values.append(orjson.dumps(list(hashes)).decode())
+    for expression, value in (
+        ("u.title = ?", wanted.title_eq),
+        ("u.title LIKE ?", wanted.title_like),
+        ("l.edited_at < ?", wanted.edited_before),
+        ("l.edited_at > ?", wanted.edited_after),
+    ):
+        if value is not None:
+            conditions.append(expression)
+            values.append(value)
+    if wanted.stage_eq is not None or wanted.stage_like is not None:
+        conditions.append("t.stage IN (SELECT value FROM json_each(?))")
+        values.append(orjson.dumps(_stages(database, project, wanted)).decode())
+    if not wanted.include_uninitialised:
+        conditions.append("l.hash IS NOT NULL")
+    with database.read() as connection:
+        return connection.execute(
+            f"SELECT {_UNIT}, {_LABEL}, t.uuid AS task, t.stage, t.priority"
+            f" FROM units u LEFT JOIN tasks t ON t.unit = u.id {join} WHERE {' AND '.join(conditions)} ORDER BY u.id, t.id",
+            values,
+        ).fetchall()
+
+
+def _stages(database: Database, project: ProjectRecord, wanted: RowFilter) -> list[str]:
+    found = [s for s in project.stages.values() if wanted.stage_eq is None or s.title == wanted.stage_eq]
+    if wanted.stage_like is None:
+        return [stage.uuid for stage in found]
+    with database.read() as connection:
+        # SQLite's own LIKE, so that stage titles and data titles follow the same rules.
+        return [
+            s.uuid for s in found if connection.execute("SELECT ? LIKE ?", (s.title, wanted.stage_like)).fetchone()[0]
+        ]
+
+
+def create(database: Database, project: ProjectRecord, data_hashes: Sequence[str], branch: str) -> list[sqlite3.Row]:
+    """The label rows of data units on a branch, made where there are none. A deleted row is left out.
+
+    Raises:
+        Refusal: 403, one of the data units is unknown.
+    """
+    now = time.time()
+    wanted = orjson.dumps(list(data_hashes)).decode()
+    with database.write() as connection:
+        units = connection.execute(
+            "SELECT id, data_hash, deleted FROM units WHERE project = ? AND data_hash IN (SELECT value FROM json_each(?))",
+            (project.id, wanted),
+        ).fetchall()
+        _all_known(data_hashes, {row["data_hash"] for row in units}, "data unit")
+        connection.executemany(
+            "INSERT OR IGNORE INTO labels (unit, branch, hash, created_at, edited_at) VALUES (?, ?, ?, ?, ?)",
+            [(row["id"], branch, str(uuid4()), now, now) for row in units if not row["deleted"]],
+        )
+        return connection.execute(
+            f"SELECT {_UNIT}, {_LABEL}, l.content, (SELECT stage FROM tasks t WHERE t.unit = u.id LIMIT 1) AS stage"
+            " FROM units u JOIN labels l ON l.unit = u.id"
+            " WHERE u.project = ? AND u.deleted = 0 AND l.branch = ? AND u.data_hash IN (SELECT value FROM json_each(?))",
+            (project.id, branch, wanted),
+        ).fetchall()
+
+
+def get(database: Database, project: ProjectRecord, label_hashes: Sequence[str]) -> list[sqlite3.Row]:
+    """Label rows by their own hashes. A deleted row is left out.
+
+    Raises:
+        Refusal: 403, one of them is unknown.
+    """
+    with database.read() as connection:
+        found = _by_label_hash(connection, project, label_hashes)
+    _all_known(label_hashes, {row["label_hash"] for row in found}, "label row")
+    return [row for row in found if not row["deleted"]]
+
+
+def save(database: Database, project: ProjectRecord, labels: Mapping[str, dict[str, Any]]) -> None:
+    """Replace the labels of rows, by label hash. All of them, or none.
+
+    Raises:
+        Refusal: 403 for an unknown row; 404 for a deleted one; 400 for labels that are not of this row or not of this
+            ontology, or a row that a test refuses.
+    """
+    now = time.time()
+    with database.write() as connection:
+        found = _by_label_hash(connection, project, list(labels))
+        _all_known(labels, {row["label_hash"] for row in found}, "label row")
+        updates = []
+        for row in found:
+            label = labels[row["label_hash"]]
+            if row["deleted"]:
+                raise Refusal(404, f"The label row of {row['title']} is gone.")
+            if row["refusal"] is not None:
+                raise corrupted(row["refusal"])
+            _check(label, row, project.features)
+            content = orjson.dumps({key: label[key] for key in _CONTENT if key in label})
+            updates.append((content, now, row["unit"], row["label_branch"]))
+        connection.executemany(
+            "UPDATE labels SET content = ?, saves = saves + 1, edited_at = ? WHERE unit = ? AND branch = ?", updates
+        )
+
+
+def one(database: Database, project: ProjectRecord, data_hash: str, branch: str) -> sqlite3.Row | None:
+    """The label row of one data unit, if it was ever initialised."""
+    with database.read() as connection:
+        row: sqlite3.Row | None = connection.execute(
+            f"SELECT {_UNIT}, {_LABEL}, l.content, (SELECT stage FROM tasks t WHERE t.unit = u.id LIMIT 1) AS stage"
+            " FROM units u JOIN labels l ON l.unit = u.id WHERE u.project = ? AND u.data_hash = ? AND l.branch = ?",
+            (project.id, data_hash, branch),
+        ).fetchone()
+    return row
+
+
+def branches(database: Database, project: ProjectRecord) -> list[str]:
+    """The branches that any task or label is on, ``main`` first."""
+    with database.read() as connection:
+        found = connection.execute(
+            "SELECT branch FROM tasks WHERE project = :p UNION"
+            " SELECT l.branch FROM labels l JOIN units u ON u.id = l.unit WHERE u.project = :p",
+            {"p": project.id},
+        )
+        return ["main", *sorted({row["branch"] for row in found} - {"main"})]
+
+
+def corrupted(message: str) -> Refusal:
+    return Refusal(400, message, name="CORRUPTED_LABEL_ERROR")
+
+
+def _by_label_hash(
+    connection: sqlite3.Connection, project: ProjectRecord, label_hashes: Sequence[str]
+) -> list[sqlite3.Row]:
+    return connection.execute(
+        f"SELECT {_UNIT}, {_LABEL}, l.content, u.deleted, u.refusal,"
+        " (SELECT stage FROM tasks t WHERE t.unit = u.id LIMIT 1) AS stage"
+        " FROM labels l JOIN units u ON u.id = l.unit WHERE u.project = ? AND l.hash IN (SELECT value FROM json_each(?))",
+        (project.id, orjson.dumps(list(label_hashes)).decode()),
+    ).fetchall()
+
+
+def _all_known(asked: Sequence[str] | Mapping[str, Any], known: set[str], what: str) -> None:
+    for hash in asked:
+        if hash not in known:
+            raise forbidden(f"No access to the {what} {hash}.")
+
+
+def _check(label: dict[str, Any], row: sqlite3.Row, features: frozenset[str]) -> None:
+    title = row["title"]
+    if label.get("label_hash", row["label_hash"]) != row["label_hash"]:
+        raise corrupted(f"The labels sent for {title} are those of another label row.")
+    units = label.get("data_units")
+    if not isinstance(units, dict) or list(units) != [row["data_hash"]]:
+        raise corrupted(f"The labels of {title} must have the data unit {row['data_hash']}, and no other.")
+    for key in _CONTENT[1:]:
+        if not isinstance(label.get(key, {}), dict):
+            raise corrupted(f"`{key}` of {title} must be an object.")
+    labels = units[row["data_hash"]].get("labels") if isinstance(units[row["data_hash"]], dict) else None
+    if not isinstance(labels, dict):
+        raise corrupted(f"The data unit of {title} has no labels.")
+    frames = [labels] if row["item_type"] == "image" else list(labels.values())
+    for frame in frames:
+        objects = frame.get("objects", []) if isinstance(frame, dict) else None
+        if not isinstance(objects, list):
+            raise corrupted(f"The labels of {title} must have a list of objects per frame.")
+        for found in objects:
+            _check_feature(found, title, features)
+            if found.get("objectHash") not in label.get("object_answers", {}):
+                raise Refusal(
+                    400, f"An object of {title} has no entry in object_answers.", name="ANSWER_DICTIONARY_ERROR"
+                )
+    for answer in label.get("classification_answers", {}).values():
+        _check_feature(answer, title, features)
+
+
+def _check_feature(found: Any, title: str, features: frozenset[str]) -> None:
+    if not isinstance(found, dict) or not isinstance(found.get("objectHash", ""), str):
+        raise corrupted(f"A label of {title} is not an object.")
+    feature = found.get("featureHash")
+    if not isinstance(feature, str) or feature not in features:
+        raise Refusal(
+            400,
+            f"A label of {title} has the feature {feature!r}, which the ontology lacks.",
+            name="FEATURE_DOES_NOT_EXIST_ERROR",
+        )

@@ -1,0 +1,192 @@
+"""The platform: state, server, key, and what a test wants to go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from encord_agents.local import keys, ontologies, wire
+from encord_agents.local.assets import AssetStore, DirectoryAssets, MemoryAssets, Signer
+from encord_agents.local.catalogue import Catalogue
+from encord_agents.local.database import Database
+from encord_agents.local.door import Door, Outage
+from encord_agents.local.faults import Faults
+from encord_agents.local.journal import Journal
+from encord_agents.local.project import LocalProject
+from encord_agents.local.server import HOST, Server
+from encord_agents.local.service import Service, Settings
+from encord_agents.local.trouble import LocalPlatformError, UnknownRequestError
+from encord_agents.local.workflow import Workflow
+
+if TYPE_CHECKING:
+    from encord import EncordUserClient
+    from encord.objects import OntologyStructure
+
+
+class LocalPlatform:
+    """An Encord-compatible platform on this machine. Entering it starts the server; the state is there before that.
+
+    Args:
+        data: The directory that keeps the state; ``None`` keeps it in memory.
+        port: 0 takes a free one. Only 127.0.0.1 is served.
+        page_size: Tasks per page.
+        page_tokens: ``keyset`` tokens survive tasks being moved between pages; ``offset`` tokens skip some.
+        shuffle: Answer lists in another order than the one asked for.
+        latency: Seconds that pass before each answer to an API request.
+        latency_per_item: Further seconds for each row, task or item in it.
+        asset_latency: Seconds before a file is served; ``None``: as ``latency``.
+        url_lifetime: Seconds that signed URLs are good for.
+        journal_body: How many bytes of each request's body the journal keeps.
+
+    Raises:
+        LocalPlatformError: The port is taken, or the directory holds something else.
+    """
+
+    def __init__(
+        self,
+        data: str | Path | None = None,
+        *,
+        port: int = 0,
+        page_size: int = 100,
+        page_tokens: Literal["keyset", "offset"] = "keyset",
+        shuffle: bool = False,
+        latency: float = 0.0,
+        latency_per_item: float = 0.0,
+        asset_latency: float | None = None,
+        url_lifetime: float = 3600.0,
+        journal_body: int = 16_384,
+    ) -> None:
+        assets: AssetStore
+        if data is None:
+            self.ssh_key = keys.new_key()
+            database, assets = Database(None), MemoryAssets()
+        else:
+            directory = Path(data)
+            try:
+                directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            except OSError as error:
+                raise LocalPlatformError(f"{directory} cannot be the data directory: {error.strerror}.") from error
+            self.ssh_key = keys.key_in(directory / "id_ed25519")
+            database, assets = Database(directory / "platform.sqlite3"), DirectoryAssets(directory / "assets")
+        database.add_key(keys.key_id(self.ssh_key), wire.OWNER)
+        self.settings = Settings(page_size, page_tokens, shuffle, latency, latency_per_item, asset_latency)
+        self.faults = Faults()
+        self.journal = Journal(body_limit=journal_body)
+        self._service = Service(
+            database, Catalogue(database), assets, Signer(database.secret(), url_lifetime), self.settings
+        )
+        self._port = port
+        self._server: Server | None = None
+        self._door: Door | None = None
+
+    def start(self) -> None:
+        """Serve. Returns when requests are answered."""
+        if self._server is not None:
+            return
+        server = Server(self._port)
+        self._service.domain = f"http://{HOST}:{server.port}"
+        self._door = Door(self._service, self.faults, self.journal, server.hang_up)
+        server.start(self._door.application)
+        self._server = server
+
+    def close(self) -> None:
+        """Stop serving, cutting off what is under way, and let go of the state."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+        self._service.database.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def domain(self) -> str:
+        """``http://127.0.0.1:PORT``."""
+        if not self._service.domain:
+            raise LocalPlatformError("The platform is not running: use it in a `with` block, or call start().")
+        return self._service.domain
+
+    def environment(self) -> dict[str, str]:
+        """The environment variables that lead here."""
+        return {"ENCORD_DOMAIN": self.domain, "ENCORD_SSH_KEY": self.ssh_key}
+
+    def client(self, *, retries: bool = True) -> EncordUserClient:
+        """The SDK's client for this platform. ``retries=False``: it gives up at the first trouble, and within 5 s."""
+        from encord import EncordUserClient
+        from encord.http.constants import RequestsSettings
+
+        settings = RequestsSettings()
+        if not retries:
+            settings = RequestsSettings(
+                max_retries=0, connection_retries=0, connect_timeout=5, read_timeout=5, write_timeout=5
+            )
+        return EncordUserClient.create_with_ssh_private_key(
+            self.ssh_key, domain=self.domain, requests_settings=settings
+        )
+
+    def create_project(
+        self,
+        *,
+        title: str = "Local project",
+        description: str = "",
+        workflow: Workflow | Mapping[str, Any] | str | Path,
+        ontology: Mapping[str, Any] | OntologyStructure | str | Path | None = None,
+        project_type: Literal["workflow", "manual_qa"] = "workflow",
+    ) -> LocalProject:
+        """Make a project without data. The default ontology: a ``Person`` bounding box and a ``Scene`` radio classification.
+
+        Raises:
+            WorkflowError: The workflow makes no sense.
+            LocalPlatformError: Neither does the ontology.
+        """
+        record = self._service.catalogue.create(
+            title=title,
+            description=description,
+            type=project_type,
+            workflow=Workflow.of(workflow),
+            editor=ontologies.editor(ontology),
+        )
+        return LocalProject(self._service, record)
+
+    def project(self, project_hash: str) -> LocalProject:
+        """A project by its hash."""
+        record = self._service.catalogue.project(project_hash.strip().lower())
+        if record is None:
+            known = "\n".join(f"  - {found.project_hash} ({found.title})" for found in self.projects())
+            raise LocalPlatformError(f"There is no project {project_hash}. There are:\n{known or '  none'}")
+        return LocalProject(self._service, record)
+
+    def projects(self) -> list[LocalProject]:
+        """All projects, oldest first."""
+        return [LocalProject(self._service, record) for record in self._service.catalogue.projects()]
+
+    @property
+    def max_in_flight(self) -> int:
+        """The most API requests there ever were at the same time."""
+        return self._door.max_in_flight if self._door is not None else 0
+
+    def down(self, down: bool = True, *, how: Outage = "refuse") -> None:
+        """An outage: until ``down(False)``, connections are dropped, or (``how="503"``) every answer is a 503."""
+        if self._door is not None:
+            self._door.outage = how if down else None
+
+    def check(self) -> None:
+        """Complain about requests that the platform did not know, or failed at.
+
+        Raises:
+            UnknownRequestError: There were requests it does not know.
+        """
+        if self._door is None:
+            return
+        if self._door.bugs:
+            raise self._door.bugs[0]
+        if self._door.unknown:
+            raise UnknownRequestError(self._door.unknown)

@@ -1,0 +1,232 @@
+"""A project of the local platform, from Python."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from encord_agents.local import images, items, labels, tasks, wire
+from encord_agents.local.catalogue import ProjectRecord
+from encord_agents.local.items import NewUnit
+from encord_agents.local.service import Service
+from encord_agents.local.trouble import LocalPlatformError
+from encord_agents.local.workflow import ResolvedStage
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """A stage, and how many tasks are in it."""
+
+    uuid: str
+    title: str
+    type: str
+    tasks: int
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """A task as the platform sees it."""
+
+    uuid: str
+    data_hash: str
+    data_title: str
+    stage_title: str
+    branch_name: str
+    status: str
+    priority: float | None
+
+
+class LocalProject:
+    """What a test or a script may do to a project without asking the SDK. Made by ``LocalPlatform``."""
+
+    def __init__(self, service: Service, record: ProjectRecord) -> None:
+        self._service = service
+        self._database = service.database
+        self._record = record
+        self.skipped: list[str] = []
+        """The files that the latest :meth:`add_images` left out, each with its reason."""
+
+    @property
+    def project_hash(self) -> str:
+        return self._record.hash
+
+    @property
+    def title(self) -> str:
+        return self._record.title
+
+    @property
+    def stages(self) -> list[StageRecord]:
+        """The stages in order, with the number of their tasks."""
+        counts = tasks.counts(self._database, self._record)
+        return [StageRecord(s.uuid, s.title, s.type, counts.get(s.uuid, 0)) for s in self._record.stages.values()]
+
+    def stage(self, title: str) -> StageRecord:
+        """A stage by title or uuid."""
+        uuid = self._stage(title).uuid
+        return next(stage for stage in self.stages if stage.uuid == uuid)
+
+    def tasks(self, stage_title: str | None = None) -> list[TaskRecord]:
+        """All tasks, or those of a stage, oldest first."""
+        stage = None if stage_title is None else self._stage(stage_title).uuid
+        return [
+            TaskRecord(
+                row["uuid"], row["data_hash"], row["title"], self._record.stages[row["stage"]].title, row["branch"],
+                row["status"], row["priority"],
+            )
+            for row in tasks.records(self._database, self._record, stage)
+        ]  # fmt: skip
+
+    def add_images(self, paths: str | Path | Iterable[str | Path]) -> list[str]:
+        """Add picture files, or all pictures below a directory. Returns data hashes; see :attr:`skipped`."""
+        if isinstance(paths, (str, Path)):
+            given = Path(paths)
+            if not given.exists():
+                raise LocalPlatformError(f"{given} does not exist.")
+            files = images.found_in(given) if given.is_dir() else [given]
+            root = given if given.is_dir() else given.parent
+        else:
+            files, root = [Path(path) for path in paths], None
+        self.skipped = []
+        units = []
+        for path in files:
+            title = str(path.relative_to(root)) if root is not None else path.name
+            try:
+                content = path.read_bytes()
+                unit = images.read(content, title)
+            except (OSError, ValueError) as error:
+                self.skipped.append(f"{path}: {error}")
+                logger.warning("%s is left out: %s", path, error)
+                continue
+            units.append(dataclasses.replace(unit, digest=self._service.assets.put(content)))
+        return items.add(self._database, self._record, units)
+
+    def add_image(self, title: str, content: bytes | None = None, *, width: int = 64, height: int = 48) -> str:
+        """Add a picture; without ``content``, a grey one of that size. Returns its data hash."""
+        content = images.png(width, height) if content is None else content
+        mime = "image/jpeg" if content[:2] == b"\xff\xd8" else "image/png"
+        return self.add_file(title, content, item_type="image", mime_type=mime, width=width, height=height, frames=1)
+
+    def add_placeholders(self, n: int, *, title: str = "image-{index:05d}.png") -> list[str]:
+        """Add ``n`` pictures that share one small file. Returns their data hashes."""
+        content = images.png(64, 48)
+        digest = self._service.assets.put(content)
+        units = [
+            NewUnit(title.format(index=i), "image", "image/png", digest, len(content), 64, 48, 1) for i in range(n)
+        ]
+        return items.add(self._database, self._record, units)
+
+    def add_file(
+        self,
+        title: str,
+        content: bytes,
+        *,
+        item_type: str,
+        mime_type: str,
+        width: int | None = None,
+        height: int | None = None,
+        frames: int | None = None,
+        fps: float | None = None,
+        duration: float | None = None,
+    ) -> str:
+        """Add any file, as it is: nobody looks whether it is what it says. Returns its data hash.
+
+        Args:
+            item_type: ``image``, ``video``, ``audio``, ``plainText`` or ``pdf``.
+            duration: Seconds.
+        """
+        if item_type not in {"image", "video", "audio", "plainText", "pdf"}:
+            raise LocalPlatformError(f"The local platform has no items of type {item_type!r}.")
+        digest = self._service.assets.put(content)
+        unit = NewUnit(title, item_type, mime_type, digest, len(content), width, height, frames, fps, duration)
+        return items.add(self._database, self._record, [unit])[0]
+
+    def add_task(self, data_hash: str, stage: str | None = None, *, branch: str = "main") -> str:
+        """A further task for a data unit, as if it were linked twice. Returns its uuid."""
+        uuid = self._stage(stage).uuid if stage is not None else self._record.start
+        with self._database.write() as connection:
+            return tasks.add(connection, self._record, [self._unit(data_hash)], uuid, branch)[0]
+
+    def label(self, data_hash: str, branch: str = "main") -> dict[str, Any] | None:
+        """The labels that were saved last, as the SDK would get them; ``None`` if none were."""
+        row = labels.one(self._database, self._record, data_hash, branch)
+        return wire.label(row, self._record, None) if row is not None and row["saves"] else None
+
+    def saves(self, data_hash: str, branch: str = "main") -> int:
+        """How many saves of this row were accepted."""
+        row = labels.one(self._database, self._record, data_hash, branch)
+        return row["saves"] if row is not None else 0
+
+    def moves(self, task_uuid: str) -> int:
+        """How many times a task has left a stage."""
+        return int(self._task(task_uuid)["moves"])
+
+    def priority(self, data_hash: str) -> float | None:
+        """The priority that was set last, or ``None``."""
+        unit = self._unit(data_hash)
+        with self._database.read() as connection:
+            row = connection.execute("SELECT priority FROM tasks WHERE unit = ? LIMIT 1", (unit,)).fetchone()
+        return None if row is None else row["priority"]
+
+    def move(self, task_uuid: str, stage_title: str) -> None:
+        """Somebody else moves a task."""
+        task = self._task(task_uuid)
+        tasks.move(self._database, self._record, task["stage"], [(task_uuid, self._stage(stage_title).uuid)])
+
+    def refuse_row(self, data_hash: str, message: str | None = "This label row is refused.") -> None:
+        """From now on a request that saves this row is refused as a whole; ``None`` takes that back."""
+        self._mark(data_hash, "refusal", message)
+
+    def delete_row(self, data_hash: str) -> None:
+        """The label row disappears; its task stays."""
+        self._mark(data_hash, "deleted", 1)
+
+    def break_asset(
+        self, data_hash: str, how: Literal["missing", "corrupt", "truncated", "stall"] | None = "missing"
+    ) -> None:
+        """The file is a 404, is garbage, breaks off in the middle, or stops coming there; ``None`` mends it."""
+        self._mark(data_hash, "broken", how)
+
+    def forbid_item(self, data_hash: str, forbidden: bool = True) -> None:
+        """The storage item is 403, and so is every bulk that has it."""
+        self._mark(data_hash, "forbidden", int(forbidden))
+
+    def reset(self, *, keep_labels: bool = False) -> int:
+        """All tasks back to where they started. Returns how many there are."""
+        return tasks.reset(self._database, self._record, keep_labels=keep_labels)
+
+    def _mark(self, data_hash: str, column: str, value: str | int | None) -> None:
+        if not items.mark(self._database, self._record, data_hash, column, value):
+            raise LocalPlatformError(f"The project has no data unit {data_hash}.")
+
+    def _unit(self, data_hash: str) -> int:
+        with self._database.read() as connection:
+            row = connection.execute(
+                "SELECT id FROM units WHERE project = ? AND data_hash = ?", (self._record.id, data_hash)
+            ).fetchone()
+        if row is None:
+            raise LocalPlatformError(f"The project has no data unit {data_hash}.")
+        return int(row["id"])
+
+    def _task(self, task_uuid: str) -> Any:
+        with self._database.read() as connection:
+            row = connection.execute(
+                "SELECT * FROM tasks WHERE project = ? AND uuid = ?", (self._record.id, task_uuid)
+            ).fetchone()
+        if row is None:
+            raise LocalPlatformError(f"The project has no task {task_uuid}.")
+        return row
+
+    def _stage(self, title: str) -> ResolvedStage:
+        found = [stage for stage in self._record.stages.values() if title in (stage.title, stage.uuid)]
+        if len(found) != 1:
+            there = ", ".join(repr(stage.title) for stage in self._record.stages.values())
+            raise LocalPlatformError(
+                f"{'No' if not found else 'More than one'} stage is called {title!r}; there are {there}."
+            )
+        return found[0]

@@ -1,0 +1,222 @@
+"""The REST operations, below ``/v2/public/``."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import orjson
+
+from encord_agents.local import items, labels, tasks, wire
+from encord_agents.local.service import Answer, Call, Operation, Service, either, mapping, optional, uuid, uuids
+from encord_agents.local.tasks import Paging, TaskFilter
+from encord_agents.local.trouble import NotKnown, Refusal, forbidden, malformed
+from encord_agents.local.workflow import ResolvedStage
+
+_LATER = {"SUBMIT", "ASSIGN", "RELEASE", "APPROVE", "REJECT"}
+
+
+def project(service: Service, call: Call) -> Answer:
+    record = service.project(call.path["project"])
+    ontology = service.catalogue.ontology(record.ontology)
+    assert ontology is not None
+    return Answer(wire.project(record, ontology))
+
+
+def projects(service: Service, call: Call) -> Answer:
+    found = [project(service, Call({"project": r.hash}, {}, None)).content for r in service.catalogue.projects()]
+    return Answer({"results": found, "nextPageToken": None}, len(found))
+
+
+def ontology(service: Service, call: Call) -> Answer:
+    record = service.catalogue.ontology(call.path["ontology"])
+    if record is None:
+        raise forbidden(f"No access to the ontology {call.path['ontology']}.")
+    return Answer(wire.ontology(record))
+
+
+def datasets(service: Service, call: Call) -> Answer:
+    record = service.project(call.path["project"])
+    found = [{"datasetHash": record.dataset, "title": record.title, "description": ""}]
+    return Answer({"results": found, "nextPageToken": None}, 1)
+
+
+def branches(service: Service, call: Call) -> Answer:
+    found = labels.branches(service.database, service.project(call.path["project"]))
+    return Answer({"results": [{"name": name} for name in found], "nextPageToken": None}, len(found))
+
+
+def list_tasks(service: Service, call: Call) -> Answer:
+    record = service.project(call.path["project"])
+    stage = _stage(service, call)
+    token = _one(call, "pageToken", "page_token") or "0"
+    if not (token.isascii() and token.isdigit() and len(token) < 16):
+        raise malformed("The page token is not one of ours.")
+    wanted = TaskFilter(
+        data_hashes=_ids(call, "dataHashes", "data_hashes"),
+        dataset_hashes=_ids(call, "datasetHashes", "dataset_hashes"),
+        title_contains=_one(call, "dataTitleContains", "data_title_contains"),
+        statuses=either(call.query, "statuses", "statuses"),
+        assignees=either(call.query, "userEmails", "user_emails"),
+    )
+    paging = Paging(service.settings.page_size, service.settings.page_tokens == "offset", int(token))
+    page = tasks.page(service.database, record, stage.uuid, wanted, paging)
+    return Answer({"results": [wire.task(row) for row in page.rows], "nextPageToken": page.next_token}, len(page.rows))
+
+
+def actions(service: Service, call: Call) -> Answer:
+    record = service.project(call.path["project"])
+    stage = _stage(service, call)
+    if not isinstance(call.body, list) or not call.body:
+        raise malformed("The body must be a list of actions.")
+    tasks.move(
+        service.database, record, stage.uuid, [_action(stage, mapping(entry, "An action")) for entry in call.body]
+    )
+    return Answer(None, len(call.body))
+
+
+def _action(stage: ResolvedStage, action: dict[str, Any]) -> tuple[str, str]:
+    task = uuid(either(action, "taskUuid", "task_uuid"), "taskUuid")
+    what = action.get("action")
+    if what in _LATER if isinstance(what, str) else False:
+        raise NotKnown(f"the action {what} on the {stage.type} stage {stage.title!r}")
+    if what != "PATHWAY_ACTION" or stage.type != "agent":
+        raise malformed(f"No such action on the {stage.type} stage {stage.title!r}.")
+    by_uuid = either(action, "pathwayUuid", "pathway_uuid")
+    name = either(action, "pathwayName", "pathway_name")
+    if by_uuid is not None:
+        by_uuid = uuid(by_uuid, "pathwayUuid")
+    elif not isinstance(name, str):
+        raise malformed("A pathway's name or uuid is needed.")
+    for pathway in stage.pathways:
+        if pathway.uuid == by_uuid if by_uuid is not None else pathway.name == name:
+            return task, pathway.to
+    raise malformed(f"Stage {stage.title!r} has no pathway {by_uuid or name!r}.")
+
+
+def move(service: Service, call: Call) -> Answer:
+    record = service.project(call.path["project"])
+    body = mapping(call.body, "The body")
+    wanted = uuids(either(body, "taskUuids", "task_uuids"), "taskUuids")
+    destination = uuid(either(body, "destinationStageUuid", "destination_stage_uuid"), "destinationStageUuid")
+    if destination not in record.stages:
+        raise forbidden(f"No access to the stage {destination}.")
+    tasks.move(service.database, record, _stage(service, call).uuid, [(task, destination) for task in wanted])
+    return Answer(None, len(wanted))
+
+
+def priorities(service: Service, call: Call) -> Answer:
+    record = service.project(call.path["project"])
+    given = mapping(call.body, "The body").get("priorities")
+    if not isinstance(given, list):
+        raise malformed("priorities must be a list.")
+    tasks.set_priorities(service.database, record, [_priority(entry) for entry in given])
+    return Answer(None, len(given))
+
+
+def _priority(entry: Any) -> tuple[str, float]:
+    if not isinstance(entry, list) or len(entry) != 2:
+        raise malformed("A priority is a pair of a data hash and a number.")
+    value = entry[1]
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not math.isfinite(value)
+        or not 0 <= value <= 1
+    ):
+        raise malformed("A priority is a number from 0 to 1.")
+    return uuid(entry[0], "A data hash"), float(value)
+
+
+def item(service: Service, call: Call) -> Answer:
+    sign = (_one(call, "signUrl", "sign_url") or "").lower() == "true"
+    row = items.get(service.database, [call.path["item"]])[0]
+    return Answer(wire.item(row, service.link if sign else None), 1)
+
+
+def items_bulk(service: Service, call: Call) -> Answer:
+    body = mapping(call.body, "The body")
+    wanted = uuids(either(body, "itemUuids", "item_uuids"), "itemUuids")
+    sign = optional(either(body, "signUrls", "sign_urls"), bool, "signUrls")
+    rows = service.arranged(items.get(service.database, wanted))
+    link = service.link if sign else None
+    return Answer({"results": [wire.item(row, link) for row in rows], "nextPageToken": None}, len(rows))
+
+
+def item_update(service: Service, call: Call) -> Answer:
+    patch = {call.path["item"]: _patch(call.body)}
+    return Answer(wire.item(items.update(service.database, patch, folder=call.path["folder"])[0], None), 1)
+
+
+def items_update(service: Service, call: Call) -> Answer:
+    given = mapping(either(mapping(call.body, "The body"), "itemPatches", "item_patches"), "itemPatches")
+    rows = items.update(service.database, {uuid(key, "An item"): _patch(value) for key, value in given.items()})
+    return Answer({"results": [wire.item(row, None) for row in rows], "nextPageToken": None}, len(rows))
+
+
+def _patch(value: Any) -> dict[str, str]:
+    given = mapping(value, "The body")
+    patch = {key: given[key] for key in ("name", "description") if optional(given.get(key), str, key) is not None}
+    metadata = optional(either(given, "clientMetadata", "client_metadata"), dict, "clientMetadata")
+    if metadata is not None:
+        patch["metadata"] = orjson.dumps(metadata).decode()
+    return patch
+
+
+def _stage(service: Service, call: Call) -> ResolvedStage:
+    stage = service.project(call.path["project"]).stages.get(call.path["stage"])
+    if stage is None:
+        raise forbidden(f"No access to the stage {call.path['stage']}.")
+    return stage
+
+
+def _one(call: Call, camel: str, snake: str) -> str | None:
+    values = either(call.query, camel, snake)
+    return values[-1] if values else None
+
+
+def _ids(call: Call, camel: str, snake: str) -> list[str] | None:
+    values = either(call.query, camel, snake)
+    return None if values is None else uuids(values, camel)
+
+
+_ROUTES = {
+    "GET projects": Operation("projects", projects),
+    "GET projects/{project}": Operation("project", project),
+    "GET projects/{project}/datasets": Operation("datasets", datasets),
+    "GET projects/{project}/branches": Operation("branches", branches),
+    "GET projects/{project}/workflow/stages/{stage}/tasks": Operation("tasks", list_tasks),
+    "POST projects/{project}/workflow/stages/{stage}/actions": Operation("actions", actions),
+    "POST projects/{project}/workflow/stages/{stage}/move-tasks": Operation("move", move),
+    "POST projects/{project}/priorities": Operation("priorities", priorities),
+    "GET ontologies/{ontology}": Operation("ontology", ontology),
+    "POST storage/items/get-bulk": Operation("items", items_bulk),
+    "PATCH storage/items/patch-bulk": Operation("item_update", items_update),
+    "GET storage/items/{item}": Operation("item", item),
+    "PATCH storage/folders/{folder}/items/{item}": Operation("item_update", item_update),
+}
+_TABLE: dict[tuple[str, int], list[tuple[list[str], Operation]]] = {}
+for _route, _operation in _ROUTES.items():
+    _method, _path = _route.split(" ")
+    _TABLE.setdefault((_method, _path.count("/")), []).append((_path.split("/"), _operation))
+
+
+def find(method: str, path: str) -> tuple[Operation, dict[str, str]] | None:
+    """The operation that a path (without its prefix) names, and the ids in it; not checked yet."""
+    parts = path.strip("/").split("/")
+    for pattern, operation in _TABLE.get((method, len(parts) - 1), ()):
+        if all(p[0] == "{" or p == part for p, part in zip(pattern, parts, strict=True)):
+            return operation, {p[1:-1]: part for p, part in zip(pattern, parts, strict=True) if p[0] == "{"}
+    return None
+
+
+def checked(ids: dict[str, str]) -> dict[str, str]:
+    """The ids of a path in canonical form.
+
+    Raises:
+        Refusal: 422, one of them is none.
+    """
+    try:
+        return {name: uuid(value, name) for name, value in ids.items()}
+    except Refusal as refusal:
+        raise Refusal(422, refusal.message) from None

@@ -1,0 +1,104 @@
+"""The HTTP server, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from threading import Event, Thread
+
+import uvicorn
+from starlette.types import ASGIApp, Scope
+
+from encord_agents.local.trouble import LocalPlatformError
+
+HOST = "127.0.0.1"
+
+
+class _Uvicorn(uvicorn.Server):
+    """Uvicorn that says when it is up, and leaves at once: stalled requests are cut off, not waited for."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = Event()
+        self._leave: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._leave = asyncio.Event()
+        await self.on_tick(0)
+        self.up.set()
+        await self._leave.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
+        for task in list(self.server_state.tasks):
+            task.cancel()
+        await asyncio.sleep(0)
+
+    def leave(self) -> None:
+        if self._loop is not None and self._leave is not None:
+            self._loop.call_soon_threadsafe(self._leave.set)
+
+
+class Server:
+    """Serves an application on the loopback interface.
+
+    Args:
+        port: 0 takes a free one.
+
+    Raises:
+        LocalPlatformError: The port is taken.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((HOST, port))
+        except OSError as error:
+            self._socket.close()
+            raise LocalPlatformError(
+                f"Port {port} of {HOST} cannot be used ({error.strerror}). Is another local platform running? "
+                "Choose another port with --port (port=...)."
+            ) from error
+        self.port: int = self._socket.getsockname()[1]
+        self._server: _Uvicorn | None = None
+        self._thread: Thread | None = None
+
+    def start(self, application: ASGIApp) -> None:
+        config = uvicorn.Config(
+            application,
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            backlog=2048,
+            # 300 ids in a query make a request line that is longer than the default allows.
+            h11_max_incomplete_event_size=2**20,
+        )
+        self._server = server = _Uvicorn(config)
+        self._thread = Thread(target=server.run, args=([self._socket],), name="local-platform", daemon=True)
+        self._thread.start()
+        if not server.up.wait(10):
+            raise LocalPlatformError("The local platform did not start within 10 s.")
+
+    def hang_up(self, scope: Scope) -> None:
+        """Close the connection that a request came on."""
+        assert self._server is not None
+        for connection in list(self._server.server_state.connections):
+            if connection.client == tuple(scope["client"]) and connection.transport is not None:
+                connection.transport.close()
+
+    def stop(self) -> None:
+        if self._server is not None and self._thread is not None:
+            self._server.leave()
+            self._thread.join(5)
+        self._socket.close()

@@ -1,0 +1,125 @@
+"""What the handlers of both protocols work with."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+from uuid import UUID
+
+from encord_agents.local.assets import AssetStore, Signer
+from encord_agents.local.catalogue import Catalogue, ProjectRecord
+from encord_agents.local.database import Database
+from encord_agents.local.trouble import forbidden, malformed
+
+T = TypeVar("T")
+
+
+@dataclass
+class Settings:
+    """What a test may switch, also while the platform runs. Seconds and counts; see ``LocalPlatform``."""
+
+    page_size: int = 100
+    page_tokens: Literal["keyset", "offset"] = "keyset"
+    shuffle: bool = False
+    latency: float = 0.0
+    latency_per_item: float = 0.0
+    asset_latency: float | None = None
+    body_limit: int = 256 * 2**20
+
+
+@dataclass
+class Service:
+    """The state, and how to answer about it."""
+
+    database: Database
+    catalogue: Catalogue
+    assets: AssetStore
+    signer: Signer
+    settings: Settings
+    domain: str = ""
+    random: random.Random = field(default_factory=lambda: random.Random(0))
+
+    def link(self, item: str, name: str) -> str:
+        return self.signer.url(self.domain, item, name)
+
+    def arranged(self, things: list[T]) -> list[T]:
+        """The answer's order: the platform promises none for most lists, and a test can insist on that."""
+        if self.settings.shuffle and len(things) > 1:
+            first = things[0]
+            self.random.shuffle(things)
+            if things[0] is first:  # never by chance the order that was asked for
+                things.append(things.pop(0))
+        return things
+
+    def project(self, hash: str) -> ProjectRecord:
+        record = self.catalogue.project(hash)
+        if record is None:
+            raise forbidden(f"No access to the project {hash}.")
+        return record
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request, read: what v1 has in its body, v2 has in path and query, too."""
+
+    path: Mapping[str, str]
+    query: Mapping[str, Sequence[str]]
+    body: Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What to answer, and how many things the request was about."""
+
+    content: Any
+    items: int = 0
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A request the platform knows."""
+
+    kind: str
+    handle: Callable[[Service, Call], Answer]
+
+
+def uuids(value: Any, what: str) -> list[str]:
+    """A list of ids in their canonical form.
+
+    Raises:
+        Refusal: 400, it is something else.
+    """
+    if not isinstance(value, (list, tuple)):
+        raise malformed(f"{what} must be a list of ids.")
+    return [uuid(entry, what) for entry in value]
+
+
+def uuid(value: Any, what: str) -> str:
+    try:
+        return str(UUID(value))
+    except (ValueError, TypeError, AttributeError):
+        raise malformed(f"{what} must be an id, and is not.") from None
+
+
+def mapping(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise malformed(f"{what} must be an object.")
+    return value
+
+
+def optional(value: Any, kind: type[T], what: str) -> T | None:
+    """A value that may be left out.
+
+    Raises:
+        Refusal: 400, it is of another type.
+    """
+    if value is not None and not isinstance(value, kind):
+        raise malformed(f"{what} must be {kind.__name__}.")
+    return value
+
+
+def either(call: Mapping[str, Any], camel: str, snake: str) -> Any:
+    """A field under the name of either case."""
+    return call[camel] if camel in call else call.get(snake)

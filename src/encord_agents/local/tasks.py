@@ -1,0 +1,170 @@
+"""Tasks: listing them, moving them, their priorities."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from encord_agents.local.catalogue import ProjectRecord
+from encord_agents.local.database import Database
+from encord_agents.local.trouble import forbidden, malformed
+
+
+@dataclass(frozen=True)
+class TaskFilter:
+    """Which tasks of a stage; ``None`` asks for all."""
+
+    data_hashes: Sequence[str] | None = None
+    dataset_hashes: Sequence[str] | None = None
+    title_contains: str | None = None
+    statuses: Sequence[str] | None = None
+    assignees: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    rows: list[sqlite3.Row]
+    next_token: str | None
+
+
+@dataclass(frozen=True)
+class Paging:
+    """Where a page begins and how far it goes. A keyset token names the last task seen; an offset counts tasks."""
+
+    size: int
+    offset: bool = False
+    token: int = field(default=0)
+
+
+_COLUMNS = "t.id, t.uuid, t.stage, t.branch, t.status, t.priority, t.created_at, t.updated_at, u.data_hash, u.title"
+
+
+def page(database: Database, project: ProjectRecord, stage: str, wanted: TaskFilter, paging: Paging) -> Page:
+    """Some of a stage's tasks, oldest first."""
+    if wanted.dataset_hashes is not None and project.dataset not in wanted.dataset_hashes:
+        return Page([], None)
+    if wanted.assignees:
+        return Page([], None)  # nobody is ever assigned here
+    conditions = ["t.project = ?", "t.stage = ?"]
+    values: list[Any] = [project.id, stage]
+    if wanted.data_hashes is not None:
+        conditions.append("u.data_hash IN (SELECT value FROM json_each(?))")
+        values.append(orjson.dumps(list(wanted.data_hashes)).decode())
+    if wanted.statuses is not None:
+        conditions.append("t.status IN (SELECT value FROM json_each(?))")
+        values.append(orjson.dumps(list(wanted.statuses)).decode())
+    if wanted.title_contains is not None:
+        conditions.append("instr(u.title, ?) > 0")
+        values.append(wanted.title_contains)
+    if not paging.offset:
+        conditions.append("t.id > ?")
+        values.append(paging.token)
+    sql = f"SELECT {_COLUMNS} FROM tasks t JOIN units u ON u.id = t.unit WHERE {' AND '.join(conditions)} ORDER BY t.id LIMIT ?"
+    values.append(paging.size + 1)
+    if paging.offset:
+        sql += " OFFSET ?"
+        values.append(paging.token)
+    with database.read() as connection:
+        rows = connection.execute(sql, values).fetchall()
+    if len(rows) <= paging.size:
+        return Page(rows, None)
+    rows = rows[: paging.size]
+    return Page(rows, str(paging.token + paging.size if paging.offset else rows[-1]["id"]))
+
+
+def move(database: Database, project: ProjectRecord, origin: str, moves: Sequence[tuple[str, str]]) -> None:
+    """Move tasks out of a stage: ``(task uuid, destination's uuid)``. All of them, or none.
+
+    Raises:
+        Refusal: 400, one of them is not in the stage.
+    """
+    now = time.time()
+    by_task = dict(moves)
+    if len(by_task) != len(moves):
+        raise malformed("A task is there twice, and can leave its stage only once.")
+    with database.write() as connection:
+        here = connection.execute(
+            "SELECT id, uuid FROM tasks WHERE project = ? AND stage = ? AND uuid IN (SELECT value FROM json_each(?))",
+            (project.id, origin, orjson.dumps(list(by_task)).decode()),
+        ).fetchall()
+        if len(here) != len(by_task):
+            missing = by_task.keys() - {row["uuid"] for row in here}
+            raise malformed(f"{len(missing)} of {len(by_task)} tasks are not in this stage, for one {min(missing)}.")
+        connection.executemany(
+            "UPDATE tasks SET stage = ?, status = 'NEW', moves = moves + 1, updated_at = ? WHERE id = ?",
+            [(by_task[row["uuid"]], now, row["id"]) for row in here],
+        )
+
+
+def set_priorities(database: Database, project: ProjectRecord, priorities: Sequence[tuple[str, float]]) -> None:
+    """Set the priority of every task of these data units. All of them, or none.
+
+    Raises:
+        Refusal: 403, one of them is unknown.
+    """
+    with database.write() as connection:
+        rows = connection.execute(
+            "SELECT id, data_hash FROM units WHERE project = ? AND data_hash IN (SELECT value FROM json_each(?))",
+            (project.id, orjson.dumps([data_hash for data_hash, _ in priorities]).decode()),
+        )
+        units = {row["data_hash"]: row["id"] for row in rows}
+        for data_hash, _ in priorities:
+            if data_hash not in units:
+                raise forbidden(f"No access to the data unit {data_hash}.")
+        connection.executemany(
+            "UPDATE tasks SET priority = ? WHERE unit = ?",
+            [(value, units[data_hash]) for data_hash, value in priorities],
+        )
+
+
+def add(
+    connection: sqlite3.Connection, project: ProjectRecord, units: Iterable[int], stage: str, branch: str
+) -> list[str]:
+    """A task for each data unit, within the caller's transaction. Returns their uuids."""
+    now = time.time()
+    tasks = [(str(uuid4()), project.id, unit, stage, stage, branch, now, now) for unit in units]
+    connection.executemany(
+        "INSERT INTO tasks (uuid, project, unit, stage, start, branch, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        tasks,
+    )
+    return [task[0] for task in tasks]
+
+
+def records(database: Database, project: ProjectRecord, stage: str | None = None) -> list[sqlite3.Row]:
+    """All tasks of a project, or of one of its stages, oldest first."""
+    sql = f"SELECT {_COLUMNS}, t.moves FROM tasks t JOIN units u ON u.id = t.unit WHERE t.project = ?"
+    values: list[Any] = [project.id]
+    if stage is not None:
+        sql += " AND t.stage = ?"
+        values.append(stage)
+    with database.read() as connection:
+        return connection.execute(f"{sql} ORDER BY t.id", values).fetchall()
+
+
+def counts(database: Database, project: ProjectRecord) -> dict[str, int]:
+    """How many tasks are in each stage that has any, by its uuid."""
+    with database.read() as connection:
+        rows = connection.execute(
+            "SELECT stage, count(*) AS n FROM tasks WHERE project = ? GROUP BY stage", (project.id,)
+        )
+        return {row["stage"]: row["n"] for row in rows}
+
+
+def reset(database: Database, project: ProjectRecord, *, keep_labels: bool) -> int:
+    """Every task back to where it started, without priority; labels are forgotten unless they are kept."""
+    with database.write() as connection:
+        done = connection.execute(
+            "UPDATE tasks SET stage = start, status = 'NEW', priority = NULL, moves = 0, updated_at = ? WHERE project = ?",
+            (time.time(), project.id),
+        ).rowcount
+        if not keep_labels:
+            connection.execute(
+                "DELETE FROM labels WHERE unit IN (SELECT id FROM units WHERE project = ?)", (project.id,)
+            )
+    return done

@@ -1,0 +1,75 @@
+"""What can go wrong with the local platform itself, and how a request is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from encord_agents.exceptions import PrintableError
+
+
+class LocalPlatformError(PrintableError):
+    """The local platform cannot do what its user asked for: a port that is taken, a file that is not an image, ..."""
+
+
+class WorkflowError(LocalPlatformError):
+    """A workflow that makes no sense: an unknown destination, a pathway named twice, no agent stage, ..."""
+
+
+class UnknownRequestError(LocalPlatformError):
+    """The platform was sent requests it does not know, and answered them with 501.
+
+    Attributes:
+        requests: What was asked for, one line each.
+    """
+
+    def __init__(self, requests: Sequence[str]) -> None:
+        self.requests = tuple(requests)
+        lines = "\n".join(f"  - {request}" for request in self.requests)
+        super().__init__(
+            f"The local platform was asked for what it does not know:\n{lines}\n"
+            "A request of the SDK that it should know is added as an operation in encord_agents.local.routes_v1 or routes_v2."
+        )
+
+
+class Refusal(Exception):
+    """A request is refused; the two protocols write that down in their own ways.
+
+    Attributes:
+        status: The HTTP status (v1: the status in the envelope).
+        message: What is wrong, for a person.
+        name: The v1 error name; derived from the status when not given.
+    """
+
+    def __init__(self, status: int, message: str, *, name: str | None = None) -> None:
+        self.status = status
+        self.message = message
+        self.name = name or _NAMES.get(status, "UNKNOWN_ERROR")
+        super().__init__(message)
+
+
+class NotKnown(Refusal):
+    """The request is not one this platform has learnt. Remembered, so that a test can fail on it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(501, f"The local platform does not know {what}", name="NOT_IMPLEMENTED_ERROR")
+        self.what = what
+
+
+_NAMES = {
+    400: "INVALID_ARGUMENTS_ERROR",
+    401: "AUTHENTICATION_ERROR",
+    403: "AUTHORISATION_ERROR",
+    404: "RESOURCE_NOT_FOUND_ERROR",
+    405: "METHOD_NOT_ALLOWED_ERROR",
+    409: "RESOURCE_EXISTS_ERROR",
+    429: "RATE_LIMIT_ERROR",
+}
+
+
+def malformed(message: str) -> Refusal:
+    return Refusal(400, message)
+
+
+def forbidden(message: str) -> Refusal:
+    """Unknown and forbidden look the same from outside: nobody learns which ids exist."""
+    return Refusal(403, message)

@@ -1,0 +1,345 @@
+"""A workflow: stages, and the pathways that lead out of agent stages. From Python, a mapping, or a short YAML or JSON file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from encord_agents.local.trouble import WorkflowError
+
+STAGE_TYPES = ("agent", "annotation", "review", "consensus_annotation", "consensus_review", "done")
+
+
+@dataclass(frozen=True)
+class Pathway:
+    """One way out of an agent stage.
+
+    Args:
+        name: What an agent returns to take it.
+        to: The title, id or uuid of the stage it leads to.
+        uuid: Chosen by the platform when not given.
+    """
+
+    name: str
+    to: str
+    uuid: str | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage. Tasks stay in any that is not an agent stage until somebody moves them.
+
+    Args:
+        title: What people call it.
+        type: ``agent``, ``annotation``, ``review``, ``consensus_annotation``, ``consensus_review`` or ``done``.
+        uuid: Chosen by the platform when not given.
+        id: A name to refer to it by within the workflow, where titles repeat.
+        pathways: Only agent stages have them: name -> destination, or a sequence of :class:`Pathway`.
+    """
+
+    title: str
+    type: str = "annotation"
+    uuid: str | None = None
+    id: str | None = None
+    pathways: Mapping[str, str] | Sequence[Pathway] = ()
+
+
+@dataclass(frozen=True)
+class AgentStage(Stage):
+    """A stage that an agent serves: ``AgentStage("Triage", {"review": "Review", "complete": "Done"})``."""
+
+    # Redeclared to put the pathways second, where a reader looks for them.
+    def __init__(
+        self,
+        title: str,
+        pathways: Mapping[str, str] | Sequence[Pathway] = (),
+        *,
+        uuid: str | None = None,
+        id: str | None = None,
+    ) -> None:
+        for name, value in {"title": title, "type": "agent", "uuid": uuid, "id": id, "pathways": pathways}.items():
+            object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True)
+class ResolvedStage:
+    """A stage with its uuid, its pathways leading to uuids."""
+
+    uuid: str
+    title: str
+    type: str
+    pathways: tuple[Pathway, ...] = ()
+
+    def to_wire(self) -> dict[str, Any]:
+        wire: dict[str, Any] = {"stageType": self.type.upper(), "uuid": self.uuid, "title": self.title}
+        if self.type == "agent":
+            wire["pathways"] = [{"uuid": p.uuid, "title": p.name, "destinationUuid": p.to} for p in self.pathways]
+        return wire
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """Stages in order, and where tasks start (default: the first stage).
+
+    Raises:
+        WorkflowError: It makes no sense, and the message says where.
+    """
+
+    stages: Sequence[Stage]
+    start: str | None = None
+    resolved: tuple[ResolvedStage, ...] = field(init=False, repr=False, compare=False)
+    start_uuid: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        resolved, start = _resolve(self.stages, self.start)
+        object.__setattr__(self, "resolved", resolved)
+        object.__setattr__(self, "start_uuid", start)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, source: str = "The workflow") -> Workflow:
+        """From ``{"stages": [{"title", "type", "uuid"?, "id"?, "pathways"?}], "start"?}``. It must have an agent stage.
+
+        Args:
+            data: What a workflow file holds.
+            source: What messages call it.
+        """
+        try:
+            workflow = cls(_stages_from(data), _optional_text(data, "start", "the workflow"))
+            if not any(stage.type == "agent" for stage in workflow.stages):
+                raise WorkflowError("it has no agent stage, so no agent could ever run; give one stage `type: agent`")
+        except WorkflowError as error:
+            raise WorkflowError(f"{source}: {error}") from None
+        return workflow
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Workflow:
+        """From a YAML (``.yaml``, ``.yml``) or JSON file."""
+        path = Path(path)
+        return cls.from_dict(read_mapping(path), source=str(path))
+
+    @classmethod
+    def of(cls, given: Workflow | Mapping[str, Any] | str | Path) -> Workflow:
+        """Whatever a user may give for a workflow, as one."""
+        if isinstance(given, Workflow):
+            return given
+        if isinstance(given, (str, Path)):
+            return cls.from_file(given)
+        return cls.from_dict(given)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML or JSON file holds.
+
+    Raises:
+        WorkflowError: It cannot be read, is no mapping, or says something twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WorkflowError(f"{path} cannot be read: {error}") from error
+    try:
+        if path.suffix.lower() == ".json":
+            data = json.loads(text, object_pairs_hook=_unique)
+        else:
+            data = _load_yaml(text)
+    except WorkflowError as error:
+        raise WorkflowError(f"{path}: {error}") from None
+    except ValueError as error:
+        raise WorkflowError(f"{path} is neither YAML nor JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise WorkflowError(f"{path} must hold a mapping, and holds {_kind(data)}")
+    return data
+
+
+def _load_yaml(text: str) -> Any:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """YAML keeps the last of two equal keys; here the second is somebody's mistake."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+            return _unique(
+                [(self.construct_object(k, deep=True), self.construct_object(v, deep=True)) for k, v in node.value]
+            )
+
+    def mapping(loader: Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
+        return loader.construct_mapping(node)
+
+    Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+    try:
+        return yaml.load(text, Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    except TypeError as error:  # a list as a key
+        raise ValueError(str(error)) from error
+
+
+def _unique(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    found: dict[Any, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise WorkflowError(f"{key!r} is there twice in one mapping")
+        found[key] = value
+    return found
+
+
+def _stages_from(data: Mapping[str, Any]) -> list[Stage]:
+    if not isinstance(data, Mapping):
+        raise WorkflowError(f"a workflow is a mapping with `stages`, not {_kind(data)}")
+    _only(data, {"stages", "start", "title"}, "the workflow")
+    stages = data.get("stages")
+    if not isinstance(stages, list) or not stages:
+        raise WorkflowError("`stages` must be a list with at least one stage")
+    return [_stage_from(stage, index) for index, stage in enumerate(stages)]
+
+
+def _stage_from(data: Any, index: int) -> Stage:
+    where = f"stage {index + 1}"
+    if not isinstance(data, Mapping):
+        raise WorkflowError(f"{where} must be a mapping with `title` and `type`, not {_kind(data)}")
+    _only(data, {"title", "type", "uuid", "id", "pathways"}, where)
+    title = _optional_text(data, "title", where)
+    if not title:
+        raise WorkflowError(f"{where} has no `title`")
+    where = f"stage {title!r}"
+    return Stage(
+        title=title,
+        type=_optional_text(data, "type", where) or "annotation",
+        uuid=_optional_text(data, "uuid", where),
+        id=_optional_text(data, "id", where),
+        pathways=_pathways_from(data.get("pathways"), where),
+    )
+
+
+def _pathways_from(data: Any, where: str) -> Sequence[Pathway]:
+    if data is None:
+        return ()
+    if isinstance(data, Mapping):
+        return [
+            Pathway(_text(name, "a pathway's name", where), _text(to, "a destination", where))
+            for name, to in data.items()
+        ]
+    if not isinstance(data, list):
+        raise WorkflowError(f"{where}: `pathways` must be a mapping from names to stages, not {_kind(data)}")
+    pathways = []
+    for entry in data:
+        if not isinstance(entry, Mapping):
+            raise WorkflowError(
+                f"{where}: a pathway in a list must be a mapping with `name` and `to`, not {_kind(entry)}"
+            )
+        _only(entry, {"name", "to", "uuid"}, f"a pathway of {where}")
+        name = _optional_text(entry, "name", where)
+        to = _optional_text(entry, "to", where)
+        if not name or not to:
+            raise WorkflowError(f"{where}: a pathway needs `name` and `to`")
+        pathways.append(Pathway(name, to, _optional_text(entry, "uuid", where)))
+    return pathways
+
+
+def _resolve(stages: Sequence[Stage], start: str | None) -> tuple[tuple[ResolvedStage, ...], str]:
+    if not stages:
+        raise WorkflowError("a workflow needs at least one stage")
+    by_name: dict[str, set[str]] = {}
+    with_uuid: list[tuple[str, Stage]] = []
+    for stage in stages:
+        if stage.type not in STAGE_TYPES:
+            raise WorkflowError(
+                f"stage {stage.title!r} has the type {stage.type!r}; there are {', '.join(STAGE_TYPES)}"
+            )
+        uuid = _uuid(stage.uuid, f"stage {stage.title!r}")
+        if any(uuid == other for other, _ in with_uuid):
+            raise WorkflowError(f"two stages have the uuid {uuid}")
+        if stage.id is not None and any(stage.id == other.id for _, other in with_uuid):
+            raise WorkflowError(f"two stages have the id {stage.id!r}")
+        with_uuid.append((uuid, stage))
+        for name in {stage.title, uuid, *([stage.id] if stage.id else [])}:
+            by_name.setdefault(name, set()).add(uuid)
+    ids = {stage.id: uuid for uuid, stage in with_uuid if stage.id}
+
+    def find(name: str, where: str) -> str:
+        found = {ids[name]} if name in ids else by_name.get(name) or by_name.get(name.lower(), set())
+        if len(found) == 1:
+            return next(iter(found))
+        if found:
+            raise WorkflowError(
+                f"{where} is {name!r}, and {len(found)} stages have that title: use an `id` or a `uuid`"
+            )
+        guess = get_close_matches(name, by_name, n=1)
+        hint = f" Did you mean {guess[0]!r}?" if guess else ""
+        raise WorkflowError(f"{where} is {name!r}, and there is no such stage.{hint}")
+
+    resolved = []
+    for uuid, stage in with_uuid:
+        pathways = _as_pathways(stage)
+        if pathways and stage.type != "agent":
+            raise WorkflowError(
+                f"stage {stage.title!r} is a stage of type {stage.type!r}: only agent stages have pathways"
+            )
+        where = f"the destination of pathway {{!r}} of stage {stage.title!r}"
+        resolved.append(
+            ResolvedStage(
+                uuid=uuid,
+                title=stage.title,
+                type=stage.type,
+                pathways=tuple(
+                    replace(p, to=find(p.to, where.format(p.name)), uuid=_uuid(p.uuid, f"pathway {p.name!r}"))
+                    for p in pathways
+                ),
+            )
+        )
+    ids_of_pathways = [p.uuid for stage in resolved for p in stage.pathways]
+    if len(set(ids_of_pathways)) != len(ids_of_pathways):
+        raise WorkflowError("two pathways have the same uuid")
+    return tuple(resolved), find(start, "`start`") if start is not None else resolved[0].uuid
+
+
+def _as_pathways(stage: Stage) -> list[Pathway]:
+    given = stage.pathways
+    pathways = [Pathway(name, to) for name, to in given.items()] if isinstance(given, Mapping) else list(given)
+    names = [pathway.name for pathway in pathways]
+    for name in names:
+        if names.count(name) > 1:
+            raise WorkflowError(f"stage {stage.title!r} has two pathways named {name!r}")
+    return pathways
+
+
+def _uuid(given: str | None, where: str) -> str:
+    if given is None:
+        return str(uuid4())
+    try:
+        return str(UUID(given))
+    except ValueError:
+        raise WorkflowError(f"{where} has the uuid {given!r}, which is not a UUID") from None
+
+
+def _only(data: Mapping[str, Any], known: set[str], where: str) -> None:
+    for key in data:
+        if key not in known:
+            raise WorkflowError(f"{where} has {key!r}; what may be there: {', '.join(sorted(known))}")
+
+
+def _optional_text(data: Mapping[str, Any], key: str, where: str) -> str | None:
+    value = data.get(key)
+    return None if value is None else _text(value, f"`{key}`", where)
+
+
+def _text(value: Any, what: str, where: str) -> str:
+    # YAML reads `yes`, `no` and `1` as something else than the words on the page; asking for quotes beats guessing.
+    if not isinstance(value, str):
+        raise WorkflowError(f"{where}: {what} must be text, not {_kind(value)} (write it in quotes)")
+    return value
+
+
+def _kind(value: Any) -> str:
+    return (
+        "nothing"
+        if value is None
+        else f"{value!r}"
+        if isinstance(value, (bool, int, float))
+        else f"a {type(value).__name__}"
+    )
