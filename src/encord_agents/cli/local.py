@@ -1,0 +1,161 @@
+"""``encord-agents local``: a platform on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from encord_agents.local import LocalPlatform
+
+DEFAULT_PORT = 8765
+DEFAULT_DATA = Path(".encord-local")
+
+app = typer.Typer(help="An Encord-compatible platform on this machine: no account needed.", no_args_is_help=True)
+
+Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Where the platform keeps its state.")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="On 127.0.0.1; 0 takes a free one.")]
+
+
+@app.command()
+def up(
+    data: Data = DEFAULT_DATA,
+    port: Port = DEFAULT_PORT,
+    latency: Annotated[float, typer.Option(min=0, help="Seconds before each answer.")] = 0.0,
+    latency_per_item: Annotated[float, typer.Option(min=0, help="Further seconds for each thing in a request.")] = 0.0,
+    asset_latency: Annotated[
+        float | None, typer.Option(min=0, help="Seconds before a file is served; default: as --latency.")
+    ] = None,
+    page_size: Annotated[int, typer.Option(min=1, help="Tasks per page.")] = 100,
+    placeholders: Annotated[
+        int, typer.Option(min=0, help="Make a project with this many small grey pictures first (needs --workflow).")
+    ] = 0,
+    workflow: Annotated[Path | None, typer.Option(help="The workflow of the project that --placeholders makes.")] = None,
+    memory: Annotated[bool, typer.Option("--memory", help="Keep everything in memory instead of --data.")] = False,
+) -> None:
+    """Serve until Ctrl-C. Prints the two `export` lines that point the SDK here."""
+    import signal
+    from threading import Event
+
+    from encord_agents.local import LocalPlatform
+    from encord_agents.local.trouble import LocalPlatformError
+
+    if placeholders and workflow is None:
+        raise LocalPlatformError("--placeholders needs a --workflow for its project.")
+    stop = Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    platform = LocalPlatform(
+        None if memory else data,
+        port=port,
+        page_size=page_size,
+        latency=latency,
+        latency_per_item=latency_per_item,
+        asset_latency=asset_latency,
+        journal_body=0,
+    )
+    with platform:
+        if placeholders and workflow is not None:
+            project = platform.create_project(title="Placeholders", workflow=workflow)
+            project.add_placeholders(placeholders)
+            typer.echo(f"# project {project.project_hash}")
+        typer.echo(f"# The local platform is up at {platform.domain}; Ctrl-C ends it.")
+        typer.echo(f"export ENCORD_DOMAIN={platform.domain}")
+        typer.echo(_export_key(platform, data if not memory else None))
+        try:
+            stop.wait()
+        except KeyboardInterrupt:
+            typer.echo("# Stopped.")
+
+
+@app.command()
+def create(
+    images: Annotated[Path, typer.Option(metavar="DIR", help="The pictures; folders below count, too.")],
+    workflow: Annotated[Path, typer.Option(metavar="FILE", help="Stages and pathways, as YAML or JSON.")],
+    ontology: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The ontology's editor, as JSON or YAML; default: a small one.")
+    ] = None,
+    title: Annotated[str, typer.Option(help="The project's title.")] = "Local project",
+    data: Data = DEFAULT_DATA,
+    port: Annotated[int, typer.Option(help="Where `up` serves, for the `export` lines.")] = DEFAULT_PORT,
+) -> None:
+    """Make a project of pictures. Prints its hash and the `export` lines; the platform need not be up."""
+    from encord_agents.local import LocalPlatform
+    from encord_agents.local.trouble import LocalPlatformError
+
+    if not images.is_dir():
+        raise LocalPlatformError(f"{images} is no directory of pictures.")
+    platform = LocalPlatform(data)
+    try:
+        project = platform.create_project(title=title, workflow=workflow, ontology=ontology)
+        added = project.add_images(images)
+        for skipped in project.skipped:
+            typer.echo(f"left out: {skipped}", err=True)
+        if not added:
+            typer.echo(f"There is no picture in {images}: the project is empty.", err=True)
+        typer.echo(f"# project {title!r} with {len(added)} pictures")
+        typer.echo(project.project_hash)
+        typer.echo(f"export ENCORD_DOMAIN=http://127.0.0.1:{port}")
+        typer.echo(_export_key(platform, data))
+    finally:
+        platform.close()
+
+
+@app.command()
+def status(data: Data = DEFAULT_DATA) -> None:
+    """Show each project's stages, and how many tasks are in them."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    platform = _existing(data)
+    try:
+        console = Console()
+        for project in platform.projects():
+            table = Table(title=Text(f"{project.title}  {project.project_hash}"), title_justify="left")
+            table.add_column("stage")
+            table.add_column("type")
+            table.add_column("tasks", justify="right")
+            for stage in project.stages:
+                table.add_row(Text(stage.title), stage.type, str(stage.tasks))
+            console.print(table)
+        if not platform.projects():
+            typer.echo("There is no project yet; `encord-agents local create` makes one.")
+    finally:
+        platform.close()
+
+
+@app.command()
+def reset(
+    project: Annotated[str, typer.Argument(help="The project's hash.")],
+    keep_labels: Annotated[bool, typer.Option("--keep-labels", help="Only move the tasks.")] = False,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Send all tasks of a project back to the start, and forget their labels."""
+    platform = _existing(data)
+    try:
+        count = platform.project(project).reset(keep_labels=keep_labels)
+        typer.echo(f"{count} tasks are at the start again; labels {'kept' if keep_labels else 'forgotten'}.")
+    finally:
+        platform.close()
+
+
+def _existing(data: Path) -> LocalPlatform:
+    from encord_agents.local import LocalPlatform
+    from encord_agents.local.trouble import LocalPlatformError
+
+    if not (data / "platform.sqlite3").is_file():
+        raise LocalPlatformError(
+            f"There is no local platform in {data}. Start one with `encord-agents local up --data {data}`."
+        )
+    return LocalPlatform(data)
+
+
+def _export_key(platform: LocalPlatform, data: Path | None) -> str:
+    """A file is named rather than the key shown, where there is one."""
+    import shlex
+
+    if data is None:
+        return f"export ENCORD_SSH_KEY={shlex.quote(platform.ssh_key)}"
+    return f"export ENCORD_SSH_KEY_FILE={shlex.quote(str((data / 'id_ed25519').absolute()))}"

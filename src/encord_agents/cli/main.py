@@ -1,0 +1,47 @@
+"""``encord-agents``: the command. What a sub-command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from encord_agents.cli import local
+from encord_agents.exceptions import PrintableError
+
+app = typer.Typer(
+    name="encord-agents",
+    help="Task agents for the Encord platform, and a local platform to try them on.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(local.app, name="local")
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Show the version and exit."),
+) -> None:
+    """Task agents for the Encord platform, and a local platform to try them on."""
+    if version:
+        from encord_agents import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main() -> None:
+    """Run the command line. Mistakes of the user are a message and exit code 2, without a traceback."""
+    try:
+        app()
+    except PrintableError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
