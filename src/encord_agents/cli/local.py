@@ -32,7 +32,9 @@ def up(
     placeholders: Annotated[
         int, typer.Option(min=0, help="Make a project with this many small grey pictures first (needs --workflow).")
     ] = 0,
-    workflow: Annotated[Path | None, typer.Option(help="The workflow of the project that --placeholders makes.")] = None,
+    workflow: Annotated[
+        Path | None, typer.Option(help="The workflow of the project that --placeholders makes.")
+    ] = None,
     memory: Annotated[bool, typer.Option("--memory", help="Keep everything in memory instead of --data.")] = False,
 ) -> None:
     """Serve until Ctrl-C. Prints the two `export` lines that point the SDK here."""
@@ -113,7 +115,8 @@ def status(data: Data = DEFAULT_DATA) -> None:
     try:
         console = Console()
         for project in platform.projects():
-            table = Table(title=Text(f"{project.title}  {project.project_hash}"), title_justify="left")
+            console.print(Text(f"{project.title}\n{project.project_hash}"), soft_wrap=True)
+            table = Table()
             table.add_column("stage")
             table.add_column("type")
             table.add_column("tasks", justify="right")

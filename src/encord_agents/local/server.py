@@ -94,7 +94,7 @@ class Server:
         """Close the connection that a request came on."""
         assert self._server is not None
         for connection in list(self._server.server_state.connections):
-            if connection.client == tuple(scope["client"]) and connection.transport is not None:
+            if getattr(connection, "client", None) == tuple(scope["client"]) and connection.transport is not None:
                 connection.transport.close()
 
     def stop(self) -> None:
