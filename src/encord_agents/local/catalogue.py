@@ -58,14 +58,16 @@ class Catalogue:
     def create(
         self, *, title: str, description: str, type: str, workflow: Workflow, editor: Mapping[str, Any]
     ) -> ProjectRecord:
-        project, ontology, now = str(uuid4()), str(uuid4()), time.time()
+        project, ontology, dataset, folder = (str(uuid4()) for _ in range(4))
+        now = time.time()
         stages = orjson.dumps([asdict(stage) for stage in workflow.resolved]).decode()
         with self._database.write() as connection:
             connection.execute(
                 "INSERT INTO ontologies VALUES (?, ?, ?, ?)", (ontology, title, orjson.dumps(editor).decode(), now)
             )
             connection.execute(
-                "INSERT INTO projects (hash, title, description, type, ontology, dataset, folder, stages, start, created_at)"
+                "INSERT INTO projects"
+                " (hash, title, description, type, ontology, dataset, folder, stages, start, created_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     project,
@@ -73,8 +75,8 @@ class Catalogue:
                     description,
                     type,
                     ontology,
-                    str(uuid4()),
-                    str(uuid4()),
+                    dataset,
+                    folder,
                     stages,
                     workflow.start_uuid,
                     now,

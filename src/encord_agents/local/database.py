@@ -21,11 +21,12 @@ CREATE TABLE IF NOT EXISTS ontologies (
     hash TEXT PRIMARY KEY, title TEXT NOT NULL, editor TEXT NOT NULL, created_at REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS projects (
-    id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, title TEXT NOT NULL, description TEXT NOT NULL, type TEXT NOT NULL,
+    id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, title TEXT NOT NULL,
+    description TEXT NOT NULL, type TEXT NOT NULL,
     ontology TEXT NOT NULL REFERENCES ontologies(hash), dataset TEXT NOT NULL, folder TEXT NOT NULL,
     stages TEXT NOT NULL, start TEXT NOT NULL, created_at REAL NOT NULL
 );
--- A data unit and the storage item behind it. refusal, deleted, forbidden and broken are the troubles that tests ask for.
+-- A data unit and the storage item behind it. refusal, deleted, forbidden and broken are troubles that tests ask for.
 CREATE TABLE IF NOT EXISTS units (
     id INTEGER PRIMARY KEY, project INTEGER NOT NULL REFERENCES projects(id),
     data_hash TEXT NOT NULL UNIQUE, item TEXT NOT NULL UNIQUE, title TEXT NOT NULL,
@@ -36,7 +37,8 @@ CREATE TABLE IF NOT EXISTS units (
 );
 CREATE INDEX IF NOT EXISTS units_of_project ON units (project);
 CREATE TABLE IF NOT EXISTS tasks (
-    id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, project INTEGER NOT NULL, unit INTEGER NOT NULL REFERENCES units(id),
+    id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, project INTEGER NOT NULL,
+    unit INTEGER NOT NULL REFERENCES units(id),
     stage TEXT NOT NULL, start TEXT NOT NULL, branch TEXT NOT NULL DEFAULT 'main', status TEXT NOT NULL DEFAULT 'NEW',
     priority REAL, moves INTEGER NOT NULL DEFAULT 0, created_at REAL NOT NULL, updated_at REAL NOT NULL
 );
@@ -83,7 +85,7 @@ class Database:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, SCHEMA_VERSION):
                 raise LocalPlatformError(
-                    f"{path} was made by another version of the local platform. Use another directory, or remove this one."
+                    f"{path} was made by another version of the local platform. Use another directory."
                 )
             for statement in _SCHEMA.split(";\n"):
                 connection.execute(statement)

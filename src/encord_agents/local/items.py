@@ -47,8 +47,9 @@ def add(database: Database, project: ProjectRecord, units: Sequence[NewUnit], *,
     with database.write() as connection:
         first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM units").fetchone()[0]
         connection.executemany(
-            "INSERT INTO units (id, project, data_hash, item, title, item_type, mime_type, width, height, frames, fps, duration,"
-            " digest, size, created_at, edited_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO units (id, project, data_hash, item, title, item_type, mime_type, width, height, frames,"
+            " fps, duration, digest, size, created_at, edited_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?,"
+            " ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 (
                     first + index,
@@ -60,8 +61,14 @@ def add(database: Database, project: ProjectRecord, units: Sequence[NewUnit], *,
                     u.mime_type,
                     u.width,
                     u.height,
+                    u.frames,
+                    u.fps,
+                    u.duration,
+                    u.digest,
+                    u.size,
+                    now,
+                    now,
                 )
-                + (u.frames, u.fps, u.duration, u.digest, u.size, now, now)
                 for index, u in enumerate(units)
             ),
         )

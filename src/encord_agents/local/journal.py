@@ -13,7 +13,7 @@ class Entry:
     """One request.
 
     Attributes:
-        kind: ``project``, ``ontology``, ``tasks``, ``actions``, ``move``, ``priorities``, ``rows`` (listing label rows),
+        kind: ``project``, ``ontology``, ``tasks``, ``actions``, ``move``, ``priorities``, ``rows`` (a listing),
             ``label_create`` (the first initialise of a row), ``label_get``, ``save``, ``items`` (bulk), ``item``,
             ``asset``, ... or ``unknown``.
         method: The HTTP method (of the query inside a v1 request).

@@ -16,8 +16,8 @@ from encord_agents.local.database import Database
 from encord_agents.local.trouble import Refusal, forbidden
 
 _UNIT = (
-    "u.id AS unit, u.data_hash, u.item, u.title, u.item_type, u.mime_type, u.width, u.height, u.frames, u.fps, u.duration,"
-    " u.metadata, u.created_at AS unit_created_at"
+    "u.id AS unit, u.data_hash, u.item, u.title, u.item_type, u.mime_type, u.width, u.height, u.frames, u.fps,"
+    " u.duration, u.metadata, u.created_at AS unit_created_at"
 )
 _LABEL = "l.hash AS label_hash, l.branch AS label_branch, l.saves, l.created_at, l.edited_at"
 _CONTENT = ("data_units", "object_answers", "classification_answers", "object_actions", "spaces")
@@ -25,7 +25,7 @@ _CONTENT = ("data_units", "object_answers", "classification_answers", "object_ac
 
 @dataclass(frozen=True)
 class RowFilter:
-    """Which label rows; ``None`` asks for all. ``branch=None`` with ``all_branches`` lists each branch that has labels."""
+    """Which label rows; ``None`` asks for all. ``all_branches`` lists each branch that has labels."""
 
     branch: str = "main"
     all_branches: bool = False
@@ -75,7 +75,8 @@ def rows(database: Database, project: ProjectRecord, wanted: RowFilter) -> list[
     with database.read() as connection:
         return connection.execute(
             f"SELECT {_UNIT}, {_LABEL}, t.uuid AS task, t.stage, t.priority"
-            f" FROM units u LEFT JOIN tasks t ON t.unit = u.id {join} WHERE {' AND '.join(conditions)} ORDER BY u.id, t.id",
+            f" FROM units u LEFT JOIN tasks t ON t.unit = u.id {join}"
+            f" WHERE {' AND '.join(conditions)} ORDER BY u.id, t.id",
             values,
         ).fetchall()
 
@@ -101,7 +102,8 @@ def create(database: Database, project: ProjectRecord, data_hashes: Sequence[str
     wanted = orjson.dumps(list(data_hashes)).decode()
     with database.write() as connection:
         units = connection.execute(
-            "SELECT id, data_hash, deleted FROM units WHERE project = ? AND data_hash IN (SELECT value FROM json_each(?))",
+            "SELECT id, data_hash, deleted FROM units"
+            " WHERE project = ? AND data_hash IN (SELECT value FROM json_each(?))",
             (project.id, wanted),
         ).fetchall()
         _all_known(data_hashes, {row["data_hash"] for row in units}, "data unit")
@@ -112,7 +114,8 @@ def create(database: Database, project: ProjectRecord, data_hashes: Sequence[str
         return connection.execute(
             f"SELECT {_UNIT}, {_LABEL}, l.content, (SELECT stage FROM tasks t WHERE t.unit = u.id LIMIT 1) AS stage"
             " FROM units u JOIN labels l ON l.unit = u.id"
-            " WHERE u.project = ? AND u.deleted = 0 AND l.branch = ? AND u.data_hash IN (SELECT value FROM json_each(?))",
+            " WHERE u.project = ? AND u.deleted = 0 AND l.branch = ?"
+            " AND u.data_hash IN (SELECT value FROM json_each(?))",
             (project.id, branch, wanted),
         ).fetchall()
 
@@ -187,7 +190,8 @@ def _by_label_hash(
     return connection.execute(
         f"SELECT {_UNIT}, {_LABEL}, l.content, u.deleted, u.refusal,"
         " (SELECT stage FROM tasks t WHERE t.unit = u.id LIMIT 1) AS stage"
-        " FROM labels l JOIN units u ON u.id = l.unit WHERE u.project = ? AND l.hash IN (SELECT value FROM json_each(?))",
+        " FROM labels l JOIN units u ON u.id = l.unit WHERE u.project = ?"
+        " AND l.hash IN (SELECT value FROM json_each(?))",
         (project.id, orjson.dumps(list(label_hashes)).decode()),
     ).fetchall()
 
@@ -219,9 +223,7 @@ def _check(label: dict[str, Any], row: sqlite3.Row, features: frozenset[str]) ->
         for found in objects:
             _check_feature(found, title, features)
             if found.get("objectHash") not in label.get("object_answers", {}):
-                raise Refusal(
-                    400, f"An object of {title} has no entry in object_answers.", name="ANSWER_DICTIONARY_ERROR"
-                )
+                raise Refusal(400, f"An object of {title} lacks object_answers.", name="ANSWER_DICTIONARY_ERROR")
     for answer in label.get("classification_answers", {}).values():
         _check_feature(answer, title, features)
 

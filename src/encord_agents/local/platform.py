@@ -141,7 +141,7 @@ class LocalPlatform:
         ontology: Mapping[str, Any] | OntologyStructure | str | Path | None = None,
         project_type: Literal["workflow", "manual_qa"] = "workflow",
     ) -> LocalProject:
-        """Make a project without data. The default ontology: a ``Person`` bounding box and a ``Scene`` radio classification.
+        """Make a project without data. The default ontology: ``Person`` boxes, a ``Scene`` radio.
 
         Raises:
             WorkflowError: The workflow makes no sense.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import orjson
@@ -118,12 +117,7 @@ def _priority(entry: Any) -> tuple[str, float]:
     if not isinstance(entry, list) or len(entry) != 2:
         raise malformed("A priority is a pair of a data hash and a number.")
     value = entry[1]
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not math.isfinite(value)
-        or not 0 <= value <= 1
-    ):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
         raise malformed("A priority is a number from 0 to 1.")
     return uuid(entry[0], "A data hash"), float(value)
 

@@ -65,7 +65,8 @@ def page(database: Database, project: ProjectRecord, stage: str, wanted: TaskFil
     if not paging.offset:
         conditions.append("t.id > ?")
         values.append(paging.token)
-    sql = f"SELECT {_COLUMNS} FROM tasks t JOIN units u ON u.id = t.unit WHERE {' AND '.join(conditions)} ORDER BY t.id LIMIT ?"
+    where = " AND ".join(conditions)
+    sql = f"SELECT {_COLUMNS} FROM tasks t JOIN units u ON u.id = t.unit WHERE {where} ORDER BY t.id LIMIT ?"
     values.append(paging.size + 1)
     if paging.offset:
         sql += " OFFSET ?"
@@ -130,7 +131,8 @@ def add(
     now = time.time()
     tasks = [(str(uuid4()), project.id, unit, stage, stage, branch, now, now) for unit in units]
     connection.executemany(
-        "INSERT INTO tasks (uuid, project, unit, stage, start, branch, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO tasks (uuid, project, unit, stage, start, branch, created_at, updated_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         tasks,
     )
     return [task[0] for task in tasks]
@@ -160,7 +162,8 @@ def reset(database: Database, project: ProjectRecord, *, keep_labels: bool) -> i
     """Every task back to where it started, without priority; labels are forgotten unless they are kept."""
     with database.write() as connection:
         done = connection.execute(
-            "UPDATE tasks SET stage = start, status = 'NEW', priority = NULL, moves = 0, updated_at = ? WHERE project = ?",
+            "UPDATE tasks SET stage = start, status = 'NEW', priority = NULL, moves = 0, updated_at = ?"
+            " WHERE project = ?",
             (time.time(), project.id),
         ).rowcount
         if not keep_labels:

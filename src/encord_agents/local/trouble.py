@@ -27,11 +27,11 @@ class UnknownRequestError(LocalPlatformError):
         lines = "\n".join(f"  - {request}" for request in self.requests)
         super().__init__(
             f"The local platform was asked for what it does not know:\n{lines}\n"
-            "A request of the SDK that it should know is added as an operation in encord_agents.local.routes_v1 or routes_v2."
+            "If it should know one, that is an operation to add in encord_agents.local.routes_v1 or routes_v2."
         )
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 -- an answer, not a failure of the platform
     """A request is refused; the two protocols write that down in their own ways.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""A workflow: stages, and the pathways that lead out of agent stages. From Python, a mapping, or a short YAML or JSON file."""
+"""A workflow: stages, and the pathways out of agent stages. From Python, a mapping, or a YAML or JSON file."""
 
 from __future__ import annotations
 
@@ -229,9 +229,7 @@ def _pathways_from(data: Any, where: str) -> Sequence[Pathway]:
     pathways = []
     for entry in data:
         if not isinstance(entry, Mapping):
-            raise WorkflowError(
-                f"{where}: a pathway in a list must be a mapping with `name` and `to`, not {_kind(entry)}"
-            )
+            raise WorkflowError(f"{where}: a listed pathway is a mapping with `name` and `to`, not {_kind(entry)}")
         _only(entry, {"name", "to", "uuid"}, f"a pathway of {where}")
         name = _optional_text(entry, "name", where)
         to = _optional_text(entry, "to", where)
@@ -248,9 +246,7 @@ def _resolve(stages: Sequence[Stage], start: str | None) -> tuple[tuple[Resolved
     with_uuid: list[tuple[str, Stage]] = []
     for stage in stages:
         if stage.type not in STAGE_TYPES:
-            raise WorkflowError(
-                f"stage {stage.title!r} has the type {stage.type!r}; there are {', '.join(STAGE_TYPES)}"
-            )
+            raise WorkflowError(f"stage {stage.title!r} has the type {stage.type!r}; known: {', '.join(STAGE_TYPES)}")
         uuid = _uuid(stage.uuid, f"stage {stage.title!r}")
         if any(uuid == other for other, _ in with_uuid):
             raise WorkflowError(f"two stages have the uuid {uuid}")
@@ -266,9 +262,7 @@ def _resolve(stages: Sequence[Stage], start: str | None) -> tuple[tuple[Resolved
         if len(found) == 1:
             return next(iter(found))
         if found:
-            raise WorkflowError(
-                f"{where} is {name!r}, and {len(found)} stages have that title: use an `id` or a `uuid`"
-            )
+            raise WorkflowError(f"{where} is {name!r}, and {len(found)} stages are called so: use an `id` or a `uuid`")
         guess = get_close_matches(name, by_name, n=1)
         hint = f" Did you mean {guess[0]!r}?" if guess else ""
         raise WorkflowError(f"{where} is {name!r}, and there is no such stage.{hint}")
@@ -277,9 +271,7 @@ def _resolve(stages: Sequence[Stage], start: str | None) -> tuple[tuple[Resolved
     for uuid, stage in with_uuid:
         pathways = _as_pathways(stage)
         if pathways and stage.type != "agent":
-            raise WorkflowError(
-                f"stage {stage.title!r} is a stage of type {stage.type!r}: only agent stages have pathways"
-            )
+            raise WorkflowError(f"stage {stage.title!r} is of type {stage.type!r}: only agent stages have pathways")
         where = f"the destination of pathway {{!r}} of stage {stage.title!r}"
         resolved.append(
             ResolvedStage(
