@@ -139,15 +139,11 @@ def _checked_key(text: str, *, source: str) -> str:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import ssh
 
+    # Files of environment variables, such as Docker's, hold one line per variable: line breaks come as backslash and n.
+    text = text.replace("\\r\\n", "\n").replace("\\n", "\n")
     key = "\n".join(line.strip() for line in text.strip().splitlines()) + "\n"
     if "-----BEGIN" not in key:
         raise CredentialsError(_not_a_private_key(text.strip(), source))
-    if "\\n" in key:
-        raise CredentialsError(
-            f"{source} has a backslash and an n where its line breaks should be.\n"
-            'Quote it so that the line breaks stay (in a shell: export ENCORD_SSH_KEY="$(cat ~/.ssh/encord)"), '
-            "or use ENCORD_SSH_KEY_FILE."
-        )
     if "BEGIN OPENSSH PRIVATE KEY" not in key:
         raise CredentialsError(
             f"{source} is not a private key in OpenSSH's format, the only one the platform's client reads.\n"
@@ -155,14 +151,13 @@ def _checked_key(text: str, *, source: str) -> str:
         )
     try:
         private_key = ssh.load_ssh_private_key(key.encode(), password=None)
-    except TypeError:  # what `cryptography` raises for a key that wants a passphrase
-        raise CredentialsError(
-            f"{source} is protected by a passphrase, which nobody is there to type.\n"
-            "Make a copy without one: cp KEY COPY && ssh-keygen -p -N '' -f COPY, and use the copy."
-        ) from None
-    except (ValueError, UnsupportedAlgorithm) as error:
-        if "password" in str(error).lower():
-            raise CredentialsError(f"{source} is protected by a passphrase; use a key without one.") from None
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+        # Without its reason: `from None` hides it from tracebacks, and nothing of the key is quoted anywhere.
+        if isinstance(error, TypeError) or "password" in str(error).lower():
+            raise CredentialsError(
+                f"{source} is protected by a passphrase, which nobody is there to type.\n"
+                "Make a copy without one: cp KEY COPY && ssh-keygen -p -N '' -f COPY, and use the copy."
+            ) from None
         raise CredentialsError(
             f"{source} is damaged: it starts like an OpenSSH private key but cannot be read as one.\n"
             "Check that all of it was copied, the BEGIN and END lines included."
@@ -191,7 +186,9 @@ def _not_a_private_key(text: str, source: str) -> str:
 
 
 def _is_path(text: str) -> bool:
-    if text.startswith(("/", "~", "./", "../")):
+    if not text:
+        return False  # which would be the working directory
+    if text.startswith(("/", "~", "./", "../")) or re.match(r"[A-Za-z]:[\\/]", text):
         return True
     try:
         return Path(text).exists()

@@ -1,0 +1,200 @@
+"""Environment -> credentials: what is accepted, what is refused, and that a key is never shown."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import struct
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from encord_agents.core.settings import DEFAULT_DOMAIN, Settings
+from encord_agents.exceptions import CredentialsError, PrintableError
+
+
+def key_text(
+    key: Ed25519PrivateKey | rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, kind: PrivateFormat = PrivateFormat.OpenSSH
+) -> str:
+    return key.private_bytes(Encoding.PEM, kind, NoEncryption()).decode()
+
+
+def protected_key() -> str:
+    """A key that wants a passphrase, as ``ssh-keygen`` writes it (the secret part is noise: nobody can open it)."""
+
+    def text(content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + content
+
+    public = text(b"ssh-ed25519") + text(bytes(32))
+    how = text(b"aes256-ctr") + text(b"bcrypt") + text(text(bytes(16)) + struct.pack(">I", 16))
+    body = b"openssh-key-v1\0" + how + struct.pack(">I", 1) + text(public) + text(bytes(range(144)))
+    name = "OPENSSH PRIVATE KEY"
+    return f"-----BEGIN {name}-----\n{base64.encodebytes(body).decode()}-----END {name}-----\n"
+
+
+KEY = key_text(Ed25519PrivateKey.generate())
+OTHER_KEY = key_text(Ed25519PrivateKey.generate())
+RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+PUBLIC = Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ENCORD_SSH_KEY", "ENCORD_SSH_KEY_FILE", "ENCORD_DOMAIN"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    path = tmp_path / "key"
+    path.write_text(KEY)
+    return path
+
+
+def test_the_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ENCORD_SSH_KEY is the key's text; the platform is the public one unless said otherwise."""
+    monkeypatch.setenv("ENCORD_SSH_KEY", KEY)
+    settings = Settings()
+    assert settings.ssh_key == KEY
+    assert settings.domain == DEFAULT_DOMAIN
+
+
+def test_the_key_file_of_the_environment(monkeypatch: pytest.MonkeyPatch, key_file: Path) -> None:
+    """ENCORD_SSH_KEY_FILE is the path of a key, and its ~ is the home directory."""
+    monkeypatch.setenv("HOME", str(key_file.parent))
+    monkeypatch.setenv("ENCORD_SSH_KEY_FILE", "~/key")
+    settings = Settings()
+    assert settings.ssh_key == KEY
+    assert settings.ssh_key_file == key_file
+
+
+def test_both_set(monkeypatch: pytest.MonkeyPatch, key_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With both in the environment the text wins, and a warning says so."""
+    monkeypatch.setenv("ENCORD_SSH_KEY", OTHER_KEY)
+    monkeypatch.setenv("ENCORD_SSH_KEY_FILE", str(key_file))
+    assert Settings().ssh_key == OTHER_KEY
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.name.startswith("encord_agents")
+    assert "ENCORD_SSH_KEY_FILE" in record.getMessage()
+
+
+def test_arguments_win(
+    monkeypatch: pytest.MonkeyPatch, key_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is given as an argument beats the environment, whichever of the two it is, without a warning."""
+    monkeypatch.setenv("ENCORD_SSH_KEY", OTHER_KEY)
+    monkeypatch.setenv("ENCORD_DOMAIN", "http://127.0.0.1:1")
+    assert Settings(ssh_key_file=key_file).ssh_key == KEY
+    monkeypatch.setenv("ENCORD_SSH_KEY_FILE", str(tmp_path / "missing"))
+    assert Settings(ssh_key_content=KEY, domain="http://127.0.0.1:2/").domain == "http://127.0.0.1:2"
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        lambda key: key.replace("\n", "\r\n"),
+        lambda key: "\n".join("    " + line for line in key.splitlines()),
+        lambda key: "\n\n" + key.rstrip("\n"),
+        lambda key: key.replace("\n", "\\n"),
+        lambda key: key.replace("\n", "\\r\\n"),
+    ],
+    ids=["CRLF", "indented", "blank lines around", "literal backslash-n", "literal backslash-r-backslash-n"],
+)
+def test_tidied(variant: Callable[[str], str], tmp_path: Path) -> None:
+    """A key that went through an editor, a YAML file or an env file is still the key."""
+    assert Settings(ssh_key_content=variant(KEY)).ssh_key == KEY
+    path = tmp_path / "key"
+    path.write_bytes(variant(KEY).encode())
+    assert Settings(ssh_key_file=path).ssh_key == KEY
+
+
+def test_none_set() -> None:
+    """Without a key, the error names both variables and how to make a key."""
+    with pytest.raises(CredentialsError) as error:
+        Settings()
+    assert isinstance(error.value, PrintableError)
+    for words in ("ENCORD_SSH_KEY_FILE", "ENCORD_SSH_KEY", "ssh-keygen"):
+        assert words in str(error.value)
+
+
+def test_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable, as shells and CI systems leave it, counts as unset."""
+    monkeypatch.setenv("ENCORD_SSH_KEY", "")
+    monkeypatch.setenv("ENCORD_DOMAIN", "")
+    with pytest.raises(CredentialsError, match="neither"):
+        Settings()
+    assert Settings(ssh_key_content=KEY).domain == DEFAULT_DOMAIN
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (protected_key(), "passphrase"),
+        (key_text(RSA), "RSA"),
+        (key_text(ec.generate_private_key(ec.SECP256R1())), "Ed25519 keys only"),
+        (key_text(RSA, PrivateFormat.TraditionalOpenSSL), "OpenSSH's format"),
+        (PUBLIC, "public key"),
+        ("~/.ssh/encord", "ENCORD_SSH_KEY_FILE instead"),
+        ("/keys/encord", "ENCORD_SSH_KEY_FILE instead"),
+        ("C:\\keys\\encord", "ENCORD_SSH_KEY_FILE instead"),
+        ("  ", "not a private key"),
+        ("my-secret-text", "not a private key"),
+        (KEY[:200], "damaged"),
+        (KEY.replace("b3BlbnNzaC1rZXkt", "####"), "damaged"),
+        ("".join(KEY.splitlines()[1:-1]), "not a private key"),
+    ],
+    ids=["passphrase", "RSA", "EC", "PEM", "public", "~path", "path", "Windows path", "blank", "words", "cut", "damaged",
+         "body only"],
+)  # fmt: skip
+def test_unusable_text(text: str, says: str) -> None:
+    """Each kind of unusable key is told apart, by a message that does not quote it."""
+    with pytest.raises(CredentialsError, match=says) as error:
+        Settings(ssh_key_content=text)
+    shown = "".join(traceback.format_exception(error.value))
+    for line in text.splitlines():
+        assert len(line.strip()) < 12 or "-----" in line or line.strip() not in shown
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: None, "does not exist"),
+        (lambda path: path.mkdir(), "is a directory"),
+        (lambda path: path.write_bytes(b"\x00\xff\xfe"), "not text"),
+        (lambda path: path.write_text(PUBLIC), "public key"),
+        (lambda path: path.write_text(protected_key()), "passphrase"),
+        (lambda path: path.write_text(""), "not a private key"),
+    ],
+    ids=["missing", "directory", "binary", "public", "passphrase", "empty"],
+)
+def test_unusable_file(make: Callable[[Path], object], says: str, tmp_path: Path) -> None:
+    """Each kind of unusable key file is told apart, by a message that names the file."""
+    path = tmp_path / "the-key"
+    make(path)
+    with pytest.raises(CredentialsError, match=says) as error:
+        Settings(ssh_key_file=path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("domain", ["api.encord.com", "ftp://api.encord.com", "https://", "https:// x"])
+def test_no_address(domain: str) -> None:
+    """A domain that is no address is refused before anything is sent there."""
+    with pytest.raises(CredentialsError, match="ENCORD_DOMAIN"):
+        Settings(ssh_key_content=KEY, domain=domain)
+
+
+def test_the_key_is_never_shown(key_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """No repr, no str and no log record holds the key."""
+    caplog.set_level(logging.DEBUG)
+    secret = KEY.splitlines()[2]
+    for settings in (Settings(ssh_key_content=KEY), Settings(ssh_key_file=key_file)):
+        assert secret not in repr(settings)
+        assert secret not in str(settings)
+    assert secret not in caplog.text
