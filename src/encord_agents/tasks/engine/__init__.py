@@ -1,0 +1,1 @@
+"""The one core behind every runner: poll, load, execute, write."""

@@ -1,0 +1,140 @@
+"""What goes through the engine: an agent, what one task of it needs, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from encord.objects import LabelRowV2
+from encord.project import Project
+from encord.storage import StorageItem
+from encord.user_client import EncordUserClient
+from encord.workflow.stages.agent import AgentStage, AgentTask
+
+from encord_agents.core.assets import Asset
+from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
+from encord_agents.core.dependencies.plan import Plan
+from encord_agents.tasks.engine.outcome import Fault, Pathway
+from encord_agents.tasks.engine.report import TaskRef
+from encord_agents.tasks.engine.retry import RetryPolicy
+from encord_agents.tasks.engine.stage import Pathways
+
+__all__ = ["INJECTABLE", "RUN_INJECTABLE", "Agent", "Context", "Result"]
+
+INJECTABLE: frozenset[type] = frozenset(
+    {LabelRowV2, AgentTask, AgentStage, Project, StorageItem, EncordUserClient, Asset}
+)
+"""The types a parameter may ask for."""
+
+RUN_INJECTABLE: frozenset[type] = frozenset({Project, EncordUserClient})
+"""Those that outlive a task, and so may be asked for by run-scoped dependencies."""
+
+
+@dataclass(slots=True, eq=False)
+class Agent:
+    """A user's function, bound to the stage it serves for the length of a run.
+
+    The last three say how the stage has fared in this run, over all passes.
+    """
+
+    stage: AgentStage
+    pathways: Pathways
+    plan: Plan
+    policy: RetryPolicy
+    include_args: LabelRowMetadataIncludeArgs
+    initialise_args: LabelRowInitialiseLabelsArgs
+    will_set_priority: bool = False
+    failure_pathway: Pathway | None = None
+    has_succeeded: bool = False
+    has_named_a_pathway: bool = False
+    failures_in_a_row: int = 0
+
+    @property
+    def needs_labels(self) -> bool:
+        return LabelRowV2 in self.plan.needs
+
+    @property
+    def needs_item(self) -> bool:
+        return not self.plan.needs.isdisjoint({StorageItem, Asset})
+
+    @property
+    def needs_asset(self) -> bool:
+        return Asset in self.plan.needs
+
+    def branch_of(self, task: AgentTask) -> str:
+        """The branch whose labels a task is given: an explicit ``branch_name`` wins over the task's own."""
+        return self.include_args.branch_name or task.label_branch_name
+
+    def ref(self, task: AgentTask) -> TaskRef:
+        return TaskRef(task.uuid, task.data_hash, task.data_title, self.stage.uuid, self.stage.title)
+
+
+@dataclass(slots=True, eq=False)
+class Context:
+    """What one task needs, fetched.
+
+    Attributes:
+        seen_at: When the platform last showed the task in the stage, on the gate's clock.
+        trouble: What went wrong while loading: the next attempt's fault, unless it loads anew.
+        attempts: Attempts begun so far.
+        seconds: How long they took.
+    """
+
+    agent: Agent
+    task: AgentTask
+    seen_at: float
+    row: LabelRowV2 | None = None
+    item: StorageItem | None = None
+    asset: Asset | None = None
+    trouble: Fault | None = None
+    attempts: int = 0
+    seconds: float = 0.0
+    release: list[Callable[[], None]] = field(default_factory=list)
+
+    @property
+    def ref(self) -> TaskRef:
+        return self.agent.ref(self.task)
+
+    @property
+    def branch(self) -> str:
+        return self.agent.branch_of(self.task)
+
+    @property
+    def row_key(self) -> tuple[UUID, str]:
+        """What two tasks must not share while both are in the window."""
+        return self.task.data_hash, self.branch
+
+    def values(self, fixed: Mapping[type, object]) -> dict[type, object]:
+        """What there is to inject, by type."""
+        return {
+            **fixed,
+            AgentTask: self.task,
+            AgentStage: self.agent.stage,
+            LabelRowV2: self.row,
+            StorageItem: self.item,
+            Asset: self.asset,
+        }
+
+    def close(self) -> None:
+        """Give up the files; the task has its outcome, or its labels are all that is still needed."""
+        if self.asset is not None:
+            self.asset.close()
+        for release in self.release:
+            release()
+        self.release.clear()
+
+
+@dataclass(slots=True, eq=False)
+class Result:
+    """What an agent returned for a task, checked and resolved; or, with a ``fault``, that the task finally failed.
+
+    A failed task is written only if it has a pathway: its stage's failure pathway.
+    """
+
+    context: Context
+    pathway: Pathway | None = None
+    label_row: LabelRowV2 | None = None
+    priority: float | None = None
+    fault: Fault | None = None
+    finished_at: float = 0.0

@@ -1,0 +1,314 @@
+"""Every request of the engine passes here: how many at once, what to wait out, and for how long.
+
+The SDK retries some requests and not others (the first ``initialise_labels`` of a row never is); here all of them are
+treated alike. An *outage* is trouble of the platform or of the way to it: timeouts, dropped connections, 429 and 5xx,
+as HTTP statuses or inside the envelope of the older protocol. It is waited out. Everything else is an answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+from typing import Generic, TypeVar
+
+from encord.exceptions import (
+    AuthenticationError,
+    AuthorisationError,
+    EncordException,
+    GenericServerError,
+    PayloadTooLargeError,
+    RateLimitExceededError,
+    RequestException,
+    SshKeyNotFound,
+    UnknownException,
+)
+
+from encord_agents.exceptions import OutageError
+from encord_agents.tasks.engine.stop import Leaving, Stop
+
+__all__ = ["Gate", "Reply", "SetUpError", "Troubles", "Verdict", "is_platform_trouble", "verdict"]
+
+T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741
+
+logger = logging.getLogger(__name__)
+
+FIRST_BACKOFF = 0.5
+LONGEST_BACKOFF = 5.0
+PATIENCE = 8
+"""Tries after which a request that fails while others of its kind succeed may be in trouble of its own."""
+OWN_TROUBLE_AFTER = 30.0
+"""Seconds such a request is waited for all the same."""
+
+NAMED_ERROR = re.compile(r"error of type `\['(\w+)'\]`")
+SERVER_TROUBLE = re.compile(r"SERVER|INTERNAL|UNAVAILABLE|TIMEOUT|GATEWAY|OVERLOAD")
+
+
+class Verdict(Enum):
+    """What an exception of a request means for what to do next."""
+
+    OUTAGE = "wait and ask again"
+    RATE_LIMIT = "wait as long as the platform says and ask again; nothing was done"
+    TOO_LARGE = "ask for less at once"
+    CREDENTIALS = "the key is refused: nothing will work"
+    FORBIDDEN = "this, or everything, is not permitted"
+    REFUSED = "the platform says no; asking again would not help"
+
+
+def verdict(error: BaseException) -> Verdict:
+    """What an exception means. Anything that does not come from the platform counts as refused."""
+    if isinstance(error, RateLimitExceededError):
+        return Verdict.RATE_LIMIT
+    if isinstance(error, PayloadTooLargeError):
+        return Verdict.TOO_LARGE
+    if isinstance(error, AuthenticationError | SshKeyNotFound):
+        return Verdict.CREDENTIALS
+    if isinstance(error, AuthorisationError):
+        return Verdict.FORBIDDEN
+    if isinstance(error, UnknownException):
+        # Every status without a class of its own, 422 among them. A 422's message is a list of what is wrong.
+        detail: object = error.message
+        return Verdict.OUTAGE if isinstance(detail, str) else Verdict.REFUSED
+    if isinstance(error, GenericServerError):
+        # The SDK keeps neither the status nor the name of an error it does not know, except in its message. No name at
+        # all: an answer of something in front of the platform. A name: a refusal, unless it speaks of the server.
+        named = NAMED_ERROR.search(error.message)
+        return Verdict.REFUSED if named and not SERVER_TROUBLE.search(named[1]) else Verdict.OUTAGE
+    if isinstance(error, RequestException):
+        return Verdict.OUTAGE
+    return Verdict.REFUSED
+
+
+class SetUpError(Exception):
+    """Inside the engine: what is wrong is the set-up, not a task. ``error`` is what the user is to see."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[T]):
+    """What one try of a request brought: a value, or an error."""
+
+    value: T | None = None
+    error: Exception | None = None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        return None if self.error is None else verdict(self.error)
+
+
+@dataclass(slots=True)
+class _Kind:
+    """How one kind of request fares, over all threads."""
+
+    down_since: float | None = None
+    successes: int = 0
+
+
+@dataclass(slots=True)
+class Troubles:
+    """One request's own history of failing."""
+
+    kind: str
+    tries: int = 0
+    since: float = 0.0
+    successes_before: int = 0
+    unclear: bool = False
+
+
+@dataclass
+class Gate:
+    """The way to the platform.
+
+    Args:
+        stop: Ends waiting.
+        max_outage: Seconds without any success of a kind of request after which the run gives up.
+        in_flight: Platform requests at once, over all threads.
+        clock: Monotonic seconds.
+        jitter: A number in [0, 1).
+    """
+
+    stop: Stop
+    max_outage: float = 300.0
+    in_flight: int = 8
+    clock: Callable[[], float] = time.monotonic
+    jitter: Callable[[], float] = random.random
+    pause: Callable[[float], None] | None = None
+    on_outage: Callable[[str, Exception], None] | None = None
+    _kinds: dict[str, _Kind] = field(default_factory=dict)
+    _not_before: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._slots = threading.BoundedSemaphore(self.in_flight)
+        self._lock = threading.Lock()
+        self._deadline: float | None = None
+        self.average = 0.0
+        """Seconds a request has lately taken; 0 before the first."""
+
+    def give_up_at(self, deadline: float) -> None:
+        """From now on, waiting ends at this time of the clock."""
+        self._deadline = deadline
+
+    def call(self, request: Callable[[], T], *, kind: str, divisible: bool = False) -> T:
+        """Make a request, waiting outages out.
+
+        Args:
+            request: Makes the request, and may be called again: it must do no harm when done twice.
+            kind: What the request is; requests of a kind share an outage.
+            divisible: Raise the error after `PATIENCE` tries, so that the caller can ask for less at once.
+
+        Raises:
+            OutageError: Nothing of this kind was answered for `max_outage` seconds.
+            Leaving: It is time to leave.
+            Exception: The platform's answer, where that is a refusal; or its failure, where everything points to
+                this one request as the cause.
+        """
+        troubles = Troubles(kind)
+        while True:
+            reply = self.send(request, kind=kind)
+            if reply.error is None:
+                return reply.value  # type: ignore[return-value]
+            if reply.verdict not in (Verdict.OUTAGE, Verdict.RATE_LIMIT) or not self.recover(troubles, reply.error):
+                raise reply.error
+            if divisible and troubles.tries >= PATIENCE and reply.verdict is Verdict.OUTAGE:
+                raise reply.error
+
+    def each(
+        self, items: Sequence[I], request: Callable[[Sequence[I]], T], *, kind: str
+    ) -> Iterator[tuple[Sequence[I], Reply[T]]]:
+        """Make one request for many items, and smaller ones where it is refused, until the culprits are alone.
+
+        Args:
+            items: What to ask for; nothing is asked for none.
+            request: Makes the request for some of them. It must do no harm when done twice.
+
+        Yields:
+            The items of a request with what it brought. An error comes with a single item.
+
+        Raises:
+            SetUpError: The key is refused; or every single item of several is forbidden.
+            OutageError, Leaving: As `call`.
+        """
+        forbidden: list[Exception] = []
+        pending = [items] if items else []
+        while pending:
+            part = pending.pop(0)
+            try:
+                value = self.call(partial(request, part), kind=kind, divisible=len(part) > 1)
+            except OutageError:
+                raise
+            except Exception as error:
+                meaning = verdict(error)
+                if meaning is Verdict.CREDENTIALS:
+                    raise SetUpError(error) from error
+                if len(part) > 1:
+                    middle = len(part) // 2
+                    pending[:0] = [part[:middle], part[middle:]]
+                    continue
+                forbidden += [error] if meaning is Verdict.FORBIDDEN else []
+                if len(forbidden) == len(items) > 1:
+                    raise SetUpError(error) from error
+                yield part, Reply(error=error)
+            else:
+                yield part, Reply(value=value)
+
+    def send(self, request: Callable[[], T], *, kind: str) -> Reply[T]:
+        """Make a request once, when it is its turn."""
+        self._await_turn()
+        with self._slot():
+            started = self.clock()
+            try:
+                value = request()
+            except Exception as error:  # noqa: BLE001 - an error is one of the two things a request can bring
+                if verdict(error) not in (Verdict.OUTAGE, Verdict.RATE_LIMIT):
+                    self._answered(kind)
+                return Reply(error=error)
+            took = self.clock() - started
+            self.average = took if self.average == 0.0 else self.average + 0.2 * (took - self.average)
+        self._answered(kind)
+        return Reply(value=value)
+
+    def recover(self, troubles: Troubles, error: Exception) -> bool:
+        """Wait before the next try of a request that failed with ``error``; false if it is not worth another.
+
+        Raises:
+            OutageError: There was no success of this kind for too long.
+            Leaving: It is time to leave.
+        """
+        now = self.clock()
+        with self._lock:
+            kind = self._kinds.setdefault(troubles.kind, _Kind())
+            if kind.down_since is None:
+                kind.down_since = now
+            if troubles.tries == 0:
+                troubles.since, troubles.successes_before = now, kind.successes
+            troubles.tries += 1
+            down_for = now - kind.down_since
+            others_succeed = kind.successes > troubles.successes_before
+        limited = isinstance(error, RateLimitExceededError)
+        troubles.unclear |= not limited
+        if troubles.tries == 1:
+            logger.info(
+                "The platform did not answer a %s request (%s); waiting and asking again.", troubles.kind, error
+            )
+        if self.on_outage is not None:
+            self.on_outage(troubles.kind, error)
+        if others_succeed and not limited and troubles.tries >= PATIENCE:
+            if now - troubles.since >= min(OWN_TROUBLE_AFTER, self.max_outage):
+                return False
+        elif down_for >= self.max_outage:
+            raise OutageError(down_for, error) from error
+
+        ceiling = min(FIRST_BACKOFF * 2.0 ** (troubles.tries - 1), LONGEST_BACKOFF)
+        wait = ceiling * self.jitter()
+        if isinstance(error, RateLimitExceededError) and error.retry_after:
+            with self._lock:
+                # Every thread keeps still for as long as the platform asks, not only the one that was told.
+                self._not_before = max(self._not_before, now + error.retry_after)
+        else:
+            self._pause(wait)
+        return True
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        while not self._slots.acquire(timeout=0.2):
+            if self.stop.leaving:
+                raise Leaving
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    def _await_turn(self) -> None:
+        while (wait := self._not_before - self.clock()) > 0:
+            self._pause(wait)
+        if self.stop.leaving:
+            raise Leaving
+
+    def _pause(self, seconds: float) -> None:
+        if self._deadline is not None:
+            seconds = min(seconds, max(0.0, self._deadline - self.clock()))
+            if seconds == 0.0:
+                raise Leaving
+        (self.pause or self.stop.pause)(seconds)
+
+    def _answered(self, kind: str) -> None:
+        with self._lock:
+            state = self._kinds.setdefault(kind, _Kind())
+            state.down_since = None
+            state.successes += 1
+
+
+def is_platform_trouble(error: BaseException) -> bool:
+    """Whether an exception comes from the platform, not from what was asked of it."""
+    return isinstance(error, EncordException) and verdict(error) in (Verdict.OUTAGE, Verdict.RATE_LIMIT)

@@ -1,0 +1,211 @@
+"""Tasks to contexts: all reads. What an agent's plan does not need is not fetched."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from uuid import UUID
+
+from encord.constants.enums import DataType
+from encord.exceptions import EncordException
+from encord.objects import LabelRowV2
+from encord.project import Project
+from encord.storage import StorageItem
+from encord.user_client import EncordUserClient
+from encord.workflow.stages.agent import AgentTask
+
+from encord_agents.core.assets import Asset
+from encord_agents.tasks.engine.context import Agent, Context
+from encord_agents.tasks.engine.gate import Gate, is_platform_trouble
+from encord_agents.tasks.engine.outcome import Fault, Phase
+
+__all__ = ["LABELLED_VIDEOS_AT_ONCE", "Loader", "NotListedError"]
+
+LABELLED_VIDEOS_AT_ONCE = 20
+"""Labels of videos can be megabytes a row; the vendor's advice is to start with about this many in a request."""
+
+
+class NotListedError(EncordException):
+    """The platform answered, but without what a task is about: a label row, its labels, or its storage item."""
+
+
+class Loader:
+    """Fetches what tasks of one agent need, many at once. Everything is matched by id, never by position.
+
+    Trouble with one task becomes that task's fault in phase ``load``; what concerns all of them is raised (see
+    `Gate.each`).
+    """
+
+    def __init__(self, agent: Agent, project: Project, client: EncordUserClient, gate: Gate) -> None:
+        self._agent = agent
+        self._project = project
+        self._client = client
+        self._gate = gate
+
+    def load(self, tasks: Sequence[AgentTask], *, seen_at: float | None = None) -> list[Context]:
+        """Contexts for tasks, in their order. ``seen_at``: when they were last shown in the stage; ``None``: now."""
+        at = self._gate.clock() if seen_at is None else seen_at
+        contexts = [Context(self._agent, task, at) for task in tasks]
+        self.fill(contexts)
+        return contexts
+
+    def fill(self, contexts: Sequence[Context]) -> None:
+        """Fetch everything anew for contexts that have nothing yet, or whose loading failed."""
+        for context in contexts:
+            if context.asset is not None:
+                context.asset.close()
+            context.row = context.item = context.asset = context.trouble = None
+        agent = self._agent
+        if agent.needs_labels or agent.needs_item or agent.will_set_priority:
+            self.list_rows(contexts)
+        if agent.needs_labels:
+            self._initialise([c for c in contexts if c.row is not None])
+        if agent.needs_item:
+            self._fetch_items([c for c in contexts if c.row is not None and c.trouble is None])
+
+    def reload(self, context: Context) -> None:
+        """Before another attempt: fetch anew what could not be loaded, and have the file fetched with a fresh URL.
+
+        The label row object stays the same where there is one: what an attempt changed in it is not rolled back.
+        """
+        if context.asset is not None:
+            context.asset.forget()
+            context.trouble = None
+        elif context.trouble is not None:
+            self.fill([context])
+
+    def list_rows(self, contexts: Iterable[Context]) -> None:
+        """Give each context its label row, without labels."""
+        by_branch: dict[str, list[Context]] = {}
+        for context in contexts:
+            by_branch.setdefault(context.branch, []).append(context)
+        for branch, group in by_branch.items():
+            for part, reply in self._gate.each(group, partial(self._list, branch=branch), kind="rows"):
+                if reply.error is not None:
+                    self._mark(part, reply.error)
+                else:
+                    _match(part, branch, reply.value or [])
+
+    def _list(self, contexts: Sequence[Context], branch: str) -> list[LabelRowV2]:
+        args = self._agent.include_args
+        with warnings.catch_warnings():
+            # include_children is deprecated by the SDK, and still what some projects need.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return self._project.list_label_rows_v2(
+                data_hashes=list(dict.fromkeys(str(context.task.data_hash) for context in contexts)),
+                # Without it, label_row.set_priority() raises.
+                include_workflow_graph_node=True,
+                include_client_metadata=args.include_client_metadata,
+                include_images_data=args.include_images_data,
+                include_children=args.include_children,
+                include_all_label_branches=args.include_all_label_branches,
+                branch_name=None if args.include_all_label_branches else branch,
+            )
+
+    def _initialise(self, contexts: Sequence[Context]) -> None:
+        # The two kinds are different requests, and so is each branch of the first: a bundle takes the branch of its
+        # first row for all.
+        new: dict[str, list[Context]] = {}
+        known: list[Context] = []
+        heavy: list[Context] = []
+        for context in contexts:
+            row = _row(context)
+            if row.label_hash is None:
+                new.setdefault(row.branch_name, []).append(context)
+            elif row.data_type == DataType.VIDEO:
+                heavy.append(context)
+            else:
+                known.append(context)
+        for group in new.values():
+            self._initialise_all(group, kind="label_create")
+        self._initialise_all(known, kind="label_get")
+        for start in range(0, len(heavy), LABELLED_VIDEOS_AT_ONCE):
+            self._initialise_all(heavy[start : start + LABELLED_VIDEOS_AT_ONCE], kind="label_get")
+
+    def _initialise_all(self, contexts: Sequence[Context], *, kind: str) -> None:
+        if not contexts:
+            return
+        for part, reply in self._gate.each(contexts, self._initialise_bundle, kind=kind):
+            if reply.error is not None:
+                self._mark(part, reply.error)
+        for context in contexts:
+            if context.trouble is None and not _row(context).is_labelling_initialised:
+                self._mark([context], NotListedError("The platform returned no labels for this row."))
+
+    def _initialise_bundle(self, contexts: Sequence[Context]) -> None:
+        args = self._agent.initialise_args
+        bundle = self._project.create_bundle()
+        for context in contexts:
+            if not _row(context).is_labelling_initialised:
+                _row(context).initialise_labels(
+                    include_object_feature_hashes=args.include_object_feature_hashes,
+                    include_classification_feature_hashes=args.include_classification_feature_hashes,
+                    include_reviews=args.include_reviews,
+                    include_signed_url=args.include_signed_url,
+                    overwrite=args.overwrite,
+                    bundle=bundle,
+                )
+        bundle.execute()
+
+    def _fetch_items(self, contexts: Sequence[Context]) -> None:
+        wanted: dict[UUID, list[Context]] = {}
+        for context in contexts:
+            uuid = _row(context).backing_item_uuid
+            if uuid is not None:
+                wanted.setdefault(uuid, []).append(context)
+            elif (self._agent.plan.needs - self._agent.plan.optional) & {StorageItem, Asset}:
+                self._mark([context], NotListedError("The label row names no storage item."))
+        found: dict[UUID, StorageItem] = {}
+        for part, reply in self._gate.each(list(wanted), self._items, kind="items"):
+            if reply.error is not None:
+                self._mark([c for uuid in part for c in wanted[uuid]], reply.error)
+            else:
+                found.update({item.uuid: item for item in reply.value or []})
+        for uuid, group in wanted.items():
+            for context in group:
+                if context.trouble is not None:
+                    continue
+                if (item := found.get(uuid)) is None:
+                    self._mark([context], NotListedError(f"The platform did not return the storage item {uuid}."))
+                    continue
+                context.item = item
+                if self._agent.needs_asset:
+                    context.asset = Asset(item, call=self._through_gate)
+
+    def _items(self, uuids: Sequence[UUID]) -> list[StorageItem]:
+        return self._client.get_storage_items(list(uuids), sign_url=self._agent.needs_asset)
+
+    def _through_gate(self, request: Callable[[], str | None]) -> str | None:
+        return self._gate.call(request, kind="item")
+
+    def _mark(self, contexts: Iterable[Context], error: Exception) -> None:
+        for context in contexts:
+            context.trouble = Fault(Phase.LOAD, error, context.attempts + 1, platform=is_platform_trouble(error))
+
+
+def _row(context: Context) -> LabelRowV2:
+    assert context.row is not None
+    return context.row
+
+
+def _match(contexts: Sequence[Context], branch: str, rows: Iterable[LabelRowV2]) -> None:
+    """Rows to contexts: by task uuid where the platform lists it, else by data hash and branch."""
+    by_task: dict[UUID, LabelRowV2] = {}
+    by_key: dict[tuple[str, str], list[LabelRowV2]] = {}
+    for row in rows:
+        if row.task_uuid is not None and row.branch_name == branch:
+            by_task[row.task_uuid] = row
+        by_key.setdefault((row.data_hash, row.branch_name), []).append(row)
+    for context in contexts:
+        data_hash = str(context.task.data_hash)
+        found = by_task.get(context.task.uuid)
+        if found is None or found.data_hash != data_hash:
+            same = by_key.get((data_hash, branch), [])
+            unclaimed = [r for r in same if r.task_uuid is None]
+            found = unclaimed[0] if unclaimed else same[0] if len(same) == 1 else None
+        if found is None:
+            error = NotListedError(f"The platform lists no label row for data unit {data_hash} on branch {branch!r}.")
+            context.trouble = Fault(Phase.LOAD, error, context.attempts + 1)
+        else:
+            context.row = found

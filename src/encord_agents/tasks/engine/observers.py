@@ -1,0 +1,129 @@
+"""The observers that every run has: the log, the counts of a pass, and the report file."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+from uuid import UUID
+
+from encord_agents.exceptions import PrintableError
+from encord_agents.tasks.engine.outcome import Failed, Moved, Skipped
+from encord_agents.tasks.engine.report import (
+    AttemptFailed,
+    Event,
+    PassFinished,
+    RunStopped,
+    TaskFinished,
+    TaskRecord,
+    TaskRef,
+    TaskWouldWrite,
+    kind_of,
+)
+
+__all__ = ["LogObserver", "PassCounter", "ReportFile"]
+
+logger = logging.getLogger("encord_agents.tasks")
+
+
+def about(task: TaskRef) -> dict[str, Any]:
+    """What every log record of a task carries."""
+    return {"task_uuid": str(task.uuid), "data_title": task.data_title, "stage": task.stage}
+
+
+class LogObserver:
+    """Says in the log what a person would want to know: each failure once, with its traceback, and each retry."""
+
+    def __init__(self) -> None:
+        self._last: dict[UUID, str] = {}
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case AttemptFailed(task=task, fault=fault, retry_in=wait) if wait is not None:
+                logger.info(
+                    "%s (%s) in %r: attempt %d failed in %s: %s: %s",
+                    *(task.data_title, task.uuid, task.stage, fault.attempt, fault.phase),
+                    *(type(fault.exception).__name__, fault.exception),
+                    extra=about(task),
+                )
+            case TaskFinished(task=task, outcome=Failed(fault=fault, moved_to=pathway)):
+                reason = f"{fault.phase}: {type(fault.exception).__name__}: {fault.exception}"
+                again = self._last.get(task.uuid) == reason
+                self._last[task.uuid] = reason
+                logger.error(
+                    "%s (%s) in %r failed%s in %s after %d attempt%s%s: %s: %s",
+                    *(task.data_title, task.uuid, task.stage, " again" if again else "", fault.phase),
+                    *(event.attempts, "" if event.attempts == 1 else "s"),
+                    f" and went down {pathway.name!r}" if pathway else "",
+                    *(type(fault.exception).__name__, fault.exception),
+                    exc_info=None if again else fault.exception,
+                    extra=about(task),
+                )
+            case TaskFinished(task=task, outcome=Skipped(reason=why)):
+                logger.warning("%s (%s) in %r: %s", task.data_title, task.uuid, task.stage, why, extra=about(task))
+            case TaskFinished(task=task, outcome=outcome):
+                self._last.pop(task.uuid, None)
+                if isinstance(outcome, Moved) and not outcome.confirmed:
+                    message = "%s (%s) in %r: moved, though the platform's answer was lost"
+                    logger.warning(message, task.data_title, task.uuid, task.stage, extra=about(task))
+                else:
+                    logger.debug(
+                        "%s (%s) in %r: %s", task.data_title, task.uuid, task.stage, outcome, extra=about(task)
+                    )
+            case TaskWouldWrite(task=task, summary=summary):
+                logger.info("%s (%s) in %r: %s", task.data_title, task.uuid, task.stage, summary, extra=about(task))
+            case RunStopped(reason=reason, unwritten=unwritten):
+                logger.warning("The run ends early: %s. Finished but not written: %d.", reason, len(unwritten))
+            case _:
+                pass
+
+
+class PassCounter:
+    """Counts what a pass brings."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._counts: Counter[str] = Counter()
+
+    def begin(self, number: int) -> None:
+        self._number = number
+        self._counts.clear()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, TaskFinished):
+            self._counts[kind_of(event.outcome)] += 1
+
+    def end(self, seconds: float, next_in: float | None) -> PassFinished:
+        names = ("moved", "held", "failed", "skipped")
+        return PassFinished(
+            self._number, **{name: self._counts[name] for name in names}, seconds=seconds, next_in=next_in
+        )
+
+
+class ReportFile:
+    """One JSON line per task, written as soon as the task has its outcome, so that it survives whatever comes."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> ReportFile:
+        try:
+            self._file = self._path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise PrintableError(f"The report file {self._path} cannot be written: {error.strerror}.") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, TaskFinished) and self._file is not None:
+            self._file.write(json.dumps(TaskRecord.of(event, keep_traceback=True).to_dict()) + "\n")
+            self._file.flush()

@@ -1,0 +1,815 @@
+"""The way of a stage's tasks: load, execute, write. Reading this is reading the product.
+
+Two drivers share everything but the order in time. `run_chunk` does the three one after the other in the caller's
+thread: for queue functions, and for a runner whose window is a single task. `Pipeline` overlaps them: while the agent
+runs, the next tasks are loaded and finished ones written, in threads, and never more than the window at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from encord.project import Project
+from encord.user_client import EncordUserClient
+from encord.workflow.stages.agent import AgentTask
+
+from encord_agents.exceptions import DependencyError, OutageError
+from encord_agents.tasks.dependencies import dep_single_frame
+from encord_agents.tasks.engine.context import Agent, Context, Result
+from encord_agents.tasks.engine.execute import Executor
+from encord_agents.tasks.engine.gate import Gate, SetUpError
+from encord_agents.tasks.engine.load import Loader
+from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
+from encord_agents.tasks.engine.poll import MAX_POLLS, TasksInStage, poll
+from encord_agents.tasks.engine.report import (
+    AttemptFailed,
+    ChunkLoaded,
+    ChunkWritten,
+    Events,
+    StagePolled,
+    TaskFinished,
+    TaskRef,
+    TaskStarted,
+    TaskWouldWrite,
+)
+from encord_agents.tasks.engine.retry import decide
+from encord_agents.tasks.engine.stop import Leaving, Stop
+from encord_agents.tasks.engine.write import MAX_AT_ONCE, STALE_AFTER, Writer, dry_summary, in_turn
+
+__all__ = ["EventLoop", "Pipeline", "StageRun", "run_chunk", "run_one_by_one"]
+
+logger = logging.getLogger(__name__)
+
+LOADERS = 4
+WRITERS = 3
+DOWNLOADS = 16
+FILES_AHEAD = 64
+BYTES_AHEAD = 512 * 1024 * 1024
+FIRST_CHUNKS = (25, 50)
+"""Small, so that the first agent starts soon."""
+FRESH_FOR = 1.0
+"""Seconds a finished result waits for others to be written with."""
+FAST_ANSWERS = 0.008
+"""Seconds. Where requests are answered sooner than this, more threads only get in each other's way."""
+TIME_TO_WRITE = 30.0
+"""Seconds that writing may take once the run is to stop."""
+FAILURES_IN_A_ROW = 20
+"""Dead-lettered tasks in a row after which the agent, not the tasks, is to blame."""
+READ_AHEAD = 1000
+"""Tasks read from the pages between two chunks, where nothing reads them in the background."""
+TICK = 0.1
+"""Seconds between two looks at whether the run is to stop."""
+
+
+@dataclass(eq=False)
+class StageRun:
+    """One agent's turn: what both drivers need, and what they do alike."""
+
+    agent: Agent
+    project: Project
+    client: EncordUserClient
+    gate: Gate
+    stop: Stop
+    events: Events
+    executor: Executor
+    known: set[UUID]
+    max_tasks: int | None = None
+    dry_run: bool = False
+    strict: bool = True
+    jitter: Callable[[], float] = random.random
+    unwritten: list[TaskRef] = field(default_factory=list)
+    halted: str | None = None
+
+    def __post_init__(self) -> None:
+        self.loader = Loader(self.agent, self.project, self.client, self.gate)
+        self.in_stage = TasksInStage(self.gate)
+        self._lock = threading.Lock()
+
+    def load(self, tasks: Sequence[AgentTask], polled_at: float) -> tuple[list[Context], list[AgentTask]]:
+        """Contexts for tasks, and the tasks that have left the stage since they were polled, if that is a while ago."""
+        started = self.gate.clock()
+        left: list[AgentTask] = []
+        if started - polled_at >= STALE_AFTER:
+            there = self.in_stage(self.agent.stage, tasks)
+            left = [task for task in tasks if task.uuid not in there]
+            tasks = [there[task.uuid] for task in tasks if task.uuid in there]
+            polled_at = started
+        contexts = self.loader.load(tasks, seen_at=polled_at)
+        self.emit_loaded(len(contexts), self.gate.clock() - started)
+        return contexts, left
+
+    def emit_loaded(self, tasks: int, seconds: float) -> None:
+        self.events.emit(ChunkLoaded(self.agent.stage.uuid, self.agent.stage.title, tasks, seconds))
+
+    def start(self, context: Context) -> None:
+        self.events.emit(TaskStarted(context.ref, context.attempts + 1))
+
+    def judge(self, context: Context, ended: Result | Fault) -> Result | Fault | float:
+        """After an attempt: what to write, what it finally failed with, or the seconds until the next attempt.
+
+        Raises:
+            SetUpError: No task of this stage can succeed.
+        """
+        agent = self.agent
+        if isinstance(ended, Result):
+            with self._lock:
+                agent.has_succeeded = True
+                agent.failures_in_a_row = 0
+            return ended
+        fault = ended
+        delay = decide(agent.policy, fault, jitter=self.jitter)
+        if self.stop.requested:
+            delay = None
+        self.events.emit(AttemptFailed(context.ref, fault, delay))
+        if delay is not None:
+            return delay
+        if self.strict and fault.phase is Phase.PATHWAY and not agent.has_named_a_pathway and not self.stop.requested:
+            self.finish(context, Failed(fault))
+            raise SetUpError(fault.exception)  # type: ignore[arg-type]
+        if self.strict and fault.run_scoped and not self.stop.requested:
+            self.finish(context, Failed(fault))
+            raise SetUpError(_never_made(agent, fault))
+        return self._dead_letter(context, fault)
+
+    def _dead_letter(self, context: Context, fault: Fault) -> Result | Fault:
+        agent = self.agent
+        if agent.failure_pathway is None or fault.platform or fault.phase in (Phase.LOAD, Phase.SAVE, Phase.MOVE):
+            return fault
+        with self._lock:
+            agent.failures_in_a_row += 1
+            too_many = agent.failures_in_a_row >= FAILURES_IN_A_ROW
+        if too_many:
+            if self.halted is None:
+                self.halted = (
+                    f"{FAILURES_IN_A_ROW} tasks of stage {agent.stage.title!r} failed in a row, which says more "
+                    "about the agent than about the tasks"
+                )
+                self.stop.request()
+            return fault
+        if not agent.has_succeeded or self.halted:
+            return fault
+        return Result(context, agent.failure_pathway, fault=fault, finished_at=self.gate.clock())
+
+    def finish(self, context: Context, outcome: Outcome) -> None:
+        """A task has its outcome."""
+        context.close()
+        if isinstance(outcome, Held) or (isinstance(outcome, Failed) and outcome.moved_to is None):
+            self.known.add(context.task.uuid)
+        self.events.emit(TaskFinished(context.ref, outcome, context.attempts, context.seconds))
+
+    def skip(self, task: AgentTask) -> None:
+        self.events.emit(TaskFinished(self.agent.ref(task), Skipped(), 0, 0.0))
+
+    def write(self, results: Sequence[Result], settle: Callable[[Result, Outcome], None], writer: Writer) -> None:
+        """Write results. What could not be written, for whatever reason, is noted before that is raised."""
+        if not results:
+            return
+        started = self.gate.clock()
+        open_results = {id(result): result for result in results}
+
+        def settle_once(result: Result, outcome: Outcome) -> None:
+            del open_results[id(result)]
+            settle(result, outcome)
+
+        try:
+            if self.dry_run:
+                self._pretend(results, settle_once)
+            else:
+                writer.write(results, settle_once)
+        finally:
+            self.unwritten += [result.context.ref for result in open_results.values()]
+            stage = self.agent.stage
+            done = len(results) - len(open_results)
+            self.events.emit(ChunkWritten(stage.uuid, stage.title, done, self.gate.clock() - started))
+
+    def _pretend(self, results: Sequence[Result], settle: Callable[[Result, Outcome], None]) -> None:
+        for result in results:
+            self.events.emit(TaskWouldWrite(result.context.ref, dry_summary(result)))
+            if result.fault is not None:
+                settle(result, Failed(result.fault))
+            else:
+                settle(result, Moved(result.pathway) if result.pathway else Held())
+
+    def writer(self, beside: Callable[[Callable[[], None], Callable[[], None]], None] = in_turn) -> Writer:
+        return Writer(self.agent, self.project, self.client, self.gate, beside)
+
+
+def _never_made(agent: Agent, fault: Fault) -> DependencyError:
+    error = DependencyError(
+        f"A run-scoped dependency of {agent.plan.name}() could not be made, in {fault.attempt} attempts: "
+        f"{type(fault.exception).__name__}: {fault.exception}\n"
+        "Every task needs it, so the run ends here. What was finished is written.",
+        function=agent.plan.name,
+    )
+    error.__cause__ = fault.exception
+    return error
+
+
+# One after the other
+
+
+def run_chunk(run: StageRun, tasks: Sequence[AgentTask], *, polled_at: float) -> int:
+    """Load tasks together, run them one by one, write them together: all in the caller's thread.
+
+    Whatever ends it early, what is finished is written first.
+
+    Returns:
+        How many of the tasks were still in the stage, and so given to the agent.
+    """
+    contexts, left = run.load(tasks, polled_at)
+    for task in left:
+        run.skip(task)
+    results: list[Result] = []
+    try:
+        for context in contexts:
+            if run.stop.requested:
+                break
+            if (result := _run_through(run, context)) is not None:
+                results.append(result)
+    except BaseException as reason:
+        if isinstance(reason, KeyboardInterrupt):
+            run.stop.request("interrupt")
+        _limit_writing(run)
+        _write(run, results)
+        raise
+    else:
+        if run.stop.requested:
+            _limit_writing(run)
+        _write(run, results)
+    finally:
+        for context in contexts:
+            context.close()
+    return len(contexts)
+
+
+def _write(run: StageRun, results: Sequence[Result]) -> None:
+    run.write(results, lambda result, outcome: run.finish(result.context, outcome), run.writer())
+
+
+def _limit_writing(run: StageRun) -> None:
+    run.gate.give_up_at(run.gate.clock() + TIME_TO_WRITE)
+
+
+def _run_through(run: StageRun, context: Context) -> Result | None:
+    """Attempts of one task until one is good, or the decision is to stop."""
+    while True:
+        run.start(context)
+        verdict = run.judge(context, run.executor.attempt(context))
+        if isinstance(verdict, Result):
+            return verdict
+        if isinstance(verdict, Fault):
+            run.finish(context, Failed(verdict))
+            return None
+        if run.stop.wait(verdict):
+            return None
+        run.loader.reload(context)
+
+
+def run_one_by_one(run: StageRun) -> None:
+    """A window of one: each task is written before the next is loaded, and there are no threads.
+
+    Nothing reads the pages in the background here, so some are read between every two tasks.
+    """
+    seen: set[UUID] = set()
+    given = 0
+    for _ in range(MAX_POLLS):
+        found = 0
+        moved_while_paging = False
+        pages = poll(run.agent.stage, run.gate, seen=frozenset(seen))
+        waiting: deque[tuple[AgentTask, float]] = deque()
+        later: deque[tuple[AgentTask, float]] = deque()
+        complete = False
+        while not run.stop.requested and (run.max_tasks is None or given < run.max_tasks):
+            if not complete:
+                batch = list(itertools.islice(pages, READ_AHEAD))
+                complete = len(batch) < READ_AHEAD
+                now = run.gate.clock()
+                for task in batch:
+                    (later if task.uuid in run.known else waiting).append((task, now))
+                    seen.add(task.uuid)
+                found += len(batch)
+                run.events.emit(StagePolled(run.agent.stage.uuid, run.agent.stage.title, len(seen), complete))
+            if not waiting and complete:
+                waiting, later = later, deque()
+            if not waiting:
+                if complete:
+                    break
+                continue
+            task, polled_at = waiting.popleft()
+            given += run_chunk(run, [task], polled_at=polled_at)
+            moved_while_paging |= not complete
+        if run.stop.requested or not found or not moved_while_paging:
+            return
+
+
+# Beside each other
+
+
+class EventLoop:
+    """One event loop in a thread of its own, so that async agents run under notebooks' loops too."""
+
+    def __init__(self) -> None:
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="encord-agents-loop", daemon=True)
+        self._thread.start()
+        self._ready.wait()
+
+    def _serve(self) -> None:
+        with asyncio.Runner() as runner:
+            self._loop = runner.get_loop()
+            self._end = asyncio.Event()
+            self._loop.call_soon(self._ready.set)
+            runner.run(self._end.wait())
+
+    def submit(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join()
+
+
+class Pipeline:
+    """Drives one stage: a poller, loaders, downloaders and writers in threads, agents where the caller says.
+
+    One lock guards everything that is shared. A *slot* of the window is taken when a task's loading starts and given
+    back when its outcome is known.
+    """
+
+    def __init__(self, run: StageRun, window: int, max_workers: int = 1, loop: EventLoop | None = None) -> None:
+        self.run = run
+        self._window = window
+        self._loop = loop
+        self._workers = min(max_workers, window)
+        self._full = max(1, min(MAX_AT_ONCE, window // 3))
+        self._changed = threading.Condition()
+        # Waiting to be loaded: tasks this run has not seen, then those it has held or failed before, then those whose
+        # label row is in the window.
+        self._waiting: deque[tuple[AgentTask, float]] = deque()
+        self._later: deque[tuple[AgentTask, float]] = deque()
+        self._deferred: dict[tuple[UUID, str], deque[tuple[AgentTask, float]]] = {}
+        self._paging = True  # pages are being read: more may come at any moment
+        self._polled = False  # nothing more will come
+        self._moving = False
+        self._budget = run.max_tasks
+        # In the window.
+        self._open: dict[UUID, tuple[UUID, str]] = {}  # tasks, and the label row each is about
+        self._rows: set[tuple[UUID, str]] = set()
+        self._chunks = 0
+        self._loading = 0
+        self._next = 0  # the number the next task taken gets
+        self._turn = 0  # the number whose first attempt is next
+        self._ready: dict[int, Context | None] = {}
+        self._fetching: deque[tuple[int, Context]] = deque()
+        self._files = 0
+        self._bytes = 0
+        self._delayed: list[tuple[float, int, Context]] = []
+        self._ties = itertools.count()
+        self._running = 0
+        self._finished: deque[Result] = deque()
+        self._writing = 0
+        self._executed = False
+        self._error: BaseException | None = None
+        self._give_up = False
+
+    # The caller's thread
+
+    def drive(self) -> None:
+        """Until every task has its outcome and every write its answer, or the run is stopped.
+
+        Raises:
+            SetUpError, OutageError: What ended it; what was finished before that is written where it could be.
+            KeyboardInterrupt: Likewise.
+        """
+        threads = [
+            threading.Thread(target=self._guarded, args=(work,), name=f"encord-agents-{name}-{i}", daemon=True)
+            for name, work, n in (
+                ("poll", self._poll, 1),
+                ("load", self._load, LOADERS),
+                ("write", self._write, WRITERS),
+            )
+            for i in range(n)
+        ]
+        with (
+            ThreadPoolExecutor(DOWNLOADS, thread_name_prefix="encord-agents-fetch") as self._downloads,
+            ThreadPoolExecutor(WRITERS, thread_name_prefix="encord-agents-beside") as self._besides,
+        ):
+            for thread in threads:
+                thread.start()
+            interrupted = False
+            try:
+                self._execute()
+            except KeyboardInterrupt:
+                interrupted = True
+                self.run.stop.request("interrupt")
+            except BaseException as error:  # noqa: BLE001 - raised again below, when what is finished is written
+                self._fail(error)
+            finally:
+                interrupted |= self._wind_up(threads)
+        if interrupted:
+            raise KeyboardInterrupt
+        if self._error is not None and not (isinstance(self._error, Leaving) and self.run.stop.requested):
+            raise self._error
+
+    def _wind_up(self, threads: Sequence[threading.Thread]) -> bool:
+        """No more attempts: write what is finished and see the threads end. Whether that was interrupted."""
+        interrupted = False
+        with self._changed:
+            self._executed = True
+            if self.run.stop.requested or self._error is not None:
+                _limit_writing(self.run)
+            self._changed.notify_all()
+        for thread in threads:
+            while thread.is_alive():
+                try:
+                    thread.join(TICK)
+                except KeyboardInterrupt:
+                    if interrupted or self.run.stop.requested:
+                        self.run.stop.leave()
+                    interrupted = True
+                    self.run.stop.request("interrupt")
+                    _limit_writing(self.run)
+        with self._changed:
+            self.run.unwritten += [result.context.ref for result in self._finished]
+            leftovers = [result.context for result in self._finished]
+            leftovers += [context for context in self._ready.values() if context is not None]
+            leftovers += [context for _, context in self._fetching] + [context for _, _, context in self._delayed]
+            self._fetching.clear()
+        for context in leftovers:
+            context.close()
+        return interrupted
+
+    def _execute(self) -> None:
+        if self._loop is not None:
+            self._execute_elsewhere(self._start_on_loop)
+        elif self._workers == 1:
+            for context in self._contexts(1):
+                ended: Result | Fault | None = None
+                try:
+                    ended = self._attempt(context)
+                finally:
+                    self._ended(context, ended)
+        else:
+            with ThreadPoolExecutor(self._workers, thread_name_prefix="encord-agents-worker") as pool:
+                self._execute_elsewhere(lambda context: pool.submit(self._attempt, context))
+
+    def _execute_elsewhere(self, start: Callable[[Context], Future[Result | Fault]]) -> None:
+        """Keep as many attempts going as there are workers; threads are waited for, coroutines cancelled."""
+        going: set[Future[Any]] = set()
+        try:
+            for context in self._contexts(self._workers):
+                future = start(context)
+                going.add(future)
+                future.add_done_callback(going.discard)
+                future.add_done_callback(lambda done, context=context: self._guarded(self._landed, context, done))  # type: ignore[misc]
+        finally:
+            # A future of a thread that runs cannot be cancelled, and is waited for.
+            for future in tuple(going):
+                future.cancel()
+            with self._changed:
+                while self._running:
+                    self._changed.wait(TICK)
+                    if self.run.stop.leaving:
+                        break
+
+    def _start_on_loop(self, context: Context) -> Future[Result | Fault]:
+        assert self._loop is not None
+        return self._loop.submit(self._attempt_async(context))
+
+    def _landed(self, context: Context, done: Future[Result | Fault]) -> None:
+        ended: Result | Fault | None = None
+        try:
+            ended = None if done.cancelled() else done.result()
+        finally:
+            self._ended(context, ended)
+
+    def _attempt(self, context: Context) -> Result | Fault:
+        self._before(context)
+        return self.run.executor.attempt(context)
+
+    async def _attempt_async(self, context: Context) -> Result | Fault:
+        if context.attempts:
+            await asyncio.to_thread(self._before, context)
+        else:
+            self._before(context)
+        return await self.run.executor.attempt_async(context)
+
+    def _before(self, context: Context) -> None:
+        if context.attempts:
+            self.run.loader.reload(context)
+        self.run.start(context)
+
+    def _ended(self, context: Context, ended: Result | Fault | None) -> None:
+        """An attempt is over; ``None``: it was interrupted, and the task has no outcome."""
+        try:
+            verdict = None if ended is None else self.run.judge(context, ended)
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+        if isinstance(verdict, Fault):
+            self._settle(context, Failed(verdict))
+            return
+        with self._changed:
+            if isinstance(verdict, Result):
+                self._finished.append(verdict)
+            elif verdict is not None:
+                heapq.heappush(self._delayed, (self.run.gate.clock() + verdict, next(self._ties), context))
+            self._changed.notify_all()
+
+    def _contexts(self, workers: int) -> Iterator[Context]:
+        """What to attempt next: a task whose delay is over, else the next in order; while a worker is free."""
+        while True:
+            with self._changed:
+                while True:
+                    if self.run.stop.requested or self._error is not None:
+                        return
+                    wait = TICK
+                    if self._running < workers:
+                        now = self.run.gate.clock()
+                        if self._delayed and self._delayed[0][0] <= now:
+                            context = heapq.heappop(self._delayed)[2]
+                            break
+                        if (ready := self._next_ready()) is not None:
+                            context = ready
+                            break
+                        if self._delayed:
+                            wait = min(wait, max(0.0, self._delayed[0][0] - now))
+                        if self._drained():
+                            return
+                    self._changed.wait(wait)
+                self._running += 1
+            yield context
+
+    def _next_ready(self) -> Context | None:
+        while self._turn in self._ready:
+            context = self._ready.pop(self._turn)
+            self._turn += 1
+            self._pump()
+            if context is not None:
+                return context
+        return None
+
+    def _drained(self) -> bool:
+        """Nothing runs, nothing waits to run, and nothing more will come."""
+        return (
+            self._polled
+            and not self._loading
+            and self._turn == self._next
+            and not self._delayed
+            and not self._running
+            and (self._budget == 0 or not (self._waiting or self._later or self._deferred))
+        )
+
+    # Threads
+
+    def _guarded(self, work: Callable[..., None], *args: Any) -> None:
+        try:
+            work(*args)
+        except BaseException as error:  # noqa: BLE001 - a thread's trouble is the run's, and is raised by it
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        with self._changed:
+            if self._error is None or isinstance(self._error, Leaving):
+                self._error = error
+            if isinstance(error, OutageError | Leaving):
+                self._give_up = True
+            _limit_writing(self.run)
+            self._changed.notify_all()
+
+    @property
+    def _closing(self) -> bool:
+        return self.run.stop.requested or self._error is not None or self._executed
+
+    def _poll(self) -> None:
+        """Read the pages, as fast as they come, and again if tasks moved meanwhile: offset tokens skip some then."""
+        run, seen = self.run, set[UUID]()
+        stage = run.agent.stage
+        try:
+            for turn in range(MAX_POLLS):
+                found = 0
+                self._moving = False
+                self._paging = True
+                for task in poll(stage, run.gate, seen=frozenset(seen) if turn else ()):
+                    if not self._accept(task):
+                        return
+                    seen.add(task.uuid)
+                    found += 1
+                    if found % 500 == 0:
+                        run.events.emit(StagePolled(stage.uuid, stage.title, len(seen), complete=False))
+                run.events.emit(StagePolled(stage.uuid, stage.title, len(seen), complete=True))
+                if not found or not self._moving:
+                    return
+                with self._changed:
+                    self._paging = False
+                    self._changed.notify_all()
+                    while self._waiting and self._budget != 0 and not self._closing:
+                        self._changed.wait(TICK)
+                    if self._closing or self._budget == 0:
+                        return
+        finally:
+            with self._changed:
+                self._paging = False
+                self._polled = True
+                self._changed.notify_all()
+
+    def _accept(self, task: AgentTask) -> bool:
+        with self._changed:
+            queue = self._later if task.uuid in self.run.known else self._waiting
+            queue.append((task, self.run.gate.clock()))
+            if len(queue) % self._full == 1 or self._full == 1:
+                self._changed.notify_all()
+            # Reading on would only cost memory and requests. Tasks that turn out to have left make room again.
+            while self._budget is not None and len(self._waiting) >= self._budget and not self._closing:
+                if self._budget == 0 and not self._loading and not self._open:
+                    return False
+                self._changed.wait(TICK)
+            return not self._closing
+
+    def _load(self) -> None:
+        while (chunk := self._take()) is not None:
+            first, tasks, polled_at = chunk
+            try:
+                contexts, left = self.run.load(tasks, polled_at)
+            finally:
+                with self._changed:
+                    self._loading -= 1
+                    self._changed.notify_all()
+            by_uuid = {context.task.uuid: context for context in contexts}
+            for task in left:
+                self.run.skip(task)
+            with self._changed:
+                for number, task in enumerate(tasks, first):
+                    context = by_uuid.get(task.uuid)
+                    if context is None:
+                        self._ready[number] = None
+                        self._leave(task.uuid)
+                        if self._budget is not None:
+                            self._budget += 1
+                    elif context.asset is not None:
+                        self._fetching.append((number, context))
+                    else:
+                        self._ready[number] = context
+                self._fetching = deque(sorted(self._fetching, key=lambda entry: entry[0]))
+                self._pump()
+                self._changed.notify_all()
+
+    def _take(self) -> tuple[int, list[AgentTask], float] | None:
+        """The next chunk to load, when there are tasks and slots for one; ``None`` when there will be no more."""
+        with self._changed:
+            while True:
+                if self._closing:
+                    return None
+                if self._may_take():
+                    break
+                self._changed.wait(TICK)
+            size = self._chunk_size()
+            tasks: list[AgentTask] = []
+            polled_at = self.run.gate.clock()
+            queue = self._waiting or self._later
+            while queue and len(tasks) < size:
+                task, at = queue.popleft()
+                key = (task.data_hash, self.run.agent.branch_of(task))
+                if key in self._rows:
+                    self._deferred.setdefault(key, deque()).append((task, at))
+                    continue
+                self._open[task.uuid] = key
+                self._rows.add(key)
+                tasks.append(task)
+                polled_at = min(polled_at, at)
+            first = self._next
+            self._next += len(tasks)
+            if self._budget is not None:
+                self._budget -= len(tasks)
+            self._chunks += 1
+            self._loading += 1
+            self._changed.notify_all()
+            return first, tasks, polled_at
+
+    def _chunk_size(self) -> int:
+        size = min(self._full, self._window - len(self._open))
+        if self._chunks < len(FIRST_CHUNKS):
+            size = min(size, FIRST_CHUNKS[self._chunks])
+        return size if self._budget is None else min(size, self._budget)
+
+    def _may_take(self) -> bool:
+        if self._budget == 0 or not (self._waiting or self._later):
+            return False
+        if not self._waiting and not self._polled:
+            return False  # what was held or failed before comes after everything new
+        if self._loading >= (1 if self.run.gate.average < FAST_ANSWERS else LOADERS):
+            return False
+        wanted = self._full if self._chunks >= len(FIRST_CHUNKS) else min(self._full, FIRST_CHUNKS[self._chunks])
+        if self._budget is not None:
+            wanted = min(wanted, self._budget)
+        available = len(self._waiting) if not self._polled else len(self._waiting) or len(self._later)
+        if available < wanted and self._paging:
+            return False
+        return self._window - len(self._open) >= min(wanted, available)
+
+    def _pump(self) -> None:
+        """Start downloads, in order, as far ahead as is allowed; the task whose turn it is always gets its file."""
+        while self._fetching:
+            number, context = self._fetching[0]
+            ahead = self._files < FILES_AHEAD and self._bytes < BYTES_AHEAD
+            if not (ahead or number <= self._turn):
+                return
+            self._fetching.popleft()
+            self._files += 1
+            try:
+                self._downloads.submit(self._guarded, self._fetch, number, context)
+            except RuntimeError:  # the pool is closed: the run is over
+                return
+
+    def _fetch(self, number: int, context: Context) -> None:
+        """Download a file ahead and, where the agent wants its first frame, decode that too."""
+        assert context.asset is not None
+        if not self._closing:
+            try:
+                context.asset.fetch()
+            except Exception as error:  # noqa: BLE001 - the first attempt's fault, whatever it is
+                context.trouble = Fault(Phase.LOAD, error, 1)
+            else:
+                if dep_single_frame in self.run.agent.plan.dependencies:
+                    try:
+                        context.asset.prepare(first_frame=True)
+                    except Exception:  # noqa: BLE001 - the dependency will raise it where it belongs: in the attempt
+                        logger.debug("The first frame of %s could not be decoded ahead.", context.task.data_title)
+        held = context.asset.nbytes
+
+        def release() -> None:
+            with self._changed:
+                self._files -= 1
+                self._bytes -= held
+                self._pump()
+
+        with self._changed:
+            self._bytes += held
+            context.release.append(release)
+            self._ready[number] = context
+            self._changed.notify_all()
+
+    def _write(self) -> None:
+        writer = self.run.writer(self._beside)
+        while (batch := self._take_finished()) is not None:
+            try:
+                self.run.write(batch, lambda result, outcome: self._settle(result.context, outcome), writer)
+            finally:
+                with self._changed:
+                    self._writing -= len(batch)
+                    self._changed.notify_all()
+
+    def _take_finished(self) -> list[Result] | None:
+        """Results to write: when there are enough, when one has waited long enough, or when nothing else can go on."""
+        with self._changed:
+            while True:
+                if self._give_up or (self._executed and not self._finished):
+                    return None
+                wait = TICK
+                if self._finished:
+                    age = self.run.gate.clock() - self._finished[0].finished_at
+                    stuck = len(self._open) == len(self._finished) + self._writing and not self._may_take()
+                    starved = stuck and not (self._waiting and self._paging)
+                    if len(self._finished) >= self._full or age >= FRESH_FOR or self._executed or starved:
+                        break
+                    wait = min(wait, FRESH_FOR - age)
+                self._changed.wait(wait)
+            batch = [self._finished.popleft() for _ in range(min(len(self._finished), MAX_AT_ONCE))]
+            self._writing += len(batch)
+            # Pages that are still being read may skip tasks once others move.
+            self._moving |= self._paging and any(result.pathway is not None for result in batch)
+            return batch
+
+    def _beside(self, first: Callable[[], None], second: Callable[[], None]) -> None:
+        other = self._besides.submit(second)
+        try:
+            first()
+        finally:
+            other.exception()  # wait for it, whatever became of the first
+        other.result()
+
+    def _settle(self, context: Context, outcome: Outcome) -> None:
+        self.run.finish(context, outcome)
+        with self._changed:
+            self._leave(context.task.uuid)
+            self._changed.notify_all()
+
+    def _leave(self, uuid: UUID) -> None:
+        key = self._open.pop(uuid)
+        self._rows.discard(key)
+        if (others := self._deferred.get(key)) is not None:
+            self._waiting.appendleft(others.popleft())
+            if not others:
+                del self._deferred[key]

@@ -1,0 +1,65 @@
+"""A stage's tasks, in the order the platform lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+from uuid import UUID
+
+from encord.workflow.stages.agent import AgentStage, AgentTask
+
+from encord_agents.tasks.engine.gate import Gate
+
+__all__ = ["MAX_POLLS", "TasksInStage", "poll"]
+
+MAX_POLLS = 5
+"""How often a stage is asked for what it did not show the first time."""
+
+
+def poll(stage: AgentStage, gate: Gate, *, seen: Collection[UUID] = ()) -> Iterator[AgentTask]:
+    """The tasks of a stage that are not in ``seen``, page by page as they are asked for, each once.
+
+    The SDK's iterator is finished once a page could not be had, so after an outage the pages are read again from the
+    first; what they have shown already is passed over.
+    """
+    shown: set[UUID] = set()
+    tasks: Iterator[AgentTask] | None = None
+
+    def next_task() -> AgentTask | None:
+        nonlocal tasks
+        if tasks is None:
+            tasks = iter(stage.get_tasks())
+        try:
+            return next(tasks, None)
+        except BaseException:
+            tasks = None
+            raise
+
+    while (task := gate.call(next_task, kind="tasks")) is not None:
+        if task.uuid not in shown:
+            shown.add(task.uuid)
+            if task.uuid not in seen:
+                yield task
+
+
+class TasksInStage:
+    """Asks a stage which of some tasks it still holds."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def __call__(self, stage: AgentStage, tasks: Iterable[AgentTask]) -> dict[UUID, AgentTask]:
+        """Those of ``tasks`` that are in ``stage``, as the platform shows them now, by uuid. One request."""
+        return self._ask(stage, tasks)
+
+    def has_arrived(self, stage: Any, task: AgentTask) -> bool:
+        """Whether a stage, of any type, holds a task now."""
+        return task.uuid in self._ask(stage, [task])
+
+    def _ask(self, stage: Any, tasks: Iterable[AgentTask]) -> dict[UUID, Any]:
+        asked = {task.uuid: task for task in tasks}
+        hashes = list(dict.fromkeys(task.data_hash for task in asked.values()))
+        if not hashes:
+            return {}
+        found = self._gate.call(lambda: list(stage.get_tasks(data_hash=hashes)), kind="tasks")
+        return {task.uuid: task for task in found if task.uuid in asked}

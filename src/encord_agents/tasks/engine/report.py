@@ -1,0 +1,542 @@
+"""What happened: one frozen record per event, and the report that is made of them.
+
+The engine announces events; observers do the rest. Progress, logs and the report are observers like any other.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import UUID
+
+from encord_agents.exceptions import TasksFailedError
+from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Skipped
+
+__all__ = [
+    "AttemptFailed",
+    "ChunkLoaded",
+    "ChunkWritten",
+    "Event",
+    "Events",
+    "Observer",
+    "PassFinished",
+    "RunReport",
+    "RunStopped",
+    "StageFinished",
+    "StagePolled",
+    "StageReport",
+    "StageStarted",
+    "TaskFinished",
+    "TaskRecord",
+    "TaskRef",
+    "TaskStarted",
+    "TaskWouldWrite",
+]
+
+logger = logging.getLogger(__name__)
+
+MAX_RECORDS = 10_000
+"""Tasks a report remembers one by one. Beyond that the counts go on, and the moved are forgotten first."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRef:
+    """Which task an event is about."""
+
+    uuid: UUID
+    data_hash: UUID
+    data_title: str
+    stage_uuid: UUID
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageStarted:
+    """A stage's tasks are being asked for."""
+
+    stage_uuid: UUID
+    stage: str
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
+class StagePolled:
+    """So many tasks have been seen waiting in the stage, this pass; ``complete`` when there are no more pages."""
+
+    stage_uuid: UUID
+    stage: str
+    tasks: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkLoaded:
+    """What so many tasks need was fetched, in so many seconds."""
+
+    stage_uuid: UUID
+    stage: str
+    tasks: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStarted:
+    """An attempt of a task begins; ``attempt`` counts from 1."""
+
+    task: TaskRef
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """An attempt went wrong. ``retry_in``: seconds until the next one, ``None`` where there will be none."""
+
+    task: TaskRef
+    fault: Fault
+    retry_in: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskWouldWrite:
+    """In a dry run: what would have been written for a task, in words."""
+
+    task: TaskRef
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFinished:
+    """A task has its outcome for this pass, and everything of it is written.
+
+    Attributes:
+        attempts: How often it was tried; 0 where it was not.
+        seconds: How long its attempts took together.
+    """
+
+    task: TaskRef
+    outcome: Outcome
+    attempts: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkWritten:
+    """The results of so many tasks were written, in so many seconds."""
+
+    stage_uuid: UUID
+    stage: str
+    tasks: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StageFinished:
+    """Every task of the stage's queue has its outcome, or the run is stopping. ``seconds`` since it started."""
+
+    stage_uuid: UUID
+    stage: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PassFinished:
+    """All stages had their turn. ``next_in``: seconds until the next pass, ``None`` after the last."""
+
+    number: int
+    moved: int
+    held: int
+    failed: int
+    skipped: int
+    seconds: float
+    next_in: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunStopped:
+    """The run ended before its work did. ``unwritten``: tasks that were finished but not written."""
+
+    reason: str
+    unwritten: tuple[TaskRef, ...] = ()
+
+
+Event = (
+    StageStarted
+    | StagePolled
+    | ChunkLoaded
+    | TaskStarted
+    | AttemptFailed
+    | TaskWouldWrite
+    | TaskFinished
+    | ChunkWritten
+    | StageFinished
+    | PassFinished
+    | RunStopped
+)
+
+
+class Observer(Protocol):
+    """Anything that can be called with an event. It is called by one thread at a time, and should be quick."""
+
+    def __call__(self, event: Event, /) -> object: ...
+
+
+class Events:
+    """Tells every observer of every event, one event at a time. An observer that raises is logged and ignored."""
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self._observers = tuple(observers)
+        self._lock = threading.RLock()
+        self._broken: set[int] = set()
+
+    def emit(self, event: Event) -> None:
+        with self._lock:
+            for observer in self._observers:
+                try:
+                    observer(event)
+                except Exception:
+                    if id(observer) not in self._broken:
+                        self._broken.add(id(observer))
+                        logger.exception(
+                            "The observer %r raised; the run goes on, and it is not reported again.", observer
+                        )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """How a task ended, its latest outcome.
+
+    Attributes:
+        task_uuid: The task.
+        data_hash: Its data unit.
+        data_title: The data unit's title.
+        stage: The title of the stage it was in.
+        stage_uuid: That stage's uuid.
+        outcome: ``moved``, ``held``, ``failed`` or ``skipped``.
+        pathway: The name of the pathway it went down, a failure pathway included.
+        pathway_uuid: That pathway's uuid.
+        confirmed: False where the platform's answer to the move was lost and the task was afterwards gone.
+        attempts: How often it was tried.
+        seconds: How long its attempts took together.
+        phase: Where a failed task failed: load, inject, agent, teardown, pathway, save or move.
+        exception: What a failed task failed with, its traceback taken off (it would keep the task's data in memory).
+        traceback: The traceback as text.
+        reason: Why a skipped task was skipped.
+    """
+
+    task_uuid: UUID
+    data_hash: UUID
+    data_title: str
+    stage: str
+    stage_uuid: UUID
+    outcome: str
+    pathway: str | None = None
+    pathway_uuid: UUID | None = None
+    confirmed: bool = True
+    attempts: int = 0
+    seconds: float = 0.0
+    phase: str | None = None
+    exception: BaseException | None = None
+    traceback: str | None = None
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, event: TaskFinished, *, keep_traceback: bool = False) -> TaskRecord:
+        """The record of an event. The exception's own traceback is taken off, unless others are still to see it."""
+        task, outcome = event.task, event.outcome
+        pathway: Pathway | None = None
+        details: dict[str, Any] = {}
+        match outcome:
+            case Moved(pathway=pathway, confirmed=confirmed):
+                details = {"confirmed": confirmed}
+            case Failed(fault=fault, moved_to=pathway):
+                details = {
+                    "phase": str(fault.phase),
+                    "exception": fault.exception,
+                    "traceback": "".join(traceback.format_exception(fault.exception)),
+                }
+                if not keep_traceback:
+                    _strip(fault.exception)
+            case Skipped(reason=reason):
+                details = {"reason": reason}
+            case Held():
+                pass
+        return cls(
+            task_uuid=task.uuid,
+            data_hash=task.data_hash,
+            data_title=task.data_title,
+            stage=task.stage,
+            stage_uuid=task.stage_uuid,
+            outcome=kind_of(outcome),
+            pathway=pathway.name if pathway else None,
+            pathway_uuid=pathway.uuid if pathway else None,
+            attempts=event.attempts,
+            seconds=event.seconds,
+            **details,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON has it: uuids and the exception as text, what does not apply left out."""
+        error = None if self.exception is None else f"{type(self.exception).__name__}: {self.exception}"
+        entries = {
+            "task_uuid": str(self.task_uuid),
+            "data_hash": str(self.data_hash),
+            "data_title": self.data_title,
+            "stage": self.stage,
+            "stage_uuid": str(self.stage_uuid),
+            "outcome": self.outcome,
+            "pathway": self.pathway,
+            "pathway_uuid": None if self.pathway_uuid is None else str(self.pathway_uuid),
+            "confirmed": None if self.confirmed else False,
+            "attempts": self.attempts,
+            "seconds": round(self.seconds, 6),
+            "phase": self.phase,
+            "error": error,
+            "traceback": self.traceback,
+            "reason": self.reason,
+        }
+        return {key: value for key, value in entries.items() if value is not None}
+
+
+def kind_of(outcome: Outcome) -> str:
+    """``moved``, ``held``, ``failed`` or ``skipped``."""
+    return type(outcome).__name__.lower()
+
+
+def _strip(exception: BaseException | None) -> None:
+    """Take the tracebacks off an exception and what led to it: their frames hold label rows and images."""
+    seen: set[int] = set()
+    pending = [exception]
+    while pending:
+        current = pending.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        current.__traceback__ = None
+        pending += [current.__cause__, current.__context__]
+        if isinstance(current, BaseExceptionGroup):
+            pending += current.exceptions
+
+
+@dataclass(slots=True)
+class StageReport:
+    """One stage's counts: each task once, by its latest outcome.
+
+    ``attempts`` counts every attempt of every pass, ``seconds`` the time spent in the stage.
+    """
+
+    uuid: UUID
+    title: str
+    function: str = ""
+    moved: int = 0
+    held: int = 0
+    failed: int = 0
+    skipped: int = 0
+    attempts: int = 0
+    seconds: float = 0.0
+    moved_to: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def tasks(self) -> int:
+        return self.moved + self.held + self.failed + self.skipped
+
+    def count(self, record: TaskRecord, by: int) -> None:
+        setattr(self, record.outcome, getattr(self, record.outcome) + by)
+        if record.pathway is not None:
+            self.moved_to[record.pathway] += by
+
+    def to_dict(self) -> dict[str, Any]:
+        counts = {name: getattr(self, name) for name in ("moved", "held", "failed", "skipped", "attempts")}
+        return {
+            "stage": self.title,
+            "stage_uuid": str(self.uuid),
+            "function": self.function,
+            **counts,
+            "seconds": round(self.seconds, 3),
+            "pathways": {name: n for name, n in self.moved_to.items() if n},
+        }
+
+
+class RunReport:
+    """What a run did. It is an observer of the run; ``str()`` is a short table.
+
+    Attributes:
+        stages: A `StageReport` per stage, in order.
+        passes: How many passes were finished.
+        stopped: Why the run ended early, or ``None``.
+        unwritten: Tasks that were finished but could not be written; they are still in their stages.
+        loading, running, writing: Seconds spent in each, over all threads.
+    """
+
+    def __init__(self, max_records: int = MAX_RECORDS) -> None:
+        self.passes = 0
+        self.stopped: str | None = None
+        self.unwritten: tuple[TaskRef, ...] = ()
+        self.seconds = 0.0
+        self.loading = 0.0
+        self.running = 0.0
+        self.writing = 0.0
+        self._max_records = max_records
+        self._stages: dict[UUID, StageReport] = {}
+        self._records: dict[tuple[UUID, UUID], TaskRecord] = {}
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case StageStarted():
+                self._stage(event.stage_uuid, event.stage).function = event.function
+            case TaskFinished():
+                self._finished(event)
+            case ChunkLoaded(seconds=seconds):
+                self.loading += seconds
+            case ChunkWritten(seconds=seconds):
+                self.writing += seconds
+            case StageFinished(seconds=seconds):
+                self._stage(event.stage_uuid, event.stage).seconds += seconds
+                self.seconds += seconds
+            case PassFinished():
+                self.passes += 1
+            case RunStopped(reason=reason, unwritten=unwritten):
+                self.stopped = reason
+                self.unwritten = unwritten
+            case _:
+                pass
+
+    def _stage(self, uuid: UUID, title: str) -> StageReport:
+        if uuid not in self._stages:
+            self._stages[uuid] = StageReport(uuid, title)
+        return self._stages[uuid]
+
+    def _finished(self, event: TaskFinished) -> None:
+        record = TaskRecord.of(event)
+        stage = self._stage(record.stage_uuid, record.stage)
+        stage.attempts += record.attempts
+        self.running += record.seconds
+        if (before := self._records.pop((record.stage_uuid, record.task_uuid), None)) is not None:
+            stage.count(before, -1)
+        stage.count(record, +1)
+        self._records[(record.stage_uuid, record.task_uuid)] = record
+        if len(self._records) > self._max_records:
+            self._forget_one()
+
+    def _forget_one(self) -> None:
+        # A task that has moved does not come back to be counted twice, and its record says the least. The moved are
+        # nearly always the many, so the search nearly always ends at once.
+        moved = (key for key, record in self._records.items() if record.outcome == "moved")
+        del self._records[next(moved, next(iter(self._records)))]
+
+    @property
+    def stages(self) -> list[StageReport]:
+        return list(self._stages.values())
+
+    @property
+    def records(self) -> list[TaskRecord]:
+        """One record per task, its latest; at most 10,000 of them."""
+        return list(self._records.values())
+
+    @property
+    def failures(self) -> list[TaskRecord]:
+        """The tasks whose latest outcome is a failure."""
+        return [record for record in self._records.values() if record.outcome == "failed"]
+
+    def _total(self, name: str) -> int:
+        return sum(getattr(stage, name) for stage in self._stages.values())
+
+    @property
+    def moved(self) -> int:
+        return self._total("moved")
+
+    @property
+    def held(self) -> int:
+        return self._total("held")
+
+    @property
+    def failed(self) -> int:
+        return self._total("failed")
+
+    @property
+    def skipped(self) -> int:
+        return self._total("skipped")
+
+    @property
+    def tasks(self) -> int:
+        return self._total("tasks")
+
+    @property
+    def attempts(self) -> int:
+        return self._total("attempts")
+
+    @property
+    def exit_code(self) -> int:
+        """What a program should exit with: 1 if tasks failed, else 0. A run that was stopped has its own code."""
+        return 1 if self.failed else 0
+
+    def raise_for_failures(self) -> RunReport:
+        """The report itself, if nothing failed.
+
+        Raises:
+            TasksFailedError: At least one task failed. Its ``report`` is this report.
+        """
+        if self.failed:
+            details = [f"{record.data_title} ({record.phase}): {record.exception!r}" for record in self.failures]
+            raise TasksFailedError(self.failed, self.tasks, details, self)
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        totals = {name: getattr(self, name) for name in ("tasks", "moved", "held", "failed", "skipped", "attempts")}
+        return {
+            **totals,
+            "passes": self.passes,
+            "seconds": round(self.seconds, 3),
+            "stopped": self.stopped,
+            "stages": [stage.to_dict() for stage in self.stages],
+            "failures": [record.to_dict() for record in self.failures],
+            "unwritten": [str(task.uuid) for task in self.unwritten],
+        }
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """The counts per stage and the failures, as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+    def summary(self) -> Iterator[str]:
+        """What the numbers mean, in a line or two."""
+        if self.seconds > 0 and self.tasks:
+            phases = {"loading": self.loading, "the agents": self.running, "writing": self.writing}
+            slowest = max(phases, key=lambda name: phases[name])
+            yield (
+                f"{self.tasks} tasks in {self.seconds:.1f} s ({self.tasks / self.seconds:.1f} per second); "
+                f"most time went into {slowest} ({phases[slowest]:.1f} s)."
+            )
+        elif not self.tasks:
+            yield "No task was waiting."
+        if self.stopped:
+            yield f"Stopped early: {self.stopped}."
+        if self.unwritten:
+            yield f"Finished but not written, still in their stages: {len(self.unwritten)}."
+            yield from (f"  {task.data_title} ({task.uuid})" for task in self.unwritten[:20])
+
+    def __str__(self) -> str:
+        head = ("stage", "moved", "held", "failed", "skipped", "attempts", "seconds")
+        rows = [
+            (s.title, *(str(n) for n in (s.moved, s.held, s.failed, s.skipped, s.attempts)), f"{s.seconds:.1f}")
+            for s in self.stages
+        ]
+        widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+        lines = [
+            "  ".join(
+                cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in [head, *rows]
+        ]
+        return "\n".join([*lines, *self.summary()])
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name}={getattr(self, name)}" for name in ("moved", "held", "failed", "skipped"))
+        return f"<RunReport {counts}>"

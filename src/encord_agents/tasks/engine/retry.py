@@ -1,0 +1,44 @@
+"""What to do after a fault: a pure function of the policy and the fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from encord_agents.tasks.engine.outcome import Fault, Phase
+
+__all__ = ["MAX_RETRY_DELAY", "RetryPolicy", "decide"]
+
+MAX_RETRY_DELAY = 60.0
+"""Seconds. However often a task has failed, it is not kept waiting longer than this."""
+
+RETRIED = frozenset({Phase.LOAD, Phase.INJECT, Phase.AGENT, Phase.TEARDOWN, Phase.PATHWAY})
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often, how soon, and what never.
+
+    Attributes:
+        num_retries: Attempts after the first; 3 means at most 4 attempts.
+        delay: Seconds before the second attempt; it doubles from there, up to `MAX_RETRY_DELAY`.
+        give_up_on: Exceptions that another attempt would only raise again.
+    """
+
+    num_retries: int = 3
+    delay: float = 0.0
+    give_up_on: tuple[type[Exception], ...] = ()
+
+
+def decide(policy: RetryPolicy, fault: Fault, *, jitter: Callable[[], float]) -> float | None:
+    """Seconds to wait before the next attempt, or ``None`` to stop trying.
+
+    ``jitter`` returns a number in [0, 1); half of the delay is fixed and half is random, so that tasks that failed
+    together do not come back together.
+    """
+    if fault.phase not in RETRIED or fault.attempt > policy.num_retries:
+        return None
+    if isinstance(fault.exception, policy.give_up_on):
+        return None
+    ceiling = min(policy.delay * 2.0 ** (fault.attempt - 1), MAX_RETRY_DELAY)
+    return ceiling * (0.5 + 0.5 * jitter())

@@ -1,0 +1,109 @@
+"""Stopping: "no new task", then "leave now". One object that the caller's thread and the engine's threads look at."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Literal
+
+__all__ = ["EXIT_CODES", "Leaving", "Reason", "Stop", "signals"]
+
+Reason = Literal["interrupt", "terminate"]
+
+EXIT_CODES: dict[Reason, int] = {"interrupt": 130, "terminate": 143}
+
+
+class Leaving(BaseException):
+    """Waiting is over: what has not been written by now will not be. Not an `Exception`, so that no one retries it."""
+
+
+class Stop:
+    """Whether, and why, the run is to end. Safe to use from every thread and from signal handlers.
+
+    Everything in the engine that waits does so on this object, so that a request to stop ends the wait.
+    """
+
+    def __init__(self) -> None:
+        self.reason: Reason | None = None
+        self._requested = threading.Event()
+        self._leave = threading.Event()
+        self._interruptible = 0
+
+    @property
+    def requested(self) -> bool:
+        """No new task is to be taken."""
+        return self._requested.is_set()
+
+    @property
+    def leaving(self) -> bool:
+        """Nothing is to be waited for any more."""
+        return self._leave.is_set()
+
+    def request(self, reason: Reason | None = None) -> None:
+        """Take no new task; finish and write what there is. The first reason given is the one that counts."""
+        if reason is not None and self.reason is None:
+            self.reason = reason
+        self._requested.set()
+
+    def leave(self) -> None:
+        """Stop waiting for answers too."""
+        self._requested.set()
+        self._leave.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait, or until a stop is requested. Whether one was."""
+        return self._requested.wait(seconds)
+
+    def pause(self, seconds: float) -> None:
+        """Wait, whether or not a stop is requested, unless it is time to leave.
+
+        Raises:
+            Leaving: It is time to leave.
+        """
+        if self._leave.wait(seconds):
+            raise Leaving
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """While the user's own code runs in the main thread: Ctrl-C interrupts it there, and never the engine."""
+        self._interruptible += 1
+        try:
+            yield
+        finally:
+            self._interruptible -= 1
+
+    @property
+    def runs_user_code(self) -> bool:
+        return self._interruptible > 0
+
+
+@contextmanager
+def signals(stop: Stop, *, leave_at_once: Callable[[int], None]) -> Iterator[None]:
+    """While inside, Ctrl-C and SIGTERM stop the run cleanly, and the second of them leaves at once.
+
+    Only for the main thread of a program that is ours: the command line. A SIGTERM lets the current task finish; a
+    Ctrl-C raises `KeyboardInterrupt` in the agent or dependency that runs, and is only noted while the engine runs.
+
+    Args:
+        stop: What to tell.
+        leave_at_once: Called with the exit code at the second signal.
+    """
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        reason: Reason = "terminate" if number == signal.SIGTERM else "interrupt"
+        if stop.requested and stop.reason is not None:
+            leave_at_once(EXIT_CODES[reason])
+            return
+        stop.request(reason)
+        if reason == "interrupt" and stop.runs_user_code:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

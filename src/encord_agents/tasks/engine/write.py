@@ -1,0 +1,278 @@
+"""Results to the platform: all writes. Labels and priorities first, beside each other; moves after both were accepted.
+
+Nothing here calls an agent again, and nothing is done twice that was done once: saves and priorities say the same
+however often they are sent, and after an unclear answer to a move the stage is asked which tasks it still holds.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from uuid import UUID
+
+from encord.project import Project
+from encord.user_client import EncordUserClient
+
+from encord_agents.tasks.engine.context import Agent, Result
+from encord_agents.tasks.engine.gate import Gate, Reply, SetUpError, Troubles, Verdict, is_platform_trouble
+from encord_agents.tasks.engine.load import Loader
+from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
+from encord_agents.tasks.engine.poll import TasksInStage
+
+__all__ = ["MAX_AT_ONCE", "STALE_AFTER", "Settle", "Writer", "dry_summary", "in_turn"]
+
+logger = logging.getLogger(__name__)
+
+MAX_AT_ONCE = 100
+"""Rows, priorities or moves in one request. The vendor's advice is to stay under 1,000 operations in all."""
+
+MAX_WEIGHT = 20_000
+"""Annotations (objects on frames) in one save. At about 0.5 kB each that is some 10 MB of labels."""
+
+STALE_AFTER = 60.0
+"""Seconds after which the platform is asked again whether a task is still in its stage."""
+
+Settle = Callable[[Result, Outcome], None]
+Beside = Callable[[Callable[[], None], Callable[[], None]], None]
+
+
+def in_turn(first: Callable[[], None], second: Callable[[], None]) -> None:
+    """Both, one after the other; the threaded driver does them beside each other."""
+    first()
+    second()
+
+
+class Writer:
+    """Writes results of one agent's tasks and says what became of each.
+
+    Every outcome is reported as soon as it is known, so that what is written stays written in the report too, whatever
+    goes wrong with the rest.
+    """
+
+    def __init__(
+        self, agent: Agent, project: Project, client: EncordUserClient, gate: Gate, beside: Beside = in_turn
+    ) -> None:
+        self._agent = agent
+        self._project = project
+        self._gate = gate
+        self._beside = beside
+        self._loader = Loader(agent, project, client, gate)
+        self._in_stage = TasksInStage(gate)
+        # A client that retries on its own may have had its move done, lost the answer, sent it again, and been refused.
+        self._resends_unseen = bool(client.user_config.requests_settings.max_retries)
+
+    def write(self, results: Sequence[Result], settle: Settle) -> None:
+        """Write results and settle each of them.
+
+        Raises:
+            SetUpError: The key is refused, or nothing is permitted. What is not settled by then is not written.
+            OutageError, Leaving: Likewise.
+        """
+        for start in range(0, len(results), MAX_AT_ONCE):
+            self._write_chunk(results[start : start + MAX_AT_ONCE], settle)
+
+    def _write_chunk(self, results: Sequence[Result], settle: Settle) -> None:
+        current = self._still_there(results, settle)
+        refused: dict[int, Fault] = {}
+        to_save = [r for r in current if r.label_row is not None and r.fault is None]
+        to_prioritise = [r for r in current if r.priority is not None and r.fault is None]
+        if to_save and to_prioritise:
+            self._beside(lambda: self._save(to_save, refused), lambda: self._prioritise(to_prioritise, refused))
+        else:
+            self._save(to_save, refused)
+            self._prioritise(to_prioritise, refused)
+        to_move = []
+        for result in current:
+            if (fault := refused.get(id(result))) is not None:
+                settle(result, Failed(fault))
+            elif result.pathway is not None:
+                to_move.append(result)
+            else:
+                settle(result, Failed(result.fault) if result.fault else Held())
+        self._move(to_move, settle)
+
+    def _still_there(self, results: Sequence[Result], settle: Settle) -> list[Result]:
+        """Those whose task is still in its stage, asking only about those not seen there for a while."""
+        now = self._gate.clock()
+        stale = [r for r in results if now - r.context.seen_at >= STALE_AFTER]
+        if not stale:
+            return list(results)
+        there = self._in_stage(self._agent.stage, [r.context.task for r in stale])
+        left = {id(r) for r in stale if r.context.task.uuid not in there}
+        for result in stale:
+            if id(result) in left:
+                settle(result, Skipped("the task left the stage while its agent ran; nothing was written"))
+            else:
+                result.context.seen_at = now
+        return [r for r in results if id(r) not in left]
+
+    def _save(self, results: Sequence[Result], refused: dict[int, Fault]) -> None:
+        for part in _by_weight(results):
+            for items, reply in self._gate.each(part, self._save_bundle, kind="save"):
+                _note(items, reply, refused)
+
+    def _save_bundle(self, results: Sequence[Result]) -> None:
+        bundle = self._project.create_bundle()
+        for result in results:
+            assert result.label_row is not None
+            result.label_row.save(bundle=bundle)
+        bundle.execute()
+
+    def _prioritise(self, results: Sequence[Result], refused: dict[int, Fault]) -> None:
+        if not results:
+            return
+        # An agent that asked for no label row may set a priority all the same, and the SDK sets them on label rows.
+        rowless = [r.context for r in results if r.context.row is None]
+        if rowless:
+            self._loader.list_rows(rowless)
+        listed = []
+        for result in results:
+            if result.context.row is None:
+                trouble = result.context.trouble
+                assert trouble is not None
+                refused[id(result)] = Fault(
+                    Phase.SAVE, trouble.exception, result.context.attempts, platform=trouble.platform
+                )
+            else:
+                listed.append(result)
+        for items, reply in self._gate.each(listed, self._priority_bundle, kind="priorities"):
+            _note(items, reply, refused)
+
+    def _priority_bundle(self, results: Sequence[Result]) -> None:
+        bundle = self._project.create_bundle()
+        for result in results:
+            assert result.context.row is not None
+            assert result.priority is not None
+            result.context.row.set_priority(result.priority, bundle=bundle)
+        bundle.execute()
+
+    def _move(self, results: Sequence[Result], settle: Settle) -> None:
+        """Send tasks down their pathways: once each, whatever becomes of the answers."""
+        pending = [list(results)] if results else []
+        forbidden = 0
+        unclear: set[UUID] = set()
+        troubles = Troubles("actions")
+        while pending:
+            part = pending.pop(0)
+            reply = self._gate.send(partial(self._proceed, part), kind="actions")
+            if reply.error is None:
+                for result in part:
+                    self._settle_moved(result, settle, confirmed=True)
+                troubles = Troubles("actions")
+                continue
+            meaning = reply.verdict
+            if meaning is Verdict.CREDENTIALS:
+                raise SetUpError(reply.error) from reply.error
+            if meaning is Verdict.TOO_LARGE and len(part) > 1:
+                pending[:0] = _halves(part)
+                continue
+            hopeless = False
+            if meaning in (Verdict.OUTAGE, Verdict.RATE_LIMIT):
+                if meaning is Verdict.OUTAGE:
+                    unclear |= {r.context.task.uuid for r in part}
+                hopeless = not self._gate.recover(troubles, reply.error)
+                if meaning is Verdict.RATE_LIMIT:
+                    pending.insert(0, part)
+                    continue
+            there = self._in_stage(self._agent.stage, [r.context.task for r in part])
+            stay = [r for r in part if r.context.task.uuid in there]
+            self._settle_gone([r for r in part if r.context.task.uuid not in there], unclear, settle)
+            if meaning is Verdict.OUTAGE and not hopeless:
+                pending[:0] = [stay] if stay else []
+            elif len(stay) < len(part):
+                # What the refusal was about has gone by itself; the others were refused with it.
+                pending[:0] = [stay] if stay else []
+            elif len(part) > 1:
+                pending[:0] = _halves(part)
+            else:
+                forbidden += meaning is Verdict.FORBIDDEN
+                if forbidden == len(results) > 1:
+                    raise SetUpError(reply.error) from reply.error
+                settle(part[0], Failed(_fault(part[0], Phase.MOVE, reply.error)))
+
+    def _proceed(self, results: Sequence[Result]) -> None:
+        bundle = self._project.create_bundle()
+        for result in results:
+            assert result.pathway is not None
+            result.context.task.proceed(pathway_uuid=result.pathway.uuid, bundle=bundle)
+        bundle.execute()
+
+    def _settle_gone(self, results: Sequence[Result], unclear: set[UUID], settle: Settle) -> None:
+        """Tasks that are no longer in the stage, though no answer said that they were moved."""
+        for result in results:
+            if result.context.task.uuid in unclear or (self._resends_unseen and self._has_arrived(result)):
+                self._settle_moved(result, settle, confirmed=False)
+            else:
+                settle(result, Skipped("the task left the stage before it could be moved; its labels were written"))
+
+    def _has_arrived(self, result: Result) -> bool:
+        """Whether a task is where its pathway leads."""
+        assert result.pathway is not None
+        destination = next(
+            (s for s in self._project.workflow.stages if s.uuid == result.pathway.destination_uuid), None
+        )
+        return destination is not None and self._in_stage.has_arrived(destination, result.context.task)
+
+    @staticmethod
+    def _settle_moved(result: Result, settle: Settle, *, confirmed: bool) -> None:
+        assert result.pathway is not None
+        if result.fault is not None:
+            settle(result, Failed(result.fault, moved_to=result.pathway))
+        else:
+            settle(result, Moved(result.pathway, confirmed=confirmed))
+
+
+def _note(results: Sequence[Result], reply: Reply[None], refused: dict[int, Fault]) -> None:
+    if reply.error is not None:
+        for result in results:
+            refused[id(result)] = _fault(result, Phase.SAVE, reply.error)
+
+
+def _fault(result: Result, phase: Phase, error: Exception) -> Fault:
+    return Fault(phase, error, result.context.attempts, platform=is_platform_trouble(error))
+
+
+def _halves(results: list[Result]) -> list[list[Result]]:
+    middle = len(results) // 2
+    return [results[:middle], results[middle:]]
+
+
+def _by_weight(results: Sequence[Result]) -> list[list[Result]]:
+    """Chunks of rows whose labels go into one request together."""
+    chunks: list[list[Result]] = []
+    room = 0
+    for result in results:
+        weight = _weight(result)
+        if weight > room or not chunks:
+            chunks.append([])
+            room = MAX_WEIGHT
+        chunks[-1].append(result)
+        room -= weight
+    return chunks
+
+
+def _weight(result: Result) -> int:
+    row = result.label_row
+    if row is None or not row.is_labelling_initialised or row.number_of_frames <= 1:
+        return 1
+    return sum(len(instance.get_annotation_frames()) for instance in row.get_object_instances())
+
+
+def dry_summary(result: Result) -> str:
+    """In words, what would have been written for a result."""
+    where = f"move along {result.pathway.name!r}" if result.pathway else "stay in its stage"
+    parts = [where]
+    if result.label_row is not None:
+        row = result.label_row
+        parts.append(
+            f"save {_counted(len(row.get_object_instances()), 'object')} "
+            f"and {_counted(len(row.get_classification_instances()), 'classification')}"
+        )
+    if result.priority is not None:
+        parts.append(f"set its priority to {result.priority:g}")
+    return "would " + ", ".join(parts)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

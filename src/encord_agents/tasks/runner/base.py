@@ -1,0 +1,267 @@
+"""What all runners share: the project, the client, and which function serves which stage."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+from uuid import UUID
+
+from encord.exceptions import AuthenticationError, AuthorisationError, EncordException, SshKeyNotFound
+from encord.orm.project import ProjectType
+from encord.project import Project
+from encord.user_client import EncordUserClient
+from encord.workflow.stages.agent import AgentStage
+
+from encord_agents.core.client import get_user_client
+from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
+from encord_agents.core.dependencies.plan import Plan, build_plan
+from encord_agents.exceptions import (
+    PrintableError,
+    ProjectError,
+    StageAlreadyAssignedError,
+)
+from encord_agents.tasks.engine.context import INJECTABLE, RUN_INJECTABLE, Agent
+from encord_agents.tasks.engine.retry import RetryPolicy
+from encord_agents.tasks.engine.stage import Pathways, as_uuid, find_stage
+
+__all__ = ["RegisteredAgent", "RunnerBase"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+NO_PROJECT = """\
+The runner has no project. Give it one in one of three ways:
+  - Runner(project_hash="...") in the code,
+  - runner(project_hash="...") when it is called,
+  - --project-hash ... on the command line."""
+
+
+@dataclass(slots=True, eq=False)
+class RegisteredAgent:
+    """A user's function and the stage it serves, as they were written.
+
+    Attributes:
+        identity: The stage's title or uuid, as given.
+        callable: The function.
+        plan: What it needs.
+    """
+
+    identity: str | UUID
+    callable: Callable[..., Any]
+    plan: Plan
+    include_args: LabelRowMetadataIncludeArgs
+    initialise_args: LabelRowInitialiseLabelsArgs
+    will_set_priority: bool = False
+    give_up_on: tuple[type[Exception], ...] = ()
+    failure_pathway: str | UUID | None = None
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.plan.name
+
+
+class RunnerBase:
+    """Collects agents, and binds them to the stages of a project.
+
+    Attributes:
+        project: The project, once there is one.
+        agents: The registered agents, in order of definition.
+        dependency_overrides: For tests: functions to use in place of others as dependencies.
+    """
+
+    def __init__(self, project_hash: str | UUID | None = None, *, user_client: EncordUserClient | None = None) -> None:
+        self.project: Project | None = None
+        self.agents: list[RegisteredAgent] = []
+        self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
+        self._client = user_client
+        self._project_hash: UUID | None = None
+        if project_hash is not None:
+            self._project_hash = checked_hash(project_hash)
+            self.project = self._open_project(self._project_hash)
+
+    @property
+    def client(self) -> EncordUserClient:
+        """The client that everything uses, dependencies included.
+
+        Raises:
+            CredentialsError: There is no key, or it cannot be used.
+        """
+        if self._client is None:
+            self._client = get_user_client()
+        return self._client
+
+    def _open_project(self, project_hash: UUID) -> Project:
+        try:
+            project = self.client.get_project(str(project_hash))
+        except EncordException as error:
+            raise with_advice(error, project_hash) from None
+        if project.project_type != ProjectType.WORKFLOW:
+            raise ProjectError(
+                f"Project {project.title!r} ({project_hash}) is of type {project.project_type.value!r}. "
+                "Agents serve the stages of a workflow: use a project that has one.",
+                given=project_hash,
+            )
+        if not any(isinstance(stage, AgentStage) for stage in project.workflow.stages):
+            raise ProjectError(
+                f"The workflow of project {project.title!r} ({project_hash}) has no agent stage. Add one to it, on the "
+                "platform, and name it in @runner.stage(...).",
+                given=project_hash,
+            )
+        return project
+
+    def _project_for(self, project_hash: str | UUID | None) -> Project:
+        """The project a call is about: the runner's own, or the one given for the call."""
+        if project_hash is not None:
+            wanted = checked_hash(project_hash)
+            if self._project_hash is not None and wanted != self._project_hash:
+                raise ProjectError(
+                    f"This runner was made for project {self._project_hash} and cannot run project {wanted}. "
+                    "Make a Runner() without a project to give one with each call.",
+                    given=project_hash,
+                )
+            if self.project is None or UUID(str(self.project.project_hash)) != wanted:
+                self.project = self._open_project(wanted)
+        elif self._project_hash is None:
+            raise ProjectError(NO_PROJECT)
+        assert self.project is not None
+        return self.project
+
+    def _register(self, agent: RegisteredAgent, *, overwrite: bool) -> None:
+        if self.project is not None:
+            self._bind(agent, self.project)  # fail now, not after an hour of loading a model
+        for place, other in enumerate(self.agents):
+            if self._same_stage(agent.identity, other.identity):
+                if not overwrite:
+                    raise StageAlreadyAssignedError(str(agent.identity), other.name)
+                self.agents[place] = agent
+                return
+        self.agents.append(agent)
+
+    def _same_stage(self, one: str | UUID, other: str | UUID) -> bool:
+        if self.project is not None:
+            stages = self.project.workflow.stages
+            return find_stage(stages, one).uuid == find_stage(stages, other).uuid
+        return one == other or (as_uuid(one) is not None and as_uuid(one) == as_uuid(other))
+
+    def _bind(
+        self, agent: RegisteredAgent, project: Project, *, num_retries: int = 3, retry_delay: float = 0.0
+    ) -> Agent:
+        """An agent for a run.
+
+        Raises:
+            UnknownStageError: The project has no such agent stage.
+            UnknownPathwayError: ``failure_pathway``, or a `Literal` return type, names no pathway of the stage.
+        """
+        stages = project.workflow.stages
+        stage = find_stage(stages, agent.identity)
+        pathways = Pathways(stage, stages)
+        failure_pathway = None if agent.failure_pathway is None else pathways.find(agent.failure_pathway)
+        for value in literals(agent.plan.returns):
+            if isinstance(value, str | UUID):
+                pathways.find(value)
+        return Agent(
+            stage=stage,
+            pathways=pathways,
+            plan=self._plan_with_overrides(agent),
+            policy=RetryPolicy(num_retries, retry_delay, agent.give_up_on),
+            include_args=agent.include_args,
+            initialise_args=agent.initialise_args,
+            will_set_priority=agent.will_set_priority,
+            failure_pathway=failure_pathway,
+        )
+
+    def _bind_all(self, project: Project, **options: Any) -> list[Agent]:
+        bound = [(registered, self._bind(registered, project, **options)) for registered in self.agents]
+        taken: dict[UUID, str] = {}
+        for registered, agent in bound:
+            # A title and a uuid may turn out to be the same stage once there is a project.
+            if (function := taken.get(agent.stage.uuid)) is not None:
+                raise StageAlreadyAssignedError(agent.stage.title, function)
+            taken[agent.stage.uuid] = registered.name
+        return [agent for _, agent in bound]
+
+    def _plan_with_overrides(self, agent: RegisteredAgent) -> Plan:
+        if agent.plan.dependencies.isdisjoint(self.dependency_overrides):
+            return agent.plan
+        return make_plan(agent.callable, self.dependency_overrides)
+
+
+def make_agent(
+    function: Callable[..., Any],
+    stage: str | UUID,
+    *,
+    label_row_metadata_include_args: LabelRowMetadataIncludeArgs | None,
+    label_row_initialise_labels_args: LabelRowInitialiseLabelsArgs | None,
+    will_set_priority: bool,
+    give_up_on: tuple[type[Exception], ...],
+    failure_pathway: str | UUID | None,
+) -> RegisteredAgent:
+    """What a decorator makes of a function.
+
+    Raises:
+        DependencyError: A parameter asks for something that nothing can supply.
+    """
+    if not isinstance(stage, str | UUID):
+        raise PrintableError(
+            f"@runner.stage({stage!r}): a stage is named by its title or its uuid. With a decorator there must be one: "
+            '@runner.stage("Pre-label").'
+        )
+    return RegisteredAgent(
+        identity=stage,
+        callable=function,
+        plan=make_plan(function, {}),
+        include_args=label_row_metadata_include_args or LabelRowMetadataIncludeArgs(),
+        initialise_args=label_row_initialise_labels_args or LabelRowInitialiseLabelsArgs(),
+        will_set_priority=will_set_priority,
+        give_up_on=tuple(give_up_on),
+        failure_pathway=failure_pathway,
+    )
+
+
+def make_plan(function: Callable[..., Any], overrides: dict[Callable[..., Any], Callable[..., Any]]) -> Plan:
+    return build_plan(function, injectable=INJECTABLE, run_injectable=RUN_INJECTABLE, overrides=overrides)
+
+
+def checked_hash(project_hash: str | UUID) -> UUID:
+    """A project hash as a uuid.
+
+    Raises:
+        ProjectError: It is none.
+    """
+    if (uuid := as_uuid(project_hash)) is None:
+        raise ProjectError(
+            f"{project_hash!r} is not a project hash. A hash looks like 12345678-1234-1234-1234-123456789abc; "
+            "the platform shows it in the project's address and settings.",
+            given=project_hash,
+        )
+    return uuid
+
+
+def with_advice(error: EncordException, project_hash: UUID) -> EncordException:
+    """The SDK's own exception, with a note that says what to do."""
+    if isinstance(error, AuthenticationError | SshKeyNotFound):
+        error.add_note(
+            "The platform does not know this key. Register its public half in your profile, and check that "
+            "ENCORD_DOMAIN is the region you registered it in."
+        )
+    elif isinstance(error, AuthorisationError):
+        error.add_note(
+            f"The key is known, but may not open project {project_hash}: check the hash, "
+            "and that the key's user is a member."
+        )
+    else:
+        error.add_note(f"This happened while opening project {project_hash}.")
+    return error
+
+
+def literals(annotation: Any) -> Iterable[object]:
+    """The values of the `Literal` types in a return annotation: ``Literal["a"] | None`` has ``"a"``."""
+    origin = typing.get_origin(annotation)
+    if origin is Literal:
+        yield from typing.get_args(annotation)
+    elif origin in (typing.Union, types.UnionType, typing.Annotated):
+        for part in typing.get_args(annotation):
+            yield from literals(part)

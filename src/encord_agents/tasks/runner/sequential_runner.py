@@ -1,0 +1,415 @@
+"""`SequentialRunner`, known as `Runner`: one process, stage after stage, once or polling."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeVar
+from uuid import UUID
+
+from encord.project import Project
+from encord.user_client import EncordUserClient
+
+from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
+from encord_agents.core.dependencies.scope import RunScope
+from encord_agents.exceptions import OutageError, PrintableError
+from encord_agents.tasks.engine.context import Agent
+from encord_agents.tasks.engine.execute import Executor
+from encord_agents.tasks.engine.gate import Gate, SetUpError
+from encord_agents.tasks.engine.observers import LogObserver, PassCounter, ReportFile
+from encord_agents.tasks.engine.pipeline import EventLoop, Pipeline, StageRun, run_one_by_one
+from encord_agents.tasks.engine.report import (
+    Events,
+    Observer,
+    RunReport,
+    RunStopped,
+    StageFinished,
+    StageStarted,
+    TaskRef,
+)
+from encord_agents.tasks.engine.stage import find_stage
+from encord_agents.tasks.engine.stop import Leaving, Stop
+from encord_agents.tasks.engine.write import MAX_AT_ONCE
+from encord_agents.tasks.runner.base import RunnerBase, make_agent
+
+__all__ = ["MAX_LABEL_ROW_BATCH_SIZE", "Runner", "SequentialRunner"]
+
+MAX_LABEL_ROW_BATCH_SIZE = MAX_AT_ONCE
+"""Label rows in one request, at most."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Progress = Literal["auto", "rich", "plain", "none"]
+
+
+class SequentialRunner(RunnerBase):
+    """Runs agents over the tasks that wait in their stages, one stage after the other.
+
+    ::
+
+        runner = Runner(project_hash="...")
+
+        @runner.stage("Pre-label")
+        def pre_label(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+            ...
+            return TaskAgentReturnStruct(pathway="review", label_row=label_row)
+
+        if __name__ == "__main__":
+            runner.run()      # a command line; runner() is the same as a function call
+
+    Args:
+        project_hash: The project. With it, credentials, the project and the stage names are checked at once; without it, when
+            the runner is called with one.
+        pre_execution_callback: Called with the runner once per call, after everything is checked and before any task.
+            What it raises passes unchanged.
+        user_client: The client to use, for everything. Default: one made from the environment.
+
+    Raises:
+        CredentialsError: There is no key, or it cannot be used.
+        ProjectError: The hash is none, or the project has no workflow, or its workflow no agent stage.
+        encord.exceptions.EncordException: The platform refuses; a note says what to do.
+
+    Attributes:
+        report: The last call's report, also when it raised.
+        observers: Called with each event of a run, see `encord_agents.tasks.engine.report`.
+    """
+
+    def __init__(
+        self,
+        project_hash: str | UUID | None = None,
+        *,
+        pre_execution_callback: Callable[[SequentialRunner], None] | None = None,
+        user_client: EncordUserClient | None = None,
+    ) -> None:
+        super().__init__(project_hash, user_client=user_client)
+        self.pre_execution_callback = pre_execution_callback
+        self.observers: list[Observer] = []
+        self.report: RunReport | None = None
+
+    def stage(
+        self,
+        stage: str | UUID,
+        *,
+        label_row_metadata_include_args: LabelRowMetadataIncludeArgs | None = None,
+        label_row_initialise_labels_args: LabelRowInitialiseLabelsArgs | None = None,
+        overwrite: bool = False,
+        will_set_priority: bool = False,
+        give_up_on: tuple[type[Exception], ...] = (),
+        failure_pathway: str | UUID | None = None,
+    ) -> Callable[[Function], Function]:
+        """Have a function serve a stage. The function is returned unchanged.
+
+        It may return a pathway's name or uuid, a `TaskAgentReturnStruct`, or ``None`` to leave the task in its stage.
+
+        Args:
+            stage: The stage's title or uuid.
+            label_row_metadata_include_args: What to list of label rows. A ``branch_name`` wins over the task's own branch.
+            label_row_initialise_labels_args: What to fetch of their labels.
+            overwrite: Replace the function that serves the stage already, in its place.
+            will_set_priority: Not needed any more: priorities can always be set. Kept for code that says it.
+            give_up_on: Exceptions that are never retried.
+            failure_pathway: Where a task goes that finally failed in its dependencies, agent, teardown or pathway: it is
+                moved, without labels or priority, and still counts as failed. Not for trouble of the platform, nor before
+                the stage's first success in a run. After 20 such failures in a row the run stops.
+
+        Raises:
+            DependencyError: A parameter asks for something that nothing can supply.
+            StageAlreadyAssignedError: Another function serves the stage.
+            UnknownStageError, UnknownPathwayError: The project does not have it (checked now if there is a project).
+        """
+
+        def register(function: Function) -> Function:
+            agent = make_agent(
+                function,
+                stage,
+                label_row_metadata_include_args=label_row_metadata_include_args,
+                label_row_initialise_labels_args=label_row_initialise_labels_args,
+                will_set_priority=will_set_priority,
+                give_up_on=give_up_on,
+                failure_pathway=failure_pathway,
+            )
+            self._register(agent, overwrite=overwrite)
+            return function
+
+        return register
+
+    def __call__(
+        self,
+        refresh_every: int | None = None,
+        num_retries: int = 3,
+        task_batch_size: int = 300,
+        project_hash: str | UUID | None = None,
+        max_tasks_per_stage: int | None = None,
+        *,
+        progress: Progress = "auto",
+        max_workers: int = 1,
+        max_outage: float = 300.0,
+        retry_delay: float = 0.0,
+        dry_run: bool = False,
+        report: str | Path | None = None,
+        stop: Stop | None = None,
+    ) -> RunReport:
+        """Run every agent over what waits in its stage.
+
+        Args:
+            refresh_every: Seconds from the start of one pass over the stages to the start of the next; ``None``: one pass.
+            num_retries: Attempts of a task after its first.
+            task_batch_size: How many tasks may have their labels in memory at once. With 1 there are no threads, and each
+                task is written before the next is loaded.
+            project_hash: The project, where the runner was made without one.
+            max_tasks_per_stage: How many tasks to give to each agent in a pass; ``None``: all.
+            progress: ``"rich"`` on a terminal, ``"plain"`` lines, ``"none"``; ``"auto"`` chooses between the first two.
+            max_workers: Attempts at once: in threads, or on one event loop for async agents. Up to `task_batch_size`.
+            max_outage: Seconds to wait for a platform that does not answer.
+            retry_delay: Seconds before the second attempt of a task; doubles with each, jittered, at most 60.
+            dry_run: Run the agents and write nothing; say for each task what would have been written.
+            report: A file to write one JSON line per task to, as it goes.
+            stop: Ends the run from outside.
+
+        Returns:
+            What happened; truthy. Failed tasks do not raise, see `RunReport.raise_for_failures`.
+
+        Raises:
+            PrintableError: A number is out of range, or the set-up is wrong.
+            OutageError: The platform did not answer for `max_outage` seconds.
+            KeyboardInterrupt: After what was finished is written.
+        """
+        _check_numbers(
+            refresh_every, num_retries, task_batch_size, max_tasks_per_stage, max_workers, max_outage, retry_delay
+        )
+        if dry_run and refresh_every is not None:
+            raise PrintableError("A dry run moves no task, so every pass would be the same: leave out refresh_every.")
+        project = self._project_for(project_hash)
+        if not self.agents:
+            raise PrintableError(
+                'The runner has no agent. Decorate a function with @runner.stage("...") before calling it.'
+            )
+        agents = self._bind_all(project, num_retries=num_retries, retry_delay=retry_delay)
+        return self._run(
+            project,
+            agents,
+            refresh_every=refresh_every,
+            window=task_batch_size,
+            max_tasks=max_tasks_per_stage,
+            progress=progress,
+            max_workers=max_workers,
+            max_outage=max_outage,
+            dry_run=dry_run,
+            report_file=report,
+            stop=stop or Stop(),
+        )
+
+    def run_stage(
+        self,
+        stage: str | UUID,
+        *,
+        project_hash: str | UUID | None = None,
+        num_retries: int = 3,
+        task_batch_size: int = 300,
+        max_tasks: int | None = None,
+    ) -> RunReport:
+        """Run the agent of one stage, once: for web handlers and jobs.
+
+        Args:
+            stage: The stage's title or uuid; a function must have been registered for it.
+            project_hash: The project, where the runner was made without one.
+            num_retries: Attempts of a task after its first.
+            task_batch_size: How many tasks may have their labels in memory at once.
+            max_tasks: How many tasks to give to the agent; ``None``: all.
+
+        Raises:
+            UnknownStageError: The project has no such agent stage.
+            PrintableError: A number is out of range, or no function serves the stage.
+        """
+        _check_numbers(None, num_retries, task_batch_size, max_tasks, 1, 300.0, 0.0)
+        project = self._project_for(project_hash)
+        wanted = find_stage(project.workflow.stages, stage)
+        agents = [a for a in self._bind_all(project, num_retries=num_retries) if a.stage.uuid == wanted.uuid]
+        if not agents:
+            served = ", ".join(repr(str(agent.identity)) for agent in self.agents) or "none"
+            raise PrintableError(f"No function serves stage {wanted.title!r}. Stages that are served: {served}.")
+        return self._run(project, agents, window=task_batch_size, max_tasks=max_tasks, progress="none")
+
+    def run(self) -> NoReturn:
+        """The command line: `python agents.py --help` lists its options. Ends the process with its exit code."""
+        from encord_agents.cli.runner import run_as_command
+
+        run_as_command(self)
+
+    def check(self, project_hash: str | UUID | None = None) -> list[tuple[str, str, str, list[str]]]:
+        """Validate everything and run nothing.
+
+        Returns:
+            For each agent: its stage's title and uuid, the function's name, and what the function needs.
+        """
+        project = self._project_for(project_hash)
+        return [
+            (
+                agent.stage.title,
+                str(agent.stage.uuid),
+                agent.plan.name,
+                sorted(needed.__name__ for needed in agent.plan.needs | agent.plan.run_needs),
+            )
+            for agent in self._bind_all(project)
+        ]
+
+    def _run(
+        self,
+        project: Project,
+        agents: Sequence[Agent],
+        *,
+        window: int,
+        max_tasks: int | None,
+        progress: Progress,
+        refresh_every: int | None = None,
+        max_workers: int = 1,
+        max_outage: float = 300.0,
+        dry_run: bool = False,
+        report_file: str | Path | None = None,
+        stop: Stop | None = None,
+    ) -> RunReport:
+        stop = stop or Stop()
+        report = self.report = RunReport()
+        if self.pre_execution_callback is not None:
+            self.pre_execution_callback(self)
+        with contextlib.ExitStack() as stack:
+            passes = PassCounter()
+            observers: list[Observer] = [LogObserver(), passes, *self.observers]
+            if progress != "none" and (shown := _progress(progress, stack)) is not None:
+                observers.append(shown)
+            if report_file is not None:
+                observers.append(stack.enter_context(ReportFile(report_file)))
+            # Last: it takes the tracebacks off the exceptions, whose frames hold the tasks' data.
+            events = Events([*observers, report])
+            fixed: dict[type, object] = {Project: project, EncordUserClient: self.client}
+            loop = stack.enter_context(contextlib.closing(EventLoop())) if _any_async(agents) else None
+            scope = stack.enter_context(RunScope(fixed))
+            gate = Gate(stop, max_outage=max_outage)
+            known: set[UUID] = set()
+            unwritten: list[TaskRef] = []
+            halted: str | None = None
+
+            def run_agent(agent: Agent) -> None:
+                nonlocal halted
+                run = StageRun(
+                    agent,
+                    project,
+                    self.client,
+                    gate,
+                    stop,
+                    events,
+                    Executor(scope, fixed, gate, stop),
+                    known=known,
+                    max_tasks=max_tasks,
+                    dry_run=dry_run,
+                    unwritten=unwritten,
+                )
+                events.emit(StageStarted(agent.stage.uuid, agent.stage.title, agent.plan.name))
+                started = gate.clock()
+                try:
+                    if window == 1 and not agent.plan.has_async:
+                        run_one_by_one(run)
+                    else:
+                        Pipeline(run, window, max_workers, loop if agent.plan.has_async else None).drive()
+                finally:
+                    halted = halted or run.halted
+                    events.emit(StageFinished(agent.stage.uuid, agent.stage.title, gate.clock() - started))
+
+            reason: str | None = None
+            try:
+                for number in _passes(refresh_every, stop, passes, events):
+                    passes.begin(number)
+                    for agent in agents:
+                        run_agent(agent)
+                        if stop.requested:
+                            break
+            except KeyboardInterrupt:
+                stop.request("interrupt")
+                reason = "interrupted"
+                raise
+            except SetUpError as trouble:
+                reason = f"{type(trouble.error).__name__}: {trouble.error}"
+                raise trouble.error from trouble.error.__cause__
+            except OutageError as outage:
+                reason = str(outage)
+                raise
+            except Leaving:
+                reason = "there was no time left to wait for the platform"
+            finally:
+                if stop.requested or reason:
+                    why = (
+                        reason
+                        or halted
+                        or {"interrupt": "interrupted", "terminate": "terminated"}.get(
+                            stop.reason or "", "asked to stop"
+                        )
+                    )
+                    events.emit(RunStopped(why, tuple(unwritten)))
+        return report
+
+
+def _passes(
+    refresh_every: int | None,
+    stop: Stop,
+    counter: PassCounter,
+    events: Events,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[int]:
+    """Numbers of passes, each when it is time for it: by when the last one started, on a clock that never jumps."""
+    number = 0
+    while True:
+        number += 1
+        started = clock()
+        yield number
+        now = clock()
+        wait = None
+        if refresh_every is not None and not stop.requested:
+            wait = max(0.0, started + refresh_every - now)
+        events.emit(counter.end(now - started, wait))
+        if wait is None or stop.wait(wait):
+            return
+
+
+def _any_async(agents: Sequence[Agent]) -> bool:
+    return any(agent.plan.has_async for agent in agents)
+
+
+def _progress(kind: Progress, stack: contextlib.ExitStack) -> Observer | None:
+    from encord_agents.terminal import progress_observer
+
+    observer = progress_observer(kind)
+    if observer is not None:
+        stack.callback(observer.close)
+    return observer
+
+
+def _check_numbers(
+    refresh_every: float | None,
+    num_retries: int,
+    task_batch_size: int,
+    max_tasks: int | None,
+    max_workers: int,
+    max_outage: float,
+    retry_delay: float,
+) -> None:
+    for name, value, least, meaning in (
+        ("refresh_every", refresh_every, 1, "seconds between the starts of two passes; leave it out for one pass"),
+        ("num_retries", num_retries, 0, "attempts after the first; 0 means one attempt"),
+        ("task_batch_size", task_batch_size, 1, "tasks in memory at once"),
+        ("max_tasks_per_stage", max_tasks, 1, "tasks in a pass; leave it out for all"),
+        ("max_workers", max_workers, 1, "attempts at once"),
+        ("max_outage", max_outage, 0, "seconds to wait for a platform that does not answer"),
+        ("retry_delay", retry_delay, 0, "seconds before the second attempt"),
+    ):
+        if value is None:
+            continue
+        whole = name in ("num_retries", "task_batch_size", "max_tasks_per_stage", "max_workers")
+        if isinstance(value, bool) or not isinstance(value, int | float) or (whole and not isinstance(value, int)):
+            raise PrintableError(f"{name}={value!r} is not a {'whole number' if whole else 'number'}: it is {meaning}.")
+        if not value >= least or math.isinf(value):
+            raise PrintableError(f"{name}={value!r} is out of range: at least {least} ({meaning}).")
+
+
+Runner = SequentialRunner
