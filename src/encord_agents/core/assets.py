@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 from encord.orm.storage import StorageItemType
 from encord.storage import StorageItem
+from urllib3.exceptions import ReadTimeoutError
 
 from encord_agents.core.data_model import ImageArray
 from encord_agents.exceptions import AssetDownloadError, UnsupportedAssetError
@@ -78,7 +79,8 @@ class Asset:
         directory: Where to put the file. Default: a private temporary directory, removed by :meth:`close`.
         session: Gives the session to download with. Default: :func:`shared_session`.
         timeout: Seconds to connect, and seconds to wait for the next bytes.
-        max_seconds: The longest that one :meth:`path` may take, waits included. Default: no limit.
+        max_seconds: The longest that one :meth:`path` may take, waits included. Looked at between blocks of the file,
+            so a host that sends nothing ends it by ``timeout`` instead. Default: no limit.
         tries: How often a download that was cut short, refused for the moment, or never answered is tried in all.
         call: Makes the one request of the SDK that may be needed, for a fresh URL. A caller who counts, limits or
             repeats requests passes a function that does.
@@ -118,6 +120,8 @@ class Asset:
         self._needs_fresh_url = False
         self._closed = False
         self._bytes = 0
+        self._downloads = 0  # begun so far
+        self._failed: Exception | None = None  # what the latest of them ended with
 
     def __repr__(self) -> str:
         return f"Asset({self.item.name!r})"
@@ -139,18 +143,28 @@ class Asset:
     def path(self) -> Path:
         """The file, downloaded by the first call. Read it; do not move, change or delete it.
 
-        A failure is not remembered: the next call tries again.
+        Callers at the same time share one download, and its failure. Later calls try again.
 
         Raises:
             UnsupportedAssetError: The item has no file of its own.
             AssetDownloadError: The file could not be fetched.
             RuntimeError: The asset is closed.
         """
+        begun = self._downloads  # before the lock: who waits for it is answered by a download that ends meanwhile
         with self._lock:
             self._check_open()
-            if self._path is None:
+            if self._path is not None:
+                return self._path
+            if self._failed is not None and self._downloads != begun:
+                raise self._failed
+            self._downloads += 1
+            self._failed = None
+            try:
                 self._path = self._download()
-                self._bytes = self._path.stat().st_size
+            except Exception as error:
+                self._failed = error
+                raise
+            self._bytes = self._path.stat().st_size
             return self._path
 
     def fetch(self) -> None:
@@ -164,10 +178,11 @@ class Asset:
             UnsupportedAssetError: The item has no file of its own or, with ``first_frame``, no frames.
             AssetDownloadError: The file could not be fetched.
         """
-        with self._lock:
-            self.path()
-            if first_frame and self._frame is None:
-                self._frame = self._decode_first_frame()
+        self.path()
+        if first_frame:
+            with self._lock:
+                if self._frame is None:
+                    self._frame = self._decode_first_frame()
 
     def first_frame(self) -> ImageArray:
         """An image's pixels, or those of a video's first frame: RGB, uint8, ``[height, width, 3]``.
@@ -178,19 +193,17 @@ class Asset:
             UnsupportedAssetError: The item has no file of its own, or its file has no frames.
             AssetDownloadError: The file could not be fetched.
         """
+        self.path()
         with self._lock:
             frame, self._frame = self._frame, None
-            if frame is not None:
-                return frame
-            self.path()
-        return self._decode_first_frame()
+        return self._decode_first_frame() if frame is None else frame
 
     def forget(self) -> None:
         """Drop the file, the prepared frame and the URL: the next use fetches everything anew."""
         with self._lock:
             if self._path is not None:
                 self._path.unlink(missing_ok=True)
-            self._path = self._frame = None
+            self._path = self._frame = self._failed = None
             self._bytes = 0
             self._needs_fresh_url = True
 
@@ -221,24 +234,25 @@ class Asset:
         while True:
             try:
                 return self._stream(url, deadline)
-            except _Refused as refusal:
-                if refusal.status in _STALE_URL and may_refresh:
-                    may_refresh = False
-                    self._needs_fresh_url = True
-                    url = self._signed_url()
-                    continue
-                if not refusal.may_pass:
-                    raise self._failure(refusal.reason, refusal.status) from None
-                problem: _Interrupted = refusal
             except _Interrupted as interruption:
                 problem = interruption
+            # Outside the `except`, so that no error that leaves here has what `requests` raised for its context: that
+            # quotes the URL, and who reads a signed URL in a log may read the file.
+            if problem.status in _STALE_URL and may_refresh:
+                may_refresh = False
+                self._needs_fresh_url = True
+                url = self._signed_url()
+                continue
+            if not problem.may_pass:
+                raise self._failure(problem.reason, problem.status)
             tried += 1
             wait = min(max(BACKOFF * 2 ** (tried - 1) * random.uniform(0.5, 1.0), problem.retry_after), LONGEST_WAIT)
             if tried >= self._tries or (deadline is not None and self._clock() + wait > deadline):
                 times = "once" if tried == 1 else f"{tried} times"
-                raise self._failure(f"{problem.reason} (tried {times})", problem.status) from problem.__cause__
+                raise self._failure(f"{problem.reason} (tried {times})", problem.status)
             logger.debug("Downloading %r: %s. Trying again in %.1f s.", self.item.name, problem.reason, wait)
             self._sleep(wait)
+            self._check_open()
 
     def _signed_url(self) -> str:
         if advice := _ADVICE.get(self.item.item_type):
@@ -287,10 +301,10 @@ class Asset:
             requests.exceptions.MissingSchema,
             requests.exceptions.InvalidSchema,
             requests.exceptions.InvalidURL,
-        ) as error:
-            raise self._failure("the platform gave an address that is none") from error
+        ):
+            raise _Interrupted("the platform gave an address that is none", may_pass=False) from None
         except requests.RequestException as error:
-            raise _Interrupted(_in_words(error)) from error
+            raise _Interrupted(_in_words(error)) from None
         finally:
             if not complete:
                 path.unlink(missing_ok=True)
@@ -308,12 +322,15 @@ class Asset:
 
 
 class _Interrupted(Exception):  # noqa: N818 - never seen outside
-    """One try failed in a way that may pass. ``reason`` never holds the URL: its signature is a permission."""
+    """One try failed. ``reason`` never holds the URL: its signature is a permission."""
 
-    def __init__(self, reason: str, *, status: int | None = None, retry_after: float = 0.0) -> None:
+    def __init__(
+        self, reason: str, *, status: int | None = None, retry_after: float = 0.0, may_pass: bool = True
+    ) -> None:
         self.reason = reason
         self.status = status
         self.retry_after = retry_after
+        self.may_pass = may_pass
         super().__init__(reason)
 
 
@@ -326,8 +343,8 @@ class _Refused(_Interrupted):
             f"the storage host answered {response.status_code} {response.reason or ''}".rstrip(),
             status=response.status_code,
             retry_after=float(after) if after.isdecimal() else 0.0,
+            may_pass=response.status_code in {408, 425, 429} or response.status_code >= 500,
         )
-        self.may_pass = response.status_code in {408, 425, 429} or response.status_code >= 500
 
 
 def _promised_size(response: requests.Response) -> int | None:
@@ -337,7 +354,8 @@ def _promised_size(response: requests.Response) -> int | None:
 
 
 def _in_words(error: requests.RequestException) -> str:
-    if isinstance(error, requests.Timeout):
+    # A body that stops coming is a ConnectionError to `requests`, and a timeout inside it.
+    if isinstance(error, requests.Timeout) or any(isinstance(arg, ReadTimeoutError) for arg in error.args):
         return "the storage host did not answer in time"
     if isinstance(error, requests.exceptions.SSLError):
         return "the storage host's certificate was not accepted"

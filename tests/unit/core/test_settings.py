@@ -150,8 +150,8 @@ def test_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
         (KEY.replace("b3BlbnNzaC1rZXkt", "####"), "damaged"),
         ("".join(KEY.splitlines()[1:-1]), "not a private key"),
     ],
-    ids=["passphrase", "RSA", "EC", "PEM", "public", "~path", "path", "Windows path", "blank", "words", "cut", "damaged",
-         "body only"],
+    ids=["passphrase", "RSA", "EC", "PEM", "public", "~path", "path", "Windows path", "blank", "words", "cut",
+         "damaged", "body only"],
 )  # fmt: skip
 def test_unusable_text(text: str, says: str) -> None:
     """Each kind of unusable key is told apart, by a message that does not quote it."""

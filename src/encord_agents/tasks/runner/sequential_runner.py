@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 from uuid import UUID
@@ -31,7 +32,7 @@ from encord_agents.tasks.engine.report import (
     TaskRef,
 )
 from encord_agents.tasks.engine.stage import find_stage
-from encord_agents.tasks.engine.stop import Leaving, Stop
+from encord_agents.tasks.engine.stop import Leaving, Reason, Stop
 from encord_agents.tasks.engine.write import MAX_AT_ONCE
 from encord_agents.tasks.runner.base import RunnerBase, make_agent
 
@@ -42,6 +43,23 @@ MAX_LABEL_ROW_BATCH_SIZE = MAX_AT_ONCE
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Progress = Literal["auto", "rich", "plain", "none"]
+
+
+STOPPED_BY: dict[Reason, str] = {"interrupt": "interrupted", "terminate": "terminated"}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run, checked."""
+
+    window: int
+    max_tasks: int | None
+    refresh_every: float | None = None
+    max_workers: int = 1
+    max_outage: float = 300.0
+    dry_run: bool = False
+    progress: Progress = "none"
+    report_file: str | Path | None = None
 
 
 class SequentialRunner(RunnerBase):
@@ -60,8 +78,8 @@ class SequentialRunner(RunnerBase):
             runner.run()      # a command line; runner() is the same as a function call
 
     Args:
-        project_hash: The project. With it, credentials, the project and the stage names are checked at once; without it, when
-            the runner is called with one.
+        project_hash: The project. With it, credentials, the project and the stage names are checked at once; without
+            it, when the runner is called with one.
         pre_execution_callback: Called with the runner once per call, after everything is checked and before any task.
             What it raises passes unchanged.
         user_client: The client to use, for everything. Default: one made from the environment.
@@ -105,14 +123,14 @@ class SequentialRunner(RunnerBase):
 
         Args:
             stage: The stage's title or uuid.
-            label_row_metadata_include_args: What to list of label rows. A ``branch_name`` wins over the task's own branch.
+            label_row_metadata_include_args: What to list of label rows. A ``branch_name`` wins over the task's own.
             label_row_initialise_labels_args: What to fetch of their labels.
             overwrite: Replace the function that serves the stage already, in its place.
             will_set_priority: Not needed any more: priorities can always be set. Kept for code that says it.
             give_up_on: Exceptions that are never retried.
-            failure_pathway: Where a task goes that finally failed in its dependencies, agent, teardown or pathway: it is
-                moved, without labels or priority, and still counts as failed. Not for trouble of the platform, nor before
-                the stage's first success in a run. After 20 such failures in a row the run stops.
+            failure_pathway: Where a task goes that finally failed in its dependencies, agent, teardown or pathway:
+                it is moved, without labels or priority, and still counts as failed. Not for trouble of the platform,
+                nor before the stage's first success in a run. After 20 such failures in a row the run stops.
 
         Raises:
             DependencyError: A parameter asks for something that nothing can supply.
@@ -154,10 +172,10 @@ class SequentialRunner(RunnerBase):
         """Run every agent over what waits in its stage.
 
         Args:
-            refresh_every: Seconds from the start of one pass over the stages to the start of the next; ``None``: one pass.
+            refresh_every: Seconds from the start of one pass over the stages to that of the next; ``None``: one pass.
             num_retries: Attempts of a task after its first.
-            task_batch_size: How many tasks may have their labels in memory at once. With 1 there are no threads, and each
-                task is written before the next is loaded.
+            task_batch_size: How many tasks may have their labels in memory at once. With 1 there are no threads, and
+                each task is written before the next is loaded.
             project_hash: The project, where the runner was made without one.
             max_tasks_per_stage: How many tasks to give to each agent in a pass; ``None``: all.
             progress: ``"rich"`` on a terminal, ``"plain"`` lines, ``"none"``; ``"auto"`` chooses between the first two.
@@ -187,19 +205,17 @@ class SequentialRunner(RunnerBase):
                 'The runner has no agent. Decorate a function with @runner.stage("...") before calling it.'
             )
         agents = self._bind_all(project, num_retries=num_retries, retry_delay=retry_delay)
-        return self._run(
-            project,
-            agents,
-            refresh_every=refresh_every,
+        options = Options(
             window=task_batch_size,
             max_tasks=max_tasks_per_stage,
-            progress=progress,
+            refresh_every=refresh_every,
             max_workers=max_workers,
             max_outage=max_outage,
             dry_run=dry_run,
+            progress=progress,
             report_file=report,
-            stop=stop or Stop(),
         )
+        return self._run(project, agents, options, stop or Stop())
 
     def run_stage(
         self,
@@ -230,7 +246,7 @@ class SequentialRunner(RunnerBase):
         if not agents:
             served = ", ".join(repr(str(agent.identity)) for agent in self.agents) or "none"
             raise PrintableError(f"No function serves stage {wanted.title!r}. Stages that are served: {served}.")
-        return self._run(project, agents, window=task_batch_size, max_tasks=max_tasks, progress="none")
+        return self._run(project, agents, Options(window=task_batch_size, max_tasks=max_tasks), Stop())
 
     def run(self) -> NoReturn:
         """The command line: `python agents.py --help` lists its options. Ends the process with its exit code."""
@@ -255,79 +271,33 @@ class SequentialRunner(RunnerBase):
             for agent in self._bind_all(project)
         ]
 
-    def _run(
-        self,
-        project: Project,
-        agents: Sequence[Agent],
-        *,
-        window: int,
-        max_tasks: int | None,
-        progress: Progress,
-        refresh_every: int | None = None,
-        max_workers: int = 1,
-        max_outage: float = 300.0,
-        dry_run: bool = False,
-        report_file: str | Path | None = None,
-        stop: Stop | None = None,
-    ) -> RunReport:
-        stop = stop or Stop()
+    def _run(self, project: Project, agents: Sequence[Agent], options: Options, stop: Stop) -> RunReport:
         report = self.report = RunReport()
         if self.pre_execution_callback is not None:
             self.pre_execution_callback(self)
         with contextlib.ExitStack() as stack:
             passes = PassCounter()
             observers: list[Observer] = [LogObserver(), passes, *self.observers]
-            if progress != "none" and (shown := _progress(progress, stack)) is not None:
+            if options.progress != "none" and (shown := _progress(options.progress, stack)) is not None:
                 observers.append(shown)
-            if report_file is not None:
-                observers.append(stack.enter_context(ReportFile(report_file)))
+            if options.report_file is not None:
+                observers.append(stack.enter_context(ReportFile(options.report_file)))
             # Last: it takes the tracebacks off the exceptions, whose frames hold the tasks' data.
             events = Events([*observers, report])
             fixed: dict[type, object] = {Project: project, EncordUserClient: self.client}
             loop = stack.enter_context(contextlib.closing(EventLoop())) if _any_async(agents) else None
             scope = stack.enter_context(RunScope(fixed))
-            gate = Gate(stop, max_outage=max_outage)
-            known: set[UUID] = set()
-            unwritten: list[TaskRef] = []
-            halted: str | None = None
-
-            def run_agent(agent: Agent) -> None:
-                nonlocal halted
-                run = StageRun(
-                    agent,
-                    project,
-                    self.client,
-                    gate,
-                    stop,
-                    events,
-                    Executor(scope, fixed, gate, stop),
-                    known=known,
-                    max_tasks=max_tasks,
-                    dry_run=dry_run,
-                    unwritten=unwritten,
-                )
-                events.emit(StageStarted(agent.stage.uuid, agent.stage.title, agent.plan.name))
-                started = gate.clock()
-                try:
-                    if window == 1 and not agent.plan.has_async:
-                        run_one_by_one(run)
-                    else:
-                        Pipeline(run, window, max_workers, loop if agent.plan.has_async else None).drive()
-                finally:
-                    halted = halted or run.halted
-                    events.emit(StageFinished(agent.stage.uuid, agent.stage.title, gate.clock() - started))
-
+            turns = _Turns(project, self.client, options, stop, events, scope, fixed, loop)
             reason: str | None = None
             try:
-                for number in _passes(refresh_every, stop, passes, events):
+                for number in _passes(options.refresh_every, stop, passes, events):
                     passes.begin(number)
                     for agent in agents:
-                        run_agent(agent)
+                        turns.take(agent)
                         if stop.requested:
                             break
             except KeyboardInterrupt:
                 stop.request("interrupt")
-                reason = "interrupted"
                 raise
             except SetUpError as trouble:
                 reason = f"{type(trouble.error).__name__}: {trouble.error}"
@@ -339,19 +309,68 @@ class SequentialRunner(RunnerBase):
                 reason = "there was no time left to wait for the platform"
             finally:
                 if stop.requested or reason:
-                    why = (
-                        reason
-                        or halted
-                        or {"interrupt": "interrupted", "terminate": "terminated"}.get(
-                            stop.reason or "", "asked to stop"
-                        )
-                    )
-                    events.emit(RunStopped(why, tuple(unwritten)))
+                    why = reason or turns.halted or (STOPPED_BY[stop.reason] if stop.reason else "asked to stop")
+                    events.emit(RunStopped(why, tuple(turns.unwritten)))
         return report
 
 
+class _Turns:
+    """Each agent's turn in a pass, and what is kept from one turn to the next."""
+
+    def __init__(
+        self,
+        project: Project,
+        client: EncordUserClient,
+        options: Options,
+        stop: Stop,
+        events: Events,
+        scope: RunScope,
+        fixed: dict[type, object],
+        loop: EventLoop | None,
+    ) -> None:
+        self._project = project
+        self._client = client
+        self._options = options
+        self._stop = stop
+        self._events = events
+        self._loop = loop
+        self._gate = Gate(stop, max_outage=options.max_outage)
+        self._executor = Executor(scope, fixed, self._gate, stop)
+        self._known: set[UUID] = set()
+        self.unwritten: list[TaskRef] = []
+        self.halted: str | None = None
+
+    def take(self, agent: Agent) -> None:
+        """Run an agent over what waits in its stage."""
+        options = self._options
+        run = StageRun(
+            agent,
+            self._project,
+            self._client,
+            self._gate,
+            self._stop,
+            self._events,
+            self._executor,
+            known=self._known,
+            max_tasks=options.max_tasks,
+            dry_run=options.dry_run,
+            unwritten=self.unwritten,
+        )
+        self._events.emit(StageStarted(agent.stage.uuid, agent.stage.title, agent.plan.name))
+        started = self._gate.clock()
+        try:
+            if options.window == 1 and not agent.plan.has_async:
+                run_one_by_one(run)
+            else:
+                loop = self._loop if agent.plan.has_async else None
+                Pipeline(run, options.window, options.max_workers, loop).drive()
+        finally:
+            self.halted = self.halted or run.halted
+            self._events.emit(StageFinished(agent.stage.uuid, agent.stage.title, self._gate.clock() - started))
+
+
 def _passes(
-    refresh_every: int | None,
+    refresh_every: float | None,
     stop: Stop,
     counter: PassCounter,
     events: Events,
