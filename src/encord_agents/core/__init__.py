@@ -1,1 +1,1 @@
-"""What agents stand on: credentials, data models, assets, images, dependency injection. Knows nothing of task queues."""
+"""What agents stand on: credentials, data models, assets, frames, dependency injection. Knows nothing of tasks."""

@@ -281,7 +281,7 @@ class Asset:
         complete = False
         try:
             with (
-                os.fdopen(descriptor, "wb", buffering=0) as file,
+                os.fdopen(descriptor, "wb") as file,
                 self._session().get(url, stream=True, timeout=self._timeout) as response,
             ):
                 if response.status_code != 200:
