@@ -35,7 +35,8 @@ RUN_INJECTABLE: frozenset[type] = frozenset({Project, EncordUserClient})
 class Agent:
     """A user's function, bound to the stage it serves for the length of a run.
 
-    The last three say how the stage has fared in this run, over all passes.
+    The last four say how the stage has fared in this run, over all passes; ``known`` are the tasks that were held or
+    failed and are still there.
     """
 
     stage: AgentStage
@@ -49,6 +50,7 @@ class Agent:
     has_succeeded: bool = False
     has_named_a_pathway: bool = False
     failures_in_a_row: int = 0
+    known: set[UUID] = field(default_factory=set)
 
     @property
     def needs_labels(self) -> bool:
@@ -138,3 +140,5 @@ class Result:
     priority: float | None = None
     fault: Fault | None = None
     finished_at: float = 0.0
+    move_unclear: bool = False
+    """Whether a move was sent whose answer is not known."""

@@ -83,7 +83,6 @@ class StageRun:
     stop: Stop
     events: Events
     executor: Executor
-    known: set[UUID]
     max_tasks: int | None = None
     dry_run: bool = False
     strict: bool = True
@@ -129,8 +128,6 @@ class StageRun:
             return ended
         fault = ended
         delay = decide(agent.policy, fault, jitter=self.jitter)
-        if self.stop.requested:
-            delay = None
         self.events.emit(AttemptFailed(context.ref, fault, delay))
         if delay is not None:
             return delay
@@ -165,33 +162,31 @@ class StageRun:
         """A task has its outcome."""
         context.close()
         if isinstance(outcome, Held) or (isinstance(outcome, Failed) and outcome.moved_to is None):
-            self.known.add(context.task.uuid)
+            self.agent.known.add(context.task.uuid)
         self.events.emit(TaskFinished(context.ref, outcome, context.attempts, context.seconds))
 
     def skip(self, task: AgentTask) -> None:
         self.events.emit(TaskFinished(self.agent.ref(task), Skipped(), 0, 0.0))
 
-    def write(self, results: Sequence[Result], settle: Callable[[Result, Outcome], None], writer: Writer) -> None:
-        """Write results. What could not be written, for whatever reason, is noted before that is raised."""
+    def write(self, results: list[Result], settle: Callable[[Result, Outcome], None], writer: Writer) -> None:
+        """Write results, and take those that are settled out of the list: what raises leaves the others in it."""
         if not results:
             return
-        started = self.gate.clock()
-        open_results = {id(result): result for result in results}
+        started, before = self.gate.clock(), len(results)
 
         def settle_once(result: Result, outcome: Outcome) -> None:
-            del open_results[id(result)]
+            results.remove(result)
             settle(result, outcome)
 
         try:
             if self.dry_run:
-                self._pretend(results, settle_once)
+                self._pretend(tuple(results), settle_once)
             else:
-                writer.write(results, settle_once)
+                writer.write(tuple(results), settle_once)
         finally:
-            self.unwritten += [result.context.ref for result in open_results.values()]
             stage = self.agent.stage
-            done = len(results) - len(open_results)
-            self.events.emit(ChunkWritten(stage.uuid, stage.title, done, self.gate.clock() - started))
+            seconds = self.gate.clock() - started
+            self.events.emit(ChunkWritten(stage.uuid, stage.title, before - len(results), seconds))
 
     def _pretend(self, results: Sequence[Result], settle: Callable[[Result, Outcome], None]) -> None:
         for result in results:
@@ -237,23 +232,25 @@ def run_chunk(run: StageRun, tasks: Sequence[AgentTask], *, polled_at: float) ->
                 break
             if (result := _run_through(run, context)) is not None:
                 results.append(result)
-    except BaseException as reason:
-        if isinstance(reason, KeyboardInterrupt):
-            run.stop.request("interrupt")
-        _limit_writing(run)
-        _write(run, results)
+        if not run.stop.requested:
+            _write(run, results)
+    except KeyboardInterrupt:
+        run.stop.request("interrupt")
         raise
-    else:
-        if run.stop.requested:
-            _limit_writing(run)
-        _write(run, results)
     finally:
-        for context in contexts:
-            context.close()
+        # An interrupt, a set-up error or a stop: what was finished by then is written all the same.
+        try:
+            if results:
+                _limit_writing(run)
+                _write(run, results)
+        finally:
+            run.unwritten += [result.context.ref for result in results]
+            for context in contexts:
+                context.close()
     return len(contexts)
 
 
-def _write(run: StageRun, results: Sequence[Result]) -> None:
+def _write(run: StageRun, results: list[Result]) -> None:
     run.write(results, lambda result, outcome: run.finish(result.context, outcome), run.writer())
 
 
@@ -296,7 +293,7 @@ def run_one_by_one(run: StageRun) -> None:
                 complete = len(batch) < READ_AHEAD
                 now = run.gate.clock()
                 for task in batch:
-                    (later if task.uuid in run.known else waiting).append((task, now))
+                    (later if task.uuid in run.agent.known else waiting).append((task, now))
                     seen.add(task.uuid)
                 found += len(batch)
                 run.events.emit(StagePolled(run.agent.stage.uuid, run.agent.stage.title, len(seen), complete))
@@ -442,8 +439,7 @@ class Pipeline:
                     _limit_writing(self.run)
         with self._changed:
             self.run.unwritten += [result.context.ref for result in self._finished]
-            leftovers = [result.context for result in self._finished]
-            leftovers += [context for context in self._ready.values() if context is not None]
+            leftovers = [context for context in self._ready.values() if context is not None]
             leftovers += [context for _, context in self._fetching] + [context for _, _, context in self._delayed]
             self._fetching.clear()
         for context in leftovers:
@@ -518,6 +514,8 @@ class Pipeline:
             with self._changed:
                 self._running -= 1
                 self._changed.notify_all()
+        if not isinstance(verdict, float):
+            context.close()  # its file makes room for others now; what is left to do needs only the labels
         if isinstance(verdict, Fault):
             self._settle(context, Failed(verdict))
             return
@@ -563,14 +561,9 @@ class Pipeline:
 
     def _drained(self) -> bool:
         """Nothing runs, nothing waits to run, and nothing more will come."""
-        return (
-            self._polled
-            and not self._loading
-            and self._turn == self._next
-            and not self._delayed
-            and not self._running
-            and (self._budget == 0 or not (self._waiting or self._later or self._deferred))
-        )
+        if self._loading or self._running or self._delayed or self._turn != self._next:
+            return False
+        return self._budget == 0 or (self._polled and not (self._waiting or self._later or self._deferred))
 
     # Threads
 
@@ -627,14 +620,12 @@ class Pipeline:
 
     def _accept(self, task: AgentTask) -> bool:
         with self._changed:
-            queue = self._later if task.uuid in self.run.known else self._waiting
+            queue = self._later if task.uuid in self.run.agent.known else self._waiting
             queue.append((task, self.run.gate.clock()))
             if len(queue) % self._full == 1 or self._full == 1:
                 self._changed.notify_all()
             # Reading on would only cost memory and requests. Tasks that turn out to have left make room again.
             while self._budget is not None and len(self._waiting) >= self._budget and not self._closing:
-                if self._budget == 0 and not self._loading and not self._open:
-                    return False
                 self._changed.wait(TICK)
             return not self._closing
 
@@ -764,11 +755,13 @@ class Pipeline:
     def _write(self) -> None:
         writer = self.run.writer(self._beside)
         while (batch := self._take_finished()) is not None:
+            size = len(batch)
             try:
                 self.run.write(batch, lambda result, outcome: self._settle(result.context, outcome), writer)
             finally:
                 with self._changed:
-                    self._writing -= len(batch)
+                    self.run.unwritten += [result.context.ref for result in batch]
+                    self._writing -= size
                     self._changed.notify_all()
 
     def _take_finished(self) -> list[Result] | None:

@@ -69,6 +69,9 @@ class Stop:
     @contextmanager
     def interruptible(self) -> Iterator[None]:
         """While the user's own code runs in the main thread: Ctrl-C interrupts it there, and never the engine."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         self._interruptible += 1
         try:
             yield

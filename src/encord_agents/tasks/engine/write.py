@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from uuid import UUID
 
 from encord.project import Project
 from encord.user_client import EncordUserClient
@@ -151,11 +150,16 @@ class Writer:
         """Send tasks down their pathways: once each, whatever becomes of the answers."""
         pending = [list(results)] if results else []
         forbidden = 0
-        unclear: set[UUID] = set()
         troubles = Troubles("actions")
         while pending:
             part = pending.pop(0)
+            unclear_before = [r.move_unclear for r in part]
+            for result in part:
+                result.move_unclear = True
             reply = self._gate.send(partial(self._proceed, part), kind="actions")
+            if reply.verdict is not Verdict.OUTAGE:
+                for result, unclear in zip(part, unclear_before, strict=True):
+                    result.move_unclear = unclear
             if reply.error is None:
                 for result in part:
                     self._settle_moved(result, settle, confirmed=True)
@@ -169,15 +173,13 @@ class Writer:
                 continue
             hopeless = False
             if meaning in (Verdict.OUTAGE, Verdict.RATE_LIMIT):
-                if meaning is Verdict.OUTAGE:
-                    unclear |= {r.context.task.uuid for r in part}
                 hopeless = not self._gate.recover(troubles, reply.error)
                 if meaning is Verdict.RATE_LIMIT:
                     pending.insert(0, part)
                     continue
             there = self._in_stage(self._agent.stage, [r.context.task for r in part])
             stay = [r for r in part if r.context.task.uuid in there]
-            self._settle_gone([r for r in part if r.context.task.uuid not in there], unclear, settle)
+            self._settle_gone([r for r in part if r.context.task.uuid not in there], settle)
             if meaning is Verdict.OUTAGE and not hopeless:
                 pending[:0] = [stay] if stay else []
             elif len(stay) < len(part):
@@ -198,10 +200,10 @@ class Writer:
             result.context.task.proceed(pathway_uuid=result.pathway.uuid, bundle=bundle)
         bundle.execute()
 
-    def _settle_gone(self, results: Sequence[Result], unclear: set[UUID], settle: Settle) -> None:
+    def _settle_gone(self, results: Sequence[Result], settle: Settle) -> None:
         """Tasks that are no longer in the stage, though no answer said that they were moved."""
         for result in results:
-            if result.context.task.uuid in unclear or (self._resends_unseen and self._has_arrived(result)):
+            if result.move_unclear or (self._resends_unseen and self._has_arrived(result)):
                 self._settle_moved(result, settle, confirmed=False)
             else:
                 settle(result, Skipped("the task left the stage before it could be moved; its labels were written"))

@@ -336,7 +336,6 @@ class _Turns:
         self._loop = loop
         self._gate = Gate(stop, max_outage=options.max_outage)
         self._executor = Executor(scope, fixed, self._gate, stop)
-        self._known: set[UUID] = set()
         self.unwritten: list[TaskRef] = []
         self.halted: str | None = None
 
@@ -351,7 +350,6 @@ class _Turns:
             self._stop,
             self._events,
             self._executor,
-            known=self._known,
             max_tasks=options.max_tasks,
             dry_run=options.dry_run,
             unwritten=self.unwritten,
