@@ -1,0 +1,99 @@
+"""The agents that are measured: one file for both libraries, run by the interpreter of either.
+
+Environment: ``BENCH_SCENARIO`` (a name of `AGENTS`), ``BENCH_PROJECT``, ``BENCH_AGENT_SECONDS``, ``BENCH_OPTIONS`` (JSON,
+for the runner's call), ``BENCH_RESULT`` (the file for the measurements), and where the platform is.
+"""
+
+import asyncio
+import json
+import os
+import resource
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from encord.objects import LabelRowV2, Object
+from encord.objects.coordinates import BoundingBoxCoordinates
+from encord.workflow.stages.agent import AgentTask
+from encord_agents.tasks import Depends, Runner
+from encord_agents.tasks.dependencies import dep_single_frame
+from encord_agents.tasks.models import TaskAgentReturnStruct
+
+SECONDS = float(os.environ["BENCH_AGENT_SECONDS"])
+in_agents = 0.0
+
+
+def work() -> None:
+    global in_agents
+    if SECONDS:
+        started = time.perf_counter()
+        time.sleep(SECONDS)
+        in_agents += time.perf_counter() - started
+
+
+def add_box(label_row: LabelRowV2) -> None:
+    person = label_row.ontology_structure.get_child_by_title("Person", type_=Object)
+    instance = person.create_instance()
+    instance.set_for_frames(BoundingBoxCoordinates(height=0.5, width=0.25, top_left_x=0.1, top_left_y=0.2))
+    label_row.add_object_instance(instance)
+
+
+def task_only(task: AgentTask) -> str:
+    work()
+    return "done"
+
+
+def save_in_agent(label_row: LabelRowV2) -> str:
+    work()
+    add_box(label_row)
+    label_row.save()
+    return "done"
+
+
+def struct(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+    work()
+    add_box(label_row)
+    return TaskAgentReturnStruct(pathway="done", label_row=label_row, label_row_priority=0.5)
+
+
+def first_frame(frame: Annotated[Any, Depends(dep_single_frame)]) -> str:
+    work()
+    assert frame.shape[2] == 3
+    return "done"
+
+
+async def awaiting(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+    await asyncio.sleep(SECONDS)
+    add_box(label_row)
+    return TaskAgentReturnStruct(pathway="done", label_row=label_row, label_row_priority=0.5)
+
+
+AGENTS = {f.__name__: f for f in (task_only, save_in_agent, struct, first_frame, awaiting)}
+
+
+def peak_memory() -> int:
+    """Bytes. Not `ru_maxrss`, where Linux counts what the process was forked from."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def main() -> None:
+    scenario = os.environ["BENCH_SCENARIO"]
+    runner = Runner(project_hash=os.environ["BENCH_PROJECT"])
+    runner.stage("Work", will_set_priority=scenario in ("struct", "awaiting"))(AGENTS[scenario])
+    usage, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    runner(**json.loads(os.environ.get("BENCH_OPTIONS", "{}")))
+    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
+    measured = {
+        "seconds": seconds,
+        "cpu": after.ru_utime + after.ru_stime - usage.ru_utime - usage.ru_stime,
+        "in_agents": in_agents,
+        "peak": peak_memory(),
+    }
+    Path(os.environ["BENCH_RESULT"]).write_text(json.dumps(measured))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""One measurement: a fresh platform, a fresh process, one run over all tasks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.platform_process import PlatformProcess
+
+HERE = Path(__file__).parent
+PEER = "encord-agents==0.2.10"
+MEGABYTE = 1e6
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured.
+
+    Attributes:
+        agent: A name of `benchmarks.agents.AGENTS`.
+        agent_seconds: How long each call of the agent sleeps.
+        options: Arguments for the runner's call.
+    """
+
+    agent: str
+    tasks: int = 1000
+    agent_seconds: float = 0.0
+    latency: float = 0.03
+    latency_per_item: float = 0.0005
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What came of it.
+
+    Attributes:
+        seconds: Around the runner's call.
+        process_seconds: From the start of the process to its end.
+        cpu: Processor seconds of the client during the runner's call.
+        in_agents: Seconds that agents slept, added up.
+        peak: Bytes of memory at most.
+        requests: By kind.
+    """
+
+    seconds: float
+    process_seconds: float
+    cpu: float
+    in_agents: float
+    peak: float
+    requests: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two libraries: an interpreter that has it, and what its runner's call is given in every case."""
+
+    name: str
+    python: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def measure(self, case: Case) -> Measurement:
+        """Run a case once.
+
+        Raises:
+            RuntimeError: The run failed, or did not move all tasks.
+        """
+        with (
+            PlatformProcess(case.tasks, latency=case.latency, latency_per_item=case.latency_per_item) as platform,
+            tempfile.TemporaryDirectory() as directory,
+        ):
+            result = Path(directory) / "result.json"
+            environment = {
+                **_clean_environment(),
+                **platform.environment,
+                "BENCH_SCENARIO": case.agent,
+                "BENCH_PROJECT": platform.project,
+                "BENCH_AGENT_SECONDS": str(case.agent_seconds),
+                "BENCH_OPTIONS": json.dumps({**self.options, **case.options}),
+                "BENCH_RESULT": str(result),
+            }
+            started = time.perf_counter()
+            ended = self.run([str(HERE / "agents.py")], environment)
+            process_seconds = time.perf_counter() - started
+            moved = platform.in_stage("Done")
+            if ended.returncode or moved != case.tasks:
+                raise RuntimeError(
+                    f"{self.name}, {case}: exit code {ended.returncode}, {moved} tasks moved.\n{ended.stderr[-4000:]}"
+                )
+            measured = json.loads(result.read_text())
+            return Measurement(**measured, process_seconds=process_seconds, requests=platform.requests())
+
+    def run(
+        self, arguments: list[str], environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(self.python), *arguments],
+            env=_clean_environment() if environment is None else dict(environment),
+            cwd=tempfile.gettempdir(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def time(self, arguments: list[str], repeat: int) -> float:
+        """Seconds that a process takes at least, of some. It runs once before that, so that bytecode is compiled."""
+        if (ended := self.run(arguments)).returncode:
+            raise RuntimeError(f"{self.name}: {' '.join(arguments)}\n{ended.stderr[-4000:]}")
+        taken = []
+        for _ in range(repeat):
+            started = time.perf_counter()
+            self.run(arguments)
+            taken.append(time.perf_counter() - started)
+        return min(taken)
+
+
+def typical(measurements: list[Measurement]) -> Measurement:
+    """The median of each number."""
+    return Measurement(
+        **{
+            name: median(getattr(m, name) for m in measurements)
+            for name in ("seconds", "process_seconds", "cpu", "in_agents", "peak")
+        },
+        requests=measurements[0].requests,
+    )
+
+
+def ours() -> Side:
+    """This library, as installed for the interpreter that runs this."""
+    return Side("ours", Path(sys.executable), {"progress": "none"})
+
+
+def peer(directory: Path) -> Side:
+    """The peer in a virtual environment of its own, made here if it is not there."""
+    python = directory / "bin" / "python"
+    marker = directory / ".installed-peer"
+    if not marker.exists() and not _has_peer(python):
+        print(f"Installing {PEER} into {directory} (a minute, this once) ...", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True)
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, f"encord-agents[vision]=={PEER.partition('==')[2]}"], check=True)
+        marker.touch()
+    return Side("peer", python)
+
+
+def _has_peer(python: Path) -> bool:
+    query = "import importlib.metadata as m; print(m.version('encord-agents'))"
+    if not python.exists():
+        return False
+    ended = subprocess.run([str(python), "-c", query], capture_output=True, text=True, check=False)
+    return ended.stdout.strip() == PEER.partition("==")[2]
+
+
+def _clean_environment() -> dict[str, str]:
+    """Ours, without what would lead to another platform or another library."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("ENCORD_", "PYTHON", "BENCH_"))}
