@@ -1,0 +1,233 @@
+"""The house stands: imports go down only, nothing goes in circles, and few modules touch what is dangerous."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src"
+PACKAGE = "encord_agents"
+
+LAYERS = [
+    ["encord_agents.cli"],
+    ["encord_agents.terminal"],
+    ["encord_agents.tasks"],
+    ["encord_agents.tasks.runner.sequential_runner"],
+    ["encord_agents.tasks.runner.base"],
+    ["encord_agents.tasks.engine.pipeline"],
+    ["encord_agents.tasks.engine.write"],
+    ["encord_agents.tasks.engine.load", "encord_agents.tasks.engine.execute", "encord_agents.tasks.engine.poll"],
+    ["encord_agents.tasks.engine.context", "encord_agents.tasks.engine.observers"],
+    ["encord_agents.tasks.engine.report"],
+    ["encord_agents.tasks.engine.gate", "encord_agents.tasks.engine.retry", "encord_agents.tasks.engine.stage"],
+    ["encord_agents.tasks.engine.stop", "encord_agents.tasks.engine.outcome"],
+    ["encord_agents.tasks.dependencies"],
+    ["encord_agents.tasks.models"],
+    ["encord_agents.core"],
+    ["encord_agents.local"],
+    ["encord_agents.exceptions"],
+    ["encord_agents"],
+]
+"""From the top down. A module belongs to the longest prefix that matches; it imports from below, or from its own prefix."""
+
+LOOKS_UPWARD = {
+    # lazy, at the first use: a name that users import from the top, and that costs what the SDK costs
+    ("encord_agents", "encord_agents.core.data_model"),
+    # lazy, inside a function: a command line and a screen are only needed by those who have one
+    ("encord_agents.tasks.runner.sequential_runner", "encord_agents.cli.runner"),
+    ("encord_agents.tasks.runner.sequential_runner", "encord_agents.terminal"),
+}
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in sorted((SOURCE / PACKAGE).rglob("*.py")):
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
+
+
+def imported(tree: ast.AST, *, lazy: bool = True) -> Iterator[str]:
+    """What a module imports; without ``lazy``, only what its import imports."""
+    for node in walk(tree, into_functions=lazy):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in MODULES else node.module
+
+
+def walk(tree: ast.AST, *, into_functions: bool) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        is_typing = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if not into_functions and (is_function or is_typing):
+            continue
+        yield node
+        yield from walk(node, into_functions=into_functions)
+
+
+def layer(module: str) -> tuple[int, str]:
+    """The layer of a module, as its height from the bottom, and the prefix that put it there."""
+    matches = [
+        (len(prefix), height, prefix)
+        for height, prefixes in enumerate(reversed(LAYERS))
+        for prefix in prefixes
+        if module == prefix or module.startswith(prefix + ".")
+    ]
+    _, height, prefix = max(matches)
+    return height, prefix
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_go_down_only(module: str) -> None:
+    """A module imports only what lies below it, a few lazy looks upward aside."""
+    height, prefix = layer(module)
+    for target in imported(TREES[module]):
+        if target.split(".")[0] != PACKAGE or (module, target) in LOOKS_UPWARD:
+            continue
+        below, other = layer(target)
+        assert below < height or other == prefix, f"{module} imports {target}, which does not lie below it"
+
+
+def test_looks_upward_are_lazy() -> None:
+    """The looks upward happen inside functions: importing the library imports none of them."""
+    for module, target in LOOKS_UPWARD:
+        assert target in set(imported(TREES[module]))
+        assert target not in set(imported(TREES[module], lazy=False))
+
+
+def test_no_circles() -> None:
+    """No module imports itself by way of others, when it is imported."""
+    graph = {name: {t for t in imported(tree, lazy=False) if t in MODULES} for name, tree in TREES.items()}
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join([*path[path.index(name) :], name])
+        if name not in done:
+            for target in graph[name] - {name}:
+                visit(target, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_local_platform_could_move_out() -> None:
+    """`local` imports nothing of ours but the exceptions."""
+    for module in MODULES:
+        if module.startswith("encord_agents.local"):
+            ours = {t for t in imported(TREES[module]) if t.startswith(PACKAGE)}
+            foreign = {t for t in ours if not t.startswith("encord_agents.local") and t != "encord_agents.exceptions"}
+            assert not foreign, f"{module} imports {foreign}"
+
+
+def importers_of(*roots: str, lazy: bool = True) -> set[str]:
+    return {
+        module
+        for module, tree in TREES.items()
+        if any(target.split(".")[0] in roots for target in imported(tree, lazy=lazy))
+    }
+
+
+def test_threads_are_few_modules_business() -> None:
+    """Who reads a module that is not listed here need not think about threads (the local platform's server aside)."""
+    allowed = {
+        "encord_agents.core.assets",
+        "encord_agents.core.dependencies.scope",
+        "encord_agents.tasks.engine.gate",
+        "encord_agents.tasks.engine.pipeline",
+        "encord_agents.tasks.engine.report",
+        "encord_agents.tasks.engine.stop",
+    }
+    using = {m for m in importers_of("threading") if not m.startswith(("encord_agents.local", "encord_agents.cli"))}
+    assert using <= allowed
+
+
+def test_environment_is_read_in_one_place() -> None:
+    """Only the settings and the command line look at the environment."""
+    reading = {
+        module
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("environ", "getenv")
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "os"
+    }
+    assert {m for m in reading if not m.startswith("encord_agents.cli")} <= {"encord_agents.core.settings"}
+
+
+def test_image_libraries_are_imported_when_used() -> None:
+    """`av`, `cv2` and `PIL` are imported inside functions: of `core.video`, `core.vision` and the local platform."""
+    using = {m for m in importers_of("av", "cv2", "PIL") if not m.startswith("encord_agents.local")}
+    assert using <= {"encord_agents.core.video", "encord_agents.core.vision"}
+    assert not importers_of("av", "cv2", "PIL", lazy=False)
+
+
+def test_screen_libraries_stay_at_the_top() -> None:
+    """`rich` and `typer` are imported by the terminal and the command line only."""
+    using = importers_of("rich", "typer", "click")
+    assert {m for m in using if not m.startswith("encord_agents.cli")} <= {"encord_agents.terminal"}
+
+
+SDK_IO = {
+    "get_project",
+    "get_storage_item",
+    "get_storage_items",
+    "get_tasks",
+    "list_label_rows_v2",
+    "initialise_labels",
+    "get_signed_url",
+    "set_priority",
+    "proceed",
+    "create_bundle",
+}
+
+
+def test_sdk_calls_that_do_io_have_their_places() -> None:
+    """Requests to the platform are made where they pass the gate, or before there is one."""
+    allowed = {
+        "encord_agents.core.assets",
+        "encord_agents.core.client",
+        "encord_agents.tasks.dependencies",
+        "encord_agents.tasks.engine.load",
+        "encord_agents.tasks.engine.poll",
+        "encord_agents.tasks.engine.write",
+        "encord_agents.tasks.runner.base",
+    }
+    calling = {
+        module
+        for module, tree in TREES.items()
+        if not module.startswith("encord_agents.local")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in SDK_IO
+    }
+    assert calling <= allowed
+
+
+def test_time_is_injected() -> None:
+    """Nothing in the engine sleeps by itself or reads the clock except as a default that a test can replace."""
+    for module, tree in TREES.items():
+        if not module.startswith("encord_agents.tasks.engine"):
+            continue
+        calls = [
+            ast.unparse(node.func)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("time.")
+        ]
+        assert not calls, f"{module} calls {calls}"
+
+
+def test_no_module_without_a_name() -> None:
+    """A name that does not say what it holds collects what has no home. `core.utils` only re-exports old names."""
+    vague = {m for m in MODULES if m.rsplit(".", 1)[-1] in ("utils", "common", "helpers", "misc")}
+    assert vague <= {"encord_agents.core.utils"}

@@ -1,0 +1,134 @@
+"""The names users import, and how they may be called. A change here is a change to every user's code."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import Any
+
+import pytest
+
+PUBLIC = {
+    "encord_agents": ["FrameData", "__version__"],
+    "encord_agents.core.data_model": [
+        "Frame",
+        "FrameData",
+        "LabelRowInitialiseLabelsArgs",
+        "LabelRowMetadataIncludeArgs",
+    ],
+    "encord_agents.core.dependencies": ["Depends"],
+    "encord_agents.core.dependencies.models": ["Depends"],
+    "encord_agents.core.settings": ["Settings"],
+    "encord_agents.core.utils": ["batch_iterator", "download_asset", "get_user_client"],
+    "encord_agents.exceptions": ["PrintableError"],
+    "encord_agents.tasks": ["Depends", "Runner", "SequentialRunner"],
+    "encord_agents.tasks.dependencies": [
+        "dep_asset",
+        "dep_client",
+        "dep_single_frame",
+        "dep_storage_item",
+        "dep_twin_label_row",
+        "dep_video_iterator",
+        "dep_video_sampler",
+    ],
+    "encord_agents.tasks.models": ["TaskAgentReturnStruct", "TaskCompletionResult"],
+    "encord_agents.tasks.runner.sequential_runner": ["MAX_LABEL_ROW_BATCH_SIZE", "SequentialRunner"],
+}
+
+
+@pytest.mark.parametrize(("module", "name"), [(module, name) for module, names in PUBLIC.items() for name in names])
+def test_name_is_where_users_import_it(module: str, name: str) -> None:
+    """Every public import path exists."""
+    assert hasattr(importlib.import_module(module), name)
+
+
+@pytest.mark.parametrize("module", sorted(PUBLIC))
+def test_all_lists_what_it_says(module: str) -> None:
+    """What a public module's ``__all__`` lists exists, sorted and once."""
+    names: list[str] = getattr(importlib.import_module(module), "__all__", [])
+    assert len(set(names)) == len(names)
+    assert all(hasattr(importlib.import_module(module), name) for name in names)
+
+
+def parameters(function: Any) -> dict[str, tuple[str, Any]]:
+    """Name to (kind, default) of a function's parameters, without ``self``."""
+    return {
+        name: (p.kind.name, p.default) for name, p in inspect.signature(function).parameters.items() if name != "self"
+    }
+
+
+def test_runner_is_called_as_before() -> None:
+    """The five parameters a call always had keep their order and defaults; everything newer is keyword-only."""
+    from encord_agents.tasks import Runner
+
+    given = parameters(Runner.__call__)
+    positional = {name: default for name, (kind, default) in given.items() if kind == "POSITIONAL_OR_KEYWORD"}
+    assert list(positional.items()) == [
+        ("refresh_every", None),
+        ("num_retries", 3),
+        ("task_batch_size", 300),
+        ("project_hash", None),
+        ("max_tasks_per_stage", None),
+    ]
+    assert given["progress"] == ("KEYWORD_ONLY", "auto")
+    assert all(kind == "KEYWORD_ONLY" for name, (kind, _) in given.items() if name not in positional)
+
+
+def test_runner_is_made_as_before() -> None:
+    """`Runner(project_hash, *, pre_execution_callback, user_client)`."""
+    from encord_agents.tasks import Runner
+
+    assert parameters(Runner) == {
+        "project_hash": ("POSITIONAL_OR_KEYWORD", None),
+        "pre_execution_callback": ("KEYWORD_ONLY", None),
+        "user_client": ("KEYWORD_ONLY", None),
+    }
+
+
+def test_stage_is_decorated_as_before() -> None:
+    """`stage(stage, *, ...)` keeps its four options."""
+    from encord_agents.tasks import Runner
+
+    given = parameters(Runner.stage)
+    assert given.pop("stage")[0] == "POSITIONAL_OR_KEYWORD"
+    assert all(kind == "KEYWORD_ONLY" for kind, _ in given.values())
+    assert {
+        "label_row_metadata_include_args": None,
+        "label_row_initialise_labels_args": None,
+        "overwrite": False,
+        "will_set_priority": False,
+    }.items() <= {name: default for name, (_, default) in given.items()}.items()
+
+
+def test_run_stage_is_called_as_documented() -> None:
+    """`run_stage(stage, *, project_hash, num_retries, task_batch_size, max_tasks)`."""
+    from encord_agents.tasks import Runner
+
+    given = parameters(Runner.run_stage)
+    assert list(given) == ["stage", "project_hash", "num_retries", "task_batch_size", "max_tasks"]
+    assert [default for _, default in list(given.values())[1:]] == [None, 3, 300, None]
+
+
+def test_struct_has_its_three_fields() -> None:
+    """`TaskAgentReturnStruct(pathway=None, label_row=None, label_row_priority=None)`."""
+    from encord_agents.tasks.models import TaskAgentReturnStruct
+
+    fields = ("pathway", "label_row", "label_row_priority")
+    assert parameters(TaskAgentReturnStruct) == dict.fromkeys(fields, ("POSITIONAL_OR_KEYWORD", None))
+
+
+def test_every_error_is_listed_and_printable() -> None:
+    """Every error class of the tree is exported, and all but the two that are no messages are `PrintableError`s."""
+    from encord_agents import exceptions
+
+    classes = {
+        name
+        for name, value in vars(exceptions).items()
+        if inspect.isclass(value) and issubclass(value, Exception) and value.__module__ == exceptions.__name__
+    }
+    assert classes == set(exceptions.__all__)
+    not_printable = {name for name in classes if not issubclass(getattr(exceptions, name), exceptions.PrintableError)}
+    assert not_printable == {"EncordAgentsError", "TasksFailedError"}
+    assert issubclass(exceptions.PrintableError, ValueError)
+    assert exceptions.__doc__ is not None
+    assert all(name in exceptions.__doc__ for name in classes)
