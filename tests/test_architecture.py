@@ -31,7 +31,7 @@ LAYERS = [
     ["encord_agents.exceptions"],
     ["encord_agents"],
 ]
-"""From the top down. A module belongs to the longest prefix that matches; it imports from below, or from its own prefix."""
+"""From the top down. A module belongs to the longest prefix that matches; it imports from below, or its own prefix."""
 
 LOOKS_UPWARD = {
     # lazy, at the first use: a name that users import from the top, and that costs what the SDK costs
