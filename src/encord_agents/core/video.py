@@ -1,8 +1,8 @@
 """Videos: exact frames, decoded with PyAV.
 
 Frames are numbered from 0 in the order in which they are shown. Pixels are RGB, uint8, ``[height, width, 3]``. A
-rotation in the file's metadata *is* applied (in quarter turns), as browsers and players do: it is how annotators saw
-the video, so it is what the coordinates of its labels refer to.
+rotation in the file's metadata *is* applied, in quarter turns, as players do; mirroring is not. That is a decision:
+what the platform's coordinates refer to in a rotated video is not documented where we could read it.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _pixels(frame: av.VideoFrame) -> ImageArray:
     import numpy as np
 
     pixels = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
-    # PyAV counts degrees counter-clockwise, as numpy does.
+    # PyAV and numpy both count counter-clockwise.
     if turns := round(frame.rotation / 90) % 4:
         pixels = np.ascontiguousarray(np.rot90(pixels, turns))
     return pixels
