@@ -31,11 +31,13 @@ __all__ = ["b64_encode_image", "crop_to_object", "encode_image", "read_first_fra
 def read_image(path: Path, *, name: str | None = None) -> ImageArray:
     """The pixels of an image file, as they are stored.
 
-    The Exif orientation tag is *not* applied: coordinates of labels are fractions of the width and height that the
-    platform has on record, and those describe the stored pixels. Turning the image would put every box of a portrait
-    photograph in the wrong place. (Apply ``PIL.ImageOps.exif_transpose`` yourself where you want it upright.)
+    The Exif orientation tag is *not* applied. That is a decision: the platform records one width and one height for an
+    image, and whether those (and with them the coordinates of labels) are meant before or after turning is not
+    documented where we could read it; stored pixels are at least the same for every reader. Where you want the image
+    upright, apply ``PIL.ImageOps.exif_transpose`` to the file yourself, and check a label against it first.
 
-    Grey, palette and CMYK images become RGB; transparency is laid on white; more than eight bits are scaled to eight.
+    Grey, palette and CMYK images become RGB; transparency is laid on white. Deep grey is scaled to eight bits: integers
+    from sixteen bits (or their largest value, if that is more), floats from 0..1 (or 0..255, or their largest value).
 
     Args:
         path: The file.
@@ -51,7 +53,13 @@ def read_image(path: Path, *, name: str | None = None) -> ImageArray:
             return _to_rgb(image)
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise UnsupportedAssetError(
+            f"{name or path.name!r} has more pixels than Pillow opens by default.\n"
+            "If you trust your files, raise the limit before the run: PIL.Image.MAX_IMAGE_PIXELS = 1_000_000_000.",
+            item=name or path.name,
+        ) from error
+    except (OSError, SyntaxError, ValueError) as error:
         # Pillow's message may quote the temporary path, which says nothing to anybody.
         raise UnsupportedAssetError(
             f"{name or path.name!r} cannot be read as an image ({type(error).__name__}): "
@@ -75,13 +83,16 @@ def _to_rgb(image: Image) -> ImageArray:
 
 
 def _eight_bits(grey: Any, *, sixteen: bool) -> ImageArray:
-    """Deep grey pixels, scaled to 0..255: integers from 16 bits, floats in 0..1 from there, others by their range."""
+    """Deep grey pixels, scaled to 0..255 as :func:`read_image` says.
+
+    Integers are never scaled by their own range alone: a dark picture must stay darker than a bright one.
+    """
     import numpy as np
 
     values = np.nan_to_num(np.asarray(grey, dtype=np.float64))
     high = float(values.max(initial=0.0))
     if sixteen:
-        top = 255.0 if high <= 255 else max(65535.0, high)
+        top = max(65535.0, high)
     else:
         top = 1.0 if high <= 1.0 else max(255.0, high)
     scaled = np.clip(values / top * 255.0, 0, 255).round().astype(np.uint8)
@@ -199,8 +210,9 @@ def crop_to_object(frame: Frame, instance: ObjectInstance) -> InstanceCrop:
     """
     height, width = frame.content.shape[:2]
     left, top, right, bottom = _extent(instance, frame.frame, width, height)
-    x0, y0 = max(0, math.floor(left)), max(0, math.floor(top))
-    x1, y1 = min(width, math.ceil(right)), min(height, math.ceil(bottom))
+    # A fraction times a width may miss a whole number by a hair, which must not cost or cut a row of pixels.
+    x0, y0 = max(0, math.floor(left + 1e-6)), max(0, math.floor(top + 1e-6))
+    x1, y1 = min(width, math.ceil(right - 1e-6)), min(height, math.ceil(bottom - 1e-6))
     if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
         raise PrintableError(f"The object {instance.object_hash} lies outside frame {frame.frame}.")
     crop = frame.content[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)].copy()

@@ -1,0 +1,64 @@
+"""The shapes that users see."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from uuid import UUID
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+import encord_agents
+from encord_agents.core.data_model import (
+    Frame,
+    FrameData,
+    LabelRowInitialiseLabelsArgs,
+    LabelRowMetadataIncludeArgs,
+)
+
+PROJECT = "11111111-1111-4111-8111-111111111111"
+DATA = "22222222-2222-4222-8222-222222222222"
+
+
+@pytest.mark.parametrize("module", ["encord_agents.core.data_model", "encord_agents.tasks.dependencies"])
+def test_imports_cost_little(module: str) -> None:
+    """Decoders and the terminal are imported when used, not when agents are defined."""
+    code = f"import sys, {module}; print([m for m in ('av', 'cv2', 'PIL', 'rich', 'typer') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_frame_data() -> None:
+    """Camel case, as the platform sends it, and snake case both work; what is not known is ignored."""
+    camel = FrameData.model_validate_json(
+        f'{{"projectHash": "{PROJECT}", "dataHash": "{DATA}", "frame": 3, "objectHashes": ["a"], "more": 1}}'
+    )
+    snake = FrameData.model_validate({"project_hash": PROJECT, "data_hash": DATA, "frame": 3, "object_hashes": ["a"]})
+    assert camel == snake
+    assert (camel.project_hash, camel.data_hash, camel.object_hashes) == (UUID(PROJECT), UUID(DATA), ["a"])
+    assert encord_agents.FrameData is FrameData
+    with pytest.raises(ValidationError):
+        FrameData.model_validate({"projectHash": PROJECT, "dataHash": DATA, "frame": -1})
+
+
+def test_the_package_has_no_other_names() -> None:
+    """A name that the package does not have is an AttributeError that says which."""
+    with pytest.raises(AttributeError, match="Nonsense"):
+        encord_agents.Nonsense  # noqa: B018
+
+
+def test_a_frame_is_not_its_pixels() -> None:
+    """A frame prints its number, and compares without comparing arrays."""
+    frame = Frame(4, np.zeros((2, 2, 3), np.uint8))
+    assert repr(frame) == "Frame(frame=4)"
+    assert frame == Frame(4, np.ones((2, 2, 3), np.uint8))
+
+
+def test_what_to_load() -> None:
+    """Misspelt options are refused, and rows are listed so that priorities can be set."""
+    assert LabelRowMetadataIncludeArgs().include_workflow_graph_node
+    for model in (LabelRowMetadataIncludeArgs, LabelRowInitialiseLabelsArgs):
+        with pytest.raises(ValidationError):
+            model.model_validate({"include_everything": True})
