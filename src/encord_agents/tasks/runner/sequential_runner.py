@@ -420,7 +420,7 @@ def _check_numbers(
         ("max_outage", max_outage, 0, "seconds to wait for a platform that does not answer"),
         ("retry_delay", retry_delay, 0, "seconds before the second attempt"),
     ):
-        if value is None:
+        if value is None and name in ("refresh_every", "max_tasks_per_stage"):
             continue
         whole = name in ("num_retries", "task_batch_size", "max_tasks_per_stage", "max_workers")
         if isinstance(value, bool) or not isinstance(value, int | float) or (whole and not isinstance(value, int)):

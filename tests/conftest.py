@@ -1,0 +1,119 @@
+"""What the tests share: a small world of platform, project and client; and no skipping where that is forbidden."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from encord import EncordUserClient
+    from encord.objects import LabelRowV2
+
+    from encord_agents.local import LocalPlatform, LocalProject
+    from encord_agents.tasks import Runner
+    from encord_agents.tasks.engine.report import RunReport
+
+FORBID_SKIPS = "ENCORD_AGENTS_FORBID_SKIPS"
+"""Set where everything is installed: there, a test that is skipped is a promise that nobody looked at."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _forbid_skipping(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _forbid_skipping(report)
+    return report
+
+
+def _forbid_skipping(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if os.environ.get(FORBID_SKIPS) and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"Skipped, though {FORBID_SKIPS} is set: {reason}"
+
+
+@dataclass
+class World:
+    """A project with two agent stages on a platform of its own, and what a test does with it again and again.
+
+    ``Pre-label`` -> ``review`` to Review, ``triage`` to Triage, ``complete`` to Done; ``Triage`` -> ``ok`` to Done.
+    The client does not retry, so that trouble is the engine's at once.
+    """
+
+    platform: LocalPlatform
+    project: LocalProject
+    client: EncordUserClient
+
+    def runner(self, **options: Any) -> Runner:
+        from encord_agents.tasks import Runner
+
+        return Runner(self.project.project_hash, user_client=self.client, **options)
+
+    def agent(self, function: Callable[..., Any], stage: str = "Pre-label", **options: Any) -> Runner:
+        """A runner with one agent."""
+        runner = self.runner()
+        runner.stage(stage, **options)(function)
+        return runner
+
+    def run(self, function: Callable[..., Any], **options: Any) -> RunReport:
+        """One agent's run over what waits in Pre-label."""
+        return self.agent(function)(progress="none", **options)
+
+    def titles(self, stage: str) -> list[str]:
+        """The data titles of the tasks in a stage, oldest first."""
+        return [task.data_title for task in self.project.tasks(stage)]
+
+    def count(self, stage: str) -> int:
+        return self.project.stage(stage).tasks
+
+    def task_of(self, data_hash: str) -> str:
+        """The uuid of a data unit's first task."""
+        return next(task.uuid for task in self.project.tasks() if task.data_hash == data_hash)
+
+    def requests(self, *kinds: str) -> list[str]:
+        """The kinds of the requests that were made, in order; of these kinds only, if any are given."""
+        return [entry.kind for entry in self.platform.journal if not kinds or entry.kind in kinds]
+
+    @staticmethod
+    def mark(row: LabelRowV2, x: float = 0.25) -> None:
+        """Put a box on a label row, with its left edge at ``x``."""
+        from encord.objects.coordinates import BoundingBoxCoordinates
+
+        instance = row.ontology_structure.objects[0].create_instance()
+        instance.set_for_frames(BoundingBoxCoordinates(height=0.1, width=0.2, top_left_x=x, top_left_y=0.4), 0)
+        row.add_object_instance(instance)
+
+    def marks(self, data_hash: str, branch: str = "main") -> list[float] | None:
+        """The left edges of the boxes that were saved for a data unit; ``None`` if nothing was saved."""
+        label = self.project.label(data_hash, branch)
+        if label is None:
+            return None
+        (unit,) = label["data_units"].values()
+        return [found["boundingBox"]["x"] for found in unit["labels"].get("objects", [])]
+
+
+@pytest.fixture
+def world(local_platform: LocalPlatform) -> World:
+    """An empty project on a platform in memory; a request that the platform did not understand fails the test."""
+    from encord_agents.local import AgentStage, Stage, Workflow
+
+    workflow = Workflow(
+        [
+            AgentStage("Pre-label", {"review": "Review", "triage": "Triage", "complete": "Done"}),
+            AgentStage("Triage", {"ok": "Done"}),
+            Stage("Review", "review"),
+            Stage("Done", "done"),
+        ]
+    )
+    project = local_platform.create_project(workflow=workflow)
+    return World(local_platform, project, local_platform.client(retries=False))
