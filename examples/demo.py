@@ -1,0 +1,212 @@
+"""Run `prelabel_and_triage.py` over photographs, on a platform of your own, and draw what it saved.
+
+``make demo`` does this; ``make demo IMAGES=DIR`` takes your pictures. No account and no download is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import skimage
+from encord.objects import LabelRowV2
+from encord.objects.coordinates import BoundingBoxCoordinates
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from encord_agents.local import LocalPlatform, LocalPlatformError, LocalProject
+from encord_agents.tasks.dependencies import dep_single_frame
+
+HERE = Path(__file__).parent
+AGENTS = HERE / "prelabel_and_triage.py"
+BUNDLED = (  # photographs in the scikit-image wheel; what it fetches from elsewhere is not among them
+    *("astronaut.png", "camera.png", "cell.png", "chelsea.png", "coffee.png", "coins.png", "horse.png"),
+    *("hubble_deep_field.jpg", "motorcycle_left.png", "retina.jpg", "rocket.jpg"),
+)
+MARKER = ".made-by-the-demo"
+"""In a data directory of ours. Only such a one is emptied."""
+SHEET_LIMIT = 60
+"""Pictures on the contact sheet, at most."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--images", type=Path, metavar="DIR", help="your pictures; default: scikit-image's")
+    parser.add_argument("--data", type=Path, metavar="DIR", default=Path(".demo"), help="made afresh; default: .demo")
+    options = parser.parse_args()
+    try:
+        return demo(options.images, options.data)
+    except LocalPlatformError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nStopped. `make demo` starts afresh.", file=sys.stderr)
+        return 130
+
+
+def demo(images: Path | None, data: Path) -> int:
+    if images is not None and not images.is_dir():
+        raise LocalPlatformError(f"{images} is no folder. Give one with pictures: make demo IMAGES=DIR")
+    make_afresh(data)
+    with LocalPlatform(data) as platform:
+        project = platform.create_project(
+            title="Demo", workflow=HERE / "workflow.yaml", ontology=HERE / "ontology.json"
+        )
+        added = project.add_images(images if images is not None else bundled_photographs(data / "faces.png"))
+        for reason in project.skipped:
+            print(f"Left out: {reason}")
+        if not added:
+            raise LocalPlatformError(f"There is no picture that can be read in {images}.")
+        print(f"A platform of your own is at {platform.domain}: {len(added)} photographs in project {project.title!r}.")
+
+        code = run_agents(platform, project)
+        if waiting(project) == len(added):
+            print("\nThe agents moved no task: see above.", file=sys.stderr)
+            return code or 1
+        # Where some tasks failed (1), the table says which, and there is the rest to look at.
+        overlays, labels = data / "overlays", data / "labels"
+        drawn = draw_labels(platform, project, overlays, labels)
+
+        print(f"\nOnce more, now that {waiting(project)} tasks are waiting for an agent:")
+        again = run_agents(platform, project)
+        counts = ", ".join(f"{stage.title} {stage.tasks}" for stage in project.stages)
+
+    print(f"\nThe tasks are now in: {counts}")
+    print(
+        f"Project {project.project_hash}: {drawn} labels on {len(added)} photographs, kept by the platform in {data}/"
+    )
+    print(f"  the labels, as the SDK gives them:  {labels}/*.json")
+    print(f"  the labels, drawn on photographs:   {overlays}/*.png")
+    print(f"  all of them on one sheet, look at:  {overlays / 'contact-sheet.png'}")
+    print(f"To go on with this platform:          encord-agents local up --data {shlex.quote(str(data))}")
+    return code or again
+
+
+def waiting(project: LocalProject) -> int:
+    """How many tasks are in agent stages."""
+    return sum(stage.tasks for stage in project.stages if stage.type == "agent")
+
+
+def make_afresh(data: Path) -> None:
+    """Empty what an earlier demo left; a directory with anything else in it is not touched."""
+    if data.is_dir() and any(data.iterdir()):
+        if not (data / MARKER).exists():
+            raise LocalPlatformError(f"{data} has something else in it than an earlier demo: choose another --data.")
+        shutil.rmtree(data)
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        (data / MARKER).touch()
+    except OSError as error:
+        raise LocalPlatformError(f"{data} cannot be the data directory: {error.strerror}.") from error
+
+
+def bundled_photographs(faces: Path) -> list[Path]:
+    """Photographs in the scikit-image wheel, and a sheet of a dozen of the small faces in it."""
+    directory = Path(skimage.__file__).parent / "data"
+    crops = np.load(directory / "lfw_subset.npy")[:12]  # [n, 25, 25], 0 to 1; the first hundred are faces
+    sheet = Image.new("L", (600, 200))
+    for index, crop in enumerate(crops):
+        face = Image.fromarray((crop * 255).astype(np.uint8)).resize((100, 100), Image.Resampling.BICUBIC)
+        sheet.paste(face, (index % 6 * 100, index // 6 * 100))
+    sheet.save(faces)
+    return [*(directory / name for name in BUNDLED if (directory / name).is_file()), faces]
+
+
+def run_agents(platform: LocalPlatform, project: LocalProject) -> int:
+    """Run the agents' script as a user would: in a process of its own, with the platform in its environment."""
+    command = [str(AGENTS), "--project-hash", project.project_hash]
+    print(f"\n$ python {shlex.join(command)}", flush=True)
+    process = subprocess.Popen([sys.executable, *command], env={**os.environ, **platform.environment()})
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        try:
+            process.wait(timeout=35)  # Ctrl-C reached it too; it writes what is finished
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.kill()
+            process.wait()
+        raise
+
+
+def draw_labels(platform: LocalPlatform, project: LocalProject, overlays: Path, labels: Path) -> int:
+    """Read the labels back through the SDK; write each row as JSON and as a drawing. Returns how many labels."""
+    overlays.mkdir(exist_ok=True)
+    labels.mkdir(exist_ok=True)
+    online = platform.client().get_project(project.project_hash)
+    stages = {task.data_hash: task.stage_title for task in project.tasks()}
+    tiles: list[Image.Image] = []
+    names: set[str] = set()
+    total = 0
+    for row in online.list_label_rows_v2():
+        row.initialise_labels(include_signed_url=True)
+        name = file_name(row.data_title)
+        if name in names:  # the same title in two folders
+            name = f"{name}-{str(row.data_hash)[:8]}"
+        names.add(name)
+        (labels / f"{name}.json").write_text(json.dumps(row.to_encord_dict(), indent=2) + "\n")
+        picture = draw_row(platform, row)
+        picture.save(overlays / f"{name}.png")
+        count = len(row.get_object_instances())
+        total += count
+        if len(tiles) < SHEET_LIMIT:
+            tiles.append(tile(picture, f"{row.data_title}: {count} -> {stages[str(row.data_hash)]}"))
+    contact_sheet(tiles).save(overlays / "contact-sheet.png")
+    return total
+
+
+def draw_row(platform: LocalPlatform, row: LabelRowV2) -> Image.Image:
+    """The photograph of a row, with the boxes that were saved for it."""
+    item = platform.client().get_storage_item(row.backing_item_uuid or "")
+    picture = Image.fromarray(dep_single_frame(item))
+    width, height = picture.size
+    line = max(2, max(width, height) // 250)
+    font = ImageFont.load_default(size=max(11, max(width, height) // 45))
+    drawing = ImageDraw.Draw(picture)
+    for instance in row.get_object_instances():
+        annotation = instance.get_annotation(0)
+        box = annotation.coordinates
+        if not isinstance(box, BoundingBoxCoordinates):
+            continue
+        left, top = box.top_left_x * width, box.top_left_y * height
+        right, bottom = left + box.width * width, top + box.height * height
+        colour = instance.ontology_item.color
+        drawing.rectangle((left, top, right, bottom), outline=colour, width=line)
+        # Where a picture has many boxes, the class is in their colour and the number is all there is room for.
+        crowded = len(row.get_object_instances()) > 5
+        text = f"{annotation.confidence:.2f}" if crowded else f"{instance.object_name} {annotation.confidence:.2f}"
+        at = (left + line, top + line)
+        drawing.rectangle(drawing.textbbox(at, text, font=font), fill=colour)
+        drawing.text(at, text, fill="white", font=font)
+    return picture
+
+
+def tile(picture: Image.Image, caption: str) -> Image.Image:
+    """A small copy with a line of text below."""
+    framed = Image.new("RGB", (400, 330), "white")
+    framed.paste(ImageOps.contain(picture, (390, 300)), (5, 5))
+    ImageDraw.Draw(framed).text((6, 308), caption[:60], fill="black", font=ImageFont.load_default(size=14))
+    return framed
+
+
+def contact_sheet(tiles: list[Image.Image]) -> Image.Image:
+    """The tiles in rows of four."""
+    columns = min(4, len(tiles))
+    sheet = Image.new("RGB", (columns * 400, -(-len(tiles) // columns) * 330), "white")
+    for index, small in enumerate(tiles):
+        sheet.paste(small, (index % columns * 400, index // columns * 330))
+    return sheet
+
+
+def file_name(title: str) -> str:
+    """A title as a file's name: no directories."""
+    return title.replace("/", "_").replace("\\", "_").rsplit(".", 1)[0] or "picture"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""The demonstration: photographs in; labels, drawings and moved tasks out."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from encord_agents.local import LocalPlatform
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def scikit_image_data() -> Path:
+    """Where scikit-image keeps its photographs."""
+    found = importlib.util.find_spec("skimage")
+    if found is None or found.origin is None:
+        reason = "the demonstration needs scikit-image: install the `demo` extra"
+        if os.environ.get("ENCORD_AGENTS_FORBID_SKIPS"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return Path(found.origin).parent / "data"
+
+
+def demo(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(EXAMPLES / "demo.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_photographs_become_labels_drawings_and_moved_tasks(tmp_path: Path) -> None:
+    """Labels are saved and drawn, tasks end where they belong, a broken file is named, a second run finds nothing."""
+    photographs = scikit_image_data()
+    images, data = tmp_path / "images", tmp_path / "data"
+    images.mkdir()
+    for name in ("astronaut.png", "coins.png"):
+        (images / name).write_bytes((photographs / name).read_bytes())
+    (images / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+
+    ran = demo("--images", images, "--data", data)
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "broken.jpg" in ran.stdout
+    assert "0 tasks are waiting" in ran.stdout
+    assert ran.stdout.count("$ python ") == 2
+    assert {path.name for path in (data / "overlays").iterdir()} == {"astronaut.png", "coins.png", "contact-sheet.png"}
+    assert (data / "overlays/coins.png").read_bytes() != (images / "coins.png").read_bytes()
+    assert json.loads((data / "labels/astronaut.json").read_text())["data_title"] == "astronaut.png"
+
+    platform = LocalPlatform(data)
+    try:
+        (project,) = platform.projects()
+        counts = {stage.title: stage.tasks for stage in project.stages}
+        assert counts == {"Pre-label": 0, "Triage": 0, "Review": 0, "Complete": 2}
+        found = {}
+        for task in project.tasks():
+            assert project.moves(task.uuid) == 2  # the second run moved nothing
+            assert project.saves(task.data_hash) == 1
+            label = project.label(task.data_hash)
+            assert label is not None
+            found[task.data_title] = label["data_units"][task.data_hash]["labels"]["objects"]
+    finally:
+        platform.close()
+    (face,) = found["astronaut.png"]
+    assert face["name"] == "Face"
+    box = face["boundingBox"]
+    assert box["x"] < 0.44 < box["x"] + box["w"]  # her nose
+    assert box["y"] < 0.23 < box["y"] + box["h"]
+    assert {coin["name"] for coin in found["coins.png"]} == {"Round object"}
+    assert 20 <= len(found["coins.png"]) <= 24  # there are 24
+    assert all(0.0 < label["confidence"] <= 1.0 for labels in found.values() for label in labels)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_folder_without_pictures_is_a_clear_error(tmp_path: Path, exists: bool) -> None:
+    """No traceback: the message names the folder, and the exit code is 2."""
+    scikit_image_data()
+    images = tmp_path / "nothing-here"
+    if exists:
+        images.mkdir()
+
+    ran = demo("--images", images, "--data", tmp_path / "data")
+
+    assert ran.returncode == 2
+    assert "nothing-here" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_only_a_directory_of_the_demo_is_emptied(tmp_path: Path) -> None:
+    """What somebody keeps in the directory given as --data is left alone."""
+    scikit_image_data()
+    (tmp_path / "thesis.txt").write_text("years of work")
+
+    ran = demo("--data", tmp_path)
+
+    assert ran.returncode == 2
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_the_agents_are_a_short_file() -> None:
+    """What a user writes for two agents has fewer than 60 lines."""
+    assert len((EXAMPLES / "prelabel_and_triage.py").read_text().splitlines()) < 60
