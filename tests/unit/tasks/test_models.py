@@ -1,0 +1,42 @@
+"""What agents return."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from encord_agents.tasks.models import TaskAgentReturnStruct, TaskCompletionResult
+
+TASK = "11111111-1111-4111-8111-111111111111"
+
+
+def test_an_empty_struct() -> None:
+    """Everything is optional: by default nothing is saved, set or moved."""
+    struct = TaskAgentReturnStruct()
+    assert (struct.pathway, struct.label_row, struct.label_row_priority) == (None, None, None)
+
+
+@pytest.mark.parametrize("priority", [0.0, 0, 1, 0.5, np.float32(0.5)])
+def test_priorities(priority: Any) -> None:
+    """Numbers from 0 to 1 are kept as floats, zero and numpy's among them."""
+    kept = TaskAgentReturnStruct(label_row_priority=priority).label_row_priority
+    assert type(kept) is float
+    assert kept == priority
+
+
+@pytest.mark.parametrize("priority", [-0.1, 1.1, float("nan"), float("inf"), True, "0.5", [0.5]])
+def test_no_priorities(priority: Any) -> None:
+    """Anything else is refused where it is made, with the value in the message."""
+    with pytest.raises(ValueError, match="label_row_priority must be a number"):
+        TaskAgentReturnStruct(label_row_priority=priority)
+
+
+def test_results_are_json() -> None:
+    """What a queue function answers survives JSON, and has no further fields."""
+    result = TaskCompletionResult.model_validate({"task_uuid": TASK, "success": True})
+    assert TaskCompletionResult.model_validate_json(result.model_dump_json()) == result
+    with pytest.raises(ValidationError):
+        TaskCompletionResult.model_validate({"task_uuid": TASK, "success": True, "more": 1})
