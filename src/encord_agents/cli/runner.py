@@ -1,0 +1,195 @@
+"""A runner as a command: what `python agents.py` is."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from encord.exceptions import EncordException
+
+from encord_agents import terminal
+from encord_agents.exceptions import OutageError, PrintableError
+from encord_agents.tasks.engine.stop import EXIT_CODES, Stop, signals
+
+if TYPE_CHECKING:
+    from encord_agents.tasks.runner.sequential_runner import SequentialRunner
+
+__all__ = ["run_as_command"]
+
+EXIT_CODES_HELP = """\b
+Exit codes:
+  0    no task failed
+  1    some tasks failed, or the platform was away for too long
+  2    the set-up is wrong: options, credentials, project, stages, agents
+  130  stopped by Ctrl-C; what was finished is written
+  143  stopped by SIGTERM; what was finished is written"""
+
+
+class Progress(StrEnum):
+    """`encord_agents.terminal.ProgressKind`, as typer wants it."""
+
+    AUTO = "auto"
+    RICH = "rich"
+    PLAIN = "plain"
+    NONE = "none"
+
+
+def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) -> NoReturn:
+    """Read the command line, run the runner, show what happened, and end the process with its exit code.
+
+    Args:
+        runner: The runner, its agents registered.
+        argv: The arguments; ``None``: those of the process.
+
+    Raises:
+        SystemExit: Always, but for exceptions that are neither the user's set-up nor a task's trouble: those pass as
+            they are, so that their traceback is seen.
+    """
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+    @app.command(help=_help(runner), epilog=EXIT_CODES_HELP)
+    def command(
+        refresh_every: Annotated[
+            int | None,
+            typer.Option(metavar="SECONDS", help="From the start of one pass to that of the next. Default: one pass."),
+        ] = None,
+        num_retries: Annotated[int, typer.Option(help="Attempts of a task after its first.")] = 3,
+        task_batch_size: Annotated[
+            int,
+            typer.Option(
+                help="Tasks whose labels may be in memory at once. With 1, each is written before the next is loaded."
+            ),
+        ] = 300,
+        project_hash: Annotated[
+            str | None, typer.Option(help="The project. Default: the one the script names.")
+        ] = None,
+        max_tasks_per_stage: Annotated[
+            int | None, typer.Option(help="Tasks given to each agent in a pass. Default: all.")
+        ] = None,
+        progress: Annotated[
+            Progress, typer.Option(help="Bars, lines or nothing; auto: bars on a terminal, else lines.")
+        ] = Progress.AUTO,
+        max_workers: Annotated[int, typer.Option(help="Attempts at once, for agents that wait for something.")] = 1,
+        max_outage: Annotated[
+            float, typer.Option(metavar="SECONDS", help="How long to wait for a platform that does not answer.")
+        ] = 300.0,
+        retry_delay: Annotated[
+            float,
+            typer.Option(metavar="SECONDS", help="Before a task's second attempt; doubles with each, at most 60."),
+        ] = 0.0,
+        dry_run: Annotated[
+            bool,
+            typer.Option(
+                "--dry-run",
+                help="Run the agents and print what would be written for each task, without writing it. "
+                "What an agent writes by its own hand, it writes.",
+            ),
+        ] = False,
+        report: Annotated[
+            Path | None,
+            typer.Option(metavar="FILE", help="Add one JSON line per task to this file, as the run goes."),
+        ] = None,
+        check: Annotated[
+            bool, typer.Option("--check", help="Validate everything, show what each agent needs, run nothing.")
+        ] = False,
+    ) -> None:
+        if check:
+            with _set_up_errors(Stop()):
+                terminal.show_check(runner.check(project_hash))
+            sys.exit(0)
+        stop = Stop()
+        with (
+            terminal.log_to_terminal(brief=True),
+            _observed(runner, dry_run and progress is Progress.NONE),
+            signals(stop, leave_at_once=_leave_at_once),
+            _set_up_errors(stop),
+            _report_at_the_end(runner),
+        ):
+            code = runner(
+                refresh_every,
+                num_retries,
+                task_batch_size,
+                project_hash,
+                max_tasks_per_stage,
+                progress=progress.value,
+                max_workers=max_workers,
+                max_outage=max_outage,
+                retry_delay=retry_delay,
+                dry_run=dry_run,
+                report=report,
+                stop=stop,
+            ).exit_code
+        sys.exit(code if stop.reason is None else EXIT_CODES[stop.reason])
+
+    typer.main.get_command(app).main(args=None if argv is None else list(argv))
+    raise SystemExit(0)
+
+
+@contextlib.contextmanager
+def _set_up_errors(stop: Stop) -> Iterator[None]:
+    """Errors that are messages for a person are panels; all others pass, for their traceback is wanted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(EXIT_CODES[stop.reason or "interrupt"])
+    except OutageError as error:
+        # Nothing is wrong with the set-up: running again later may be all it takes.
+        terminal.show_error(error)
+        sys.exit(1)
+    except (PrintableError, EncordException) as error:
+        terminal.show_error(error)
+        sys.exit(2)
+
+
+@contextlib.contextmanager
+def _report_at_the_end(runner: SequentialRunner) -> Iterator[None]:
+    """Whatever ends the run: if it got as far as having a report, the report is shown."""
+    before = runner.report
+    try:
+        yield
+    except BaseException:
+        if runner.report is not None and runner.report is not before and runner.report.tasks:
+            terminal.show_report(runner.report)
+        raise
+    if runner.report is not None:
+        terminal.show_report(runner.report)
+
+
+@contextlib.contextmanager
+def _observed(runner: SequentialRunner, would_write: bool) -> Iterator[None]:
+    before = list(runner.observers)
+    runner.observers.append(terminal.FirstFailure())
+    if would_write:
+        runner.observers.append(terminal.WouldWrite())
+    try:
+        yield
+    finally:
+        runner.observers[:] = before
+
+
+def _leave_at_once(code: int) -> None:
+    """At the second signal. In a signal handler, so nothing here may take a lock or touch a buffered stream."""
+    show_cursor = b"\x1b[?25h\n" if os.isatty(2) else b""
+    with contextlib.suppress(OSError):
+        os.write(2, show_cursor + b"Left at once: what was not written yet is still in its stage.\n")
+    os._exit(code)
+
+
+def _help(runner: SequentialRunner) -> str:
+    paragraphs = ["Run the agents over the tasks that wait in their stages."]
+    agents = []
+    for agent in runner.agents:
+        first_line = (inspect.getdoc(agent.callable) or "").strip().partition("\n")[0]
+        text = f"  {terminal.on_one_line(agent.identity)}: {agent.name}()"
+        agents.append(f"{text} - {terminal.on_one_line(first_line)}" if first_line else text)
+    listed = "\n".join(agents) or "  none yet: decorate a function with @runner.stage(...)"
+    # \b keeps the lines of a paragraph as they are.
+    paragraphs.append(f"\b\nStages and their agents:\n{listed}")
+    return "\n\n".join(paragraphs)
