@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from uuid import UUID
 
 from encord.constants.enums import DataType
@@ -33,15 +34,19 @@ class NotListedError(EncordException):
 class Loader:
     """Fetches what tasks of one agent need, many at once. Everything is matched by id, never by position.
 
+    Files go to the directory ``files``, which the run makes and removes: one directory a file would cost too much.
     Trouble with one task becomes that task's fault in phase ``load``; what concerns all of them is raised (see
     `Gate.each`).
     """
 
-    def __init__(self, agent: Agent, project: Project, client: EncordUserClient, gate: Gate) -> None:
+    def __init__(
+        self, agent: Agent, project: Project, client: EncordUserClient, gate: Gate, files: Path | None = None
+    ) -> None:
         self._agent = agent
         self._project = project
         self._client = client
         self._gate = gate
+        self._files = files
 
     def load(self, tasks: Sequence[AgentTask], *, seen_at: float | None = None) -> list[Context]:
         """Contexts for tasks, in their order. ``seen_at``: when they were last shown in the stage; ``None``: now."""
@@ -171,7 +176,7 @@ class Loader:
                     continue
                 context.item = item
                 if self._agent.needs_asset:
-                    context.asset = Asset(item, call=self._through_gate)
+                    context.asset = Asset(item, directory=self._files, call=self._through_gate)
 
     def _items(self, uuids: Sequence[UUID]) -> list[StorageItem]:
         return self._client.get_storage_items(list(uuids), sign_url=self._agent.needs_asset)

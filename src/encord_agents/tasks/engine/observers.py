@@ -69,7 +69,7 @@ class LogObserver:
                 if isinstance(outcome, Moved) and not outcome.confirmed:
                     message = "%s (%s) in %r: moved, though the platform's answer was lost"
                     logger.warning(message, task.data_title, task.uuid, task.stage, extra=about(task))
-                else:
+                elif logger.isEnabledFor(logging.DEBUG):
                     logger.debug(
                         "%s (%s) in %r: %s", task.data_title, task.uuid, task.stage, outcome, extra=about(task)
                     )

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -86,12 +87,13 @@ class StageRun:
     max_tasks: int | None = None
     dry_run: bool = False
     strict: bool = True
+    files: Path | None = None
     jitter: Callable[[], float] = random.random
     unwritten: list[TaskRef] = field(default_factory=list)
     halted: str | None = None
 
     def __post_init__(self) -> None:
-        self.loader = Loader(self.agent, self.project, self.client, self.gate)
+        self.loader = Loader(self.agent, self.project, self.client, self.gate, self.files)
         self.in_stage = TasksInStage(self.gate)
         self._lock = threading.Lock()
 
@@ -350,7 +352,12 @@ class Pipeline:
         self._loop = loop
         self._workers = min(max_workers, window)
         self._full = max(1, min(MAX_AT_ONCE, window // 3))
-        self._changed = threading.Condition()
+        # One lock, and who waits on it for what: waking everybody for everything costs more than the work.
+        self._lock = threading.RLock()
+        self._runnable = threading.Condition(self._lock)  # the caller's thread: something to attempt
+        self._takeable = threading.Condition(self._lock)  # loaders: tasks, and slots for them
+        self._writable = threading.Condition(self._lock)  # writers: results
+        self._room = threading.Condition(self._lock)  # the poller: fewer tasks waiting
         # Waiting to be loaded: tasks this run has not seen, then those it has held or failed before, then those whose
         # label row is in the window.
         self._waiting: deque[tuple[AgentTask, float]] = deque()
@@ -422,11 +429,11 @@ class Pipeline:
     def _wind_up(self, threads: Sequence[threading.Thread]) -> bool:
         """No more attempts: write what is finished and see the threads end. Whether that was interrupted."""
         interrupted = False
-        with self._changed:
+        with self._lock:
             self._executed = True
             if self.run.stop.requested or self._error is not None:
                 _limit_writing(self.run)
-            self._changed.notify_all()
+            self._wake_all()
         for thread in threads:
             while thread.is_alive():
                 try:
@@ -437,7 +444,7 @@ class Pipeline:
                     interrupted = True
                     self.run.stop.request("interrupt")
                     _limit_writing(self.run)
-        with self._changed:
+        with self._lock:
             self.run.unwritten += [result.context.ref for result in self._finished]
             leftovers = [context for context in self._ready.values() if context is not None]
             leftovers += [context for _, context in self._fetching] + [context for _, _, context in self._delayed]
@@ -473,9 +480,9 @@ class Pipeline:
             # A future of a thread that runs cannot be cancelled, and is waited for.
             for future in tuple(going):
                 future.cancel()
-            with self._changed:
+            with self._lock:
                 while self._running:
-                    self._changed.wait(TICK)
+                    self._runnable.wait(TICK)
                     if self.run.stop.leaving:
                         break
 
@@ -511,25 +518,27 @@ class Pipeline:
         try:
             verdict = None if ended is None else self.run.judge(context, ended)
         finally:
-            with self._changed:
+            with self._lock:
                 self._running -= 1
-                self._changed.notify_all()
+                self._runnable.notify()
         if not isinstance(verdict, float):
             context.close()  # its file makes room for others now; what is left to do needs only the labels
         if isinstance(verdict, Fault):
             self._settle(context, Failed(verdict))
-            return
-        with self._changed:
-            if isinstance(verdict, Result):
+        elif isinstance(verdict, Result):
+            with self._lock:
                 self._finished.append(verdict)
-            elif verdict is not None:
+                if self._should_write():
+                    self._writable.notify()
+        elif verdict is not None:
+            with self._lock:
                 heapq.heappush(self._delayed, (self.run.gate.clock() + verdict, next(self._ties), context))
-            self._changed.notify_all()
+                self._runnable.notify()
 
     def _contexts(self, workers: int) -> Iterator[Context]:
         """What to attempt next: a task whose delay is over, else the next in order; while a worker is free."""
         while True:
-            with self._changed:
+            with self._lock:
                 while True:
                     if self.run.stop.requested or self._error is not None:
                         return
@@ -546,7 +555,7 @@ class Pipeline:
                             wait = min(wait, max(0.0, self._delayed[0][0] - now))
                         if self._drained():
                             return
-                    self._changed.wait(wait)
+                    self._runnable.wait(wait)
                 self._running += 1
             yield context
 
@@ -574,13 +583,17 @@ class Pipeline:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        with self._changed:
+        with self._lock:
             if self._error is None or isinstance(self._error, Leaving):
                 self._error = error
             if isinstance(error, OutageError | Leaving):
                 self._give_up = True
             _limit_writing(self.run)
-            self._changed.notify_all()
+            self._wake_all()
+
+    def _wake_all(self) -> None:
+        for condition in (self._runnable, self._takeable, self._writable, self._room):
+            condition.notify_all()
 
     @property
     def _closing(self) -> bool:
@@ -605,28 +618,28 @@ class Pipeline:
                 run.events.emit(StagePolled(stage.uuid, stage.title, len(seen), complete=True))
                 if not found or not self._moving:
                     return
-                with self._changed:
+                with self._lock:
                     self._paging = False
-                    self._changed.notify_all()
+                    self._takeable.notify_all()
                     while self._waiting and self._budget != 0 and not self._closing:
-                        self._changed.wait(TICK)
+                        self._room.wait(TICK)
                     if self._closing or self._budget == 0:
                         return
         finally:
-            with self._changed:
+            with self._lock:
                 self._paging = False
                 self._polled = True
-                self._changed.notify_all()
+                self._wake_all()
 
     def _accept(self, task: AgentTask) -> bool:
-        with self._changed:
+        with self._lock:
             queue = self._later if task.uuid in self.run.agent.known else self._waiting
             queue.append((task, self.run.gate.clock()))
-            if len(queue) % self._full == 1 or self._full == 1:
-                self._changed.notify_all()
+            if self._may_take():
+                self._takeable.notify()
             # Reading on would only cost memory and requests. Tasks that turn out to have left make room again.
             while self._budget is not None and len(self._waiting) >= self._budget and not self._closing:
-                self._changed.wait(TICK)
+                self._room.wait(TICK)
             return not self._closing
 
     def _load(self) -> None:
@@ -635,13 +648,12 @@ class Pipeline:
             try:
                 contexts, left = self.run.load(tasks, polled_at)
             finally:
-                with self._changed:
+                with self._lock:
                     self._loading -= 1
-                    self._changed.notify_all()
             by_uuid = {context.task.uuid: context for context in contexts}
             for task in left:
                 self.run.skip(task)
-            with self._changed:
+            with self._lock:
                 for number, task in enumerate(tasks, first):
                     context = by_uuid.get(task.uuid)
                     if context is None:
@@ -655,17 +667,17 @@ class Pipeline:
                         self._ready[number] = context
                 self._fetching = deque(sorted(self._fetching, key=lambda entry: entry[0]))
                 self._pump()
-                self._changed.notify_all()
+                self._wake_all()
 
     def _take(self) -> tuple[int, list[AgentTask], float] | None:
         """The next chunk to load, when there are tasks and slots for one; ``None`` when there will be no more."""
-        with self._changed:
+        with self._lock:
             while True:
                 if self._closing:
                     return None
                 if self._may_take():
                     break
-                self._changed.wait(TICK)
+                self._takeable.wait(TICK)
             size = self._chunk_size()
             tasks: list[AgentTask] = []
             polled_at = self.run.gate.clock()
@@ -686,7 +698,9 @@ class Pipeline:
                 self._budget -= len(tasks)
             self._chunks += 1
             self._loading += 1
-            self._changed.notify_all()
+            self._room.notify()
+            if self._may_take():
+                self._takeable.notify()
             return first, tasks, polled_at
 
     def _chunk_size(self) -> int:
@@ -741,16 +755,17 @@ class Pipeline:
         held = context.asset.nbytes
 
         def release() -> None:
-            with self._changed:
+            with self._lock:
                 self._files -= 1
                 self._bytes -= held
                 self._pump()
 
-        with self._changed:
+        with self._lock:
             self._bytes += held
             context.release.append(release)
             self._ready[number] = context
-            self._changed.notify_all()
+            if number == self._turn:
+                self._runnable.notify()
 
     def _write(self) -> None:
         writer = self.run.writer(self._beside)
@@ -759,31 +774,34 @@ class Pipeline:
             try:
                 self.run.write(batch, lambda result, outcome: self._settle(result.context, outcome), writer)
             finally:
-                with self._changed:
+                with self._lock:
                     self.run.unwritten += [result.context.ref for result in batch]
                     self._writing -= size
-                    self._changed.notify_all()
+                    if self._executed or self._may_take():
+                        self._wake_all()
 
     def _take_finished(self) -> list[Result] | None:
-        """Results to write: when there are enough, when one has waited long enough, or when nothing else can go on."""
-        with self._changed:
-            while True:
+        """Results to write; ``None`` when there will be no more."""
+        with self._lock:
+            while not (self._finished and self._should_write()):
                 if self._give_up or (self._executed and not self._finished):
                     return None
-                wait = TICK
-                if self._finished:
-                    age = self.run.gate.clock() - self._finished[0].finished_at
-                    stuck = len(self._open) == len(self._finished) + self._writing and not self._may_take()
-                    starved = stuck and not (self._waiting and self._paging)
-                    if len(self._finished) >= self._full or age >= FRESH_FOR or self._executed or starved:
-                        break
-                    wait = min(wait, FRESH_FOR - age)
-                self._changed.wait(wait)
+                self._writable.wait(TICK)
+            if self._give_up:
+                return None
             batch = [self._finished.popleft() for _ in range(min(len(self._finished), MAX_AT_ONCE))]
             self._writing += len(batch)
             # Pages that are still being read may skip tasks once others move.
             self._moving |= self._paging and any(result.pathway is not None for result in batch)
             return batch
+
+    def _should_write(self) -> bool:
+        """There are enough results, or one has waited long enough, or nothing else can go on."""
+        if len(self._finished) >= self._full or self._executed:
+            return True
+        if len(self._open) == len(self._finished) + self._writing and not self._may_take():
+            return not (self._waiting and self._paging)
+        return self.run.gate.clock() - self._finished[0].finished_at >= FRESH_FOR
 
     def _beside(self, first: Callable[[], None], second: Callable[[], None]) -> None:
         other = self._besides.submit(second)
@@ -795,9 +813,10 @@ class Pipeline:
 
     def _settle(self, context: Context, outcome: Outcome) -> None:
         self.run.finish(context, outcome)
-        with self._changed:
+        with self._lock:
             self._leave(context.task.uuid)
-            self._changed.notify_all()
+            if self._may_take():
+                self._takeable.notify()
 
     def _leave(self, uuid: UUID) -> None:
         key = self._open.pop(uuid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -287,7 +288,10 @@ class SequentialRunner(RunnerBase):
             fixed: dict[type, object] = {Project: project, EncordUserClient: self.client}
             loop = stack.enter_context(contextlib.closing(EventLoop())) if _any_async(agents) else None
             scope = stack.enter_context(RunScope(fixed))
-            turns = _Turns(project, self.client, options, stop, events, scope, fixed, loop)
+            files = None
+            if any(agent.needs_asset for agent in agents):
+                files = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="encord-agents-")))
+            turns = _Turns(project, self.client, options, stop, events, scope, fixed, loop, files)
             reason: str | None = None
             try:
                 for number in _passes(options.refresh_every, stop, passes, events):
@@ -327,6 +331,7 @@ class _Turns:
         scope: RunScope,
         fixed: dict[type, object],
         loop: EventLoop | None,
+        files: Path | None,
     ) -> None:
         self._project = project
         self._client = client
@@ -334,6 +339,7 @@ class _Turns:
         self._stop = stop
         self._events = events
         self._loop = loop
+        self._files = files
         self._gate = Gate(stop, max_outage=options.max_outage)
         self._executor = Executor(scope, fixed, self._gate, stop)
         self.unwritten: list[TaskRef] = []
@@ -352,6 +358,7 @@ class _Turns:
             self._executor,
             max_tasks=options.max_tasks,
             dry_run=options.dry_run,
+            files=self._files,
             unwritten=self.unwritten,
         )
         self._events.emit(StageStarted(agent.stage.uuid, agent.stage.title, agent.plan.name))
