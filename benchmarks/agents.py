@@ -1,7 +1,7 @@
 """The agents that are measured: one file for both libraries, run by the interpreter of either.
 
-Environment: ``BENCH_SCENARIO`` (a name of `AGENTS`), ``BENCH_PROJECT``, ``BENCH_AGENT_SECONDS``, ``BENCH_OPTIONS`` (JSON,
-for the runner's call), ``BENCH_RESULT`` (the file for the measurements), and where the platform is.
+Environment: ``BENCH_SCENARIO`` (a name of `AGENTS`), ``BENCH_PROJECT``, ``BENCH_AGENT_SECONDS``, ``BENCH_OPTIONS``
+(JSON, for the runner's call), ``BENCH_RESULT`` (the file for the measurements), and where the platform is.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from encord.objects import LabelRowV2, Object
 from encord.objects.coordinates import BoundingBoxCoordinates
 from encord.workflow.stages.agent import AgentTask
+
 from encord_agents.tasks import Depends, Runner
 from encord_agents.tasks.dependencies import dep_single_frame
 from encord_agents.tasks.models import TaskAgentReturnStruct

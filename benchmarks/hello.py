@@ -1,6 +1,7 @@
 """The smallest script of a user, for measuring how long ``--help`` takes."""
 
 from encord.objects import LabelRowV2
+
 from encord_agents.tasks import Runner
 
 runner = Runner()

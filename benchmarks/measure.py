@@ -99,28 +99,28 @@ class Side:
             measured = json.loads(result.read_text())
             return Measurement(**measured, process_seconds=process_seconds, requests=platform.requests())
 
-    def run(
-        self, arguments: list[str], environment: Mapping[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, arguments: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(self.python), *arguments],
-            env=_clean_environment() if environment is None else dict(environment),
+            [str(self.python.absolute()), *arguments],
+            env=environment,
             cwd=tempfile.gettempdir(),
             capture_output=True,
             text=True,
             check=False,
         )
 
-    def time(self, arguments: list[str], repeat: int) -> float:
-        """Seconds that a process takes at least, of some. It runs once before that, so that bytecode is compiled."""
-        if (ended := self.run(arguments)).returncode:
+    def time(self, arguments: list[str], environment: Mapping[str, str]) -> float:
+        """Seconds that a process takes.
+
+        Raises:
+            RuntimeError: It failed.
+        """
+        started = time.perf_counter()
+        ended = self.run(arguments, {**_clean_environment(), **environment})
+        taken = time.perf_counter() - started
+        if ended.returncode:
             raise RuntimeError(f"{self.name}: {' '.join(arguments)}\n{ended.stderr[-4000:]}")
-        taken = []
-        for _ in range(repeat):
-            started = time.perf_counter()
-            self.run(arguments)
-            taken.append(time.perf_counter() - started)
-        return min(taken)
+        return taken
 
 
 def typical(measurements: list[Measurement]) -> Measurement:

@@ -43,7 +43,7 @@ class PlatformProcess:
 
     def requests(self) -> dict[str, int]:
         """How many requests there were, by kind."""
-        return self._ask("requests")
+        return dict(self._ask("requests"))
 
     def in_stage(self, title: str) -> int:
         """How many tasks are in a stage."""

@@ -1,0 +1,161 @@
+"""The results as Markdown: one page for the terminal and for `docs/performance.md`."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+
+from benchmarks.measure import PEER
+from benchmarks.scenarios import Results, Row
+from benchmarks.targets import MEGABYTE, targets
+
+INTRODUCTION = """\
+# Performance
+
+This library and `{peer}`, measured side by side by `make bench`, which wrote this page. Both run the same agents file
+(`benchmarks/agents.py`), in turn, each time in a fresh process against a fresh local platform in a process of its own,
+with the default batch size. {tasks:,} tasks, each a small picture; medians. Only the ratios mean something on another
+machine: this one had {cpus} processors and Python {python}; `encord` {encord}.
+
+![Seconds, this library and the peer](../benchmarks/results/performance.svg)
+"""
+
+HOW = """\
+## How to measure
+
+- `make bench` measures everything but the largest run and rewrites this page; the peer is installed into `.venv-peer`.
+- `make bench ARGS=--full` also measures 100,000 waiting tasks; `ARGS=--quick` takes a minute or two and writes nothing;
+  `ARGS="--repeat 5"` repeats more; `ARGS="--only c0 --only d0"` measures a few, by the key in the tables.
+- A pair of runs that took over 90 seconds is not repeated: it waits for thousands of answers and varies little.
+- `make soak` is a long run by hand: a minute's outage in the middle of a run, 100,000 tasks, hundreds of passes. It
+  reports threads, open files and memory before and after each.
+
+Where this library gains: labels, files and results are loaded ahead and written behind while the agent runs, many tasks
+to a request, and requests beside each other. Where it cannot: an agent that saves by its own hand waits for its own
+request (b), unless several run at once (`max_workers`).
+"""
+
+
+def page(results: Results) -> str:
+    """The whole document."""
+    parts = [
+        INTRODUCTION.format(
+            peer=PEER,
+            tasks=results.tasks,
+            cpus=os.cpu_count(),
+            python=platform.python_version(),
+            encord=version("encord"),
+        ),
+        tables(results),
+        HOW,
+    ]
+    return "\n".join(parts)
+
+
+def tables(results: Results) -> str:
+    """Targets, then every number."""
+    parts = []
+    if found := list(targets(results)):
+        rows = [(t.what, t.bound, t.measured, "yes" if t.met else "**no**") for t in found]
+        parts += ["## Targets", table(("what", "target", "measured", "met"), rows)]
+    if found_rows := [row for row in results.rows.values() if row.scenario.case.latency]:
+        parts += ["## 30 ms for each request, 0.5 ms for each thing in it", _speed(found_rows)]
+    if found_rows := [row for key, row in results.rows.items() if key.endswith("zero")]:
+        parts += ["## No latency: processor time", _processor(found_rows)]
+    if found_rows := [row for key, row in results.rows.items() if key.startswith("m")]:
+        parts += ["## Memory, at most", _memory(found_rows)]
+    if results.startup:
+        parts += ["## Starting", _startup(results)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _speed(rows: Iterable[Row]) -> str:
+    """Seconds around the runner's call and, in brackets, of the whole process."""
+    header = ("", "key", "ours", "peer", "ratio", "our CPU", "peer's CPU", "our requests", "peer's requests")
+    return (
+        table(
+            header,
+            [
+                (
+                    row.scenario.title,
+                    row.scenario.key,
+                    f"{row.ours.seconds:.2f} s ({row.ours.process_seconds:.1f})",
+                    f"{row.peer.seconds:.2f} s ({row.peer.process_seconds:.1f})" if row.peer else "–",
+                    f"{row.ratio:.2f} ×" if row.ratio else "–",
+                    f"{row.ours.cpu:.2f} s",
+                    f"{row.peer.cpu:.2f} s" if row.peer else "–",
+                    f"{sum(row.ours.requests.values()):,}",
+                    f"{sum(row.peer.requests.values()):,}" if row.peer else "–",
+                )
+                for row in rows
+            ],
+        )
+        + "\n\nSeconds of the runner's call; of the whole process in brackets. Requests include files."
+    )
+
+
+def _processor(rows: Iterable[Row]) -> str:
+    def per_task(seconds: float, row: Row) -> str:
+        return f"{seconds / row.scenario.case.tasks * 1000:.2f} ms"
+
+    return table(
+        ("", "key", "ours", "peer", "ratio", "our CPU per task", "peer's CPU per task"),
+        [
+            (
+                row.scenario.title,
+                row.scenario.key,
+                f"{row.ours.seconds:.2f} s",
+                f"{row.peer.seconds:.2f} s",
+                f"{row.ratio:.2f} ×",
+                per_task(row.ours.cpu, row),
+                per_task(row.peer.cpu, row),
+            )
+            for row in rows
+            if row.peer and row.ratio
+        ],
+    )
+
+
+def _memory(rows: Iterable[Row]) -> str:
+    return table(
+        ("an agent that does nothing", "key", "ours", "peer", "our seconds", "peer's seconds"),
+        [
+            (
+                row.scenario.title,
+                row.scenario.key,
+                f"{row.ours.peak / MEGABYTE:.0f} MB",
+                f"{row.peer.peak / MEGABYTE:.0f} MB" if row.peer else "–",
+                f"{row.ours.seconds:.2f} s",
+                f"{row.peer.seconds:.2f} s" if row.peer else "–",
+            )
+            for row in rows
+        ],
+    )
+
+
+def _startup(results: Results) -> str:
+    commands = list(dict.fromkeys(command for command, _ in results.startup))
+    return table(
+        ("", "ours", "peer"),
+        [
+            (f"`{command}`", *(_seconds(results.startup.get((command, side))) for side in ("ours", "peer")))
+            for command in commands
+        ],
+    )
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f} s"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, its columns aligned so that it reads in a terminal too."""
+    lines = [list(header), *map(list, rows)]
+    widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(header))]
+    rule = ["-" * width for width in widths]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        for line in [lines[0], rule, *lines[1:]]
+    )

@@ -1,0 +1,113 @@
+"""What is measured, and in which order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from benchmarks.measure import Case, Measurement, Side, typical
+from benchmarks.platform_process import PlatformProcess
+
+LETTERS = {"a": "task_only", "b": "save_in_agent", "c": "struct", "d": "first_frame"}
+WORDS = {
+    "a": "task only",
+    "b": "label row, one box, `label_row.save()` in the agent",
+    "c": "struct with label row (one box) and priority",
+    "d": "first frame of the asset",
+}
+ENOUGH = 90.0
+"""Seconds after which a pair is not repeated: what takes so long waits for thousands of answers, and varies little."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A case under a name, and whether both libraries can run it."""
+
+    key: str
+    title: str
+    case: Case
+    both: bool = True
+
+
+@dataclass(frozen=True)
+class Row:
+    """A scenario's numbers; no `peer` where only this library can run it."""
+
+    scenario: Scenario
+    ours: Measurement
+    peer: Measurement | None
+    repeats: int
+
+    @property
+    def ratio(self) -> float | None:
+        return None if self.peer is None else self.peer.seconds / self.ours.seconds
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that was measured. `startup` is seconds by (command, side)."""
+
+    tasks: int
+    rows: Mapping[str, Row]
+    startup: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+    def get(self, key: str) -> Row | None:
+        return self.rows.get(key)
+
+
+def speed(tasks: int) -> Iterator[Scenario]:
+    """30 ms for each request and 0.5 ms for each item in it."""
+    for milliseconds in (0, 5):
+        for letter, agent in LETTERS.items():
+            case = Case(agent, tasks, milliseconds / 1000)
+            yield Scenario(f"{letter}{milliseconds}", f"({letter}) {WORDS[letter]}; {milliseconds} ms", case)
+        case = Case("save_in_agent", tasks, milliseconds / 1000, options={"max_workers": 8})
+        yield Scenario(f"w{milliseconds}", f"(b) with `max_workers=8`; {milliseconds} ms", case, both=False)
+    case = Case("awaiting", tasks, 0.2, options={"max_workers": 16})
+    yield Scenario("async", "(c) as `async def` with `max_workers=16`; 200 ms", case, both=False)
+
+
+def processor(tasks: int) -> Iterator[Scenario]:
+    """No latency: only processor time counts."""
+    for letter, agent in LETTERS.items():
+        case = Case(agent, tasks, latency=0.0, latency_per_item=0.0)
+        yield Scenario(f"{letter}zero", f"({letter}) {WORDS[letter]}", case)
+
+
+def memory(*, full: bool) -> Iterator[Scenario]:
+    """More and more waiting tasks for an agent that does nothing."""
+    for tasks in (1_000, 10_000, 100_000) if full else (1_000, 10_000):
+        case = Case("task_only", tasks, latency=0.0, latency_per_item=0.0)
+        yield Scenario(f"m{tasks}", f"{tasks:,} waiting tasks", case)
+
+
+def measure(scenario: Scenario, ours: Side, peer: Side, repeat: int) -> Row:
+    """In turn: ours, peer, ours, peer ... The medians."""
+    started = time.monotonic()
+    mine: list[Measurement] = []
+    theirs: list[Measurement] = []
+    while len(mine) < repeat and (not mine or time.monotonic() - started < ENOUGH):
+        mine.append(ours.measure(scenario.case))
+        if scenario.both:
+            theirs.append(peer.measure(scenario.case))
+    return Row(scenario, typical(mine), typical(theirs) if theirs else None, len(mine))
+
+
+def startup(sides: Sequence[Side], script: str, repeat: int) -> dict[tuple[str, str], float]:
+    """Seconds that processes take which only start: in turn, and the least of some, since disturbances only add."""
+    commands = {
+        "import encord": ["-c", "import encord"],
+        "import encord_agents.tasks": ["-c", "import encord, encord_agents.tasks"],
+        "script --help": [script, "--help"],
+    }
+    least: dict[tuple[str, str], float] = {}
+    with PlatformProcess(1) as platform:
+        environment = {**platform.environment}
+        for turn in range(repeat + 1):
+            for side in sides:
+                for command, arguments in commands.items():
+                    taken = side.time(arguments, environment)
+                    if turn:  # the first time, bytecode is compiled and files come from the disk
+                        least[command, side.name] = min(taken, least.get((command, side.name), taken))
+    return least

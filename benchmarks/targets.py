@@ -1,0 +1,78 @@
+"""What the numbers have to be, and whether they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmarks.scenarios import Results, Row
+
+MEGABYTE = 1e6
+PER_WAITING_TASK = 3_000
+"""Bytes."""
+MORE_AT_ALL = 20 * MEGABYTE
+STARTING = 0.15
+"""Seconds that starting may take beyond ``import encord``."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A promise about a number.
+
+    Attributes:
+        bound: In words, with the unit.
+        measured: Likewise.
+    """
+
+    what: str
+    bound: str
+    measured: str
+    met: bool
+
+
+def targets(results: Results) -> Iterator[Target]:
+    """Those that the measurements can say something about."""
+    for key, times in (("c0", 3.0), ("d0", 8.0), ("a0", 1.4)):
+        if (row := results.get(key)) and row.ratio:
+            yield _at_least(f"({key[0]}) against the peer", times, row.ratio)
+    for key in ("a5", "c5", "d5"):
+        if row := results.get(key):
+            own = row.scenario.case.tasks * row.scenario.case.agent_seconds
+            measured = row.ours.seconds / own
+            yield Target(
+                f"({key[0]}) with 5 ms agents", "≤ 1.12 × the agents' own time", f"{measured:.2f} ×", measured <= 1.12
+            )
+    for letter in "abcd":
+        if (row := results.get(f"{letter}zero")) and row.ratio:
+            yield _at_least(f"({letter}) against the peer, no latency", 1.0, row.ratio)
+    workers, alone, bundled = results.get("w0"), results.get("b0"), results.get("c0")
+    if workers and alone and alone.peer:
+        yield _at_least("(b) with 8 workers against the peer", 6.0, alone.peer.seconds / workers.ours.seconds)
+    if alone and bundled:
+        yield _at_least("our (c) against our (b)", 10.0, alone.ours.seconds / bundled.ours.seconds)
+    few, many = results.get("m10000"), results.get("m100000")
+    if few and many:
+        yield _growth(few, many)
+    if results.startup:
+        base = results.startup["import encord", "ours"]
+        for command in ("import encord_agents.tasks", "script --help"):
+            if (command, "ours") not in results.startup:
+                continue
+            more = results.startup[command, "ours"] - base
+            yield Target(f"`{command}`", f"≤ `import encord` + {STARTING} s", f"+ {more:.2f} s", more <= STARTING)
+
+
+def _at_least(what: str, times: float, measured: float) -> Target:
+    return Target(what, f"≥ {times:g} × as fast", f"{measured:.2f} ×", measured >= times)
+
+
+def _growth(few: Row, many: Row) -> Target:
+    tasks = many.scenario.case.tasks - few.scenario.case.tasks
+    grown = many.ours.peak - few.ours.peak
+    allowed = PER_WAITING_TASK * tasks + MORE_AT_ALL
+    return Target(
+        "memory from 10,000 to 100,000 waiting tasks",
+        f"< {allowed / MEGABYTE:.0f} MB more (3 kB per task + 20 MB)",
+        f"{grown / MEGABYTE:.0f} MB ({grown / tasks / 1000:.1f} kB per task)",
+        grown < allowed,
+    )
