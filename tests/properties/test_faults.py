@@ -1,0 +1,273 @@
+"""Whatever goes wrong, and in whatever order: nothing is lost, nothing is done twice, and the report is the truth."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from encord import EncordUserClient
+from encord.http.constants import RequestsSettings
+from encord.objects import LabelRowV2
+from encord.objects.coordinates import BoundingBoxCoordinates
+from encord.storage import StorageItem
+from encord.workflow.stages.agent import AgentTask
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from encord_agents.local import AgentStage, Fault, LocalPlatform, LocalProject, Stage, Workflow
+from encord_agents.tasks import Runner
+from encord_agents.tasks.engine import gate
+from encord_agents.tasks.engine.report import RunReport
+from encord_agents.tasks.models import TaskAgentReturnStruct
+
+READ_TIMEOUT = 0.5
+READS = ("tasks", "rows", "label_create", "items")
+WRITES = ("save", "priorities", "actions")
+LEGACY = ("rows", "label_create", "save")
+WORKFLOW = Workflow(
+    [
+        AgentStage("Pre-label", {"complete": "Done"}),
+        Stage("Review", "review"),
+        Stage("Done", "done"),
+    ]
+)
+
+
+class PlannedError(Exception): ...
+
+
+@dataclass(frozen=True)
+class Script:
+    """What goes wrong in a run.
+
+    Attributes:
+        faults: What the platform does to requests.
+        refused: Rows whose save is refused, for ever.
+        forbidden: A task whose storage item is.
+        fail_once: Tasks whose first attempt raises, after it changed the labels.
+        fail: Tasks whose every attempt raises.
+        held: Tasks whose agent names no pathway.
+        taken: During that call of the agent, somebody else moves that task.
+        interrupt: The call of the agent in which the user presses Ctrl-C.
+    """
+
+    tasks: int
+    window: int
+    workers: int = 1
+    page_tokens: str = "keyset"
+    page_size: int = 10
+    faults: tuple[Fault, ...] = ()
+    refused: frozenset[int] = frozenset()
+    forbidden: int | None = None
+    fail_once: frozenset[int] = frozenset()
+    fail: frozenset[int] = frozenset()
+    held: frozenset[int] = frozenset()
+    taken: tuple[tuple[int, int], ...] = ()
+    interrupt: int | None = None
+
+
+def faults() -> st.SearchStrategy[Fault]:
+    times, skip = st.integers(1, 3), st.integers(0, 3)
+    anything = st.sampled_from(READS + WRITES)
+    server = st.builds(Fault, anything, times, skip, st.just("status"), st.sampled_from([500, 502, 503, 504]))
+    limit = st.builds(Fault, anything, times, skip, st.just("status"), st.just(429), st.sampled_from([None, 0]))
+    long_limit = st.builds(Fault, anything, st.just(1), skip, st.just("status"), st.just(429), st.just(1))
+    dropped = st.builds(Fault, anything, times, skip, st.sampled_from(["drop_before", "drop_after"]))
+    stalled = st.builds(
+        Fault, anything, st.just(1), skip, st.just("stall"), seconds=st.sampled_from([0.1, READ_TIMEOUT + 0.2])
+    )
+    enveloped = st.builds(
+        Fault, st.sampled_from(LEGACY), times, skip, st.just("envelope"), st.sampled_from([500, 429]),
+        error=st.sampled_from(["UNKNOWN_ERROR", "RATE_LIMIT_ERROR", "SERVICE_UNAVAILABLE_ERROR"]),
+    )  # fmt: skip
+    refusal = st.builds(
+        Fault, st.sampled_from(("rows", "label_create", *WRITES)), st.just(1), skip, st.just("status"),
+        st.sampled_from([400, 413]),
+    )  # fmt: skip
+    return st.one_of(server, limit, dropped, enveloped, refusal, dropped, stalled, long_limit)
+
+
+@st.composite
+def scripts(draw: st.DrawFn) -> Script:
+    tasks = draw(st.integers(1, 45))
+    some = st.frozensets(st.integers(0, tasks - 1), max_size=4)
+    return Script(
+        tasks,
+        window=draw(st.sampled_from([1, 7, 300])),
+        workers=draw(st.sampled_from([1, 1, 4])),
+        page_tokens=draw(st.sampled_from(["keyset", "offset"])),
+        page_size=draw(st.sampled_from([3, 10, 100])),
+        faults=tuple(draw(st.lists(faults(), max_size=6))),
+        refused=draw(some),
+        forbidden=draw(st.none() | st.integers(0, tasks - 1)) if tasks > 1 else None,
+        fail_once=draw(some),
+        fail=draw(some),
+        held=draw(some),
+        taken=tuple(draw(st.lists(st.tuples(st.integers(1, tasks), st.integers(0, tasks - 1)), max_size=3))),
+        interrupt=draw(st.none() | st.none() | st.integers(1, tasks)),
+    )
+
+
+@dataclass
+class Play:
+    """One run of a script, and what the agent knows of it."""
+
+    script: Script
+    project: LocalProject
+    hashes: list[str]
+    calls: int = 0
+    attempts: Counter[str] = field(default_factory=Counter)
+    returned: dict[str, float] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+    interrupted: bool = False
+
+    def agent(self, task: AgentTask, label_row: LabelRowV2, item: StorageItem) -> TaskAgentReturnStruct:
+        data_hash = str(task.data_hash)
+        index = self.hashes.index(data_hash)
+        assert label_row.data_hash == data_hash
+        assert str(item.uuid) == str(label_row.backing_item_uuid)
+        self.calls += 1
+        self.attempts[data_hash] += 1
+        for call, other in self.script.taken:
+            if call == self.calls:
+                self.take(other)
+        mark = self.attempts[data_hash] / 1000 + index / 100
+        for instance in label_row.get_object_instances():
+            label_row.remove_object(instance)
+        instance = label_row.ontology_structure.objects[0].create_instance()
+        instance.set_for_frames(BoundingBoxCoordinates(height=0.1, width=0.2, top_left_x=mark, top_left_y=0.4), 0)
+        label_row.add_object_instance(instance)
+        if self.calls == self.script.interrupt:
+            self.interrupted = True
+            raise KeyboardInterrupt
+        if index in self.script.fail or (index in self.script.fail_once and self.attempts[data_hash] == 1):
+            raise PlannedError(f"task {index}")
+        self.returned[data_hash] = mark
+        pathway = None if index in self.script.held else "complete"
+        return TaskAgentReturnStruct(pathway=pathway, label_row=label_row, label_row_priority=mark)
+
+    def take(self, index: int) -> None:
+        task = next(task for task in self.project.tasks() if task.data_hash == self.hashes[index])
+        if task.stage_title == "Pre-label":
+            try:
+                self.project.move(task.uuid, "Review")
+            except Exception:  # the engine was quicker
+                return
+            self.taken.add(task.data_hash)
+
+    def marks(self, data_hash: str) -> list[float] | None:
+        label = self.project.label(data_hash)
+        if label is None:
+            return None
+        (unit,) = label["data_units"].values()
+        return [found["boundingBox"]["x"] for found in unit["labels"].get("objects", [])]
+
+
+@pytest.fixture(scope="module")
+def platform() -> Iterator[LocalPlatform]:
+    """One platform for all examples, which have a project each; and an engine that is quick to ask again."""
+    with pytest.MonkeyPatch.context() as patch, LocalPlatform(journal_body=0) as platform:
+        patch.setattr(gate, "FIRST_BACKOFF", 0.01)
+        patch.setattr(gate, "LONGEST_BACKOFF", 0.05)
+        yield platform
+        platform.check()
+
+
+def impatient(platform: LocalPlatform) -> EncordUserClient:
+    """A client that tries once, and waits for an answer for half a second."""
+    return EncordUserClient.create_with_ssh_private_key(
+        platform.ssh_key,
+        domain=platform.domain,
+        requests_settings=RequestsSettings(
+            max_retries=0, connection_retries=0, connect_timeout=5, read_timeout=READ_TIMEOUT, write_timeout=5
+        ),
+    )
+
+
+def play(platform: LocalPlatform, script: Script) -> tuple[Play, RunReport]:
+    project = platform.create_project(workflow=WORKFLOW)
+    hashes = project.add_placeholders(script.tasks)
+    for index in script.refused:
+        project.refuse_row(hashes[index])
+    if script.forbidden is not None:
+        project.forbid_item(hashes[script.forbidden])
+    played = Play(script, project, hashes)
+    runner = Runner(project.project_hash, user_client=impatient(platform))
+    runner.stage("Pre-label")(played.agent)
+    tokens: Any = script.page_tokens
+    platform.settings.page_size, platform.settings.page_tokens = script.page_size, tokens
+    for fault in script.faults:
+        platform.faults.add(fault)
+    try:
+        runner(progress="none", num_retries=1, task_batch_size=script.window, max_workers=script.workers)
+    except KeyboardInterrupt:
+        assert played.interrupted
+    finally:
+        platform.faults.clear()
+    assert runner.report is not None
+    return played, runner.report
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@given(script=scripts())
+@example(Script(30, 300, faults=(Fault("actions", 1, 0, "drop_after"),), taken=((3, 5), (4, 9))))
+@example(Script(30, 7, faults=(Fault("actions", 2, 1, "drop_after"), Fault("tasks", 2, 1, "drop_before"))))
+@example(Script(12, 1, faults=(Fault("save", 1, 2, "drop_after"), Fault("actions", 1, 5, "drop_after")), interrupt=8))
+def test_any_faults(platform: LocalPlatform, script: Script) -> None:
+    """Each task is moved exactly once, or still in its stage and reported; the label of each task that was moved is the
+    one its last attempt returned; the report agrees with the platform."""
+    played, report = play(platform, script)
+    project = played.project
+    records = {str(record.data_hash): record for record in report.records}
+    unwritten = {str(task.data_hash) for task in report.unwritten}
+    assert report.tasks == len(report.records) == len(records)
+    assert not unwritten, "the platform answers, so everything that was finished can be written"
+
+    for index, task in enumerate(project.tasks()):
+        data_hash = task.data_hash
+        assert data_hash == played.hashes[index]
+        taken, record = data_hash in played.taken, records.get(data_hash)
+        context = f"task {index} in {task.stage_title}: {record}"
+        assert project.moves(task.uuid) == (task.stage_title != "Pre-label"), context
+        assert (task.stage_title == "Review") == taken, context
+        assert played.attempts[data_hash] <= (2 if not played.interrupted else 3), context
+
+        if record is None:
+            assert played.interrupted or taken, context
+            assert task.stage_title != "Done", context
+            continue
+        match record.outcome:
+            case "moved":
+                # Nobody can tell who moved a task when the answer to the engine's own move was lost.
+                assert task.stage_title == "Done" or (taken and not record.confirmed), context
+                assert index not in script.refused | script.fail | script.held, context
+                assert played.marks(data_hash) == [played.returned[data_hash]], context
+                if task.stage_title == "Done":
+                    assert task.priority == played.returned[data_hash], context
+            case "held":
+                assert index in script.held, context
+                assert task.stage_title == "Pre-label" or taken, context
+                assert played.marks(data_hash) == [played.returned[data_hash]], context
+                assert project.priority(data_hash) == played.returned[data_hash], context
+            case "failed":
+                assert task.stage_title == "Pre-label" or taken, context
+                if record.phase == "agent":
+                    assert index in script.fail, context
+                    assert project.saves(data_hash) == 0, context
+                elif record.phase == "save" and index in script.refused:
+                    assert project.saves(data_hash) == 0, context
+                else:  # only what was refused for itself may have failed, never what was refused with others
+                    assert index == script.forbidden or _refusals(script), context
+            case "skipped":
+                assert taken, context
+        if index == script.forbidden:
+            assert (record.outcome, record.phase) in {("failed", "load"), ("skipped", None)}, context
+
+    assert report.exit_code == (1 if any(record.outcome == "failed" for record in records.values()) else 0)
+
+
+def _refusals(script: Script) -> bool:
+    return any(fault.action == "status" and fault.status in (400, 413) for fault in script.faults)
