@@ -1,0 +1,245 @@
+"""A task's trouble is its own: one bad task in 300 costs one task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pytest
+from encord.objects import LabelRowV2
+from encord.storage import StorageItem
+from encord.workflow.stages.agent import AgentTask
+
+from encord_agents.core.assets import Asset
+from encord_agents.core.data_model import ImageArray
+from encord_agents.tasks import Depends
+from encord_agents.tasks.dependencies import dep_asset, dep_single_frame
+from encord_agents.tasks.models import TaskAgentReturnStruct
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+    from encord_agents.tasks.engine.report import RunReport
+
+N = 300
+BAD = 157
+BAD_TITLE = f"image-{BAD:05d}.png"
+
+
+def fails_for_one(task: AgentTask) -> str:
+    if task.data_title == BAD_TITLE:
+        raise LookupError("no model for this one")
+    return "fine"
+
+
+def plain(world: World) -> Callable[..., Any]:
+    def agent(label_row: LabelRowV2, task: AgentTask) -> TaskAgentReturnStruct:
+        world.mark(label_row, int(task.data_title[6:11]) / 1000)
+        return TaskAgentReturnStruct("review", label_row, 0.5)
+
+    return agent
+
+
+def check(world: World, hashes: list[str], report: RunReport, phase: str, *, attempts: int) -> None:
+    """299 are saved and moved, with their own labels; the one is in the report, and still in its stage."""
+    assert (report.moved, report.failed, report.held, report.skipped) == (N - 1, 1, 0, 0)
+    assert report.exit_code == 1
+    (failure,) = report.failures
+    assert (failure.data_title, failure.phase, failure.attempts) == (BAD_TITLE, phase, attempts)
+    assert failure.exception is not None
+    assert type(failure.exception).__name__ in (failure.traceback or "")
+    assert world.titles("Pre-label") == [BAD_TITLE]
+    assert world.count("Review") == N - 1
+    for number, data_hash in enumerate(hashes):
+        assert world.marks(data_hash) == (None if number == BAD else [number / 1000])
+
+
+def test_a_dependency_that_raises(world: World) -> None:
+    """Phase inject."""
+    hashes = world.project.add_placeholders(N)
+    inner = plain(world)
+
+    def agent(
+        label_row: LabelRowV2, task: AgentTask, fine: Annotated[str, Depends(fails_for_one)]
+    ) -> TaskAgentReturnStruct:
+        return inner(label_row, task)
+
+    report = world.run(agent, num_retries=1)
+    check(world, hashes, report, "inject", attempts=2)
+    assert "no model for this one" in str(report.failures[0].exception)
+
+
+def test_an_agent_that_raises(world: World) -> None:
+    """Phase agent."""
+    hashes = world.project.add_placeholders(N)
+    inner = plain(world)
+
+    def agent(label_row: LabelRowV2, task: AgentTask) -> TaskAgentReturnStruct:
+        fails_for_one(task)
+        return inner(label_row, task)
+
+    check(world, hashes, world.run(agent, num_retries=1), "agent", attempts=2)
+
+
+def test_a_pathway_that_is_unknown(world: World) -> None:
+    """Phase pathway, where the agent has named good ones before."""
+    hashes = world.project.add_placeholders(N)
+    inner = plain(world)
+
+    def agent(label_row: LabelRowV2, task: AgentTask) -> TaskAgentReturnStruct:
+        struct = inner(label_row, task)
+        if task.data_title == BAD_TITLE:
+            struct.pathway = "revue"
+        return struct
+
+    report = world.run(agent, num_retries=1)
+    check(world, hashes, report, "pathway", attempts=2)
+    assert "Did you mean 'review'?" in str(report.failures[0].exception)
+
+
+def test_a_label_row_that_is_refused(world: World) -> None:
+    """Phase save; the agent is not called again, and the culprit is found in few requests."""
+    hashes = world.project.add_placeholders(N)
+    world.project.refuse_row(hashes[BAD], "Not this one.")
+    calls: list[str] = []
+    inner = plain(world)
+
+    def agent(label_row: LabelRowV2, task: AgentTask) -> TaskAgentReturnStruct:
+        calls.append(task.data_title)
+        return inner(label_row, task)
+
+    report = world.run(agent)
+    check(world, hashes, report, "save", attempts=1)
+    assert len(calls) == N
+    assert "Not this one." in str(report.failures[0].exception)
+    # 3 bundles, and 2 for each halving of the one that was refused.
+    assert world.platform.journal.count("save") <= 4 + 2 * 7
+    assert all(world.project.saves(h) == 1 for h in hashes if h != hashes[BAD])
+
+
+def test_a_label_row_that_is_gone(world: World) -> None:
+    """Phase load."""
+    hashes = world.project.add_placeholders(N)
+    world.project.delete_row(hashes[BAD])
+    report = world.run(plain(world), num_retries=1)
+    check(world, hashes, report, "load", attempts=2)
+    assert hashes[BAD] in str(report.failures[0].exception)
+
+
+def test_a_storage_item_that_is_forbidden(world: World) -> None:
+    """One unknown item is a 403 for all that were asked for with it; only that task fails."""
+    hashes = world.project.add_placeholders(N)
+    world.project.forbid_item(hashes[BAD])
+    inner = plain(world)
+
+    def agent(label_row: LabelRowV2, task: AgentTask, item: StorageItem) -> TaskAgentReturnStruct:
+        return inner(label_row, task)
+
+    check(world, hashes, world.run(agent, num_retries=0), "load", attempts=1)
+
+
+@pytest.mark.parametrize(("window", "n"), [(300, N), (1, 5)])
+@pytest.mark.parametrize("how", ["missing", "corrupt"])
+@pytest.mark.parametrize("ahead", [True, False])
+def test_an_asset_that_is_missing_or_corrupt(world: World, window: int, n: int, how: Any, ahead: bool) -> None:
+    """A dead URL fails in load, where the engine downloads ahead; a file that is no image in inject."""
+    hashes = world.project.add_placeholders(n)
+    bad = n // 2
+    world.project.break_asset(hashes[bad], how)
+    inner = plain(world)
+
+    if ahead:
+
+        def agent(
+            label_row: LabelRowV2, task: AgentTask, frame: Annotated[ImageArray, Depends(dep_single_frame)]
+        ) -> TaskAgentReturnStruct:
+            assert frame.shape == (48, 64, 3)
+            return inner(label_row, task)
+
+    else:
+
+        def agent(label_row: LabelRowV2, task: AgentTask, item: StorageItem) -> TaskAgentReturnStruct:  # type: ignore[misc]
+            if hashes[bad] == label_row.data_hash:
+                with Asset(item, sleep=lambda seconds: None) as asset:
+                    asset.first_frame()
+            return inner(label_row, task)
+
+    report = world.run(agent, num_retries=0, task_batch_size=window)
+    (failure,) = report.failures
+    assert report.moved == n - 1
+    assert str(failure.data_hash) == hashes[bad]
+    allowed = {("missing", True): {"load", "inject"}, ("corrupt", True): {"inject"}}
+    assert failure.phase in allowed.get((how, ahead), {"agent"})
+    assert report.exit_code == 1
+    assert world.titles("Pre-label") == [f"image-{bad:05d}.png"]
+    for number, data_hash in enumerate(hashes):
+        assert world.marks(data_hash) == (None if number == bad else [number / 1000])
+
+
+def test_a_file_that_comes_back(world: World) -> None:
+    """A failed load-ahead is the first attempt's fault; the second fetches anew."""
+    hashes = world.project.add_placeholders(3)
+    world.project.break_asset(hashes[1], "missing")
+    tries: list[str] = []
+
+    def agent(task: AgentTask, path: Annotated[Path, Depends(dep_asset)]) -> str:
+        assert path.read_bytes()[:4] == b"\x89PNG"
+        tries.append(task.data_title)
+        return "complete"
+
+    runner = world.agent(agent)
+
+    def mend(event: Any) -> None:
+        if type(event).__name__ == "AttemptFailed":
+            world.project.break_asset(hashes[1], None)
+
+    runner.observers.append(mend)
+    report = runner(progress="none", num_retries=1)
+    assert report.moved == 3
+    assert report.stages[0].attempts == 4
+
+
+def test_files_are_removed(world: World) -> None:
+    """What was downloaded for a task is gone when the task has its outcome."""
+    world.project.add_placeholders(3)
+    paths: list[Path] = []
+
+    def agent(path: Annotated[Path, Depends(dep_asset)]) -> str:
+        assert path.exists()
+        paths.append(path)
+        return "complete"
+
+    for window in (1, 300):
+        world.run(agent, task_batch_size=window)
+        world.project.reset()
+    assert len(set(paths)) == 6
+    assert not any(path.exists() or path.parent.exists() for path in paths)
+
+
+@pytest.mark.parametrize("window", [1, 300])
+def test_every_kind_of_trouble_at_once(world: World, window: int) -> None:
+    """Each fails in its own phase, and what is left is done."""
+    hashes = world.project.add_placeholders(12)
+    world.project.refuse_row(hashes[2])
+    world.project.delete_row(hashes[4])
+    world.project.forbid_item(hashes[6])
+
+    def agent(label_row: LabelRowV2, task: AgentTask, item: StorageItem) -> Any:
+        world.mark(label_row, 0.5)
+        if task.data_title == "image-00008.png":
+            raise LookupError
+        if task.data_title == "image-00010.png":
+            return "nowhere"
+        return TaskAgentReturnStruct("review", label_row, 0.5)
+
+    report = world.run(agent, num_retries=0, task_batch_size=window)
+    phases = {record.data_title: record.phase for record in report.failures}
+    assert phases == {
+        "image-00002.png": "save",
+        "image-00004.png": "load",
+        "image-00006.png": "load",
+        "image-00008.png": "agent",
+        "image-00010.png": "pathway",
+    }
+    assert report.moved == world.count("Review") == 7
