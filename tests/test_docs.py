@@ -1,0 +1,196 @@
+"""The documentation is true: names are documented, links lead somewhere, and what is code works."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from encord_agents.core.settings import Settings
+from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
+from encord_agents.tasks import Runner, dependencies
+from encord_agents.tasks.engine import report
+from encord_agents.tasks.engine.outcome import Phase
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").glob("*.md")])
+RUNNER_PAGE = (DOCS / "runner.md").read_text(encoding="utf-8")
+DESIGN_PAGE = (DOCS / "design.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def snippets(text: str, language: str) -> list[str]:
+    return [code for found, code in FENCE.findall(text) if found == language]
+
+
+def anchors(page: Path) -> set[str]:
+    """What a page's headings are called in links."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def links() -> list[tuple[Path, str]]:
+    found = [(page, link) for page in PAGES for link in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8")))]
+    return [(page, link) for page, link in found if not re.match(r"\w+:", link)]
+
+
+# Names
+
+
+@pytest.mark.parametrize("argument", inspect.signature(Runner.__call__).parameters)
+def test_every_argument_of_a_call_is_documented(argument: str) -> None:
+    """Each argument of ``runner(...)`` is in the runner's page, as a name and as an option of the command line."""
+    if argument == "self":
+        return
+    assert f"`{argument}`" in RUNNER_PAGE
+    if argument != "stop":  # an object, which no command line can give
+        assert f"`--{argument.replace('_', '-')}`" in RUNNER_PAGE
+
+
+def test_every_option_of_the_command_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each option that ``--help`` lists has a line in the table of options, and the other way round."""
+    from encord_agents.cli.runner import run_as_command
+
+    with pytest.raises(SystemExit):
+        run_as_command(Runner(), ["--help"])
+    options = set(re.findall(r"^  (--[a-z-]+)", capsys.readouterr().out, re.MULTILINE))
+    assert "--project-hash" in options
+    assert set(re.findall(r"^\| `(--[a-z-]+)` \|", RUNNER_PAGE, re.MULTILINE)) == options
+
+
+def test_every_exit_code_is_documented() -> None:
+    """The exit codes that ``--help`` explains are in the runner's page."""
+    from encord_agents.cli.runner import EXIT_CODES_HELP
+
+    section = RUNNER_PAGE.partition("### Exit codes")[2].partition("\n## ")[0]
+    for code in re.findall(r"^  (\d+) ", EXIT_CODES_HELP, re.MULTILINE):
+        assert re.search(rf"^\|.*\b{code}\b.*\|", section, re.MULTILINE), code
+
+
+@pytest.mark.parametrize("argument", [*inspect.signature(Runner.stage).parameters][2:])
+def test_every_argument_of_the_decorator_is_documented(argument: str) -> None:
+    """Each argument of ``@runner.stage(...)`` has a line in the runner's page."""
+    assert f"| `{argument}` |" in RUNNER_PAGE
+
+
+@pytest.mark.parametrize("variable", [str(field.validation_alias) for field in Settings.model_fields.values()])
+def test_every_environment_variable_is_documented(variable: str) -> None:
+    """Each variable that the settings read has a line in the README and in the runner's page."""
+    assert variable.startswith("ENCORD_")
+    assert f"| `{variable}` |" in README
+    assert f"| `{variable}` |" in RUNNER_PAGE
+
+
+@pytest.mark.parametrize("name", dependencies.__all__)
+def test_every_ready_made_dependency_is_documented(name: str) -> None:
+    """Each public name of ``tasks.dependencies`` is in the runner's page."""
+    assert re.search(rf"`{name}[`(]", RUNNER_PAGE)
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_every_phase_is_documented(phase: Phase) -> None:
+    """Each phase in which a task can fail has a line in the runner's page."""
+    assert f"| `{phase}` |" in RUNNER_PAGE
+
+
+@pytest.mark.parametrize("event", [event.__name__ for event in report.Event.__args__])
+def test_every_event_is_documented(event: str) -> None:
+    """Each event that observers are called with is named in the runner's page."""
+    assert f"`{event}`" in RUNNER_PAGE
+
+
+@pytest.mark.parametrize("package", ["", "core", "core/dependencies", "tasks", "tasks/engine", "tasks/runner"])
+def test_the_house_is_drawn_as_it_is(package: str) -> None:
+    """Each module has its place in the design's tree."""
+    (tree,) = [code for code in snippets(DESIGN_PAGE, "") if code.startswith("src/")]
+    modules = [path.name for path in (ROOT / "src" / "encord_agents" / package).glob("*.py")]
+    assert [name for name in modules if name != "__init__.py" and not re.search(rf"(?<=\s){name}\b", tree)] == []
+
+
+# Links and code
+
+
+@pytest.mark.parametrize(("page", "link"), links(), ids=lambda value: getattr(value, "name", value))
+def test_links_lead_somewhere(page: Path, link: str) -> None:
+    """Each relative link of a page leads to a file of the repository and, where it says so, to a heading of it."""
+    path, _, anchor = link.partition("#")
+    target = (page.parent / path).resolve() if path else page
+    assert target.is_relative_to(ROOT)
+    assert target.exists()
+    assert not anchor or anchor in anchors(target)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_snippets_compile(page: Path) -> None:
+    """What is marked as Python is Python."""
+    for code in snippets(page.read_text(encoding="utf-8"), "python"):
+        ast.parse(code, filename=page.name)
+
+
+@pytest.fixture
+def project_hash(local_platform: LocalPlatform, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Two pictures that wait in "Pre-label" on a platform that the environment leads to."""
+    monkeypatch.delenv("ENCORD_SSH_KEY_FILE", raising=False)
+    for name, value in local_platform.environment().items():
+        monkeypatch.setenv(name, value)
+    pathways = {"review": "Review", "complete": "Done", "triage": "Triage", "needs a person": "Review"}
+    workflow = Workflow(
+        [
+            AgentStage("Pre-label", pathways),
+            AgentStage("Triage", {"review": "Review", "complete": "Done"}),
+            Stage("Review", "review"),
+            Stage("Done", "done"),
+        ]
+    )
+    project = local_platform.create_project(workflow=workflow)
+    project.add_placeholders(2)
+    return project.project_hash
+
+
+def defined(code: str, project_hash: str) -> dict[str, Any]:
+    """What a script defines when it is imported, with a project hash that exists."""
+    names: dict[str, Any] = {"__name__": "agents"}
+    exec(compile(code.replace("00000000-0000-0000-0000-000000000000", project_hash), "agents.py", "exec"), names)
+    return names
+
+
+def test_the_agent_of_the_readme_runs(local_platform: LocalPlatform, project_hash: str) -> None:
+    """The README's script labels, prioritises and moves every task of a project such as the README says it needs."""
+    (code,) = snippets(README, "python")
+    result = defined(code, project_hash)["runner"](progress="none").raise_for_failures()
+
+    project = local_platform.project(project_hash)
+    assert result.moved == 2
+    assert len(project.tasks("Review")) == 2
+    for task in project.tasks():
+        assert project.saves(task.data_hash) == 1
+        assert project.priority(task.data_hash) == 0.7
+
+
+def test_the_agent_of_the_readme_is_ten_lines() -> None:
+    """Decorator, function and what is above them but imports: ten lines at most."""
+    (code,) = snippets(README, "python")
+    body, _, _ = code.partition("\n\nif __name__")
+    lines = [line for line in body.splitlines() if line.strip() and not re.match(r"from |import ", line)]
+    assert len(lines) <= 10
+
+
+@pytest.mark.parametrize(
+    "code", [code for code in snippets(RUNNER_PAGE, "python") if "@runner.stage" in code], ids=lambda code: ""
+)
+def test_the_agents_of_the_runner_page_run(local_platform: LocalPlatform, project_hash: str, code: str) -> None:
+    """Each script with agents in the runner's page does its work, for a task in either stage, without a failure."""
+    project = local_platform.project(project_hash)
+    for data_hash in project.add_placeholders(1):
+        project.add_task(data_hash, "Triage", branch="other")
+    result = defined(code, project_hash)["runner"](project_hash=project_hash, progress="none").raise_for_failures()
+    assert result.tasks >= 1
+    assert not result.stopped
