@@ -26,8 +26,7 @@ from encord_agents.tasks.dependencies import dep_single_frame
 HERE = Path(__file__).parent
 AGENTS = HERE / "prelabel_and_triage.py"
 BUNDLED = (  # photographs in the scikit-image wheel; what it fetches from elsewhere is not among them
-    *("astronaut.png", "camera.png", "cell.png", "chelsea.png", "coffee.png", "coins.png", "horse.png"),
-    *("hubble_deep_field.jpg", "motorcycle_left.png", "retina.jpg", "rocket.jpg"),
+    *("astronaut.png", "camera.png", "cell.png", "chelsea.png", "coffee.png", "coins.png", "rocket.jpg"),
 )
 MARKER = ".made-by-the-demo"
 """In a data directory of ours. Only such a one is emptied."""

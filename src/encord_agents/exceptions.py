@@ -24,6 +24,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = [
     "AssetDownloadError",
@@ -43,6 +44,16 @@ __all__ = [
 
 class EncordAgentsError(Exception):
     """The root of everything this library raises by itself."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors cross processes in pools and queues, and by default are made anew from their message alone.
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[EncordAgentsError], args: tuple[Any, ...], attributes: dict[str, Any]) -> EncordAgentsError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class TasksFailedError(EncordAgentsError):
