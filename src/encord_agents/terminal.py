@@ -294,13 +294,17 @@ class RichProgress:
 
         now = self._counting.clock()
         width = self._console.width
+        roomy = width >= 100
+        bar_width = 24 if roomy else 8
+        stages = tuple(self._counting.stages.values())
         grid = Table.grid(padding=(0, 1))
-        grid.add_column(no_wrap=True, overflow="ellipsis", max_width=max(12, width // 4))
-        grid.add_column(width=max(8, min(40, width // 6)))
-        grid.add_column(justify="right", no_wrap=True)
+        grid.add_column(no_wrap=True, overflow="ellipsis", max_width=width // 4 if roomy else 20)
+        grid.add_column(min_width=bar_width, width=bar_width)
+        grid.add_column(justify="right", no_wrap=True, min_width=max((len(_progress(s)) for s in stages), default=1))
         grid.add_column(no_wrap=True, overflow="ellipsis")
-        grid.add_column(justify="right", no_wrap=True)
-        for stage in tuple(self._counting.stages.values()):
+        if roomy:
+            grid.add_column(justify="right", no_wrap=True)
+        for stage in stages:
             total = max(stage.seen, stage.done)
             finished = stage.seconds is not None
             bar = ProgressBar(
@@ -314,14 +318,19 @@ class RichProgress:
                     counts.append(f"{' ' if counts else ''}{n} {name}", style=STYLES[name])
             if finished and not stage.done:
                 counts.append("no task", style="dim")
-            of = f"{stage.done}/{total}{'' if stage.all_seen or finished else ' so far'}"
+            cells: list[RenderableType] = [Text(stage.title), bar, Text(_progress(stage)), counts]
             rate = f"{stage.rate(now):.1f}/s" if stage.done else ""
-            grid.add_row(Text(stage.title), bar, Text(of), counts, Text(rate, style="dim"))
+            grid.add_row(*cells, *([Text(rate, style="dim")] if roomy else []))
         return grid
 
 
 def _tasks(n: int) -> str:
     return f"{n} task{'' if n == 1 else 's'}"
+
+
+def _progress(stage: StageCounts) -> str:
+    so_far = "" if stage.all_seen or stage.seconds is not None else " so far"
+    return f"{stage.done}/{max(stage.seen, stage.done)}{so_far}"
 
 
 def _done(stage: StageCounts) -> str:
@@ -425,14 +434,13 @@ def show_error(error: BaseException, console: Console | None = None) -> None:
     console = stderr_console() if console is None else console
     parts = [str(error).strip() or type(error).__name__, *getattr(error, "__notes__", ())]
     message = literally("\n".join(parts))
-    width = None
-    if not console.is_terminal:  # in a log, a wide panel is better than a broken uuid
-        width = min(160, max(80, 4 + max(len(line) for line in message.splitlines())))
     title = Text(f" {type(error).__name__} ", style="bold red")
-    console.print(
-        Panel(Text(message), title=title, title_align="left", border_style="red", width=width),
-        width=width,
-    )
+    panel = Panel(Text(message), title=title, title_align="left", border_style="red")
+    before = console.width
+    if not console.is_terminal:  # in a log, a wide panel is better than a broken uuid
+        console.width = min(160, max(80, 4 + max(len(line) for line in message.splitlines())))
+    console.print(panel)
+    console.width = before
 
 
 def report_table(report: RunReport, *, pathways: bool = False) -> Table:
@@ -469,9 +477,9 @@ def report_table(report: RunReport, *, pathways: bool = False) -> Table:
 
 def show_report(report: RunReport) -> None:
     """The result, on stdout: the counts, up to 10 failures, and what the numbers mean."""
-    failures = list(_failure_lines(report))
     if not is_terminal(sys.stdout):
-        sys.stdout.write("\n".join([literally(report), *failures]) + "\n")
+        # One line per failure, for grep.
+        sys.stdout.write("\n".join([literally(report), *_failure_lines(report, between=" ")]) + "\n")
         sys.stdout.flush()
         return
     from rich.text import Text
@@ -479,28 +487,28 @@ def show_report(report: RunReport) -> None:
     console = stdout_console()
     if report.stages:
         console.print(report_table(report, pathways=console.width >= 100 and report.moved > 0))
-    for place, line in enumerate(failures):
+    for place, line in enumerate(_failure_lines(report, between="\n      ")):
         console.print(Text(line, style="bold red" if place == 0 else ""), soft_wrap=True)
     for line in report.summary():
         console.print(Text(on_one_line(line)), soft_wrap=True)
 
 
-def _failure_lines(report: RunReport) -> Iterator[str]:
+def _failure_lines(report: RunReport, *, between: str) -> Iterator[str]:
     failures = report.failures[:MAX_FAILURES_SHOWN]
     if failures:
         yield f"{_tasks(report.failed)} failed:"
-        yield from (f"  {_failure(record)}" for record in failures)
+        yield from (f"  {_failure(record, between)}" for record in failures)
     if (more := report.failed - len(failures)) > 0:
         yield f"  ... and {more} more"
 
 
-def _failure(record: TaskRecord) -> str:
+def _failure(record: TaskRecord, between: str) -> str:
     error = "".join(traceback.format_exception_only(record.exception)).strip() if record.exception else "unknown"
     went = f", went down {on_one_line(record.pathway)!r}" if record.pathway is not None else ""
     first_line = literally(error).splitlines()[0]
     return (
-        f"{on_one_line(record.data_title)} ({record.task_uuid}) in {on_one_line(record.stage)!r}, "
-        f"{record.phase}{went}: {first_line}"
+        f"{on_one_line(record.data_title)} ({record.task_uuid}){between}"
+        f"in {on_one_line(record.stage)!r}, {record.phase}{went}: {first_line}"
     )
 
 
