@@ -62,11 +62,10 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two libraries: an interpreter that has it, and what its runner's call is given in every case."""
+    """One of the two libraries: an interpreter that has it."""
 
     name: str
     python: Path
-    options: Mapping[str, Any] = field(default_factory=dict)
 
     def measure(self, case: Case) -> Measurement:
         """Run a case once.
@@ -85,7 +84,7 @@ class Side:
                 "BENCH_SCENARIO": case.agent,
                 "BENCH_PROJECT": platform.project,
                 "BENCH_AGENT_SECONDS": str(case.agent_seconds),
-                "BENCH_OPTIONS": json.dumps({**self.options, **case.options}),
+                "BENCH_OPTIONS": json.dumps(dict(case.options)),
                 "BENCH_RESULT": str(result),
             }
             started = time.perf_counter()
@@ -136,7 +135,7 @@ def typical(measurements: list[Measurement]) -> Measurement:
 
 def ours() -> Side:
     """This library, as installed for the interpreter that runs this."""
-    return Side("ours", Path(sys.executable), {"progress": "none"})
+    return Side("ours", Path(sys.executable))
 
 
 def peer(directory: Path) -> Side:
