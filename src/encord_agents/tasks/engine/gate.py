@@ -121,9 +121,15 @@ class Troubles:
 
     kind: str
     tries: int = 0
-    since: float = 0.0
+    since: float | None = None
     successes_before: int = 0
-    unclear: bool = False
+    hopeless: bool = False
+    """Everything points to this one request as the cause."""
+
+    def heir(self) -> Troubles:
+        """What a part of the request begins with: how others have fared since the whole of it first failed counts, how
+        often that was tried does not."""
+        return Troubles(self.kind, since=self.since, successes_before=self.successes_before)
 
 
 @dataclass
@@ -159,13 +165,17 @@ class Gate:
         """From now on, waiting ends at this time of the clock."""
         self._deadline = deadline
 
-    def call(self, request: Callable[[], T], *, kind: str, divisible: bool = False) -> T:
+    def call(
+        self, request: Callable[[], T], *, kind: str, divisible: bool = False, troubles: Troubles | None = None
+    ) -> T:
         """Make a request, waiting outages out.
 
         Args:
             request: Makes the request, and may be called again: it must do no harm when done twice.
             kind: What the request is; requests of a kind share an outage.
-            divisible: Raise the error after `PATIENCE` tries, so that the caller can ask for less at once.
+            divisible: Raise the error after `PATIENCE` tries, so that the caller can ask for less, or for other things
+                first.
+            troubles: The history of this request, if it has one.
 
         Raises:
             OutageError: Nothing of this kind was answered for `max_outage` seconds.
@@ -173,7 +183,7 @@ class Gate:
             Exception: The platform's answer, where that is a refusal; or its failure, where everything points to
                 this one request as the cause.
         """
-        troubles = Troubles(kind)
+        troubles = troubles or Troubles(kind)
         while True:
             reply = self.send(request, kind=kind)
             if reply.error is None:
@@ -200,11 +210,12 @@ class Gate:
             OutageError, Leaving: As `call`.
         """
         forbidden: list[Exception] = []
-        pending = [items] if items else []
+        pending = [(items, Troubles(kind))] if items else []
         while pending:
-            part = pending.pop(0)
+            part, troubles = pending.pop(0)
+            divisible = len(part) > 1 or bool(pending)
             try:
-                value = self.call(partial(request, part), kind=kind, divisible=len(part) > 1)
+                value = self.call(partial(request, part), kind=kind, divisible=divisible, troubles=troubles)
             except OutageError:
                 raise
             except Exception as error:
@@ -213,7 +224,11 @@ class Gate:
                     raise SetUpError(error) from error
                 if len(part) > 1:
                     middle = len(part) // 2
-                    pending[:0] = [part[:middle], part[middle:]]
+                    pending[:0] = [(part[:middle], troubles.heir()), (part[middle:], troubles.heir())]
+                    continue
+                if meaning is Verdict.OUTAGE and not troubles.hopeless:
+                    # Whether it is the platform or this one shows in how the others fare.
+                    pending.append((part, troubles))
                     continue
                 forbidden += [error] if meaning is Verdict.FORBIDDEN else []
                 if len(forbidden) == len(items) > 1:
@@ -250,13 +265,12 @@ class Gate:
             kind = self._kinds.setdefault(troubles.kind, _Kind())
             if kind.down_since is None:
                 kind.down_since = now
-            if troubles.tries == 0:
+            if troubles.since is None:
                 troubles.since, troubles.successes_before = now, kind.successes
             troubles.tries += 1
             down_for = now - kind.down_since
             others_succeed = kind.successes > troubles.successes_before
         limited = isinstance(error, RateLimitExceededError)
-        troubles.unclear |= not limited
         if troubles.tries == 1:
             logger.info(
                 "The platform did not answer a %s request (%s); waiting and asking again.", troubles.kind, error
@@ -265,6 +279,7 @@ class Gate:
             self.on_outage(troubles.kind, error)
         if others_succeed and not limited and troubles.tries >= PATIENCE:
             if now - troubles.since >= min(OWN_TROUBLE_AFTER, self.max_outage):
+                troubles.hopeless = True
                 return False
         elif down_for >= self.max_outage:
             raise OutageError(down_for, error) from error

@@ -38,6 +38,8 @@ def decide(policy: RetryPolicy, fault: Fault, *, jitter: Callable[[], float]) ->
     """
     if fault.phase not in RETRIED or fault.attempt > policy.num_retries:
         return None
+    if fault.platform:
+        return None  # it was asked for again and again already, while other requests were answered
     if isinstance(fault.exception, policy.give_up_on):
         return None
     ceiling = min(policy.delay * 2.0 ** (fault.attempt - 1), MAX_RETRY_DELAY)

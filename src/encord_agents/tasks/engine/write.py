@@ -14,7 +14,15 @@ from encord.project import Project
 from encord.user_client import EncordUserClient
 
 from encord_agents.tasks.engine.context import Agent, Result
-from encord_agents.tasks.engine.gate import Gate, Reply, SetUpError, Troubles, Verdict, is_platform_trouble
+from encord_agents.tasks.engine.gate import (
+    PATIENCE,
+    Gate,
+    Reply,
+    SetUpError,
+    Troubles,
+    Verdict,
+    is_platform_trouble,
+)
 from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
 from encord_agents.tasks.engine.poll import TasksInStage
@@ -148,11 +156,10 @@ class Writer:
 
     def _move(self, results: Sequence[Result], settle: Settle) -> None:
         """Send tasks down their pathways: once each, whatever becomes of the answers."""
-        pending = [list(results)] if results else []
+        pending = [(list(results), Troubles("actions"))] if results else []
         forbidden = 0
-        troubles = Troubles("actions")
         while pending:
-            part = pending.pop(0)
+            part, troubles = pending.pop(0)
             unclear_before = [r.move_unclear for r in part]
             for result in part:
                 result.move_unclear = True
@@ -163,30 +170,32 @@ class Writer:
             if reply.error is None:
                 for result in part:
                     self._settle_moved(result, settle, confirmed=True)
-                troubles = Troubles("actions")
                 continue
             meaning = reply.verdict
             if meaning is Verdict.CREDENTIALS:
                 raise SetUpError(reply.error) from reply.error
             if meaning is Verdict.TOO_LARGE and len(part) > 1:
-                pending[:0] = _halves(part)
+                pending[:0] = [(half, troubles.heir()) for half in _halves(part)]
                 continue
-            hopeless = False
             if meaning in (Verdict.OUTAGE, Verdict.RATE_LIMIT):
-                hopeless = not self._gate.recover(troubles, reply.error)
+                self._gate.recover(troubles, reply.error)
                 if meaning is Verdict.RATE_LIMIT:
-                    pending.insert(0, part)
+                    pending.insert(0, (part, troubles))
                     continue
             there = self._in_stage(self._agent.stage, [r.context.task for r in part])
             stay = [r for r in part if r.context.task.uuid in there]
             self._settle_gone([r for r in part if r.context.task.uuid not in there], settle)
-            if meaning is Verdict.OUTAGE and not hopeless:
-                pending[:0] = [stay] if stay else []
-            elif len(stay) < len(part):
-                # What the refusal was about has gone by itself; the others were refused with it.
-                pending[:0] = [stay] if stay else []
-            elif len(part) > 1:
-                pending[:0] = _halves(part)
+            patient = meaning is Verdict.OUTAGE and not troubles.hopeless
+            if not stay:
+                continue
+            if patient and len(stay) == 1 and troubles.tries >= PATIENCE:
+                # Whether it is the platform or this one shows in how the others fare.
+                pending.append((stay, troubles))
+            elif (patient and troubles.tries < PATIENCE) or len(stay) < len(part):
+                # It was not this request's fault, or what was refused in it has gone by itself.
+                pending.insert(0, (stay, troubles))
+            elif len(stay) > 1:
+                pending[:0] = [(half, troubles.heir()) for half in _halves(stay)]
             else:
                 forbidden += meaning is Verdict.FORBIDDEN
                 if forbidden == len(results) > 1:
