@@ -240,8 +240,8 @@ def checked_hash(project_hash: str | UUID) -> UUID:
     return uuid
 
 
-def with_advice(error: EncordException, project_hash: UUID) -> EncordException:
-    """The SDK's own exception, with a note that says what to do."""
+def with_advice(error: EncordException, project_hash: object, *, doing: str = "open") -> EncordException:
+    """The SDK's own exception, with a note that says what to do; ``doing`` is what was tried with the project."""
     if isinstance(error, AuthenticationError | SshKeyNotFound):
         error.add_note(
             "The platform does not know this key. Register its public half in your profile, and check that "
@@ -249,11 +249,11 @@ def with_advice(error: EncordException, project_hash: UUID) -> EncordException:
         )
     elif isinstance(error, AuthorisationError):
         error.add_note(
-            f"The key is known, but may not open project {project_hash}: check the hash, "
-            "and that the key's user is a member."
+            f"The key is known, but may not {doing} project {project_hash}: check the hash, "
+            "and that the key's user is a member with the rights for it."
         )
     else:
-        error.add_note(f"This happened while opening project {project_hash}.")
+        error.add_note(f"This happened while trying to {doing} project {project_hash}.")
     return error
 
 

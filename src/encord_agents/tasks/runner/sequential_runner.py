@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 from uuid import UUID
 
+from encord.exceptions import EncordException
 from encord.project import Project
 from encord.user_client import EncordUserClient
 
@@ -35,7 +36,7 @@ from encord_agents.tasks.engine.report import (
 from encord_agents.tasks.engine.stage import find_stage
 from encord_agents.tasks.engine.stop import Leaving, Reason, Stop
 from encord_agents.tasks.engine.write import MAX_AT_ONCE
-from encord_agents.tasks.runner.base import RunnerBase, make_agent
+from encord_agents.tasks.runner.base import RunnerBase, make_agent, with_advice
 
 __all__ = ["MAX_LABEL_ROW_BATCH_SIZE", "Runner", "SequentialRunner"]
 
@@ -303,9 +304,12 @@ class SequentialRunner(RunnerBase):
             except KeyboardInterrupt:
                 stop.request("interrupt")
                 raise
-            except SetUpError as trouble:
-                reason = f"{type(trouble.error).__name__}: {trouble.error}"
-                raise trouble.error from trouble.error.__cause__
+            except (SetUpError, EncordException) as trouble:
+                error = trouble.error if isinstance(trouble, SetUpError) else trouble
+                reason = f"{type(error).__name__}: {error}"
+                if isinstance(error, EncordException):
+                    with_advice(error, project.project_hash, doing="run agents in")
+                raise error from error.__cause__
             except OutageError as outage:
                 reason = str(outage)
                 raise
