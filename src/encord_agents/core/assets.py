@@ -140,6 +140,11 @@ class Asset:
         with self._lock:
             return self._bytes + (0 if self._frame is None else int(self._frame.nbytes))
 
+    @staticmethod
+    def exists_for(item: StorageItem) -> bool:
+        """Whether items of this type have a file of their own: groups, series and scenes consist of others' files."""
+        return item.item_type not in _ADVICE
+
     def path(self) -> Path:
         """The file, downloaded by the first call. Read it; do not move, change or delete it.
 

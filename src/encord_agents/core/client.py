@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from encord.http.constants import RequestsSettings
 from encord.user_client import EncordUserClient
 
 from encord_agents import __version__
-from encord_agents.core.settings import Settings
+
+if TYPE_CHECKING:
+    from encord_agents.core.settings import Settings
 
 __all__ = ["get_user_client"]
 
@@ -29,7 +33,10 @@ def get_user_client(
     Raises:
         CredentialsError: There is no key, or it cannot be used.
     """
-    settings = settings or Settings()
+    if settings is None:
+        from encord_agents.core.settings import Settings  # pydantic-settings takes a while to import
+
+        settings = Settings()
     requests_settings = RequestsSettings(
         connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, write_timeout=WRITE_TIMEOUT
     )

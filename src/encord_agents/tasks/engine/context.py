@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -63,6 +63,10 @@ class Agent:
     @property
     def needs_asset(self) -> bool:
         return Asset in self.plan.needs
+
+    def requires(self, types: Collection[type]) -> bool:
+        """Whether one of some types is needed by a parameter that cannot do with ``None``."""
+        return not (self.plan.needs - self.plan.optional).isdisjoint(types)
 
     def branch_of(self, task: AgentTask) -> str:
         """The branch whose labels a task is given: an explicit ``branch_name`` wins over the task's own."""

@@ -27,6 +27,9 @@ LABELLED_VIDEOS_AT_ONCE = 20
 """Labels of videos can be megabytes a row; the vendor's advice is to start with about this many in a request."""
 
 
+ABOUT_A_ROW: frozenset[type] = frozenset({LabelRowV2, StorageItem, Asset})
+
+
 class NotListedError(EncordException):
     """The platform answered, but without what a task is about: a label row, its labels, or its storage item."""
 
@@ -63,7 +66,8 @@ class Loader:
             context.row = context.item = context.asset = context.trouble = None
         agent = self._agent
         if agent.needs_labels or agent.needs_item or agent.will_set_priority:
-            self.list_rows(contexts)
+            # Where every parameter that is about a row can do with None, a row that is not there is no trouble.
+            self.list_rows(contexts, required=agent.requires(ABOUT_A_ROW))
         if agent.needs_labels:
             self._initialise([c for c in contexts if c.row is not None])
         if agent.needs_item:
@@ -80,7 +84,7 @@ class Loader:
         elif context.trouble is not None:
             self.fill([context])
 
-    def list_rows(self, contexts: Iterable[Context]) -> None:
+    def list_rows(self, contexts: Iterable[Context], *, required: bool = True) -> None:
         """Give each context its label row, without labels."""
         by_branch: dict[str, list[Context]] = {}
         for context in contexts:
@@ -90,7 +94,7 @@ class Loader:
                 if reply.error is not None:
                     self._mark(part, reply.error)
                 else:
-                    _match(part, branch, reply.value or [])
+                    _match(part, branch, reply.value or [], required=required)
 
     def _list(self, contexts: Sequence[Context], branch: str) -> list[LabelRowV2]:
         args = self._agent.include_args
@@ -159,7 +163,7 @@ class Loader:
             uuid = _row(context).backing_item_uuid
             if uuid is not None:
                 wanted.setdefault(uuid, []).append(context)
-            elif (self._agent.plan.needs - self._agent.plan.optional) & {StorageItem, Asset}:
+            elif self._agent.requires({StorageItem, Asset}):
                 self._mark([context], NotListedError("The label row names no storage item."))
         found: dict[UUID, StorageItem] = {}
         for part, reply in self._gate.each(list(wanted), self._items, kind="items"):
@@ -175,7 +179,7 @@ class Loader:
                     self._mark([context], NotListedError(f"The platform did not return the storage item {uuid}."))
                     continue
                 context.item = item
-                if self._agent.needs_asset:
+                if self._agent.needs_asset and (Asset.exists_for(item) or Asset not in self._agent.plan.optional):
                     context.asset = Asset(item, directory=self._files, call=self._through_gate)
 
     def _items(self, uuids: Sequence[UUID]) -> list[StorageItem]:
@@ -194,7 +198,7 @@ def _row(context: Context) -> LabelRowV2:
     return context.row
 
 
-def _match(contexts: Sequence[Context], branch: str, rows: Iterable[LabelRowV2]) -> None:
+def _match(contexts: Sequence[Context], branch: str, rows: Iterable[LabelRowV2], *, required: bool) -> None:
     """Rows to contexts: by task uuid where the platform lists it, else by data hash and branch."""
     by_task: dict[UUID, LabelRowV2] = {}
     by_key: dict[tuple[str, str], list[LabelRowV2]] = {}
@@ -209,8 +213,8 @@ def _match(contexts: Sequence[Context], branch: str, rows: Iterable[LabelRowV2])
             same = by_key.get((data_hash, branch), [])
             unclaimed = [r for r in same if r.task_uuid is None]
             found = unclaimed[0] if unclaimed else same[0] if len(same) == 1 else None
-        if found is None:
+        if found is None and required:
             error = NotListedError(f"The platform lists no label row for data unit {data_hash} on branch {branch!r}.")
             context.trouble = Fault(Phase.LOAD, error, context.attempts + 1)
-        else:
+        elif found is not None:
             context.row = found

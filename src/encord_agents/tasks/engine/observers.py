@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import traceback
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
@@ -35,10 +36,11 @@ def about(task: TaskRef) -> dict[str, Any]:
 
 
 class LogObserver:
-    """Says in the log what a person would want to know: each failure once, with its traceback, and each retry."""
+    """Says in the log what a person would want to know: each failure, with the traceback where it is a new one."""
 
     def __init__(self) -> None:
         self._last: dict[UUID, str] = {}
+        self._told: set[str] = set()
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -53,13 +55,17 @@ class LogObserver:
                 reason = f"{fault.phase}: {type(fault.exception).__name__}: {fault.exception}"
                 again = self._last.get(task.uuid) == reason
                 self._last[task.uuid] = reason
+                # A traceback says where; the hundredth one from the same place says nothing more.
+                place = f"{task.stage_uuid} {fault.phase} {type(fault.exception).__name__} {_where(fault.exception)}"
+                new = place not in self._told
+                self._told.add(place)
                 logger.error(
                     "%s (%s) in %r failed%s in %s after %d attempt%s%s: %s: %s",
                     *(task.data_title, task.uuid, task.stage, " again" if again else "", fault.phase),
                     *(event.attempts, "" if event.attempts == 1 else "s"),
                     f" and went down {pathway.name!r}" if pathway else "",
                     *(type(fault.exception).__name__, fault.exception),
-                    exc_info=None if again else fault.exception,
+                    exc_info=fault.exception if new else None,
                     extra=about(task),
                 )
             case TaskFinished(task=task, outcome=Skipped(reason=why)):
@@ -79,6 +85,14 @@ class LogObserver:
                 logger.warning("The run ends early: %s. Finished but not written: %d.", reason, len(unwritten))
             case _:
                 pass
+
+
+def _where(exception: BaseException) -> str:
+    """The file and line that raised."""
+    last = None
+    for frame, line in traceback.walk_tb(exception.__traceback__):
+        last = f"{frame.f_code.co_filename}:{line}"
+    return last or ""
 
 
 class PassCounter:

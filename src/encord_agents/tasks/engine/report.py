@@ -475,8 +475,8 @@ class RunReport:
 
     @property
     def exit_code(self) -> int:
-        """What a program should exit with: 1 if tasks failed, else 0. A run that was stopped has its own code."""
-        return 1 if self.failed else 0
+        """What a program should exit with: 1 if tasks failed or could not be written, else 0."""
+        return 1 if self.failed or self.unwritten else 0
 
     def raise_for_failures(self) -> RunReport:
         """The report itself, if nothing failed.
@@ -511,7 +511,8 @@ class RunReport:
             phases = {"loading": self.loading, "the agents": self.running, "writing": self.writing}
             slowest = max(phases, key=lambda name: phases[name])
             yield (
-                f"{self.tasks} tasks in {self.seconds:.1f} s ({self.tasks / self.seconds:.1f} per second); "
+                f"{self.tasks} {'task' if self.tasks == 1 else 'tasks'} in {self.seconds:.1f} s "
+                f"({self.tasks / self.seconds:.1f} per second); "
                 f"most time went into {slowest} ({phases[slowest]:.1f} s)."
             )
         elif not self.tasks:
