@@ -1,0 +1,248 @@
+"""The gate: what to wait out, for how long, and what to split. The clock is a number that waiting advances."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from encord.exceptions import (
+    AuthenticationError,
+    AuthorisationError,
+    EncordException,
+    GenericServerError,
+    InvalidArgumentsError,
+    PayloadTooLargeError,
+    RateLimitExceededError,
+    RequestException,
+    UnknownException,
+)
+
+from encord_agents.exceptions import OutageError
+from encord_agents.tasks.engine.gate import (
+    LONGEST_BACKOFF,
+    PATIENCE,
+    Gate,
+    SetUpError,
+    Verdict,
+    is_platform_trouble,
+    verdict,
+)
+from encord_agents.tasks.engine.stop import Leaving, Stop
+
+
+class World:
+    """A gate whose waiting takes no time."""
+
+    def __init__(self, **options: Any) -> None:
+        self.now = 0.0
+        self.waits: list[float] = []
+        self.stop = Stop()
+        self.gate = Gate(self.stop, clock=lambda: self.now, jitter=lambda: 1.0, pause=self.wait, **options)
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
+
+
+def failing(times: int, error: Exception, value: str = "answer") -> Callable[[], str]:
+    """A request that fails so often, then is answered."""
+    left = [times]
+
+    def request() -> str:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise error
+        return value
+
+    return request
+
+
+DOWN = RequestException("connection refused")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RequestException("timeout"), Verdict.OUTAGE),
+        (UnknownException("bad gateway"), Verdict.OUTAGE),
+        (UnknownException([{"type": "missing"}]), Verdict.REFUSED),  # type: ignore[arg-type]
+        (GenericServerError("<html>502</html>"), Verdict.OUTAGE),
+        (GenericServerError("Server returned an error of type `['INTERNAL_SERVER_ERROR']`"), Verdict.OUTAGE),
+        (GenericServerError("Server returned an error of type `['ANSWER_INVALID']`"), Verdict.REFUSED),
+        (RateLimitExceededError(retry_after=2), Verdict.RATE_LIMIT),
+        (PayloadTooLargeError("too much"), Verdict.TOO_LARGE),
+        (AuthenticationError("who?"), Verdict.CREDENTIALS),
+        (AuthorisationError("no"), Verdict.FORBIDDEN),
+        (InvalidArgumentsError("no"), Verdict.REFUSED),
+        (ValueError("ours"), Verdict.REFUSED),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.name,
+)
+def test_verdicts(error: Exception, expected: Verdict) -> None:
+    """What an exception means for what to do next; only outages and rate limits are the platform's trouble."""
+    assert verdict(error) is expected
+    trouble = isinstance(error, EncordException) and expected in (Verdict.OUTAGE, Verdict.RATE_LIMIT)
+    assert is_platform_trouble(error) is trouble
+
+
+def test_an_outage_is_waited_out_with_backoff() -> None:
+    """From 0.5 s, doubling, capped."""
+    world = World()
+    assert world.gate.call(failing(6, DOWN), kind="rows") == "answer"
+    assert world.waits == [0.5, 1.0, 2.0, 4.0, LONGEST_BACKOFF, LONGEST_BACKOFF]
+
+
+def test_an_outage_that_lasts_too_long() -> None:
+    """The clock starts at the first failure, and is one for all requests of a kind."""
+    world = World(max_outage=60.0)
+    with pytest.raises(OutageError) as caught:
+        world.gate.call(failing(1000, DOWN), kind="rows")
+    assert 60 <= world.now < 70
+    assert caught.value.__cause__ is DOWN
+    assert caught.value.seconds >= 60
+
+
+def test_a_success_ends_the_outage() -> None:
+    """The next one has the whole time again."""
+    world = World(max_outage=20.0)
+    for _ in range(5):
+        world.gate.call(failing(5, DOWN), kind="rows")
+    assert world.now > 40
+
+
+def test_a_refusal_is_an_answer() -> None:
+    """It is raised at once, and shows that the platform is there."""
+    world = World()
+    with pytest.raises(InvalidArgumentsError):
+        world.gate.call(failing(1, InvalidArgumentsError("no")), kind="rows")
+    assert world.waits == []
+
+
+def test_retry_after_is_obeyed() -> None:
+    """By every request, of whatever kind; the platform says how long."""
+    world = World()
+    request = failing(1, RateLimitExceededError(retry_after=7))
+    assert world.gate.call(request, kind="rows") == "answer"
+    assert world.now == 7.0
+
+
+def test_one_request_in_trouble_of_its_own() -> None:
+    """Where others of its kind succeed, it is not waited for until the run's patience ends."""
+    world = World(max_outage=300.0)
+
+    def request() -> str:
+        world.gate.call(lambda: "fine", kind="rows")
+        raise DOWN
+
+    with pytest.raises(RequestException):
+        world.gate.call(request, kind="rows")
+    assert 30 <= world.now < 50
+
+
+def test_leaving_ends_the_wait() -> None:
+    """So does the deadline that a stop sets."""
+    world = World()
+    world.gate.give_up_at(10.0)
+    with pytest.raises(Leaving):
+        world.gate.call(failing(1000, DOWN), kind="rows")
+    assert world.now == 10.0
+    world = World()
+    world.stop.leave()
+    with pytest.raises(Leaving):
+        world.gate.call(lambda: "answer", kind="rows")
+
+
+def test_no_more_in_flight_than_allowed() -> None:
+    """Whatever the number of threads."""
+    gate = Gate(Stop(), in_flight=3)
+    lock, now, most = threading.Lock(), 0, 0
+    there = threading.Barrier(3, timeout=10)
+
+    def request() -> None:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        there.wait()
+        with lock:
+            now -= 1
+
+    threads = [threading.Thread(target=gate.call, args=(request,), kwargs={"kind": "rows"}) for _ in range(9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 3
+
+
+# Splitting
+
+
+def refusing(bad: set[int], error: Exception, log: list[int]) -> Callable[[Sequence[int]], list[int]]:
+    def request(items: Sequence[int]) -> list[int]:
+        log.append(len(items))
+        if bad & set(items):
+            raise error
+        return list(items)
+
+    return request
+
+
+def test_culprits_are_alone() -> None:
+    """A refused bundle is halved until they are; everyone is answered for once."""
+    log: list[int] = []
+    replies = list(World().gate.each(range(100), refusing({7, 60}, InvalidArgumentsError("no"), log), kind="save"))
+    assert [list(items) for items, reply in replies if reply.error is not None] == [[7], [60]]
+    assert sorted(n for items, _ in replies for n in items) == list(range(100))
+    assert len(log) <= 1 + 2 * 2 * 7
+
+
+def test_nothing_is_asked_for_none() -> None:
+    """No items, no request."""
+    log: list[int] = []
+    assert list(World().gate.each([], refusing(set(), ValueError(), log), kind="save")) == []
+    assert log == []
+
+
+def test_everything_forbidden_is_a_set_up_error() -> None:
+    """Every one of several alone; a single item that is forbidden is its own trouble."""
+    error = AuthorisationError("no")
+    with pytest.raises(SetUpError) as caught:
+        list(World().gate.each(range(4), refusing(set(range(4)), error, []), kind="save"))
+    assert caught.value.error is error
+    ((items, reply),) = World().gate.each([1], refusing({1}, error, []), kind="save")
+    assert (list(items), reply.error, reply.verdict) == ([1], error, Verdict.FORBIDDEN)
+    replies = list(World().gate.each(range(4), refusing({0, 1, 2}, error, []), kind="save"))
+    assert [reply.value for _, reply in replies if reply.error is None] == [[3]]
+
+
+def test_a_refused_key_is_a_set_up_error_at_once() -> None:
+    """Nothing will work; no halves are tried."""
+    log: list[int] = []
+    with pytest.raises(SetUpError):
+        list(World().gate.each(range(100), refusing({0}, AuthenticationError("who?"), log), kind="save"))
+    assert log == [100]
+
+
+def test_too_large_is_halved_without_waiting() -> None:
+    """Until it fits."""
+    world = World()
+
+    def request(items: Sequence[int]) -> int:
+        if len(items) > 13:
+            raise PayloadTooLargeError("too much")
+        return len(items)
+
+    replies = list(world.gate.each(range(100), request, kind="save"))
+    assert sum(reply.value or 0 for _, reply in replies) == 100
+    assert world.waits == []
+
+
+def test_an_item_that_breaks_the_server() -> None:
+    """A bundle that fails again and again is halved, so that one that makes the platform fail costs only itself."""
+    world = World(max_outage=10_000)
+    replies = list(world.gate.each(range(4), refusing({2}, UnknownException("500"), []), kind="save"))
+    assert [list(items) for items, reply in replies if reply.error is not None] == [[2]]
+    assert len(world.waits) >= PATIENCE

@@ -1,0 +1,45 @@
+"""The decision after a fault, as a table."""
+
+from __future__ import annotations
+
+import pytest
+
+from encord_agents.tasks.engine.outcome import Fault, Phase
+from encord_agents.tasks.engine.retry import MAX_RETRY_DELAY, RetryPolicy, decide
+
+
+def fault(attempt: int, phase: Phase = Phase.AGENT, exception: Exception | None = None) -> Fault:
+    return Fault(phase, exception or LookupError(), attempt)
+
+
+@pytest.mark.parametrize(("retries", "attempt", "again"), [(3, 1, True), (3, 3, True), (3, 4, False), (0, 1, False)])
+def test_num_retries_are_attempts_after_the_first(retries: int, attempt: int, again: bool) -> None:
+    """3 retries are 4 attempts."""
+    assert (decide(RetryPolicy(retries), fault(attempt), jitter=lambda: 0.5) is not None) is again
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_what_is_retried(phase: Phase) -> None:
+    """Everything up to the pathway; a refused save or move never calls the agent again."""
+    again = decide(RetryPolicy(3), fault(1, phase), jitter=lambda: 0.5) is not None
+    assert again is (phase not in (Phase.SAVE, Phase.MOVE))
+
+
+def test_without_a_delay_the_next_attempt_is_at_once() -> None:
+    """The default."""
+    assert decide(RetryPolicy(), fault(1), jitter=lambda: 0.9) == 0.0
+
+
+@pytest.mark.parametrize(("attempt", "ceiling"), [(1, 2.0), (2, 4.0), (3, 8.0), (10, MAX_RETRY_DELAY)])
+def test_the_delay_doubles_up_to_its_limit(attempt: int, ceiling: float) -> None:
+    """Half of it is fixed, half random."""
+    policy = RetryPolicy(20, delay=2.0)
+    assert decide(policy, fault(attempt), jitter=lambda: 0.0) == ceiling / 2
+    assert decide(policy, fault(attempt), jitter=lambda: 1.0) == ceiling
+
+
+def test_give_up_on() -> None:
+    """These exceptions, and what derives from them, are never retried."""
+    policy = RetryPolicy(3, give_up_on=(LookupError,))
+    assert decide(policy, fault(1, exception=KeyError()), jitter=lambda: 0.5) is None
+    assert decide(policy, fault(1, exception=OSError()), jitter=lambda: 0.5) is not None

@@ -1,0 +1,83 @@
+"""What runners share, as far as it needs no project: hashes, advice, return annotations."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Optional
+from uuid import UUID, uuid4
+
+import pytest
+from encord.exceptions import AuthenticationError, AuthorisationError, EncordException
+
+from encord_agents.exceptions import PrintableError, ProjectError, StageAlreadyAssignedError
+from encord_agents.tasks import Runner
+from encord_agents.tasks.runner.base import checked_hash, literals, with_advice
+
+HASH = uuid4()
+
+
+@pytest.mark.parametrize("given", [HASH, str(HASH), str(HASH).upper(), HASH.hex])
+def test_hashes(given: Any) -> None:
+    """A hash is a uuid in any form."""
+    assert checked_hash(given) == HASH
+
+
+@pytest.mark.parametrize("given", ["", "my project", "123", str(HASH)[:-1], 7])
+def test_what_is_no_hash(given: Any) -> None:
+    """Anything else is refused, and shown."""
+    with pytest.raises(ProjectError) as caught:
+        checked_hash(given)
+    assert repr(given) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "expected"),
+    [
+        (Literal["a", "b"], ["a", "b"]),
+        (Literal["a"] | None, ["a"]),
+        (Optional[Literal["a"]], ["a"]),  # noqa: UP045
+        (Annotated[Literal["a"], "note"], ["a"]),
+        (str | None, []),
+        (None, []),
+        (list[Literal["a"]], []),
+    ],
+)
+def test_literals(annotation: Any, expected: list[str]) -> None:
+    """Those that an agent may return; not those within other types."""
+    assert list(literals(annotation)) == expected
+
+
+@pytest.mark.parametrize("error", [AuthenticationError("x"), AuthorisationError("x"), EncordException("x")])
+def test_advice(error: EncordException) -> None:
+    """The exception is the SDK's own, with one note."""
+    assert with_advice(error, HASH) is error
+    assert len(error.__notes__) == 1
+
+
+def test_one_function_for_a_stage_without_a_project() -> None:
+    """By the same title, or the same uuid in another form."""
+    runner = Runner()
+    for first, second in (("A", "A"), (HASH, str(HASH).upper())):
+        runner.stage(first)(lambda: None)
+        with pytest.raises(StageAlreadyAssignedError):
+            runner.stage(second)(lambda: None)
+        runner.stage(second, overwrite=True)(print_nothing)
+    assert [agent.callable for agent in runner.agents] == [print_nothing, print_nothing]
+
+
+def print_nothing() -> None: ...
+
+
+@pytest.mark.parametrize("given", [None, 7, print_nothing])
+def test_what_names_no_stage(given: Any) -> None:
+    """A stage is named by text or a uuid."""
+    with pytest.raises(PrintableError, match="title or its uuid"):
+        Runner().stage(given)(print_nothing)
+
+
+def test_a_runner_without_a_project_needs_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are asked for when there is something to ask the platform for."""
+    for name in ("ENCORD_SSH_KEY", "ENCORD_SSH_KEY_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    runner = Runner()
+    runner.stage(UUID(int=1))(print_nothing)
+    assert runner.project is None
