@@ -1,7 +1,7 @@
 """`make soak`: long runs by hand. What grows that should not: threads, open files, memory?
 
-In this process, against a platform in its own: hundreds of passes, an outage in the middle of a run, and very many tasks
-for an agent that does nothing.
+In this process, against a platform in its own: hundreds of passes, an outage in the middle of a run, and very many
+tasks for an agent that does nothing.
 """
 
 from __future__ import annotations
