@@ -74,7 +74,6 @@ def faults() -> st.SearchStrategy[Fault]:
     anything = st.sampled_from(READS + WRITES)
     server = st.builds(Fault, anything, times, skip, st.just("status"), st.sampled_from([500, 502, 503, 504]))
     limit = st.builds(Fault, anything, times, skip, st.just("status"), st.just(429), st.sampled_from([None, 0]))
-    long_limit = st.builds(Fault, anything, st.just(1), skip, st.just("status"), st.just(429), st.just(1))
     dropped = st.builds(Fault, anything, times, skip, st.sampled_from(["drop_before", "drop_after"]))
     stalled = st.builds(
         Fault, anything, st.just(1), skip, st.just("stall"), seconds=st.sampled_from([0.1, READ_TIMEOUT + 0.2])
@@ -87,7 +86,15 @@ def faults() -> st.SearchStrategy[Fault]:
         Fault, st.sampled_from(("rows", "label_create", *WRITES)), st.just(1), skip, st.just("status"),
         st.sampled_from([400, 413]),
     )  # fmt: skip
-    return st.one_of(server, limit, dropped, enveloped, refusal, dropped, stalled, long_limit)
+    return st.one_of(server, limit, dropped, enveloped, refusal, dropped, stalled)
+
+
+def long_limits() -> st.SearchStrategy[Fault]:
+    """A second of silence: at most one in a script, for the sake of whoever waits for the tests."""
+    return st.builds(
+        Fault, st.sampled_from(READS + WRITES), st.just(1), st.integers(0, 3), st.just("status"), st.just(429),
+        st.just(1),
+    )  # fmt: skip
 
 
 @st.composite
@@ -100,7 +107,7 @@ def scripts(draw: st.DrawFn) -> Script:
         workers=draw(st.sampled_from([1, 1, 4])),
         page_tokens=draw(st.sampled_from(["keyset", "offset"])),
         page_size=draw(st.sampled_from([3, 10, 100])),
-        faults=tuple(draw(st.lists(faults(), max_size=6))),
+        faults=(*draw(st.lists(faults(), max_size=6)), *draw(st.lists(long_limits(), max_size=1))),
         refused=draw(some),
         forbidden=draw(st.none() | st.integers(0, tasks - 1)) if tasks > 1 else None,
         fail_once=draw(some),
