@@ -228,6 +228,7 @@ def run_chunk(run: StageRun, tasks: Sequence[AgentTask], *, polled_at: float) ->
     for task in left:
         run.skip(task)
     results: list[Result] = []
+    interrupted = False
     try:
         for context in contexts:
             if run.stop.requested:
@@ -237,6 +238,7 @@ def run_chunk(run: StageRun, tasks: Sequence[AgentTask], *, polled_at: float) ->
         if not run.stop.requested:
             _write(run, results)
     except KeyboardInterrupt:
+        interrupted = True
         run.stop.request("interrupt")
         raise
     finally:
@@ -245,6 +247,9 @@ def run_chunk(run: StageRun, tasks: Sequence[AgentTask], *, polled_at: float) ->
             if results:
                 _limit_writing(run)
                 _write(run, results)
+        except (Leaving, OutageError, SetUpError):
+            if not interrupted:  # else the interrupt goes on; what is not written is listed
+                raise
         finally:
             run.unwritten += [result.context.ref for result in results]
             for context in contexts:

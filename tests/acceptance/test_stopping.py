@@ -1,0 +1,287 @@
+"""Stopping is clean: no new task, what is finished is written, what could not be written is listed, nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from encord.objects import LabelRowV2
+
+from encord_agents.core.assets import Asset
+from encord_agents.tasks.engine import gate, pipeline
+from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.models import TaskAgentReturnStruct
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+SCRIPT = """
+import os, time
+from encord.objects import LabelRowV2
+from encord_agents.tasks import Runner
+from encord_agents.tasks.models import TaskAgentReturnStruct
+
+runner = Runner(os.environ["TEST_PROJECT"])
+calls = 0
+
+@runner.stage("Pre-label")
+def pre_label(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+    global calls
+    calls += 1
+    if calls == 20:
+        print("asleep", flush=True)
+        try:
+            time.sleep(float(os.environ["TEST_SLEEP"]))
+        finally:
+            print("awake", flush=True)
+    return TaskAgentReturnStruct(pathway="complete", label_row=label_row, label_row_priority=0.5)
+
+if __name__ == "__main__":
+    runner.run()
+"""
+
+
+class Command:
+    """A runner's command line, in the middle of a run: its 20th call of the agent sleeps."""
+
+    def __init__(self, world: World, directory: Path, sleep: float) -> None:
+        script = directory / "agents.py"
+        script.write_text(SCRIPT)
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("ENCORD_")},
+            **world.platform.environment(),
+            "TEST_PROJECT": world.project.project_hash,
+            "TEST_SLEEP": str(sleep),
+            "PYTHONWARNINGS": "ignore",
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, str(script), "--progress", "none"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        seen = []
+        for line in self.process.stdout:
+            seen.append(line)
+            if line.strip() == "asleep":
+                break
+        else:
+            pytest.fail("".join(seen))
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> tuple[int, str, float]:
+        """The exit code, what was printed, and how long it took."""
+        started = time.monotonic()
+        output, _ = self.process.communicate(timeout=60)
+        return self.process.returncode, output, time.monotonic() - started
+
+
+def test_ctrl_c_interrupts_the_agent(world: World, tmp_path: Path) -> None:
+    """The agent is interrupted at once, what was finished is written, the table is printed; exit code 130."""
+    world.project.add_placeholders(60)
+    command = Command(world, tmp_path, sleep=60)
+    command.signal(signal.SIGINT)
+    code, output, seconds = command.end()
+    assert code == 130, output
+    assert seconds < 10
+    assert "awake" in output
+    assert world.count("Done") == 19
+    assert "Pre-label" in output
+    assert "19" in output
+    assert "Traceback" not in output
+
+
+def test_sigterm_lets_the_current_task_finish(world: World, tmp_path: Path) -> None:
+    """The task that runs is finished and written; no other is taken; exit code 143."""
+    world.project.add_placeholders(60)
+    command = Command(world, tmp_path, sleep=0.5)
+    command.signal(signal.SIGTERM)
+    code, output, _ = command.end()
+    assert code == 143, output
+    assert world.count("Done") == 20
+    assert "Pre-label" in output
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_the_second_signal_leaves_at_once(world: World, tmp_path: Path, second: signal.Signals) -> None:
+    """Whatever goes on."""
+    world.project.add_placeholders(60)
+    command = Command(world, tmp_path, sleep=60)
+    command.signal(signal.SIGTERM)
+    time.sleep(0.3)
+    command.signal(second)
+    code, output, seconds = command.end()
+    assert code == (130 if second == signal.SIGINT else 143), output
+    assert seconds < 5
+    assert world.count("Pre-label") >= 40
+
+
+# As a library
+
+
+@pytest.fixture
+def clean() -> Iterator[None]:
+    """No thread and no file is left behind."""
+    threads, files = set(threading.enumerate()), _files()
+    yield
+    deadline = time.monotonic() + 5
+    while (left := set(threading.enumerate()) - threads) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert left == set()
+    assert _files() <= files
+
+
+def _files() -> set[str]:
+    return {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("encord-agents")}
+
+
+def label(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+    return TaskAgentReturnStruct(pathway="complete", label_row=label_row)
+
+
+@pytest.mark.usefixtures("clean")
+@pytest.mark.parametrize("window", [1, 10, 300])
+def test_an_interrupt_is_raised_again(world: World, window: int) -> None:
+    """Everything that was finished is written first, and is in the report."""
+    world.project.add_placeholders(60)
+    calls = iter(range(1000))
+
+    def agent(label_row: LabelRowV2, asset: Asset) -> TaskAgentReturnStruct:
+        assert asset.path().exists()
+        if next(calls) == 30:
+            raise KeyboardInterrupt
+        return label(label_row)
+
+    runner = world.agent(agent)
+    with pytest.raises(KeyboardInterrupt):
+        runner(progress="none", task_batch_size=window)
+    assert runner.report is not None
+    assert (runner.report.moved, runner.report.stopped) == (30, "interrupted")
+    assert runner.report.unwritten == ()
+    assert world.count("Done") == 30
+
+
+@pytest.mark.usefixtures("clean")
+@pytest.mark.parametrize("window", [1, 300])
+def test_an_interrupt_while_the_platform_is_down(world: World, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing is tried for so long and no longer; what could not be written is listed, and is still in its stage."""
+    monkeypatch.setattr(pipeline, "TIME_TO_WRITE", 1.0)
+    monkeypatch.setattr(gate, "FIRST_BACKOFF", 0.02)
+    world.project.add_placeholders(60)
+    finished: list[str] = []
+
+    def agent(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        if len(finished) == 20:
+            world.platform.down()
+            threading.Timer(0.3, lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)).start()
+            if window > 1:
+                time.sleep(30)
+        finished.append(label_row.data_hash)
+        return label(label_row)
+
+    runner = world.agent(agent)
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        runner(progress="none", task_batch_size=window)
+    assert time.monotonic() - started < 8
+    world.platform.down(False)
+    report = runner.report
+    assert report is not None
+    unwritten = {str(task.data_hash) for task in report.unwritten}
+    assert len(unwritten) == len(report.unwritten) > 0
+    assert unwritten <= {task.data_hash for task in world.project.tasks("Pre-label")}
+    assert unwritten | {task.data_hash for task in world.project.tasks("Done")} == set(finished)
+    assert report.moved == world.count("Done")
+
+
+@pytest.mark.usefixtures("clean")
+def test_workers_finish(world: World) -> None:
+    """Attempts that run in threads end by themselves when the run is stopped, and what they return is written."""
+    world.project.add_placeholders(60)
+    stop = Stop()
+    started = threading.Barrier(4, action=stop.request)
+
+    def agent(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        started.wait(10)
+        time.sleep(0.2)
+        return label(label_row)
+
+    runner = world.agent(agent)
+    report = runner(progress="none", max_workers=4, stop=stop)
+    assert (report.moved, report.stopped) == (4, "asked to stop")
+    assert world.count("Done") == 4
+
+
+@pytest.mark.usefixtures("clean")
+def test_coroutines_are_cancelled(world: World) -> None:
+    """Attempts on the event loop are cancelled where they wait, torn down, and have no outcome."""
+    world.project.add_placeholders(60)
+    stop = Stop()
+    events: list[str] = []
+    running = 0
+
+    async def agent(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        nonlocal running
+        running += 1
+        if running == 5:
+            asyncio.get_running_loop().call_later(0.1, stop.request)
+        try:
+            await asyncio.sleep(0.0 if running == 1 else 60)
+        except asyncio.CancelledError:
+            events.append("cancelled")
+            raise
+        return label(label_row)
+
+    runner = world.agent(agent)
+    started = time.monotonic()
+    report = runner(progress="none", max_workers=4, stop=stop)
+    assert time.monotonic() - started < 20
+    assert events == ["cancelled"] * 4
+    assert (report.moved, report.failed) == (1, 0)
+    assert world.count("Done") == 1
+
+
+@pytest.mark.usefixtures("clean")
+def test_nothing_is_left_after_a_good_run(world: World) -> None:
+    """Neither threads nor files."""
+    world.project.add_placeholders(60)
+
+    def agent(asset: Asset) -> str:
+        assert asset.path().exists()
+        return "complete"
+
+    assert world.run(agent, max_workers=3).moved == 60
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_stop_ends_the_wait_for_the_next_pass(world: World) -> None:
+    """A run that polls ends as soon as it is told to."""
+    stop = Stop()
+    runner = world.agent(lambda: "complete")
+    threading.Timer(0.3, stop.request).start()
+    started = time.monotonic()
+    report = runner(refresh_every=3600, progress="none", stop=stop)
+    assert time.monotonic() - started < 5
+    assert report.stopped is not None
+
+
+def test_set_up_errors_leave_nothing(world: World, clean: Any) -> None:
+    """A run that ends in an error leaves no threads either."""
+    world.project.add_placeholders(40)
+    runner = world.agent(lambda: "nowhere")
+    with pytest.raises(ValueError, match="nowhere"):
+        runner(progress="none", num_retries=0)
