@@ -158,7 +158,7 @@ def test_async_faults_are_retried(world: World) -> None:
 
 
 def test_a_waiting_task_keeps_its_slot_and_lets_others_go_on(world: World) -> None:
-    """Between two attempts of a task, others run; its labels stay in memory, and so it keeps its place in the window."""
+    """Between two attempts of a task, others run; it keeps its place in the window meanwhile."""
     hashes = world.project.add_placeholders(30)
     order: list[str] = []
     tried = False
