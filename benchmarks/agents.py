@@ -44,6 +44,14 @@ def task_only(task: AgentTask) -> str:
     return "done"
 
 
+def held_up(task: AgentTask) -> str:
+    """Does nothing, but the first call is so slow that all the others wait in memory."""
+    global in_agents
+    if not in_agents:
+        work()
+    return "done"
+
+
 def save_in_agent(label_row: LabelRowV2) -> str:
     work()
     add_box(label_row)
@@ -69,7 +77,7 @@ async def awaiting(label_row: LabelRowV2) -> TaskAgentReturnStruct:
     return TaskAgentReturnStruct(pathway="done", label_row=label_row, label_row_priority=0.5)
 
 
-AGENTS = {f.__name__: f for f in (task_only, save_in_agent, struct, first_frame, awaiting)}
+AGENTS = {f.__name__: f for f in (task_only, held_up, save_in_agent, struct, first_frame, awaiting)}
 
 
 def peak_memory() -> int:

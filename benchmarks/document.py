@@ -16,7 +16,7 @@ INTRODUCTION = """\
 
 This library and `{peer}`, measured side by side by `make bench`, which wrote this page. Both run the same agents file
 (`benchmarks/agents.py`), in turn, each time in a fresh process against a fresh local platform in a process of its own,
-with the default batch size. {tasks:,} tasks, each a small picture; medians. Only the ratios mean something on another
+with the default batch size. {tasks:,} tasks, each a small picture; medians of {repeats}. Only the ratios mean something on another
 machine: this one had {cpus} processors and Python {python}; `encord` {encord}.
 
 ![Seconds, this library and the peer](../benchmarks/results/performance.svg)
@@ -44,6 +44,7 @@ def page(results: Results) -> str:
         INTRODUCTION.format(
             peer=PEER,
             tasks=results.tasks,
+            repeats=max((row.repeats for row in results.rows.values()), default=0),
             cpus=os.cpu_count(),
             python=platform.python_version(),
             encord=version("encord"),
@@ -120,7 +121,7 @@ def _processor(rows: Iterable[Row]) -> str:
 
 def _memory(rows: Iterable[Row]) -> str:
     return table(
-        ("an agent that does nothing", "key", "ours", "peer", "our seconds", "peer's seconds"),
+        ("all behind the first task, which is slow", "key", "ours", "peer", "our seconds", "peer's seconds"),
         [
             (
                 row.scenario.title,

@@ -76,9 +76,9 @@ def processor(tasks: int) -> Iterator[Scenario]:
 
 
 def memory(*, full: bool) -> Iterator[Scenario]:
-    """More and more waiting tasks for an agent that does nothing."""
+    """More and more tasks that wait behind a first one, whose agent is busy until all of them have been read."""
     for tasks in (1_000, 10_000, 100_000) if full else (1_000, 10_000):
-        case = Case("task_only", tasks, latency=0.0, latency_per_item=0.0)
+        case = Case("held_up", tasks, agent_seconds=tasks * 0.0005, latency=0.0, latency_per_item=0.0)
         yield Scenario(f"m{tasks}", f"{tasks:,} waiting tasks", case)
 
 
