@@ -1,0 +1,233 @@
+"""Load ahead, write behind: what overlaps, what is bounded, and how kind a client it makes."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from encord.objects import LabelRowV2
+from encord.storage import StorageItem
+from encord.workflow.stages.agent import AgentTask
+
+from encord_agents.core.assets import Asset
+from encord_agents.tasks.engine.report import Event, TaskFinished, TaskStarted
+from encord_agents.tasks.models import TaskAgentReturnStruct
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+
+def label(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+    return TaskAgentReturnStruct(pathway="complete", label_row=label_row, label_row_priority=0.5)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("window", [1, 3, 10, 50])
+def test_the_window_bounds_the_tasks_in_memory(world: World, window: int, workers: int) -> None:
+    """Label rows are initialised for no more tasks than the window holds, beyond those that have their outcome."""
+    world.project.add_placeholders(100)
+    finished = 0
+    most = 0
+
+    def observer(event: Event) -> None:
+        nonlocal finished, most
+        finished += isinstance(event, TaskFinished)
+        if isinstance(event, TaskStarted):
+            loaded = sum(entry.items for entry in world.platform.journal.of("label_create"))
+            most = max(most, loaded - finished)
+
+    runner = world.agent(label)
+    runner.observers.append(observer)
+    assert runner(progress="none", task_batch_size=window, max_workers=workers).moved == 100
+    assert 0 < most <= window
+
+
+def test_a_window_of_one_has_no_threads(world: World) -> None:
+    """Each task is written before the next is loaded, in the caller's thread alone."""
+    world.project.add_placeholders(5)
+    before = set(threading.enumerate())
+    others: set[threading.Thread] = set()
+
+    def agent(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        others.update(set(threading.enumerate()) - before)
+        return label(label_row)
+
+    world.platform.journal.clear()
+    assert world.run(agent, task_batch_size=1).moved == 5
+    assert {thread.name for thread in others if thread.name.startswith("encord-agents")} == set()
+    assert world.requests("label_create", "save", "actions") == ["label_create", "save", "actions"] * 5
+
+
+def test_loading_and_writing_go_on_while_agents_run(world: World) -> None:
+    """The next tasks are loaded and finished ones written during an agent's call, not between two calls."""
+    world.project.add_placeholders(200)
+    world.platform.settings.latency = 0.03
+    busy: list[tuple[float, float]] = []
+    zero = time.monotonic()
+
+    def agent(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        started = time.monotonic()
+        time.sleep(0.01)
+        busy.append((started, time.monotonic()))
+        return label(label_row)
+
+    world.platform.journal.clear()
+    report = world.run(agent, task_batch_size=60)
+    total = time.monotonic() - zero
+    assert report.moved == 200
+    kinds = world.requests("label_create", "save", "actions")
+    assert kinds.index("save") < len(kinds) - 1 - kinds[::-1].index("label_create"), "writing began only after loading"
+    requests = sum(world.platform.journal.kinds().values())
+    in_agents = sum(end - start for start, end in busy)
+    # One after the other would take the agents' time and 30 ms for each request.
+    assert total < in_agents + 0.03 * requests * 0.8
+    # The agent hardly ever waits: between its first call and its last there is little but calls.
+    assert (busy[-1][1] - busy[0][0]) < in_agents * 1.5
+
+
+def test_a_finished_result_is_soon_safe(world: World) -> None:
+    """It waits for others to be written with for about a second, however slow the next agent is."""
+    hashes = world.project.add_placeholders(30)
+    finished_at: dict[str, float] = {}
+    safe_after: dict[str, float] = {}
+
+    def observer(event: Event) -> None:
+        if isinstance(event, TaskFinished):
+            safe_after[str(event.task.data_hash)] = time.monotonic() - finished_at[str(event.task.data_hash)]
+
+    def agent(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        if len(finished_at) == 3:
+            time.sleep(2.0)
+        finished_at[label_row.data_hash] = time.monotonic()
+        return label(label_row)
+
+    runner = world.agent(agent)
+    runner.observers.append(observer)
+    assert runner(progress="none").moved == 30
+    assert max(safe_after[data_hash] for data_hash in hashes[:3]) < 1.6
+    assert max(safe_after.values()) < 1.6
+
+
+def test_first_chunks_are_small(world: World) -> None:
+    """So that the first agent starts soon."""
+    world.project.add_placeholders(300)
+    world.run(label)
+    sizes = [entry.items for entry in world.platform.journal.of("label_create")]
+    assert sizes[0] <= 40
+    assert max(sizes) <= 100
+    assert sum(sizes) == 300
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_a_kind_client(world: World, workers: int) -> None:
+    """With fast agents, a request is about 25 tasks at least; and never more than eight are in flight."""
+    world.project.add_placeholders(500)
+    world.platform.settings.latency = 0.02
+    world.platform.settings.page_size = 1000
+
+    def agent(label_row: LabelRowV2, item: StorageItem) -> TaskAgentReturnStruct:
+        return label(label_row)
+
+    world.platform.journal.clear()
+    assert world.run(agent, max_workers=workers).moved == 500
+    for kind, requests in world.platform.journal.kinds().items():
+        assert requests <= math.ceil(500 / 25), kind
+    assert world.platform.max_in_flight <= 8
+
+
+def test_no_more_than_sixteen_downloads(world: World) -> None:
+    """Files are fetched ahead, up to sixteen at once, beside at most eight requests; each of them once."""
+    world.project.add_placeholders(120)
+    world.platform.settings.asset_latency = 0.05
+    at_once: list[int] = []
+
+    def agent(asset: Asset) -> str:
+        at_once.append(sum(thread.name.startswith("encord-agents-fetch") for thread in threading.enumerate()))
+        assert asset.path().stat().st_size > 0
+        return "complete"
+
+    started = time.monotonic()
+    assert world.run(agent).moved == 120
+    assert max(at_once) <= 16
+    assert world.platform.journal.count("asset") == 120
+    assert time.monotonic() - started < 120 * 0.05, "the files were fetched one after the other"
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_two_tasks_of_one_row_are_never_together(world: World, workers: int) -> None:
+    """The second is loaded after the first was written, so that it sees its labels."""
+    hashes = world.project.add_placeholders(10)
+    for data_hash in hashes:
+        world.project.add_task(data_hash)
+        world.project.add_task(data_hash)
+    inside: set[str] = set()
+    seen: dict[str, list[int]] = {data_hash: [] for data_hash in hashes}
+
+    def agent(task: AgentTask, label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        assert label_row.data_hash not in inside
+        inside.add(label_row.data_hash)
+        seen[label_row.data_hash].append(len(label_row.get_object_instances()))
+        world.mark(label_row, len(seen[label_row.data_hash]) / 10)
+        time.sleep(0.002)
+        inside.discard(label_row.data_hash)
+        return label(label_row)
+
+    report = world.run(agent, max_workers=workers)
+    assert (report.moved, report.failed) == (30, 0)
+    assert list(seen.values()) == [[0, 1, 2]] * 10
+    assert [world.marks(data_hash) for data_hash in hashes] == [[0.1, 0.2, 0.3]] * 10
+
+
+@pytest.mark.parametrize(("window", "workers"), [(1, 1), (7, 1), (300, 1), (300, 8), (5, 8)])
+@pytest.mark.parametrize("tokens", ["keyset", "offset"])
+def test_max_tasks_per_stage_is_exact(world: World, window: int, workers: int, tokens: Any) -> None:
+    """It counts tasks given to the agent, whatever became of them, with threads too."""
+    hashes = world.project.add_placeholders(120)
+    world.platform.settings.page_size, world.platform.settings.page_tokens = 25, tokens
+    given: list[str] = []
+    lock = threading.Lock()
+
+    def agent(task: AgentTask) -> str | None:
+        with lock:
+            given.append(str(task.data_hash))
+            number = len(given)
+        if number % 3 == 0:
+            raise LookupError
+        return "complete" if number % 3 == 1 else None
+
+    report = world.run(agent, task_batch_size=window, max_workers=workers, max_tasks_per_stage=40, num_retries=0)
+    assert len(given) == report.tasks == 40
+    assert (report.moved, report.held, report.failed) == (14, 13, 13)
+    assert set(given) == set(hashes[:40])
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+@pytest.mark.parametrize("window", [1, 7, 300])
+def test_offset_pages_lose_no_task(world: World, window: int, workers: int) -> None:
+    """Moving while paging makes offset tokens skip tasks; they are found by asking again."""
+    tasks = 30 if window == 1 else 120
+    world.project.add_placeholders(tasks)
+    world.platform.settings.page_size, world.platform.settings.page_tokens = 10, "offset"
+    world.platform.settings.latency = 0.002
+    report = world.run(label, task_batch_size=window, max_workers=workers)
+    assert (report.moved, report.attempts) == (tasks, tasks)
+    assert world.count("Done") == tasks
+
+
+def test_the_report_tells_where_the_time_went(world: World) -> None:
+    """Seconds of loading, running and writing are counted apart."""
+    world.project.add_placeholders(30)
+    world.platform.settings.latency = 0.02
+
+    def agent(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        time.sleep(0.005)
+        return label(label_row)
+
+    report = world.run(agent)
+    assert 30 * 0.005 <= report.running < 2
+    assert report.loading >= 2 * 0.02
+    assert report.writing >= 2 * 0.02
+    assert report.seconds < report.running + report.loading + report.writing + 1
