@@ -16,8 +16,8 @@ INTRODUCTION = """\
 
 This library and `{peer}`, measured side by side by `make bench`, which wrote this page. Both run the same agents file
 (`benchmarks/agents.py`), in turn, each time in a fresh process against a fresh local platform in a process of its own,
-with the default batch size. {tasks:,} tasks, each a small picture; medians of {repeats}. Only the ratios mean something on another
-machine: this one had {cpus} processors and Python {python}; `encord` {encord}.
+with the default batch size. {tasks:,} tasks, each a small picture; medians of {repeats}. Only the ratios mean something
+on another machine: this one had {cpus} processors and Python {python}; `encord` {encord}.
 
 ![Seconds, this library and the peer](../benchmarks/results/performance.svg)
 """
