@@ -59,6 +59,8 @@ FILES_AHEAD = 64
 BYTES_AHEAD = 512 * 1024 * 1024
 FIRST_CHUNKS = (25, 50)
 """Small, so that the first agent starts soon."""
+SOON_LOADED = 50
+"""Tasks to load at once where answers take their time."""
 FRESH_FOR = 1.0
 """Seconds a finished result waits for others to be written with."""
 FAST_ANSWERS = 0.008
@@ -356,7 +358,8 @@ class Pipeline:
         self._window = window
         self._loop = loop
         self._workers = min(max_workers, window)
-        self._full = max(1, min(MAX_AT_ONCE, window // 3))
+        # A quarter of the window is loaded, or written, at once: so the four quarters can be in different places.
+        self._full = max(1, min(MAX_AT_ONCE, window // 4))
         # One lock, and who waits on it for what: waking everybody for everything costs more than the work.
         self._lock = threading.RLock()
         self._runnable = threading.Condition(self._lock)  # the caller's thread: something to attempt
@@ -709,21 +712,27 @@ class Pipeline:
             return first, tasks, polled_at
 
     def _chunk_size(self) -> int:
-        size = min(self._full, self._window - len(self._open))
+        return min(self._wanted(), self._window - len(self._open))
+
+    def _wanted(self) -> int:
+        """How many tasks to load at once. Small chunks hold their slots for less time; big ones take less work."""
+        size = self._full if self._answers_fast else min(self._full, SOON_LOADED)
         if self._chunks < len(FIRST_CHUNKS):
             size = min(size, FIRST_CHUNKS[self._chunks])
         return size if self._budget is None else min(size, self._budget)
+
+    @property
+    def _answers_fast(self) -> bool:
+        return self.run.gate.average < FAST_ANSWERS
 
     def _may_take(self) -> bool:
         if self._budget == 0 or not (self._waiting or self._later):
             return False
         if not self._waiting and not self._polled:
             return False  # what was held or failed before comes after everything new
-        if self._loading >= (1 if self.run.gate.average < FAST_ANSWERS else LOADERS):
+        if self._loading >= (1 if self._answers_fast else LOADERS):
             return False
-        wanted = self._full if self._chunks >= len(FIRST_CHUNKS) else min(self._full, FIRST_CHUNKS[self._chunks])
-        if self._budget is not None:
-            wanted = min(wanted, self._budget)
+        wanted = self._wanted()
         available = len(self._waiting) if not self._polled else len(self._waiting) or len(self._later)
         if available < wanted and self._paging:
             return False
