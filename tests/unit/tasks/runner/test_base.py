@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Optional
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from encord.exceptions import AuthenticationError, AuthorisationError, EncordException
@@ -12,7 +12,7 @@ from encord_agents.exceptions import PrintableError, ProjectError, StageAlreadyA
 from encord_agents.tasks import Runner
 from encord_agents.tasks.runner.base import checked_hash, literals, with_advice
 
-HASH = uuid4()
+HASH = UUID("0995712a-457a-4ee5-8136-db69f91b492e")
 
 
 @pytest.mark.parametrize("given", [HASH, str(HASH), str(HASH).upper(), HASH.hex])
