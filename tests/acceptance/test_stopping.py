@@ -39,8 +39,8 @@ def pre_label(label_row: LabelRowV2) -> TaskAgentReturnStruct:
     global calls
     calls += 1
     if calls == 20:
-        print("asleep", flush=True)
         try:
+            print("asleep", flush=True)
             time.sleep(float(os.environ["TEST_SLEEP"]))
         finally:
             print("awake", flush=True)
