@@ -15,7 +15,7 @@ LAYERS = [
     ["encord_agents.cli"],
     ["encord_agents.terminal"],
     ["encord_agents.tasks"],
-    ["encord_agents.tasks.runner.sequential_runner"],
+    ["encord_agents.tasks.runner.sequential_runner", "encord_agents.tasks.runner.queue_runner"],
     ["encord_agents.tasks.runner.base"],
     ["encord_agents.tasks.engine.pipeline"],
     ["encord_agents.tasks.engine.write"],
@@ -147,6 +147,7 @@ def test_threads_are_few_modules_business() -> None:
         "encord_agents.tasks.engine.pipeline",
         "encord_agents.tasks.engine.report",
         "encord_agents.tasks.engine.stop",
+        "encord_agents.tasks.runner.queue_runner",
     }
     using = {m for m in importers_of("threading") if not m.startswith(("encord_agents.local", "encord_agents.cli"))}
     assert using <= allowed

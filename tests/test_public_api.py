@@ -21,7 +21,7 @@ PUBLIC = {
     "encord_agents.core.settings": ["Settings"],
     "encord_agents.core.utils": ["batch_iterator", "download_asset", "get_user_client"],
     "encord_agents.exceptions": ["PrintableError"],
-    "encord_agents.tasks": ["Depends", "Runner", "SequentialRunner"],
+    "encord_agents.tasks": ["Depends", "QueueRunner", "Runner", "SequentialRunner"],
     "encord_agents.tasks.dependencies": [
         "dep_asset",
         "dep_client",
@@ -31,7 +31,8 @@ PUBLIC = {
         "dep_video_iterator",
         "dep_video_sampler",
     ],
-    "encord_agents.tasks.models": ["TaskAgentReturnStruct", "TaskCompletionResult"],
+    "encord_agents.tasks.models": ["TaskAgentReturnStruct", "TaskCompletionResult", "TaskResult"],
+    "encord_agents.tasks.runner.queue_runner": ["QueueRunner"],
     "encord_agents.tasks.runner.sequential_runner": ["MAX_LABEL_ROW_BATCH_SIZE", "SequentialRunner"],
 }
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 from uuid import UUID
 
 from encord.objects import LabelRowV2
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["TaskAgentReturnStruct", "TaskCompletionResult"]
+__all__ = ["NO_TASK", "TaskAgentReturnStruct", "TaskCompletionResult", "TaskResult"]
+
+NO_TASK = UUID(int=0)
+"""Stands for the task of a specification that names none."""
 
 
 @dataclass
@@ -42,21 +47,83 @@ class TaskAgentReturnStruct:
         self.label_row_priority = number
 
 
+class TaskResult(BaseModel):
+    """What became of one task in one call of a queue function.
+
+    Attributes:
+        task_uuid: The task; `NO_TASK` where the specification named none.
+        data_title: Its data unit's title, where the task was still in its stage.
+        outcome: ``moved``, ``held`` (it stays, and what was returned is written), ``failed``, or ``skipped`` (it was
+            not in the stage any more, and was not touched).
+        pathway: The pathway it went down, a failure pathway included.
+        phase: Where a failed task failed: spec, load, inject, agent, teardown, pathway, save or move.
+        error: What went wrong, as ``"ValueError: ..."``, or why it was skipped.
+        traceback: The traceback of what a failed task failed with.
+        retryable: Whether another call may end better.
+        seconds: How long the attempt took.
+    """
+
+    model_config = ConfigDict(extra="ignore")  # a newer worker may say more
+
+    task_uuid: UUID
+    data_title: str | None = None
+    outcome: Literal["moved", "held", "failed", "skipped"]
+    pathway: UUID | None = None
+    phase: str | None = None
+    error: str | None = None
+    traceback: str | None = None
+    retryable: bool = False
+    seconds: float = 0.0
+
+    @property
+    def success(self) -> bool:
+        """Whether the agent's result was written, and the task moved if it was to."""
+        return self.outcome in ("moved", "held")
+
+
 class TaskCompletionResult(BaseModel):
     """What a queue function answers about the task, or the tasks, it was called with.
 
+    For one task the first five fields are single values; for a list they are lists, and ``results`` says which task
+    is which.
+
     Attributes:
-        task_uuid: The task, or the tasks, it was called with.
+        task_uuid: The task, or the tasks, it was called with; `NO_TASK` where a specification named none.
         stage_uuid: The stage they were in.
         success: For one task: whether it was done. For several: the uuids of those that were.
-        pathway: The pathway they moved down. ``None``: they stayed.
-        error: What went wrong, as text.
+        pathway: The pathway it moved down, ``None`` where it stayed. For several: the pathways of those that moved.
+        error: What went wrong, as text; for several, a line for each task that something went wrong with.
+        results: One for each given task, in order.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="ignore")
 
     task_uuid: UUID | list[UUID]
     stage_uuid: UUID | None = None
     success: bool | list[UUID]
     pathway: UUID | list[UUID] | None = None
     error: str | None = None
+    results: list[TaskResult] = Field(default_factory=list)
+
+    @classmethod
+    def of(cls, results: Sequence[TaskResult], stage_uuid: UUID, *, many: bool) -> TaskCompletionResult:
+        """The answer to a call with one task, or with a list."""
+        if not many:
+            (only,) = results
+            return cls(
+                task_uuid=only.task_uuid,
+                stage_uuid=stage_uuid,
+                success=only.success,
+                pathway=only.pathway,
+                error=only.error,
+                results=list(results),
+            )
+        errors = [f"{result.data_title or result.task_uuid}: {result.error}" for result in results if result.error]
+        return cls(
+            task_uuid=[result.task_uuid for result in results],
+            stage_uuid=stage_uuid,
+            success=[result.task_uuid for result in results if result.success],
+            pathway=[result.pathway for result in results if result.pathway is not None],
+            error="\n".join(errors) or None,
+            results=list(results),
+        )

@@ -142,6 +142,7 @@ class Gate:
         in_flight: Platform requests at once, over all threads.
         clock: Monotonic seconds.
         jitter: A number in [0, 1).
+        slots: In place of `in_flight`: what several gates of one process share.
     """
 
     stop: Stop
@@ -151,11 +152,12 @@ class Gate:
     jitter: Callable[[], float] = random.random
     pause: Callable[[float], None] | None = None
     on_outage: Callable[[str, Exception], None] | None = None
+    slots: threading.Semaphore | None = None
     _kinds: dict[str, _Kind] = field(default_factory=dict)
     _not_before: float = 0.0
 
     def __post_init__(self) -> None:
-        self._slots = threading.BoundedSemaphore(self.in_flight)
+        self._slots = self.slots or threading.Semaphore(self.in_flight)
         self._lock = threading.Lock()
         self._deadline: float | None = None
         self.average = 0.0

@@ -44,7 +44,7 @@ from encord_agents.tasks.engine.report import (
     TaskStarted,
     TaskWouldWrite,
 )
-from encord_agents.tasks.engine.retry import decide
+from encord_agents.tasks.engine.retry import decide, retryable
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.write import MAX_AT_ONCE, STALE_AFTER, Writer, dry_summary, in_turn
 
@@ -77,7 +77,12 @@ TICK = 0.1
 
 @dataclass(eq=False)
 class StageRun:
-    """One agent's turn: what both drivers need, and what they do alike."""
+    """One agent's turn: what both drivers need, and what they do alike.
+
+    Attributes:
+        strict: Whether what no task of the stage can survive ends the run. Queue functions answer with results instead.
+        final: Whether a task that fails now will not be tried again by whoever called.
+    """
 
     agent: Agent
     project: Project
@@ -89,6 +94,7 @@ class StageRun:
     max_tasks: int | None = None
     dry_run: bool = False
     strict: bool = True
+    final: bool = True
     files: Path | None = None
     jitter: Callable[[], float] = random.random
     unwritten: list[TaskRef] = field(default_factory=list)
@@ -147,18 +153,20 @@ class StageRun:
         agent = self.agent
         if agent.failure_pathway is None or fault.platform or fault.phase in (Phase.LOAD, Phase.SAVE, Phase.MOVE):
             return fault
+        if not self.final and retryable(agent.policy, fault):
+            return fault
         with self._lock:
             agent.failures_in_a_row += 1
             too_many = agent.failures_in_a_row >= FAILURES_IN_A_ROW
         if too_many:
-            if self.halted is None:
+            if self.halted is None and self.strict:
                 self.halted = (
                     f"{FAILURES_IN_A_ROW} tasks of stage {agent.stage.title!r} failed in a row, which says more "
                     "about the agent than about the tasks"
                 )
                 self.stop.request()
             return fault
-        if not agent.has_succeeded or self.halted:
+        if self.strict and (not agent.has_succeeded or self.halted):
             return fault
         return Result(context, agent.failure_pathway, fault=fault, finished_at=self.gate.clock())
 
@@ -218,10 +226,10 @@ def _never_made(agent: Agent, fault: Fault) -> DependencyError:
 # One after the other
 
 
-def run_chunk(run: StageRun, tasks: Sequence[AgentTask], *, polled_at: float) -> int:
+def run_chunk(run: StageRun, tasks: Sequence[AgentTask], *, polled_at: float, loop: EventLoop | None = None) -> int:
     """Load tasks together, run them one by one, write them together: all in the caller's thread.
 
-    Whatever ends it early, what is finished is written first.
+    Async agents are awaited together, on ``loop``. Whatever ends it early, what is finished is written first.
 
     Returns:
         How many of the tasks were still in the stage, and so given to the agent.
@@ -232,11 +240,14 @@ def run_chunk(run: StageRun, tasks: Sequence[AgentTask], *, polled_at: float) ->
     results: list[Result] = []
     interrupted = False
     try:
-        for context in contexts:
-            if run.stop.requested:
-                break
-            if (result := _run_through(run, context)) is not None:
-                results.append(result)
+        if loop is not None:
+            _await_together(run, contexts, loop, results)
+        else:
+            for context in contexts:
+                if run.stop.requested:
+                    break
+                if (result := _run_through(run, context)) is not None:
+                    results.append(result)
         if not run.stop.requested:
             _write(run, results)
     except KeyboardInterrupt:
@@ -280,6 +291,33 @@ def _run_through(run: StageRun, context: Context) -> Result | None:
         if run.stop.wait(verdict):
             return None
         run.loader.reload(context)
+
+
+def _await_together(run: StageRun, contexts: Sequence[Context], loop: EventLoop, results: list[Result]) -> None:
+    """The same for async agents, all at once; results are added in the order of the tasks."""
+    pending = list(contexts)
+    while pending and not run.stop.requested:
+        going = []
+        for context in pending:
+            run.start(context)
+            going.append((context, loop.submit(run.executor.attempt_async(context))))
+        pending, wait = [], 0.0
+        try:
+            for context, future in going:
+                verdict = run.judge(context, future.result())
+                if isinstance(verdict, Result):
+                    results.append(verdict)
+                elif isinstance(verdict, Fault):
+                    run.finish(context, Failed(verdict))
+                else:
+                    pending.append(context)
+                    wait = max(wait, verdict)
+        finally:
+            for _, future in going:
+                future.cancel()
+        run.stop.wait(wait)
+        for context in pending:
+            run.loader.reload(context)
 
 
 def run_one_by_one(run: StageRun) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from encord.workflow.stages.agent import AgentStage, AgentTask
 
-from encord_agents.tasks.engine.gate import Gate
+from encord_agents.tasks.engine.gate import Gate, Reply
 
-__all__ = ["MAX_POLLS", "TasksInStage", "poll"]
+__all__ = ["MAX_POLLS", "TaskKey", "TasksInStage", "poll"]
 
 MAX_POLLS = 5
 """How often a stage is asked for what it did not show the first time."""
@@ -42,24 +42,43 @@ def poll(stage: AgentStage, gate: Gate, *, seen: Collection[UUID] = ()) -> Itera
                 yield task
 
 
+class TaskKey(Protocol):
+    """What names a task to a stage."""
+
+    @property
+    def uuid(self) -> UUID: ...
+
+    @property
+    def data_hash(self) -> UUID: ...
+
+
+Key = TypeVar("Key", bound=TaskKey)
+
+
 class TasksInStage:
     """Asks a stage which of some tasks it still holds."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    def __call__(self, stage: AgentStage, tasks: Iterable[AgentTask]) -> dict[UUID, AgentTask]:
+    def __call__(self, stage: AgentStage, tasks: Iterable[TaskKey]) -> dict[UUID, AgentTask]:
         """Those of ``tasks`` that are in ``stage``, as the platform shows them now, by uuid. One request."""
-        return self._ask(stage, tasks)
+        return self._gate.call(lambda: self._ask(stage, tasks), kind="tasks")
+
+    def each(
+        self, stage: AgentStage, tasks: Sequence[Key]
+    ) -> Iterator[tuple[Sequence[Key], Reply[dict[UUID, AgentTask]]]]:
+        """The same for tasks that nobody has vouched for: what the platform refuses is split off (`Gate.each`)."""
+        return self._gate.each(tasks, lambda part: self._ask(stage, part), kind="tasks")
 
     def has_arrived(self, stage: Any, task: AgentTask) -> bool:
         """Whether a stage, of any type, holds a task now."""
-        return task.uuid in self._ask(stage, [task])
+        return task.uuid in self._gate.call(lambda: self._ask(stage, [task]), kind="tasks")
 
-    def _ask(self, stage: Any, tasks: Iterable[AgentTask]) -> dict[UUID, Any]:
+    @staticmethod
+    def _ask(stage: Any, tasks: Iterable[TaskKey]) -> dict[UUID, Any]:
         asked = {task.uuid: task for task in tasks}
         hashes = list(dict.fromkeys(task.data_hash for task in asked.values()))
         if not hashes:
             return {}
-        found = self._gate.call(lambda: list(stage.get_tasks(data_hash=hashes)), kind="tasks")
-        return {task.uuid: task for task in found if task.uuid in asked}
+        return {task.uuid: task for task in stage.get_tasks(data_hash=hashes) if task.uuid in asked}

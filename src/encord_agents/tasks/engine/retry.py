@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from encord_agents.tasks.engine.outcome import Fault, Phase
 
-__all__ = ["MAX_RETRY_DELAY", "RetryPolicy", "decide"]
+__all__ = ["MAX_RETRY_DELAY", "RetryPolicy", "decide", "retryable"]
 
 MAX_RETRY_DELAY = 60.0
 """Seconds. However often a task has failed, it is not kept waiting longer than this."""
@@ -30,17 +30,22 @@ class RetryPolicy:
     give_up_on: tuple[type[Exception], ...] = ()
 
 
+def retryable(policy: RetryPolicy, fault: Fault) -> bool:
+    """Whether another attempt, some time, may end better; how many there were already does not count."""
+    if fault.platform:
+        return True
+    return fault.phase in RETRIED and not isinstance(fault.exception, policy.give_up_on)
+
+
 def decide(policy: RetryPolicy, fault: Fault, *, jitter: Callable[[], float]) -> float | None:
     """Seconds to wait before the next attempt, or ``None`` to stop trying.
 
     ``jitter`` returns a number in [0, 1); half of the delay is fixed and half is random, so that tasks that failed
     together do not come back together.
     """
-    if fault.phase not in RETRIED or fault.attempt > policy.num_retries:
+    if fault.attempt > policy.num_retries or not retryable(policy, fault):
         return None
     if fault.platform:
         return None  # it was asked for again and again already, while other requests were answered
-    if isinstance(fault.exception, policy.give_up_on):
-        return None
     ceiling = min(policy.delay * 2.0 ** (fault.attempt - 1), MAX_RETRY_DELAY)
     return ceiling * (0.5 + 0.5 * jitter())

@@ -67,20 +67,19 @@ class RunnerBase:
     """Collects agents, and binds them to the stages of a project.
 
     Attributes:
-        project: The project, once there is one.
         agents: The registered agents, in order of definition.
         dependency_overrides: For tests: functions to use in place of others as dependencies.
     """
 
     def __init__(self, project_hash: str | UUID | None = None, *, user_client: EncordUserClient | None = None) -> None:
-        self.project: Project | None = None
+        self._project: Project | None = None
         self.agents: list[RegisteredAgent] = []
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         self._client = user_client
         self._project_hash: UUID | None = None
         if project_hash is not None:
             self._project_hash = checked_hash(project_hash)
-            self.project = self._open_project(self._project_hash)
+            self._project = self._open_project(self._project_hash)
 
     @property
     def client(self) -> EncordUserClient:
@@ -122,16 +121,16 @@ class RunnerBase:
                     "Make a Runner() without a project to give one with each call.",
                     given=project_hash,
                 )
-            if self.project is None or UUID(str(self.project.project_hash)) != wanted:
-                self.project = self._open_project(wanted)
+            if self._project is None or UUID(str(self._project.project_hash)) != wanted:
+                self._project = self._open_project(wanted)
         elif self._project_hash is None:
             raise ProjectError(NO_PROJECT)
-        assert self.project is not None
-        return self.project
+        assert self._project is not None
+        return self._project
 
     def _register(self, agent: RegisteredAgent, *, overwrite: bool) -> None:
-        if self.project is not None:
-            self._bind(agent, self.project)  # fail now, not after an hour of loading a model
+        if self._project is not None:
+            self._bind(agent, self._project)  # fail now, not after an hour of loading a model
         for place, other in enumerate(self.agents):
             if self._same_stage(agent.identity, other.identity):
                 if not overwrite:
@@ -141,8 +140,8 @@ class RunnerBase:
         self.agents.append(agent)
 
     def _same_stage(self, one: str | UUID, other: str | UUID) -> bool:
-        if self.project is not None:
-            stages = self.project.workflow.stages
+        if self._project is not None:
+            stages = self._project.workflow.stages
             return find_stage(stages, one).uuid == find_stage(stages, other).uuid
         return one == other or (as_uuid(one) is not None and as_uuid(one) == as_uuid(other))
 

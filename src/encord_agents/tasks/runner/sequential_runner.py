@@ -92,6 +92,8 @@ class SequentialRunner(RunnerBase):
         encord.exceptions.EncordException: The platform refuses; a note says what to do.
 
     Attributes:
+        agents: The registered agents, in order of definition.
+        dependency_overrides: For tests: functions to use in place of others as dependencies.
         report: The last call's report, also when it raised.
         observers: Called with each event of a run, see `encord_agents.tasks.engine.report`.
     """
@@ -107,6 +109,11 @@ class SequentialRunner(RunnerBase):
         self.pre_execution_callback = pre_execution_callback
         self.observers: list[Observer] = []
         self.report: RunReport | None = None
+
+    @property
+    def project(self) -> Project | None:
+        """The project: the runner's own, or the last call's; ``None`` before there is one."""
+        return self._project
 
     def stage(
         self,

@@ -1,0 +1,505 @@
+"""`QueueRunner`: the same agents as callables, JSON in and JSON out, for an engine that people already run."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import json
+import os
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn, TypeAlias
+from uuid import UUID
+
+from encord.exceptions import EncordException
+from encord.project import Project
+from encord.user_client import EncordUserClient
+from encord.workflow.stages.agent import AgentStage, AgentTask
+
+from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
+from encord_agents.core.dependencies.scope import RunScope
+from encord_agents.exceptions import OutageError, ProjectError, TasksFailedError
+from encord_agents.tasks.engine.context import Agent
+from encord_agents.tasks.engine.execute import Executor
+from encord_agents.tasks.engine.gate import Gate, SetUpError, is_platform_trouble
+from encord_agents.tasks.engine.observers import LogObserver
+from encord_agents.tasks.engine.outcome import Failed
+from encord_agents.tasks.engine.pipeline import EventLoop, StageRun, run_chunk
+from encord_agents.tasks.engine.report import Event, Events, TaskFinished, TaskRecord
+from encord_agents.tasks.engine.retry import retryable
+from encord_agents.tasks.engine.stage import as_uuid
+from encord_agents.tasks.engine.stop import Leaving, Stop
+from encord_agents.tasks.engine.write import MAX_AT_ONCE
+from encord_agents.tasks.models import NO_TASK, TaskCompletionResult, TaskResult
+from encord_agents.tasks.runner.base import RegisteredAgent, RunnerBase, checked_hash, make_agent, with_advice
+
+__all__ = ["QueueFunction", "QueueRunner", "TaskSpec"]
+
+TaskSpec: TypeAlias = str | AgentTask | dict[str, Any]
+"""A task: ``task.model_dump_json()``, the same as a dict, or the task itself."""
+
+IN_FLIGHT = 8
+"""Platform requests of one process at once, over all the threads that call its queue functions."""
+
+NO_PROJECT = """\
+A QueueRunner needs its project from the start, because the processes that run its agents only import it:
+  QueueRunner(project_hash="12345678-...")"""
+
+WAYS_TO_RUN = """\
+A QueueRunner is not run by calling it: an engine calls its functions. There are three ways.
+
+1. On this machine, over several processes:
+       runner.drain(workers=4)
+
+2. On Celery, over several machines:
+       from encord_agents.integrations.celery import register
+       app = register(runner, Celery("agents", broker="redis://..."))
+
+3. On an engine of your own: hand out the tasks, and have a worker call the function of their stage.
+       for stage in runner.get_agent_stages():
+           for task in stage.get_tasks():
+               queue.put(task.model_dump_json())     # a worker calls the stage's function with it
+
+To run everything in this process, one task after the other, use Runner in place of QueueRunner."""
+
+
+class QueueRunner(RunnerBase):
+    """Turns agents into functions that an engine can call anywhere: a task as JSON in, what became of it as JSON out.
+
+    ::
+
+        runner = QueueRunner(project_hash="...")
+
+        @runner.stage("Pre-label")
+        def pre_label(label_row: LabelRowV2) -> str:
+            ...
+            return "review"
+
+        answer = pre_label(task.model_dump_json())       # TaskCompletionResult.model_validate_json(answer)
+
+    Importing and decorating make no request. The first use of `project`, `get_agent_stages`, or a decorated function
+    connects, once per process, and checks every registered stage.
+
+    Args:
+        project_hash: The project.
+        pre_execution_callback: Called with the runner once per process, when it has connected and everything is
+            checked. What it raises passes unchanged, and the next use tries again.
+        user_client: The client to use, for everything. Default: one made from the environment, in each process.
+        max_outage: Seconds a call waits for a platform that does not answer. After that its tasks fail, retryable.
+
+    Raises:
+        ProjectError: There is no project hash, or it is none.
+
+    Attributes:
+        agents: The registered agents, in order of definition.
+        dependency_overrides: For tests: functions to use in place of others as dependencies.
+    """
+
+    def __init__(
+        self,
+        project_hash: str | UUID | None = None,
+        *,
+        user_client: EncordUserClient | None = None,
+        pre_execution_callback: Callable[[QueueRunner], None] | None = None,
+        max_outage: float = 300.0,
+    ) -> None:
+        if project_hash is None:
+            raise ProjectError(NO_PROJECT)
+        super().__init__(user_client=user_client)
+        self._project_hash: UUID = checked_hash(project_hash)
+        self.pre_execution_callback = pre_execution_callback
+        self._max_outage = max_outage
+        self._given_client = user_client
+        self._connection: _Connection | None = None
+        self._lock = threading.RLock()
+        _forget_after_fork(self)
+
+    @property
+    def project_hash(self) -> UUID:
+        """The project's hash, as given. Makes no request."""
+        return self._project_hash
+
+    @property
+    def project(self) -> Project:
+        """The project. Connects.
+
+        Raises:
+            PrintableError: The set-up is wrong: credentials, project, stages.
+            encord.exceptions.EncordException: The platform refuses; a note says what to do.
+        """
+        return self._connect().project
+
+    def stage(
+        self,
+        stage: str | UUID,
+        *,
+        label_row_metadata_include_args: LabelRowMetadataIncludeArgs | None = None,
+        label_row_initialise_labels_args: LabelRowInitialiseLabelsArgs | None = None,
+        overwrite: bool = False,
+        will_set_priority: bool = False,
+        give_up_on: tuple[type[Exception], ...] = (),
+        failure_pathway: str | UUID | None = None,
+        raise_on_failure: bool = False,
+    ) -> Callable[[Callable[..., Any]], QueueFunction]:
+        """Have a function serve a stage, and replace it by a `QueueFunction`.
+
+        The function may ask for, and return, what it may with `Runner`.
+
+        Args:
+            stage: The stage's title or uuid. Checked when the runner connects.
+            label_row_metadata_include_args: What to list of label rows. A ``branch_name`` wins over the task's own.
+            label_row_initialise_labels_args: What to fetch of their labels.
+            overwrite: Replace the function that serves the stage already, in its place.
+            will_set_priority: Not needed any more: priorities can always be set. Kept for code that says it.
+            give_up_on: Exceptions that another attempt would only raise again: failures that are not ``retryable``.
+            failure_pathway: Where a task goes that failed in its dependencies, agent, teardown or pathway, for good:
+                in a call with ``final=True``, or with one of ``give_up_on``. It is moved, without labels or priority,
+                and still counts as failed. After 20 such failures in a row no more tasks of the process go there,
+                until one succeeds.
+            raise_on_failure: Raise `TasksFailedError` when a task failed, after the others are written, so that an
+                engine's own retry fires. The tasks that were done are not done again then: they have left the stage.
+
+        Raises:
+            DependencyError: A parameter asks for something that nothing can supply.
+            StageAlreadyAssignedError: Another function serves the stage.
+        """
+
+        def register(function: Callable[..., Any]) -> QueueFunction:
+            if isinstance(function, QueueFunction):
+                function = function.agent
+            agent = make_agent(
+                function,
+                stage,
+                label_row_metadata_include_args=label_row_metadata_include_args,
+                label_row_initialise_labels_args=label_row_initialise_labels_args,
+                will_set_priority=will_set_priority,
+                give_up_on=give_up_on,
+                failure_pathway=failure_pathway,
+            )
+            self._register(agent, overwrite=overwrite)
+            return QueueFunction(self, agent, raise_on_failure=raise_on_failure)
+
+        return register
+
+    def get_agent_stages(self) -> Iterator[AgentStage]:
+        """The stage of each registered agent, once, in order of definition. Connects, at the call.
+
+        Raises:
+            PrintableError: The set-up is wrong: credentials, project, stages.
+            encord.exceptions.EncordException: The platform refuses; a note says what to do.
+        """
+        connection = self._connect()
+        return iter([connection.agent(registered).stage for registered in self.agents])
+
+    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
+        """Not this way.
+
+        Raises:
+            NotImplementedError: Always; it shows the ways there are.
+        """
+        raise NotImplementedError(WAYS_TO_RUN)
+
+    def close(self) -> None:
+        """Tear down what lives as long as the process: run-scoped dependencies, and the event loop of async agents.
+
+        Engines call this when a worker process ends. The next use connects anew; twice is harmless.
+        """
+        with self._lock:
+            connection, self._connection = self._connection, None
+            self._project = None
+        if connection is not None:
+            connection.close()
+
+    def _connect(self) -> _Connection:
+        if (connection := self._connection) is not None:
+            return connection
+        with self._lock:
+            if self._connection is None:
+                project = self._project_for(self._project_hash)
+                fixed: dict[type, object] = {Project: project, EncordUserClient: self.client}
+                connection = _Connection(self, project, fixed, RunScope(fixed))
+                for registered, agent in zip(self.agents, self._bind_all(project, num_retries=0), strict=True):
+                    connection.agents[id(registered)] = agent
+                self._connection = connection
+                if self.pre_execution_callback is not None:
+                    try:
+                        self.pre_execution_callback(self)
+                    except BaseException:
+                        self._connection = None
+                        raise
+            return self._connection
+
+
+@dataclass(eq=False)
+class _Connection:
+    """What a process needs to run agents, made at the first use."""
+
+    runner: QueueRunner
+    project: Project
+    fixed: dict[type, object]
+    scope: RunScope
+    agents: dict[int, Agent] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.slots = threading.Semaphore(IN_FLIGHT)
+        self.log = LogObserver()
+        self._loop: EventLoop | None = None
+        self._lock = threading.Lock()
+
+    def agent(self, registered: RegisteredAgent) -> Agent:
+        """An agent bound to its stage, once per process."""
+        with self._lock:
+            if id(registered) not in self.agents:  # it was decorated after the connection was made
+                self.agents[id(registered)] = self.runner._bind(registered, self.project, num_retries=0)
+            return self.agents[id(registered)]
+
+    @property
+    def loop(self) -> EventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = EventLoop()
+            return self._loop
+
+    def close(self) -> None:
+        try:
+            with self.scope:
+                pass
+        finally:
+            if self._loop is not None:
+                self._loop.close()
+
+
+class QueueFunction:
+    """A stage's agent as an engine calls it: tasks in, what became of them out.
+
+    It pickles by its name, so that it can be sent to other processes: define it at a module's top level.
+
+    Attributes:
+        agent: The user's own function, for tests. Also ``__wrapped__``.
+        runner: The `QueueRunner` it belongs to.
+        stage: The stage's title or uuid, as written.
+    """
+
+    __name__: str
+    __qualname__: str
+
+    def __init__(self, runner: QueueRunner, registered: RegisteredAgent, *, raise_on_failure: bool = False) -> None:
+        # Not the annotations: engines that look at them should see how this is called, not how the agent is.
+        functools.update_wrapper(
+            self, registered.callable, assigned=("__module__", "__name__", "__qualname__", "__doc__")
+        )
+        self.__signature__ = inspect.signature(type(self).__call__.__get__(self))
+        self.runner = runner
+        self.agent: Callable[..., Any] = registered.callable
+        self.stage = registered.identity
+        self._registered = registered
+        self._raise_on_failure = raise_on_failure
+
+    def __repr__(self) -> str:
+        return f"<queue function {self.__qualname__} of stage {str(self.stage)!r}>"
+
+    def __reduce__(self) -> str:
+        return self.__qualname__
+
+    def __call__(self, spec: TaskSpec | Sequence[TaskSpec], *, final: bool = True) -> str:
+        """Give tasks to the agent, one attempt each; write what it returned; move them.
+
+        Args:
+            spec: A task as JSON text (``task.model_dump_json()``), an `AgentTask`, a dict, or a list of these, also as
+                JSON text. Of a specification only ``uuid`` and ``data_hash`` are used; everything else is asked for.
+            final: Whether a task that fails now will not be tried again: only then it goes down the failure pathway.
+
+        Returns:
+            A `TaskCompletionResult` as JSON text. A task's trouble, whatever it is, is told there.
+
+        Raises:
+            PrintableError, encord.exceptions.EncordException: The process could not connect, or the set-up is wrong.
+            TasksFailedError: A task failed and the stage was decorated with ``raise_on_failure=True``.
+        """
+        connection = self.runner._connect()
+        agent = connection.agent(self._registered)
+        given, many = _read(spec)
+        with _directory(agent) as files:
+            call = _Call(connection, agent, final, files)
+            call.run(given)
+        result = TaskCompletionResult.of([call.result(one) for one in given], agent.stage.uuid, many=many)
+        failed = [one for one in result.results if one.outcome == "failed"]
+        if failed and self._raise_on_failure:
+            details = [f"{one.data_title or one.task_uuid} ({one.phase}): {one.error}" for one in failed]
+            raise TasksFailedError(len(failed), len(given), details, result)
+        return result.model_dump_json()
+
+
+class _Call:
+    """One call of a queue function."""
+
+    def __init__(self, connection: _Connection, agent: Agent, final: bool, files: Path | None) -> None:
+        stop = Stop()
+        self._connection = connection
+        self._agent = agent
+        self._gate = Gate(stop, max_outage=connection.runner._max_outage, slots=connection.slots)
+        self._run = StageRun(
+            agent,
+            connection.project,
+            connection.runner.client,
+            self._gate,
+            stop,
+            Events([connection.log, self._note]),
+            Executor(connection.scope, connection.fixed, self._gate, stop),
+            strict=False,
+            final=final,
+            files=files,
+        )
+        self._results: dict[UUID, TaskResult] = {}
+        self._trouble: BaseException | None = None
+
+    def run(self, given: Sequence[_Given]) -> None:
+        wanted = list({one.uuid: one for one in given if one.error is None}.values())
+        try:
+            for start in range(0, len(wanted), MAX_AT_ONCE):
+                self._run_chunk(wanted[start : start + MAX_AT_ONCE])
+        except (OutageError, Leaving, EncordException) as trouble:
+            self._trouble = trouble
+        except SetUpError as trouble:
+            self._trouble = trouble.error
+            if isinstance(trouble.error, EncordException):
+                with_advice(trouble.error, self._connection.runner.project_hash, doing="run agents in")
+
+    def _run_chunk(self, wanted: Sequence[_Given]) -> None:
+        agent = self._agent
+        polled_at = self._gate.clock()
+        there: dict[UUID, AgentTask] = {}
+        for part, reply in self._run.in_stage.each(agent.stage, wanted):
+            there |= reply.value or {}
+            if reply.error is not None:
+                self._results |= {one.uuid: _not_done(one, reply.error, phase="load") for one in part}
+        tasks = [there[one.uuid] for one in wanted if one.uuid in there]
+        loop = self._connection.loop if agent.plan.has_async else None
+        while tasks:
+            # Two tasks of one label row must not be at work together: the second is loaded after the first is written.
+            first = list({(task.data_hash, agent.branch_of(task)): task for task in reversed(tasks)}.values())[::-1]
+            run_chunk(self._run, first, polled_at=polled_at, loop=loop)
+            done = {task.uuid for task in first}
+            tasks = [task for task in tasks if task.uuid not in done]
+
+    def _note(self, event: Event) -> None:
+        if not isinstance(event, TaskFinished):
+            return
+        outcome = event.outcome
+        again = (
+            isinstance(outcome, Failed) and outcome.moved_to is None and retryable(self._agent.policy, outcome.fault)
+        )
+        record = TaskRecord.of(event).to_dict()
+        self._results[event.task.uuid] = TaskResult(
+            task_uuid=event.task.uuid,
+            data_title=event.task.data_title,
+            outcome=record["outcome"],
+            pathway=record.get("pathway_uuid"),
+            phase=record.get("phase"),
+            error=record.get("error") or record.get("reason"),
+            traceback=record.get("traceback"),
+            retryable=again,
+            seconds=record["seconds"],
+        )
+
+    def result(self, given: _Given) -> TaskResult:
+        """What became of a task."""
+        if given.error is not None:
+            return TaskResult(task_uuid=given.uuid, outcome="failed", phase="spec", error=given.error)
+        if (result := self._results.get(given.uuid)) is not None:
+            return result
+        if (trouble := self._trouble) is not None:
+            unwritten = given.uuid in {ref.uuid for ref in self._run.unwritten}
+            return _not_done(given, trouble, phase="save" if unwritten else "load")
+        stage = self._agent.stage.title
+        error = f"The task is not in stage {stage!r}: it has been moved, or it never was there. Nothing was done."
+        return TaskResult(task_uuid=given.uuid, outcome="skipped", error=error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A task as it was given: what to ask the platform for, or why that cannot be told."""
+
+    uuid: UUID
+    data_hash: UUID
+    error: str | None = None
+
+
+def _not_done(given: _Given, trouble: BaseException, *, phase: str) -> TaskResult:
+    """The result of a task that the platform's trouble, or the set-up, kept from having an outcome of its own."""
+    passes = isinstance(trouble, OutageError | Leaving) or is_platform_trouble(trouble)
+    error = "\n".join([f"{type(trouble).__name__}: {trouble}", *getattr(trouble, "__notes__", ())])
+    return TaskResult(task_uuid=given.uuid, outcome="failed", phase=phase, error=error, retryable=passes)
+
+
+@contextlib.contextmanager
+def _directory(agent: Agent) -> Iterator[Path | None]:
+    """Where a call's files go, if its agent wants any."""
+    if not agent.needs_asset:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="encord-agents-") as name:
+        yield Path(name)
+
+
+def _read(spec: object) -> tuple[list[_Given], bool]:
+    """The tasks that were given, and whether they came as a list."""
+    if isinstance(spec, str | bytes):
+        try:
+            spec = json.loads(spec)
+        except ValueError as error:
+            return [_malformed(spec, f"it is not JSON ({error})")], False
+    if isinstance(spec, list | tuple):
+        return [_read_one(one) for one in spec], True
+    return [_read_one(spec)], False
+
+
+def _read_one(spec: object) -> _Given:
+    if isinstance(spec, AgentTask):
+        return _Given(spec.uuid, spec.data_hash)
+    if isinstance(spec, str | bytes):
+        try:
+            spec = json.loads(spec)
+        except ValueError as error:
+            return _malformed(spec, f"it is not JSON ({error})")
+    if not isinstance(spec, dict):
+        return _malformed(spec, f"it is of type {type(spec).__name__}")
+    # The SDK writes snake case, the platform's own messages camel case.
+    uuid = as_uuid(spec.get("uuid"))
+    data_hash = as_uuid(spec.get("data_hash", spec.get("dataHash")))
+    if uuid is None:
+        return _malformed(spec, "it has no valid 'uuid'")
+    if data_hash is None:
+        return _malformed(spec, "it has no valid 'data_hash'", uuid)
+    return _Given(uuid, data_hash)
+
+
+def _malformed(spec: object, why: str, uuid: UUID = NO_TASK) -> _Given:
+    text = spec if isinstance(spec, str) else repr(spec)
+    return _Given(
+        uuid,
+        NO_TASK,
+        f"This is no task: {why}. A task is given as task.model_dump_json(), or as a list of these. "
+        f"Given was: {text[:200]}",
+    )
+
+
+def _forget_after_fork(runner: QueueRunner) -> None:
+    """Have a forked process connect for itself: it inherits no connection, no event loop, and no lock that is held."""
+    if not hasattr(os, "register_at_fork"):
+        return
+    reference = weakref.ref(runner)
+
+    def forget() -> None:
+        if (there := reference()) is not None:
+            there._lock = threading.RLock()
+            there._connection = None
+            there._project = None
+            there._client = there._given_client
+
+    os.register_at_fork(after_in_child=forget)
