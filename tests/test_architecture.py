@@ -16,6 +16,7 @@ LAYERS = [
     ["encord_agents.terminal"],
     ["encord_agents.tasks"],
     ["encord_agents.tasks.runner.sequential_runner", "encord_agents.tasks.runner.queue_runner"],
+    ["encord_agents.tasks.runner.passes"],
     ["encord_agents.tasks.runner.base"],
     ["encord_agents.tasks.engine.pipeline"],
     ["encord_agents.tasks.engine.write"],
@@ -38,7 +39,7 @@ LOOKS_UPWARD = {
     ("encord_agents", "encord_agents.core.data_model"),
     # lazy, inside a function: a command line and a screen are only needed by those who have one
     ("encord_agents.tasks.runner.sequential_runner", "encord_agents.cli.runner"),
-    ("encord_agents.tasks.runner.sequential_runner", "encord_agents.terminal"),
+    ("encord_agents.tasks.runner.passes", "encord_agents.terminal"),
 }
 
 

@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
-from encord.exceptions import EncordException
 from encord.project import Project
 from encord.user_client import EncordUserClient
 
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.scope import RunScope
-from encord_agents.exceptions import OutageError, PrintableError
+from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.execute import Executor
-from encord_agents.tasks.engine.gate import Gate, SetUpError
-from encord_agents.tasks.engine.observers import LogObserver, PassCounter, ReportFile
+from encord_agents.tasks.engine.gate import Gate
 from encord_agents.tasks.engine.pipeline import EventLoop, Pipeline, StageRun, run_one_by_one
 from encord_agents.tasks.engine.report import (
     Events,
     Observer,
     RunReport,
-    RunStopped,
     StageFinished,
     StageStarted,
     TaskRef,
 )
 from encord_agents.tasks.engine.stage import find_stage
-from encord_agents.tasks.engine.stop import Leaving, Reason, Stop
+from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.engine.write import MAX_AT_ONCE
-from encord_agents.tasks.runner.base import RunnerBase, make_agent, with_advice
+from encord_agents.tasks.runner.base import RunnerBase, make_agent
+from encord_agents.tasks.runner.passes import Passes, Progress, check_common_numbers, check_number
 
 __all__ = ["MAX_LABEL_ROW_BATCH_SIZE", "Runner", "SequentialRunner"]
 
@@ -44,10 +40,6 @@ MAX_LABEL_ROW_BATCH_SIZE = MAX_AT_ONCE
 """Label rows in one request, at most."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Progress = Literal["auto", "rich", "plain", "none"]
-
-
-STOPPED_BY: dict[Reason, str] = {"interrupt": "interrupted", "terminate": "terminated"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,47 +277,17 @@ class SequentialRunner(RunnerBase):
         if self.pre_execution_callback is not None:
             self.pre_execution_callback(self)
         with contextlib.ExitStack() as stack:
-            passes = PassCounter()
-            observers: list[Observer] = [LogObserver(), passes, *self.observers]
-            if options.progress != "none" and (shown := _progress(options.progress, stack)) is not None:
-                observers.append(shown)
-            if options.report_file is not None:
-                observers.append(stack.enter_context(ReportFile(options.report_file)))
-            # Last: it takes the tracebacks off the exceptions, whose frames hold the tasks' data.
-            events = Events([*observers, report])
+            passes = stack.enter_context(
+                Passes(report, self.observers, stop, progress=options.progress, report_file=options.report_file)
+            )
             fixed: dict[type, object] = {Project: project, EncordUserClient: self.client}
             loop = stack.enter_context(contextlib.closing(EventLoop())) if _any_async(agents) else None
             scope = stack.enter_context(RunScope(fixed))
             files = None
             if any(agent.needs_asset for agent in agents):
                 files = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="encord-agents-")))
-            turns = _Turns(project, self.client, options, stop, events, scope, fixed, loop, files)
-            reason: str | None = None
-            try:
-                for number in _passes(options.refresh_every, stop, passes, events):
-                    passes.begin(number)
-                    for agent in agents:
-                        turns.take(agent)
-                        if stop.requested:
-                            break
-            except KeyboardInterrupt:
-                stop.request("interrupt")
-                raise
-            except (SetUpError, EncordException) as trouble:
-                error = trouble.error if isinstance(trouble, SetUpError) else trouble
-                reason = f"{type(error).__name__}: {error}"
-                if isinstance(error, EncordException):
-                    with_advice(error, project.project_hash, doing="run agents in")
-                raise error from error.__cause__
-            except OutageError as outage:
-                reason = str(outage)
-                raise
-            except Leaving:
-                reason = "there was no time left to wait for the platform"
-            finally:
-                if stop.requested or reason:
-                    why = reason or turns.halted or (STOPPED_BY[stop.reason] if stop.reason else "asked to stop")
-                    events.emit(RunStopped(why, tuple(turns.unwritten)))
+            turns = _Turns(project, self.client, options, stop, passes.events, scope, fixed, loop, files)
+            passes.run(turns, agents, project_hash=project.project_hash, refresh_every=options.refresh_every)
         return report
 
 
@@ -385,39 +347,8 @@ class _Turns:
             self._events.emit(StageFinished(agent.stage.uuid, agent.stage.title, self._gate.clock() - started))
 
 
-def _passes(
-    refresh_every: float | None,
-    stop: Stop,
-    counter: PassCounter,
-    events: Events,
-    clock: Callable[[], float] = time.monotonic,
-) -> Iterator[int]:
-    """Numbers of passes, each when it is time for it: by when the last one started, on a clock that never jumps."""
-    number = 0
-    while True:
-        number += 1
-        started = clock()
-        yield number
-        now = clock()
-        wait = None
-        if refresh_every is not None and not stop.requested:
-            wait = max(0.0, started + refresh_every - now)
-        events.emit(counter.end(now - started, wait))
-        if wait is None or stop.wait(wait):
-            return
-
-
 def _any_async(agents: Sequence[Agent]) -> bool:
     return any(agent.plan.has_async for agent in agents)
-
-
-def _progress(kind: Progress, stack: contextlib.ExitStack) -> Observer | None:
-    from encord_agents.terminal import progress_observer
-
-    observer = progress_observer(kind)
-    if observer is not None:
-        stack.callback(observer.close)
-    return observer
 
 
 def _check_numbers(
@@ -429,22 +360,11 @@ def _check_numbers(
     max_outage: float,
     retry_delay: float,
 ) -> None:
-    for name, value, least, meaning in (
-        ("refresh_every", refresh_every, 1, "seconds between the starts of two passes; leave it out for one pass"),
-        ("num_retries", num_retries, 0, "attempts after the first; 0 means one attempt"),
-        ("task_batch_size", task_batch_size, 1, "tasks in memory at once"),
-        ("max_tasks_per_stage", max_tasks, 1, "tasks in a pass; leave it out for all"),
-        ("max_workers", max_workers, 1, "attempts at once"),
-        ("max_outage", max_outage, 0, "seconds to wait for a platform that does not answer"),
-        ("retry_delay", retry_delay, 0, "seconds before the second attempt"),
-    ):
-        if value is None and name in ("refresh_every", "max_tasks_per_stage"):
-            continue
-        whole = name in ("num_retries", "task_batch_size", "max_tasks_per_stage", "max_workers")
-        if isinstance(value, bool) or not isinstance(value, int | float) or (whole and not isinstance(value, int)):
-            raise PrintableError(f"{name}={value!r} is not a {'whole number' if whole else 'number'}: it is {meaning}.")
-        if not value >= least or math.isinf(value):
-            raise PrintableError(f"{name}={value!r} is out of range: at least {least} ({meaning}).")
+    check_common_numbers(refresh_every, num_retries, max_tasks)
+    check_number("task_batch_size", task_batch_size, 1, "tasks in memory at once", whole=True)
+    check_number("max_workers", max_workers, 1, "attempts at once", whole=True)
+    check_number("max_outage", max_outage, 0, "seconds to wait for a platform that does not answer")
+    check_number("retry_delay", retry_delay, 0, "seconds before the second attempt")
 
 
 Runner = SequentialRunner
