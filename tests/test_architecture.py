@@ -16,7 +16,9 @@ LAYERS = [
     ["encord_agents.terminal"],
     ["encord_agents.tasks"],
     ["encord_agents.tasks.runner.sequential_runner", "encord_agents.tasks.runner.queue_runner"],
-    ["encord_agents.tasks.runner.passes"],
+    ["encord_agents.tasks.runner.drain"],
+    ["encord_agents.tasks.runner.workers"],
+    ["encord_agents.tasks.runner.passes", "encord_agents.tasks.runner.worker"],
     ["encord_agents.tasks.runner.base"],
     ["encord_agents.tasks.engine.pipeline"],
     ["encord_agents.tasks.engine.write"],
@@ -149,6 +151,7 @@ def test_threads_are_few_modules_business() -> None:
         "encord_agents.tasks.engine.report",
         "encord_agents.tasks.engine.stop",
         "encord_agents.tasks.runner.queue_runner",
+        "encord_agents.tasks.runner.worker",
     }
     using = {m for m in importers_of("threading") if not m.startswith(("encord_agents.local", "encord_agents.cli"))}
     assert using <= allowed

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -23,20 +24,33 @@ from encord.workflow.stages.agent import AgentStage, AgentTask
 
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.scope import RunScope
-from encord_agents.exceptions import OutageError, ProjectError, TasksFailedError
+from encord_agents.exceptions import OutageError, PrintableError, ProjectError, TasksFailedError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import Gate, SetUpError, is_platform_trouble
 from encord_agents.tasks.engine.observers import LogObserver
 from encord_agents.tasks.engine.outcome import Failed
 from encord_agents.tasks.engine.pipeline import EventLoop, StageRun, run_chunk
-from encord_agents.tasks.engine.report import Event, Events, TaskFinished, TaskRecord
+from encord_agents.tasks.engine.report import (
+    ChunkLoaded,
+    ChunkWritten,
+    Event,
+    Events,
+    Observer,
+    RunReport,
+    TaskFinished,
+    TaskRecord,
+)
 from encord_agents.tasks.engine.retry import retryable
 from encord_agents.tasks.engine.stage import as_uuid
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.write import MAX_AT_ONCE
 from encord_agents.tasks.models import NO_TASK, TaskCompletionResult, TaskResult
 from encord_agents.tasks.runner.base import RegisteredAgent, RunnerBase, checked_hash, make_agent, with_advice
+from encord_agents.tasks.runner.drain import DrainTurns
+from encord_agents.tasks.runner.passes import Passes, Progress, check_common_numbers, check_number
+from encord_agents.tasks.runner.worker import Answer
+from encord_agents.tasks.runner.workers import Workers, check_importable
 
 __all__ = ["QueueFunction", "QueueRunner", "TaskSpec"]
 
@@ -98,6 +112,8 @@ class QueueRunner(RunnerBase):
     Attributes:
         agents: The registered agents, in order of definition.
         dependency_overrides: For tests: functions to use in place of others as dependencies.
+        report: The last `drain`'s report, also when it raised.
+        observers: Called with each event of a `drain`, see `encord_agents.tasks.engine.report`.
     """
 
     def __init__(
@@ -114,7 +130,10 @@ class QueueRunner(RunnerBase):
         self._project_hash: UUID = checked_hash(project_hash)
         self.pre_execution_callback = pre_execution_callback
         self._max_outage = max_outage
+        self.observers: list[Observer] = []
+        self.report: RunReport | None = None
         self._given_client = user_client
+        self._functions: dict[int, QueueFunction] = {}
         self._connection: _Connection | None = None
         self._lock = threading.RLock()
         _forget_after_fork(self)
@@ -182,7 +201,8 @@ class QueueRunner(RunnerBase):
                 failure_pathway=failure_pathway,
             )
             self._register(agent, overwrite=overwrite)
-            return QueueFunction(self, agent, raise_on_failure=raise_on_failure)
+            served = self._functions[id(agent)] = QueueFunction(self, agent, raise_on_failure=raise_on_failure)
+            return served
 
         return register
 
@@ -195,6 +215,86 @@ class QueueRunner(RunnerBase):
         """
         connection = self._connect()
         return iter([connection.agent(registered).stage for registered in self.agents])
+
+    def drain(
+        self,
+        *,
+        workers: int | None = None,
+        executor: futures.Executor | None = None,
+        batch_size: int = 10,
+        num_retries: int = 3,
+        refresh_every: int | None = None,
+        max_tasks_per_stage: int | None = None,
+        progress: Progress = "auto",
+    ) -> RunReport:
+        """Run every agent over what waits in its stage, over several processes of this machine, or on an executor.
+
+        ::
+
+            if __name__ == "__main__":      # each worker process imports the script
+                runner.drain(workers=4)
+
+        Stages have their turns in order of definition: a task that one moves to the next is seen there in the same
+        pass. A worker that dies costs what was being worked on another try in new processes, then each of those tasks
+        one alone: one that kills its worker every time is found, and fails. At the end worker processes tear down
+        their run-scoped dependencies; those of this process, where an executor runs threads, are torn down too,
+        unless the runner had connected before.
+
+        Args:
+            workers: How many processes; default: one for each processor. With an executor: how many workers it has,
+                where it does not say so itself.
+            executor: Where to run instead of in processes of the runner's own: a `ThreadPoolExecutor`, loky's, a Dask
+                client's ``get_executor()``, ... It is not shut down. A process that it starts must be able to import
+                the agents.
+            batch_size: How many tasks go to a worker, are loaded, and are written together.
+            num_retries: Attempts of a task after its first. Only what failed is tried again.
+            refresh_every: Seconds from the start of one pass over the stages to that of the next; ``None``: one pass.
+            max_tasks_per_stage: How many tasks to give to each agent in a pass; ``None``: all.
+            progress: ``"rich"`` on a terminal, ``"plain"`` lines, ``"none"``; ``"auto"`` chooses between the first two.
+
+        Returns:
+            What happened; truthy. Failed tasks do not raise, see `RunReport.raise_for_failures`. What a task failed
+            with in a worker is a `WorkerError` that says its type and message, with the worker's traceback.
+
+        Raises:
+            PrintableError: A number is out of range, the set-up is wrong, or other processes cannot import an agent.
+            encord.exceptions.EncordException: The platform refuses; a note says what to do.
+            OutageError: The platform did not answer for `max_outage` seconds.
+            BrokenExecutor: The given executor broke.
+            KeyboardInterrupt: After the batches that were being worked on are finished; at once, when it comes twice.
+        """
+        check_common_numbers(refresh_every, num_retries, max_tasks_per_stage)
+        check_number("workers", workers, 1, "processes; leave it out for one per processor", whole=True, optional=True)
+        check_number("batch_size", batch_size, 1, "tasks that go to a worker together", whole=True)
+        if not self.agents:
+            raise PrintableError(
+                'The runner has no agent. Decorate a function with @runner.stage("...") before calling drain().'
+            )
+        functions = [self._functions[id(registered)] for registered in self.agents]
+        if executor is None:
+            check_importable(functions)
+        was_connected = self._connection is not None
+        agents = self._bind_all(self.project)
+        report = self.report = RunReport()
+        stop, pool = Stop(), Workers(workers, executor)
+        try:
+            with Passes(report, self.observers, stop, progress=progress) as passes:
+                turns = DrainTurns(
+                    {agent.stage.uuid: function for agent, function in zip(agents, functions, strict=True)},
+                    pool,
+                    Gate(stop, max_outage=self._max_outage),
+                    stop,
+                    passes.events,
+                    batch_size=batch_size,
+                    num_retries=num_retries,
+                    max_tasks=max_tasks_per_stage,
+                )
+                passes.run(turns, agents, project_hash=self.project_hash, refresh_every=refresh_every)
+        finally:
+            pool.close(at_once=stop.leaving)
+            if not was_connected and not stop.leaving:
+                self.close()
+        return report
 
     def __call__(self, *args: object, **kwargs: object) -> NoReturn:
         """Not this way.
@@ -321,24 +421,33 @@ class QueueFunction:
             PrintableError, encord.exceptions.EncordException: The process could not connect, or the set-up is wrong.
             TasksFailedError: A task failed and the stage was decorated with ``raise_on_failure=True``.
         """
-        connection = self.runner._connect()
-        agent = connection.agent(self._registered)
         given, many = _read(spec)
-        with _directory(agent) as files:
-            call = _Call(connection, agent, final, files)
-            call.run(given)
-        result = TaskCompletionResult.of([call.result(one) for one in given], agent.stage.uuid, many=many)
+        call = self._call(given, final=final)
+        result = TaskCompletionResult.of([call.result(one) for one in given], call.stage_uuid, many=many)
         failed = [one for one in result.results if one.outcome == "failed"]
         if failed and self._raise_on_failure:
             details = [f"{one.data_title or one.task_uuid} ({one.phase}): {one.error}" for one in failed]
             raise TasksFailedError(len(failed), len(given), details, result)
         return result.model_dump_json()
 
+    def answer(self, specs: Sequence[str], *, final: bool) -> Answer:
+        """The same for `QueueRunner.drain`: it does not log what the other side will, and raises nothing of a task."""
+        given, _ = _read(specs)
+        return self._call(given, final=final, quiet=True).answer(given)
+
+    def _call(self, given: Sequence[_Given], *, final: bool, quiet: bool = False) -> _Call:
+        connection = self.runner._connect()
+        agent = connection.agent(self._registered)
+        with _directory(agent) as files:
+            call = _Call(connection, agent, final, files, quiet)
+            call.run(given)
+        return call
+
 
 class _Call:
     """One call of a queue function."""
 
-    def __init__(self, connection: _Connection, agent: Agent, final: bool, files: Path | None) -> None:
+    def __init__(self, connection: _Connection, agent: Agent, final: bool, files: Path | None, quiet: bool) -> None:
         stop = Stop()
         self._connection = connection
         self._agent = agent
@@ -349,14 +458,19 @@ class _Call:
             connection.runner.client,
             self._gate,
             stop,
-            Events([connection.log, self._note]),
+            Events([self._note] if quiet else [connection.log, self._note]),
             Executor(connection.scope, connection.fixed, self._gate, stop),
             strict=False,
             final=final,
             files=files,
         )
         self._results: dict[UUID, TaskResult] = {}
-        self._trouble: BaseException | None = None
+        self._chunks: list[ChunkLoaded | ChunkWritten] = []
+        self._trouble: OutageError | Leaving | Exception | None = None
+
+    @property
+    def stage_uuid(self) -> UUID:
+        return self._agent.stage.uuid
 
     def run(self, given: Sequence[_Given]) -> None:
         wanted = list({one.uuid: one for one in given if one.error is None}.values())
@@ -388,6 +502,8 @@ class _Call:
             tasks = [task for task in tasks if task.uuid not in done]
 
     def _note(self, event: Event) -> None:
+        if isinstance(event, ChunkLoaded | ChunkWritten):
+            self._chunks.append(event)
         if not isinstance(event, TaskFinished):
             return
         outcome = event.outcome
@@ -405,6 +521,16 @@ class _Call:
             traceback=record.get("traceback"),
             retryable=again,
             seconds=record["seconds"],
+        )
+
+    def answer(self, given: Sequence[_Given]) -> Answer:
+        """What became of the tasks, and what ends a run."""
+        trouble = self._trouble
+        return Answer(
+            results=[self.result(one) for one in given if trouble is None or one.uuid in self._results],
+            unwritten=[ref.uuid for ref in self._run.unwritten],
+            error=trouble if isinstance(trouble, Exception) else None,
+            chunks=self._chunks,
         )
 
     def result(self, given: _Given) -> TaskResult:

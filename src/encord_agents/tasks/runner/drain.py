@@ -1,0 +1,436 @@
+"""`QueueRunner.drain`: a stage's tasks, in batches, over the workers of an executor."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from uuid import UUID
+
+from encord.workflow.stages.agent import AgentTask
+
+from encord_agents.exceptions import EncordAgentsError, OutageError, PrintableError
+from encord_agents.tasks.engine.context import Agent
+from encord_agents.tasks.engine.gate import Gate, SetUpError
+from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
+from encord_agents.tasks.engine.poll import MAX_POLLS, poll
+from encord_agents.tasks.engine.report import (
+    AttemptFailed,
+    Events,
+    StageFinished,
+    StagePolled,
+    StageStarted,
+    TaskFinished,
+    TaskRef,
+)
+from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.models import TaskResult
+from encord_agents.tasks.runner.worker import Answer, Function
+from encord_agents.tasks.runner.workers import Workers
+
+__all__ = ["DrainTurns", "WorkerDiedError", "WorkerError"]
+
+READ_AHEAD = 1000
+"""Tasks read from the pages between two looks at the workers."""
+TICK = 0.1
+"""Seconds between two looks at whether the run is to stop."""
+
+LEFT_OR_MOVED = "the task had left the stage, unless the worker that died had moved it"
+
+CANNOT_START = """\
+The worker processes ended before they were ready ({how}). What they printed says why. Usually it is one of two:
+  - The script calls drain() when it is imported, as each worker does. Call it only when the script is run:
+        if __name__ == "__main__":
+            runner.drain()
+  - {module}, where the agents are, cannot be imported in a new process."""
+
+
+class WorkerError(EncordAgentsError):
+    """What a task failed with in a worker: its type and message. The worker's traceback is its cause."""
+
+
+class WorkerDiedError(WorkerError):
+    """The worker process died while it ran this task and no other."""
+
+
+class WorkerTraceback(Exception):  # noqa: N818 - it is shown as the cause of another
+    """A traceback as text."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+@dataclass(eq=False, slots=True)
+class Batch:
+    """Tasks that go to a worker together.
+
+    Attributes:
+        attempt: Which attempt of each of them it is, counted from 1.
+        deaths: How often workers have died while it was out.
+        alone: Whether nothing else is to be out meanwhile.
+    """
+
+    tasks: list[AgentTask]
+    attempt: int = 1
+    deaths: int = 0
+    alone: bool = False
+
+
+class DrainTurns:
+    """Each agent's turn in a pass.
+
+    Args:
+        functions: What serves each agent's stage in the workers.
+        batch_size: How many tasks go to a worker together.
+        max_tasks: How many tasks to give to an agent in its turn; ``None``: all.
+    """
+
+    def __init__(
+        self,
+        functions: Mapping[UUID, Function],
+        workers: Workers,
+        gate: Gate,
+        stop: Stop,
+        events: Events,
+        *,
+        batch_size: int,
+        num_retries: int,
+        max_tasks: int | None,
+    ) -> None:
+        self.functions = functions
+        self.workers = workers
+        self.gate = gate
+        self.stop = stop
+        self.events = events
+        self.batch_size = batch_size
+        self.num_retries = num_retries
+        self.max_tasks = max_tasks
+        self.unwritten: list[TaskRef] = []
+        self.halted: str | None = None
+
+    def take(self, agent: Agent) -> None:
+        """Have everything that waits in a stage worked on.
+
+        Raises:
+            KeyboardInterrupt: When the batches that were being worked on are finished; at once if it comes twice.
+            SetUpError, OutageError: What ended it.
+        """
+        self.events.emit(StageStarted(agent.stage.uuid, agent.stage.title, agent.plan.name))
+        started = self.gate.clock()
+        try:
+            # In a thread, so that a Ctrl-C, which comes in the main one, never cuts the bookkeeping in two.
+            with ThreadPoolExecutor(1, thread_name_prefix="encord-agents-drain") as thread:
+                turn = thread.submit(StageDrain(self, agent).run)
+                interrupted = self._await(turn)
+            if interrupted:
+                raise KeyboardInterrupt
+            turn.result()
+        finally:
+            self.events.emit(StageFinished(agent.stage.uuid, agent.stage.title, self.gate.clock() - started))
+
+    def _await(self, turn: Future[None]) -> bool:
+        """Until a turn is over. Whether that was interrupted."""
+        interrupted = False
+        while not turn.done():
+            try:
+                wait([turn], TICK)
+            except KeyboardInterrupt:
+                if interrupted:
+                    self.stop.leave()
+                interrupted = True
+                self.stop.request("interrupt")
+                self.gate.give_up_at(self.gate.clock())
+        return interrupted
+
+
+class StageDrain:
+    """One agent's turn: reads the stage, keeps the workers busy, and takes their answers."""
+
+    def __init__(self, turns: DrainTurns, agent: Agent) -> None:
+        self._turns = turns
+        self._agent = agent
+        self._function = turns.functions[agent.stage.uuid]
+        self._workers = turns.workers
+        self._budget = turns.max_tasks
+        # Waiting: tasks this run has not seen, then those it has held or failed before. Two tasks of one label row
+        # are never out together, so some are deferred until the other has its outcome.
+        self._waiting: deque[AgentTask] = deque()
+        self._later: deque[AgentTask] = deque()
+        self._rows: set[tuple[UUID, str]] = set()
+        self._deferred: defaultdict[tuple[UUID, str], deque[AgentTask]] = defaultdict(deque)
+        self._pages: Iterator[AgentTask] = iter(())
+        self._complete = False
+        self._moved_while_paging = False
+        # On their way.
+        self._out: dict[Future[Answer | None], Batch] = {}
+        self._again: deque[Batch] = deque()
+        self._alone: deque[Batch] = deque()
+        self._ready = False
+        self._seconds: Counter[UUID] = Counter()
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        """Until every task has its outcome, or the run is to end.
+
+        Raises:
+            SetUpError, OutageError: What ended it; what was being worked on by then is finished.
+        """
+        try:
+            self._drain()
+        finally:
+            self._wind_up()
+        if isinstance(self._error, Exception) and not isinstance(self._error, OutageError):
+            raise SetUpError(self._error)
+        if self._error is not None:
+            raise self._error
+
+    @property
+    def _closing(self) -> bool:
+        return self._turns.stop.requested or self._error is not None
+
+    def _drain(self) -> None:
+        seen: set[UUID] = set()
+        for _ in range(MAX_POLLS):
+            self._pages = poll(self._agent.stage, self._turns.gate, seen=frozenset(seen))
+            self._complete = self._moved_while_paging = False
+            found = 0
+            while not self._closing:
+                found += self._read(seen)
+                self._send()
+                if self._out:
+                    self._collect(0.0 if self._reading else TICK)
+                elif not self._reading and not self._has_work:
+                    break
+            # Tasks that move while pages are read shift those that follow: some may not have been shown.
+            if self._closing or not found or not self._moved_while_paging or self._budget == 0:
+                return
+
+    # Reading
+
+    @property
+    def _reading(self) -> bool:
+        return not self._complete and (self._budget is None or len(self._waiting) < self._budget)
+
+    def _read(self, seen: set[UUID]) -> int:
+        """Read on in the stage's pages. How many tasks were found."""
+        if not self._reading:
+            return 0
+        found = list(itertools.islice(self._pages, READ_AHEAD))
+        self._complete = len(found) < READ_AHEAD
+        for task in found:
+            (self._later if task.uuid in self._agent.known else self._waiting).append(task)
+            seen.add(task.uuid)
+        stage = self._agent.stage
+        self._turns.events.emit(StagePolled(stage.uuid, stage.title, len(seen), self._complete))
+        return len(found)
+
+    # Sending
+
+    @property
+    def _has_work(self) -> bool:
+        new = self._budget != 0 and (self._waiting or (self._complete and self._later))
+        return bool(self._alone or self._again or new)
+
+    def _send(self) -> None:
+        """Keep as many batches out as there is room for."""
+        while not self._closing and self._has_work:
+            if not self._ready:
+                if not self._out:
+                    self._make_ready()
+                return
+            if any(batch.alone for batch in self._out.values()):
+                return
+            if self._alone:
+                if self._out or not self._start(self._alone.popleft()):
+                    return
+            elif len(self._out) >= self._workers.capacity or (batch := self._next()) is None or not self._start(batch):
+                return
+
+    def _make_ready(self) -> None:
+        """Have workers start, import the agents and connect, before a task is at stake: what goes wrong here is no
+        task's fault. As many of a new pool as there is work for start at once."""
+        batches = 1
+        if self._workers.own and not self._workers.proven and not self._alone:
+            batches = min(self._workers.size, -(-len(self._waiting) // self._turns.batch_size))
+        for _ in range(max(1, batches)):
+            self._start(Batch([]))
+
+    def _next(self) -> Batch | None:
+        if self._again:
+            return self._again.popleft()
+        size = self._turns.batch_size if self._budget is None else min(self._turns.batch_size, self._budget)
+        tasks: list[AgentTask] = []
+        while len(tasks) < size and (queue := self._waiting or (self._later if self._complete else None)):
+            task = queue.popleft()
+            row = self._row_of(task)
+            if row in self._rows:
+                self._deferred[row].append(task)
+                continue
+            self._rows.add(row)
+            tasks.append(task)
+        if self._budget is not None:
+            self._budget -= len(tasks)
+        return Batch(tasks) if tasks else None
+
+    def _start(self, batch: Batch) -> bool:
+        """Send a batch. Whether that worked."""
+        # What a queue function reads of a task, and no more: the pipes to the workers are narrow.
+        specs = [json.dumps({"uuid": str(task.uuid), "data_hash": str(task.data_hash)}) for task in batch.tasks]
+        final = batch.attempt > self._turns.num_retries
+        try:
+            self._out[self._workers.submit(self._function, specs, final=final)] = batch
+        except BrokenExecutor as error:
+            if not self._workers.own:
+                self._fail(error)
+                return False
+            self._put_back(batch)
+            if not self._out:  # a worker died that had nothing to do
+                self._workers.renew()
+                self._ready = False
+            return False
+        except Exception as error:  # noqa: BLE001 - an executor that takes nothing ends the run
+            self._fail(error)
+            return False
+        return True
+
+    def _put_back(self, batch: Batch) -> None:
+        if batch.tasks:
+            (self._alone if batch.alone else self._again).appendleft(batch)
+
+    def _row_of(self, task: AgentTask) -> tuple[UUID, str]:
+        return task.data_hash, self._agent.branch_of(task)
+
+    # Taking answers
+
+    def _collect(self, timeout: float) -> None:
+        """Take the answers that are there, waiting for the first."""
+        done, _ = wait(self._out, timeout, FIRST_COMPLETED)
+        if self._workers.own and any(_is_broken(future) for future in done):
+            done, _ = wait(self._out)  # a pool that breaks gives up everything that was sent to it
+        lost: list[Batch] = []
+        for future in done:
+            batch = self._out.pop(future)
+            if future.cancelled():
+                continue
+            error = future.exception()
+            if error is None:
+                self._answered(batch, future.result())
+            elif self._workers.own and isinstance(error, BrokenExecutor):
+                lost.append(batch)
+            else:
+                self._fail(error)
+        if lost:
+            self._recover(lost)
+
+    def _answered(self, batch: Batch, answer: Answer | None) -> None:
+        if answer is None:
+            return
+        self._workers.proven = True
+        if answer.error is not None:
+            self._fail(answer.error)
+        elif not batch.tasks:
+            self._ready = True
+        for chunk in answer.chunks:
+            self._turns.events.emit(chunk)
+        tasks = {task.uuid: task for task in batch.tasks}
+        self._turns.unwritten += [self._agent.ref(tasks[uuid]) for uuid in answer.unwritten]
+        again = [
+            tasks[result.task_uuid]
+            for result in answer.results
+            if self._goes_on(tasks[result.task_uuid], result, batch)
+        ]
+        if again:
+            self._put_back(Batch(again, batch.attempt + 1, batch.deaths, batch.alone))
+
+    def _goes_on(self, task: AgentTask, result: TaskResult, batch: Batch) -> bool:
+        """Take a task's result. Whether it is to be tried again."""
+        self._seconds[task.uuid] += result.seconds  # type: ignore[assignment]
+        pathway = None if result.pathway is None else self._agent.pathways.find(result.pathway)
+        attempts = batch.attempt
+        outcome: Outcome
+        if result.outcome == "failed":
+            fault = Fault(Phase(result.phase or Phase.AGENT), _remote(result), batch.attempt)
+            again = result.retryable and batch.attempt <= self._turns.num_retries
+            if fault.phase not in (Phase.SAVE, Phase.MOVE):
+                self._turns.events.emit(AttemptFailed(self._agent.ref(task), fault, 0.0 if again else None))
+            if again:
+                return True
+            outcome = Failed(fault, pathway)
+        elif result.outcome == "skipped":
+            outcome = (
+                Skipped() if not batch.deaths else Skipped("the task had left the stage, maybe before a worker died")
+            )
+            if result.data_title is None:  # it was not there to be given to the agent
+                attempts -= 1
+                if attempts == 0 and self._budget is not None:
+                    self._budget += 1
+        elif pathway is not None:
+            outcome = Moved(pathway)
+        else:
+            outcome = Held()
+        self._finish(task, outcome, attempts)
+        return False
+
+    def _finish(self, task: AgentTask, outcome: Outcome, attempts: int) -> None:
+        row = self._row_of(task)
+        self._rows.discard(row)
+        if row in self._deferred:
+            self._waiting.appendleft(self._deferred[row].popleft())
+            if not self._deferred[row]:
+                del self._deferred[row]
+        if isinstance(outcome, Held) or (isinstance(outcome, Failed) and outcome.moved_to is None):
+            self._agent.known.add(task.uuid)
+        elif not self._complete:
+            self._moved_while_paging = True
+        seconds = float(self._seconds.pop(task.uuid, 0.0))
+        self._turns.events.emit(TaskFinished(self._agent.ref(task), outcome, attempts, seconds))
+
+    # Trouble
+
+    def _fail(self, error: BaseException) -> None:
+        self._error = self._error or error
+
+    def _recover(self, lost: list[Batch]) -> None:
+        """A worker of our own has died, and its pool with it: what was out gets another try in a new one. The second
+        time, each task gets it alone, so that it is certain which one it was, if it was one."""
+        proven = self._workers.proven
+        how = self._workers.renew()
+        self._ready = False
+        if not proven and not self._closing:
+            self._fail(PrintableError(CANNOT_START.format(how=how, module=self._function.__module__)))
+        for batch in lost:
+            batch.deaths += 1
+            if batch.alone:
+                (task,) = batch.tasks
+                error = WorkerDiedError(f"The worker process died while it ran this task and no other: {how}.")
+                fault = Fault(Phase.AGENT, error, batch.attempt)
+                self._turns.events.emit(AttemptFailed(self._agent.ref(task), fault, None))
+                self._finish(task, Failed(fault), batch.attempt)
+            elif batch.deaths == 1 and batch.tasks:
+                self._again.append(batch)
+            else:
+                self._alone += [Batch([task], batch.attempt, batch.deaths, alone=True) for task in batch.tasks]
+
+    def _wind_up(self) -> None:
+        """No new batch: those that wait are called back, those that are worked on are finished and counted."""
+        if self._out:
+            self._workers.stop()
+            for future in self._out:
+                future.cancel()
+        while self._out and not self._turns.stop.leaving:
+            self._collect(TICK)
+
+
+def _is_broken(future: Future[Answer | None]) -> bool:
+    return not future.cancelled() and isinstance(future.exception(), BrokenExecutor)
+
+
+def _remote(result: TaskResult) -> WorkerError:
+    """What a task failed with, as an exception of this process."""
+    error = WorkerError(result.error or "it is not known why")
+    if result.traceback is not None:
+        error.__cause__ = WorkerTraceback(result.traceback)
+    return error

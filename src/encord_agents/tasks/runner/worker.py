@@ -1,0 +1,159 @@
+"""On the other side: where batches of tasks come in, answers go out, and a process is left tidily."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import socket
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.util import Finalize
+from typing import Any, Protocol
+from uuid import UUID
+
+from encord.exceptions import EncordException
+
+from encord_agents.exceptions import PrintableError
+from encord_agents.tasks.engine.report import ChunkLoaded, ChunkWritten
+from encord_agents.tasks.models import TaskResult
+
+__all__ = ["Answer", "Function", "Place", "here", "prepare", "serve"]
+
+Place = tuple[str, int]
+"""A process: its host and its id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a batch.
+
+    Attributes:
+        results: One for each task that has an outcome.
+        unwritten: The tasks that were finished and could not be written.
+        error: What no task of the run can survive: the set-up is wrong, or the platform does not answer.
+        chunks: What was loaded and written, and how long it took.
+    """
+
+    results: Sequence[TaskResult] = ()
+    unwritten: Sequence[UUID] = ()
+    error: Exception | None = None
+    chunks: Sequence[ChunkLoaded | ChunkWritten] = ()
+
+
+class Closes(Protocol):
+    """Has something to tear down when its process ends."""
+
+    def close(self) -> None: ...
+
+
+class Function(Protocol):
+    """What serves a stage. It pickles by its name."""
+
+    __module__: str
+    __qualname__: str
+
+    @property
+    def runner(self) -> Closes: ...
+
+    def answer(self, specs: Sequence[str], *, final: bool) -> Answer:
+        """Give tasks to the agent. Without any: be ready to.
+
+        Raises:
+            Exception: The process cannot connect, or the set-up is wrong.
+        """
+
+
+def here() -> Place:
+    """The process that this runs in."""
+    return socket.gethostname(), os.getpid()
+
+
+def serve(function: Function, specs: Sequence[str], final: bool, home: Place) -> Answer | None:
+    """Have a batch answered, in whatever thread or process an executor runs this; ``None``: the run is ending.
+
+    Args:
+        home: Where the run is. Anywhere else, what lives as long as the process is torn down when it ends.
+    """
+    with _process.at_work() as wanted:
+        if not wanted:
+            return None
+        away = here() != home
+        try:
+            if away:
+                _process.close_at_exit(function.runner)
+            answer = function.answer(specs, final=final)
+        except Exception as error:  # noqa: BLE001 - an answer like any other: the run ends with it
+            answer = Answer(error=error)
+        return replace(answer, error=portable(answer.error)) if away and answer.error is not None else answer
+
+
+def prepare(stopping: Any) -> None:
+    """Make the process a worker of a pool of ours.
+
+    Args:
+        stopping: Its ``value`` is true as soon as no new batch is to be begun.
+    """
+    # Ctrl-C in a terminal reaches every process: it is for the parent to decide what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _process.stopping = stopping
+    threading.Thread(target=_process.leave_with_parent, name="encord-agents-parent", daemon=True).start()
+
+
+@dataclass(eq=False)
+class _Process:
+    """This process, as a worker."""
+
+    stopping: Any = None
+    runners: list[Closes] = field(default_factory=list)
+    busy: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[bool]:
+        """While a batch is worked on. Yields whether it is still wanted."""
+        if self.stopping is None:  # not a pool of ours, and maybe several threads
+            yield True
+            return
+        with self.busy:
+            yield not self.stopping.value
+
+    def close_at_exit(self, runner: Closes) -> None:
+        # Not atexit: processes of multiprocessing do not run that.
+        if not self.runners:
+            Finalize(None, self._close, exitpriority=100)
+        if runner not in self.runners:
+            self.runners.append(runner)
+
+    def _close(self) -> None:
+        while self.runners:
+            self.runners.pop().close()
+
+    def leave_with_parent(self) -> None:
+        """End with the parent, however it ended, but not in the middle of a batch: else the process would wait for
+        the next one for ever, since it holds the other end of that pipe too."""
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            with self.busy:
+                self._close()
+                os._exit(1)
+
+
+_process = _Process()
+
+
+def portable(error: Exception) -> Exception:
+    """An exception that can be sent to another process: itself, or its text where it cannot be made anew there."""
+    if not isinstance(error, PrintableError | EncordException):
+        error.add_note(f"In a worker:\n{''.join(traceback.format_exception(error))}")
+    try:
+        copy = pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001 - whatever it is, it cannot be sent
+        copy = None
+    if type(copy) is type(error) and str(copy) == str(error):
+        return error
+    return PrintableError("\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())]))
