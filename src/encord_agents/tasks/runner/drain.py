@@ -33,7 +33,7 @@ from encord_agents.tasks.runner.workers import Workers
 
 __all__ = ["DrainTurns", "WorkerDiedError", "WorkerError"]
 
-READ_AHEAD = 1000
+READ_AHEAD = 100
 """Tasks read from the pages between two looks at the workers."""
 TICK = 0.1
 """Seconds between two looks at whether the run is to stop."""
@@ -193,13 +193,14 @@ class StageDrain:
 
     def _drain(self) -> None:
         seen: set[UUID] = set()
-        for _ in range(MAX_POLLS):
+        for turn in range(MAX_POLLS):
             self._pages = poll(self._agent.stage, self._turns.gate, seen=frozenset(seen))
             self._complete = self._moved_while_paging = False
             found = 0
             while not self._closing:
                 found += self._read(seen)
-                self._send()
+                if turn == 0 or not self._reading:  # what is asked for again is read to its end before any of it moves
+                    self._send()
                 if self._out:
                     self._collect(0.0 if self._reading else TICK)
                 elif not self._reading and not self._has_work:

@@ -100,6 +100,8 @@ def prepare(stopping: Any) -> None:
     """
     # Ctrl-C in a terminal reaches every process: it is for the parent to decide what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):  # the parent had it blocked until this was done
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _process.stopping = stopping
     threading.Thread(target=_process.leave_with_parent, name="encord-agents-parent", daemon=True).start()
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import pickle
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -64,7 +65,8 @@ class Workers:
             return self._executor.submit(serve, function, specs, final, here())
         before = set(multiprocessing.active_children())
         try:
-            return self._executor.submit(serve, function, specs, final, here())
+            with _deaf_to_interrupts():  # a process may be started
+                return self._executor.submit(serve, function, specs, final, here())
         finally:
             self._processes |= set(multiprocessing.active_children()) - before
 
@@ -76,7 +78,7 @@ class Workers:
         codes = {process.exitcode for process in self._processes} - {None, 0}
         code = next(iter(codes - {-signal.SIGTERM} or codes), None)
         self._executor, self._processes, self.proven = None, set(), False
-        return _in_words(code)
+        return in_words(code)
 
     def stop(self) -> None:
         """Begin no batch that has not begun."""
@@ -90,6 +92,20 @@ class Workers:
             for process in self._processes:
                 process.kill()
         self._executor.shutdown(wait=not at_once, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes that this thread starts meanwhile do not hear a Ctrl-C, from their very beginning: importing takes a
+    second or two, and one that is interrupted in it takes the whole pool with it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def check_importable(functions: Iterable[Function]) -> None:
@@ -121,7 +137,8 @@ def _not_importable(name: str, why: str) -> PrintableError:
     )
 
 
-def _in_words(code: int | None) -> str:
+def in_words(code: int | None) -> str:
+    """How a process ended, by its exit code."""
     if code is None:
         return "it is not known how"
     if code >= 0:

@@ -1,0 +1,583 @@
+"""Draining: a QueueRunner's stages over processes, or over an executor; and what a worker that dies costs."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from encord.exceptions import AuthorisationError, EncordException
+from encord.objects import LabelRowV2
+from encord.workflow.stages.agent import AgentTask
+
+from encord_agents.exceptions import OutageError, PrintableError, UnknownStageError
+from encord_agents.local import Fault
+from encord_agents.tasks import QueueRunner
+from encord_agents.tasks.engine.report import AttemptFailed, PassFinished, StagePolled, StageStarted, TaskFinished
+from encord_agents.tasks.models import TaskAgentReturnStruct
+from encord_agents.tasks.runner import drain
+from encord_agents.tasks.runner.worker import portable
+from encord_agents.tasks.runner.workers import in_words
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+# In threads
+
+
+@pytest.fixture
+def queue(world: World) -> Iterator[QueueRunner]:
+    runner = QueueRunner(world.project.project_hash, user_client=world.client, max_outage=0.2)
+    yield runner
+    runner.close()
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(3) as pool:
+        yield pool
+
+
+def test_threads(world: World, queue: QueueRunner, threads: ThreadPoolExecutor) -> None:
+    """Any executor will do. It is not shut down, and what lives as long as the run is torn down at its end."""
+    world.project.add_placeholders(25)
+
+    @queue.stage("Pre-label")
+    def agent(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        world.mark(label_row)
+        return TaskAgentReturnStruct("complete", label_row, 0.5)
+
+    report = queue.drain(executor=threads, progress="none")
+    assert queue.report is report
+    assert (report.moved, report.attempts, report.passes, report.stopped) == (25, 25, 1, None)
+    assert report.loading > 0
+    assert report.writing > 0
+    assert world.count("Done") == 25
+    assert world.requests("actions") == ["actions"] * 3
+    assert threads.submit(lambda: 1).result() == 1
+    assert queue._connection is None
+
+
+def test_only_what_failed_is_tried_again(world: World, queue: QueueRunner, threads: ThreadPoolExecutor) -> None:
+    """Three retries are four attempts; a task that recovers is moved; the record says what the other failed with."""
+    world.project.add_placeholders(12, title="file {index}")
+    calls: Counter[str] = Counter()
+
+    @queue.stage("Pre-label", raise_on_failure=True)
+    def agent(task: AgentTask) -> str:
+        calls[task.data_title] += 1
+        if task.data_title == "file 3" or (task.data_title == "file 4" and calls["file 4"] < 3):
+            raise ValueError("bad pixels")
+        return "complete"
+
+    events: list[Any] = []
+    queue.observers.append(events.append)
+    report = queue.drain(executor=threads, progress="none")
+    assert calls == {f"file {i}": {3: 4, 4: 3}.get(i, 1) for i in range(12)}
+    assert (report.moved, report.failed, report.attempts) == (11, 1, 17)
+    (failure,) = report.failures
+    assert (failure.data_title, failure.phase, failure.attempts) == ("file 3", "agent", 4)
+    assert isinstance(failure.exception, drain.WorkerError)
+    assert str(failure.exception) == "ValueError: bad pixels"
+    assert failure.traceback is not None
+    assert 'raise ValueError("bad pixels")' in failure.traceback
+    assert [e.retry_in for e in events if isinstance(e, AttemptFailed) and e.task.data_title == "file 3"] == [
+        *(0.0, 0.0, 0.0),
+        None,
+    ]
+    assert sum(isinstance(e, TaskFinished) for e in events) == 12
+    assert [(e.moved, e.failed) for e in events if isinstance(e, PassFinished)] == [(11, 1)]
+    assert [e.tasks for e in events if isinstance(e, StagePolled) and e.complete] == [12]
+
+
+def test_what_is_given_up_on_is_not_tried_again(world: World, queue: QueueRunner, threads: ThreadPoolExecutor) -> None:
+    """A failure pathway is taken at once by what is permanent, and after the last attempt by everything else."""
+    world.project.add_placeholders(3, title="file {index}")
+    calls: Counter[str] = Counter()
+
+    @queue.stage("Pre-label", give_up_on=(KeyError,), failure_pathway="review")
+    def agent(task: AgentTask) -> str:
+        calls[task.data_title] += 1
+        raise {"file 0": KeyError, "file 1": ValueError, "file 2": OSError}[task.data_title]("bad")
+
+    report = queue.drain(executor=threads, num_retries=1, progress="none")
+    assert calls == {"file 0": 1, "file 1": 2, "file 2": 2}
+    assert (report.failed, report.attempts) == (3, 5)
+    assert {record.pathway for record in report.failures} == {"review"}
+    assert world.count("Review") == 3
+
+
+def test_stages_in_order(world: World, queue: QueueRunner, threads: ThreadPoolExecutor) -> None:
+    """A stage is polled when the one before is through, so a task goes down both in one pass."""
+    world.project.add_placeholders(30)
+    order = []
+
+    @queue.stage("Pre-label")
+    def first() -> str:
+        order.append(1)
+        return "triage"
+
+    @queue.stage("Triage")
+    def second() -> str:
+        order.append(2)
+        return "ok"
+
+    events: list[Any] = []
+    queue.observers.append(events.append)
+    report = queue.drain(executor=threads, progress="none")
+    assert order == [1] * 30 + [2] * 30
+    assert [(s.title, s.function, s.moved) for s in report.stages] == [
+        ("Pre-label", "first", 30),
+        ("Triage", "second", 30),
+    ]
+    assert [e.stage for e in events if isinstance(e, StageStarted)] == ["Pre-label", "Triage"]
+    assert world.count("Done") == 30
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 10])
+def test_max_tasks_is_exact(world: World, queue: QueueRunner, threads: ThreadPoolExecutor, batch_size: int) -> None:
+    """So many tasks are given to the agent, retries aside; one that had left when its turn came does not count."""
+    world.project.add_placeholders(30, title="file {index}")
+    gone = {task.uuid for task in world.project.tasks("Pre-label") if task.data_title in ("file 2", "file 5")}
+    given = set()
+
+    def leave(event: object) -> None:
+        if isinstance(event, StagePolled) and world.count("Review") == 0:
+            for uuid in gone:
+                world.project.move(uuid, "Review")
+
+    queue.observers.append(leave)
+
+    @queue.stage("Pre-label")
+    def agent(task: AgentTask) -> str:
+        given.add(task.data_title)
+        if task.data_title == "file 1":
+            raise ValueError
+        return "complete"
+
+    options: Any = {"executor": threads, "batch_size": batch_size, "max_tasks_per_stage": 9, "progress": "none"}
+    report = queue.drain(**options)
+    assert given == {f"file {i}" for i in range(11)} - {"file 2", "file 5"}
+    assert (report.moved, report.failed, report.skipped) == (8, 1, 2)
+    assert queue.drain(**options).tasks == 9
+
+
+def test_passes(world: World, queue: QueueRunner) -> None:
+    """Pass after pass; what was held comes after what is new."""
+    world.project.add_placeholders(3, title="old {index}")
+    calls: list[str] = []
+
+    @queue.stage("Pre-label")
+    def agent(task: AgentTask) -> str | None:
+        calls.append(task.data_title)
+        return None if task.data_title.startswith("old") else "complete"
+
+    def between(event: object) -> None:
+        if isinstance(event, PassFinished):
+            assert event.next_in is not None
+            if event.number == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+            world.project.add_placeholders(1, title="new")
+
+    queue.observers.append(between)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(KeyboardInterrupt):
+        queue.drain(executor=pool, batch_size=1, refresh_every=1, progress="none")
+    assert sorted(calls[:3]) == ["old 0", "old 1", "old 2"]
+    assert calls[3] == "new"
+    assert len(calls) == 7
+    assert queue.report is not None
+    assert (queue.report.moved, queue.report.held, queue.report.stopped) == (1, 3, "interrupted")
+
+
+@pytest.mark.parametrize("tokens", ["keyset", "offset"])
+def test_pages_lose_no_task(
+    world: World, queue: QueueRunner, threads: ThreadPoolExecutor, tokens: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stage whose pages were still being read while its tasks moved is asked again."""
+    monkeypatch.setattr(drain, "READ_AHEAD", 4)
+    world.platform.settings.page_size = 4
+    world.platform.settings.page_tokens = tokens
+    world.platform.settings.latency = 0.01
+    world.project.add_placeholders(40)
+    queue.stage("Pre-label")(lambda: "complete")
+    report = queue.drain(executor=threads, batch_size=2, progress="none")
+    assert report.moved == 40
+    assert world.count("Done") == 40
+
+
+def test_two_tasks_of_one_row_are_not_out_together(
+    world: World, queue: QueueRunner, threads: ThreadPoolExecutor
+) -> None:
+    """The second goes out when the first is written, so no labels are lost."""
+    units = world.project.add_placeholders(3)
+    for unit in units:
+        world.project.add_task(unit)
+
+    @queue.stage("Pre-label")
+    def agent(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        world.mark(label_row, x=0.1 * (1 + len(label_row.get_object_instances())))
+        return TaskAgentReturnStruct("complete", label_row)
+
+    assert queue.drain(executor=threads, batch_size=2, progress="none").moved == 6
+    assert [world.marks(unit) for unit in units] == [pytest.approx([0.1, 0.2])] * 3
+
+
+def test_few_batches_are_out(world: World, queue: QueueRunner) -> None:
+    """Two for each worker, however many tasks there are: one that it works on, and the next."""
+    world.project.add_placeholders(60)
+    out: set[Future[Any]] = set()
+    most = 0
+
+    class Counting(ThreadPoolExecutor):
+        def submit(self, *args: Any, **kwargs: Any) -> Future[Any]:
+            nonlocal most
+            future = super().submit(*args, **kwargs)
+            out.add(future)
+            most = max(most, sum(not one.done() for one in out))
+            return future
+
+    queue.stage("Pre-label")(lambda: "complete")
+    with Counting(2) as pool:
+        assert queue.drain(executor=pool, batch_size=3, progress="none").moved == 60
+    assert 2 <= most <= 4
+
+
+def test_an_interrupt_finishes_what_is_worked_on(world: World, queue: QueueRunner) -> None:
+    """No batch is begun any more, what was being worked on is written and counted, and the interrupt goes on."""
+    world.project.add_placeholders(30)
+    begun = []
+
+    @queue.stage("Pre-label")
+    def agent(task: AgentTask) -> str:
+        begun.append(task)
+        if len(begun) == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        return "complete"
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(KeyboardInterrupt):
+        queue.drain(executor=pool, batch_size=5, progress="none")
+    report = queue.report
+    assert report is not None
+    assert (report.moved, report.stopped, report.unwritten) == (10, "interrupted", ())
+    assert len(begun) == world.count("Done") == 10
+
+
+def test_an_outage_ends_the_run(world: World, queue: QueueRunner, threads: ThreadPoolExecutor) -> None:
+    """When the platform does not come back in time; what was finished and not written is listed."""
+    world.project.add_placeholders(4)
+    queue.stage("Pre-label")(lambda: "complete")
+    world.platform.faults.add(Fault("actions", status=503, times=None))
+    with pytest.raises(OutageError):
+        queue.drain(executor=threads, progress="none")
+    world.platform.faults.clear()
+    assert queue.report is not None
+    assert len(queue.report.unwritten) == 4
+    assert "has not answered" in (queue.report.stopped or "")
+    assert queue.drain(executor=threads, progress="none").moved == 4
+
+
+def test_credentials_that_are_refused_on_the_way(world: World, queue: QueueRunner, threads: ThreadPoolExecutor) -> None:
+    """What no task can survive ends the run and is raised, as the SDK raises it, with advice."""
+    world.project.add_placeholders(4)
+
+    @queue.stage("Pre-label")
+    def agent(label_row: LabelRowV2) -> str:
+        return "complete"
+
+    world.platform.faults.add(Fault("rows", times=None, action="envelope", status=403, error="AUTHORISATION_ERROR"))
+    with pytest.raises(AuthorisationError) as raised:
+        queue.drain(executor=threads, progress="none")
+    assert "may not run agents in project" in "".join(raised.value.__notes__)
+    assert world.count("Pre-label") == 4
+
+
+def test_a_given_executor_that_breaks(world: World, queue: QueueRunner, caplog: pytest.LogCaptureFixture) -> None:
+    """It is not ours to mend: the run ends with what it raises."""
+    world.project.add_placeholders(4)
+    queue.stage("Pre-label")(lambda: "complete")
+
+    def fail() -> None:
+        raise RuntimeError("no GPU")
+
+    with ThreadPoolExecutor(1, initializer=fail) as pool, pytest.raises(BrokenExecutor):
+        queue.drain(executor=pool, progress="none")
+    assert queue.report is not None
+    assert "BrokenThreadPool" in (queue.report.stopped or "")
+    with ThreadPoolExecutor(1) as closed:
+        pass
+    with pytest.raises(RuntimeError, match="shutdown"):
+        queue.drain(executor=closed, progress="none")
+
+
+def test_set_up_errors_come_first(world: World, queue: QueueRunner) -> None:
+    """Numbers, then agents, then the project, and nothing is sent anywhere."""
+    numbers = ["workers", "batch_size", "max_tasks_per_stage", "refresh_every"]
+    world.platform.journal.clear()
+    with pytest.raises(PrintableError, match="no agent"):
+        queue.drain()
+    queue.stage("Nowhere")(lambda: "complete")
+    for number in numbers:
+        with pytest.raises(PrintableError, match=f"{number}=0 is out of range"):
+            queue.drain(**{number: 0})  # type: ignore[arg-type]
+    with pytest.raises(PrintableError, match="num_retries=-1 is out of range"):
+        queue.drain(num_retries=-1)
+    assert world.requests() == []
+    with ThreadPoolExecutor(1) as pool, pytest.raises(UnknownStageError, match="Nowhere"):
+        queue.drain(executor=pool)
+
+
+def test_functions_that_cannot_be_imported(world: World, queue: QueueRunner) -> None:
+    """Told before anything runs, with what to do instead."""
+
+    @queue.stage("Pre-label")
+    def agent() -> str:
+        return "complete"
+
+    world.platform.journal.clear()
+    with pytest.raises(PrintableError, match="ThreadPoolExecutor") as raised:
+        queue.drain()
+    assert "<locals>.agent" in str(raised.value)
+    assert world.requests() == []
+
+
+def test_errors_that_cannot_be_sent() -> None:
+    """An exception that could not be made anew in another process is sent as its text."""
+
+    class OddError(Exception):
+        def __init__(self, one: int, other: int) -> None:
+            super().__init__(f"{one} and {other}")
+
+    sent = portable(OddError(1, 2))
+    assert isinstance(sent, PrintableError)
+    assert "OddError: 1 and 2" in str(pickle.loads(pickle.dumps(sent)))
+    refused = EncordException("no")
+    refused.add_note("do this")
+    assert pickle.loads(pickle.dumps(portable(refused))).__notes__ == ["do this"]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(3, "exited with code 3"), (-9, "killed by SIGKILL, as the system does when memory runs out"), (-99, "signal 99")],
+)
+def test_how_a_worker_died(code: int, words: str) -> None:
+    """In words that point to the cause."""
+    assert words in in_words(code)
+
+
+# In processes
+
+AGENTS = """
+import json, os, signal, time
+from collections.abc import Iterator
+from typing import Annotated
+
+from encord.workflow.stages.agent import AgentTask
+from encord_agents.tasks import Depends, QueueRunner
+
+HOME = int(os.environ["TEST_HOME"])
+
+def note(what: str) -> None:
+    with open(os.environ["TEST_NOTES"], "a") as notes:
+        notes.write(json.dumps([os.getpid(), what]) + "\\n")
+
+def connected(runner: QueueRunner) -> None:
+    if os.environ.get("TEST_BAD_WORKERS") and os.getpid() != HOME:
+        raise RuntimeError("no GPU here")
+
+runner = QueueRunner(os.environ["TEST_PROJECT"], pre_execution_callback=connected)
+
+def model() -> Iterator[str]:
+    note("made")
+    yield "model"
+    note("torn down")
+
+@runner.stage("Pre-label")
+def pre_label(task: AgentTask, loaded: Annotated[str, Depends(model, scope="run")]) -> str:
+    note(task.data_title)
+    if task.data_title == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if task.data_title == "fails":
+        raise ValueError("bad pixels")
+    time.sleep(float(os.environ["TEST_SLEEP"]))
+    return "triage"
+
+@runner.stage("Triage")
+def triage(task: AgentTask) -> str:
+    return "ok"
+"""
+
+MAIN = """
+if __name__ == "__main__":
+    try:
+        report = runner.drain(workers=2, batch_size=3, progress="none")
+    finally:
+        note("report " + runner.report.to_json())
+"""
+
+
+class Processes:
+    """A module of agents that worker processes can import, and what they note."""
+
+    def __init__(self, world: World, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.directory = directory
+        self._notes = directory / "notes"
+        self._notes.touch()
+        self.environment = {
+            **world.platform.environment(),
+            "TEST_PROJECT": world.project.project_hash,
+            "TEST_NOTES": str(self._notes),
+            "TEST_HOME": str(os.getpid()),
+            "TEST_SLEEP": "0.02",
+            "PYTHONWARNINGS": "ignore",
+        }
+        monkeypatch.delenv("ENCORD_SSH_KEY_FILE", raising=False)
+        for name, value in self.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.syspath_prepend(str(directory))
+        (directory / "some_agents.py").write_text(AGENTS)
+
+    @property
+    def runner(self) -> QueueRunner:
+        sys.modules.pop("some_agents", None)
+        runner: QueueRunner = importlib.import_module("some_agents").runner
+        return runner
+
+    def script(self, main: str = MAIN) -> subprocess.Popen[str]:
+        (self.directory / "script.py").write_text(AGENTS + main)
+        return subprocess.Popen(
+            [sys.executable, str(self.directory / "script.py")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,  # what Ctrl-C in a terminal reaches: the process and its workers
+        )
+
+    def notes(self) -> list[tuple[int, str]]:
+        return [(pid, what) for pid, what in map(json.loads, self._notes.read_text().splitlines())]
+
+    def pids(self, what: str) -> list[int]:
+        return [pid for pid, noted in self.notes() if noted == what]
+
+
+@pytest.fixture
+def processes(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
+    yield Processes(world, tmp_path, monkeypatch)
+    sys.modules.pop("some_agents", None)
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    give_up = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "(zombie)" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def test_processes(world: World, processes: Processes, capfd: pytest.CaptureFixture[str]) -> None:
+    """By default over processes: each connects once and tears down at its end, retries go where there is room, and
+    what became of a task is told once."""
+    world.project.add_placeholders(39, title="file {index}")
+    world.project.add_placeholders(1, title="fails")
+    report = processes.runner.drain(workers=2, batch_size=5, num_retries=2, progress="none")
+    assert [(s.moved, s.failed, s.attempts) for s in report.stages] == [(39, 1, 42), (39, 0, 39)]
+    assert world.count("Done") == 39
+    assert len(processes.pids("fails")) == 3
+    workers = set(processes.pids("made"))
+    assert len(workers) == 2
+    assert os.getpid() not in workers
+    assert sorted(processes.pids("torn down")) == sorted(workers) == sorted(processes.pids("made"))
+    assert not any(is_alive(pid) for pid in workers)
+    (failure,) = report.failures
+    assert str(failure.exception) == "ValueError: bad pixels"
+    assert "some_agents.py" in (failure.traceback or "")
+    assert capfd.readouterr().err.count("fails (") <= 1
+
+
+def test_poison(world: World, processes: Processes) -> None:
+    """A task that kills its worker each time is found, and fails; everything else is done."""
+    for title, n in (("file {index}", 13), ("killed", 1), ("more {index}", 16)):
+        world.project.add_placeholders(n, title=title)
+    report = processes.runner.drain(workers=1, batch_size=10, progress="none")
+    assert (report.stages[0].moved, report.stages[0].failed, report.skipped) == (29, 1, 0)
+    assert world.count("Done") == 29
+    assert world.titles("Pre-label") == ["killed"]
+    (failure,) = report.failures
+    assert (failure.phase, failure.attempts) == ("agent", 1)
+    assert isinstance(failure.exception, drain.WorkerDiedError)
+    assert "killed by SIGKILL" in str(failure.exception)
+    assert len(processes.pids("killed")) == 3
+
+
+def test_trouble_in_the_workers_set_up(world: World, processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker cannot start with is no task's fault: it is raised, and no task is touched."""
+    world.project.add_placeholders(5)
+    monkeypatch.setenv("TEST_BAD_WORKERS", "1")
+    runner = processes.runner
+    with pytest.raises(RuntimeError, match="no GPU here") as raised:
+        runner.drain(workers=1, progress="none")
+    assert "In a worker" in "".join(raised.value.__notes__)
+    assert runner.report is not None
+    assert runner.report.stopped == "RuntimeError: no GPU here"
+    assert world.count("Pre-label") == 5
+
+
+def test_a_script_that_drains_when_it_is_imported(world: World, processes: Processes) -> None:
+    """Its workers cannot start, and the error says what to write."""
+    world.project.add_placeholders(1)
+    process = processes.script('runner.drain(workers=1, progress="none")')
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "PrintableError: The worker processes ended before they were ready" in output
+    assert 'if __name__ == "__main__":' in output
+    assert world.count("Pre-label") == 1
+
+
+def test_ctrl_c_in_a_terminal(world: World, processes: Processes) -> None:
+    """It reaches the workers too, but they finish what they are working on; it is written, counted, and torn down."""
+    world.project.add_placeholders(60)
+    process = processes.script()
+    eventually(lambda: len(processes.notes()) >= 12)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGINT, output
+    assert output.count("Traceback") == 1, output  # the script's own
+    (text,) = [what for _, what in processes.notes() if what.startswith("report ")]
+    report = json.loads(text.removeprefix("report "))
+    begun = Counter(what for _, what in processes.notes() if what.startswith("image"))
+    assert (report["moved"], report["stopped"], report["unwritten"]) == (len(begun), "interrupted", [])
+    assert world.count("Triage") == len(begun) < 60
+    assert set(begun.values()) == {1}
+    assert sorted(processes.pids("torn down")) == sorted(processes.pids("made"))
+
+
+def test_workers_do_not_outlive_the_run(world: World, processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a `kill -9` of the process that drains, they finish their batch and end."""
+    monkeypatch.setenv("TEST_SLEEP", "0.1")
+    world.project.add_placeholders(60)
+    process = processes.script(MAIN.replace("workers=2", "workers=1"))
+    eventually(lambda: len(processes.pids("made")) == 1)
+    workers = processes.pids("made")
+    process.kill()
+    process.communicate()
+    eventually(lambda: not any(map(is_alive, workers)))
+    begun = [what for _, what in processes.notes() if what.startswith("image")]
+    assert len(begun) == len(set(begun)) == world.count("Triage") < 60
+    assert sorted(processes.pids("torn down")) == sorted(workers)
