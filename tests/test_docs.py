@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from encord.workflow.stages.agent import AgentTask
+from pydantic import BaseModel
 
 from encord_agents.core.settings import Settings
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
-from encord_agents.tasks import Runner, dependencies
+from encord_agents.tasks import QueueRunner, Runner, dependencies
 from encord_agents.tasks.engine import report
 from encord_agents.tasks.engine.outcome import Phase
+from encord_agents.tasks.models import TaskCompletionResult, TaskResult
+from encord_agents.tasks.runner.queue_runner import QueueFunction
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").glob("*.md")])
 RUNNER_PAGE = (DOCS / "runner.md").read_text(encoding="utf-8")
+QUEUE_PAGE = (DOCS / "queue_runner.md").read_text(encoding="utf-8")
 DESIGN_PAGE = (DOCS / "design.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -79,6 +85,32 @@ def test_every_exit_code_is_documented() -> None:
 def test_every_argument_of_the_decorator_is_documented(argument: str) -> None:
     """Each argument of ``@runner.stage(...)`` has a line in the runner's page."""
     assert f"| `{argument}` |" in RUNNER_PAGE
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [*[*inspect.signature(QueueRunner.stage).parameters][2:], *[*inspect.signature(QueueRunner.drain).parameters][1:]],
+)
+def test_every_argument_of_the_queue_runner_is_documented(argument: str) -> None:
+    """Each argument of a queue runner's ``stage`` and ``drain`` has a line in its page, with ``drain``'s default."""
+    assert f"| `{argument}` |" in QUEUE_PAGE
+    default = getattr(inspect.signature(QueueRunner.drain).parameters.get(argument), "default", None)
+    if default is not None:
+        assert re.search(rf"^\| `{argument}` \| `?{default}`? \|", QUEUE_PAGE, re.MULTILINE)
+
+
+def test_a_queue_runner_is_made_as_documented() -> None:
+    """Each argument of ``QueueRunner(...)`` is in its page, with its default."""
+    (shown,) = re.findall(r"^`QueueRunner\((.*)\)`$", QUEUE_PAGE, re.MULTILINE)
+    _, *arguments = inspect.signature(QueueRunner).parameters.values()
+    assert shown == ", ".join(["project_hash", "*", *(f"{one.name}={one.default}" for one in arguments)])
+
+
+@pytest.mark.parametrize("model", [TaskCompletionResult, TaskResult], ids=lambda model: model.__name__)
+def test_every_field_of_an_answer_is_documented(model: type[BaseModel]) -> None:
+    """Each field of what queue functions answer has a line in the table of its model, and the other way round."""
+    table = QUEUE_PAGE.partition(f"| `{model.__name__}` |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [*model.model_fields]
 
 
 @pytest.mark.parametrize("variable", [str(field.validation_alias) for field in Settings.model_fields.values()])
@@ -194,3 +226,37 @@ def test_the_agents_of_the_runner_page_run(local_platform: LocalPlatform, projec
     result = defined(code, project_hash)["runner"](project_hash=project_hash, progress="none").raise_for_failures()
     assert result.tasks >= 1
     assert not result.stopped
+
+
+def test_the_json_of_the_queue_page_is_what_there_is() -> None:
+    """The specification and the answers that are shown are complete, and are what the models read and write."""
+    task, one, several = [json.loads(code) for code in snippets(QUEUE_PAGE, "json")]
+    camel = {str(field.alias): task[name] for name, field in AgentTask.model_fields.items()}
+    assert json.loads(AgentTask.model_validate(camel).model_dump_json()) == task
+    for answer in (one, several):
+        assert json.loads(TaskCompletionResult.model_validate(answer).model_dump_json()) == answer
+        results = [TaskResult.model_validate(result) for result in answer["results"]]
+        many = isinstance(answer["task_uuid"], list)
+        made = TaskCompletionResult.of(results, answer["stage_uuid"], many=many)
+        assert made.model_dump(mode="json") == answer
+
+
+def test_the_agents_of_the_queue_page_run(
+    local_platform: LocalPlatform, project_hash: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page's agent does its work, called as the page calls it: with one task, and with a list."""
+    agents, queue, batches, *_ = snippets(QUEUE_PAGE, "python")
+    names = defined(agents, project_hash)
+    waiting: list[str] = []
+    names["queue"] = type("Queue", (), {"put": waiting.append, "get": waiting.pop})
+    try:
+        exec(queue, names)
+        assert isinstance(names["pre_label"], QueueFunction)
+        assert TaskCompletionResult.model_validate_json(names["answer"]).success is True
+        (names["stage"],) = names["runner"].get_agent_stages()
+        names["tasks"] = [*names["stage"].get_tasks()]
+        exec(batches, names)
+    finally:
+        names["runner"].close()
+    assert capsys.readouterr().out.endswith(" moved None\n")
+    assert len(local_platform.project(project_hash).tasks("Review")) == 2
