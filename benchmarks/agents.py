@@ -1,7 +1,7 @@
 """The agents that are measured: one file for both libraries, run by the interpreter of either.
 
-Environment: ``BENCH_SCENARIO`` (a name of `AGENTS`), ``BENCH_PROJECT``, ``BENCH_AGENT_SECONDS``, ``BENCH_OPTIONS``
-(JSON, for the runner's call), ``BENCH_RESULT`` (the file for the measurements), and where the platform is.
+Environment: ``BENCH_SCENARIO`` (a name of `AGENTS`, or ``drained``), ``BENCH_PROJECT``, ``BENCH_AGENT_SECONDS``,
+``BENCH_OPTIONS`` (JSON, for the runner's call), ``BENCH_RESULT`` (the file to write to), and where the platform is.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from encord_agents.tasks import Depends, Runner
 from encord_agents.tasks.dependencies import dep_single_frame
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
+SCENARIO = os.environ["BENCH_SCENARIO"]
 SECONDS = float(os.environ["BENCH_AGENT_SECONDS"])
 in_agents = 0.0
 
@@ -77,7 +78,24 @@ async def awaiting(label_row: LabelRowV2) -> TaskAgentReturnStruct:
     return TaskAgentReturnStruct(pathway="done", label_row=label_row, label_row_priority=0.5)
 
 
-AGENTS = {f.__name__: f for f in (task_only, held_up, save_in_agent, struct, first_frame, awaiting)}
+def computing(task: AgentTask) -> str:
+    """Keeps a processor busy, with Python, for as long as the others would sleep."""
+    until = time.thread_time() + SECONDS
+    while time.thread_time() < until:
+        sum(range(1000))
+    return "done"
+
+
+AGENTS = {f.__name__: f for f in (task_only, held_up, save_in_agent, struct, first_frame, awaiting, computing)}
+
+if SCENARIO == "drained":  # by this library only; at the top level, where worker processes find it
+    from encord_agents.tasks import QueueRunner
+
+    queue = QueueRunner(project_hash=os.environ["BENCH_PROJECT"])
+
+    @queue.stage("Work")
+    def drained(task: AgentTask) -> str:
+        return computing(task)
 
 
 def peak_memory() -> int:
@@ -88,16 +106,25 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def processor_time() -> float:
+    """Seconds, of worker processes that have ended too."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
 def main() -> None:
-    scenario = os.environ["BENCH_SCENARIO"]
-    runner = Runner(project_hash=os.environ["BENCH_PROJECT"])
-    runner.stage("Work", will_set_priority=scenario in ("struct", "awaiting"))(AGENTS[scenario])
-    usage, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    runner(**json.loads(os.environ.get("BENCH_OPTIONS", "{}")))
-    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
+    run: Any
+    if SCENARIO == "drained":
+        run = queue.drain
+    else:
+        run = Runner(project_hash=os.environ["BENCH_PROJECT"])
+        run.stage("Work", will_set_priority=SCENARIO in ("struct", "awaiting"))(AGENTS[SCENARIO])
+    cpu, started = processor_time(), time.perf_counter()
+    run(**json.loads(os.environ.get("BENCH_OPTIONS", "{}")))
+    seconds = time.perf_counter() - started
     measured = {
         "seconds": seconds,
-        "cpu": after.ru_utime + after.ru_stime - usage.ru_utime - usage.ru_stime,
+        "cpu": processor_time() - cpu,
         "in_agents": in_agents,
         "peak": peak_memory(),
     }

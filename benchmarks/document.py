@@ -67,6 +67,8 @@ def tables(results: Results) -> str:
         parts += ["## No latency: processor time", _processor(found_rows)]
     if found_rows := [row for key, row in results.rows.items() if key.startswith("m")]:
         parts += ["## Memory, at most", _memory(found_rows)]
+    if found_rows := [row for row in results.rows.values() if row.other]:
+        parts += ["## Agents that compute", _processes(found_rows)]
     if results.startup:
         parts += ["## Starting", _startup(results)]
     return "\n\n".join(parts) + "\n"
@@ -132,6 +134,25 @@ def _memory(rows: Iterable[Row]) -> str:
                 f"{row.peer.seconds:.2f} s" if row.peer else "–",
             )
             for row in rows
+        ],
+    )
+
+
+def _processes(rows: Iterable[Row]) -> str:
+    return table(
+        ("", "key", "over processes", "in one", "ratio", "CPU over processes", "CPU in one"),
+        [
+            (
+                row.scenario.title,
+                row.scenario.key,
+                f"{row.ours.seconds:.2f} s",
+                f"{row.other.seconds:.2f} s",
+                f"{row.other.seconds / row.ours.seconds:.2f} ×",
+                f"{row.ours.cpu:.2f} s",
+                f"{row.other.cpu:.2f} s",
+            )
+            for row in rows
+            if row.other
         ],
     )
 

@@ -26,8 +26,8 @@ class Case:
     """What is measured.
 
     Attributes:
-        agent: A name of `benchmarks.agents.AGENTS`.
-        agent_seconds: How long each call of the agent sleeps.
+        agent: A name of `benchmarks.agents.AGENTS`, or ``drained``.
+        agent_seconds: How long each call of the agent sleeps, or computes.
         options: Arguments for the runner's call.
     """
 

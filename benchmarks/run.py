@@ -63,11 +63,17 @@ def _options() -> argparse.Namespace:
 def _wanted(tasks: int, *, full: bool, quick: bool) -> list[Scenario]:
     if quick:
         return [*scenarios.speed(tasks), *scenarios.processor(tasks)]
-    return [*scenarios.speed(tasks), *scenarios.processor(tasks), *scenarios.memory(full=full)]
+    return [
+        *scenarios.speed(tasks),
+        *scenarios.processor(tasks),
+        *scenarios.memory(full=full),
+        *scenarios.processes(tasks),
+    ]
 
 
 def _line(row: Row) -> str:
     against = f"  peer {row.peer.seconds:7.2f} s  {row.ratio:5.2f} x" if row.peer else ""
+    against += f"  other {row.other.seconds:6.2f} s  {row.other.seconds / row.ours.seconds:5.2f} x" if row.other else ""
     return f"{row.scenario.key:8} ours {row.ours.seconds:7.2f} s{against}   {row.scenario.title}"
 
 

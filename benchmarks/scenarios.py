@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchmarks.measure import Case, Measurement, Side, typical
 from benchmarks.platform_process import PlatformProcess
@@ -22,22 +22,29 @@ ENOUGH = 90.0
 
 @dataclass(frozen=True)
 class Scenario:
-    """A case under a name, and whether both libraries can run it."""
+    """A case under a name.
+
+    Attributes:
+        both: Whether both libraries can run it.
+        against: Another case, measured in turn with it: both by this library.
+    """
 
     key: str
     title: str
     case: Case
     both: bool = True
+    against: Case | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """A scenario's numbers; no `peer` where only this library can run it."""
+    """A scenario's numbers; no `peer` where only this library can run it, no `other` where it is against no case."""
 
     scenario: Scenario
     ours: Measurement
     peer: Measurement | None
     repeats: int
+    other: Measurement | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -82,16 +89,27 @@ def memory(*, full: bool) -> Iterator[Scenario]:
         yield Scenario(f"m{tasks}", f"{tasks:,} waiting tasks", case)
 
 
+def processes(tasks: int) -> Iterator[Scenario]:
+    """Agents that compute: over two processes, against one. Starting the processes counts."""
+    one = Case("computing", tasks, 0.02, latency=0.0, latency_per_item=0.0)
+    two = replace(one, agent="drained", options={"workers": 2})
+    yield Scenario("drain", "20 ms of Python; `drain(workers=2)` against `Runner`", two, both=False, against=one)
+
+
 def measure(scenario: Scenario, ours: Side, peer: Side, repeat: int) -> Row:
-    """In turn: ours, peer, ours, peer ... The medians."""
+    """In turn: ours, peer or the other case, ours again ... The medians."""
     started = time.monotonic()
     mine: list[Measurement] = []
     theirs: list[Measurement] = []
+    others: list[Measurement] = []
     while len(mine) < repeat and (not mine or time.monotonic() - started < ENOUGH):
         mine.append(ours.measure(scenario.case))
         if scenario.both:
             theirs.append(peer.measure(scenario.case))
-    return Row(scenario, typical(mine), typical(theirs) if theirs else None, len(mine))
+        if scenario.against is not None:
+            others.append(ours.measure(scenario.against))
+    row = Row(scenario, typical(mine), typical(theirs) if theirs else None, len(mine))
+    return replace(row, other=typical(others)) if others else row
 
 
 def startup(sides: Sequence[Side], script: str, repeat: int) -> dict[tuple[str, str], float]:

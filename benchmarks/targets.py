@@ -50,6 +50,8 @@ def targets(results: Results) -> Iterator[Target]:
         yield _at_least("(b) with 8 workers against the peer", 6.0, alone.peer.seconds / workers.ours.seconds)
     if alone and bundled:
         yield _at_least("our (c) against our (b)", 10.0, alone.ours.seconds / bundled.ours.seconds)
+    if (drain := results.get("drain")) and drain.other:
+        yield _at_least("`drain(workers=2)` against `Runner`", 1.7, drain.other.seconds / drain.ours.seconds)
     few, many = results.get("m10000"), results.get("m100000")
     if few and many:
         yield _growth(few, many)

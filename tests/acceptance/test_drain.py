@@ -14,16 +14,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from encord.exceptions import AuthorisationError, EncordException
 from encord.objects import LabelRowV2
 from encord.workflow.stages.agent import AgentTask
 
-from encord_agents.exceptions import OutageError, PrintableError, UnknownStageError
+from encord_agents.exceptions import (
+    DependencyError,
+    OutageError,
+    PrintableError,
+    UnknownPathwayError,
+    UnknownStageError,
+)
 from encord_agents.local import Fault
-from encord_agents.tasks import QueueRunner
+from encord_agents.tasks import Depends, QueueRunner
 from encord_agents.tasks.engine.report import AttemptFailed, PassFinished, StagePolled, StageStarted, TaskFinished
 from encord_agents.tasks.models import TaskAgentReturnStruct
 from encord_agents.tasks.runner import drain
@@ -301,6 +307,39 @@ def test_credentials_that_are_refused_on_the_way(world: World, queue: QueueRunne
         queue.drain(executor=threads, progress="none")
     assert "may not run agents in project" in "".join(raised.value.__notes__)
     assert world.count("Pre-label") == 4
+
+
+def test_what_no_task_can_survive(world: World, queue: QueueRunner, threads: ThreadPoolExecutor) -> None:
+    """A pathway that does not exist, or a model that does not load, ends the run, if no task has done better."""
+    world.project.add_placeholders(30, title="file {index}")
+    made = []
+
+    def model() -> str:
+        made.append(1)
+        raise OSError("no such weights")
+
+    @queue.stage("Pre-label")
+    def agent() -> str:
+        return "compleet"
+
+    with pytest.raises(UnknownPathwayError, match="Did you mean 'complete'"):
+        queue.drain(executor=threads, batch_size=1, progress="none")
+
+    @queue.stage("Pre-label", overwrite=True)
+    def loading(loaded: Annotated[str, Depends(model, scope="run")]) -> str:
+        return "complete"
+
+    with pytest.raises(DependencyError, match="in 4 attempts: OSError"):
+        queue.drain(executor=threads, batch_size=1, progress="none")
+    assert len(made) < 40
+    assert world.count("Pre-label") == 30
+
+    @queue.stage("Pre-label", overwrite=True)
+    def sometimes(task: AgentTask) -> str:
+        return "compleet" if task.data_title == "file 0" else "complete"
+
+    report = queue.drain(executor=threads, num_retries=0, progress="none")
+    assert (report.moved, report.failed) == (29, 1)
 
 
 def test_a_given_executor_that_breaks(world: World, queue: QueueRunner, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from encord.workflow.stages.agent import AgentTask
 
-from encord_agents.exceptions import EncordAgentsError, OutageError, PrintableError
+from encord_agents.exceptions import DependencyError, EncordAgentsError, OutageError, PrintableError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.gate import Gate, SetUpError
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
@@ -39,6 +39,10 @@ TICK = 0.1
 """Seconds between two looks at whether the run is to stop."""
 
 LEFT_OR_MOVED = "the task had left the stage, unless the worker that died had moved it"
+
+NEVER_MADE = """\
+A run-scoped dependency of {}() could not be made, in {} attempts: {!r}
+Every task needs it, so the run ends here. What was finished is written."""
 
 CANNOT_START = """\
 The worker processes ended before they were ready ({how}). What they printed says why. Usually it is one of two:
@@ -338,11 +342,12 @@ class StageDrain:
             self._turns.events.emit(chunk)
         tasks = {task.uuid: task for task in batch.tasks}
         self._turns.unwritten += [self._agent.ref(tasks[uuid]) for uuid in answer.unwritten]
-        again = [
-            tasks[result.task_uuid]
-            for result in answer.results
-            if self._goes_on(tasks[result.task_uuid], result, batch)
-        ]
+        results = [(tasks[result.task_uuid], result) for result in answer.results]
+        self._agent.has_succeeded |= any(result.success for _, result in results)
+        self._agent.has_named_a_pathway |= any(result.outcome == "moved" for _, result in results)
+        again = [task for task, result in results if self._goes_on(task, result, batch)]
+        for uuid in answer.suspects.keys() - {task.uuid for task in again}:
+            self._blame(answer.suspects[uuid], batch.attempt)
         if again:
             self._put_back(Batch(again, batch.attempt + 1, batch.deaths, batch.alone))
 
@@ -390,6 +395,14 @@ class StageDrain:
         self._turns.events.emit(TaskFinished(self._agent.ref(task), outcome, attempts, seconds))
 
     # Trouble
+
+    def _blame(self, fault: Fault, attempts: int) -> None:
+        """A task finally failed with what every task of the stage would fail with, if none has done better yet."""
+        if fault.run_scoped and not self._agent.has_succeeded:
+            name = self._agent.plan.name
+            self._fail(DependencyError(NEVER_MADE.format(name, attempts, fault.exception), function=name))
+        elif fault.phase is Phase.PATHWAY and not self._agent.has_named_a_pathway:
+            self._fail(fault.exception)
 
     def _fail(self, error: BaseException) -> None:
         self._error = self._error or error

@@ -29,7 +29,7 @@ from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import Gate, SetUpError, is_platform_trouble
 from encord_agents.tasks.engine.observers import LogObserver
-from encord_agents.tasks.engine.outcome import Failed
+from encord_agents.tasks.engine.outcome import Failed, Fault, Phase
 from encord_agents.tasks.engine.pipeline import EventLoop, StageRun, run_chunk
 from encord_agents.tasks.engine.report import (
     ChunkLoaded,
@@ -465,6 +465,7 @@ class _Call:
             files=files,
         )
         self._results: dict[UUID, TaskResult] = {}
+        self._suspects: dict[UUID, Fault] = {}
         self._chunks: list[ChunkLoaded | ChunkWritten] = []
         self._trouble: OutageError | Leaving | Exception | None = None
 
@@ -510,6 +511,8 @@ class _Call:
         again = (
             isinstance(outcome, Failed) and outcome.moved_to is None and retryable(self._agent.policy, outcome.fault)
         )
+        if isinstance(outcome, Failed) and (outcome.fault.run_scoped or outcome.fault.phase is Phase.PATHWAY):
+            self._suspects[event.task.uuid] = outcome.fault
         record = TaskRecord.of(event).to_dict()
         self._results[event.task.uuid] = TaskResult(
             task_uuid=event.task.uuid,
@@ -530,6 +533,7 @@ class _Call:
             results=[self.result(one) for one in given if trouble is None or one.uuid in self._results],
             unwritten=[ref.uuid for ref in self._run.unwritten],
             error=trouble if isinstance(trouble, Exception) else None,
+            suspects=self._suspects,
             chunks=self._chunks,
         )
 

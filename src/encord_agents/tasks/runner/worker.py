@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.util import Finalize
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from uuid import UUID
 from encord.exceptions import EncordException
 
 from encord_agents.exceptions import PrintableError
+from encord_agents.tasks.engine.outcome import Fault
 from encord_agents.tasks.engine.report import ChunkLoaded, ChunkWritten
 from encord_agents.tasks.models import TaskResult
 
@@ -36,12 +37,15 @@ class Answer:
         results: One for each task that has an outcome.
         unwritten: The tasks that were finished and could not be written.
         error: What no task of the run can survive: the set-up is wrong, or the platform does not answer.
+        suspects: Faults of tasks that may be every task's: a run-scoped dependency that could not be made, or an agent
+            that named an unknown pathway.
         chunks: What was loaded and written, and how long it took.
     """
 
     results: Sequence[TaskResult] = ()
     unwritten: Sequence[UUID] = ()
     error: Exception | None = None
+    suspects: Mapping[UUID, Fault] = field(default_factory=dict)
     chunks: Sequence[ChunkLoaded | ChunkWritten] = ()
 
 
@@ -89,7 +93,7 @@ def serve(function: Function, specs: Sequence[str], final: bool, home: Place) ->
             answer = function.answer(specs, final=final)
         except Exception as error:  # noqa: BLE001 - an answer like any other: the run ends with it
             answer = Answer(error=error)
-        return replace(answer, error=portable(answer.error)) if away and answer.error is not None else answer
+        return _portable_answer(answer) if away else answer
 
 
 def prepare(stopping: Any) -> None:
@@ -146,6 +150,16 @@ class _Process:
 
 
 _process = _Process()
+
+
+def _portable_answer(answer: Answer) -> Answer:
+    error = None if answer.error is None else portable(answer.error)
+    suspects = {
+        uuid: replace(fault, exception=portable(fault.exception))
+        for uuid, fault in answer.suspects.items()
+        if isinstance(fault.exception, Exception)
+    }
+    return replace(answer, error=error, suspects=suspects)
 
 
 def portable(error: Exception) -> Exception:
