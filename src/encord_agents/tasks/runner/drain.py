@@ -37,6 +37,8 @@ READ_AHEAD = 100
 """Tasks read from the pages between two looks at the workers."""
 TICK = 0.1
 """Seconds between two looks at whether the run is to stop."""
+GIVES_UP_WITHIN = 5.0
+"""Seconds in which a pool that has broken says so of everything that was sent to it."""
 
 LEFT_OR_MOVED = "the task had left the stage, unless the worker that died had moved it"
 
@@ -314,10 +316,14 @@ class StageDrain:
         """Take the answers that are there, waiting for the first."""
         done, _ = wait(self._out, timeout, FIRST_COMPLETED)
         if self._workers.own and any(_is_broken(future) for future in done):
-            done, _ = wait(self._out)  # a pool that breaks gives up everything that was sent to it
+            wait(self._out, GIVES_UP_WITHIN)
+            done = set(self._out)
         lost: list[Batch] = []
         for future in done:
             batch = self._out.pop(future)
+            if not future.done():
+                lost.append(batch)
+                continue
             if future.cancelled():
                 continue
             error = future.exception()
@@ -432,8 +438,7 @@ class StageDrain:
         """No new batch: those that wait are called back, those that are worked on are finished and counted."""
         if self._out:
             self._workers.stop()
-            for future in self._out:
-                future.cancel()
+            self._out = {future: batch for future, batch in self._out.items() if not future.cancel()}
         while self._out and not self._turns.stop.leaving:
             self._collect(TICK)
 
