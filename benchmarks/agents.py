@@ -22,6 +22,8 @@ from encord_agents.tasks.models import TaskAgentReturnStruct
 
 SCENARIO = os.environ["BENCH_SCENARIO"]
 SECONDS = float(os.environ["BENCH_AGENT_SECONDS"])
+ADDITIONS = 80_000_000
+"""What Python does in a second or so."""
 in_agents = 0.0
 
 
@@ -79,9 +81,9 @@ async def awaiting(label_row: LabelRowV2) -> TaskAgentReturnStruct:
 
 
 def computing(task: AgentTask) -> str:
-    """Keeps a processor busy, with Python, for as long as the others would sleep."""
-    until = time.thread_time() + SECONDS
-    while time.thread_time() < until:
+    """Keeps a processor busy, with Python, for about as long as the others would sleep. A fixed amount of work: on a
+    slow machine everything around it takes longer too."""
+    for _ in range(round(SECONDS * ADDITIONS / 1000)):
         sum(range(1000))
     return "done"
 
