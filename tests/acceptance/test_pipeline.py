@@ -201,7 +201,9 @@ def test_max_tasks_per_stage_is_exact(world: World, window: int, workers: int, t
     report = world.run(agent, task_batch_size=window, max_workers=workers, max_tasks_per_stage=40, num_retries=0)
     assert len(given) == report.tasks == 40
     assert (report.moved, report.held, report.failed) == (14, 13, 13)
-    assert set(given) == set(hashes[:40])
+    assert len(set(given)) == 40
+    if tokens == "keyset":  # pages by offset skip some while others move, and their turn comes later
+        assert set(given) == set(hashes[:40])
 
 
 @pytest.mark.parametrize("workers", [1, 8])

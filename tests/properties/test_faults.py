@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -142,8 +143,10 @@ class Play:
             if call == self.calls:
                 self.take(other)
         mark = self.attempts[data_hash] / 1000 + index / 100
-        for instance in label_row.get_object_instances():
-            label_row.remove_object(instance)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # the SDK's own, about what it calls inside
+            for instance in label_row.get_object_instances():
+                label_row.remove_object(instance)
         instance = label_row.ontology_structure.objects[0].create_instance()
         instance.set_for_frames(BoundingBoxCoordinates(height=0.1, width=0.2, top_left_x=mark, top_left_y=0.4), 0)
         label_row.add_object_instance(instance)

@@ -12,6 +12,7 @@ import random
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,6 +48,10 @@ PATIENCE = 8
 """Tries after which a request that fails while others of its kind succeed may be in trouble of its own."""
 OWN_TROUBLE_AFTER = 30.0
 """Seconds such a request is waited for all the same."""
+LATELY = 16
+"""Requests that `Gate.quickest` looks back."""
+NO_REQUEST = 0.0005
+"""Seconds. What takes less was no request: most of a page's tasks are there already when they are asked for."""
 
 NAMED_ERROR = re.compile(r"error of type `\['(\w+)'\]`")
 SERVER_TROUBLE = re.compile(r"SERVER|INTERNAL|UNAVAILABLE|TIMEOUT|GATEWAY|OVERLOAD")
@@ -160,8 +165,15 @@ class Gate:
         self._slots = self.slots or threading.Semaphore(self.in_flight)
         self._lock = threading.Lock()
         self._deadline: float | None = None
-        self.average = 0.0
-        """Seconds a request has lately taken; 0 before the first."""
+        self._took: deque[float] = deque(maxlen=LATELY)
+
+    @property
+    def quickest(self) -> float:
+        """Seconds that the quickest of the last requests took; 0 before the first.
+
+        The quickest one tells how far away the platform is. The others also tell how busy this machine is.
+        """
+        return min(tuple(self._took), default=0.0)
 
     def give_up_at(self, deadline: float) -> None:
         """From now on, waiting ends at this time of the clock."""
@@ -250,8 +262,8 @@ class Gate:
                 if verdict(error) not in (Verdict.OUTAGE, Verdict.RATE_LIMIT):
                     self._answered(kind)
                 return Reply(error=error)
-            took = self.clock() - started
-            self.average = took if self.average == 0.0 else self.average + 0.2 * (took - self.average)
+            if (took := self.clock() - started) > NO_REQUEST:
+                self._took.append(took)
         self._answered(kind)
         return Reply(value=value)
 

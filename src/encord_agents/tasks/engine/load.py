@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -98,9 +99,7 @@ class Loader:
 
     def _list(self, contexts: Sequence[Context], branch: str) -> list[LabelRowV2]:
         args = self._agent.include_args
-        with warnings.catch_warnings():
-            # include_children is deprecated by the SDK, and still what some projects need.
-            warnings.simplefilter("ignore", DeprecationWarning)
+        with _children_allowed() if args.include_children else contextlib.nullcontext():
             return self._project.list_label_rows_v2(
                 data_hashes=list(dict.fromkeys(str(context.task.data_hash) for context in contexts)),
                 # Without it, label_row.set_priority() raises.
@@ -196,6 +195,14 @@ class Loader:
 def _row(context: Context) -> LabelRowV2:
     assert context.row is not None
     return context.row
+
+
+@contextlib.contextmanager
+def _children_allowed() -> Iterator[None]:
+    """`include_children` is deprecated by the SDK, and still what some projects need."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 def _match(contexts: Sequence[Context], branch: str, rows: Iterable[LabelRowV2], *, required: bool) -> None:

@@ -18,7 +18,7 @@ def as_uuid(value: object) -> UUID | None:
     """The uuid that ``value`` is, or spells; ``None`` for anything else, titles among them."""
     if isinstance(value, UUID):
         return value
-    if isinstance(value, str):
+    if isinstance(value, str) and len(value) >= 32:  # a uuid's digits; asking `UUID` about every name costs more
         try:
             return UUID(value)
         except ValueError:

@@ -206,7 +206,7 @@ class Writer:
         bundle = self._project.create_bundle()
         for result in results:
             assert result.pathway is not None
-            result.context.task.proceed(pathway_uuid=result.pathway.uuid, bundle=bundle)
+            result.context.task.proceed(pathway_uuid=str(result.pathway.uuid), bundle=bundle)
         bundle.execute()
 
     def _settle_gone(self, results: Sequence[Result], settle: Settle) -> None:
