@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from http.client import HTTPConnection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 import requests
@@ -14,14 +20,27 @@ from encord.exceptions import (
     AuthorisationError,
     EncordException,
     InvalidArgumentsError,
+    PayloadTooLargeError,
     RateLimitExceededError,
 )
 from encord.http.constants import RequestsSettings
 from encord.objects.coordinates import BoundingBoxCoordinates
+from encord.orm.label_row import AnnotationTaskStatus, ShadowDataState
+from encord.workflow.stages.agent import AgentTaskStatus
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from encord_agents.local import AgentStage, Fault, LocalPlatform, Stage, UnknownRequestError, Workflow
+from encord_agents.local import (
+    AgentStage,
+    Fault,
+    LocalPlatform,
+    LocalPlatformError,
+    LocalProject,
+    Stage,
+    UnknownRequestError,
+    Workflow,
+)
+from encord_agents.local.images import png
 from encord_agents.local.keys import new_key
 
 WORKFLOW = Workflow(
@@ -160,8 +179,50 @@ def test_signed_urls_expire_and_cannot_be_forged() -> None:
             assert requests.get(url + change, timeout=5).status_code == 403
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/assets/../platform.sqlite3",
+        "/assets/..%2fplatform.sqlite3/x",
+        "/assets/%2e%2e/%2e%2e/id_ed25519",
+        "/assets/{item}/../../../id_ed25519",
+        "/assets//etc/passwd",
+        "/assets/{item}/a.png?expires=99999999999999&signature=",
+        "/assets/{item}/a.png?expires=1e99&signature=%F0%9F%8E%88",
+        "/assets/{item}/a.png",
+    ],
+)
+def test_no_path_leads_to_a_file(tmp_path: Path, path: str) -> None:
+    """Without a signature of ours nothing is served, whatever a path says; sent as it is, dots and all."""
+    with LocalPlatform(tmp_path) as platform:
+        local = platform.create_project(workflow=WORKFLOW)
+        local.add_image("../../a.png")
+        (row,) = platform.client().get_project(local.project_hash).list_label_rows_v2()
+        connection = HTTPConnection(platform.domain.removeprefix("http://"), timeout=5)
+        connection.request("GET", path.format(item=row.backing_item_uuid))
+        answer = connection.getresponse()
+        assert answer.status in {403, 501}
+        assert b"OPENSSH" not in answer.read()
+        connection.close()
+    assert not (tmp_path.parent / "a.png").exists()
+
+
+def test_a_signed_url_is_for_one_item(local_platform: LocalPlatform) -> None:
+    """Its signature opens no other file; a title may be anything."""
+    local = local_platform.create_project(workflow=WORKFLOW)
+    for title in ("../a?b#c.png", "  ", "..", "\N{CAT}/\n.png"):
+        local.add_image(title)
+    client = local_platform.client()
+    rows = client.get_project(local.project_hash).list_label_rows_v2()
+    items = client.get_storage_items([row.backing_item_uuid for row in rows], sign_url=True)
+    urls = [item.get_signed_url() for item in items]
+    assert all(requests.get(url, timeout=5).content[:4] == b"\x89PNG" for url in urls)
+    moved = urls[0].replace(str(items[0].uuid), str(items[1].uuid))
+    assert requests.get(moved, timeout=5).status_code == 403
+
+
 def test_broken_assets_are_broken(local_platform: LocalPlatform) -> None:
-    """Missing is 404, corrupt is garbage, truncated breaks off."""
+    """Missing is 404, corrupt is garbage, truncated breaks off, stalled stops coming."""
     local = local_platform.create_project(workflow=WORKFLOW)
     data_hash = local.add_image("a.png")
     client = local_platform.client()
@@ -174,6 +235,11 @@ def test_broken_assets_are_broken(local_platform: LocalPlatform) -> None:
     local.break_asset(data_hash, "truncated")
     with pytest.raises(requests.RequestException):
         _ = requests.get(url, timeout=5).content
+    local.break_asset(data_hash, "stall")
+    with requests.get(url, timeout=(5, 0.2), stream=True) as answer:
+        assert answer.status_code == 200
+        with pytest.raises(requests.RequestException):
+            _ = answer.content
     local.break_asset(data_hash, None)
     assert requests.get(url, timeout=5).content[:4] == b"\x89PNG"
 
@@ -223,6 +289,21 @@ def test_faults_do_what_they_say(local_platform: LocalPlatform) -> None:
     row.save()
 
 
+def test_leaving_is_quick_even_with_a_stalled_file() -> None:
+    """A client that still waits for the rest of a file is cut off."""
+    with LocalPlatform() as platform:
+        local = platform.create_project(workflow=WORKFLOW)
+        local.break_asset(local.add_image("a.png"), "stall")
+        client = platform.client()
+        (row,) = client.get_project(local.project_hash).list_label_rows_v2()
+        url = client.get_storage_item(row.backing_item_uuid, sign_url=True).get_signed_url()
+        answer = requests.get(url, timeout=5, stream=True)
+        start = time.monotonic()
+    assert time.monotonic() - start < 1
+    with answer, pytest.raises(requests.RequestException):
+        _ = answer.content
+
+
 def test_leaving_is_quick_even_with_a_stalled_request() -> None:
     """A stalled request is cut off, not waited for."""
     from concurrent.futures import ThreadPoolExecutor
@@ -248,6 +329,251 @@ def test_an_unknown_request_is_loud() -> None:
             platform.check()
 
 
+def test_another_door_is_as_loud() -> None:
+    """What lies outside of both protocols is not silently a 404."""
+    with LocalPlatform() as platform:
+        assert requests.put(f"{platform.domain}/assets/x/y", data=b"bytes", timeout=5).status_code == 501
+        assert requests.get(f"{platform.domain}/v3/public/projects", timeout=5).status_code == 501
+        assert platform.journal.count("unknown") == 2
+        with pytest.raises(UnknownRequestError, match=r"(?s)PUT /assets/x/y.*GET /v3/public/projects"):
+            platform.check()
+
+
+def titles(rows: Iterable[Any]) -> list[str]:
+    return sorted(row.data_title for row in rows)
+
+
+def test_filters_of_tasks(local_platform: LocalPlatform) -> None:
+    """By data hash, dataset, part of the title, status and assignee; of agent and of final stages; on every page."""
+    local_platform.settings.page_size = 2
+    local = local_platform.create_project(workflow=WORKFLOW)
+    hashes = [local.add_image(title) for title in ("cat-1", "cat-2", "dog-1", "cat-3", "100%_dog")]
+    project = local_platform.client(retries=False).get_project(local.project_hash)
+    agent: Any = project.workflow.get_stage(name="Pre-label")
+    (dataset,) = project.list_datasets()
+    for stage in (agent, project.workflow.get_stage(name="Done")):
+        if stage is not agent:
+            for task in local.tasks("Pre-label"):
+                local.move(task.uuid, "Done")
+        assert titles(stage.get_tasks()) == ["100%_dog", "cat-1", "cat-2", "cat-3", "dog-1"]
+        assert titles(stage.get_tasks(data_hash=hashes[2])) == ["dog-1"]
+        assert titles(stage.get_tasks(data_hash=[UUID(hashes[0]), UUID(hashes[3]), UUID(UNKNOWN)])) == [
+            "cat-1",
+            "cat-3",
+        ]
+        assert titles(stage.get_tasks(data_title="cat")) == ["cat-1", "cat-2", "cat-3"]
+        assert titles(stage.get_tasks(data_title="%_")) == ["100%_dog"]
+        assert titles(stage.get_tasks(data_title="dog", data_hash=hashes[:3])) == ["dog-1"]
+        assert len(titles(stage.get_tasks(dataset_hash=dataset.dataset_hash))) == 5
+        assert titles(stage.get_tasks(dataset_hash=UNKNOWN)) == []
+    for task in local.tasks("Done"):
+        local.move(task.uuid, "Pre-label")
+    assert len(titles(agent.get_tasks(status=AgentTaskStatus.NEW))) == 5
+    assert titles(agent.get_tasks(status=[AgentTaskStatus.COMPLETED, AgentTaskStatus.SKIPPED])) == []
+    assert titles(agent.get_tasks(assignee="nobody@encord-agents.invalid")) == []
+
+
+def test_filters_of_label_rows(local_platform: LocalPlatform) -> None:
+    """By hash, title, pattern, stage, status and date, alone and together."""
+    local = local_platform.create_project(workflow=WORKFLOW)
+    hashes = [local.add_image(title) for title in ("cat-1", "cat-2", "dog_1")]
+    project = local_platform.client(retries=False).get_project(local.project_hash)
+    local.move(local.tasks()[0].uuid, "Done")
+    local.move(local.tasks()[1].uuid, "Triage")
+    (row,) = project.list_label_rows_v2(data_title_eq="cat-2")
+    row.initialise_labels()
+    row.save()
+    hour = timedelta(hours=1)
+    now = datetime.now().astimezone()
+    for filters, expected in (
+        ({}, ["cat-1", "cat-2", "dog_1"]),
+        ({"data_hashes": hashes[1:]}, ["cat-2", "dog_1"]),
+        ({"data_hashes": [UNKNOWN]}, []),
+        ({"data_hashes": []}, []),
+        ({"label_hashes": [row.label_hash]}, ["cat-2"]),
+        ({"data_title_eq": "cat"}, []),
+        ({"data_title_like": "cat%"}, ["cat-1", "cat-2"]),
+        ({"data_title_like": "%\\_1"}, []),
+        ({"data_title_like": "___-1"}, ["cat-1"]),
+        ({"workflow_graph_node_title_eq": "Triage"}, ["cat-2"]),
+        ({"workflow_graph_node_title_like": "%r%"}, ["cat-2", "dog_1"]),
+        ({"workflow_graph_node_title_eq": "Nowhere"}, []),
+        ({"label_statuses": [AnnotationTaskStatus.COMPLETED]}, ["cat-1"]),
+        ({"label_statuses": [AnnotationTaskStatus.QUEUED]}, ["cat-2", "dog_1"]),
+        ({"label_statuses": [AnnotationTaskStatus.COMPLETED, AnnotationTaskStatus.RETURNED]}, ["cat-1"]),
+        ({"edited_after": now - hour}, ["cat-2"]),
+        ({"edited_before": (now - hour).isoformat()}, []),
+        ({"edited_after": now - hour, "edited_before": now + hour, "data_title_like": "dog%"}, []),
+        ({"shadow_data_state": ShadowDataState.ALL_DATA}, ["cat-1", "cat-2", "dog_1"]),
+        ({"shadow_data_state": ShadowDataState.SHADOW_DATA}, []),
+    ):
+        assert titles(project.list_label_rows_v2(**filters)) == expected, filters  # type: ignore[arg-type]
+
+
+def test_what_rows_include(local_platform: LocalPlatform) -> None:
+    """The stage and the metadata are there when they are asked for, and only then."""
+    local = local_platform.create_project(workflow=WORKFLOW)
+    local.add_image("a.png")
+    client = local_platform.client(retries=False)
+    project = client.get_project(local.project_hash)
+    (row,) = project.list_label_rows_v2()
+    client.get_storage_item(row.backing_item_uuid).update(client_metadata={"shelf": {"row": 3}})
+    (bare,) = project.list_label_rows_v2(include_workflow_graph_node=False)
+    (full,) = project.list_label_rows_v2(include_client_metadata=True)
+    assert bare.workflow_graph_node is None
+    assert bare.client_metadata is None
+    assert full.workflow_graph_node is not None
+    assert full.workflow_graph_node.title == "Pre-label"
+    assert full.client_metadata == {"shelf": {"row": 3}}
+    (resolved,) = project.list_label_rows_v2(include_client_metadata=True, resolve_client_metadata_locally=True)
+    assert resolved.client_metadata == full.client_metadata
+
+
+def statuses(local: LocalProject, data_hash: str, branch: str) -> tuple[str, str]:
+    label = local.label(data_hash, branch)
+    assert label is not None
+    return label["label_status"], label["annotation_task_status"]
+
+
+def test_branches_are_apart(local_platform: LocalPlatform) -> None:
+    """Labels, tasks and stages of a branch are its own; a branch without labels lists every row, uninitialised."""
+    local = local_platform.create_project(workflow=WORKFLOW)
+    (one, two) = local.add_placeholders(2)
+    task = local.add_task(one, "Done", branch="model")
+    project = local_platform.client(retries=False).get_project(local.project_hash)
+    for branch, boxes in (("main", 1), ("model", 2)):
+        (row,) = project.list_label_rows_v2(data_hashes=[one], branch_name=branch)
+        assert row.label_hash is None
+        row.initialise_labels()
+        for _ in range(boxes):
+            boxed(row)
+        row.save()
+    assert local.saves(one) == local.saves(one, "model") == 1
+    rows = {row.data_hash: row for row in project.list_label_rows_v2(branch_name="model")}
+    assert {row.branch_name for row in rows.values()} == {"model"}
+    assert str(rows[one].task_uuid) == task
+    assert rows[two].label_hash is None
+    rows[one].initialise_labels()
+    assert len(rows[one].get_object_instances()) == 2
+    assert rows[one].workflow_graph_node.title == "Done"
+    assert statuses(local, one, "model") == ("LABELLED", "COMPLETED")
+    (row,) = project.list_label_rows_v2(data_hashes=[one])
+    row.initialise_labels()
+    assert len(row.get_object_instances()) == 1
+    assert row.workflow_graph_node is not None
+    assert row.workflow_graph_node.title == "Pre-label"
+    assert statuses(local, one, "main") == ("LABEL_IN_PROGRESS", "QUEUED")
+    every = project.list_label_rows_v2(include_all_label_branches=True)
+    assert sorted((r.branch_name, r.data_hash == one) for r in every) == [
+        ("main", False),
+        ("main", True),
+        ("model", True),
+    ]
+    assert list(project.list_branches()) == ["main", "model"]
+    new = project.list_label_rows_v2(branch_name="new")
+    assert {(r.data_hash, r.branch_name, r.label_hash) for r in new} == {(one, "new", None), (two, "new", None)}
+
+
+def test_pictures_from_files(local_platform: LocalPlatform, tmp_path: Path) -> None:
+    """One file, a list, or a directory with those below: named by their path in it; the broken ones in `skipped`."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "a.png").write_bytes(png(8, 6))
+    (tmp_path / "below" / "b.PNG").write_bytes(png(6, 8))
+    (tmp_path / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    local = local_platform.create_project(workflow=WORKFLOW)
+    hashes = local.add_images(tmp_path)
+    assert [task.data_title for task in local.tasks()] == ["a.png", "below/b.PNG"]
+    assert [skipped.partition(":")[0] for skipped in local.skipped] == [str(tmp_path / "cut.jpg")]
+    assert len(local.add_images(tmp_path / "a.png")) == 1
+    assert local.skipped == []
+    assert len(local.add_images([tmp_path / "a.png", tmp_path / "none.png"])) == 1
+    assert "No such file" in local.skipped[0]
+    with pytest.raises(LocalPlatformError, match="does not exist"):
+        local.add_images(tmp_path / "nowhere")
+    client = local_platform.client()
+    row = client.get_project(local.project_hash).list_label_rows_v2(data_hashes=hashes[1:])[0]
+    assert (row.width, row.height) == (6, 8)
+    item = client.get_storage_item(row.backing_item_uuid, sign_url=True)
+    assert (item.mime_type, item.name) == ("image/png", "below/b.PNG")
+    assert requests.get(item.get_signed_url(), timeout=5).content == png(6, 8)
+
+
+def test_a_body_that_is_too_large(local_platform: LocalPlatform) -> None:
+    """413 on both protocols, and nothing is done."""
+    local = local_platform.create_project(workflow=WORKFLOW)
+    (data_hash,) = local.add_placeholders(1)
+    project = local_platform.client(retries=False).get_project(local.project_hash)
+    (row,) = project.list_label_rows_v2()
+    row.initialise_labels()
+    local_platform.settings.body_limit = 100
+    with pytest.raises(PayloadTooLargeError):
+        row.save()
+    with pytest.raises(PayloadTooLargeError):
+        next(iter(project.workflow.get_stage(name="Pre-label").get_tasks())).proceed(pathway_name="g" * 100)
+    local_platform.settings.body_limit = 10_000
+    assert local.saves(data_hash) == 0
+    assert local.stage("Pre-label").tasks == 1
+
+
+def test_labels_that_nobody_could_read_back(local_platform: LocalPlatform) -> None:
+    """A save of what is not in the shape of labels is refused, so that a later read cannot stumble over it."""
+    local = local_platform.create_project(workflow=WORKFLOW)
+    (data_hash,) = local.add_placeholders(1)
+    client = local_platform.client(retries=False)
+    project = client.get_project(local.project_hash)
+    (row,) = project.list_label_rows_v2()
+    row.initialise_labels()
+    boxed(row)
+    row.save()
+    good = row.to_encord_dict()
+    for key, value in (
+        ("object_answers", {"x": 1}),
+        ("object_answers", []),
+        ("classification_answers", {"x": []}),
+        ("classification_answers", {"x": {"featureHash": "unknown"}}),
+        ("data_units", {}),
+        ("data_units", {data_hash: {"labels": {"objects": {}}}}),
+    ):
+        answer = legacy(local_platform, local.project_hash, "labelrow", "POST", [row.label_hash], {
+            "multi_request": True, "labels": [{**good, key: value}],
+        })  # fmt: skip
+        assert answer["status"] == 400, key
+    assert local.saves(data_hash) == 1
+    (again,) = project.list_label_rows_v2()
+    again.initialise_labels(include_object_feature_hashes={"other"})
+    assert again.get_object_instances() == []
+
+
+def test_an_old_signature_is_refused(local_platform: LocalPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """401 for a request that was signed an hour ago: what somebody recorded cannot be played again for ever."""
+    local = local_platform.create_project(workflow=WORKFLOW)
+    config = signer(local_platform)
+    url = f"{local_platform.domain}/v2/public/projects/{local.project_hash}"
+    request = config.define_headers_v2(requests.Request("GET", url).prepare())
+    with requests.Session() as session:
+        assert session.send(request, timeout=5).status_code == 200
+        assert session.send(request, timeout=5).status_code == 200  # as the SDK's transport may
+        hour_ago = datetime.now() - timedelta(hours=1)
+        monkeypatch.setattr("encord.http.v2.request_signer.datetime", SimpleNamespace(now=lambda: hour_ago))
+        old = config.define_headers_v2(requests.Request("GET", url).prepare())
+        answer = session.send(old, timeout=5)
+    assert answer.status_code == 401
+    assert "too long ago" in answer.json()["message"]
+
+
+def signer(platform: LocalPlatform) -> Any:
+    """The SDK's own signer, for requests that the SDK would not make."""
+    config = platform.client(retries=False)._config
+    return getattr(config, "config", config)
+
+
+def legacy(platform: LocalPlatform, project: str, kind: str, method: str, uid: Any, payload: Any) -> Any:
+    """What the first protocol answers."""
+    data = json.dumps({"query_type": kind, "query_method": method, "values": {"uid": uid, "payload": payload}})
+    headers = signer(platform).define_headers(project, "project", data)
+    return requests.post(f"{platform.domain}/public", data=data, headers=headers, timeout=5).json()
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -260,9 +586,7 @@ def test_bad_input_is_never_a_500() -> None:
     with LocalPlatform() as platform:
         local = platform.create_project(workflow=WORKFLOW)
         local.add_placeholders(1)
-        client = platform.client(retries=False)
-        config = client._config  # the SDK's own signer is what signs arbitrary bodies
-        config = getattr(config, "config", config)
+        config = signer(platform)
         stage = local.stage("Pre-label").uuid
         base = f"{platform.domain}/v2/public"
         paths = [
@@ -283,8 +607,6 @@ def test_bad_input_is_never_a_500() -> None:
         )
         def v2(which: tuple[str, str], key: str, body: Any) -> None:
             for content in (body, {key: body}):
-                import json
-
                 request = requests.Request(which[0], f"{base}/{which[1]}", data=json.dumps(content).encode()).prepare()
                 with requests.Session() as session:
                     assert session.send(config.define_headers_v2(request), timeout=5).status_code < 500
@@ -298,8 +620,6 @@ def test_bad_input_is_never_a_500() -> None:
             | st.dictionaries(st.sampled_from(["labels", "branch_name", "data_hashes", "edited_before"]), JSON),
         )
         def v1(kind: str, method: str, uid: Any, payload: Any) -> None:
-            import json
-
             if kind == "labelrowmetadata":
                 method = "GET"
             values = {"uid": uid, "payload": payload}

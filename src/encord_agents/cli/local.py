@@ -13,10 +13,25 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 8765
 DEFAULT_DATA = Path(".encord-local")
 
-app = typer.Typer(help="An Encord-compatible platform on this machine: no account needed.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Where the platform keeps its state.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="On 127.0.0.1; 0 takes a free one.")]
+
+
+@app.callback()
+def needs() -> None:
+    """An Encord-compatible platform on this machine: no account needed."""
+    from importlib.util import find_spec
+
+    from encord_agents.exceptions import PrintableError
+
+    missing = [name for name in ("PIL", "orjson", "starlette", "uvicorn", "yaml") if find_spec(name) is None]
+    if missing:
+        raise PrintableError(
+            f"The local platform needs more than is installed ({', '.join(missing)}): "
+            "install encord-agents with its `local` extra."
+        )
 
 
 @app.command()
@@ -46,8 +61,11 @@ def up(
 
     if placeholders and workflow is None:
         raise LocalPlatformError("--placeholders needs a --workflow for its project.")
-    stop = Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    if workflow is not None and not placeholders:
+        raise LocalPlatformError("--workflow is for the project of --placeholders; `local create` makes one of images.")
+    # Both end it, also in the background of a script, where the shell has SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     platform = LocalPlatform(
         None if memory else data,
         port=port,
@@ -57,18 +75,18 @@ def up(
         asset_latency=asset_latency,
         journal_body=0,
     )
-    with platform:
-        if placeholders and workflow is not None:
-            project = platform.create_project(title="Placeholders", workflow=workflow)
-            project.add_placeholders(placeholders)
-            typer.echo(f"# project {project.project_hash}")
-        typer.echo(f"# The local platform is up at {platform.domain}; Ctrl-C ends it.")
-        typer.echo(f"export ENCORD_DOMAIN={platform.domain}")
-        typer.echo(_export_key(platform, data if not memory else None))
-        try:
-            stop.wait()
-        except KeyboardInterrupt:
-            typer.echo("# Stopped.")
+    try:
+        with platform:
+            if workflow is not None:
+                project = platform.create_project(title="Placeholders", workflow=workflow)
+                project.add_placeholders(placeholders)
+                typer.echo(f"# project {project.project_hash}")
+            typer.echo(f"# The local platform is up at {platform.domain}; Ctrl-C ends it.")
+            typer.echo(f"export ENCORD_DOMAIN={platform.domain}")
+            typer.echo(_export_key(platform, data if not memory else None))
+            Event().wait()
+    except KeyboardInterrupt:
+        typer.echo("# Stopped.")
 
 
 @app.command()
@@ -80,22 +98,30 @@ def create(
     ] = None,
     title: Annotated[str, typer.Option(help="The project's title.")] = "Local project",
     data: Data = DEFAULT_DATA,
-    port: Annotated[int, typer.Option(help="Where `up` serves, for the `export` lines.")] = DEFAULT_PORT,
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="Where `up` serves, for the `export` lines.")
+    ] = DEFAULT_PORT,
 ) -> None:
-    """Make a project of pictures. Prints its hash and the `export` lines; the platform need not be up."""
+    """Make a project of pictures. Prints its hash and the `export` lines; the platform need not be up.
+
+    A picture that cannot be read is named on stderr and left out.
+    """
+    import logging
+
     from encord_agents.local import LocalPlatform
     from encord_agents.local.trouble import LocalPlatformError
 
+    # What is left out is said below, once.
+    logging.getLogger("encord_agents.local.project").setLevel(logging.ERROR)
     if not images.is_dir():
         raise LocalPlatformError(f"{images} is no directory of pictures.")
+    _one_readable(images)
     platform = LocalPlatform(data)
     try:
         project = platform.create_project(title=title, workflow=workflow, ontology=ontology)
         added = project.add_images(images)
         for skipped in project.skipped:
             typer.echo(f"left out: {skipped}", err=True)
-        if not added:
-            typer.echo(f"There is no picture in {images}: the project is empty.", err=True)
         typer.echo(f"# project {title!r} with {len(added)} pictures")
         typer.echo(project.project_hash)
         typer.echo(f"export ENCORD_DOMAIN=http://127.0.0.1:{port}")
@@ -142,6 +168,28 @@ def reset(
         typer.echo(f"{count} tasks are at the start again; labels {'kept' if keep_labels else 'forgotten'}.")
     finally:
         platform.close()
+
+
+def _one_readable(images: Path) -> None:
+    """A project without data is of no use to anybody, and nothing here could fill it later.
+
+    Raises:
+        LocalPlatformError: The directory has no picture, or none that can be read.
+    """
+    from encord_agents.local.images import found_in, read
+    from encord_agents.local.trouble import LocalPlatformError
+
+    broken = []
+    for path in found_in(images):
+        try:
+            read(path.read_bytes(), path.name)
+        except (OSError, ValueError) as error:
+            broken.append(f"\n  - {path}: {error}")
+        else:
+            return
+    if not broken:
+        raise LocalPlatformError(f"There is no picture in {images}, so no project was made.")
+    raise LocalPlatformError(f"No picture in {images} could be read, so no project was made:{''.join(broken)}")
 
 
 def _existing(data: Path) -> LocalPlatform:

@@ -80,8 +80,9 @@ class Signer:
     def url(self, domain: str, item: str, name: str) -> str:
         """The URL of an item's file. The name is for people, and for those who guess a type from a suffix."""
         expires = round((time.time() + self.lifetime) * 1000)
-        # quote() leaves dots alone, and clients drop a path segment of dots.
-        readable = quote(name.rpartition("/")[2].strip("."), safe="") or "file"
+        # quote() leaves dots alone, and clients drop a path segment of dots; no route matches a line break.
+        printable = "".join(character for character in name.rpartition("/")[2] if character.isprintable())
+        readable = quote(printable.strip("."), safe="") or "file"
         return f"{domain}/assets/{item}/{readable}?expires={expires}&signature={self._sign(item, str(expires))}"
 
     def valid(self, item: str, expires: str, signature: str) -> bool:

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import re
+import time
 from collections.abc import Callable, Mapping
 
 from cryptography.exceptions import InvalidSignature
@@ -14,14 +15,25 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from encord_agents.local.trouble import Refusal
 
 _COVERED = '("@method" "@request-target" "content-digest")'
-_PARAMETERS = re.compile(re.escape(_COVERED) + r';created=\d{1,12};keyid="([0-9a-f]{64})";alg="ed25519"')
+_PARAMETERS = re.compile(re.escape(_COVERED) + r';created=(\d{1,12});keyid="([0-9a-f]{64})";alg="ed25519"')
+
+
+# The SDK's transport sends a request up to four times with one signature, and waits up to 180 s for each answer.
+MAX_AGE = 900.0
+"""Seconds that a signature of the second protocol is good for, before and after the moment it names."""
 
 
 class Verifier:
-    """Checks signatures by the keys that ``known`` vouches for. Key objects are kept, since making one is slow."""
+    """Checks signatures by the keys that ``known`` vouches for. Key objects are kept, since making one is slow.
 
-    def __init__(self, known: Callable[[str], bool]) -> None:
+    Args:
+        known: Whether a user has this key.
+        now: The clock that signatures are held against, in seconds since 1970.
+    """
+
+    def __init__(self, known: Callable[[str], bool], now: Callable[[], float] = time.time) -> None:
         self._known = known
+        self._now = now
         self._keys: dict[str, Ed25519PublicKey] = {}
 
     def v1(self, authorization: str | None, body: bytes) -> None:
@@ -38,7 +50,7 @@ class Verifier:
         self._verify(key, raw, hashlib.sha256(body).digest())
 
     def v2(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
-        """``Content-Digest``, ``Signature-Input`` and ``Signature``: method, target and body are covered.
+        """``Content-Digest``, ``Signature-Input`` and ``Signature``: method, target, body and time are covered.
 
         Raises:
             Refusal: 401.
@@ -61,7 +73,9 @@ class Verifier:
             f'"content-digest": {digest}',
             f'"@signature-params": {parameters}',
         )
-        self._verify(match[1], raw, "\n".join(lines).encode("latin-1", "replace"))
+        self._verify(match[2], raw, "\n".join(lines).encode("latin-1", "replace"))
+        if abs(self._now() - int(match[1])) > MAX_AGE:
+            raise _unauthenticated("the request was signed too long ago, or by a clock that is wrong")
 
     def _verify(self, key: str, signature: bytes, message: bytes) -> None:
         public = self._keys.get(key)

@@ -59,23 +59,28 @@ class Database:
         path: The file; ``None`` keeps everything in memory, for as long as the object lives.
 
     Raises:
-        LocalPlatformError: The file holds something else.
+        LocalPlatformError: The file holds something else, or cannot be opened.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._lock = RLock()
         if path is not None:
             # The secret that signs asset URLs is inside.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            try:
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            except OSError as error:
+                raise LocalPlatformError(f"{path} cannot be opened: {error.strerror}.") from error
         self._connection = sqlite3.connect(
             ":memory:" if path is None else path, isolation_level=None, check_same_thread=False, timeout=30.0
         )
         self._connection.row_factory = sqlite3.Row
         try:
             self._prepare(path)
-        except sqlite3.DatabaseError as error:
+        except BaseException as error:
             self._connection.close()
-            raise LocalPlatformError(f"{path} is not a database of the local platform: {error}") from error
+            if isinstance(error, sqlite3.DatabaseError):
+                raise LocalPlatformError(f"{path} is not a database of the local platform: {error}.") from error
+            raise
 
     def _prepare(self, path: Path | None) -> None:
         if path is not None:

@@ -65,6 +65,7 @@ class Door:
                 Route("/public", self._v1, methods=methods),
                 Route("/public/user", self._v1, methods=methods),
                 Route("/assets/{item}/{name:path}", self._asset, methods=["GET"]),
+                Route("/{path:path}", self._elsewhere, methods=methods),
             ]
         )
 
@@ -207,6 +208,14 @@ class Door:
             response = HangUp(self._hang_up) if fault and fault.action == "drop_after" else self._file(request)
         self._journal.add("asset", "GET", request.url.path, response.status_code, 1, at, b"")
         return response
+
+    async def _elsewhere(self, request: Request) -> Response:
+        """No door of the platform: as loud as an operation it does not know."""
+        at = time.monotonic() - self._started
+        unknown = NotKnown(f"{request.method} {request.url.path}.")
+        self.unknown.append(unknown.what)
+        self._journal.add("unknown", request.method, request.url.path, unknown.status, 0, at, b"")
+        return _json({"message": unknown.message}, unknown.status)
 
     def _file(self, request: Request) -> Response:
         item = request.path_params["item"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat, ssh
 
@@ -29,20 +32,30 @@ def key_in(path: Path) -> str:
     """The key in a file, made (mode 0600) if there is none.
 
     Raises:
-        LocalPlatformError: The file is there and holds something else.
+        LocalPlatformError: The file is there and holds something else, or cannot be made.
     """
     try:
-        # Two processes may get here first: whoever creates the file has the key, the other reads it.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+        if not path.exists():
+            _make(path)
         text = path.read_text(encoding="ascii", errors="replace")
-    else:
-        text = new_key()
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-        path.chmod(0o600)  # whatever the umask
+    except OSError as error:
+        raise LocalPlatformError(f"{path} cannot be the platform's key: {error.strerror}.") from error
     try:
         key_id(text)
-    except (ValueError, LocalPlatformError):
+    except (ValueError, TypeError, UnsupportedAlgorithm, LocalPlatformError):
         raise LocalPlatformError(f"{path} is no Ed25519 private key. Remove it, and a new one is made.") from None
     return text
+
+
+def _make(path: Path) -> None:
+    """Two processes may get here at once: the first to finish has the key, the other's is dropped. Never half a key."""
+    made = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            os.fchmod(descriptor, 0o600)  # whatever the umask
+            file.write(new_key())
+        with contextlib.suppress(FileExistsError):
+            os.link(made, path)
+    finally:
+        made.unlink()

@@ -20,6 +20,11 @@ _UNIT = (
     " u.duration, u.metadata, u.created_at AS unit_created_at"
 )
 _LABEL = "l.hash AS label_hash, l.branch AS label_branch, l.saves, l.created_at, l.edited_at"
+# Where the task of the label's branch is, or else any task of its data unit.
+_STAGE = (
+    "coalesce((SELECT stage FROM tasks t WHERE t.unit = u.id AND t.branch = l.branch LIMIT 1),"
+    " (SELECT stage FROM tasks t WHERE t.unit = u.id LIMIT 1)) AS stage"
+)
 _CONTENT = ("data_units", "object_answers", "classification_answers", "object_actions", "spaces")
 
 
@@ -44,16 +49,16 @@ def rows(database: Database, project: ProjectRecord, wanted: RowFilter) -> list[
     """One row per task: the task's own data unit, and its label on the branch that was asked for, if there is one."""
     conditions = ["u.project = ?", "u.deleted = 0"]
     values: list[Any] = []
+    # A unit may have tasks on several branches; those of another branch only stand in where this one has none.
+    own = "(t.branch = {0} OR NOT EXISTS (SELECT 1 FROM tasks o WHERE o.unit = u.id AND o.branch = {0}))"
     if wanted.all_branches:
         join = "LEFT JOIN labels l ON l.unit = u.id"
+        values.append(project.id)
+        conditions.append(f"(l.branch IS NULL OR {own.format('l.branch')})")
     else:
         join = "LEFT JOIN labels l ON l.unit = u.id AND l.branch = ?"
-        values.append(wanted.branch)
-    values.append(project.id)
-    if not wanted.all_branches:
-        # A unit may have tasks on several branches; those of another branch only stand in where this one has none.
-        conditions.append("(t.branch = ? OR NOT EXISTS (SELECT 1 FROM tasks o WHERE o.unit = u.id AND o.branch = ?))")
-        values += [wanted.branch, wanted.branch]
+        values += [wanted.branch, project.id, wanted.branch, wanted.branch]
+        conditions.append(own.format("?"))
     for column, hashes in (("u.data_hash", wanted.data_hashes), ("l.hash", wanted.label_hashes)):
         if hashes is not None:
             conditions.append(f"{column} IN (SELECT value FROM json_each(?))")
@@ -112,7 +117,7 @@ def create(database: Database, project: ProjectRecord, data_hashes: Sequence[str
             [(row["id"], branch, str(uuid4()), now, now) for row in units if not row["deleted"]],
         )
         return connection.execute(
-            f"SELECT {_UNIT}, {_LABEL}, l.content, (SELECT stage FROM tasks t WHERE t.unit = u.id LIMIT 1) AS stage"
+            f"SELECT {_UNIT}, {_LABEL}, l.content, {_STAGE}"
             " FROM units u JOIN labels l ON l.unit = u.id"
             " WHERE u.project = ? AND u.deleted = 0 AND l.branch = ?"
             " AND u.data_hash IN (SELECT value FROM json_each(?))",
@@ -162,7 +167,7 @@ def one(database: Database, project: ProjectRecord, data_hash: str, branch: str)
     """The label row of one data unit, if it was ever initialised."""
     with database.read() as connection:
         row: sqlite3.Row | None = connection.execute(
-            f"SELECT {_UNIT}, {_LABEL}, l.content, (SELECT stage FROM tasks t WHERE t.unit = u.id LIMIT 1) AS stage"
+            f"SELECT {_UNIT}, {_LABEL}, l.content, {_STAGE}"
             " FROM units u JOIN labels l ON l.unit = u.id WHERE u.project = ? AND u.data_hash = ? AND l.branch = ?",
             (project.id, data_hash, branch),
         ).fetchone()
@@ -188,8 +193,7 @@ def _by_label_hash(
     connection: sqlite3.Connection, project: ProjectRecord, label_hashes: Sequence[str]
 ) -> list[sqlite3.Row]:
     return connection.execute(
-        f"SELECT {_UNIT}, {_LABEL}, l.content, u.deleted, u.refusal,"
-        " (SELECT stage FROM tasks t WHERE t.unit = u.id LIMIT 1) AS stage"
+        f"SELECT {_UNIT}, {_LABEL}, l.content, u.deleted, u.refusal, {_STAGE}"
         " FROM labels l JOIN units u ON u.id = l.unit WHERE u.project = ?"
         " AND l.hash IN (SELECT value FROM json_each(?))",
         (project.id, orjson.dumps(list(label_hashes)).decode()),
@@ -212,6 +216,8 @@ def _check(label: dict[str, Any], row: sqlite3.Row, features: frozenset[str]) ->
     for key in _CONTENT[1:]:
         if not isinstance(label.get(key, {}), dict):
             raise corrupted(f"`{key}` of {title} must be an object.")
+    if not all(isinstance(answer, dict) for answer in label.get("object_answers", {}).values()):
+        raise corrupted(f"Each of the `object_answers` of {title} must be an object.")
     labels = units[row["data_hash"]].get("labels") if isinstance(units[row["data_hash"]], dict) else None
     if not isinstance(labels, dict):
         raise corrupted(f"The data unit of {title} has no labels.")

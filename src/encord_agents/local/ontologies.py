@@ -51,21 +51,25 @@ def editor(given: Mapping[str, Any] | OntologyStructure | str | Path | None) -> 
     """The editor of an ontology: the platform's word for its content.
 
     Raises:
-        LocalPlatformError: The SDK does not understand it.
+        LocalPlatformError: It is none, or one that the SDK does not understand.
     """
-    from encord.objects import OntologyStructure
-
     if given is None:
         return DEFAULT
+    from encord.objects import OntologyStructure
+
     if isinstance(given, OntologyStructure):
         return given.to_dict()
     source = "The ontology"
     if isinstance(given, (str, Path)):
         source = str(given)
         given = read_mapping(Path(given))
-    content = {"objects": [], "classifications": [], **(given.get("editor") or given)}
+    content = given.get("editor") or given
+    if not isinstance(content, Mapping) or not ("objects" in content or "classifications" in content):
+        raise LocalPlatformError(f"{source} is not an ontology: it has neither `objects` nor `classifications`.")
     try:
-        return OntologyStructure.from_dict(content).to_dict()
+        return OntologyStructure.from_dict({"objects": [], "classifications": [], **content}).to_dict()
+    except KeyError as error:
+        raise LocalPlatformError(f"{source} is not an ontology: something in it lacks {error}.") from error
     except Exception as error:
         raise LocalPlatformError(
             f"{source} is not an ontology that the SDK understands: {type(error).__name__}: {error}"

@@ -99,7 +99,11 @@ class LocalPlatform:
         self._service.database.close()
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Scope
 from encord_agents.local.trouble import LocalPlatformError
 
 HOST = "127.0.0.1"
+BACKLOG = 2048
 
 
 class _Uvicorn(uvicorn.Server):
@@ -60,6 +61,8 @@ class Server:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((HOST, port))
+            # Now and not when it serves: two who are bound would only find out about each other then.
+            self._socket.listen(BACKLOG)
         except OSError as error:
             self._socket.close()
             raise LocalPlatformError(
@@ -80,7 +83,7 @@ class Server:
             access_log=False,
             server_header=False,
             date_header=False,
-            backlog=2048,
+            backlog=BACKLOG,
             # 300 ids in a query make a request line that is longer than the default allows.
             h11_max_incomplete_event_size=2**20,
         )

@@ -57,3 +57,28 @@ def test_yaml_says_nothing_twice(tmp_path: Path) -> None:
     path.write_text("stages:\n  - {title: A, type: agent, pathways: {go: A, go: A}}\n")
     with pytest.raises(WorkflowError, match=r"workflow\.yaml.*'go' is there twice"):
         Workflow.from_file(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("none.yaml", None, "No such file"),
+        ("bad.yaml", b"stages: [", "neither YAML nor JSON"),
+        ("bad.json", b'{"stages": ', "neither YAML nor JSON"),
+        ("binary.yaml", b"\xff\xfe\x00", "cannot be read"),
+        ("list.yaml", b"- title: A", "must hold a mapping"),
+        ("empty.yaml", b"", "must hold a mapping, and holds nothing"),
+        ("keys.yaml", b"{[a]: b}", "neither YAML nor JSON"),
+        ("done.yaml", b"stages: [{title: Done, type: done}]", "no agent stage"),
+        ("twice.json", b'{"stages": [], "stages": []}', "'stages' is there twice"),
+    ],
+)
+def test_a_file_that_is_none(tmp_path: Path, name: str, content: bytes | None, says: str) -> None:
+    """The message names the file and says what is wrong."""
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(WorkflowError) as caught:
+        Workflow.from_file(path)
+    assert str(path) in str(caught.value)
+    assert says in str(caught.value)
