@@ -112,6 +112,22 @@ def test_one_at_a_time(local_platform: LocalPlatform) -> None:
     assert local.moves(str(task.uuid)) == 1
 
 
+def test_stages_of_every_type(local_platform: LocalPlatform) -> None:
+    """The SDK knows them all, and tasks that stand there can be listed."""
+    others = ("annotation", "review", "consensus_annotation", "consensus_review", "done")
+    workflow = Workflow([AgentStage("agent", {kind: kind for kind in others}), *(Stage(kind, kind) for kind in others)])
+    local = local_platform.create_project(workflow=workflow)
+    local.add_placeholders(len(others))
+    project = local_platform.client(retries=False).get_project(local.project_hash)
+    assert [stage.title for stage in project.workflow.stages] == ["agent", *others]
+    for task, kind in zip(list(project.workflow.get_stage(name="agent").get_tasks()), others, strict=True):
+        task.proceed(pathway_name=kind)
+    for kind in ("annotation", "review", "done"):
+        (there,) = project.workflow.get_stage(name=kind).get_tasks()
+        assert there.data_title
+    assert [stage.tasks for stage in local.stages] == [0, 1, 1, 1, 1, 1]
+
+
 def test_one_task_elsewhere_refuses_the_whole_request(local_platform: LocalPlatform) -> None:
     """400, and no task moves."""
     local = local_platform.create_project(workflow=WORKFLOW)
@@ -320,11 +336,12 @@ def test_leaving_is_quick_even_with_a_stalled_request() -> None:
         assert isinstance(asked.exception(5), EncordException)
 
 
-def test_an_unknown_request_is_loud() -> None:
-    """501, named, remembered."""
+def test_an_unknown_request_is_loud(caplog: pytest.LogCaptureFixture) -> None:
+    """501, named, logged, remembered."""
     with LocalPlatform() as platform:
         with pytest.raises(EncordException, match="does not know"):
             platform.client(retries=False).get_datasets()
+        assert "datasets/list" in caplog.text
         with pytest.raises(UnknownRequestError, match="datasets/list"):
             platform.check()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,8 @@ from encord_agents.local.faults import Fault, Faults
 from encord_agents.local.journal import Journal
 from encord_agents.local.service import Answer, Call, Operation, Service
 from encord_agents.local.trouble import NotKnown, Refusal
+
+logger = logging.getLogger(__name__)
 
 Outage = Literal["refuse", "503"]
 
@@ -110,8 +113,9 @@ class Door:
         except Refusal as refusal:
             status, name, answer = refusal.status, refusal.name, Answer(refusal.message)
             if isinstance(refusal, NotKnown):
-                self.unknown.append(refusal.what)
-        except Exception as error:  # noqa: BLE001 -- a bug of ours: answered, and raised by LocalPlatform.check()
+                self._remember(refusal)
+        except Exception as error:  # a bug of ours: answered, and raised by LocalPlatform.check()
+            logger.exception("The local platform failed at %s %s.", method, path)
             self.bugs.append(error)
             status, name, answer = 500, "UNKNOWN_ERROR", Answer(f"{type(error).__name__}: {error}")
         settings = self._service.settings
@@ -213,9 +217,13 @@ class Door:
         """No door of the platform: as loud as an operation it does not know."""
         at = time.monotonic() - self._started
         unknown = NotKnown(f"{request.method} {request.url.path}.")
-        self.unknown.append(unknown.what)
+        self._remember(unknown)
         self._journal.add("unknown", request.method, request.url.path, unknown.status, 0, at, b"")
         return _json({"message": unknown.message}, unknown.status)
+
+    def _remember(self, unknown: NotKnown) -> None:
+        logger.warning("%s", unknown.message)
+        self.unknown.append(unknown.what)
 
     def _file(self, request: Request) -> Response:
         item = request.path_params["item"]
