@@ -59,11 +59,11 @@ def test_a_request_that_was_changed(change: str) -> None:
     assert caught.value.status == 401
 
 
-@pytest.mark.parametrize("authorization", [None, "", ID, f"{ID}:", f"{ID}:zz", f"{ID}:{'00' * 64}", f"{'0' * 64}:00"])
+@pytest.mark.parametrize("authorization", [None, "", "{}", "{}:", "{}:zz", "{}:" + "00" * 64, "0" * 64 + ":00"])
 def test_a_legacy_request_that_is_not_signed(authorization: str | None) -> None:
     """401."""
     with pytest.raises(Refusal) as caught:
-        verifier().v1(authorization, b"body")
+        verifier().v1(authorization and authorization.format(ID), b"body")
     assert caught.value.status == 401
 
 
