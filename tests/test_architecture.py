@@ -14,6 +14,7 @@ PACKAGE = "encord_agents"
 LAYERS = [
     ["encord_agents.cli"],
     ["encord_agents.terminal"],
+    ["encord_agents.integrations"],
     ["encord_agents.tasks"],
     ["encord_agents.tasks.runner.sequential_runner", "encord_agents.tasks.runner.queue_runner"],
     ["encord_agents.tasks.runner.drain"],

@@ -515,12 +515,8 @@ def _failure(record: TaskRecord, between: str) -> str:
 def show_check(rows: Iterable[tuple[str, str, str, Sequence[str]]]) -> None:
     """Each agent's stage, the stage's uuid, the function, and what it needs; on stdout."""
     agents = [(on_one_line(stage), uuid, f"{on_one_line(name)}()", ", ".join(n)) for stage, uuid, name, n in rows]
-    head = ("stage", "uuid", "function", "needs")
     if not is_terminal(sys.stdout):
-        widths = [max(len(row[i]) for row in [head, *agents]) for i in range(len(head))]
-        for row in [head, *agents]:
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            sys.stdout.write("  ".join(cells).rstrip() + "\n")
+        _write_columns(("stage", "uuid", "function", "needs"), agents)
         return
     from rich import box
     from rich.table import Table
@@ -532,3 +528,27 @@ def show_check(rows: Iterable[tuple[str, str, str, Sequence[str]]]) -> None:
     for stage, uuid, function, needs in agents:
         table.add_row(Text.assemble(stage, "\n", (uuid, "dim")), Text(function), Text(needs or "nothing"))
     stdout_console().print(table)
+
+
+def show_numbers(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table whose first column is text and whose others are numbers; on stdout."""
+    cells = [tuple(on_one_line(cell) for cell in row) for row in rows]
+    if not is_terminal(sys.stdout):
+        _write_columns(head, cells)
+        return
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.ROUNDED)
+    for number, title in enumerate(head):
+        table.add_column(title, justify="right" if number else "left")
+    for row in cells:
+        table.add_row(*row)
+    stdout_console().print(table)
+
+
+def _write_columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    for row in [head, *rows]:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")

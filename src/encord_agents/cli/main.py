@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from encord_agents.cli import local
+from encord_agents.cli import celery, local
 from encord_agents.exceptions import PrintableError
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(local.app, name="local")
+app.add_typer(celery.app, name="celery")
 
 
 @app.callback(invoke_without_command=True)

@@ -31,6 +31,7 @@ from encord_agents.tasks.engine.gate import Gate, SetUpError, is_platform_troubl
 from encord_agents.tasks.engine.observers import LogObserver
 from encord_agents.tasks.engine.outcome import Failed, Fault, Phase
 from encord_agents.tasks.engine.pipeline import EventLoop, StageRun, run_chunk
+from encord_agents.tasks.engine.poll import poll
 from encord_agents.tasks.engine.report import (
     ChunkLoaded,
     ChunkWritten,
@@ -142,6 +143,11 @@ class QueueRunner(RunnerBase):
     def project_hash(self) -> UUID:
         """The project's hash, as given. Makes no request."""
         return self._project_hash
+
+    @property
+    def functions(self) -> list[QueueFunction]:
+        """The queue functions, one for each registered stage, in order of definition. Makes no request."""
+        return [self._functions[id(registered)] for registered in self.agents]
 
     @property
     def project(self) -> Project:
@@ -270,7 +276,7 @@ class QueueRunner(RunnerBase):
             raise PrintableError(
                 'The runner has no agent. Decorate a function with @runner.stage("...") before calling drain().'
             )
-        functions = [self._functions[id(registered)] for registered in self.agents]
+        functions = self.functions
         if executor is None:
             check_importable(functions)
         was_connected = self._connection is not None
@@ -429,6 +435,21 @@ class QueueFunction:
             details = [f"{one.data_title or one.task_uuid} ({one.phase}): {one.error}" for one in failed]
             raise TasksFailedError(len(failed), len(given), details, result)
         return result.model_dump_json()
+
+    def waiting(self) -> Iterator[str]:
+        """The tasks that wait in the stage, each as the JSON text that this function takes. Connects, at the first.
+
+        Pages are read as they are needed, and outages are waited out. Tasks that move while pages are read may have
+        others passed over: read to the end before handing out, or read again later.
+
+        Raises:
+            PrintableError, encord.exceptions.EncordException: As `QueueRunner.project`; or the platform refuses, or
+                did not answer for ``max_outage`` seconds.
+        """
+        connection = self.runner._connect()
+        gate = Gate(Stop(), max_outage=self.runner._max_outage, slots=connection.slots)
+        for task in poll(connection.agent(self._registered).stage, gate):
+            yield task.model_dump_json()
 
     def answer(self, specs: Sequence[str], *, final: bool) -> Answer:
         """The same for `QueueRunner.drain`: it does not log what the other side will, and raises nothing of a task."""

@@ -1,0 +1,85 @@
+"""``encord-agents celery``: send what waits, and see how it stands."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from encord_agents.exceptions import PrintableError
+
+app = typer.Typer(no_args_is_help=True)
+
+App = Annotated[str, typer.Argument(metavar="MODULE:APP", help="Where the Celery app is, as in agents:app.")]
+
+
+@app.callback()
+def needs() -> None:
+    """Agents on Celery: send what waits in the stages, see how it stands."""
+    from importlib.util import find_spec
+
+    if find_spec("celery") is None:
+        raise PrintableError("Celery is not installed: install encord-agents with its `celery` extra.")
+
+
+@app.command()
+def enqueue(
+    where: App,
+    stage: Annotated[str | None, typer.Option(help="One stage's title or uuid; default: all.")] = None,
+    max_tasks: Annotated[int | None, typer.Option(min=1, help="Send at most this many.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Send also what is marked as in flight, or as failed lately.")
+    ] = False,
+) -> None:
+    """Send the tasks that wait to the queue, once. Prints how many were sent."""
+    from encord_agents.integrations.celery import enqueue_each
+
+    total = 0
+    for title, sent in enqueue_each(_find(where), stage=stage, max_tasks=max_tasks, again=again):
+        typer.echo(f"{title}: {sent} sent")
+        total += sent
+    typer.echo(f"{total} task{'' if total == 1 else 's'} sent.")
+
+
+@app.command()
+def status(where: App) -> None:
+    """Show for each stage how many tasks wait, are in flight, failed, and are done."""
+    from encord_agents.integrations.celery import is_shared
+    from encord_agents.integrations.celery import status as stages
+    from encord_agents.terminal import show_numbers
+
+    celery_app = _find(where)
+    rows = [(s.stage, s.waiting, s.in_flight, s.failed, s.done) for s in stages(celery_app)]
+    if is_shared(celery_app):
+        show_numbers(["stage", "waiting", "in flight", "failed", "done"], rows)
+        return
+    show_numbers(["stage", "in the stage"], [(title, waiting) for title, waiting, *_ in rows])
+    typer.echo("What is in flight and done is known only where the broker is a Redis.")
+
+
+def _find(where: str) -> Any:
+    """The Celery app that ``module:name`` names; modules of the working directory can be named too."""
+    import importlib
+    import os
+
+    from celery import Celery
+
+    module_name, _, name = where.partition(":")
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise
+        raise PrintableError(
+            f"There is no module {module_name!r} here ({here}). Say where the Celery app is as MODULE:APP, "
+            "for instance agents:app for the `app` of agents.py."
+        ) from error
+    found = getattr(module, name or "app", None)
+    if not isinstance(found, Celery):
+        apps = [key for key, value in vars(module).items() if isinstance(value, Celery)]
+        there = f" It has: {', '.join(apps)}." if apps else ""
+        raise PrintableError(f"Module {module_name!r} has no Celery app {name or 'app'!r}.{there}")
+    return found
