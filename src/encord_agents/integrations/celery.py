@@ -197,7 +197,10 @@ def _make_task(registration: _Registration, function: QueueFunction) -> None:
 
     run.__doc__ = f"Agent {function.__qualname__}() of stage {str(function.stage)!r}."
     # Whether to retry is decided here. Celery makes the task when it is needed, from the configuration of then.
-    registration.app.task(name=queue, bind=True, max_retries=None, serializer="json", shared=False)(run)
+    # A traceback of this module would say nothing: the agent's own is in the log already.
+    registration.app.task(
+        name=queue, bind=True, max_retries=None, serializer="json", throws=(AgentTasksFailed,), shared=False
+    )(run)
 
 
 def _make_poll(registration: _Registration) -> None:
@@ -266,7 +269,7 @@ def _attempt(registration: _Registration, function: QueueFunction, celery_task: 
     in_flight.release(queue, [str(result.task_uuid) for result in results if result.outcome != "failed"])
     in_flight.failed(queue, [str(result.task_uuid) for result in failed], FAILED_FOR)
     in_flight.ended(queue, {outcome: number for outcome, number in counts.items() if number})
-    batch.ended = dict(Counter(batch.ended) + counts)
+    batch.ended = dict(Counter(batch.ended) + Counter({kind: n for kind, n in counts.items() if kind != "failed"}))
     batch.errors += [_describe(result) for result in failed]
     logger.info("%s: %s%s", function.stage, _in_words(counts), f"; {len(again)} to be tried again" if again else "")
     if again:
