@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,15 @@ class World:
             return None
         (unit,) = label["data_units"].values()
         return [found["boundingBox"]["x"] for found in unit["labels"].get("objects", [])]
+
+
+@pytest.fixture(autouse=True)
+def signal_handlers_as_they_were() -> Generator[None, None, None]:
+    """Workers of other libraries put handlers of their own in place, and do not take them away."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
