@@ -372,9 +372,7 @@ class StageDrain:
                 return True
             outcome = Failed(fault, pathway)
         elif result.outcome == "skipped":
-            outcome = (
-                Skipped() if not batch.deaths else Skipped("the task had left the stage, maybe before a worker died")
-            )
+            outcome = Skipped(LEFT_OR_MOVED) if batch.deaths else Skipped()
             if result.data_title is None:  # it was not there to be given to the agent
                 attempts -= 1
                 if attempts == 0 and self._budget is not None:
