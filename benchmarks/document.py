@@ -67,7 +67,7 @@ def tables(results: Results) -> str:
         parts += ["## No latency: processor time", _processor(found_rows)]
     if found_rows := [row for key, row in results.rows.items() if key.startswith("m")]:
         parts += ["## Memory, at most", _memory(found_rows)]
-    if found_rows := [row for row in results.rows.values() if row.other]:
+    if found_rows := [row for row in results.rows.values() if row.other and not row.scenario.alone]:
         parts += ["## Agents that compute", _processes(found_rows)]
     if results.startup:
         parts += ["## Starting", _startup(results)]

@@ -73,7 +73,12 @@ def _wanted(tasks: int, *, full: bool, quick: bool) -> list[Scenario]:
 
 def _line(row: Row) -> str:
     against = f"  peer {row.peer.seconds:7.2f} s  {row.ratio:5.2f} x" if row.peer else ""
-    against += f"  other {row.other.seconds:6.2f} s  {row.other.seconds / row.ours.seconds:5.2f} x" if row.other else ""
+    against += (
+        f"  other {row.other.seconds:6.2f} s  {row.other.seconds / row.ours.seconds:5.2f} x"
+        if row.other and not row.scenario.alone
+        else ""
+    )
+    against += f"  agents alone {row.agents_alone:6.2f} s" if row.agents_alone else ""
     return f"{row.scenario.key:8} ours {row.ours.seconds:7.2f} s{against}   {row.scenario.title}"
 
 

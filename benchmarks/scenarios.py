@@ -27,6 +27,7 @@ class Scenario:
     Attributes:
         both: Whether both libraries can run it.
         against: Another case, measured in turn with it: both by this library.
+        alone: Whether that case only says how long the agents themselves take, with nothing beside them.
     """
 
     key: str
@@ -34,6 +35,7 @@ class Scenario:
     case: Case
     both: bool = True
     against: Case | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,13 @@ class Row:
     @property
     def ratio(self) -> float | None:
         return None if self.peer is None else self.peer.seconds / self.ours.seconds
+
+    @property
+    def agents_alone(self) -> float | None:
+        """Seconds that the agents of all tasks take, where that was measured: when no thread is beside them."""
+        if self.other is None or self.scenario.against is None or not self.scenario.alone:
+            return None
+        return self.other.in_agents / self.scenario.against.tasks * self.scenario.case.tasks
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,12 @@ def speed(tasks: int) -> Iterator[Scenario]:
     for milliseconds in (0, 5):
         for letter, agent in LETTERS.items():
             case = Case(agent, tasks, milliseconds / 1000)
-            yield Scenario(f"{letter}{milliseconds}", f"({letter}) {WORDS[letter]}; {milliseconds} ms", case)
+            title = f"({letter}) {WORDS[letter]}; {milliseconds} ms"
+            if milliseconds and letter != "b":  # its agents wait for requests of their own
+                few = replace(case, tasks=tasks // 5, latency=0.0, latency_per_item=0.0, options={"task_batch_size": 1})
+                yield Scenario(f"{letter}{milliseconds}", title, case, against=few, alone=True)
+            else:
+                yield Scenario(f"{letter}{milliseconds}", title, case)
         case = Case("save_in_agent", tasks, milliseconds / 1000, options={"max_workers": 8})
         yield Scenario(f"w{milliseconds}", f"(b) with `max_workers=8`; {milliseconds} ms", case, both=False)
     case = Case("awaiting", tasks, 0.2, options={"max_workers": 16})
