@@ -177,7 +177,55 @@ def test_everything_refused_is_a_set_up_error(
     assert type(caught.value).__name__ in str(runner.report.stopped)
 
 
+@pytest.mark.parametrize("kind", ["rows", "label_create", "items", "save", "priorities", "actions"])
+def test_two_forbidden_neighbours_are_their_own_trouble(world: World, kind: str) -> None:
+    """A chunk in which everything is forbidden ends no run in which the same was permitted before."""
+    world.project.add_placeholders(20)
+    tasks = world.project.tasks()
+
+    def agent(label_row: LabelRowV2, item: StorageItem) -> TaskAgentReturnStruct:
+        return struct(label_row)
+
+    # A window of 8 has chunks of two, and has moved tasks before it takes the twelfth.
+    for bad in tasks[12:14]:
+        if kind == "items":
+            world.project.forbid_item(bad.data_hash)
+        else:
+            world.platform.faults.add(refusal(kind, 403, bad.uuid if kind == "actions" else bad.data_hash))
+    report = world.run(agent, num_retries=0, task_batch_size=8)
+    assert (report.moved, report.failed) == (18, 2)
+    assert world.titles("Pre-label") == [bad.data_title for bad in tasks[12:14]]
+
+
 # Others, and lost answers
+
+
+@WINDOWS
+def test_a_task_that_left_while_its_agent_ran_is_not_saved(
+    world: World, window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen in its stage too long ago, it is asked for again before its result is written: a person's labels stand."""
+    monkeypatch.setattr("encord_agents.tasks.engine.write.STALE_AFTER", 0.0)
+    hashes = world.project.add_placeholders(5)
+    gone = world.project.tasks()[2]
+
+    def agent(task: AgentTask, label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        if str(task.uuid) == gone.uuid:
+            world.project.move(gone.uuid, "Done")
+        return struct(label_row)
+
+    report = world.run(agent, task_batch_size=window)
+    assert (report.moved, report.skipped, report.failed, report.attempts) == (4, 1, 0, 5)
+    assert [record.data_title for record in report.records if record.outcome == "skipped"] == [gone.data_title]
+    assert [world.project.saves(h) for h in hashes] == [int(h != gone.data_hash) for h in hashes]
+    assert world.titles("Done") == [gone.data_title]
+
+
+def test_a_task_seen_lately_is_not_asked_for_again(world: World) -> None:
+    """Where no agent takes long, asking costs nothing."""
+    world.project.add_placeholders(5)
+    world.run(struct)
+    assert len(world.requests("tasks")) == 1
 
 
 @WINDOWS

@@ -118,6 +118,9 @@ class _Kind:
 
     down_since: float | None = None
     successes: int = 0
+    """Answers of any kind, refusals too: the platform is there."""
+    granted: bool = False
+    """Whether any of them was more than a refusal."""
 
 
 @dataclass(slots=True)
@@ -220,7 +223,8 @@ class Gate:
             The items of a request with what it brought. An error comes with a single item.
 
         Raises:
-            SetUpError: The key is refused; or every single item of several is forbidden.
+            SetUpError: The key is refused; or every single item of several is forbidden, and nothing of this kind was
+                ever granted.
             OutageError, Leaving: As `call`.
         """
         forbidden: list[Exception] = []
@@ -245,7 +249,7 @@ class Gate:
                     pending.append((part, troubles))
                     continue
                 forbidden += [error] if meaning is Verdict.FORBIDDEN else []
-                if len(forbidden) == len(items) > 1:
+                if len(forbidden) == len(items) > 1 and not self.has_granted(kind):
                     raise SetUpError(error) from error
                 yield part, Reply(error=error)
             else:
@@ -260,11 +264,11 @@ class Gate:
                 value = request()
             except Exception as error:  # noqa: BLE001 - an error is one of the two things a request can bring
                 if verdict(error) not in (Verdict.OUTAGE, Verdict.RATE_LIMIT):
-                    self._answered(kind)
+                    self._answered(kind, granted=False)
                 return Reply(error=error)
             if (took := self.clock() - started) > NO_REQUEST:
                 self._took.append(took)
-        self._answered(kind)
+        self._answered(kind, granted=True)
         return Reply(value=value)
 
     def recover(self, troubles: Troubles, error: Exception) -> bool:
@@ -308,6 +312,11 @@ class Gate:
             self._pause(wait)
         return True
 
+    def has_granted(self, kind: str) -> bool:
+        """Whether a request of this kind has ever succeeded: then permission is there, and a 403 is about its item."""
+        with self._lock:
+            return kind in self._kinds and self._kinds[kind].granted
+
     @contextmanager
     def _slot(self) -> Iterator[None]:
         while not self._slots.acquire(timeout=0.2):
@@ -331,11 +340,12 @@ class Gate:
                 raise Leaving
         (self.pause or self.stop.pause)(seconds)
 
-    def _answered(self, kind: str) -> None:
+    def _answered(self, kind: str, *, granted: bool) -> None:
         with self._lock:
             state = self._kinds.setdefault(kind, _Kind())
             state.down_since = None
             state.successes += 1
+            state.granted = state.granted or granted
 
 
 def is_platform_trouble(error: BaseException) -> bool:

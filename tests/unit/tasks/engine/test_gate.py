@@ -218,6 +218,22 @@ def test_everything_forbidden_is_a_set_up_error() -> None:
     assert [reply.value for _, reply in replies if reply.error is None] == [[3]]
 
 
+def test_what_was_granted_once_is_no_set_up_error() -> None:
+    """After a success of the same kind, all of a bundle may be forbidden, and each is its own trouble."""
+    world = World()
+    error = AuthorisationError("no")
+    request = refusing({0, 1}, error, [])
+    assert not world.gate.has_granted("save")
+    world.gate.call(lambda: "fine", kind="rows")
+    with pytest.raises(SetUpError):
+        list(world.gate.each([0, 1], request, kind="save"))
+    assert not world.gate.has_granted("save"), "a refusal is an answer, not a success"
+    list(world.gate.each([2], request, kind="save"))
+    assert world.gate.has_granted("save")
+    replies = list(world.gate.each([0, 1], request, kind="save"))
+    assert [(list(items), reply.error) for items, reply in replies] == [([0], error), ([1], error)]
+
+
 def test_a_refused_key_is_a_set_up_error_at_once() -> None:
     """Nothing will work; no halves are tried."""
     log: list[int] = []
