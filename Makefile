@@ -26,7 +26,7 @@ define install
 		"$(UV)" pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[$(1)]'; \
 	else \
 		{ test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); } && \
-		$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[$(1)]'; \
+		$(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[$(1)]'; \
 	fi
 	@touch $@
 endef

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -53,6 +54,7 @@ def demo(images: Path | None, data: Path) -> int:
     if images is not None and not images.is_dir():
         raise LocalPlatformError(f"{images} is no folder. Give one with pictures: make demo IMAGES=DIR")
     make_afresh(data)
+    logging.getLogger("encord_agents.local").addHandler(logging.NullHandler())  # it would name the left out once more
     with LocalPlatform(data) as platform:
         project = platform.create_project(
             title="Demo", workflow=HERE / "workflow.yaml", ontology=HERE / "ontology.json"
@@ -83,7 +85,8 @@ def demo(images: Path | None, data: Path) -> int:
     print(f"  the labels, as the SDK gives them:  {labels}/*.json")
     print(f"  the labels, drawn on photographs:   {overlays}/*.png")
     print(f"  all of them on one sheet, look at:  {overlays / 'contact-sheet.png'}")
-    print(f"To go on with this platform:          encord-agents local up --data {shlex.quote(str(data))}")
+    command = [os.path.relpath(Path(sys.executable).parent / "encord-agents"), "local", "up", "--data", str(data)]
+    print(f"To go on with this platform:          {shlex.join(command)}")
     return code or again
 
 

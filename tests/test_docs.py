@@ -197,7 +197,7 @@ def defined(code: str, project_hash: str) -> dict[str, Any]:
 def test_the_agent_of_the_readme_runs(local_platform: LocalPlatform, project_hash: str) -> None:
     """The README's script labels, prioritises and moves every task of a project such as the README says it needs."""
     (code,) = snippets(README, "python")
-    result = defined(code, project_hash)["runner"](progress="none").raise_for_failures()
+    result = defined(code, project_hash)["runner"](project_hash=project_hash, progress="none").raise_for_failures()
 
     project = local_platform.project(project_hash)
     assert result.moved == 2
