@@ -40,15 +40,17 @@ request (b), unless several run at once (`max_workers`).
 
 Looked into with 1,000 tasks on the machine above, where (c) took 2.1 to 2.4 s:
 
-- Pages of tasks can only be read one after the other: the last of 10 is there after 1.0 to 1.2 s at the earliest, and the
-  last task needs another 0.4 s from there (list, initialise, save, move). So 1.5 s is the least.
-- A slot of the window is held for 0.55 s: 0.18 s to load, 0.03 s until its turn, 0.07 s until enough others are there to be
-  written with, 0.16 s to save, 0.11 s to move. 300 slots make 550 tasks a second; with `task_batch_size=600`, (c) takes
-  1.9 s.
-- 1.2 s are processor time of this client, under one interpreter lock, of which 0.35 s are in the SDK's `asdict` and `deepcopy`
-  of what is saved, 0.3 s in making label rows of answers, 0.13 s in reading pages, 0.25 s in moves and priorities.
-- Tried and left: giving slots back before the move (8 % faster, but then more than a window's tasks are loaded and not yet
-  moved), writing 50 at once instead of 75 (no difference), fewer or more loaders (none), labels of more rows at once (none).
+- Pages of tasks can only be read one after the other: the last of 10 is there after 1.0 to 1.2 s at the earliest, and
+  the last task needs another 0.4 s from there (list, initialise, save, move). So 1.5 s is the least.
+- A slot of the window is held for 0.55 s: 0.18 s to load, 0.03 s until its turn, 0.07 s until enough others are there
+  to be written with, 0.16 s to save, 0.11 s to move. 300 slots make 550 tasks a second; with `task_batch_size=600`,
+  (c) takes 1.9 s.
+- 1.2 s are processor time of this client, under one interpreter lock, of which 0.35 s are in the SDK's `asdict` and
+  `deepcopy` of what is saved, 0.3 s in making label rows of answers, 0.13 s in reading pages, 0.25 s in moves and
+  priorities.
+- Tried and left: giving slots back before the move (8 % faster, but then more than a window's tasks are loaded and
+  not yet moved), writing 50 at once instead of 75 (no difference), fewer or more loaders (none), labels of more rows
+  at once (none).
 """
 
 
