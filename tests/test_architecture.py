@@ -147,6 +147,9 @@ def test_threads_are_few_modules_business() -> None:
     allowed = {
         "encord_agents.core.assets",
         "encord_agents.core.dependencies.scope",
+        "encord_agents.integrations.celery.at_work",
+        "encord_agents.integrations.celery.marks",
+        "encord_agents.integrations.celery.registration",
         "encord_agents.tasks.engine.gate",
         "encord_agents.tasks.engine.pipeline",
         "encord_agents.tasks.engine.report",

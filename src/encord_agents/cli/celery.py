@@ -29,33 +29,37 @@ def enqueue(
     stage: Annotated[str | None, typer.Option(help="One stage's title or uuid; default: all.")] = None,
     max_tasks: Annotated[int | None, typer.Option(min=1, help="Send at most this many.")] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Send also what is marked as in flight, or as failed lately.")
+        bool, typer.Option("--again", help="Send also what is in the queue already: after it was purged.")
     ] = False,
 ) -> None:
     """Send the tasks that wait to the queue, once. Prints how many were sent."""
-    from encord_agents.integrations.celery import enqueue_each
+    from encord_agents.integrations.celery.filling import fill_each
 
-    total = 0
-    for title, sent in enqueue_each(_find(where), stage=stage, max_tasks=max_tasks, again=again):
-        typer.echo(f"{title}: {sent} sent")
-        total += sent
+    total = left_out = 0
+    for filled in fill_each(_find(where), stage=stage, max_tasks=max_tasks, again=again):
+        typer.echo(f"{filled.stage}: {filled.sent} sent")
+        total += filled.sent
+        left_out += filled.left_out
     typer.echo(f"{total} task{'' if total == 1 else 's'} sent.")
+    if left_out:
+        typer.echo(f"{left_out} in the queue or at work already: left out. If the queue was purged, use --again.")
 
 
 @app.command()
 def status(where: App) -> None:
-    """Show for each stage how many tasks wait, are in flight, failed, and are done."""
-    from encord_agents.integrations.celery import is_shared
+    """Show for each stage how many tasks wait, are in flight, are done, and failed."""
     from encord_agents.integrations.celery import status as stages
+    from encord_agents.integrations.celery.adapter import adapter_of
     from encord_agents.terminal import show_numbers
 
     celery_app = _find(where)
-    rows = [(s.stage, s.waiting, s.in_flight, s.failed, s.done) for s in stages(celery_app)]
-    if is_shared(celery_app):
-        show_numbers(["stage", "waiting", "in flight", "failed", "done"], rows)
+    rows = stages(celery_app)
+    if adapter_of(celery_app).is_shared:
+        columns = ["stage", "waiting", "in flight", "done", "failed"]
+        show_numbers(columns, [(s.stage, s.waiting, s.in_flight, s.done, s.failed) for s in rows])
         return
-    show_numbers(["stage", "in the stage"], [(title, waiting) for title, waiting, *_ in rows])
-    typer.echo("What is in flight and done is known only where the broker is a Redis.")
+    show_numbers(["stage", "in the stage"], [(s.stage, s.waiting) for s in rows])
+    typer.echo("What is in flight, done and failed is known only where the broker or the result backend is a Redis.")
 
 
 def _find(where: str) -> Any:

@@ -2,52 +2,45 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 __all__ = ["InFlight", "MemoryInFlight", "RedisInFlight"]
 
-PREFIX = "encord-agents"
-
 
 class InFlight(Protocol):
-    """The tasks of some queues (a *queue* is a stage's), by their uuids. An entry that expires was never there.
+    """The tasks of some queues (a *queue* is a stage's), by their uuids. A mark that expires was never there.
 
-    A task is *in flight* from when it is sent until it has ended well, and *failed* for a while when it has not: in
-    both cases it is not sent again.
+    A task is *in flight* from when it is sent until it has ended, and *failed* for a while when it did not end well.
     """
 
-    def claim(self, queue: str, tasks: Sequence[str], seconds: float, *, again: bool = False) -> list[bool]:
-        """Mark tasks as in flight. For each: whether it was not yet; with ``again``, all are taken."""
+    def claim(
+        self, queue: str, tasks: Sequence[str], seconds: float, *, failed: bool = False, again: bool = False
+    ) -> list[bool]:
+        """Mark tasks as in flight. For each: whether it was free.
+
+        Args:
+            failed: Those that failed are free, too.
+            again: All are free.
+        """
         ...
 
     def release(self, queue: str, tasks: Sequence[str]) -> None:
-        """Tasks that can be sent again when they are seen again."""
+        """Tasks can be sent again when they are seen again."""
         ...
 
     def extend(self, queue: str, tasks: Sequence[str], seconds: float) -> None:
         """Tasks are on their way still: their marks hold for so long from now."""
         ...
 
-    def begin(self, queue: str, message: str, tasks: Sequence[str], seconds: float) -> None:
-        """A worker begins a message: its tasks' marks hold for so long."""
-        ...
-
-    def end(self, queue: str, message: str) -> None:
-        """A worker has come to the end of a message, well or not."""
-        ...
-
-    def was_begun(self, queue: str, message: str) -> bool:
-        """Whether a message that is delivered again was begun before: then a worker was lost over it."""
+    def fail(self, queue: str, tasks: Sequence[str], seconds: float) -> None:
+        """Tasks have failed for good. They are marked so for so long."""
         ...
 
     def ended(self, queue: str, counts: Mapping[str, int]) -> None:
         """Count outcomes: ``moved``, ``held``, ``skipped``, ``failed``."""
-        ...
-
-    def failed(self, queue: str, tasks: Sequence[str], seconds: float) -> None:
-        """Tasks have failed for good, and are not to be sent again for so long."""
         ...
 
     def marked(self, queue: str) -> tuple[set[str], set[str]]:
@@ -64,53 +57,55 @@ class MemoryInFlight:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._lock = threading.Lock()
         self._marks: dict[tuple[str, str], tuple[float, str]] = {}
         self._counts: dict[str, dict[str, int]] = {}
 
-    def claim(self, queue: str, tasks: Sequence[str], seconds: float, *, again: bool = False) -> list[bool]:
+    def claim(
+        self, queue: str, tasks: Sequence[str], seconds: float, *, failed: bool = False, again: bool = False
+    ) -> list[bool]:
         now = self._clock()
         taken = []
-        for task in tasks:
-            until, _ = self._marks.get((queue, task), (0.0, ""))
-            taken.append(again or until <= now)
-            if taken[-1]:
-                self._marks[queue, task] = now + seconds, "in flight"
+        with self._lock:
+            for task in tasks:
+                until, kind = self._marks.get((queue, task), (now, ""))
+                taken.append(again or until <= now or (failed and kind == "failed"))
+                if taken[-1]:
+                    self._marks[queue, task] = now + seconds, "in flight"
         return taken
 
     def release(self, queue: str, tasks: Sequence[str]) -> None:
-        for task in tasks:
-            self._marks.pop((queue, task), None)
+        with self._lock:
+            for task in tasks:
+                self._marks.pop((queue, task), None)
 
     def extend(self, queue: str, tasks: Sequence[str], seconds: float) -> None:
-        for task in tasks:
-            self._marks[queue, task] = self._clock() + seconds, "in flight"
+        self._mark(queue, tasks, seconds, "in flight")
 
-    def begin(self, queue: str, message: str, tasks: Sequence[str], seconds: float) -> None:
-        self.extend(queue, tasks, seconds)
+    def fail(self, queue: str, tasks: Sequence[str], seconds: float) -> None:
+        self._mark(queue, tasks, seconds, "failed")
 
-    def end(self, queue: str, message: str) -> None:
-        pass
-
-    def was_begun(self, queue: str, message: str) -> bool:
-        return True  # what a lost process knew is lost with it, so the worst is assumed
-
-    def failed(self, queue: str, tasks: Sequence[str], seconds: float) -> None:
-        for task in tasks:
-            self._marks[queue, task] = self._clock() + seconds, "failed"
+    def _mark(self, queue: str, tasks: Sequence[str], seconds: float, kind: str) -> None:
+        with self._lock:
+            for task in tasks:
+                self._marks[queue, task] = self._clock() + seconds, kind
 
     def ended(self, queue: str, counts: Mapping[str, int]) -> None:
-        own = self._counts.setdefault(queue, {})
-        for outcome, number in counts.items():
-            own[outcome] = own.get(outcome, 0) + number
+        with self._lock:
+            own = self._counts.setdefault(queue, {})
+            for outcome, number in counts.items():
+                own[outcome] = own.get(outcome, 0) + number
 
     def marked(self, queue: str) -> tuple[set[str], set[str]]:
         now = self._clock()
-        self._marks = {key: mark for key, mark in self._marks.items() if mark[0] > now}
-        own = [(task, kind) for (other, task), (_, kind) in self._marks.items() if other == queue]
+        with self._lock:
+            self._marks = {key: mark for key, mark in self._marks.items() if mark[0] > now}
+            own = [(task, kind) for (other, task), (_, kind) in self._marks.items() if other == queue]
         return {task for task, kind in own if kind == "in flight"}, {task for task, kind in own if kind == "failed"}
 
     def counts(self, queue: str) -> dict[str, int]:
-        return dict(self._counts.get(queue, {}))
+        with self._lock:
+            return dict(self._counts.get(queue, {}))
 
 
 class RedisInFlight:
@@ -121,30 +116,32 @@ class RedisInFlight:
 
     Args:
         client: A `redis.Redis`.
+        prefix: Of the keys' names.
     """
 
-    def __init__(self, client: Any, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, client: Any, prefix: str, clock: Callable[[], float] = time.time) -> None:
         self._client = client
+        self._prefix = prefix
         self._clock = clock
 
-    def claim(self, queue: str, tasks: Sequence[str], seconds: float, *, again: bool = False) -> list[bool]:
+    def claim(
+        self, queue: str, tasks: Sequence[str], seconds: float, *, failed: bool = False, again: bool = False
+    ) -> list[bool]:
         if not tasks:
             return []
         now = self._clock()
-        in_flight, failed = self._key(queue, "in-flight"), self._key(queue, "failed")
+        in_flight, lately = self._key(queue, "in-flight"), self._key(queue, "failed")
         pipe = self._client.pipeline(transaction=True)
         pipe.zremrangebyscore(in_flight, "-inf", now)
-        pipe.zremrangebyscore(failed, "-inf", now)
+        pipe.zremrangebyscore(lately, "-inf", now)
         if again:
-            pipe.zrem(failed, *tasks)
-            pipe.zadd(in_flight, dict.fromkeys(tasks, now + seconds))
-            pipe.execute()
-            return [True] * len(tasks)
-        pipe.zmscore(failed, list(tasks))
-        has_failed = [score is not None for score in pipe.execute()[-1]]
+            pipe.zrem(in_flight, *tasks)
+        if again or failed:
+            pipe.zrem(lately, *tasks)
+        pipe.zmscore(lately, list(tasks))
+        candidates = [task for task, score in zip(tasks, pipe.execute()[-1], strict=True) if score is None]
         # Whoever adds a member is the one who sends it; the others see that it was there.
         pipe = self._client.pipeline(transaction=True)
-        candidates = [task for task, skip in zip(tasks, has_failed, strict=True) if not skip]
         for task in candidates:
             pipe.zadd(in_flight, {task: now + seconds}, nx=True)
         added = dict(zip(candidates, pipe.execute(), strict=True))
@@ -158,17 +155,7 @@ class RedisInFlight:
         if tasks:
             self._client.zadd(self._key(queue, "in-flight"), dict.fromkeys(tasks, self._clock() + seconds))
 
-    def begin(self, queue: str, message: str, tasks: Sequence[str], seconds: float) -> None:
-        self._client.zadd(self._key(queue, "begun"), {message: self._clock()})
-        self.extend(queue, tasks, seconds)
-
-    def end(self, queue: str, message: str) -> None:
-        self._client.zrem(self._key(queue, "begun"), message)
-
-    def was_begun(self, queue: str, message: str) -> bool:
-        return self._client.zscore(self._key(queue, "begun"), message) is not None
-
-    def failed(self, queue: str, tasks: Sequence[str], seconds: float) -> None:
+    def fail(self, queue: str, tasks: Sequence[str], seconds: float) -> None:
         if tasks:
             pipe = self._client.pipeline(transaction=True)
             pipe.zrem(self._key(queue, "in-flight"), *tasks)
@@ -183,7 +170,7 @@ class RedisInFlight:
 
     def marked(self, queue: str) -> tuple[set[str], set[str]]:
         now = self._clock()
-        return (self._members(queue, "in-flight", now), self._members(queue, "failed", now))
+        return self._members(queue, "in-flight", now), self._members(queue, "failed", now)
 
     def counts(self, queue: str) -> dict[str, int]:
         found = self._client.hgetall(self._key(queue, "counts"))
@@ -192,9 +179,8 @@ class RedisInFlight:
     def _members(self, queue: str, kind: str, now: float) -> set[str]:
         return {_text(task) for task in self._client.zrangebyscore(self._key(queue, kind), f"({now}", "+inf")}
 
-    @staticmethod
-    def _key(queue: str, kind: str) -> str:
-        return f"{PREFIX}:{queue}:{kind}"
+    def _key(self, queue: str, kind: str) -> str:
+        return f"{self._prefix}:{queue}:{kind}"
 
 
 def _text(value: bytes | str) -> str:

@@ -1,0 +1,23 @@
+"""Celery: a Celery task for each stage, and a poll that fills the queue without sending a task twice.
+
+::
+
+    runner = QueueRunner(project_hash="...")
+
+    @runner.stage("Pre-label")
+    def pre_label(label_row: LabelRowV2) -> str: ...
+
+    app = register(runner, Celery("agents", broker="redis://..."), poll_every=60)
+
+    # celery -A agents worker -B               workers, and a beat that polls
+    # encord-agents celery enqueue agents:app  or once, by hand
+
+A message holds a batch of tasks, as JSON. A worker gives it to the stage's queue function, which says what became of
+each task; those that may end better another time are retried by Celery, the others are not sent again.
+"""
+
+from encord_agents.integrations.celery.delivery import AgentTasksFailed
+from encord_agents.integrations.celery.filling import StageStatus, enqueue, status
+from encord_agents.integrations.celery.registration import register
+
+__all__ = ["AgentTasksFailed", "StageStatus", "enqueue", "register", "status"]

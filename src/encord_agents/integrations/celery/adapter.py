@@ -1,0 +1,131 @@
+"""What an app has been given: runners, the names of their Celery tasks, and where marks are kept."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+
+from celery import Celery
+
+from encord_agents.exceptions import PrintableError
+from encord_agents.integrations.celery.at_work import AtWork, MemoryAtWork, RedisAtWork
+from encord_agents.integrations.celery.marks import InFlight, MemoryInFlight, RedisInFlight
+from encord_agents.tasks import QueueRunner
+from encord_agents.tasks.runner.queue_runner import QueueFunction
+
+__all__ = ["Adapter", "Registration", "adapter_of", "visibility_timeout"]
+
+PREFIX = "encord-agents"
+REDIS_TIMEOUT = 10.0
+REDIS_TRIES = 12
+"""With growing pauses between them: a broker that is started anew is waited for, for about half a minute."""
+VISIBILITY_TIMEOUT = 3600.0
+"""Celery's own default."""
+
+
+@dataclass(eq=False)
+class Registration:
+    """One runner on one app."""
+
+    runner: QueueRunner
+    app: Celery
+    batch_size: int
+    max_retries: int
+    retry_delay: float
+    poll_every: float | None
+    functions: dict[str, QueueFunction] = field(default_factory=dict)
+
+    @property
+    def poll(self) -> str:
+        """The name of the Celery task that polls."""
+        return f"encord_agents.{self.runner.project_hash}.poll"
+
+    def queue(self, function: QueueFunction) -> str:
+        """The name of a stage's Celery task, made of what is known without asking anybody."""
+        return f"encord_agents.{self.runner.project_hash}.stage.{function.stage}"
+
+    @property
+    def adapter(self) -> Adapter:
+        return adapter_of(self.app)
+
+
+@dataclass(eq=False)
+class Adapter:
+    """An app's runners, and the marks of their tasks: in Redis, where the broker or the result backend is one."""
+
+    app: Celery
+    registrations: list[Registration] = field(default_factory=list)
+    _marks: tuple[InFlight, AtWork] | None = None
+
+    @property
+    def in_flight(self) -> InFlight:
+        return self.marks[0]
+
+    @property
+    def at_work(self) -> AtWork:
+        return self.marks[1]
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether all processes see the same marks."""
+        return isinstance(self.in_flight, RedisInFlight)
+
+    @property
+    def marks(self) -> tuple[InFlight, AtWork]:
+        if self._marks is None:
+            conf = self.app.conf
+            for url, tls in (
+                (conf.broker_write_url or conf.broker_url, conf.broker_use_ssl),
+                (conf.result_backend, conf.redis_backend_use_ssl),
+            ):
+                if isinstance(url, str) and (client := _redis_at(url, tls)) is not None:
+                    prefix = (conf.broker_transport_options or {}).get("global_keyprefix", "") + PREFIX
+                    self._marks = RedisInFlight(client, prefix), RedisAtWork(client, prefix)
+                    break
+            else:
+                self._marks = MemoryInFlight(), MemoryAtWork()
+        return self._marks
+
+
+_adapters: weakref.WeakKeyDictionary[Celery, Adapter] = weakref.WeakKeyDictionary()
+
+
+def adapter_of(app: Celery, *, make: bool = False) -> Adapter:
+    """What an app has been given.
+
+    Raises:
+        PrintableError: Nothing.
+    """
+    adapter = _adapters.get(app)
+    if adapter is None:
+        if not make:
+            raise PrintableError(
+                f"The Celery app {app.main!r} has no agents: call "
+                "encord_agents.integrations.celery.register(runner, app) in the module that makes it."
+            )
+        adapter = _adapters[app] = Adapter(app)
+    return adapter
+
+
+def visibility_timeout(app: Celery) -> float:
+    """Seconds after which Redis delivers again what was not acknowledged."""
+    return float((app.conf.broker_transport_options or {}).get("visibility_timeout", VISIBILITY_TIMEOUT))
+
+
+def _redis_at(url: str, tls: object) -> Any:
+    """A client of the Redis at a broker's address; ``None``: it is no Redis, or several."""
+    if not url.startswith(("redis://", "rediss://", "redis+socket://", "socket://")) or ";" in url:
+        return None
+    import redis
+
+    address = url.replace("redis+socket://", "unix://", 1).replace("socket://", "unix://", 1)
+    return redis.Redis.from_url(
+        address,
+        socket_timeout=REDIS_TIMEOUT,
+        socket_connect_timeout=REDIS_TIMEOUT,
+        retry=redis.retry.Retry(redis.backoff.ExponentialBackoff(cap=5, base=0.2), REDIS_TRIES),
+        retry_on_error=[redis.ConnectionError, redis.TimeoutError],
+        health_check_interval=30,
+        **(tls if isinstance(tls, dict) else {}),
+    )

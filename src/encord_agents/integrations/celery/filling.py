@@ -1,0 +1,190 @@
+"""Filling the queue with what waits in the stages, and seeing how it stands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from celery import Celery
+
+from encord_agents.exceptions import PrintableError
+from encord_agents.integrations.celery.adapter import Registration, adapter_of
+from encord_agents.integrations.celery.delivery import IN_QUEUE_FOR, Batch
+from encord_agents.tasks.runner.queue_runner import QueueFunction
+
+__all__ = ["Filled", "StageStatus", "enqueue", "fill", "fill_each", "status"]
+
+CLAIMED_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class StageStatus:
+    """How a stage stands.
+
+    Attributes:
+        stage: Its title.
+        waiting: Tasks in the stage that are not in the queue. Asked of the platform.
+        in_flight: Tasks in the queue or at work.
+        done: Tasks that moved or were held, since the beginning.
+        failed: Tasks that failed for good within the last hour, and are still in the stage.
+    """
+
+    stage: str
+    waiting: int
+    in_flight: int
+    done: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What was sent of a stage.
+
+    Attributes:
+        stage: Its title.
+        sent: Tasks that were sent.
+        left_out: Tasks that were not, since they are in the queue already, or failed lately.
+    """
+
+    stage: str
+    sent: int
+    left_out: int
+
+
+def enqueue(app: Celery, *, stage: str | UUID | None = None, max_tasks: int | None = None, again: bool = False) -> int:
+    """Send the tasks that wait in the stages, those that are in flight already left out.
+
+    Those that failed lately, which polling leaves alone for an hour, are sent.
+
+    Args:
+        app: An app that `register` was called with.
+        stage: One stage's title or uuid. Default: all.
+        max_tasks: How many to send at most.
+        again: Send also what is marked as in flight: for when the queue was purged.
+
+    Returns:
+        How many were sent.
+
+    Raises:
+        PrintableError: The app was not registered, no function serves that stage, or the set-up is wrong.
+        encord.exceptions.EncordException: The platform refuses.
+    """
+    return sum(filled.sent for filled in fill_each(app, stage=stage, max_tasks=max_tasks, again=again))
+
+
+def fill_each(
+    app: Celery, *, stage: str | UUID | None = None, max_tasks: int | None = None, again: bool = False
+) -> Iterator[Filled]:
+    """The same, stage by stage."""
+    if max_tasks is not None and max_tasks < 1:
+        raise PrintableError(f"max_tasks={max_tasks!r} is out of range: at least 1; leave it out for all.")
+    left = max_tasks
+    found = False
+    served: list[str] = []
+    for registration in adapter_of(app).registrations:
+        for function, title in _stages(registration, stage, served):
+            found = True
+            if left != 0:
+                filled = _fill(registration, function, title, left, failed=True, again=again)
+                left = None if left is None else left - filled.sent
+                yield filled
+    if not found:
+        raise PrintableError(f"No function serves stage {str(stage)!r}. Stages that are served: {', '.join(served)}.")
+
+
+def fill(registration: Registration) -> int:
+    """One poll: as `enqueue`, but what failed lately is left alone."""
+    stages = list(_stages(registration, None, []))
+    return sum(_fill(registration, function, title, None, failed=False).sent for function, title in stages)
+
+
+def _stages(
+    registration: Registration, wanted: str | UUID | None, served: list[str]
+) -> Iterator[tuple[QueueFunction, str]]:
+    """The functions that serve a stage, or all, with the stage's title."""
+    runner = registration.runner
+    for function, stage in zip(runner.functions, runner.get_agent_stages(), strict=True):
+        served.append(repr(stage.title))
+        if wanted is None or str(wanted) in (str(function.stage), stage.title, str(stage.uuid)):
+            yield function, stage.title
+
+
+def _fill(
+    registration: Registration,
+    function: QueueFunction,
+    title: str,
+    max_tasks: int | None,
+    *,
+    failed: bool,
+    again: bool = False,
+) -> Filled:
+    queue = registration.queue(function)
+    # All pages before the first message: tasks that move while pages are read would have others skipped.
+    specs = [json.loads(spec) for spec in function.waiting()]
+    adapter = registration.adapter
+    if not adapter.is_shared:  # nobody tells this process what became of tasks: those that have left have ended
+        going, _ = adapter.in_flight.marked(queue)
+        adapter.in_flight.release(queue, sorted(going - {spec["uuid"] for spec in specs}))
+    sent = seen = 0
+    for start in range(0, len(specs), CLAIMED_AT_ONCE):
+        if max_tasks is not None and sent >= max_tasks:
+            break
+        page = specs[start : start + CLAIMED_AT_ONCE]
+        seen += len(page)
+        at_most = None if max_tasks is None else max_tasks - sent
+        sent += _send(registration, queue, page, at_most, failed=failed, again=again)
+    return Filled(title, sent, 0 if max_tasks is not None and sent >= max_tasks else seen - sent)
+
+
+def _send(
+    registration: Registration,
+    queue: str,
+    specs: Sequence[dict[str, Any]],
+    at_most: int | None,
+    *,
+    failed: bool,
+    again: bool,
+) -> int:
+    """Send those tasks that are not in flight, in batches. How many they were."""
+    in_flight = registration.adapter.in_flight
+    uuids = [spec["uuid"] for spec in specs]
+    taken = dict(zip(uuids, in_flight.claim(queue, uuids, IN_QUEUE_FOR, failed=failed, again=again), strict=True))
+    # A worker that was lost some time ago left these; Redis would have them wait for its visibility timeout.
+    orphans = sorted(registration.adapter.at_work.abandoned(queue, [uuid for uuid in uuids if not taken[uuid]]))
+    taken |= dict(zip(orphans, in_flight.claim(queue, orphans, IN_QUEUE_FOR, again=True), strict=True))
+    free = [spec for spec in specs if taken[spec["uuid"]]]
+    send = free[:at_most]
+    sent = 0
+    try:
+        while sent < len(send):
+            batch = send[sent : sent + registration.batch_size]
+            registration.app.tasks[queue].apply_async(args=[], kwargs=Batch(batch).message())
+            sent += len(batch)
+    finally:  # what was not sent, because enough was or because the broker is gone, is free again
+        in_flight.release(queue, [spec["uuid"] for spec in free[sent:]])
+    return sent
+
+
+def status(app: Celery) -> list[StageStatus]:
+    """How each stage stands, in order of definition. Asks the platform, and the broker's Redis.
+
+    With a broker that is no Redis, the marks of other processes are unknown: all that is in a stage counts as waiting.
+
+    Raises:
+        PrintableError: The app was not registered, or the set-up is wrong.
+        encord.exceptions.EncordException: The platform refuses.
+    """
+    adapter = adapter_of(app)
+    found = []
+    for registration in adapter.registrations:
+        for function, title in _stages(registration, None, []):
+            queue = registration.queue(function)
+            uuids = {json.loads(spec)["uuid"] for spec in function.waiting()}
+            going, failed = adapter.in_flight.marked(queue)
+            counts = adapter.in_flight.counts(queue)
+            done = counts.get("moved", 0) + counts.get("held", 0)
+            found.append(StageStatus(title, len(uuids - going - failed), len(going), done, len(failed & uuids)))
+    return found

@@ -1,0 +1,192 @@
+"""Making a Celery app serve the stages of a runner."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from celery import Celery
+from celery.signals import beat_embedded_init, beat_init, worker_process_shutdown, worker_shutdown
+
+from encord_agents.exceptions import PrintableError
+from encord_agents.integrations.celery.adapter import Registration, adapter_of, visibility_timeout
+from encord_agents.integrations.celery.delivery import AgentTasksFailed, Batch, Delivery
+from encord_agents.integrations.celery.filling import fill
+from encord_agents.tasks import QueueRunner
+from encord_agents.tasks.runner.queue_runner import QueueFunction
+
+__all__ = ["register"]
+
+logger = logging.getLogger(__name__)
+
+DEFAULTS = {
+    # A message is done when its tasks are: what a lost worker had taken is delivered again.
+    "task_acks_late": True,
+    "task_reject_on_worker_lost": True,
+    # Agents take long; what one worker hoards another could be doing.
+    "worker_prefetch_multiplier": 1,
+    "broker_connection_retry_on_startup": True,
+}
+"""Settings that suit agents. Whatever the user's configuration says wins."""
+
+
+def register(
+    runner: QueueRunner,
+    app: Celery,
+    *,
+    batch_size: int = 10,
+    max_retries: int = 3,
+    retry_delay: float = 1.0,
+    poll_every: float | None = None,
+) -> Celery:
+    """Make a Celery task of each stage's function, and one that polls. Starts nothing, and makes no request.
+
+    Call it after the functions are decorated. Sets late acknowledgement, rejection when a worker is lost, and a
+    prefetch of 1, as defaults: what the app's own configuration says wins.
+
+    Args:
+        runner: The runner, with its functions.
+        app: The Celery app.
+        batch_size: Tasks in one message, 1 to 100: they are loaded and written together.
+        max_retries: Attempts of a task after its first.
+        retry_delay: Seconds before the second attempt; doubles with each, jittered, at most 60.
+        poll_every: Seconds between two polls of the stages, by ``celery beat`` (or ``celery worker -B``). ``None``: no
+            polling, see `enqueue`.
+
+    Returns:
+        The app.
+
+    Raises:
+        PrintableError: A number is out of range, or the runner has no function.
+    """
+    for name, value, least, most in (
+        ("batch_size", batch_size, 1, 100),
+        ("max_retries", max_retries, 0, None),
+        ("retry_delay", retry_delay, 0, None),
+        ("poll_every", poll_every, 1, None),
+    ):
+        if value is not None and (not value >= least or (most is not None and value > most)):
+            bounds = f"at least {least}" if most is None else f"from {least} to {most}"
+            raise PrintableError(f"{name}={value!r} is out of range: it must be {bounds}.")
+    if not runner.functions:
+        raise PrintableError(
+            'The runner has no function yet. Decorate them with @runner.stage("...") before register(runner, app).'
+        )
+    adapter = adapter_of(app, make=True)
+    registration = next((known for known in adapter.registrations if known.runner is runner), None)
+    if registration is None:
+        registration = Registration(runner, app, batch_size, max_retries, retry_delay, poll_every)
+        adapter.registrations.append(registration)
+        app.add_defaults(dict(DEFAULTS))
+        _make_poll(registration)
+        _when_configured(registration)
+        _close_with_worker(runner)
+    else:
+        registration.batch_size, registration.max_retries = batch_size, max_retries
+        registration.retry_delay, registration.poll_every = retry_delay, poll_every
+    for function in runner.functions:
+        _make_task(registration, function)
+    return app
+
+
+def _make_task(registration: Registration, function: QueueFunction) -> None:
+    queue = registration.queue(function)
+    is_new = queue not in registration.functions
+    registration.functions[queue] = function
+    if not is_new:
+        return
+
+    def run(self: Any, specs: list[dict[str, Any]], **more: Any) -> dict[str, int]:
+        return Delivery(registration, queue, self, Batch(specs, **more)).run()
+
+    run.__doc__ = f"Agent {function.__qualname__}() of stage {str(function.stage)!r}."
+    # Whether to retry is decided by the delivery. Celery makes the task when it is needed, from the configuration of
+    # then. A traceback of this package would say nothing: the agent's own is in the log already.
+    registration.app.task(
+        name=queue, bind=True, max_retries=None, serializer="json", throws=(AgentTasksFailed,), shared=False
+    )(run)
+
+
+def _make_poll(registration: Registration) -> None:
+
+    def poll() -> int:
+        """Send what waits in the stages."""
+        return fill(registration)
+
+    registration.app.task(name=registration.poll, ignore_result=True, acks_late=False, shared=False)(poll)
+
+
+def _when_configured(registration: Registration) -> None:
+    """What needs the app's configuration is done when there is one: asking for it now would end configuring."""
+    app = registration.app
+
+    def configured(sender: Any = None, **_: object) -> None:
+        _schedule(registration)
+        limit = app.conf.task_time_limit or app.conf.task_soft_time_limit
+        url = app.conf.broker_url or ""
+        if limit and url.startswith("redis") and visibility_timeout(app) < limit:
+            logger.warning(
+                "Redis delivers a message again after %.0f s (broker_transport_options['visibility_timeout']), but a "
+                "batch may run for %.0f s (task_time_limit). Raise the former.",
+                visibility_timeout(app),
+                limit,
+            )
+
+    if app.configured:
+        configured()
+    else:
+        app.on_after_configure.connect(configured, weak=False)
+
+
+def _schedule(registration: Registration) -> None:
+    """Have beat poll: by a Celery task where all workers see the same marks, else in its own process."""
+    app, every = registration.app, registration.poll_every
+    if not registration.adapter.is_shared:
+        # A connection that is lost has its messages delivered again while they are at work, and nothing here that
+        # all workers see says so. Celery's own remedy; whatever the user's configuration says wins.
+        app.add_defaults({"worker_cancel_long_running_tasks_on_connection_loss": True})
+        if every is not None:
+            _poll_in_beat(registration, every)
+        return
+    if every is not None:
+        app.conf.beat_schedule = {
+            **(app.conf.beat_schedule or {}),
+            registration.poll: {
+                "task": registration.poll,
+                "schedule": every,
+                # A poll that nobody has taken by the next one has nothing to add to it.
+                "options": {"expires": every},
+            },
+        }
+
+
+def _poll_in_beat(registration: Registration, every: float) -> None:
+    """Poll in the process of beat, which is one only, and remembers what it sent."""
+
+    def begin(**_: object) -> None:
+        threading.Thread(target=poll, name="encord-agents-poll", daemon=True).start()
+
+    def poll() -> None:
+        logger.info("Polling every %g s, in this process: what it sent is known to no other.", every)
+        pause = threading.Event()
+        while True:
+            try:
+                if sent := fill(registration):
+                    logger.info("%d task(s) sent.", sent)
+            except Exception:
+                logger.exception("The stages could not be polled; tried again in %g s.", every)
+            pause.wait(every)
+
+    beat_init.connect(begin, weak=False)
+    beat_embedded_init.connect(begin, weak=False)
+
+
+def _close_with_worker(runner: QueueRunner) -> None:
+    """Run-scoped dependencies live as long as the worker process that made them: a child's, or the only one's."""
+
+    def close(**_: object) -> None:
+        runner.close()
+
+    worker_process_shutdown.connect(close, weak=False)
+    worker_shutdown.connect(close, weak=False)

@@ -1,0 +1,340 @@
+"""Brokers and workers, as processes of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+HERE = Path(__file__).parent
+RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+PATIENCE = 90.0
+"""Seconds after which a test has waited long enough, on a machine that is busy with others."""
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def until(is_so: Callable[[], object], seconds: float = PATIENCE) -> bool:
+    """Wait until something is so; whether it came to that."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+@dataclass
+class Broker:
+    """A message broker's process, on a port of its own on the loopback interface."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    kind = ""
+
+    @property
+    def url(self) -> str:
+        raise NotImplementedError
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    def start(self) -> None:
+        with open(self.folder / "broker.log", "ab") as log:
+            self.process = subprocess.Popen(
+                self.command(),
+                cwd=self.folder,
+                env={**os.environ, **self.environment()},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        assert until(lambda: answers(self.port)), (self.folder / "broker.log").read_text()
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(PATIENCE)
+
+    def clear(self) -> None:
+        """No message, no mark."""
+
+
+class Redis(Broker):
+    kind = "redis"
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def command(self) -> list[str]:
+        # It saves when it is stopped, as Debian's does.
+        options = {"port": self.port, "bind": "127.0.0.1", "dir": self.folder, "save": "3600 1", "appendonly": "no"}
+        return ["redis-server", *(part for name, value in options.items() for part in (f"--{name}", str(value)))]
+
+    def clear(self) -> None:
+        import redis
+
+        redis.Redis(port=self.port).flushall()
+
+
+class RabbitMQ(Broker):
+    kind = "rabbitmq"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._mapper, self._nodes = free_port(), free_port()
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+    def command(self) -> list[str]:
+        return [str(RABBITMQ)]
+
+    def environment(self) -> dict[str, str]:
+        folder = self.folder
+        return {
+            "HOME": str(folder),
+            "RABBITMQ_NODENAME": f"test{self.port}@localhost",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_DIST_PORT": str(self._nodes),
+            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+            "RABBITMQ_LOG_BASE": str(folder / "log"),
+            "RABBITMQ_PID_FILE": str(folder / "pid"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_CONFIG_FILE": str(folder / "none"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
+            "ERL_EPMD_PORT": str(self._mapper),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+        }
+
+    def stop(self) -> None:
+        super().stop()
+        subprocess.run(["epmd", "-kill"], env={**os.environ, **self.environment()}, capture_output=True, check=False)
+
+    def clear(self) -> None:
+        from celery import Celery
+
+        app = Celery(broker=self.url)
+        with app.connection_for_write() as connection, contextlib.suppress(Exception):
+            connection.default_channel.queue_purge("celery")
+
+
+def _brokers(kind: type[Broker], folder: Path) -> Iterator[Broker]:
+    broker = kind(folder)
+    broker.start()
+    yield broker
+    with contextlib.suppress(Exception):
+        broker.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A Redis for the tests of this process."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed (Debian's package: redis-server)")
+    yield from _brokers(Redis, tmp_path_factory.mktemp("redis"))
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A RabbitMQ for the tests of this process."""
+    if not RABBITMQ.exists() or shutil.which("epmd") is None:
+        pytest.skip("RabbitMQ is not installed (Debian's package: rabbitmq-server)")
+    yield from _brokers(RabbitMQ, tmp_path_factory.mktemp("rabbitmq"))
+
+
+@pytest.fixture(params=["redis", "rabbitmq"])
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """Each broker in turn, without messages."""
+    server: Broker = request.getfixturevalue(f"{request.param}_server")
+    server.clear()
+    return server
+
+
+@dataclass
+class Call:
+    """One time that the agent was called."""
+
+    task: str
+    pid: int
+    began: float
+    ended: float | None = None
+
+
+@dataclass
+class Site:
+    """A world, a broker, and workers over it."""
+
+    world: World
+    broker: Broker
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith("ENCORD_")},
+            **self.world.platform.environment(),
+            "AGENTS_LOG": str(self.folder / "calls.log"),
+            "AGENTS_PROJECT": self.world.project.project_hash,
+            "AGENTS_BROKER": self.broker.url,
+            "PYTHONPATH": str(HERE),
+            **self.settings,
+        }
+
+    def start(self, *options: str, workers: int = 1, concurrency: int = 2) -> None:
+        """Start workers, and wait until they take messages."""
+        for _ in range(workers):
+            name = f"w{len(self.workers)}"
+            log = self.folder / f"{name}.log"
+            with open(log, "ab") as out:
+                self.workers.append(
+                    subprocess.Popen(
+                        [
+                            *(sys.executable, "-m", "celery", "-A", "agents", "worker", "--loglevel", "info"),
+                            *("--concurrency", str(concurrency), "--hostname", f"{name}@localhost"),
+                            *("--without-gossip", "--without-mingle", *options),
+                        ],
+                        cwd=self.folder,
+                        env=self.environment,
+                        stdout=out,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,
+                    )
+                )
+        for number in range(len(self.workers)):
+            assert until(lambda number=number: " ready." in self.log(number)), self.log(number)
+
+    def stop(self) -> list[int]:
+        """Warm shutdown; the exit codes."""
+        for worker in self.workers:
+            worker.terminate()
+        return [worker.wait(PATIENCE) for worker in self.workers]
+
+    def kill(self) -> None:
+        """All workers and their children at once, without a word."""
+        for worker in self.workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait(PATIENCE)
+
+    def log(self, number: int = 0) -> str:
+        return (self.folder / f"w{number}.log").read_text(encoding="utf-8")
+
+    def command(self, *words: str) -> str:
+        """What ``encord-agents celery ...`` prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", "encord_agents.cli.main", "celery", words[0], "agents:app", *words[1:]],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def numbers(self) -> dict[str, int]:
+        """The status of Pre-label."""
+        titles, first = (line.split("  ") for line in self.command("status").splitlines()[:2])
+        head = [title.strip() for title in titles if title.strip()]
+        row = [cell.strip() for cell in first if cell.strip()]
+        return {name: int(number) for name, number in zip(head[1:], row[1:], strict=True)}
+
+    def notes(self) -> list[list[str]]:
+        path = self.folder / "calls.log"
+        return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+    def count(self, what: str) -> int:
+        return sum(note[2] == what for note in self.notes())
+
+    def calls(self) -> list[Call]:
+        """The calls of the agent, in order of their beginning. One that was killed has no end."""
+        going: dict[tuple[int, str], Call] = {}
+        found = []
+        for at, pid, what, task in self.notes():
+            key = int(pid), task
+            if what == "begin":
+                found.append(Call(task, key[0], float(at)))
+                going[key] = found[-1]
+            elif what == "end":
+                going.pop(key).ended = float(at)
+        return found
+
+    def check_all_moved(self, number: int) -> None:
+        """Each task was moved exactly once, with the label that its agent returned, and never run twice at a time."""
+        __tracebackhide__ = True
+        project = self.world.project
+        assert self.world.count("Done") == number
+        moves = Counter(project.moves(task.uuid) for task in project.tasks("Done"))
+        assert moves == {1: number}
+        self.check_never_twice_at_a_time()
+
+    def check_never_twice_at_a_time(self) -> None:
+        __tracebackhide__ = True
+        per_task = defaultdict(list)
+        for call in self.calls():
+            per_task[call.task].append(call)
+        for calls in per_task.values():
+            for call, following in itertools.pairwise(calls):
+                if call.ended is not None:
+                    assert following.began >= call.ended, (call, following)
+
+
+@pytest.fixture
+def site(world: World, broker: Broker, tmp_path: Path) -> Iterator[Site]:
+    """An empty project, and a broker without messages."""
+    found = Site(world, broker, tmp_path)
+    yield found
+    for worker in found.workers:
+        if worker.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
+    """Where a test failed, what the workers said helps."""
+    report = yield
+    site = getattr(item, "funcargs", {}).get("site")
+    if report.failed and isinstance(site, Site):
+        for number in range(len(site.workers)):
+            report.sections.append((f"worker {number}", site.log(number)[-20_000:]))
+    return report
