@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import runpy
 import shutil
 import signal
 import socket
@@ -18,6 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from celery import Celery
+
+from encord_agents.integrations.celery import enqueue, status
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -48,6 +52,18 @@ def answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
+
+
+@contextlib.contextmanager
+def patched(environment: dict[str, str]) -> Iterator[None]:
+    """The environment of the workers, in this process."""
+    before = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @dataclass
@@ -204,6 +220,7 @@ class Site:
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _app: Celery | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -256,6 +273,25 @@ class Site:
     def log(self, number: int = 0) -> str:
         return (self.folder / f"w{number}.log").read_text(encoding="utf-8")
 
+    @property
+    def app(self) -> Celery:
+        """The app of the workers, in this process."""
+        if self._app is None:
+            with patched(self.environment):
+                self._app = runpy.run_path(str(HERE / "agents.py"), run_name="agents")["app"]
+        return self._app
+
+    def enqueue(self, **options: Any) -> int:
+        """Send what waits. How many were sent."""
+        with patched(self.environment):
+            return enqueue(self.app, **options)
+
+    def numbers(self) -> tuple[int, int, int, int]:
+        """The status of Pre-label: waiting, in flight, done, failed."""
+        with patched(self.environment):
+            (found,) = status(self.app)
+        return found.waiting, found.in_flight, found.done, found.failed
+
     def command(self, *words: str) -> str:
         """What ``encord-agents celery ...`` prints."""
         done = subprocess.run(
@@ -269,13 +305,6 @@ class Site:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
-
-    def numbers(self) -> dict[str, int]:
-        """The status of Pre-label."""
-        titles, first = (line.split("  ") for line in self.command("status").splitlines()[:2])
-        head = [title.strip() for title in titles if title.strip()]
-        row = [cell.strip() for cell in first if cell.strip()]
-        return {name: int(number) for name, number in zip(head[1:], row[1:], strict=True)}
 
     def notes(self) -> list[list[str]]:
         path = self.folder / "calls.log"
