@@ -47,7 +47,14 @@ from encord_agents.tasks.engine.stage import as_uuid
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.write import MAX_AT_ONCE
 from encord_agents.tasks.models import NO_TASK, TaskCompletionResult, TaskResult
-from encord_agents.tasks.runner.base import RegisteredAgent, RunnerBase, checked_hash, make_agent, with_advice
+from encord_agents.tasks.runner.base import (
+    RegisteredAgent,
+    RunnerBase,
+    check_stage,
+    checked_hash,
+    make_agent,
+    with_advice,
+)
 from encord_agents.tasks.runner.drain import DrainTurns
 from encord_agents.tasks.runner.passes import Passes, Progress, check_common_numbers, check_number
 from encord_agents.tasks.runner.worker import Answer
@@ -193,6 +200,8 @@ class QueueRunner(RunnerBase):
             DependencyError: A parameter asks for something that nothing can supply.
             StageAlreadyAssignedError: Another function serves the stage.
         """
+
+        check_stage(stage)
 
         def register(function: Callable[..., Any]) -> QueueFunction:
             if isinstance(function, QueueFunction):
