@@ -10,9 +10,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import requests
@@ -23,7 +24,7 @@ from urllib3.exceptions import ReadTimeoutError
 from encord_agents.core.data_model import ImageArray
 from encord_agents.exceptions import AssetDownloadError, UnsupportedAssetError
 
-__all__ = ["Asset", "shared_session"]
+__all__ = ["Asset", "Tries", "shared_session"]
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,22 @@ def _directly(request: Callable[[], T]) -> T:
     return request()
 
 
+class Tries(Protocol):
+    """How one download deals with its storage host: how many at once, what is tried again, and how long."""
+
+    def slot(self) -> AbstractContextManager[None]:
+        """Held for one try."""
+        ...
+
+    def again(self, error: AssetDownloadError, retry_after: float) -> bool:
+        """After a try that failed for the moment: wait, and say whether there is to be another."""
+        ...
+
+    def answered(self) -> None:
+        """The host is there, whatever it said."""
+        ...
+
+
 class Asset:
     """The file of a storage item: fetched when first needed, kept until closed, and safe to use from many threads.
 
@@ -82,6 +99,7 @@ class Asset:
         max_seconds: The longest that one :meth:`path` may take, waits included. Looked at between blocks of the file,
             so a host that sends nothing ends it by ``timeout`` instead. Default: no limit.
         tries: How often a download that was cut short, refused for the moment, or never answered is tried in all.
+        begin: In place of `tries`: makes what deals with the storage host for one download, see `Tries`.
         call: Makes the one request of the SDK that may be needed, for a fresh URL. A caller who counts, limits or
             repeats requests passes a function that does.
         sleep: How to wait between tries.
@@ -99,6 +117,7 @@ class Asset:
         timeout: tuple[float, float] = (CONNECT_TIMEOUT, READ_TIMEOUT),
         max_seconds: float | None = None,
         tries: int = TRIES,
+        begin: Callable[[], Tries] | None = None,
         call: Callable[[Callable[[], str | None]], str | None] = _directly,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -109,6 +128,7 @@ class Asset:
         self._timeout = timeout
         self._max_seconds = max_seconds
         self._tries = tries
+        self._begin = begin
         self._call = call
         self._sleep = sleep
         self._clock = clock
@@ -212,6 +232,10 @@ class Asset:
             self._bytes = 0
             self._needs_fresh_url = True
 
+    def cancel(self) -> None:
+        """Give up a download that is under way in another thread, without waiting for its end."""
+        self._closed = True
+
     def close(self) -> None:
         """Remove the file. The asset cannot be used afterwards; a download under way in another thread is given up."""
         self._closed = True  # before the lock, so that a download that holds it sees this and ends
@@ -236,11 +260,19 @@ class Asset:
         deadline = None if self._max_seconds is None else self._clock() + self._max_seconds
         url = self._signed_url()
         may_refresh, tried = True, 0
+        tries = None if self._begin is None else self._begin()
         while True:
             try:
-                return self._stream(url, deadline)
+                with nullcontext() if tries is None else tries.slot():
+                    path = self._stream(url, deadline)
             except _Interrupted as interruption:
                 problem = interruption
+            else:
+                if tries is not None:
+                    tries.answered()
+                return path
+            if tries is not None and not problem.may_pass:
+                tries.answered()
             # Outside the `except`, so that no error that leaves here has what `requests` raised for its context: that
             # quotes the URL, and who reads a signed URL in a log may read the file.
             if problem.status in _STALE_URL and may_refresh:
@@ -250,6 +282,11 @@ class Asset:
                 continue
             if not problem.may_pass:
                 raise self._failure(problem.reason, problem.status)
+            if tries is not None:
+                if not tries.again(self._failure(problem.reason, problem.status), problem.retry_after):
+                    raise self._failure(f"{problem.reason} (it was tried again and again)", problem.status)
+                self._check_open()
+                continue
             tried += 1
             wait = min(max(BACKOFF * 2 ** (tried - 1) * random.uniform(0.5, 1.0), problem.retry_after), LONGEST_WAIT)
             if tried >= self._tries or (deadline is not None and self._clock() + wait > deadline):

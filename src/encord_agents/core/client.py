@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
 
 from encord.http.constants import RequestsSettings
 from encord.user_client import EncordUserClient
@@ -12,10 +15,54 @@ from encord_agents import __version__
 if TYPE_CHECKING:
     from encord_agents.core.settings import Settings
 
-__all__ = ["get_user_client"]
+__all__ = ["get_user_client", "lets_requests_be_sent_once", "sent_once"]
 
 CONNECT_TIMEOUT = 10  # seconds
 READ_TIMEOUT = WRITE_TIMEOUT = 60  # seconds
+
+_once: ContextVar[bool] = ContextVar("encord_agents_sent_once", default=False)
+
+
+@contextmanager
+def sent_once() -> Iterator[None]:
+    """While inside, in this thread, the transport of a prepared client repeats nothing by itself.
+
+    For callers who wait and repeat by rules of their own: what is repeated beneath them is waited for twice, and what
+    may not be done twice (a move) would be.
+    """
+    token = _once.set(True)
+    try:
+        yield
+    finally:
+        _once.reset(token)
+
+
+def lets_requests_be_sent_once(client: EncordUserClient) -> EncordUserClient:
+    """Prepare a client, and all that is made from it, for `sent_once`. Everywhere else it retries as before."""
+    settings = client.user_config.requests_settings
+    if not isinstance(settings, _Settings):
+        settings = _Settings(settings)  # type: ignore[assignment]
+        # The two protocols look at one each, at every request.
+        client.user_config.requests_settings = client.user_config.config.requests_settings = settings
+    return client
+
+
+class _Settings:
+    """A client's settings, but without retries where requests are to be sent once."""
+
+    def __init__(self, settings: RequestsSettings) -> None:
+        self._settings = settings
+
+    @property
+    def max_retries(self) -> int:
+        return 0 if _once.get() else self._settings.max_retries
+
+    @property
+    def connection_retries(self) -> int:
+        return 0 if _once.get() else self._settings.connection_retries
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._settings, name)
 
 
 def get_user_client(

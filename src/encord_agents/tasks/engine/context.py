@@ -144,5 +144,11 @@ class Result:
     priority: float | None = None
     fault: Fault | None = None
     finished_at: float = 0.0
+    saved: bool = False
+    """Whether the labels were accepted."""
+    prioritised: bool = False
+    """Whether the priority was accepted."""
     move_unclear: bool = False
     """Whether a move was sent whose answer is not known."""
+    moved: bool = False
+    """Whether the move was accepted."""

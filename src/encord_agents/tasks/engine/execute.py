@@ -32,7 +32,7 @@ class Executor:
         self._clock = gate.clock
         self._stop = stop
 
-    def attempt(self, context: Context) -> Result | Fault:
+    def attempt(self, context: Context) -> Attempt | Fault:
         """One attempt in the calling thread. A failed load-ahead is this attempt's fault: nothing is called."""
         context.attempts += 1
         if context.trouble is not None:
@@ -41,11 +41,13 @@ class Executor:
         try:
             with self._stop.interruptible():
                 ended = attempt(context.agent.plan, context.values(self._fixed), self._run)
+        except SystemExit as wish:
+            return _wished_to_exit(context, wish)
         finally:
             context.seconds += self._clock() - started
-        return self._judge(context, ended)
+        return ended
 
-    async def attempt_async(self, context: Context) -> Result | Fault:
+    async def attempt_async(self, context: Context) -> Attempt | Fault:
         """The same on the running event loop."""
         context.attempts += 1
         if context.trouble is not None:
@@ -53,11 +55,16 @@ class Executor:
         started = self._clock()
         try:
             ended = await attempt_async(context.agent.plan, context.values(self._fixed), self._run)
+        except SystemExit as wish:
+            return _wished_to_exit(context, wish)
         finally:
             context.seconds += self._clock() - started
-        return self._judge(context, ended)
+        return ended
 
-    def _judge(self, context: Context, ended: Attempt) -> Result | Fault:
+    def judge(self, context: Context, ended: Attempt | Fault) -> Result | Fault:
+        """What came of an attempt."""
+        if isinstance(ended, Fault):
+            return ended
         if ended.phase is not None:
             assert ended.exception is not None
             if ended.phase == "inject" and isinstance(ended.exception, AssetDownloadError):
@@ -66,6 +73,13 @@ class Executor:
             never_made = ended.run_scoped and not self._run.succeeded(ended.faulty_dependency)  # type: ignore[arg-type]
             return Fault(Phase(ended.phase), ended.exception, context.attempts, run_scoped=never_made)
         return interpret(context, ended.value, self._clock())
+
+
+def _wished_to_exit(context: Context, wish: SystemExit) -> Fault:
+    """A script's way to say that it failed. It is one task that failed, and there are others."""
+    error = RuntimeError(f"{context.agent.plan.name}() wanted the process to exit, with {wish.code!r}")
+    error.__cause__ = wish
+    return Fault(Phase.AGENT, error, context.attempts)
 
 
 def interpret(context: Context, value: object, now: float) -> Result | Fault:

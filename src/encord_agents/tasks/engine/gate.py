@@ -1,8 +1,9 @@
 """Every request of the engine passes here: how many at once, what to wait out, and for how long.
 
-The SDK retries some requests and not others (the first ``initialise_labels`` of a row never is); here all of them are
-treated alike. An *outage* is trouble of the platform or of the way to it: timeouts, dropped connections, 429 and 5xx,
-as HTTP statuses or inside the envelope of the older protocol. It is waited out. Everything else is an answer.
+The SDK retries some requests and not others (the first ``initialise_labels`` of a row never is). Here all of them are
+treated alike, and the SDK's own retries are off. An *outage* is trouble of the platform or of the way to it: timeouts,
+dropped connections, 429 and 5xx, as HTTP statuses or inside the envelope of the older protocol. It is waited out.
+Everything else is an answer.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from encord.exceptions import (
@@ -32,10 +34,22 @@ from encord.exceptions import (
     UnknownException,
 )
 
-from encord_agents.exceptions import OutageError
+from encord_agents.core.client import sent_once
+from encord_agents.exceptions import AssetDownloadError, OutageError
 from encord_agents.tasks.engine.stop import Leaving, Stop
 
-__all__ = ["Gate", "Reply", "SetUpError", "Troubles", "Verdict", "is_platform_trouble", "verdict"]
+__all__ = [
+    "DOWNLOADS",
+    "DownloadTries",
+    "Gate",
+    "Reply",
+    "SetUpError",
+    "Slots",
+    "Troubles",
+    "Verdict",
+    "is_platform_trouble",
+    "verdict",
+]
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741
@@ -48,8 +62,14 @@ PATIENCE = 8
 """Tries after which a request that fails while others of its kind succeed may be in trouble of its own."""
 OWN_TROUBLE_AFTER = 30.0
 """Seconds such a request is waited for all the same."""
+DOWNLOADS = 16
+"""Files on their way at once, over all threads."""
+LONGEST_RETRY_AFTER = 30.0
+"""Seconds that one storage host's ``Retry-After`` is waited for, at most; then it is asked again."""
 LATELY = 16
 """Requests that `Gate.quickest` looks back."""
+LOOK_UP = 0.2
+"""Seconds, at most, between two looks at whether there is still time to wait."""
 NO_REQUEST = 0.0005
 """Seconds. What takes less was no request: most of a page's tasks are there already when they are asked for."""
 
@@ -140,6 +160,26 @@ class Troubles:
         return Troubles(self.kind, since=self.since, successes_before=self.successes_before)
 
 
+class Slots:
+    """So many at once. Not a `threading.Semaphore`: an interrupt inside one leaves its lock held."""
+
+    def __init__(self, number: int) -> None:
+        self._free: SimpleQueue[None] = SimpleQueue()
+        for _ in range(number):
+            self._free.put(None)
+
+    def take(self, seconds: float | None = None) -> bool:
+        """Take a slot, or wait so long for one; whether there was one."""
+        try:
+            self._free.get(timeout=seconds)
+        except Empty:
+            return False
+        return True
+
+    def give_back(self) -> None:
+        self._free.put(None)
+
+
 @dataclass
 class Gate:
     """The way to the platform.
@@ -160,12 +200,14 @@ class Gate:
     jitter: Callable[[], float] = random.random
     pause: Callable[[float], None] | None = None
     on_outage: Callable[[str, Exception], None] | None = None
-    slots: threading.Semaphore | None = None
+    slots: Slots | None = None
+    downloads_in_trouble: int = 0
     _kinds: dict[str, _Kind] = field(default_factory=dict)
     _not_before: float = 0.0
 
     def __post_init__(self) -> None:
-        self._slots = self.slots or threading.Semaphore(self.in_flight)
+        self._slots = self.slots or Slots(self.in_flight)
+        self.downloads = Slots(DOWNLOADS)
         self._lock = threading.Lock()
         self._deadline: float | None = None
         self._took: deque[float] = deque(maxlen=LATELY)
@@ -179,8 +221,14 @@ class Gate:
         return min(tuple(self._took), default=0.0)
 
     def give_up_at(self, deadline: float) -> None:
-        """From now on, waiting ends at this time of the clock."""
-        self._deadline = deadline
+        """Waiting ends at this time of the clock, and no request is begun after it. The first call counts."""
+        if self._deadline is None:
+            self._deadline = deadline
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the time that was left has passed."""
+        return self._deadline is not None and self.clock() >= self._deadline
 
     def call(
         self, request: Callable[[], T], *, kind: str, divisible: bool = False, troubles: Troubles | None = None
@@ -258,21 +306,25 @@ class Gate:
     def send(self, request: Callable[[], T], *, kind: str) -> Reply[T]:
         """Make a request once, when it is its turn."""
         self._await_turn()
-        with self._slot():
+        with self.slot(self._slots):
             started = self.clock()
             try:
-                value = request()
+                with sent_once():
+                    value = request()
             except Exception as error:  # noqa: BLE001 - an error is one of the two things a request can bring
                 if verdict(error) not in (Verdict.OUTAGE, Verdict.RATE_LIMIT):
-                    self._answered(kind, granted=False)
+                    self.answered(kind, granted=False)
                 return Reply(error=error)
             if (took := self.clock() - started) > NO_REQUEST:
                 self._took.append(took)
-        self._answered(kind, granted=True)
+        self.answered(kind)
         return Reply(value=value)
 
-    def recover(self, troubles: Troubles, error: Exception) -> bool:
+    def recover(self, troubles: Troubles, error: Exception, *, at_least: float = 0.0) -> bool:
         """Wait before the next try of a request that failed with ``error``; false if it is not worth another.
+
+        Args:
+            at_least: Seconds that who answered asked to wait.
 
         Raises:
             OutageError: There was no success of this kind for too long.
@@ -302,8 +354,8 @@ class Gate:
         elif down_for >= self.max_outage:
             raise OutageError(down_for, error) from error
 
-        ceiling = min(FIRST_BACKOFF * 2.0 ** (troubles.tries - 1), LONGEST_BACKOFF)
-        wait = ceiling * self.jitter()
+        ceiling = min(FIRST_BACKOFF * 2.0 ** min(troubles.tries - 1, 10), LONGEST_BACKOFF)
+        wait = max(ceiling * self.jitter(), at_least)
         if isinstance(error, RateLimitExceededError) and error.retry_after:
             with self._lock:
                 # Every thread keeps still for as long as the platform asks, not only the one that was told.
@@ -318,29 +370,44 @@ class Gate:
             return kind in self._kinds and self._kinds[kind].granted
 
     @contextmanager
-    def _slot(self) -> Iterator[None]:
-        while not self._slots.acquire(timeout=0.2):
-            if self.stop.leaving:
-                raise Leaving
+    def slot(self, slots: Slots) -> Iterator[None]:
+        """One of some slots, waited for as long as there is time.
+
+        Raises:
+            Leaving: There is none.
+        """
+        while not slots.take(LOOK_UP):
+            self._check_time()
         try:
             yield
         finally:
-            self._slots.release()
+            slots.give_back()
 
     def _await_turn(self) -> None:
+        self._check_time()
         while (wait := self._not_before - self.clock()) > 0:
             self._pause(wait)
-        if self.stop.leaving:
+        self._check_time()
+
+    def _check_time(self) -> None:
+        if self.stop.leaving or self.overdue:
             raise Leaving
 
     def _pause(self, seconds: float) -> None:
-        if self._deadline is not None:
-            seconds = min(seconds, max(0.0, self._deadline - self.clock()))
-            if seconds == 0.0:
-                raise Leaving
-        (self.pause or self.stop.pause)(seconds)
+        """Wait, but not longer than there is time, should that become known meanwhile."""
+        until = self.clock() + seconds
+        self._check_time()
+        while (left := until - self.clock()) > 1e-6:
+            if self._deadline is not None:
+                left = min(left, self._deadline - self.clock())
+            if self.pause is not None:
+                self.pause(left)
+            else:
+                self.stop.pause(min(left, LOOK_UP))
+            self._check_time()
 
-    def _answered(self, kind: str, *, granted: bool) -> None:
+    def answered(self, kind: str, *, granted: bool = True) -> None:
+        """A request of this kind was answered, so there is no outage of the kind."""
         with self._lock:
             state = self._kinds.setdefault(kind, _Kind())
             state.down_since = None
@@ -348,6 +415,45 @@ class Gate:
             state.granted = state.granted or granted
 
 
+class DownloadTries:
+    """How one download of a file deals with its storage host: as the gate does with the platform.
+
+    That one file alone cannot be had, when nothing else is asked for, ends no run.
+    """
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._troubles = Troubles("asset")
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """A place among the downloads that are on their way."""
+        with self._gate.slot(self._gate.downloads):
+            yield
+
+    def again(self, error: Exception, retry_after: float) -> bool:
+        """Wait, and say whether there is to be another try."""
+        if not self._troubles.tries:
+            self._gate.downloads_in_trouble += 1
+        try:
+            again = self._gate.recover(self._troubles, error, at_least=min(retry_after, LONGEST_RETRY_AFTER))
+        except OutageError:
+            if self._gate.downloads_in_trouble > 1:
+                raise
+            again = False
+        if not again:
+            self._gate.downloads_in_trouble -= 1
+        return again
+
+    def answered(self) -> None:
+        """The host is there."""
+        if self._troubles.tries:
+            self._gate.downloads_in_trouble -= 1
+        self._gate.answered("asset")
+
+
 def is_platform_trouble(error: BaseException) -> bool:
-    """Whether an exception comes from the platform, not from what was asked of it."""
+    """Whether an exception comes from the platform, or the host of its files, not from what was asked of it."""
+    if isinstance(error, AssetDownloadError):
+        return error.status is None or error.status == 429 or error.status >= 500
     return isinstance(error, EncordException) and verdict(error) in (Verdict.OUTAGE, Verdict.RATE_LIMIT)

@@ -19,7 +19,7 @@ from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.assets import Asset
 from encord_agents.tasks.engine.context import Agent, Context
-from encord_agents.tasks.engine.gate import Gate, is_platform_trouble
+from encord_agents.tasks.engine.gate import DownloadTries, Gate, is_platform_trouble
 from encord_agents.tasks.engine.outcome import Fault, Phase
 
 __all__ = ["LABELLED_VIDEOS_AT_ONCE", "Loader", "NotListedError"]
@@ -179,13 +179,18 @@ class Loader:
                     continue
                 context.item = item
                 if self._agent.needs_asset and (Asset.exists_for(item) or Asset not in self._agent.plan.optional):
-                    context.asset = Asset(item, directory=self._files, call=self._through_gate)
+                    context.asset = Asset(
+                        item, directory=self._files, call=self._through_gate, begin=self._begin_download
+                    )
 
     def _items(self, uuids: Sequence[UUID]) -> list[StorageItem]:
         return self._client.get_storage_items(list(uuids), sign_url=self._agent.needs_asset)
 
     def _through_gate(self, request: Callable[[], str | None]) -> str | None:
         return self._gate.call(request, kind="item")
+
+    def _begin_download(self) -> DownloadTries:
+        return DownloadTries(self._gate)
 
     def _mark(self, contexts: Iterable[Context], error: Exception) -> None:
         for context in contexts:

@@ -1,38 +1,31 @@
 """The way of a stage's tasks: load, execute, write. Reading this is reading the product.
 
 Two drivers share everything but the order in time. `run_chunk` does the three one after the other in the caller's
-thread: for queue functions, and for a runner whose window is a single task. `Pipeline` overlaps them: while the agent
-runs, the next tasks are loaded and finished ones written, in threads, and never more than the window at once.
+thread: for queue functions, and for a runner whose window is a single task. `overlap.Pipeline` overlaps them: while the
+agent runs, the next tasks are loaded and finished ones written, in threads, and never more than the window at once.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import gc
-import heapq
 import itertools
-import logging
 import random
-import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from encord.project import Project
 from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
+from encord_agents.core.dependencies.solve import Attempt
 from encord_agents.exceptions import DependencyError, OutageError, UnknownPathwayError
-from encord_agents.tasks.dependencies import dep_single_frame
 from encord_agents.tasks.engine.context import Agent, Context, Result
+from encord_agents.tasks.engine.event_loop import EventLoop
 from encord_agents.tasks.engine.execute import Executor
-from encord_agents.tasks.engine.gate import Gate, SetUpError
+from encord_agents.tasks.engine.gate import Gate, SetUpError, is_platform_trouble
 from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
 from encord_agents.tasks.engine.poll import MAX_POLLS, TasksInStage, poll
@@ -49,35 +42,16 @@ from encord_agents.tasks.engine.report import (
 )
 from encord_agents.tasks.engine.retry import decide, retryable
 from encord_agents.tasks.engine.stop import Leaving, Stop
-from encord_agents.tasks.engine.write import MAX_AT_ONCE, STALE_AFTER, Writer, dry_summary, in_turn
+from encord_agents.tasks.engine.write import STALE_AFTER, Beside, Writer, dry_summary, in_turn
 
-__all__ = ["EventLoop", "Pipeline", "StageRun", "run_chunk", "run_one_by_one"]
+__all__ = ["StageRun", "run_chunk", "run_one_by_one"]
 
-logger = logging.getLogger(__name__)
-
-LOADERS = 4
-WRITERS = 3
-DOWNLOADS = 16
-FILES_AHEAD = 64
-BYTES_AHEAD = 512 * 1024 * 1024
-FIRST_CHUNKS = (25, 50)
-"""Small, so that the first agent starts soon."""
-SOON_LOADED = 50
-"""Tasks to load at once where answers take their time."""
-FRESH_FOR = 1.0
-"""Seconds a finished result waits for others to be written with."""
-FAST_ANSWERS = 0.015
-"""Seconds. Where a request can be answered sooner than this, more threads only get in each other's way."""
 TIME_TO_WRITE = 30.0
 """Seconds that writing may take once the run is to stop."""
 FAILURES_IN_A_ROW = 20
 """Dead-lettered tasks in a row after which the agent, not the tasks, is to blame."""
 READ_AHEAD = 1000
 """Tasks read from the pages between two chunks, where nothing reads them in the background."""
-SWITCH_INTERVAL = 0.0005
-"""Seconds a thread may go on while others wait for the interpreter."""
-TICK = 0.1
-"""Seconds between two looks at whether the run is to stop."""
 
 
 @dataclass(eq=False)
@@ -114,12 +88,18 @@ class StageRun:
         """Contexts for tasks, and the tasks that have left the stage since they were polled, if that is a while ago."""
         started = self.gate.clock()
         left: list[AgentTask] = []
+        unknown: list[Context] = []
         if started - polled_at >= STALE_AFTER:
-            there = self.in_stage(self.agent.stage, tasks)
-            left = [task for task in tasks if task.uuid not in there]
+            there, refused = self.in_stage(self.agent.stage, tasks)
+            left = [task for task in tasks if task.uuid not in there and task.uuid not in refused]
+            unknown = [
+                Context(self.agent, task, polled_at, trouble=Fault(Phase.LOAD, refused[task.uuid], 1))
+                for task in tasks
+                if task.uuid in refused
+            ]
             tasks = [there[task.uuid] for task in tasks if task.uuid in there]
             polled_at = started
-        contexts = self.loader.load(tasks, seen_at=polled_at)
+        contexts = self.loader.load(tasks, seen_at=polled_at) + unknown
         self.emit_loaded(len(contexts), self.gate.clock() - started)
         return contexts, left
 
@@ -129,19 +109,23 @@ class StageRun:
     def start(self, context: Context) -> None:
         self.events.emit(TaskStarted(context.ref, context.attempts + 1))
 
-    def judge(self, context: Context, ended: Result | Fault) -> Result | Fault | float:
+    def judge(self, context: Context, attempted: Attempt | Fault) -> Result | Fault | float:
         """After an attempt: what to write, what it finally failed with, or the seconds until the next attempt.
 
         Raises:
             SetUpError: No task of this stage can succeed.
+            OutageError: The platform, or the host of its files, did not answer for too long.
         """
         agent = self.agent
+        ended = self.executor.judge(context, attempted)
         if isinstance(ended, Result):
             with self._lock:
                 agent.has_succeeded = True
                 agent.failures_in_a_row = 0
             return ended
         fault = ended
+        if isinstance(fault.exception, OutageError):  # in the middle of an attempt: it is everybody's trouble
+            raise fault.exception
         delay = decide(agent.policy, fault, jitter=self.jitter)
         self.events.emit(AttemptFailed(context.ref, fault, delay))
         if delay is not None:
@@ -157,7 +141,9 @@ class StageRun:
 
     def _dead_letter(self, context: Context, fault: Fault) -> Result | Fault:
         agent = self.agent
-        if agent.failure_pathway is None or fault.platform or fault.phase in (Phase.LOAD, Phase.SAVE, Phase.MOVE):
+        if agent.failure_pathway is None or fault.phase in (Phase.LOAD, Phase.SAVE, Phase.MOVE):
+            return fault
+        if fault.platform or is_platform_trouble(fault.exception):
             return fault
         if not self.final and retryable(agent.policy, fault):
             return fault
@@ -193,8 +179,8 @@ class StageRun:
         started, before = self.gate.clock(), len(results)
 
         def settle_once(result: Result, outcome: Outcome) -> None:
-            results.remove(result)
             settle(result, outcome)
+            results.remove(result)
 
         try:
             if self.dry_run:
@@ -208,14 +194,25 @@ class StageRun:
 
     def _pretend(self, results: Sequence[Result], settle: Callable[[Result, Outcome], None]) -> None:
         for result in results:
-            self.events.emit(TaskWouldWrite(result.context.ref, dry_summary(result)))
+            try:
+                summary = dry_summary(result)
+            except Exception as error:  # noqa: BLE001 - labels that could not be saved either
+                settle(result, Failed(Fault(Phase.SAVE, error, result.context.attempts)))
+                continue
+            self.events.emit(TaskWouldWrite(result.context.ref, summary))
             if result.fault is not None:
                 settle(result, Failed(result.fault))
             else:
                 settle(result, Moved(result.pathway) if result.pathway else Held())
 
-    def writer(self, beside: Callable[[Callable[[], None], Callable[[], None]], None] = in_turn) -> Writer:
-        return Writer(self.agent, self.project, self.client, self.gate, beside)
+    def writer(self, beside: Beside = in_turn) -> Writer:
+        return Writer(
+            self.agent, self.project, self.client, self.gate, beside, may_dead_letter=lambda: self.halted is None
+        )
+
+    def limit_writing(self) -> None:
+        """From now on there is only so much time to write what is finished."""
+        self.gate.give_up_at(self.gate.clock() + TIME_TO_WRITE)
 
 
 def _never_made(agent: Agent, fault: Fault) -> DependencyError:
@@ -252,8 +249,7 @@ def run_chunk(run: StageRun, tasks: Sequence[AgentTask], *, polled_at: float, lo
             for context in contexts:
                 if run.stop.requested:
                     break
-                if (result := _run_through(run, context)) is not None:
-                    results.append(result)
+                _run_through(run, context, results)
         if not run.stop.requested:
             _write(run, results)
     except KeyboardInterrupt:
@@ -264,7 +260,7 @@ def run_chunk(run: StageRun, tasks: Sequence[AgentTask], *, polled_at: float, lo
         # An interrupt, a set-up error or a stop: what was finished by then is written all the same.
         try:
             if results:
-                _limit_writing(run)
+                run.limit_writing()
                 _write(run, results)
         except (Leaving, OutageError, SetUpError):
             if not interrupted:  # else the interrupt goes on; what is not written is listed
@@ -280,22 +276,19 @@ def _write(run: StageRun, results: list[Result]) -> None:
     run.write(results, lambda result, outcome: run.finish(result.context, outcome), run.writer())
 
 
-def _limit_writing(run: StageRun) -> None:
-    run.gate.give_up_at(run.gate.clock() + TIME_TO_WRITE)
-
-
-def _run_through(run: StageRun, context: Context) -> Result | None:
-    """Attempts of one task until one is good, or the decision is to stop."""
+def _run_through(run: StageRun, context: Context, results: list[Result]) -> None:
+    """Attempts of one task until one is good, or the decision is to stop. A result is added to ``results``."""
     while True:
         run.start(context)
         verdict = run.judge(context, run.executor.attempt(context))
         if isinstance(verdict, Result):
-            return verdict
+            results.append(verdict)
+            return
         if isinstance(verdict, Fault):
             run.finish(context, Failed(verdict))
-            return None
+            return
         if run.stop.wait(verdict):
-            return None
+            return
         run.loader.reload(context)
 
 
@@ -361,562 +354,3 @@ def run_one_by_one(run: StageRun) -> None:
             moved_while_paging |= not complete
         if run.stop.requested or not found or not moved_while_paging:
             return
-
-
-# Beside each other
-
-
-class EventLoop:
-    """One event loop in a thread of its own, so that async agents run under notebooks' loops too."""
-
-    def __init__(self) -> None:
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="encord-agents-loop", daemon=True)
-        self._thread.start()
-        self._ready.wait()
-
-    def _serve(self) -> None:
-        with asyncio.Runner() as runner:
-            self._loop = runner.get_loop()
-            self._end = asyncio.Event()
-            self._loop.call_soon(self._ready.set)
-            runner.run(self._end.wait())
-
-    def submit(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join()
-
-
-@contextlib.contextmanager
-def _threads_take_turns_quickly() -> Iterator[None]:
-    """Have an agent that waited go on soon, though a thread is busy with labels: within half a millisecond, not five.
-
-    With agents that wait 5 ms each this is 5 % of the run. A program that has set less is left alone.
-    """
-    before = sys.getswitchinterval()
-    if before <= SWITCH_INTERVAL:
-        yield
-        return
-    sys.setswitchinterval(SWITCH_INTERVAL)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
-
-
-@contextlib.contextmanager
-def _old_objects_left_alone() -> Iterator[None]:
-    """Have the garbage collector pass over what there was before.
-
-    Labels are many small objects, so loading them sets off full collections, and each of these would look at the
-    hundreds of thousands of objects that importing the SDK left behind: about a sixth of all CPU time, measured with
-    1,000 tasks and requests that take no time. A program that has frozen its objects itself is left alone.
-    """
-    if gc.get_freeze_count():
-        yield
-        return
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
-class Pipeline:
-    """Drives one stage: a poller, loaders, downloaders and writers in threads, agents where the caller says.
-
-    One lock guards everything that is shared. A *slot* of the window is taken when a task's loading starts and given
-    back when its outcome is known.
-    """
-
-    def __init__(self, run: StageRun, window: int, max_workers: int = 1, loop: EventLoop | None = None) -> None:
-        self.run = run
-        self._window = window
-        self._loop = loop
-        self._workers = min(max_workers, window)
-        # A quarter of the window is loaded, or written, at once: so the four quarters can be in different places.
-        self._full = max(1, min(MAX_AT_ONCE, window // 4))
-        # One lock, and who waits on it for what: waking everybody for everything costs more than the work.
-        self._lock = threading.RLock()
-        self._runnable = threading.Condition(self._lock)  # the caller's thread: something to attempt
-        self._takeable = threading.Condition(self._lock)  # loaders: tasks, and slots for them
-        self._writable = threading.Condition(self._lock)  # writers: results
-        self._room = threading.Condition(self._lock)  # the poller: fewer tasks waiting
-        # Waiting to be loaded: tasks this run has not seen, then those it has held or failed before, then those whose
-        # label row is in the window.
-        self._waiting: deque[tuple[AgentTask, float]] = deque()
-        self._later: deque[tuple[AgentTask, float]] = deque()
-        self._deferred: dict[tuple[UUID, str], deque[tuple[AgentTask, float]]] = {}
-        self._paging = True  # pages are being read: more may come at any moment
-        self._polled = False  # nothing more will come
-        self._moving = False
-        self._budget = run.max_tasks
-        # In the window.
-        self._open: dict[UUID, tuple[UUID, str]] = {}  # tasks, and the label row each is about
-        self._rows: set[tuple[UUID, str]] = set()
-        self._chunks = 0
-        self._loading = 0
-        self._next = 0  # the number the next task taken gets
-        self._turn = 0  # the number whose first attempt is next
-        self._ready: dict[int, Context | None] = {}
-        self._fetching: deque[tuple[int, Context]] = deque()
-        self._files = 0
-        self._bytes = 0
-        self._delayed: list[tuple[float, int, Context]] = []
-        self._ties = itertools.count()
-        self._running = 0
-        self._finished: deque[Result] = deque()
-        self._writing = 0
-        self._executed = False
-        self._error: BaseException | None = None
-        self._give_up = False
-
-    # The caller's thread
-
-    def drive(self) -> None:
-        """Until every task has its outcome and every write its answer, or the run is stopped.
-
-        Raises:
-            SetUpError, OutageError: What ended it; what was finished before that is written where it could be.
-            KeyboardInterrupt: Likewise.
-        """
-        threads = [
-            threading.Thread(target=self._guarded, args=(work,), name=f"encord-agents-{name}-{i}", daemon=True)
-            for name, work, n in (
-                ("poll", self._poll, 1),
-                ("load", self._load, LOADERS),
-                ("write", self._write, WRITERS),
-            )
-            for i in range(n)
-        ]
-        with (
-            _threads_take_turns_quickly(),
-            _old_objects_left_alone(),
-            ThreadPoolExecutor(DOWNLOADS, thread_name_prefix="encord-agents-fetch") as self._downloads,
-            ThreadPoolExecutor(WRITERS, thread_name_prefix="encord-agents-beside") as self._besides,
-        ):
-            for thread in threads:
-                thread.start()
-            interrupted = False
-            try:
-                self._execute()
-            except KeyboardInterrupt:
-                interrupted = True
-                self.run.stop.request("interrupt")
-            except BaseException as error:  # noqa: BLE001 - raised again below, when what is finished is written
-                self._fail(error)
-            finally:
-                interrupted |= self._wind_up(threads)
-        if interrupted:
-            raise KeyboardInterrupt
-        if self._error is not None and not (isinstance(self._error, Leaving) and self.run.stop.requested):
-            raise self._error
-
-    def _wind_up(self, threads: Sequence[threading.Thread]) -> bool:
-        """No more attempts: write what is finished and see the threads end. Whether that was interrupted."""
-        interrupted = False
-        with self._lock:
-            self._executed = True
-            if self.run.stop.requested or self._error is not None:
-                _limit_writing(self.run)
-            self._wake_all()
-        for thread in threads:
-            while thread.is_alive():
-                try:
-                    thread.join(TICK)
-                except KeyboardInterrupt:
-                    if interrupted or self.run.stop.requested:
-                        self.run.stop.leave()
-                    interrupted = True
-                    self.run.stop.request("interrupt")
-                    _limit_writing(self.run)
-        with self._lock:
-            self.run.unwritten += [result.context.ref for result in self._finished]
-            leftovers = [context for context in self._ready.values() if context is not None]
-            leftovers += [context for _, context in self._fetching] + [context for _, _, context in self._delayed]
-            self._fetching.clear()
-        for context in leftovers:
-            context.close()
-        return interrupted
-
-    def _execute(self) -> None:
-        if self._loop is not None:
-            self._execute_elsewhere(self._start_on_loop)
-        elif self._workers == 1:
-            for context in self._contexts(1):
-                ended: Result | Fault | None = None
-                try:
-                    ended = self._attempt(context)
-                finally:
-                    self._ended(context, ended)
-        else:
-            with ThreadPoolExecutor(self._workers, thread_name_prefix="encord-agents-worker") as pool:
-                self._execute_elsewhere(lambda context: pool.submit(self._attempt, context))
-
-    def _execute_elsewhere(self, start: Callable[[Context], Future[Result | Fault]]) -> None:
-        """Keep as many attempts going as there are workers; threads are waited for, coroutines cancelled."""
-        going: set[Future[Any]] = set()
-        try:
-            for context in self._contexts(self._workers):
-                future = start(context)
-                going.add(future)
-                future.add_done_callback(going.discard)
-                future.add_done_callback(lambda done, context=context: self._guarded(self._landed, context, done))  # type: ignore[misc]
-        finally:
-            # A future of a thread that runs cannot be cancelled, and is waited for.
-            for future in tuple(going):
-                future.cancel()
-            with self._lock:
-                while self._running:
-                    self._runnable.wait(TICK)
-                    if self.run.stop.leaving:
-                        break
-
-    def _start_on_loop(self, context: Context) -> Future[Result | Fault]:
-        assert self._loop is not None
-        return self._loop.submit(self._attempt_async(context))
-
-    def _landed(self, context: Context, done: Future[Result | Fault]) -> None:
-        ended: Result | Fault | None = None
-        try:
-            ended = None if done.cancelled() else done.result()
-        finally:
-            self._ended(context, ended)
-
-    def _attempt(self, context: Context) -> Result | Fault:
-        self._before(context)
-        return self.run.executor.attempt(context)
-
-    async def _attempt_async(self, context: Context) -> Result | Fault:
-        if context.attempts:
-            await asyncio.to_thread(self._before, context)
-        else:
-            self._before(context)
-        return await self.run.executor.attempt_async(context)
-
-    def _before(self, context: Context) -> None:
-        if context.attempts:
-            self.run.loader.reload(context)
-        self.run.start(context)
-
-    def _ended(self, context: Context, ended: Result | Fault | None) -> None:
-        """An attempt is over; ``None``: it was interrupted, and the task has no outcome."""
-        try:
-            verdict = None if ended is None else self.run.judge(context, ended)
-        finally:
-            with self._lock:
-                self._running -= 1
-                self._runnable.notify()
-        if not isinstance(verdict, float):
-            context.close()  # its file makes room for others now; what is left to do needs only the labels
-        if isinstance(verdict, Fault):
-            self._settle(context, Failed(verdict))
-        elif isinstance(verdict, Result):
-            with self._lock:
-                self._finished.append(verdict)
-                if self._should_write():
-                    self._writable.notify()
-        elif verdict is not None:
-            with self._lock:
-                heapq.heappush(self._delayed, (self.run.gate.clock() + verdict, next(self._ties), context))
-                self._runnable.notify()
-
-    def _contexts(self, workers: int) -> Iterator[Context]:
-        """What to attempt next: a task whose delay is over, else the next in order; while a worker is free."""
-        while True:
-            with self._lock:
-                while True:
-                    if self.run.stop.requested or self._error is not None:
-                        return
-                    wait = TICK
-                    if self._running < workers:
-                        now = self.run.gate.clock()
-                        if self._delayed and self._delayed[0][0] <= now:
-                            context = heapq.heappop(self._delayed)[2]
-                            break
-                        if (ready := self._next_ready()) is not None:
-                            context = ready
-                            break
-                        if self._delayed:
-                            wait = min(wait, max(0.0, self._delayed[0][0] - now))
-                        if self._drained():
-                            return
-                    self._runnable.wait(wait)
-                self._running += 1
-            yield context
-
-    def _next_ready(self) -> Context | None:
-        while self._turn in self._ready:
-            context = self._ready.pop(self._turn)
-            self._turn += 1
-            self._pump()
-            if context is not None:
-                return context
-        return None
-
-    def _drained(self) -> bool:
-        """Nothing runs, nothing waits to run, and nothing more will come."""
-        if self._loading or self._running or self._delayed or self._turn != self._next:
-            return False
-        return self._budget == 0 or (self._polled and not (self._waiting or self._later or self._deferred))
-
-    # Threads
-
-    def _guarded(self, work: Callable[..., None], *args: Any) -> None:
-        try:
-            work(*args)
-        except BaseException as error:  # noqa: BLE001 - a thread's trouble is the run's, and is raised by it
-            self._fail(error)
-
-    def _fail(self, error: BaseException) -> None:
-        with self._lock:
-            if self._error is None or isinstance(self._error, Leaving):
-                self._error = error
-            if isinstance(error, OutageError | Leaving):
-                self._give_up = True
-            _limit_writing(self.run)
-            self._wake_all()
-
-    def _wake_all(self) -> None:
-        for condition in (self._runnable, self._takeable, self._writable, self._room):
-            condition.notify_all()
-
-    @property
-    def _closing(self) -> bool:
-        return self.run.stop.requested or self._error is not None or self._executed
-
-    def _poll(self) -> None:
-        """Read the pages, as fast as they come, and again if tasks moved meanwhile: offset tokens skip some then."""
-        run, seen = self.run, set[UUID]()
-        stage = run.agent.stage
-        try:
-            for turn in range(MAX_POLLS):
-                found = 0
-                self._moving = False
-                self._paging = True
-                for task in poll(stage, run.gate, seen=frozenset(seen) if turn else ()):
-                    if not self._accept(task):
-                        return
-                    seen.add(task.uuid)
-                    found += 1
-                    if found % 500 == 0:
-                        run.events.emit(StagePolled(stage.uuid, stage.title, len(seen), complete=False))
-                run.events.emit(StagePolled(stage.uuid, stage.title, len(seen), complete=True))
-                if not found or not self._moving:
-                    return
-                with self._lock:
-                    self._paging = False
-                    self._takeable.notify_all()
-                    while self._waiting and self._budget != 0 and not self._closing:
-                        self._room.wait(TICK)
-                    if self._closing or self._budget == 0:
-                        return
-        finally:
-            with self._lock:
-                self._paging = False
-                self._polled = True
-                self._wake_all()
-
-    def _accept(self, task: AgentTask) -> bool:
-        with self._lock:
-            queue = self._later if task.uuid in self.run.agent.known else self._waiting
-            queue.append((task, self.run.gate.clock()))
-            if self._may_take():
-                self._takeable.notify()
-            # Reading on would only cost memory and requests. Tasks that turn out to have left make room again.
-            while self._budget is not None and len(self._waiting) >= self._budget and not self._closing:
-                self._room.wait(TICK)
-            return not self._closing
-
-    def _load(self) -> None:
-        while (chunk := self._take()) is not None:
-            first, tasks, polled_at = chunk
-            try:
-                contexts, left = self.run.load(tasks, polled_at)
-            finally:
-                with self._lock:
-                    self._loading -= 1
-            by_uuid = {context.task.uuid: context for context in contexts}
-            for task in left:
-                self.run.skip(task)
-            with self._lock:
-                for number, task in enumerate(tasks, first):
-                    context = by_uuid.get(task.uuid)
-                    if context is None:
-                        self._ready[number] = None
-                        self._leave(task.uuid)
-                        if self._budget is not None:
-                            self._budget += 1
-                    elif context.asset is not None:
-                        self._fetching.append((number, context))
-                    else:
-                        self._ready[number] = context
-                self._fetching = deque(sorted(self._fetching, key=lambda entry: entry[0]))
-                self._pump()
-                self._wake_all()
-
-    def _take(self) -> tuple[int, list[AgentTask], float] | None:
-        """The next chunk to load, when there are tasks and slots for one; ``None`` when there will be no more."""
-        with self._lock:
-            while True:
-                if self._closing:
-                    return None
-                if self._may_take():
-                    break
-                self._takeable.wait(TICK)
-            size = self._chunk_size()
-            tasks: list[AgentTask] = []
-            polled_at = self.run.gate.clock()
-            queue = self._waiting or self._later
-            while queue and len(tasks) < size:
-                task, at = queue.popleft()
-                key = (task.data_hash, self.run.agent.branch_of(task))
-                if key in self._rows:
-                    self._deferred.setdefault(key, deque()).append((task, at))
-                    continue
-                self._open[task.uuid] = key
-                self._rows.add(key)
-                tasks.append(task)
-                polled_at = min(polled_at, at)
-            first = self._next
-            self._next += len(tasks)
-            if self._budget is not None:
-                self._budget -= len(tasks)
-            self._chunks += 1
-            self._loading += 1
-            self._room.notify()
-            if self._may_take():
-                self._takeable.notify()
-            return first, tasks, polled_at
-
-    def _chunk_size(self) -> int:
-        return min(self._wanted(), self._window - len(self._open))
-
-    def _wanted(self) -> int:
-        """How many tasks to load at once. Small chunks hold their slots for less time; big ones take less work."""
-        size = self._full if self._answers_fast else min(self._full, SOON_LOADED)
-        if self._chunks < len(FIRST_CHUNKS):
-            size = min(size, FIRST_CHUNKS[self._chunks])
-        return size if self._budget is None else min(size, self._budget)
-
-    @property
-    def _answers_fast(self) -> bool:
-        return self.run.gate.quickest < FAST_ANSWERS
-
-    def _may_take(self) -> bool:
-        if self._budget == 0 or not (self._waiting or self._later):
-            return False
-        if not self._waiting and not self._polled:
-            return False  # what was held or failed before comes after everything new
-        if self._loading >= (1 if self._answers_fast else LOADERS):
-            return False
-        wanted = self._wanted()
-        available = len(self._waiting) if not self._polled else len(self._waiting) or len(self._later)
-        if available < wanted and self._paging:
-            return False
-        return self._window - len(self._open) >= min(wanted, available)
-
-    def _pump(self) -> None:
-        """Start downloads, in order, as far ahead as is allowed; the task whose turn it is always gets its file."""
-        while self._fetching:
-            number, context = self._fetching[0]
-            ahead = self._files < FILES_AHEAD and self._bytes < BYTES_AHEAD
-            if not (ahead or number <= self._turn):
-                return
-            self._fetching.popleft()
-            self._files += 1
-            try:
-                self._downloads.submit(self._guarded, self._fetch, number, context)
-            except RuntimeError:  # the pool is closed: the run is over
-                return
-
-    def _fetch(self, number: int, context: Context) -> None:
-        """Download a file ahead and, where the agent wants its first frame, decode that too."""
-        assert context.asset is not None
-        if not self._closing:
-            try:
-                context.asset.fetch()
-            except Exception as error:  # noqa: BLE001 - the first attempt's fault, whatever it is
-                context.trouble = Fault(Phase.LOAD, error, 1)
-            else:
-                if dep_single_frame in self.run.agent.plan.dependencies:
-                    try:
-                        context.asset.prepare(first_frame=True)
-                    except Exception:  # noqa: BLE001 - the dependency will raise it where it belongs: in the attempt
-                        logger.debug("The first frame of %s could not be decoded ahead.", context.task.data_title)
-        held = context.asset.nbytes
-
-        def release() -> None:
-            with self._lock:
-                self._files -= 1
-                self._bytes -= held
-                self._pump()
-
-        with self._lock:
-            self._bytes += held
-            context.release.append(release)
-            self._ready[number] = context
-            if number == self._turn:
-                self._runnable.notify()
-
-    def _write(self) -> None:
-        writer = self.run.writer(self._beside)
-        while (batch := self._take_finished()) is not None:
-            size = len(batch)
-            try:
-                self.run.write(batch, lambda result, outcome: self._settle(result.context, outcome), writer)
-            finally:
-                with self._lock:
-                    self.run.unwritten += [result.context.ref for result in batch]
-                    self._writing -= size
-                    if self._executed or self._may_take():
-                        self._wake_all()
-
-    def _take_finished(self) -> list[Result] | None:
-        """Results to write; ``None`` when there will be no more."""
-        with self._lock:
-            while not (self._finished and self._should_write()):
-                if self._give_up or (self._executed and not self._finished):
-                    return None
-                self._writable.wait(TICK)
-            if self._give_up:
-                return None
-            batch = [self._finished.popleft() for _ in range(min(len(self._finished), MAX_AT_ONCE))]
-            self._writing += len(batch)
-            # Pages that are still being read may skip tasks once others move.
-            self._moving |= self._paging and any(result.pathway is not None for result in batch)
-            return batch
-
-    def _should_write(self) -> bool:
-        """There are enough results, or one has waited long enough, or nothing else can go on."""
-        if len(self._finished) >= self._full or self._executed:
-            return True
-        if len(self._open) == len(self._finished) + self._writing and not self._may_take():
-            return not (self._waiting and self._paging)
-        return self.run.gate.clock() - self._finished[0].finished_at >= FRESH_FOR
-
-    def _beside(self, first: Callable[[], None], second: Callable[[], None]) -> None:
-        other = self._besides.submit(second)
-        try:
-            first()
-        finally:
-            other.exception()  # wait for it, whatever became of the first
-        other.result()
-
-    def _settle(self, context: Context, outcome: Outcome) -> None:
-        self.run.finish(context, outcome)
-        with self._lock:
-            self._leave(context.task.uuid)
-            if self._may_take():
-                self._takeable.notify()
-
-    def _leave(self, uuid: UUID) -> None:
-        key = self._open.pop(uuid)
-        self._rows.discard(key)
-        if (others := self._deferred.get(key)) is not None:
-            self._waiting.appendleft(others.popleft())
-            if not others:
-                del self._deferred[key]

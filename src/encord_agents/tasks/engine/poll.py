@@ -61,19 +61,26 @@ class TasksInStage:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    def __call__(self, stage: AgentStage, tasks: Iterable[TaskKey]) -> dict[UUID, AgentTask]:
-        """Those of ``tasks`` that are in ``stage``, as the platform shows them now, by uuid. One request."""
-        return self._gate.call(lambda: self._ask(stage, tasks), kind="tasks")
+    def __call__(
+        self, stage: AgentStage, tasks: Sequence[TaskKey]
+    ) -> tuple[dict[UUID, AgentTask], dict[UUID, Exception]]:
+        """Those of ``tasks`` that are in ``stage``, as the platform shows them now, by uuid. One request.
+
+        What the platform refuses is split off: the second part is the tasks that it says nothing about, and why.
+        """
+        there: dict[UUID, AgentTask] = {}
+        refused: dict[UUID, Exception] = {}
+        for part, reply in self.each(stage, tasks):
+            there |= reply.value or {}
+            if reply.error is not None:
+                refused |= {task.uuid: reply.error for task in part}
+        return there, refused
 
     def each(
         self, stage: AgentStage, tasks: Sequence[Key]
     ) -> Iterator[tuple[Sequence[Key], Reply[dict[UUID, AgentTask]]]]:
-        """The same for tasks that nobody has vouched for: what the platform refuses is split off (`Gate.each`)."""
+        """The same, a request at a time."""
         return self._gate.each(tasks, lambda part: self._ask(stage, part), kind="tasks")
-
-    def has_arrived(self, stage: Any, task: AgentTask) -> bool:
-        """Whether a stage, of any type, holds a task now."""
-        return task.uuid in self._gate.call(lambda: self._ask(stage, [task]), kind="tasks")
 
     @staticmethod
     def _ask(stage: Any, tasks: Iterable[TaskKey]) -> dict[UUID, Any]:

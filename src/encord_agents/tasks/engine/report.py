@@ -9,7 +9,8 @@ import json
 import logging
 import threading
 import traceback
-from collections import Counter
+from asyncio import CancelledError
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -199,7 +200,7 @@ class Events:
             for observer in self._observers:
                 try:
                     observer(event)
-                except Exception:
+                except (Exception, CancelledError):
                     if id(observer) not in self._broken:
                         self._broken.add(id(observer))
                         logger.exception(
@@ -345,7 +346,7 @@ class StageReport:
     def tasks(self) -> int:
         return self.moved + self.held + self.failed + self.skipped
 
-    def count(self, record: TaskRecord, by: int) -> None:
+    def count(self, record: TaskRecord | _Counted, by: int) -> None:
         setattr(self, record.outcome, getattr(self, record.outcome) + by)
         if record.pathway is not None:
             self.moved_to[record.pathway] += by
@@ -360,6 +361,14 @@ class StageReport:
             "seconds": round(self.seconds, 3),
             "pathways": {name: n for name, n in self.moved_to.items() if n},
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What is kept of a record that there is no room for: how it was counted, lest its task is counted twice."""
+
+    outcome: str
+    pathway: str | None
 
 
 class RunReport:
@@ -383,7 +392,10 @@ class RunReport:
         self.writing = 0.0
         self._max_records = max_records
         self._stages: dict[UUID, StageReport] = {}
-        self._records: dict[tuple[UUID, UUID], TaskRecord] = {}
+        # Ordered dictionaries: their oldest is found at once, however many were taken out before.
+        self._records: OrderedDict[tuple[UUID, UUID], TaskRecord] = OrderedDict()
+        self._moved: OrderedDict[tuple[UUID, UUID], None] = OrderedDict()
+        self._forgotten: dict[tuple[UUID, UUID], _Counted] = {}
 
     def __bool__(self) -> bool:
         return True
@@ -419,18 +431,26 @@ class RunReport:
         stage = self._stage(record.stage_uuid, record.stage)
         stage.attempts += record.attempts
         self.running += record.seconds
-        if (before := self._records.pop((record.stage_uuid, record.task_uuid), None)) is not None:
+        key = record.stage_uuid, record.task_uuid
+        before = self._records.pop(key, None) or self._forgotten.pop(key, None)
+        self._moved.pop(key, None)
+        if before is not None:
             stage.count(before, -1)
         stage.count(record, +1)
-        self._records[(record.stage_uuid, record.task_uuid)] = record
+        self._records[key] = record
+        if record.outcome == "moved":
+            self._moved[key] = None
         if len(self._records) > self._max_records:
             self._forget_one()
 
     def _forget_one(self) -> None:
-        # A task that has moved does not come back to be counted twice, and its record says the least. The moved are
-        # nearly always the many, so the search nearly always ends at once.
-        moved = (key for key, record in self._records.items() if record.outcome == "moved")
-        del self._records[next(moved, next(iter(self._records)))]
+        """A task that has moved does not come back to be counted twice, and its record says the least."""
+        if self._moved:
+            key, _ = self._moved.popitem(last=False)
+            del self._records[key]
+            return
+        key, record = self._records.popitem(last=False)
+        self._forgotten[key] = _Counted(record.outcome, record.pathway)
 
     @property
     def stages(self) -> list[StageReport]:

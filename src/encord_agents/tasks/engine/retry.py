@@ -47,5 +47,5 @@ def decide(policy: RetryPolicy, fault: Fault, *, jitter: Callable[[], float]) ->
         return None
     if fault.platform:
         return None  # it was asked for again and again already, while other requests were answered
-    ceiling = min(policy.delay * 2.0 ** (fault.attempt - 1), MAX_RETRY_DELAY)
+    ceiling = min(policy.delay * 2.0 ** min(fault.attempt - 1, 32), MAX_RETRY_DELAY)
     return ceiling * (0.5 + 0.5 * jitter())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Literal
 
@@ -23,39 +24,46 @@ class Leaving(BaseException):
 class Stop:
     """Whether, and why, the run is to end. Safe to use from every thread and from signal handlers.
 
-    Everything in the engine that waits does so on this object, so that a request to stop ends the wait.
+    Everything in the engine that waits does so on this object, so that a request to stop ends the wait. There is no
+    lock in it: a signal handler, or an interrupt, may come between any two steps of whoever holds one.
     """
 
     def __init__(self) -> None:
         self.reason: Reason | None = None
-        self._requested = threading.Event()
-        self._leave = threading.Event()
+        self._requested = False
+        self._leave = False
+        # Of those who wait for the one, and for the other.
+        self._until_requested: list[SimpleQueue[None]] = []
+        self._until_leaving: list[SimpleQueue[None]] = []
         self._interruptible = 0
 
     @property
     def requested(self) -> bool:
         """No new task is to be taken."""
-        return self._requested.is_set()
+        return self._requested
 
     @property
     def leaving(self) -> bool:
         """Nothing is to be waited for any more."""
-        return self._leave.is_set()
+        return self._leave
 
     def request(self, reason: Reason | None = None) -> None:
         """Take no new task; finish and write what there is. The first reason given is the one that counts."""
         if reason is not None and self.reason is None:
             self.reason = reason
-        self._requested.set()
+        self._requested = True
+        _ring(self._until_requested)
 
     def leave(self) -> None:
         """Stop waiting for answers too."""
-        self._requested.set()
-        self._leave.set()
+        self._requested = self._leave = True
+        _ring(self._until_requested)
+        _ring(self._until_leaving)
 
     def wait(self, seconds: float) -> bool:
         """Wait, or until a stop is requested. Whether one was."""
-        return self._requested.wait(seconds)
+        _wait(seconds, self._until_requested, lambda: self._requested)
+        return self._requested
 
     def pause(self, seconds: float) -> None:
         """Wait, whether or not a stop is requested, unless it is time to leave.
@@ -63,7 +71,8 @@ class Stop:
         Raises:
             Leaving: It is time to leave.
         """
-        if self._leave.wait(seconds):
+        _wait(seconds, self._until_leaving, lambda: self._leave)
+        if self._leave:
             raise Leaving
 
     @contextmanager
@@ -83,11 +92,28 @@ class Stop:
         return self._interruptible > 0
 
 
+def _wait(seconds: float, bells: list[SimpleQueue[None]], is_so: Callable[[], bool]) -> None:
+    bell: SimpleQueue[None] = SimpleQueue()
+    bells.append(bell)
+    try:
+        if not is_so():
+            with suppress(Empty):
+                bell.get(timeout=max(0.0, seconds))
+    finally:
+        bells.remove(bell)
+
+
+def _ring(bells: list[SimpleQueue[None]]) -> None:
+    for bell in tuple(bells):
+        bell.put(None)
+
+
 @contextmanager
 def signals(stop: Stop, *, leave_at_once: Callable[[int], None]) -> Iterator[None]:
     """While inside, Ctrl-C and SIGTERM stop the run cleanly, and the second of them leaves at once.
 
-    Only for the main thread of a program that is ours: the command line. A SIGTERM lets the current task finish; a
+    Only for a program that is ours: the command line. In another thread than the main one, which signals do not reach,
+    it does nothing. A SIGTERM lets the current task finish; a
     Ctrl-C raises `KeyboardInterrupt` in the agent or dependency that runs, and is only noted while the engine runs.
 
     Args:
@@ -104,6 +130,9 @@ def signals(stop: Stop, *, leave_at_once: Callable[[int], None]) -> Iterator[Non
         if reason == "interrupt" and stop.runs_user_code:
             raise KeyboardInterrupt
 
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

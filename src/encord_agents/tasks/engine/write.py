@@ -7,9 +7,12 @@ however often they are sent, and after an unclear answer to a move the stage is 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from functools import partial
 
+from encord.objects.bitmask import BitmaskCoordinates
+from encord.objects.common import Shape
+from encord.objects.coordinates import PolygonCoordinates
 from encord.project import Project
 from encord.user_client import EncordUserClient
 
@@ -37,6 +40,14 @@ MAX_AT_ONCE = 100
 MAX_WEIGHT = 20_000
 """Annotations (objects on frames) in one save. At about 0.5 kB each that is some 10 MB of labels."""
 
+POINTS = 10
+"""Points of an outline that take about as much room as a box."""
+
+CHARACTERS = 40
+"""Characters of a bitmask that take about as much room as a point."""
+
+OUTLINES = frozenset({Shape.POLYGON, Shape.POLYLINE, Shape.BITMASK})
+
 STALE_AFTER = 60.0
 """Seconds after which the platform is asked again whether a task is still in its stage."""
 
@@ -58,16 +69,21 @@ class Writer:
     """
 
     def __init__(
-        self, agent: Agent, project: Project, client: EncordUserClient, gate: Gate, beside: Beside = in_turn
+        self,
+        agent: Agent,
+        project: Project,
+        client: EncordUserClient,
+        gate: Gate,
+        beside: Beside = in_turn,
+        may_dead_letter: Callable[[], bool] = lambda: True,
     ) -> None:
         self._agent = agent
         self._project = project
         self._gate = gate
         self._beside = beside
+        self._may_dead_letter = may_dead_letter
         self._loader = Loader(agent, project, client, gate)
         self._in_stage = TasksInStage(gate)
-        # A client that retries on its own may have had its move done, lost the answer, sent it again, and been refused.
-        self._resends_unseen = bool(client.user_config.requests_settings.max_retries)
 
     def write(self, results: Sequence[Result], settle: Settle) -> None:
         """Write results and settle each of them.
@@ -81,10 +97,12 @@ class Writer:
             self._write_chunk(results[start : start + MAX_AT_ONCE], settle)
 
     def _write_chunk(self, results: Sequence[Result], settle: Settle) -> None:
-        current = self._still_there(results, settle)
+        for result in (r for r in results if r.moved):  # an interrupt came before it could be said
+            self._settle_moved(result, settle, confirmed=True)
+        current = self._still_there([r for r in results if not r.moved], settle)
         refused: dict[int, Fault] = {}
-        to_save = [r for r in current if r.label_row is not None and r.fault is None]
-        to_prioritise = [r for r in current if r.priority is not None and r.fault is None]
+        to_save = [r for r in current if r.label_row is not None and r.fault is None and not r.saved]
+        to_prioritise = [r for r in current if r.priority is not None and r.fault is None and not r.prioritised]
         if to_save and to_prioritise:
             self._beside(lambda: self._save(to_save, refused), lambda: self._prioritise(to_prioritise, refused))
         else:
@@ -94,7 +112,7 @@ class Writer:
         for result in current:
             if (fault := refused.get(id(result))) is not None:
                 settle(result, Failed(fault))
-            elif result.pathway is not None:
+            elif result.pathway is not None and (result.fault is None or self._may_dead_letter()):
                 to_move.append(result)
             else:
                 settle(result, Failed(result.fault) if result.fault else Held())
@@ -106,19 +124,26 @@ class Writer:
         stale = [r for r in results if now - r.context.seen_at >= STALE_AFTER]
         if not stale:
             return list(results)
-        there = self._in_stage(self._agent.stage, [r.context.task for r in stale])
-        left = {id(r) for r in stale if r.context.task.uuid not in there}
+        there, refused = self._in_stage(self._agent.stage, [r.context.task for r in stale])
+        left = set()
         for result in stale:
-            if id(result) in left:
-                settle(result, Skipped("the task left the stage while its agent ran; nothing was written"))
-            else:
+            uuid = result.context.task.uuid
+            if uuid in there:
                 result.context.seen_at = now
+                continue
+            left.add(id(result))
+            if uuid in refused:
+                settle(result, Failed(_fault(result, Phase.SAVE, refused[uuid])))
+            else:
+                self._settle_gone([result], settle, "the task left the stage while its agent ran; nothing was written")
         return [r for r in results if id(r) not in left]
 
     def _save(self, results: Sequence[Result], refused: dict[int, Fault]) -> None:
         for part in _by_weight(results):
             for items, reply in self._gate.each(part, self._save_bundle, kind="save"):
                 _note(items, reply, refused)
+                for result in items:
+                    result.saved = reply.error is None
 
     def _save_bundle(self, results: Sequence[Result]) -> None:
         bundle = self._project.create_bundle()
@@ -146,6 +171,8 @@ class Writer:
                 listed.append(result)
         for items, reply in self._gate.each(listed, self._priority_bundle, kind="priorities"):
             _note(items, reply, refused)
+            for result in items:
+                result.prioritised = reply.error is None
 
     def _priority_bundle(self, results: Sequence[Result]) -> None:
         bundle = self._project.create_bundle()
@@ -157,6 +184,8 @@ class Writer:
 
     def _move(self, results: Sequence[Result], settle: Settle) -> None:
         """Send tasks down their pathways: once each, whatever becomes of the answers."""
+        # Where an interrupt came between a request and its answer, it may have been done.
+        results = self._still_to_move(results, [r for r in results if r.move_unclear], settle)
         pending = [(list(results), Troubles("actions"))] if results else []
         forbidden = 0
         while pending:
@@ -169,6 +198,8 @@ class Writer:
                 for result, unclear in zip(part, unclear_before, strict=True):
                     result.move_unclear = unclear
             if reply.error is None:
+                for result in part:
+                    result.moved = True
                 for result in part:
                     self._settle_moved(result, settle, confirmed=True)
                 continue
@@ -183,9 +214,7 @@ class Writer:
                 if meaning is Verdict.RATE_LIMIT:
                     pending.insert(0, (part, troubles))
                     continue
-            there = self._in_stage(self._agent.stage, [r.context.task for r in part])
-            stay = [r for r in part if r.context.task.uuid in there]
-            self._settle_gone([r for r in part if r.context.task.uuid not in there], settle)
+            stay = self._still_to_move(part, part, settle)
             patient = meaning is Verdict.OUTAGE and not troubles.hopeless
             if not stay:
                 continue
@@ -201,7 +230,7 @@ class Writer:
                 forbidden += meaning is Verdict.FORBIDDEN
                 if forbidden == len(results) > 1 and not self._gate.has_granted("actions"):
                     raise SetUpError(reply.error) from reply.error
-                settle(part[0], Failed(_fault(part[0], Phase.MOVE, reply.error)))
+                settle(stay[0], Failed(_fault(stay[0], Phase.MOVE, reply.error)))
 
     def _proceed(self, results: Sequence[Result]) -> None:
         bundle = self._project.create_bundle()
@@ -210,21 +239,33 @@ class Writer:
             result.context.task.proceed(pathway_uuid=str(result.pathway.uuid), bundle=bundle)
         bundle.execute()
 
-    def _settle_gone(self, results: Sequence[Result], settle: Settle) -> None:
+    def _still_to_move(self, results: Sequence[Result], asked: Sequence[Result], settle: Settle) -> list[Result]:
+        """Those of ``results`` that are in the stage still, where the stage is asked about some of them."""
+        if not asked:
+            return list(results)
+        there, refused = self._in_stage(self._agent.stage, [r.context.task for r in asked])
+        stay = []
+        for result in results:
+            uuid = result.context.task.uuid
+            if uuid in there or result not in asked:
+                stay.append(result)
+            elif uuid in refused:
+                settle(result, Failed(_fault(result, Phase.MOVE, refused[uuid])))
+            else:
+                self._settle_gone(
+                    [result], settle, "the task left the stage before it could be moved; its labels were written"
+                )
+        return stay
+
+    def _settle_gone(self, results: Sequence[Result], settle: Settle, why: str) -> None:
         """Tasks that are no longer in the stage, though no answer said that they were moved."""
         for result in results:
-            if result.move_unclear or (self._resends_unseen and self._has_arrived(result)):
+            if result.move_unclear:
                 self._settle_moved(result, settle, confirmed=False)
+            elif result.fault is not None:
+                settle(result, Failed(result.fault))
             else:
-                settle(result, Skipped("the task left the stage before it could be moved; its labels were written"))
-
-    def _has_arrived(self, result: Result) -> bool:
-        """Whether a task is where its pathway leads."""
-        assert result.pathway is not None
-        destination = next(
-            (s for s in self._project.workflow.stages if s.uuid == result.pathway.destination_uuid), None
-        )
-        return destination is not None and self._in_stage.has_arrived(destination, result.context.task)
+                settle(result, Skipped(why))
 
     @staticmethod
     def _settle_moved(result: Result, settle: Settle, *, confirmed: bool) -> None:
@@ -242,6 +283,9 @@ def _note(results: Sequence[Result], reply: Reply[None], refused: dict[int, Faul
 
 
 def _fault(result: Result, phase: Phase, error: Exception) -> Fault:
+    if result.fault is not None:  # what it failed with before is what there is to know
+        result.fault.exception.add_note(f"It could not be moved down its failure pathway: {error}")
+        return result.fault
     return Fault(phase, error, result.context.attempts, platform=is_platform_trouble(error))
 
 
@@ -265,10 +309,25 @@ def _by_weight(results: Sequence[Result]) -> list[list[Result]]:
 
 
 def _weight(result: Result) -> int:
+    """About how many boxes' worth of labels a row holds."""
     row = result.label_row
-    if row is None or not row.is_labelling_initialised or row.number_of_frames <= 1:
+    if row is None or not row.is_labelling_initialised:
         return 1
-    return sum(len(instance.get_annotation_frames()) for instance in row.get_object_instances())
+    weight = 1 + len(row.get_classification_instances())
+    for instance in row.get_object_instances():
+        weight += len(instance.get_annotation_frames()) if row.number_of_frames > 1 else 1
+        if instance.ontology_item.shape in OUTLINES:
+            weight += sum(_points(annotation.coordinates) // POINTS for annotation in instance.get_annotations())
+    return weight
+
+
+def _points(coordinates: object) -> int:
+    if isinstance(coordinates, BitmaskCoordinates):
+        return len(str(coordinates.to_dict())) // CHARACTERS
+    if isinstance(coordinates, PolygonCoordinates):
+        return sum(len(ring) for polygon in coordinates.polygons for ring in polygon)
+    values = getattr(coordinates, "values", ())
+    return len(values) if isinstance(values, Sized) else 0
 
 
 def dry_summary(result: Result) -> str:

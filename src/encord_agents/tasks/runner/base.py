@@ -15,7 +15,7 @@ from encord.project import Project
 from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentStage
 
-from encord_agents.core.client import get_user_client
+from encord_agents.core.client import get_user_client, lets_requests_be_sent_once
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.plan import Plan, build_plan
 from encord_agents.exceptions import (
@@ -76,7 +76,7 @@ class RunnerBase:
         self._project: Project | None = None
         self.agents: list[RegisteredAgent] = []
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
-        self._client = user_client
+        self._client = None if user_client is None else lets_requests_be_sent_once(user_client)
         self._project_hash: UUID | None = None
         if project_hash is not None:
             self._project_hash = checked_hash(project_hash)
@@ -90,7 +90,7 @@ class RunnerBase:
             CredentialsError: There is no key, or it cannot be used.
         """
         if self._client is None:
-            self._client = get_user_client()
+            self._client = lets_requests_be_sent_once(get_user_client())
         return self._client
 
     def _open_project(self, project_hash: UUID) -> Project:

@@ -26,11 +26,12 @@ from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRow
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.exceptions import OutageError, PrintableError, ProjectError, TasksFailedError
 from encord_agents.tasks.engine.context import Agent
+from encord_agents.tasks.engine.event_loop import EventLoop
 from encord_agents.tasks.engine.execute import Executor
-from encord_agents.tasks.engine.gate import Gate, SetUpError, is_platform_trouble
+from encord_agents.tasks.engine.gate import Gate, SetUpError, Slots, is_platform_trouble
 from encord_agents.tasks.engine.observers import LogObserver
 from encord_agents.tasks.engine.outcome import Failed, Fault, Phase
-from encord_agents.tasks.engine.pipeline import EventLoop, StageRun, run_chunk
+from encord_agents.tasks.engine.pipeline import StageRun, run_chunk
 from encord_agents.tasks.engine.poll import poll
 from encord_agents.tasks.engine.report import (
     ChunkLoaded,
@@ -361,7 +362,7 @@ class _Connection:
     agents: dict[int, Agent] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.slots = threading.Semaphore(IN_FLIGHT)
+        self.slots = Slots(IN_FLIGHT)
         self.log = LogObserver()
         self._loop: EventLoop | None = None
         self._lock = threading.Lock()

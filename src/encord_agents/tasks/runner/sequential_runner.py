@@ -17,9 +17,11 @@ from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRow
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.context import Agent
+from encord_agents.tasks.engine.event_loop import EventLoop
 from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import Gate
-from encord_agents.tasks.engine.pipeline import EventLoop, Pipeline, StageRun, run_one_by_one
+from encord_agents.tasks.engine.overlap import Pipeline
+from encord_agents.tasks.engine.pipeline import StageRun, run_one_by_one
 from encord_agents.tasks.engine.report import (
     Events,
     Observer,

@@ -1,0 +1,73 @@
+"""A few threads for short jobs. They never keep a process from ending."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+
+__all__ = ["Crew"]
+
+
+class Crew:
+    """Daemon threads, started as there is work for them.
+
+    Not a `ThreadPoolExecutor`: that one's threads are waited for at exit, however long a host keeps silent.
+
+    Args:
+        size: How many threads at most.
+        name: Of the threads.
+    """
+
+    def __init__(self, size: int, name: str) -> None:
+        self._size = size
+        self._name = name
+        self._jobs: SimpleQueue[tuple[Future[None], Callable[[], None]] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._closed = False
+
+    def submit(self, job: Callable[[], None]) -> Future[None]:
+        """Have a job done.
+
+        Raises:
+            RuntimeError: The crew was sent home.
+        """
+        future: Future[None] = Future()
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("The crew was sent home.")
+            self._jobs.put((future, job))
+            if self._jobs.qsize() > self._idle and len(self._threads) < self._size:
+                name = f"{self._name}-{len(self._threads)}"
+                thread = threading.Thread(target=self._work, name=name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        return future
+
+    def close(self) -> list[threading.Thread]:
+        """No more jobs. The threads, which end when the jobs that were given are done."""
+        with self._lock:
+            self._closed = True
+            for _ in self._threads:
+                self._jobs.put(None)
+            return list(self._threads)
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                self._idle += 1
+            job = self._jobs.get()
+            with self._lock:
+                self._idle -= 1
+            if job is None:
+                return
+            future, work = job
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001 - whoever waits for it gets it
+                future.set_exception(error)
+            else:
+                future.set_result(None)

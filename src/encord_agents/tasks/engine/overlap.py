@@ -1,0 +1,732 @@
+"""Load ahead, write behind: while agents run, the next tasks are loaded and finished ones written, in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import heapq
+import itertools
+import logging
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any
+from uuid import UUID
+
+from encord.workflow.stages.agent import AgentTask
+
+from encord_agents.core.dependencies.solve import Attempt
+from encord_agents.exceptions import OutageError
+from encord_agents.tasks.dependencies import dep_single_frame
+from encord_agents.tasks.engine.context import Context, Result
+from encord_agents.tasks.engine.crew import Crew
+from encord_agents.tasks.engine.event_loop import EventLoop, Going
+from encord_agents.tasks.engine.gate import DOWNLOADS
+from encord_agents.tasks.engine.outcome import Failed, Fault, Outcome, Phase
+from encord_agents.tasks.engine.pipeline import StageRun
+from encord_agents.tasks.engine.poll import MAX_POLLS, poll
+from encord_agents.tasks.engine.report import StagePolled
+from encord_agents.tasks.engine.stop import Leaving
+from encord_agents.tasks.engine.write import MAX_AT_ONCE
+
+__all__ = ["Pipeline"]
+
+logger = logging.getLogger(__name__)
+
+LOADERS = 4
+WRITERS = 3
+FILES_AHEAD = 64
+BYTES_AHEAD = 512 * 1024 * 1024
+FIRST_CHUNKS = (25, 50)
+"""Small, so that the first agent starts soon."""
+LEAST_CHUNK = 25
+"""Tasks to a request, where agents are fast: a kind client does not ask for less, however small the window is."""
+FAST_AGENTS = 0.02
+"""Seconds that an attempt of a fast agent takes at most, on average."""
+SOON_LOADED = 50
+"""Tasks to load at once where answers take their time."""
+AHEAD = 1
+"""Tasks handed to who attempts them before the last one is done, so that nobody waits for the next."""
+FRESH_FOR = 1.0
+"""Seconds a finished result waits for others to be written with."""
+FAST_ANSWERS = 0.015
+"""Seconds. Where a request can be answered sooner than this, more threads only get in each other's way."""
+SWITCH_INTERVAL = 0.0005
+"""Seconds a thread may go on while others wait for the interpreter."""
+GRACE = 1.0
+"""Seconds that loading may still take when the run is to stop and all that was finished is written."""
+TICK = 0.1
+"""Seconds between two looks at whether the run is to stop."""
+
+
+@contextlib.contextmanager
+def _threads_take_turns_quickly() -> Iterator[None]:
+    """Have an agent that waited go on soon, though a thread is busy with labels: within half a millisecond, not five.
+
+    With agents that wait 5 ms each this is 5 % of the run. A program that has set less is left alone.
+    """
+    before = sys.getswitchinterval()
+    if before <= SWITCH_INTERVAL:
+        yield
+        return
+    try:
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+@contextlib.contextmanager
+def _old_objects_left_alone() -> Iterator[None]:
+    """Have the garbage collector pass over what there was before.
+
+    Labels are many small objects, so loading them sets off full collections, and each of these would look at the
+    hundreds of thousands of objects that importing the SDK left behind: about a sixth of all CPU time, measured with
+    1,000 tasks and requests that take no time. A program that has frozen its objects itself is left alone.
+    """
+    if gc.get_freeze_count():
+        yield
+        return
+    try:
+        gc.freeze()
+        yield
+    finally:
+        gc.unfreeze()
+
+
+class Pipeline:
+    """Drives one stage: a poller, loaders, downloaders and writers in threads, agents where the caller says.
+
+    One lock guards everything that is shared. A *slot* of the window is taken when a task's loading starts and given
+    back when its outcome is known.
+    """
+
+    def __init__(self, run: StageRun, window: int, max_workers: int = 1, loop: EventLoop | None = None) -> None:
+        self.run = run
+        self._window = window
+        self._loop = loop
+        self._workers = min(max_workers, window)
+        # One lock, and who waits on it for what: waking everybody for everything costs more than the work.
+        self._lock = threading.RLock()
+        self._runnable = threading.Condition(self._lock)  # the caller's thread: something to attempt
+        self._takeable = threading.Condition(self._lock)  # loaders: tasks, and slots for them
+        self._writable = threading.Condition(self._lock)  # writers: results
+        self._room = threading.Condition(self._lock)  # the poller: fewer tasks waiting
+        # Waiting to be loaded: tasks this run has not seen, then those it has held or failed before, then those whose
+        # label row is in the window.
+        self._waiting: deque[tuple[AgentTask, float]] = deque()
+        self._later: deque[tuple[AgentTask, float]] = deque()
+        self._deferred: dict[tuple[UUID, str], deque[tuple[AgentTask, float]]] = {}
+        self._paging = True  # pages are being read: more may come at any moment
+        self._polled = False  # nothing more will come
+        self._moving = False
+        self._reading_again = False
+        self._budget = run.max_tasks
+        # In the window.
+        self._open: dict[UUID, tuple[UUID, str]] = {}  # tasks, and the label row each is about
+        self._rows: set[tuple[UUID, str]] = set()
+        self._chunks = 0
+        self._loading = 0
+        self._next = 0  # the number the next task taken gets
+        self._turn = 0  # the number whose first attempt is next
+        self._ready: dict[int, Context | None] = {}
+        self._fetching: deque[tuple[int, Context]] = deque()
+        self._files = 0
+        self._bytes = 0
+        self._delayed: list[tuple[float, int, Context]] = []
+        self._ties = itertools.count()
+        self._running = 0  # given, and not ended yet
+        self._out: dict[int, Context] = {}  # those
+        self._ends = 0
+        self._seconds = 0.0  # that their attempts took
+        self._finished: deque[Result] = deque()
+        self._writing = 0
+        self._batches: list[list[Result]] = []  # what is being written
+        self._fetched_now: list[Context] = []
+        self._executed = False
+        self._error: BaseException | None = None
+        self._give_up = False
+        # Between the caller's thread and the engine's there are only queues of this kind, which hold no lock.
+        self._given: SimpleQueue[Context | None] = SimpleQueue()
+        self._attempted: SimpleQueue[tuple[Context, Attempt | Fault | None] | None] = SimpleQueue()
+        self._attempted_all: SimpleQueue[None] = SimpleQueue()
+        self._a_thread_ended: SimpleQueue[None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._downloads = Crew(DOWNLOADS, "encord-agents-fetch")
+        self._besides = Crew(WRITERS, "encord-agents-beside")
+
+    # The caller's thread
+
+    def drive(self) -> None:
+        """Until every task has its outcome and every write its answer, or the run is stopped.
+
+        The caller's thread makes attempts, or waits, and nothing else: an interrupt may come between any two of its
+        steps, and must find no lock held and no book half kept.
+
+        Raises:
+            SetUpError, OutageError: What ended it; what was finished before that is written where it could be.
+            KeyboardInterrupt: Likewise.
+        """
+        interrupted = False
+        with _threads_take_turns_quickly(), _old_objects_left_alone():
+            try:
+                try:
+                    self._start()
+                    self._serve()
+                except KeyboardInterrupt:
+                    interrupted = True
+                    self.run.stop.request("interrupt")
+            finally:
+                interrupted |= self._wind_up()
+        if interrupted:
+            raise KeyboardInterrupt
+        if self._error is not None and not (isinstance(self._error, Leaving) and self.run.stop.requested):
+            raise self._error
+
+    def _start(self) -> None:
+        works = [(self._poll, 1), (self._give, 1), (self._take_back, 1), (self._load, LOADERS), (self._write, WRITERS)]
+        if self._loop is None and self._workers > 1:
+            works.append((self._attempt_all, self._workers))
+        for work, number in works:
+            for i in range(number):
+                name = f"encord-agents-{work.__name__.strip('_')}-{i}"
+                thread = threading.Thread(target=self._in_thread, args=(work,), name=name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    @property
+    def _attempts_here(self) -> bool:
+        """Whether the caller's thread is the one that attempts."""
+        return self._loop is None and self._workers == 1
+
+    def _serve(self) -> None:
+        """In the caller's thread, until nothing more is to be attempted."""
+        if self._attempts_here:
+            self._attempt_all()
+        else:
+            self._attempted_all.get()
+
+    def _attempt_all(self) -> None:
+        """Attempt what is given, one after the other, until there will be no more."""
+        given, attempted = self._given, self._attempted
+        while (context := given.get()) is not None:
+            # In one expression: what an attempt brought is with the engine before an interrupt can come between.
+            attempted.put((context, None if self._is_over else self._attempt(context)))
+        attempted.put(None)
+
+    def _attempt(self, context: Context) -> Attempt | Fault | None:
+        try:
+            self._before(context)
+            return self.run.executor.attempt(context)
+        except KeyboardInterrupt:
+            if threading.current_thread() is threading.main_thread():
+                raise
+            self._fail(KeyboardInterrupt())  # by the user's own doing: signals do not come here
+        except BaseException as error:  # noqa: BLE001 - a thread's trouble is the run's, and is raised by it
+            self._fail(error)
+        return None
+
+    async def _attempt_async(self, context: Context) -> Attempt | Fault:
+        if context.attempts:
+            await asyncio.to_thread(self._before, context)
+        else:
+            self._before(context)
+        return await self.run.executor.attempt_async(context)
+
+    def _before(self, context: Context) -> None:
+        if context.attempts:
+            self.run.loader.reload(context)
+        self.run.start(context)
+
+    @property
+    def _is_over(self) -> bool:
+        return self.run.stop.requested or self._error is not None
+
+    def _wind_up(self) -> bool:
+        """No more attempts: write what is finished and see the threads end. Whether that was interrupted."""
+        interrupted = False
+        while True:
+            try:
+                self._see_threads_end()
+                self._put_away()
+            except KeyboardInterrupt:
+                if interrupted or self.run.stop.requested:
+                    self.run.stop.leave()
+                interrupted = True
+                self.run.stop.request("interrupt")
+            else:
+                return interrupted
+
+    def _see_threads_end(self) -> None:
+        if self._attempts_here:
+            self._attempted.put(None)  # the caller's thread attempts nothing any more
+        over_since: float | None = None
+        going = list(self._threads)
+        while going:
+            if self._is_over:
+                over_since = over_since or self.run.gate.clock()
+                for context in tuple(self._fetched_now):
+                    if context.asset is not None:
+                        context.asset.cancel()
+                if self._executed:
+                    self.run.limit_writing()
+                if self._may_leave(over_since):
+                    return
+            with contextlib.suppress(Empty):
+                self._a_thread_ended.get(timeout=TICK)
+            going = [thread for thread in going if thread.is_alive()]
+            if len(going) < len(self._threads) // 2:
+                for thread in going:
+                    thread.join(TICK / 10)
+
+    def _may_leave(self, over_since: float) -> bool:
+        """Whether what hangs may be left hanging: it holds nothing that the process needs to end."""
+        if self.run.stop.leaving or (self._executed and self.run.gate.overdue):
+            return True
+        return self._executed and self._is_saved() and self.run.gate.clock() - over_since >= GRACE
+
+    def _put_away(self) -> None:
+        """What is left when the threads have ended, or are left behind."""
+        self._downloads.close()
+        self._besides.close()
+        with self._lock:
+            left = [*self._finished, *(result for batch in self._batches for result in batch)]
+            self.run.unwritten += [result.context.ref for result in left]
+            leftovers = [context for context in self._ready.values() if context is not None]
+            leftovers += [context for _, context in self._fetching] + [context for _, _, context in self._delayed]
+            leftovers += self._out.values()
+            self._finished.clear()
+            self._batches.clear()
+            self._fetching.clear()
+            self._ready.clear()
+            self._out.clear()
+            self._delayed.clear()
+        for context in leftovers:
+            context.close()
+
+    # What is attempted, and what came of it
+
+    def _give(self) -> None:
+        """Hand over what is to be attempted, in order, a little ahead of those who attempt."""
+        going: set[Going] = set()
+        try:
+            for context in self._contexts():
+                if self._loop is None:
+                    self._given.put(context)
+                    continue
+                one = self._loop.submit(self._attempt_async(context))
+                going.add(one)
+                one.add_done_callback(lambda done, context=context: self._landed(context, done))  # type: ignore[misc]
+                one.add_done_callback(going.discard)
+        finally:
+            for _ in range(self._workers):
+                self._given.put(None)
+            if self._loop is not None:
+                for one in tuple(going):
+                    one.cancel()
+                while going and not self.run.stop.leaving:
+                    self.run.stop.pause(TICK)
+                self._attempted.put(None)
+
+    def _landed(self, context: Context, done: Future[Any]) -> None:
+        error = None if done.cancelled() else done.exception()
+        if error is not None:
+            self._fail(error)
+        self._attempted.put((context, None if done.cancelled() or error is not None else done.result()))
+
+    def _take_back(self) -> None:
+        """See to what came of attempts, until all who attempt have ended."""
+        attempting = self._workers if self._loop is None else 1
+        while attempting:
+            if (entry := self._attempted.get()) is None:
+                attempting -= 1
+                continue
+            self._guarded(self._ended, *entry)
+        with self._lock:
+            self._executed = True
+            if self._is_over:
+                self.run.limit_writing()
+            self._wake_all()
+        self._attempted_all.put(None)
+
+    def _ended(self, context: Context, ended: Attempt | Fault | None) -> None:
+        """An attempt is over; ``None``: there was none, or it was interrupted, and the task has no outcome."""
+        try:
+            verdict = None if ended is None else self.run.judge(context, ended)
+        finally:
+            with self._lock:
+                self._running -= 1
+                self._out.pop(id(context), None)
+                self._runnable.notify()
+        if not isinstance(verdict, float):
+            self._seconds += context.seconds
+            self._ends += 1
+            context.close()  # its file makes room for others now; what is left to do needs only the labels
+        if isinstance(verdict, Fault):
+            self._settle(context, Failed(verdict))
+        elif isinstance(verdict, Result):
+            with self._lock:
+                self._finished.append(verdict)
+                if self._should_write():
+                    self._writable.notify()
+        elif verdict is not None:
+            with self._lock:
+                heapq.heappush(self._delayed, (self.run.gate.clock() + verdict, next(self._ties), context))
+                self._runnable.notify()
+
+    def _may_run(self) -> int:
+        """How many may be with those who attempt. None waits there as long as it may turn out that all would fail."""
+        agent = self.run.agent
+        all_is_well = agent.has_named_a_pathway and not agent.failures_in_a_row and self._loop is None
+        return self._workers + (AHEAD if all_is_well else 0)
+
+    def _contexts(self) -> Iterator[Context]:
+        """What to attempt next: a task whose delay is over, else the next in order; while a worker is free."""
+        while True:
+            with self._lock:
+                while True:
+                    if self.run.stop.requested or self._error is not None:
+                        return
+                    wait = TICK
+                    if self._running < self._may_run():
+                        now = self.run.gate.clock()
+                        if self._delayed and self._delayed[0][0] <= now:
+                            context = heapq.heappop(self._delayed)[2]
+                            break
+                        if (ready := self._next_ready()) is not None:
+                            context = ready
+                            break
+                        if self._delayed:
+                            wait = min(wait, max(0.0, self._delayed[0][0] - now))
+                        if self._drained():
+                            return
+                    self._runnable.wait(wait)
+                self._running += 1
+                self._out[id(context)] = context
+            yield context
+
+    def _next_ready(self) -> Context | None:
+        while self._turn in self._ready:
+            context = self._ready.pop(self._turn)
+            self._turn += 1
+            self._pump()
+            if context is not None:
+                return context
+        return None
+
+    def _drained(self) -> bool:
+        """Nothing runs, nothing waits to run, and nothing more will come."""
+        if self._loading or self._running or self._delayed or self._turn != self._next:
+            return False
+        return self._budget == 0 or (self._polled and not (self._waiting or self._later or self._deferred))
+
+    # Threads
+
+    def _guarded(self, work: Callable[..., None], *args: Any) -> None:
+        try:
+            work(*args)
+        except BaseException as error:  # noqa: BLE001 - a thread's trouble is the run's, and is raised by it
+            self._fail(error)
+
+    def _in_thread(self, work: Callable[[], None]) -> None:
+        try:
+            self._guarded(work)
+        finally:
+            self._a_thread_ended.put(None)
+
+    def _fail(self, error: BaseException) -> None:
+        with self._lock:
+            if self._error is None or isinstance(self._error, Leaving):
+                self._error = error
+            if isinstance(error, OutageError | Leaving):
+                self._give_up = True
+            self._wake_all()
+
+    def _wake_all(self) -> None:
+        for condition in (self._runnable, self._takeable, self._writable, self._room):
+            condition.notify_all()
+
+    @property
+    def _closing(self) -> bool:
+        return self.run.stop.requested or self._error is not None or self._executed
+
+    def _poll(self) -> None:
+        """Read the pages, as fast as they come, and again if tasks moved meanwhile: offset tokens skip some then."""
+        run, seen = self.run, set[UUID]()
+        stage = run.agent.stage
+        try:
+            for turn in range(MAX_POLLS):
+                found = 0
+                with self._lock:
+                    self._moving = self._writing > 0
+                    self._paging = True
+                    self._reading_again = turn > 0
+                for task in poll(stage, run.gate, seen=frozenset(seen) if turn else ()):
+                    if not self._accept(task):
+                        return
+                    seen.add(task.uuid)
+                    found += 1
+                    if found % 500 == 0:
+                        run.events.emit(StagePolled(stage.uuid, stage.title, len(seen), complete=False))
+                run.events.emit(StagePolled(stage.uuid, stage.title, len(seen), complete=True))
+                if not found or not self._moving:
+                    return
+                with self._lock:
+                    self._paging = False
+                    self._takeable.notify_all()
+                    while self._waiting and self._budget != 0 and not self._closing:
+                        self._room.wait(TICK)
+                    if self._closing or self._budget == 0:
+                        return
+        finally:
+            with self._lock:
+                self._paging = False
+                self._polled = True
+                self._wake_all()
+
+    def _accept(self, task: AgentTask) -> bool:
+        with self._lock:
+            queue = self._later if task.uuid in self.run.agent.known else self._waiting
+            queue.append((task, self.run.gate.clock()))
+            if self._may_take():
+                self._takeable.notify()
+            # Reading on would only cost memory and requests. Tasks that turn out to have left make room again.
+            while self._budget is not None and len(self._waiting) >= self._budget and not self._closing:
+                self._room.wait(TICK)
+            return not self._closing
+
+    def _load(self) -> None:
+        while (chunk := self._take()) is not None:
+            first, tasks, polled_at = chunk
+            try:
+                contexts, left = self.run.load(tasks, polled_at)
+            finally:
+                with self._lock:
+                    self._loading -= 1
+            by_uuid = {context.task.uuid: context for context in contexts}
+            for task in left:
+                self.run.skip(task)
+            with self._lock:
+                for number, task in enumerate(tasks, first):
+                    context = by_uuid.get(task.uuid)
+                    if context is None:
+                        self._ready[number] = None
+                        self._leave(task.uuid)
+                        if self._budget is not None:
+                            self._budget += 1
+                    elif context.asset is not None:
+                        self._fetching.append((number, context))
+                    else:
+                        self._ready[number] = context
+                self._fetching = deque(sorted(self._fetching, key=lambda entry: entry[0]))
+                self._pump()
+                self._wake_all()
+
+    def _take(self) -> tuple[int, list[AgentTask], float] | None:
+        """The next chunk to load, when there are tasks and slots for one; ``None`` when there will be no more."""
+        with self._lock:
+            while True:
+                if self._closing:
+                    return None
+                if self._may_take():
+                    break
+                self._takeable.wait(TICK)
+            size = self._chunk_size()
+            tasks: list[AgentTask] = []
+            polled_at = self.run.gate.clock()
+            queue = self._waiting or self._later
+            while queue and len(tasks) < size:
+                task, at = queue.popleft()
+                key = (task.data_hash, self.run.agent.branch_of(task))
+                if key in self._rows:
+                    self._deferred.setdefault(key, deque()).append((task, at))
+                    continue
+                self._open[task.uuid] = key
+                self._rows.add(key)
+                tasks.append(task)
+                polled_at = min(polled_at, at)
+            first = self._next
+            self._next += len(tasks)
+            if self._budget is not None:
+                self._budget -= len(tasks)
+            self._chunks += 1
+            self._loading += 1
+            self._room.notify()
+            if self._may_take():
+                self._takeable.notify()
+            return first, tasks, polled_at
+
+    @property
+    def _full(self) -> int:
+        """How many tasks are loaded, or written, at once at most: a quarter of the window, so that its four quarters
+        can be in different places."""
+        quarter = max(1, min(MAX_AT_ONCE, self._window // 4))
+        if self._seconds < self._ends * FAST_AGENTS or not self._ends:
+            return max(quarter, min(LEAST_CHUNK, self._window))
+        return quarter
+
+    def _chunk_size(self) -> int:
+        return min(self._wanted(), self._window - len(self._open))
+
+    def _wanted(self) -> int:
+        """How many tasks to load at once. Small chunks hold their slots for less time; big ones take less work."""
+        size = self._full if self._answers_fast else min(self._full, SOON_LOADED)
+        if self._chunks < len(FIRST_CHUNKS):
+            size = min(size, FIRST_CHUNKS[self._chunks])
+        return size if self._budget is None else min(size, self._budget)
+
+    @property
+    def _answers_fast(self) -> bool:
+        return self.run.gate.quickest < FAST_ANSWERS
+
+    def _may_take(self) -> bool:
+        if self._budget == 0 or not (self._waiting or self._later):
+            return False
+        if not self._waiting and not self._polled:
+            return False  # what was held or failed before comes after everything new
+        if self._loading >= (1 if self._answers_fast else LOADERS):
+            return False
+        wanted = self._wanted()
+        available = len(self._waiting) if not self._polled else len(self._waiting) or len(self._later)
+        if available < wanted and self._paging:
+            return False
+        return self._window - len(self._open) >= min(wanted, available)
+
+    def _pump(self) -> None:
+        """Start downloads, in order, as far ahead as is allowed; the task whose turn it is always gets its file."""
+        while self._fetching:
+            number, context = self._fetching[0]
+            ahead = self._files < FILES_AHEAD and self._bytes < BYTES_AHEAD
+            if not (ahead or number <= self._turn):
+                return
+            self._fetching.popleft()
+            promised = self._promised(context)
+            self._files += 1
+            self._bytes += promised
+            try:
+                self._downloads.submit(partial(self._guarded, self._fetch, number, context, promised))
+            except RuntimeError:  # the run is over
+                return
+
+    def _promised(self, context: Context) -> int:
+        """About how many bytes a file, and its first frame, will take: they are counted before they are there."""
+        item = context.item
+        if item is None:
+            return 0
+        frame = 3 * (item.width or 0) * (item.height or 0) if self._wants_first_frame else 0
+        return (item.file_size or 0) + frame
+
+    @property
+    def _wants_first_frame(self) -> bool:
+        return dep_single_frame in self.run.agent.plan.dependencies
+
+    def _fetch(self, number: int, context: Context, promised: int) -> None:
+        """Download a file ahead and, where the agent wants its first frame, decode that too."""
+        assert context.asset is not None
+        if not self._closing:
+            self._fetched_now.append(context)
+            try:
+                context.asset.fetch()
+            except OutageError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the first attempt's fault, whatever it is
+                context.trouble = Fault(Phase.LOAD, error, 1)
+            else:
+                if self._wants_first_frame:
+                    try:
+                        context.asset.prepare(first_frame=True)
+                    except Exception:  # noqa: BLE001 - the dependency will raise it where it belongs: in the attempt
+                        logger.debug("The first frame of %s could not be decoded ahead.", context.task.data_title)
+            finally:
+                self._fetched_now.remove(context)
+        held = context.asset.nbytes
+
+        def release() -> None:
+            with self._lock:
+                self._files -= 1
+                self._bytes -= held
+                self._pump()
+
+        with self._lock:
+            self._bytes += held - promised
+            context.release.append(release)
+            self._ready[number] = context
+            if number == self._turn:
+                self._runnable.notify()
+
+    def _write(self) -> None:
+        writer = self.run.writer(self._beside)
+        while (batch := self._take_finished()) is not None:
+            size = len(batch)
+            try:
+                self.run.write(batch, lambda result, outcome: self._settle(result.context, outcome), writer)
+            finally:
+                with self._lock:
+                    if batch in self._batches:
+                        self._batches.remove(batch)
+                        self.run.unwritten += [result.context.ref for result in batch]
+                    self._writing -= size
+                    if self._executed or self._may_take():
+                        self._wake_all()
+
+    def _take_finished(self) -> list[Result] | None:
+        """Results to write; ``None`` when there will be no more."""
+        with self._lock:
+            while not (self._finished and self._should_write()):
+                if self._give_up or (self._executed and not self._finished):
+                    return None
+                self._writable.wait(TICK)
+            if self._give_up:
+                return None
+            batch = [self._finished.popleft() for _ in range(min(len(self._finished), MAX_AT_ONCE))]
+            self._writing += len(batch)
+            self._batches.append(batch)
+            # Pages that are still being read may skip tasks once others move.
+            self._moving |= self._paging and any(result.pathway is not None for result in batch)
+            return batch
+
+    def _should_write(self) -> bool:
+        """There are enough results, or one has waited long enough, or nothing else can go on."""
+        is_old = self.run.gate.clock() - self._finished[0].finished_at >= FRESH_FOR
+        if self._reading_again and self._paging and not self._executed:
+            return is_old  # what moves now might have others skipped once more
+        if len(self._finished) >= self._full or self._executed:
+            return True
+        if len(self._open) == len(self._finished) + self._writing and not self._may_take():
+            more_soon = self._paging and bool(self._waiting) and len(self._waiting) < self._wanted()
+            if not more_soon:
+                return True
+        return is_old
+
+    def _beside(self, first: Callable[[], None], second: Callable[[], None]) -> None:
+        other = self._besides.submit(second)
+        try:
+            first()
+        finally:
+            other.exception()  # wait for it, whatever became of the first
+        other.result()
+
+    def _is_saved(self) -> bool:
+        """Whether nothing that is finished waits to be written, or for its answer."""
+        with self._lock:
+            return not self._finished and not self._batches
+
+    def _settle(self, context: Context, outcome: Outcome) -> None:
+        self.run.finish(context, outcome)
+        with self._lock:
+            self._leave(context.task.uuid)
+            if self._may_take():
+                self._takeable.notify()
+
+    def _leave(self, uuid: UUID) -> None:
+        key = self._open.pop(uuid)
+        self._rows.discard(key)
+        if (others := self._deferred.get(key)) is not None:
+            self._waiting.appendleft(others.popleft())
+            if not others:
+                del self._deferred[key]
