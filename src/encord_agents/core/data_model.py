@@ -19,6 +19,7 @@ else:
     ImageArray = Any
 
 __all__ = [
+    "Base64Formats",
     "Frame",
     "FrameData",
     "ImageArray",
@@ -27,7 +28,8 @@ __all__ = [
     "LabelRowMetadataIncludeArgs",
 ]
 
-ImageFormat: TypeAlias = Literal["JPEG", "PNG", "jpeg", "jpg", "png", ".jpeg", ".jpg", ".png"]
+Base64Formats: TypeAlias = Literal[".jpeg", ".jpg", ".png", ".webp"]
+ImageFormat: TypeAlias = Base64Formats | Literal["JPEG", "PNG", "WEBP", "jpeg", "jpg", "png", "webp"]
 OutputFormat: TypeAlias = Literal["raw", "url", "openai", "anthropic"]
 
 
@@ -101,13 +103,13 @@ class Frame:
     ) -> dict[str, Any]: ...
 
     def b64_encoding(
-        self, image_format: ImageFormat = ".jpeg", output_format: OutputFormat = "raw"
+        self, image_format: ImageFormat = ".jpeg", output_format: OutputFormat = "url"
     ) -> str | dict[str, Any]:
         """The frame as base64 text, for JSON and for the messages of vision models.
 
         Args:
-            image_format: ``.jpeg`` (small) or ``.png`` (exact).
-            output_format: ``"raw"``: the base64 text alone. ``"url"``: a ``data:`` URL. ``"openai"`` and
+            image_format: ``.jpeg`` (small), ``.png`` (exact) or ``.webp``.
+            output_format: ``"url"``: a ``data:`` URL. ``"raw"``: the base64 text alone. ``"openai"`` and
                 ``"anthropic"``: the part of a message that these providers' chat interfaces take.
 
         Raises:
@@ -126,4 +128,4 @@ class InstanceCrop(Frame):
         instance: The object. Its coordinates refer to the whole frame, not to the crop.
     """
 
-    instance: ObjectInstance = field(kw_only=True, repr=False, compare=False)
+    instance: ObjectInstance = field(repr=False, compare=False)
