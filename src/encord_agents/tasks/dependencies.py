@@ -6,14 +6,15 @@ out the parameters that have a default: each function then sees to itself, and r
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from uuid import UUID
 
 from encord.objects import LabelRowV2
+from encord.orm.storage import StorageItemType
 from encord.project import Project
 from encord.storage import StorageItem
 from encord.user_client import EncordUserClient
@@ -23,7 +24,7 @@ from encord.workflow.common import WorkflowTask
 from encord_agents.core.assets import Asset
 from encord_agents.core.client import get_user_client
 from encord_agents.core.data_model import Frame, ImageArray
-from encord_agents.exceptions import PrintableError
+from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 
 __all__ = [
     "Twin",
@@ -77,43 +78,60 @@ def dep_video_iterator(storage_item: StorageItem, asset: Asset | None = None) ->
     """All frames of the task's video, in order, one at a time.
 
     Raises:
-        UnsupportedAssetError: The item has no file of its own. While iterating: it is no video, or damaged.
+        UnsupportedAssetError: The item is no video. While iterating: its file is damaged.
         AssetDownloadError: The file could not be fetched.
     """
     from encord_agents.core.video import iterate_frames
 
     with ExitStack() as mine:
-        path = _asset_or_own(storage_item, asset, mine).path()
+        path = _video(storage_item, asset, mine)
         yield iterate_frames(path, name=storage_item.name)
 
 
 def dep_video_sampler(
     storage_item: StorageItem, asset: Asset | None = None
-) -> Iterator[Callable[[float | Sequence[int]], Iterable[Frame]]]:
+) -> Iterator[Callable[[float | Iterable[int]], Iterable[Frame]]]:
     """A function that samples the task's video, as often as you like.
 
     Give it a number above 0 and up to 1 for that share of the frames, evenly spaced from frame 0 on (0.1 is every
-    tenth frame), or a sequence of frame numbers for just those, in ascending order.
+    tenth frame), or any iterable of frame numbers for just those: ascending, and each as often as it is named. Numbers
+    beyond the last frame are left out, with a warning in the log.
 
     Raises:
-        UnsupportedAssetError: The item has no file of its own. While iterating: it is no video, or damaged.
+        UnsupportedAssetError: The item is no video. While iterating: its file is damaged.
         AssetDownloadError: The file could not be fetched.
-        PrintableError: By the sampler: the share is out of range, or there is no such frame.
+        PrintableError: By the sampler: the share is out of range, or a frame number negative.
     """
-    from encord_agents.core.video import iterate_frames, sample_frames
+    from encord_agents.core.video import sample_frames, sample_share
 
     with ExitStack() as mine:
-        path = _asset_or_own(storage_item, asset, mine).path()
+        path = _video(storage_item, asset, mine)
 
-        def sample(share_or_frames: float | Sequence[int]) -> Iterable[Frame]:
-            if isinstance(share_or_frames, Sequence):
-                return sample_frames(path, share_or_frames, name=storage_item.name)
-            share = share_or_frames
-            if not 0.0 < share <= 1.0:
-                raise PrintableError(f"The share of frames to sample must be above 0 and at most 1, not {share!r}.")
-            return iterate_frames(path, step=math.floor(1.0 / share + 1e-9), name=storage_item.name)
+        def sample(share_or_frames: float | Iterable[int]) -> Iterable[Frame]:
+            if isinstance(share_or_frames, float | Real):  # numpy's numbers are, too
+                return sample_share(path, float(share_or_frames), name=storage_item.name)
+            return sample_frames(path, share_or_frames, name=storage_item.name)
 
         yield sample
+
+
+def _video(storage_item: StorageItem, asset: Asset | None, mine: ExitStack) -> Path:
+    """The file of a video.
+
+    Raises:
+        UnsupportedAssetError: The item is something else.
+    """
+    mime_type, kind = storage_item.mime_type or "", storage_item.item_type
+    is_video = kind in (StorageItemType.VIDEO, StorageItemType.IMAGE_SEQUENCE) or mime_type.startswith("video/")
+    if not is_video and Asset.exists_for(storage_item):
+        raise UnsupportedAssetError(
+            f"{storage_item.name!r} is of type {kind.value}, not a video.\n"
+            "Ask for the picture, Annotated[ImageArray, Depends(dep_single_frame)], or for the file, "
+            "Annotated[Path, Depends(dep_asset)].",
+            item=storage_item.name,
+            mime_type=storage_item.mime_type,
+        )
+    return _asset_or_own(storage_item, asset, mine).path()
 
 
 def _asset_or_own(storage_item: StorageItem, asset: Asset | None, mine: ExitStack) -> Asset:

@@ -146,6 +146,35 @@ def test_sampled_frames(video: StorageItem) -> None:
                 sample(share)
 
 
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        (range(0, 100, 5), [0, 5, 10]),
+        (np.linspace(0, 11, 3).astype(int), [0, 5, 11]),
+        ({4, 2}, [2, 4]),
+        (iter([8, 7, 8]), [7, 8, 8]),
+        (np.float64(0.5), [0, 2, 4, 6, 8, 10]),
+        (np.int64(1), [*range(12)]),
+    ],
+    ids=["a range", "an array", "a set", "an iterator", "numpy's float", "numpy's int"],
+)
+def test_what_a_sampler_takes(numbers: Any, expected: list[int], video: StorageItem) -> None:
+    """Any iterable of frame numbers will do, and any number for a share; what lies beyond the end is left out."""
+    with entered(dep_video_sampler(video)) as sample:
+        assert [frame.frame for frame in sample(numbers)] == expected
+
+
+@pytest.mark.parametrize("dependency", [dep_video_iterator, dep_video_sampler])
+def test_a_picture_is_no_video(
+    dependency: Callable[..., Any], add: Callable[..., StorageItem], local_platform: LocalPlatform
+) -> None:
+    """What is no video is refused at once, by its name, and is not downloaded."""
+    item = add("cat.png")
+    with pytest.raises(UnsupportedAssetError, match=r"'cat\.png' is of type image, not a video"):
+        next(dependency(item))
+    assert local_platform.journal.count("asset") == 0
+
+
 def test_a_corrupt_video(add: Callable[..., StorageItem]) -> None:
     """A damaged video is refused by its name, when it is read."""
     broken = add("broken.mp4", b"no video", "video/mp4")
