@@ -189,6 +189,7 @@ def test_screen_libraries_stay_at_the_top() -> None:
 
 
 SDK_IO = {
+    "get_child_items",
     "get_project",
     "get_storage_item",
     "get_storage_items",

@@ -8,9 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from encord.orm.storage import StorageItemType
 from encord.storage import StorageItem
 
-from encord_agents.core.assets import Asset
+from encord_agents.core.assets import Asset, image_of_group
 from encord_agents.core.client import get_user_client
 
 __all__ = ["batch_iterator", "download_asset", "get_user_client"]
@@ -24,14 +25,17 @@ def download_asset(storage_item: StorageItem, frame: int | None = None) -> Itera
 
     Args:
         storage_item: The item.
-        frame: Give this one frame of a video, as a PNG file, instead of the whole file. Frame 0 of an image is the
-            image. Default: the file as it is.
+        frame: Give this one frame of a video, as a PNG file, or this one image of a group, as it is, instead of the
+            whole file. Frame 0 of an image is the image. Default: the file as it is.
 
     Raises:
-        UnsupportedAssetError: The item has no file of its own or, where a frame is asked for, no frames.
+        UnsupportedAssetError: The item has no file of its own, as an image group has not, or, where a frame is asked
+            for, no frames.
         AssetDownloadError: The file could not be fetched.
         PrintableError: There is no such frame.
     """
+    if frame is not None and storage_item.item_type == StorageItemType.IMAGE_GROUP:
+        storage_item, frame = image_of_group(storage_item, frame), None
     with Asset(storage_item) as asset:
         path = asset.path()
         if frame is None:

@@ -21,7 +21,7 @@ from encord.user_client import EncordUserClient
 from encord.workflow import AgentStage, AnnotationStage, FinalStage, ReviewStage
 from encord.workflow.common import WorkflowTask
 
-from encord_agents.core.assets import Asset
+from encord_agents.core.assets import Asset, image_of_group
 from encord_agents.core.client import get_user_client
 from encord_agents.core.data_model import Frame, ImageArray
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
@@ -64,13 +64,15 @@ def dep_asset(storage_item: StorageItem, asset: Asset | None = None) -> Iterator
 
 
 def dep_single_frame(storage_item: StorageItem, asset: Asset | None = None) -> ImageArray:
-    """The task's image, or the first frame of its video: RGB, uint8, ``[height, width, 3]``.
+    """The task's image, or the first of its video or image group: RGB, uint8, ``[height, width, 3]``.
 
     Raises:
         UnsupportedAssetError: The item has no file of its own, or its file has no frames or is damaged.
         AssetDownloadError: The file could not be fetched.
     """
     with ExitStack() as mine:
+        if storage_item.item_type == StorageItemType.IMAGE_GROUP:
+            storage_item, asset = image_of_group(storage_item, 0), None
         return _asset_or_own(storage_item, asset, mine).first_frame()
 
 

@@ -10,8 +10,9 @@ from encord.storage import StorageItem
 
 from encord_agents.core.utils import batch_iterator, download_asset
 from encord_agents.core.vision import encode_image, read_image
-from encord_agents.exceptions import PrintableError
+from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 from encord_agents.local import LocalPlatform
+from encord_agents.local.images import png
 
 WORKFLOW = {
     "stages": [
@@ -48,6 +49,23 @@ def test_one_frame(item: StorageItem) -> None:
     assert not path.exists()
     with pytest.raises(PrintableError, match=r"cat\.png"), download_asset(item, frame=1):
         pass
+
+
+def test_one_image_of_a_group(local_platform: LocalPlatform) -> None:
+    """Frame ``k`` of an image group is its image ``k``, as it is; the group as a whole is refused."""
+    local = local_platform.create_project(workflow=WORKFLOW)
+    data_hash = local.add_image_group("holiday", [png(8, 4, grey) for grey in (10, 20)])
+    client = local_platform.client(retries=False)
+    (row,) = client.get_project(local.project_hash).list_label_rows_v2(data_hashes=[data_hash])
+    assert row.backing_item_uuid is not None
+    group = client.get_storage_item(row.backing_item_uuid)
+    with download_asset(group, frame=1) as path:
+        assert path.read_bytes() == png(8, 4, 20)
+    assert not path.exists()
+    with pytest.raises(PrintableError, match=r"'holiday' has 2 images \(0 to 1\), so there is no frame 2"):
+        download_asset(group, frame=2).__enter__()
+    with pytest.raises(UnsupportedAssetError, match=r"'holiday'[\s\S]*frame=1"):
+        download_asset(group).__enter__()
 
 
 def test_batches() -> None:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import av
 import numpy as np
@@ -15,8 +15,11 @@ from encord.orm.storage import StorageItemType
 from encord.storage import StorageItem
 
 from encord_agents.core.assets import Asset
+from encord_agents.core.data_model import ImageArray
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 from encord_agents.local import LocalPlatform
+from encord_agents.local.images import png
+from encord_agents.tasks import Depends, Runner
 from encord_agents.tasks.dependencies import (
     dep_asset,
     dep_client,
@@ -128,6 +131,22 @@ def test_a_single_frame(add: Callable[..., StorageItem], video: StorageItem) -> 
     assert first.mean() < 5
 
 
+def test_a_single_frame_of_a_group(local_platform: LocalPlatform) -> None:
+    """An image group's first image, also in a run that downloads ahead."""
+    local = local_platform.create_project(workflow=WORKFLOW)
+    local.add_image_group("holiday", [png(8, 4, grey) for grey in (10, 20)])
+    runner = Runner(local.project_hash, user_client=local_platform.client(retries=False))
+    seen: list[Any] = []
+
+    @runner.stage("Agent")
+    def agent(image: Annotated[ImageArray, Depends(dep_single_frame)]) -> str:
+        seen.append(image.tolist())
+        return "go"
+
+    runner(progress="none").raise_for_failures()
+    assert seen == [np.full((4, 8, 3), 10).tolist()]
+
+
 def test_all_frames(video: StorageItem) -> None:
     """The frames of a video in order, each with its number."""
     with entered(dep_video_iterator(video)) as frames:
@@ -184,7 +203,7 @@ def test_a_corrupt_video(add: Callable[..., StorageItem]) -> None:
         next(frames)
 
 
-@pytest.mark.parametrize("dependency", [dep_asset, dep_single_frame, dep_video_iterator, dep_video_sampler])
+@pytest.mark.parametrize("dependency", [dep_asset, dep_video_iterator, dep_video_sampler])
 def test_no_file_of_its_own(dependency: Callable[..., Any], add: Callable[..., StorageItem]) -> None:
     """An image group has no file: the error says so, and what to ask for instead."""
     group = copy.copy(add("holiday"))
