@@ -147,9 +147,9 @@ class QueueRunner(RunnerBase):
         _forget_after_fork(self)
 
     @property
-    def project_hash(self) -> UUID:
-        """The project's hash, as given. Makes no request."""
-        return self._project_hash
+    def project_hash(self) -> str:
+        """The project's hash. Makes no request."""
+        return str(self._project_hash)
 
     @property
     def functions(self) -> list[QueueFunction]:
