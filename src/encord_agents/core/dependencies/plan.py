@@ -376,7 +376,8 @@ def kind_of(function: Callable[..., Any], *, look_inside: bool = True) -> Kind:
     """What a call of ``function`` gives.
 
     Args:
-        look_inside: Whether a decorated function counts as what it wraps, as the generator in a ``@contextmanager``.
+        look_inside: Whether a decorated function counts as what it wraps: a decorator of a generator function mostly
+            returns its generator.
     """
     if isinstance(function, type):
         return Kind.VALUE

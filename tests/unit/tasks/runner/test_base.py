@@ -70,7 +70,7 @@ def print_nothing() -> None: ...
 
 
 def test_what_a_runner_says_of_itself(local_platform: LocalPlatform) -> None:
-    """Its project's hash is text, its stages are the agent stages, and its agents tell what they were decorated with."""
+    """Its project's hash is text, its stages are the agent stages, its agents tell how they were decorated."""
     workflow = Workflow([AgentStage("A", {"go": "Done"}), Stage("Done", "done")])
     local = local_platform.create_project(workflow=workflow)
     client = local_platform.client()
