@@ -6,6 +6,7 @@ out the parameters that have a default: each function then sees to itself, and r
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,17 +14,18 @@ from numbers import Real
 from pathlib import Path
 from uuid import UUID
 
+from encord.exceptions import EncordException
 from encord.objects import LabelRowV2
 from encord.orm.storage import StorageItemType
 from encord.project import Project
 from encord.storage import StorageItem
 from encord.user_client import EncordUserClient
-from encord.workflow import AgentStage, AnnotationStage, FinalStage, ReviewStage
 from encord.workflow.common import WorkflowTask
 
 from encord_agents.core.assets import Asset, image_of_group
 from encord_agents.core.client import get_user_client
 from encord_agents.core.data_model import Frame, ImageArray
+from encord_agents.core.dependencies.models import Depends as Depends  # existing code imports it from here, too
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 
 __all__ = [
@@ -160,7 +162,8 @@ def dep_twin_label_row(
     """A dependency that finds the task's data unit in another project; ``None`` where it is not there.
 
     Use it as ``Annotated[Twin | None, Depends(dep_twin_label_row(twin_project_hash="..."))]``. Twins are matched by
-    data hash, on the other project's main branch.
+    data hash, on the other project's main branch. A project that cannot be opened ends the run, as other mistakes of
+    the set-up do. By hand, it is opened with a client made from the environment.
 
     Args:
         twin_project_hash: The other project.
@@ -174,14 +177,28 @@ def dep_twin_label_row(
         project_hash = str(UUID(str(twin_project_hash)))
     except ValueError:
         raise PrintableError(f"twin_project_hash must be a project's uuid, not {str(twin_project_hash)!r}.") from None
-    # By client, which is kept so that its id stays its own. By hand there is none, and one is made once.
-    projects: dict[int, tuple[EncordUserClient | None, Project]] = {}
 
-    def get_twin_label_row(label_row: LabelRowV2, client: EncordUserClient | None = None) -> Twin | None:
-        if id(client) not in projects:
-            projects[id(client)] = (client, dep_client(client).get_project(project_hash))
-        _, project = projects[id(client)]
-        data_hash = str(label_row.data_hash)
+    # Once a run, and a set-up error if it cannot be had: the other project concerns all tasks alike.
+    def twin_project(client: EncordUserClient) -> Project:
+        try:
+            return client.get_project(project_hash)
+        except EncordException as error:
+            error.add_note(
+                f"This happened while the twin project {project_hash} was opened, for dep_twin_label_row: check its "
+                "hash, and that the key's user is a member of it."
+            )
+            raise
+
+    @functools.cache
+    def twin_project_by_hand() -> Project:
+        return twin_project(get_user_client())
+
+    def get_twin_label_row(
+        lr_original: LabelRowV2, project: Project | None = Depends(twin_project, scope="run")
+    ) -> Twin | None:
+        if not isinstance(project, Project):  # called by hand: it is the mark itself
+            project = twin_project_by_hand()
+        data_hash = str(lr_original.data_hash)
         rows = [row for row in project.list_label_rows_v2(data_hashes=[data_hash]) if str(row.data_hash) == data_hash]
         if not rows:
             return None
@@ -198,9 +215,7 @@ def _find_task(project: Project, row: LabelRowV2) -> WorkflowTask | None:
     if node is None:
         return None
     for stage in project.workflow.stages:
-        if str(stage.uuid) == str(node.uuid) and isinstance(
-            stage, AgentStage | AnnotationStage | ReviewStage | FinalStage
-        ):
+        if str(stage.uuid) == str(node.uuid) and hasattr(stage, "get_tasks"):
             for task in stage.get_tasks(data_hash=str(row.data_hash)):
                 return task
     return None
