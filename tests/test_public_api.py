@@ -11,18 +11,43 @@ import pytest
 PUBLIC = {
     "encord_agents": ["FrameData", "__version__"],
     "encord_agents.core.data_model": [
+        "Base64Formats",
         "Frame",
         "FrameData",
+        "InstanceCrop",
         "LabelRowInitialiseLabelsArgs",
         "LabelRowMetadataIncludeArgs",
     ],
     "encord_agents.core.dependencies": ["Depends"],
     "encord_agents.core.dependencies.models": ["Depends"],
     "encord_agents.core.settings": ["Settings"],
-    "encord_agents.core.utils": ["batch_iterator", "download_asset", "get_user_client"],
+    "encord_agents.core.utils": [
+        "batch_iterator",
+        "download_asset",
+        "get_frame_count",
+        "get_initialised_label_row",
+        "get_user_client",
+        "get_user_client_from_settings",
+        "translate_suffixes_to_filesystem_suffixes",
+    ],
+    "encord_agents.core.video": ["get_frame", "iter_video", "iter_video_with_indices", "write_frame"],
+    "encord_agents.core.vision": [
+        "DATA_TYPES",
+        "CroppableCoordinates",
+        "b64_encode_image",
+        "crop_to_bbox",
+        "crop_to_object",
+        "mask_to_bbox",
+        "poly_to_bbox",
+        "rbb_to_poly",
+        "rbbox_to_surrounding_bbox",
+    ],
     "encord_agents.exceptions": ["PrintableError"],
     "encord_agents.tasks": ["Depends", "QueueRunner", "Runner", "SequentialRunner"],
     "encord_agents.tasks.dependencies": [
+        "Depends",
+        "Frame",
+        "Twin",
         "dep_asset",
         "dep_client",
         "dep_single_frame",
@@ -31,9 +56,20 @@ PUBLIC = {
         "dep_video_iterator",
         "dep_video_sampler",
     ],
-    "encord_agents.tasks.models": ["TaskAgentReturnStruct", "TaskCompletionResult", "TaskResult"],
+    "encord_agents.tasks.models": [
+        "AgentTaskConfig",
+        "DecoratedCallable",
+        "TaskAgentReturnPathway",
+        "TaskAgentReturnStruct",
+        "TaskAgentReturnType",
+        "TaskCompletionResult",
+        "TaskResult",
+    ],
+    "encord_agents.tasks.runner": ["QueueRunner", "Runner", "SequentialRunner"],
     "encord_agents.tasks.runner.queue_runner": ["QueueRunner"],
+    "encord_agents.tasks.runner.runner_base": ["RunnerAgent", "RunnerBase"],
     "encord_agents.tasks.runner.sequential_runner": ["MAX_LABEL_ROW_BATCH_SIZE", "SequentialRunner"],
+    "encord_agents.utils.generic_utils": ["try_coerce_UUID"],
 }
 
 
@@ -56,6 +92,49 @@ def parameters(function: Any) -> dict[str, tuple[str, Any]]:
     return {
         name: (p.kind.name, p.default) for name, p in inspect.signature(function).parameters.items() if name != "self"
     }
+
+
+def test_helpers_are_called_as_before() -> None:
+    """Functions that scripts call keep the names of their parameters, in order; newer ones come last."""
+    before = {
+        "encord_agents.core.utils": {
+            "batch_iterator": ["iterator", "batch_size"],
+            "download_asset": ["storage_item", "frame"],
+            "get_frame_count": ["storage_item"],
+            "get_initialised_label_row": ["frame_data", "include_args", "init_args"],
+            "get_user_client": ["settings", "trace_id"],
+            "get_user_client_from_settings": ["settings"],
+            "translate_suffixes_to_filesystem_suffixes": ["suffix"],
+        },
+        "encord_agents.core.video": {
+            "get_frame": ["video_path", "desired_frame"],
+            "iter_video": ["video_path"],
+            "iter_video_with_indices": ["video_path", "frame_indices"],
+            "write_frame": ["frame_path", "frame"],
+        },
+        "encord_agents.core.vision": {
+            "b64_encode_image": ["img", "format"],
+            "crop_to_bbox": ["image", "bbox"],
+            "crop_to_object": ["image", "coordinates"],
+            "mask_to_bbox": ["coords"],
+            "poly_to_bbox": ["poly"],
+            "rbb_to_poly": ["rbb", "img_width", "img_height"],
+            "rbbox_to_surrounding_bbox": ["rbb", "img_w", "img_h"],
+        },
+        "encord_agents.core.data_model": {
+            "Frame": ["frame", "content"],
+            "InstanceCrop": ["frame", "content", "instance"],
+        },
+        "encord_agents.tasks.dependencies": {
+            "dep_twin_label_row": ["twin_project_hash", "init_labels", "include_task"],
+            "dep_single_frame": ["storage_item"],
+            "dep_asset": ["storage_item"],
+        },
+    }
+    for module, functions in before.items():
+        for name, expected in functions.items():
+            given = [*inspect.signature(getattr(importlib.import_module(module), name)).parameters]
+            assert given[: len(expected)] == expected, name
 
 
 def test_runner_is_called_as_before() -> None:

@@ -578,6 +578,26 @@ def test_it_is_the_users_function(world: World, queue: QueueRunner) -> None:
     assert queue.agents[0].callable is agent
 
 
+def test_it_stacks_under_a_task_of_celery(world: World, queue: QueueRunner) -> None:
+    """``@app.task`` above ``@runner.stage(...)`` makes a task that takes what the function takes, and no less."""
+    celery = pytest.importorskip("celery")
+    app = celery.Celery("agents", broker="memory://", backend="cache+memory://", set_as_current=False)
+    app.conf.task_always_eager = True
+    world.project.add_placeholders(1)
+
+    @app.task
+    @queue.stage("Pre-label")
+    def agent(label_row: LabelRowV2) -> str:
+        return "complete"
+
+    assert agent.name.endswith(".agent")
+    with pytest.raises(TypeError, match="spec"):
+        agent.delay()
+    (spec,) = specs(world)
+    assert parsed(agent.delay(spec).get()).success is True
+    assert world.count("Done") == 1
+
+
 def test_it_pickles_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A function at the top level of a module is sent as its name; the other process imports it."""
     (tmp_path / "some_agents.py").write_text(

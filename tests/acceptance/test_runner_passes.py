@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from encord.workflow.stages.agent import AgentTask
 
+from encord_agents.exceptions import UnknownStageError
+from encord_agents.local import AgentStage, Stage, Workflow
+from encord_agents.tasks import Runner
 from encord_agents.tasks.engine import pipeline
 from encord_agents.tasks.engine.report import Event, PassFinished, StageFinished, StageStarted, TaskStarted
 from encord_agents.tasks.engine.stop import Stop
@@ -299,6 +302,22 @@ def test_run_stage_runs_one_stage_once(world: World) -> None:
     report = runner.run_stage(world.project.stage("Triage").uuid, project_hash=world.project.project_hash)
     assert report is runner.report
     assert (report.passes, report.moved, world.count("Done")) == (1, 2, 2)
+
+
+def test_one_runner_for_several_projects(world: World) -> None:
+    """Running a stage asks nothing of the agents of other stages: theirs may be in another project."""
+    other = world.platform.create_project(
+        workflow=Workflow([AgentStage("Elsewhere", {"go": "Done"}), Stage("Done", "done")])
+    )
+    runner = Runner(user_client=world.client)
+    runner.stage("Pre-label")(lambda: "complete")
+    runner.stage("Elsewhere")(lambda: "go")
+    for project, stage in [(world.project, "Pre-label"), (other, "Elsewhere"), (world.project, "Pre-label")]:
+        project.add_placeholders(1)
+        assert runner.run_stage(stage, project_hash=project.project_hash).moved == 1
+    runner.stage("In a third one")(lambda: "go")
+    with pytest.raises(UnknownStageError, match="Elsewhere"):
+        runner(project_hash=world.project.project_hash)
 
 
 def test_run_stage_refuses_what_it_cannot_run(world: World) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from encord_agents.cli import celery, local
+from encord_agents.cli import about, celery, local
 from encord_agents.exceptions import PrintableError
 
 app = typer.Typer(
@@ -18,12 +18,13 @@ app = typer.Typer(
 )
 app.add_typer(local.app, name="local")
 app.add_typer(celery.app, name="celery")
+app.add_typer(about.app, name="print")
 
 
 @app.callback(invoke_without_command=True)
 def root(
     context: typer.Context,
-    version: bool = typer.Option(False, "--version", help="Show the version and exit."),
+    version: bool = typer.Option(False, "--version", "-v", "-V", help="Show the version and exit."),
 ) -> None:
     """Task agents for the Encord platform, and a local platform to try them on."""
     if version:

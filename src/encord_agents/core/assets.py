@@ -22,9 +22,9 @@ from encord.storage import StorageItem
 from urllib3.exceptions import ReadTimeoutError
 
 from encord_agents.core.data_model import ImageArray
-from encord_agents.exceptions import AssetDownloadError, UnsupportedAssetError
+from encord_agents.exceptions import AssetDownloadError, PrintableError, UnsupportedAssetError
 
-__all__ = ["Asset", "Tries", "shared_session"]
+__all__ = ["Asset", "Tries", "image_of_group", "shared_session"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,10 @@ BLOCK: Final = 1 << 18  # bytes read at a time
 _STALE_URL: Final = frozenset({400, 401, 403, 404, 410})
 
 _ADVICE: Final = {
-    StorageItemType.IMAGE_GROUP: "Ask for the StorageItem, and download its images: storage_item.get_child_items().",
+    StorageItemType.IMAGE_GROUP: (
+        "Ask for one of its images: dep_single_frame is the first, download_asset(storage_item, frame=1) of "
+        "encord_agents.core.utils the second. All of them are storage_item.get_child_items()."
+    ),
     StorageItemType.GROUP: "Ask for the StorageItem, and download its members: storage_item.get_child_items().",
     StorageItemType.DICOM_SERIES: "Ask for the StorageItem, and download its files: storage_item.get_child_items().",
     StorageItemType.SCENE: "Ask for the StorageItem, and read it with the SDK's encord.beta.scene.SceneReader.",
@@ -70,6 +73,20 @@ def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 def _directly(request: Callable[[], T]) -> T:
     return request()
+
+
+def image_of_group(item: StorageItem, frame: int) -> StorageItem:
+    """The item of one image of an image group. Costs a request.
+
+    Raises:
+        PrintableError: The group has no such image.
+    """
+    images = list(item.get_child_items(get_signed_urls=True))
+    if not 0 <= frame < len(images):
+        raise PrintableError(
+            f"The group {item.name!r} has {len(images)} images (0 to {len(images) - 1}), so there is no frame {frame}."
+        )
+    return images[frame]
 
 
 class Tries(Protocol):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
 from uuid import UUID
 
 from encord.objects.ontology_object_instance import ObjectInstance
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +19,7 @@ else:
     ImageArray = Any
 
 __all__ = [
+    "Base64Formats",
     "Frame",
     "FrameData",
     "ImageArray",
@@ -27,14 +28,15 @@ __all__ = [
     "LabelRowMetadataIncludeArgs",
 ]
 
-ImageFormat: TypeAlias = Literal["JPEG", "PNG", "jpeg", "jpg", "png", ".jpeg", ".jpg", ".png"]
+Base64Formats: TypeAlias = Literal[".jpeg", ".jpg", ".png", ".webp"]
+ImageFormat: TypeAlias = Base64Formats | Literal["JPEG", "PNG", "WEBP", "jpeg", "jpg", "png", "webp"]
 OutputFormat: TypeAlias = Literal["raw", "url", "openai", "anthropic"]
 
 
 class LabelRowMetadataIncludeArgs(BaseModel):
     """What to list with each label row: arguments of ``project.list_label_rows_v2``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid")
 
     include_workflow_graph_node: bool = True
     include_client_metadata: bool = False
@@ -42,13 +44,19 @@ class LabelRowMetadataIncludeArgs(BaseModel):
     include_all_label_branches: bool = False
     include_children: bool = False
     branch_name: str | None = None
-    """List the rows of this branch. Default: the branch of the task."""
+    """List the rows of this branch. Default: the task's. Not together with ``include_all_label_branches``."""
+
+    @model_validator(mode="after")
+    def _check_branches(self) -> Self:
+        if self.include_all_label_branches and self.branch_name is not None:
+            raise ValueError("Ask for one branch, by branch_name, or for include_all_label_branches, but not for both.")
+        return self
 
 
 class LabelRowInitialiseLabelsArgs(BaseModel):
     """What to load of each label row: arguments of ``label_row.initialise_labels``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid")
 
     include_object_feature_hashes: set[str] | None = None
     include_classification_feature_hashes: set[str] | None = None
@@ -60,18 +68,16 @@ class LabelRowInitialiseLabelsArgs(BaseModel):
 class FrameData(BaseModel):
     """Which frame of which data unit someone is looking at.
 
-    Read from JSON in camel case (``projectHash``) or in snake case.
+    Read in camel case (``projectHash``) or in snake case; written in snake case, or in camel case ``by_alias=True``.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
-    project_hash: UUID = Field(validation_alias=AliasChoices("projectHash", "project_hash"))
-    data_hash: UUID = Field(validation_alias=AliasChoices("dataHash", "data_hash"))
+    project_hash: UUID = Field(alias="projectHash")
+    data_hash: UUID = Field(alias="dataHash")
     frame: int = Field(ge=0)
     """The frame's number, from 0. An image is frame 0."""
-    object_hashes: list[str] | None = Field(
-        default=None, validation_alias=AliasChoices("objectHashes", "object_hashes")
-    )
+    object_hashes: list[str] | None = Field(default=None, alias="objectHashes")
     """The selected objects, or ``None`` where none are."""
 
 
@@ -101,13 +107,13 @@ class Frame:
     ) -> dict[str, Any]: ...
 
     def b64_encoding(
-        self, image_format: ImageFormat = ".jpeg", output_format: OutputFormat = "raw"
+        self, image_format: ImageFormat = ".jpeg", output_format: OutputFormat = "url"
     ) -> str | dict[str, Any]:
         """The frame as base64 text, for JSON and for the messages of vision models.
 
         Args:
-            image_format: ``.jpeg`` (small) or ``.png`` (exact).
-            output_format: ``"raw"``: the base64 text alone. ``"url"``: a ``data:`` URL. ``"openai"`` and
+            image_format: ``.jpeg`` (small), ``.png`` (exact) or ``.webp``.
+            output_format: ``"url"``: a ``data:`` URL. ``"raw"``: the base64 text alone. ``"openai"`` and
                 ``"anthropic"``: the part of a message that these providers' chat interfaces take.
 
         Raises:
@@ -126,4 +132,4 @@ class InstanceCrop(Frame):
         instance: The object. Its coordinates refer to the whole frame, not to the crop.
     """
 
-    instance: ObjectInstance = field(kw_only=True, repr=False, compare=False)
+    instance: ObjectInstance = field(repr=False, compare=False)

@@ -86,6 +86,9 @@ class Settings(BaseSettings):
                 f"{_WHERE_KEYS_COME_FROM}"
             )
 
+    def __hash__(self) -> int:
+        return hash((self._ssh_key, self.domain))
+
     @property
     def ssh_key(self) -> str:
         """The private key's text, wherever it came from."""

@@ -6,14 +6,30 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from encord.objects import LabelRowV2
+from encord.orm.storage import StorageItemType
 from encord.storage import StorageItem
+from encord.user_client import EncordUserClient
 
-from encord_agents.core.assets import Asset
+from encord_agents.core.assets import Asset, image_of_group
 from encord_agents.core.client import get_user_client
+from encord_agents.core.data_model import FrameData, LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
+from encord_agents.exceptions import PrintableError
 
-__all__ = ["batch_iterator", "download_asset", "get_user_client"]
+if TYPE_CHECKING:
+    from encord_agents.core.settings import Settings
+
+__all__ = [
+    "batch_iterator",
+    "download_asset",
+    "get_frame_count",
+    "get_initialised_label_row",
+    "get_user_client",
+    "get_user_client_from_settings",
+    "translate_suffixes_to_filesystem_suffixes",
+]
 
 T = TypeVar("T")
 
@@ -24,14 +40,17 @@ def download_asset(storage_item: StorageItem, frame: int | None = None) -> Itera
 
     Args:
         storage_item: The item.
-        frame: Give this one frame of a video, as a PNG file, instead of the whole file. Frame 0 of an image is the
-            image. Default: the file as it is.
+        frame: Give this one frame of a video, as a PNG file, or this one image of a group, as it is, instead of the
+            whole file. Frame 0 of an image is the image. Default: the file as it is.
 
     Raises:
-        UnsupportedAssetError: The item has no file of its own or, where a frame is asked for, no frames.
+        UnsupportedAssetError: The item has no file of its own, as an image group has not, or, where a frame is asked
+            for, no frames.
         AssetDownloadError: The file could not be fetched.
         PrintableError: There is no such frame.
     """
+    if frame is not None and storage_item.item_type == StorageItemType.IMAGE_GROUP:
+        storage_item, frame = image_of_group(storage_item, frame), None
     with Asset(storage_item) as asset:
         path = asset.path()
         if frame is None:
@@ -53,8 +72,8 @@ def download_asset(storage_item: StorageItem, frame: int | None = None) -> Itera
             still.unlink(missing_ok=True)
 
 
-def batch_iterator(iterable: Iterable[T], batch_size: int) -> Iterator[list[T]]:
-    """The iterable's elements in lists of ``batch_size``; the last one may be shorter. Takes no more than it gives.
+def batch_iterator(iterator: Iterable[T], batch_size: int) -> Iterator[list[T]]:
+    """Elements in lists of ``batch_size``; the last one may be shorter. Takes no more than it gives.
 
     Raises:
         ValueError: ``batch_size`` is below 1.
@@ -63,8 +82,61 @@ def batch_iterator(iterable: Iterable[T], batch_size: int) -> Iterator[list[T]]:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
 
     def batches() -> Iterator[list[T]]:
-        iterator = iter(iterable)
-        while batch := list(islice(iterator, batch_size)):
+        source = iter(iterator)
+        while batch := list(islice(source, batch_size)):
             yield batch
 
     return batches()
+
+
+def get_user_client_from_settings(settings: Settings) -> EncordUserClient:
+    """`get_user_client`, by another name."""
+    return get_user_client(settings)
+
+
+def get_initialised_label_row(
+    frame_data: FrameData,
+    include_args: LabelRowMetadataIncludeArgs | None = None,
+    init_args: LabelRowInitialiseLabelsArgs | None = None,
+) -> LabelRowV2:
+    """The label row of the data unit that someone is looking at, with its labels. The client is the environment's.
+
+    Raises:
+        CredentialsError: There is no key, or it cannot be used.
+        PrintableError: The project has no such data unit, or has it several times.
+        encord.exceptions.EncordException: The platform refuses.
+    """
+    project = get_user_client().get_project(str(frame_data.project_hash))
+    listed = (include_args or LabelRowMetadataIncludeArgs()).model_dump()
+    rows = project.list_label_rows_v2(data_hashes=[frame_data.data_hash], **listed)
+    if len(rows) != 1:
+        raise PrintableError(
+            f"Project {frame_data.project_hash} has {len(rows) or 'no'} label rows for data unit "
+            f"{frame_data.data_hash}, where there should be one."
+        )
+    (row,) = rows
+    row.initialise_labels(**(init_args or LabelRowInitialiseLabelsArgs()).model_dump())
+    return row
+
+
+def get_frame_count(storage_item: StorageItem) -> int:
+    """How many frames a video has, as far as the platform knows. (`core.video.count_frames` counts those of a file.)
+
+    Raises:
+        PrintableError: It is no video, or the platform does not know.
+    """
+    if storage_item.item_type != StorageItemType.VIDEO:
+        raise PrintableError(f"{storage_item.name!r} is of type {storage_item.item_type.value}, not a video.")
+    if storage_item.frame_count is not None:
+        return storage_item.frame_count
+    if storage_item.duration is None or storage_item.fps is None:
+        raise PrintableError(
+            f"The platform knows neither how many frames {storage_item.name!r} has, nor how long it is."
+        )
+    return int(storage_item.duration * storage_item.fps)
+
+
+def translate_suffixes_to_filesystem_suffixes(suffix: str) -> str:
+    """The suffix that files have, of one made from a MIME type: ``plain`` is ``txt``, ``mpeg`` is ``mp3``."""
+    name = suffix.removeprefix(".")
+    return suffix.removesuffix(name) + {"plain": "txt", "mpeg": "mp3"}.get(name, name)

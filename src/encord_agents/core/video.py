@@ -7,7 +7,10 @@ what the platform's coordinates refer to in a rotated video is not documented wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+import logging
+import operator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +21,19 @@ from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 if TYPE_CHECKING:
     import av
 
-__all__ = ["count_frames", "iterate_frames", "read_video_frame", "sample_frames"]
+__all__ = [
+    "count_frames",
+    "get_frame",
+    "iter_video",
+    "iter_video_with_indices",
+    "iterate_frames",
+    "read_video_frame",
+    "sample_frames",
+    "sample_share",
+    "write_frame",
+]
+
+logger = logging.getLogger(__name__)
 
 
 def iterate_frames(path: Path, *, step: int = 1, name: str | None = None) -> Iterator[Frame]:
@@ -39,46 +54,87 @@ def iterate_frames(path: Path, *, step: int = 1, name: str | None = None) -> Ite
 
 
 def sample_frames(path: Path, numbers: Iterable[int], *, name: str | None = None) -> Iterator[Frame]:
-    """The frames of those numbers, ascending, each once. Decoding ends with the last of them.
+    """The frames of those numbers, ascending, as often as they are named. Decoding ends with the last of them.
 
-    The video is read from its start: that is exact for every container and codec, which seeking is not.
+    The video is read from its start: that is exact for every container and codec, which seeking is not. Numbers beyond
+    the last frame are left out, with a warning in the log.
 
     Args:
         path: The file.
-        numbers: From 0.
+        numbers: From 0, in any order.
         name: What to call the file in an error. Default: its name.
 
     Raises:
         UnsupportedAssetError: It is no video, or damaged.
-        PrintableError: A number is negative, or beyond the last frame. The frames before it have been given by then.
+        PrintableError: A number is negative.
     """
-    wanted = sorted(set(numbers))
-    if wanted and wanted[0] < 0:
-        raise PrintableError(f"Frames are numbered from 0, so there is no frame {wanted[0]}.")
+    wanted = sorted(_checked(number) for number in numbers)
     return _sample(path, wanted, name)
 
 
 def _sample(path: Path, wanted: list[int], name: str | None) -> Iterator[Frame]:
-    left = iter(wanted)
-    following = next(left, None)
+    missing = yield from _pick(path, iter(wanted), name)
+    if missing is not None:
+        logger.warning("%s It was left out, and what comes after it.", _no_such_frame(path, name, *missing))
+
+
+def sample_share(path: Path, share: float, *, name: str | None = None) -> Iterator[Frame]:
+    """That share of the frames, evenly spaced from frame 0 on: 0.1 is every tenth, 0.4 is frames 0, 2, 5, 7, 10, ...
+
+    Args:
+        path: The file.
+        share: Above 0 and up to 1.
+        name: What to call the file in an error. Default: its name.
+
+    Raises:
+        UnsupportedAssetError: It is no video, or damaged. Frames before the damage have been given by then.
+        PrintableError: The share is out of range.
+    """
+    if not 0.0 < share <= 1.0:
+        raise PrintableError(f"The share of frames to sample must be above 0 and at most 1, not {share!r}.")
+    step = 1.0 / share
+    # 1 / 0.1 is a whole number but for a hair, which must not cost a frame.
+    return _pick(path, (int(number * step + 1e-9) for number in itertools.count()), name)
+
+
+def _pick(path: Path, ascending: Iterator[int], name: str | None) -> Generator[Frame, None, tuple[int, int] | None]:
+    """Frames by their numbers. Returns, where the video ends before the numbers do, its length and the next of them."""
+    following = next(ascending, None)
     if following is None:
-        return
+        return None
     count = 0
     for number, raw in _decode(path, name):
         count = number + 1
-        if number == following:
+        while number == following:
             yield Frame(number, _pixels(raw))
-            following = next(left, None)
-            if following is None:
-                return
-    raise PrintableError(
-        f"{name or path.name!r} has {count} frames (0 to {count - 1}), so there is no frame {following}."
-    )
+            following = next(ascending, None)
+        if following is None:
+            return None
+    return count, following
 
 
 def read_video_frame(path: Path, number: int = 0, *, name: str | None = None) -> ImageArray:
-    """The pixels of one frame. Raises what :func:`sample_frames` raises."""
-    return next(sample_frames(path, [number], name=name)).content
+    """The pixels of one frame.
+
+    Raises:
+        UnsupportedAssetError: It is no video, or damaged.
+        PrintableError: There is no such frame.
+    """
+    frames = _pick(path, iter([_checked(number)]), name)
+    try:
+        return next(frames).content
+    except StopIteration as end:
+        raise PrintableError(_no_such_frame(path, name, *end.value)) from None
+
+
+def _checked(number: int) -> int:
+    if (number := operator.index(number)) < 0:  # numpy's whole numbers are welcome
+        raise PrintableError(f"Frames are numbered from 0, so there is no frame {number}.")
+    return number
+
+
+def _no_such_frame(path: Path, name: str | None, count: int, number: int) -> str:
+    return f"{name or path.name!r} has {count} frames (0 to {count - 1}), so there is no frame {number}."
 
 
 def count_frames(path: Path, *, name: str | None = None) -> int:
@@ -128,3 +184,50 @@ def _pixels(frame: av.VideoFrame) -> ImageArray:
     if turns := round(frame.rotation / 90) % 4:
         pixels = np.ascontiguousarray(np.rot90(pixels, turns))
     return pixels
+
+
+# Names that existing code imports. Two of them have the order of channels of OpenCV.
+
+
+def get_frame(video_path: Path, desired_frame: int) -> ImageArray:
+    """The pixels of one frame in the order blue, green, red. Raises what :func:`read_video_frame` raises."""
+    return _reversed(read_video_frame(Path(video_path), desired_frame))
+
+
+def write_frame(frame_path: Path, frame: ImageArray) -> None:
+    """Write pixels in the order blue, green, red to a file, in the format that its suffix names.
+
+    Raises:
+        ValueError: The suffix is not ``.jpg``, ``.jpeg``, ``.png`` or ``.webp``.
+    """
+    from encord_agents.core.vision import encode_image
+
+    image_format: Any = Path(frame_path).suffix
+    Path(frame_path).write_bytes(encode_image(_reversed(frame), image_format))
+
+
+def iter_video(video_path: Path) -> Iterator[Frame]:
+    """Every frame, RGB. :func:`iterate_frames` by another name."""
+    return iterate_frames(Path(video_path))
+
+
+def iter_video_with_indices(video_path: Path, frame_indices: Iterable[int]) -> Iterator[Frame]:
+    """The frames of those numbers, RGB, in the order of the numbers: each step back reads the video from its start.
+
+    Numbers beyond the last frame are left out, with a warning in the log.
+    """
+    ascending: list[int] = []
+    for number in frame_indices:
+        if ascending and number < ascending[-1]:
+            yield from sample_frames(Path(video_path), ascending)
+            ascending = []
+        ascending.append(number)
+    yield from sample_frames(Path(video_path), ascending)
+
+
+def _reversed(pixels: ImageArray) -> ImageArray:
+    import numpy as np
+
+    if pixels.ndim == 2:
+        return pixels
+    return np.ascontiguousarray(pixels[:, :, [2, 1, 0, *range(3, pixels.shape[2])]])

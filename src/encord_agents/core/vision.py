@@ -11,21 +11,41 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from encord.objects.bitmask import BitmaskCoordinates
-from encord.objects.coordinates import (
-    BoundingBoxCoordinates,
-    PolygonCoordinates,
-    RotatableBoundingBoxCoordinates,
-)
+from encord.objects.coordinates import BoundingBoxCoordinates
 from encord.objects.ontology_object_instance import ObjectInstance
 
+from encord_agents.core.coordinates import (
+    CroppableCoordinates,
+    mask_to_bbox,
+    poly_to_bbox,
+    rbb_to_poly,
+    rbbox_to_surrounding_bbox,
+    surrounding_bbox,
+)
 from encord_agents.core.data_model import Frame, ImageArray, ImageFormat, InstanceCrop, OutputFormat
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["b64_encode_image", "crop_to_object", "encode_image", "read_first_frame", "read_image"]
+__all__ = [
+    "DATA_TYPES",
+    "CroppableCoordinates",
+    "b64_encode_image",
+    "crop_to_bbox",
+    "crop_to_instance",
+    "crop_to_object",
+    "encode_image",
+    "mask_to_bbox",
+    "poly_to_bbox",
+    "rbb_to_poly",
+    "rbbox_to_surrounding_bbox",
+    "read_first_frame",
+    "read_image",
+]
+
+DATA_TYPES = {".jpeg": "image/jpeg", ".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
+"""The formats that images can be encoded in, and their MIME types."""
 
 
 def read_image(path: Path, *, name: str | None = None) -> ImageArray:
@@ -137,45 +157,45 @@ def encode_image(image: ImageArray, image_format: ImageFormat = ".jpeg") -> byte
     """The image as the bytes of a file.
 
     Args:
-        image: RGB, uint8, ``[height, width, 3]``.
-        image_format: ``.jpeg`` (quality 90) or ``.png``.
+        image: RGB, uint8, ``[height, width, 3]``. Grey works too, and so does a fourth channel for transparency, which
+            JPEG leaves out.
+        image_format: ``.jpeg`` (quality 90), ``.png`` or ``.webp`` (quality 90).
 
     Raises:
         ValueError: An unknown format.
     """
     from PIL import Image
 
+    kind = _mime_type(image_format).removeprefix("image/")
+    picture = Image.fromarray(image)
+    if kind == "jpeg" and picture.mode == "RGBA":
+        picture = picture.convert("RGB")
     buffer = io.BytesIO()
-    if _kind(image_format) == "jpeg":
-        Image.fromarray(image).save(buffer, format="JPEG", quality=90)
-    else:
-        Image.fromarray(image).save(buffer, format="PNG", compress_level=3)
+    picture.save(buffer, format=kind, **({"compress_level": 3} if kind == "png" else {"quality": 90}))
     return buffer.getvalue()
 
 
 @overload
-def b64_encode_image(
-    image: ImageArray, image_format: ImageFormat = ..., output_format: Literal["raw", "url"] = ...
-) -> str: ...
+def b64_encode_image(img: ImageArray, format: ImageFormat = ..., output_format: Literal["raw", "url"] = ...) -> str: ...
 
 
 @overload
 def b64_encode_image(
-    image: ImageArray, image_format: ImageFormat = ..., output_format: OutputFormat = ...
+    img: ImageArray, format: ImageFormat = ..., output_format: OutputFormat = ...
 ) -> str | dict[str, Any]: ...
 
 
 def b64_encode_image(
-    image: ImageArray, image_format: ImageFormat = ".jpeg", output_format: OutputFormat = "raw"
+    img: ImageArray, format: ImageFormat = ".jpg", output_format: OutputFormat = "raw"
 ) -> str | dict[str, Any]:
     """The image as base64 text, alone, as a ``data:`` URL, or as the part of a chat message that holds it.
 
-    See :meth:`encord_agents.core.data_model.Frame.b64_encoding`.
+    See :meth:`encord_agents.core.data_model.Frame.b64_encoding`, whose default is the URL.
     """
-    mime_type = f"image/{_kind(image_format)}"
+    mime_type = _mime_type(format)
     if output_format not in {"raw", "url", "openai", "anthropic"}:
         raise ValueError(f"Unknown output format {output_format!r}: use 'raw', 'url', 'openai' or 'anthropic'.")
-    text = base64.b64encode(encode_image(image, image_format)).decode("ascii")
+    text = base64.b64encode(encode_image(img, format)).decode("ascii")
     if output_format == "raw":
         return text
     if output_format == "anthropic":
@@ -184,72 +204,62 @@ def b64_encode_image(
     return url if output_format == "url" else {"type": "image_url", "image_url": {"url": url}}
 
 
-def _kind(image_format: str) -> Literal["jpeg", "png"]:
-    match image_format.lower().removeprefix("."):
-        case "jpeg" | "jpg":
-            return "jpeg"
-        case "png":
-            return "png"
-    raise ValueError(f"Unknown image format {image_format!r}: use '.jpeg' or '.png'.")
+def _mime_type(image_format: str) -> str:
+    suffix = "." + image_format.lower().removeprefix(".")
+    if suffix not in DATA_TYPES:
+        raise ValueError(f"Unknown image format {image_format!r}: use '.jpeg', '.png' or '.webp'.")
+    return DATA_TYPES[suffix]
 
 
 # Crops
 
 
-def crop_to_object(frame: Frame, instance: ObjectInstance) -> InstanceCrop:
-    """The smallest upright rectangle of ``frame`` that holds the object, at least one pixel large.
+def crop_to_bbox(image: ImageArray, bbox: BoundingBoxCoordinates) -> ImageArray:
+    """The pixels that a box touches, cut at the image's edge, and at least one. A copy.
+
+    Raises:
+        PrintableError: The box lies outside the image.
+    """
+    height, width = image.shape[:2]
+    left, top = bbox.top_left_x * width, bbox.top_left_y * height
+    right, bottom = left + bbox.width * width, top + bbox.height * height
+    # A fraction times a width may miss a whole number by a hair, which must not cost or cut a row of pixels.
+    x0, y0 = max(0, math.floor(left + 1e-6)), max(0, math.floor(top + 1e-6))
+    x1, y1 = min(width, math.ceil(right - 1e-6)), min(height, math.ceil(bottom - 1e-6))
+    if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
+        raise PrintableError("It lies outside the image: there is nothing to cut out.")
+    return image[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)].copy()
+
+
+def crop_to_object(image: ImageArray, coordinates: CroppableCoordinates) -> ImageArray:
+    """The smallest upright rectangle of the image that holds an object, at least one pixel large. A copy.
 
     Boxes, rotatable boxes, polygons and bitmasks. Pixels of the rectangle outside a polygon or mask stay as they are.
+
+    Args:
+        image: ``[height, width, channels]``, or grey.
+        coordinates: Those of the object, as ``instance.get_annotation(frame).coordinates`` has them.
+
+    Raises:
+        PrintableError: The object has no area (a point, a line, a skeleton), or lies outside the image.
+    """
+    height, width = image.shape[:2]
+    return crop_to_bbox(image, surrounding_bbox(coordinates, width, height))
+
+
+def crop_to_instance(frame: Frame, instance: ObjectInstance) -> InstanceCrop:
+    """`crop_to_object` of a frame, which keeps the frame's number and the object.
 
     Args:
         frame: The frame that the object is on; ``frame.frame`` says which of the object's places is meant.
         instance: The object.
 
     Raises:
-        PrintableError: The object has no area (a point, a line, a skeleton), or lies outside the frame.
+        PrintableError: The object has no area, or lies outside the frame.
     """
-    height, width = frame.content.shape[:2]
-    left, top, right, bottom = _extent(instance, frame.frame, width, height)
-    # A fraction times a width may miss a whole number by a hair, which must not cost or cut a row of pixels.
-    x0, y0 = max(0, math.floor(left + 1e-6)), max(0, math.floor(top + 1e-6))
-    x1, y1 = min(width, math.ceil(right - 1e-6)), min(height, math.ceil(bottom - 1e-6))
-    if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
-        raise PrintableError(f"The object {instance.object_hash} lies outside frame {frame.frame}.")
-    crop = frame.content[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)].copy()
-    return InstanceCrop(frame=frame.frame, content=crop, instance=instance)
-
-
-def _extent(instance: ObjectInstance, frame: int, width: int, height: int) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom, in pixels."""
-    coordinates = instance.get_annotation(frame).coordinates
-    if isinstance(coordinates, BoundingBoxCoordinates):
-        x, y = coordinates.top_left_x * width, coordinates.top_left_y * height
-        return x, y, x + coordinates.width * width, y + coordinates.height * height
-    if isinstance(coordinates, RotatableBoundingBoxCoordinates):
-        # Turned about its centre by theta degrees, in pixels: fractions of unequal sides would shear it.
-        w, h = coordinates.width * width, coordinates.height * height
-        centre_x, centre_y = coordinates.top_left_x * width + w / 2, coordinates.top_left_y * height + h / 2
-        cos, sin = abs(math.cos(math.radians(coordinates.theta))), abs(math.sin(math.radians(coordinates.theta)))
-        half_w, half_h = (w * cos + h * sin) / 2, (w * sin + h * cos) / 2
-        return centre_x - half_w, centre_y - half_h, centre_x + half_w, centre_y + half_h
-    if isinstance(coordinates, PolygonCoordinates):
-        points = [point for polygon in coordinates.polygons for ring in polygon for point in ring]
-        xs, ys = [point.x * width for point in points], [point.y * height for point in points]
-        return min(xs), min(ys), max(xs), max(ys)
-    if isinstance(coordinates, BitmaskCoordinates):
-        import numpy as np
-
-        mask = np.asarray(coordinates)
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        if not rows.size:
-            raise PrintableError(f"The mask of the object {instance.object_hash} is empty.")
-        scale_x, scale_y = width / mask.shape[1], height / mask.shape[0]
-        return (
-            float(columns[0] * scale_x),
-            float(rows[0] * scale_y),
-            float((columns[-1] + 1) * scale_x),
-            float((rows[-1] + 1) * scale_y),
-        )
-    raise PrintableError(
-        f"The object {instance.object_hash} is a {instance.ontology_item.shape.value}, which has no area to cut out."
-    )
+    coordinates: Any = instance.get_annotation(frame.frame).coordinates
+    try:
+        content = crop_to_object(frame.content, coordinates)
+    except PrintableError as error:
+        raise PrintableError(f"The object {instance.object_hash} on frame {frame.frame}: {error}") from None
+    return InstanceCrop(frame.frame, content, instance)

@@ -36,6 +36,8 @@ CREATE TABLE IF NOT EXISTS units (
     refusal TEXT, deleted INTEGER NOT NULL DEFAULT 0, forbidden INTEGER NOT NULL DEFAULT 0, broken TEXT
 );
 CREATE INDEX IF NOT EXISTS units_of_project ON units (project);
+-- The items that a group of images consists of: units without tasks or label rows, in order of their ids.
+CREATE TABLE IF NOT EXISTS children (item TEXT PRIMARY KEY, parent TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tasks (
     id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, project INTEGER NOT NULL,
     unit INTEGER NOT NULL REFERENCES units(id),

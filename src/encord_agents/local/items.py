@@ -40,8 +40,19 @@ class NewUnit:
     duration: float | None = None
 
 
-def add(database: Database, project: ProjectRecord, units: Sequence[NewUnit], *, stage: str | None = None) -> list[str]:
-    """Add data units, each with a task at the start of the workflow. Returns their data hashes, in order."""
+def add(
+    database: Database,
+    project: ProjectRecord,
+    units: Sequence[NewUnit],
+    *,
+    stage: str | None = None,
+    parent: str | None = None,
+) -> list[str]:
+    """Add data units, each with a task at the start of the workflow. Returns their data hashes, in order.
+
+    Args:
+        parent: The data hash of the group they are the images of. They have no tasks then: the group has one.
+    """
     now = time.time()
     hashes = [str(uuid4()) for _ in units]
     with database.write() as connection:
@@ -72,7 +83,15 @@ def add(database: Database, project: ProjectRecord, units: Sequence[NewUnit], *,
                 for index, u in enumerate(units)
             ),
         )
-        tasks.add(connection, project, range(first, first + len(units)), stage or project.start, "main")
+        added = range(first, first + len(units))
+        if parent is None:
+            tasks.add(connection, project, added, stage or project.start, "main")
+        else:
+            connection.executemany(
+                "INSERT INTO children (item, parent) SELECT u.item, p.item FROM units u, units p"
+                " WHERE u.id = ? AND p.data_hash = ?",
+                ((unit, parent) for unit in added),
+            )
     return hashes
 
 
@@ -93,6 +112,23 @@ def get(database: Database, uuids: Sequence[str]) -> list[sqlite3.Row]:
         if uuid not in by_uuid or by_uuid[uuid]["forbidden"]:
             raise forbidden(f"No access to the storage item {uuid}.")
     return [by_uuid[uuid] for uuid in uuids]
+
+
+def children(database: Database, item: str, *, folder: str) -> list[sqlite3.Row]:
+    """The items that a group consists of, in order.
+
+    Raises:
+        Refusal: 403, the group is unknown, or is not in the folder.
+    """
+    (group,) = get(database, [item])
+    if group["folder"] != folder:
+        raise forbidden(f"No access to the storage item {item}.")
+    with database.read() as connection:
+        return connection.execute(
+            "SELECT u.*, p.folder FROM units u JOIN projects p ON p.id = u.project JOIN children c ON c.item = u.item"
+            " WHERE c.parent = ? ORDER BY u.id",
+            (item,),
+        ).fetchall()
 
 
 def asset(database: Database, uuid: str) -> sqlite3.Row | None:

@@ -47,7 +47,7 @@ class RowFilter:
 
 def rows(database: Database, project: ProjectRecord, wanted: RowFilter) -> list[sqlite3.Row]:
     """One row per task: the task's own data unit, and its label on the branch that was asked for, if there is one."""
-    conditions = ["u.project = ?", "u.deleted = 0"]
+    conditions = ["u.project = ?", "u.deleted = 0", "u.item NOT IN (SELECT item FROM children)"]
     values: list[Any] = []
     # A unit may have tasks on several branches; those of another branch only stand in where this one has none.
     own = "(t.branch = {0} OR NOT EXISTS (SELECT 1 FROM tasks o WHERE o.unit = u.id AND o.branch = {0}))"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -145,6 +145,20 @@ class LocalProject:
         digest = self._service.assets.put(content)
         unit = NewUnit(title, item_type, mime_type, digest, len(content), width, height, frames, fps, duration)
         return items.add(self._database, self._record, [unit])[0]
+
+    def add_image_group(self, title: str, contents: Sequence[bytes]) -> str:
+        """Add a group of pictures: one data unit, one task, and no file of its own. Returns its data hash.
+
+        Its storage item and the items of its pictures are complete; labels of groups are not known here.
+        """
+        pictures = [
+            dataclasses.replace(images.read(content, f"{title}-{index}"), digest=self._service.assets.put(content))
+            for index, content in enumerate(contents)
+        ]
+        group = NewUnit(title, "imageGroup", None, None, 0, frames=len(pictures))
+        (data_hash,) = items.add(self._database, self._record, [group])
+        items.add(self._database, self._record, pictures, parent=data_hash)
+        return data_hash
 
     def add_task(self, data_hash: str, stage: str | None = None, *, branch: str = "main") -> str:
         """A further task for a data unit, as if it were linked twice. Returns its uuid."""

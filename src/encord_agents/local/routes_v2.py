@@ -137,6 +137,12 @@ def items_bulk(service: Service, call: Call) -> Answer:
     return Answer({"results": [wire.item(row, link) for row in rows], "nextPageToken": None}, len(rows))
 
 
+def children(service: Service, call: Call) -> Answer:
+    rows = items.children(service.database, call.path["item"], folder=call.path["folder"])
+    link = service.link if (_one(call, "signUrls", "sign_urls") or "").lower() == "true" else None
+    return Answer({"results": [wire.item(row, link) for row in rows], "nextPageToken": None}, len(rows))
+
+
 def item_update(service: Service, call: Call) -> Answer:
     patch = {call.path["item"]: _patch(call.body)}
     return Answer(wire.item(items.update(service.database, patch, folder=call.path["folder"])[0], None), 1)
@@ -187,6 +193,7 @@ _ROUTES = {
     "POST storage/items/get-bulk": Operation("items", items_bulk),
     "PATCH storage/items/patch-bulk": Operation("item_update", items_update),
     "GET storage/items/{item}": Operation("item", item),
+    "GET storage/folders/{folder}/items/{item}/child-items": Operation("children", children),
     "PATCH storage/folders/{folder}/items/{item}": Operation("item_update", item_update),
 }
 _TABLE: dict[tuple[str, int], list[tuple[list[str], Operation]]] = {}

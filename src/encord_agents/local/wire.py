@@ -10,9 +10,17 @@ from typing import Any
 import orjson
 
 from encord_agents.local.catalogue import OntologyRecord, ProjectRecord
+from encord_agents.local.trouble import NotKnown
 
 OWNER = "local@encord-agents.invalid"
-_LEGACY_TYPES = {"image": "image", "video": "video", "audio": "audio", "plainText": "plain_text", "pdf": "pdf"}
+_LEGACY_TYPES = {
+    "image": "image",
+    "video": "video",
+    "audio": "audio",
+    "plainText": "plain_text",
+    "pdf": "pdf",
+    "imageGroup": "img_group",
+}
 
 Link = Callable[[str, str], str]
 """Storage item and name -> a signed URL."""
@@ -164,6 +172,8 @@ def label(
 ) -> dict[str, Any]:
     """A label row with its labels; ``objects`` and ``classifications`` leave only labels of those features."""
     kind = data_type(row["item_type"])
+    if kind == "img_group":
+        raise NotKnown("labels of image groups")
     content = orjson.loads(row["content"]) if row["content"] is not None else {}
     saved = content.get("data_units", {}).get(row["data_hash"], {})
     unit = {

@@ -6,24 +6,27 @@ out the parameters that have a default: each function then sees to itself, and r
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from uuid import UUID
 
+from encord.exceptions import EncordException
 from encord.objects import LabelRowV2
+from encord.orm.storage import StorageItemType
 from encord.project import Project
 from encord.storage import StorageItem
 from encord.user_client import EncordUserClient
-from encord.workflow import AgentStage, AnnotationStage, FinalStage, ReviewStage
 from encord.workflow.common import WorkflowTask
 
-from encord_agents.core.assets import Asset
+from encord_agents.core.assets import Asset, image_of_group
 from encord_agents.core.client import get_user_client
 from encord_agents.core.data_model import Frame, ImageArray
-from encord_agents.exceptions import PrintableError
+from encord_agents.core.dependencies.models import Depends as Depends  # existing code imports it from here, too
+from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 
 __all__ = [
     "Twin",
@@ -63,13 +66,15 @@ def dep_asset(storage_item: StorageItem, asset: Asset | None = None) -> Iterator
 
 
 def dep_single_frame(storage_item: StorageItem, asset: Asset | None = None) -> ImageArray:
-    """The task's image, or the first frame of its video: RGB, uint8, ``[height, width, 3]``.
+    """The task's image, or the first of its video or image group: RGB, uint8, ``[height, width, 3]``.
 
     Raises:
         UnsupportedAssetError: The item has no file of its own, or its file has no frames or is damaged.
         AssetDownloadError: The file could not be fetched.
     """
     with ExitStack() as mine:
+        if storage_item.item_type == StorageItemType.IMAGE_GROUP:
+            storage_item, asset = image_of_group(storage_item, 0), None
         return _asset_or_own(storage_item, asset, mine).first_frame()
 
 
@@ -77,43 +82,60 @@ def dep_video_iterator(storage_item: StorageItem, asset: Asset | None = None) ->
     """All frames of the task's video, in order, one at a time.
 
     Raises:
-        UnsupportedAssetError: The item has no file of its own. While iterating: it is no video, or damaged.
+        UnsupportedAssetError: The item is no video. While iterating: its file is damaged.
         AssetDownloadError: The file could not be fetched.
     """
     from encord_agents.core.video import iterate_frames
 
     with ExitStack() as mine:
-        path = _asset_or_own(storage_item, asset, mine).path()
+        path = _video(storage_item, asset, mine)
         yield iterate_frames(path, name=storage_item.name)
 
 
 def dep_video_sampler(
     storage_item: StorageItem, asset: Asset | None = None
-) -> Iterator[Callable[[float | Sequence[int]], Iterable[Frame]]]:
+) -> Iterator[Callable[[float | Iterable[int]], Iterable[Frame]]]:
     """A function that samples the task's video, as often as you like.
 
     Give it a number above 0 and up to 1 for that share of the frames, evenly spaced from frame 0 on (0.1 is every
-    tenth frame), or a sequence of frame numbers for just those, in ascending order.
+    tenth frame), or any iterable of frame numbers for just those: ascending, and each as often as it is named. Numbers
+    beyond the last frame are left out, with a warning in the log.
 
     Raises:
-        UnsupportedAssetError: The item has no file of its own. While iterating: it is no video, or damaged.
+        UnsupportedAssetError: The item is no video. While iterating: its file is damaged.
         AssetDownloadError: The file could not be fetched.
-        PrintableError: By the sampler: the share is out of range, or there is no such frame.
+        PrintableError: By the sampler: the share is out of range, or a frame number negative.
     """
-    from encord_agents.core.video import iterate_frames, sample_frames
+    from encord_agents.core.video import sample_frames, sample_share
 
     with ExitStack() as mine:
-        path = _asset_or_own(storage_item, asset, mine).path()
+        path = _video(storage_item, asset, mine)
 
-        def sample(share_or_frames: float | Sequence[int]) -> Iterable[Frame]:
-            if isinstance(share_or_frames, Sequence):
-                return sample_frames(path, share_or_frames, name=storage_item.name)
-            share = share_or_frames
-            if not 0.0 < share <= 1.0:
-                raise PrintableError(f"The share of frames to sample must be above 0 and at most 1, not {share!r}.")
-            return iterate_frames(path, step=math.floor(1.0 / share + 1e-9), name=storage_item.name)
+        def sample(share_or_frames: float | Iterable[int]) -> Iterable[Frame]:
+            if isinstance(share_or_frames, float | Real):  # numpy's numbers are, too
+                return sample_share(path, float(share_or_frames), name=storage_item.name)
+            return sample_frames(path, share_or_frames, name=storage_item.name)
 
         yield sample
+
+
+def _video(storage_item: StorageItem, asset: Asset | None, mine: ExitStack) -> Path:
+    """The file of a video.
+
+    Raises:
+        UnsupportedAssetError: The item is something else.
+    """
+    mime_type, kind = storage_item.mime_type or "", storage_item.item_type
+    is_video = kind in (StorageItemType.VIDEO, StorageItemType.IMAGE_SEQUENCE) or mime_type.startswith("video/")
+    if not is_video and Asset.exists_for(storage_item):
+        raise UnsupportedAssetError(
+            f"{storage_item.name!r} is of type {kind.value}, not a video.\n"
+            "Ask for the picture, Annotated[ImageArray, Depends(dep_single_frame)], or for the file, "
+            "Annotated[Path, Depends(dep_asset)].",
+            item=storage_item.name,
+            mime_type=storage_item.mime_type,
+        )
+    return _asset_or_own(storage_item, asset, mine).path()
 
 
 def _asset_or_own(storage_item: StorageItem, asset: Asset | None, mine: ExitStack) -> Asset:
@@ -140,7 +162,8 @@ def dep_twin_label_row(
     """A dependency that finds the task's data unit in another project; ``None`` where it is not there.
 
     Use it as ``Annotated[Twin | None, Depends(dep_twin_label_row(twin_project_hash="..."))]``. Twins are matched by
-    data hash, on the other project's main branch.
+    data hash, on the other project's main branch. A project that cannot be opened ends the run, as other mistakes of
+    the set-up do. By hand, it is opened with a client made from the environment.
 
     Args:
         twin_project_hash: The other project.
@@ -154,14 +177,28 @@ def dep_twin_label_row(
         project_hash = str(UUID(str(twin_project_hash)))
     except ValueError:
         raise PrintableError(f"twin_project_hash must be a project's uuid, not {str(twin_project_hash)!r}.") from None
-    # By client, which is kept so that its id stays its own. By hand there is none, and one is made once.
-    projects: dict[int, tuple[EncordUserClient | None, Project]] = {}
 
-    def get_twin_label_row(label_row: LabelRowV2, client: EncordUserClient | None = None) -> Twin | None:
-        if id(client) not in projects:
-            projects[id(client)] = (client, dep_client(client).get_project(project_hash))
-        _, project = projects[id(client)]
-        data_hash = str(label_row.data_hash)
+    # Once a run, and a set-up error if it cannot be had: the other project concerns all tasks alike.
+    def twin_project(client: EncordUserClient) -> Project:
+        try:
+            return client.get_project(project_hash)
+        except EncordException as error:
+            error.add_note(
+                f"This happened while the twin project {project_hash} was opened, for dep_twin_label_row: check its "
+                "hash, and that the key's user is a member of it."
+            )
+            raise
+
+    @functools.cache
+    def twin_project_by_hand() -> Project:
+        return twin_project(get_user_client())
+
+    def get_twin_label_row(
+        lr_original: LabelRowV2, project: Project | None = Depends(twin_project, scope="run")
+    ) -> Twin | None:
+        if not isinstance(project, Project):  # called by hand: it is the mark itself
+            project = twin_project_by_hand()
+        data_hash = str(lr_original.data_hash)
         rows = [row for row in project.list_label_rows_v2(data_hashes=[data_hash]) if str(row.data_hash) == data_hash]
         if not rows:
             return None
@@ -178,9 +215,7 @@ def _find_task(project: Project, row: LabelRowV2) -> WorkflowTask | None:
     if node is None:
         return None
     for stage in project.workflow.stages:
-        if str(stage.uuid) == str(node.uuid) and isinstance(
-            stage, AgentStage | AnnotationStage | ReviewStage | FinalStage
-        ):
+        if str(stage.uuid) == str(node.uuid) and hasattr(stage, "get_tasks"):
             for task in stage.get_tasks(data_hash=str(row.data_hash)):
                 return task
     return None

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias, TypeVar
 from uuid import UUID
 
 from encord.objects import LabelRowV2
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-__all__ = ["NO_TASK", "TaskAgentReturnStruct", "TaskCompletionResult", "TaskResult"]
+__all__ = [
+    "NO_TASK",
+    "AgentTaskConfig",
+    "DecoratedCallable",
+    "TaskAgentReturnPathway",
+    "TaskAgentReturnStruct",
+    "TaskAgentReturnType",
+    "TaskCompletionResult",
+    "TaskResult",
+]
 
 NO_TASK = UUID(int=0)
 """Stands for the task of a specification that names none."""
@@ -45,6 +54,27 @@ class TaskAgentReturnStruct:
         if isinstance(priority, (bool, str, bytes)) or not 0.0 <= number <= 1.0:
             raise ValueError(f"label_row_priority must be a number from 0.0 to 1.0, not {priority!r}.")
         self.label_row_priority = number
+
+
+TaskAgentReturnPathway: TypeAlias = str | UUID | None
+"""A pathway's title or uuid; ``None`` leaves the task in its stage."""
+
+TaskAgentReturnType: TypeAlias = TaskAgentReturnPathway | TaskAgentReturnStruct
+"""What an agent may return."""
+
+DecoratedCallable = TypeVar("DecoratedCallable", bound=Callable[..., TaskAgentReturnType])
+"""An agent, as a decorator is given it."""
+
+
+class AgentTaskConfig(BaseModel):
+    """What a queue function is told of a task: what ``AgentTask.model_dump_json()`` of the SDK has of it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    task_uuid: UUID = Field(validation_alias=AliasChoices("uuid", "task_uuid"))
+    data_hash: UUID
+    data_title: str
+    label_branch_name: str
 
 
 class TaskResult(BaseModel):

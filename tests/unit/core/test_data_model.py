@@ -43,6 +43,14 @@ def test_frame_data() -> None:
         FrameData.model_validate({"projectHash": PROJECT, "dataHash": DATA, "frame": -1})
 
 
+def test_frame_data_in_camel_case() -> None:
+    """Written by alias it is what the platform sends; written plainly it has its attributes' names."""
+    data = FrameData(projectHash=UUID(PROJECT), dataHash=UUID(DATA), frame=3)
+    camel = {"projectHash": PROJECT, "dataHash": DATA, "frame": 3, "objectHashes": None}
+    assert data.model_dump(mode="json", by_alias=True) == camel
+    assert [*data.model_dump()] == ["project_hash", "data_hash", "frame", "object_hashes"]
+
+
 def test_the_package_has_no_other_names() -> None:
     """A name that the package does not have is an AttributeError that says which."""
     with pytest.raises(AttributeError, match="Nonsense"):
@@ -57,8 +65,13 @@ def test_a_frame_is_not_its_pixels() -> None:
 
 
 def test_what_to_load() -> None:
-    """Misspelt options are refused, and rows are listed so that priorities can be set."""
+    """Misspelt options, and two that exclude each other, are refused; rows are listed so that priorities can be set."""
     assert LabelRowMetadataIncludeArgs().include_workflow_graph_node
+    with pytest.raises(ValidationError, match="not for both"):
+        LabelRowMetadataIncludeArgs(include_all_label_branches=True, branch_name="other")
+    changed = LabelRowMetadataIncludeArgs()
+    changed.branch_name = "other"
+    assert changed == LabelRowMetadataIncludeArgs(branch_name="other")
     for model in (LabelRowMetadataIncludeArgs, LabelRowInitialiseLabelsArgs):
         with pytest.raises(ValidationError):
             model.model_validate({"include_everything": True})

@@ -227,3 +227,9 @@ def test_what_cannot_be_a_domain(domain: str, key_file: Path) -> None:
     """An address that nothing can be asked at is refused before anything is."""
     with pytest.raises(CredentialsError, match="ENCORD_DOMAIN"):
         Settings(ssh_key_file=key_file, domain=domain)
+
+
+def test_settings_can_be_kept_in_a_set() -> None:
+    """Equal settings have equal hashes, as the keys of a cache of clients need."""
+    one, same, other = Settings(ssh_key_content=KEY), Settings(ssh_key_content=KEY), Settings(ssh_key_content=OTHER_KEY)
+    assert len({one, same, other}) == 2

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
 from encord.storage import StorageItem
 
-from encord_agents.core.utils import batch_iterator, download_asset
+from encord_agents.core.data_model import FrameData, LabelRowMetadataIncludeArgs
+from encord_agents.core.settings import Settings
+from encord_agents.core.utils import (
+    batch_iterator,
+    download_asset,
+    get_frame_count,
+    get_initialised_label_row,
+    get_user_client_from_settings,
+    translate_suffixes_to_filesystem_suffixes,
+)
 from encord_agents.core.vision import encode_image, read_image
-from encord_agents.exceptions import PrintableError
+from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 from encord_agents.local import LocalPlatform
+from encord_agents.local.images import png
 
 WORKFLOW = {
     "stages": [
@@ -48,6 +60,85 @@ def test_one_frame(item: StorageItem) -> None:
     assert not path.exists()
     with pytest.raises(PrintableError, match=r"cat\.png"), download_asset(item, frame=1):
         pass
+
+
+def test_one_image_of_a_group(local_platform: LocalPlatform) -> None:
+    """Frame ``k`` of an image group is its image ``k``, as it is; the group as a whole is refused."""
+    local = local_platform.create_project(workflow=WORKFLOW)
+    data_hash = local.add_image_group("holiday", [png(8, 4, grey) for grey in (10, 20)])
+    client = local_platform.client(retries=False)
+    (row,) = client.get_project(local.project_hash).list_label_rows_v2(data_hashes=[data_hash])
+    assert row.backing_item_uuid is not None
+    group = client.get_storage_item(row.backing_item_uuid)
+    with download_asset(group, frame=1) as path:
+        assert path.read_bytes() == png(8, 4, 20)
+    assert not path.exists()
+    with pytest.raises(PrintableError, match=r"'holiday' has 2 images \(0 to 1\), so there is no frame 2"):
+        download_asset(group, frame=2).__enter__()
+    with pytest.raises(UnsupportedAssetError, match=r"'holiday'[\s\S]*frame=1"):
+        download_asset(group).__enter__()
+
+
+@pytest.fixture
+def environment(local_platform: LocalPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment leads to the local platform."""
+    monkeypatch.delenv("ENCORD_SSH_KEY_FILE", raising=False)
+    for name, value in local_platform.environment().items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_label_row_of_frame_data(local_platform: LocalPlatform) -> None:
+    """The row of the data unit, initialised, listed as asked for; without such a unit, an error that names it."""
+    local = local_platform.create_project(workflow=WORKFLOW)
+    hashes = [local.add_image(f"{n}.png") for n in range(2)]
+    ids = {"projectHash": local.project_hash, "frame": 0}
+    frame_data = FrameData.model_validate({**ids, "dataHash": hashes[1]})
+    row = get_initialised_label_row(frame_data, LabelRowMetadataIncludeArgs(include_client_metadata=True))
+    assert row.data_hash == hashes[1]
+    assert row.is_labelling_initialised
+    assert row.client_metadata == {}
+    with pytest.raises(PrintableError, match=f"no label rows for data unit {UUID(int=1)}"):
+        get_initialised_label_row(FrameData.model_validate({**ids, "dataHash": UUID(int=1)}))
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_client_of_settings(local_platform: LocalPlatform) -> None:
+    """Settings make a client, as they do with `get_user_client`."""
+    local = local_platform.create_project(workflow=WORKFLOW, title="Here")
+    assert get_user_client_from_settings(Settings()).get_project(local.project_hash).title == "Here"
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"), [({"frames": 7}, 7), ({"fps": 10.0, "duration": 2.59}, 25), ({"fps": 10.0}, None)]
+)
+def test_how_many_frames(facts: dict[str, Any], expected: int | None, local_platform: LocalPlatform) -> None:
+    """The platform's count of a video's frames, or what its duration comes to."""
+    local = local_platform.create_project(workflow=WORKFLOW)
+    local.add_file("clip.mp4", b"", item_type="video", mime_type="video/mp4", **facts)
+    client = local_platform.client(retries=False)
+    (row,) = client.get_project(local.project_hash).list_label_rows_v2()
+    assert row.backing_item_uuid is not None
+    video = client.get_storage_item(row.backing_item_uuid)
+    if expected is not None:
+        assert get_frame_count(video) == expected
+        return
+    with pytest.raises(PrintableError, match=r"'clip\.mp4'"):
+        get_frame_count(video)
+
+
+def test_pictures_have_no_frame_count(item: StorageItem) -> None:
+    """What is no video is refused by its name."""
+    with pytest.raises(PrintableError, match=r"'cat\.png' is of type image"):
+        get_frame_count(item)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("plain", "txt"), (".plain", ".txt"), ("mpeg", "mp3"), (".jpeg", ".jpeg"), ("", "")]
+)
+def test_suffixes(given: str, expected: str) -> None:
+    """Suffixes that nothing opens become ones that are known; the dot stays where there is one."""
+    assert translate_suffixes_to_filesystem_suffixes(given) == expected
 
 
 def test_batches() -> None:

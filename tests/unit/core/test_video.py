@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from encord_agents.core.video import count_frames, iterate_frames, read_video_frame, sample_frames
+from encord_agents.core.video import (
+    count_frames,
+    get_frame,
+    iter_video,
+    iter_video_with_indices,
+    iterate_frames,
+    read_video_frame,
+    sample_frames,
+    sample_share,
+    write_frame,
+)
+from encord_agents.core.vision import read_image
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 
 FRAMES = 30
@@ -73,10 +84,10 @@ def test_every_nth_frame(clip: Path) -> None:
 
 
 def test_sampling(clip: Path) -> None:
-    """Chosen frames come exactly, ascending, each once; no numbers, no frames."""
+    """Chosen frames come exactly, ascending, as often as they are named; no numbers, no frames."""
     frames = list(sample_frames(clip, [29, 3, 17, 3, 0]))
-    assert [frame.frame for frame in frames] == [0, 3, 17, 29]
-    assert [shown_number(frame.content) for frame in frames] == [0, 3, 17, 29]
+    assert [frame.frame for frame in frames] == [0, 3, 3, 17, 29]
+    assert [shown_number(frame.content) for frame in frames] == [0, 3, 3, 17, 29]
     assert list(sample_frames(clip, [])) == []
     assert shown_number(read_video_frame(clip)) == 0
     assert shown_number(read_video_frame(clip, 13)) == 13
@@ -89,14 +100,56 @@ def test_frames_are_for_drawing_on(clip: Path) -> None:
     assert [shown_number(frame.content) for frame in frames[1:]] == [10, 20]
 
 
-def test_no_such_frame(clip: Path) -> None:
-    """A number beyond the end is an error that says how many frames there are, after the frames before it."""
-    frames = sample_frames(clip, [29, 30], name="holiday")
-    assert next(frames).frame == 29
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [
+        (1, list(range(30))),
+        (0.1, [0, 10, 20]),
+        (1 / 3, [0, 3, 6, 9, 12, 15, 18, 21, 24, 27]),
+        (0.3, [0, 3, 6, 10, 13, 16, 20, 23, 26]),
+        (0.7, [0, 1, 2, 4, 5, 7, 8, 10, 11, 12, 14, 15, 17, 18, 20, 21, 22, 24, 25, 27, 28]),
+    ],
+)
+def test_a_share(share: float, expected: list[int], clip: Path) -> None:
+    """A share of the frames is evenly spaced, also where its step is no whole number."""
+    frames = list(sample_share(clip, share))
+    assert [frame.frame for frame in frames] == expected
+    assert [shown_number(frame.content) for frame in frames] == expected
+
+
+def test_no_such_frame(clip: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A number beyond the end is a warning that says how many frames there are; alone, it is an error."""
+    assert [frame.frame for frame in sample_frames(clip, [29, 30, 31], name="holiday")] == [29]
+    assert "'holiday' has 30 frames (0 to 29), so there is no frame 30" in caplog.text
     with pytest.raises(PrintableError, match=r"'holiday' has 30 frames \(0 to 29\), so there is no frame 30"):
-        next(frames)
-    with pytest.raises(PrintableError, match="no frame -1"):
-        sample_frames(clip, [-1])
+        read_video_frame(clip, 30, name="holiday")
+    for first in (sample_frames, lambda path, numbers: read_video_frame(path, numbers[0])):
+        with pytest.raises(PrintableError, match="no frame -1"):
+            first(clip, [-1])
+
+
+def test_old_names(clip: Path) -> None:
+    """The names of 0.2.10 give the same frames; with indices, in their order."""
+    assert [frame.frame for frame in iter_video(clip)] == list(range(FRAMES))
+    frames = list(iter_video_with_indices(clip, iter([3, 1, 1, 20, 99])))
+    assert [frame.frame for frame in frames] == [3, 1, 1, 20]
+    assert [shown_number(frame.content) for frame in frames] == [3, 1, 1, 20]
+    assert shown_number(get_frame(clip, 13)) == 13
+
+
+def test_blue_comes_first(tmp_path: Path) -> None:
+    """`get_frame` gives, and `write_frame` takes, blue before green before red; grey and transparency pass."""
+    red = np.zeros((32, 64, 3), np.uint8) + np.array([200, 40, 0], np.uint8)
+    found = get_frame(write(tmp_path / "red.mp4", [red]), 0)
+    assert np.abs(found.astype(int) - [0, 40, 200]).max() <= 12
+    write_frame(tmp_path / "red.png", found)
+    assert np.array_equal(read_image(tmp_path / "red.png"), found[:, :, ::-1])
+    write_frame(tmp_path / "grey.png", found[:, :, 2])
+    assert np.array_equal(read_image(tmp_path / "grey.png")[:, :, 0], found[:, :, 2])
+    write_frame(tmp_path / "clear.png", np.dstack([found, np.full((32, 64), 255, np.uint8)]))
+    assert np.array_equal(read_image(tmp_path / "clear.png"), found[:, :, ::-1])
+    with pytest.raises(ValueError, match=r"'\.bmp'"):
+        write_frame(tmp_path / "red.bmp", found)
 
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)

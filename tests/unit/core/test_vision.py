@@ -20,8 +20,16 @@ from encord.objects.coordinates import (
 )
 from PIL import Image
 
-from encord_agents.core.data_model import Frame
-from encord_agents.core.vision import b64_encode_image, crop_to_object, encode_image, read_first_frame, read_image
+from encord_agents.core.data_model import Frame, InstanceCrop
+from encord_agents.core.vision import (
+    b64_encode_image,
+    crop_to_bbox,
+    crop_to_instance,
+    crop_to_object,
+    encode_image,
+    read_first_frame,
+    read_image,
+)
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 
 ORIENTATION = 0x0112
@@ -150,9 +158,9 @@ def decoded(text: str) -> np.ndarray[Any, Any]:
         return np.asarray(image.convert("RGB"))
 
 
-@pytest.mark.parametrize("image_format", [".png", "png", "PNG", ".jpeg", "jpg", "JPEG"])
+@pytest.mark.parametrize("image_format", [".png", "png", "PNG", ".jpeg", "jpg", "JPEG", ".webp"])
 def test_encoding_and_back(image_format: Any) -> None:
-    """PNG is exact and JPEG close; red stays red."""
+    """PNG is exact, JPEG and WebP are close; red stays red."""
     back = decoded(b64_encode_image(PICTURE, image_format))
     assert np.abs(back.astype(int) - PICTURE).max() <= (0 if "png" in image_format.lower() else 4)
 
@@ -168,6 +176,16 @@ def test_parts_of_messages() -> None:
     assert isinstance(anthropic, dict)
     assert anthropic["source"]["media_type"] == "image/jpeg"
     json.dumps([openai, anthropic])
+
+
+def test_one_channel_and_four() -> None:
+    """Grey and transparent pictures are encoded too; JPEG, which has no transparency, leaves it out."""
+    grey = np.full((4, 8), 77, np.uint8)
+    assert np.abs(decoded(b64_encode_image(grey)).astype(int) - 77).max() <= 4
+    transparent = np.dstack([PICTURE, np.zeros((4, 8), np.uint8)])
+    assert np.abs(decoded(b64_encode_image(img=transparent, format=".jpg")).astype(int) - PICTURE).max() <= 4
+    with Image.open(io.BytesIO(encode_image(transparent, ".png"))) as image:
+        assert image.mode == "RGBA"
 
 
 def test_unknown_formats() -> None:
@@ -218,7 +236,7 @@ def box(x: float, y: float, width: float, height: float) -> BoundingBoxCoordinat
 )
 def test_a_box(coordinates: BoundingBoxCoordinates, expected: tuple[int, int, int, int]) -> None:
     """A crop holds the pixels that the box touches, cut at the frame's edge, and at least one."""
-    crop = crop_to_object(frame(3), instance(Shape.BOUNDING_BOX, coordinates, 3))
+    crop = crop_to_instance(frame(3), instance(Shape.BOUNDING_BOX, coordinates, 3))
     assert extent(crop.content) == expected
     assert crop.frame == 3
     assert crop.instance.get_annotation(3).coordinates == coordinates
@@ -227,21 +245,34 @@ def test_a_box(coordinates: BoundingBoxCoordinates, expected: tuple[int, int, in
 def test_a_crop_is_a_copy() -> None:
     """Drawing on a crop leaves the frame alone."""
     whole = frame()
-    crop_to_object(whole, instance(Shape.BOUNDING_BOX, box(0, 0, 0.5, 0.5))).content[:] = 255
+    crop_to_instance(whole, instance(Shape.BOUNDING_BOX, box(0, 0, 0.5, 0.5))).content[:] = 255
     assert whole.content.max() < 255
+
+
+def test_a_crop_of_an_image() -> None:
+    """By image and coordinates, the crop is the same pixels, of as many channels as the image has."""
+    image, coordinates = frame().content, box(0.25, 0.5, 0.5, 0.25)
+    crop = crop_to_object(image, coordinates)
+    assert np.array_equal(crop, image[20:30, 20:60])
+    assert np.array_equal(crop_to_bbox(image[:, :, 0], coordinates), image[20:30, 20:60, 0])
+    assert np.array_equal(crop_to_instance(frame(), instance(Shape.BOUNDING_BOX, coordinates)).content, crop)
+    with pytest.raises(PrintableError, match="outside"):
+        crop_to_object(image, box(-0.5, 0.5, 0.1, 0.1))
+    with pytest.raises(PrintableError, match="PointCoordinate have no area"):
+        crop_to_object(image, PointCoordinate(0.5, 0.5))  # type: ignore[arg-type]
 
 
 def test_a_turned_box() -> None:
     """A rotatable box is turned in pixels: a quarter turn swaps its sides, about the same centre."""
     turned = RotatableBoundingBoxCoordinates(top_left_x=0.25, top_left_y=0.4, width=0.25, height=0.2, theta=90.0)
-    assert extent(crop_to_object(frame(), instance(Shape.ROTATABLE_BOUNDING_BOX, turned)).content) == (26, 10, 33, 29)
+    assert extent(crop_to_instance(frame(), instance(Shape.ROTATABLE_BOUNDING_BOX, turned)).content) == (26, 10, 33, 29)
 
 
 def test_a_polygon() -> None:
     """A polygon's crop is its bounding rectangle."""
     corners = {0: (0.25, 0.25), 1: (0.5, 0.5), 2: (0.25, 0.75)}
     polygon = PolygonCoordinates(values=[PointCoordinate(x, y) for x, y in corners.values()])
-    assert extent(crop_to_object(frame(), instance(Shape.POLYGON, polygon)).content) == (20, 10, 39, 29)
+    assert extent(crop_to_instance(frame(), instance(Shape.POLYGON, polygon)).content) == (20, 10, 39, 29)
 
 
 def test_a_mask() -> None:
@@ -249,22 +280,25 @@ def test_a_mask() -> None:
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[5:9, 30:41] = True
     made = instance(Shape.BITMASK, BitmaskCoordinates(mask))
-    assert extent(crop_to_object(frame(), made).content) == (30, 5, 40, 8)
+    assert extent(crop_to_instance(frame(), made).content) == (30, 5, 40, 8)
     empty = instance(Shape.BITMASK, BitmaskCoordinates(np.zeros((HEIGHT, WIDTH), bool)))
     with pytest.raises(PrintableError, match="empty"):
-        crop_to_object(frame(), empty)
+        crop_to_instance(frame(), empty)
 
 
 def test_nothing_to_cut_out() -> None:
     """A point has no area, and a box beside the frame no pixels: errors that say so."""
-    with pytest.raises(PrintableError, match="point, which has no area"):
-        crop_to_object(frame(), instance(Shape.POINT, PointCoordinate(0.5, 0.5)))
-    with pytest.raises(PrintableError, match="outside frame 0"):
-        crop_to_object(frame(), instance(Shape.BOUNDING_BOX, box(1.5, 0.5, 0.1, 0.1)))
+    with pytest.raises(PrintableError, match="no area"):
+        crop_to_instance(frame(), instance(Shape.POINT, PointCoordinate(0.5, 0.5)))
+    with pytest.raises(PrintableError, match="frame 0: It lies outside"):
+        crop_to_instance(frame(), instance(Shape.BOUNDING_BOX, box(1.5, 0.5, 0.1, 0.1)))
 
 
 def test_frames_encode_themselves() -> None:
-    """Frame.b64_encoding is the same encoding."""
+    """Frame.b64_encoding is the same encoding, as a URL where nothing else is asked for; crops inherit it."""
     small = Frame(0, PICTURE)
-    assert small.b64_encoding(".png") == b64_encode_image(PICTURE, ".png")
+    assert small.b64_encoding(".png", "raw") == b64_encode_image(PICTURE, ".png")
+    assert small.b64_encoding() == b64_encode_image(PICTURE, output_format="url")
+    crop = InstanceCrop(0, PICTURE, instance(Shape.BOUNDING_BOX, box(0, 0, 1, 1)))
+    assert crop.b64_encoding() == small.b64_encoding()
     assert small.b64_encoding(output_format="anthropic")["type"] == "image"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from encord_agents.tasks.models import TaskAgentReturnStruct, TaskCompletionResult
+from encord_agents.tasks.models import AgentTaskConfig, TaskAgentReturnStruct, TaskCompletionResult
 
 TASK = "11111111-1111-4111-8111-111111111111"
 
@@ -32,6 +32,15 @@ def test_no_priorities(priority: Any) -> None:
     """Anything else is refused where it is made, with the value in the message."""
     with pytest.raises(ValueError, match="label_row_priority must be a number"):
         TaskAgentReturnStruct(label_row_priority=priority)
+
+
+def test_what_is_told_of_a_task() -> None:
+    """A task of the SDK, as JSON, is read; what it says more is passed over."""
+    config = AgentTaskConfig.model_validate(
+        {"uuid": TASK, "data_hash": TASK, "data_title": "cat.png", "label_branch_name": "main", "status": "NEW"}
+    )
+    assert (str(config.task_uuid), config.data_title) == (TASK, "cat.png")
+    assert AgentTaskConfig.model_validate_json(config.model_dump_json()) == config
 
 
 def test_results_are_json() -> None:

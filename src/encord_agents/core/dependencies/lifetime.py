@@ -17,7 +17,7 @@ from encord_agents.core.dependencies.signature import readable_name
 __all__ = ["Opened", "add_teardown_note", "no_coroutine", "set_up", "set_up_async", "tear_down", "tear_down_async"]
 
 Opened = tuple[Step, Any]
-"""A dependency that has a teardown: its step, and its generator or context manager."""
+"""A dependency that has a teardown: its step, and its generator."""
 
 
 def set_up(step: Step, slots: list[object], opened: list[Opened]) -> object:
@@ -36,11 +36,7 @@ def set_up(step: Step, slots: list[object], opened: list[Opened]) -> object:
         for value in made:
             return value
         raise RuntimeError(f"{step.name}() ended without a yield, so there is nothing to inject.")
-    if hasattr(made, "__enter__") and hasattr(made, "__exit__"):  # @contextmanager
-        value = made.__enter__()
-        opened.append((step, made))
-        return value
-    return made  # A decorator has made something else of the generator.
+    return made  # A decorator has made something else of the generator: @contextmanager does, for the agent to enter.
 
 
 async def set_up_async(step: Step, slots: list[object], opened: list[Opened]) -> object:
@@ -53,10 +49,6 @@ async def set_up_async(step: Step, slots: list[object], opened: list[Opened]) ->
         async for value in made:
             return value
         raise RuntimeError(f"{step.name}() ended without a yield, so there is nothing to inject.")
-    if hasattr(made, "__aenter__") and hasattr(made, "__aexit__"):  # @asynccontextmanager
-        value = await made.__aenter__()
-        opened.append((step, made))
-        return value
     return made
 
 
@@ -72,9 +64,6 @@ def tear_down(opened: Opened, exception: BaseException | None) -> BaseException 
     step, made = opened
     traceback = exception.__traceback__ if exception else None
     try:
-        if not isinstance(made, Generator):
-            made.__exit__(type(exception) if exception else None, exception, traceback)
-            return None
         if exception is None:
             next(made)
         else:
@@ -95,9 +84,6 @@ async def tear_down_async(opened: Opened, exception: BaseException | None) -> Ba
     step, made = opened
     traceback = exception.__traceback__ if exception else None
     try:
-        if not isinstance(made, AsyncGenerator):
-            await made.__aexit__(type(exception) if exception else None, exception, traceback)
-            return None
         if exception is None:
             await anext(made)
         else:

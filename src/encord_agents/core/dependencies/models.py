@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Dependency", "Depends", "Scope"]
+from encord_agents.core.dependencies.signature import readable_name
+
+__all__ = ["Depends", "Scope"]
 
 Scope = Literal["attempt", "run"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Dependency:
-    """The mark that `Depends` leaves in a signature.
-
-    Attributes:
-        function: What supplies the value; ``None`` means the annotated class itself.
-        scope: How long the value lives.
-    """
-
-    function: Callable[..., Any] | None
-    scope: Scope
-
-
-def Depends(dependency: Callable[..., Any] | None = None, *, scope: Scope = "attempt") -> Any:  # noqa: N802
+class Depends:
     """Have a parameter supplied by a function.
 
     ::
@@ -46,7 +34,21 @@ def Depends(dependency: Callable[..., Any] | None = None, *, scope: Scope = "att
         scope: ``"attempt"``: made anew for each attempt of each task. ``"run"``: made once, by the first attempt that
             needs it, and torn down after the run; it may need nothing that belongs to a task.
 
-    Returns:
-        A mark to leave in the signature. It is typed `Any`, so that it can be the default of a parameter of any type.
+    Attributes:
+        dependency: What supplies the value; ``None`` means the annotated class itself.
+        scope: How long the value lives.
     """
-    return Dependency(dependency, scope)
+
+    dependency: Callable[..., Any] | None
+    scope: Scope
+
+    # Typed `Any`, so that the mark can be the default of a parameter of any type.
+    def __new__(cls, dependency: Callable[..., Any] | None = None, *, scope: Scope = "attempt") -> Any:
+        mark = super().__new__(cls)
+        mark.dependency = dependency
+        mark.scope = scope
+        return mark
+
+    def __repr__(self) -> str:
+        name = "" if self.dependency is None else readable_name(self.dependency)
+        return f"Depends({name})"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from encord_agents.core.dependencies.models import Dependency, Depends, Scope
+from encord_agents.core.dependencies.models import Depends, Scope
 from encord_agents.core.dependencies.signature import Unresolved, read_signature, readable_name, split_annotation
 from encord_agents.exceptions import DependencyError, closest
 
@@ -229,7 +229,7 @@ class _Builder:
         annotation = parameter.annotation
         has_default = parameter.default is not parameter.empty
         core, optional, metadata = split_annotation(annotation)
-        marks = [m for m in (parameter.default, *metadata) if isinstance(m, Dependency)]
+        marks = [m for m in (parameter.default, *metadata) if isinstance(m, Depends)]
         if any(m is Depends for m in (parameter.default, *metadata)):
             raise DependencyError(
                 f"{function}(): the parameter {parameter.name!r} has Depends without parentheses.\n"
@@ -265,10 +265,10 @@ class _Builder:
         self.inputs.append(wanted)
         return len(self.inputs) - 1
 
-    def dependency(self, mark: Dependency, annotation: Any, parameter: str, function: str, scope: Scope) -> int:
+    def dependency(self, mark: Depends, annotation: Any, parameter: str, function: str, scope: Scope) -> int:
         """The (provisional) slot of what ``mark`` asks for; adds its step where it is the first to ask."""
-        target: Any = annotation if mark.function is None else mark.function
-        if mark.function is None and isinstance(target, Unresolved):
+        target: Any = annotation if mark.dependency is None else mark.dependency
+        if mark.dependency is None and isinstance(target, Unresolved):
             raise DependencyError(
                 f"{function}(): the parameter {parameter!r} has Depends(), which calls the annotated class, "
                 f"but {target.explanation}.\n"
@@ -278,10 +278,10 @@ class _Builder:
             )
         if (
             not callable(target)
-            or (mark.function is None and not isinstance(target, type))
+            or (mark.dependency is None and not isinstance(target, type))
             or target is inspect.Parameter.empty
         ):
-            what = "Depends() calls the annotated class" if mark.function is None else "Depends(...) takes a function"
+            what = "Depends() calls the annotated class" if mark.dependency is None else "Depends(...) takes a function"
             shown = "nothing" if target is inspect.Parameter.empty else repr(target)
             raise DependencyError(
                 f"{function}(): the parameter {parameter!r}: {what}, and got {shown}.\n"
@@ -376,7 +376,8 @@ def kind_of(function: Callable[..., Any], *, look_inside: bool = True) -> Kind:
     """What a call of ``function`` gives.
 
     Args:
-        look_inside: Whether a decorated function counts as what it wraps, as the generator in a ``@contextmanager``.
+        look_inside: Whether a decorated function counts as what it wraps: a decorator of a generator function mostly
+            returns its generator.
     """
     if isinstance(function, type):
         return Kind.VALUE

@@ -11,7 +11,7 @@ from encord.workflow.stages.agent import AgentStage
 from encord_agents.exceptions import Named, UnknownPathwayError, UnknownStageError
 from encord_agents.tasks.engine.outcome import Pathway
 
-__all__ = ["Pathways", "as_text", "as_uuid", "find_stage"]
+__all__ = ["Pathways", "as_text", "as_uuid", "find_stage", "names_stage"]
 
 
 def as_uuid(value: object) -> UUID | None:
@@ -59,6 +59,11 @@ def find_stage(stages: Iterable[Any], given: str | UUID) -> AgentStage:
             given, valid, reason=f"Stage {str(given)!r} is of type {kind}: agents serve agent stages."
         )
     raise UnknownStageError(given, valid)
+
+
+def names_stage(given: str | UUID, stage: AgentStage) -> bool:
+    """Whether a title or a uuid may mean this stage."""
+    return as_uuid(given) == stage.uuid or given == stage.title
 
 
 class Pathways:

@@ -1,1 +1,6 @@
-"""What users hold: a runner collects their functions and runs them over a project's tasks."""
+"""What collects agents and runs them: in one process, or on an engine's workers."""
+
+from encord_agents.tasks.runner.queue_runner import QueueRunner
+from encord_agents.tasks.runner.sequential_runner import Runner, SequentialRunner
+
+__all__ = ["QueueRunner", "Runner", "SequentialRunner"]

@@ -25,7 +25,7 @@ from encord_agents.exceptions import (
 )
 from encord_agents.tasks.engine.context import INJECTABLE, RUN_INJECTABLE, Agent
 from encord_agents.tasks.engine.retry import RetryPolicy
-from encord_agents.tasks.engine.stage import Pathways, as_uuid, find_stage
+from encord_agents.tasks.engine.stage import Pathways, as_uuid, find_stage, names_stage
 
 __all__ = ["RegisteredAgent", "RunnerBase"]
 
@@ -57,11 +57,27 @@ class RegisteredAgent:
     give_up_on: tuple[type[Exception], ...] = ()
     failure_pathway: str | UUID | None = None
     overwrite: bool = False
+    stage_title: str | None = None
 
     @property
     def name(self) -> str:
         """The function's name."""
         return self.plan.name
+
+    @property
+    def printable_name(self) -> str:
+        """The stage's title, once a project has told it; until then what was given."""
+        return self.stage_title or str(self.identity)
+
+    @property
+    def label_row_metadata_include_args(self) -> LabelRowMetadataIncludeArgs:
+        """What to list of label rows."""
+        return self.include_args
+
+    @property
+    def label_row_initialise_labels_args(self) -> LabelRowInitialiseLabelsArgs:
+        """What to fetch of their labels."""
+        return self.initialise_args
 
 
 class RunnerBase:
@@ -81,6 +97,23 @@ class RunnerBase:
         if project_hash is not None:
             self._project_hash = checked_hash(project_hash)
             self._project = self._open_project(self._project_hash)
+
+    @property
+    def project_hash(self) -> str | None:
+        """The hash of the project that the runner was made for; ``None`` if it was made for none."""
+        return None if self._project_hash is None else str(self._project_hash)
+
+    @property
+    def project(self) -> Project | None:
+        """The project: the runner's own, or the last call's; ``None`` before there is one."""
+        return self._project
+
+    @property
+    def valid_stages(self) -> list[AgentStage] | None:
+        """The agent stages of `project`; ``None`` where there is none."""
+        if (project := self.project) is None:
+            return None
+        return [stage for stage in project.workflow.stages if isinstance(stage, AgentStage)]
 
     @property
     def client(self) -> EncordUserClient:
@@ -129,9 +162,14 @@ class RunnerBase:
         assert self._project is not None
         return self._project
 
+    @property
+    def _own_project(self) -> Project | None:
+        """The project the runner was made for, once it is open; not that of a call."""
+        return self._project if self._project_hash is not None else None
+
     def _register(self, agent: RegisteredAgent, *, overwrite: bool) -> None:
-        if self._project is not None:
-            self._bind(agent, self._project)  # fail now, not after an hour of loading a model
+        if (project := self._own_project) is not None:
+            self._bind(agent, project)  # fail now, not after an hour of loading a model
         agent.overwrite = overwrite
         for place, other in enumerate(self.agents):
             if self._same_stage(agent.identity, other.identity):
@@ -142,8 +180,8 @@ class RunnerBase:
         self.agents.append(agent)
 
     def _same_stage(self, one: str | UUID, other: str | UUID) -> bool:
-        if self._project is not None:
-            stages = self._project.workflow.stages
+        if (project := self._own_project) is not None:
+            stages = project.workflow.stages
             return find_stage(stages, one).uuid == find_stage(stages, other).uuid
         return one == other or (as_uuid(one) is not None and as_uuid(one) == as_uuid(other))
 
@@ -158,6 +196,7 @@ class RunnerBase:
         """
         stages = project.workflow.stages
         stage = find_stage(stages, agent.identity)
+        agent.stage_title = stage.title
         pathways = Pathways(stage, stages)
         failure_pathway = None if agent.failure_pathway is None else pathways.find(agent.failure_pathway)
         for value in literals(agent.plan.returns):
@@ -174,8 +213,10 @@ class RunnerBase:
             failure_pathway=failure_pathway,
         )
 
-    def _bind_all(self, project: Project, **options: Any) -> list[Agent]:
-        bound = [(registered, self._bind(registered, project, **options)) for registered in self.agents]
+    def _bind_all(self, project: Project, *, only: AgentStage | None = None, **options: Any) -> list[Agent]:
+        """All agents for a run, or those of one stage: the others' stages may be another project's then."""
+        wanted = [agent for agent in self.agents if only is None or names_stage(agent.identity, only)]
+        bound = [(registered, self._bind(registered, project, **options)) for registered in wanted]
         taken: dict[UUID, RegisteredAgent] = {}
         for registered, agent in bound:
             # A title and a uuid may turn out to be the same stage once there is a project.
@@ -184,7 +225,7 @@ class RunnerBase:
                     raise StageAlreadyAssignedError(agent.stage.title, other.name)
                 self.agents.remove(registered)
                 self.agents[self.agents.index(other)] = registered
-                return self._bind_all(project, **options)
+                return self._bind_all(project, only=only, **options)
             taken[agent.stage.uuid] = registered
         return [agent for _, agent in bound]
 

@@ -148,9 +148,9 @@ class QueueRunner(RunnerBase):
         _forget_after_fork(self)
 
     @property
-    def project_hash(self) -> UUID:
-        """The project's hash, as given. Makes no request."""
-        return self._project_hash
+    def project_hash(self) -> str:
+        """The project's hash. Makes no request."""
+        return str(self._project_hash)
 
     @property
     def functions(self) -> list[QueueFunction]:
@@ -409,12 +409,19 @@ class QueueFunction:
         functools.update_wrapper(
             self, registered.callable, assigned=("__module__", "__name__", "__qualname__", "__doc__")
         )
-        self.__signature__ = inspect.signature(type(self).__call__.__get__(self))
         self.runner = runner
         self.agent: Callable[..., Any] = registered.callable
         self.stage = registered.identity
         self._registered = registered
         self._raise_on_failure = raise_on_failure
+
+        def call(spec: TaskSpec | Sequence[TaskSpec], *, final: bool = True) -> str:
+            return self(spec, final=final)
+
+        # Celery reads the parameters of `function.__call__`. It would count the `self` of a method among them, and
+        # refuse each message for want of an argument; a plain function has none.
+        self.__dict__["__call__"] = call
+        self.__signature__ = inspect.signature(call)
 
     def __repr__(self) -> str:
         return f"<queue function {self.__qualname__} of stage {str(self.stage)!r}>"

@@ -104,11 +104,6 @@ class SequentialRunner(RunnerBase):
         self.observers: list[Observer] = []
         self.report: RunReport | None = None
 
-    @property
-    def project(self) -> Project | None:
-        """The project: the runner's own, or the last call's; ``None`` before there is one."""
-        return self._project
-
     def stage(
         self,
         stage: str | UUID,
@@ -230,6 +225,8 @@ class SequentialRunner(RunnerBase):
     ) -> RunReport:
         """Run the agent of one stage, once: for web handlers and jobs.
 
+        Only that agent is checked. So a `Runner()` without a project may hold the agents of several.
+
         Args:
             stage: The stage's title or uuid; a function must have been registered for it.
             project_hash: The project, where the runner was made without one.
@@ -247,7 +244,7 @@ class SequentialRunner(RunnerBase):
         )
         project = self._project_for(project_hash)
         wanted = find_stage(project.workflow.stages, stage)
-        agents = [a for a in self._bind_all(project, num_retries=num_retries) if a.stage.uuid == wanted.uuid]
+        agents = self._bind_all(project, only=wanted, num_retries=num_retries)
         if not agents:
             served = ", ".join(repr(str(agent.identity)) for agent in self.agents) or "none"
             raise PrintableError(f"No function serves stage {wanted.title!r}. Stages that are served: {served}.")

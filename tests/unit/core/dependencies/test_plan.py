@@ -9,7 +9,6 @@ from typing import Annotated, Any, Optional
 import pytest
 
 from encord_agents.core.dependencies import Depends
-from encord_agents.core.dependencies.models import Dependency
 from encord_agents.core.dependencies.plan import Kind, Plan, build_plan, kind_of
 from encord_agents.exceptions import DependencyError
 
@@ -331,5 +330,8 @@ def test_a_partials_own_keywords_are_kept() -> None:
 
 
 def test_depends_leaves_a_mark() -> None:
-    """Depends is typed Any, and is a Dependency at run time."""
-    assert isinstance(Depends(of_row), Dependency)
+    """Depends is typed Any; at run time it is an instance that tells its function and its scope."""
+    mark = Depends(of_row, scope="run")
+    assert isinstance(mark, Depends)
+    assert (mark.dependency, mark.scope, repr(mark)) == (of_row, "run", "Depends(of_row)")
+    assert (Depends().dependency, repr(Depends())) == (None, "Depends()")

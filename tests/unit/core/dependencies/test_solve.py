@@ -84,10 +84,6 @@ def test_all_sorts_of_callables(run: Callable[..., Attempt]) -> None:
         def __call__(self) -> Iterator[str]:
             yield "called"
 
-    @contextlib.contextmanager
-    def managed() -> Iterator[str]:
-        yield "managed"
-
     def add(a: int, b: int, row: Row) -> int:
         return a + b
 
@@ -99,12 +95,57 @@ def test_all_sorts_of_callables(run: Callable[..., Attempt]) -> None:
         m: str = Depends(holder.method),
         s: str = Depends(Holder.static),
         c: str = Depends(holder),
-        g: str = Depends(managed),
         p: int = Depends(functools.partial(add, 1, b=2)),
     ) -> Any:
-        return h.row is ROW, values, m, s, c, g, p
+        return h.row is ROW, values, m, s, c, p
 
-    assert run(agent).value == (True, "lambda", "method", "static", "called", "managed", 3)
+    assert run(agent).value == (True, "lambda", "method", "static", "called", 3)
+
+
+@both
+def test_a_context_manager_is_the_agents_to_enter(run: Callable[..., Attempt]) -> None:
+    """What ``@contextmanager`` makes is handed on as it is; a decorator that returns the generator changes nothing."""
+    log: list[str] = []
+
+    @contextlib.contextmanager
+    def managed() -> Iterator[str]:
+        log.append("+")
+        yield "managed"
+        log.append("-")
+
+    def decorated(function: Callable[[], Iterator[str]]) -> Callable[[], Iterator[str]]:
+        @functools.wraps(function)
+        def wrapper() -> Iterator[str]:
+            return function()
+
+        return wrapper
+
+    @decorated
+    def generate() -> Iterator[str]:
+        yield "generated"
+        log.append("torn down")
+
+    def agent(manager: Any = Depends(managed), generated: str = Depends(generate)) -> Any:
+        assert log == []
+        with manager as value:
+            return value, generated
+
+    assert run(agent).value == ("managed", "generated")
+    assert log == ["+", "-", "torn down"]
+
+
+def test_an_async_context_manager_is_the_agents_to_enter() -> None:
+    """So is what ``@asynccontextmanager`` makes."""
+
+    @contextlib.asynccontextmanager
+    async def managed() -> AsyncIterator[str]:
+        yield "managed"
+
+    async def agent(manager: Any = Depends(managed)) -> Any:
+        async with manager as value:
+            return value
+
+    assert solve_async(agent).value == "managed"
 
 
 @both

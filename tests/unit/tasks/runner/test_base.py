@@ -1,4 +1,4 @@
-"""What runners share, as far as it needs no project: hashes, advice, return annotations."""
+"""What runners share: hashes, advice, return annotations, and what they tell of themselves."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from uuid import UUID
 import pytest
 from encord.exceptions import AuthenticationError, AuthorisationError, EncordException
 
+from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.exceptions import PrintableError, ProjectError, StageAlreadyAssignedError
-from encord_agents.tasks import Runner
+from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
+from encord_agents.tasks import QueueRunner, Runner
 from encord_agents.tasks.runner.base import checked_hash, literals, with_advice
 
 HASH = UUID("0995712a-457a-4ee5-8136-db69f91b492e")
@@ -65,6 +67,28 @@ def test_one_function_for_a_stage_without_a_project() -> None:
 
 
 def print_nothing() -> None: ...
+
+
+def test_what_a_runner_says_of_itself(local_platform: LocalPlatform) -> None:
+    """Its project's hash is text, its stages are the agent stages, its agents tell how they were decorated."""
+    workflow = Workflow([AgentStage("A", {"go": "Done"}), Stage("Done", "done")])
+    local = local_platform.create_project(workflow=workflow)
+    client = local_platform.client()
+    assert (Runner().project_hash, Runner().valid_stages) == (None, None)
+    for runner in (
+        Runner(UUID(local.project_hash), user_client=client),
+        QueueRunner(local.project_hash, user_client=client),
+    ):
+        assert runner.project_hash == local.project_hash
+        stages = runner.valid_stages
+        assert stages is not None
+        assert [stage.title for stage in stages] == ["A"]
+        listed = LabelRowMetadataIncludeArgs(include_client_metadata=True)
+        runner.stage(stages[0].uuid, label_row_metadata_include_args=listed)(print_nothing)
+        (agent,) = runner.agents
+        assert agent.label_row_metadata_include_args is listed
+        assert agent.label_row_initialise_labels_args == LabelRowInitialiseLabelsArgs()
+        assert agent.printable_name == "A"
 
 
 @pytest.mark.parametrize("given", [None, 7, print_nothing])

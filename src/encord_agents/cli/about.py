@@ -1,0 +1,44 @@
+"""``encord-agents print``: what a project's agent stages are called, and what is installed here."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from encord_agents.exceptions import PrintableError
+
+app = typer.Typer(no_args_is_help=True, help="Print a project's agent stages, or what is installed here.")
+
+
+@app.command()
+def agent_nodes(project_hash: Annotated[str, typer.Argument(metavar="PROJECT_HASH", help="The project.")]) -> None:
+    """Print each agent stage of a project with its uuid, and the stage's pathways with theirs."""
+    from encord.exceptions import EncordException
+
+    from encord_agents.tasks.runner.base import RunnerBase
+    from encord_agents.terminal import on_one_line
+
+    try:
+        stages = RunnerBase(project_hash).valid_stages or []
+    except EncordException as error:
+        raise PrintableError("\n".join([str(error), *getattr(error, "__notes__", ())])) from error
+    for stage in stages:
+        typer.echo(f"{stage.uuid}  {on_one_line(stage.title)}")
+        for pathway in stage.pathways:
+            typer.echo(f"  {pathway.uuid}  {on_one_line(pathway.name)}")
+
+
+@app.command()
+def system_info() -> None:
+    """Print the system and the versions: what a report of a bug should say."""
+    import platform
+    import sys
+    from importlib.metadata import version
+
+    from encord_agents import __version__
+
+    typer.echo(f"System: {platform.system()} {platform.release()} ({platform.machine()})")
+    typer.echo(f"Python: {sys.version}")
+    typer.echo(f"encord: {version('encord')}")
+    typer.echo(f"encord-agents: {__version__}")

@@ -1,0 +1,105 @@
+"""The upright box around what a labelled object covers.
+
+Boxes are in fractions of the image's width and height, as labels are, unless a function says pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, TypeAlias
+
+from encord.objects.bitmask import BitmaskCoordinates
+from encord.objects.coordinates import (
+    BoundingBoxCoordinates,
+    PolygonCoordinates,
+    RotatableBoundingBoxCoordinates,
+)
+
+from encord_agents.exceptions import PrintableError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "CroppableCoordinates",
+    "mask_to_bbox",
+    "poly_to_bbox",
+    "rbb_to_poly",
+    "rbbox_to_surrounding_bbox",
+    "surrounding_bbox",
+]
+
+CroppableCoordinates: TypeAlias = (
+    BoundingBoxCoordinates | RotatableBoundingBoxCoordinates | PolygonCoordinates | BitmaskCoordinates
+)
+"""The coordinates of objects that have an area."""
+
+
+def surrounding_bbox(coordinates: CroppableCoordinates, img_width: int, img_height: int) -> BoundingBoxCoordinates:
+    """The smallest upright box that holds an object on an image of that size, in pixels.
+
+    Raises:
+        PrintableError: The object has no area: it is a point, a line, a skeleton, or an empty mask.
+    """
+    if isinstance(coordinates, BoundingBoxCoordinates):
+        return coordinates
+    if isinstance(coordinates, RotatableBoundingBoxCoordinates):
+        return rbbox_to_surrounding_bbox(coordinates, img_width, img_height)
+    if isinstance(coordinates, PolygonCoordinates):
+        return poly_to_bbox(coordinates)
+    if isinstance(coordinates, BitmaskCoordinates):
+        return mask_to_bbox(coordinates)
+    raise PrintableError(f"{type(coordinates).__name__} have no area to cut out.")
+
+
+def poly_to_bbox(poly: PolygonCoordinates | NDArray[np.float32]) -> BoundingBoxCoordinates:
+    """The upright box around a polygon, or around an array of points ``[number, 2]``, in the unit of its points."""
+    if isinstance(poly, PolygonCoordinates):
+        return _around([(point.x, point.y) for polygon in poly.polygons for ring in polygon for point in ring])
+    return _around([(float(x), float(y)) for x, y in poly])
+
+
+def rbb_to_poly(rbb: RotatableBoundingBoxCoordinates, img_width: int, img_height: int) -> NDArray[np.float32]:
+    """The corners of a rotatable box in pixels, float32 ``[4, 2]``: from its top left, before turning, clockwise."""
+    import numpy as np
+
+    return np.array(_corners(rbb, img_width, img_height), dtype=np.float32)
+
+
+def rbbox_to_surrounding_bbox(rbb: RotatableBoundingBoxCoordinates, img_w: int, img_h: int) -> BoundingBoxCoordinates:
+    """The upright box around a rotatable box on an image of that size, in pixels."""
+    return _around([(x / img_w, y / img_h) for x, y in _corners(rbb, img_w, img_h)])
+
+
+def mask_to_bbox(coords: BitmaskCoordinates) -> BoundingBoxCoordinates:
+    """The upright box around the pixels that a mask covers.
+
+    Raises:
+        PrintableError: It covers none.
+    """
+    import numpy as np
+
+    mask = np.asarray(coords)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        raise PrintableError("The mask is empty, so there is no box around it.")
+    height, width = mask.shape[:2]
+    return _around([(columns[0] / width, rows[0] / height), ((columns[-1] + 1) / width, (rows[-1] + 1) / height)])
+
+
+def _corners(rbb: RotatableBoundingBoxCoordinates, img_width: int, img_height: int) -> list[tuple[float, float]]:
+    # Turned about its centre by theta degrees, in pixels: fractions of unequal sides would shear it.
+    half_w, half_h = rbb.width * img_width / 2, rbb.height * img_height / 2
+    centre_x, centre_y = rbb.top_left_x * img_width + half_w, rbb.top_left_y * img_height + half_h
+    cos, sin = math.cos(math.radians(rbb.theta)), math.sin(math.radians(rbb.theta))
+    return [
+        (centre_x + x * cos - y * sin, centre_y + x * sin + y * cos)
+        for x, y in [(-half_w, -half_h), (half_w, -half_h), (half_w, half_h), (-half_w, half_h)]
+    ]
+
+
+def _around(points: list[tuple[float, float]]) -> BoundingBoxCoordinates:
+    left, top = (float(min(values)) for values in zip(*points, strict=True))
+    right, bottom = (float(max(values)) for values in zip(*points, strict=True))
+    return BoundingBoxCoordinates(height=bottom - top, width=right - left, top_left_x=left, top_left_y=top)
