@@ -356,6 +356,21 @@ def test_another_door_is_as_loud() -> None:
             platform.check()
 
 
+def test_a_method_that_nothing_has() -> None:
+    """501 and remembered, at every door: never silently a 405."""
+    asked = [
+        (method, path)
+        for method in ("OPTIONS", "TRACE", "BREW")
+        for path in ("/v2/public/projects", "/public", "/public/user", "/assets/x/y", "/")
+    ]
+    with LocalPlatform() as platform:
+        for method, path in asked:
+            assert requests.request(method, platform.domain + path, timeout=5).status_code == 501
+        with pytest.raises(UnknownRequestError) as caught:
+            platform.check()
+    assert caught.value.requests == tuple(f"{method} {path}." for method, path in asked)
+
+
 def titles(rows: Iterable[Any]) -> list[str]:
     return sorted(row.data_title for row in rows)
 
@@ -561,6 +576,52 @@ def test_labels_that_nobody_could_read_back(local_platform: LocalPlatform) -> No
     assert again.get_object_instances() == []
 
 
+def nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(depth - 1):
+        value = {"a": value}
+    return value
+
+
+def test_what_is_nested_too_deeply(local_platform: LocalPlatform) -> None:
+    """It is refused on both protocols, so that every answer it would be in can be written."""
+    local = local_platform.create_project(workflow=WORKFLOW)
+    local.add_placeholders(1)
+    client = local_platform.client(retries=False)
+    project = client.get_project(local.project_hash)
+    (row,) = project.list_label_rows_v2()
+    row.initialise_labels()
+    item = client.get_storage_item(row.backing_item_uuid)
+    item.update(client_metadata=nested(98))
+    for depth in (101, 252):
+        with pytest.raises(InvalidArgumentsError, match="100 levels"):
+            item.update(client_metadata=nested(depth))
+        answer = legacy(local_platform, local.project_hash, "labelrow", "POST", [row.label_hash], {
+            "multi_request": True, "labels": [{**row.to_encord_dict(), "spaces": nested(depth)}],
+        })  # fmt: skip
+        assert answer["status"] == 400
+        assert "100 levels" in answer["payload"]
+    (again,) = project.list_label_rows_v2(include_client_metadata=True)
+    assert again.client_metadata == nested(98)
+    again.initialise_labels()
+
+
+def test_an_answer_that_cannot_be_written_is_remembered(caplog: pytest.LogCaptureFixture) -> None:
+    """A bug of the platform's is a 500 in the journal, in the log and in `check()`, also when it is in the writing."""
+    with LocalPlatform() as platform:
+        local = platform.create_project(workflow=WORKFLOW)
+        local.add_placeholders(1)
+        project = platform.client(retries=False).get_project(local.project_hash)
+        with local._database.write() as connection:
+            connection.execute("UPDATE units SET metadata = ?", (json.dumps(nested(300)),))
+        with pytest.raises(EncordException, match="unknown error"):
+            project.list_label_rows_v2(include_client_metadata=True)
+        assert [entry.status for entry in platform.journal.of("rows")] == [500]
+        assert "failed at GET /public" in caplog.text
+        with pytest.raises(TypeError, match="Recursion limit"):
+            platform.check()
+
+
 def test_an_old_signature_is_refused(local_platform: LocalPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
     """401 for a request that was signed an hour ago: what somebody recorded cannot be played again for ever."""
     local = local_platform.create_project(workflow=WORKFLOW)
@@ -595,7 +656,7 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
-)
+) | st.sampled_from([98, 101, 252, 900]).map(nested)
 
 
 def test_bad_input_is_never_a_500() -> None:
@@ -603,6 +664,10 @@ def test_bad_input_is_never_a_500() -> None:
     with LocalPlatform() as platform:
         local = platform.create_project(workflow=WORKFLOW)
         local.add_placeholders(1)
+        client = platform.client(retries=False)
+        (row,) = client.get_project(local.project_hash).list_label_rows_v2()
+        row.initialise_labels()
+        item = client.get_storage_item(row.backing_item_uuid)
         config = signer(platform)
         stage = local.stage("Pre-label").uuid
         base = f"{platform.domain}/v2/public"
@@ -612,6 +677,7 @@ def test_bad_input_is_never_a_500() -> None:
             ("POST", f"projects/{local.project_hash}/priorities"),
             ("POST", "storage/items/get-bulk"),
             ("PATCH", "storage/items/patch-bulk"),
+            ("PATCH", f"storage/folders/{item.parent_folder_uuid}/items/{item.uuid}"),
             ("GET", f"projects/{local.project_hash}/workflow/stages/{stage}/tasks?pageToken=%F0%9F%8E%88&dataHashes=x"),
             ("GET", "projects/nothing"),
         ]
@@ -619,7 +685,7 @@ def test_bad_input_is_never_a_500() -> None:
         @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
         @given(
             which=st.sampled_from(paths),
-            key=st.sampled_from(["priorities", "itemUuids", "itemPatches", "taskUuids"]),
+            key=st.sampled_from(["priorities", "itemUuids", "itemPatches", "taskUuids", "clientMetadata"]),
             body=JSON,
         )
         def v2(which: tuple[str, str], key: str, body: Any) -> None:
@@ -648,4 +714,7 @@ def test_bad_input_is_never_a_500() -> None:
 
         v2()
         v1()
+        # What was taken must not spoil later answers.
+        (row,) = client.get_project(local.project_hash).list_label_rows_v2(include_client_metadata=True)
+        row.initialise_labels()
         platform.check()

@@ -109,6 +109,29 @@ def mapping(value: Any, what: str) -> dict[str, Any]:
     return value
 
 
+MAX_DEPTH = 100
+"""How deep a body may be nested. It is written again as a part of answers, and writers of JSON have a limit."""
+
+
+def shallow(value: Any) -> Any:
+    """The value, if it is not nested too deeply.
+
+    Raises:
+        Refusal: 400, it is.
+    """
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for found in level
+            for inner in (found.values() if isinstance(found, dict) else found)
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return value
+    raise malformed(f"The body is nested more than {MAX_DEPTH} levels deep.")
+
+
 def optional(value: Any, kind: type[T], what: str) -> T | None:
     """A value that may be left out.
 
