@@ -264,6 +264,31 @@ def test_a_broken_picture_is_named_and_left_out(home: Home) -> None:
         assert {task.data_title for task in platform.project(hash_in(made.stdout)).tasks()} == {"a.png", "more/b.png"}
 
 
+def test_names_that_are_not_utf_8(home: Home) -> None:
+    """A picture's title is readable, one that is left out is named, and the key file's path can still be used."""
+    images, data = home.path / os.fsdecode(b"im\xff"), home.path / os.fsdecode(b"da\xff")
+    images.mkdir()
+    (images / os.fsdecode(b"caf\xe9.png")).write_bytes(png(8, 6))
+    (images / os.fsdecode(b"cut\xff.png")).write_bytes(png(8, 6)[:20])
+    strict = {**home.environment(), "PYTHONIOENCODING": "utf-8:strict"}
+    made = subprocess.run(
+        [str(COMMAND), "local", "create", "--images", images, "--workflow", "workflow.yaml", "--data", data,
+         "--title", os.fsdecode(b"\xff")],
+        cwd=home.path, env=strict, capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    assert b"/da\xff/id_ed25519" in made.stdout
+    assert "cut\N{REPLACEMENT CHARACTER}.png" in made.stderr.decode()
+    with LocalPlatform(data) as platform:
+        (project,) = platform.projects()
+        client = platform.client()
+        (row,) = client.get_project(project.project_hash).list_label_rows_v2()
+        assert row.data_title == "caf\N{REPLACEMENT CHARACTER}.png"
+        assert project.title == "\N{REPLACEMENT CHARACTER}"
+        url = client.get_storage_item(row.backing_item_uuid, sign_url=True).get_signed_url()
+        assert requests.get(url, timeout=5).content == png(8, 6)
+
+
 def test_images_that_are_none(home: Home) -> None:
     """A directory that is missing, is a file, or has no picture: no project is made."""
     (home.path / "empty").mkdir()

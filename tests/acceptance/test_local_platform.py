@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -528,6 +529,31 @@ def test_pictures_from_files(local_platform: LocalPlatform, tmp_path: Path) -> N
     item = client.get_storage_item(row.backing_item_uuid, sign_url=True)
     assert (item.mime_type, item.name) == ("image/png", "below/b.PNG")
     assert requests.get(item.get_signed_url(), timeout=5).content == png(6, 8)
+
+
+def test_a_project_with_its_pictures_or_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever keeps the pictures from being added, no project is left without them."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.png").write_bytes(png(8, 6))
+    (tmp_path / "cut.png").write_bytes(png(8, 6)[:20])
+    with LocalPlatform() as platform:
+        for given, says in (
+            (tmp_path / "empty", "There is no picture in"),
+            (tmp_path / "cut.png", r"(?s)could be read.*cut\.png"),
+            ([tmp_path / "none.png"], r"(?s)the list could be read.*none\.png: No such file"),
+            (tmp_path / "nowhere", "does not exist"),
+        ):
+            with pytest.raises(LocalPlatformError, match=says):
+                platform.create_project(workflow=WORKFLOW, images=given)
+        with monkeypatch.context() as patch:
+            patch.setattr("encord_agents.local.tasks.uuid4", lambda: None)  # two tasks of one id
+            with pytest.raises(sqlite3.IntegrityError):
+                platform.create_project(workflow=WORKFLOW, images=[tmp_path / "a.png"] * 2)
+        assert platform.projects() == []
+        assert list(platform.client().list_projects()) == []
+        local = platform.create_project(workflow=WORKFLOW, images=tmp_path)
+        assert [task.data_title for task in local.tasks()] == ["a.png"]
+        assert [skipped.partition(": ")[0] for skipped in local.skipped] == [str(tmp_path / "cut.png")]
 
 
 def test_a_body_that_is_too_large(local_platform: LocalPlatform) -> None:

@@ -112,17 +112,16 @@ def create(
     from encord_agents.local.trouble import LocalPlatformError
 
     # What is left out is said below, once.
-    logging.getLogger("encord_agents.local.project").setLevel(logging.ERROR)
+    logging.getLogger("encord_agents.local.images").setLevel(logging.ERROR)
     if not images.is_dir():
         raise LocalPlatformError(f"{images} is no directory of pictures.")
     _one_readable(images)
     platform = LocalPlatform(data)
     try:
-        project = platform.create_project(title=title, workflow=workflow, ontology=ontology)
-        added = project.add_images(images)
+        project = platform.create_project(title=title, workflow=workflow, ontology=ontology, images=images)
         for skipped in project.skipped:
             typer.echo(f"left out: {skipped}", err=True)
-        typer.echo(f"# project {title!r} with {len(added)} pictures")
+        typer.echo(f"# project {project.title!r} with {len(project.tasks())} pictures")
         typer.echo(project.project_hash)
         typer.echo(f"export ENCORD_DOMAIN=http://127.0.0.1:{port}")
         typer.echo(_export_key(platform, data))
@@ -171,25 +170,22 @@ def reset(
 
 
 def _one_readable(images: Path) -> None:
-    """A project without data is of no use to anybody, and nothing here could fill it later.
+    """Look before there is a data directory: a project without pictures is of no use, and none is made.
 
     Raises:
         LocalPlatformError: The directory has no picture, or none that can be read.
     """
-    from encord_agents.local.images import found_in, read
-    from encord_agents.local.trouble import LocalPlatformError
+    from encord_agents.local.images import found_in, none_readable, read, readable, reason
 
     broken = []
     for path in found_in(images):
         try:
             read(path.read_bytes(), path.name)
         except (OSError, ValueError) as error:
-            broken.append(f"\n  - {path}: {error}")
+            broken.append(f"{readable(path)}: {reason(error)}")
         else:
             return
-    if not broken:
-        raise LocalPlatformError(f"There is no picture in {images}, so no project was made.")
-    raise LocalPlatformError(f"No picture in {images} could be read, so no project was made:{''.join(broken)}")
+    raise none_readable(readable(images), broken)
 
 
 def _existing(data: Path) -> LocalPlatform:
@@ -203,10 +199,11 @@ def _existing(data: Path) -> LocalPlatform:
     return LocalPlatform(data)
 
 
-def _export_key(platform: LocalPlatform, data: Path | None) -> str:
-    """A file is named rather than the key shown, where there is one."""
+def _export_key(platform: LocalPlatform, data: Path | None) -> bytes:
+    """A file is named rather than the key shown, where there is one. In bytes, as a path need not be UTF-8."""
+    import os
     import shlex
 
     if data is None:
-        return f"export ENCORD_SSH_KEY={shlex.quote(platform.ssh_key)}"
-    return f"export ENCORD_SSH_KEY_FILE={shlex.quote(str((data / 'id_ed25519').absolute()))}"
+        return f"export ENCORD_SSH_KEY={shlex.quote(platform.ssh_key)}".encode()
+    return os.fsencode(f"export ENCORD_SSH_KEY_FILE={shlex.quote(str((data / 'id_ed25519').absolute()))}")

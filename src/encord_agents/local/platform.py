@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 from uuid import UUID
 
-from encord_agents.local import keys, ontologies, wire
+from encord_agents.local import items, keys, ontologies, wire
 from encord_agents.local.assets import AssetStore, DirectoryAssets, MemoryAssets, Signer
 from encord_agents.local.catalogue import Catalogue
 from encord_agents.local.database import Database
 from encord_agents.local.door import Door, Outage
 from encord_agents.local.faults import Faults
+from encord_agents.local.images import collect, none_readable, readable
 from encord_agents.local.journal import Journal
 from encord_agents.local.project import LocalProject
 from encord_agents.local.server import HOST, Server
@@ -157,21 +158,31 @@ class LocalPlatform:
         workflow: Workflow | Mapping[str, Any] | str | Path,
         ontology: Mapping[str, Any] | OntologyStructure | str | Path | None = None,
         project_type: Literal["workflow", "manual_qa"] = "workflow",
+        images: str | Path | Iterable[str | Path] | None = None,
     ) -> LocalProject:
-        """Make a project without data. The default ontology: ``Person`` boxes, a ``Scene`` radio.
+        """Make a project.
+
+        Args:
+            ontology: Default: ``Person`` boxes, a ``Scene`` radio.
+            images: Picture files, or a directory, to begin with, as for ``LocalProject.add_images``. Without them the
+                project has no data yet.
 
         Raises:
             WorkflowError: The workflow makes no sense.
-            LocalPlatformError: Neither does the ontology.
+            LocalPlatformError: Neither does the ontology, or none of the pictures can be read. No project is made.
         """
-        record = self._service.catalogue.create(
-            title=title,
-            description=description,
-            type=project_type,
-            workflow=Workflow.of(workflow),
-            editor=ontologies.editor(ontology),
-        )
-        return LocalProject(self._service, record)
+        resolved, editor = Workflow.of(workflow), ontologies.editor(ontology)
+        units, skipped = ([], []) if images is None else collect(images, self._service.assets)
+        if images is not None and not units:
+            raise none_readable(readable(images) if isinstance(images, (str, Path)) else "the list", skipped)
+        with self._service.database.write():  # the project with its data, or neither
+            record = self._service.catalogue.create(
+                title=readable(title), description=description, type=project_type, workflow=resolved, editor=editor
+            )
+            items.add(self._service.database, record, units)
+        project = LocalProject(self._service, record)
+        project.skipped = skipped
+        return project
 
     def project(self, project_hash: str | UUID) -> LocalProject:
         """A project by its hash, with or without hyphens."""
