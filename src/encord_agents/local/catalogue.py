@@ -11,6 +11,7 @@ from uuid import uuid4
 import orjson
 
 from encord_agents.local.database import Database
+from encord_agents.local.trouble import WorkflowError
 from encord_agents.local.workflow import Pathway, ResolvedStage, Workflow
 
 
@@ -60,7 +61,10 @@ class Catalogue:
     ) -> ProjectRecord:
         project, ontology, dataset, folder = (str(uuid4()) for _ in range(4))
         now = time.time()
-        stages = orjson.dumps([asdict(stage) for stage in workflow.resolved]).decode()
+        try:
+            stages = orjson.dumps([asdict(stage) for stage in workflow.resolved]).decode()
+        except TypeError as error:  # half a character, which JSON files may have
+            raise WorkflowError(f"The workflow cannot be stored: {error}.") from error
         with self._database.write() as connection:
             connection.execute(
                 "INSERT INTO ontologies VALUES (?, ?, ?, ?)", (ontology, title, orjson.dumps(editor).decode(), now)
