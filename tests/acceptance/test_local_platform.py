@@ -584,6 +584,7 @@ def test_labels_that_nobody_could_read_back(local_platform: LocalPlatform) -> No
     boxed(row)
     row.save()
     good = row.to_encord_dict()
+    (box,) = good["data_units"][data_hash]["labels"]["objects"]
     for key, value in (
         ("object_answers", {"x": 1}),
         ("object_answers", []),
@@ -591,6 +592,17 @@ def test_labels_that_nobody_could_read_back(local_platform: LocalPlatform) -> No
         ("classification_answers", {"x": {"featureHash": "unknown"}}),
         ("data_units", {}),
         ("data_units", {data_hash: {"labels": {"objects": {}}}}),
+        ("data_units", {data_hash: {"labels": {"objects": [{**box, "shape": None}]}}}),
+        ("data_units", {data_hash: {"labels": {"objects": [{**box, "shape": "polygon"}]}}}),
+        ("data_units", {data_hash: {"labels": {"objects": [{**box, "boundingBox": {"x": 0.1}}]}}}),
+        ("data_units", {data_hash: {"labels": {"objects": [{**box, "createdAt": "yesterday"}]}}}),
+        ("data_units", {data_hash: {"labels": {"objects": [box, box]}}}),
+        ("object_answers", {"x": {}}),
+        ("object_answers", {**good["object_answers"], "x": {"objectHash": "x"}}),
+        ("object_actions", {"a": None}),
+        ("object_actions", {"a": {}}),
+        ("spaces", {"a": None}),
+        ("spaces", {"a": {}}),
     ):
         answer = legacy(local_platform, local.project_hash, "labelrow", "POST", [row.label_hash], {
             "multi_request": True, "labels": [{**good, key: value}],
