@@ -41,13 +41,19 @@ def main() -> int:
     parser.add_argument("--data", type=Path, metavar="DIR", default=Path(".demo"), help="made afresh; default: .demo")
     options = parser.parse_args()
     try:
-        return demo(options.images, options.data)
+        # Not every shell expands the ~ of `make demo IMAGES=~/Pictures`.
+        return demo(options.images and expanded(options.images), expanded(options.data))
     except LocalPlatformError as error:
         print(f"\n{error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nStopped. `make demo` starts afresh.", file=sys.stderr)
         return 130
+
+
+def expanded(path: Path) -> Path:
+    """A path whose ~ is a home directory; as it is, where nobody has that name."""
+    return Path(os.path.expanduser(path))
 
 
 def demo(images: Path | None, data: Path) -> int:
@@ -57,17 +63,18 @@ def demo(images: Path | None, data: Path) -> int:
     logging.getLogger("encord_agents.local").addHandler(logging.NullHandler())  # it would name the left out once more
     with LocalPlatform(data) as platform:
         project = platform.create_project(
-            title="Demo", workflow=HERE / "workflow.yaml", ontology=HERE / "ontology.json"
+            title="Demo",
+            workflow=HERE / "workflow.yaml",
+            ontology=HERE / "ontology.json",
+            images=images if images is not None else bundled_photographs(data / "faces.png"),
         )
-        added = project.add_images(images if images is not None else bundled_photographs(data / "faces.png"))
         for reason in project.skipped:
             print(f"Left out: {reason}")
-        if not added:
-            raise LocalPlatformError(f"There is no picture that can be read in {images}.")
-        print(f"A platform of your own is at {platform.domain}: {len(added)} photographs in project {project.title!r}.")
+        added = len(project.tasks())
+        print(f"A platform of your own is at {platform.domain}: {added} photographs in project {project.title!r}.")
 
         code = run_agents(platform, project)
-        if waiting(project) == len(added):
+        if waiting(project) == added:
             print("\nThe agents moved no task: see above.", file=sys.stderr)
             return code or 1
         # Where some tasks failed (1), the table says which, and there is the rest to look at.
@@ -79,9 +86,7 @@ def demo(images: Path | None, data: Path) -> int:
         counts = ", ".join(f"{stage.title} {stage.tasks}" for stage in project.stages)
 
     print(f"\nThe tasks are now in: {counts}")
-    print(
-        f"Project {project.project_hash}: {drawn} labels on {len(added)} photographs, kept by the platform in {data}/"
-    )
+    print(f"Project {project.project_hash}: {drawn} labels on {added} photographs, kept by the platform in {data}/")
     print(f"  the labels, as the SDK gives them:  {labels}/*.json")
     print(f"  the labels, drawn on photographs:   {overlays}/*.png")
     print(f"  all of them on one sheet, look at:  {overlays / 'contact-sheet.png'}")

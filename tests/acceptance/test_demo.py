@@ -27,9 +27,10 @@ def scikit_image_data() -> Path:
     return Path(found.origin).parent / "data"
 
 
-def demo(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def demo(*arguments: str | Path, home: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(EXAMPLES / "demo.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict", **({"HOME": str(home)} if home else {})}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
 
 
 def test_photographs_become_labels_drawings_and_moved_tasks(tmp_path: Path) -> None:
@@ -40,11 +41,14 @@ def test_photographs_become_labels_drawings_and_moved_tasks(tmp_path: Path) -> N
     for name in ("astronaut.png", "coins.png"):
         (images / name).write_bytes((photographs / name).read_bytes())
     (images / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    (images / os.fsdecode(b"broken\xff.jpg")).write_bytes(b"\xff\xd8 no picture")
 
-    ran = demo("--images", images, "--data", data)
+    # As a shell that leaves the ~ alone passes it on.
+    ran = demo("--images", "~/images", "--data", "~/data", home=tmp_path)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "broken.jpg" in ran.stdout
+    assert "broken\N{REPLACEMENT CHARACTER}.jpg" in ran.stdout
     assert "0 tasks are waiting" in ran.stdout
     assert ran.stdout.count("$ python ") == 2
     assert {path.name for path in (data / "overlays").iterdir()} == {"astronaut.png", "coins.png", "contact-sheet.png"}

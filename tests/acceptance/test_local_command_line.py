@@ -146,6 +146,44 @@ def test_what_create_exports_leads_the_sdk_to_the_project(home: Home) -> None:
         assert len(list(project.workflow.get_stage(name="Pre-label").get_tasks())) == 2
 
 
+def test_each_command_says_what_comes_next(home: Home) -> None:
+    """With the options that were given; and a ~ that the shell left alone is a home directory."""
+    environment = {**home.environment(), "HOME": str(home.path)}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(COMMAND), "local", *arguments]
+        return subprocess.run(
+            command, cwd=home.path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    refused(run("status", "--data=my data"), "`encord-agents local create --data 'my data'` makes one with a project")
+    made = run("create", "--images=~/images", "--workflow=~/workflow.yaml", "--data=~/my data", "--port", "9000")
+    assert made.returncode == 0, made.stderr
+    assert f"`encord-agents local up --data '{home.path}/my data' --port 9000`" in made.stdout
+    assert run("reset", hash_in(made.stdout), "--data=~/my data").returncode == 0
+    LocalPlatform(home.path / "empty").close()
+    assert "encord-agents local create --data empty" in run("status", "--data", "empty").stdout
+
+
+def test_up_names_the_projects_it_has(home: Home) -> None:
+    """In comments, so that the output can still be evaluated by a shell; with none, it says how to make one."""
+    with subprocess.Popen(
+        [str(COMMAND), "local", "up", "--data", "data", "--port", "0"],
+        cwd=home.path, env=home.environment(), stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert "no project yet: `encord-agents local create --data data" in process.stdout.readline()
+        process.terminate()
+    project = home.project()
+    with subprocess.Popen(
+        [str(COMMAND), "local", "up", "--data", "data", "--port", "0"],
+        cwd=home.path, env=home.environment(), stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"# project {project} 'Local project'\n"
+        process.terminate()
+
+
 def test_status_shows_stages_and_counts(home: Home) -> None:
     """Title, hash, and a line per stage with its type and its number of tasks."""
     project = home.project()
@@ -262,6 +300,31 @@ def test_a_broken_picture_is_named_and_left_out(home: Home) -> None:
     assert "2 pictures" in made.stdout
     with LocalPlatform(home.data) as platform:
         assert {task.data_title for task in platform.project(hash_in(made.stdout)).tasks()} == {"a.png", "more/b.png"}
+
+
+def test_names_that_are_not_utf_8(home: Home) -> None:
+    """A picture's title is readable, one that is left out is named, and the key file's path can still be used."""
+    images, data = home.path / os.fsdecode(b"im\xff"), home.path / os.fsdecode(b"da\xff")
+    images.mkdir()
+    (images / os.fsdecode(b"caf\xe9.png")).write_bytes(png(8, 6))
+    (images / os.fsdecode(b"cut\xff.png")).write_bytes(png(8, 6)[:20])
+    strict = {**home.environment(), "PYTHONIOENCODING": "utf-8:strict"}
+    made = subprocess.run(
+        [str(COMMAND), "local", "create", "--images", images, "--workflow", "workflow.yaml", "--data", data,
+         "--title", os.fsdecode(b"\xff")],
+        cwd=home.path, env=strict, capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    assert b"/da\xff/id_ed25519" in made.stdout
+    assert "cut\N{REPLACEMENT CHARACTER}.png" in made.stderr.decode()
+    with LocalPlatform(data) as platform:
+        (project,) = platform.projects()
+        client = platform.client()
+        (row,) = client.get_project(project.project_hash).list_label_rows_v2()
+        assert row.data_title == "caf\N{REPLACEMENT CHARACTER}.png"
+        assert project.title == "\N{REPLACEMENT CHARACTER}"
+        url = client.get_storage_item(row.backing_item_uuid, sign_url=True).get_signed_url()
+        assert requests.get(url, timeout=5).content == png(8, 6)
 
 
 def test_images_that_are_none(home: Home) -> None:

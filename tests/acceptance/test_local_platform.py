@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -356,6 +357,21 @@ def test_another_door_is_as_loud() -> None:
             platform.check()
 
 
+def test_a_method_that_nothing_has() -> None:
+    """501 and remembered, at every door: never silently a 405."""
+    asked = [
+        (method, path)
+        for method in ("OPTIONS", "TRACE", "BREW")
+        for path in ("/v2/public/projects", "/public", "/public/user", "/assets/x/y", "/")
+    ]
+    with LocalPlatform() as platform:
+        for method, path in asked:
+            assert requests.request(method, platform.domain + path, timeout=5).status_code == 501
+        with pytest.raises(UnknownRequestError) as caught:
+            platform.check()
+    assert caught.value.requests == tuple(f"{method} {path}." for method, path in asked)
+
+
 def titles(rows: Iterable[Any]) -> list[str]:
     return sorted(row.data_title for row in rows)
 
@@ -515,6 +531,31 @@ def test_pictures_from_files(local_platform: LocalPlatform, tmp_path: Path) -> N
     assert requests.get(item.get_signed_url(), timeout=5).content == png(6, 8)
 
 
+def test_a_project_with_its_pictures_or_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever keeps the pictures from being added, no project is left without them."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.png").write_bytes(png(8, 6))
+    (tmp_path / "cut.png").write_bytes(png(8, 6)[:20])
+    with LocalPlatform() as platform:
+        for given, says in (
+            (tmp_path / "empty", "There is no picture in"),
+            (tmp_path / "cut.png", r"(?s)could be read.*cut\.png"),
+            ([tmp_path / "none.png"], r"(?s)the list could be read.*none\.png: No such file"),
+            (tmp_path / "nowhere", "does not exist"),
+        ):
+            with pytest.raises(LocalPlatformError, match=says):
+                platform.create_project(workflow=WORKFLOW, images=given)
+        with monkeypatch.context() as patch:
+            patch.setattr("encord_agents.local.tasks.uuid4", lambda: None)  # two tasks of one id
+            with pytest.raises(sqlite3.IntegrityError):
+                platform.create_project(workflow=WORKFLOW, images=[tmp_path / "a.png"] * 2)
+        assert platform.projects() == []
+        assert list(platform.client().list_projects()) == []
+        local = platform.create_project(workflow=WORKFLOW, images=tmp_path)
+        assert [task.data_title for task in local.tasks()] == ["a.png"]
+        assert [skipped.partition(": ")[0] for skipped in local.skipped] == [str(tmp_path / "cut.png")]
+
+
 def test_a_body_that_is_too_large(local_platform: LocalPlatform) -> None:
     """413 on both protocols, and nothing is done."""
     local = local_platform.create_project(workflow=WORKFLOW)
@@ -543,6 +584,7 @@ def test_labels_that_nobody_could_read_back(local_platform: LocalPlatform) -> No
     boxed(row)
     row.save()
     good = row.to_encord_dict()
+    (box,) = good["data_units"][data_hash]["labels"]["objects"]
     for key, value in (
         ("object_answers", {"x": 1}),
         ("object_answers", []),
@@ -550,6 +592,17 @@ def test_labels_that_nobody_could_read_back(local_platform: LocalPlatform) -> No
         ("classification_answers", {"x": {"featureHash": "unknown"}}),
         ("data_units", {}),
         ("data_units", {data_hash: {"labels": {"objects": {}}}}),
+        ("data_units", {data_hash: {"labels": {"objects": [{**box, "shape": None}]}}}),
+        ("data_units", {data_hash: {"labels": {"objects": [{**box, "shape": "polygon"}]}}}),
+        ("data_units", {data_hash: {"labels": {"objects": [{**box, "boundingBox": {"x": 0.1}}]}}}),
+        ("data_units", {data_hash: {"labels": {"objects": [{**box, "createdAt": "yesterday"}]}}}),
+        ("data_units", {data_hash: {"labels": {"objects": [box, box]}}}),
+        ("object_answers", {"x": {}}),
+        ("object_answers", {**good["object_answers"], "x": {"objectHash": "x"}}),
+        ("object_actions", {"a": None}),
+        ("object_actions", {"a": {}}),
+        ("spaces", {"a": None}),
+        ("spaces", {"a": {}}),
     ):
         answer = legacy(local_platform, local.project_hash, "labelrow", "POST", [row.label_hash], {
             "multi_request": True, "labels": [{**good, key: value}],
@@ -559,6 +612,52 @@ def test_labels_that_nobody_could_read_back(local_platform: LocalPlatform) -> No
     (again,) = project.list_label_rows_v2()
     again.initialise_labels(include_object_feature_hashes={"other"})
     assert again.get_object_instances() == []
+
+
+def nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(depth - 1):
+        value = {"a": value}
+    return value
+
+
+def test_what_is_nested_too_deeply(local_platform: LocalPlatform) -> None:
+    """It is refused on both protocols, so that every answer it would be in can be written."""
+    local = local_platform.create_project(workflow=WORKFLOW)
+    local.add_placeholders(1)
+    client = local_platform.client(retries=False)
+    project = client.get_project(local.project_hash)
+    (row,) = project.list_label_rows_v2()
+    row.initialise_labels()
+    item = client.get_storage_item(row.backing_item_uuid)
+    item.update(client_metadata=nested(98))
+    for depth in (101, 252):
+        with pytest.raises(InvalidArgumentsError, match="100 levels"):
+            item.update(client_metadata=nested(depth))
+        answer = legacy(local_platform, local.project_hash, "labelrow", "POST", [row.label_hash], {
+            "multi_request": True, "labels": [{**row.to_encord_dict(), "spaces": nested(depth)}],
+        })  # fmt: skip
+        assert answer["status"] == 400
+        assert "100 levels" in answer["payload"]
+    (again,) = project.list_label_rows_v2(include_client_metadata=True)
+    assert again.client_metadata == nested(98)
+    again.initialise_labels()
+
+
+def test_an_answer_that_cannot_be_written_is_remembered(caplog: pytest.LogCaptureFixture) -> None:
+    """A bug of the platform's is a 500 in the journal, in the log and in `check()`, also when it is in the writing."""
+    with LocalPlatform() as platform:
+        local = platform.create_project(workflow=WORKFLOW)
+        local.add_placeholders(1)
+        project = platform.client(retries=False).get_project(local.project_hash)
+        with local._database.write() as connection:
+            connection.execute("UPDATE units SET metadata = ?", (json.dumps(nested(300)),))
+        with pytest.raises(EncordException, match="unknown error"):
+            project.list_label_rows_v2(include_client_metadata=True)
+        assert [entry.status for entry in platform.journal.of("rows")] == [500]
+        assert "failed at GET /public" in caplog.text
+        with pytest.raises(TypeError, match="Recursion limit"):
+            platform.check()
 
 
 def test_an_old_signature_is_refused(local_platform: LocalPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -595,7 +694,7 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
-)
+) | st.sampled_from([98, 101, 252, 900]).map(nested)
 
 
 def test_bad_input_is_never_a_500() -> None:
@@ -603,6 +702,10 @@ def test_bad_input_is_never_a_500() -> None:
     with LocalPlatform() as platform:
         local = platform.create_project(workflow=WORKFLOW)
         local.add_placeholders(1)
+        client = platform.client(retries=False)
+        (row,) = client.get_project(local.project_hash).list_label_rows_v2()
+        row.initialise_labels()
+        item = client.get_storage_item(row.backing_item_uuid)
         config = signer(platform)
         stage = local.stage("Pre-label").uuid
         base = f"{platform.domain}/v2/public"
@@ -612,6 +715,7 @@ def test_bad_input_is_never_a_500() -> None:
             ("POST", f"projects/{local.project_hash}/priorities"),
             ("POST", "storage/items/get-bulk"),
             ("PATCH", "storage/items/patch-bulk"),
+            ("PATCH", f"storage/folders/{item.parent_folder_uuid}/items/{item.uuid}"),
             ("GET", f"projects/{local.project_hash}/workflow/stages/{stage}/tasks?pageToken=%F0%9F%8E%88&dataHashes=x"),
             ("GET", "projects/nothing"),
         ]
@@ -619,7 +723,7 @@ def test_bad_input_is_never_a_500() -> None:
         @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
         @given(
             which=st.sampled_from(paths),
-            key=st.sampled_from(["priorities", "itemUuids", "itemPatches", "taskUuids"]),
+            key=st.sampled_from(["priorities", "itemUuids", "itemPatches", "taskUuids", "clientMetadata"]),
             body=JSON,
         )
         def v2(which: tuple[str, str], key: str, body: Any) -> None:
@@ -648,4 +752,7 @@ def test_bad_input_is_never_a_500() -> None:
 
         v2()
         v1()
+        # What was taken must not spoil later answers.
+        (row,) = client.get_project(local.project_hash).list_label_rows_v2(include_client_metadata=True)
+        row.initialise_labels()
         platform.check()

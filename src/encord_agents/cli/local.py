@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,15 @@ DEFAULT_DATA = Path(".encord-local")
 
 app = typer.Typer(no_args_is_help=True)
 
-Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Where the platform keeps its state.")]
+
+def expanded(path: Path | None) -> Path | None:
+    """A path without its ~, which few shells expand in ``--images=~/Pictures``."""
+    return None if path is None else Path(os.path.expanduser(path))
+
+
+Data = Annotated[
+    Path, typer.Option("--data", metavar="DIR", callback=expanded, help="Where the platform keeps its state.")
+]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="On 127.0.0.1; 0 takes a free one.")]
 
 
@@ -48,7 +57,8 @@ def up(
         int, typer.Option(min=0, help="Make a project with this many small grey pictures first (needs --workflow).")
     ] = 0,
     workflow: Annotated[
-        Path | None, typer.Option(help="The workflow of the project that --placeholders makes.")
+        Path | None,
+        typer.Option(metavar="FILE", callback=expanded, help="The workflow of the project that --placeholders makes."),
     ] = None,
     memory: Annotated[bool, typer.Option("--memory", help="Keep everything in memory instead of --data.")] = False,
 ) -> None:
@@ -78,10 +88,14 @@ def up(
     try:
         with platform:
             if workflow is not None:
-                project = platform.create_project(title="Placeholders", workflow=workflow)
-                project.add_placeholders(placeholders)
-                typer.echo(f"# project {project.project_hash}")
+                platform.create_project(title="Placeholders", workflow=workflow).add_placeholders(placeholders)
+            projects = platform.projects()
+            for project in projects:
+                typer.echo(f"# project {project.project_hash} {project.title!r}")
+            if not projects and not memory:
+                typer.echo(f"# There is no project yet: `{_command('create', data)} --images DIR --workflow FILE`.")
             typer.echo(f"# The local platform is up at {platform.domain}; Ctrl-C ends it.")
+            typer.echo("# In the terminal of your agents:")
             typer.echo(f"export ENCORD_DOMAIN={platform.domain}")
             typer.echo(_export_key(platform, data if not memory else None))
             Event().wait()
@@ -91,10 +105,17 @@ def up(
 
 @app.command()
 def create(
-    images: Annotated[Path, typer.Option(metavar="DIR", help="The pictures; folders below count, too.")],
-    workflow: Annotated[Path, typer.Option(metavar="FILE", help="Stages and pathways, as YAML or JSON.")],
+    images: Annotated[
+        Path, typer.Option(metavar="DIR", callback=expanded, help="The pictures; folders below count, too.")
+    ],
+    workflow: Annotated[
+        Path, typer.Option(metavar="FILE", callback=expanded, help="Stages and pathways, as YAML or JSON.")
+    ],
     ontology: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The ontology's editor, as JSON or YAML; default: a small one.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", callback=expanded, help="The ontology's editor, as JSON or YAML; default: a small one."
+        ),
     ] = None,
     title: Annotated[str, typer.Option(help="The project's title.")] = "Local project",
     data: Data = DEFAULT_DATA,
@@ -112,18 +133,19 @@ def create(
     from encord_agents.local.trouble import LocalPlatformError
 
     # What is left out is said below, once.
-    logging.getLogger("encord_agents.local.project").setLevel(logging.ERROR)
+    logging.getLogger("encord_agents.local.images").setLevel(logging.ERROR)
     if not images.is_dir():
         raise LocalPlatformError(f"{images} is no directory of pictures.")
     _one_readable(images)
     platform = LocalPlatform(data)
     try:
-        project = platform.create_project(title=title, workflow=workflow, ontology=ontology)
-        added = project.add_images(images)
+        project = platform.create_project(title=title, workflow=workflow, ontology=ontology, images=images)
         for skipped in project.skipped:
             typer.echo(f"left out: {skipped}", err=True)
-        typer.echo(f"# project {title!r} with {len(added)} pictures")
+        typer.echo(f"# project {project.title!r} with {_counted(len(project.tasks()), 'picture')}")
         typer.echo(project.project_hash)
+        serve = _command("up", data) + ("" if port == DEFAULT_PORT else f" --port {port}")
+        typer.echo(f"# Serve it with `{serve}`; in the terminal of your agents:")
         typer.echo(f"export ENCORD_DOMAIN=http://127.0.0.1:{port}")
         typer.echo(_export_key(platform, data))
     finally:
@@ -150,14 +172,14 @@ def status(data: Data = DEFAULT_DATA) -> None:
                 table.add_row(Text(stage.title), stage.type, str(stage.tasks))
             console.print(table)
         if not platform.projects():
-            typer.echo("There is no project yet; `encord-agents local create` makes one.")
+            typer.echo(f"There is no project yet: `{_command('create', data)} --images DIR --workflow FILE` makes one.")
     finally:
         platform.close()
 
 
 @app.command()
 def reset(
-    project: Annotated[str, typer.Argument(help="The project's hash.")],
+    project: Annotated[str, typer.Argument(metavar="PROJECT", help="The project's hash; `status` shows it.")],
     keep_labels: Annotated[bool, typer.Option("--keep-labels", help="Only move the tasks.")] = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
@@ -165,31 +187,30 @@ def reset(
     platform = _existing(data)
     try:
         count = platform.project(project).reset(keep_labels=keep_labels)
-        typer.echo(f"{count} tasks are at the start again; labels {'kept' if keep_labels else 'forgotten'}.")
+        be = "is" if count == 1 else "are"
+        labels = "kept" if keep_labels else "forgotten"
+        typer.echo(f"{_counted(count, 'task')} {be} at the start again; labels {labels}.")
     finally:
         platform.close()
 
 
 def _one_readable(images: Path) -> None:
-    """A project without data is of no use to anybody, and nothing here could fill it later.
+    """Look before there is a data directory: a project without pictures is of no use, and none is made.
 
     Raises:
         LocalPlatformError: The directory has no picture, or none that can be read.
     """
-    from encord_agents.local.images import found_in, read
-    from encord_agents.local.trouble import LocalPlatformError
+    from encord_agents.local.images import found_in, none_readable, read, readable, reason
 
     broken = []
     for path in found_in(images):
         try:
             read(path.read_bytes(), path.name)
         except (OSError, ValueError) as error:
-            broken.append(f"\n  - {path}: {error}")
+            broken.append(f"{readable(path)}: {reason(error)}")
         else:
             return
-    if not broken:
-        raise LocalPlatformError(f"There is no picture in {images}, so no project was made.")
-    raise LocalPlatformError(f"No picture in {images} could be read, so no project was made:{''.join(broken)}")
+    raise none_readable(readable(images), broken)
 
 
 def _existing(data: Path) -> LocalPlatform:
@@ -198,15 +219,28 @@ def _existing(data: Path) -> LocalPlatform:
 
     if not (data / "platform.sqlite3").is_file():
         raise LocalPlatformError(
-            f"There is no local platform in {data}. Start one with `encord-agents local up --data {data}`."
+            f"There is no local platform in {data}. "
+            f"`{_command('create', data)}` makes one with a project, `{_command('up', data)}` an empty one."
         )
     return LocalPlatform(data)
 
 
-def _export_key(platform: LocalPlatform, data: Path | None) -> str:
-    """A file is named rather than the key shown, where there is one."""
+def _command(name: str, data: Path) -> str:
+    """What to type next."""
+    import shlex
+
+    where = "" if data == DEFAULT_DATA else f" --data {shlex.quote(str(data))}"
+    return f"encord-agents local {name}{where}".encode("utf-8", "replace").decode()
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _export_key(platform: LocalPlatform, data: Path | None) -> bytes:
+    """A file is named rather than the key shown, where there is one. In bytes, as a path need not be UTF-8."""
     import shlex
 
     if data is None:
-        return f"export ENCORD_SSH_KEY={shlex.quote(platform.ssh_key)}"
-    return f"export ENCORD_SSH_KEY_FILE={shlex.quote(str((data / 'id_ed25519').absolute()))}"
+        return f"export ENCORD_SSH_KEY={shlex.quote(platform.ssh_key)}".encode()
+    return os.fsencode(f"export ENCORD_SSH_KEY_FILE={shlex.quote(str((data / 'id_ed25519').absolute()))}")

@@ -11,6 +11,8 @@ from uuid import uuid4
 import orjson
 
 from encord_agents.local.database import Database
+from encord_agents.local.features import Feature, features
+from encord_agents.local.trouble import WorkflowError
 from encord_agents.local.workflow import Pathway, ResolvedStage, Workflow
 
 
@@ -23,7 +25,7 @@ class ProjectRecord:
         hash: What the SDK calls ``project_hash``.
         type: ``workflow`` or ``manual_qa``.
         stages: By uuid, in order.
-        features: The feature hashes of the objects and classifications in its ontology.
+        features: The objects and classifications in its ontology, by feature hash.
     """
 
     id: int
@@ -37,7 +39,7 @@ class ProjectRecord:
     stages: Mapping[str, ResolvedStage]
     start: str
     created_at: float
-    features: frozenset[str]
+    features: Mapping[str, Feature]
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,10 @@ class Catalogue:
     ) -> ProjectRecord:
         project, ontology, dataset, folder = (str(uuid4()) for _ in range(4))
         now = time.time()
-        stages = orjson.dumps([asdict(stage) for stage in workflow.resolved]).decode()
+        try:
+            stages = orjson.dumps([asdict(stage) for stage in workflow.resolved]).decode()
+        except TypeError as error:  # half a character, which JSON files may have
+            raise WorkflowError(f"The workflow cannot be stored: {error}.") from error
         with self._database.write() as connection:
             connection.execute(
                 "INSERT INTO ontologies VALUES (?, ?, ?, ?)", (ontology, title, orjson.dumps(editor).decode(), now)
@@ -101,11 +106,7 @@ class Catalogue:
             stages={stage.uuid: stage for stage in stages},
             start=row["start"],
             created_at=row["created_at"],
-            features=frozenset(
-                feature["featureNodeHash"]
-                for kind in ("objects", "classifications")
-                for feature in ontology.editor[kind]
-            ),
+            features=features(ontology.editor),
         )
         return record
 

@@ -13,6 +13,8 @@ from threading import RLock
 from encord_agents.local.trouble import LocalPlatformError
 
 SCHEMA_VERSION = 1
+APPLICATION_ID = 0x656E6C70
+"""What SQLite files of ours have in their header, so that nobody else's is taken for one."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -66,6 +68,7 @@ class Database:
 
     def __init__(self, path: Path | None) -> None:
         self._lock = RLock()
+        self._closed = False
         if path is not None:
             # The secret that signs asset URLs is inside.
             try:
@@ -85,30 +88,48 @@ class Database:
             raise
 
     def _prepare(self, path: Path | None) -> None:
+        self._refuse_others(path)
         if path is not None:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
         with self.write() as connection:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, SCHEMA_VERSION):
-                raise LocalPlatformError(
-                    f"{path} was made by another version of the local platform. Use another directory."
-                )
             for statement in _SCHEMA.split(";\n"):
                 connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             connection.execute("INSERT OR IGNORE INTO settings VALUES ('secret', ?)", (secrets.token_hex(32),))
+
+    def _refuse_others(self, path: Path | None) -> None:
+        """Look before anything is written: another program's database stays as it is.
+
+        Raises:
+            LocalPlatformError: It is one, or is of another version.
+        """
+        # In this order: another process of ours may be about to make it, and then the tables come with the rest.
+        if self._connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
+            return
+        if self._connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise LocalPlatformError(f"{path} is not a database of the local platform. Use another directory.")
+        if self._connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
+            raise LocalPlatformError(
+                f"{path} was made by another version of the local platform. Use another directory."
+            )
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """The connection, for looking something up."""
         with self._lock:
+            self._refuse_closed()
             yield self._connection
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """The connection in a transaction: all of it happens, or, if the block raises, nothing."""
         with self._lock:
+            self._refuse_closed()
+            if self._connection.in_transaction:  # within a larger whole
+                yield self._connection
+                return
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -133,4 +154,9 @@ class Database:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             self._connection.close()
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise LocalPlatformError("The platform is closed, and its state with it: make another LocalPlatform.")

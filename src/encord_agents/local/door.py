@@ -20,7 +20,7 @@ from encord_agents.local import items, routes_v1, routes_v2
 from encord_agents.local.auth import Verifier
 from encord_agents.local.faults import Fault, Faults
 from encord_agents.local.journal import Journal
-from encord_agents.local.service import Answer, Call, Operation, Service
+from encord_agents.local.service import Answer, Call, Operation, Service, shallow
 from encord_agents.local.trouble import NotKnown, Refusal
 
 logger = logging.getLogger(__name__)
@@ -61,14 +61,15 @@ class Door:
         self.outage: Outage | None = None
         self.unknown: list[str] = []
         self.bugs: list[BaseException] = []
-        methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+        elsewhere = Route("/{path:path}", self._elsewhere)
+        elsewhere.methods = set()  # any: what no other route takes is never silently a 405
         self.application = Starlette(
             routes=[
-                Route("/v2/public/{path:path}", self._v2, methods=methods),
-                Route("/public", self._v1, methods=methods),
-                Route("/public/user", self._v1, methods=methods),
+                Route("/v2/public/{path:path}", self._v2, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+                Route("/public", self._v1, methods=["POST"]),
+                Route("/public/user", self._v1, methods=["POST"]),
                 Route("/assets/{item}/{name:path}", self._asset, methods=["GET"]),
-                Route("/{path:path}", self._elsewhere, methods=methods),
+                elsewhere,
             ]
         )
 
@@ -102,7 +103,6 @@ class Door:
             self._journal.add(kind, method, path, getattr(early, "status", early.status_code), 0, at, body)
             return early
         status, answer = 200, Answer(None)
-        name: str | None = None
         try:
             self._authenticate(request, body, legacy)
             if len(body) > self._service.settings.body_limit:
@@ -110,14 +110,17 @@ class Door:
             if operation is None:
                 raise NotKnown(f"{method} {call if isinstance(call, str) else path}.")
             answer = operation.handle(self._service, call())
+            # Written here, so that what cannot be written is a bug like any other.
+            response = _json({"status": 200, "response": answer.content} if legacy else answer.content)
         except Refusal as refusal:
-            status, name, answer = refusal.status, refusal.name, Answer(refusal.message)
+            status = refusal.status
             if isinstance(refusal, NotKnown):
                 self._remember(refusal)
-        except Exception as error:  # a bug of ours: answered, and raised by LocalPlatform.check()
+            response = _refusal(refusal, legacy)
+        except Exception as error:
             logger.exception("The local platform failed at %s %s.", method, path)
-            self.bugs.append(error)
-            status, name, answer = 500, "UNKNOWN_ERROR", Answer(f"{type(error).__name__}: {error}")
+            status = 500
+            response = _refusal(self._failed(error), legacy)
         settings = self._service.settings
         delay = settings.latency + settings.latency_per_item * answer.items
         if delay > 0:
@@ -126,11 +129,7 @@ class Door:
         self._journal.add(kind, method, path, 0 if dropped else status, answer.items, at, body)
         if dropped:
             return HangUp(self._hang_up)
-        if not legacy or status == 413:
-            return _json(answer.content if status == 200 else {"message": answer.content}, status)
-        if status == 200:
-            return _json({"status": 200, "response": answer.content})
-        return _json({"status": status, "response": [name], "payload": answer.content})
+        return response
 
     def _authenticate(self, request: Request, body: bytes, legacy: bool) -> None:
         if legacy:
@@ -147,7 +146,7 @@ class Door:
             query = orjson.loads(body)
         except orjson.JSONDecodeError:
             query = None
-        if not isinstance(query, dict) or request.method != "POST":
+        if not isinstance(query, dict):
             return request.method, Operation("malformed", _refuse), lambda: None
         method, kind, values = query.get("query_method"), query.get("query_type"), query.get("values")
         if not isinstance(method, str) or not isinstance(kind, str) or not isinstance(values, dict):
@@ -156,7 +155,12 @@ class Door:
         operation = routes_v1.OPERATIONS.get((kind, method))
         if operation is None:
             return method, None, f"{kind} ({request.url.path})"
-        return method, operation, lambda: Call(ids, {}, {"uid": values.get("uid"), "payload": values.get("payload")})
+
+        def read() -> Call:
+            shallow(query)
+            return Call(ids, {}, {"uid": values.get("uid"), "payload": values.get("payload")})
+
+        return method, operation, read
 
     def _read_v2(self, request: Request, body: bytes) -> tuple[str, Operation | None, Any]:
         found = routes_v2.find(request.method, request.path_params["path"])
@@ -166,7 +170,7 @@ class Door:
 
         def read() -> Call:
             try:
-                content = orjson.loads(body) if body else None
+                content = shallow(orjson.loads(body)) if body else None
             except orjson.JSONDecodeError:
                 raise Refusal(400, "The body is not JSON.") from None
             query: dict[str, list[str]] = {}
@@ -209,7 +213,11 @@ class Door:
             delay = settings.latency if settings.asset_latency is None else settings.asset_latency
             if delay > 0:
                 await asyncio.sleep(delay)
-            response = HangUp(self._hang_up) if fault and fault.action == "drop_after" else self._file(request)
+            try:
+                response = HangUp(self._hang_up) if fault and fault.action == "drop_after" else self._file(request)
+            except Exception as error:
+                logger.exception("The local platform failed at GET %s.", request.url.path)
+                response = _refusal(self._failed(error), legacy=False)
         self._journal.add("asset", "GET", request.url.path, response.status_code, 1, at, b"")
         return response
 
@@ -224,6 +232,11 @@ class Door:
     def _remember(self, unknown: NotKnown) -> None:
         logger.warning("%s", unknown.message)
         self.unknown.append(unknown.what)
+
+    def _failed(self, error: Exception) -> Refusal:
+        """A bug of ours: answered, and raised by ``LocalPlatform.check()``."""
+        self.bugs.append(error)
+        return Refusal(500, ascii(f"{type(error).__name__}: {error}")[1:-1])
 
     def _file(self, request: Request) -> Response:
         item = request.path_params["item"]
@@ -250,6 +263,12 @@ class Door:
 
 def _refuse(service: Service, call: Call) -> Answer:
     raise Refusal(400, "The body must be JSON with query_type, query_method and values.")
+
+
+def _refusal(refusal: Refusal, legacy: bool) -> Response:
+    if not legacy or refusal.status == 413:  # of the legacy protocol's statuses, the one that is not in an envelope
+        return _json({"message": refusal.message}, refusal.status)
+    return _json({"status": refusal.status, "response": [refusal.name], "payload": refusal.message})
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -11,9 +11,10 @@ from uuid import uuid4
 
 import orjson
 
+from encord_agents.local import label_shape
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.database import Database
-from encord_agents.local.trouble import Refusal, forbidden
+from encord_agents.local.trouble import Refusal, corrupted, forbidden
 
 _UNIT = (
     "u.id AS unit, u.data_hash, u.item, u.title, u.item_type, u.mime_type, u.width, u.height, u.frames, u.fps,"
@@ -25,7 +26,6 @@ _STAGE = (
     "coalesce((SELECT stage FROM tasks t WHERE t.unit = u.id AND t.branch = l.branch LIMIT 1),"
     " (SELECT stage FROM tasks t WHERE t.unit = u.id LIMIT 1)) AS stage"
 )
-_CONTENT = ("data_units", "object_answers", "classification_answers", "object_actions", "spaces")
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,8 @@ def save(database: Database, project: ProjectRecord, labels: Mapping[str, dict[s
                 raise Refusal(404, f"The label row of {row['title']} is gone.")
             if row["refusal"] is not None:
                 raise corrupted(row["refusal"])
-            _check(label, row, project.features)
-            content = orjson.dumps({key: label[key] for key in _CONTENT if key in label})
+            label_shape.check(label, row, project.features)
+            content = orjson.dumps({key: label[key] for key in label_shape.CONTENT if key in label})
             updates.append((content, now, row["unit"], row["label_branch"]))
         connection.executemany(
             "UPDATE labels SET content = ?, saves = saves + 1, edited_at = ? WHERE unit = ? AND branch = ?", updates
@@ -185,10 +185,6 @@ def branches(database: Database, project: ProjectRecord) -> list[str]:
         return ["main", *sorted({row["branch"] for row in found} - {"main"})]
 
 
-def corrupted(message: str) -> Refusal:
-    return Refusal(400, message, name="CORRUPTED_LABEL_ERROR")
-
-
 def _by_label_hash(
     connection: sqlite3.Connection, project: ProjectRecord, label_hashes: Sequence[str]
 ) -> list[sqlite3.Row]:
@@ -204,43 +200,3 @@ def _all_known(asked: Sequence[str] | Mapping[str, Any], known: set[str], what: 
     for hash in asked:
         if hash not in known:
             raise forbidden(f"No access to the {what} {hash}.")
-
-
-def _check(label: dict[str, Any], row: sqlite3.Row, features: frozenset[str]) -> None:
-    title = row["title"]
-    if label.get("label_hash", row["label_hash"]) != row["label_hash"]:
-        raise corrupted(f"The labels sent for {title} are those of another label row.")
-    units = label.get("data_units")
-    if not isinstance(units, dict) or list(units) != [row["data_hash"]]:
-        raise corrupted(f"The labels of {title} must have the data unit {row['data_hash']}, and no other.")
-    for key in _CONTENT[1:]:
-        if not isinstance(label.get(key, {}), dict):
-            raise corrupted(f"`{key}` of {title} must be an object.")
-    if not all(isinstance(answer, dict) for answer in label.get("object_answers", {}).values()):
-        raise corrupted(f"Each of the `object_answers` of {title} must be an object.")
-    labels = units[row["data_hash"]].get("labels") if isinstance(units[row["data_hash"]], dict) else None
-    if not isinstance(labels, dict):
-        raise corrupted(f"The data unit of {title} has no labels.")
-    frames = [labels] if row["item_type"] == "image" else list(labels.values())
-    for frame in frames:
-        objects = frame.get("objects", []) if isinstance(frame, dict) else None
-        if not isinstance(objects, list):
-            raise corrupted(f"The labels of {title} must have a list of objects per frame.")
-        for found in objects:
-            _check_feature(found, title, features)
-            if found.get("objectHash") not in label.get("object_answers", {}):
-                raise Refusal(400, f"An object of {title} lacks object_answers.", name="ANSWER_DICTIONARY_ERROR")
-    for answer in label.get("classification_answers", {}).values():
-        _check_feature(answer, title, features)
-
-
-def _check_feature(found: Any, title: str, features: frozenset[str]) -> None:
-    if not isinstance(found, dict) or not isinstance(found.get("objectHash", ""), str):
-        raise corrupted(f"A label of {title} is not an object.")
-    feature = found.get("featureHash")
-    if not isinstance(feature, str) or feature not in features:
-        raise Refusal(
-            400,
-            f"A label of {title} has the feature {feature!r}, which the ontology lacks.",
-            name="FEATURE_DOES_NOT_EXIST_ERROR",
-        )

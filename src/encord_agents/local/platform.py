@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
+from uuid import UUID
 
-from encord_agents.local import keys, ontologies, wire
+from encord_agents.local import items, keys, ontologies, wire
 from encord_agents.local.assets import AssetStore, DirectoryAssets, MemoryAssets, Signer
 from encord_agents.local.catalogue import Catalogue
 from encord_agents.local.database import Database
 from encord_agents.local.door import Door, Outage
 from encord_agents.local.faults import Faults
+from encord_agents.local.images import collect, none_readable, readable
 from encord_agents.local.journal import Journal
 from encord_agents.local.project import LocalProject
 from encord_agents.local.server import HOST, Server
-from encord_agents.local.service import Service, Settings
+from encord_agents.local.service import Service, Settings, count, seconds
 from encord_agents.local.trouble import LocalPlatformError, UnknownRequestError
 from encord_agents.local.workflow import Workflow
 
@@ -37,11 +39,11 @@ class LocalPlatform:
         latency: Seconds that pass before each answer to an API request.
         latency_per_item: Further seconds for each row, task or item in it.
         asset_latency: Seconds before a file is served; ``None``: as ``latency``.
-        url_lifetime: Seconds that signed URLs are good for.
+        url_lifetime: Seconds that signed URLs are good for; with a negative one they have expired when they are made.
         journal_body: How many bytes of each request's body the journal keeps.
 
     Raises:
-        LocalPlatformError: The port is taken, or the directory holds something else.
+        LocalPlatformError: An option makes no sense, the port is taken, or the directory holds something else.
     """
 
     def __init__(
@@ -58,6 +60,12 @@ class LocalPlatform:
         url_lifetime: float = 3600.0,
         journal_body: int = 16_384,
     ) -> None:
+        # Before anything is made, in memory or on disk.
+        self._port = count("port", port, least=0, most=65535)
+        self.settings = Settings(page_size, page_tokens, shuffle, latency, latency_per_item, asset_latency)
+        lifetime = seconds("url_lifetime", url_lifetime)
+        self.journal = Journal(body_limit=count("journal_body", journal_body, least=0))
+        self.faults = Faults()
         assets: AssetStore
         if data is None:
             self.ssh_key = keys.new_key()
@@ -68,23 +76,29 @@ class LocalPlatform:
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             except OSError as error:
                 raise LocalPlatformError(f"{directory} cannot be the data directory: {error.strerror}.") from error
-            self.ssh_key = keys.key_in(directory / "id_ed25519")
-            database, assets = Database(directory / "platform.sqlite3"), DirectoryAssets(directory / "assets")
+            key = directory / "id_ed25519"
+            if key.exists():
+                keys.key_in(key)  # two things may be somebody else's: both are looked at before either is made
+            database = Database(directory / "platform.sqlite3")
+            self.ssh_key = keys.key_in(key)
+            assets = DirectoryAssets(directory / "assets")
         database.add_key(keys.key_id(self.ssh_key), wire.OWNER)
-        self.settings = Settings(page_size, page_tokens, shuffle, latency, latency_per_item, asset_latency)
-        self.faults = Faults()
-        self.journal = Journal(body_limit=journal_body)
         self._service = Service(
-            database, Catalogue(database), assets, Signer(database.secret(), url_lifetime), self.settings
+            database, Catalogue(database), assets, Signer(database.secret(), lifetime), self.settings
         )
-        self._port = port
         self._server: Server | None = None
         self._door: Door | None = None
 
     def start(self) -> None:
-        """Serve. Returns when requests are answered."""
+        """Serve. Returns when requests are answered.
+
+        Raises:
+            LocalPlatformError: The port is taken, or the platform was closed.
+        """
         if self._server is not None:
             return
+        with self._service.database.read():  # raises if it is closed
+            pass
         server = Server(self._port)
         self._service.domain = f"http://{HOST}:{server.port}"
         self._door = Door(self._service, self.faults, self.journal, server.hang_up)
@@ -144,25 +158,38 @@ class LocalPlatform:
         workflow: Workflow | Mapping[str, Any] | str | Path,
         ontology: Mapping[str, Any] | OntologyStructure | str | Path | None = None,
         project_type: Literal["workflow", "manual_qa"] = "workflow",
+        images: str | Path | Iterable[str | Path] | None = None,
     ) -> LocalProject:
-        """Make a project without data. The default ontology: ``Person`` boxes, a ``Scene`` radio.
+        """Make a project.
+
+        Args:
+            ontology: Default: ``Person`` boxes, a ``Scene`` radio.
+            images: Picture files, or a directory, to begin with, as for ``LocalProject.add_images``. Without them the
+                project has no data yet.
 
         Raises:
             WorkflowError: The workflow makes no sense.
-            LocalPlatformError: Neither does the ontology.
+            LocalPlatformError: Neither does the ontology, or none of the pictures can be read. No project is made.
         """
-        record = self._service.catalogue.create(
-            title=title,
-            description=description,
-            type=project_type,
-            workflow=Workflow.of(workflow),
-            editor=ontologies.editor(ontology),
-        )
-        return LocalProject(self._service, record)
+        resolved, editor = Workflow.of(workflow), ontologies.editor(ontology)
+        units, skipped = ([], []) if images is None else collect(images, self._service.assets)
+        if images is not None and not units:
+            raise none_readable(readable(images) if isinstance(images, (str, Path)) else "the list", skipped)
+        with self._service.database.write():  # the project with its data, or neither
+            record = self._service.catalogue.create(
+                title=readable(title), description=description, type=project_type, workflow=resolved, editor=editor
+            )
+            items.add(self._service.database, record, units)
+        project = LocalProject(self._service, record)
+        project.skipped = skipped
+        return project
 
-    def project(self, project_hash: str) -> LocalProject:
-        """A project by its hash."""
-        record = self._service.catalogue.project(project_hash.strip().lower())
+    def project(self, project_hash: str | UUID) -> LocalProject:
+        """A project by its hash, with or without hyphens."""
+        try:
+            record = self._service.catalogue.project(str(UUID(str(project_hash).strip())))
+        except ValueError:
+            record = None
         if record is None:
             known = "\n".join(f"  - {found.project_hash} ({found.title})" for found in self.projects())
             raise LocalPlatformError(f"There is no project {project_hash}. There are:\n{known or '  none'}")

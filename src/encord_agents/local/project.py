@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,6 @@ from encord_agents.local.items import NewUnit
 from encord_agents.local.service import Service
 from encord_agents.local.trouble import LocalPlatformError
 from encord_agents.local.workflow import ResolvedStage
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,26 +81,7 @@ class LocalProject:
 
     def add_images(self, paths: str | Path | Iterable[str | Path]) -> list[str]:
         """Add picture files, or all pictures below a directory. Returns data hashes; see :attr:`skipped`."""
-        if isinstance(paths, (str, Path)):
-            given = Path(paths)
-            if not given.exists():
-                raise LocalPlatformError(f"{given} does not exist.")
-            files = images.found_in(given) if given.is_dir() else [given]
-            root = given if given.is_dir() else given.parent
-        else:
-            files, root = [Path(path) for path in paths], None
-        self.skipped = []
-        units = []
-        for path in files:
-            title = str(path.relative_to(root)) if root is not None else path.name
-            try:
-                content = path.read_bytes()
-                unit = images.read(content, title)
-            except (OSError, ValueError) as error:
-                self.skipped.append(f"{path}: {error}")
-                logger.warning("%s is left out: %s", path, error)
-                continue
-            units.append(dataclasses.replace(unit, digest=self._service.assets.put(content)))
+        units, self.skipped = images.collect(paths, self._service.assets)
         return items.add(self._database, self._record, units)
 
     def add_image(self, title: str, content: bytes | None = None, *, width: int = 64, height: int = 48) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +12,43 @@ from uuid import UUID
 from encord_agents.local.assets import AssetStore, Signer
 from encord_agents.local.catalogue import Catalogue, ProjectRecord
 from encord_agents.local.database import Database
-from encord_agents.local.trouble import forbidden, malformed
+from encord_agents.local.trouble import LocalPlatformError, forbidden, malformed
 
 T = TypeVar("T")
 
 
+def count(name: str, value: Any, *, least: int, most: int | None = None) -> int:
+    """An option that is a whole number.
+
+    Raises:
+        LocalPlatformError: It is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise LocalPlatformError(f"{name} is a whole number {bounds}, not {value!r}.")
+    return value
+
+
+def seconds(name: str, value: Any, *, least: float | None = None) -> float:
+    """An option that is a time.
+
+    Raises:
+        LocalPlatformError: It is something else.
+    """
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or (least is not None and value < least):
+        bounds = "" if least is None else f" of at least {least:g}"
+        raise LocalPlatformError(f"{name} is a number of seconds{bounds}, not {value!r}.")
+    return float(value)
+
+
 @dataclass
 class Settings:
-    """What a test may switch, also while the platform runs. Seconds and counts; see ``LocalPlatform``."""
+    """What a test may switch, also while the platform runs. Seconds and counts; see ``LocalPlatform``.
+
+    Raises:
+        LocalPlatformError: A value that makes no sense, also when it is set later.
+    """
 
     page_size: int = 100
     page_tokens: Literal["keyset", "offset"] = "keyset"
@@ -27,6 +57,15 @@ class Settings:
     latency_per_item: float = 0.0
     asset_latency: float | None = None
     body_limit: int = 256 * 2**20
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("page_size", "body_limit"):
+            count(name, value, least=1)
+        elif name == "page_tokens" and value not in ("keyset", "offset"):
+            raise LocalPlatformError(f"page_tokens is 'keyset' or 'offset', not {value!r}.")
+        elif name.startswith(("latency", "asset_latency")) and not (name == "asset_latency" and value is None):
+            seconds(name, value, least=0)
+        object.__setattr__(self, name, value)
 
 
 @dataclass
@@ -107,6 +146,29 @@ def mapping(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise malformed(f"{what} must be an object.")
     return value
+
+
+MAX_DEPTH = 100
+"""How deep a body may be nested. It is written again as a part of answers, and writers of JSON have a limit."""
+
+
+def shallow(value: Any) -> Any:
+    """The value, if it is not nested too deeply.
+
+    Raises:
+        Refusal: 400, it is.
+    """
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for found in level
+            for inner in (found.values() if isinstance(found, dict) else found)
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return value
+    raise malformed(f"The body is nested more than {MAX_DEPTH} levels deep.")
 
 
 def optional(value: Any, kind: type[T], what: str) -> T | None:

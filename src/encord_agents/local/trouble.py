@@ -73,3 +73,8 @@ def malformed(message: str) -> Refusal:
 def forbidden(message: str) -> Refusal:
     """Unknown and forbidden look the same from outside: nobody learns which ids exist."""
     return Refusal(403, message)
+
+
+def corrupted(message: str) -> Refusal:
+    """Labels that cannot be kept."""
+    return Refusal(400, message, name="CORRUPTED_LABEL_ERROR")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+from encord_agents.local.files import kind, read_mapping
 from encord_agents.local.trouble import WorkflowError
 
 STAGE_TYPES = ("agent", "annotation", "review", "consensus_annotation", "consensus_review", "done")
@@ -132,65 +132,9 @@ class Workflow:
         return cls.from_dict(given)
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML or JSON file holds.
-
-    Raises:
-        WorkflowError: It cannot be read, is no mapping, or says something twice.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WorkflowError(f"{path} cannot be read: {error}") from error
-    try:
-        if path.suffix.lower() == ".json":
-            data = json.loads(text, object_pairs_hook=_unique)
-        else:
-            data = _load_yaml(text)
-    except WorkflowError as error:
-        raise WorkflowError(f"{path}: {error}") from None
-    except ValueError as error:
-        raise WorkflowError(f"{path} is neither YAML nor JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise WorkflowError(f"{path} must hold a mapping, and holds {_kind(data)}")
-    return data
-
-
-def _load_yaml(text: str) -> Any:
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """YAML keeps the last of two equal keys; here the second is somebody's mistake."""
-
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-            return _unique(
-                [(self.construct_object(k, deep=True), self.construct_object(v, deep=True)) for k, v in node.value]
-            )
-
-    def mapping(loader: Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
-        return loader.construct_mapping(node)
-
-    Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
-    try:
-        return yaml.load(text, Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from error
-    except TypeError as error:  # a list as a key
-        raise ValueError(str(error)) from error
-
-
-def _unique(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
-    found: dict[Any, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise WorkflowError(f"{key!r} is there twice in one mapping")
-        found[key] = value
-    return found
-
-
 def _stages_from(data: Mapping[str, Any]) -> list[Stage]:
     if not isinstance(data, Mapping):
-        raise WorkflowError(f"a workflow is a mapping with `stages`, not {_kind(data)}")
+        raise WorkflowError(f"a workflow is a mapping with `stages`, not {kind(data)}")
     _only(data, {"stages", "start", "title"}, "the workflow")
     stages = data.get("stages")
     if not isinstance(stages, list) or not stages:
@@ -201,7 +145,7 @@ def _stages_from(data: Mapping[str, Any]) -> list[Stage]:
 def _stage_from(data: Any, index: int) -> Stage:
     where = f"stage {index + 1}"
     if not isinstance(data, Mapping):
-        raise WorkflowError(f"{where} must be a mapping with `title` and `type`, not {_kind(data)}")
+        raise WorkflowError(f"{where} must be a mapping with `title` and `type`, not {kind(data)}")
     _only(data, {"title", "type", "uuid", "id", "pathways"}, where)
     title = _optional_text(data, "title", where)
     if not title:
@@ -225,11 +169,11 @@ def _pathways_from(data: Any, where: str) -> Sequence[Pathway]:
             for name, to in data.items()
         ]
     if not isinstance(data, list):
-        raise WorkflowError(f"{where}: `pathways` must be a mapping from names to stages, not {_kind(data)}")
+        raise WorkflowError(f"{where}: `pathways` must be a mapping from names to stages, not {kind(data)}")
     pathways = []
     for entry in data:
         if not isinstance(entry, Mapping):
-            raise WorkflowError(f"{where}: a listed pathway is a mapping with `name` and `to`, not {_kind(entry)}")
+            raise WorkflowError(f"{where}: a listed pathway is a mapping with `name` and `to`, not {kind(entry)}")
         _only(entry, {"name", "to", "uuid"}, f"a pathway of {where}")
         name = _optional_text(entry, "name", where)
         to = _optional_text(entry, "to", where)
@@ -323,15 +267,5 @@ def _optional_text(data: Mapping[str, Any], key: str, where: str) -> str | None:
 def _text(value: Any, what: str, where: str) -> str:
     # YAML reads `yes`, `no` and `1` as something else than the words on the page; asking for quotes beats guessing.
     if not isinstance(value, str):
-        raise WorkflowError(f"{where}: {what} must be text, not {_kind(value)} (write it in quotes)")
+        raise WorkflowError(f"{where}: {what} must be text, not {kind(value)} (write it in quotes)")
     return value
-
-
-def _kind(value: Any) -> str:
-    return (
-        "nothing"
-        if value is None
-        else f"{value!r}"
-        if isinstance(value, (bool, int, float))
-        else f"a {type(value).__name__}"
-    )

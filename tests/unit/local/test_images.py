@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import warnings
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from encord_agents.local.images import found_in, png, read
+from encord_agents.local.images import found_in, png, read, readable
 
 
 def encoded(kind: str) -> bytes:
@@ -62,3 +63,12 @@ def test_what_counts_as_a_picture_file(tmp_path: Path) -> None:
     for name in ("b.JPG", "a.png", "below.png/c.webp", "notes.txt", "png"):
         (tmp_path / name).touch()
     assert [str(path.relative_to(tmp_path)) for path in found_in(tmp_path)] == ["a.png", "b.JPG", "below.png/c.webp"]
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [(b"cat.png", "cat.png"), ("caf\xe9.png".encode(), "caf\xe9.png"), (b"caf\xe9\xff.png", "caf\ufffd\ufffd.png")],
+)
+def test_a_name_becomes_a_title(name: bytes, title: str) -> None:
+    """What is UTF-8 stays, and the rest is text that can be stored, sent and shown."""
+    assert readable(Path(os.fsdecode(name))) == title

@@ -58,3 +58,43 @@ def test_a_file_that_is_none(tmp_path: Path, text: str | None, says: str) -> Non
         editor(path)
     assert str(path) in str(caught.value)
     assert says in str(caught.value)
+
+
+def radio(hash: Any, option: Any) -> dict[str, Any]:
+    options = [{"id": "1.1.1", "label": "In", "value": "in", "featureNodeHash": option}]
+    attribute = {"id": "1.1", "name": "Where", "type": "radio", "required": False, "featureNodeHash": hash}
+    return {"id": "1", "featureNodeHash": "cl4", "attributes": [attribute | {"options": options}]}
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"objects": [CAT | {"featureNodeHash": None}]}, "featureNodeHash of 'Cat' must be text, not nothing"),
+        ({"objects": [CAT | {"featureNodeHash": 3}]}, "featureNodeHash of 'Cat' must be text, not 3"),
+        ({"objects": [CAT | {"featureNodeHash": ""}]}, "featureNodeHash of 'Cat' must be text"),
+        ({"objects": [CAT, CAT | {"id": "2", "name": "Dog"}]}, "'Cat' and 'Dog' have the same featureNodeHash, 'c4t'"),
+        ({"classifications": [radio(None, "o")]}, "featureNodeHash of 'Where' must be text"),
+        ({"classifications": [radio("r", 7)]}, "featureNodeHash of 'In' must be text, not 7"),
+        ({"classifications": [radio("cl4", "o")]}, "have the same featureNodeHash, 'cl4'"),
+        ({"objects": [CAT], "classifications": [radio("r", "c4t")]}, "'Cat' and 'In' have the same featureNodeHash"),
+        ({"objects": [CAT | {"name": "\ud800"}]}, "not an ontology that the SDK understands"),
+    ],
+)
+def test_hashes_that_name_no_one_feature(given: Any, says: str) -> None:
+    """The message names the feature, and what its hash must be; wherever it is in the ontology."""
+    with pytest.raises(LocalPlatformError) as caught:
+        editor(given)
+    assert says in str(caught.value)
+
+
+def test_an_ontology_that_is_too_deep() -> None:
+    """It is refused when the project is made, and not when it is asked for."""
+    inner: dict[str, Any] = {}
+    for level in range(150):
+        options = [{"id": "1.1.1", "label": "x", "value": "x", "featureNodeHash": f"o{level}"}]
+        if inner:
+            options[0]["options"] = [inner]  # type: ignore[assignment]
+        inner = {"id": "1.1", "name": "x", "type": "radio", "required": False, "featureNodeHash": f"a{level}"}
+        inner["options"] = options
+    with pytest.raises(LocalPlatformError, match=r"nested too deeply|SDK understands"):
+        editor({"classifications": [{"id": "1", "featureNodeHash": "c", "attributes": [inner]}]})

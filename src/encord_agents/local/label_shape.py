@@ -1,0 +1,277 @@
+"""Whether labels that are saved have the shape of labels: what nobody could read back is not kept."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from encord_agents.local.features import Attribute, Feature
+from encord_agents.local.trouble import Refusal, corrupted
+
+CONTENT = ("data_units", "object_answers", "classification_answers", "object_actions", "spaces")
+"""What is kept of a label row; the rest is the platform's to say."""
+
+_ANSWERS = "ANSWER_DICTIONARY_ERROR"
+_RANGED = ("audio", "plainText")
+"""Kinds of items whose objects have ranges instead of frames, and are in ``object_answers`` only."""
+
+
+def check(label: dict[str, Any], row: sqlite3.Row, features: Mapping[str, Feature]) -> None:
+    """Check the labels that were sent for a row.
+
+    Raises:
+        Refusal: 400, they are not of this row, not of this ontology, or in no shape that could be read back.
+    """
+    title = row["title"]
+    if label.get("label_hash", row["label_hash"]) != row["label_hash"]:
+        raise corrupted(f"The labels sent for {title} are those of another label row.")
+    units = label.get("data_units")
+    if not isinstance(units, dict) or list(units) != [row["data_hash"]]:
+        raise corrupted(f"The labels of {title} must have the data unit {row['data_hash']}, and no other.")
+    for key in CONTENT[1:]:
+        parts = label.get(key, {})
+        if not isinstance(parts, dict) or not all(isinstance(part, dict) for part in parts.values()):
+            raise corrupted(f"`{key}` of {title} must be an object of objects.")
+    if label.get("spaces"):
+        raise corrupted(f"{title} is no group, and has no `spaces`.")
+    labels = units[row["data_hash"]].get("labels") if isinstance(units[row["data_hash"]], dict) else None
+    if not isinstance(labels, dict):
+        raise corrupted(f"The data unit of {title} has no labels.")
+    _Row(label, row, features).check(labels)
+
+
+class _Row:
+    """The labels of one row. ``objects`` are those that were found so far: their hash -> their feature's."""
+
+    def __init__(self, label: dict[str, Any], row: sqlite3.Row, features: Mapping[str, Feature]) -> None:
+        self._title = row["title"]
+        self._item_type = row["item_type"]
+        self._features = features
+        self._answers = label.get("object_answers", {})
+        self._actions = label.get("object_actions", {})
+        self._classifications = label.get("classification_answers", {})
+        self._objects: dict[str, str] = {}
+
+    def check(self, labels: dict[str, Any]) -> None:
+        if self._item_type == "image":
+            self._frame(labels, required=False)
+        elif self._item_type not in _RANGED:
+            for number, frame in labels.items():
+                if not _is_frame(number):
+                    raise self._bad(f"have {number!r} where a frame's number belongs")
+                self._frame(frame, required=True)
+        for key, answer in self._answers.items():
+            self._object_answer(key, answer)
+        for action in self._actions.values():
+            hash = action.get("objectHash")
+            if not isinstance(hash, str):
+                raise self._bad("have an action without objectHash")
+            self._attributes(action.get("actions"), self._objects.get(hash))
+        for answer in self._classifications.values():
+            self._classification(answer)
+
+    def _frame(self, frame: Any, *, required: bool) -> None:
+        objects = frame.get("objects", None if required else []) if isinstance(frame, dict) else None
+        if not isinstance(objects, list):
+            raise self._bad("must have a list of objects per frame")
+        seen = set()
+        for found in objects:
+            hash, feature = self._feature(found, "objectHash", shaped=True)
+            if hash in seen:
+                raise self._bad(f"have the object {hash} twice in one frame")
+            seen.add(hash)
+            if self._objects.setdefault(hash, found["featureHash"]) != found["featureHash"]:
+                raise self._bad(f"have the object {hash} with two features")
+            if found.get("shape") != feature.shape or not _GEOMETRY.get(feature.shape or "", _other)(found):
+                raise self._bad(f"have an object that is no {feature.shape}")
+            if found.get("event") is not None or found.get("interpolate") is not None:
+                raise self._bad("have events, which only scenes have")
+            self._annotation(found)
+            if hash not in self._answers:
+                raise Refusal(400, f"An object of {self._title} lacks object_answers.", name=_ANSWERS)
+
+    def _object_answer(self, key: str, answer: dict[str, Any]) -> None:
+        hash = answer.get("objectHash")
+        if hash != key:
+            raise self._bad(f"have object_answers of {hash!r} under {key!r}")
+        feature = self._objects.get(key)
+        if self._item_type in _RANGED:
+            self._feature(answer, "objectHash", shaped=True)
+            self._ranges(answer.get("range"))
+            self._annotation(answer)
+            feature = answer["featureHash"]
+        self._attributes(answer.get("classifications"), feature)
+
+    def _classification(self, answer: dict[str, Any]) -> None:
+        self._feature(answer, "classificationHash", shaped=False)
+        self._ranges(answer.get("range") or [])
+        if answer.get("spaces"):
+            raise self._bad("have a classification in a space, which only groups have")
+        self._annotation(answer)
+        self._attributes(answer.get("classifications"), answer["featureHash"])
+
+    def _feature(self, found: Any, hash: str, *, shaped: bool) -> tuple[str, Feature]:
+        if not isinstance(found, dict) or not isinstance(found.get(hash), str):
+            raise self._bad(f"have one that is no object with {hash}")
+        name = found.get("featureHash")
+        feature = self._features.get(name) if isinstance(name, str) else None
+        if feature is None or (feature.shape is not None) is not shaped:
+            raise Refusal(
+                400,
+                f"A label of {self._title} has the feature {name!r}, which the ontology lacks.",
+                name="FEATURE_DOES_NOT_EXIST_ERROR",
+            )
+        return found[hash], feature
+
+    def _attributes(self, answers: Any, feature: str | None) -> None:
+        """Answers about one thing; ``None``: one that is gone, of which older rows may still have some."""
+        if not isinstance(answers, list) or not all(isinstance(answer, dict) for answer in answers):
+            raise Refusal(400, f"The answers of {self._title} must be lists of objects.", name=_ANSWERS)
+        if feature is None:
+            return
+        known = self._features[feature].attributes
+        for answer in answers:
+            hash = answer.get("featureHash")
+            attribute = known.get(hash) if isinstance(hash, str) else None
+            if attribute is None or not self._answered(attribute, answer):
+                raise Refusal(400, f"An answer of {self._title} is none to its attribute.", name=_ANSWERS)
+
+    def _answered(self, attribute: Attribute, answer: dict[str, Any]) -> bool:
+        given = answer.get("answers")
+        if not isinstance(answer.get("manualAnnotation"), bool):
+            return False
+        if attribute.dynamic:
+            self._ranges(answer.get("range"))
+        if attribute.type == "text":
+            return isinstance(given, str)
+        if attribute.type == "numeric":
+            return _number(given)
+        if not isinstance(given, list) or (attribute.type == "radio" and len(given) != 1):
+            return False
+        return all(
+            isinstance(chosen, dict)
+            and isinstance(chosen.get("featureHash"), str)
+            and chosen["featureHash"] in attribute.options
+            for chosen in given
+        )
+
+    def _annotation(self, found: dict[str, Any]) -> None:
+        if not all(_date(found.get(key)) for key in ("createdAt", "lastEditedAt")):
+            raise self._bad("have a date that is none")
+        if not (found.get("confidence") is None or _number(found["confidence"])):
+            raise self._bad("have a confidence that is no number")
+
+    def _ranges(self, value: Any) -> None:
+        if not isinstance(value, list) or not all(map(_is_range, value)):
+            raise self._bad("have a range that is none")
+
+    def _bad(self, what: str) -> Refusal:
+        return corrupted(f"The labels of {self._title} {what}.")
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_range(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_count, value)) and value[0] <= value[1]
+
+
+def _is_frame(number: str) -> bool:
+    return number.isascii() and number.isdigit() and len(number) < 16
+
+
+def _date(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and _readable_date(value))
+
+
+@lru_cache(maxsize=1024)  # labels of one save mostly share theirs
+def _readable_date(value: str) -> bool:
+    for form in ("%a, %d %b %Y %H:%M:%S", "%a, %d %b %Y %H:%M:%S UTC", "%a, %d %b %Y %H:%M:%S GMT"):
+        try:
+            datetime.strptime(value, form)
+        except ValueError:
+            continue
+        return True
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _fields(key: str, *numbers: str) -> Callable[[dict[str, Any]], bool]:
+    def has(found: dict[str, Any]) -> bool:
+        geometry = found.get(key)
+        return isinstance(geometry, dict) and all(_number(geometry.get(number)) for number in numbers)
+
+    return has
+
+
+def _is_point(value: Any) -> bool:
+    return isinstance(value, dict) and _number(value.get("x")) and _number(value.get("y"))
+
+
+def _points(value: Any) -> bool:
+    """Points in a list, or under their numbers."""
+    if isinstance(value, dict):
+        return all(map(_is_frame, value)) and all(map(_is_point, value.values()))
+    return isinstance(value, list) and all(map(_is_point, value))
+
+
+def _point(found: dict[str, Any]) -> bool:
+    return isinstance(found.get("point"), dict) and _is_point(found["point"].get("0"))
+
+
+def _polygon(found: dict[str, Any]) -> bool:
+    several = found.get("polygons")
+    if several is None:
+        return _points(found.get("polygon"))
+    # Polygons of rings, each a list of x, y, x, y, ...
+    if found.get("polygon") is not None and not _points(found["polygon"]):
+        return False
+    return isinstance(several, list) and all(
+        isinstance(rings, list)
+        and rings
+        and all(isinstance(ring, list) and len(ring) % 2 == 0 and all(map(_number, ring)) for ring in rings)
+        for rings in several
+    )
+
+
+def _skeleton(found: dict[str, Any]) -> bool:
+    points = found.get("skeleton")
+    return isinstance(points, dict) and isinstance(found.get("name"), str) and all(map(_is_point, points.values()))
+
+
+def _bitmask(found: dict[str, Any]) -> bool:
+    mask = found.get("bitmask")
+    return (
+        isinstance(mask, dict)
+        and isinstance(mask.get("rleString"), str)
+        and all(_count(mask.get(key)) for key in ("top", "left", "height", "width"))
+    )
+
+
+def _other(found: dict[str, Any]) -> bool:
+    """A shape that is only here to be kept."""
+    return True
+
+
+_GEOMETRY: Mapping[str, Callable[[dict[str, Any]], bool]] = {
+    "bounding_box": _fields("boundingBox", "h", "w", "x", "y"),
+    "rotatable_bounding_box": _fields("rotatableBoundingBox", "h", "w", "x", "y", "theta"),
+    "circle": _fields("circle", "x", "y", "r"),
+    "ellipse": _fields("ellipse", "x", "y", "rx", "ry"),
+    "point": _point,
+    "polygon": _polygon,
+    "polyline": lambda found: _points(found.get("polyline")),
+    "skeleton": _skeleton,
+    "bitmask": _bitmask,
+}

@@ -1,0 +1,72 @@
+"""The platform's database: what is somebody else's is left alone."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from encord_agents.local import LocalPlatform, LocalPlatformError
+from encord_agents.local.database import APPLICATION_ID, SCHEMA_VERSION, Database
+
+
+@pytest.mark.parametrize(
+    ("statements", "says"),
+    [
+        ("CREATE TABLE projects (a)", "not a database of the local platform"),
+        (f"CREATE TABLE projects (a); PRAGMA user_version = {SCHEMA_VERSION}", "not a database of the local platform"),
+        (
+            f"CREATE TABLE projects (a); PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 99",
+            "another version",
+        ),
+    ],
+)
+def test_another_database_is_refused_untouched(tmp_path: Path, statements: str, says: str) -> None:
+    """Not a byte of it changes, and nothing is put beside it."""
+    path = tmp_path / "platform.sqlite3"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(statements)
+    before = path.read_bytes()
+    with pytest.raises(LocalPlatformError, match=says):
+        LocalPlatform(tmp_path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_key_that_is_none_is_found_before_a_database_is_made(tmp_path: Path) -> None:
+    """A directory with somebody else's key file stays as it was."""
+    (tmp_path / "id_ed25519").write_text("somebody's words")
+    with pytest.raises(LocalPlatformError, match="no Ed25519"):
+        LocalPlatform(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["id_ed25519"]
+
+
+def test_an_empty_file_is_a_new_database(tmp_path: Path) -> None:
+    """And one that was made here is known again."""
+    path = tmp_path / "platform.sqlite3"
+    path.touch()
+    for _ in range(2):
+        database = Database(path)
+        database.add_key("a", "b")
+        assert database.knows_key("a")
+        database.close()
+
+
+def test_a_write_within_a_write_is_a_part_of_it() -> None:
+    """All of it happens, or nothing."""
+    database = Database(None)
+
+    def add_and_fail() -> None:
+        with database.write():
+            database.add_key("a", "b")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        add_and_fail()
+    assert not database.knows_key("a")
+    with database.write():
+        database.add_key("a", "b")
+    assert database.knows_key("a")
+    database.close()
