@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from encord import EncordUserClient
     from encord.objects import LabelRowV2
+    from tests.brokers import Broker
 
     from encord_agents.local import LocalPlatform, LocalProject
     from encord_agents.tasks import Runner
@@ -110,6 +112,16 @@ def signal_handlers_as_they_were() -> Generator[None, None, None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A Redis for the tests of this process."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed (Debian's package: redis-server)")
+    from tests.brokers import Redis, running
+
+    yield from running(Redis, tmp_path_factory.mktemp("redis"))
 
 
 @pytest.fixture

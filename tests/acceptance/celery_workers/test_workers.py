@@ -7,7 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.acceptance.celery_workers.conftest import until
+from tests.brokers import until
 
 if TYPE_CHECKING:
     from tests.acceptance.celery_workers.conftest import Site
