@@ -119,6 +119,14 @@ def test_only_its_holder_lets_go_of_a_task(holds: RedisAtWork, client: redis.Red
     assert begin(RedisAtWork(client, "test")) == [Found.BUSY]
 
 
+def test_an_end_after_a_renewal_that_was_not_answered(holds: RedisAtWork, client: redis.Redis) -> None:
+    """Redis may know of a later sign of life than its holder: the delivery counts, not the time."""
+    begin(holds)
+    hold_of(client, until=100)
+    holds.end(QUEUE, ["a"])
+    assert client.hgetall(KEY) == {}
+
+
 def test_a_holder_that_was_killed(holds: RedisAtWork, redis_server: Broker) -> None:
     """Its task is busy while it lives, is found lost once when it was killed, and is free for the next who asks."""
     with subprocess.Popen(
