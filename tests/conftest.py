@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-from collections.abc import Callable, Generator
+import sys
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from encord import EncordUserClient
     from encord.objects import LabelRowV2
+    from tests.brokers import Broker
 
     from encord_agents.local import LocalPlatform, LocalProject
     from encord_agents.tasks import Runner
@@ -103,6 +106,20 @@ class World:
         return [found["boundingBox"]["x"] for found in unit["labels"].get("objects", [])]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Kept for the processes that tests start, which all import the same; containers often tell Python to keep none."""
+    if not sys.dont_write_bytecode:
+        yield
+        return
+    base = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+        patch.setenv("PYTHONPYCACHEPREFIX", str(shared / "bytecode"))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def signal_handlers_as_they_were() -> Generator[None, None, None]:
     """Workers of other libraries put handlers of their own in place, and do not take them away."""
@@ -110,6 +127,16 @@ def signal_handlers_as_they_were() -> Generator[None, None, None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A Redis for the tests of this process."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed (Debian's package: redis-server)")
+    from tests.brokers import Redis, running
+
+    yield from running(Redis, tmp_path_factory.mktemp("redis"))
 
 
 @pytest.fixture

@@ -14,6 +14,10 @@ from encord.workflow.stages.agent import AgentTask
 from pydantic import BaseModel
 
 from encord_agents.core.settings import Settings
+from encord_agents.integrations.celery import register
+from encord_agents.integrations.celery.at_work import BEAT, LEASE
+from encord_agents.integrations.celery.delivery import FAILED_FOR, IN_QUEUE_FOR, LOOK_AGAIN_AFTER, MAX_LOST
+from encord_agents.integrations.celery.registration import DEFAULTS
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
 from encord_agents.tasks import QueueRunner, Runner, dependencies
 from encord_agents.tasks.engine import report
@@ -23,9 +27,10 @@ from encord_agents.tasks.runner.queue_runner import QueueFunction
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 RUNNER_PAGE = (DOCS / "runner.md").read_text(encoding="utf-8")
 QUEUE_PAGE = (DOCS / "queue_runner.md").read_text(encoding="utf-8")
+CELERY_SECTION = QUEUE_PAGE.partition("\n## On Celery\n")[2].partition("\n## ")[0]
 DESIGN_PAGE = (DOCS / "design.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -99,6 +104,42 @@ def test_every_argument_of_the_queue_runner_is_documented(argument: str) -> None
         assert re.search(rf"^\| `{argument}` \| `?{default}`? \|", QUEUE_PAGE, re.MULTILINE)
 
 
+@pytest.mark.parametrize("argument", [*inspect.signature(register).parameters.values()][2:], ids=str)
+def test_every_argument_of_registering_on_celery_is_documented(argument: inspect.Parameter) -> None:
+    """Each argument of ``register(runner, app, ...)`` has a line in the section on Celery, with its default."""
+    default = "no polling" if argument.default is None else argument.default
+    assert f"\n| `{argument.name}` | {default} |" in CELERY_SECTION
+
+
+def test_every_option_of_sending_by_hand_is_documented() -> None:
+    """Each option of ``encord-agents celery enqueue`` has a line in the section on Celery."""
+    from encord_agents.cli.celery import enqueue
+
+    options = [name for name in inspect.signature(enqueue).parameters if name != "where"]
+    documented = re.findall(r"^\| `--([a-z-]+)` \|", CELERY_SECTION, re.MULTILINE)
+    assert documented == [name.replace("_", "-") for name in options]
+
+
+def test_the_settings_that_registering_on_celery_makes_are_documented() -> None:
+    """Each default that differs from Celery's own is named."""
+    assert [name for name in DEFAULTS if not re.search(rf"`{name}[=`]", CELERY_SECTION)] == []
+
+
+def test_the_times_of_celery_are_as_documented() -> None:
+    """Marks, holds and signs of life last as long as the page says."""
+    assert (IN_QUEUE_FOR, FAILED_FOR) == (24 * 3600, 3600)
+    assert (BEAT, LEASE, LOOK_AGAIN_AFTER, MAX_LOST) == (5, 30, 10, 3)
+    for said in (
+        "24 hours",
+        "for an hour",
+        "every 5\nseconds",
+        "30 seconds after",
+        "10 seconds",
+        "After four processes",
+    ):
+        assert said in CELERY_SECTION
+
+
 def test_a_queue_runner_is_made_as_documented() -> None:
     """Each argument of ``QueueRunner(...)`` is in its page, with its default."""
     (shown,) = re.findall(r"^`QueueRunner\((.*)\)`$", QUEUE_PAGE, re.MULTILINE)
@@ -139,7 +180,9 @@ def test_every_event_is_documented(event: str) -> None:
     assert f"`{event}`" in RUNNER_PAGE
 
 
-@pytest.mark.parametrize("package", ["", "core", "core/dependencies", "tasks", "tasks/engine", "tasks/runner"])
+@pytest.mark.parametrize(
+    "package", ["", "core", "core/dependencies", "tasks", "tasks/engine", "tasks/runner", "integrations/celery"]
+)
 def test_the_house_is_drawn_as_it_is(package: str) -> None:
     """Each module has its place in the design's tree."""
     (tree,) = [code for code in snippets(DESIGN_PAGE, "") if code.startswith("src/")]

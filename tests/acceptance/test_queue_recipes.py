@@ -5,11 +5,8 @@ from __future__ import annotations
 import importlib
 import re
 import runpy
-import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +17,7 @@ import pytest
 from encord_agents.tasks.models import NO_TASK, TaskResult
 
 if TYPE_CHECKING:
+    from tests.brokers import Broker
     from tests.conftest import World
 
 ROOT = Path(__file__).parent.parent.parent
@@ -122,34 +120,11 @@ def test_dask(world: World, folder: Path) -> None:
 
 
 @pytest.fixture
-def redis_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A Redis of the test's own, at ``REDIS_URL``."""
-    server = shutil.which("redis-server")
-    if server is None:
-        pytest.skip("redis-server is not installed")
-    import redis
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
-    process = subprocess.Popen([server, *options], stdout=subprocess.DEVNULL)
-    url = f"redis://127.0.0.1:{port}"
-    try:
-        with redis.Redis.from_url(url) as client:
-            deadline = time.monotonic() + 10
-            while True:
-                try:
-                    client.ping()
-                    break
-                except redis.ConnectionError:
-                    assert time.monotonic() < deadline
-                    time.sleep(0.01)
-        monkeypatch.setenv("REDIS_URL", url)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(10)
+def redis_url(redis_server: Broker, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty Redis, at ``REDIS_URL``."""
+    redis_server.clear()
+    monkeypatch.setenv("REDIS_URL", redis_server.url)
+    return redis_server.url
 
 
 def test_rq(world: World, folder: Path, redis_url: str) -> None:

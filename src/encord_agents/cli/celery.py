@@ -70,6 +70,9 @@ def _find(where: str) -> Any:
     from celery import Celery
 
     module_name, _, name = where.partition(":")
+    how = "Say where the Celery app is as MODULE:APP, for instance agents:app for the `app` of agents.py."
+    if not module_name or module_name.startswith("."):
+        raise PrintableError(f"{where!r} names no module. {how}")
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
     try:
@@ -77,10 +80,7 @@ def _find(where: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not module_name.startswith(error.name):
             raise
-        raise PrintableError(
-            f"There is no module {module_name!r} here ({here}). Say where the Celery app is as MODULE:APP, "
-            "for instance agents:app for the `app` of agents.py."
-        ) from error
+        raise PrintableError(f"There is no module {module_name!r} here ({here}). {how}") from error
     found = getattr(module, name or "app", None)
     if not isinstance(found, Celery):
         apps = [key for key, value in vars(module).items() if isinstance(value, Celery)]

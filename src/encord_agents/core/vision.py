@@ -49,12 +49,9 @@ DATA_TYPES = {".jpeg": "image/jpeg", ".jpg": "image/jpeg", ".png": "image/png", 
 
 
 def read_image(path: Path, *, name: str | None = None) -> ImageArray:
-    """The pixels of an image file, as they are stored.
+    """The pixels of an image file, upright.
 
-    The Exif orientation tag is *not* applied. That is a decision: the platform records one width and one height for an
-    image, and whether those (and with them the coordinates of labels) are meant before or after turning is not
-    documented where we could read it; stored pixels are at least the same for every reader. Where you want the image
-    upright, apply ``PIL.ImageOps.exif_transpose`` to the file yourself, and check a label against it first.
+    The Exif orientation tag is applied, as browsers do where people draw labels: what an agent sees is what they see.
 
     Grey, palette and CMYK images become RGB; transparency is laid on white. Deep grey is scaled to eight bits: integers
     from sixteen bits (or their largest value, if that is more), floats from 0..1 (or 0..255, or their largest value).
@@ -66,11 +63,11 @@ def read_image(path: Path, *, name: str | None = None) -> ImageArray:
     Raises:
         UnsupportedAssetError: It is not an image, or a damaged one.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as image:
-            return _to_rgb(image)
+            return _to_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError:
         raise
     except Image.DecompressionBombError as error:

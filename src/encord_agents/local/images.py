@@ -17,6 +17,9 @@ from encord_agents.local.trouble import LocalPlatformError
 
 logger = logging.getLogger(__name__)
 
+LYING = frozenset({5, 6, 7, 8})
+"""Exif orientations of pictures that are stored on their side."""
+
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
@@ -90,7 +93,7 @@ def read(content: bytes, title: str) -> NewUnit:
     Raises:
         ValueError: It is broken, or no picture.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import ExifTags, Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
@@ -99,6 +102,8 @@ def read(content: bytes, title: str) -> NewUnit:
             with Image.open(io.BytesIO(content)) as image:
                 image.load()  # the header of a cut-off file is fine
                 width, height = image.size
+                if image.getexif().get(ExifTags.Base.Orientation, 1) in LYING:  # as browsers show it
+                    width, height = height, width
                 mime = Image.MIME.get(image.format or "")
     except UnidentifiedImageError:
         raise ValueError("not a picture") from None

@@ -7,7 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.acceptance.celery_workers.conftest import until
+from tests.brokers import until
 
 if TYPE_CHECKING:
     from tests.acceptance.celery_workers.conftest import Site
@@ -105,6 +105,33 @@ def test_what_is_delivered_again_while_it_is_at_work(site: Site) -> None:
     assert until(lambda: site.world.count("Done") == 8)
     site.check_all_moved(8)
     assert len(site.calls()) == 8
+
+
+@pytest.mark.parametrize("broker", ["redis"], indirect=True)
+def test_a_batch_that_is_over_the_time_limit(site: Site) -> None:
+    """Celery ends its process and counts the message as done: what was not done of it is sent again a minute later."""
+    site.settings["AGENTS_SECONDS"] = "0.4"
+    site.world.project.add_placeholders(10)
+    site.enqueue()
+    site.start("--time-limit", "2", concurrency=1)
+    assert until(lambda: "Hard time limit" in site.log() and "exited with" in site.log())
+    assert site.enqueue() == 0
+    a_minute_passes(site)
+    left = site.world.count("Pre-label")
+    assert 0 < site.enqueue() == left
+    assert until(lambda: site.world.count("Done") == 10)
+    site.check_all_moved(10)
+
+
+def a_minute_passes(site: Site) -> None:
+    """For what Redis knows of tasks that are at work."""
+    import redis
+
+    with redis.Redis.from_url(site.broker.url, decode_responses=True) as client:
+        (key,) = client.keys("*:at-work")
+        for task, text in client.hgetall(key).items():
+            until_, rest = text.split(" ", 1)
+            client.hset(key, task, f"{float(until_) - 60} {rest}")
 
 
 def test_sigterm_finishes_what_is_at_work(site: Site) -> None:

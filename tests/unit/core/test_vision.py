@@ -92,8 +92,8 @@ def test_one_transparent_colour(tmp_path: Path) -> None:
     assert pixels[0, 0].tolist() == [255, 255, 255]
 
 
-def test_pixels_as_stored(tmp_path: Path) -> None:
-    """The Exif orientation is not applied: what comes is what is stored, in width and height too."""
+def test_pixels_are_upright(tmp_path: Path) -> None:
+    """The Exif orientation is applied, in width and height too: as browsers show the picture where it is labelled."""
     image = Image.new("RGB", (8, 4), "black")
     image.putpixel((0, 0), (255, 255, 255))
     exif = Image.Exif()
@@ -102,8 +102,9 @@ def test_pixels_as_stored(tmp_path: Path) -> None:
     with Image.open(path) as opened:
         assert opened.getexif()[ORIENTATION] == 6
     pixels = read_image(path)
-    assert pixels.shape == (4, 8, 3)
-    assert pixels[0, 0].tolist() == [255, 255, 255]
+    assert pixels.shape == (8, 4, 3)
+    assert pixels[0, 3].tolist() == [255, 255, 255]
+    assert pixels[0, 0].tolist() == [0, 0, 0]
 
 
 def test_damaged(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import weakref
 from dataclasses import dataclass, field
 from typing import Any
@@ -119,7 +120,12 @@ def _redis_at(url: str, tls: object) -> Any:
         return None
     import redis
 
+    # Celery has spellings of its own.
     address = url.replace("redis+socket://", "unix://", 1).replace("socket://", "unix://", 1)
+    address = address.replace("?virtual_host=", "?db=").replace("&virtual_host=", "&db=")
+    address = re.sub(r"(?<=ssl_cert_reqs=)CERT_(\w+)", lambda found: found[1].lower(), address)
+    if tls and address.startswith("redis://"):
+        address = address.replace("redis://", "rediss://", 1)
     return redis.Redis.from_url(
         address,
         socket_timeout=REDIS_TIMEOUT,

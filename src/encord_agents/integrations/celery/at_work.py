@@ -128,6 +128,16 @@ return swapped
 """
 """For triples of a task, the value expected and the one wanted ('' is none): writes where what is there is expected."""
 
+LET_GO = """
+for i = 1, #ARGV, 2 do
+  local held = redis.call('HGET', KEYS[1], ARGV[i]) or ''
+  if string.sub(held, -#ARGV[i + 1]) == ARGV[i + 1] then
+    redis.call('HDEL', KEYS[1], ARGV[i])
+  end
+end
+"""
+"""For pairs of a task and a delivery: removes what that delivery holds, until whenever it may say."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Hold:
@@ -167,6 +177,7 @@ class RedisAtWork:
         self._client = client
         self._prefix = prefix
         self._swap = client.register_script(SWAP)
+        self._remove = client.register_script(LET_GO)
         self._lock = threading.Lock()
         self._held: dict[tuple[str, str], str] = {}
         self._ended: dict[tuple[str, str], str] = {}
@@ -263,10 +274,12 @@ class RedisAtWork:
         with self._lock:
             ended = dict(self._ended)
         for queue, tasks in _by_queue(ended).items():
-            self._try(queue, [(task, ended[queue, task], "") for task in tasks])
+            args = [part for task in tasks for part in (task, _Hold.of(ended[queue, task]).delivery)]
+            self._remove(keys=[self._key(queue, "at-work")], args=args)
             with self._lock:
-                for task in tasks:
-                    self._ended.pop((queue, task), None)
+                for key in [(queue, task) for task in tasks]:
+                    if self._ended.get(key) == ended[key]:  # else it was renewed meanwhile: let go again
+                        del self._ended[key]
 
     def _renew(self) -> None:
         with self._lock:

@@ -116,8 +116,12 @@ class Delivery:
                 with self._note_taking():
                     self._in_flight.extend(self._queue, held, IN_QUEUE_FOR)
                 results = self._call()
-        finally:
+        except Exception:
             self._at_work.end(self._queue, held)
+            raise
+        # Not where the process is told to exit in the middle of it, as by a time limit: Celery counts the message as
+        # done then, and what is still held is how it is seen that its tasks are not.
+        self._at_work.end(self._queue, held)
         if batch.specs:
             self._see_to(results)
         if batch.errors:

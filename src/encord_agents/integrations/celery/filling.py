@@ -186,5 +186,5 @@ def status(app: Celery) -> list[StageStatus]:
             going, failed = adapter.in_flight.marked(queue)
             counts = adapter.in_flight.counts(queue)
             done = counts.get("moved", 0) + counts.get("held", 0)
-            found.append(StageStatus(title, len(uuids - going - failed), len(going), done, len(failed & uuids)))
+            found.append(StageStatus(title, len(uuids - going - failed), len(uuids & going), done, len(uuids & failed)))
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from celery import Celery
@@ -58,7 +59,8 @@ def register(
         The app.
 
     Raises:
-        PrintableError: A number is out of range, or the runner has no function.
+        PrintableError: A number is out of range, the runner has no function, or another runner of its project was
+            registered.
     """
     for name, value, least, most in (
         ("batch_size", batch_size, 1, 100),
@@ -76,9 +78,13 @@ def register(
     adapter = adapter_of(app, make=True)
     registration = next((known for known in adapter.registrations if known.runner is runner), None)
     if registration is None:
+        if any(str(known.runner.project_hash) == str(runner.project_hash) for known in adapter.registrations):
+            raise PrintableError(
+                f"Another runner of project {runner.project_hash} is registered already, and their Celery tasks would "
+                "have the same names. Decorate all functions of a project with one runner."
+            )
         registration = Registration(runner, app, batch_size, max_retries, retry_delay, poll_every)
         adapter.registrations.append(registration)
-        app.add_defaults(dict(DEFAULTS))
         _make_poll(registration)
         _when_configured(registration)
         _close_with_worker(runner)
@@ -122,10 +128,10 @@ def _when_configured(registration: Registration) -> None:
     app = registration.app
 
     def configured(sender: Any = None, **_: object) -> None:
+        _set_defaults(app, DEFAULTS)
         _schedule(registration)
         limit = app.conf.task_time_limit or app.conf.task_soft_time_limit
-        url = app.conf.broker_url or ""
-        if limit and url.startswith("redis") and visibility_timeout(app) < limit:
+        if limit and str(app.conf.broker_url).startswith("redis") and visibility_timeout(app) < limit:
             logger.warning(
                 "Redis delivers a message again after %.0f s (broker_transport_options['visibility_timeout']), but a "
                 "batch may run for %.0f s (task_time_limit). Raise the former.",
@@ -139,13 +145,18 @@ def _when_configured(registration: Registration) -> None:
         app.on_after_configure.connect(configured, weak=False)
 
 
+def _set_defaults(app: Celery, defaults: Mapping[str, object]) -> None:
+    """Put them in the place of Celery's own: `Celery.add_defaults` would win over what comes from a module."""
+    app.conf.maps[-1].update(defaults)
+
+
 def _schedule(registration: Registration) -> None:
     """Have beat poll: by a Celery task where all workers see the same marks, else in its own process."""
     app, every = registration.app, registration.poll_every
     if not registration.adapter.is_shared:
         # A connection that is lost has its messages delivered again while they are at work, and nothing here that
         # all workers see says so. Celery's own remedy; whatever the user's configuration says wins.
-        app.add_defaults({"worker_cancel_long_running_tasks_on_connection_loss": True})
+        _set_defaults(app, {"worker_cancel_long_running_tasks_on_connection_loss": True})
         if every is not None:
             _poll_in_beat(registration, every)
         return

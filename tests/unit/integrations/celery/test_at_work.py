@@ -1,0 +1,281 @@
+"""Who has a task at work: known from process to process, and noticed when the one who had it is gone."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.brokers import PATIENCE, until
+
+from encord_agents.integrations.celery import at_work
+from encord_agents.integrations.celery.at_work import AtWork, Found, MemoryAtWork, RedisAtWork
+
+if TYPE_CHECKING:
+    import redis
+    from tests.brokers import Broker
+
+QUEUE = "stage"
+KEY = "test:stage:at-work"
+
+HOLD = """
+import sys
+import redis
+from encord_agents.integrations.celery.at_work import RedisAtWork
+print(*RedisAtWork(redis.Redis.from_url(sys.argv[1]), "test").begin("stage", ["a"], redelivered=False, sure=False))
+sys.stdout.flush()
+sys.stdin.read()
+"""
+"""A process that holds a task until it is killed."""
+
+
+@pytest.fixture
+def client(redis_server: Broker) -> Iterator[redis.Redis]:
+    """An empty Redis."""
+    redis_server.clear()
+    import redis
+
+    with redis.Redis.from_url(redis_server.url, decode_responses=True) as found:
+        yield found
+
+
+@pytest.fixture
+def holds(client: redis.Redis) -> Iterator[RedisAtWork]:
+    found = RedisAtWork(client, "test")
+    yield found
+    found.end(QUEUE, [task for _, task in found._held])
+
+
+def begin(holds: AtWork, *tasks: str, redelivered: bool = False, sure: bool = False) -> list[Found]:
+    return holds.begin(QUEUE, tasks or ["a"], redelivered=redelivered, sure=sure)
+
+
+def hold_of(client: redis.Redis, **changes: Any) -> str:
+    """What is in Redis for a task, with changes to it. Negative times are before now."""
+    until_, host, process, delivery = str(client.hget(KEY, "a")).split(" ")
+    if "until" in changes:
+        seconds, _ = client.time()
+        until_ = str(seconds + changes["until"])
+    text = f"{until_} {changes.get('host', host)} {changes.get('process', process)} {delivery}"
+    client.hset(KEY, "a", text)
+    return text
+
+
+# In memory
+
+
+def test_memory_knows_what_this_process_has_at_work() -> None:
+    """A second delivery finds a task busy; the next one after the end finds it free."""
+    holds = MemoryAtWork()
+    assert begin(holds, "a", "b") == [Found.FREE, Found.FREE]
+    assert begin(holds, "b", "c", redelivered=True) == [Found.BUSY, Found.LOST]
+    assert holds.begin("other", ["a"], redelivered=False, sure=False) == [Found.FREE]
+    holds.end(QUEUE, ["a", "b", "never begun"])
+    assert begin(holds, "a") == [Found.FREE]
+    assert begin(holds, "b") == [Found.FREE]
+
+
+def test_memory_takes_a_redelivery_for_a_loss() -> None:
+    """What a lost process knew is lost with it. How many were lost is in the message only."""
+    holds = MemoryAtWork()
+    assert begin(holds, redelivered=True) == [Found.LOST]
+    assert holds.count_lost(QUEUE, "a", 2) == 3
+    holds.forget_lost(QUEUE, ["a"])
+    assert holds.abandoned(QUEUE, ["a"]) == set()
+    assert begin(holds) == [Found.FREE]
+
+
+# In Redis
+
+
+@pytest.mark.parametrize("redelivered", [False, True])
+@pytest.mark.parametrize("sure", [False, True])
+def test_a_task_that_is_held_is_busy(holds: RedisAtWork, client: redis.Redis, redelivered: bool, sure: bool) -> None:
+    """As long as its holder lives, for every worker and whatever the broker says. After the end it is free."""
+    other = RedisAtWork(client, "test")
+    assert begin(holds, "a", "b") == [Found.FREE, Found.FREE]
+    assert begin(other, "a", "c", redelivered=redelivered, sure=sure) == [Found.BUSY, Found.FREE]
+    holds.end(QUEUE, ["a"])
+    assert begin(other, "a", "b") == [Found.FREE, Found.BUSY]
+    other.end(QUEUE, ["a", "c"])
+
+
+def test_two_deliveries_in_one_process(holds: RedisAtWork) -> None:
+    """Threads of one worker do not have a task at work together either."""
+    assert begin(holds) == [Found.FREE]
+    assert begin(holds) == [Found.BUSY]
+
+
+def test_only_its_holder_lets_go_of_a_task(holds: RedisAtWork, client: redis.Redis) -> None:
+    """Who did not begin a task does not end it."""
+    begin(holds)
+    RedisAtWork(client, "test").end(QUEUE, ["a"])
+    assert begin(RedisAtWork(client, "test")) == [Found.BUSY]
+
+
+def test_an_end_after_a_renewal_that_was_not_answered(holds: RedisAtWork, client: redis.Redis) -> None:
+    """Redis may know of a later sign of life than its holder: the delivery counts, not the time."""
+    begin(holds)
+    hold_of(client, until=100)
+    holds.end(QUEUE, ["a"])
+    assert client.hgetall(KEY) == {}
+
+
+def test_a_holder_that_was_killed(holds: RedisAtWork, redis_server: Broker) -> None:
+    """Its task is busy while it lives, is found lost once when it was killed, and is free for the next who asks."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, redis_server.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "Found.FREE\n"
+        assert begin(holds, sure=True) == [Found.BUSY]
+        holder.kill()
+    assert begin(holds) == [Found.LOST]
+    assert begin(holds) == [Found.FREE]
+
+
+def test_a_process_id_that_is_used_again(holds: RedisAtWork, client: redis.Redis) -> None:
+    """A process that started later is not the one that held the task."""
+    begin(RedisAtWork(client, "test"))
+    namespace, pid, _ = str(client.hget(KEY, "a")).split(" ")[2].split(":")
+    hold_of(client, process=f"{namespace}:{pid}:1")
+    assert begin(holds) == [Found.LOST]
+
+
+@pytest.mark.parametrize("change", [{"host": "elsewhere"}, {"process": "1:1:1"}], ids=["host", "container"])
+def test_a_holder_that_cannot_be_seen(holds: RedisAtWork, client: redis.Redis, change: dict[str, str]) -> None:
+    """On another machine, or in another container: it is busy while it is heard of, then silent, then lost."""
+    begin(RedisAtWork(client, "test"))
+    hold_of(client, until=20, **change)
+    assert begin(holds, sure=True) == [Found.BUSY]
+    hold_of(client, until=-1)
+    assert begin(holds) == [Found.SILENT]
+    assert begin(holds) == [Found.SILENT]
+    assert begin(holds, sure=True) == [Found.LOST]
+    assert begin(holds) == [Found.FREE]
+
+
+def test_a_process_that_is_there_and_stuck(holds: RedisAtWork, client: redis.Redis) -> None:
+    """One of this machine is believed for some minutes without a sign of life: the broker may have been away."""
+    begin(RedisAtWork(client, "test"))
+    hold_of(client, until=-at_work.STUCK + 10)
+    assert begin(holds, sure=True) == [Found.BUSY]
+    hold_of(client, until=-at_work.STUCK - 10)
+    assert begin(holds) == [Found.SILENT]
+    assert begin(holds, sure=True) == [Found.LOST]
+
+
+def test_what_is_abandoned(holds: RedisAtWork, client: redis.Redis) -> None:
+    """A task whose holder is gone, or not seen, and silent for a lease: what polling may send again."""
+    assert holds.abandoned(QUEUE, []) == holds.abandoned(QUEUE, ["a"]) == set()
+    begin(RedisAtWork(client, "test"))
+    hold_of(client, until=-at_work.LEASE - 1)
+    assert holds.abandoned(QUEUE, ["a", "b"]) == set(), "its process lives"
+    hold_of(client, host="elsewhere", until=-at_work.LEASE + 5)
+    assert holds.abandoned(QUEUE, ["a", "b"]) == set(), "it may be late"
+    hold_of(client, until=-at_work.LEASE - 1)
+    assert holds.abandoned(QUEUE, ["a", "b"]) == {"a"}
+
+
+def test_lost_workers_are_counted(holds: RedisAtWork) -> None:
+    """Over all workers, at least as many as the message knows of, until the task comes to an end."""
+    assert [holds.count_lost(QUEUE, "a", 0) for _ in range(2)] == [1, 2]
+    assert holds.count_lost(QUEUE, "a", 4) == 5
+    holds.forget_lost(QUEUE, ["a"])
+    holds.forget_lost(QUEUE, [])
+    assert holds.count_lost(QUEUE, "a", 0) == 1
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sign of life every few milliseconds."""
+    monkeypatch.setattr(at_work, "BEAT", 0.01)
+
+
+def test_signs_of_life(holds: RedisAtWork, client: redis.Redis, quick: None) -> None:
+    """What is held is renewed again and again, under the same delivery, and forgotten at the end."""
+    begin(holds)
+    first, *_, delivery = str(client.hget(KEY, "a")).split(" ")
+    assert until(lambda: str(client.hget(KEY, "a")).split(" ")[0] > first)
+    assert str(client.hget(KEY, "a")).split(" ")[-1] == delivery
+    holds.end(QUEUE, ["a"])
+    assert client.hgetall(KEY) == {}
+    assert until(lambda: holds._heart is None), "nothing is held, nothing is said"
+
+
+def test_a_redis_that_forgot_everything(holds: RedisAtWork, client: redis.Redis, quick: None) -> None:
+    """It started anew: what is at work is said again."""
+    begin(holds)
+    client.flushall()
+    assert until(lambda: client.hexists(KEY, "a"))
+    assert begin(RedisAtWork(client, "test")) == [Found.BUSY]
+    holds.end(QUEUE, ["a"])
+    assert client.hgetall(KEY) == {}
+
+
+def test_anothers_hold_is_left_alone(holds: RedisAtWork, client: redis.Redis, quick: None) -> None:
+    """A task that was taken for lost, and that somebody else began, is theirs: neither renewed nor ended."""
+    begin(holds, "a", "b")
+    theirs = "99999999999.000 elsewhere 1:1:1 theirs"
+    client.hset(KEY, "a", theirs)
+    before = client.hget(KEY, "b")
+    assert until(lambda: client.hget(KEY, "b") != before)
+    holds.end(QUEUE, ["a", "b"])
+    assert client.hgetall(KEY) == {"a": theirs}
+
+
+def test_an_end_that_redis_does_not_hear(
+    tmp_path_factory: pytest.TempPathFactory,
+    redis_server: Broker,
+    quick: None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The work is done, so nothing is raised; what was let go of is said when Redis is there again."""
+    import redis
+    from tests.brokers import Redis
+
+    broker = Redis(tmp_path_factory.mktemp("away"))
+    broker.start()
+    with redis.Redis.from_url(broker.url, decode_responses=True) as client:
+        holds = RedisAtWork(client, "test")
+        begin(holds, "a", "b")
+        broker.stop()
+        with caplog.at_level(logging.WARNING):
+            holds.end(QUEUE, ["a"])
+        assert "not at work any more, yet" in caplog.text
+        broker.start()
+        try:
+            assert until(lambda: client.hkeys(KEY) == ["b"])
+            holds.end(QUEUE, ["b"])
+        finally:
+            broker.stop()
+
+
+def forked(holds: RedisAtWork, end: Connection) -> None:
+    """What a child process sees of what its parent holds."""
+    busy = begin(holds, "a", "b")
+    end.send((busy, sorted(task for _, task in holds._held), os.getpid() == holds._pid))
+    end.recv()
+    os._exit(0)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_holds_nothing_of_its_parents(holds: RedisAtWork, client: redis.Redis) -> None:
+    """What the parent has at work is busy for its child, which neither renews nor ends it; and the other way round."""
+    begin(holds, "a")
+    here, there = multiprocessing.Pipe()
+    child = multiprocessing.get_context("fork").Process(target=forked, args=(holds, there))
+    child.start()
+    assert here.poll(PATIENCE)
+    assert here.recv() == ([Found.BUSY, Found.FREE], ["b"], True)
+    assert begin(holds, "b") == [Found.BUSY]
+    here.send("end")
+    child.join(PATIENCE)
+    assert begin(holds, "b") == [Found.LOST], "it did not say that it ended"
+    assert begin(RedisAtWork(client, "test"), "a") == [Found.BUSY]
