@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import json
 import os
@@ -613,3 +614,35 @@ def test_a_fork_inherits_no_connection(world: World, queue: QueueRunner) -> None
     assert status == 0
     assert len([kind for kind in world.requests() if kind not in ("tasks", "actions")]) == 2
     assert world.count("Done") == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_tears_nothing_down(world: World, queue: QueueRunner, tmp_path: Path) -> None:
+    """What the parent's run-scoped dependencies hold is the parent's: a forked process leaves it as it is."""
+    world.project.add_placeholders(2)
+    weights = tmp_path / "weights"
+
+    def model() -> Iterator[Path]:
+        weights.touch()
+        try:
+            yield weights
+        finally:
+            weights.unlink()
+
+    @queue.stage("Pre-label")
+    def agent(loaded: Annotated[Path, Depends(model, scope="run")]) -> str:
+        assert loaded.exists()
+        return "complete"
+
+    one, other = specs(world)
+    agent(one)
+    child = os.fork()
+    if child == 0:
+        gc.collect()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert weights.exists()
+    assert parsed(agent(other)).success is True
+    queue.close()
+    assert not weights.exists()

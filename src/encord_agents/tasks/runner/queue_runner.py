@@ -640,6 +640,10 @@ def _malformed(spec: object, why: str, uuid: UUID = NO_TASK) -> _Given:
     )
 
 
+_inherited: list[object] = []
+"""What forked processes must not give up: the garbage collector would end the parent's run-scoped generators here."""
+
+
 def _forget_after_fork(runner: QueueRunner) -> None:
     """Have a forked process connect for itself: it inherits no connection, no event loop, and no lock that is held."""
     if not hasattr(os, "register_at_fork"):
@@ -649,6 +653,7 @@ def _forget_after_fork(runner: QueueRunner) -> None:
     def forget() -> None:
         if (there := reference()) is not None:
             there._lock = threading.RLock()
+            _inherited.append(there._connection)
             there._connection = None
             there._project = None
             there._client = there._given_client
