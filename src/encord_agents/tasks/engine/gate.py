@@ -151,6 +151,7 @@ class Gate:
         clock: Monotonic seconds.
         jitter: A number in [0, 1).
         slots: In place of `in_flight`: what several gates of one process share.
+        grace: Seconds that waiting may go on once a stop is requested. Default: whoever stops says, by `give_up_at`.
     """
 
     stop: Stop
@@ -161,6 +162,7 @@ class Gate:
     pause: Callable[[float], None] | None = None
     on_outage: Callable[[str, Exception], None] | None = None
     slots: threading.Semaphore | None = None
+    grace: float | None = None
     _kinds: dict[str, _Kind] = field(default_factory=dict)
     _not_before: float = 0.0
 
@@ -334,6 +336,12 @@ class Gate:
             raise Leaving
 
     def _pause(self, seconds: float) -> None:
+        if self.grace is not None and self._deadline is None:
+            until = self.clock() + seconds
+            if not self.stop.wait(seconds):
+                return
+            self.give_up_at(self.clock() + self.grace)
+            seconds = max(0.0, until - self.clock())
         if self._deadline is not None:
             seconds = min(seconds, max(0.0, self._deadline - self.clock()))
             if seconds == 0.0:

@@ -243,7 +243,7 @@ def run_chunk(run: StageRun, tasks: Sequence[AgentTask], *, polled_at: float, lo
     for task in left:
         run.skip(task)
     results: list[Result] = []
-    interrupted = False
+    interrupted = too_late = False
     try:
         if loop is not None:
             _await_together(run, contexts, loop, results)
@@ -259,10 +259,13 @@ def run_chunk(run: StageRun, tasks: Sequence[AgentTask], *, polled_at: float, lo
         interrupted = True
         run.stop.request("interrupt")
         raise
+    except Leaving:
+        too_late = True
+        raise
     finally:
         # An interrupt, a set-up error or a stop: what was finished by then is written all the same.
         try:
-            if results:
+            if results and not too_late:
                 _limit_writing(run)
                 _write(run, results)
         except (Leaving, OutageError, SetUpError):

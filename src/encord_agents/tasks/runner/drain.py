@@ -121,7 +121,7 @@ class DrainTurns:
         """Have everything that waits in a stage worked on.
 
         Raises:
-            KeyboardInterrupt: When the batches that were being worked on are finished; at once if it comes twice.
+            KeyboardInterrupt: When what was being worked on is finished and written; at once if it comes twice.
             SetUpError, OutageError: What ended it.
         """
         self.events.emit(StageStarted(agent.stage.uuid, agent.stage.title, agent.plan.name))
@@ -146,8 +146,10 @@ class DrainTurns:
             except KeyboardInterrupt:
                 if interrupted:
                     self.stop.leave()
+                    self.workers.leave()
                 interrupted = True
                 self.stop.request("interrupt")
+                self.workers.stop()
                 self.gate.give_up_at(self.gate.clock())
         return interrupted
 
@@ -433,7 +435,7 @@ class StageDrain:
                 self._alone += [Batch([task], batch.attempt, batch.deaths, alone=True) for task in batch.tasks]
 
     def _wind_up(self) -> None:
-        """No new batch: those that wait are called back, those that are worked on are finished and counted."""
+        """No new batch: those that wait are called back, and of those that are worked on what is finished counts."""
         if self._out:
             self._workers.stop()
             self._out = {future: batch for future, batch in self._out.items() if not future.cancel()}

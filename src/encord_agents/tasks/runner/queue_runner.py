@@ -30,7 +30,7 @@ from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import Gate, SetUpError, is_platform_trouble
 from encord_agents.tasks.engine.observers import LogObserver
 from encord_agents.tasks.engine.outcome import Failed, Fault, Phase
-from encord_agents.tasks.engine.pipeline import EventLoop, StageRun, run_chunk
+from encord_agents.tasks.engine.pipeline import TIME_TO_WRITE, EventLoop, StageRun, run_chunk
 from encord_agents.tasks.engine.poll import poll
 from encord_agents.tasks.engine.report import (
     ChunkLoaded,
@@ -267,7 +267,8 @@ class QueueRunner(RunnerBase):
             encord.exceptions.EncordException: The platform refuses; a note says what to do.
             OutageError: The platform did not answer for `max_outage` seconds.
             BrokenExecutor: The given executor broke.
-            KeyboardInterrupt: After the batches that were being worked on are finished; at once, when it comes twice.
+            KeyboardInterrupt: After the tasks that were being worked on are finished, and written within 30 s; at
+                once, when it comes twice.
         """
         check_common_numbers(refresh_every, num_retries, max_tasks_per_stage)
         check_number("workers", workers, 1, "processes; leave it out for one per processor", whole=True, optional=True)
@@ -451,16 +452,16 @@ class QueueFunction:
         for task in poll(connection.agent(self._registered).stage, gate):
             yield task.model_dump_json()
 
-    def answer(self, specs: Sequence[str], *, final: bool) -> Answer:
+    def answer(self, specs: Sequence[str], *, final: bool, stop: Stop) -> Answer:
         """The same for `QueueRunner.drain`: it does not log what the other side will, and raises nothing of a task."""
         given, _ = _read(specs)
-        return self._call(given, final=final, quiet=True).answer(given)
+        return self._call(given, final=final, stop=stop, quiet=True).answer(given)
 
-    def _call(self, given: Sequence[_Given], *, final: bool, quiet: bool = False) -> _Call:
+    def _call(self, given: Sequence[_Given], *, final: bool, stop: Stop | None = None, quiet: bool = False) -> _Call:
         connection = self.runner._connect()
         agent = connection.agent(self._registered)
         with _directory(agent) as files:
-            call = _Call(connection, agent, final, files, quiet)
+            call = _Call(connection, agent, final, files, stop or Stop(), quiet)
             call.run(given)
         return call
 
@@ -468,11 +469,13 @@ class QueueFunction:
 class _Call:
     """One call of a queue function."""
 
-    def __init__(self, connection: _Connection, agent: Agent, final: bool, files: Path | None, quiet: bool) -> None:
-        stop = Stop()
+    def __init__(
+        self, connection: _Connection, agent: Agent, final: bool, files: Path | None, stop: Stop, quiet: bool
+    ) -> None:
         self._connection = connection
         self._agent = agent
-        self._gate = Gate(stop, max_outage=connection.runner._max_outage, slots=connection.slots)
+        self._stop = stop
+        self._gate = Gate(stop, max_outage=connection.runner._max_outage, slots=connection.slots, grace=TIME_TO_WRITE)
         self._run = StageRun(
             agent,
             connection.project,
@@ -486,6 +489,7 @@ class _Call:
             files=files,
         )
         self._results: dict[UUID, TaskResult] = {}
+        self._gone: set[UUID] = set()
         self._suspects: dict[UUID, Fault] = {}
         self._chunks: list[ChunkLoaded | ChunkWritten] = []
         self._trouble: OutageError | Leaving | Exception | None = None
@@ -498,6 +502,8 @@ class _Call:
         wanted = list({one.uuid: one for one in given if one.error is None}.values())
         try:
             for start in range(0, len(wanted), MAX_AT_ONCE):
+                if self._stop.requested:
+                    break
                 self._run_chunk(wanted[start : start + MAX_AT_ONCE])
         except (OutageError, Leaving, EncordException) as trouble:
             self._trouble = trouble
@@ -511,12 +517,14 @@ class _Call:
         polled_at = self._gate.clock()
         there: dict[UUID, AgentTask] = {}
         for part, reply in self._run.in_stage.each(agent.stage, wanted):
-            there |= reply.value or {}
+            if reply.value is not None:
+                there |= reply.value
+                self._gone |= {one.uuid for one in part} - reply.value.keys()
             if reply.error is not None:
                 self._results |= {one.uuid: _not_done(one, reply.error, phase="load") for one in part}
         tasks = [there[one.uuid] for one in wanted if one.uuid in there]
         loop = self._connection.loop if agent.plan.has_async else None
-        while tasks:
+        while tasks and not self._stop.requested:
             # Two tasks of one label row must not be at work together: the second is loaded after the first is written.
             first = list({(task.data_hash, agent.branch_of(task)): task for task in reversed(tasks)}.values())[::-1]
             run_chunk(self._run, first, polled_at=polled_at, loop=loop)
@@ -550,8 +558,10 @@ class _Call:
     def answer(self, given: Sequence[_Given]) -> Answer:
         """What became of the tasks, and what ends a run."""
         trouble = self._trouble
+        # What was not begun, because the run stops, is still in its stage: it has no outcome.
+        told = [one for one in given if one.error or one.uuid in self._gone or one.uuid in self._results]
         return Answer(
-            results=[self.result(one) for one in given if trouble is None or one.uuid in self._results],
+            results=[self.result(one) for one in (given if trouble is None and not self._stop.requested else told)],
             unwritten=[ref.uuid for ref in self._run.unwritten],
             error=trouble if isinstance(trouble, Exception) else None,
             suspects=self._suspects,
@@ -567,6 +577,9 @@ class _Call:
         if (trouble := self._trouble) is not None:
             unwritten = given.uuid in {ref.uuid for ref in self._run.unwritten}
             return _not_done(given, trouble, phase="save" if unwritten else "load")
+        if given.uuid not in self._gone:
+            error = "It is not known what became of the task: it was in its stage, and has no outcome."
+            return TaskResult(task_uuid=given.uuid, outcome="failed", phase=Phase.AGENT, error=error, retryable=True)
         stage = self._agent.stage.title
         error = f"The task is not in stage {stage!r}: it has been moved, or it never was there. Nothing was done."
         return TaskResult(task_uuid=given.uuid, outcome="skipped", error=error)

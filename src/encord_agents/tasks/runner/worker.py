@@ -21,12 +21,16 @@ from encord.exceptions import EncordException
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.outcome import Fault
 from encord_agents.tasks.engine.report import ChunkLoaded, ChunkWritten
+from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.models import TaskResult
 
-__all__ = ["Answer", "Function", "Place", "here", "prepare", "serve"]
+__all__ = ["Answer", "Errand", "Function", "Place", "here", "prepare", "serve", "shared"]
 
 Place = tuple[str, int]
 """A process: its host and its id."""
+
+TICK = 0.1
+"""Seconds between two looks at whether the run is to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,21 @@ class Answer:
     chunks: Sequence[ChunkLoaded | ChunkWritten] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What goes along with a batch.
+
+    Attributes:
+        home: Where the run is. Anywhere else, what lives as long as the process is torn down when it ends.
+        run: The run's name.
+        number: The batch's. No two batches are the same call, for there are engines that remember answers.
+    """
+
+    home: Place
+    run: str
+    number: int
+
+
 class Closes(Protocol):
     """Has something to tear down when its process ends."""
 
@@ -64,8 +83,11 @@ class Function(Protocol):
     @property
     def runner(self) -> Closes: ...
 
-    def answer(self, specs: Sequence[str], *, final: bool) -> Answer:
+    def answer(self, specs: Sequence[str], *, final: bool, stop: Stop) -> Answer:
         """Give tasks to the agent. Without any: be ready to.
+
+        Args:
+            stop: Ends it after the task at work; what was finished by then is written.
 
         Raises:
             Exception: The process cannot connect, or the set-up is wrong.
@@ -77,20 +99,26 @@ def here() -> Place:
     return socket.gethostname(), os.getpid()
 
 
-def serve(function: Function, specs: Sequence[str], final: bool, home: Place) -> Answer | None:
-    """Have a batch answered, in whatever thread or process an executor runs this; ``None``: the run is ending.
+@contextlib.contextmanager
+def shared(run: str, stop: Stop) -> Iterator[None]:
+    """While inside, batches of a run that are served in this process stop with it."""
+    _stops[run] = stop
+    try:
+        yield
+    finally:
+        del _stops[run]
 
-    Args:
-        home: Where the run is. Anywhere else, what lives as long as the process is torn down when it ends.
-    """
-    with _process.at_work() as wanted:
-        if not wanted:
+
+def serve(function: Function, specs: Sequence[str], final: bool, errand: Errand) -> Answer | None:
+    """Have a batch answered, in whatever thread or process an executor runs this; ``None``: the run is ending."""
+    with _process.at_work(errand.run) as stop:
+        if stop.requested:
             return None
-        away = here() != home
+        away = here() != errand.home
         try:
             if away:
                 _process.close_at_exit(function.runner)
-            answer = function.answer(specs, final=final)
+            answer = function.answer(specs, final=final, stop=stop)
         except Exception as error:  # noqa: BLE001 - an answer like any other: the run ends with it
             answer = Answer(error=error)
         return _portable_answer(answer) if away else answer
@@ -107,7 +135,7 @@ def prepare(stopping: Any) -> None:
     if hasattr(signal, "pthread_sigmask"):  # the parent had it blocked until this was done
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _process.stopping = stopping
-    threading.Thread(target=_process.leave_with_parent, name="encord-agents-parent", daemon=True).start()
+    threading.Thread(target=_process.watch, name="encord-agents-parent", daemon=True).start()
 
 
 @dataclass(eq=False)
@@ -115,17 +143,19 @@ class _Process:
     """This process, as a worker."""
 
     stopping: Any = None
+    stop: Stop = field(default_factory=Stop)
     runners: list[Closes] = field(default_factory=list)
     busy: threading.Lock = field(default_factory=threading.Lock)
 
     @contextlib.contextmanager
-    def at_work(self) -> Iterator[bool]:
-        """While a batch is worked on. Yields whether it is still wanted."""
+    def at_work(self, run: str) -> Iterator[Stop]:
+        """While a batch is worked on. Yields what says whether it is still wanted."""
         if self.stopping is None:  # not a pool of ours, and maybe several threads
-            yield True
+            yield _stops.get(run) or Stop()
             return
         with self.busy:
-            yield not self.stopping.value
+            self._look()
+            yield self.stop
 
     def close_at_exit(self, runner: Closes) -> None:
         # Not atexit: processes of multiprocessing do not run that.
@@ -138,18 +168,28 @@ class _Process:
         while self.runners:
             self.runners.pop().close()
 
-    def leave_with_parent(self) -> None:
-        """End with the parent, however it ended, but not in the middle of a batch: else the process would wait for
-        the next one for ever, since it holds the other end of that pipe too."""
+    def watch(self) -> None:
+        """Stop when the parent says so, and end with it, however it ended, but not in the middle of a task: else the
+        process would wait for the next batch for ever, since it holds the other end of that pipe too."""
         parent = multiprocessing.parent_process()
-        if parent is not None:
-            parent.join()
-            with self.busy:
-                self._close()
-                os._exit(1)
+        if parent is None:
+            return
+        while parent.is_alive():
+            parent.join(TICK)
+            self._look()
+        self.stop.request()
+        with self.busy:
+            self._close()
+            os._exit(1)
+
+    def _look(self) -> None:
+        if self.stopping.value:
+            self.stop.request()
 
 
 _process = _Process()
+_stops: dict[str, Stop] = {}
+"""What the runs of this process stop with, by their names."""
 
 
 def _portable_answer(answer: Answer) -> Answer:

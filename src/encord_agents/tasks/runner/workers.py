@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -12,9 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from uuid import uuid4
 
 from encord_agents.exceptions import PrintableError
-from encord_agents.tasks.runner.worker import Answer, Function, here, prepare, serve
+from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.runner.worker import Answer, Errand, Function, here, prepare, serve, shared
 
 __all__ = ["Workers", "check_importable"]
 
@@ -45,6 +48,11 @@ class Workers:
         # Without a lock: a worker that is killed would hold it for ever.
         self._stopping = self._context.RawValue("b", 0)
         self._processes: set[BaseProcess] = set()
+        self._stop = Stop()
+        self._run = uuid4().hex
+        self._numbers = itertools.count(1)
+        self._shared = contextlib.ExitStack()
+        self._shared.enter_context(shared(self._run, self._stop))
 
     @property
     def capacity(self) -> int:
@@ -61,12 +69,13 @@ class Workers:
             self._executor = ProcessPoolExecutor(
                 self.size, mp_context=self._context, initializer=prepare, initargs=(self._stopping,)
             )
+        errand = Errand(here(), self._run, next(self._numbers))
         if not self.own:
-            return self._executor.submit(serve, function, specs, final, here())
+            return self._executor.submit(serve, function, specs, final, errand)
         before = set(multiprocessing.active_children())
         try:
             with _deaf_to_interrupts():  # a process may be started
-                return self._executor.submit(serve, function, specs, final, here())
+                return self._executor.submit(serve, function, specs, final, errand)
         finally:
             self._processes |= set(multiprocessing.active_children()) - before
 
@@ -81,11 +90,17 @@ class Workers:
         return in_words(code)
 
     def stop(self) -> None:
-        """Begin no batch that has not begun."""
+        """Begin no task that has not begun: in processes of our own, and in threads of this process."""
         self._stopping.value = 1
+        self._stop.request()
+
+    def leave(self) -> None:
+        """Wait for nothing any more, in threads of this process."""
+        self._stop.leave()
 
     def close(self, *, at_once: bool = False) -> None:
         """End the pool, if it is our own. Its workers tear down what lives as long as they, if there is time for it."""
+        self._shared.close()
         if not self.own or self._executor is None:
             return
         if at_once:
