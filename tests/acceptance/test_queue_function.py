@@ -140,6 +140,36 @@ def test_trouble_is_a_tasks_own(world: World, queue: QueueRunner) -> None:
     assert world.count("Pre-label") == 1
 
 
+def test_exceptions_that_cannot_be_told(world: World, queue: QueueRunner, caplog: pytest.LogCaptureFixture) -> None:
+    """An exception without a message, or with one that cannot be encoded, is a failure like any other."""
+
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    raised = {"mute": MuteError(), "half": OSError("bad\udcff.jpg")}
+    for title in raised:
+        world.project.add_placeholders(1, title=title)
+
+    @queue.stage("Pre-label")
+    def agent(task: AgentTask) -> str:
+        raise raised[task.data_title]
+
+    one, other = specs(world)
+    (mute,) = parsed(agent(one)).results
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    caplog.set_level("CRITICAL")  # the test's own log is sent between processes, and has to be encoded
+    (half,) = parsed(agent(other)).results
+    assert (mute.outcome, mute.phase, mute.retryable) == ("failed", "agent", True)
+    assert "MuteError: (its message cannot be had" in str(mute.error)
+    assert (half.outcome, half.error, half.data_title) == ("failed", "OSError: bad\\udcff.jpg", "half")
+    with ThreadPoolExecutor(1) as pool:
+        report = queue.drain(executor=pool, num_retries=0, progress="none")
+    assert report.failed == 2
+    assert str(report).encode()
+    assert json.loads(report.to_json())["failed"] == 2
+
+
 def test_one_call_is_one_attempt(world: World, queue: QueueRunner) -> None:
     """Retries are the engine's."""
     world.project.add_placeholders(1)
@@ -200,6 +230,9 @@ def test_a_task_that_has_left(world: World, queue: QueueRunner) -> None:
         ({"uuid": str(uuid4())}, "no valid 'data_hash'"),
         (None, "of type NoneType"),
         ("", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("\ud800", "not JSON"),
+        ({"uuid": "\ud800"}, "no valid 'uuid'"),
     ],
 )
 def test_what_is_no_task(world: World, queue: QueueRunner, spec: Any, says: str) -> None:
@@ -228,6 +261,20 @@ def test_what_is_no_task_among_tasks(world: World, queue: QueueRunner) -> None:
     assert world.requests("actions") == ["actions"]
     nothing = parsed(agent([]))
     assert (nothing.task_uuid, nothing.success, nothing.results) == ([], [], [])
+
+
+def test_what_cannot_even_be_shown(world: World, queue: QueueRunner) -> None:
+    """A specification may be anything: its answer says what it was."""
+
+    class Mute:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    world.project.add_placeholders(1)
+    agent = queue.stage("Pre-label")(lambda: "complete")
+    answer = parsed(agent([Mute(), *specs(world)]))  # type: ignore[list-item]
+    assert [result.outcome for result in answer.results] == ["failed", "moved"]
+    assert "something of type Mute" in str(answer.results[0].error)
 
 
 def test_unknown_tasks_are_their_own_trouble(world: World, queue: QueueRunner) -> None:

@@ -28,6 +28,7 @@ from encord.project import Project
 from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
+from encord_agents.core.legible import described
 from encord_agents.exceptions import DependencyError, OutageError
 from encord_agents.tasks.dependencies import dep_single_frame
 from encord_agents.tasks.engine.context import Agent, Context, Result
@@ -220,7 +221,7 @@ class StageRun:
 def _never_made(agent: Agent, fault: Fault) -> DependencyError:
     error = DependencyError(
         f"A run-scoped dependency of {agent.plan.name}() could not be made, in {fault.attempt} attempts: "
-        f"{type(fault.exception).__name__}: {fault.exception}\n"
+        f"{described(fault.exception)}\n"
         "Every task needs it, so the run ends here. What was finished is written.",
         function=agent.plan.name,
     )

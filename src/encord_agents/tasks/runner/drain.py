@@ -12,6 +12,7 @@ from uuid import UUID
 
 from encord.workflow.stages.agent import AgentTask
 
+from encord_agents.core.legible import described
 from encord_agents.exceptions import DependencyError, EncordAgentsError, OutageError, PrintableError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.gate import Gate, SetUpError
@@ -43,7 +44,7 @@ GIVES_UP_WITHIN = 5.0
 LEFT_OR_MOVED = "the task had left the stage, unless the worker that died had moved it"
 
 NEVER_MADE = """\
-A run-scoped dependency of {}() could not be made, in {} attempts: {!r}
+A run-scoped dependency of {}() could not be made, in {} attempts: {}
 Every task needs it, so the run ends here. What was finished is written."""
 
 CANNOT_START = """\
@@ -406,7 +407,7 @@ class StageDrain:
         """A task finally failed with what every task of the stage would fail with, if none has done better yet."""
         if fault.run_scoped and not self._agent.has_succeeded:
             name = self._agent.plan.name
-            self._fail(DependencyError(NEVER_MADE.format(name, attempts, fault.exception), function=name))
+            self._fail(DependencyError(NEVER_MADE.format(name, attempts, described(fault.exception)), function=name))
         elif fault.phase is Phase.PATHWAY and not self._agent.has_named_a_pathway:
             self._fail(fault.exception)
 

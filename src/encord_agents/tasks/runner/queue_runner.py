@@ -24,6 +24,7 @@ from encord.workflow.stages.agent import AgentStage, AgentTask
 
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.scope import RunScope
+from encord_agents.core.legible import described
 from encord_agents.exceptions import OutageError, PrintableError, ProjectError, TasksFailedError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.execute import Executor
@@ -597,7 +598,7 @@ class _Given:
 def _not_done(given: _Given, trouble: BaseException, *, phase: str) -> TaskResult:
     """The result of a task that the platform's trouble, or the set-up, kept from having an outcome of its own."""
     passes = isinstance(trouble, OutageError | Leaving) or is_platform_trouble(trouble)
-    error = "\n".join([f"{type(trouble).__name__}: {trouble}", *getattr(trouble, "__notes__", ())])
+    error = "\n".join([described(trouble), *getattr(trouble, "__notes__", ())])
     return TaskResult(task_uuid=given.uuid, outcome="failed", phase=phase, error=error, retryable=passes)
 
 
@@ -616,7 +617,7 @@ def _read(spec: object) -> tuple[list[_Given], bool]:
     if isinstance(spec, str | bytes):
         try:
             spec = json.loads(spec)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return [_malformed(spec, f"it is not JSON ({error})")], False
     if isinstance(spec, list | tuple):
         return [_read_one(one) for one in spec], True
@@ -629,7 +630,7 @@ def _read_one(spec: object) -> _Given:
     if isinstance(spec, str | bytes):
         try:
             spec = json.loads(spec)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return _malformed(spec, f"it is not JSON ({error})")
     if not isinstance(spec, dict):
         return _malformed(spec, f"it is of type {type(spec).__name__}")
@@ -644,7 +645,10 @@ def _read_one(spec: object) -> _Given:
 
 
 def _malformed(spec: object, why: str, uuid: UUID = NO_TASK) -> _Given:
-    text = spec if isinstance(spec, str) else repr(spec)
+    try:
+        text = spec if isinstance(spec, str) else repr(spec)
+    except Exception:  # noqa: BLE001 - whatever it is, it is no task
+        text = f"something of type {type(spec).__name__}"
     return _Given(
         uuid,
         NO_TASK,

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from encord.exceptions import EncordException
 
+from encord_agents.core.legible import described
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.outcome import Fault
 from encord_agents.tasks.engine.report import ChunkLoaded, ChunkWritten
@@ -208,8 +209,8 @@ def portable(error: Exception) -> Exception:
         error.add_note(f"In a worker:\n{''.join(traceback.format_exception(error))}")
     try:
         copy = pickle.loads(pickle.dumps(error))
-    except Exception:  # noqa: BLE001 - whatever it is, it cannot be sent
-        copy = None
-    if type(copy) is type(error) and str(copy) == str(error):
-        return error
-    return PrintableError("\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())]))
+        if type(copy) is type(error) and str(copy) == str(error):
+            return error
+    except Exception:  # noqa: BLE001, S110 - whatever it is, it cannot be sent
+        pass
+    return PrintableError("\n".join([described(error), *getattr(error, "__notes__", ())]))
