@@ -36,7 +36,7 @@ from encord_agents.local import Fault
 from encord_agents.local.keys import new_key
 from encord_agents.tasks import Depends, QueueRunner
 from encord_agents.tasks.dependencies import dep_single_frame
-from encord_agents.tasks.engine import pipeline
+from encord_agents.tasks.engine.dead_letter import FAILURES_IN_A_ROW
 from encord_agents.tasks.models import NO_TASK, TaskAgentReturnStruct, TaskCompletionResult
 
 if TYPE_CHECKING:
@@ -342,7 +342,7 @@ def test_giving_up_is_final(world: World, queue: QueueRunner) -> None:
 
 def test_an_agent_that_always_fails_empties_no_stage(world: World, queue: QueueRunner) -> None:
     """After 20 failures in a row the agent is to blame: tasks stay in their stage until one succeeds."""
-    world.project.add_placeholders(pipeline.FAILURES_IN_A_ROW + 5)
+    world.project.add_placeholders(FAILURES_IN_A_ROW + 5)
     broken = True
 
     @queue.stage("Pre-label", failure_pathway="review")
@@ -352,14 +352,14 @@ def test_an_agent_that_always_fails_empties_no_stage(world: World, queue: QueueR
         return "complete"
 
     agent(specs(world))
-    assert world.count("Review") == pipeline.FAILURES_IN_A_ROW - 1
+    assert world.count("Review") == FAILURES_IN_A_ROW - 1
     given = specs(world)
     assert len(given) == 6
     broken = False
     agent(given[0])
     broken = True
     agent(given[1])
-    assert world.count("Review") == pipeline.FAILURES_IN_A_ROW
+    assert world.count("Review") == FAILURES_IN_A_ROW
 
 
 @pytest.mark.parametrize("length", [1, 10, 100])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from encord_agents.exceptions import UnknownPathwayError
 from encord_agents.tasks.engine.context import Context, Result
 from encord_agents.tasks.engine.gate import Gate
 from encord_agents.tasks.engine.outcome import Fault, Phase
-from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
 __all__ = ["Executor", "WrongLabelRowError"]
@@ -22,13 +23,23 @@ class WrongLabelRowError(ValueError):
 
 
 class Executor:
-    """Makes attempts. What surrounds them (retries, threads, order) is the pipeline's business."""
+    """Makes attempts. What surrounds them (retries, threads, order) is the pipeline's business.
 
-    def __init__(self, run: RunScope, fixed: Mapping[type, object], gate: Gate, stop: Stop) -> None:
+    Args:
+        contained: Whether an agent that exits, or raises an interrupt, has only failed. Where no person and no program
+            but ours is there to be told, it must not take the others' results along.
+    """
+
+    def __init__(
+        self, run: RunScope, fixed: Mapping[type, object], gate: Gate, stop: Stop, *, contained: bool = False
+    ) -> None:
         self._run = run
         self._fixed = fixed
         self._clock = gate.clock
         self._stop = stop
+        self._passing: tuple[type[BaseException], ...] = (Leaving, asyncio.CancelledError, GeneratorExit)
+        if not contained:
+            self._passing = (BaseException,)
 
     def attempt(self, context: Context) -> Result | Fault:
         """One attempt in the calling thread. A failed load-ahead is this attempt's fault: nothing is called."""
@@ -39,6 +50,10 @@ class Executor:
         try:
             with self._stop.interruptible():
                 ended = attempt(context.agent.plan, context.values(self._fixed), self._run)
+        except self._passing:
+            raise
+        except BaseException as error:  # noqa: BLE001 - contained
+            return Fault(Phase.AGENT, error, context.attempts)
         finally:
             context.seconds += self._clock() - started
         return self._judge(context, ended)
@@ -51,6 +66,10 @@ class Executor:
         started = self._clock()
         try:
             ended = await attempt_async(context.agent.plan, context.values(self._fixed), self._run)
+        except self._passing:
+            raise
+        except BaseException as error:  # noqa: BLE001 - contained
+            return Fault(Phase.AGENT, error, context.attempts)
         finally:
             context.seconds += self._clock() - started
         return self._judge(context, ended)

@@ -32,6 +32,7 @@ from encord_agents.core.legible import described
 from encord_agents.exceptions import DependencyError, OutageError
 from encord_agents.tasks.dependencies import dep_single_frame
 from encord_agents.tasks.engine.context import Agent, Context, Result
+from encord_agents.tasks.engine.dead_letter import DeadLetters
 from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import Gate, SetUpError
 from encord_agents.tasks.engine.load import Loader
@@ -71,8 +72,6 @@ FAST_ANSWERS = 0.015
 """Seconds. Where a request can be answered sooner than this, more threads only get in each other's way."""
 TIME_TO_WRITE = 30.0
 """Seconds that writing may take once the run is to stop."""
-FAILURES_IN_A_ROW = 20
-"""Dead-lettered tasks in a row after which the agent, not the tasks, is to blame."""
 READ_AHEAD = 1000
 """Tasks read from the pages between two chunks, where nothing reads them in the background."""
 SWITCH_INTERVAL = 0.0005
@@ -88,6 +87,7 @@ class StageRun:
     Attributes:
         strict: Whether what no task of the stage can survive ends the run. Queue functions answer with results instead.
         final: Whether a task that fails now will not be tried again by whoever called.
+        dead_letters: Whether a task that failed for good goes down the failure pathway; else whoever called sees to it.
     """
 
     agent: Agent
@@ -101,15 +101,20 @@ class StageRun:
     dry_run: bool = False
     strict: bool = True
     final: bool = True
+    dead_letters: bool = True
     files: Path | None = None
     jitter: Callable[[], float] = random.random
     unwritten: list[TaskRef] = field(default_factory=list)
-    halted: str | None = None
 
     def __post_init__(self) -> None:
+        self._dead_letters = DeadLetters(self.agent, self.stop, self.strict)
         self.loader = Loader(self.agent, self.project, self.client, self.gate, self.files)
         self.in_stage = TasksInStage(self.gate)
-        self._lock = threading.Lock()
+
+    @property
+    def halted(self) -> str | None:
+        """Why the agent has ended the run, if it has."""
+        return self._dead_letters.halted
 
     def load(self, tasks: Sequence[AgentTask], polled_at: float) -> tuple[list[Context], list[AgentTask]]:
         """Contexts for tasks, and the tasks that have left the stage since they were polled, if that is a while ago."""
@@ -138,9 +143,7 @@ class StageRun:
         """
         agent = self.agent
         if isinstance(ended, Result):
-            with self._lock:
-                agent.has_succeeded = True
-                agent.failures_in_a_row = 0
+            self._dead_letters.succeeded()
             return ended
         fault = ended
         delay = decide(agent.policy, fault, jitter=self.jitter)
@@ -156,30 +159,16 @@ class StageRun:
         return self._dead_letter(context, fault)
 
     def _dead_letter(self, context: Context, fault: Fault) -> Result | Fault:
-        agent = self.agent
-        if agent.failure_pathway is None or fault.platform or fault.phase in (Phase.LOAD, Phase.SAVE, Phase.MOVE):
+        tried_again = not self.final and retryable(self.agent.policy, fault)
+        if not self.dead_letters or tried_again or not self._dead_letters.take(fault):
             return fault
-        if not self.final and retryable(agent.policy, fault):
-            return fault
-        with self._lock:
-            agent.failures_in_a_row += 1
-            too_many = agent.failures_in_a_row >= FAILURES_IN_A_ROW
-        if too_many:
-            if self.halted is None and self.strict:
-                self.halted = (
-                    f"{FAILURES_IN_A_ROW} tasks of stage {agent.stage.title!r} failed in a row, which says more "
-                    "about the agent than about the tasks"
-                )
-                self.stop.request()
-            return fault
-        if self.strict and (not agent.has_succeeded or self.halted):
-            return fault
-        return Result(context, agent.failure_pathway, fault=fault, finished_at=self.gate.clock())
+        return Result(context, self.agent.failure_pathway, fault=fault, finished_at=self.gate.clock())
 
     def finish(self, context: Context, outcome: Outcome) -> None:
         """A task has its outcome."""
         context.close()
-        if isinstance(outcome, Held) or (isinstance(outcome, Failed) and outcome.moved_to is None):
+        # Queue functions have no order of their own, and their processes live long.
+        if self.strict and (isinstance(outcome, Held) or (isinstance(outcome, Failed) and outcome.moved_to is None)):
             self.agent.known.add(context.task.uuid)
         self.events.emit(TaskFinished(context.ref, outcome, context.attempts, context.seconds))
 

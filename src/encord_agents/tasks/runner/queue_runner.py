@@ -46,13 +46,13 @@ from encord_agents.tasks.engine.report import (
 from encord_agents.tasks.engine.retry import retryable
 from encord_agents.tasks.engine.stage import as_uuid
 from encord_agents.tasks.engine.stop import Leaving, Stop
-from encord_agents.tasks.engine.write import MAX_AT_ONCE
+from encord_agents.tasks.engine.write import MAX_AT_ONCE, Writer
 from encord_agents.tasks.models import NO_TASK, TaskCompletionResult, TaskResult
 from encord_agents.tasks.runner.base import RegisteredAgent, RunnerBase, checked_hash, make_agent, with_advice
 from encord_agents.tasks.runner.drain import DrainTurns
 from encord_agents.tasks.runner.passes import Passes, Progress, check_common_numbers, check_number
 from encord_agents.tasks.runner.worker import Answer
-from encord_agents.tasks.runner.workers import Workers, check_importable
+from encord_agents.tasks.runner.workers import Workers, check_workers
 
 __all__ = ["QueueFunction", "QueueRunner", "TaskSpec"]
 
@@ -279,10 +279,10 @@ class QueueRunner(RunnerBase):
                 'The runner has no agent. Decorate a function with @runner.stage("...") before calling drain().'
             )
         functions = self.functions
-        if executor is None:
-            check_importable(functions)
+        check_workers(executor, functions, overrides=bool(self.dependency_overrides))
         was_connected = self._connection is not None
-        agents = self._bind_all(self.project)
+        project = self.project
+        agents = self._bind_all(project)
         report = self.report = RunReport()
         stop, pool = Stop(), Workers(workers, executor)
         try:
@@ -293,6 +293,12 @@ class QueueRunner(RunnerBase):
                     Gate(stop, max_outage=self._max_outage),
                     stop,
                     passes.events,
+                    writer=functools.partial(
+                        Writer,
+                        project=project,
+                        client=self.client,
+                        gate=Gate(stop, max_outage=self._max_outage, grace=TIME_TO_WRITE),
+                    ),
                     batch_size=batch_size,
                     num_retries=num_retries,
                     max_tasks=max_tasks_per_stage,
@@ -453,10 +459,11 @@ class QueueFunction:
         for task in poll(connection.agent(self._registered).stage, gate):
             yield task.model_dump_json()
 
-    def answer(self, specs: Sequence[str], *, final: bool, stop: Stop) -> Answer:
-        """The same for `QueueRunner.drain`: it does not log what the other side will, and raises nothing of a task."""
+    def answer(self, specs: Sequence[str], *, stop: Stop) -> Answer:
+        """The same for `QueueRunner.drain`: it does not log what the other side will, leaves what failed where it is,
+        and raises nothing of a task."""
         given, _ = _read(specs)
-        return self._call(given, final=final, stop=stop, quiet=True).answer(given)
+        return self._call(given, final=False, stop=stop, quiet=True).answer(given)
 
     def _call(self, given: Sequence[_Given], *, final: bool, stop: Stop | None = None, quiet: bool = False) -> _Call:
         connection = self.runner._connect()
@@ -484,9 +491,10 @@ class _Call:
             self._gate,
             stop,
             Events([self._note] if quiet else [connection.log, self._note]),
-            Executor(connection.scope, connection.fixed, self._gate, stop),
+            Executor(connection.scope, connection.fixed, self._gate, stop, contained=quiet),
             strict=False,
             final=final,
+            dead_letters=not quiet,
             files=files,
         )
         self._results: dict[UUID, TaskResult] = {}
@@ -565,6 +573,7 @@ class _Call:
             results=[self.result(one) for one in (given if trouble is None and not self._stop.requested else told)],
             unwritten=[ref.uuid for ref in self._run.unwritten],
             error=trouble if isinstance(trouble, Exception) else None,
+            named_a_pathway=self._agent.has_named_a_pathway,
             suspects=self._suspects,
             chunks=self._chunks,
         )

@@ -42,6 +42,7 @@ class Answer:
         results: One for each task that has an outcome.
         unwritten: The tasks that were finished and could not be written.
         error: What no task of the run can survive: the set-up is wrong, or the platform does not answer.
+        named_a_pathway: Whether the agent has named a good pathway, here and so far.
         suspects: Faults of tasks that may be every task's: a run-scoped dependency that could not be made, or an agent
             that named an unknown pathway.
         chunks: What was loaded and written, and how long it took.
@@ -50,6 +51,7 @@ class Answer:
     results: Sequence[TaskResult] = ()
     unwritten: Sequence[UUID] = ()
     error: Exception | None = None
+    named_a_pathway: bool = False
     suspects: Mapping[UUID, Fault] = field(default_factory=dict)
     chunks: Sequence[ChunkLoaded | ChunkWritten] = ()
 
@@ -62,11 +64,13 @@ class Errand:
         home: Where the run is. Anywhere else, what lives as long as the process is torn down when it ends.
         run: The run's name.
         number: The batch's. No two batches are the same call, for there are engines that remember answers.
+        mark: In a pool of our own: where to mark that the batch is begun, and by whom.
     """
 
     home: Place
     run: str
     number: int
+    mark: int = 0
 
 
 class Closes(Protocol):
@@ -84,8 +88,8 @@ class Function(Protocol):
     @property
     def runner(self) -> Closes: ...
 
-    def answer(self, specs: Sequence[str], *, final: bool, stop: Stop) -> Answer:
-        """Give tasks to the agent. Without any: be ready to.
+    def answer(self, specs: Sequence[str], *, stop: Stop) -> Answer:
+        """Give tasks to the agent. Without any: be ready to. What fails stays in its stage.
 
         Args:
             stop: Ends it after the task at work; what was finished by then is written.
@@ -110,32 +114,36 @@ def shared(run: str, stop: Stop) -> Iterator[None]:
         del _stops[run]
 
 
-def serve(function: Function, specs: Sequence[str], final: bool, errand: Errand) -> Answer | None:
+def serve(function: Function, specs: Sequence[str], errand: Errand) -> Answer | None:
     """Have a batch answered, in whatever thread or process an executor runs this; ``None``: the run is ending."""
-    with _process.at_work(errand.run) as stop:
+    with _process.at_work(errand) as stop:
         if stop.requested:
             return None
         away = here() != errand.home
         try:
             if away:
                 _process.close_at_exit(function.runner)
-            answer = function.answer(specs, final=final, stop=stop)
+            answer = function.answer(specs, stop=stop)
         except Exception as error:  # noqa: BLE001 - an answer like any other: the run ends with it
             answer = Answer(error=error)
         return _portable_answer(answer) if away else answer
 
 
-def prepare(stopping: Any) -> None:
+def prepare(stopping: Any, marks: Any) -> None:
     """Make the process a worker of a pool of ours.
 
     Args:
         stopping: Its ``value`` is true as soon as no new batch is to be begun.
+        marks: For each batch that is out: 0, then the id of the process that has begun it, then that id negated.
     """
     # Ctrl-C in a terminal reaches every process: it is for the parent to decide what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # So does the SIGTERM of a service manager. Not ignored but handled, for programs that an agent starts would inherit
+    # that; and the worker ends with its parent.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     if hasattr(signal, "pthread_sigmask"):  # the parent had it blocked until this was done
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    _process.stopping = stopping
+    _process.stopping, _process.marks = stopping, marks
     threading.Thread(target=_process.watch, name="encord-agents-parent", daemon=True).start()
 
 
@@ -144,19 +152,22 @@ class _Process:
     """This process, as a worker."""
 
     stopping: Any = None
+    marks: Any = None
     stop: Stop = field(default_factory=Stop)
     runners: list[Closes] = field(default_factory=list)
     busy: threading.Lock = field(default_factory=threading.Lock)
 
     @contextlib.contextmanager
-    def at_work(self, run: str) -> Iterator[Stop]:
+    def at_work(self, errand: Errand) -> Iterator[Stop]:
         """While a batch is worked on. Yields what says whether it is still wanted."""
         if self.stopping is None:  # not a pool of ours, and maybe several threads
-            yield _stops.get(run) or Stop()
+            yield _stops.get(errand.run) or Stop()
             return
         with self.busy:
             self._look()
+            self.marks[errand.mark] = os.getpid()
             yield self.stop
+            self.marks[errand.mark] = -os.getpid()
 
     def close_at_exit(self, runner: Closes) -> None:
         # Not atexit: processes of multiprocessing do not run that.
