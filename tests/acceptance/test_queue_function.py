@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import inspect
 import json
+import multiprocessing
 import os
 import pickle
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID, uuid4
@@ -693,3 +695,142 @@ def test_a_fork_tears_nothing_down(world: World, queue: QueueRunner, tmp_path: P
     assert parsed(agent(other)).success is True
     queue.close()
     assert not weights.exists()
+
+
+POOL_AGENTS = """
+import os
+
+from encord_agents.tasks import QueueRunner
+
+runner = QueueRunner(os.environ["TEST_PROJECT"])
+
+
+@runner.stage("Pre-label")
+def agent() -> str:
+    return "complete"
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_process_pools(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """A queue function goes to a process pool of any kind, and its process connects for itself."""
+    monkeypatch.delenv("ENCORD_SSH_KEY_FILE", raising=False)
+    monkeypatch.setenv("TEST_PROJECT", world.project.project_hash)
+    for name, value in world.platform.environment().items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "pool_agents.py").write_text(POOL_AGENTS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    world.project.add_placeholders(2)
+    one, other = specs(world)
+    agents = importlib.import_module("pool_agents")
+    try:
+        assert parsed(agents.agent(one)).success is True  # this process is connected when the pool is made
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
+            assert parsed(pool.submit(agents.agent, other).result(60)).success is True
+    finally:
+        agents.runner.close()
+        del sys.modules["pool_agents"]
+
+
+def test_closing_in_the_middle_of_a_call(world: World, queue: QueueRunner) -> None:
+    """What a call uses is torn down when it is over, though another thread has closed the runner meanwhile."""
+    world.project.add_placeholders(3)
+    happened: list[str] = []
+
+    def model() -> Iterator[str]:
+        happened.append("made")
+        yield "model"
+        happened.append("gone")
+
+    @queue.stage("Pre-label")
+    def agent(loaded: Annotated[str, Depends(model, scope="run")]) -> str:
+        if "used" not in happened:
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(queue.close).result(20)
+        happened.append("used")
+        return "complete"
+
+    answer = parsed(agent(specs(world)))
+    assert [result.outcome for result in answer.results] == ["moved"] * 3
+    assert happened == ["made", "used", "used", "used", "gone"]
+    world.project.add_placeholders(1)
+    assert parsed(agent(specs(world)[0])).success is True
+    assert happened[5:] == ["made", "used"]
+
+
+def test_overrides_at_any_time(world: World, queue: QueueRunner) -> None:
+    """Dependencies that are overridden after the first call are used from then on, until they are not any more."""
+    world.project.add_placeholders(3)
+    seen: list[str] = []
+
+    def model() -> str:
+        return "model"
+
+    @queue.stage("Pre-label")
+    def agent(loaded: Annotated[str, Depends(model)]) -> str:
+        seen.append(loaded)
+        return "complete"
+
+    one, other, third = specs(world)
+    agent(one)
+    queue.dependency_overrides[model] = lambda: "another"
+    agent(other)
+    queue.dependency_overrides.clear()
+    agent(third)
+    assert seen == ["model", "another", "model"]
+
+
+def test_no_task_before_the_callback_is_over(world: World) -> None:
+    """Another thread's call waits for it."""
+    world.project.add_placeholders(2)
+    happened: list[str] = []
+    one, other = specs(world)
+
+    with ThreadPoolExecutor(1) as thread:
+        calls: list[Any] = []
+
+        def callback(runner: QueueRunner) -> None:
+            assert runner.project.project_hash == world.project.project_hash
+            calls.append(thread.submit(agent, other))
+            assert parsed(agent(one)).success is True  # its own thread may go on
+            with pytest.raises(TimeoutError):
+                calls[0].result(0.3)
+            happened.append("ready")
+
+        runner = QueueRunner(world.project.project_hash, user_client=world.client, pre_execution_callback=callback)
+        agent = runner.stage("Pre-label")(lambda: happened.append("run") or "complete")  # type: ignore[func-returns-value]
+        _ = runner.project
+        assert parsed(calls[0].result(20)).success is True
+    assert happened == ["run", "ready", "run"]
+    runner.close()
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("kind", ["tasks", "rows", "actions"])
+def test_what_is_not_permitted_is_not_retryable(
+    world: World, queue: QueueRunner, number: int, status: int, kind: str
+) -> None:
+    """A refused key, or a missing right, will be refused again: of one task as of several."""
+    world.project.add_placeholders(number)
+    given = specs(world)
+
+    @queue.stage("Pre-label")
+    def agent(label_row: LabelRowV2) -> str:
+        return "complete"
+
+    _ = queue.project
+    envelope: Any = {"action": "envelope", "error": {401: "AUTHENTICATION_ERROR", 403: "AUTHORISATION_ERROR"}[status]}
+    world.platform.faults.add(Fault(kind, times=None, status=status, **(envelope if kind == "rows" else {})))
+    answer = parsed(agent(given))
+    assert [(result.outcome, result.retryable) for result in answer.results] == [("failed", False)] * number
+
+
+def test_a_long_life(world: World, queue: QueueRunner) -> None:
+    """A process that answers for months keeps no list of the tasks that stayed."""
+    world.project.add_placeholders(3)
+    agent = queue.stage("Pre-label")(lambda: None)
+    agent(specs(world))
+    assert queue._connection is not None
+    assert [bound.known for bound in queue._connection.agents.values()] == [set()]

@@ -6,13 +6,14 @@ import contextlib
 import functools
 import inspect
 import json
+import logging
 import os
 import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 from uuid import UUID
@@ -58,6 +59,8 @@ __all__ = ["QueueFunction", "QueueRunner", "TaskSpec"]
 
 TaskSpec: TypeAlias = str | AgentTask | dict[str, Any]
 """A task: ``task.model_dump_json()``, the same as a dict, or the task itself."""
+
+logger = logging.getLogger(__name__)
 
 IN_FLIGHT = 8
 """Platform requests of one process at once, over all the threads that call its queue functions."""
@@ -137,6 +140,7 @@ class QueueRunner(RunnerBase):
         self._given_client = user_client
         self._functions: dict[int, QueueFunction] = {}
         self._connection: _Connection | None = None
+        self._connecting: _Connection | None = None
         self._lock = threading.RLock()
         _forget_after_fork(self)
 
@@ -321,7 +325,8 @@ class QueueRunner(RunnerBase):
     def close(self) -> None:
         """Tear down what lives as long as the process: run-scoped dependencies, and the event loop of async agents.
 
-        Engines call this when a worker process ends. The next use connects anew; twice is harmless.
+        Engines call this when a worker process, or a thread of one, ends. Calls that other threads are in the middle of
+        keep what they use: it is torn down when the last of them ends. The next use connects anew; twice is harmless.
         """
         with self._lock:
             connection, self._connection = self._connection, None
@@ -333,20 +338,35 @@ class QueueRunner(RunnerBase):
         if (connection := self._connection) is not None:
             return connection
         with self._lock:
+            if self._connecting is not None:  # this thread's callback uses the runner
+                return self._connecting
             if self._connection is None:
                 project = self._project_for(self._project_hash)
                 fixed: dict[type, object] = {Project: project, EncordUserClient: self.client}
                 connection = _Connection(self, project, fixed, RunScope(fixed))
                 for registered, agent in zip(self.agents, self._bind_all(project, num_retries=0), strict=True):
                     connection.agents[id(registered)] = agent
-                self._connection = connection
                 if self.pre_execution_callback is not None:
+                    self._connecting = connection
                     try:
                         self.pre_execution_callback(self)
                     except BaseException:
-                        self._connection = None
+                        connection.close()
                         raise
+                    finally:
+                        self._connecting = None
+                self._connection = connection
             return self._connection
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[_Connection]:
+        """The connection, kept from being torn down meanwhile."""
+        while not (connection := self._connect()).enter():  # another thread has just closed it
+            pass
+        try:
+            yield connection
+        finally:
+            connection.leave()
 
 
 @dataclass(eq=False)
@@ -364,12 +384,37 @@ class _Connection:
         self.log = LogObserver()
         self._loop: EventLoop | None = None
         self._lock = threading.Lock()
+        self._calls = 0
+        self._closed = False
+        self._overrides = dict(self.runner.dependency_overrides)
+
+    def enter(self) -> bool:
+        """A call begins. Whether it may."""
+        with self._lock:
+            self._calls += not self._closed
+            return not self._closed
+
+    def leave(self) -> None:
+        """A call is over."""
+        with self._lock:
+            self._calls -= 1
+            last = self._closed and not self._calls
+        if last:
+            try:
+                self._tear_down()
+            except Exception:
+                logger.exception("What lives as long as the process could not be torn down.")
 
     def agent(self, registered: RegisteredAgent) -> Agent:
         """An agent bound to its stage, once per process."""
         with self._lock:
             if id(registered) not in self.agents:  # it was decorated after the connection was made
                 self.agents[id(registered)] = self.runner._bind(registered, self.project, num_retries=0)
+            if self._overrides != self.runner.dependency_overrides:
+                self._overrides = dict(self.runner.dependency_overrides)
+                for one in self.runner.agents:
+                    if (bound := self.agents.get(id(one))) is not None:
+                        self.agents[id(one)] = replace(bound, plan=self.runner._plan_with_overrides(one))
             return self.agents[id(registered)]
 
     @property
@@ -380,6 +425,14 @@ class _Connection:
             return self._loop
 
     def close(self) -> None:
+        """Tear down, at the end of the last call."""
+        with self._lock:
+            first, self._closed = not self._closed, True
+            in_use = self._calls
+        if first and not in_use:
+            self._tear_down()
+
+    def _tear_down(self) -> None:
         try:
             with self.scope:
                 pass
@@ -466,11 +519,11 @@ class QueueFunction:
         return self._call(given, final=False, stop=stop, quiet=True).answer(given)
 
     def _call(self, given: Sequence[_Given], *, final: bool, stop: Stop | None = None, quiet: bool = False) -> _Call:
-        connection = self.runner._connect()
-        agent = connection.agent(self._registered)
-        with _directory(agent) as files:
-            call = _Call(connection, agent, final, files, stop or Stop(), quiet)
-            call.run(given)
+        with self.runner._in_use() as connection:
+            agent = connection.agent(self._registered)
+            with _directory(agent) as files:
+                call = _Call(connection, agent, final, files, stop or Stop(), quiet)
+                call.run(given)
         return call
 
 
@@ -679,8 +732,8 @@ def _forget_after_fork(runner: QueueRunner) -> None:
     def forget() -> None:
         if (there := reference()) is not None:
             there._lock = threading.RLock()
-            _inherited.append(there._connection)
-            there._connection = None
+            _inherited.extend((there._connection, there._connecting))
+            there._connection = there._connecting = None
             there._project = None
             there._client = there._given_client
 
