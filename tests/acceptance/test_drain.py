@@ -236,17 +236,20 @@ def test_a_good_pathway_counts_though_its_labels_were_refused(
 
 
 class Cancels(ThreadPoolExecutor):
-    """Cancels some of its batches, as a person at a dashboard may."""
+    """Cancels some of its batches, as a person at a dashboard may: before they are begun, or after."""
 
-    def __init__(self, *numbers: int) -> None:
+    def __init__(self, *numbers: int, after: bool = False) -> None:
         super().__init__(1)
         self._numbers = numbers
+        self._after = after
         self._submitted = 0
 
     def submit(self, *args: Any, **kwargs: Any) -> Future[Any]:
         self._submitted += 1
         if self._submitted not in self._numbers:
             return super().submit(*args, **kwargs)
+        if self._after:
+            super().submit(*args, **kwargs).result()
         future: Future[Any] = Future()
         future.cancel()
         future.set_running_or_notify_cancel()
@@ -265,6 +268,23 @@ def test_a_batch_that_somebody_cancels(world: World, queue: QueueRunner) -> None
         report = queue.drain(executor=pool, batch_size=5, progress="none")
     assert (report.moved, report.failed) == (0, 5)
     assert "cancelled twice" in str(report.failures[0].exception)
+
+
+def test_answers_that_are_lost(world: World, queue: QueueRunner) -> None:
+    """A task that was moved, though nobody could say so, is found where its pathway leads: moved, not confirmed."""
+    world.project.add_placeholders(4, title="file {index}")
+
+    @queue.stage("Pre-label")
+    def agent(task: AgentTask) -> str:
+        return "review" if task.data_title == "file 0" else "complete"
+
+    with Cancels(2, after=True) as pool:
+        report = queue.drain(executor=pool, progress="none")
+    assert (report.moved, report.skipped) == (4, 0)
+    assert {(record.data_title, record.pathway, record.confirmed) for record in report.records} == {
+        ("file 0", "review", False),
+        *((f"file {i}", "complete", False) for i in (1, 2, 3)),
+    }
 
 
 def test_batches_that_never_seem_to_run(world: World, queue: QueueRunner) -> None:

@@ -61,7 +61,7 @@ class TasksInStage:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    def __call__(self, stage: AgentStage, tasks: Iterable[TaskKey]) -> dict[UUID, AgentTask]:
+    def __call__(self, stage: Any, tasks: Iterable[TaskKey]) -> dict[UUID, AgentTask]:
         """Those of ``tasks`` that are in ``stage``, as the platform shows them now, by uuid. One request."""
         return self._gate.call(lambda: self._ask(stage, tasks), kind="tasks")
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from encord.exceptions import EncordException
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.legible import described
@@ -17,7 +18,7 @@ from encord_agents.exceptions import DependencyError, EncordAgentsError, OutageE
 from encord_agents.tasks.engine.context import Agent, Context, Result
 from encord_agents.tasks.engine.dead_letter import DeadLetters
 from encord_agents.tasks.engine.gate import Gate, SetUpError
-from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
+from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
 from encord_agents.tasks.engine.poll import MAX_POLLS, poll
 from encord_agents.tasks.engine.report import (
     AttemptFailed,
@@ -383,10 +384,16 @@ class StageDrain:
         self._agent.has_named_a_pathway |= answer.named_a_pathway
         # What one task of the batch shows is known before another one is blamed for what all would fail with.
         works = self._agent.has_succeeded or any(_agent_succeeded(result) for _, result in results)
+        arrived = self._arrived(results) if batch.lost else {}
         blame = {} if self._error is not None else answer.suspects
         again = [
-            task for task, result in results if self._goes_on(task, result, batch, blame.get(task.uuid), works=works)
+            task
+            for task, result in results
+            if task.uuid not in arrived and self._goes_on(task, result, batch, blame.get(task.uuid), works=works)
         ]
+        for task, _ in results:
+            if (pathway := arrived.get(task.uuid)) is not None:
+                self._finish(task, Moved(pathway, confirmed=False), batch.attempt)
         self._send_down()
         if again:
             self._put_back(replace(batch, tasks=again, attempt=batch.attempt + 1, lost=False, cancelled=False))
@@ -424,6 +431,14 @@ class StageDrain:
             outcome = Held()
         self._finish(task, outcome, attempts)
         return False
+
+    def _arrived(self, results: Sequence[tuple[AgentTask, TaskResult]]) -> dict[UUID, Pathway]:
+        """Tasks that are not in the stage any more, because the worker that died had moved them."""
+        gone = [task for task, result in results if result.outcome == "skipped" and result.data_title is None]
+        try:
+            return self._writer.arrived(gone)
+        except (EncordException, OutageError, Leaving):
+            return {}  # they are skipped, with both possible reasons
 
     def _finish(self, task: AgentTask, outcome: Outcome, attempts: int) -> None:
         row = self._row_of(task)

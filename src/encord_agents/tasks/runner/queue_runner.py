@@ -246,8 +246,8 @@ class QueueRunner(RunnerBase):
                 runner.drain(workers=4)
 
         Stages have their turns in order of definition: a task that one moves to the next is seen there in the same
-        pass. A worker that dies costs what was being worked on another try in new processes, then each of those tasks
-        one alone: one that kills its worker every time is found, and fails. At the end worker processes tear down
+        pass. A worker that dies costs its batch another try in new processes, then each of its tasks one alone: one
+        that kills its worker every time is found, and fails. At the end worker processes tear down
         their run-scoped dependencies; those of this process, where an executor runs threads, are torn down too,
         unless the runner had connected before.
 
