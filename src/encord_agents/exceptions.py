@@ -114,7 +114,7 @@ class UnknownStageError(PrintableError):
         self.given = given
         self.valid = tuple(valid)
         lines = [reason or f"The project has no agent stage {str(given)!r}."]
-        if guess := closest(str(given), (v.title for v in valid)):
+        if reason is None and (guess := closest(str(given), (v.title for v in valid))):
             lines.append(f"Did you mean {guess!r}?")
         lines.append(listing("Its agent stages", valid))
         super().__init__("\n".join(lines))

@@ -374,11 +374,17 @@ class FirstFailure:
             case TaskFinished(task=task, outcome=Failed(fault=fault)) if not self._shown:
                 self._shown = True
                 title = f"{on_one_line(task.data_title)} ({task.uuid}) in {on_one_line(task.stage)!r}"
-                lines = "".join(traceback.format_exception(fault.exception)).rstrip()
+                # Of a message for a person, the traceback would only show where in here it was made.
+                is_message = isinstance(fault.exception, PrintableError)
+                lines = str(fault.exception) if is_message else _formatted(fault.exception)
                 write_line(f"The first failure: {title}, in phase {fault.phase}", "bold red", self._stream)
                 write_line(literally(lines), "", self._stream)
             case _:
                 pass
+
+
+def _formatted(exception: BaseException) -> str:
+    return "".join(traceback.format_exception(exception)).rstrip()
 
 
 class TerminalLog(logging.Handler):

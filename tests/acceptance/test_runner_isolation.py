@@ -141,9 +141,12 @@ def test_a_storage_item_that_is_forbidden(world: World) -> None:
 
 @pytest.mark.parametrize(("window", "n"), [(300, N), (1, 5)])
 @pytest.mark.parametrize("how", ["missing", "corrupt"])
+@pytest.mark.parametrize("retries", [0, 1])
 @pytest.mark.parametrize("ahead", [True, False])
-def test_an_asset_that_is_missing_or_corrupt(world: World, window: int, n: int, how: Any, ahead: bool) -> None:
-    """A dead URL fails in load, where the engine downloads ahead; a file that is no image in inject."""
+def test_an_asset_that_is_missing_or_corrupt(
+    world: World, window: int, n: int, how: Any, ahead: bool, retries: int
+) -> None:
+    """A dead URL fails in load, whatever the window and the attempt; a file that is no image in inject."""
     hashes = world.project.add_placeholders(n)
     bad = n // 2
     world.project.break_asset(hashes[bad], how)
@@ -165,12 +168,12 @@ def test_an_asset_that_is_missing_or_corrupt(world: World, window: int, n: int, 
                     asset.first_frame()
             return inner(label_row, task)
 
-    report = world.run(agent, num_retries=0, task_batch_size=window)
+    report = world.run(agent, num_retries=retries, task_batch_size=window)
     (failure,) = report.failures
     assert report.moved == n - 1
     assert str(failure.data_hash) == hashes[bad]
-    allowed = {("missing", True): {"load", "inject"}, ("corrupt", True): {"inject"}}
-    assert failure.phase in allowed.get((how, ahead), {"agent"})
+    phases = {("missing", True): "load", ("corrupt", True): "inject"}
+    assert (failure.phase, failure.attempts) == (phases.get((how, ahead), "agent"), 1 + retries)
     assert report.exit_code == 1
     assert world.titles("Pre-label") == [f"image-{bad:05d}.png"]
     for number, data_hash in enumerate(hashes):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from encord.workflow.stages.agent import AgentTask
 
+from encord_agents.tasks.engine import pipeline
 from encord_agents.tasks.engine.report import Event, PassFinished, StageFinished, StageStarted, TaskStarted
 from encord_agents.tasks.engine.stop import Stop
 
@@ -133,6 +134,19 @@ def test_pages_lose_no_task(world: World, window: int, tokens: Any) -> None:
     report = world.run(lambda: "complete", task_batch_size=window)
     assert (report.moved, report.tasks) == (40, 40)
     assert world.count("Done") == 40
+
+
+def test_a_window_of_one_reads_again_what_pages_skipped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where tasks move between two pages, offsets skip some; the stage is asked again for them, and only then."""
+    monkeypatch.setattr(pipeline, "READ_AHEAD", 4)
+    world.platform.settings.page_size, world.platform.settings.page_tokens = 4, "offset"
+    world.project.add_placeholders(20)
+    report = world.run(lambda: "complete", task_batch_size=1)
+    assert (report.moved, world.count("Done")) == (20, 20)
+    world.project.add_placeholders(3)  # one page, read before anything moves
+    world.platform.journal.clear()
+    assert world.run(lambda: "complete", task_batch_size=1).moved == 3
+    assert world.platform.journal.count("tasks") == 1
 
 
 def test_slow_pages_with_offsets_lose_no_task(world: World) -> None:

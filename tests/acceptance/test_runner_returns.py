@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import pytest
 from encord.objects import LabelRowV2
+from encord.project import Project
 from encord.workflow.stages.agent import AgentStage, AgentTask
 
 from encord_agents.exceptions import UnknownPathwayError
@@ -115,6 +117,61 @@ def test_anything_else_is_a_fault(world: World, value: Any) -> None:
     message = str(failure.exception)
     for expected in (f"agent() returned {type(value).__name__}", "name or uuid", "TaskAgentReturnStruct", "None"):
         assert expected in message
+
+
+class Unshowable:
+    """Cannot even be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("window", [1, 300])
+@pytest.mark.parametrize(
+    "value",
+    [7, Unshowable(), TaskAgentReturnStruct("complete", "row"), TaskAgentReturnStruct(7)],  # type: ignore[arg-type]
+    ids=["number", "unshowable", "row", "pathway"],
+)
+def test_what_cannot_be_returned_on_the_very_first_task(world: World, value: Any, window: int) -> None:
+    """A fault like any other: the others go on, and are moved."""
+    world.project.add_placeholders(3)
+
+    def agent(task: AgentTask) -> Any:
+        return value if task.data_title == "image-00000.png" else "complete"
+
+    report = world.run(agent, num_retries=0, task_batch_size=window)
+    (failure,) = report.failures
+    assert (report.moved, failure.phase, failure.data_title) == (2, "pathway", "image-00000.png")
+    assert "An agent may return a pathway's name or uuid" in str(failure.exception)
+
+
+class Way(str, Enum):  # noqa: UP042 - what is written where Python 3.10 is still in use
+    """Its text is `Way.ON`, its value the pathway."""
+
+    ON = "complete"
+
+
+def test_an_enumeration_of_pathways(world: World) -> None:
+    """A member whose value is a pathway's name names that pathway."""
+    world.project.add_placeholders(1)
+    assert world.run(lambda: Way.ON).moved == 1
+
+
+def test_a_label_row_of_another_branch(world: World) -> None:
+    """The task's own data unit is not enough: the fault names both branches, and nothing is saved."""
+    (data_hash,) = world.project.add_placeholders(1)
+
+    def agent(label_row: LabelRowV2, project: Project) -> TaskAgentReturnStruct:
+        (other,) = project.list_label_rows_v2(data_hashes=[data_hash], branch_name="other")
+        other.initialise_labels()
+        return TaskAgentReturnStruct("complete", other)
+
+    report = world.run(agent, num_retries=0)
+    (failure,) = report.failures
+    assert (failure.phase, world.count("Pre-label")) == ("save", 1)
+    assert "(branch 'other')" in str(failure.exception)
+    assert "(branch 'main')" in str(failure.exception)
+    assert world.project.saves(data_hash, "other") == 0
 
 
 def test_a_priority_that_is_none(world: World) -> None:

@@ -228,7 +228,61 @@ def test_titles_that_are_not_unique(world: World) -> None:
 def test_a_decorator_without_a_stage(world: World) -> None:
     """`@runner.stage` without parentheses is explained."""
     with pytest.raises(PrintableError, match="there must be one"):
-        world.runner().stage(hold)(hold)  # type: ignore[arg-type]
+
+        @world.runner().stage  # type: ignore[arg-type]
+        def agent() -> None: ...
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"label_row_metadata_include_args": {"branch_name": "x"}},
+        {"label_row_initialise_labels_args": {}},
+        {"give_up_on": ValueError},
+        {"give_up_on": ("ValueError",)},
+    ],
+)
+def test_options_of_the_wrong_type(world: World, options: dict[str, Any]) -> None:
+    """They are refused when decorating, by name."""
+    with pytest.raises(PrintableError, match=next(iter(options))):
+        world.runner().stage("Pre-label", **options)(hold)
+
+
+def test_overwriting_by_another_name(world: World) -> None:
+    """A title and a uuid that turn out to be one stage: the second replaces the first, in its place, if it was said."""
+    world.project.add_placeholders(2)
+    stage = world.project.stage("Pre-label")
+    runner = Runner(user_client=world.client)
+    runner.stage("Pre-label")(lambda: "review")
+    runner.stage("Triage")(lambda: "ok")
+    runner.stage(stage.uuid, overwrite=True)(lambda: "triage")
+    runner(project_hash=world.project.project_hash, progress="none")
+    assert world.count("Done") == 2
+    assert [str(agent.identity) for agent in runner.agents] == [stage.uuid, "Triage"]
+
+
+@pytest.mark.parametrize("options", [{"progress": "bogus"}, {"report": "/"}])
+def test_the_callback_comes_after_every_check(world: World, options: dict[str, Any]) -> None:
+    """Options that are refused are refused before it runs."""
+    called: list[object] = []
+    runner = world.runner(pre_execution_callback=called.append)
+    runner.stage("Pre-label")(hold)
+    with pytest.raises(PrintableError):
+        runner(**options)
+    assert called == []
+
+
+def test_check_finds_that_there_is_no_agent(world: World) -> None:
+    """As a run would."""
+    with pytest.raises(PrintableError, match="no agent"):
+        world.runner().check()
+
+
+def test_the_number_of_run_stage_is_called_by_its_name(world: World) -> None:
+    """`max_tasks`, not what the runner's own call has."""
+    runner = world.agent(hold)
+    with pytest.raises(PrintableError, match=r"^max_tasks=0"):
+        runner.run_stage("Pre-label", max_tasks=0)
 
 
 def test_a_parameter_that_nothing_can_supply(world: World) -> None:

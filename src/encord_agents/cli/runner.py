@@ -102,6 +102,12 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
     ) -> None:
         if check:
             with _set_up_errors(Stop()):
+                from encord_agents.tasks.runner.sequential_runner import check_numbers
+
+                check_numbers(
+                    *(refresh_every, num_retries, task_batch_size, max_tasks_per_stage),
+                    *(max_workers, max_outage, retry_delay),
+                )
                 terminal.show_check(runner.check(project_hash))
             sys.exit(0)
         stop = Stop()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -75,7 +77,7 @@ class Settings(BaseSettings):
                 )
             self._ssh_key = _checked_key(self.ssh_key_content, source="ENCORD_SSH_KEY")
         elif self.ssh_key_file is not None:
-            self.ssh_key_file = self.ssh_key_file.expanduser()
+            self.ssh_key_file = _checked_path(self.ssh_key_file)
             self._ssh_key = _checked_key(_read(self.ssh_key_file), source=f"The file {self.ssh_key_file}")
         else:
             raise CredentialsError(
@@ -91,12 +93,40 @@ class Settings(BaseSettings):
 
 
 def _checked_domain(domain: str) -> str:
-    if not re.match(r"https?://[^/\s]", domain, flags=re.IGNORECASE):
+    domain = domain.strip()
+    try:
+        parts = urlsplit(domain)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, brackets that hold no address
+        usable = False
+    if not usable or re.search(r"\s", domain):
         raise CredentialsError(
             f"ENCORD_DOMAIN must be an address that starts with https:// (or http://), not {domain!r}.\n"
             f"Write it as in {DEFAULT_DOMAIN}, or unset it to use that one."
         )
     return domain.rstrip("/")
+
+
+def _checked_path(path: Path) -> Path:
+    """The path, expanded.
+
+    Raises:
+        CredentialsError: It is a key's text, or no path at all. Neither is quoted: it may be a key.
+    """
+    if "-----BEGIN" in str(path) or "\n" in str(path):
+        raise CredentialsError(
+            "ENCORD_SSH_KEY_FILE holds the text of a key, and it wants the path of a file that holds one.\n"
+            "Put the text into ENCORD_SSH_KEY instead, and unset ENCORD_SSH_KEY_FILE."
+        )
+    if "\0" in str(path):
+        raise CredentialsError("ENCORD_SSH_KEY_FILE is no path: there is a null character in it.")
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise CredentialsError(
+            f"ENCORD_SSH_KEY_FILE starts in the home directory of a user who is not known here: {path}\n"
+            "Write the path in full."
+        ) from None
 
 
 def _read(path: Path) -> str:
@@ -105,7 +135,7 @@ def _read(path: Path) -> str:
     Raises:
         CredentialsError: It cannot be read.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # which is false, and no exception, where a path is too long
         raise CredentialsError(
             f"ENCORD_SSH_KEY_FILE is a directory: {path}\n"
             f"Give the private key inside it, such as {path / 'id_ed25519'}."

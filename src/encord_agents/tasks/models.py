@@ -42,7 +42,7 @@ class TaskAgentReturnStruct:
             return
         try:
             number = float(priority)  # numpy's numbers are welcome; text is not
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if isinstance(priority, (bool, str, bytes)) or not 0.0 <= number <= 1.0:
             raise ValueError(f"label_row_priority must be a number from 0.0 to 1.0, not {priority!r}.")

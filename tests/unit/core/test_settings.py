@@ -198,3 +198,32 @@ def test_the_key_is_never_shown(key_file: Path, caplog: pytest.LogCaptureFixture
         assert secret not in repr(settings)
         assert secret not in str(settings)
     assert secret not in caplog.text
+
+
+@pytest.mark.parametrize("how", ["argument", "environment"])
+def test_a_key_in_place_of_a_path_is_never_shown(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key's text in ENCORD_SSH_KEY_FILE: the message says where it belongs, and nothing quotes it."""
+    for _ in range(20):  # whether there is a slash in it, and where, is chance
+        key = key_text(Ed25519PrivateKey.generate())
+        monkeypatch.setenv("ENCORD_SSH_KEY_FILE", key if how == "environment" else "")
+        with pytest.raises(CredentialsError) as caught:
+            Settings(ssh_key_file=key) if how == "argument" else Settings()
+        shown = "".join(traceback.format_exception(caught.value))
+        assert not any(line in shown for line in key.splitlines()[1:-1])
+        assert "Put the text into ENCORD_SSH_KEY" in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-that-name/key", "a\0b", "x" * 5000])
+def test_what_cannot_be_a_path(path: str) -> None:
+    """It is a mistake of the credentials, as a file that is missing is."""
+    with pytest.raises(CredentialsError):
+        Settings(ssh_key_file=path)
+
+
+@pytest.mark.parametrize(
+    "domain", ["http://127.0.0.1:abc", "http://[bad", "https://a b", "https://:80", "ftp://a", "a"]
+)
+def test_what_cannot_be_a_domain(domain: str, key_file: Path) -> None:
+    """An address that nothing can be asked at is refused before anything is."""
+    with pytest.raises(CredentialsError, match="ENCORD_DOMAIN"):
+        Settings(ssh_key_file=key_file, domain=domain)

@@ -328,7 +328,7 @@ class _Builder:
     def refusal(self, parameter: inspect.Parameter, core: Any, function: str, scope: Scope) -> DependencyError:
         """Nothing supplies the parameter: why, and what to write."""
         name = parameter.name
-        types = [t.__name__ for t in (self.injectable if scope == "attempt" else self.run_injectable)]
+        types = sorted(t.__name__ for t in (self.injectable if scope == "attempt" else self.run_injectable))
         guess = None
         if isinstance(core, Unresolved):
             why = core.explanation

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Mapping
 from uuid import UUID
 
+from encord.objects import LabelRowV2
+
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.solve import Attempt, attempt, attempt_async
-from encord_agents.exceptions import UnknownPathwayError
+from encord_agents.exceptions import AssetDownloadError, UnknownPathwayError
 from encord_agents.tasks.engine.context import Context, Result
 from encord_agents.tasks.engine.gate import Gate
 from encord_agents.tasks.engine.outcome import Fault, Phase
@@ -77,30 +79,43 @@ class Executor:
     def _judge(self, context: Context, ended: Attempt) -> Result | Fault:
         if ended.phase is not None:
             assert ended.exception is not None
+            if ended.phase == "inject" and isinstance(ended.exception, AssetDownloadError):
+                # Not the dependency's fault that asked for it: the file is not to be had, now or ahead.
+                return Fault(Phase.LOAD, ended.exception, context.attempts)
             never_made = ended.run_scoped and not self._run.succeeded(ended.faulty_dependency)  # type: ignore[arg-type]
             return Fault(Phase(ended.phase), ended.exception, context.attempts, run_scoped=never_made)
         return interpret(context, ended.value, self._clock())
 
 
 def interpret(context: Context, value: object, now: float) -> Result | Fault:
-    """What an agent's return value asks for."""
+    """What an agent's return value asks for. Whatever it is, it is no other task's trouble."""
+    try:
+        return _interpret(context, value, now)
+    except Exception as error:  # noqa: BLE001 - of a value that does not even let itself be looked at
+        return Fault(Phase.PATHWAY, error, context.attempts)
+
+
+def _interpret(context: Context, value: object, now: float) -> Result | Fault:
     agent = context.agent
     struct = value if isinstance(value, TaskAgentReturnStruct) else TaskAgentReturnStruct()
     given = struct.pathway if isinstance(value, TaskAgentReturnStruct) else value
     result = Result(context, None, struct.label_row, struct.label_row_priority, finished_at=now)
     if given is not None and not isinstance(given, str | UUID):
-        error = TypeError(
-            f"{agent.plan.name}() returned {type(value).__name__} ({repr(value)[:80]}). An agent may return a "
-            "pathway's name or uuid, a TaskAgentReturnStruct, or None to leave the task in its stage."
-        )
-        return Fault(Phase.PATHWAY, error, context.attempts)
+        returned = f"{type(value).__name__} ({_shown(given)})"
+        if struct is value:
+            returned = f"a TaskAgentReturnStruct whose pathway is of type {type(given).__name__} ({_shown(given)})"
+        return _unwanted(context, returned)
     if given is not None:
         try:
             result.pathway = agent.pathways.find(given)
         except UnknownPathwayError as unknown:
             return Fault(Phase.PATHWAY, unknown, context.attempts)
         agent.has_named_a_pathway = True
-    row = struct.label_row
+    row: object = struct.label_row
+    if row is not None and not isinstance(row, LabelRowV2):
+        return _unwanted(
+            context, f"a TaskAgentReturnStruct whose label_row is of type {type(row).__name__} ({_shown(row)})"
+        )
     if row is not None and (row.data_hash, row.branch_name) != (str(context.task.data_hash), context.branch):
         wrong = WrongLabelRowError(
             f"{agent.plan.name}() returned the label row of data unit {row.data_hash} (branch {row.branch_name!r}), "
@@ -109,3 +124,18 @@ def interpret(context: Context, value: object, now: float) -> Result | Fault:
         )
         return Fault(Phase.SAVE, wrong, context.attempts)
     return result
+
+
+def _unwanted(context: Context, returned: str) -> Fault:
+    error = TypeError(
+        f"{context.agent.plan.name}() returned {returned}. An agent may return a pathway's name or uuid, "
+        "a TaskAgentReturnStruct, or None to leave the task in its stage"
+    )
+    return Fault(Phase.PATHWAY, error, context.attempts)
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)[:80]
+    except Exception:  # noqa: BLE001 - its own affair
+        return "which cannot be shown"

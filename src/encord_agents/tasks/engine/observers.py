@@ -82,7 +82,9 @@ class LogObserver:
             case TaskWouldWrite(task=task, summary=summary):
                 logger.info("%s (%s) in %r: %s", task.data_title, task.uuid, task.stage, summary, extra=about(task))
             case RunStopped(reason=reason, unwritten=unwritten):
-                logger.warning("The run ends early: %s. Finished but not written: %d.", reason, len(unwritten))
+                logger.warning(
+                    "The run ends early: %s. Finished but not written: %d.", reason.rstrip("."), len(unwritten)
+                )
             case _:
                 pass
 

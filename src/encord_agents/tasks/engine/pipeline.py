@@ -29,7 +29,7 @@ from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.legible import described
-from encord_agents.exceptions import DependencyError, OutageError
+from encord_agents.exceptions import DependencyError, OutageError, UnknownPathwayError
 from encord_agents.tasks.dependencies import dep_single_frame
 from encord_agents.tasks.engine.context import Agent, Context, Result
 from encord_agents.tasks.engine.dead_letter import DeadLetters
@@ -150,7 +150,8 @@ class StageRun:
         self.events.emit(AttemptFailed(context.ref, fault, delay))
         if delay is not None:
             return delay
-        if self.strict and fault.phase is Phase.PATHWAY and not agent.has_named_a_pathway and not self.stop.requested:
+        is_unknown = isinstance(fault.exception, UnknownPathwayError) and fault.phase is Phase.PATHWAY
+        if self.strict and is_unknown and not agent.has_named_a_pathway and not self.stop.requested:
             self.finish(context, Failed(fault))
             raise SetUpError(fault.exception)  # type: ignore[arg-type]
         if self.strict and fault.run_scoped and not self.stop.requested:

@@ -515,15 +515,15 @@ class RunReport:
         if self.seconds > 0 and self.tasks:
             phases = {"loading": self.loading, "the agents": self.running, "writing": self.writing}
             slowest = max(phases, key=lambda name: phases[name])
+            went = f"; most time went into {slowest} ({phases[slowest]:.1f} s)" if phases[slowest] >= 0.1 else ""
             yield (
                 f"{self.tasks} {'task' if self.tasks == 1 else 'tasks'} in {self.seconds:.1f} s "
-                f"({self.tasks / self.seconds:.1f} per second); "
-                f"most time went into {slowest} ({phases[slowest]:.1f} s)."
+                f"({self.tasks / self.seconds:.1f} per second){went}."
             )
         elif not self.tasks:
             yield "No task was waiting."
         if self.stopped:
-            yield f"Stopped early: {self.stopped}."
+            yield f"Stopped early: {self.stopped.partition(chr(10))[0].rstrip('.')}."
         if self.unwritten:
             yield f"Finished but not written, still in their stages: {len(self.unwritten)}."
             yield from (f"  {task.data_title} ({task.uuid})" for task in self.unwritten[:20])

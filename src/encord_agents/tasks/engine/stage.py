@@ -11,7 +11,7 @@ from encord.workflow.stages.agent import AgentStage
 from encord_agents.exceptions import Named, UnknownPathwayError, UnknownStageError
 from encord_agents.tasks.engine.outcome import Pathway
 
-__all__ = ["Pathways", "as_uuid", "find_stage"]
+__all__ = ["Pathways", "as_text", "as_uuid", "find_stage"]
 
 
 def as_uuid(value: object) -> UUID | None:
@@ -26,12 +26,18 @@ def as_uuid(value: object) -> UUID | None:
     return None
 
 
+def as_text(given: str | UUID) -> str | UUID:
+    """A name without what is around it: a member of ``class Way(str, Enum)`` says ``Way.ON`` when asked for text."""
+    return str.__str__(given) if isinstance(given, str) else given
+
+
 def find_stage(stages: Iterable[Any], given: str | UUID) -> AgentStage:
     """The agent stage of a workflow that a title or a uuid names.
 
     Raises:
         UnknownStageError: There is none, or there are several of that title, or it is not an agent stage.
     """
+    given = as_text(given)
     everything = list(stages)
     agents = [stage for stage in everything if isinstance(stage, AgentStage)]
     valid = [Named(stage.title, str(stage.uuid)) for stage in agents]
@@ -73,7 +79,7 @@ class Pathways:
         Raises:
             UnknownPathwayError: There is none; the error lists those there are.
         """
-        uuid = as_uuid(given)
+        given, uuid = as_text(given), as_uuid(given)
         if uuid is not None and uuid in self._by_uuid:
             return self._by_uuid[uuid]
         named = self._by_name.get(str(given), [])

@@ -56,6 +56,7 @@ class RegisteredAgent:
     will_set_priority: bool = False
     give_up_on: tuple[type[Exception], ...] = ()
     failure_pathway: str | UUID | None = None
+    overwrite: bool = False
 
     @property
     def name(self) -> str:
@@ -131,6 +132,7 @@ class RunnerBase:
     def _register(self, agent: RegisteredAgent, *, overwrite: bool) -> None:
         if self._project is not None:
             self._bind(agent, self._project)  # fail now, not after an hour of loading a model
+        agent.overwrite = overwrite
         for place, other in enumerate(self.agents):
             if self._same_stage(agent.identity, other.identity):
                 if not overwrite:
@@ -174,18 +176,35 @@ class RunnerBase:
 
     def _bind_all(self, project: Project, **options: Any) -> list[Agent]:
         bound = [(registered, self._bind(registered, project, **options)) for registered in self.agents]
-        taken: dict[UUID, str] = {}
+        taken: dict[UUID, RegisteredAgent] = {}
         for registered, agent in bound:
             # A title and a uuid may turn out to be the same stage once there is a project.
-            if (function := taken.get(agent.stage.uuid)) is not None:
-                raise StageAlreadyAssignedError(agent.stage.title, function)
-            taken[agent.stage.uuid] = registered.name
+            if (other := taken.get(agent.stage.uuid)) is not None:
+                if not registered.overwrite:
+                    raise StageAlreadyAssignedError(agent.stage.title, other.name)
+                self.agents.remove(registered)
+                self.agents[self.agents.index(other)] = registered
+                return self._bind_all(project, **options)
+            taken[agent.stage.uuid] = registered
         return [agent for _, agent in bound]
 
     def _plan_with_overrides(self, agent: RegisteredAgent) -> Plan:
         if agent.plan.dependencies.isdisjoint(self.dependency_overrides):
             return agent.plan
         return make_plan(agent.callable, self.dependency_overrides)
+
+
+def check_stage(stage: object) -> None:
+    """Refuse what names no stage.
+
+    Raises:
+        PrintableError: It is neither text nor a uuid: a function, where the decorator was written without its call.
+    """
+    if not isinstance(stage, str | UUID):
+        raise PrintableError(
+            f"@runner.stage({getattr(stage, '__name__', stage)!s}): a stage is named by its title or its uuid. "
+            'With a decorator there must be one: @runner.stage("Pre-label").'
+        )
 
 
 def make_agent(
@@ -202,11 +221,21 @@ def make_agent(
 
     Raises:
         DependencyError: A parameter asks for something that nothing can supply.
+        PrintableError: An option is of a type that it cannot be of.
     """
-    if not isinstance(stage, str | UUID):
+    for name, given, kind in (
+        ("label_row_metadata_include_args", label_row_metadata_include_args, LabelRowMetadataIncludeArgs),
+        ("label_row_initialise_labels_args", label_row_initialise_labels_args, LabelRowInitialiseLabelsArgs),
+    ):
+        if not isinstance(given, kind | None):
+            raise PrintableError(
+                f"@runner.stage({str(stage)!r}): {name} is of type {type(given).__name__}. "
+                f"Write it as {name}={kind.__name__}(...)."
+            )
+    if not _are_exception_types(give_up_on):
         raise PrintableError(
-            f"@runner.stage({stage!r}): a stage is named by its title or its uuid. With a decorator there must be one: "
-            '@runner.stage("Pre-label").'
+            f"@runner.stage({str(stage)!r}): give_up_on={give_up_on!r} is no tuple of exception types. "
+            "Write it as in give_up_on=(ValueError,)."
         )
     return RegisteredAgent(
         identity=stage,
@@ -215,9 +244,14 @@ def make_agent(
         include_args=label_row_metadata_include_args or LabelRowMetadataIncludeArgs(),
         initialise_args=label_row_initialise_labels_args or LabelRowInitialiseLabelsArgs(),
         will_set_priority=will_set_priority,
-        give_up_on=tuple(give_up_on),
+        give_up_on=give_up_on,
         failure_pathway=failure_pathway,
     )
+
+
+def _are_exception_types(given: object) -> bool:
+    kinds = given if isinstance(given, tuple) else [given, None]
+    return all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds)
 
 
 def make_plan(function: Callable[..., Any], overrides: dict[Callable[..., Any], Callable[..., Any]]) -> Plan:

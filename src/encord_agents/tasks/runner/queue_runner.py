@@ -26,7 +26,7 @@ from encord.workflow.stages.agent import AgentStage, AgentTask
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.legible import described
-from encord_agents.exceptions import OutageError, PrintableError, ProjectError, TasksFailedError
+from encord_agents.exceptions import OutageError, PrintableError, ProjectError, TasksFailedError, UnknownPathwayError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import Gate, SetUpError, is_platform_trouble
@@ -49,7 +49,14 @@ from encord_agents.tasks.engine.stage import as_uuid
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.write import MAX_AT_ONCE, Writer
 from encord_agents.tasks.models import NO_TASK, TaskCompletionResult, TaskResult
-from encord_agents.tasks.runner.base import RegisteredAgent, RunnerBase, checked_hash, make_agent, with_advice
+from encord_agents.tasks.runner.base import (
+    RegisteredAgent,
+    RunnerBase,
+    check_stage,
+    checked_hash,
+    make_agent,
+    with_advice,
+)
 from encord_agents.tasks.runner.drain import DrainTurns
 from encord_agents.tasks.runner.passes import Passes, Progress, check_common_numbers, check_number
 from encord_agents.tasks.runner.worker import Answer
@@ -198,6 +205,8 @@ class QueueRunner(RunnerBase):
             DependencyError: A parameter asks for something that nothing can supply.
             StageAlreadyAssignedError: Another function serves the stage.
         """
+
+        check_stage(stage)
 
         def register(function: Callable[..., Any]) -> QueueFunction:
             if isinstance(function, QueueFunction):
@@ -602,7 +611,7 @@ class _Call:
         again = (
             isinstance(outcome, Failed) and outcome.moved_to is None and retryable(self._agent.policy, outcome.fault)
         )
-        if isinstance(outcome, Failed) and (outcome.fault.run_scoped or outcome.fault.phase is Phase.PATHWAY):
+        if isinstance(outcome, Failed) and (outcome.fault.run_scoped or _names_no_pathway(outcome.fault)):
             self._suspects[event.task.uuid] = outcome.fault
         record = TaskRecord.of(event).to_dict()
         self._results[event.task.uuid] = TaskResult(
@@ -646,6 +655,10 @@ class _Call:
         stage = self._agent.stage.title
         error = f"The task is not in stage {stage!r}: it has been moved, or it never was there. Nothing was done."
         return TaskResult(task_uuid=given.uuid, outcome="skipped", error=error)
+
+
+def _names_no_pathway(fault: Fault) -> bool:
+    return fault.phase is Phase.PATHWAY and isinstance(fault.exception, UnknownPathwayError)
 
 
 @dataclass(frozen=True, slots=True)

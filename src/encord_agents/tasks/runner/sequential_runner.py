@@ -31,10 +31,10 @@ from encord_agents.tasks.engine.report import (
 from encord_agents.tasks.engine.stage import find_stage
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.engine.write import MAX_AT_ONCE
-from encord_agents.tasks.runner.base import RunnerBase, make_agent
+from encord_agents.tasks.runner.base import RunnerBase, check_stage, make_agent
 from encord_agents.tasks.runner.passes import Passes, Progress, check_common_numbers, check_number
 
-__all__ = ["MAX_LABEL_ROW_BATCH_SIZE", "Runner", "SequentialRunner"]
+__all__ = ["MAX_LABEL_ROW_BATCH_SIZE", "Runner", "SequentialRunner", "check_numbers"]
 
 MAX_LABEL_ROW_BATCH_SIZE = MAX_AT_ONCE
 """Label rows in one request, at most."""
@@ -139,6 +139,8 @@ class SequentialRunner(RunnerBase):
             UnknownStageError, UnknownPathwayError: The project does not have it (checked now if there is a project).
         """
 
+        check_stage(stage)
+
         def register(function: Function) -> Function:
             agent = make_agent(
                 function,
@@ -195,16 +197,13 @@ class SequentialRunner(RunnerBase):
             OutageError: The platform did not answer for `max_outage` seconds.
             KeyboardInterrupt: After what was finished is written.
         """
-        _check_numbers(
+        check_numbers(
             refresh_every, num_retries, task_batch_size, max_tasks_per_stage, max_workers, max_outage, retry_delay
         )
         if dry_run and refresh_every is not None:
             raise PrintableError("A dry run moves no task, so every pass would be the same: leave out refresh_every.")
         project = self._project_for(project_hash)
-        if not self.agents:
-            raise PrintableError(
-                'The runner has no agent. Decorate a function with @runner.stage("...") before calling it.'
-            )
+        self._check_has_agents()
         agents = self._bind_all(project, num_retries=num_retries, retry_delay=retry_delay)
         options = Options(
             window=task_batch_size,
@@ -240,7 +239,10 @@ class SequentialRunner(RunnerBase):
             UnknownStageError: The project has no such agent stage.
             PrintableError: A number is out of range, or no function serves the stage.
         """
-        _check_numbers(None, num_retries, task_batch_size, max_tasks, 1, 300.0, 0.0)
+        check_numbers(None, num_retries, task_batch_size, None, 1, 300.0, 0.0)
+        check_number(
+            "max_tasks", max_tasks, 1, "tasks given to the agent; leave it out for all", whole=True, optional=True
+        )
         project = self._project_for(project_hash)
         wanted = find_stage(project.workflow.stages, stage)
         agents = [a for a in self._bind_all(project, num_retries=num_retries) if a.stage.uuid == wanted.uuid]
@@ -262,6 +264,7 @@ class SequentialRunner(RunnerBase):
             For each agent: its stage's title and uuid, the function's name, and what the function needs.
         """
         project = self._project_for(project_hash)
+        self._check_has_agents()
         return [
             (
                 agent.stage.title,
@@ -272,14 +275,20 @@ class SequentialRunner(RunnerBase):
             for agent in self._bind_all(project)
         ]
 
+    def _check_has_agents(self) -> None:
+        if not self.agents:
+            raise PrintableError(
+                'The runner has no agent. Decorate a function with @runner.stage("...") before calling it.'
+            )
+
     def _run(self, project: Project, agents: Sequence[Agent], options: Options, stop: Stop) -> RunReport:
         report = self.report = RunReport()
-        if self.pre_execution_callback is not None:
-            self.pre_execution_callback(self)
         with contextlib.ExitStack() as stack:
             passes = stack.enter_context(
                 Passes(report, self.observers, stop, progress=options.progress, report_file=options.report_file)
             )
+            if self.pre_execution_callback is not None:
+                self.pre_execution_callback(self)
             fixed: dict[type, object] = {Project: project, EncordUserClient: self.client}
             loop = stack.enter_context(contextlib.closing(EventLoop())) if _any_async(agents) else None
             scope = stack.enter_context(RunScope(fixed))
@@ -351,7 +360,7 @@ def _any_async(agents: Sequence[Agent]) -> bool:
     return any(agent.plan.has_async for agent in agents)
 
 
-def _check_numbers(
+def check_numbers(
     refresh_every: float | None,
     num_retries: int,
     task_batch_size: int,
@@ -360,6 +369,11 @@ def _check_numbers(
     max_outage: float,
     retry_delay: float,
 ) -> None:
+    """Refuse what is out of range.
+
+    Raises:
+        PrintableError: A number is.
+    """
     check_common_numbers(refresh_every, num_retries, max_tasks)
     check_number("task_batch_size", task_batch_size, 1, "tasks in memory at once", whole=True)
     check_number("max_workers", max_workers, 1, "attempts at once", whole=True)

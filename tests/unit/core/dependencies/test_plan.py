@@ -146,7 +146,7 @@ def test_a_refusal_says_what_to_write() -> None:
     text = str(error)
     assert (error.function, error.parameter) == ("inner", "cleint")
     for part in (
-        "Row, Task, Client",
+        "Client, Row, Task",
         "Annotated[T, Depends(function)]",
         "= value",
         "way of inner()",
