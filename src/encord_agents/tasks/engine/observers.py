@@ -39,6 +39,8 @@ def about(task: TaskRef) -> dict[str, Any]:
 class LogObserver:
     """Says in the log what a person would want to know: each failure, with the traceback where it is a new one."""
 
+    looks_at = frozenset({AttemptFailed, TaskFinished, TaskWouldWrite, RunStopped})
+
     def __init__(self) -> None:
         self._last: dict[UUID, str] = {}
         self._told: set[str] = set()
@@ -100,6 +102,8 @@ def _where(exception: BaseException) -> str:
 class PassCounter:
     """Counts what a pass brings."""
 
+    looks_at = frozenset({TaskFinished})
+
     def __init__(self) -> None:
         self._number = 0
         self._counts: Counter[str] = Counter()
@@ -121,6 +125,8 @@ class PassCounter:
 
 class ReportFile:
     """One JSON line per task, written as soon as the task has its outcome, so that it survives whatever comes."""
+
+    looks_at = frozenset({TaskFinished})
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)

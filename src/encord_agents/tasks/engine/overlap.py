@@ -32,7 +32,7 @@ from encord_agents.tasks.engine.pipeline import StageRun
 from encord_agents.tasks.engine.poll import MAX_POLLS, poll
 from encord_agents.tasks.engine.report import StagePolled
 from encord_agents.tasks.engine.stop import Leaving
-from encord_agents.tasks.engine.write import MAX_AT_ONCE
+from encord_agents.tasks.engine.write import MAX_AT_ONCE, in_turn
 
 __all__ = ["Pipeline"]
 
@@ -52,6 +52,13 @@ SOON_LOADED = 50
 """Tasks to load at once where answers take their time."""
 AHEAD = 1
 """Tasks handed to who attempts them before the last one is done, so that nobody waits for the next."""
+INSTANT_AGENTS = 0.001
+"""Seconds that an attempt takes, on average, where handing tasks over would cost as much as running them."""
+AHEAD_OF_INSTANT = 100
+NAP = 0.001
+"""Seconds in which attempts of instant agents gather, so that nobody is woken for each."""
+FIRST_ENDS = 10
+"""Tasks that show how fast agents are."""
 FRESH_FOR = 1.0
 """Seconds a finished result waits for others to be written with."""
 FAST_ANSWERS = 0.015
@@ -64,21 +71,24 @@ TICK = 0.1
 """Seconds between two looks at whether the run is to stop."""
 
 
-@contextlib.contextmanager
-def _threads_take_turns_quickly() -> Iterator[None]:
-    """Have an agent that waited go on soon, though a thread is busy with labels: within half a millisecond, not five.
+class _QuickTurns:
+    """Has an agent that waited go on soon, though a thread is busy with labels: within half a millisecond, not five.
 
-    With agents that wait 5 ms each this is 5 % of the run. A program that has set less is left alone.
+    With agents that wait 5 ms each this is 5 % of the run; where none waits, it would only cost. A program that has
+    set less is left alone.
     """
-    before = sys.getswitchinterval()
-    if before <= SWITCH_INTERVAL:
-        yield
-        return
-    try:
-        sys.setswitchinterval(SWITCH_INTERVAL)
-        yield
-    finally:
-        sys.setswitchinterval(before)
+
+    def __enter__(self) -> _QuickTurns:
+        self._before = sys.getswitchinterval()
+        return self
+
+    def begin(self) -> None:
+        """From now on."""
+        if self._before > SWITCH_INTERVAL:
+            sys.setswitchinterval(SWITCH_INTERVAL)
+
+    def __exit__(self, *_: object) -> None:
+        sys.setswitchinterval(self._before)
 
 
 @contextlib.contextmanager
@@ -151,6 +161,7 @@ class Pipeline:
         self._executed = False
         self._error: BaseException | None = None
         self._give_up = False
+        self._quick_turns = _QuickTurns()
         # Between the caller's thread and the engine's there are only queues of this kind, which hold no lock.
         self._given: SimpleQueue[Context | None] = SimpleQueue()
         self._attempted: SimpleQueue[tuple[Context, Attempt | Fault | None] | None] = SimpleQueue()
@@ -173,7 +184,7 @@ class Pipeline:
             KeyboardInterrupt: Likewise.
         """
         interrupted = False
-        with _threads_take_turns_quickly(), _old_objects_left_alone():
+        with self._quick_turns, _old_objects_left_alone():
             try:
                 try:
                     self._start()
@@ -342,11 +353,23 @@ class Pipeline:
     def _take_back(self) -> None:
         """See to what came of attempts, until all who attempt have ended."""
         attempting = self._workers if self._loop is None else 1
-        while attempting:
-            if (entry := self._attempted.get()) is None:
-                attempting -= 1
-                continue
-            self._guarded(self._ended, *entry)
+        while attempting > 0:
+            entries = [self._attempted.get()]
+            if self._are_instant and entries[0] is not None:
+                self.run.stop.wait(NAP)
+            with contextlib.suppress(Empty):
+                while True:
+                    entries.append(self._attempted.get_nowait())
+            attempting -= entries.count(None)
+            for entry in entries:
+                if entry is not None:
+                    self._guarded(self._ended, *entry)
+            with self._lock:
+                self._runnable.notify()
+                if self._finished and self._should_write():
+                    self._writable.notify()
+                if self._may_take():
+                    self._takeable.notify()
         with self._lock:
             self._executed = True
             if self._is_over:
@@ -362,28 +385,40 @@ class Pipeline:
             with self._lock:
                 self._running -= 1
                 self._out.pop(id(context), None)
-                self._runnable.notify()
         if not isinstance(verdict, float):
             self._seconds += context.seconds
             self._ends += 1
+            if self._ends == FIRST_ENDS and not self._are_instant:
+                self._quick_turns.begin()
             context.close()  # its file makes room for others now; what is left to do needs only the labels
         if isinstance(verdict, Fault):
             self._settle(context, Failed(verdict))
         elif isinstance(verdict, Result):
             with self._lock:
                 self._finished.append(verdict)
-                if self._should_write():
-                    self._writable.notify()
         elif verdict is not None:
             with self._lock:
                 heapq.heappush(self._delayed, (self.run.gate.clock() + verdict, next(self._ties), context))
-                self._runnable.notify()
 
     def _may_run(self) -> int:
         """How many may be with those who attempt. None waits there as long as it may turn out that all would fail."""
         agent = self.run.agent
         all_is_well = agent.has_named_a_pathway and not agent.failures_in_a_row and self._loop is None
-        return self._workers + (AHEAD if all_is_well else 0)
+        if not all_is_well:
+            return self._workers
+        # Where failures are counted, they are known before many more are made.
+        many = self._are_instant and agent.failure_pathway is None
+        return self._workers + (AHEAD_OF_INSTANT if many else AHEAD)
+
+    @property
+    def _by_turns(self) -> bool:
+        """Whether nothing waits for anything: then only processor time counts, and loading, attempts and writing beside
+        each other would take the interpreter from each other all the time. They take turns."""
+        return self._attempts_here and not self.run.agent.needs_asset and self._answers_fast and self._are_instant
+
+    @property
+    def _are_instant(self) -> bool:
+        return self._seconds < self._ends * INSTANT_AGENTS
 
     def _contexts(self) -> Iterator[Context]:
         """What to attempt next: a task whose delay is over, else the next in order; while a worker is free."""
@@ -393,7 +428,7 @@ class Pipeline:
                     if self.run.stop.requested or self._error is not None:
                         return
                     wait = TICK
-                    if self._running < self._may_run():
+                    if self._running < self._may_run() and not (self._by_turns and (self._loading or self._writing)):
                         now = self.run.gate.clock()
                         if self._delayed and self._delayed[0][0] <= now:
                             context = heapq.heappop(self._delayed)[2]
@@ -505,13 +540,15 @@ class Pipeline:
             first, tasks, polled_at = chunk
             try:
                 contexts, left = self.run.load(tasks, polled_at)
-            finally:
+            except BaseException:
                 with self._lock:
                     self._loading -= 1
+                raise
             by_uuid = {context.task.uuid: context for context in contexts}
             for task in left:
                 self.run.skip(task)
             with self._lock:
+                self._loading -= 1
                 for number, task in enumerate(tasks, first):
                     context = by_uuid.get(task.uuid)
                     if context is None:
@@ -565,6 +602,8 @@ class Pipeline:
     def _full(self) -> int:
         """How many tasks are loaded, or written, at once at most: a quarter of the window, so that its four quarters
         can be in different places."""
+        if self._by_turns:
+            return min(MAX_AT_ONCE, self._window)
         quarter = max(1, min(MAX_AT_ONCE, self._window // 4))
         if self._seconds < self._ends * FAST_AGENTS or not self._ends:
             return max(quarter, min(LEAST_CHUNK, self._window))
@@ -590,6 +629,10 @@ class Pipeline:
         if not self._waiting and not self._polled:
             return False  # what was held or failed before comes after everything new
         if self._loading >= (1 if self._answers_fast else LOADERS):
+            return False
+        if self._by_turns and (
+            self._running or self._writing or self._turn in self._ready or len(self._finished) >= self._full
+        ):
             return False
         wanted = self._wanted()
         available = len(self._waiting) if not self._polled else len(self._waiting) or len(self._later)
@@ -664,20 +707,21 @@ class Pipeline:
         while (batch := self._take_finished()) is not None:
             size = len(batch)
             try:
-                self.run.write(batch, lambda result, outcome: self._settle(result.context, outcome), writer)
+                self.run.write(batch, lambda result, outcome: self._close_slot(result.context, outcome), writer)
             finally:
                 with self._lock:
                     if batch in self._batches:
                         self._batches.remove(batch)
                         self.run.unwritten += [result.context.ref for result in batch]
                     self._writing -= size
-                    if self._executed or self._may_take():
+                    if self._executed or self._by_turns or self._may_take():
                         self._wake_all()
 
     def _take_finished(self) -> list[Result] | None:
         """Results to write; ``None`` when there will be no more."""
         with self._lock:
-            while not (self._finished and self._should_write()):
+            # Where answers are fast, writers beside each other would only get in each other's way.
+            while not (self._finished and self._should_write()) or self._others_write():
                 if self._give_up or (self._executed and not self._finished):
                     return None
                 self._writable.wait(TICK)
@@ -690,20 +734,33 @@ class Pipeline:
             self._moving |= self._paging and any(result.pathway is not None for result in batch)
             return batch
 
+    def _others_write(self) -> bool:
+        if self._executed or not self._answers_fast:
+            return False
+        if self._writing:
+            return True
+        return self._by_turns and (self._loading > 0 or self._running > 0) and not self._is_old()
+
     def _should_write(self) -> bool:
         """There are enough results, or one has waited long enough, or nothing else can go on."""
-        is_old = self.run.gate.clock() - self._finished[0].finished_at >= FRESH_FOR
         if self._reading_again and self._paging and not self._executed:
-            return is_old  # what moves now might have others skipped once more
+            return self._is_old()  # what moves now might have others skipped once more
         if len(self._finished) >= self._full or self._executed:
             return True
         if len(self._open) == len(self._finished) + self._writing and not self._may_take():
             more_soon = self._paging and bool(self._waiting) and len(self._waiting) < self._wanted()
             if not more_soon:
                 return True
-        return is_old
+        return self._is_old()
+
+    def _is_old(self) -> bool:
+        """Whether the result that was finished first has waited long enough."""
+        return self.run.gate.clock() - self._finished[0].finished_at >= FRESH_FOR
 
     def _beside(self, first: Callable[[], None], second: Callable[[], None]) -> None:
+        if self._answers_fast:
+            in_turn(first, second)
+            return
         other = self._besides.submit(second)
         try:
             first()
@@ -717,11 +774,15 @@ class Pipeline:
             return not self._finished and not self._batches
 
     def _settle(self, context: Context, outcome: Outcome) -> None:
+        self._close_slot(context, outcome)
+        with self._lock:
+            if self._may_take():
+                self._takeable.notify()
+
+    def _close_slot(self, context: Context, outcome: Outcome) -> None:
         self.run.finish(context, outcome)
         with self._lock:
             self._leave(context.task.uuid)
-            if self._may_take():
-                self._takeable.notify()
 
     def _leave(self, uuid: UUID) -> None:
         key = self._open.pop(uuid)

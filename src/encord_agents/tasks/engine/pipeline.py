@@ -112,7 +112,8 @@ class StageRun:
         self.events.emit(ChunkLoaded(self.agent.stage.uuid, self.agent.stage.title, tasks, seconds))
 
     def start(self, context: Context) -> None:
-        self.events.emit(TaskStarted(context.ref, context.attempts + 1))
+        if self.events.wanted(TaskStarted):
+            self.events.emit(TaskStarted(context.ref, context.attempts + 1))
 
     def judge(self, context: Context, attempted: Attempt | Fault) -> Result | Fault | float:
         """After an attempt: what to write, what it finally failed with, or the seconds until the next attempt.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
@@ -12,6 +13,8 @@ from encord_agents.tasks.engine.gate import Gate, Reply
 
 __all__ = ["MAX_POLLS", "TaskKey", "TasksInStage", "poll"]
 
+AT_ONCE = 20
+"""Tasks taken from the SDK's iterator together: most are there already, and one by one costs more than they do."""
 MAX_POLLS = 5
 """How often a stage is asked for what it did not show the first time."""
 
@@ -25,21 +28,22 @@ def poll(stage: AgentStage, gate: Gate, *, seen: Collection[UUID] = ()) -> Itera
     shown: set[UUID] = set()
     tasks: Iterator[AgentTask] | None = None
 
-    def next_task() -> AgentTask | None:
+    def next_tasks() -> list[AgentTask]:
         nonlocal tasks
         if tasks is None:
             tasks = iter(stage.get_tasks())
         try:
-            return next(tasks, None)
+            return list(itertools.islice(tasks, AT_ONCE))
         except BaseException:
             tasks = None
             raise
 
-    while (task := gate.call(next_task, kind="tasks")) is not None:
-        if task.uuid not in shown:
-            shown.add(task.uuid)
-            if task.uuid not in seen:
-                yield task
+    while found := gate.call(next_tasks, kind="tasks"):
+        for task in found:
+            if task.uuid not in shown:
+                shown.add(task.uuid)
+                if task.uuid not in seen:
+                    yield task
 
 
 class TaskKey(Protocol):

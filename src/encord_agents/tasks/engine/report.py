@@ -193,12 +193,23 @@ class Events:
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
+        self._by_kind: dict[type, tuple[Observer, ...]] = {}
         self._lock = threading.RLock()
         self._broken: set[int] = set()
 
+    def wanted(self, kind: type) -> tuple[Observer, ...]:
+        """The observers that look at a kind of event: all, but those of our own that say which they look at."""
+        if kind not in self._by_kind:
+            self._by_kind[kind] = tuple(o for o in self._observers if kind in getattr(o, "looks_at", (kind,)))
+        return self._by_kind[kind]
+
     def emit(self, event: Event) -> None:
+        """Tell the observers of an event."""
+        observers = self.wanted(type(event))
+        if not observers:
+            return
         with self._lock:
-            for observer in self._observers:
+            for observer in observers:
                 try:
                     observer(event)
                 except (Exception, CancelledError):
@@ -382,6 +393,10 @@ class RunReport:
         unwritten: Tasks that were finished but could not be written; they are still in their stages.
         loading, running, writing: Seconds spent in each, over all threads.
     """
+
+    looks_at = frozenset(
+        {StageStarted, TaskFinished, ChunkLoaded, ChunkWritten, StageFinished, PassFinished, RunStopped}
+    )
 
     def __init__(self, max_records: int = MAX_RECORDS) -> None:
         self.passes = 0

@@ -75,21 +75,31 @@ class Stop:
         if self._leave:
             raise Leaving
 
-    @contextmanager
-    def interruptible(self) -> Iterator[None]:
+    def interruptible(self) -> _Interruptible:
         """While the user's own code runs in the main thread: Ctrl-C interrupts it there, and never the engine."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        self._interruptible += 1
-        try:
-            yield
-        finally:
-            self._interruptible -= 1
+        return _Interruptible(self)
 
     @property
     def runs_user_code(self) -> bool:
         return self._interruptible > 0
+
+
+class _Interruptible:
+    """A context manager by hand: it is entered for each attempt."""
+
+    __slots__ = ("_here", "_stop")
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._here = threading.get_ident() == threading.main_thread().ident
+
+    def __enter__(self) -> None:
+        if self._here:
+            self._stop._interruptible += 1
+
+    def __exit__(self, *_: object) -> None:
+        if self._here:
+            self._stop._interruptible -= 1
 
 
 def _wait(seconds: float, bells: list[SimpleQueue[None]], is_so: Callable[[], bool]) -> None:
