@@ -283,7 +283,7 @@ class TaskRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON has it: uuids and the exception as text, what does not apply left out."""
-        error = None if self.exception is None else f"{type(self.exception).__name__}: {self.exception}"
+        error = None if self.exception is None else f"{type(self.exception).__name__}: {_said(self.exception)}"
         entries = {
             "task_uuid": str(self.task_uuid),
             "data_hash": str(self.data_hash),
@@ -307,6 +307,14 @@ class TaskRecord:
 def kind_of(outcome: Outcome) -> str:
     """``moved``, ``held``, ``failed`` or ``skipped``."""
     return type(outcome).__name__.lower()
+
+
+def _said(exception: BaseException) -> str:
+    """What an exception says; some cannot say it."""
+    try:
+        return str(exception)
+    except Exception:  # noqa: BLE001 - its own affair
+        return "(it cannot be shown)"
 
 
 def _strip(exception: BaseException | None) -> None:

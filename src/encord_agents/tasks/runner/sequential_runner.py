@@ -34,7 +34,7 @@ from encord_agents.tasks.engine.stage import find_stage
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.engine.write import MAX_AT_ONCE
 from encord_agents.tasks.runner.base import RunnerBase, check_stage, make_agent
-from encord_agents.tasks.runner.passes import Passes, Progress, check_common_numbers, check_number
+from encord_agents.tasks.runner.passes import STOPPED_BY, Passes, Progress, check_common_numbers, check_number
 
 __all__ = ["MAX_LABEL_ROW_BATCH_SIZE", "Runner", "SequentialRunner", "check_numbers"]
 
@@ -282,6 +282,16 @@ class SequentialRunner(RunnerBase):
 
     def _run(self, project: Project, agents: Sequence[Agent], options: Options, stop: Stop) -> RunReport:
         report = self.report = RunReport()
+        try:
+            self._run_reported(report, project, agents, options, stop)
+        except KeyboardInterrupt:
+            report.stopped = report.stopped or STOPPED_BY["interrupt"]  # it came before or after what says so
+            raise
+        return report
+
+    def _run_reported(
+        self, report: RunReport, project: Project, agents: Sequence[Agent], options: Options, stop: Stop
+    ) -> None:
         with contextlib.ExitStack() as stack:
             passes = stack.enter_context(
                 Passes(report, self.observers, stop, progress=options.progress, report_file=options.report_file)
@@ -296,7 +306,6 @@ class SequentialRunner(RunnerBase):
                 files = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="encord-agents-")))
             turns = _Turns(project, self.client, options, stop, passes.events, scope, fixed, loop, files)
             passes.run(turns, agents, project_hash=project.project_hash, refresh_every=options.refresh_every)
-        return report
 
 
 class _Turns:
