@@ -34,7 +34,7 @@ HOW = """\
 
 Where this library gains: labels, files and results are loaded ahead and written behind while the agent runs, many tasks
 to a request, and requests beside each other. Where it cannot: an agent that saves by its own hand waits for its own
-request (b), unless several run at once (`max_workers`).
+request (b), unless several run at once (`max_workers`). Agents that compute want processes: `QueueRunner.drain`.
 
 ## Where the time goes in (c)
 

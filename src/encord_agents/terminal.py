@@ -20,6 +20,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 from uuid import UUID
 
+from encord_agents.core.legible import legible
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.outcome import Failed
 from encord_agents.tasks.engine.report import (
@@ -120,7 +121,7 @@ def stdout_console() -> Console:
 
 def literally(text: object) -> str:
     """Text of unknown origin, fit to be shown: it cannot steer the terminal."""
-    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text).replace("\r\n", "\n"))
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", legible(str(text)).replace("\r\n", "\n"))
 
 
 def on_one_line(text: object) -> str:

@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,9 +30,10 @@ from encord_agents.exceptions import (
 )
 from encord_agents.local import Fault
 from encord_agents.tasks import Depends, QueueRunner
+from encord_agents.tasks.engine.dead_letter import FAILURES_IN_A_ROW
 from encord_agents.tasks.engine.report import AttemptFailed, PassFinished, StagePolled, StageStarted, TaskFinished
 from encord_agents.tasks.models import TaskAgentReturnStruct
-from encord_agents.tasks.runner import drain
+from encord_agents.tasks.runner import drain, queue_runner
 from encord_agents.tasks.runner.worker import portable
 from encord_agents.tasks.runner.workers import in_words
 
@@ -109,19 +110,243 @@ def test_only_what_failed_is_tried_again(world: World, queue: QueueRunner, threa
 
 def test_what_is_given_up_on_is_not_tried_again(world: World, queue: QueueRunner, threads: ThreadPoolExecutor) -> None:
     """A failure pathway is taken at once by what is permanent, and after the last attempt by everything else."""
+    world.project.add_placeholders(1, title="good")
     world.project.add_placeholders(3, title="file {index}")
     calls: Counter[str] = Counter()
 
     @queue.stage("Pre-label", give_up_on=(KeyError,), failure_pathway="review")
     def agent(task: AgentTask) -> str:
         calls[task.data_title] += 1
+        if task.data_title == "good":
+            return "complete"
         raise {"file 0": KeyError, "file 1": ValueError, "file 2": OSError}[task.data_title]("bad")
 
     report = queue.drain(executor=threads, num_retries=1, progress="none")
-    assert calls == {"file 0": 1, "file 1": 2, "file 2": 2}
-    assert (report.failed, report.attempts) == (3, 5)
+    assert calls == {"good": 1, "file 0": 1, "file 1": 2, "file 2": 2}
+    assert (report.moved, report.failed, report.attempts) == (1, 3, 6)
     assert {record.pathway for record in report.failures} == {"review"}
     assert world.count("Review") == 3
+
+
+def test_an_agent_that_has_not_succeeded_sends_nothing_down(
+    world: World, queue: QueueRunner, threads: ThreadPoolExecutor
+) -> None:
+    """What fails before the stage's first success in a run stays, and after 20 in a row the run ends, saying why: as
+    with a Runner, over all workers together."""
+    world.project.add_placeholders(60, title="file {index}")
+
+    @queue.stage("Pre-label", failure_pathway="review")
+    def agent(task: AgentTask) -> str:
+        raise ValueError("a bug")
+
+    report = queue.drain(executor=threads, batch_size=3, num_retries=0, progress="none")
+    assert (world.count("Review"), report.moved) == (0, 0)
+    assert FAILURES_IN_A_ROW <= report.failed < 60
+    assert "20 tasks of stage 'Pre-label' failed in a row" in (report.stopped or "")
+
+
+def test_an_agent_that_breaks_sends_no_more_than_19_down(world: World, queue: QueueRunner) -> None:
+    """From the 20th failure in a row on the agent is to blame, not the tasks."""
+    world.project.add_placeholders(1, title="good")
+    world.project.add_placeholders(60, title="file {index}")
+
+    @queue.stage("Pre-label", failure_pathway="review")
+    def agent(task: AgentTask) -> str:
+        if task.data_title == "good":
+            return "complete"
+        raise ValueError("a bug")
+
+    with ThreadPoolExecutor(1) as pool:
+        report = queue.drain(executor=pool, batch_size=7, num_retries=0, progress="none")
+    assert world.count("Review") == FAILURES_IN_A_ROW - 1
+    assert report.moved == 1
+    assert "failed in a row" in (report.stopped or "")
+
+
+def test_a_failure_pathway_in_an_outage(world: World, queue: QueueRunner, threads: ThreadPoolExecutor) -> None:
+    """What could not be moved down it is listed, with the outage that ended the run."""
+    world.project.add_placeholders(1, title="good")
+    world.project.add_placeholders(1, title="bad")
+
+    @queue.stage("Pre-label", failure_pathway="review")
+    def agent(task: AgentTask) -> str | None:
+        if task.data_title == "bad":
+            world.platform.faults.add(Fault("actions", status=503, times=None))
+            raise ValueError
+        return None
+
+    with pytest.raises(OutageError):
+        queue.drain(executor=threads, num_retries=0, progress="none")
+    assert queue.report is not None
+    assert [task.data_title for task in queue.report.unwritten] == ["bad"]
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_an_agent_that_exits(
+    world: World, queue: QueueRunner, threads: ThreadPoolExecutor, error: type[BaseException]
+) -> None:
+    """It is that task's failure: it ends neither the run nor what the others of its batch have done."""
+    world.project.add_placeholders(5, title="file {index}")
+
+    @queue.stage("Pre-label")
+    def agent(task: AgentTask) -> str:
+        if task.data_title == "file 2":
+            raise error(3)
+        return "complete"
+
+    @queue.stage("Triage")
+    async def waits(task: AgentTask) -> str:
+        if task.data_title == "file 2":
+            raise error(3)
+        return "ok"
+
+    report = queue.drain(executor=threads, num_retries=1, progress="none")
+    assert (report.moved, report.failed, report.stopped) == (4, 1, None)
+    said = "RuntimeError: agent() wanted the process to exit, with 3" if error is SystemExit else "KeyboardInterrupt: 3"
+    assert str(report.failures[0].exception) == said
+
+
+def test_an_executor_that_raises_what_is_no_exception(world: World, queue: QueueRunner) -> None:
+    """Whatever ends a run, its report says so."""
+    world.project.add_placeholders(1)
+    queue.stage("Pre-label")(lambda: "complete")
+
+    class Exits(ThreadPoolExecutor):
+        def submit(self, *args: Any, **kwargs: Any) -> Future[Any]:
+            raise SystemExit(3)
+
+    with Exits(1) as pool, pytest.raises(SystemExit):
+        queue.drain(executor=pool, progress="none")
+    assert queue.report is not None
+    assert queue.report.stopped == "SystemExit: 3"
+
+
+def test_a_good_pathway_counts_though_its_labels_were_refused(
+    world: World, queue: QueueRunner, threads: ThreadPoolExecutor
+) -> None:
+    """An unknown pathway after it fails its task, and does not end the run."""
+    world.project.add_placeholders(2, title="file {index}")
+
+    @queue.stage("Pre-label")
+    def agent(task: AgentTask, label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        return TaskAgentReturnStruct("complete" if task.data_title == "file 0" else "compleet", label_row)
+
+    world.platform.faults.add(Fault("save", times=None, action="envelope", status=400, error="CORRUPTED_LABEL_ERROR"))
+    report = queue.drain(executor=threads, batch_size=2, num_retries=0, progress="none")
+    assert [record.phase for record in report.failures] == ["save", "pathway"]
+
+
+class Cancels(ThreadPoolExecutor):
+    """Cancels some of its batches, as a person at a dashboard may: before they are begun, or after."""
+
+    def __init__(self, *numbers: int, after: bool = False) -> None:
+        super().__init__(1)
+        self._numbers = numbers
+        self._after = after
+        self._submitted = 0
+
+    def submit(self, *args: Any, **kwargs: Any) -> Future[Any]:
+        self._submitted += 1
+        if self._submitted not in self._numbers:
+            return super().submit(*args, **kwargs)
+        if self._after:
+            super().submit(*args, **kwargs).result()
+        future: Future[Any] = Future()
+        future.cancel()
+        future.set_running_or_notify_cancel()
+        return future
+
+
+def test_a_batch_that_somebody_cancels(world: World, queue: QueueRunner) -> None:
+    """It is sent once more; if that is cancelled too, its tasks fail, and say so. None is passed over in silence."""
+    world.project.add_placeholders(20)
+    queue.stage("Pre-label")(lambda: "complete")
+    with Cancels(3) as pool:
+        report = queue.drain(executor=pool, batch_size=5, progress="none")
+    assert (report.moved, report.failed) == (20, 0)
+    world.project.add_placeholders(5)
+    with Cancels(*range(2, 9)) as pool:
+        report = queue.drain(executor=pool, batch_size=5, progress="none")
+    assert (report.moved, report.failed) == (0, 5)
+    assert "cancelled twice" in str(report.failures[0].exception)
+
+
+def test_answers_that_are_lost(world: World, queue: QueueRunner) -> None:
+    """A task that was moved, though nobody could say so, is found where its pathway leads: moved, not confirmed."""
+    world.project.add_placeholders(4, title="file {index}")
+
+    @queue.stage("Pre-label")
+    def agent(task: AgentTask) -> str:
+        return "review" if task.data_title == "file 0" else "complete"
+
+    with Cancels(2, after=True) as pool:
+        report = queue.drain(executor=pool, progress="none")
+    assert (report.moved, report.skipped) == (4, 0)
+    assert {(record.data_title, record.pathway, record.confirmed) for record in report.records} == {
+        ("file 0", "review", False),
+        *((f"file {i}", "complete", False) for i in (1, 2, 3)),
+    }
+
+
+def test_batches_that_never_seem_to_run(world: World, queue: QueueRunner) -> None:
+    """There are executors that never say that a batch is at work. Then none is called back when the run is stopped:
+    what is out is waited for, and counted."""
+    world.project.add_placeholders(30)
+
+    class Quiet(ThreadPoolExecutor):
+        def submit(self, function: Any, *args: Any, **kwargs: Any) -> Future[Any]:
+            outer: Future[Any] = Future()
+
+            def done(inner: Future[Any]) -> None:
+                if not outer.cancelled():
+                    outer.set_result(inner.result())
+
+            super().submit(function, *args, **kwargs).add_done_callback(done)
+            return outer
+
+    begun = []
+
+    @queue.stage("Pre-label")
+    def agent(task: AgentTask) -> str:
+        begun.append(task)
+        if len(begun) == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.02)
+        return "complete"
+
+    with Quiet(1) as pool, pytest.raises(KeyboardInterrupt):
+        queue.drain(executor=pool, batch_size=15, progress="none")
+    assert queue.report is not None
+    assert queue.report.moved == len(begun) == world.count("Done")
+
+
+def test_what_is_no_executor(queue: QueueRunner) -> None:
+    """Told at once, with what to give."""
+    queue.stage("Pre-label")(lambda: "complete")
+    with pytest.raises(PrintableError, match="has no submit"):
+        queue.drain(executor=4)  # type: ignore[arg-type]
+
+
+def test_what_does_not_reach_other_processes(world: World, queue: QueueRunner) -> None:
+    """Agents that a given process pool could not import, agents of a script for loky, and overridden dependencies."""
+    from loky import ProcessPoolExecutor as Loky
+
+    function = queue.stage("Pre-label")(lambda: "complete")
+    with ProcessPoolExecutor(1) as pool, pytest.raises(PrintableError, match="cannot be sent to other processes"):
+        queue.drain(executor=pool)
+    queue.dependency_overrides[print] = len
+    with ProcessPoolExecutor(1) as pool, pytest.raises(PrintableError, match="dependency_overrides"):
+        queue.drain(executor=pool)
+    with pytest.raises(PrintableError, match="dependency_overrides"):
+        queue.drain()
+    queue.dependency_overrides.clear()
+    function.__module__, function.__qualname__ = "__main__", "unused"
+    sys.modules["__main__"].unused = function  # type: ignore[attr-defined]
+    try:
+        with pytest.raises(PrintableError, match="loky's workers do not import the script"):
+            queue.drain(executor=Loky(1))
+    finally:
+        del sys.modules["__main__"].unused  # type: ignore[attr-defined]
 
 
 def test_stages_in_order(world: World, queue: QueueRunner, threads: ThreadPoolExecutor) -> None:
@@ -260,7 +485,7 @@ def test_few_batches_are_out(world: World, queue: QueueRunner) -> None:
 
 
 def test_an_interrupt_finishes_what_is_worked_on(world: World, queue: QueueRunner) -> None:
-    """No batch is begun any more, what was being worked on is written and counted, and the interrupt goes on."""
+    """No task is begun any more, what was finished of a batch is written and counted, and the interrupt goes on."""
     world.project.add_placeholders(30)
     begun = []
 
@@ -273,11 +498,30 @@ def test_an_interrupt_finishes_what_is_worked_on(world: World, queue: QueueRunne
         return "complete"
 
     with ThreadPoolExecutor(1) as pool, pytest.raises(KeyboardInterrupt):
-        queue.drain(executor=pool, batch_size=5, progress="none")
+        queue.drain(executor=pool, batch_size=15, progress="none")
     report = queue.report
     assert report is not None
-    assert (report.moved, report.stopped, report.unwritten) == (10, "interrupted", ())
-    assert len(begun) == world.count("Done") == 10
+    assert (report.moved, report.stopped, report.unwritten) == (len(begun), "interrupted", ())
+    assert 6 <= len(begun) == world.count("Done") < 15
+
+
+def test_an_interrupt_ends_an_outage(
+    world: World, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not waited out any longer than writing may take, and what could not be written is listed."""
+    monkeypatch.setattr(queue_runner, "TIME_TO_WRITE", 0.3)
+    world.project.add_placeholders(4)
+    world.platform.faults.add(Fault("actions", status=503, times=None))
+    runner = QueueRunner(world.project.project_hash, user_client=world.client)
+    runner.stage("Pre-label")(lambda: os.kill(os.getpid(), signal.SIGINT) or "complete")  # type: ignore[func-returns-value]
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        runner.drain(executor=threads, progress="none", batch_size=1)
+    assert time.monotonic() - started < 10
+    report = runner.report
+    assert report is not None
+    assert (report.moved, report.failed, report.stopped) == (0, 0, "interrupted")
+    assert 1 <= len(report.unwritten) <= 3
 
 
 def test_an_outage_ends_the_run(world: World, queue: QueueRunner, threads: ThreadPoolExecutor) -> None:
@@ -442,7 +686,7 @@ def model() -> Iterator[str]:
     yield "model"
     note("torn down")
 
-@runner.stage("Pre-label")
+@runner.stage("Pre-label", failure_pathway=os.environ.get("TEST_FAILURE_PATHWAY"))
 def pre_label(task: AgentTask, loaded: Annotated[str, Depends(model, scope="run")]) -> str:
     note(task.data_title)
     if task.data_title == "killed":
@@ -516,7 +760,7 @@ def processes(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     sys.modules.pop("some_agents", None)
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> None:
     give_up = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < give_up
@@ -550,19 +794,46 @@ def test_processes(world: World, processes: Processes, capfd: pytest.CaptureFixt
     assert capfd.readouterr().err.count("fails (") <= 1
 
 
-def test_poison(world: World, processes: Processes) -> None:
-    """A task that kills its worker each time is found, and fails; everything else is done."""
-    for title, n in (("file {index}", 13), ("killed", 1), ("more {index}", 16)):
-        world.project.add_placeholders(n, title=title)
-    report = processes.runner.drain(workers=1, batch_size=10, progress="none")
-    assert (report.stages[0].moved, report.stages[0].failed, report.skipped) == (29, 1, 0)
-    assert world.count("Done") == 29
-    assert world.titles("Pre-label") == ["killed"]
+def test_poison(world: World, processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that kills its worker each time is found, and fails; everything else is done. Only the batch that the dead
+    worker had is suspected: what others had, or nobody had begun, just goes on. The one that is found goes down the
+    failure pathway, like any task that fails for good."""
+    monkeypatch.setenv("TEST_FAILURE_PATHWAY", "review")
+    world.project.add_placeholders(20, title="file {index}")
+    world.project.add_placeholders(1, title="killed")
+    world.project.add_placeholders(39, title="more {index}")
+    suspected = set()
+    start = drain.StageDrain._start
+
+    def count(self: drain.StageDrain, batch: drain.Batch) -> bool:
+        suspected.update(task.uuid for task in batch.tasks if batch.alone)
+        return start(self, batch)
+
+    monkeypatch.setattr(drain.StageDrain, "_start", count)
+    report = processes.runner.drain(workers=2, batch_size=5, progress="none")
+    assert (report.stages[0].moved, report.stages[0].failed) == (59, 1)
     (failure,) = report.failures
+    assert (failure.data_title, failure.pathway) == ("killed", "review")
+    assert world.titles("Review") == ["killed"]
+    assert len(processes.pids("killed")) == 3
     assert (failure.phase, failure.attempts) == ("agent", 1)
     assert isinstance(failure.exception, drain.WorkerDiedError)
     assert "killed by SIGKILL" in str(failure.exception)
-    assert len(processes.pids("killed")) == 3
+    assert len(suspected) == 5
+
+
+def test_a_service_manager_terminates_all(world: World, processes: Processes) -> None:
+    """A SIGTERM ends the process that drains. Its workers get one too: they finish the task at work, write and end."""
+    world.project.add_placeholders(60)
+    process = processes.script(MAIN.replace("batch_size=3", "batch_size=30"))
+    eventually(lambda: len(processes.notes()) >= 12)
+    os.killpg(process.pid, signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGTERM
+    eventually(lambda: not any(map(is_alive, processes.pids("made"))))
+    begun = [what for _, what in processes.notes() if what.startswith("image")]
+    assert len(begun) == len(set(begun)) == world.count("Triage") < 60
+    assert sorted(processes.pids("torn down")) == sorted(processes.pids("made"))
 
 
 def test_trouble_in_the_workers_set_up(world: World, processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -590,9 +861,9 @@ def test_a_script_that_drains_when_it_is_imported(world: World, processes: Proce
 
 
 def test_ctrl_c_in_a_terminal(world: World, processes: Processes) -> None:
-    """It reaches the workers too, but they finish what they are working on; it is written, counted, and torn down."""
+    """It reaches the workers too, but they finish the task at work; what they have is written, counted, torn down."""
     world.project.add_placeholders(60)
-    process = processes.script()
+    process = processes.script(MAIN.replace("batch_size=3", "batch_size=30"))
     eventually(lambda: len(processes.notes()) >= 12)
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=30)

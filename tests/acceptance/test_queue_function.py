@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import importlib
 import inspect
 import json
+import multiprocessing
 import os
 import pickle
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID, uuid4
@@ -35,7 +38,7 @@ from encord_agents.local import Fault
 from encord_agents.local.keys import new_key
 from encord_agents.tasks import Depends, QueueRunner
 from encord_agents.tasks.dependencies import dep_single_frame
-from encord_agents.tasks.engine import pipeline
+from encord_agents.tasks.engine.dead_letter import FAILURES_IN_A_ROW
 from encord_agents.tasks.models import NO_TASK, TaskAgentReturnStruct, TaskCompletionResult
 
 if TYPE_CHECKING:
@@ -139,6 +142,36 @@ def test_trouble_is_a_tasks_own(world: World, queue: QueueRunner) -> None:
     assert world.count("Pre-label") == 1
 
 
+def test_exceptions_that_cannot_be_told(world: World, queue: QueueRunner, caplog: pytest.LogCaptureFixture) -> None:
+    """An exception without a message, or with one that cannot be encoded, is a failure like any other."""
+
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    raised = {"mute": MuteError(), "half": OSError("bad\udcff.jpg")}
+    for title in raised:
+        world.project.add_placeholders(1, title=title)
+
+    @queue.stage("Pre-label")
+    def agent(task: AgentTask) -> str:
+        raise raised[task.data_title]
+
+    one, other = specs(world)
+    (mute,) = parsed(agent(one)).results
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    caplog.set_level("CRITICAL")  # the test's own log is sent between processes, and has to be encoded
+    (half,) = parsed(agent(other)).results
+    assert (mute.outcome, mute.phase, mute.retryable) == ("failed", "agent", True)
+    assert "MuteError: (its message cannot be had" in str(mute.error)
+    assert (half.outcome, half.error, half.data_title) == ("failed", "OSError: bad\\udcff.jpg", "half")
+    with ThreadPoolExecutor(1) as pool:
+        report = queue.drain(executor=pool, num_retries=0, progress="none")
+    assert report.failed == 2
+    assert str(report).encode()
+    assert json.loads(report.to_json())["failed"] == 2
+
+
 def test_one_call_is_one_attempt(world: World, queue: QueueRunner) -> None:
     """Retries are the engine's."""
     world.project.add_placeholders(1)
@@ -199,6 +232,9 @@ def test_a_task_that_has_left(world: World, queue: QueueRunner) -> None:
         ({"uuid": str(uuid4())}, "no valid 'data_hash'"),
         (None, "of type NoneType"),
         ("", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("\ud800", "not JSON"),
+        ({"uuid": "\ud800"}, "no valid 'uuid'"),
     ],
 )
 def test_what_is_no_task(world: World, queue: QueueRunner, spec: Any, says: str) -> None:
@@ -227,6 +263,20 @@ def test_what_is_no_task_among_tasks(world: World, queue: QueueRunner) -> None:
     assert world.requests("actions") == ["actions"]
     nothing = parsed(agent([]))
     assert (nothing.task_uuid, nothing.success, nothing.results) == ([], [], [])
+
+
+def test_what_cannot_even_be_shown(world: World, queue: QueueRunner) -> None:
+    """A specification may be anything: its answer says what it was."""
+
+    class Mute:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    world.project.add_placeholders(1)
+    agent = queue.stage("Pre-label")(lambda: "complete")
+    answer = parsed(agent([Mute(), *specs(world)]))  # type: ignore[list-item]
+    assert [result.outcome for result in answer.results] == ["failed", "moved"]
+    assert "something of type Mute" in str(answer.results[0].error)
 
 
 def test_unknown_tasks_are_their_own_trouble(world: World, queue: QueueRunner) -> None:
@@ -294,7 +344,7 @@ def test_giving_up_is_final(world: World, queue: QueueRunner) -> None:
 
 def test_an_agent_that_always_fails_empties_no_stage(world: World, queue: QueueRunner) -> None:
     """After 20 failures in a row the agent is to blame: tasks stay in their stage until one succeeds."""
-    world.project.add_placeholders(pipeline.FAILURES_IN_A_ROW + 5)
+    world.project.add_placeholders(FAILURES_IN_A_ROW + 5)
     broken = True
 
     @queue.stage("Pre-label", failure_pathway="review")
@@ -304,14 +354,14 @@ def test_an_agent_that_always_fails_empties_no_stage(world: World, queue: QueueR
         return "complete"
 
     agent(specs(world))
-    assert world.count("Review") == pipeline.FAILURES_IN_A_ROW - 1
+    assert world.count("Review") == FAILURES_IN_A_ROW - 1
     given = specs(world)
     assert len(given) == 6
     broken = False
     agent(given[0])
     broken = True
     agent(given[1])
-    assert world.count("Review") == pipeline.FAILURES_IN_A_ROW
+    assert world.count("Review") == FAILURES_IN_A_ROW
 
 
 @pytest.mark.parametrize("length", [1, 10, 100])
@@ -633,3 +683,174 @@ def test_a_fork_inherits_no_connection(world: World, queue: QueueRunner) -> None
     assert status == 0
     assert len([kind for kind in world.requests() if kind not in ("tasks", "actions")]) == 2
     assert world.count("Done") == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_tears_nothing_down(world: World, queue: QueueRunner, tmp_path: Path) -> None:
+    """What the parent's run-scoped dependencies hold is the parent's: a forked process leaves it as it is."""
+    world.project.add_placeholders(2)
+    weights = tmp_path / "weights"
+
+    def model() -> Iterator[Path]:
+        weights.touch()
+        try:
+            yield weights
+        finally:
+            weights.unlink()
+
+    @queue.stage("Pre-label")
+    def agent(loaded: Annotated[Path, Depends(model, scope="run")]) -> str:
+        assert loaded.exists()
+        return "complete"
+
+    one, other = specs(world)
+    agent(one)
+    child = os.fork()
+    if child == 0:
+        gc.collect()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert weights.exists()
+    assert parsed(agent(other)).success is True
+    queue.close()
+    assert not weights.exists()
+
+
+POOL_AGENTS = """
+import os
+
+from encord_agents.tasks import QueueRunner
+
+runner = QueueRunner(os.environ["TEST_PROJECT"])
+
+
+@runner.stage("Pre-label")
+def agent() -> str:
+    return "complete"
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_process_pools(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """A queue function goes to a process pool of any kind, and its process connects for itself."""
+    monkeypatch.delenv("ENCORD_SSH_KEY_FILE", raising=False)
+    monkeypatch.setenv("TEST_PROJECT", world.project.project_hash)
+    for name, value in world.platform.environment().items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "pool_agents.py").write_text(POOL_AGENTS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    world.project.add_placeholders(2)
+    one, other = specs(world)
+    agents = importlib.import_module("pool_agents")
+    try:
+        assert parsed(agents.agent(one)).success is True  # this process is connected when the pool is made
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
+            assert parsed(pool.submit(agents.agent, other).result(60)).success is True
+    finally:
+        agents.runner.close()
+        del sys.modules["pool_agents"]
+
+
+def test_closing_in_the_middle_of_a_call(world: World, queue: QueueRunner) -> None:
+    """What a call uses is torn down when it is over, though another thread has closed the runner meanwhile."""
+    world.project.add_placeholders(3)
+    happened: list[str] = []
+
+    def model() -> Iterator[str]:
+        happened.append("made")
+        yield "model"
+        happened.append("gone")
+
+    @queue.stage("Pre-label")
+    def agent(loaded: Annotated[str, Depends(model, scope="run")]) -> str:
+        if "used" not in happened:
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(queue.close).result(20)
+        happened.append("used")
+        return "complete"
+
+    answer = parsed(agent(specs(world)))
+    assert [result.outcome for result in answer.results] == ["moved"] * 3
+    assert happened == ["made", "used", "used", "used", "gone"]
+    world.project.add_placeholders(1)
+    assert parsed(agent(specs(world)[0])).success is True
+    assert happened[5:] == ["made", "used"]
+
+
+def test_overrides_at_any_time(world: World, queue: QueueRunner) -> None:
+    """Dependencies that are overridden after the first call are used from then on, until they are not any more."""
+    world.project.add_placeholders(3)
+    seen: list[str] = []
+
+    def model() -> str:
+        return "model"
+
+    @queue.stage("Pre-label")
+    def agent(loaded: Annotated[str, Depends(model)]) -> str:
+        seen.append(loaded)
+        return "complete"
+
+    one, other, third = specs(world)
+    agent(one)
+    queue.dependency_overrides[model] = lambda: "another"
+    agent(other)
+    queue.dependency_overrides.clear()
+    agent(third)
+    assert seen == ["model", "another", "model"]
+
+
+def test_no_task_before_the_callback_is_over(world: World) -> None:
+    """Another thread's call waits for it."""
+    world.project.add_placeholders(2)
+    happened: list[str] = []
+    one, other = specs(world)
+
+    with ThreadPoolExecutor(1) as thread:
+        calls: list[Any] = []
+
+        def callback(runner: QueueRunner) -> None:
+            assert runner.project.project_hash == world.project.project_hash
+            calls.append(thread.submit(agent, other))
+            assert parsed(agent(one)).success is True  # its own thread may go on
+            with pytest.raises(TimeoutError):
+                calls[0].result(0.3)
+            happened.append("ready")
+
+        runner = QueueRunner(world.project.project_hash, user_client=world.client, pre_execution_callback=callback)
+        agent = runner.stage("Pre-label")(lambda: happened.append("run") or "complete")  # type: ignore[func-returns-value]
+        _ = runner.project
+        assert parsed(calls[0].result(20)).success is True
+    assert happened == ["run", "ready", "run"]
+    runner.close()
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("kind", ["tasks", "rows", "actions"])
+def test_what_is_not_permitted_is_not_retryable(
+    world: World, queue: QueueRunner, number: int, status: int, kind: str
+) -> None:
+    """A refused key, or a missing right, will be refused again: of one task as of several."""
+    world.project.add_placeholders(number)
+    given = specs(world)
+
+    @queue.stage("Pre-label")
+    def agent(label_row: LabelRowV2) -> str:
+        return "complete"
+
+    _ = queue.project
+    envelope: Any = {"action": "envelope", "error": {401: "AUTHENTICATION_ERROR", 403: "AUTHORISATION_ERROR"}[status]}
+    world.platform.faults.add(Fault(kind, times=None, status=status, **(envelope if kind == "rows" else {})))
+    answer = parsed(agent(given))
+    assert [(result.outcome, result.retryable) for result in answer.results] == [("failed", False)] * number
+
+
+def test_a_long_life(world: World, queue: QueueRunner) -> None:
+    """A process that answers for months keeps no list of the tasks that stayed."""
+    world.project.add_placeholders(3)
+    agent = queue.stage("Pre-label")(lambda: None)
+    agent(specs(world))
+    assert queue._connection is not None
+    assert [bound.known for bound in queue._connection.agents.values()] == [set()]

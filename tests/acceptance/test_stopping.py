@@ -134,8 +134,9 @@ def test_the_second_signal_leaves_at_once(world: World, tmp_path: Path, second: 
 
 
 @pytest.fixture
-def clean() -> Iterator[None]:
+def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No thread and no file is left behind."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # others' tests leave theirs elsewhere
     threads, files = set(threading.enumerate()), _files()
     yield
     deadline = time.monotonic() + 5

@@ -9,7 +9,9 @@ from typing import Literal, TypeAlias, TypeVar
 from uuid import UUID
 
 from encord.objects import LabelRowV2
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
+
+from encord_agents.core.legible import legible
 
 __all__ = [
     "NO_TASK",
@@ -104,6 +106,11 @@ class TaskResult(BaseModel):
     traceback: str | None = None
     retryable: bool = False
     seconds: float = 0.0
+
+    @field_validator("data_title", "error", "traceback", mode="before")
+    @classmethod
+    def _legible(cls, text: object) -> object:
+        return legible(text) if isinstance(text, str) else text  # JSON text cannot have half characters
 
     @property
     def success(self) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from encord_agents.tasks.models import AgentTaskConfig, TaskAgentReturnStruct, TaskCompletionResult
+from encord_agents.tasks.models import AgentTaskConfig, TaskAgentReturnStruct, TaskCompletionResult, TaskResult
 
 TASK = "11111111-1111-4111-8111-111111111111"
 
@@ -49,3 +50,11 @@ def test_results_are_json() -> None:
     assert TaskCompletionResult.model_validate_json(result.model_dump_json()) == result
     with pytest.raises(ValidationError):
         TaskCompletionResult.model_validate({"task_uuid": "no task", "success": True})
+
+
+def test_results_can_always_be_sent() -> None:
+    """JSON text has no half characters: what agents raise and files are called is kept, with escapes."""
+    half = "bad\udcff.jpg"
+    result = TaskResult(task_uuid=UUID(TASK), data_title=half, outcome="failed", error=half, traceback=half)
+    assert TaskResult.model_validate_json(result.model_dump_json()) == result
+    assert (result.data_title, result.error, result.traceback) == ("bad\\udcff.jpg",) * 3

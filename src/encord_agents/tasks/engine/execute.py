@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from encord_agents.exceptions import AssetDownloadError, UnknownPathwayError
 from encord_agents.tasks.engine.context import Context, Result
 from encord_agents.tasks.engine.gate import Gate
 from encord_agents.tasks.engine.outcome import Fault, Phase
-from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
 __all__ = ["Executor", "WrongLabelRowError"]
@@ -24,13 +25,23 @@ class WrongLabelRowError(ValueError):
 
 
 class Executor:
-    """Makes attempts. What surrounds them (retries, threads, order) is the pipeline's business."""
+    """Makes attempts. What surrounds them (retries, threads, order) is the pipeline's business.
 
-    def __init__(self, run: RunScope, fixed: Mapping[type, object], gate: Gate, stop: Stop) -> None:
+    Args:
+        contained: Whether an agent that exits, or raises an interrupt, has only failed. Where no person and no program
+            but ours is there to be told, it must not take the others' results along.
+    """
+
+    def __init__(
+        self, run: RunScope, fixed: Mapping[type, object], gate: Gate, stop: Stop, *, contained: bool = False
+    ) -> None:
         self._run = run
         self._fixed = fixed
         self._clock = gate.clock
         self._stop = stop
+        self._passing: tuple[type[BaseException], ...] = (Leaving, asyncio.CancelledError, GeneratorExit)
+        if not contained:
+            self._passing = (BaseException,)
 
     def attempt(self, context: Context) -> Attempt | Fault:
         """One attempt in the calling thread. A failed load-ahead is this attempt's fault: nothing is called."""
@@ -43,6 +54,10 @@ class Executor:
                 ended = attempt(context.agent.plan, context.values(self._fixed), self._run)
         except SystemExit as wish:
             return _wished_to_exit(context, wish)
+        except self._passing:
+            raise
+        except BaseException as error:  # noqa: BLE001 - contained
+            return Fault(Phase.AGENT, error, context.attempts)
         finally:
             context.seconds += self._clock() - started
         return ended
@@ -57,6 +72,10 @@ class Executor:
             ended = await attempt_async(context.agent.plan, context.values(self._fixed), self._run)
         except SystemExit as wish:
             return _wished_to_exit(context, wish)
+        except self._passing:
+            raise
+        except BaseException as error:  # noqa: BLE001 - contained
+            return Fault(Phase.AGENT, error, context.attempts)
         finally:
             context.seconds += self._clock() - started
         return ended

@@ -191,6 +191,7 @@ class Gate:
         clock: Monotonic seconds.
         jitter: A number in [0, 1).
         slots: In place of `in_flight`: what several gates of one process share.
+        grace: Seconds that waiting may go on once a stop is requested. Default: whoever stops says, by `give_up_at`.
     """
 
     stop: Stop
@@ -202,6 +203,7 @@ class Gate:
     on_outage: Callable[[str, Exception], None] | None = None
     slots: Slots | None = None
     downloads_in_trouble: int = 0
+    grace: float | None = None
     _kinds: dict[str, _Kind] = field(default_factory=dict)
     _not_before: float = 0.0
 
@@ -394,6 +396,8 @@ class Gate:
         self._check_time()
 
     def _check_time(self) -> None:
+        if self.grace is not None and self.stop.requested:
+            self.give_up_at(self.clock() + self.grace)
         if self.stop.leaving or self.overdue:
             raise Leaving
 

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, TextIO
 from uuid import UUID
 
+from encord_agents.core.legible import described
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.outcome import Failed, Moved, Skipped
 from encord_agents.tasks.engine.report import (
@@ -46,13 +47,12 @@ class LogObserver:
         match event:
             case AttemptFailed(task=task, fault=fault, retry_in=wait) if wait is not None:
                 logger.info(
-                    "%s (%s) in %r: attempt %d failed in %s: %s: %s",
-                    *(task.data_title, task.uuid, task.stage, fault.attempt, fault.phase),
-                    *(type(fault.exception).__name__, fault.exception),
+                    "%s (%s) in %r: attempt %d failed in %s: %s",
+                    *(task.data_title, task.uuid, task.stage, fault.attempt, fault.phase, described(fault.exception)),
                     extra=about(task),
                 )
             case TaskFinished(task=task, outcome=Failed(fault=fault, moved_to=pathway)):
-                reason = f"{fault.phase}: {type(fault.exception).__name__}: {fault.exception}"
+                reason = f"{fault.phase}: {described(fault.exception)}"
                 again = self._last.get(task.uuid) == reason
                 self._last[task.uuid] = reason
                 # A traceback says where; the hundredth one from the same place says nothing more.
@@ -60,11 +60,11 @@ class LogObserver:
                 new = place not in self._told
                 self._told.add(place)
                 logger.error(
-                    "%s (%s) in %r failed%s in %s after %d attempt%s%s: %s: %s",
+                    "%s (%s) in %r failed%s in %s after %d attempt%s%s: %s",
                     *(task.data_title, task.uuid, task.stage, " again" if again else "", fault.phase),
                     *(event.attempts, "" if event.attempts == 1 else "s"),
                     f" and went down {pathway.name!r}" if pathway else "",
-                    *(type(fault.exception).__name__, fault.exception),
+                    described(fault.exception),
                     exc_info=fault.exception if new else None,
                     extra=about(task),
                 )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,11 +20,13 @@ from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.dependencies.solve import Attempt
+from encord_agents.core.legible import described
 from encord_agents.exceptions import DependencyError, OutageError, UnknownPathwayError
 from encord_agents.tasks.engine.context import Agent, Context, Result
+from encord_agents.tasks.engine.dead_letter import DeadLetters
 from encord_agents.tasks.engine.event_loop import EventLoop
 from encord_agents.tasks.engine.execute import Executor
-from encord_agents.tasks.engine.gate import Gate, SetUpError, is_platform_trouble
+from encord_agents.tasks.engine.gate import Gate, SetUpError
 from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
 from encord_agents.tasks.engine.poll import MAX_POLLS, TasksInStage, poll
@@ -48,8 +49,6 @@ __all__ = ["StageRun", "run_chunk", "run_one_by_one"]
 
 TIME_TO_WRITE = 30.0
 """Seconds that writing may take once the run is to stop."""
-FAILURES_IN_A_ROW = 20
-"""Dead-lettered tasks in a row after which the agent, not the tasks, is to blame."""
 READ_AHEAD = 1000
 """Tasks read from the pages between two chunks, where nothing reads them in the background."""
 
@@ -61,6 +60,7 @@ class StageRun:
     Attributes:
         strict: Whether what no task of the stage can survive ends the run. Queue functions answer with results instead.
         final: Whether a task that fails now will not be tried again by whoever called.
+        dead_letters: Whether a task that failed for good goes down the failure pathway; else whoever called sees to it.
     """
 
     agent: Agent
@@ -74,15 +74,20 @@ class StageRun:
     dry_run: bool = False
     strict: bool = True
     final: bool = True
+    dead_letters: bool = True
     files: Path | None = None
     jitter: Callable[[], float] = random.random
     unwritten: list[TaskRef] = field(default_factory=list)
-    halted: str | None = None
 
     def __post_init__(self) -> None:
+        self._dead_letters = DeadLetters(self.agent, self.stop, self.strict)
         self.loader = Loader(self.agent, self.project, self.client, self.gate, self.files)
         self.in_stage = TasksInStage(self.gate)
-        self._lock = threading.Lock()
+
+    @property
+    def halted(self) -> str | None:
+        """Why the agent has ended the run, if it has."""
+        return self._dead_letters.halted
 
     def load(self, tasks: Sequence[AgentTask], polled_at: float) -> tuple[list[Context], list[AgentTask]]:
         """Contexts for tasks, and the tasks that have left the stage since they were polled, if that is a while ago."""
@@ -119,9 +124,7 @@ class StageRun:
         agent = self.agent
         ended = self.executor.judge(context, attempted)
         if isinstance(ended, Result):
-            with self._lock:
-                agent.has_succeeded = True
-                agent.failures_in_a_row = 0
+            self._dead_letters.succeeded()
             return ended
         fault = ended
         if isinstance(fault.exception, OutageError):  # in the middle of an attempt: it is everybody's trouble
@@ -140,32 +143,16 @@ class StageRun:
         return self._dead_letter(context, fault)
 
     def _dead_letter(self, context: Context, fault: Fault) -> Result | Fault:
-        agent = self.agent
-        if agent.failure_pathway is None or fault.phase in (Phase.LOAD, Phase.SAVE, Phase.MOVE):
+        tried_again = not self.final and retryable(self.agent.policy, fault)
+        if not self.dead_letters or tried_again or not self._dead_letters.take(fault):
             return fault
-        if fault.platform or is_platform_trouble(fault.exception):
-            return fault
-        if not self.final and retryable(agent.policy, fault):
-            return fault
-        with self._lock:
-            agent.failures_in_a_row += 1
-            too_many = agent.failures_in_a_row >= FAILURES_IN_A_ROW
-        if too_many:
-            if self.halted is None and self.strict:
-                self.halted = (
-                    f"{FAILURES_IN_A_ROW} tasks of stage {agent.stage.title!r} failed in a row, which says more "
-                    "about the agent than about the tasks"
-                )
-                self.stop.request()
-            return fault
-        if self.strict and (not agent.has_succeeded or self.halted):
-            return fault
-        return Result(context, agent.failure_pathway, fault=fault, finished_at=self.gate.clock())
+        return Result(context, self.agent.failure_pathway, fault=fault, finished_at=self.gate.clock())
 
     def finish(self, context: Context, outcome: Outcome) -> None:
         """A task has its outcome."""
         context.close()
-        if isinstance(outcome, Held) or (isinstance(outcome, Failed) and outcome.moved_to is None):
+        # Queue functions have no order of their own, and their processes live long.
+        if self.strict and (isinstance(outcome, Held) or (isinstance(outcome, Failed) and outcome.moved_to is None)):
             self.agent.known.add(context.task.uuid)
         self.events.emit(TaskFinished(context.ref, outcome, context.attempts, context.seconds))
 
@@ -218,7 +205,7 @@ class StageRun:
 def _never_made(agent: Agent, fault: Fault) -> DependencyError:
     error = DependencyError(
         f"A run-scoped dependency of {agent.plan.name}() could not be made, in {fault.attempt} attempts: "
-        f"{type(fault.exception).__name__}: {fault.exception}\n"
+        f"{described(fault.exception)}\n"
         "Every task needs it, so the run ends here. What was finished is written.",
         function=agent.plan.name,
     )
@@ -241,7 +228,7 @@ def run_chunk(run: StageRun, tasks: Sequence[AgentTask], *, polled_at: float, lo
     for task in left:
         run.skip(task)
     results: list[Result] = []
-    interrupted = False
+    interrupted = too_late = False
     try:
         if loop is not None:
             _await_together(run, contexts, loop, results)
@@ -256,10 +243,13 @@ def run_chunk(run: StageRun, tasks: Sequence[AgentTask], *, polled_at: float, lo
         interrupted = True
         run.stop.request("interrupt")
         raise
+    except Leaving:
+        too_late = True
+        raise
     finally:
         # An interrupt, a set-up error or a stop: what was finished by then is written all the same.
         try:
-            if results:
+            if results and not too_late:
                 run.limit_writing()
                 _write(run, results)
         except (Leaving, OutageError, SetUpError):

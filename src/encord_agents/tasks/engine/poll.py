@@ -61,9 +61,7 @@ class TasksInStage:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    def __call__(
-        self, stage: AgentStage, tasks: Sequence[TaskKey]
-    ) -> tuple[dict[UUID, AgentTask], dict[UUID, Exception]]:
+    def __call__(self, stage: Any, tasks: Sequence[TaskKey]) -> tuple[dict[UUID, AgentTask], dict[UUID, Exception]]:
         """Those of ``tasks`` that are in ``stage``, as the platform shows them now, by uuid. One request.
 
         What the platform refuses is split off: the second part is the tasks that it says nothing about, and why.

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
+from encord_agents.core.legible import described, legible
 from encord_agents.exceptions import TasksFailedError
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Skipped
 
@@ -283,7 +284,7 @@ class TaskRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON has it: uuids and the exception as text, what does not apply left out."""
-        error = None if self.exception is None else f"{type(self.exception).__name__}: {_said(self.exception)}"
+        error = None if self.exception is None else described(self.exception)
         entries = {
             "task_uuid": str(self.task_uuid),
             "data_hash": str(self.data_hash),
@@ -307,14 +308,6 @@ class TaskRecord:
 def kind_of(outcome: Outcome) -> str:
     """``moved``, ``held``, ``failed`` or ``skipped``."""
     return type(outcome).__name__.lower()
-
-
-def _said(exception: BaseException) -> str:
-    """What an exception says; some cannot say it."""
-    try:
-        return str(exception)
-    except Exception:  # noqa: BLE001 - its own affair
-        return "(it cannot be shown)"
 
 
 def _strip(exception: BaseException | None) -> None:
@@ -513,7 +506,11 @@ class RunReport:
             TasksFailedError: At least one task failed. Its ``report`` is this report.
         """
         if self.failed:
-            details = [f"{record.data_title} ({record.phase}): {record.exception!r}" for record in self.failures]
+            details = [
+                f"{record.data_title} ({record.phase}): {described(record.exception)}"
+                for record in self.failures
+                if record.exception is not None
+            ]
             raise TasksFailedError(self.failed, self.tasks, details, self)
         return self
 
@@ -564,7 +561,7 @@ class RunReport:
             )
             for row in [head, *rows]
         ]
-        return "\n".join([*lines, *self.summary()])
+        return legible("\n".join([*lines, *self.summary()]))
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name}={getattr(self, name)}" for name in ("moved", "held", "failed", "skipped"))

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from encord.exceptions import AuthenticationError, AuthorisationError, SshKeyNotFound
+
 from encord_agents.tasks.engine.outcome import Fault, Phase
 
 __all__ = ["MAX_RETRY_DELAY", "RetryPolicy", "decide", "retryable"]
 
 MAX_RETRY_DELAY = 60.0
 """Seconds. However often a task has failed, it is not kept waiting longer than this."""
+
+FORBIDDEN = (AuthenticationError, AuthorisationError, SshKeyNotFound)
+"""The platform's answer to whoever may not: loading again would bring it again."""
 
 RETRIED = frozenset({Phase.LOAD, Phase.INJECT, Phase.AGENT, Phase.TEARDOWN, Phase.PATHWAY})
 
@@ -34,6 +39,8 @@ def retryable(policy: RetryPolicy, fault: Fault) -> bool:
     """Whether another attempt, some time, may end better; how many there were already does not count."""
     if fault.platform:
         return True
+    if fault.phase is Phase.LOAD and isinstance(fault.exception, FORBIDDEN):
+        return False
     return fault.phase in RETRIED and not isinstance(fault.exception, policy.give_up_on)
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence, Sized
 from functools import partial
+from uuid import UUID
 
 from encord.objects.bitmask import BitmaskCoordinates
 from encord.objects.common import Shape
 from encord.objects.coordinates import PolygonCoordinates
 from encord.project import Project
 from encord.user_client import EncordUserClient
+from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.tasks.engine.context import Agent, Result
 from encord_agents.tasks.engine.gate import (
@@ -27,7 +29,7 @@ from encord_agents.tasks.engine.gate import (
     is_platform_trouble,
 )
 from encord_agents.tasks.engine.load import Loader
-from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
+from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
 from encord_agents.tasks.engine.poll import TasksInStage
 
 __all__ = ["MAX_AT_ONCE", "STALE_AFTER", "Settle", "Writer", "dry_summary", "in_turn"]
@@ -95,6 +97,20 @@ class Writer:
         """
         for start in range(0, len(results), MAX_AT_ONCE):
             self._write_chunk(results[start : start + MAX_AT_ONCE], settle)
+
+    def arrived(self, tasks: Sequence[AgentTask]) -> dict[UUID, Pathway]:
+        """Those of some tasks that are where a pathway of their stage leads, with it. A request for each such place.
+
+        Raises:
+            OutageError, Leaving, Exception: The platform does not say.
+        """
+        stages = {stage.uuid: stage for stage in self._project.workflow.stages}
+        found: dict[UUID, Pathway] = {}
+        for pathway in self._agent.pathways.all:
+            missing = [task for task in tasks if task.uuid not in found]
+            if missing and (destination := stages.get(pathway.destination_uuid)) is not None:
+                found |= dict.fromkeys(self._in_stage(destination, missing)[0], pathway)
+        return found
 
     def _write_chunk(self, results: Sequence[Result], settle: Settle) -> None:
         for result in (r for r in results if r.moved):  # an interrupt came before it could be said

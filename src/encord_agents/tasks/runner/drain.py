@@ -5,17 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
+from encord.exceptions import EncordException
 from encord.workflow.stages.agent import AgentTask
 
+from encord_agents.core.legible import described
 from encord_agents.exceptions import DependencyError, EncordAgentsError, OutageError, PrintableError
-from encord_agents.tasks.engine.context import Agent
+from encord_agents.tasks.engine.context import Agent, Context, Result
+from encord_agents.tasks.engine.dead_letter import DeadLetters
 from encord_agents.tasks.engine.gate import Gate, SetUpError
-from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
+from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
 from encord_agents.tasks.engine.poll import MAX_POLLS, poll
 from encord_agents.tasks.engine.report import (
     AttemptFailed,
@@ -26,7 +29,8 @@ from encord_agents.tasks.engine.report import (
     TaskFinished,
     TaskRef,
 )
-from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.engine.stop import Leaving, Stop
+from encord_agents.tasks.engine.write import Writer
 from encord_agents.tasks.models import TaskResult
 from encord_agents.tasks.runner.worker import Answer, Function
 from encord_agents.tasks.runner.workers import Workers
@@ -43,8 +47,10 @@ GIVES_UP_WITHIN = 5.0
 LEFT_OR_MOVED = "the task had left the stage, unless the worker that died had moved it"
 
 NEVER_MADE = """\
-A run-scoped dependency of {}() could not be made, in {} attempts: {!r}
+A run-scoped dependency of {}() could not be made, in {} attempts: {}
 Every task needs it, so the run ends here. What was finished is written."""
+
+CANCELLED = "The batch was cancelled twice, by somebody else. It is not known whether its tasks were worked on."
 
 CANNOT_START = """\
 The worker processes ended before they were ready ({how}). What they printed says why. Usually it is one of two:
@@ -75,14 +81,20 @@ class Batch:
 
     Attributes:
         attempt: Which attempt of each of them it is, counted from 1.
-        deaths: How often workers have died while it was out.
-        alone: Whether nothing else is to be out meanwhile.
+        deaths: How often workers have died while they had it.
+        alone: Whether it is one task of a batch that workers have died with.
+        lost: Whether an answer to it was lost: its tasks may have moved.
+        cancelled: Whether somebody has cancelled it.
+        sent_at: When it was sent.
     """
 
     tasks: list[AgentTask]
     attempt: int = 1
     deaths: int = 0
     alone: bool = False
+    lost: bool = False
+    cancelled: bool = False
+    sent_at: float = 0.0
 
 
 class DrainTurns:
@@ -90,6 +102,7 @@ class DrainTurns:
 
     Args:
         functions: What serves each agent's stage in the workers.
+        writer: Makes what moves tasks down an agent's failure pathway.
         batch_size: How many tasks go to a worker together.
         max_tasks: How many tasks to give to an agent in its turn; ``None``: all.
     """
@@ -102,6 +115,7 @@ class DrainTurns:
         stop: Stop,
         events: Events,
         *,
+        writer: Callable[[Agent], Writer],
         batch_size: int,
         num_retries: int,
         max_tasks: int | None,
@@ -111,6 +125,7 @@ class DrainTurns:
         self.gate = gate
         self.stop = stop
         self.events = events
+        self.writer = writer
         self.batch_size = batch_size
         self.num_retries = num_retries
         self.max_tasks = max_tasks
@@ -121,7 +136,7 @@ class DrainTurns:
         """Have everything that waits in a stage worked on.
 
         Raises:
-            KeyboardInterrupt: When the batches that were being worked on are finished; at once if it comes twice.
+            KeyboardInterrupt: When what was being worked on is finished and written; at once if it comes twice.
             SetUpError, OutageError: What ended it.
         """
         self.events.emit(StageStarted(agent.stage.uuid, agent.stage.title, agent.plan.name))
@@ -146,8 +161,10 @@ class DrainTurns:
             except KeyboardInterrupt:
                 if interrupted:
                     self.stop.leave()
+                    self.workers.leave()
                 interrupted = True
                 self.stop.request("interrupt")
+                self.workers.stop()
                 self.gate.give_up_at(self.gate.clock())
         return interrupted
 
@@ -175,6 +192,12 @@ class StageDrain:
         self._again: deque[Batch] = deque()
         self._alone: deque[Batch] = deque()
         self._ready = False
+        self._certain = True
+        self._shows_running = self._workers.own
+        # Workers leave what failed where it is: only here it is known how all of them fare.
+        self._dead_letters = DeadLetters(agent, turns.stop)
+        self._letters: list[Result] = []
+        self._writer = turns.writer(agent)
         self._seconds: Counter[UUID] = Counter()
         self._error: BaseException | None = None
 
@@ -188,6 +211,7 @@ class StageDrain:
             self._drain()
         finally:
             self._wind_up()
+            self._turns.halted = self._turns.halted or self._dead_letters.halted
         if isinstance(self._error, Exception) and not isinstance(self._error, OutageError):
             raise SetUpError(self._error)
         if self._error is not None:
@@ -248,9 +272,9 @@ class StageDrain:
                 if not self._out:
                     self._make_ready()
                 return
-            if any(batch.alone for batch in self._out.values()):
-                return
-            if self._alone:
+            if not self._certain and any(batch.alone for batch in self._out.values()):
+                return  # else it would not be known who it was
+            if self._alone and not self._certain:
                 if self._out or not self._start(self._alone.popleft()):
                     return
             elif len(self._out) >= self._workers.capacity or (batch := self._next()) is None or not self._start(batch):
@@ -260,12 +284,15 @@ class StageDrain:
         """Have workers start, import the agents and connect, before a task is at stake: what goes wrong here is no
         task's fault. As many of a new pool as there is work for start at once."""
         batches = 1
-        if self._workers.own and not self._workers.proven and not self._alone:
-            batches = min(self._workers.size, -(-len(self._waiting) // self._turns.batch_size))
+        if self._workers.own and not self._workers.proven:
+            waiting = len(self._alone) + len(self._again) + -(-len(self._waiting) // self._turns.batch_size)
+            batches = min(self._workers.size, waiting)
         for _ in range(max(1, batches)):
             self._start(Batch([]))
 
     def _next(self) -> Batch | None:
+        if self._alone:
+            return self._alone.popleft()
         if self._again:
             return self._again.popleft()
         size = self._turns.batch_size if self._budget is None else min(self._turns.batch_size, self._budget)
@@ -286,9 +313,9 @@ class StageDrain:
         """Send a batch. Whether that worked."""
         # What a queue function reads of a task, and no more: the pipes to the workers are narrow.
         specs = [json.dumps({"uuid": str(task.uuid), "data_hash": str(task.data_hash)}) for task in batch.tasks]
-        final = batch.attempt > self._turns.num_retries
+        batch.sent_at = self._turns.gate.clock()
         try:
-            self._out[self._workers.submit(self._function, specs, final=final)] = batch
+            self._out[self._workers.submit(self._function, specs)] = batch
         except BrokenExecutor as error:
             if not self._workers.own:
                 self._fail(error)
@@ -314,23 +341,28 @@ class StageDrain:
 
     def _collect(self, timeout: float) -> None:
         """Take the answers that are there, waiting for the first."""
-        done, _ = wait(self._out, timeout, FIRST_COMPLETED)
+        done, running = wait(self._out, timeout, FIRST_COMPLETED)
+        self._shows_running = self._shows_running or any(future.running() for future in running)
         if self._workers.own and any(_is_broken(future) for future in done):
             wait(self._out, GIVES_UP_WITHIN)
             done = set(self._out)
-        lost: list[Batch] = []
-        for future in done:
+        lost: dict[Future[Answer | None], Batch] = {}
+        for future in [future for future in self._out if future in done]:
             batch = self._out.pop(future)
             if not future.done():
-                lost.append(batch)
+                lost[future] = batch
                 continue
             if future.cancelled():
+                self._cancelled(batch)
+                self._workers.taken(future)
                 continue
             error = future.exception()
+            if self._workers.own and isinstance(error, BrokenExecutor):
+                lost[future] = batch
+                continue
+            self._workers.taken(future)
             if error is None:
                 self._answered(batch, future.result())
-            elif self._workers.own and isinstance(error, BrokenExecutor):
-                lost.append(batch)
             else:
                 self._fail(error)
         if lost:
@@ -349,30 +381,56 @@ class StageDrain:
         tasks = {task.uuid: task for task in batch.tasks}
         self._turns.unwritten += [self._agent.ref(tasks[uuid]) for uuid in answer.unwritten]
         results = [(tasks[result.task_uuid], result) for result in answer.results]
-        self._agent.has_succeeded |= any(result.success for _, result in results)
-        self._agent.has_named_a_pathway |= any(result.outcome == "moved" for _, result in results)
-        again = [task for task, result in results if self._goes_on(task, result, batch)]
-        for uuid in answer.suspects.keys() - {task.uuid for task in again}:
-            self._blame(answer.suspects[uuid], batch.attempt)
+        self._agent.has_named_a_pathway |= answer.named_a_pathway
+        # What one task of the batch shows is known before another one is blamed for what all would fail with.
+        works = self._agent.has_succeeded or any(_agent_succeeded(result) for _, result in results)
+        arrived = self._arrived(results) if batch.lost else {}
+        blame = {} if self._error is not None else answer.suspects
+        again = [
+            task
+            for task, result in results
+            if task.uuid not in arrived
+            and self._goes_on(
+                task, result, batch, blame.get(task.uuid), works=works, blameless=task.uuid in answer.blameless
+            )
+        ]
+        for task, _ in results:
+            if (pathway := arrived.get(task.uuid)) is not None:
+                self._finish(task, Moved(pathway, confirmed=False), batch.attempt)
+        self._send_down()
         if again:
-            self._put_back(Batch(again, batch.attempt + 1, batch.deaths, batch.alone))
+            self._put_back(replace(batch, tasks=again, attempt=batch.attempt + 1, lost=False, cancelled=False))
 
-    def _goes_on(self, task: AgentTask, result: TaskResult, batch: Batch) -> bool:
+    def _goes_on(
+        self,
+        task: AgentTask,
+        result: TaskResult,
+        batch: Batch,
+        suspect: Fault | None,
+        *,
+        works: bool,
+        blameless: bool,
+    ) -> bool:
         """Take a task's result. Whether it is to be tried again."""
+        if _agent_succeeded(result):
+            self._dead_letters.succeeded()
         self._seconds[task.uuid] += result.seconds  # type: ignore[assignment]
         pathway = None if result.pathway is None else self._agent.pathways.find(result.pathway)
         attempts = batch.attempt
         outcome: Outcome
         if result.outcome == "failed":
-            fault = Fault(Phase(result.phase or Phase.AGENT), _remote(result), batch.attempt)
+            fault = Fault(Phase(result.phase or Phase.AGENT), _remote(result), batch.attempt, platform=blameless)
             again = result.retryable and batch.attempt <= self._turns.num_retries
             if fault.phase not in (Phase.SAVE, Phase.MOVE):
                 self._turns.events.emit(AttemptFailed(self._agent.ref(task), fault, 0.0 if again else None))
             if again:
                 return True
+            if suspect is None or not self._blame(suspect, batch.attempt, works=works):
+                self._fail_task(task, fault, batch)
+                return False
             outcome = Failed(fault, pathway)
         elif result.outcome == "skipped":
-            outcome = Skipped(LEFT_OR_MOVED) if batch.deaths else Skipped()
+            outcome = Skipped(LEFT_OR_MOVED) if batch.lost else Skipped()
             if result.data_title is None:  # it was not there to be given to the agent
                 attempts -= 1
                 if attempts == 0 and self._budget is not None:
@@ -383,6 +441,14 @@ class StageDrain:
             outcome = Held()
         self._finish(task, outcome, attempts)
         return False
+
+    def _arrived(self, results: Sequence[tuple[AgentTask, TaskResult]]) -> dict[UUID, Pathway]:
+        """Tasks that are not in the stage any more, because the worker that died had moved them."""
+        gone = [task for task, result in results if result.outcome == "skipped" and result.data_title is None]
+        try:
+            return self._writer.arrived(gone)
+        except (EncordException, OutageError, Leaving):
+            return {}  # they are skipped, with both possible reasons
 
     def _finish(self, task: AgentTask, outcome: Outcome, attempts: int) -> None:
         row = self._row_of(task)
@@ -398,47 +464,104 @@ class StageDrain:
         seconds = float(self._seconds.pop(task.uuid, 0.0))
         self._turns.events.emit(TaskFinished(self._agent.ref(task), outcome, attempts, seconds))
 
+    def _fail_task(self, task: AgentTask, fault: Fault, batch: Batch) -> None:
+        """A task failed for good, and maybe it is to go down the failure pathway."""
+        if not self._dead_letters.take(fault):
+            self._finish(task, Failed(fault), batch.attempt)
+            return
+        context = Context(self._agent, task, batch.sent_at, attempts=batch.attempt)
+        self._letters.append(Result(context, self._agent.failure_pathway, fault=fault))
+
+    def _send_down(self) -> None:
+        """Move what is to go down the failure pathway: neither labels nor priority, as everywhere."""
+        letters, self._letters = self._letters, []
+
+        def settle(result: Result, outcome: Outcome) -> None:
+            letters.remove(result)
+            self._finish(result.context.task, outcome, result.context.attempts)
+
+        try:
+            self._writer.write(tuple(letters), settle)
+        except (SetUpError, OutageError, Leaving) as trouble:
+            self._turns.unwritten += [result.context.ref for result in letters]
+            if not isinstance(trouble, Leaving):
+                self._fail(trouble.error if isinstance(trouble, SetUpError) else trouble)
+
     # Trouble
 
-    def _blame(self, fault: Fault, attempts: int) -> None:
-        """A task finally failed with what every task of the stage would fail with, if none has done better yet."""
-        if fault.run_scoped and not self._agent.has_succeeded:
+    def _blame(self, fault: Fault, attempts: int, *, works: bool) -> bool:
+        """A task failed for good with what every task of the stage would fail with, if none has done better yet.
+        Whether that ends the run."""
+        if self._turns.stop.requested:
+            return False
+        if fault.run_scoped and not works:
             name = self._agent.plan.name
-            self._fail(DependencyError(NEVER_MADE.format(name, attempts, fault.exception), function=name))
+            self._fail(DependencyError(NEVER_MADE.format(name, attempts, described(fault.exception)), function=name))
         elif fault.phase is Phase.PATHWAY and not self._agent.has_named_a_pathway:
             self._fail(fault.exception)
+        else:
+            return False
+        return True
+
+    def _cancelled(self, batch: Batch) -> None:
+        """Somebody else has cancelled a batch: it is sent once more."""
+        if self._closing:
+            return
+        if not batch.cancelled:
+            self._put_back(replace(batch, lost=True, cancelled=True))
+            return
+        for task in batch.tasks:
+            fault = Fault(Phase.LOAD, WorkerError(CANCELLED), batch.attempt)
+            self._turns.events.emit(AttemptFailed(self._agent.ref(task), fault, None))
+            self._finish(task, Failed(fault), batch.attempt)
 
     def _fail(self, error: BaseException) -> None:
         self._error = self._error or error
 
-    def _recover(self, lost: list[Batch]) -> None:
-        """A worker of our own has died, and its pool with it: what was out gets another try in a new one. The second
-        time, each task gets it alone, so that it is certain which one it was, if it was one."""
+    def _recover(self, lost: dict[Future[Answer | None], Batch]) -> None:
+        """A worker of our own has died, and its pool with it: what was out goes to a new one. The batch that the worker
+        had gets another try there, and the second time each of its tasks alone, so that it is certain which one it was,
+        if it was one."""
         proven = self._workers.proven
-        how = self._workers.renew()
-        self._ready = False
+        death = self._workers.renew()
+        how = death.how
+        self._ready, self._certain = False, death.certain
         if not proven and not self._closing:
             self._fail(PrintableError(CANNOT_START.format(how=how, module=self._function.__module__)))
-        for batch in lost:
+        # Where nobody seems to have had anything, everybody has: else it could go on like this for ever.
+        charged = death.suspects or death.begun or lost.keys()
+        for future, batch in reversed(lost.items()):
+            batch.lost = batch.lost or future in death.begun
+            if future not in charged:
+                self._put_back(batch)
+                continue
             batch.deaths += 1
             if batch.alone:
                 (task,) = batch.tasks
                 error = WorkerDiedError(f"The worker process died while it ran this task and no other: {how}.")
                 fault = Fault(Phase.AGENT, error, batch.attempt)
                 self._turns.events.emit(AttemptFailed(self._agent.ref(task), fault, None))
-                self._finish(task, Failed(fault), batch.attempt)
-            elif batch.deaths == 1 and batch.tasks:
-                self._again.append(batch)
+                self._fail_task(task, fault, batch)
+            elif batch.deaths == 1:
+                self._put_back(batch)
             else:
-                self._alone += [Batch([task], batch.attempt, batch.deaths, alone=True) for task in batch.tasks]
+                self._alone += [replace(batch, tasks=[task], alone=True) for task in batch.tasks]
+        self._send_down()
 
     def _wind_up(self) -> None:
-        """No new batch: those that wait are called back, those that are worked on are finished and counted."""
+        """No new batch: those that wait are called back, and of those that are worked on what is finished counts."""
         if self._out:
             self._workers.stop()
-            self._out = {future: batch for future, batch in self._out.items() if not future.cancel()}
+            # There are executors whose batches never seem to run: there, what is called back may be at work.
+            if self._shows_running or any(future.running() for future in self._out):
+                self._out = {future: batch for future, batch in self._out.items() if not future.cancel()}
         while self._out and not self._turns.stop.leaving:
             self._collect(TICK)
+
+
+def _agent_succeeded(result: TaskResult) -> bool:
+    """Whether the agent did well, whatever became of what it returned."""
+    return result.success or result.phase in (Phase.SAVE, Phase.MOVE)
 
 
 def _is_broken(future: Future[Answer | None]) -> bool:

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from encord.exceptions import EncordException
 
+from encord_agents.core.legible import described
 from encord_agents.exceptions import OutageError, PrintableError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.gate import SetUpError
@@ -107,7 +108,7 @@ class Passes:
             raise
         except (SetUpError, EncordException) as trouble:
             error = trouble.error if isinstance(trouble, SetUpError) else trouble
-            reason = f"{type(error).__name__}: {error}"
+            reason = described(error)
             if isinstance(error, EncordException):
                 with_advice(error, project_hash, doing="run agents in")
             raise error from error.__cause__
@@ -116,6 +117,9 @@ class Passes:
             raise
         except Leaving:
             reason = "there was no time left to wait for the platform"
+        except BaseException as error:
+            reason = described(error)
+            raise
         finally:
             if stop.requested or reason:
                 why = reason or turns.halted or (STOPPED_BY[stop.reason] if stop.reason else "asked to stop")

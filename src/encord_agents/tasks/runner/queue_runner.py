@@ -6,13 +6,14 @@ import contextlib
 import functools
 import inspect
 import json
+import logging
 import os
 import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 from uuid import UUID
@@ -24,14 +25,15 @@ from encord.workflow.stages.agent import AgentStage, AgentTask
 
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.scope import RunScope
-from encord_agents.exceptions import OutageError, PrintableError, ProjectError, TasksFailedError
+from encord_agents.core.legible import described
+from encord_agents.exceptions import OutageError, PrintableError, ProjectError, TasksFailedError, UnknownPathwayError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.event_loop import EventLoop
 from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import Gate, SetUpError, Slots, is_platform_trouble
 from encord_agents.tasks.engine.observers import LogObserver
 from encord_agents.tasks.engine.outcome import Failed, Fault, Phase
-from encord_agents.tasks.engine.pipeline import StageRun, run_chunk
+from encord_agents.tasks.engine.pipeline import TIME_TO_WRITE, StageRun, run_chunk
 from encord_agents.tasks.engine.poll import poll
 from encord_agents.tasks.engine.report import (
     ChunkLoaded,
@@ -46,7 +48,7 @@ from encord_agents.tasks.engine.report import (
 from encord_agents.tasks.engine.retry import retryable
 from encord_agents.tasks.engine.stage import as_uuid
 from encord_agents.tasks.engine.stop import Leaving, Stop
-from encord_agents.tasks.engine.write import MAX_AT_ONCE
+from encord_agents.tasks.engine.write import MAX_AT_ONCE, Writer
 from encord_agents.tasks.models import NO_TASK, TaskCompletionResult, TaskResult
 from encord_agents.tasks.runner.base import (
     RegisteredAgent,
@@ -59,12 +61,14 @@ from encord_agents.tasks.runner.base import (
 from encord_agents.tasks.runner.drain import DrainTurns
 from encord_agents.tasks.runner.passes import Passes, Progress, check_common_numbers, check_number
 from encord_agents.tasks.runner.worker import Answer
-from encord_agents.tasks.runner.workers import Workers, check_importable
+from encord_agents.tasks.runner.workers import Workers, check_workers
 
 __all__ = ["QueueFunction", "QueueRunner", "TaskSpec"]
 
 TaskSpec: TypeAlias = str | AgentTask | dict[str, Any]
 """A task: ``task.model_dump_json()``, the same as a dict, or the task itself."""
+
+logger = logging.getLogger(__name__)
 
 IN_FLIGHT = 8
 """Platform requests of one process at once, over all the threads that call its queue functions."""
@@ -144,6 +148,7 @@ class QueueRunner(RunnerBase):
         self._given_client = user_client
         self._functions: dict[int, QueueFunction] = {}
         self._connection: _Connection | None = None
+        self._connecting: _Connection | None = None
         self._lock = threading.RLock()
         _forget_after_fork(self)
 
@@ -251,8 +256,8 @@ class QueueRunner(RunnerBase):
                 runner.drain(workers=4)
 
         Stages have their turns in order of definition: a task that one moves to the next is seen there in the same
-        pass. A worker that dies costs what was being worked on another try in new processes, then each of those tasks
-        one alone: one that kills its worker every time is found, and fails. At the end worker processes tear down
+        pass. A worker that dies costs its batch another try in new processes, then each of its tasks one alone: one
+        that kills its worker every time is found, and fails. At the end worker processes tear down
         their run-scoped dependencies; those of this process, where an executor runs threads, are torn down too,
         unless the runner had connected before.
 
@@ -277,7 +282,8 @@ class QueueRunner(RunnerBase):
             encord.exceptions.EncordException: The platform refuses; a note says what to do.
             OutageError: The platform did not answer for `max_outage` seconds.
             BrokenExecutor: The given executor broke.
-            KeyboardInterrupt: After the batches that were being worked on are finished; at once, when it comes twice.
+            KeyboardInterrupt: After the tasks that were being worked on are finished, and written within 30 s; at
+                once, when it comes twice.
         """
         check_common_numbers(refresh_every, num_retries, max_tasks_per_stage)
         check_number("workers", workers, 1, "processes; leave it out for one per processor", whole=True, optional=True)
@@ -287,10 +293,10 @@ class QueueRunner(RunnerBase):
                 'The runner has no agent. Decorate a function with @runner.stage("...") before calling drain().'
             )
         functions = self.functions
-        if executor is None:
-            check_importable(functions)
+        check_workers(executor, functions, overrides=bool(self.dependency_overrides))
         was_connected = self._connection is not None
-        agents = self._bind_all(self.project)
+        project = self.project
+        agents = self._bind_all(project)
         report = self.report = RunReport()
         stop, pool = Stop(), Workers(workers, executor)
         try:
@@ -301,6 +307,12 @@ class QueueRunner(RunnerBase):
                     Gate(stop, max_outage=self._max_outage),
                     stop,
                     passes.events,
+                    writer=functools.partial(
+                        Writer,
+                        project=project,
+                        client=self.client,
+                        gate=Gate(stop, max_outage=self._max_outage, grace=TIME_TO_WRITE),
+                    ),
                     batch_size=batch_size,
                     num_retries=num_retries,
                     max_tasks=max_tasks_per_stage,
@@ -323,7 +335,8 @@ class QueueRunner(RunnerBase):
     def close(self) -> None:
         """Tear down what lives as long as the process: run-scoped dependencies, and the event loop of async agents.
 
-        Engines call this when a worker process ends. The next use connects anew; twice is harmless.
+        Engines call this when a worker process, or a thread of one, ends. Calls that other threads are in the middle of
+        keep what they use: it is torn down when the last of them ends. The next use connects anew; twice is harmless.
         """
         with self._lock:
             connection, self._connection = self._connection, None
@@ -335,20 +348,35 @@ class QueueRunner(RunnerBase):
         if (connection := self._connection) is not None:
             return connection
         with self._lock:
+            if self._connecting is not None:  # this thread's callback uses the runner
+                return self._connecting
             if self._connection is None:
                 project = self._project_for(self._project_hash)
                 fixed: dict[type, object] = {Project: project, EncordUserClient: self.client}
                 connection = _Connection(self, project, fixed, RunScope(fixed))
                 for registered, agent in zip(self.agents, self._bind_all(project, num_retries=0), strict=True):
                     connection.agents[id(registered)] = agent
-                self._connection = connection
                 if self.pre_execution_callback is not None:
+                    self._connecting = connection
                     try:
                         self.pre_execution_callback(self)
                     except BaseException:
-                        self._connection = None
+                        connection.close()
                         raise
+                    finally:
+                        self._connecting = None
+                self._connection = connection
             return self._connection
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[_Connection]:
+        """The connection, kept from being torn down meanwhile."""
+        while not (connection := self._connect()).enter():  # another thread has just closed it
+            pass
+        try:
+            yield connection
+        finally:
+            connection.leave()
 
 
 @dataclass(eq=False)
@@ -366,12 +394,37 @@ class _Connection:
         self.log = LogObserver()
         self._loop: EventLoop | None = None
         self._lock = threading.Lock()
+        self._calls = 0
+        self._closed = False
+        self._overrides = dict(self.runner.dependency_overrides)
+
+    def enter(self) -> bool:
+        """A call begins. Whether it may."""
+        with self._lock:
+            self._calls += not self._closed
+            return not self._closed
+
+    def leave(self) -> None:
+        """A call is over."""
+        with self._lock:
+            self._calls -= 1
+            last = self._closed and not self._calls
+        if last:
+            try:
+                self._tear_down()
+            except Exception:
+                logger.exception("What lives as long as the process could not be torn down.")
 
     def agent(self, registered: RegisteredAgent) -> Agent:
         """An agent bound to its stage, once per process."""
         with self._lock:
             if id(registered) not in self.agents:  # it was decorated after the connection was made
                 self.agents[id(registered)] = self.runner._bind(registered, self.project, num_retries=0)
+            if self._overrides != self.runner.dependency_overrides:
+                self._overrides = dict(self.runner.dependency_overrides)
+                for one in self.runner.agents:
+                    if (bound := self.agents.get(id(one))) is not None:
+                        self.agents[id(one)] = replace(bound, plan=self.runner._plan_with_overrides(one))
             return self.agents[id(registered)]
 
     @property
@@ -382,6 +435,14 @@ class _Connection:
             return self._loop
 
     def close(self) -> None:
+        """Tear down, at the end of the last call."""
+        with self._lock:
+            first, self._closed = not self._closed, True
+            in_use = self._calls
+        if first and not in_use:
+            self._tear_down()
+
+    def _tear_down(self) -> None:
         try:
             with self.scope:
                 pass
@@ -468,28 +529,31 @@ class QueueFunction:
         for task in poll(connection.agent(self._registered).stage, gate):
             yield task.model_dump_json()
 
-    def answer(self, specs: Sequence[str], *, final: bool) -> Answer:
-        """The same for `QueueRunner.drain`: it does not log what the other side will, and raises nothing of a task."""
+    def answer(self, specs: Sequence[str], *, stop: Stop) -> Answer:
+        """The same for `QueueRunner.drain`: it does not log what the other side will, leaves what failed where it is,
+        and raises nothing of a task."""
         given, _ = _read(specs)
-        return self._call(given, final=final, quiet=True).answer(given)
+        return self._call(given, final=False, stop=stop, quiet=True).answer(given)
 
-    def _call(self, given: Sequence[_Given], *, final: bool, quiet: bool = False) -> _Call:
-        connection = self.runner._connect()
-        agent = connection.agent(self._registered)
-        with _directory(agent) as files:
-            call = _Call(connection, agent, final, files, quiet)
-            call.run(given)
+    def _call(self, given: Sequence[_Given], *, final: bool, stop: Stop | None = None, quiet: bool = False) -> _Call:
+        with self.runner._in_use() as connection:
+            agent = connection.agent(self._registered)
+            with _directory(agent) as files:
+                call = _Call(connection, agent, final, files, stop or Stop(), quiet)
+                call.run(given)
         return call
 
 
 class _Call:
     """One call of a queue function."""
 
-    def __init__(self, connection: _Connection, agent: Agent, final: bool, files: Path | None, quiet: bool) -> None:
-        stop = Stop()
+    def __init__(
+        self, connection: _Connection, agent: Agent, final: bool, files: Path | None, stop: Stop, quiet: bool
+    ) -> None:
         self._connection = connection
         self._agent = agent
-        self._gate = Gate(stop, max_outage=connection.runner._max_outage, slots=connection.slots)
+        self._stop = stop
+        self._gate = Gate(stop, max_outage=connection.runner._max_outage, slots=connection.slots, grace=TIME_TO_WRITE)
         self._run = StageRun(
             agent,
             connection.project,
@@ -497,13 +561,16 @@ class _Call:
             self._gate,
             stop,
             Events([self._note] if quiet else [connection.log, self._note]),
-            Executor(connection.scope, connection.fixed, self._gate, stop),
+            Executor(connection.scope, connection.fixed, self._gate, stop, contained=quiet),
             strict=False,
             final=final,
+            dead_letters=not quiet,
             files=files,
         )
         self._results: dict[UUID, TaskResult] = {}
+        self._gone: set[UUID] = set()
         self._suspects: dict[UUID, Fault] = {}
+        self._blameless: set[UUID] = set()
         self._chunks: list[ChunkLoaded | ChunkWritten] = []
         self._trouble: OutageError | Leaving | Exception | None = None
 
@@ -515,6 +582,8 @@ class _Call:
         wanted = list({one.uuid: one for one in given if one.error is None}.values())
         try:
             for start in range(0, len(wanted), MAX_AT_ONCE):
+                if self._stop.requested:
+                    break
                 self._run_chunk(wanted[start : start + MAX_AT_ONCE])
         except (OutageError, Leaving, EncordException) as trouble:
             self._trouble = trouble
@@ -528,12 +597,14 @@ class _Call:
         polled_at = self._gate.clock()
         there: dict[UUID, AgentTask] = {}
         for part, reply in self._run.in_stage.each(agent.stage, wanted):
-            there |= reply.value or {}
+            if reply.value is not None:
+                there |= reply.value
+                self._gone |= {one.uuid for one in part} - reply.value.keys()
             if reply.error is not None:
                 self._results |= {one.uuid: _not_done(one, reply.error, phase="load") for one in part}
         tasks = [there[one.uuid] for one in wanted if one.uuid in there]
         loop = self._connection.loop if agent.plan.has_async else None
-        while tasks:
+        while tasks and not self._stop.requested:
             # Two tasks of one label row must not be at work together: the second is loaded after the first is written.
             first = list({(task.data_hash, agent.branch_of(task)): task for task in reversed(tasks)}.values())[::-1]
             run_chunk(self._run, first, polled_at=polled_at, loop=loop)
@@ -549,8 +620,10 @@ class _Call:
         again = (
             isinstance(outcome, Failed) and outcome.moved_to is None and retryable(self._agent.policy, outcome.fault)
         )
-        if isinstance(outcome, Failed) and (outcome.fault.run_scoped or outcome.fault.phase is Phase.PATHWAY):
+        if isinstance(outcome, Failed) and (outcome.fault.run_scoped or _names_no_pathway(outcome.fault)):
             self._suspects[event.task.uuid] = outcome.fault
+        if isinstance(outcome, Failed) and (outcome.fault.platform or is_platform_trouble(outcome.fault.exception)):
+            self._blameless.add(event.task.uuid)
         record = TaskRecord.of(event).to_dict()
         self._results[event.task.uuid] = TaskResult(
             task_uuid=event.task.uuid,
@@ -567,11 +640,15 @@ class _Call:
     def answer(self, given: Sequence[_Given]) -> Answer:
         """What became of the tasks, and what ends a run."""
         trouble = self._trouble
+        # What was not begun, because the run stops, is still in its stage: it has no outcome.
+        told = [one for one in given if one.error or one.uuid in self._gone or one.uuid in self._results]
         return Answer(
-            results=[self.result(one) for one in given if trouble is None or one.uuid in self._results],
+            results=[self.result(one) for one in (given if trouble is None and not self._stop.requested else told)],
             unwritten=[ref.uuid for ref in self._run.unwritten],
             error=trouble if isinstance(trouble, Exception) else None,
+            named_a_pathway=self._agent.has_named_a_pathway,
             suspects=self._suspects,
+            blameless=frozenset(self._blameless),
             chunks=self._chunks,
         )
 
@@ -584,9 +661,16 @@ class _Call:
         if (trouble := self._trouble) is not None:
             unwritten = given.uuid in {ref.uuid for ref in self._run.unwritten}
             return _not_done(given, trouble, phase="save" if unwritten else "load")
+        if given.uuid not in self._gone:
+            error = "It is not known what became of the task: it was in its stage, and has no outcome."
+            return TaskResult(task_uuid=given.uuid, outcome="failed", phase=Phase.AGENT, error=error, retryable=True)
         stage = self._agent.stage.title
         error = f"The task is not in stage {stage!r}: it has been moved, or it never was there. Nothing was done."
         return TaskResult(task_uuid=given.uuid, outcome="skipped", error=error)
+
+
+def _names_no_pathway(fault: Fault) -> bool:
+    return fault.phase is Phase.PATHWAY and isinstance(fault.exception, UnknownPathwayError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -601,7 +685,7 @@ class _Given:
 def _not_done(given: _Given, trouble: BaseException, *, phase: str) -> TaskResult:
     """The result of a task that the platform's trouble, or the set-up, kept from having an outcome of its own."""
     passes = isinstance(trouble, OutageError | Leaving) or is_platform_trouble(trouble)
-    error = "\n".join([f"{type(trouble).__name__}: {trouble}", *getattr(trouble, "__notes__", ())])
+    error = "\n".join([described(trouble), *getattr(trouble, "__notes__", ())])
     return TaskResult(task_uuid=given.uuid, outcome="failed", phase=phase, error=error, retryable=passes)
 
 
@@ -620,7 +704,7 @@ def _read(spec: object) -> tuple[list[_Given], bool]:
     if isinstance(spec, str | bytes):
         try:
             spec = json.loads(spec)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return [_malformed(spec, f"it is not JSON ({error})")], False
     if isinstance(spec, list | tuple):
         return [_read_one(one) for one in spec], True
@@ -633,7 +717,7 @@ def _read_one(spec: object) -> _Given:
     if isinstance(spec, str | bytes):
         try:
             spec = json.loads(spec)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return _malformed(spec, f"it is not JSON ({error})")
     if not isinstance(spec, dict):
         return _malformed(spec, f"it is of type {type(spec).__name__}")
@@ -648,13 +732,20 @@ def _read_one(spec: object) -> _Given:
 
 
 def _malformed(spec: object, why: str, uuid: UUID = NO_TASK) -> _Given:
-    text = spec if isinstance(spec, str) else repr(spec)
+    try:
+        text = spec if isinstance(spec, str) else repr(spec)
+    except Exception:  # noqa: BLE001 - whatever it is, it is no task
+        text = f"something of type {type(spec).__name__}"
     return _Given(
         uuid,
         NO_TASK,
         f"This is no task: {why}. A task is given as task.model_dump_json(), or as a list of these. "
         f"Given was: {text[:200]}",
     )
+
+
+_inherited: list[object] = []
+"""What forked processes must not give up: the garbage collector would end the parent's run-scoped generators here."""
 
 
 def _forget_after_fork(runner: QueueRunner) -> None:
@@ -666,7 +757,8 @@ def _forget_after_fork(runner: QueueRunner) -> None:
     def forget() -> None:
         if (there := reference()) is not None:
             there._lock = threading.RLock()
-            there._connection = None
+            _inherited.extend((there._connection, there._connecting))
+            there._connection = there._connecting = None
             there._project = None
             there._client = there._given_client
 

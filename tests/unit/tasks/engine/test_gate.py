@@ -262,3 +262,20 @@ def test_an_item_that_breaks_the_server() -> None:
     replies = list(world.gate.each(range(4), refusing({2}, UnknownException("500"), []), kind="save"))
     assert [list(items) for items, reply in replies if reply.error is not None] == [[2]]
     assert len(world.waits) >= PATIENCE
+
+
+def test_a_stop_ends_an_outage_in_time() -> None:
+    """With a grace, a request that waits when a stop is requested has so many seconds left, and no more."""
+    stop = Stop()
+    gate = Gate(stop, grace=0.05)
+    tries = []
+
+    def request() -> None:
+        tries.append(1)
+        if len(tries) == 3:
+            stop.request()
+        raise DOWN
+
+    with pytest.raises(Leaving):
+        gate.call(request, kind="actions")
+    assert 3 <= len(tries) < 10

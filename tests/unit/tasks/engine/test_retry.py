@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from encord.exceptions import AuthenticationError, AuthorisationError
 
 from encord_agents.tasks.engine.outcome import Fault, Phase
-from encord_agents.tasks.engine.retry import MAX_RETRY_DELAY, RetryPolicy, decide
+from encord_agents.tasks.engine.retry import MAX_RETRY_DELAY, RetryPolicy, decide, retryable
 
 
 def fault(attempt: int, phase: Phase = Phase.AGENT, exception: Exception | None = None) -> Fault:
@@ -43,3 +44,10 @@ def test_give_up_on() -> None:
     policy = RetryPolicy(3, give_up_on=(LookupError,))
     assert decide(policy, fault(1, exception=KeyError()), jitter=lambda: 0.5) is None
     assert decide(policy, fault(1, exception=OSError()), jitter=lambda: 0.5) is not None
+
+
+@pytest.mark.parametrize("refused", [AuthenticationError("no"), AuthorisationError("no")])
+def test_what_is_not_permitted_is_not_loaded_again(refused: Exception) -> None:
+    """It would be refused again. What an agent asks for by itself is its own business."""
+    assert not retryable(RetryPolicy(), fault(1, Phase.LOAD, refused))
+    assert retryable(RetryPolicy(), fault(1, Phase.AGENT, refused))
