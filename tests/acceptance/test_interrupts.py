@@ -1,4 +1,4 @@
-"""An interrupt may come between any two steps of the caller's thread: nothing hangs, is left behind or is done twice."""
+"""An interrupt may come between any two steps of the caller: nothing hangs, is left behind or is done twice."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import contextlib
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import Any
 
 __all__ = ["EventLoop", "Going"]
@@ -55,8 +56,18 @@ class EventLoop:
         self._lock = threading.Lock()
         self._ready = threading.Event()
         self._thread: threading.Thread | None = None
+        # Not `Thread.is_alive()`: to be interrupted in there has it say no ever after.
+        self._has_ended = False
+        self._ended: SimpleQueue[None] = SimpleQueue()
 
     def _serve(self) -> None:
+        try:
+            self._serve_until_end()
+        finally:
+            self._has_ended = True
+            self._ended.put(None)
+
+    def _serve_until_end(self) -> None:
         with asyncio.Runner() as runner:
             self._loop = runner.get_loop()
             self._end = asyncio.Event()
@@ -79,11 +90,11 @@ class EventLoop:
             KeyboardInterrupt: It was interrupted meanwhile.
         """
         interrupted = False
-        while self._thread is not None and self._thread.is_alive():
+        while self._thread is not None and not self._has_ended:
             try:
                 with contextlib.suppress(RuntimeError):  # it is closed already
                     self._loop.call_soon_threadsafe(self._end.set)
-                self._thread.join()
+                self._ended.get()
             except KeyboardInterrupt:
                 if interrupted:
                     raise

@@ -282,15 +282,27 @@ class SequentialRunner(RunnerBase):
 
     def _run(self, project: Project, agents: Sequence[Agent], options: Options, stop: Stop) -> RunReport:
         report = self.report = RunReport()
+        loop: EventLoop | None = None
         try:
-            self._run_reported(report, project, agents, options, stop)
+            try:
+                loop = EventLoop() if _any_async(agents) else None
+                self._run_reported(report, project, agents, options, stop, loop)
+            finally:
+                if loop is not None:  # not by the stack: an interrupt between two of its exits leaves out the rest
+                    loop.close()
         except KeyboardInterrupt:
             report.stopped = report.stopped or STOPPED_BY["interrupt"]  # it came before or after what says so
             raise
         return report
 
     def _run_reported(
-        self, report: RunReport, project: Project, agents: Sequence[Agent], options: Options, stop: Stop
+        self,
+        report: RunReport,
+        project: Project,
+        agents: Sequence[Agent],
+        options: Options,
+        stop: Stop,
+        loop: EventLoop | None,
     ) -> None:
         with contextlib.ExitStack() as stack:
             passes = stack.enter_context(
@@ -299,7 +311,6 @@ class SequentialRunner(RunnerBase):
             if self.pre_execution_callback is not None:
                 self.pre_execution_callback(self)
             fixed: dict[type, object] = {Project: project, EncordUserClient: self.client}
-            loop = stack.enter_context(contextlib.closing(EventLoop())) if _any_async(agents) else None
             scope = stack.enter_context(RunScope(fixed))
             files = None
             if any(agent.needs_asset for agent in agents):
