@@ -146,7 +146,7 @@ def test_a_storage_item_that_is_forbidden(world: World) -> None:
 def test_an_asset_that_is_missing_or_corrupt(
     world: World, window: int, n: int, how: Any, ahead: bool, retries: int
 ) -> None:
-    """A dead URL fails in load, whatever the window and the attempt; a file that is no image in inject."""
+    """A dead URL fails in load, whatever the window, the attempt, and who asks; a file that is no image where it is read."""
     hashes = world.project.add_placeholders(n)
     bad = n // 2
     world.project.break_asset(hashes[bad], how)
@@ -172,8 +172,8 @@ def test_an_asset_that_is_missing_or_corrupt(
     (failure,) = report.failures
     assert report.moved == n - 1
     assert str(failure.data_hash) == hashes[bad]
-    phases = {("missing", True): "load", ("corrupt", True): "inject"}
-    assert (failure.phase, failure.attempts) == (phases.get((how, ahead), "agent"), 1 + retries)
+    phase = "load" if how == "missing" else "inject" if ahead else "agent"
+    assert (failure.phase, failure.attempts) == (phase, 1 + retries)
     assert report.exit_code == 1
     assert world.titles("Pre-label") == [f"image-{bad:05d}.png"]
     for number, data_hash in enumerate(hashes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -131,16 +132,19 @@ class Play:
     returned: dict[str, float] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
     interrupted: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def agent(self, task: AgentTask, label_row: LabelRowV2, item: StorageItem) -> TaskAgentReturnStruct:
         data_hash = str(task.data_hash)
         index = self.hashes.index(data_hash)
         assert label_row.data_hash == data_hash
         assert str(item.uuid) == str(label_row.backing_item_uuid)
-        self.calls += 1
-        self.attempts[data_hash] += 1
+        with self.lock:
+            self.calls += 1
+            self.attempts[data_hash] += 1
+            number = self.calls
         for call, other in self.script.taken:
-            if call == self.calls:
+            if call == number:
                 self.take(other)
         mark = self.attempts[data_hash] / 1000 + index / 100
         with warnings.catch_warnings():
@@ -150,7 +154,7 @@ class Play:
         instance = label_row.ontology_structure.objects[0].create_instance()
         instance.set_for_frames(BoundingBoxCoordinates(height=0.1, width=0.2, top_left_x=mark, top_left_y=0.4), 0)
         label_row.add_object_instance(instance)
-        if self.calls == self.script.interrupt:
+        if number == self.script.interrupt:
             self.interrupted = True
             raise KeyboardInterrupt
         if index in self.script.fail or (index in self.script.fail_once and self.attempts[data_hash] == 1):

@@ -97,7 +97,7 @@ class Door:
         path = request.url.path
         method, operation, call = self._read_v1(request, body) if legacy else self._read_v2(request, body)
         kind = operation.kind if operation else "unknown"
-        fault = self._faults.take(kind, body, path, envelope=legacy)
+        fault = self._faults.take(kind, body, f"{path}?{request.url.query}", envelope=legacy)
         early = await self._spoil(fault, request)
         if early is not None:
             self._journal.add(kind, method, path, getattr(early, "status", early.status_code), 0, at, body)

@@ -25,7 +25,7 @@ class Fault:
         retry_after: Seconds, for the ``Retry-After`` header of ``status``.
         error: The name of the error in the envelope.
         seconds: How long ``stall`` stalls.
-        contains: Only requests whose body (or path) contains this text.
+        contains: Only requests whose body (or path, query included) contains this text.
     """
 
     kind: str | None = None

@@ -65,6 +65,8 @@ class Crew:
             if job is None:
                 return
             future, work = job
+            if not future.set_running_or_notify_cancel():
+                continue
             try:
                 work()
             except BaseException as error:  # noqa: BLE001 - whoever waits for it gets it

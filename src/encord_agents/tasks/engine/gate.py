@@ -368,6 +368,10 @@ class Gate:
             self._pause(wait)
         return True
 
+    def count_downloads_in_trouble(self, more: int) -> None:
+        with self._lock:
+            self.downloads_in_trouble += more
+
     def has_granted(self, kind: str) -> bool:
         """Whether a request of this kind has ever succeeded: then permission is there, and a 403 is about its item."""
         with self._lock:
@@ -430,6 +434,7 @@ class DownloadTries:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._troubles = Troubles("asset")
+        self._in_trouble = False
 
     @contextmanager
     def slot(self) -> Iterator[None]:
@@ -439,23 +444,29 @@ class DownloadTries:
 
     def again(self, error: Exception, retry_after: float) -> bool:
         """Wait, and say whether there is to be another try."""
-        if not self._troubles.tries:
-            self._gate.downloads_in_trouble += 1
+        self._count(True)
         try:
-            again = self._gate.recover(self._troubles, error, at_least=min(retry_after, LONGEST_RETRY_AFTER))
+            # An attempt that goes on after a stop does so for a little while, not as long as an outage may last.
+            again = not self._gate.stop.requested and self._gate.recover(
+                self._troubles, error, at_least=min(retry_after, LONGEST_RETRY_AFTER)
+            )
         except OutageError:
             if self._gate.downloads_in_trouble > 1:
                 raise
             again = False
         if not again:
-            self._gate.downloads_in_trouble -= 1
+            self._count(False)
         return again
 
     def answered(self) -> None:
         """The host is there."""
-        if self._troubles.tries:
-            self._gate.downloads_in_trouble -= 1
+        self._count(False)
         self._gate.answered("asset")
+
+    def _count(self, in_trouble: bool) -> None:
+        """Once per download, however often its host answers, and with what."""
+        self._gate.count_downloads_in_trouble(in_trouble - self._in_trouble)
+        self._in_trouble = in_trouble
 
 
 def is_platform_trouble(error: BaseException) -> bool:

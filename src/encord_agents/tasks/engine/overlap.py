@@ -10,6 +10,7 @@ import itertools
 import logging
 import sys
 import threading
+from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -168,8 +169,12 @@ class Pipeline:
         self._attempted_all: SimpleQueue[None] = SimpleQueue()
         self._a_thread_ended: SimpleQueue[None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._ended_threads: list[threading.Thread] = []
+        self._all_started = False
+        self._claims: list[bool] = []  # the first says whether the engine's threads were to be started, for good
         self._downloads = Crew(DOWNLOADS, "encord-agents-fetch")
         self._besides = Crew(WRITERS, "encord-agents-beside")
+        self._reloads = Crew(self._workers, "encord-agents-reload")
 
     # The caller's thread
 
@@ -185,21 +190,52 @@ class Pipeline:
         """
         interrupted = False
         with self._quick_turns, _old_objects_left_alone():
+            # An interrupt comes at a call or at a jump backwards, so none comes between `finally` and the inner `try`.
             try:
                 try:
-                    self._start()
+                    # Not `Thread.start()`: who is interrupted in there may leave a lock held that the thread waits for.
+                    start_new_thread(self._start, ())
                     self._serve()
                 except KeyboardInterrupt:
                     interrupted = True
                     self.run.stop.request("interrupt")
             finally:
-                interrupted |= self._wind_up()
+                while True:
+                    try:
+                        self._see_threads_end()
+                        self._put_away()
+                        break
+                    except KeyboardInterrupt:
+                        if interrupted or self.run.stop.requested:
+                            self.run.stop.leave()
+                        interrupted = True
+                        self.run.stop.request("interrupt")
+        error = None if isinstance(self._error, Leaving) and self.run.stop.requested else self._error
         if interrupted:
-            raise KeyboardInterrupt
-        if self._error is not None and not (isinstance(self._error, Leaving) and self.run.stop.requested):
-            raise self._error
+            raise KeyboardInterrupt from error
+        if error is not None:
+            raise error
 
     def _start(self) -> None:
+        """In a thread of its own: start the others, unless the caller was interrupted before this one could begin."""
+        self._claims.append(True)
+        if not self._claims[0]:
+            return
+        try:
+            self._start_all()
+        except BaseException as error:  # noqa: BLE001 - such as: the system has no more threads
+            self._fail(error)
+            with self._lock:
+                self._give_up = self._executed = True
+            for _ in range(self._workers):  # whoever would have said so may not be there
+                self._given.put(None)
+                self._attempted.put(None)
+            self._attempted_all.put(None)
+        finally:
+            self._all_started = True
+            self._a_thread_ended.put(None)
+
+    def _start_all(self) -> None:
         works = [(self._poll, 1), (self._give, 1), (self._take_back, 1), (self._load, LOADERS), (self._write, WRITERS)]
         if self._loop is None and self._workers > 1:
             works.append((self._attempt_all, self._workers))
@@ -244,7 +280,8 @@ class Pipeline:
 
     async def _attempt_async(self, context: Context) -> Attempt | Fault:
         if context.attempts:
-            await asyncio.to_thread(self._before, context)
+            # Not asyncio's own threads: those are waited for at the end, however long a host keeps silent.
+            await asyncio.wrap_future(self._reloads.submit(partial(self._before, context)))
         else:
             self._before(context)
         return await self.run.executor.attempt_async(context)
@@ -258,27 +295,18 @@ class Pipeline:
     def _is_over(self) -> bool:
         return self.run.stop.requested or self._error is not None
 
-    def _wind_up(self) -> bool:
-        """No more attempts: write what is finished and see the threads end. Whether that was interrupted."""
-        interrupted = False
-        while True:
-            try:
-                self._see_threads_end()
-                self._put_away()
-            except KeyboardInterrupt:
-                if interrupted or self.run.stop.requested:
-                    self.run.stop.leave()
-                interrupted = True
-                self.run.stop.request("interrupt")
-            else:
-                return interrupted
-
     def _see_threads_end(self) -> None:
+        """Wait for them, as long as they write what is finished. It can be interrupted and called again.
+
+        They say themselves that they end. To be interrupted in `Thread.is_alive()` has it say no ever after.
+        """
+        self._claims.append(False)
+        if not self._claims[0]:
+            return
         if self._attempts_here:
             self._attempted.put(None)  # the caller's thread attempts nothing any more
         over_since: float | None = None
-        going = list(self._threads)
-        while going:
+        while not self._all_started or len(self._ended_threads) < len(self._threads):
             if self._is_over:
                 over_since = over_since or self.run.gate.clock()
                 for context in tuple(self._fetched_now):
@@ -290,10 +318,6 @@ class Pipeline:
                     return
             with contextlib.suppress(Empty):
                 self._a_thread_ended.get(timeout=TICK)
-            going = [thread for thread in going if thread.is_alive()]
-            if len(going) < len(self._threads) // 2:
-                for thread in going:
-                    thread.join(TICK / 10)
 
     def _may_leave(self, over_since: float) -> bool:
         """Whether what hangs may be left hanging: it holds nothing that the process needs to end."""
@@ -305,9 +329,11 @@ class Pipeline:
         """What is left when the threads have ended, or are left behind."""
         self._downloads.close()
         self._besides.close()
+        self._reloads.close()
         with self._lock:
-            left = [*self._finished, *(result for batch in self._batches for result in batch)]
-            self.run.unwritten += [result.context.ref for result in left]
+            results = [*self._finished, *(result for batch in self._batches for result in batch)]
+            left = [ref for ref in (result.context.ref for result in results) if ref not in self.run.unwritten]
+            self.run.unwritten += left
             leftovers = [context for context in self._ready.values() if context is not None]
             leftovers += [context for _, context in self._fetching] + [context for _, _, context in self._delayed]
             leftovers += self._out.values()
@@ -340,8 +366,9 @@ class Pipeline:
             if self._loop is not None:
                 for one in tuple(going):
                     one.cancel()
-                while going and not self.run.stop.leaving:
-                    self.run.stop.pause(TICK)
+                with contextlib.suppress(Leaving):
+                    while going:
+                        self.run.stop.pause(TICK)
                 self._attempted.put(None)
 
     def _landed(self, context: Context, done: Future[Any]) -> None:
@@ -472,6 +499,7 @@ class Pipeline:
         try:
             self._guarded(work)
         finally:
+            self._ended_threads.append(threading.current_thread())
             self._a_thread_ended.put(None)
 
     def _fail(self, error: BaseException) -> None:

@@ -210,12 +210,13 @@ class Writer:
             for result in part:
                 result.move_unclear = True
             reply = self._gate.send(partial(self._proceed, part), kind="actions")
+            if reply.error is None:
+                for result in part:  # first of all: an interrupt may come between any two lines
+                    result.moved = True
             if reply.verdict is not Verdict.OUTAGE:
                 for result, unclear in zip(part, unclear_before, strict=True):
                     result.move_unclear = unclear
             if reply.error is None:
-                for result in part:
-                    result.moved = True
                 for result in part:
                     self._settle_moved(result, settle, confirmed=True)
                 continue

@@ -20,7 +20,7 @@ from encord_agents.tasks.engine.report import Events, Observer, RunReport, RunSt
 from encord_agents.tasks.engine.stop import Leaving, Reason, Stop
 from encord_agents.tasks.runner.base import with_advice
 
-__all__ = ["Passes", "Progress", "Turns", "check_common_numbers", "check_number"]
+__all__ = ["STOPPED_BY", "Passes", "Progress", "Turns", "check_common_numbers", "check_number"]
 
 Progress = Literal["auto", "rich", "plain", "none"]
 

@@ -34,7 +34,7 @@ from encord_agents.tasks.engine.stage import find_stage
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.engine.write import MAX_AT_ONCE
 from encord_agents.tasks.runner.base import RunnerBase, check_stage, make_agent
-from encord_agents.tasks.runner.passes import Passes, Progress, check_common_numbers, check_number
+from encord_agents.tasks.runner.passes import STOPPED_BY, Passes, Progress, check_common_numbers, check_number
 
 __all__ = ["MAX_LABEL_ROW_BATCH_SIZE", "Runner", "SequentialRunner", "check_numbers"]
 
@@ -282,6 +282,28 @@ class SequentialRunner(RunnerBase):
 
     def _run(self, project: Project, agents: Sequence[Agent], options: Options, stop: Stop) -> RunReport:
         report = self.report = RunReport()
+        loop: EventLoop | None = None
+        try:
+            try:
+                loop = EventLoop() if _any_async(agents) else None
+                self._run_reported(report, project, agents, options, stop, loop)
+            finally:
+                if loop is not None:  # not by the stack: an interrupt between two of its exits leaves out the rest
+                    loop.close()
+        except KeyboardInterrupt:
+            report.stopped = report.stopped or STOPPED_BY["interrupt"]  # it came before or after what says so
+            raise
+        return report
+
+    def _run_reported(
+        self,
+        report: RunReport,
+        project: Project,
+        agents: Sequence[Agent],
+        options: Options,
+        stop: Stop,
+        loop: EventLoop | None,
+    ) -> None:
         with contextlib.ExitStack() as stack:
             passes = stack.enter_context(
                 Passes(report, self.observers, stop, progress=options.progress, report_file=options.report_file)
@@ -289,14 +311,12 @@ class SequentialRunner(RunnerBase):
             if self.pre_execution_callback is not None:
                 self.pre_execution_callback(self)
             fixed: dict[type, object] = {Project: project, EncordUserClient: self.client}
-            loop = stack.enter_context(contextlib.closing(EventLoop())) if _any_async(agents) else None
             scope = stack.enter_context(RunScope(fixed))
             files = None
             if any(agent.needs_asset for agent in agents):
                 files = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="encord-agents-")))
             turns = _Turns(project, self.client, options, stop, passes.events, scope, fixed, loop, files)
             passes.run(turns, agents, project_hash=project.project_hash, refresh_every=options.refresh_every)
-        return report
 
 
 class _Turns:

@@ -279,3 +279,16 @@ def test_a_stop_ends_an_outage_in_time() -> None:
     with pytest.raises(Leaving):
         gate.call(request, kind="actions")
     assert 3 <= len(tries) < 10
+
+
+def test_an_outage_of_hours() -> None:
+    """The wait stays at its limit however often the platform was asked; nothing overflows."""
+    world = World(max_outage=20_000.0)
+
+    def down() -> None:
+        raise RequestException("down")
+
+    with pytest.raises(OutageError):
+        world.gate.call(down, kind="rows")
+    assert len(world.waits) > 2_000
+    assert max(world.waits) == LONGEST_BACKOFF

@@ -51,3 +51,9 @@ def test_what_is_not_permitted_is_not_loaded_again(refused: Exception) -> None:
     """It would be refused again. What an agent asks for by itself is its own business."""
     assert not retryable(RetryPolicy(), fault(1, Phase.LOAD, refused))
     assert retryable(RetryPolicy(), fault(1, Phase.AGENT, refused))
+
+
+def test_very_many_attempts() -> None:
+    """However often a task has failed, the delay can be worked out."""
+    fault = Fault(Phase.AGENT, LookupError(), 1_000_000)
+    assert decide(RetryPolicy(2_000_000, delay=1.0), fault, jitter=lambda: 1.0) == MAX_RETRY_DELAY

@@ -1,0 +1,90 @@
+"""A few threads for short jobs, none of which keeps a process from ending."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from encord_agents.tasks.engine.crew import Crew
+
+HANGING = """
+import threading
+from encord_agents.tasks.engine.crew import Crew
+
+begun = threading.Event()
+Crew(1, "hanging").submit(lambda: (begun.set(), threading.Event().wait()))
+begun.wait()
+"""
+
+
+def test_no_more_at_once_than_there_are() -> None:
+    """As many jobs at once as the crew has hands; the others wait their turn, and all are done."""
+    crew = Crew(3, "test-crew")
+    lock = threading.Lock()
+    inside = most = 0
+    full = threading.Barrier(3)
+
+    def job() -> None:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        full.wait(10)
+        with lock:
+            inside -= 1
+
+    for future in [crew.submit(job) for _ in range(9)]:
+        future.result(10)
+    assert most == 3
+    for thread in crew.close():
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_what_a_job_raises_is_its_own() -> None:
+    """Whoever waits for it gets it; the thread goes on with the next."""
+    crew = Crew(1, "test-crew")
+
+    def bad() -> None:
+        raise LookupError("no")
+
+    with pytest.raises(LookupError, match="no"):
+        crew.submit(bad).result(10)
+    crew.submit(lambda: None).result(10)
+    assert len(crew.close()) == 1
+
+
+def test_a_cancelled_job_is_not_done() -> None:
+    """And takes no thread along."""
+    crew = Crew(1, "test-crew")
+    go, done = threading.Event(), []
+    crew.submit(lambda: bool(go.wait(10)) and None)
+    second = crew.submit(lambda: done.append("second"))
+    assert second.cancel()
+    third = crew.submit(lambda: done.append("third"))
+    go.set()
+    third.result(10)
+    assert done == ["third"]
+    crew.close()
+
+
+def test_sent_home() -> None:
+    """Afterwards nothing can be submitted; what was submitted before is done."""
+    crew = Crew(2, "test-crew")
+    done: list[int] = []
+    future = crew.submit(lambda: done.append(1))
+    threads = crew.close()
+    future.result(10)
+    for thread in threads:
+        thread.join(10)
+    assert done == [1]
+    with pytest.raises(RuntimeError):
+        crew.submit(lambda: None)
+
+
+def test_a_job_that_hangs_does_not_keep_the_process() -> None:
+    """Unlike a `ThreadPoolExecutor`'s."""
+    assert subprocess.run([sys.executable, "-c", HANGING], timeout=30).returncode == 0
