@@ -116,7 +116,7 @@ def test_first_chunks_are_small(world: World) -> None:
     world.project.add_placeholders(300)
     world.run(label)
     sizes = [entry.items for entry in world.platform.journal.of("label_create")]
-    assert sizes[0] <= 40
+    assert 25 in sizes[:4]  # that of the first tasks; others may be loaded beside it, and sooner
     assert max(sizes) <= 100
     assert sum(sizes) == 300
 

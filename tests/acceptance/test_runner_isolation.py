@@ -146,7 +146,7 @@ def test_a_storage_item_that_is_forbidden(world: World) -> None:
 def test_an_asset_that_is_missing_or_corrupt(
     world: World, window: int, n: int, how: Any, ahead: bool, retries: int
 ) -> None:
-    """A dead URL fails in load, whatever the window, the attempt, and who asks; a file that is no image where it is read."""
+    """A dead URL fails in load, whatever the window, the attempt or who asks; no image fails where it is read."""
     hashes = world.project.add_placeholders(n)
     bad = n // 2
     world.project.break_asset(hashes[bad], how)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ from encord.objects import LabelRowV2
 from encord.objects.coordinates import BoundingBoxCoordinates
 from encord.storage import StorageItem
 from encord.workflow.stages.agent import AgentTask
-from hypothesis import example, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
+from encord_agents.core.assets import Asset
 from encord_agents.local import AgentStage, Fault, LocalPlatform, LocalProject, Stage, Workflow
 from encord_agents.tasks import Runner
 from encord_agents.tasks.engine import gate
@@ -31,8 +33,9 @@ WRITES = ("save", "priorities", "actions")
 LEGACY = ("rows", "label_create", "save")
 WORKFLOW = Workflow(
     [
-        AgentStage("Pre-label", {"complete": "Done"}),
+        AgentStage("Pre-label", {"complete": "Done", "triage": "Triage"}),
         Stage("Review", "review"),
+        Stage("Triage", "review"),
         Stage("Done", "done"),
     ]
 )
@@ -54,6 +57,12 @@ class Script:
         held: Tasks whose agent names no pathway.
         taken: During that call of the agent, somebody else moves that task.
         interrupt: The call of the agent in which the user presses Ctrl-C.
+        silent: A task that the platform refuses to say anything about when it is asked whether it is in the stage.
+        failure_pathway: Whether tasks that fail for good go to Triage.
+        assets: Whether the agent asks for its file.
+        lost: Tasks whose file is missing.
+        asynchronous: Whether the agent is.
+        default_client: Whether the client is the SDK's own, which repeats some requests by itself.
     """
 
     tasks: int
@@ -69,6 +78,12 @@ class Script:
     held: frozenset[int] = frozenset()
     taken: tuple[tuple[int, int], ...] = ()
     interrupt: int | None = None
+    silent: int | None = None
+    failure_pathway: bool = False
+    assets: bool = False
+    lost: frozenset[int] = frozenset()
+    asynchronous: bool = False
+    default_client: bool = False
 
 
 def faults() -> st.SearchStrategy[Fault]:
@@ -120,6 +135,25 @@ def scripts(draw: st.DrawFn) -> Script:
     )
 
 
+@st.composite
+def varied(draw: st.DrawFn) -> Script:
+    """What `scripts` makes, with other agents, other clients, and refusals of a request that concern nobody in it."""
+    script = draw(scripts())
+    assets = draw(st.booleans())
+    refused = st.builds(Fault, st.just("items"), st.just(1), st.integers(1, 3), st.just("status"), st.just(403))
+    return replace(
+        script,
+        faults=(*script.faults, *draw(st.lists(refused, max_size=1))),
+        silent=draw(st.none() | st.integers(0, script.tasks - 1)) if script.tasks > 1 else None,
+        failure_pathway=draw(st.booleans()),
+        assets=assets,
+        lost=draw(st.frozensets(st.integers(0, script.tasks - 1), max_size=2)) if assets else frozenset(),
+        asynchronous=draw(st.booleans()),
+        default_client=draw(st.sampled_from([False, False, True])),
+        interrupt=None,
+    )
+
+
 @dataclass
 class Play:
     """One run of a script, and what the agent knows of it."""
@@ -162,6 +196,28 @@ class Play:
         self.returned[data_hash] = mark
         pathway = None if index in self.script.held else "complete"
         return TaskAgentReturnStruct(pathway=pathway, label_row=label_row, label_row_priority=mark)
+
+    def agent_with_file(
+        self, task: AgentTask, label_row: LabelRowV2, item: StorageItem, asset: Asset
+    ) -> TaskAgentReturnStruct:
+        assert str(item.uuid) in asset.path().name
+        return self.agent(task, label_row, item)
+
+    async def async_agent(self, task: AgentTask, label_row: LabelRowV2, item: StorageItem) -> TaskAgentReturnStruct:
+        await asyncio.sleep(0)
+        return self.agent(task, label_row, item)
+
+    async def async_agent_with_file(
+        self, task: AgentTask, label_row: LabelRowV2, item: StorageItem, asset: Asset
+    ) -> TaskAgentReturnStruct:
+        assert str(item.uuid) in asset.path().name
+        return self.agent(task, label_row, item)
+
+    def chosen(self) -> Callable[..., Any]:
+        script = self.script
+        if script.asynchronous:
+            return self.async_agent_with_file if script.assets else self.async_agent
+        return self.agent_with_file if script.assets else self.agent
 
     def take(self, index: int) -> None:
         task = next(task for task in self.project.tasks() if task.data_hash == self.hashes[index])
@@ -208,9 +264,14 @@ def play(platform: LocalPlatform, script: Script) -> tuple[Play, RunReport]:
         project.refuse_row(hashes[index])
     if script.forbidden is not None:
         project.forbid_item(hashes[script.forbidden])
+    if script.silent is not None:
+        platform.faults.add(Fault("tasks", times=None, status=403, contains=hashes[script.silent]))
+    for index in script.lost:
+        project.break_asset(hashes[index], "missing")
     played = Play(script, project, hashes)
-    runner = Runner(project.project_hash, user_client=impatient(platform))
-    runner.stage("Pre-label")(played.agent)
+    client = platform.client() if script.default_client else impatient(platform)
+    runner = Runner(project.project_hash, user_client=client)
+    runner.stage("Pre-label", failure_pathway="triage" if script.failure_pathway else None)(played.chosen())
     tokens: Any = script.page_tokens
     platform.settings.page_size, platform.settings.page_tokens = script.page_size, tokens
     for fault in script.faults:
@@ -225,7 +286,7 @@ def play(platform: LocalPlatform, script: Script) -> tuple[Play, RunReport]:
     return played, runner.report
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@settings(max_examples=12, deadline=None, derandomize=True, database=None)
 @given(script=scripts())
 @example(Script(30, 300, faults=(Fault("actions", 1, 0, "drop_after"),), taken=((3, 5), (4, 9))))
 @example(Script(30, 7, faults=(Fault("actions", 2, 1, "drop_after"), Fault("tasks", 2, 1, "drop_before"))))
@@ -233,7 +294,18 @@ def play(platform: LocalPlatform, script: Script) -> tuple[Play, RunReport]:
 def test_any_faults(platform: LocalPlatform, script: Script) -> None:
     """Each task is moved exactly once, or still in its stage and reported; the label of each task that was moved is the
     one its last attempt returned; the report agrees with the platform."""
-    played, report = play(platform, script)
+    check(*play(platform, script))
+
+
+@settings(max_examples=8, deadline=None, database=None, print_blob=True, phases=[Phase.explicit, Phase.generate])
+@given(script=varied())
+def test_any_faults_any_agent(platform: LocalPlatform, script: Script) -> None:
+    """The same with failure pathways, files, coroutines and the SDK's own retries; other scripts each time."""
+    check(*play(platform, script))
+
+
+def check(played: Play, report: RunReport) -> None:
+    script = played.script
     project = played.project
     records = {str(record.data_hash): record for record in report.records}
     unwritten = {str(task.data_hash) for task in report.unwritten}
@@ -247,6 +319,7 @@ def test_any_faults(platform: LocalPlatform, script: Script) -> None:
         context = f"task {index} in {task.stage_title}: {record}"
         assert project.moves(task.uuid) == (task.stage_title != "Pre-label"), context
         assert (task.stage_title == "Review") == taken, context
+        assert task.stage_title != "Triage" or script.failure_pathway, context
         assert played.attempts[data_hash] <= (2 if not played.interrupted else 3), context
 
         if record is None:
@@ -267,21 +340,25 @@ def test_any_faults(platform: LocalPlatform, script: Script) -> None:
                 assert played.marks(data_hash) == [played.returned[data_hash]], context
                 assert project.priority(data_hash) == played.returned[data_hash], context
             case "failed":
-                assert task.stage_title == "Pre-label" or taken, context
+                gone = script.failure_pathway and record.phase == "agent"
+                assert task.stage_title == "Pre-label" or taken or (gone and task.stage_title == "Triage"), context
+                if record.pathway is not None:
+                    assert task.stage_title == "Triage" or taken, context
                 if record.phase == "agent":
                     assert index in script.fail, context
                     assert project.saves(data_hash) == 0, context
                 elif record.phase == "save" and index in script.refused:
                     assert project.saves(data_hash) == 0, context
                 else:  # only what was refused for itself may have failed, never what was refused with others
-                    assert index == script.forbidden or _refusals(script), context
+                    alone = script.lost if record.phase == "load" else frozenset()
+                    assert index in (script.forbidden, script.silent) or index in alone or _refusals(script), context
             case "skipped":
                 assert taken, context
-        if index == script.forbidden:
+        if index == script.forbidden or (index in script.lost and index != script.silent):
             assert (record.outcome, record.phase) in {("failed", "load"), ("skipped", None)}, context
 
     assert report.exit_code == (1 if any(record.outcome == "failed" for record in records.values()) else 0)
 
 
 def _refusals(script: Script) -> bool:
-    return any(fault.action == "status" and fault.status in (400, 413) for fault in script.faults)
+    return any(fault.action == "status" and fault.status in (400, 403, 413) for fault in script.faults)

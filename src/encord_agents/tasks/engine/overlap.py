@@ -406,12 +406,16 @@ class Pipeline:
 
     def _ended(self, context: Context, ended: Attempt | Fault | None) -> None:
         """An attempt is over; ``None``: there was none, or it was interrupted, and the task has no outcome."""
+        verdict: Result | Fault | float | None = None
         try:
             verdict = None if ended is None else self.run.judge(context, ended)
         finally:
             with self._lock:
+                # It runs or it waits: at no time neither, or the stage could end without its next attempt.
                 self._running -= 1
                 self._out.pop(id(context), None)
+                if isinstance(verdict, float):
+                    heapq.heappush(self._delayed, (self.run.gate.clock() + verdict, next(self._ties), context))
         if not isinstance(verdict, float):
             self._seconds += context.seconds
             self._ends += 1
@@ -423,9 +427,6 @@ class Pipeline:
         elif isinstance(verdict, Result):
             with self._lock:
                 self._finished.append(verdict)
-        elif verdict is not None:
-            with self._lock:
-                heapq.heappush(self._delayed, (self.run.gate.clock() + verdict, next(self._ties), context))
 
     def _may_run(self) -> int:
         """How many may be with those who attempt. None waits there as long as it may turn out that all would fail."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import json
+import time
 import weakref
 from uuid import UUID, uuid4
+
+import pytest
 
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
 from encord_agents.tasks.engine.report import (
@@ -68,6 +71,34 @@ def test_the_bound_holds_where_nothing_moved() -> None:
         report(finished(number, failed()))
     assert report.failed == 25
     assert [record.task_uuid.int for record in report.records] == list(range(15, 25))
+
+
+@pytest.mark.parametrize("outcome", [Held(), Skipped()], ids=["held", "skipped"])
+def test_a_task_without_a_record_is_counted_once(outcome: Outcome) -> None:
+    """Pass after pass, though there is no room for its record."""
+    report = RunReport(max_records=100)
+    for _ in range(3):
+        for number in range(250):
+            report(finished(number, outcome))
+    for number in range(50):
+        report(finished(number, Moved(GO)))
+    assert report.tasks == 250
+    assert (report.held + report.skipped, report.moved) == (200, 50)
+    assert len(report.records) == 100
+
+
+def test_forgetting_costs_little() -> None:
+    """A report that is full takes a record in about the time that one does which is not."""
+
+    def seconds(numbers: range) -> float:
+        started = time.perf_counter()
+        for number in numbers:
+            report(finished(number, Held()))
+        return time.perf_counter() - started
+
+    report = RunReport()
+    filling = seconds(range(10_000))
+    assert seconds(range(10_000, 20_000)) < 10 * filling + 1
 
 
 def test_a_failure_keeps_its_traceback_as_text_only() -> None:

@@ -1,0 +1,191 @@
+"""After a stop there is so much time to write, and no more: what hangs is left, what is not written is listed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import pytest
+from encord.objects import LabelRowV2
+
+from encord_agents.core.assets import Asset
+from encord_agents.local import Fault
+from encord_agents.tasks import Depends
+from encord_agents.tasks.engine import pipeline
+from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.models import TaskAgentReturnStruct
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+STALLED = """
+import os, threading, time
+from encord.objects import LabelRowV2
+from encord_agents.tasks import Runner
+from encord_agents.tasks.engine import pipeline
+from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.models import TaskAgentReturnStruct
+
+pipeline.TIME_TO_WRITE = 0.5
+runner, stop = Runner(os.environ["TEST_PROJECT"]), Stop()
+
+@runner.stage("Pre-label")
+def pre_label(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+    threading.Timer(0.2, stop.request).start()
+    time.sleep(0.3)
+    return TaskAgentReturnStruct(pathway="complete", label_row=label_row, label_row_priority=0.5)
+
+report = runner(progress="none", stop=stop)
+print(report.stopped, len(report.unwritten))
+"""
+
+
+@pytest.fixture(autouse=True)
+def little_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "TIME_TO_WRITE", 0.8)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("save", times=None, action="stall", seconds=8),
+        Fault("priorities", times=None, action="stall", seconds=8),
+        Fault("actions", times=None, action="stall", seconds=8),
+        Fault("save", times=None, status=429, retry_after=30),
+        Fault("save", times=None, status=503),
+    ],
+    ids=lambda fault: f"{fault.kind}-{fault.action}-{fault.status}",
+)
+def test_writing_that_does_not_get_on(world: World, fault: Fault, workers: int) -> None:
+    """The run ends soon after that time. Nothing is lost from sight: each finished task is listed or moved."""
+    world.project.add_placeholders(60)
+    world.platform.faults.add(fault)
+    world.client = world.platform.client()
+    stop, finished = Stop(), set[str]()
+
+    def agent(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        time.sleep(0.02)
+        finished.add(label_row.data_hash)
+        if len(finished) == 20:
+            stop.request()
+        return TaskAgentReturnStruct(pathway="complete", label_row=label_row, label_row_priority=0.5)
+
+    started = time.monotonic()
+    report = world.run(agent, task_batch_size=40, max_workers=workers, stop=stop)
+    assert time.monotonic() - started < 5
+    assert report.stopped
+    assert report.exit_code == 1
+    assert {str(task.data_hash) for task in report.unwritten} == finished
+    assert len(report.unwritten) == len(finished)
+    assert (report.moved, report.failed) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", ["rows", "label_create", "items", "asset"])
+def test_loading_that_does_not_get_on(world: World, kind: str) -> None:
+    """It is left at once: what is finished is written, and nobody waits for what would only be loaded."""
+    world.project.add_placeholders(100)
+    world.platform.faults.add(Fault(kind, times=None, skip=2 if kind != "asset" else 12, action="stall", seconds=8))
+    stop, calls = Stop(), 0
+
+    def agent(label_row: LabelRowV2, asset: Asset) -> TaskAgentReturnStruct:
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            stop.request()
+        return TaskAgentReturnStruct(pathway="complete", label_row=label_row)
+
+    started = time.monotonic()
+    report = world.run(agent, task_batch_size=100, stop=stop)
+    assert time.monotonic() - started < 5
+    assert (report.moved, report.unwritten) == (5, ())
+    assert world.count("Done") == 5
+
+
+def test_an_attempt_whose_file_is_not_to_be_had(world: World) -> None:
+    """An attempt that waits for the storage host when the stop comes does not wait as long as an outage may last."""
+    world.project.add_placeholders(5)
+    world.platform.faults.add(Fault("asset", times=None, status=503))
+    stop = Stop()
+
+    def agent(label_row: LabelRowV2) -> str:
+        item = world.client.get_storage_item(label_row.backing_item_uuid, sign_url=True)  # type: ignore[arg-type]
+        with Asset(item) as file:
+            file.path()
+        return "complete"
+
+    threading.Timer(0.3, stop.request).start()
+    started = time.monotonic()
+    report = world.run(agent, num_retries=0, stop=stop)
+    assert time.monotonic() - started < 10
+    assert report.moved == 0
+
+
+def test_the_process_can_end(world: World, tmp_path: Path) -> None:
+    """No thread that waits for an answer keeps it: not even at exit, where executors wait for theirs."""
+    world.project.add_placeholders(10)
+    world.platform.faults.add(Fault("save", times=None, action="stall", seconds=20))
+    world.platform.faults.add(Fault("priorities", times=None, action="stall", seconds=20))
+    script = tmp_path / "agents.py"
+    script.write_text(STALLED)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("ENCORD_")},
+        **world.platform.environment(),
+        "TEST_PROJECT": world.project.project_hash,
+        "PYTHONWARNINGS": "ignore",
+    }
+    started = time.monotonic()
+    ended = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert time.monotonic() - started < 12
+    assert ended.stdout.strip().startswith("asked to stop "), ended.stdout
+    assert not ended.stdout.strip().endswith(" 0"), ended.stdout
+
+
+def test_coroutines_are_torn_down_before_what_the_run_shares(world: World) -> None:
+    """A cancelled attempt is waited for, and asked to end once; then its file goes, and then what the run shares."""
+    world.project.add_placeholders(8)
+    events: list[str] = []
+    stop = Stop()
+
+    async def pool() -> AsyncIterator[str]:
+        yield "pool"
+        events.append("pool")
+
+    async def connection(_: Annotated[str, Depends(pool, scope="run")]) -> AsyncIterator[None]:
+        try:
+            yield
+        except asyncio.CancelledError:
+            events.append("cancelled")
+            raise
+        finally:
+            await asyncio.sleep(0.1)
+            events.append("connection")
+
+    def local(_: Annotated[str, Depends(pool, scope="run")]) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            time.sleep(0.1)
+            events.append("thread")
+
+    async def agent(asset: Asset, _: Annotated[None, Depends(connection)], __: Annotated[None, Depends(local)]) -> None:
+        path = asset.path()
+        asyncio.get_running_loop().call_later(0.1, stop.request)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            events.append(f"file {path.exists()}")
+
+    report = world.run(agent, max_workers=2, stop=stop)
+    assert (report.tasks, report.stopped) == (0, "asked to stop")
+    assert sorted(events[:-1]) == sorted(["file True", "thread", "cancelled", "connection"] * 2)
+    assert events[-1] == "pool"
