@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from encord.objects import LabelRowV2
+from encord.storage import StorageItem
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.assets import Asset
@@ -66,6 +67,21 @@ def test_a_file_that_is_not_to_be_had(
     report = runner(progress="none", num_retries=retries, max_outage=1.0)
     assert (report.moved, report.failed, world.count("Triage")) == (5, 1, 0)
     assert [(str(failure.data_hash), failure.phase) for failure in report.failures] == [(hashes[4], "load")]
+
+
+def test_a_file_that_the_agent_fetches_itself(world: World) -> None:
+    """Is no more its fault, though the phase is the agent's."""
+    hashes = world.project.add_placeholders(6)
+    world.project.break_asset(hashes[4], "missing")
+
+    def agent(item: StorageItem) -> str:
+        with Asset(item) as asset:
+            asset.path()
+        return "complete"
+
+    report = world.agent(agent, failure_pathway="triage")(progress="none", num_retries=1)
+    assert (report.moved, report.failed, world.count("Triage")) == (5, 1, 0)
+    assert report.failures[0].phase == "agent"
 
 
 @pytest.mark.parametrize("stale", [False, True])

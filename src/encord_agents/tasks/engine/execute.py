@@ -86,7 +86,8 @@ class Executor:
             return ended
         if ended.phase is not None:
             assert ended.exception is not None
-            if ended.phase != "teardown" and isinstance(ended.exception, AssetDownloadError):
+            own_file = ended.phase == "inject" or (ended.phase == "agent" and context.asset is not None)
+            if own_file and isinstance(ended.exception, AssetDownloadError):
                 # Not the fault of who asked for it: the file is not to be had, now or ahead.
                 return Fault(Phase.LOAD, ended.exception, context.attempts)
             never_made = ended.run_scoped and not self._run.succeeded(ended.faulty_dependency)  # type: ignore[arg-type]
