@@ -146,7 +146,7 @@ def test_a_storage_item_that_is_forbidden(world: World) -> None:
 def test_an_asset_that_is_missing_or_corrupt(
     world: World, window: int, n: int, how: Any, ahead: bool, retries: int
 ) -> None:
-    """A dead URL fails in load, whatever the window, the attempt or who asks; no image fails where it is read."""
+    """A dead URL fails in load, whatever the window and the attempt; what is no image fails where it is read."""
     hashes = world.project.add_placeholders(n)
     bad = n // 2
     world.project.break_asset(hashes[bad], how)
@@ -172,7 +172,7 @@ def test_an_asset_that_is_missing_or_corrupt(
     (failure,) = report.failures
     assert report.moved == n - 1
     assert str(failure.data_hash) == hashes[bad]
-    phase = "load" if how == "missing" else "inject" if ahead else "agent"
+    phase = "agent" if not ahead else "load" if how == "missing" else "inject"
     assert (failure.phase, failure.attempts) == (phase, 1 + retries)
     assert report.exit_code == 1
     assert world.titles("Pre-label") == [f"image-{bad:05d}.png"]
