@@ -19,6 +19,7 @@ from encord_agents.core.assets import Asset
 from encord_agents.local import Fault
 from encord_agents.tasks import Depends
 from encord_agents.tasks.engine import pipeline
+from encord_agents.tasks.engine.gate import DOWNLOADS
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
@@ -30,6 +31,7 @@ import os, threading, time
 from encord.objects import LabelRowV2
 from encord_agents.tasks import Runner
 from encord_agents.tasks.engine import pipeline
+from encord_agents.tasks.engine.gate import DOWNLOADS
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
@@ -92,7 +94,9 @@ def test_writing_that_does_not_get_on(world: World, fault: Fault, workers: int) 
 def test_loading_that_does_not_get_on(world: World, kind: str) -> None:
     """It is left at once: what is finished is written, and nobody waits for what would only be loaded."""
     world.project.add_placeholders(100)
-    world.platform.faults.add(Fault(kind, times=None, skip=2 if kind != "asset" else 12, action="stall", seconds=8))
+    world.platform.faults.add(
+        Fault(kind, times=None, skip=2 if kind != "asset" else DOWNLOADS, action="stall", seconds=8)
+    )
     stop, calls = Stop(), 0
 
     def agent(label_row: LabelRowV2, asset: Asset) -> TaskAgentReturnStruct:
