@@ -31,7 +31,6 @@ import os, threading, time
 from encord.objects import LabelRowV2
 from encord_agents.tasks import Runner
 from encord_agents.tasks.engine import pipeline
-from encord_agents.tasks.engine.gate import DOWNLOADS
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
