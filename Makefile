@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 DEMO   := $(VENV)/.installed-demo
 DEV    := $(VENV)/.installed-dev
 UV     := $(shell command -v uv 2>/dev/null)
-XDIST  ?= -n 2
+XDIST  ?= -n 3 --dist worksteal
 ARGS   ?=
 
 .PHONY: help demo test lint format typecheck check bench soak clean

@@ -91,7 +91,8 @@ def test_files_ahead(world: World, monkeypatch: pytest.MonkeyPatch, limit: str, 
         return "complete"
 
     assert world.run(agent).moved == 40
-    assert max(fetched) <= most + 1  # those of the agent's task, and of the one that waits to be next
+    # Beyond the limit: the file of the task at work, of the one handed over, and of the one whose turn is next.
+    assert max(fetched) <= most + 2
     assert world.platform.journal.count("asset") == 40
 
 
