@@ -52,12 +52,8 @@ class Executor:
         try:
             with self._stop.interruptible():
                 ended = attempt(context.agent.plan, context.values(self._fixed), self._run)
-        except SystemExit as wish:
-            return _wished_to_exit(context, wish)
-        except self._passing:
-            raise
-        except BaseException as error:  # noqa: BLE001 - contained
-            return Fault(Phase.AGENT, error, context.attempts)
+        except BaseException as error:  # noqa: BLE001 - told apart below
+            return self._contain(context, error)
         finally:
             context.seconds += self._clock() - started
         return ended
@@ -70,15 +66,19 @@ class Executor:
         started = self._clock()
         try:
             ended = await attempt_async(context.agent.plan, context.values(self._fixed), self._run)
-        except SystemExit as wish:
-            return _wished_to_exit(context, wish)
-        except self._passing:
-            raise
-        except BaseException as error:  # noqa: BLE001 - contained
-            return Fault(Phase.AGENT, error, context.attempts)
+        except BaseException as error:  # noqa: BLE001 - told apart below
+            return self._contain(context, error)
         finally:
             context.seconds += self._clock() - started
         return ended
+
+    def _contain(self, context: Context, error: BaseException) -> Fault:
+        """The fault that a way out of an attempt makes; what is a way out of more than that goes on."""
+        if isinstance(error, SystemExit):
+            return _wished_to_exit(context, error)
+        if isinstance(error, self._passing):
+            raise error
+        return Fault(Phase.AGENT, error, context.attempts)
 
     def judge(self, context: Context, ended: Attempt | Fault) -> Result | Fault:
         """What came of an attempt."""

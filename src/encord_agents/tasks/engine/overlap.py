@@ -124,7 +124,7 @@ class Pipeline:
         self._workers = min(max_workers, window)
         # One lock, and who waits on it for what: waking everybody for everything costs more than the work.
         self._lock = threading.RLock()
-        self._runnable = threading.Condition(self._lock)  # the caller's thread: something to attempt
+        self._runnable = threading.Condition(self._lock)  # who hands over: something to attempt
         self._takeable = threading.Condition(self._lock)  # loaders: tasks, and slots for them
         self._writable = threading.Condition(self._lock)  # writers: results
         self._room = threading.Condition(self._lock)  # the poller: fewer tasks waiting
@@ -453,7 +453,7 @@ class Pipeline:
         while True:
             with self._lock:
                 while True:
-                    if self.run.stop.requested or self._error is not None:
+                    if self._is_over:
                         return
                     wait = TICK
                     if self._running < self._may_run() and not (self._by_turns and (self._loading or self._writing)):
@@ -517,7 +517,7 @@ class Pipeline:
 
     @property
     def _closing(self) -> bool:
-        return self.run.stop.requested or self._error is not None or self._executed
+        return self._is_over or self._executed
 
     def _poll(self) -> None:
         """Read the pages, as fast as they come, and again if tasks moved meanwhile: offset tokens skip some then."""
