@@ -18,6 +18,7 @@ from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.assets import Asset
+from encord_agents.tasks.engine.bundle import SharingBundle
 from encord_agents.tasks.engine.context import Agent, Context
 from encord_agents.tasks.engine.gate import DownloadTries, Gate, is_platform_trouble
 from encord_agents.tasks.engine.outcome import Fault, Phase
@@ -143,7 +144,7 @@ class Loader:
 
     def _initialise_bundle(self, contexts: Sequence[Context]) -> None:
         args = self._agent.initialise_args
-        bundle = self._project.create_bundle()
+        bundle = SharingBundle()
         for context in contexts:
             if not _row(context).is_labelling_initialised:
                 _row(context).initialise_labels(

@@ -18,6 +18,7 @@ from encord.project import Project
 from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
+from encord_agents.tasks.engine.bundle import SharingBundle
 from encord_agents.tasks.engine.context import Agent, Result
 from encord_agents.tasks.engine.gate import (
     PATIENCE,
@@ -162,7 +163,7 @@ class Writer:
                     result.saved = reply.error is None
 
     def _save_bundle(self, results: Sequence[Result]) -> None:
-        bundle = self._project.create_bundle()
+        bundle = SharingBundle()
         for result in results:
             assert result.label_row is not None
             result.label_row.save(bundle=bundle)
@@ -191,7 +192,7 @@ class Writer:
                 result.prioritised = reply.error is None
 
     def _priority_bundle(self, results: Sequence[Result]) -> None:
-        bundle = self._project.create_bundle()
+        bundle = SharingBundle()
         for result in results:
             assert result.context.row is not None
             assert result.priority is not None
@@ -250,7 +251,7 @@ class Writer:
                 settle(stay[0], Failed(_fault(stay[0], Phase.MOVE, reply.error)))
 
     def _proceed(self, results: Sequence[Result]) -> None:
-        bundle = self._project.create_bundle()
+        bundle = SharingBundle()
         for result in results:
             assert result.pathway is not None
             result.context.task.proceed(pathway_uuid=str(result.pathway.uuid), bundle=bundle)
