@@ -13,18 +13,21 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
-import requests
 from encord.orm.storage import StorageItemType
 from encord.storage import StorageItem
-from urllib3.exceptions import ReadTimeoutError
+from urllib3 import exceptions
 
 from encord_agents.core.data_model import ImageArray
+from encord_agents.core.transport import TransportError, in_words, open_url
 from encord_agents.exceptions import AssetDownloadError, PrintableError, UnsupportedAssetError
 
-__all__ = ["Asset", "Tries", "image_of_group", "shared_session"]
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
+__all__ = ["Asset", "Tries", "image_of_group"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,26 +52,6 @@ _ADVICE: Final = {
     StorageItemType.DICOM_SERIES: "Ask for the StorageItem, and download its files: storage_item.get_child_items().",
     StorageItemType.SCENE: "Ask for the StorageItem, and read it with the SDK's encord.beta.scene.SceneReader.",
 }
-
-_threads = threading.local()
-
-
-def shared_session() -> requests.Session:
-    """This thread's session. Connections to a storage host stay open, which makes many small downloads much faster."""
-    session: requests.Session | None = getattr(_threads, "session", None)
-    if session is None:
-        session = requests.Session()
-        # The URL itself is the permission. Without this, an entry in the user's ~/.netrc would add another one,
-        # which storage hosts refuse.
-        session.auth = _no_auth
-        # Sizes are compared with what arrived, so it must arrive as it is stored.
-        session.headers["Accept-Encoding"] = "identity"
-        _threads.session = session
-    return session
-
-
-def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
 
 
 def _directly(request: Callable[[], T]) -> T:
@@ -111,7 +94,6 @@ class Asset:
     Args:
         item: The storage item.
         directory: Where to put the file. Default: a private temporary directory, removed by :meth:`close`.
-        session: Gives the session to download with. Default: :func:`shared_session`.
         timeout: Seconds to connect, and seconds to wait for the next bytes.
         max_seconds: The longest that one :meth:`path` may take, waits included. Looked at between blocks of the file,
             so a host that sends nothing ends it by ``timeout`` instead. Default: no limit.
@@ -130,7 +112,6 @@ class Asset:
         item: StorageItem,
         *,
         directory: Path | None = None,
-        session: Callable[[], requests.Session] = shared_session,
         timeout: tuple[float, float] = (CONNECT_TIMEOUT, READ_TIMEOUT),
         max_seconds: float | None = None,
         tries: int = TRIES,
@@ -141,7 +122,6 @@ class Asset:
     ) -> None:
         self.item = item
         self._directory = directory
-        self._session = session
         self._timeout = timeout
         self._max_seconds = max_seconds
         self._tries = tries
@@ -290,8 +270,8 @@ class Asset:
                 return path
             if tries is not None and not problem.may_pass:
                 tries.answered()
-            # Outside the `except`, so that no error that leaves here has what `requests` raised for its context: that
-            # quotes the URL, and who reads a signed URL in a log may read the file.
+            # Outside the `except`, so that no error that leaves here has what was raised below it for its context:
+            # that may quote the URL, and who reads a signed URL in a log may read the file.
             if problem.status in _STALE_URL and may_refresh:
                 may_refresh = False
                 self._needs_fresh_url = True
@@ -339,14 +319,11 @@ class Asset:
         path = Path(name)
         complete = False
         try:
-            with (
-                os.fdopen(descriptor, "wb") as file,
-                self._session().get(url, stream=True, timeout=self._timeout) as response,
-            ):
-                if response.status_code != 200:
+            with os.fdopen(descriptor, "wb") as file, open_url(url, self._timeout) as response:
+                if response.status != 200:
                     raise _Refused(response)
                 size = 0
-                for block in response.iter_content(BLOCK):
+                for block in response.stream(BLOCK):
                     self._check_open()
                     if deadline is not None and self._clock() > deadline:
                         raise self._failure(f"it took longer than {self._max_seconds:g} s")
@@ -356,14 +333,10 @@ class Asset:
                 if expected is not None and size != expected:
                     raise _Interrupted(f"{size} of {expected} bytes arrived")
             complete = True
-        except (
-            requests.exceptions.MissingSchema,
-            requests.exceptions.InvalidSchema,
-            requests.exceptions.InvalidURL,
-        ):
-            raise _Interrupted("the platform gave an address that is none", may_pass=False) from None
-        except requests.RequestException as error:
-            raise _Interrupted(_in_words(error)) from None
+        except TransportError as error:
+            raise _Interrupted(str(error), may_pass=error.may_pass) from None
+        except exceptions.HTTPError as error:  # in the middle of the body
+            raise _Interrupted(in_words(error)) from None
         finally:
             if not complete:
                 path.unlink(missing_ok=True)
@@ -396,31 +369,20 @@ class _Interrupted(Exception):  # noqa: N818 - never seen outside
 class _Refused(_Interrupted):
     """The storage host answered, but not with the file."""
 
-    def __init__(self, response: requests.Response) -> None:
+    def __init__(self, response: BaseHTTPResponse) -> None:
         after = response.headers.get("Retry-After", "")
         super().__init__(
-            f"the storage host answered {response.status_code} {response.reason or ''}".rstrip(),
-            status=response.status_code,
+            f"the storage host answered {response.status} {response.reason or ''}".rstrip(),
+            status=response.status,
             retry_after=float(after) if after.isdecimal() else 0.0,
-            may_pass=response.status_code in {408, 425, 429} or response.status_code >= 500,
+            may_pass=response.status in {408, 425, 429} or response.status >= 500,
         )
 
 
-def _promised_size(response: requests.Response) -> int | None:
+def _promised_size(response: BaseHTTPResponse) -> int | None:
     length = response.headers.get("Content-Length", "")
     encoded = response.headers.get("Content-Encoding", "identity") != "identity"
     return int(length) if length.isdecimal() and not encoded else None
-
-
-def _in_words(error: requests.RequestException) -> str:
-    # A body that stops coming is a ConnectionError to `requests`, and a timeout inside it.
-    if isinstance(error, requests.Timeout) or any(isinstance(arg, ReadTimeoutError) for arg in error.args):
-        return "the storage host did not answer in time"
-    if isinstance(error, requests.exceptions.SSLError):
-        return "the storage host's certificate was not accepted"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the connection broke before all of the file had arrived"
-    return f"no connection to the storage host ({type(error).__name__})"
 
 
 def suffix_for(mime_type: str | None, name: str, url: str = "") -> str:
