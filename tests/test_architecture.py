@@ -32,6 +32,7 @@ LAYERS = [
     [
         "encord_agents.tasks.engine.stop",
         "encord_agents.tasks.engine.outcome",
+        "encord_agents.tasks.engine.bundle",
         "encord_agents.tasks.engine.crew",
         "encord_agents.tasks.engine.event_loop",
     ],
@@ -157,6 +158,7 @@ def test_threads_are_few_modules_business() -> None:
         "encord_agents.integrations.celery.at_work",
         "encord_agents.integrations.celery.marks",
         "encord_agents.integrations.celery.registration",
+        "encord_agents.tasks.engine.bundle",
         "encord_agents.tasks.engine.crew",
         "encord_agents.tasks.engine.event_loop",
         "encord_agents.tasks.engine.dead_letter",
