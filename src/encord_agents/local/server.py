@@ -13,6 +13,8 @@ from encord_agents.local.trouble import LocalPlatformError
 
 HOST = "127.0.0.1"
 BACKLOG = 2048
+ACCEPTING = 5
+"""Turns of the event loop in which an accepted connection gets its protocol: three, and some to spare."""
 
 
 class _Uvicorn(uvicorn.Server):
@@ -34,6 +36,10 @@ class _Uvicorn(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
+        # Connections that were accepted a moment ago are not among those below yet. Left alone, they would stay open
+        # with nobody there, and their clients would wait for an answer until they lose patience.
+        for _ in range(ACCEPTING):
+            await asyncio.sleep(0)
         for connection in list(self.server_state.connections):
             if connection.transport is not None:
                 connection.transport.abort()
