@@ -20,19 +20,31 @@ __all__ = ["get_user_client", "lets_requests_be_sent_once", "sent_once"]
 CONNECT_TIMEOUT = 10  # seconds
 READ_TIMEOUT = WRITE_TIMEOUT = 60  # seconds
 
-_once: ContextVar[bool] = ContextVar("encord_agents_sent_once", default=False)
+
+class Sent:
+    """What was sent meanwhile.
+
+    Attributes:
+        any: Whether there was a request at all: the SDK may know the answer already.
+    """
+
+    any = False
+
+
+_once: ContextVar[Sent | None] = ContextVar("encord_agents_sent_once", default=None)
 
 
 @contextmanager
-def sent_once() -> Iterator[None]:
+def sent_once() -> Iterator[Sent]:
     """While inside, in this thread, the transport of a prepared client repeats nothing by itself.
 
     For callers who wait and repeat by rules of their own: what is repeated beneath them is waited for twice, and what
     may not be done twice (a move) would be.
     """
-    token = _once.set(True)
+    sent = Sent()
+    token = _once.set(sent)
     try:
-        yield
+        yield sent
     finally:
         _once.reset(token)
 
@@ -55,11 +67,18 @@ class _Settings:
 
     @property
     def max_retries(self) -> int:
-        return 0 if _once.get() else self._settings.max_retries
+        return 0 if self._once() else self._settings.max_retries
 
     @property
     def connection_retries(self) -> int:
-        return 0 if _once.get() else self._settings.connection_retries
+        return 0 if self._once() else self._settings.connection_retries
+
+    @staticmethod
+    def _once() -> bool:
+        if (sent := _once.get()) is None:
+            return False
+        sent.any = True  # who asks is about to send
+        return True
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._settings, name)

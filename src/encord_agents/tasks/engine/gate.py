@@ -70,8 +70,6 @@ LATELY = 16
 """Requests that `Gate.quickest` looks back."""
 LOOK_UP = 0.2
 """Seconds, at most, between two looks at whether there is still time to wait."""
-NO_REQUEST = 0.0005
-"""Seconds. What takes less was no request: most of a page's tasks are there already when they are asked for."""
 
 NAMED_ERROR = re.compile(r"error of type `\['(\w+)'\]`")
 SERVER_TROUBLE = re.compile(r"SERVER|INTERNAL|UNAVAILABLE|TIMEOUT|GATEWAY|OVERLOAD")
@@ -312,14 +310,14 @@ class Gate:
         with self.slot(self._slots):
             started = self.clock()
             try:
-                with sent_once():
+                with sent_once() as sent:
                     value = request()
             except Exception as error:  # noqa: BLE001 - an error is one of the two things a request can bring
                 if verdict(error) not in (Verdict.OUTAGE, Verdict.RATE_LIMIT):
                     self.answered(kind, granted=False)
                 return Reply(error=error)
-            if (took := self.clock() - started) > NO_REQUEST:
-                self._took.append(took)
+            if sent.any:
+                self._took.append(self.clock() - started)
                 self._quickest = min(tuple(self._took))
         self.answered(kind)
         return Reply(value=value)
