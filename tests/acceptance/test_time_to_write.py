@@ -19,7 +19,7 @@ from encord_agents.core.assets import Asset
 from encord_agents.local import Fault
 from encord_agents.tasks import Depends
 from encord_agents.tasks.engine import pipeline
-from encord_agents.tasks.engine.gate import DOWNLOADS
+from encord_agents.tasks.engine.overlap import FILES_AHEAD
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
@@ -93,8 +93,9 @@ def test_writing_that_does_not_get_on(world: World, fault: Fault, workers: int) 
 def test_loading_that_does_not_get_on(world: World, kind: str) -> None:
     """It is left at once: what is finished is written, and nobody waits for what would only be loaded."""
     world.project.add_placeholders(100)
+    # Files are asked for in parallel, so that some of the first may be asked for after later ones.
     world.platform.faults.add(
-        Fault(kind, times=None, skip=2 if kind != "asset" else DOWNLOADS, action="stall", seconds=8)
+        Fault(kind, times=None, skip=2 if kind != "asset" else FILES_AHEAD, action="stall", seconds=8)
     )
     stop, calls = Stop(), 0
 

@@ -48,6 +48,17 @@ DATA_TYPES = {".jpeg": "image/jpeg", ".jpg": "image/jpeg", ".png": "image/png", 
 """The formats that images can be encoded in, and their MIME types."""
 
 
+def make_ready() -> None:
+    """Import what reading images takes: a twentieth of a second, better spent before the first is there.
+
+    Raises:
+        ImportError: Pillow is not installed.
+    """
+    from PIL import Image, ImageOps  # noqa: F401
+
+    Image.preinit()
+
+
 def read_image(path: Path, *, name: str | None = None) -> ImageArray:
     """The pixels of an image file, upright.
 
@@ -67,7 +78,8 @@ def read_image(path: Path, *, name: str | None = None) -> ImageArray:
 
     try:
         with Image.open(path) as image:
-            return _to_rgb(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)
+            return _to_rgb(image)
     except FileNotFoundError:
         raise
     except Image.DecompressionBombError as error:

@@ -7,7 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
 
-__all__ = ["Crew"]
+__all__ = ["Crew", "SentHomeError"]
+
+
+class SentHomeError(RuntimeError):
+    """There are to be no more jobs."""
 
 
 class Crew:
@@ -33,19 +37,27 @@ class Crew:
         """Have a job done.
 
         Raises:
-            RuntimeError: The crew was sent home.
+            SentHomeError: The crew was sent home.
         """
         future: Future[None] = Future()
         with self._lock:
             if self._closed:
-                raise RuntimeError("The crew was sent home.")
+                raise SentHomeError("The crew was sent home.")
             self._jobs.put((future, job))
             if self._jobs.qsize() > self._idle and len(self._threads) < self._size:
-                name = f"{self._name}-{len(self._threads)}"
-                thread = threading.Thread(target=self._work, name=name, daemon=True)
-                self._threads.append(thread)
-                thread.start()
+                self._start_one()
         return future
+
+    def assemble(self) -> None:
+        """Start all threads before there is work for them, where a moment later it would hold something up."""
+        with self._lock:
+            while not self._closed and len(self._threads) < self._size:
+                self._start_one()
+
+    def _start_one(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def close(self) -> list[threading.Thread]:
         """No more jobs. The threads, which end when the jobs that were given are done."""

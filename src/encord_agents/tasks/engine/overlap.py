@@ -8,6 +8,7 @@ import gc
 import heapq
 import itertools
 import logging
+import os
 import sys
 import threading
 from _thread import start_new_thread
@@ -22,12 +23,13 @@ from uuid import UUID
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.dependencies.solve import Attempt
+from encord_agents.core.vision import make_ready
 from encord_agents.exceptions import OutageError
 from encord_agents.tasks.dependencies import dep_single_frame
 from encord_agents.tasks.engine.context import Context, Result
-from encord_agents.tasks.engine.crew import Crew
+from encord_agents.tasks.engine.crew import Crew, SentHomeError
 from encord_agents.tasks.engine.event_loop import EventLoop, Going
-from encord_agents.tasks.engine.gate import DOWNLOADS
+from encord_agents.tasks.engine.gate import DOWNLOADS, Slots
 from encord_agents.tasks.engine.outcome import Failed, Fault, Outcome, Phase
 from encord_agents.tasks.engine.pipeline import StageRun
 from encord_agents.tasks.engine.poll import MAX_POLLS, poll
@@ -41,6 +43,8 @@ logger = logging.getLogger(__name__)
 
 LOADERS = 4
 WRITERS = 3
+DECODERS = max(2, os.cpu_count() or 1)
+"""First frames decoded at once: all that arrive together would hold each other up, and the agent that waits for one."""
 FILES_AHEAD = 64
 BYTES_AHEAD = 512 * 1024 * 1024
 FIRST_CHUNKS = (25, 50)
@@ -49,8 +53,10 @@ LEAST_CHUNK = 25
 """Tasks to a request, where agents are fast: a kind client does not ask for less, however small the window is."""
 FAST_AGENTS = 0.02
 """Seconds that an attempt of a fast agent takes at most, on average."""
-SOON_LOADED = 50
-"""Tasks to load at once where answers take their time."""
+SOON_DONE = 50
+"""Tasks to load, or to write, at once where answers take their time: so their slots are soon free again."""
+BUSY_ENOUGH = 1.0
+"""Seconds that agents must still be busy for so that the stage is read again meanwhile."""
 AHEAD = 1
 """Tasks handed to who attempts them before the last one is done, so that nobody waits for the next."""
 INSTANT_AGENTS = 0.001
@@ -172,6 +178,7 @@ class Pipeline:
         self._ended_threads: list[threading.Thread] = []
         self._all_started = False
         self._claims: list[bool] = []  # the first says whether the engine's threads were to be started, for good
+        self._decoders = Slots(DECODERS)
         self._downloads = Crew(DOWNLOADS, "encord-agents-fetch")
         self._besides = Crew(WRITERS, "encord-agents-beside")
         self._reloads = Crew(self._workers, "encord-agents-reload")
@@ -245,6 +252,11 @@ class Pipeline:
                 thread = threading.Thread(target=self._in_thread, args=(work,), name=name, daemon=True)
                 self._threads.append(thread)
                 thread.start()
+        if self.run.agent.needs_asset:  # while the first page is on its way
+            with contextlib.suppress(SentHomeError):  # the run is over
+                self._downloads.assemble()
+                if self._wants_first_frame:
+                    self._downloads.submit(make_ready)
 
     @property
     def _attempts_here(self) -> bool:
@@ -529,7 +541,6 @@ class Pipeline:
                 with self._lock:
                     self._moving = self._writing > 0
                     self._paging = True
-                    self._reading_again = turn > 0
                 for task in poll(stage, run.gate, seen=frozenset(seen) if turn else ()):
                     if not self._accept(task):
                         return
@@ -540,18 +551,37 @@ class Pipeline:
                 run.events.emit(StagePolled(stage.uuid, stage.title, len(seen), complete=True))
                 if not found or not self._moving:
                     return
-                with self._lock:
-                    self._paging = False
-                    self._takeable.notify_all()
-                    while self._waiting and self._budget != 0 and not self._closing:
-                        self._room.wait(TICK)
-                    if self._closing or self._budget == 0:
-                        return
+                if not self._await_quiet():
+                    return
         finally:
             with self._lock:
-                self._paging = False
+                self._paging = self._reading_again = False
                 self._polled = True
                 self._wake_all()
+
+    def _await_quiet(self) -> bool:
+        """Wait until nothing moves, so that pages can be read again without missing anything; false if the run ends.
+
+        Where agents will be busy for long enough, what they finish meanwhile is held back. Else the stage is read when
+        everything is written: waiting for the pages would take longer than asking for an empty one.
+        """
+        with self._lock:
+            self._paging = self._reading_again = False
+            self._takeable.notify_all()
+            while self._waiting and self._budget != 0 and not self._closing:
+                self._room.wait(TICK)
+            while self._open and self._budget != 0 and not self._closing:
+                self._reading_again = self._reading_again or self._busy_for() >= BUSY_ENOUGH
+                if self._reading_again and not self._writing:
+                    break
+                self._room.wait(TICK)
+            self._reading_again = True
+            return not self._closing and self._budget != 0
+
+    def _busy_for(self) -> float:
+        """Seconds that the agents will need for what is loaded, or being loaded, as far as one can tell."""
+        to_run = len(self._open) - len(self._finished) - self._writing
+        return to_run * self._seconds / max(self._ends, 1) / self._workers
 
     def _accept(self, task: AgentTask) -> bool:
         with self._lock:
@@ -638,12 +668,17 @@ class Pipeline:
             return max(quarter, min(LEAST_CHUNK, self._window))
         return quarter
 
+    @property
+    def _soon(self) -> int:
+        """How many tasks are loaded, or written, at once where that holds up agents."""
+        return self._full if self._answers_fast else min(self._full, SOON_DONE)
+
     def _chunk_size(self) -> int:
         return min(self._wanted(), self._window - len(self._open))
 
     def _wanted(self) -> int:
         """How many tasks to load at once. Small chunks hold their slots for less time; big ones take less work."""
-        size = self._full if self._answers_fast else min(self._full, SOON_LOADED)
+        size = self._soon
         if self._chunks < len(FIRST_CHUNKS):
             size = min(size, FIRST_CHUNKS[self._chunks])
         return size if self._budget is None else min(size, self._budget)
@@ -682,7 +717,7 @@ class Pipeline:
             self._bytes += promised
             try:
                 self._downloads.submit(partial(self._guarded, self._fetch, number, context, promised))
-            except RuntimeError:  # the run is over
+            except SentHomeError:  # the run is over
                 return
 
     def _promised(self, context: Context) -> int:
@@ -711,7 +746,10 @@ class Pipeline:
             else:
                 if self._wants_first_frame:
                     try:
-                        context.asset.prepare(first_frame=True)
+                        with self.run.gate.slot(self._decoders):
+                            context.asset.prepare(first_frame=True)
+                    except Leaving:
+                        raise
                     except Exception:  # noqa: BLE001 - the dependency will raise it where it belongs: in the attempt
                         logger.debug("The first frame of %s could not be decoded ahead.", context.task.data_title)
             finally:
@@ -745,6 +783,8 @@ class Pipeline:
                     self._writing -= size
                     if self._executed or self._by_turns or self._may_take():
                         self._wake_all()
+                    else:
+                        self._room.notify()  # who waits for nothing to move
 
     def _take_finished(self) -> list[Result] | None:
         """Results to write; ``None`` when there will be no more."""
@@ -772,9 +812,9 @@ class Pipeline:
 
     def _should_write(self) -> bool:
         """There are enough results, or one has waited long enough, or nothing else can go on."""
-        if self._reading_again and self._paging and not self._executed:
+        if self._reading_again and not self._executed:
             return self._is_old()  # what moves now might have others skipped once more
-        if len(self._finished) >= self._full or self._executed:
+        if len(self._finished) >= (self._soon if self._are_instant else self._full) or self._executed:
             return True
         if len(self._open) == len(self._finished) + self._writing and not self._may_take():
             more_soon = self._paging and bool(self._waiting) and len(self._waiting) < self._wanted()

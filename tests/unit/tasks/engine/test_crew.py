@@ -8,11 +8,11 @@ import threading
 
 import pytest
 
-from encord_agents.tasks.engine.crew import Crew
+from encord_agents.tasks.engine.crew import Crew, SentHomeError
 
 HANGING = """
 import threading
-from encord_agents.tasks.engine.crew import Crew
+from encord_agents.tasks.engine.crew import Crew, SentHomeError
 
 begun = threading.Event()
 Crew(1, "hanging").submit(lambda: (begun.set(), threading.Event().wait()))
@@ -88,3 +88,18 @@ def test_sent_home() -> None:
 def test_a_job_that_hangs_does_not_keep_the_process() -> None:
     """Unlike a `ThreadPoolExecutor`'s."""
     assert subprocess.run([sys.executable, "-c", HANGING], timeout=30).returncode == 0
+
+
+def test_assembled() -> None:
+    """All hands are there before there is work for them, and not one more; a crew that was sent home starts none."""
+    crew = Crew(4, "test-assembled")
+    crew.assemble()
+    crew.assemble()
+    names = [thread.name for thread in threading.enumerate() if thread.name.startswith("test-assembled")]
+    assert len(names) == 4
+    for thread in crew.close():
+        thread.join(10)
+    crew.assemble()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("test-assembled")]
+    with pytest.raises(SentHomeError):
+        crew.submit(lambda: None)
