@@ -19,6 +19,7 @@ LAYERS = [
     ["encord_agents.tasks.runner.sequential_runner", "encord_agents.tasks.runner.queue_runner"],
     ["encord_agents.tasks.runner.drain"],
     ["encord_agents.tasks.runner.workers"],
+    ["encord_agents.tasks.runner.processes"],
     ["encord_agents.tasks.runner.passes", "encord_agents.tasks.runner.worker"],
     ["encord_agents.tasks.runner.base"],
     ["encord_agents.tasks.engine.overlap"],
@@ -158,7 +159,6 @@ def test_threads_are_few_modules_business() -> None:
         "encord_agents.integrations.celery.at_work",
         "encord_agents.integrations.celery.marks",
         "encord_agents.integrations.celery.registration",
-        "encord_agents.tasks.engine.bundle",
         "encord_agents.tasks.engine.crew",
         "encord_agents.tasks.engine.event_loop",
         "encord_agents.tasks.engine.dead_letter",
@@ -168,7 +168,7 @@ def test_threads_are_few_modules_business() -> None:
         "encord_agents.tasks.engine.report",
         "encord_agents.tasks.engine.stop",
         "encord_agents.tasks.runner.queue_runner",
-        "encord_agents.tasks.runner.worker",
+        "encord_agents.tasks.runner.processes",
     }
     using = {m for m in importers_of("threading") if not m.startswith(("encord_agents.local", "encord_agents.cli"))}
     assert using <= allowed

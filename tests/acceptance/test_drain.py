@@ -34,8 +34,8 @@ from encord_agents.tasks.engine.dead_letter import FAILURES_IN_A_ROW
 from encord_agents.tasks.engine.report import AttemptFailed, PassFinished, StagePolled, StageStarted, TaskFinished
 from encord_agents.tasks.models import TaskAgentReturnStruct
 from encord_agents.tasks.runner import drain, queue_runner
+from encord_agents.tasks.runner.processes import in_words
 from encord_agents.tasks.runner.worker import portable
-from encord_agents.tasks.runner.workers import in_words
 
 if TYPE_CHECKING:
     from tests.conftest import World

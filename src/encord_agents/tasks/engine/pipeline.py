@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 from uuid import UUID
 
 from encord.project import Project
@@ -45,7 +46,7 @@ from encord_agents.tasks.engine.retry import decide, retryable
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.write import STALE_AFTER, Beside, Writer, dry_summary, in_turn
 
-__all__ = ["StageRun", "run_chunk", "run_one_by_one"]
+__all__ = ["StageRun", "Turn", "at_once", "run_chunk", "run_one_by_one"]
 
 TIME_TO_WRITE = 30.0
 """Seconds that writing may take once the run is to stop."""
@@ -217,8 +218,25 @@ def _never_made(agent: Agent, fault: Fault) -> DependencyError:
 # One after the other
 
 
-def run_chunk(run: StageRun, tasks: Sequence[AgentTask], *, polled_at: float, loop: EventLoop | None = None) -> int:
-    """Load tasks together, run them one by one, write them together: all in the caller's thread.
+Turn: TypeAlias = Callable[[Callable[[], None]], None]
+"""Has something done where, and when, agents are to run, and waits for it. What that raises, it raises."""
+
+
+def at_once(work: Callable[[], None]) -> None:
+    """The turn of who has nobody to wait for."""
+    work()
+
+
+def run_chunk(
+    run: StageRun,
+    tasks: Sequence[AgentTask],
+    *,
+    polled_at: float,
+    loop: EventLoop | None = None,
+    turn: Turn = at_once,
+) -> int:
+    """Load tasks together, run them one by one, write them together: all in the caller's thread, unless `turn` has the
+    agents run elsewhere.
 
     Async agents are awaited together, on ``loop``. Whatever ends it early, what is finished is written first.
 
@@ -230,14 +248,18 @@ def run_chunk(run: StageRun, tasks: Sequence[AgentTask], *, polled_at: float, lo
         run.skip(task)
     results: list[Result] = []
     interrupted = too_late = False
-    try:
+
+    def work() -> None:
         if loop is not None:
             _await_together(run, contexts, loop, results)
-        else:
-            for context in contexts:
-                if run.stop.requested:
-                    break
-                _run_through(run, context, results)
+            return
+        for context in contexts:
+            if run.stop.requested:
+                break
+            _run_through(run, context, results)
+
+    try:
+        turn(work)
         if not run.stop.requested:
             _write(run, results)
     except KeyboardInterrupt:

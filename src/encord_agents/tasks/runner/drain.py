@@ -32,6 +32,7 @@ from encord_agents.tasks.engine.report import (
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.write import Writer
 from encord_agents.tasks.models import TaskResult
+from encord_agents.tasks.runner.processes import WorkerDied
 from encord_agents.tasks.runner.worker import Answer, Function
 from encord_agents.tasks.runner.workers import Workers
 
@@ -41,8 +42,6 @@ READ_AHEAD = 100
 """Tasks read from the pages between two looks at the workers."""
 TICK = 0.1
 """Seconds between two looks at whether the run is to stop."""
-GIVES_UP_WITHIN = 5.0
-"""Seconds in which a pool that has broken says so of everything that was sent to it."""
 
 LEFT_OR_MOVED = "the task had left the stage, unless the worker that died had moved it"
 
@@ -191,8 +190,6 @@ class StageDrain:
         self._out: dict[Future[Answer | None], Batch] = {}
         self._again: deque[Batch] = deque()
         self._alone: deque[Batch] = deque()
-        self._ready = False
-        self._certain = True
         self._shows_running = self._workers.own
         # Workers leave what failed where it is: only here it is known how all of them fare.
         self._dead_letters = DeadLetters(agent, turns.stop)
@@ -268,27 +265,28 @@ class StageDrain:
     def _send(self) -> None:
         """Keep as many batches out as there is room for."""
         while not self._closing and self._has_work:
-            if not self._ready:
-                if not self._out:
-                    self._make_ready()
+            if self._workers.missing and self._batches > self._workers.room + self._workers.starting:
+                self._start_worker()
+                continue
+            if not self._workers.room or (self._alone and not self._workers.has_idle):
                 return
-            if not self._certain and any(batch.alone for batch in self._out.values()):
-                return  # else it would not be known who it was
-            if self._alone and not self._certain:
-                if self._out or not self._start(self._alone.popleft()):
-                    return
-            elif len(self._out) >= self._workers.capacity or (batch := self._next()) is None or not self._start(batch):
+            if (batch := self._next()) is None or not self._start(batch):
                 return
 
-    def _make_ready(self) -> None:
-        """Have workers start, import the agents and connect, before a task is at stake: what goes wrong here is no
-        task's fault. As many of a new pool as there is work for start at once."""
-        batches = 1
-        if self._workers.own and not self._workers.proven:
-            waiting = len(self._alone) + len(self._again) + -(-len(self._waiting) // self._turns.batch_size)
-            batches = min(self._workers.size, waiting)
-        for _ in range(max(1, batches)):
-            self._start(Batch([]))
+    @property
+    def _batches(self) -> int:
+        """How many batches there are to send, about."""
+        new = len(self._waiting) + (len(self._later) if self._complete else 0)
+        if self._budget is not None:
+            new = min(new, self._budget)
+        return len(self._alone) + len(self._again) + -(-new // self._turns.batch_size)
+
+    def _start_worker(self) -> None:
+        """Have a worker start, import the agents and connect, before a task is at stake."""
+        try:
+            self._out[self._workers.start(self._function)] = Batch([])
+        except Exception as error:  # noqa: BLE001 - an executor that takes nothing ends the run, and so does a system
+            self._fail(error)
 
     def _next(self) -> Batch | None:
         if self._alone:
@@ -315,18 +313,12 @@ class StageDrain:
         specs = [json.dumps({"uuid": str(task.uuid), "data_hash": str(task.data_hash)}) for task in batch.tasks]
         batch.sent_at = self._turns.gate.clock()
         try:
-            self._out[self._workers.submit(self._function, specs)] = batch
-        except BrokenExecutor as error:
-            if not self._workers.own:
-                self._fail(error)
-                return False
-            self._put_back(batch)
-            if not self._out:  # a worker died that had nothing to do
-                self._workers.renew()
-                self._ready = False
-            return False
+            self._out[self._workers.submit(self._function, specs, alone=batch.alone)] = batch
         except Exception as error:  # noqa: BLE001 - an executor that takes nothing ends the run
-            self._fail(error)
+            if self._workers.own and isinstance(error, BrokenExecutor):
+                self._put_back(batch)
+            else:
+                self._fail(error)
             return False
         return True
 
@@ -343,39 +335,22 @@ class StageDrain:
         """Take the answers that are there, waiting for the first."""
         done, running = wait(self._out, timeout, FIRST_COMPLETED)
         self._shows_running = self._shows_running or any(future.running() for future in running)
-        if self._workers.own and any(_is_broken(future) for future in done):
-            wait(self._out, GIVES_UP_WITHIN)
-            done = set(self._out)
-        lost: dict[Future[Answer | None], Batch] = {}
         for future in [future for future in self._out if future in done]:
             batch = self._out.pop(future)
-            if not future.done():
-                lost[future] = batch
-                continue
             if future.cancelled():
                 self._cancelled(batch)
-                self._workers.taken(future)
-                continue
-            error = future.exception()
-            if self._workers.own and isinstance(error, BrokenExecutor):
-                lost[future] = batch
-                continue
-            self._workers.taken(future)
-            if error is None:
+            elif (error := future.exception()) is None:
                 self._answered(batch, future.result())
+            elif isinstance(error, WorkerDied):
+                self._lost(batch, error)
             else:
                 self._fail(error)
-        if lost:
-            self._recover(lost)
 
     def _answered(self, batch: Batch, answer: Answer | None) -> None:
         if answer is None:
             return
-        self._workers.proven = True
         if answer.error is not None:
             self._fail(answer.error)
-        elif not batch.tasks:
-            self._ready = True
         for chunk in answer.chunks:
             self._turns.events.emit(chunk)
         tasks = {task.uuid: task for task in batch.tasks}
@@ -518,35 +493,25 @@ class StageDrain:
     def _fail(self, error: BaseException) -> None:
         self._error = self._error or error
 
-    def _recover(self, lost: dict[Future[Answer | None], Batch]) -> None:
-        """A worker of our own has died, and its pool with it: what was out goes to a new one. The batch that the worker
-        had gets another try there, and the second time each of its tasks alone, so that it is certain which one it was,
-        if it was one."""
-        proven = self._workers.proven
-        death = self._workers.renew()
-        how = death.how
-        self._ready, self._certain = False, death.certain
-        if not proven and not self._closing:
-            self._fail(PrintableError(CANNOT_START.format(how=how, module=self._function.__module__)))
-        # Where nobody seems to have had anything, everybody has: else it could go on like this for ever.
-        charged = death.suspects or death.begun or lost.keys()
-        for future, batch in reversed(lost.items()):
-            batch.lost = batch.lost or future in death.begun
-            if future not in charged:
-                self._put_back(batch)
-                continue
-            batch.deaths += 1
-            if batch.alone:
-                (task,) = batch.tasks
-                error = WorkerDiedError(f"The worker process died while it ran this task and no other: {how}.")
-                fault = Fault(Phase.AGENT, error, batch.attempt)
-                self._turns.events.emit(AttemptFailed(self._agent.ref(task), fault, None))
-                self._fail_task(task, fault, batch)
-            elif batch.deaths == 1:
-                self._put_back(batch)
-            else:
-                self._alone += [replace(batch, tasks=[task], alone=True) for task in batch.tasks]
-        self._send_down()
+    def _lost(self, batch: Batch, death: WorkerDied) -> None:
+        """A worker of our own has died, and what it had goes to another one. The batch that it may have died of gets
+        another try, and the second time each of its tasks alone, so that it is certain which one it was, if it was
+        one."""
+        if not death.ready and not self._closing:
+            self._fail(PrintableError(CANNOT_START.format(how=death.how, module=self._function.__module__)))
+        batch.lost = batch.lost or death.begun
+        batch.deaths += death.suspected
+        if not death.suspected or batch.deaths == 1:
+            self._put_back(batch)
+        elif not batch.alone:
+            self._alone += [replace(batch, tasks=[task], alone=True) for task in batch.tasks]
+        else:
+            (task,) = batch.tasks
+            error = WorkerDiedError(f"The worker process died while it ran this task and no other: {death.how}.")
+            fault = Fault(Phase.AGENT, error, batch.attempt)
+            self._turns.events.emit(AttemptFailed(self._agent.ref(task), fault, None))
+            self._fail_task(task, fault, batch)
+            self._send_down()
 
     def _wind_up(self) -> None:
         """No new batch: those that wait are called back, and of those that are worked on what is finished counts."""
@@ -562,10 +527,6 @@ class StageDrain:
 def _agent_succeeded(result: TaskResult) -> bool:
     """Whether the agent did well, whatever became of what it returned."""
     return result.success or result.phase in (Phase.SAVE, Phase.MOVE)
-
-
-def _is_broken(future: Future[Answer | None]) -> bool:
-    return not future.cancelled() and isinstance(future.exception(), BrokenExecutor)
 
 
 def _remote(result: TaskResult) -> WorkerError:

@@ -33,7 +33,7 @@ from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import Gate, SetUpError, Slots, is_platform_trouble
 from encord_agents.tasks.engine.observers import LogObserver
 from encord_agents.tasks.engine.outcome import Failed, Fault, Phase
-from encord_agents.tasks.engine.pipeline import TIME_TO_WRITE, StageRun, run_chunk
+from encord_agents.tasks.engine.pipeline import TIME_TO_WRITE, StageRun, Turn, at_once, run_chunk
 from encord_agents.tasks.engine.poll import poll
 from encord_agents.tasks.engine.report import (
     ChunkLoaded,
@@ -61,7 +61,7 @@ from encord_agents.tasks.runner.base import (
 from encord_agents.tasks.runner.drain import DrainTurns
 from encord_agents.tasks.runner.passes import Passes, Progress, check_common_numbers, check_number
 from encord_agents.tasks.runner.worker import Answer
-from encord_agents.tasks.runner.workers import Workers, check_workers
+from encord_agents.tasks.runner.workers import check_workers, workers_for
 
 __all__ = ["QueueFunction", "QueueRunner", "TaskSpec"]
 
@@ -298,7 +298,7 @@ class QueueRunner(RunnerBase):
         project = self.project
         agents = self._bind_all(project)
         report = self.report = RunReport()
-        stop, pool = Stop(), Workers(workers, executor)
+        stop, pool = Stop(), workers_for(executor, workers)
         try:
             with Passes(report, self.observers, stop, progress=progress) as passes:
                 turns = DrainTurns(
@@ -529,17 +529,25 @@ class QueueFunction:
         for task in poll(connection.agent(self._registered).stage, gate):
             yield task.model_dump_json()
 
-    def answer(self, specs: Sequence[str], *, stop: Stop) -> Answer:
+    def answer(self, specs: Sequence[str], *, stop: Stop, turn: Turn = at_once) -> Answer:
         """The same for `QueueRunner.drain`: it does not log what the other side will, leaves what failed where it is,
         and raises nothing of a task."""
         given, _ = _read(specs)
-        return self._call(given, final=False, stop=stop, quiet=True).answer(given)
+        return self._call(given, final=False, stop=stop, turn=turn, quiet=True).answer(given)
 
-    def _call(self, given: Sequence[_Given], *, final: bool, stop: Stop | None = None, quiet: bool = False) -> _Call:
+    def _call(
+        self,
+        given: Sequence[_Given],
+        *,
+        final: bool,
+        stop: Stop | None = None,
+        turn: Turn = at_once,
+        quiet: bool = False,
+    ) -> _Call:
         with self.runner._in_use() as connection:
             agent = connection.agent(self._registered)
             with _directory(agent) as files:
-                call = _Call(connection, agent, final, files, stop or Stop(), quiet)
+                call = _Call(connection, agent, final, files, stop or Stop(), turn, quiet)
                 call.run(given)
         return call
 
@@ -548,11 +556,19 @@ class _Call:
     """One call of a queue function."""
 
     def __init__(
-        self, connection: _Connection, agent: Agent, final: bool, files: Path | None, stop: Stop, quiet: bool
+        self,
+        connection: _Connection,
+        agent: Agent,
+        final: bool,
+        files: Path | None,
+        stop: Stop,
+        turn: Turn,
+        quiet: bool,
     ) -> None:
         self._connection = connection
         self._agent = agent
         self._stop = stop
+        self._turn = turn
         self._gate = Gate(stop, max_outage=connection.runner._max_outage, slots=connection.slots, grace=TIME_TO_WRITE)
         self._run = StageRun(
             agent,
@@ -607,7 +623,7 @@ class _Call:
         while tasks and not self._stop.requested:
             # Two tasks of one label row must not be at work together: the second is loaded after the first is written.
             first = list({(task.data_hash, agent.branch_of(task)): task for task in reversed(tasks)}.values())[::-1]
-            run_chunk(self._run, first, polled_at=polled_at, loop=loop)
+            run_chunk(self._run, first, polled_at=polled_at, loop=loop, turn=self._turn)
             done = {task.uuid for task in first}
             tasks = [task for task in tasks if task.uuid not in done]
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import pickle
-import signal
 import socket
-import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from multiprocessing.util import Finalize
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from encord.exceptions import EncordException
@@ -21,17 +18,27 @@ from encord.exceptions import EncordException
 from encord_agents.core.legible import described
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.outcome import Fault
+from encord_agents.tasks.engine.pipeline import Turn, at_once
 from encord_agents.tasks.engine.report import ChunkLoaded, ChunkWritten
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.models import TaskResult
 
-__all__ = ["Answer", "Errand", "Function", "Place", "here", "prepare", "serve", "shared"]
+__all__ = [
+    "Answer",
+    "Closes",
+    "Errand",
+    "Function",
+    "Place",
+    "answer_of",
+    "here",
+    "portable",
+    "portable_answer",
+    "serve",
+    "shared",
+]
 
 Place = tuple[str, int]
 """A process: its host and its id."""
-
-TICK = 0.1
-"""Seconds between two looks at whether the run is to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +73,11 @@ class Errand:
         home: Where the run is. Anywhere else, what lives as long as the process is torn down when it ends.
         run: The run's name.
         number: The batch's. No two batches are the same call, for there are engines that remember answers.
-        mark: In a pool of our own: where to mark that the batch is begun, and by whom.
     """
 
     home: Place
     run: str
     number: int
-    mark: int = 0
 
 
 class Closes(Protocol):
@@ -90,11 +95,12 @@ class Function(Protocol):
     @property
     def runner(self) -> Closes: ...
 
-    def answer(self, specs: Sequence[str], *, stop: Stop) -> Answer:
+    def answer(self, specs: Sequence[str], *, stop: Stop, turn: Turn) -> Answer:
         """Give tasks to the agent. Without any: be ready to. What fails stays in its stage.
 
         Args:
             stop: Ends it after the task at work; what was finished by then is written.
+            turn: Has the agent run; before and after that, tasks are loaded and written.
 
         Raises:
             Exception: The process cannot connect, or the set-up is wrong.
@@ -118,95 +124,44 @@ def shared(run: str, stop: Stop) -> Iterator[None]:
 
 def serve(function: Function, specs: Sequence[str], errand: Errand) -> Answer | None:
     """Have a batch answered, in whatever thread or process an executor runs this; ``None``: the run is ending."""
-    with _process.at_work(errand) as stop:
-        if stop.requested:
-            return None
-        away = here() != errand.home
-        try:
-            if away:
-                _process.close_at_exit(function.runner)
-            answer = function.answer(specs, stop=stop)
-        except Exception as error:  # noqa: BLE001 - an answer like any other: the run ends with it
-            answer = Answer(error=error)
-        return _portable_answer(answer) if away else answer
+    stop = _stops.get(errand.run) or Stop()
+    if stop.requested:
+        return None
+    if here() == errand.home:
+        return answer_of(function, specs, stop)
+    _close_at_exit(function.runner)
+    return portable_answer(answer_of(function, specs, stop))
 
 
-def prepare(stopping: Any, marks: Any) -> None:
-    """Make the process a worker of a pool of ours.
-
-    Args:
-        stopping: Its ``value`` is true as soon as no new batch is to be begun.
-        marks: For each batch that is out: 0, then the id of the process that has begun it, then that id negated.
-    """
-    # Ctrl-C in a terminal reaches every process: it is for the parent to decide what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # So does the SIGTERM of a service manager. Not ignored but handled, for programs that an agent starts would inherit
-    # that; and the worker ends with its parent.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    if hasattr(signal, "pthread_sigmask"):  # the parent had it blocked until this was done
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    _process.stopping, _process.marks = stopping, marks
-    threading.Thread(target=_process.watch, name="encord-agents-parent", daemon=True).start()
+def answer_of(function: Function, specs: Sequence[str], stop: Stop, *, turn: Turn = at_once) -> Answer:
+    """What a function answers, whatever it is."""
+    try:
+        return function.answer(specs, stop=stop, turn=turn)
+    except Exception as error:  # noqa: BLE001 - an answer like any other: the run ends with it
+        return Answer(error=error)
 
 
-@dataclass(eq=False)
-class _Process:
-    """This process, as a worker."""
-
-    stopping: Any = None
-    marks: Any = None
-    stop: Stop = field(default_factory=Stop)
-    runners: list[Closes] = field(default_factory=list)
-    busy: threading.Lock = field(default_factory=threading.Lock)
-
-    @contextlib.contextmanager
-    def at_work(self, errand: Errand) -> Iterator[Stop]:
-        """While a batch is worked on. Yields what says whether it is still wanted."""
-        if self.stopping is None:  # not a pool of ours, and maybe several threads
-            yield _stops.get(errand.run) or Stop()
-            return
-        with self.busy:
-            self._look()
-            self.marks[errand.mark] = os.getpid()
-            yield self.stop
-            self.marks[errand.mark] = -os.getpid()
-
-    def close_at_exit(self, runner: Closes) -> None:
-        # Not atexit: processes of multiprocessing do not run that.
-        if not self.runners:
-            Finalize(None, self._close, exitpriority=100)
-        if runner not in self.runners:
-            self.runners.append(runner)
-
-    def _close(self) -> None:
-        while self.runners:
-            self.runners.pop().close()
-
-    def watch(self) -> None:
-        """Stop when the parent says so, and end with it, however it ended, but not in the middle of a task: else the
-        process would wait for the next batch for ever, since it holds the other end of that pipe too."""
-        parent = multiprocessing.parent_process()
-        if parent is None:
-            return
-        while parent.is_alive():
-            parent.join(TICK)
-            self._look()
-        self.stop.request()
-        with self.busy:
-            self._close()
-            os._exit(1)
-
-    def _look(self) -> None:
-        if self.stopping.value:
-            self.stop.request()
+def _close_at_exit(runner: Closes) -> None:
+    # Not atexit: processes of multiprocessing do not run that.
+    if not _runners:
+        Finalize(None, _close, exitpriority=100)
+    if runner not in _runners:
+        _runners.append(runner)
 
 
-_process = _Process()
+def _close() -> None:
+    while _runners:
+        _runners.pop().close()
+
+
+_runners: list[Closes] = []
+"""What is to be torn down when this process ends."""
 _stops: dict[str, Stop] = {}
 """What the runs of this process stop with, by their names."""
 
 
-def _portable_answer(answer: Answer) -> Answer:
+def portable_answer(answer: Answer) -> Answer:
+    """An answer that can be sent to another process."""
     error = None if answer.error is None else portable(answer.error)
     suspects = {
         uuid: replace(fault, exception=portable(fault.exception))

@@ -1,0 +1,441 @@
+"""Processes of our own that run agents: who has which batch is known, and a worker that dies takes no other along.
+
+A worker has several batches at a time. Agents run in its main thread, one after the other; while one runs, the next
+batch is loaded and the last one written.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import itertools
+import logging
+import multiprocessing
+import multiprocessing.connection
+import multiprocessing.util
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Future
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
+from typing import Any, NamedTuple
+
+from encord_agents.tasks.engine.crew import Crew
+from encord_agents.tasks.engine.overlap import SWITCH_INTERVAL
+from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.runner.worker import Answer, Closes, Function, answer_of, portable, portable_answer
+
+__all__ = ["Processes", "WorkerDied", "in_words"]
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 4
+"""Batches that a worker has at a time, at most: one whose agents run, and others that are loaded and written."""
+AT_ONCE_IF_SLOW = 2
+"""The same where agents take their time: what one worker has ahead, another one that is idle cannot have."""
+SLOW = 1.0
+"""Seconds for which the agents of a batch run, from which on they take their time."""
+LOOK_UP = 1.0
+"""Seconds between two looks at whether a worker is alive: a program that an agent has started may hold its pipe."""
+DIES_WITHIN = 5.0
+"""Seconds in which a process whose pipe has broken has ended."""
+
+
+class WorkerDied(BrokenExecutor):
+    """The answer to a batch whose worker died.
+
+    Attributes:
+        how: How it died, in words.
+        ready: Whether it had ever answered anything.
+        begun: Whether it had begun the batch.
+        suspected: Whether it may have died of the batch: its agents ran, or none did.
+    """
+
+    def __init__(self, how: str, *, ready: bool, begun: bool, suspected: bool) -> None:
+        super().__init__(f"The worker process died: {how}.")
+        self.how = how
+        self.ready = ready
+        self.begun = begun
+        self.suspected = suspected
+
+
+class _Order(NamedTuple):
+    """A batch on its way to a worker."""
+
+    number: int
+    function: bytes  # pickled: what it imports is imported in the worker's main thread
+    specs: Sequence[str]
+
+
+class _Stop(NamedTuple):
+    """To a worker: begin no task that has not begun."""
+
+
+class _End(NamedTuple):
+    """To a worker: end when what is there is done."""
+
+
+class _Begun(NamedTuple):
+    """From a worker: it may have done something of a batch."""
+
+    number: int
+
+
+class _Running(NamedTuple):
+    """From a worker: the agents of a batch run, or no agents."""
+
+    number: int | None
+
+
+class _Answered(NamedTuple):
+    """From a worker: a batch is done; ``None``: it was not begun, because the run is ending."""
+
+    number: int
+    answer: Answer | None
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A worker as the process that drains sees it."""
+
+    process: BaseProcess
+    pipe: Connection
+    sending: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    out: dict[int, Future[Answer | None]] = field(default_factory=dict)
+    begun: set[int] = field(default_factory=set)
+    running: int | None = None
+    ready: bool = False
+    alone: bool = False
+    dead: bool = False
+
+
+class Processes:
+    """A pool of worker processes, each started when there is work for it.
+
+    Args:
+        size: How many there are at most.
+    """
+
+    own = True
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        # A fork would copy the locks of libraries' threads, and whoever held them is not there to let go of them.
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: list[_Worker] = []
+        self._threads: list[threading.Thread] = []
+        self._numbers = itertools.count(1)
+        self._names = itertools.count()
+        self._at_once = AT_ONCE_IF_SLOW
+
+    @property
+    def _alive(self) -> list[_Worker]:
+        return [worker for worker in self._workers if not worker.dead]
+
+    @property
+    def starting(self) -> int:
+        """How many workers are not ready yet."""
+        return sum(not worker.ready for worker in self._alive)
+
+    @property
+    def missing(self) -> int:
+        """How many workers could be started."""
+        return self.size - len(self._alive)
+
+    @property
+    def room(self) -> int:
+        """How many more batches the workers that are ready can take."""
+        return sum(self._room_of(worker) for worker in self._alive)
+
+    @property
+    def has_idle(self) -> bool:
+        """Whether a worker is ready and has nothing to do."""
+        return any(worker.ready and not worker.out for worker in self._alive)
+
+    def _room_of(self, worker: _Worker) -> int:
+        if not worker.ready or worker.alone:
+            return 0
+        return max(0, self._at_once - len(worker.out))
+
+    def start(self, function: Function) -> Future[Answer | None]:
+        """Start a worker. The answer comes when it has imported the function and connected, so that what goes wrong in
+        that is no task's fault."""
+        ours, its = self._context.Pipe()
+        name = f"encord-agents-worker-{next(self._names)}"
+        process = self._context.Process(target=_work, args=(its,), name=name)
+        with _deaf_to_interrupts():
+            process.start()
+        its.close()
+        worker = _Worker(process, ours)
+        self._workers.append(worker)
+        thread = threading.Thread(target=self._listen, args=(worker,), name=f"{name}-listener", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return self._send(worker, function, [])
+
+    def submit(self, function: Function, specs: Sequence[str], *, alone: bool = False) -> Future[Answer | None]:
+        """Send a batch to the worker that has the least to do.
+
+        Args:
+            alone: To one that has nothing, and nothing else goes there until it is done.
+
+        Raises:
+            BrokenExecutor: There is no room: a worker has just died.
+        """
+        there = [worker for worker in self._alive if self._room_of(worker) and not (alone and worker.out)]
+        if not there:
+            raise BrokenExecutor("No worker has room for a batch.")
+        return self._send(min(there, key=lambda worker: len(worker.out)), function, specs, alone=alone)
+
+    def _send(
+        self, worker: _Worker, function: Function, specs: Sequence[str], *, alone: bool = False
+    ) -> Future[Answer | None]:
+        order = _Order(next(self._numbers), pickle.dumps(function), specs)
+        future: Future[Answer | None] = Future()
+        future.set_running_or_notify_cancel()  # what has been sent cannot be called back
+        with worker.lock:
+            if worker.dead:
+                raise BrokenExecutor("The worker has just died.")
+            worker.out[order.number] = future
+            worker.alone = alone
+        _tell(worker, order)
+        return future
+
+    def _listen(self, worker: _Worker) -> None:
+        """Take what a worker says, until it ends."""
+        while True:
+            try:
+                there = multiprocessing.connection.wait([worker.pipe, worker.process.sentinel], LOOK_UP)
+                if worker.pipe in there or worker.pipe.poll():
+                    self._take(worker, worker.pipe.recv())
+                elif there or worker.process.exitcode is not None:
+                    break
+            except (EOFError, OSError):
+                break
+        worker.process.join(DIES_WITHIN)
+        how = in_words(worker.process.exitcode)
+        with worker.lock:
+            worker.dead = True
+            out, worker.out = worker.out, {}
+        worker.pipe.close()
+        # Where it does not seem to have had anything, all is suspected: else it could go on like this for ever.
+        suspects = {worker.running} & out.keys() or worker.begun & out.keys() or out.keys()
+        for number, future in out.items():
+            future.set_exception(
+                WorkerDied(how, ready=worker.ready, begun=number in worker.begun, suspected=number in suspects)
+            )
+
+    def _take(self, worker: _Worker, message: object) -> None:
+        if isinstance(message, _Begun):
+            worker.begun.add(message.number)
+        elif isinstance(message, _Running):
+            worker.running = message.number
+        elif isinstance(message, _Answered):
+            answer = message.answer
+            if answer is not None and answer.results:
+                seconds = sum(result.seconds for result in answer.results)
+                self._at_once = AT_ONCE_IF_SLOW if seconds > SLOW else AT_ONCE
+            with worker.lock:
+                future = worker.out.pop(message.number)
+                worker.begun.discard(message.number)
+                worker.alone = False
+                worker.ready = worker.ready or (answer is not None and answer.error is None)
+            future.set_result(answer)
+
+    def stop(self) -> None:
+        """Begin no task that has not begun."""
+        for worker in self._alive:
+            _tell(worker, _Stop())
+
+    def leave(self) -> None:
+        """Nothing here waits for anything."""
+
+    def close(self, *, at_once: bool = False) -> None:
+        """End the workers. They tear down what lives as long as they, if there is time for it."""
+        if at_once:
+            for worker in self._alive:
+                worker.process.kill()
+            return
+        for worker in self._alive:
+            _tell(worker, _End())
+        for thread in self._threads:
+            thread.join()
+
+
+def _tell(worker: _Worker, message: _Order | _Stop | _End) -> None:
+    with worker.sending, contextlib.suppress(OSError):  # if it has died, the futures will say so
+        worker.pipe.send(message)
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes that this thread starts meanwhile do not hear a Ctrl-C, from their very beginning: importing takes a
+    second or two, and one that is interrupted in it seems to have died."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def in_words(code: int | None) -> str:
+    """How a process ended, by its exit code."""
+    if code is None:
+        return "it is not known how"
+    if code >= 0:
+        return f"it exited with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"killed by {name}" + (", as the system does when memory runs out" if name == "SIGKILL" else "")
+
+
+# In the worker
+
+
+def _work(pipe: Connection) -> None:
+    """The life of a worker."""
+    # Ctrl-C in a terminal reaches every process: it is for the parent to decide what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # So does the SIGTERM of a service manager. Not ignored but handled, for programs that an agent starts would inherit
+    # that; and the worker ends with its parent.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    if hasattr(signal, "pthread_sigmask"):  # the parent had it blocked until this was done
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    # Agents may compute, and never wait by themselves. The threads beside them, of which each request wants the
+    # interpreter dozens of times, would wait for 5 ms each time.
+    sys.setswitchinterval(min(SWITCH_INTERVAL, sys.getswitchinterval()))
+    _Inside(pipe).live()
+    _exit()
+
+
+def _exit() -> None:
+    """End the process, as one that was forked ends. Taking the interpreter apart takes a quarter of a second, for which
+    whoever drains would wait."""
+    atexit._run_exitfuncs()
+    multiprocessing.util._exit_function()  # type: ignore[attr-defined]
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(0)
+
+
+class _Inside:
+    """A worker as it sees itself. What is not said to be done by other threads is done by the main one."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._sending = threading.Lock()
+        self._lock = threading.Lock()
+        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._batches = Crew(AT_ONCE, "encord-agents-batch")
+        self._stop = Stop()
+        self._functions: dict[bytes, Function] = {}
+        self._runners: list[Closes] = []
+        self._at_work = 0
+        self._ending = False
+
+    def live(self) -> None:
+        """Do what is to be done here, until the parent says that it is enough, or is not there any more."""
+        threading.Thread(target=self._listen, name="encord-agents-parent", daemon=True).start()
+        while self._at_work or not self._ending:  # nothing comes after what has it end
+            self._jobs.get()()
+        for runner in reversed(self._runners):
+            try:
+                runner.close()
+            except Exception:
+                logger.exception("What lives as long as the process could not be torn down.")
+
+    def _listen(self) -> None:
+        """In a thread: take what the parent says. However it ended, this ends with it: after the task at work."""
+        while True:
+            try:
+                message = self._pipe.recv()
+            except (EOFError, OSError):
+                self._stop.request()
+                message = _End()
+            if isinstance(message, _Order):
+                with self._lock:
+                    self._at_work += 1
+                if message.specs and (function := self._functions.get(message.function)) is not None:
+                    self._batches.submit(partial(self._serve, message, function))
+                else:
+                    self._jobs.put(partial(self._begin, message))
+            elif isinstance(message, _Stop):
+                self._stop.request()
+            else:
+                self._jobs.put(self._end)
+                return
+
+    def _end(self) -> None:
+        self._ending = True
+
+    def _begin(self, order: _Order) -> None:
+        """Import a function: here, because modules may do at import what only the main thread can."""
+        try:
+            function: Function = pickle.loads(order.function)
+        except Exception as error:  # noqa: BLE001 - the module cannot be imported, for whatever reason
+            self._answer(order, Answer(error=portable(error)))
+            return
+        self._functions[order.function] = function
+        if function.runner not in self._runners:
+            self._runners.append(function.runner)
+        if order.specs:
+            self._batches.submit(partial(self._serve, order, function))
+        else:
+            self._answer(order, portable_answer(answer_of(function, [], self._stop)))
+
+    def _serve(self, order: _Order, function: Function) -> None:
+        """In a thread of the batch's own."""
+        answer = None
+        try:
+            if not self._stop.requested:
+                self._say(_Begun(order.number))
+                turn = partial(self._in_turn, order.number)
+                answer = portable_answer(answer_of(function, order.specs, self._stop, turn=turn))
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the parent waits for an answer
+            answer = Answer(error=portable(RuntimeError(f"The worker failed: {error!r}")))
+        finally:
+            self._answer(order, answer)
+
+    def _answer(self, order: _Order, answer: Answer | None) -> None:
+        """In any thread."""
+        self._say(_Answered(order.number, answer))
+        self._jobs.put(self._done)
+
+    def _done(self) -> None:
+        with self._lock:
+            self._at_work -= 1
+
+    def _in_turn(self, number: int, work: Callable[[], None]) -> None:
+        """In a batch's thread: have its agents run in the main thread, when it is their turn."""
+        done: Future[None] = Future()
+        self._jobs.put(partial(self._run, number, work, done))
+        done.result()
+
+    def _run(self, number: int, work: Callable[[], None], done: Future[None]) -> None:
+        self._say(_Running(number))
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - the batch's thread gets it
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+        self._say(_Running(None))
+
+    def _say(self, message: Any) -> None:
+        """From any thread."""
+        with self._sending, contextlib.suppress(OSError):  # the parent is not there any more
+            self._pipe.send(message)
