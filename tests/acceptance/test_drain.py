@@ -34,7 +34,6 @@ from encord_agents.tasks.engine.dead_letter import FAILURES_IN_A_ROW
 from encord_agents.tasks.engine.report import AttemptFailed, PassFinished, StagePolled, StageStarted, TaskFinished
 from encord_agents.tasks.models import TaskAgentReturnStruct
 from encord_agents.tasks.runner import drain, queue_runner
-from encord_agents.tasks.runner.processes import in_words
 from encord_agents.tasks.runner.worker import portable
 
 if TYPE_CHECKING:
@@ -650,15 +649,6 @@ def test_errors_that_cannot_be_sent() -> None:
     assert pickle.loads(pickle.dumps(portable(refused))).__notes__ == ["do this"]
 
 
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [(3, "exited with code 3"), (-9, "killed by SIGKILL, as the system does when memory runs out"), (-99, "signal 99")],
-)
-def test_how_a_worker_died(code: int, words: str) -> None:
-    """In words that point to the cause."""
-    assert words in in_words(code)
-
-
 # In processes
 
 AGENTS = """
@@ -820,6 +810,22 @@ def test_poison(world: World, processes: Processes, monkeypatch: pytest.MonkeyPa
     assert isinstance(failure.exception, drain.WorkerDiedError)
     assert "killed by SIGKILL" in str(failure.exception)
     assert len(suspected) == 5
+    assert len(processes.pids("made")) <= 2 + 3  # each death has taken one worker, and no other
+
+
+def test_workers_do_their_requests_while_agents_run(
+    world: World, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker whose first moves take long has given further batches to the agent by then, and loaded their files."""
+    monkeypatch.setenv("TEST_SLEEP", "0")
+    world.project.add_placeholders(12)
+    world.platform.faults.add(Fault("actions", times=None, action="stall", seconds=3))
+    process = processes.script(MAIN.replace("workers=2", "workers=1"))
+    eventually(lambda: len([what for _, what in processes.notes() if what.startswith("image")]) >= 6)
+    assert world.count("Pre-label") == 12
+    world.platform.faults.clear()
+    process.communicate(timeout=60)
+    assert world.count("Done") == 12
 
 
 def test_a_service_manager_terminates_all(world: World, processes: Processes) -> None:

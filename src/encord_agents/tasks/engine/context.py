@@ -15,6 +15,7 @@ from encord.workflow.stages.agent import AgentStage, AgentTask
 from encord_agents.core.assets import Asset
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.plan import Plan
+from encord_agents.tasks.dependencies import dep_single_frame
 from encord_agents.tasks.engine.outcome import Fault, Pathway
 from encord_agents.tasks.engine.report import TaskRef
 from encord_agents.tasks.engine.retry import RetryPolicy
@@ -63,6 +64,10 @@ class Agent:
     @property
     def needs_asset(self) -> bool:
         return Asset in self.plan.needs
+
+    @property
+    def wants_first_frame(self) -> bool:
+        return dep_single_frame in self.plan.dependencies
 
     def requires(self, types: Collection[type]) -> bool:
         """Whether one of some types is needed by a parameter that cannot do with ``None``."""

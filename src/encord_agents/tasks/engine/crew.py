@@ -30,7 +30,7 @@ class Crew:
         self._jobs: SimpleQueue[tuple[Future[None], Callable[[], None]] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self._idle = 0
+        self._undone = 0
         self._closed = False
 
     def submit(self, job: Callable[[], None]) -> Future[None]:
@@ -44,7 +44,8 @@ class Crew:
             if self._closed:
                 raise SentHomeError("The crew was sent home.")
             self._jobs.put((future, job))
-            if self._jobs.qsize() > self._idle and len(self._threads) < self._size:
+            self._undone += 1
+            if self._undone > len(self._threads) and len(self._threads) < self._size:
                 self._start_one()
         return future
 
@@ -68,20 +69,20 @@ class Crew:
             return list(self._threads)
 
     def _work(self) -> None:
-        while True:
-            with self._lock:
-                self._idle += 1
-            job = self._jobs.get()
-            with self._lock:
-                self._idle -= 1
-            if job is None:
-                return
-            future, work = job
-            if not future.set_running_or_notify_cancel():
-                continue
+        while (given := self._jobs.get()) is not None:
+            future, job = given
+            wanted = future.set_running_or_notify_cancel()
+            error: BaseException | None = None
             try:
-                work()
-            except BaseException as error:  # noqa: BLE001 - whoever waits for it gets it
-                future.set_exception(error)
-            else:
+                if wanted:
+                    job()
+            except BaseException as raised:  # noqa: BLE001 - whoever waits for it gets it
+                error = raised
+            with self._lock:  # before anybody knows, and has more to do
+                self._undone -= 1
+            if not wanted:
+                continue
+            if error is None:
                 future.set_result(None)
+            else:
+                future.set_exception(error)

@@ -25,13 +25,12 @@ from encord.workflow.stages.agent import AgentTask
 from encord_agents.core.dependencies.solve import Attempt
 from encord_agents.core.vision import make_ready
 from encord_agents.exceptions import OutageError
-from encord_agents.tasks.dependencies import dep_single_frame
 from encord_agents.tasks.engine.context import Context, Result
 from encord_agents.tasks.engine.crew import Crew, SentHomeError
 from encord_agents.tasks.engine.event_loop import EventLoop, Going
 from encord_agents.tasks.engine.gate import DOWNLOADS, Slots
-from encord_agents.tasks.engine.outcome import Failed, Fault, Outcome, Phase
-from encord_agents.tasks.engine.pipeline import StageRun
+from encord_agents.tasks.engine.outcome import Failed, Fault, Outcome
+from encord_agents.tasks.engine.pipeline import StageRun, fetch
 from encord_agents.tasks.engine.poll import MAX_POLLS, poll
 from encord_agents.tasks.engine.report import StagePolled
 from encord_agents.tasks.engine.stop import Leaving
@@ -255,7 +254,7 @@ class Pipeline:
         if self.run.agent.needs_asset:  # while the first page is on its way
             with contextlib.suppress(SentHomeError):  # the run is over
                 self._downloads.assemble()
-                if self._wants_first_frame:
+                if self.run.agent.wants_first_frame:
                     self._downloads.submit(make_ready)
 
     @property
@@ -725,12 +724,8 @@ class Pipeline:
         item = context.item
         if item is None:
             return 0
-        frame = 3 * (item.width or 0) * (item.height or 0) if self._wants_first_frame else 0
+        frame = 3 * (item.width or 0) * (item.height or 0) if self.run.agent.wants_first_frame else 0
         return (item.file_size or 0) + frame
-
-    @property
-    def _wants_first_frame(self) -> bool:
-        return dep_single_frame in self.run.agent.plan.dependencies
 
     def _fetch(self, number: int, context: Context, promised: int) -> None:
         """Download a file ahead and, where the agent wants its first frame, decode that too."""
@@ -738,20 +733,8 @@ class Pipeline:
         if not self._closing:
             self._fetched_now.append(context)
             try:
-                context.asset.fetch()
-            except OutageError:
-                raise
-            except Exception as error:  # noqa: BLE001 - the first attempt's fault, whatever it is
-                context.trouble = Fault(Phase.LOAD, error, 1)
-            else:
-                if self._wants_first_frame:
-                    try:
-                        with self.run.gate.slot(self._decoders):
-                            context.asset.prepare(first_frame=True)
-                    except Leaving:
-                        raise
-                    except Exception:  # noqa: BLE001 - the dependency will raise it where it belongs: in the attempt
-                        logger.debug("The first frame of %s could not be decoded ahead.", context.task.data_title)
+                slot = self.run.gate.slot(self._decoders)
+                fetch(context, first_frame=self.run.agent.wants_first_frame, decoding=slot)
             finally:
                 self._fetched_now.remove(context)
         held = context.asset.nbytes

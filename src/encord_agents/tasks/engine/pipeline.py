@@ -7,10 +7,13 @@ agent runs, the next tasks are loaded and finished ones written, in threads, and
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import logging
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -48,6 +51,10 @@ from encord_agents.tasks.engine.write import STALE_AFTER, Beside, Writer, dry_su
 
 __all__ = ["StageRun", "Turn", "at_once", "run_chunk", "run_one_by_one"]
 
+logger = logging.getLogger(__name__)
+
+BYTES_AHEAD = 128 * 1024 * 1024
+"""Of files that are downloaded ahead for one chunk."""
 TIME_TO_WRITE = 30.0
 """Seconds that writing may take once the run is to stop."""
 READ_AHEAD = 1000
@@ -259,6 +266,8 @@ def run_chunk(
             _run_through(run, context, results)
 
     try:
+        if turn is not at_once:
+            _fetch_ahead(run, contexts)
         turn(work)
         if not run.stop.requested:
             _write(run, results)
@@ -283,6 +292,45 @@ def run_chunk(
             for context in contexts:
                 context.close()
     return len(contexts)
+
+
+def _fetch_ahead(run: StageRun, contexts: Sequence[Context]) -> None:
+    """While others have their turn: download what the agents will ask for. What is left is downloaded in their turn."""
+    size = 0
+    for context in contexts:
+        if context.asset is None or run.stop.requested:
+            continue
+        size += context.asset.item.file_size or 0
+        if size > BYTES_AHEAD:
+            return
+        fetch(context, first_frame=run.agent.wants_first_frame)
+
+
+def fetch(context: Context, *, first_frame: bool, decoding: AbstractContextManager[object] | None = None) -> None:
+    """Download a task's file ahead and, where the agent wants its first frame, decode that too.
+
+    Args:
+        decoding: Entered to decode.
+
+    Raises:
+        OutageError: The storage host does not answer any more.
+        Leaving: There is no time for that.
+    """
+    assert context.asset is not None
+    try:
+        context.asset.fetch()
+    except OutageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the first attempt's fault, whatever it is
+        context.trouble = Fault(Phase.LOAD, error, 1)
+        return
+    if not first_frame:
+        return
+    try:
+        with decoding or contextlib.nullcontext():
+            context.asset.prepare(first_frame=True)
+    except Exception:  # noqa: BLE001 - the dependency will raise it where it belongs: in the attempt
+        logger.debug("The first frame of %s could not be decoded ahead.", context.task.data_title)
 
 
 def _write(run: StageRun, results: list[Result]) -> None:

@@ -44,6 +44,22 @@ def test_no_more_at_once_than_there_are() -> None:
         assert not thread.is_alive()
 
 
+def test_no_job_waits_while_there_could_be_another_thread() -> None:
+    """Given one after the other, however the threads' turns fall, they are all at work together."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(300):
+            crew = Crew(3, "test-together")
+            crew.submit(lambda: None).result(10)
+            together = threading.Barrier(3)
+            for future in [crew.submit(lambda barrier=together: barrier.wait(5)) for _ in range(3)]:
+                future.result(10)
+            crew.close()
+    finally:
+        sys.setswitchinterval(before)
+
+
 def test_what_a_job_raises_is_its_own() -> None:
     """Whoever waits for it gets it; the thread goes on with the next."""
     crew = Crew(1, "test-crew")
