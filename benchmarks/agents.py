@@ -24,8 +24,8 @@ from encord_agents.tasks.models import TaskAgentReturnStruct
 
 SCENARIO = os.environ["BENCH_SCENARIO"]
 SECONDS = float(os.environ["BENCH_AGENT_SECONDS"])
-ADDITIONS = 80_000_000
-"""What Python does in a second or so."""
+ADDITIONS = float(os.environ.get("BENCH_ADDITIONS", "80_000_000"))
+"""What Python does in a second."""
 in_agents = 0.0
 
 
@@ -92,8 +92,8 @@ async def awaiting(label_row: LabelRowV2) -> TaskAgentReturnStruct:
 
 
 def computing(task: AgentTask) -> str:
-    """Keeps a processor busy, with Python, for about as long as the others would sleep. A fixed amount of work: on a
-    slow machine everything around it takes longer too."""
+    """Keeps a processor busy, with Python, for as long as the others would sleep: by the amount of work, so that a call
+    that has to share its processor takes longer."""
     for _ in range(round(SECONDS * ADDITIONS / 1000)):
         sum(range(1000))
     return "done"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -84,6 +85,7 @@ class Side:
                 "BENCH_SCENARIO": case.agent,
                 "BENCH_PROJECT": platform.project,
                 "BENCH_AGENT_SECONDS": str(case.agent_seconds),
+                "BENCH_ADDITIONS": str(additions_per_second()),
                 "BENCH_OPTIONS": json.dumps(dict(case.options)),
                 "BENCH_RESULT": str(result),
             }
@@ -120,6 +122,18 @@ class Side:
         if ended.returncode:
             raise RuntimeError(f"{self.name}: {' '.join(arguments)}\n{ended.stderr[-4000:]}")
         return taken
+
+
+@functools.cache
+def additions_per_second() -> float:
+    """What an interpreter does here that has a processor to itself."""
+    best = 0.0
+    for _ in range(10):
+        started = time.perf_counter()
+        for _ in range(5_000):
+            sum(range(1000))
+        best = max(best, 5_000_000 / (time.perf_counter() - started))
+    return best
 
 
 def typical(measurements: list[Measurement]) -> Measurement:

@@ -105,9 +105,11 @@ def memory(*, full: bool) -> Iterator[Scenario]:
 
 def processes(tasks: int) -> Iterator[Scenario]:
     """Agents that compute: over two processes, against one. Starting the processes counts."""
-    one = Case("computing", tasks, 0.02, latency=0.0, latency_per_item=0.0)
-    two = replace(one, agent="drained", options={"workers": 2})
-    yield Scenario("drain", "20 ms of Python; `drain(workers=2)` against `Runner`", two, both=False, against=one)
+    for key, latency, where in (("drain", 0.03, "30 ms for each request"), ("drainzero", 0.0, "no latency")):
+        one = Case("computing", tasks, 0.02, latency=latency, latency_per_item=latency / 60)
+        two = replace(one, agent="drained", options={"workers": 2})
+        title = f"20 ms of Python; `drain(workers=2)` against `Runner`; {where}"
+        yield Scenario(key, title, two, both=False, against=one)
 
 
 def measure(scenario: Scenario, ours: Side, peer: Side, repeat: int) -> Row:

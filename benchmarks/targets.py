@@ -49,8 +49,10 @@ def targets(results: Results) -> Iterator[Target]:
         yield _at_least("(b) with 8 workers against the peer", 6.0, alone.peer.seconds / workers.ours.seconds)
     if alone and bundled:
         yield _at_least("our (c) against our (b)", 10.0, alone.ours.seconds / bundled.ours.seconds)
-    if (drain := results.get("drain")) and drain.other:
-        yield _at_least("`drain(workers=2)` against `Runner`", 1.7, drain.other.seconds / drain.ours.seconds)
+    for key, where in (("drain", ""), ("drainzero", ", no latency")):
+        if (drain := results.get(key)) and drain.other:
+            ratio = drain.other.seconds / drain.ours.seconds
+            yield _at_least(f"`drain(workers=2)` against `Runner`{where}", 1.7, ratio)
     few, many = results.get("m10000"), results.get("m100000")
     if few and many:
         yield _growth(few, many)

@@ -256,7 +256,7 @@ class QueueRunner(RunnerBase):
                 runner.drain(workers=4)
 
         Stages have their turns in order of definition: a task that one moves to the next is seen there in the same
-        pass. A worker that dies costs its batch another try in new processes, then each of its tasks one alone: one
+        pass. A worker that dies costs its batch another try in another process, then each of its tasks one alone: one
         that kills its worker every time is found, and fails. At the end worker processes tear down
         their run-scoped dependencies; those of this process, where an executor runs threads, are torn down too,
         unless the runner had connected before.
@@ -267,7 +267,8 @@ class QueueRunner(RunnerBase):
             executor: Where to run instead of in processes of the runner's own: a `ThreadPoolExecutor`, loky's, a Dask
                 client's ``get_executor()``, ... It is not shut down. A process that it starts must be able to import
                 the agents.
-            batch_size: How many tasks go to a worker, are loaded, and are written together.
+            batch_size: How many tasks go to a worker, are loaded, and are written together. A process of our own has up
+                to four batches at a time: the agents of one run, others are loaded and written.
             num_retries: Attempts of a task after its first. Only what failed is tried again.
             refresh_every: Seconds from the start of one pass over the stages to that of the next; ``None``: one pass.
             max_tasks_per_stage: How many tasks to give to each agent in a pass; ``None``: all.
