@@ -9,8 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from encord.objects import LabelRowV2
@@ -20,6 +21,7 @@ from encord_agents.local import Fault
 from encord_agents.tasks import Depends
 from encord_agents.tasks.engine import pipeline
 from encord_agents.tasks.engine.overlap import FILES_AHEAD
+from encord_agents.tasks.engine.report import AttemptFailed, Event
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
@@ -31,6 +33,7 @@ import os, threading, time
 from encord.objects import LabelRowV2
 from encord_agents.tasks import Runner
 from encord_agents.tasks.engine import pipeline
+from encord_agents.tasks.engine.report import AttemptFailed, Event
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
@@ -130,6 +133,34 @@ def test_an_attempt_whose_file_is_not_to_be_had(world: World) -> None:
     report = world.run(agent, num_retries=0, stop=stop)
     assert time.monotonic() - started < 10
     assert report.moved == 0
+
+
+@pytest.mark.parametrize("options", [{}, {"task_batch_size": 1}, {"max_workers": 4}], ids=str)
+def test_loading_again_in_an_outage(world: World, options: dict[str, Any]) -> None:
+    """A task that could not be loaded, and is asked for again before its next attempt, holds up no stop."""
+    world.project.add_placeholders(3)
+    second = str(world.project.tasks()[1].data_hash)
+    tries = 1 if options.get("task_batch_size") == 1 else 3  # with all three, with the third, alone
+    refused = Fault("label_create", times=tries, contains=second, action="envelope", status=400)
+    world.platform.faults.add(replace(refused, error="CORRUPTED_LABEL_ERROR"))
+    world.platform.faults.add(Fault("label_create", times=None, contains=second, status=503))
+    stop = Stop()
+
+    def agent(label_row: LabelRowV2) -> str:
+        return "complete"
+
+    def stop_soon(event: Event) -> None:
+        if isinstance(event, AttemptFailed):
+            threading.Timer(0.3, stop.request).start()
+
+    runner = world.agent(agent)
+    runner.observers.append(stop_soon)
+    started = time.monotonic()
+    report = runner(progress="none", stop=stop, **options)
+    assert time.monotonic() - started < 8
+    assert (report.failed, report.unwritten) == (0, ())
+    assert report.moved == world.count("Done") < 3
+    assert world.count("Pre-label") == 3 - report.moved
 
 
 def test_the_process_can_end(world: World, tmp_path: Path) -> None:

@@ -209,6 +209,7 @@ class Gate:
         self._slots = self.slots or Slots(self.in_flight)
         self.downloads = Slots(DOWNLOADS)
         self._lock = threading.Lock()
+        self._here = threading.local()
         self._deadline: float | None = None
         self._took: deque[float] = deque(maxlen=LATELY)
         self._quickest = 0.0
@@ -376,6 +377,15 @@ class Gate:
             return kind in self._kinds and self._kinds[kind].granted
 
     @contextmanager
+    def optional(self) -> Iterator[None]:
+        """What this thread asks for meanwhile is for another attempt: when the run is to stop, it is not waited for."""
+        self._here.optional = True
+        try:
+            yield
+        finally:
+            self._here.optional = False
+
+    @contextmanager
     def slot(self, slots: Slots) -> Iterator[None]:
         """One of some slots, waited for as long as there is time.
 
@@ -398,7 +408,7 @@ class Gate:
     def _check_time(self) -> None:
         if self.grace is not None and self.stop.requested:
             self.give_up_at(self.clock() + self.grace)
-        if self.stop.leaving or self.overdue:
+        if self.stop.leaving or self.overdue or (self.stop.requested and getattr(self._here, "optional", False)):
             raise Leaving
 
     def _pause(self, seconds: float) -> None:

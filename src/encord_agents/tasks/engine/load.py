@@ -22,6 +22,7 @@ from encord_agents.tasks.engine.bundle import SharingBundle
 from encord_agents.tasks.engine.context import Agent, Context
 from encord_agents.tasks.engine.gate import DownloadTries, Gate, is_platform_trouble
 from encord_agents.tasks.engine.outcome import Fault, Phase
+from encord_agents.tasks.engine.stop import Leaving
 
 __all__ = ["LABELLED_VIDEOS_AT_ONCE", "Loader", "NotListedError"]
 
@@ -75,16 +76,26 @@ class Loader:
         if agent.needs_item:
             self._fetch_items([c for c in contexts if c.row is not None and c.trouble is None])
 
-    def reload(self, context: Context) -> None:
+    def reload(self, context: Context) -> bool:
         """Before another attempt: fetch anew what could not be loaded, and have the file fetched with a fresh URL.
 
         The label row object stays the same where there is one: what an attempt changed in it is not rolled back.
+
+        Returns:
+            Whether there is to be another attempt. Not if the run is to stop and the platform does not answer.
         """
         if context.asset is not None:
             context.asset.forget()
             context.trouble = None
         elif context.trouble is not None:
-            self.fill([context])
+            try:
+                with self._gate.optional():
+                    self.fill([context])
+            except Leaving:
+                if self._gate.stop.leaving or not self._gate.stop.requested:
+                    raise
+                return False
+        return True
 
     def list_rows(self, contexts: Iterable[Context], *, required: bool = True) -> None:
         """Give each context its label row, without labels."""

@@ -279,8 +279,7 @@ class Pipeline:
 
     def _attempt(self, context: Context) -> Attempt | Fault | None:
         try:
-            self._before(context)
-            return self.run.executor.attempt(context)
+            return self.run.executor.attempt(context) if self._before(context) else None
         except KeyboardInterrupt:
             if threading.current_thread() is threading.main_thread():
                 raise
@@ -289,18 +288,23 @@ class Pipeline:
             self._fail(error)
         return None
 
-    async def _attempt_async(self, context: Context) -> Attempt | Fault:
+    async def _attempt_async(self, context: Context) -> Attempt | Fault | None:
         if context.attempts:
             # Not asyncio's own threads: those are waited for at the end, however long a host keeps silent.
-            await asyncio.wrap_future(self._reloads.submit(partial(self._before, context)))
+            reloaded: list[bool] = []
+            await asyncio.wrap_future(self._reloads.submit(lambda: reloaded.append(self._before(context))))
+            if not all(reloaded):
+                return None
         else:
             self._before(context)
         return await self.run.executor.attempt_async(context)
 
-    def _before(self, context: Context) -> None:
-        if context.attempts:
-            self.run.loader.reload(context)
+    def _before(self, context: Context) -> bool:
+        """Whether there is to be the attempt."""
+        if context.attempts and not self.run.loader.reload(context):
+            return False
         self.run.start(context)
+        return True
 
     @property
     def _is_over(self) -> bool:

@@ -348,9 +348,8 @@ def _run_through(run: StageRun, context: Context, results: list[Result]) -> None
         if isinstance(verdict, Fault):
             run.finish(context, Failed(verdict))
             return
-        if run.stop.wait(verdict):
+        if run.stop.wait(verdict) or not run.loader.reload(context):
             return
-        run.loader.reload(context)
 
 
 def _await_together(run: StageRun, contexts: Sequence[Context], loop: EventLoop, results: list[Result]) -> None:
@@ -376,8 +375,7 @@ def _await_together(run: StageRun, contexts: Sequence[Context], loop: EventLoop,
             for _, future in going:
                 future.cancel()
         run.stop.wait(wait)
-        for context in pending:
-            run.loader.reload(context)
+        pending = [context for context in pending if run.loader.reload(context)]
 
 
 def run_one_by_one(run: StageRun) -> None:
