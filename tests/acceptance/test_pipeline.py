@@ -13,6 +13,7 @@ from encord.storage import StorageItem
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.assets import Asset
+from encord_agents.tasks.engine import overlap
 from encord_agents.tasks.engine.report import Event, TaskFinished, TaskStarted
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
@@ -217,6 +218,53 @@ def test_offset_pages_lose_no_task(world: World, window: int, workers: int) -> N
     report = world.run(label, task_batch_size=window, max_workers=workers)
     assert (report.moved, report.attempts) == (tasks, tasks)
     assert world.count("Done") == tasks
+
+
+@pytest.mark.parametrize(("tasks", "page_size", "latency", "seconds"), [(90, 3, 0.04, 0.02), (80, 5, 0.07, 0.03)])
+def test_slow_pages_lose_no_task(
+    world: World, monkeypatch: pytest.MonkeyPatch, tasks: int, page_size: int, latency: float, seconds: float
+) -> None:
+    """Also where agents finish tasks, and these are written, while the stage is read for the second time."""
+    monkeypatch.setattr(overlap, "FRESH_FOR", 0.1)
+    monkeypatch.setattr(overlap, "BUSY_ENOUGH", 0.1)
+    monkeypatch.setattr(overlap, "HELD_BACK", (0.1, 0.1, 1.0, 1.0, math.inf))
+    world.project.add_placeholders(tasks)
+    world.platform.settings.page_size, world.platform.settings.page_tokens = page_size, "offset"
+    world.platform.settings.latency = latency
+
+    def agent(task: AgentTask) -> str:
+        time.sleep(seconds)
+        return "complete"
+
+    report = world.run(agent)
+    assert (report.moved, world.count("Done")) == (tasks, tasks)
+
+
+@pytest.mark.parametrize(("window", "tasks"), [(300, 100), (25, 60), (8, 60)])
+def test_a_slow_task_holds_up_no_other(world: World, window: int, tasks: int) -> None:
+    """With several workers: neither those that are in the window behind it, nor those that are to be read yet."""
+    world.project.add_placeholders(tasks)
+    world.platform.settings.page_size, world.platform.settings.page_tokens = 5, "offset"
+    world.platform.settings.latency = 0.02
+    lock, all_others = threading.Lock(), threading.Event()
+    given = done = 0
+
+    def agent(task: AgentTask) -> str:
+        nonlocal given, done
+        with lock:
+            given += 1
+            is_first = given == 1
+        if is_first:
+            assert all_others.wait(20)
+            return "complete"
+        with lock:
+            done += 1
+            if done == tasks - 1:
+                all_others.set()
+        return "complete"
+
+    report = world.run(agent, task_batch_size=window, max_workers=4)
+    assert (report.moved, report.attempts) == (tasks, tasks)
 
 
 def test_the_report_tells_where_the_time_went(world: World) -> None:

@@ -21,6 +21,7 @@ __all__ = ["TransportError", "in_words", "open_url"]
 
 CONNECTIONS: Final = 16  # kept open to each host
 REDIRECTS: Final = 10
+SHORT: Final = 16 * 1024  # bytes
 # Sizes are compared with what arrived, so it must arrive as it is stored. No credentials: the URL itself is the
 # permission, and storage hosts refuse a second one.
 HEADERS: Final = {"User-Agent": f"encord-agents/{__version__}", "Accept-Encoding": "identity"}
@@ -50,7 +51,7 @@ def open_url(url: str, timeout: tuple[float, float]) -> BaseHTTPResponse:
     `urllib3`, because `requests` takes twice the processor time for a small file.
 
     Args:
-        url: Redirects are followed.
+        url: Redirects are followed. What it has of a user and a password is not sent.
         timeout: Seconds to connect, and seconds to wait for the next bytes.
 
     Raises:
@@ -65,8 +66,8 @@ def open_url(url: str, timeout: tuple[float, float]) -> BaseHTTPResponse:
             location = response.get_redirect_location()
             if not location:
                 return response
-            response.close()
-            url = urljoin(url, location)
+            _put_away(response)
+            url = urljoin(url, _as_sent(location))
     except ValueError:  # as all that `urllib3` says of addresses
         problem = TransportError("the platform gave an address that is none", may_pass=False)
     except (exceptions.HTTPError, OSError) as error:
@@ -74,6 +75,24 @@ def open_url(url: str, timeout: tuple[float, float]) -> BaseHTTPResponse:
     else:
         problem = TransportError(f"the storage host redirected {REDIRECTS} times", may_pass=False)
     raise problem  # outside the `except`: what `urllib3` raises quotes the URL, and must not be its context
+
+
+def _put_away(response: BaseHTTPResponse) -> None:
+    """Have done with an answer. Its connection is used again, unless more is to be read than a redirect's few words."""
+    length = response.headers.get("Content-Length", "")
+    if length.isdigit() and int(length) <= SHORT:
+        response.drain_conn()
+        response.release_conn()
+    else:
+        response.close()
+
+
+def _as_sent(location: str) -> str:
+    """An address from a header. `http.client` takes its bytes for Latin-1; they are UTF-8."""
+    try:
+        return location.encode("latin-1").decode()
+    except UnicodeError:
+        return location
 
 
 def in_words(error: Exception, *, answering: bool = True) -> str:

@@ -46,7 +46,9 @@ def host() -> Iterator[Host]:
             body = b"the file"
             self.send_response(307 if "elsewhere" in self.path else 200)
             if "elsewhere" in self.path:
-                self.send_header("Location", self.path.removesuffix("elsewhere") if "loop" not in self.path else "#")
+                there = self.path.removesuffix("elsewhere") if "loop" not in self.path else "#"
+                there = "/bücher".encode().decode("latin-1") if "letters" in self.path else there
+                self.send_header("Location", there)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -100,6 +102,20 @@ def test_redirects(host: Host) -> None:
     with pytest.raises(TransportError, match="redirected 10 times") as error:
         body_of(host.url("/loop/elsewhere"))
     assert not error.value.may_pass
+
+
+def test_redirects_keep_connections(host: Host) -> None:
+    """What a redirect says is read, so that the next request, and the next file's, need no new connection."""
+    for _ in range(3):
+        assert body_of(host.url("/a/elsewhere")) == b"the file"
+    assert len(host.asked) == 6
+    assert len(host.clients) == 1
+
+
+def test_a_redirect_to_letters_of_all_kinds(host: Host) -> None:
+    """They are sent as UTF-8, as they came."""
+    assert body_of(host.url("/letters/elsewhere")) == b"the file"
+    assert host.asked[-1] == "/b%C3%BCcher"
 
 
 def test_a_proxy(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,15 +38,20 @@ class Crew:
 
         Raises:
             SentHomeError: The crew was sent home.
+            RuntimeError: There is no thread, and the system has none.
         """
         future: Future[None] = Future()
         with self._lock:
             if self._closed:
                 raise SentHomeError("The crew was sent home.")
+            if self._undone >= len(self._threads) and len(self._threads) < self._size:
+                try:
+                    self._start_one()
+                except RuntimeError:  # the system has no more threads
+                    if not self._threads:
+                        raise
             self._jobs.put((future, job))
             self._undone += 1
-            if self._undone > len(self._threads) and len(self._threads) < self._size:
-                self._start_one()
         return future
 
     def assemble(self) -> None:
@@ -57,8 +62,8 @@ class Crew:
 
     def _start_one(self) -> None:
         thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
 
     def close(self) -> list[threading.Thread]:
         """No more jobs. The threads, which end when the jobs that were given are done."""

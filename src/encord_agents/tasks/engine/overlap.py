@@ -8,6 +8,7 @@ import gc
 import heapq
 import itertools
 import logging
+import math
 import os
 import sys
 import threading
@@ -49,13 +50,14 @@ BYTES_AHEAD = 512 * 1024 * 1024
 FIRST_CHUNKS = (25, 50)
 """Small, so that the first agent starts soon."""
 LEAST_CHUNK = 25
-"""Tasks to a request, where agents are fast: a kind client does not ask for less, however small the window is."""
+"""Tasks to a request, where agents are fast: a kind client does not ask for less, unless the window holds no more."""
 FAST_AGENTS = 0.02
 """Seconds that an attempt of a fast agent takes at most, on average."""
 SOON_DONE = 50
 """Tasks to load, or to write, at once where answers take their time: so their slots are soon free again."""
 BUSY_ENOUGH = 1.0
-"""Seconds that agents must still be busy for so that the stage is read again meanwhile."""
+"""Seconds that agents must still be busy for so that the stage is read again meanwhile; or that nothing has come to an
+end for, when something is waited for that may take long."""
 AHEAD = 1
 """Tasks handed to who attempts them before the last one is done, so that nobody waits for the next."""
 INSTANT_AGENTS = 0.001
@@ -67,6 +69,9 @@ FIRST_ENDS = 10
 """Tasks that show how fast agents are."""
 FRESH_FOR = 1.0
 """Seconds a finished result waits for others to be written with."""
+HELD_BACK = (FRESH_FOR, FRESH_FOR, 10.0, 10.0, math.inf)
+"""The same while the stage is read, for the first reading, the second and so on. What moves while pages are read may
+have others skipped, so the last of `MAX_POLLS` readings has nothing moved: it is exact."""
 FAST_ANSWERS = 0.015
 """Seconds. Where a request can be answered sooner than this, more threads only get in each other's way."""
 SWITCH_INTERVAL = 0.0005
@@ -177,6 +182,8 @@ class Pipeline:
         self._ended_threads: list[threading.Thread] = []
         self._all_started = False
         self._claims: list[bool] = []  # the first says whether the engine's threads were to be started, for good
+        self._stirred_at = run.gate.clock()
+        self._patience = FRESH_FOR
         self._decoders = Slots(DECODERS)
         self._downloads = Crew(DOWNLOADS, "encord-agents-fetch")
         self._besides = Crew(WRITERS, "encord-agents-beside")
@@ -540,21 +547,19 @@ class Pipeline:
         stage = run.agent.stage
         try:
             for turn in range(MAX_POLLS):
-                found = 0
                 with self._lock:
-                    self._moving = self._writing > 0
+                    self._moving = self._writing > 0 and not run.dry_run
                     self._paging = True
-                for task in poll(stage, run.gate, seen=frozenset(seen) if turn else ()):
+                for found, task in enumerate(poll(stage, run.gate, seen=frozenset(seen) if turn else ()), 1):
                     if not self._accept(task):
                         return
                     seen.add(task.uuid)
-                    found += 1
                     if found % 500 == 0:
                         run.events.emit(StagePolled(stage.uuid, stage.title, len(seen), complete=False))
                 run.events.emit(StagePolled(stage.uuid, stage.title, len(seen), complete=True))
-                if not found or not self._moving:
-                    return
-                if not self._await_quiet():
+                if not self._moving or turn + 1 == MAX_POLLS:
+                    return  # not: if nothing was found. It may all have been skipped
+                if not self._await_quiet(HELD_BACK[turn + 1]):
                     return
         finally:
             with self._lock:
@@ -562,11 +567,14 @@ class Pipeline:
                 self._polled = True
                 self._wake_all()
 
-    def _await_quiet(self) -> bool:
+    def _await_quiet(self, patience: float) -> bool:
         """Wait until nothing moves, so that pages can be read again without missing anything; false if the run ends.
 
         Where agents will be busy for long enough, what they finish meanwhile is held back. Else the stage is read when
         everything is written: waiting for the pages would take longer than asking for an empty one.
+
+        Args:
+            patience: For how many seconds a result is held back, at most.
         """
         with self._lock:
             self._paging = self._reading_again = False
@@ -574,17 +582,29 @@ class Pipeline:
             while self._waiting and self._budget != 0 and not self._closing:
                 self._room.wait(TICK)
             while self._open and self._budget != 0 and not self._closing:
-                self._reading_again = self._reading_again or self._busy_for() >= BUSY_ENOUGH
+                if self._stands_still or self._busy_for() >= BUSY_ENOUGH:
+                    self._reading_again, self._patience = True, patience
                 if self._reading_again and not self._writing:
                     break
                 self._room.wait(TICK)
-            self._reading_again = True
+            self._reading_again, self._patience = True, patience
             return not self._closing and self._budget != 0
 
     def _busy_for(self) -> float:
         """Seconds that the agents will need for what is loaded, or being loaded, as far as one can tell."""
         to_run = len(self._open) - len(self._finished) - self._writing
         return to_run * self._seconds / max(self._ends, 1) / self._workers
+
+    @property
+    def _stands_still(self) -> bool:
+        """Whether no task has come or gone for a while: there is one that takes its time, or waits for its retry."""
+        return self.run.gate.clock() - self._stirred_at >= BUSY_ENOUGH
+
+    @property
+    def _are_idle(self) -> bool:
+        """Whether somebody could attempt something, and nothing is there."""
+        out = len(self._finished) + self._writing + self._running + len(self._delayed)
+        return self._running < self._workers and len(self._open) <= out
 
     def _accept(self, task: AgentTask) -> bool:
         with self._lock:
@@ -594,6 +614,7 @@ class Pipeline:
                 self._takeable.notify()
             # Reading on would only cost memory and requests. Tasks that turn out to have left make room again.
             while self._budget is not None and len(self._waiting) >= self._budget and not self._closing:
+                self._reading_again = False
                 self._room.wait(TICK)
             return not self._closing
 
@@ -646,6 +667,7 @@ class Pipeline:
                     self._deferred.setdefault(key, deque()).append((task, at))
                     continue
                 self._open[task.uuid] = key
+                self._stirred_at = self.run.gate.clock()
                 self._rows.add(key)
                 tasks.append(task)
                 polled_at = min(polled_at, at)
@@ -668,7 +690,7 @@ class Pipeline:
             return min(MAX_AT_ONCE, self._window)
         quarter = max(1, min(MAX_AT_ONCE, self._window // 4))
         if self._seconds < self._ends * FAST_AGENTS or not self._ends:
-            return max(quarter, min(LEAST_CHUNK, self._window))
+            return max(quarter, LEAST_CHUNK if self._window >= LEAST_CHUNK else self._window // 2)
         return quarter
 
     @property
@@ -705,7 +727,8 @@ class Pipeline:
         available = len(self._waiting) if not self._polled else len(self._waiting) or len(self._later)
         if available < wanted and self._paging:
             return False
-        return self._window - len(self._open) >= min(wanted, available)
+        room = self._window - len(self._open)
+        return room >= min(wanted, available) or (room > 0 and self._are_idle and self._stands_still)
 
     def _pump(self) -> None:
         """Start downloads, in order, as far ahead as is allowed; the task whose turn it is always gets its file."""
@@ -787,7 +810,8 @@ class Pipeline:
             self._writing += len(batch)
             self._batches.append(batch)
             # Pages that are still being read may skip tasks once others move.
-            self._moving |= self._paging and any(result.pathway is not None for result in batch)
+            moves = not self.run.dry_run and any(result.pathway is not None for result in batch)
+            self._moving |= self._paging and moves
             return batch
 
     def _others_write(self) -> bool:
@@ -811,7 +835,8 @@ class Pipeline:
 
     def _is_old(self) -> bool:
         """Whether the result that was finished first has waited long enough."""
-        return self.run.gate.clock() - self._finished[0].finished_at >= FRESH_FOR
+        patience = self._patience if self._reading_again else FRESH_FOR
+        return self.run.gate.clock() - self._finished[0].finished_at >= patience
 
     def _beside(self, first: Callable[[], None], second: Callable[[], None]) -> None:
         if self._answers_fast:
@@ -842,6 +867,7 @@ class Pipeline:
 
     def _leave(self, uuid: UUID) -> None:
         key = self._open.pop(uuid)
+        self._stirred_at = self.run.gate.clock()
         self._rows.discard(key)
         if (others := self._deferred.get(key)) is not None:
             self._waiting.appendleft(others.popleft())

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import logging
 import random
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -385,7 +386,9 @@ def run_one_by_one(run: StageRun) -> None:
     """
     seen: set[UUID] = set()
     given = 0
-    for _ in range(MAX_POLLS):
+    for turn in range(MAX_POLLS):
+        # The last reading is exact: it is over before anything moves.
+        ahead = READ_AHEAD if turn + 1 < MAX_POLLS else sys.maxsize
         found = 0
         moved_while_paging = False
         pages = poll(run.agent.stage, run.gate, seen=frozenset(seen))
@@ -394,8 +397,8 @@ def run_one_by_one(run: StageRun) -> None:
         complete = False
         while not run.stop.requested and (run.max_tasks is None or given < run.max_tasks):
             if not complete:
-                batch = list(itertools.islice(pages, READ_AHEAD))
-                complete = len(batch) < READ_AHEAD
+                batch = list(itertools.islice(pages, ahead))
+                complete = len(batch) < ahead
                 now = run.gate.clock()
                 for task in batch:
                     (later if task.uuid in run.agent.known else waiting).append((task, now))
