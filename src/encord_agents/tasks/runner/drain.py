@@ -51,6 +51,10 @@ Every task needs it, so the run ends here. What was finished is written."""
 
 CANCELLED = "The batch was cancelled twice, by somebody else. It is not known whether its tasks were worked on."
 
+CANCELLED_FIRST = (
+    "The executor cancelled the first call, which only tries whether its workers can work. Nothing was done."
+)
+
 CANNOT_START = """\
 The worker processes ended before they were ready ({how}). What they printed says why. Usually it is one of two:
   - The script calls drain() when it is imported, as each worker does. Call it only when the script is run:
@@ -482,13 +486,15 @@ class StageDrain:
         """Somebody else has cancelled a batch: it is sent once more."""
         if self._closing:
             return
-        if not batch.cancelled:
+        if not batch.tasks:
+            self._fail(PrintableError(CANCELLED_FIRST))
+        elif not batch.cancelled:
             self._put_back(replace(batch, lost=True, cancelled=True))
-            return
-        for task in batch.tasks:
-            fault = Fault(Phase.LOAD, WorkerError(CANCELLED), batch.attempt)
-            self._turns.events.emit(AttemptFailed(self._agent.ref(task), fault, None))
-            self._finish(task, Failed(fault), batch.attempt)
+        else:
+            for task in batch.tasks:
+                fault = Fault(Phase.LOAD, WorkerError(CANCELLED), batch.attempt)
+                self._turns.events.emit(AttemptFailed(self._agent.ref(task), fault, None))
+                self._finish(task, Failed(fault), batch.attempt)
 
     def _fail(self, error: BaseException) -> None:
         self._error = self._error or error

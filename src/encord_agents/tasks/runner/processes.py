@@ -27,6 +27,8 @@ from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
+from encord_agents.core.legible import described
+from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.crew import Crew
 from encord_agents.tasks.engine.overlap import SWITCH_INTERVAL
 from encord_agents.tasks.engine.stop import Stop
@@ -95,10 +97,10 @@ class _Running(NamedTuple):
 
 
 class _Answered(NamedTuple):
-    """From a worker: a batch is done; ``None``: it was not begun, because the run is ending."""
+    """From a worker: a batch is done. The answer is pickled; ``None``: it was not begun, because the run is ending."""
 
     number: int
-    answer: Answer | None
+    answer: bytes | None
 
 
 @dataclass(eq=False)
@@ -107,7 +109,7 @@ class _Worker:
 
     process: BaseProcess
     pipe: Connection
-    sending: threading.Lock = field(default_factory=threading.Lock)
+    outbox: SimpleQueue[_Order | _Stop | _End | None] = field(default_factory=SimpleQueue)
     lock: threading.Lock = field(default_factory=threading.Lock)
     out: dict[int, Future[Answer | None]] = field(default_factory=dict)
     begun: set[int] = field(default_factory=set)
@@ -175,11 +177,13 @@ class Processes:
             process.start()
         its.close()
         worker = _Worker(process, ours)
-        self._workers.append(worker)
+        self._workers = [*self._alive, worker]
+        ready = self._send(worker, function, [])
+        threading.Thread(target=_post, args=(worker,), name=f"{name}-post", daemon=True).start()
         thread = threading.Thread(target=self._listen, args=(worker,), name=f"{name}-listener", daemon=True)
-        self._threads.append(thread)
         thread.start()
-        return self._send(worker, function, [])
+        self._threads = [one for one in self._threads if one.is_alive()] + [thread]
+        return ready
 
     def submit(self, function: Function, specs: Sequence[str], *, alone: bool = False) -> Future[Answer | None]:
         """Send a batch to the worker that has the least to do.
@@ -206,7 +210,7 @@ class Processes:
                 raise BrokenExecutor("The worker has just died.")
             worker.out[order.number] = future
             worker.alone = alone
-        _tell(worker, order)
+        worker.outbox.put(order)
         return future
 
     def _listen(self, worker: _Worker) -> None:
@@ -221,11 +225,15 @@ class Processes:
             except (EOFError, OSError):
                 break
         worker.process.join(DIES_WITHIN)
-        how = in_words(worker.process.exitcode)
+        code = worker.process.exitcode
+        how = in_words(code)
         with worker.lock:
             worker.dead = True
             out, worker.out = worker.out, {}
+        worker.outbox.put(None)
         worker.pipe.close()
+        if code is not None:
+            worker.process.close()
         # Where it does not seem to have had anything, all is suspected: else it could go on like this for ever.
         suspects = {worker.running} & out.keys() or worker.begun & out.keys() or out.keys()
         for number, future in out.items():
@@ -239,7 +247,7 @@ class Processes:
         elif isinstance(message, _Running):
             worker.running = message.number
         elif isinstance(message, _Answered):
-            answer = message.answer
+            answer = _unpickled(message.answer)
             if answer is not None and answer.results:
                 seconds = sum(result.seconds for result in answer.results)
                 self._at_once = AT_ONCE_IF_SLOW if seconds > SLOW else AT_ONCE
@@ -253,7 +261,7 @@ class Processes:
     def stop(self) -> None:
         """Begin no task that has not begun."""
         for worker in self._alive:
-            _tell(worker, _Stop())
+            worker.outbox.put(_Stop())
 
     def leave(self) -> None:
         """Nothing here waits for anything."""
@@ -262,17 +270,32 @@ class Processes:
         """End the workers. They tear down what lives as long as they, if there is time for it."""
         if at_once:
             for worker in self._alive:
-                worker.process.kill()
+                with contextlib.suppress(ValueError):  # it has just ended
+                    worker.process.kill()
             return
         for worker in self._alive:
-            _tell(worker, _End())
+            worker.outbox.put(_End())
         for thread in self._threads:
             thread.join()
 
 
-def _tell(worker: _Worker, message: _Order | _Stop | _End) -> None:
-    with worker.sending, contextlib.suppress(OSError):  # if it has died, the futures will say so
-        worker.pipe.send(message)
+def _post(worker: _Worker) -> None:
+    """In a thread: send what is for a worker.
+
+    It reads nothing while an agent keeps the interpreter to itself: what the pipe does not hold waits here.
+    """
+    while (message := worker.outbox.get()) is not None:
+        try:
+            worker.pipe.send(message)
+        except OSError:  # it has died, and the futures will say so
+            return
+
+
+def _unpickled(answer: bytes | None) -> Answer | None:
+    try:
+        return None if answer is None else pickle.loads(answer)
+    except Exception as error:  # noqa: BLE001 - of what only the worker could import
+        return Answer(error=PrintableError(f"The answer of a worker cannot be read here: {described(error)}"))
 
 
 @contextlib.contextmanager
@@ -324,6 +347,9 @@ def _work(pipe: Connection) -> None:
 def _exit() -> None:
     """End the process, as one that was forked ends. Taking the interpreter apart takes a quarter of a second, for which
     whoever drains would wait."""
+    for thread in threading.enumerate():
+        if not thread.daemon and thread is not threading.current_thread():
+            thread.join()
     atexit._run_exitfuncs()
     multiprocessing.util._exit_function()  # type: ignore[attr-defined]
     for stream in (sys.stdout, sys.stderr):
@@ -412,7 +438,11 @@ class _Inside:
 
     def _answer(self, order: _Order, answer: Answer | None) -> None:
         """In any thread."""
-        self._say(_Answered(order.number, answer))
+        try:
+            told = None if answer is None else pickle.dumps(answer)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the parent waits for an answer
+            told = pickle.dumps(Answer(error=portable(error)))
+        self._say(_Answered(order.number, told))
         self._jobs.put(self._done)
 
     def _done(self) -> None:

@@ -61,7 +61,7 @@ from encord_agents.tasks.runner.base import (
 from encord_agents.tasks.runner.drain import DrainTurns
 from encord_agents.tasks.runner.passes import Passes, Progress, check_common_numbers, check_number
 from encord_agents.tasks.runner.worker import Answer
-from encord_agents.tasks.runner.workers import check_workers, workers_for
+from encord_agents.tasks.runner.workers import Workers, check_workers, workers_for
 
 __all__ = ["QueueFunction", "QueueRunner", "TaskSpec"]
 
@@ -320,7 +320,7 @@ class QueueRunner(RunnerBase):
                 )
                 passes.run(turns, agents, project_hash=self.project_hash, refresh_every=refresh_every)
         finally:
-            pool.close(at_once=stop.leaving)
+            _end(pool, stop)
             if not was_connected and not stop.leaving:
                 self.close()
         return report
@@ -378,6 +378,25 @@ class QueueRunner(RunnerBase):
             yield connection
         finally:
             connection.leave()
+
+
+def _end(pool: Workers, stop: Stop) -> None:
+    """End the workers. An interrupt waits until they have torn down what they hold; a second one does not.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted meanwhile.
+    """
+    interrupted = False
+    while True:
+        try:
+            pool.close(at_once=stop.leaving)
+            break
+        except KeyboardInterrupt:
+            if interrupted or stop.requested:
+                stop.leave()
+            interrupted = True
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 @dataclass(eq=False)

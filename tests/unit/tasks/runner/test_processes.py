@@ -69,6 +69,8 @@ def do(step: str) -> float:
         os._exit(3)
     elif word == "raise":
         raise GeneratorExit
+    elif word == "compute":
+        sum(range(200_000_000))
     elif word == "took":
         return float(argument)
     return 0.0
@@ -197,6 +199,26 @@ def test_a_worker_that_is_never_ready(pool: Processes) -> None:
     assert pool.room == 0
 
 
+def test_an_answer_that_cannot_be_read(pool: Processes) -> None:
+    """Or cannot even be sent: it is an answer too, and the worker goes on."""
+    start(pool)
+    for step in ("odd", "unsendable"):
+        answer = pool.submit(odd, [step]).result(30)
+        assert answer is not None
+        assert answer.error is not None
+    assert pool.submit(told, ["turn took 0"]).result(30) is not None
+
+
+def test_nobody_waits_for_a_full_pipe(pool: Processes) -> None:
+    """A worker whose agent never lets go of the interpreter reads nothing, however much is sent."""
+    start(pool)
+    going = pool.submit(told, ["turn compute 0"])
+    huge = pool.submit(told, ["x" * 1_000] * 5_000)
+    pool.stop()
+    assert going.result(60) is not None
+    assert huge.result(60) is None
+
+
 def test_what_is_no_exception(pool: Processes) -> None:
     """It is an answer too."""
     start(pool)
@@ -224,12 +246,13 @@ def test_close(pool: Processes, tmp_path: Path) -> None:
     """Workers end when what they have is done, having torn down what lives as long as they. Twice is harmless."""
     start(pool, 2)
     pids = {worker.process.pid for worker in pool._alive}
+    files = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else 0
     written = tmp_path / "written"
     pool.submit(told, [f"write note {written}"])
     pool.close()
     assert written.exists()
+    assert not files or len(os.listdir("/proc/self/fd")) <= files - 2 * 2  # a pipe and a sentinel each
     assert {int(path.name.removeprefix("closed-")) for path in tmp_path.glob("closed-*")} == pids
-    assert [worker.process.exitcode for worker in pool._workers] == [0, 0]
     pool.close()
 
 
@@ -249,6 +272,25 @@ def test_a_worker_whose_pipe_somebody_holds(pool: Processes, tmp_path: Path) -> 
     assert death_of(going).how == in_words(-9)
     with suppress(ProcessLookupError):
         os.kill(int(child.read_text()), signal.SIGKILL)
+
+
+class OddError(Exception):
+    """It can be pickled, and not be made anew."""
+
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:  # type: ignore[override]
+        return __import__, ("a_module_that_is_not_there",)
+
+
+class Odd(Told):
+    def __reduce__(self) -> str:
+        return "odd"
+
+    def answer(self, specs: Sequence[str], *, stop: Stop, turn: Callable[[Callable[[], None]], None]) -> Answer:
+        result = TaskResult(task_uuid=uuid4(), outcome="held", success=True)
+        return Answer([result], chunks=[OddError() if specs == ["odd"] else (lambda: 0)])  # type: ignore[list-item]
+
+
+odd = Odd()
 
 
 class Forking(Told):
