@@ -65,6 +65,10 @@ INSTANT_AGENTS = 0.001
 AHEAD_OF_INSTANT = 100
 NAP = 0.001
 """Seconds in which attempts of instant agents gather, so that nobody is woken for each."""
+SHORT_AGENTS = 0.004
+"""Seconds that an attempt takes, on average, where handing tasks over one by one would cost a tenth of that."""
+AHEAD_OF_SHORT = 0.1
+"""Seconds of attempts that are handed over ahead there; what came of them gathers for a quarter of that."""
 FIRST_ENDS = 10
 """Tasks that show how fast agents are."""
 FRESH_FOR = 1.0
@@ -404,8 +408,8 @@ class Pipeline:
         attempting = self._workers if self._loop is None else 1
         while attempting > 0:
             entries = [self._attempted.get()]
-            if self._are_instant and entries[0] is not None:
-                self.run.stop.wait(NAP)
+            if self._nap and entries[0] is not None:
+                self.run.stop.wait(self._nap)
             with contextlib.suppress(Empty):
                 while True:
                     entries.append(self._attempted.get_nowait())
@@ -441,7 +445,7 @@ class Pipeline:
         if not isinstance(verdict, float):
             self._seconds += context.seconds
             self._ends += 1
-            if self._ends == FIRST_ENDS and not self._are_instant:
+            if self._ends == FIRST_ENDS and not self._nap:
                 self._quick_turns.begin()
             context.close()  # its file makes room for others now; what is left to do needs only the labels
         if isinstance(verdict, Fault):
@@ -456,9 +460,11 @@ class Pipeline:
         all_is_well = agent.has_named_a_pathway and not agent.failures_in_a_row and self._loop is None
         if not all_is_well:
             return self._workers
-        # Where failures are counted, they are known before many more are made.
-        many = self._are_instant and agent.failure_pathway is None
-        return self._workers + (AHEAD_OF_INSTANT if many else AHEAD)
+        if not self._nap or agent.failure_pathway is not None:
+            return self._workers + AHEAD  # where failures are counted, they are known before many more are made
+        if self._are_instant:
+            return self._workers + AHEAD_OF_INSTANT
+        return self._workers + max(AHEAD, int(AHEAD_OF_SHORT * self._ends / self._seconds))
 
     @property
     def _by_turns(self) -> bool:
@@ -469,6 +475,13 @@ class Pipeline:
     @property
     def _are_instant(self) -> bool:
         return self._seconds < self._ends * INSTANT_AGENTS
+
+    @property
+    def _nap(self) -> float:
+        """Seconds in which what came of attempts gathers, where these are short."""
+        if self._are_instant:
+            return NAP
+        return AHEAD_OF_SHORT / 4 if self._seconds < self._ends * SHORT_AGENTS else 0.0
 
     def _contexts(self) -> Iterator[Context]:
         """What to attempt next: a task whose delay is over, else the next in order; while a worker is free."""
