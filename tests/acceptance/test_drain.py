@@ -700,6 +700,16 @@ if __name__ == "__main__":
 """
 
 
+DIES_AT_ITS_THIRD_START = """
+if os.getpid() != HOME:
+    starts = os.path.join(os.path.dirname(os.environ["TEST_NOTES"]), "starts")
+    with open(starts, "a") as file:
+        file.write("x")
+    if os.path.getsize(starts) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 class Processes:
     """A module of agents that worker processes can import, and what they note."""
 
@@ -729,6 +739,9 @@ class Processes:
 
     def script(self, main: str = MAIN) -> subprocess.Popen[str]:
         (self.directory / "script.py").write_text(AGENTS + main)
+        return self.run()
+
+    def run(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, str(self.directory / "script.py")],
             stdout=subprocess.PIPE,
@@ -897,3 +910,34 @@ def test_workers_do_not_outlive_the_run(world: World, processes: Processes, monk
     begun = [what for _, what in processes.notes() if what.startswith("image")]
     assert len(begun) == len(set(begun)) == world.count("Triage") < 60
     assert sorted(processes.pids("torn down")) == sorted(workers)
+
+
+def test_a_worker_that_dies_at_its_start(world: World, processes: Processes) -> None:
+    """As the one may that is started in place of another, when memory is short: those that live go on."""
+    world.project.add_placeholders(20, title="file {index}")
+    world.project.add_placeholders(1, title="killed")
+    world.project.add_placeholders(39, title="more {index}")
+    module = processes.directory / "some_agents.py"
+    module.write_text(module.read_text() + DIES_AT_ITS_THIRD_START)
+    report = processes.runner.drain(workers=2, batch_size=5, progress="none")
+    assert (report.stages[0].moved, report.stages[0].failed) == (59, 1)
+    assert report.stopped is None
+    assert len((processes.directory / "starts").read_text()) >= 4
+
+
+@pytest.mark.parametrize("executor", ["", "EXECUTOR = ThreadPoolExecutor(2); EXECUTOR.submit(int).result()"])
+def test_two_interrupts_while_workers_tear_down(world: World, processes: Processes, executor: str) -> None:
+    """The first waits for that, the second does not: nobody is left."""
+    world.project.add_placeholders(6)
+    agents = AGENTS.replace('    note("torn down")', '    note("tearing down")\n    time.sleep(30)')
+    imports = f"from concurrent.futures import ThreadPoolExecutor\n{executor}\nimport json, os"
+    agents = agents.replace("import json, os", imports)
+    (processes.directory / "script.py").write_text(agents + MAIN.replace("workers=2", "workers=1"))
+    process = processes.run()
+    eventually(lambda: bool(processes.pids("tearing down")))
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(1)
+    assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=15)
+    eventually(lambda: not any(map(is_alive, processes.pids("made"))), 15)

@@ -43,6 +43,9 @@ READ_AHEAD = 100
 TICK = 0.1
 """Seconds between two looks at whether the run is to stop."""
 
+FAILED_STARTS = 3
+"""Workers that die in a row before they are ready, with nothing done in between, for the run to end."""
+
 LEFT_OR_MOVED = "the task had left the stage, unless the worker that died had moved it"
 
 NEVER_MADE = """\
@@ -134,6 +137,7 @@ class DrainTurns:
         self.max_tasks = max_tasks
         self.unwritten: list[TaskRef] = []
         self.halted: str | None = None
+        self.proven = False  # a worker has been ready
 
     def take(self, agent: Agent) -> None:
         """Have everything that waits in a stage worked on.
@@ -191,6 +195,7 @@ class StageDrain:
         self._complete = False
         self._moved_while_paging = False
         # On their way.
+        self._failed_starts = 0
         self._out: dict[Future[Answer | None], Batch] = {}
         self._again: deque[Batch] = deque()
         self._alone: deque[Batch] = deque()
@@ -269,13 +274,21 @@ class StageDrain:
     def _send(self) -> None:
         """Keep as many batches out as there is room for."""
         while not self._closing and self._has_work:
-            if self._workers.missing and self._batches > self._workers.room + self._workers.starting:
+            if self._workers.missing and self._wants_worker:
                 self._start_worker()
                 continue
             if not self._workers.room or (self._alone and not self._workers.has_idle):
                 return
             if (batch := self._next()) is None or not self._start(batch):
                 return
+
+    @property
+    def _wants_worker(self) -> bool:
+        """Whether there is more to do than those who are there, or are coming, have room for. What a dead worker had is
+        not to wait behind what another one has."""
+        workers = self._workers
+        waits = bool(self._alone or self._again) and not (workers.has_idle or workers.starting)
+        return waits or self._batches > workers.room + workers.starting
 
     @property
     def _batches(self) -> int:
@@ -355,6 +368,8 @@ class StageDrain:
             return
         if answer.error is not None:
             self._fail(answer.error)
+        else:
+            self._turns.proven, self._failed_starts = True, 0
         for chunk in answer.chunks:
             self._turns.events.emit(chunk)
         tasks = {task.uuid: task for task in batch.tasks}
@@ -412,7 +427,7 @@ class StageDrain:
             outcome = Skipped(LEFT_OR_MOVED) if batch.lost else Skipped()
             if result.data_title is None:  # it was not there to be given to the agent
                 attempts -= 1
-                if attempts == 0 and self._budget is not None:
+                if attempts == 0 and self._budget is not None and not batch.lost:
                     self._budget += 1
         elif pathway is not None:
             outcome = Moved(pathway)
@@ -503,7 +518,9 @@ class StageDrain:
         """A worker of our own has died, and what it had goes to another one. The batch that it may have died of gets
         another try, and the second time each of its tasks alone, so that it is certain which one it was, if it was
         one."""
-        if not death.ready and not self._closing:
+        self._failed_starts += not death.ready
+        nobody_works = not (self._turns.proven or self._workers.starting)
+        if not death.ready and (nobody_works or self._failed_starts >= FAILED_STARTS) and not self._closing:
             self._fail(PrintableError(CANNOT_START.format(how=death.how, module=self._function.__module__)))
         batch.lost = batch.lost or death.begun
         batch.deaths += death.suspected

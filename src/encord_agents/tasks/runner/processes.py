@@ -12,6 +12,7 @@ import itertools
 import logging
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.resource_tracker
 import multiprocessing.util
 import os
 import pickle
@@ -44,6 +45,8 @@ AT_ONCE_IF_SLOW = 2
 """The same where agents take their time: what one worker has ahead, another one that is idle cannot have."""
 SLOW = 1.0
 """Seconds for which the agents of a batch run, from which on they take their time."""
+HEARS_WITHIN = 5.0
+"""Seconds in which a worker that cannot answer has heard that its parent is gone; else it is the pipe that is."""
 LOOK_UP = 1.0
 """Seconds between two looks at whether a worker is alive: a program that an agent has started may hold its pipe."""
 DIES_WITHIN = 5.0
@@ -117,6 +120,7 @@ class _Worker:
     ready: bool = False
     alone: bool = False
     dead: bool = False
+    ended: threading.Event = field(default_factory=threading.Event)
 
 
 class Processes:
@@ -133,7 +137,6 @@ class Processes:
         # A fork would copy the locks of libraries' threads, and whoever held them is not there to let go of them.
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
-        self._threads: list[threading.Thread] = []
         self._numbers = itertools.count(1)
         self._names = itertools.count()
         self._at_once = AT_ONCE_IF_SLOW
@@ -177,12 +180,10 @@ class Processes:
             process.start()
         its.close()
         worker = _Worker(process, ours)
-        self._workers = [*self._alive, worker]
+        self._workers = [one for one in self._workers if not one.ended.is_set()] + [worker]
         ready = self._send(worker, function, [])
         threading.Thread(target=_post, args=(worker,), name=f"{name}-post", daemon=True).start()
-        thread = threading.Thread(target=self._listen, args=(worker,), name=f"{name}-listener", daemon=True)
-        thread.start()
-        self._threads = [one for one in self._threads if one.is_alive()] + [thread]
+        threading.Thread(target=self._listen, args=(worker,), name=f"{name}-listener", daemon=True).start()
         return ready
 
     def submit(self, function: Function, specs: Sequence[str], *, alone: bool = False) -> Future[Answer | None]:
@@ -225,21 +226,21 @@ class Processes:
             except (EOFError, OSError):
                 break
         worker.process.join(DIES_WITHIN)
-        code = worker.process.exitcode
-        how = in_words(code)
+        if worker.process.exitcode is None:  # it is there, and cannot be heard: it must not go on beside another one
+            worker.process.kill()
+            worker.process.join(DIES_WITHIN)
+        how = in_words(worker.process.exitcode)
         with worker.lock:
             worker.dead = True
             out, worker.out = worker.out, {}
         worker.outbox.put(None)
-        worker.pipe.close()
-        if code is not None:
-            worker.process.close()
         # Where it does not seem to have had anything, all is suspected: else it could go on like this for ever.
         suspects = {worker.running} & out.keys() or worker.begun & out.keys() or out.keys()
         for number, future in out.items():
             future.set_exception(
                 WorkerDied(how, ready=worker.ready, begun=number in worker.begun, suspected=number in suspects)
             )
+        worker.ended.set()
 
     def _take(self, worker: _Worker, message: object) -> None:
         if isinstance(message, _Begun):
@@ -270,13 +271,13 @@ class Processes:
         """End the workers. They tear down what lives as long as they, if there is time for it."""
         if at_once:
             for worker in self._alive:
-                with contextlib.suppress(ValueError):  # it has just ended
-                    worker.process.kill()
+                worker.process.kill()
             return
         for worker in self._alive:
             worker.outbox.put(_End())
-        for thread in self._threads:
-            thread.join()
+        for worker in self._workers:
+            worker.ended.wait()  # not for its thread: one that is interrupted in `Thread.join` takes it as ended
+        self._workers = []
 
 
 def _post(worker: _Worker) -> None:
@@ -284,11 +285,14 @@ def _post(worker: _Worker) -> None:
 
     It reads nothing while an agent keeps the interpreter to itself: what the pipe does not hold waits here.
     """
-    while (message := worker.outbox.get()) is not None:
-        try:
-            worker.pipe.send(message)
-        except OSError:  # it has died, and the futures will say so
-            return
+    with worker.pipe:  # closed by who writes: else what is being written might go to whoever gets its number next
+        while (message := worker.outbox.get()) is not None:
+            try:
+                worker.pipe.send(message)
+            except OSError:  # it has died, and the futures will say so
+                while worker.outbox.get() is not None:  # the pipe may have more to say
+                    pass
+                return
 
 
 def _unpickled(answer: bytes | None) -> Answer | None:
@@ -305,6 +309,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    multiprocessing.resource_tracker.ensure_running()  # which would be started with the first, and lift the block
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -345,11 +350,10 @@ def _work(pipe: Connection) -> None:
 
 
 def _exit() -> None:
-    """End the process, as one that was forked ends. Taking the interpreter apart takes a quarter of a second, for which
-    whoever drains would wait."""
-    for thread in threading.enumerate():
-        if not thread.daemon and thread is not threading.current_thread():
-            thread.join()
+    """End the process, as multiprocessing ends one that was forked: threads are waited for and what was to be done at
+    exit is done, but the interpreter is not taken apart. That takes a quarter of a second, for which whoever drains
+    would wait."""
+    threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     multiprocessing.util._exit_function()  # type: ignore[attr-defined]
     for stream in (sys.stdout, sys.stderr):
@@ -372,6 +376,7 @@ class _Inside:
         self._runners: list[Closes] = []
         self._at_work = 0
         self._ending = False
+        self._orphaned = threading.Event()
 
     def live(self) -> None:
         """Do what is to be done here, until the parent says that it is enough, or is not there any more."""
@@ -381,7 +386,7 @@ class _Inside:
         for runner in reversed(self._runners):
             try:
                 runner.close()
-            except Exception:
+            except BaseException:
                 logger.exception("What lives as long as the process could not be torn down.")
 
     def _listen(self) -> None:
@@ -390,6 +395,7 @@ class _Inside:
             try:
                 message = self._pipe.recv()
             except (EOFError, OSError):
+                self._orphaned.set()
                 self._stop.request()
                 message = _End()
             if isinstance(message, _Order):
@@ -442,7 +448,8 @@ class _Inside:
             told = None if answer is None else pickle.dumps(answer)
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent waits for an answer
             told = pickle.dumps(Answer(error=portable(error)))
-        self._say(_Answered(order.number, told))
+        if not self._say(_Answered(order.number, told)) and not self._orphaned.wait(HEARS_WITHIN):
+            os._exit(1)  # an agent has closed the pipe: this is all that the parent will hear
         self._jobs.put(self._done)
 
     def _done(self) -> None:
@@ -465,7 +472,11 @@ class _Inside:
             done.set_result(None)
         self._say(_Running(None))
 
-    def _say(self, message: Any) -> None:
-        """From any thread."""
-        with self._sending, contextlib.suppress(OSError):  # the parent is not there any more
-            self._pipe.send(message)
+    def _say(self, message: Any) -> bool:
+        """From any thread. Whether it can be heard."""
+        with self._sending:
+            try:
+                self._pipe.send(message)
+            except OSError:  # the parent is not there any more
+                return False
+        return True

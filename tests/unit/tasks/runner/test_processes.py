@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Future
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -69,6 +69,11 @@ def do(step: str) -> float:
         os._exit(3)
     elif word == "raise":
         raise GeneratorExit
+    elif word == "executor":
+        executors.append(ThreadPoolExecutor(2))
+        executors[0].submit(int).result()
+    elif word == "close_all":
+        os.closerange(3, 64)
     elif word == "compute":
         sum(range(200_000_000))
     elif word == "took":
@@ -84,6 +89,7 @@ class ToldElsewhere(Told):
 
 
 told = Told()
+executors: list[ThreadPoolExecutor] = []
 
 
 @pytest.fixture
@@ -251,7 +257,8 @@ def test_close(pool: Processes, tmp_path: Path) -> None:
     pool.submit(told, [f"write note {written}"])
     pool.close()
     assert written.exists()
-    assert not files or len(os.listdir("/proc/self/fd")) <= files - 2 * 2  # a pipe and a sentinel each
+    # A pipe and a sentinel each.
+    assert not files or until(lambda: len(os.listdir("/proc/self/fd")) <= files - 2 * 2, 5)
     assert {int(path.name.removeprefix("closed-")) for path in tmp_path.glob("closed-*")} == pids
     pool.close()
 
@@ -308,6 +315,48 @@ class Forking(Told):
 
 
 forking = Forking()
+
+
+def test_an_executor_of_the_agents_that_is_idle(pool: Processes) -> None:
+    """Its threads, which nobody has shut down, end with the worker."""
+    start(pool)
+    assert pool.submit(told, ["turn executor here"]).result(30) is not None
+    closing = threading.Thread(target=pool.close, daemon=True)
+    closing.start()
+    closing.join(20)
+    assert not closing.is_alive()
+
+
+def test_an_interrupt_while_workers_end(pool: Processes, tmp_path: Path) -> None:
+    """It does not take them as ended: whoever closes again waits again."""
+    start(pool)
+    running, go = tmp_path / "running", tmp_path / "go"
+    pool.submit(told, [f"turn note {running}", f"turn await {go}"])
+    assert until(running.exists)
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        pool.close()
+    threading.Timer(0.5, go.touch).start()
+    pool.close()
+    assert go.exists()
+    assert not pool._alive
+
+
+def test_workers_are_deaf_to_interrupts_while_they_import(pool: Processes) -> None:
+    """From their beginning, the first as well as the others: Ctrl-C in a terminal reaches all processes."""
+    ready = [pool.start(told) for _ in range(2)]
+    for worker in pool._alive:
+        os.kill(worker.process.pid or 0, signal.SIGINT)
+    for future in ready:
+        assert future.result(30) is not None
+
+
+def test_an_agent_that_closes_the_pipe(pool: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As programs do that become daemons: its worker cannot answer, and so it is dead."""
+    start(pool)
+    going = pool.submit(told, ["turn close_all now"])
+    assert isinstance(going.exception(60), WorkerDied)
+    assert until(lambda: pool.missing == 2)
 
 
 @pytest.mark.parametrize(
