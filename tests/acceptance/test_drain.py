@@ -700,6 +700,22 @@ if __name__ == "__main__":
 """
 
 
+FORKS = """
+from encord_agents.tasks.engine.report import TaskFinished
+
+def fork_once(event: object) -> None:
+    if isinstance(event, TaskFinished):
+        if not forked:
+            forked.append(True)
+            if os.fork() == 0:
+                note("forked")
+                time.sleep(60)
+                os._exit(0)
+
+forked = []
+runner.observers.append(fork_once)
+"""
+
 DIES_AT_ITS_THIRD_START = """
 if os.getpid() != HOME:
     starts = os.path.join(os.path.dirname(os.environ["TEST_NOTES"]), "starts")
@@ -910,6 +926,22 @@ def test_workers_do_not_outlive_the_run(world: World, processes: Processes, monk
     begun = [what for _, what in processes.notes() if what.startswith("image")]
     assert len(begun) == len(set(begun)) == world.count("Triage") < 60
     assert sorted(processes.pids("torn down")) == sorted(workers)
+
+
+def test_workers_do_not_outlive_the_run_whatever_it_has_started(
+    world: World, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that the process that drains has forked holds the workers' pipes open, so they do not break with it."""
+    monkeypatch.setenv("TEST_SLEEP", "0.1")
+    world.project.add_placeholders(60)
+    process = processes.script(FORKS + MAIN)
+    eventually(lambda: bool(processes.pids("forked")))
+    process.kill()
+    eventually(lambda: not any(map(is_alive, processes.pids("made"))))
+    assert sorted(processes.pids("torn down")) == sorted(processes.pids("made"))
+    (child,) = processes.pids("forked")
+    os.kill(child, signal.SIGKILL)
+    process.communicate()
 
 
 def test_a_worker_that_dies_at_its_start(world: World, processes: Processes) -> None:

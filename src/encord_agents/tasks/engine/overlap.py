@@ -71,6 +71,8 @@ AHEAD_OF_SHORT = 0.1
 """Seconds of attempts that are handed over ahead there; what came of them gathers for a quarter of that."""
 FIRST_ENDS = 10
 """Tasks that show how fast agents are."""
+LAST_ENDS = 20
+"""Tasks, about, whose average says how fast they are now: one that takes a minute is soon forgotten."""
 FRESH_FOR = 1.0
 """Seconds a finished result waits for others to be written with."""
 HELD_BACK = (FRESH_FOR, FRESH_FOR, 10.0, 10.0, math.inf)
@@ -168,7 +170,7 @@ class Pipeline:
         self._running = 0  # given, and not ended yet
         self._out: dict[int, Context] = {}  # those
         self._ends = 0
-        self._seconds = 0.0  # that their attempts took
+        self._seconds = 0.0  # that the last ones took, on average
         self._finished: deque[Result] = deque()
         self._writing = 0
         self._batches: list[list[Result]] = []  # what is being written
@@ -443,8 +445,8 @@ class Pipeline:
                 if isinstance(verdict, float):
                     heapq.heappush(self._delayed, (self.run.gate.clock() + verdict, next(self._ties), context))
         if not isinstance(verdict, float):
-            self._seconds += context.seconds
             self._ends += 1
+            self._seconds += (context.seconds - self._seconds) / min(self._ends, LAST_ENDS)
             if self._ends == FIRST_ENDS and not self._nap:
                 self._quick_turns.begin()
             context.close()  # its file makes room for others now; what is left to do needs only the labels
@@ -464,7 +466,7 @@ class Pipeline:
             return self._workers + AHEAD  # where failures are counted, they are known before many more are made
         if self._are_instant:
             return self._workers + AHEAD_OF_INSTANT
-        return self._workers + max(AHEAD, int(AHEAD_OF_SHORT * self._ends / self._seconds))
+        return self._workers + max(AHEAD, int(AHEAD_OF_SHORT / self._seconds))
 
     @property
     def _by_turns(self) -> bool:
@@ -474,14 +476,14 @@ class Pipeline:
 
     @property
     def _are_instant(self) -> bool:
-        return self._seconds < self._ends * INSTANT_AGENTS
+        return self._ends > 0 and self._seconds < INSTANT_AGENTS
 
     @property
     def _nap(self) -> float:
         """Seconds in which what came of attempts gathers, where these are short."""
         if self._are_instant:
             return NAP
-        return AHEAD_OF_SHORT / 4 if self._seconds < self._ends * SHORT_AGENTS else 0.0
+        return AHEAD_OF_SHORT / 4 if self._ends and self._seconds < SHORT_AGENTS else 0.0
 
     def _contexts(self) -> Iterator[Context]:
         """What to attempt next: a task whose delay is over, else the next in order; while a worker is free."""
@@ -606,7 +608,7 @@ class Pipeline:
     def _busy_for(self) -> float:
         """Seconds that the agents will need for what is loaded, or being loaded, as far as one can tell."""
         to_run = len(self._open) - len(self._finished) - self._writing
-        return to_run * self._seconds / max(self._ends, 1) / self._workers
+        return to_run * self._seconds / self._workers
 
     @property
     def _stands_still(self) -> bool:
@@ -702,7 +704,7 @@ class Pipeline:
         if self._by_turns:
             return min(MAX_AT_ONCE, self._window)
         quarter = max(1, min(MAX_AT_ONCE, self._window // 4))
-        if self._seconds < self._ends * FAST_AGENTS or not self._ends:
+        if self._seconds < FAST_AGENTS or not self._ends:
             return max(quarter, LEAST_CHUNK if self._window >= LEAST_CHUNK else self._window // 2)
         return quarter
 

@@ -48,7 +48,7 @@ SLOW = 1.0
 HEARS_WITHIN = 5.0
 """Seconds in which a worker that cannot answer has heard that its parent is gone; else it is the pipe that is."""
 LOOK_UP = 1.0
-"""Seconds between two looks at whether a worker is alive: a program that an agent has started may hold its pipe."""
+"""Seconds between two looks at whether the other side is alive: a program that it has started may hold its pipe."""
 DIES_WITHIN = 5.0
 """Seconds in which a process whose pipe has broken has ended."""
 
@@ -376,6 +376,7 @@ class _Inside:
         self._runners: list[Closes] = []
         self._at_work = 0
         self._ending = False
+        self._parent = os.getppid()
         self._orphaned = threading.Event()
 
     def live(self) -> None:
@@ -393,6 +394,9 @@ class _Inside:
         """In a thread: take what the parent says. However it ended, this ends with it: after the task at work."""
         while True:
             try:
+                while not self._pipe.poll(LOOK_UP):  # a program that the parent has started may hold the pipe
+                    if os.getppid() != self._parent:
+                        raise EOFError
                 message = self._pipe.recv()
             except (EOFError, OSError):
                 self._orphaned.set()
