@@ -7,7 +7,6 @@ import contextlib
 import gc
 import heapq
 import itertools
-import logging
 import math
 import os
 import sys
@@ -38,8 +37,6 @@ from encord_agents.tasks.engine.stop import Leaving
 from encord_agents.tasks.engine.write import MAX_AT_ONCE, in_turn
 
 __all__ = ["Pipeline"]
-
-logger = logging.getLogger(__name__)
 
 LOADERS = 4
 WRITERS = 3
@@ -593,16 +590,16 @@ class Pipeline:
         """
         with self._lock:
             self._paging = self._reading_again = False
+            self._patience = patience
             self._takeable.notify_all()
             while self._waiting and self._budget != 0 and not self._closing:
                 self._room.wait(TICK)
             while self._open and self._budget != 0 and not self._closing:
-                if self._stands_still or self._busy_for() >= BUSY_ENOUGH:
-                    self._reading_again, self._patience = True, patience
+                self._reading_again |= self._stands_still or self._busy_for() >= BUSY_ENOUGH
                 if self._reading_again and not self._writing:
                     break
                 self._room.wait(TICK)
-            self._reading_again, self._patience = True, patience
+            self._reading_again = True
             return not self._closing and self._budget != 0
 
     def _busy_for(self) -> float:

@@ -389,7 +389,6 @@ def run_one_by_one(run: StageRun) -> None:
     for turn in range(MAX_POLLS):
         # The last reading is exact: it is over before anything moves.
         ahead = READ_AHEAD if turn + 1 < MAX_POLLS else sys.maxsize
-        found = 0
         moved_while_paging = False
         pages = poll(run.agent.stage, run.gate, seen=frozenset(seen))
         waiting: deque[tuple[AgentTask, float]] = deque()
@@ -403,7 +402,6 @@ def run_one_by_one(run: StageRun) -> None:
                 for task in batch:
                     (later if task.uuid in run.agent.known else waiting).append((task, now))
                     seen.add(task.uuid)
-                found += len(batch)
                 run.events.emit(StagePolled(run.agent.stage.uuid, run.agent.stage.title, len(seen), complete))
             if not waiting and complete:
                 waiting, later = later, deque()
@@ -414,5 +412,5 @@ def run_one_by_one(run: StageRun) -> None:
             task, polled_at = waiting.popleft()
             given += run_chunk(run, [task], polled_at=polled_at)
             moved_while_paging |= not complete
-        if run.stop.requested or not found or not moved_while_paging:
+        if run.stop.requested or not moved_while_paging:
             return

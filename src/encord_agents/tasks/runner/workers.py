@@ -29,11 +29,9 @@ class Workers(Protocol):
 
     Attributes:
         own: Whether they are processes of our own: else it is not known who has what, nor whether they die.
-        size: How many there are, at most.
     """
 
     own: bool
-    size: int
 
     @property
     def missing(self) -> int:
