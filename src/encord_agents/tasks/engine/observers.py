@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, TextIO
 from uuid import UUID
 
-from encord_agents.core.legible import described
+from encord_agents.core.tracebacks import described
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.outcome import Failed, Moved, Skipped
 from encord_agents.tasks.engine.report import (

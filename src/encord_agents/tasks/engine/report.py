@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
-from encord_agents.core.legible import described, legible
+from encord_agents.core.legible import legible
+from encord_agents.core.tracebacks import described
 from encord_agents.exceptions import TasksFailedError
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Skipped
 

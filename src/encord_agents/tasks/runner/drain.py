@@ -13,7 +13,7 @@ from uuid import UUID
 from encord.exceptions import EncordException
 from encord.workflow.stages.agent import AgentTask
 
-from encord_agents.core.legible import described
+from encord_agents.core.tracebacks import described
 from encord_agents.exceptions import DependencyError, EncordAgentsError, OutageError, PrintableError
 from encord_agents.tasks.engine.context import Agent, Context, Result
 from encord_agents.tasks.engine.dead_letter import DeadLetters

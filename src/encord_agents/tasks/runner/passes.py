@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from encord.exceptions import EncordException
 
-from encord_agents.core.legible import described
+from encord_agents.core.tracebacks import described
 from encord_agents.exceptions import OutageError, PrintableError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.gate import SetUpError

@@ -28,7 +28,7 @@ from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
-from encord_agents.core.legible import described
+from encord_agents.core.tracebacks import described
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.crew import Crew
 from encord_agents.tasks.engine.overlap import SWITCH_INTERVAL

@@ -25,7 +25,7 @@ from encord.workflow.stages.agent import AgentStage, AgentTask
 
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.scope import RunScope
-from encord_agents.core.legible import described
+from encord_agents.core.tracebacks import described
 from encord_agents.exceptions import OutageError, PrintableError, ProjectError, TasksFailedError, UnknownPathwayError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.event_loop import EventLoop

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from encord.exceptions import EncordException
 
-from encord_agents.core.legible import described
+from encord_agents.core.tracebacks import described
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.outcome import Fault
 from encord_agents.tasks.engine.pipeline import Turn, at_once

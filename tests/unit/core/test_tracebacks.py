@@ -1,0 +1,120 @@
+"""Exceptions of every manner, as text and values."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from encord_agents.core import tracebacks
+
+
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+    __repr__ = __str__
+
+
+class ExitingError(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+    __repr__ = __str__
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenError(Exception):
+    code: int = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SlottedError(Exception):
+    code: int = 1
+
+
+class SealedError(Exception):
+    """Refuses whatever is asked of it."""
+
+    __notes__ = property(lambda self: 1 / 0)  # type: ignore[assignment]
+    __cause__ = property(lambda self: 1 / 0)  # type: ignore[assignment]
+    __traceback__ = property(lambda self: 1 / 0)  # type: ignore[assignment]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise TypeError
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> str:
+        raise TypeError
+
+    def add_note(self, note: str) -> None:
+        raise TypeError
+
+    def with_traceback(self, tb: object) -> SealedError:
+        raise TypeError
+
+
+KINDS = [ValueError, MuteError, ExitingError, FrozenError, SlottedError, SealedError]
+
+
+def raised(kind: type[Exception]) -> Exception:
+    try:
+        try:
+            raise kind
+        except Exception as cause:
+            raise kind from cause
+    except Exception as error:
+        return error
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_raises(kind: type[Exception]) -> None:
+    """Whatever the exception refuses, it is described, formatted, noted and detached."""
+    error = raised(kind)
+    assert tracebacks.traceback_of(error) is not None
+    assert kind.__name__ in tracebacks.described(error)
+    assert kind.__name__ in tracebacks.formatted(error)
+    assert "in raised" in tracebacks.formatted(error)
+    tracebacks.add_note(error, "a note")
+    tracebacks.add_note(error, "a note")
+    assert tracebacks.notes(error) == ([] if kind is SealedError else ["a note"])
+    tracebacks.set_cause(error, ValueError())
+    assert len(list(tracebacks.chain(error))) == 3
+    tracebacks.detach(error)
+    assert all(tracebacks.traceback_of(one) is None for one in tracebacks.chain(error))
+    assert isinstance(tracebacks.shown(error), str)
+    assert tracebacks.portable(error) in (None, error) if kind is not SealedError else True
+
+
+def test_exceptions_as_text() -> None:
+    """A message that cannot be had is replaced by a word about it; half characters become escapes."""
+    assert tracebacks.described(ValueError("bad pixels")) == "ValueError: bad pixels"
+    assert tracebacks.described(OSError("\ud800")) == "OSError: \\ud800"
+    assert tracebacks.described(MuteError()) == "MuteError: (its message cannot be had: RuntimeError)"
+    assert tracebacks.shown("x" * 200) == "'" + "x" * 79
+    assert tracebacks.shown(MuteError()) == "<MuteError that cannot be shown: RuntimeError>"
+
+
+def test_chain() -> None:
+    """Causes, contexts and members of groups are visited once each, circles included."""
+    first, second = ValueError(1), ValueError(2)
+    first.__cause__, second.__context__ = second, first
+    group = ExceptionGroup("several", [first, second])
+    assert list(map(id, tracebacks.chain(group))) == list(map(id, [group, second, first]))
+
+
+class Grown(Exception):  # noqa: N818
+    def __init__(self, a: int, b: int) -> None:
+        super().__init__("told")
+
+
+def test_portable() -> None:
+    """Only an exception that comes out of its pickle as it went in can be sent to another process."""
+    good = ValueError("told")
+    assert tracebacks.portable(good) is good
+    assert tracebacks.portable(Grown(1, 2)) is None
+    assert tracebacks.portable(ValueError(lambda: None)) is None
