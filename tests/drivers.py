@@ -1,8 +1,8 @@
 """The ways to run an agent, for tests of promises that hold in all of them.
 
-``@pytest.mark.parametrize("driver", DRIVERS, ids=str)`` and ``driver.run(world, function)`` run one agent over the tasks
-in Pre-label and tell what became of them. `Processes` is apart: a worker process imports the agent, so it must be a
-function at the top level of a test module.
+``@pytest.mark.parametrize("driver", DRIVERS, ids=str)`` and ``driver.run(world, function)`` run one agent over the
+tasks in Pre-label and tell what became of them. `Processes` is apart: a worker process imports the agent, so it must be
+a function at the top level of a test module.
 """
 
 from __future__ import annotations
