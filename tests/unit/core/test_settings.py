@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import copy
 import logging
+import pickle
 import struct
 import traceback
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from encord_agents.core.settings import DEFAULT_DOMAIN, Settings
 from encord_agents.exceptions import CredentialsError, PrintableError
+from encord_agents.tasks.runner.base import checked_hash
 
 
 def key_text(
@@ -144,14 +147,13 @@ def test_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
         ("~/.ssh/encord", "ENCORD_SSH_KEY_FILE instead"),
         ("/keys/encord", "ENCORD_SSH_KEY_FILE instead"),
         ("C:\\keys\\encord", "ENCORD_SSH_KEY_FILE instead"),
-        ("  ", "not a private key"),
+        ("  ", "is empty"),
         ("my-secret-text", "not a private key"),
         (KEY[:200], "damaged"),
         (KEY.replace("b3BlbnNzaC1rZXkt", "####"), "damaged"),
-        ("".join(KEY.splitlines()[1:-1]), "not a private key"),
     ],
     ids=["passphrase", "RSA", "EC", "PEM", "public", "~path", "path", "Windows path", "blank", "words", "cut",
-         "damaged", "body only"],
+         "damaged"],
 )  # fmt: skip
 def test_unusable_text(text: str, says: str) -> None:
     """Each kind of unusable key is told apart, by a message that does not quote it."""
@@ -170,7 +172,7 @@ def test_unusable_text(text: str, says: str) -> None:
         (lambda path: path.write_bytes(b"\x00\xff\xfe"), "not text"),
         (lambda path: path.write_text(PUBLIC), "public key"),
         (lambda path: path.write_text(protected_key()), "passphrase"),
-        (lambda path: path.write_text(""), "not a private key"),
+        (lambda path: path.write_text(""), "is empty"),
     ],
     ids=["missing", "directory", "binary", "public", "passphrase", "empty"],
 )
@@ -233,3 +235,56 @@ def test_settings_can_be_kept_in_a_set() -> None:
     """Equal settings have equal hashes, as the keys of a cache of clients need."""
     one, same, other = Settings(ssh_key_content=KEY), Settings(ssh_key_content=KEY), Settings(ssh_key_content=OTHER_KEY)
     assert len({one, same, other}) == 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "".join(KEY.splitlines()[1:-1]),
+        "".join(KEY.splitlines()[1:-1])[:200],
+        KEY.splitlines()[2],
+        KEY.strip().replace("\n", "\\n"),
+        base64.b64encode(KEY.encode()).decode(),
+        "~" + "".join(KEY.splitlines()[1:-1]),
+        KEY.encode().hex(),
+    ],
+    ids=["body", "part of it", "a line", "escaped", "base64", "after a tilde", "hex"],
+)
+@pytest.mark.parametrize("variable", ["ENCORD_SSH_KEY_FILE", "ENCORD_DOMAIN", "project_hash"])
+def test_a_key_in_the_wrong_place_is_never_shown(
+    value: str, variable: str, monkeypatch: pytest.MonkeyPatch, key_file: Path
+) -> None:
+    """Whatever takes a path, an address or a hash does not quote a value that may be a key."""
+    monkeypatch.setenv("ENCORD_SSH_KEY_FILE", str(key_file))
+    if variable != "project_hash":
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(PrintableError) as caught:
+        checked_hash(value) if variable == "project_hash" else Settings()
+    shown = "".join(traceback.format_exception(caught.value))
+    assert not any(value[i : i + 16] in shown for i in range(len(value) - 16))
+
+
+def test_a_password_in_an_address_is_never_shown(key_file: Path) -> None:
+    """An address that is refused is quoted without its user and password."""
+    with pytest.raises(CredentialsError) as caught:
+        Settings(ssh_key_file=key_file, domain="ftp://me:pass-word@example.com")
+    assert "pass-word" not in str(caught.value)
+    assert "example.com" in str(caught.value)
+
+
+def test_settings_do_not_give_the_key_away() -> None:
+    """Neither a dump, nor `vars`, nor a pickle holds it; a copy in the same process works."""
+    settings = Settings(ssh_key_content=KEY)
+    secret = KEY.splitlines()[2]
+    for text in (str(settings.model_dump()), settings.model_dump_json(), str(vars(settings))):
+        assert secret not in text
+    with pytest.raises(TypeError, match="private key"):
+        pickle.dumps(settings)
+    assert copy.deepcopy(settings) == settings
+    assert settings.ssh_key_content == KEY
+
+
+def test_a_file_that_is_no_key_is_not_read_whole(tmp_path: Path) -> None:
+    """A film, or a device without an end, in place of the key is refused after a megabyte."""
+    with pytest.raises(CredentialsError):
+        Settings(ssh_key_file="/dev/zero")

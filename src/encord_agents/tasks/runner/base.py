@@ -18,6 +18,7 @@ from encord.workflow.stages.agent import AgentStage
 from encord_agents.core.client import get_user_client, lets_requests_be_sent_once
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.plan import Plan, build_plan
+from encord_agents.core.legible import quotable
 from encord_agents.exceptions import (
     PrintableError,
     ProjectError,
@@ -307,7 +308,7 @@ def checked_hash(project_hash: str | UUID) -> UUID:
     """
     if (uuid := as_uuid(project_hash)) is None:
         raise ProjectError(
-            f"{project_hash!r} is not a project hash. A hash looks like 12345678-1234-1234-1234-123456789abc; "
+            f"{quotable(project_hash)} is not a project hash. A hash looks like 12345678-1234-1234-1234-123456789abc; "
             "the platform shows it in the project's address and settings.",
             given=project_hash,
         )
