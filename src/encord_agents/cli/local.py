@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from encord_agents.core.legible import literally, on_one_line
+
 if TYPE_CHECKING:
     from encord_agents.local import LocalPlatform
 
@@ -15,6 +17,11 @@ DEFAULT_PORT = 8765
 DEFAULT_DATA = Path(".encord-local")
 
 app = typer.Typer(no_args_is_help=True)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Write a line, on stderr if ``err``; the text of titles and file names in it is escaped, not obeyed."""
+    typer.echo(literally(text), err=err)
 
 
 def expanded(path: Path | None) -> Path | None:
@@ -91,16 +98,16 @@ def up(
                 platform.create_project(title="Placeholders", workflow=workflow).add_placeholders(placeholders)
             projects = platform.projects()
             for project in projects:
-                typer.echo(f"# project {project.project_hash} {project.title!r}")
+                say(f"# project {project.project_hash} {project.title!r}")
             if not projects and not memory:
-                typer.echo(f"# There is no project yet: `{_command('create', data)} --images DIR --workflow FILE`.")
-            typer.echo(f"# The local platform is up at {platform.domain}; Ctrl-C ends it.")
-            typer.echo("# In the terminal of your agents:")
-            typer.echo(f"export ENCORD_DOMAIN={platform.domain}")
+                say(f"# There is no project yet: `{_command('create', data)} --images DIR --workflow FILE`.")
+            say(f"# The local platform is up at {platform.domain}; Ctrl-C ends it.")
+            say("# In the terminal of your agents:")
+            say(f"export ENCORD_DOMAIN={platform.domain}")
             typer.echo(_export_key(platform, data if not memory else None))
             Event().wait()
     except KeyboardInterrupt:
-        typer.echo("# Stopped.")
+        say("# Stopped.")
 
 
 @app.command()
@@ -141,12 +148,12 @@ def create(
     try:
         project = platform.create_project(title=title, workflow=workflow, ontology=ontology, images=images)
         for skipped in project.skipped:
-            typer.echo(f"left out: {skipped}", err=True)
-        typer.echo(f"# project {project.title!r} with {_counted(len(project.tasks()), 'picture')}")
-        typer.echo(project.project_hash)
+            say(f"left out: {on_one_line(skipped)}", err=True)
+        say(f"# project {project.title!r} with {_counted(len(project.tasks()), 'picture')}")
+        say(project.project_hash)
         serve = _command("up", data) + ("" if port == DEFAULT_PORT else f" --port {port}")
-        typer.echo(f"# Serve it with `{serve}`; in the terminal of your agents:")
-        typer.echo(f"export ENCORD_DOMAIN=http://127.0.0.1:{port}")
+        say(f"# Serve it with `{serve}`; in the terminal of your agents:")
+        say(f"export ENCORD_DOMAIN=http://127.0.0.1:{port}")
         typer.echo(_export_key(platform, data))
     finally:
         platform.close()
@@ -155,24 +162,25 @@ def create(
 @app.command()
 def status(data: Data = DEFAULT_DATA) -> None:
     """Show each project's stages, and how many tasks are in them."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from encord_agents.terminal.streams import stdout_console
+
     platform = _existing(data)
     try:
-        console = Console()
+        console = stdout_console()
         for project in platform.projects():
-            console.print(Text(f"{project.title}\n{project.project_hash}"), soft_wrap=True)
+            console.print(Text(f"{on_one_line(project.title)}\n{project.project_hash}"), soft_wrap=True)
             table = Table()
             table.add_column("stage")
             table.add_column("type")
             table.add_column("tasks", justify="right")
             for stage in project.stages:
-                table.add_row(Text(stage.title), stage.type, str(stage.tasks))
+                table.add_row(Text(on_one_line(stage.title)), stage.type, str(stage.tasks))
             console.print(table)
         if not platform.projects():
-            typer.echo(f"There is no project yet: `{_command('create', data)} --images DIR --workflow FILE` makes one.")
+            say(f"There is no project yet: `{_command('create', data)} --images DIR --workflow FILE` makes one.")
     finally:
         platform.close()
 
@@ -189,7 +197,7 @@ def reset(
         count = platform.project(project).reset(keep_labels=keep_labels)
         be = "is" if count == 1 else "are"
         labels = "kept" if keep_labels else "forgotten"
-        typer.echo(f"{_counted(count, 'task')} {be} at the start again; labels {labels}.")
+        say(f"{_counted(count, 'task')} {be} at the start again; labels {labels}.")
     finally:
         platform.close()
 

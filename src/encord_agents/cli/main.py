@@ -7,7 +7,9 @@ import sys
 import typer
 
 from encord_agents.cli import about, celery, local
+from encord_agents.core.legible import literally
 from encord_agents.exceptions import PrintableError
+from encord_agents.terminal.streams import forgiving_streams
 
 app = typer.Typer(
     name="encord-agents",
@@ -38,11 +40,12 @@ def root(
 
 def main() -> None:
     """Run the command line. Mistakes of the user are a message and exit code 2, without a traceback."""
-    try:
-        app()
-    except PrintableError as error:
-        typer.echo(f"Error: {error}", err=True)
-        sys.exit(2)
+    with forgiving_streams():
+        try:
+            app()
+        except PrintableError as error:
+            typer.echo(f"Error: {literally(error)}", err=True)
+            sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
 __all__ = ["run_as_command"]
 
+READER_LEFT = 141
+"""As of a program that SIGPIPE ends."""
+
 EXIT_CODES_HELP = """\b
 Exit codes:
   0    no task failed
   1    some tasks failed, or the platform was away for too long
   2    the set-up is wrong: options, credentials, project, stages, agents
   130  stopped by Ctrl-C; what was finished is written
+  141  a dry run ended because its output was no longer read
   143  stopped by SIGTERM; what was finished is written"""
 
 
@@ -53,6 +57,8 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
             they are, so that their traceback is seen.
     """
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    dry_runs: list[Stop] = []
+    """The dry run: it is there to be read, and ends when its reader has left."""
 
     @app.command(help=_help(runner), epilog=EXIT_CODES_HELP)
     def command(
@@ -111,6 +117,8 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
                 terminal.show_check(runner.check(project_hash))
             sys.exit(0)
         stop = Stop()
+        if dry_run:
+            dry_runs.append(stop)
         with (
             terminal.log_to_terminal(brief=True),
             _observed(runner, dry_run and progress is Progress.NONE),
@@ -132,9 +140,19 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
                 report=report,
                 stop=stop,
             ).exit_code
+        if unread:
+            code = READER_LEFT
         sys.exit(code if stop.reason is None else EXIT_CODES[stop.reason])
 
-    typer.main.get_command(app).main(args=None if argv is None else list(argv))
+    unread: list[Stop] = []
+
+    def reader_left() -> None:
+        for stop in dry_runs:
+            unread.append(stop)
+            stop.request()
+
+    with terminal.forgiving_streams(reader_left):
+        typer.main.get_command(app).main(args=None if argv is None else list(argv))
     raise SystemExit(0)
 
 

@@ -1,10 +1,22 @@
-"""Text that can be shown, written and sent, whatever it was made of."""
+"""Text of unknown origin, made fit to be shown, logged and sent.
+
+Titles, file names, messages of exceptions and answers of servers are other people's text. Shown as they are they could
+steer a terminal, begin a line of their own in a log, or fill the screen.
+"""
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["legible", "may_be_secret", "quotable"]
+__all__ = ["cut", "legible", "literally", "may_be_secret", "on_one_line", "quotable"]
+
+# C0 (but for tab and line feed), DEL and C1; marks that reorder text; invisible characters, but for the two joiners
+# that scripts and emoji need; separators that count as the end of a line.
+STEERING = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]"
+)
+LONGEST_SHOWN = 2_000
+"""Characters of foreign text in one message; the rest is counted."""
 
 KEY_MARKS = ("-----BEGIN", "BEGIN OPENSSH", "PRIVATE KEY", "b3BlbnNzaC1rZXk", "LS0tLS1CRUdJTi")
 """What a private key has in it: its label, and the first characters of OpenSSH's format and of a PEM file as base64."""
@@ -16,6 +28,27 @@ USER_INFO = re.compile(r"//[^/@\s]*@")
 def legible(text: str) -> str:
     """Return a text that can be encoded: lone surrogates, as in file names that are not UTF-8, become escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def literally(text: object) -> str:
+    """Return ``str(text)`` with everything escaped that could steer a terminal or reorder a line; lines stay lines."""
+    plain = legible(str(text)).replace("\r\n", "\n")
+    return STEERING.sub(lambda match: _escape(match[0]), plain)
+
+
+def on_one_line(text: object) -> str:
+    """Return ``str(text)`` as `literally` does, with every run of white space as one space."""
+    return " ".join(literally(text).split())
+
+
+def cut(text: str, most: int = LONGEST_SHOWN) -> str:
+    """Return the first ``most`` characters of a text, and how many were left out."""
+    return text if len(text) <= most else f"{text[:most]}... ({len(text) - most:,} more characters)"
+
+
+def _escape(character: str) -> str:
+    number = ord(character)
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
 
 
 def may_be_secret(text: str) -> bool:

@@ -21,6 +21,7 @@ __all__ = [
     "described",
     "detach",
     "formatted",
+    "message_of",
     "notes",
     "portable",
     "set_cause",
@@ -42,6 +43,16 @@ def described(exception: BaseException) -> str:
         raise
     except BaseException as error:  # noqa: BLE001 - the exception's own code raises whatever it likes
         return f"{kind}: (its message cannot be had: {type(error).__name__})"
+
+
+def message_of(exception: BaseException) -> str:
+    """Return the message of an exception, without its type; empty if it cannot be had."""
+    try:
+        return legible(str(exception)).strip()
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - the exception's own code raises whatever it likes
+        return ""
 
 
 def shown(value: object, most: int = 80) -> str:

@@ -22,6 +22,7 @@ from encord_agents.tasks.engine.report import (
     TaskRef,
     TaskWouldWrite,
 )
+from encord_agents.terminal.progress import StageCounts
 
 STAGE = UUID(int=1)
 GO = Pathway(UUID(int=2), "go", UUID(int=3))
@@ -137,9 +138,7 @@ def test_bars_fit_a_narrow_terminal() -> None:
     """80 columns hold a long title, a bar and all counts, one line per stage."""
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
     progress = terminal.RichProgress(console, Clock())
-    progress._counting.stages[STAGE] = terminal.StageCounts(
-        "A stage with a rather long title", 0.0, 9999, True, 900, 10, 20, 3
-    )
+    progress._counting.stages[STAGE] = StageCounts("A stage with a rather long title", 0.0, 9999, True, 900, 10, 20, 3)
     with console.capture() as drawn:
         console.print(progress.render())
     lines = drawn.get().splitlines()

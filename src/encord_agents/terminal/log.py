@@ -1,0 +1,131 @@
+"""What is said while a run goes on: the log, the first failure, what a dry run would write, and errors."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TextIO
+
+from encord_agents.core.legible import cut, literally, on_one_line
+from encord_agents.core.tracebacks import formatted, message_of, notes
+from encord_agents.exceptions import PrintableError
+from encord_agents.tasks.engine.outcome import Failed
+from encord_agents.tasks.engine.report import Event, TaskFinished, TaskWouldWrite
+from encord_agents.terminal.streams import stderr_console, stdout, write_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["FirstFailure", "TerminalLog", "WouldWrite", "log_to_terminal", "show_error"]
+
+MAX_ERROR_LINES = 30
+MAX_LINE = 400
+"""Lines, and characters of each, that an error shows: the text in it may be a server's whole answer."""
+
+
+class WouldWrite:
+    """Prints, in a dry run, what would have been written for each task; on stdout, since it is what was asked for."""
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, TaskWouldWrite):
+            task = event.task
+            where = f"{on_one_line(task.data_title)} ({task.uuid}) in {on_one_line(task.stage)!r}"
+            stdout.write(f"{where}: {on_one_line(event.summary)}\n")
+            stdout.flush()  # so that a reader that has left is noticed, and the run ends
+
+
+class FirstFailure:
+    """Shows the run's first failed task when it fails, with its traceback. The others are in the log and the report.
+
+    Args:
+        stream: Where to write; ``None``: to stderr.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+        self._shown = False
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case TaskFinished(task=task, outcome=Failed(fault=fault)) if not self._shown:
+                self._shown = True
+                title = f"{on_one_line(task.data_title)} ({task.uuid}) in {on_one_line(task.stage)!r}"
+                # Of a message for a person, the traceback would only show where in here it was made.
+                is_message = isinstance(fault.exception, PrintableError)
+                lines = message_of(fault.exception) if is_message else formatted(fault.exception).rstrip()
+                write_line(f"The first failure: {title}, in phase {fault.phase}", "bold red", self._stream)
+                write_line(literally(lines), "", self._stream)
+            case _:
+                pass
+
+
+class TerminalLog(logging.Handler):
+    """Log records as lines on stderr, above the bars while there are any.
+
+    Args:
+        brief: Leave out tracebacks of tasks: somebody else shows the first, and the report has them all.
+        console: Where to print; ``None``: on stderr.
+    """
+
+    def __init__(self, *, brief: bool = False, console: Console | None = None) -> None:
+        super().__init__()
+        self._brief = brief
+        self._console = console
+        self.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            if self._brief and hasattr(record, "task_uuid"):
+                record = copy.copy(record)
+                record.exc_info = record.exc_text = None
+            text = "\n".join(cut(line) for line in literally(self.format(record)).splitlines())
+            style = "red" if record.levelno >= logging.ERROR else "yellow" if record.levelno >= logging.WARNING else ""
+            if self._console is None:
+                write_line(text, style)
+            else:
+                from rich.text import Text
+
+                self._console.print(Text(text, style=style), soft_wrap=True)
+        except Exception:  # noqa: BLE001 - as every handler of the standard library does
+            self.handleError(record)
+
+
+@contextlib.contextmanager
+def log_to_terminal(console: Console | None = None, *, brief: bool = False) -> Iterator[None]:
+    """While inside, this library's log goes to stderr without tearing the bars; nothing if the user has handlers."""
+    log = logging.getLogger("encord_agents")
+    if log.hasHandlers():
+        yield
+        return
+    handler = TerminalLog(brief=brief, console=console)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
+def show_error(error: BaseException, console: Console | None = None) -> None:
+    """An error that is a message for a person, as a panel on stderr, with its notes and without its traceback."""
+    from rich.panel import Panel
+    from rich.text import Text
+
+    console = stderr_console() if console is None else console
+    message = _shortened(literally("\n".join([message_of(error) or type(error).__name__, *notes(error)])))
+    title = Text(f" {type(error).__name__} ", style="bold red")
+    panel = Panel(Text(message), title=title, title_align="left", border_style="red")
+    before = console.width
+    if not console.is_terminal:  # in a log, a wide panel is better than a broken uuid
+        console.width = min(160, max(80, 4 + max(len(line) for line in message.splitlines())))
+    console.print(panel)
+    console.width = before
+
+
+def _shortened(message: str) -> str:
+    """Return the first lines of a message, each of a length that can be read."""
+    lines = [cut(line, MAX_LINE) for line in message.splitlines()]
+    if len(lines) > MAX_ERROR_LINES:
+        lines[MAX_ERROR_LINES:] = [f"... ({len(lines) - MAX_ERROR_LINES:,} more lines)"]
+    return "\n".join(lines)

@@ -1,0 +1,217 @@
+"""Standard streams that may fail at any write: a reader that has left, a terminal that was closed, a narrow encoding.
+
+What cannot be shown is nobody's failure. The library's own output goes through `Guarded` streams, whose writes never
+raise. On the command line `forgiving_streams` gives the agents' own ``print`` the same manners.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+    from rich.console import Console
+
+__all__ = [
+    "Guarded",
+    "forgiving_streams",
+    "is_terminal",
+    "stderr",
+    "stderr_console",
+    "stdout",
+    "stdout_console",
+    "write_line",
+]
+
+GONE = frozenset({errno.EPIPE, errno.EIO, errno.ESHUTDOWN, errno.ECONNRESET, errno.EBADF, errno.ENXIO})
+"""Errors after which nobody will read any more. Others, as of a full disk, may pass."""
+
+Name = Literal["stdout", "stderr"]
+
+
+class Guarded(io.TextIOBase):
+    """The process's present ``sys.stdout`` or ``sys.stderr``, whose writes never raise.
+
+    What its encoding lacks is escaped.
+    """
+
+    def __init__(self, name: Name) -> None:
+        self._name: Name = name
+
+    @property
+    def stream(self) -> TextIO | None:
+        """The present stream; ``None`` in a process without one."""
+        found: Any = getattr(sys, self._name)
+        # While rich's bars are live, it sends what is printed to a console, and so here.
+        stream: TextIO | None = getattr(found, "rich_proxied_file", found)
+        return stream
+
+    def write(self, text: str, /) -> int:
+        """Write, as far as that is possible. The text always counts as written."""
+        stream = self.stream
+        if stream is not None:
+            with contextlib.suppress(OSError, ValueError):  # ValueError: the stream is closed
+                try:
+                    stream.write(text)
+                except UnicodeError:
+                    stream.write(_encodable(text, stream))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, as far as that is possible."""
+        with contextlib.suppress(OSError, ValueError):
+            if (stream := self.stream) is not None:
+                stream.flush()
+
+    def isatty(self) -> bool:
+        """Return True if the stream is a terminal."""
+        return is_terminal(self.stream)
+
+    def writable(self) -> bool:
+        """Return True: what cannot be written is dropped."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the stream's file descriptor.
+
+        Raises:
+            OSError: It has none.
+        """
+        if (stream := self.stream) is None:
+            raise io.UnsupportedOperation(f"there is no sys.{self._name}")
+        return stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The stream's encoding."""
+        return getattr(self.stream, "encoding", None) or "utf-8"
+
+
+stdout = cast("TextIO", Guarded("stdout"))
+stderr = cast("TextIO", Guarded("stderr"))
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return True if a person may be looking. A program without streams, or with closed ones, has no terminal."""
+    try:
+        return stream is not None and stream.isatty()
+    except (ValueError, OSError):
+        return False
+
+
+@cache
+def stderr_console() -> Console:
+    """Return the one console for all that goes to stderr: what is printed on it appears above live bars."""
+    from rich.console import Console
+
+    return Console(file=stderr, highlight=False, markup=False, emoji=False)
+
+
+def stdout_console() -> Console:
+    """Return a console on stdout."""
+    from rich.console import Console
+
+    return Console(file=stdout, highlight=False, markup=False, emoji=False)
+
+
+def write_line(text: str, style: str = "", stream: TextIO | None = None) -> None:
+    """Write a line on stderr (or ``stream``); on a terminal in style, and above the bars if there are any."""
+    if stream is None and is_terminal(sys.stderr):
+        from rich.text import Text
+
+        stderr_console().print(Text(text, style=style), soft_wrap=True)
+        return
+    target = stderr if stream is None else stream
+    target.write(f"{text}\n")
+    target.flush()
+
+
+@contextlib.contextmanager
+def forgiving_streams(reader_left: Callable[[], None] | None = None) -> Iterator[None]:
+    """While inside, ``sys.stdout`` and ``sys.stderr`` take any text, and drop what can no longer be written.
+
+    For a program that is ours: the command lines. Streams that are not plain files (as in a notebook, or under a test
+    runner that captures) stay as they are, but for their encoding errors.
+
+    Args:
+        reader_left: Called once, when stdout's reader is found to have left. It may be called in any thread.
+    """
+    before = sys.stdout, sys.stderr
+    sys.stdout = _forgiving(sys.stdout, reader_left)
+    sys.stderr = _forgiving(sys.stderr, None)
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        # If the old ones were put back with a dead reader behind them, nothing is lost: they hold no text.
+        sys.stdout, sys.stderr = before
+
+
+class _Forgiving(io.RawIOBase):
+    """A file descriptor that drops what cannot be written."""
+
+    def __init__(self, descriptor: int, reader_left: Callable[[], None] | None) -> None:
+        super().__init__()
+        self._file = io.FileIO(descriptor, "wb", closefd=False)
+        self._reader_left = reader_left
+        self._gone = False
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        size = memoryview(data).nbytes
+        if self._gone:
+            return size
+        try:
+            written = self._file.write(data)
+        except OSError as error:
+            if error.errno in GONE:
+                self._gone = True
+                if self._reader_left is not None:
+                    self._reader_left()
+            return size
+        return size if written is None else written  # None: it would block, and nobody waits for a reader
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def isatty(self) -> bool:
+        return is_terminal(cast("TextIO", self._file))
+
+
+def _forgiving(stream: Any, reader_left: Callable[[], None] | None) -> Any:
+    """Return a stream on the same descriptor that drops what cannot be written, or the stream itself."""
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    if not isinstance(stream, io.TextIOWrapper) or not isinstance(raw, io.FileIO):
+        return stream
+    with contextlib.suppress(OSError, ValueError):
+        stream.flush()
+    try:
+        forgiving = _Forgiving(stream.fileno(), reader_left)
+    except (OSError, ValueError):  # it is closed
+        return stream
+    errors = "backslashreplace" if stream.errors in ("strict", "surrogateescape") else stream.errors
+    made = io.TextIOWrapper(
+        io.BufferedWriter(forgiving),
+        encoding=stream.encoding,
+        errors=errors,
+        newline="\n" if sys.platform != "win32" else None,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+    made.mode = "w"  # type: ignore[misc]
+    return made
+
+
+def _encodable(text: str, stream: TextIO) -> str:
+    encoding = getattr(stream, "encoding", None) or "ascii"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
