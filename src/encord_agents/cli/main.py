@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 
 import typer
@@ -45,6 +46,9 @@ def main() -> None:
             app()
         except PrintableError as error:
             typer.echo(f"Error: {literally(error)}", err=True)
+            sys.exit(2)
+        except sqlite3.DatabaseError as error:
+            typer.echo(f"Error: the local platform's database cannot be used: {literally(error)}.", err=True)
             sys.exit(2)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -42,16 +43,20 @@ class DirectoryAssets:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(OSError):  # somebody else's directory, or a file system without modes
+            directory.chmod(0o700)
 
     def put(self, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
         path = self._path(digest)
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
+        if not _holds(path, len(content)):
+            path.parent.mkdir(exist_ok=True, mode=0o700)
             # Whole or not at all, also when two processes add the same file.
             partial = path.with_suffix(f".{os.getpid()}")
-            partial.write_bytes(content)
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
             partial.replace(path)
         return digest
 
@@ -63,6 +68,14 @@ class DirectoryAssets:
 
     def _path(self, digest: str) -> Path:
         return self._directory / digest[:2] / digest
+
+
+def _holds(path: Path, size: int) -> bool:
+    """Return True if a file is there in its full size: after a power cut it may be there, and empty."""
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
 
 
 class Signer:

@@ -36,28 +36,33 @@ class Verifier:
         self._now = now
         self._keys: dict[str, Ed25519PublicKey] = {}
 
-    def v1(self, authorization: str | None, body: bytes) -> None:
-        """``Authorization: <key>:<signature>`` over the SHA-256 digest of the body.
+    def v1_head(self, authorization: str | None) -> Callable[[bytes], None]:
+        """Check all that can be checked before the body is read: that some user has the key.
+
+        Returns:
+            A check of ``Authorization: <key>:<signature>`` against the body, whose SHA-256 digest is signed.
 
         Raises:
-            Refusal: 401.
+            Refusal: 401; so does the check.
         """
         key, _, signature = (authorization or "").partition(":")
         try:
             raw = bytes.fromhex(signature)
         except ValueError:
             raise _unauthenticated("the signature is not hexadecimal") from None
-        self._verify(key, raw, hashlib.sha256(body).digest())
+        self._public(key)
+        return lambda body: self._verify(key, raw, hashlib.sha256(body).digest())
 
-    def v2(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
-        """``Content-Digest``, ``Signature-Input`` and ``Signature``: method, target, body and time are covered.
+    def v2_head(self, method: str, target: str, headers: Mapping[str, str]) -> Callable[[bytes], None]:
+        """Check ``Signature-Input`` and ``Signature``, which cover method, target, time and ``Content-Digest``.
+
+        Returns:
+            A check of the body against ``Content-Digest``.
 
         Raises:
-            Refusal: 401.
+            Refusal: 401; so does the check.
         """
-        digest = f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode('ascii')}:"
-        if headers.get("content-digest") != digest:
-            raise _unauthenticated("Content-Digest is missing, or is not the digest of the body")
+        digest = headers.get("content-digest", "")
         parameters = headers.get("signature-input", "").removeprefix("encord-sig=")
         match = _PARAMETERS.fullmatch(parameters)
         if match is None:
@@ -77,12 +82,22 @@ class Verifier:
         if abs(self._now() - int(match[1])) > MAX_AGE:
             raise _unauthenticated("the request was signed too long ago, or by a clock that is wrong")
 
-    def _verify(self, key: str, signature: bytes, message: bytes) -> None:
+        def check(body: bytes) -> None:
+            if digest != f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode('ascii')}:":
+                raise _unauthenticated("Content-Digest is missing, or is not the digest of the body")
+
+        return check
+
+    def _public(self, key: str) -> Ed25519PublicKey:
         public = self._keys.get(key)
         if public is None:
             if not self._known(key):
                 raise _unauthenticated("no user has this key")
             public = self._keys[key] = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+        return public
+
+    def _verify(self, key: str, signature: bytes, message: bytes) -> None:
+        public = self._public(key)
         try:
             public.verify(signature, message)
         except InvalidSignature:

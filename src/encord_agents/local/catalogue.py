@@ -12,7 +12,7 @@ import orjson
 
 from encord_agents.local.database import Database
 from encord_agents.local.features import Feature, features
-from encord_agents.local.trouble import WorkflowError
+from encord_agents.local.trouble import LocalPlatformError, WorkflowError
 from encord_agents.local.workflow import Pathway, ResolvedStage, Workflow
 
 
@@ -100,7 +100,10 @@ class Catalogue:
             return None
         ontology = self.ontology(row["ontology"])
         assert ontology is not None
-        stages = [_stage(stage) for stage in orjson.loads(row["stages"])]
+        try:
+            stages = [_stage(stage) for stage in orjson.loads(row["stages"])]
+        except (ValueError, KeyError, TypeError) as error:
+            raise LocalPlatformError(f"Project {hash} is damaged: its stages cannot be read ({error}).") from error
         record = self._projects[hash] = ProjectRecord(
             **{k: row[k] for k in ("id", "hash", "title", "description", "type", "ontology", "dataset", "folder")},
             stages={stage.uuid: stage for stage in stages},

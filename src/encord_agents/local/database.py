@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sqlite3
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ SCHEMA_VERSION = 1
 APPLICATION_ID = 0x656E6C70
 """What SQLite files of ours have in their header, so that nobody else's is taken for one."""
 
+_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS keys (id TEXT PRIMARY KEY, email TEXT NOT NULL) WITHOUT ROWID;
@@ -114,6 +116,9 @@ class Database:
             raise LocalPlatformError(
                 f"{path} was made by another version of the local platform. Use another directory."
             )
+        there = {row["name"] for row in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if missing := sorted(set(_TABLE.findall(_SCHEMA)) - there):
+            raise LocalPlatformError(f"{path} is damaged: it lacks {', '.join(missing)}. Use another directory.")
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

@@ -27,6 +27,13 @@ logger = logging.getLogger(__name__)
 
 Outage = Literal["refuse", "503"]
 
+MOST_REMEMBERED = 100
+"""Requests that were not known, and failures of ours, that are kept for the end of a test."""
+SECONDS_PER_BODY = 60.0
+"""For a sender on this machine that is a long time for 256 MiB; one that is slower only holds a connection."""
+OURS = frozenset({"127.0.0.1", "localhost", "[::1]"})
+"""Hosts that a request may name. A page of another origin that has its own name lead here names that one."""
+
 
 class HangUp(Response):
     """Closes the connection: at once, or after the first part of an answer that promised more."""
@@ -93,20 +100,23 @@ class Door:
         if self.outage:
             return self._out()
         at = time.monotonic() - self._started
-        body = await request.body()
-        path = request.url.path
+        path = request.scope["path"]
+        if (stranger := _stranger(request)) is not None:
+            return self._refused(stranger, request, at, legacy=False)
+        try:
+            body = await self._authenticated_body(request, legacy=legacy)
+        except Refusal as refusal:
+            return self._refused(refusal, request, at, legacy=legacy)
         method, operation, call = self._read_v1(request, body) if legacy else self._read_v2(request, body)
         kind = operation.kind if operation else "unknown"
-        fault = self._faults.take(kind, body, f"{path}?{request.url.query}", envelope=legacy)
+        query = request.scope["query_string"].decode("latin-1")
+        fault = self._faults.take(kind, body, f"{path}?{query}", envelope=legacy)
         early = await self._spoil(fault, request)
         if early is not None:
             self._journal.add(kind, method, path, getattr(early, "status", early.status_code), 0, at, body)
             return early
         status, answer = 200, Answer(None)
         try:
-            self._authenticate(request, body, legacy)
-            if len(body) > self._service.settings.body_limit:
-                raise Refusal(413, f"The body has {len(body)} bytes, more than are taken.")
             if operation is None:
                 raise NotKnown(f"{method} {call if isinstance(call, str) else path}.")
             answer = operation.handle(self._service, call())
@@ -131,14 +141,29 @@ class Door:
             return HangUp(self._hang_up)
         return response
 
-    def _authenticate(self, request: Request, body: bytes, legacy: bool) -> None:
-        if legacy:
-            self._verifier.v1(request.headers.get("authorization"), body)
-            return
-        target = request.scope["raw_path"].decode("latin-1")
-        if query := request.scope["query_string"]:
-            target += "?" + query.decode("latin-1")
-        self._verifier.v2(request.method, target, request.headers, body)
+    async def _authenticated_body(self, request: Request, *, legacy: bool) -> bytes:
+        """Return the body, once it is known who sent it: until then nothing is parsed, and no more kept than is taken.
+
+        Raises:
+            Refusal: 401, 413, or 408 for a sender that is too slow.
+        """
+        limit = self._service.settings.body_limit
+        try:
+            if legacy:
+                check = self._verifier.v1_head(request.headers.get("authorization"))
+            else:
+                target = request.scope["raw_path"].decode("latin-1")
+                if query := request.scope["query_string"]:
+                    target += "?" + query.decode("latin-1")
+                check = self._verifier.v2_head(request.method, target, request.headers)
+        except Refusal:
+            await _read(request, keep=0)
+            raise
+        body, size = await _read(request, keep=limit)
+        if size > limit:
+            raise Refusal(413, f"The body has {size} bytes, more than are taken.")
+        check(body)
+        return body
 
     def _read_v1(self, request: Request, body: bytes) -> tuple[str, Operation | None, Any]:
         """The method, the operation if there is one, and how to read the call, which may raise."""
@@ -154,7 +179,7 @@ class Door:
         ids = {"type": request.headers.get("resourcetype", ""), "id": request.headers.get("resourceid", "").lower()}
         operation = routes_v1.OPERATIONS.get((kind, method))
         if operation is None:
-            return method, None, f"{kind} ({request.url.path})"
+            return method, None, f"{kind} ({request.scope['path']})"
 
         def read() -> Call:
             shallow(query)
@@ -165,7 +190,7 @@ class Door:
     def _read_v2(self, request: Request, body: bytes) -> tuple[str, Operation | None, Any]:
         found = routes_v2.find(request.method, request.path_params["path"])
         if found is None:
-            return request.method, None, request.url.path
+            return request.method, None, request.scope["path"]
         operation, ids = found
 
         def read() -> Call:
@@ -207,7 +232,10 @@ class Door:
             return self._out()
         at = time.monotonic() - self._started
         settings = self._service.settings
-        fault = self._faults.take("asset", b"", request.url.path, envelope=False)
+        path = request.scope["path"]
+        if (stranger := _stranger(request)) is not None:
+            return self._refused(stranger, request, at, legacy=False)
+        fault = self._faults.take("asset", b"", path, envelope=False)
         response = await self._spoil(fault, request)
         if response is None:
             delay = settings.latency if settings.asset_latency is None else settings.asset_latency
@@ -216,26 +244,36 @@ class Door:
             try:
                 response = HangUp(self._hang_up) if fault and fault.action == "drop_after" else self._file(request)
             except Exception as error:
-                logger.exception("The local platform failed at GET %s.", request.url.path)
+                logger.exception("The local platform failed at GET %s.", path)
                 response = _refusal(self._failed(error), legacy=False)
-        self._journal.add("asset", "GET", request.url.path, response.status_code, 1, at, b"")
+        self._journal.add("asset", "GET", path, response.status_code, 1, at, b"")
         return response
 
     async def _elsewhere(self, request: Request) -> Response:
         """No door of the platform: as loud as an operation it does not know."""
         at = time.monotonic() - self._started
-        unknown = NotKnown(f"{request.method} {request.url.path}.")
+        path = request.scope["path"]
+        if (stranger := _stranger(request)) is not None:
+            return self._refused(stranger, request, at, legacy=False)
+        unknown = NotKnown(f"{request.method} {path}.")
         self._remember(unknown)
-        self._journal.add("unknown", request.method, request.url.path, unknown.status, 0, at, b"")
+        self._journal.add("unknown", request.method, path, unknown.status, 0, at, b"")
         return _json({"message": unknown.message}, unknown.status)
+
+    def _refused(self, refusal: Refusal, request: Request, at: float, *, legacy: bool) -> Response:
+        """Answer a request of which nothing was looked at but where it comes from."""
+        self._journal.add("refused", request.method, request.scope["path"], refusal.status, 0, at, b"")
+        return _refusal(refusal, legacy)
 
     def _remember(self, unknown: NotKnown) -> None:
         logger.warning("%s", unknown.message)
-        self.unknown.append(unknown.what)
+        if len(self.unknown) < MOST_REMEMBERED:
+            self.unknown.append(unknown.what)
 
     def _failed(self, error: Exception) -> Refusal:
         """A bug of ours: answered, and raised by ``LocalPlatform.check()``."""
-        self.bugs.append(error)
+        if len(self.bugs) < MOST_REMEMBERED:
+            self.bugs.append(error)
         return Refusal(500, ascii(f"{type(error).__name__}: {error}")[1:-1])
 
     def _file(self, request: Request) -> Response:
@@ -261,12 +299,54 @@ class Door:
         return HangUp(lambda scope: None, half, len(whole))  # stalls until the client gives up
 
 
+def _stranger(request: Request) -> Refusal | None:
+    """Return the refusal of a request that a browser makes for somebody else's page, or ``None``."""
+    host = request.headers.get("host", "")
+    if _name_of(host) not in OURS:
+        return Refusal(403, f"The local platform is not called {host[:100]!a}: ask for 127.0.0.1 or localhost.")
+    origin = request.headers.get("origin")
+    if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
+        return Refusal(403, "The local platform answers no page of another origin.")
+    return None
+
+
+def _name_of(host: str) -> str:
+    name, _, port = host.rpartition(":")
+    return (name if name and port.isdigit() else host).lower()
+
+
+async def _read(request: Request, *, keep: int) -> tuple[bytes, int]:
+    """Return a body and its size. Of a body that is longer than ``keep`` nothing is kept.
+
+    It is read to its end all the same: a client that is still sending does not look for an answer.
+
+    Raises:
+        Refusal: 408, it did not come in time.
+    """
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and len(declared) < 20 and int(declared) > keep:
+        keep = 0
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(SECONDS_PER_BODY):
+            async for part in request.stream():
+                size += len(part)
+                if size <= keep:
+                    parts.append(part)
+                else:
+                    parts.clear()
+    except TimeoutError:
+        raise Refusal(408, f"The body did not come within {SECONDS_PER_BODY:g} s.") from None
+    return b"".join(parts) if size <= keep else b"", size
+
+
 def _refuse(service: Service, call: Call) -> Answer:
     raise Refusal(400, "The body must be JSON with query_type, query_method and values.")
 
 
 def _refusal(refusal: Refusal, legacy: bool) -> Response:
-    if not legacy or refusal.status == 413:  # of the legacy protocol's statuses, the one that is not in an envelope
+    if not legacy or refusal.status in (408, 413):  # of the older protocol's statuses, those that are in no envelope
         return _json({"message": refusal.message}, refusal.status)
     return _json({"status": refusal.status, "response": [refusal.name], "payload": refusal.message})
 

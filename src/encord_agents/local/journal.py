@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Lock
 
+LONGEST_PATH = 8_192
+"""Characters of a path that are kept: whoever asks may choose it, and a thousand long ones would be kept for ever."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -44,6 +47,7 @@ class Journal:
 
     def add(self, kind: str, method: str, path: str, status: int, items: int, at: float, body: bytes) -> None:
         text = body[: self.body_limit].decode("utf-8", "replace")
+        path = path[:LONGEST_PATH]
         with self._lock:
             self._entries.append(Entry(kind, method, path, status, items, at, text))
             self._counts[kind] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 from pathlib import Path
@@ -12,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat, ssh
 
 from encord_agents.local.trouble import LocalPlatformError
+
+logger = logging.getLogger(__name__)
 
 
 def new_key() -> str:
@@ -44,6 +47,9 @@ def key_in(path: Path) -> str:
         key_id(text)
     except (ValueError, TypeError, UnsupportedAlgorithm, LocalPlatformError):
         raise LocalPlatformError(f"{path} is no Ed25519 private key. Remove it, and a new one is made.") from None
+    with contextlib.suppress(OSError):
+        if path.stat().st_mode & 0o077:
+            logger.warning("Others can read the platform's key: chmod 600 %s", path)
     return text
 
 

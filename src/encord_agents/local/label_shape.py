@@ -15,6 +15,8 @@ CONTENT = ("data_units", "object_answers", "classification_answers", "object_act
 """What is kept of a label row; the rest is the platform's to say."""
 
 _ANSWERS = "ANSWER_DICTIONARY_ERROR"
+LONGEST_RANGE = 100_000_000
+"""Milliseconds of sound (more than a day), or characters of text."""
 _RANGED = ("audio", "plainText")
 """Kinds of items whose objects have ranges instead of frames, and are in ``object_answers`` only."""
 
@@ -49,6 +51,7 @@ class _Row:
     def __init__(self, label: dict[str, Any], row: sqlite3.Row, features: Mapping[str, Feature]) -> None:
         self._title = row["title"]
         self._item_type = row["item_type"]
+        self._last = _last_of(row)
         self._features = features
         self._answers = label.get("object_answers", {})
         self._actions = label.get("object_actions", {})
@@ -62,6 +65,8 @@ class _Row:
             for number, frame in labels.items():
                 if not _is_frame(number):
                     raise self._bad(f"have {number!r} where a frame's number belongs")
+                if int(number) > self._last:
+                    raise self._bad(f"have a frame {number}, and the last is {self._last}")
                 self._frame(frame, required=True)
         for key, answer in self._answers.items():
             self._object_answer(key, answer)
@@ -167,9 +172,21 @@ class _Row:
     def _ranges(self, value: Any) -> None:
         if not isinstance(value, list) or not all(map(_is_range, value)):
             raise self._bad("have a range that is none")
+        if any(last > self._last for _, last in value):
+            # The SDK makes an entry of each frame of a range, so such labels could hardly be read back.
+            raise self._bad(f"have a range that goes beyond the end, which is at {self._last}")
 
     def _bad(self, what: str) -> Refusal:
         return corrupted(f"The labels of {self._title} {what}.")
+
+
+def _last_of(row: sqlite3.Row) -> int:
+    """Return the last frame of a row's data unit; where the platform does not know, a bound that no file reaches."""
+    if row["item_type"] == "image":
+        return 0
+    if row["item_type"] in _RANGED or not row["frames"]:
+        return LONGEST_RANGE
+    return int(row["frames"]) - 1
 
 
 def _number(value: Any) -> bool:

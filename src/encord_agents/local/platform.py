@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -71,21 +73,12 @@ class LocalPlatform:
             self.ssh_key = keys.new_key()
             database, assets = Database(None), MemoryAssets()
         else:
-            directory = Path(data)
-            try:
-                directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            except OSError as error:
-                raise LocalPlatformError(f"{directory} cannot be the data directory: {error.strerror}.") from error
-            key = directory / "id_ed25519"
-            if key.exists():
-                keys.key_in(key)  # two things may be somebody else's: both are looked at before either is made
-            database = Database(directory / "platform.sqlite3")
-            self.ssh_key = keys.key_in(key)
-            assets = DirectoryAssets(directory / "assets")
-        database.add_key(keys.key_id(self.ssh_key), wire.OWNER)
-        self._service = Service(
-            database, Catalogue(database), assets, Signer(database.secret(), lifetime), self.settings
-        )
+            database, assets, self.ssh_key = _opened(Path(data))
+        with _damage_named(data, database):
+            database.add_key(keys.key_id(self.ssh_key), wire.OWNER)
+            self._service = Service(
+                database, Catalogue(database), assets, Signer(database.secret(), lifetime), self.settings
+            )
         self._server: Server | None = None
         self._door: Door | None = None
 
@@ -221,3 +214,36 @@ class LocalPlatform:
             raise self._door.bugs[0]
         if self._door.unknown:
             raise UnknownRequestError(self._door.unknown)
+
+
+def _opened(directory: Path) -> tuple[Database, AssetStore, str]:
+    """Return what a data directory holds, made where it is new.
+
+    Raises:
+        LocalPlatformError: It cannot be opened, or holds something else.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise LocalPlatformError(f"{directory} cannot be the data directory: {error.strerror}.") from error
+    key = directory / "id_ed25519"
+    if key.exists():
+        keys.key_in(key)  # two things may be somebody else's: both are looked at before either is made
+    database = Database(directory / "platform.sqlite3")
+    with _damage_named(directory, database):
+        return database, DirectoryAssets(directory / "assets"), keys.key_in(key)
+
+
+@contextlib.contextmanager
+def _damage_named(data: object, database: Database) -> Iterator[None]:
+    """Turn what goes wrong with a damaged data directory into a message, and let go of the database."""
+    try:
+        yield
+    except (sqlite3.Error, OSError, ValueError) as error:
+        database.close()
+        if isinstance(error, LocalPlatformError):
+            raise
+        raise LocalPlatformError(
+            f"The data directory {data} is damaged or cannot be used ({error}).\n"
+            "Use another one, or remove it to begin anew."
+        ) from error
