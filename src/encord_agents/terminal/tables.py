@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from encord_agents.core.legible import cut, literally, on_one_line
 from encord_agents.core.tracebacks import described
-from encord_agents.tasks.engine.report import RunReport, TaskRecord
+from encord_agents.tasks.engine.report import RunReport, TaskRecord, first_too
 from encord_agents.terminal.progress import OUTCOMES, STYLES, tasks_in_words
 from encord_agents.terminal.streams import is_terminal, stdout, stdout_console
 
@@ -85,9 +85,10 @@ def _failure(record: TaskRecord, between: str) -> str:
     error = described(record.exception) if record.exception else "unknown"
     went = f", went down {on_one_line(record.pathway)!r}" if record.pathway is not None else ""
     first_line = cut(literally(error).splitlines()[0], MAX_LINE)
+    too = cut(literally(first_too(record.first_error)), MAX_LINE)
     return (
         f"{on_one_line(record.data_title)} ({record.task_uuid}){between}"
-        f"in {on_one_line(record.stage)!r}, {record.phase}{went}: {first_line}"
+        f"in {on_one_line(record.stage)!r}, {record.phase}{went}: {first_line}{too}"
     )
 
 

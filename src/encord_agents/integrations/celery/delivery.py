@@ -48,6 +48,7 @@ class Batch:
         sure: Whether a holder of whom nothing is heard has been waited for.
         ended: Counts of outcomes.
         errors: What tasks that failed for good failed with.
+        first: What tasks that are tried again failed with in their first attempt, by uuid.
     """
 
     specs: list[dict[str, Any]]
@@ -55,6 +56,7 @@ class Batch:
     sure: bool = False
     ended: dict[str, int] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    first: dict[str, str] = field(default_factory=dict)
 
     @property
     def uuids(self) -> list[str]:
@@ -205,11 +207,13 @@ class Delivery:
         self._end([str(result.task_uuid) for result in results if result.outcome != "failed"], counts=counts)
         self._end([str(result.task_uuid) for result in failed], failed=True)
         batch.ended = dict(Counter(batch.ended) + counts)
-        batch.errors += [_describe(result) for result in failed]
+        batch.errors += [_describe(result, batch.first.get(str(result.task_uuid))) for result in failed]
         said = _in_words({**counts, "failed": len(failed)})
         logger.info("%s: %s%s", self._function.stage, said, f"; {len(again)} to be tried again" if again else "")
         if again:
             batch.specs = batch.only({str(result.task_uuid) for result in again})
+            first = {str(result.task_uuid): _first_line(result) for result in again}
+            batch.first = {uuid: batch.first.get(uuid, error) for uuid, error in first.items()}
             self._retry(AgentTasksFailed(_describe(again[0])))
 
     def _end(self, uuids: Sequence[str], *, failed: bool = False, counts: Counter[str] | None = None) -> None:
@@ -234,7 +238,7 @@ class Delivery:
 
     def _retry(self, why: Exception) -> NoReturn:
         """Have Celery deliver the batch again, after a while."""
-        batch = Batch(self._batch.specs, 0, ended=self._batch.ended, errors=self._batch.errors)
+        batch = Batch(self._batch.specs, 0, ended=self._batch.ended, errors=self._batch.errors, first=self._batch.first)
         ceiling = min(self._registration.retry_delay * 2.0**self._task.request.retries, MAX_RETRY_DELAY)
         countdown = ceiling * (0.5 + 0.5 * random.random())
         self._at_work.end(self._queue, batch.uuids)  # else who takes it at once would find it busy
@@ -244,9 +248,15 @@ class Delivery:
             raise Reject(reject.reason, requeue=True) from why
 
 
-def _describe(result: TaskResult) -> str:
+def _first_line(result: TaskResult) -> str:
+    return (result.error or "").partition("\n")[0]
+
+
+def _describe(result: TaskResult, first: str | None = None) -> str:
     where = f" (in {result.phase})" if result.phase else ""
-    return f"{result.data_title or result.task_uuid}{where}: {result.error}"
+    error = _first_line(result)
+    too = f" (first: {first})" if first and first != error else ""
+    return f"{result.data_title or result.task_uuid}{where}: {result.error}{too}"
 
 
 def _summary(batch: Batch) -> str:

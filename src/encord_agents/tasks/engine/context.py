@@ -16,17 +16,23 @@ from encord_agents.core.assets import Asset
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.plan import Plan
 from encord_agents.tasks.dependencies import dep_single_frame
+from encord_agents.tasks.engine.as_loaded import LoadedLabels
+from encord_agents.tasks.engine.bundle import Parcel
 from encord_agents.tasks.engine.outcome import Fault, Pathway
 from encord_agents.tasks.engine.report import TaskRef
 from encord_agents.tasks.engine.retry import RetryPolicy
 from encord_agents.tasks.engine.stage import Pathways
 
-__all__ = ["INJECTABLE", "RUN_INJECTABLE", "Agent", "Context", "Result"]
+__all__ = ["CHANGED_ROW", "INJECTABLE", "ODD_LABELS", "RUN_INJECTABLE", "Agent", "Context", "Result"]
 
 INJECTABLE: frozenset[type] = frozenset(
     {LabelRowV2, AgentTask, AgentStage, Project, StorageItem, EncordUserClient, Asset}
 )
 """The types a parameter may ask for."""
+
+CHANGED_ROW = "changed row"
+ODD_LABELS = "odd labels"
+"""What is warned of, once for each agent of a run."""
 
 RUN_INJECTABLE: frozenset[type] = frozenset({Project, EncordUserClient})
 """Those that outlive a task, and so may be asked for by run-scoped dependencies."""
@@ -36,8 +42,8 @@ RUN_INJECTABLE: frozenset[type] = frozenset({Project, EncordUserClient})
 class Agent:
     """A user's function, bound to the stage it serves for the length of a run.
 
-    The last four say how the stage has fared in this run, over all passes; ``known`` are the tasks that were held or
-    failed and are still there.
+    The last five say how the stage has fared in this run, over all passes; ``known`` are the tasks that were held or
+    failed and are still there, ``warned`` what was warned of, each kind once.
     """
 
     stage: AgentStage
@@ -48,10 +54,12 @@ class Agent:
     initialise_args: LabelRowInitialiseLabelsArgs
     will_set_priority: bool = False
     failure_pathway: Pathway | None = None
+    restore_labels: bool = False
     has_succeeded: bool = False
     has_named_a_pathway: bool = False
     failures_in_a_row: int = 0
     known: set[UUID] = field(default_factory=set)
+    warned: dict[str, object] = field(default_factory=dict)
 
     @property
     def needs_labels(self) -> bool:
@@ -68,6 +76,22 @@ class Agent:
     @property
     def wants_first_frame(self) -> bool:
         return dep_single_frame in self.plan.dependencies
+
+    @property
+    def loads_in_part(self) -> bool:
+        """Whether rows are loaded without some of their labels: to save one would delete those."""
+        args = self.initialise_args
+        return not (args.include_object_feature_hashes is None and args.include_classification_feature_hashes is None)
+
+    @property
+    def keeps_labels(self) -> bool:
+        """Whether another attempt needs to know what a row's labels were when it was loaded."""
+        return self.policy.num_retries > 0 and (self.restore_labels or CHANGED_ROW not in self.warned)
+
+    def warns_first_of(self, kind: str) -> bool:
+        """Whether this is the first time, in this run, that something of a kind is warned of."""
+        mine = object()
+        return self.warned.setdefault(kind, mine) is mine
 
     def requires(self, types: Collection[type]) -> bool:
         """Whether one of some types is needed by a parameter that cannot do with ``None``."""
@@ -90,6 +114,9 @@ class Context:
         trouble: What went wrong while loading: the next attempt's fault, unless it loads anew.
         attempts: Attempts begun so far.
         seconds: How long they took.
+        loaded: The row's labels as they were loaded, where another attempt may need them.
+        in_part: The state of a row some of whose labels were not loaded; another one since: it was loaded again.
+        first_error: What the first attempt failed with, if it did.
     """
 
     agent: Agent
@@ -102,6 +129,9 @@ class Context:
     attempts: int = 0
     seconds: float = 0.0
     release: list[Callable[[], None]] = field(default_factory=list)
+    loaded: LoadedLabels | None = None
+    in_part: object = None
+    first_error: str | None = None
 
     @property
     def ref(self) -> TaskRef:
@@ -146,6 +176,8 @@ class Result:
     context: Context
     pathway: Pathway | None = None
     label_row: LabelRowV2 | None = None
+    labels: Parcel | None = None
+    """The row's labels as they are sent, from the attempt until they are accepted."""
     priority: float | None = None
     fault: Fault | None = None
     finished_at: float = 0.0
@@ -157,3 +189,5 @@ class Result:
     """Whether a move was sent whose answer is not known."""
     moved: bool = False
     """Whether the move was accepted."""
+    oddity: str | None = None
+    """What is probably a mistake in the labels, if it was looked for."""

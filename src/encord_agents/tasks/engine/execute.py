@@ -11,17 +11,23 @@ from encord.objects import LabelRowV2
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.solve import Attempt, attempt, attempt_async
 from encord_agents.exceptions import AssetDownloadError, UnknownPathwayError
-from encord_agents.tasks.engine.context import Context, Result
+from encord_agents.tasks.engine.bundle import packed
+from encord_agents.tasks.engine.context import ODD_LABELS, Context, Result
 from encord_agents.tasks.engine.gate import Gate
+from encord_agents.tasks.engine.label_check import find_oddity, make_plain
 from encord_agents.tasks.engine.outcome import Fault, Phase
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
-__all__ = ["Executor", "WrongLabelRowError"]
+__all__ = ["Executor", "PartialLabelRowError", "WrongLabelRowError"]
 
 
 class WrongLabelRowError(ValueError):
     """An agent returned a label row that is not its task's own."""
+
+
+class PartialLabelRowError(ValueError):
+    """An agent returned a label row that was loaded in part: to save it would delete what was not loaded."""
 
 
 class Executor:
@@ -92,7 +98,10 @@ class Executor:
                 return Fault(Phase.LOAD, ended.exception, context.attempts)
             never_made = ended.run_scoped and not self._run.succeeded(ended.faulty_dependency)  # type: ignore[arg-type]
             return Fault(Phase(ended.phase), ended.exception, context.attempts, run_scoped=never_made)
-        return interpret(context, ended.value, self._clock())
+        result = interpret(context, ended.value, self._clock())
+        if isinstance(result, Result):
+            context.loaded = None  # there is no other attempt
+        return result
 
 
 def _wished_to_exit(context: Context, wish: SystemExit) -> Fault:
@@ -113,8 +122,9 @@ def interpret(context: Context, value: object, now: float) -> Result | Fault:
 def _interpret(context: Context, value: object, now: float) -> Result | Fault:
     agent = context.agent
     struct = value if isinstance(value, TaskAgentReturnStruct) else TaskAgentReturnStruct()
+    struct.__post_init__()  # the priority may have been set since
     given = struct.pathway if isinstance(value, TaskAgentReturnStruct) else value
-    result = Result(context, None, struct.label_row, struct.label_row_priority, finished_at=now)
+    result = Result(context, None, struct.label_row, priority=struct.label_row_priority, finished_at=now)
     if given is not None and not isinstance(given, str | UUID):
         returned = f"{type(value).__name__} ({_shown(given)})"
         if struct is value:
@@ -131,14 +141,47 @@ def _interpret(context: Context, value: object, now: float) -> Result | Fault:
         return _unwanted(
             context, f"a TaskAgentReturnStruct whose label_row is of type {type(row).__name__} ({_shown(row)})"
         )
-    if row is not None and (row.data_hash, row.branch_name) != (str(context.task.data_hash), context.branch):
-        wrong = WrongLabelRowError(
-            f"{agent.plan.name}() returned the label row of data unit {row.data_hash} (branch {row.branch_name!r}), "
+    if row is not None:
+        try:
+            _prepare(context, result, row)
+        except Exception as error:  # noqa: BLE001 - whatever the SDK says to it, the platform is not asked
+            return Fault(Phase.SAVE, error, context.attempts)
+    return result
+
+
+def _prepare(context: Context, result: Result, row: LabelRowV2) -> None:
+    """Have the labels as they will be sent, right after the attempt: a row that cannot be saved disturbs no other's.
+
+    Raises:
+        WrongLabelRowError, PartialLabelRowError: The row is not to be saved.
+        LabelValueError: Something in it cannot be sent.
+        Exception: What the SDK says against it.
+    """
+    name = context.agent.plan.name
+    if (row.data_hash, row.branch_name) != (str(context.task.data_hash), context.branch):
+        raise WrongLabelRowError(
+            f"{name}() returned the label row of data unit {row.data_hash} (branch {row.branch_name!r}), "
             f"but its task is of data unit {context.task.data_hash} (branch {context.branch!r}). "
             "Nothing of it was saved."
         )
-        return Fault(Phase.SAVE, wrong, context.attempts)
-    return result
+    own = context.row
+    if own is not None and own.label_hash and row.label_hash and row.label_hash != own.label_hash:
+        raise WrongLabelRowError(
+            f"{name}() returned the label row {row.label_hash}, but its task's is {own.label_hash}: it is the same data "
+            "unit's in another project, as dep_twin_label_row gives. Nothing of it was saved."
+        )
+    if row is own and context.in_part is not None and row._label_row_read_only_data is context.in_part:
+        raise PartialLabelRowError(
+            f"{name}() returned a label row that was loaded in part: its stage names include_object_feature_hashes or "
+            "include_classification_feature_hashes in label_row_initialise_labels_args. To save it would delete all "
+            "other labels of the row, so nothing was saved. Leave these filters out, or load the row whole before "
+            "labels are put on it: label_row.initialise_labels(overwrite=True)."
+        )
+    result.labels = packed(row.save)
+    for label in result.labels.payload.payload:
+        make_plain(label)
+        if ODD_LABELS not in context.agent.warned and result.oddity is None:
+            result.oddity = find_oddity(label)
 
 
 def _unwanted(context: Context, returned: str) -> Fault:

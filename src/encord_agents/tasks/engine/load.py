@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -18,6 +19,7 @@ from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.assets import Asset
+from encord_agents.tasks.engine.as_loaded import LoadedLabels
 from encord_agents.tasks.engine.bundle import SharingBundle
 from encord_agents.tasks.engine.context import Agent, Context
 from encord_agents.tasks.engine.gate import DownloadTries, Gate, is_platform_trouble
@@ -66,7 +68,7 @@ class Loader:
         for context in contexts:
             if context.asset is not None:
                 context.asset.close()
-            context.row = context.item = context.asset = context.trouble = None
+            context.row = context.item = context.asset = context.trouble = context.loaded = context.in_part = None
         agent = self._agent
         if agent.needs_labels or agent.needs_item or agent.will_set_priority:
             # Where every parameter that is about a row can do with None, a row that is not there is no trouble.
@@ -79,7 +81,8 @@ class Loader:
     def reload(self, context: Context) -> bool:
         """Before another attempt: fetch anew what could not be loaded, and have the file fetched with a fresh URL.
 
-        The label row object stays the same where there is one: what an attempt changed in it is not rolled back.
+        The label row object stays the same where there is one. Its labels stay as the attempt left them, unless the
+        agent is to have them as they were loaded.
 
         Returns:
             Whether there is to be another attempt. Not if the run is to stop and the platform does not answer.
@@ -95,7 +98,15 @@ class Loader:
                 if self._gate.stop.leaving or not self._gate.stop.requested:
                     raise
                 return False
+        if self._agent.restore_labels and context.loaded is not None and context.row is not None:
+            self._restore(context.loaded, context, context.row)
         return True
+
+    def _restore(self, loaded: LoadedLabels, context: Context, row: LabelRowV2) -> None:
+        try:
+            loaded.restore(row)
+        except Exception as error:  # noqa: BLE001 - whatever the agent did to it, it is this task's trouble
+            self._mark([context], error)
 
     def list_rows(self, contexts: Iterable[Context], *, required: bool = True) -> None:
         """Give each context its label row, without labels."""
@@ -155,7 +166,12 @@ class Loader:
 
     def _initialise_bundle(self, contexts: Sequence[Context]) -> None:
         args = self._agent.initialise_args
-        bundle = SharingBundle()
+        answers: dict[str, bytes] = {}
+
+        def keep(name: str, answer: object) -> None:
+            answers[name] = pickle.dumps(answer)
+
+        bundle = SharingBundle(seen=keep if self._agent.keeps_labels else None)
         for context in contexts:
             if not _row(context).is_labelling_initialised:
                 _row(context).initialise_labels(
@@ -167,6 +183,14 @@ class Loader:
                     bundle=bundle,
                 )
         bundle.execute()
+        for context in contexts:
+            row = _row(context)
+            if self._agent.loads_in_part:
+                context.in_part = row._label_row_read_only_data
+            # Rows that have no labels yet are asked for by their data unit.
+            answer = answers.get(row.label_hash or "") or answers.get(row.data_hash)
+            if answer is not None:
+                context.loaded = LoadedLabels(row, answer)
 
     def _fetch_items(self, contexts: Sequence[Context]) -> None:
         wanted: dict[UUID, list[Context]] = {}

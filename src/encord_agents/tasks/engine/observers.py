@@ -19,10 +19,12 @@ from encord_agents.tasks.engine.report import (
     Event,
     PassFinished,
     RunStopped,
+    StageWarning,
     TaskFinished,
     TaskRecord,
     TaskRef,
     TaskWouldWrite,
+    first_too,
     kind_of,
 )
 
@@ -39,7 +41,7 @@ def about(task: TaskRef) -> dict[str, Any]:
 class LogObserver:
     """Says in the log what a person would want to know: each failure, with the traceback where it is a new one."""
 
-    looks_at = frozenset({AttemptFailed, TaskFinished, TaskWouldWrite, RunStopped})
+    looks_at = frozenset({AttemptFailed, StageWarning, TaskFinished, TaskWouldWrite, RunStopped})
 
     def __init__(self) -> None:
         self._last: dict[UUID, str] = {}
@@ -54,6 +56,7 @@ class LogObserver:
                     extra=about(task),
                 )
             case TaskFinished(task=task, outcome=Failed(fault=fault, moved_to=pathway)):
+                error = f"{described(fault.exception)}{first_too(fault.first)}"
                 reason = f"{fault.phase}: {described(fault.exception)}"
                 again = self._last.get(task.uuid) == reason
                 self._last[task.uuid] = reason
@@ -66,7 +69,7 @@ class LogObserver:
                     *(task.data_title, task.uuid, task.stage, " again" if again else "", fault.phase),
                     *(event.attempts, "" if event.attempts == 1 else "s"),
                     f" and went down {pathway.name!r}" if pathway else "",
-                    described(fault.exception),
+                    error,
                     exc_info=fault.exception if new else None,
                     extra=about(task),
                 )
@@ -81,6 +84,12 @@ class LogObserver:
                     logger.debug(
                         "%s (%s) in %r: %s", task.data_title, task.uuid, task.stage, outcome, extra=about(task)
                     )
+            case StageWarning(task=task, message=message):
+                logger.warning(
+                    "%s (%s) in %r: %s (Said once a run.)",
+                    *(task.data_title, task.uuid, task.stage, message),
+                    extra=about(task),
+                )
             case TaskWouldWrite(task=task, summary=summary):
                 logger.info("%s (%s) in %r: %s", task.data_title, task.uuid, task.stage, summary, extra=about(task))
             case RunStopped(reason=reason, unwritten=unwritten):

@@ -40,6 +40,7 @@ class Fault:
         attempt: In which attempt, counted from 1. Faults of writing carry the attempt whose result was written.
         run_scoped: Whether a run-scoped dependency raised it: then it is every task's trouble.
         platform: Whether the platform caused it, not the task: its agent is not to blame.
+        first: What the task's first attempt failed with, where that was something else.
     """
 
     phase: Phase
@@ -47,6 +48,7 @@ class Fault:
     attempt: int
     run_scoped: bool = False
     platform: bool = False
+    first: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

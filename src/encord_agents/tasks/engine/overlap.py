@@ -311,7 +311,7 @@ class Pipeline:
 
     def _before(self, context: Context) -> bool:
         """Whether there is to be the attempt."""
-        if context.attempts and not self.run.loader.reload(context):
+        if context.attempts and not self.run.reload(context):
             return False
         self.run.start(context)
         return True

@@ -15,7 +15,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 from uuid import UUID
@@ -27,7 +27,7 @@ from encord.workflow.stages.agent import AgentTask
 from encord_agents.core.dependencies.solve import Attempt
 from encord_agents.core.tracebacks import described
 from encord_agents.exceptions import DependencyError, OutageError, UnknownPathwayError
-from encord_agents.tasks.engine.context import Agent, Context, Result
+from encord_agents.tasks.engine.context import CHANGED_ROW, ODD_LABELS, Agent, Context, Result
 from encord_agents.tasks.engine.dead_letter import DeadLetters
 from encord_agents.tasks.engine.event_loop import EventLoop
 from encord_agents.tasks.engine.execute import Executor
@@ -41,6 +41,7 @@ from encord_agents.tasks.engine.report import (
     ChunkWritten,
     Events,
     StagePolled,
+    StageWarning,
     TaskFinished,
     TaskRef,
     TaskStarted,
@@ -53,6 +54,12 @@ from encord_agents.tasks.engine.write import STALE_AFTER, Beside, Writer, dry_su
 __all__ = ["StageRun", "Turn", "at_once", "run_chunk", "run_one_by_one"]
 
 logger = logging.getLogger(__name__)
+
+CHANGED = (
+    "this attempt begins with a label row that a failed attempt has changed: what that one drew is still there, what "
+    "it removed is not. With @runner.stage({stage!r}, restore_labels=True) every attempt begins with the row as loaded."
+)
+ODD = "{oddity}. The labels are saved as they are."
 
 BYTES_AHEAD = 128 * 1024 * 1024
 """Of files that are downloaded ahead for one chunk."""
@@ -120,6 +127,21 @@ class StageRun:
     def emit_loaded(self, tasks: int, seconds: float) -> None:
         self.events.emit(ChunkLoaded(self.agent.stage.uuid, self.agent.stage.title, tasks, seconds))
 
+    def reload(self, context: Context) -> bool:
+        """Before another attempt, see `Loader.reload`; a row that is not as it was loaded is warned of, once."""
+        if not self.loader.reload(context):
+            return False
+        loaded, row = context.loaded, context.row
+        if loaded is None or row is None or self.agent.restore_labels or CHANGED_ROW in self.agent.warned:
+            return True
+        if loaded.differ_from(row):
+            self._warn(context, CHANGED_ROW, CHANGED.format(stage=self.agent.stage.title))
+        return True
+
+    def _warn(self, context: Context, kind: str, message: str) -> None:
+        if self.agent.warns_first_of(kind):
+            self.events.emit(StageWarning(context.ref, kind, message))
+
     def start(self, context: Context) -> None:
         if self.events.wanted(TaskStarted):
             self.events.emit(TaskStarted(context.ref, context.attempts + 1))
@@ -135,8 +157,11 @@ class StageRun:
         ended = self.executor.judge(context, attempted)
         if isinstance(ended, Result):
             self._dead_letters.succeeded()
+            if ended.oddity is not None:
+                self._warn(context, ODD_LABELS, ODD.format(oddity=ended.oddity))
             return ended
         fault = ended
+        context.first_error = context.first_error or described(fault.exception)
         if isinstance(fault.exception, OutageError):  # in the middle of an attempt: it is everybody's trouble
             raise fault.exception
         delay = decide(agent.policy, fault, jitter=self.jitter)
@@ -161,6 +186,8 @@ class StageRun:
     def finish(self, context: Context, outcome: Outcome) -> None:
         """A task has its outcome."""
         context.close()
+        if isinstance(outcome, Failed) and context.first_error not in (None, described(outcome.fault.exception)):
+            outcome = replace(outcome, fault=replace(outcome.fault, first=context.first_error))
         # Queue functions have no order of their own, and their processes live long.
         if self.strict and (isinstance(outcome, Held) or (isinstance(outcome, Failed) and outcome.moved_to is None)):
             self.agent.known.add(context.task.uuid)
@@ -181,7 +208,7 @@ class StageRun:
 
         try:
             if self.dry_run:
-                self._pretend(tuple(results), settle_once)
+                self._pretend(tuple(results), settle_once, writer)
             else:
                 writer.write(tuple(results), settle_once)
         finally:
@@ -189,14 +216,13 @@ class StageRun:
             seconds = self.gate.clock() - started
             self.events.emit(ChunkWritten(stage.uuid, stage.title, before - len(results), seconds))
 
-    def _pretend(self, results: Sequence[Result], settle: Callable[[Result, Outcome], None]) -> None:
+    def _pretend(self, results: Sequence[Result], settle: Callable[[Result, Outcome], None], writer: Writer) -> None:
+        refused = writer.rehearse(results)
         for result in results:
-            try:
-                summary = dry_summary(result)
-            except Exception as error:  # noqa: BLE001 - labels that could not be saved either
-                settle(result, Failed(Fault(Phase.SAVE, error, result.context.attempts)))
+            if (fault := refused.get(id(result))) is not None:
+                settle(result, Failed(fault))
                 continue
-            self.events.emit(TaskWouldWrite(result.context.ref, summary))
+            self.events.emit(TaskWouldWrite(result.context.ref, dry_summary(result)))
             if result.fault is not None:
                 settle(result, Failed(result.fault))
             else:
@@ -349,7 +375,7 @@ def _run_through(run: StageRun, context: Context, results: list[Result]) -> None
         if isinstance(verdict, Fault):
             run.finish(context, Failed(verdict))
             return
-        if run.stop.wait(verdict) or not run.loader.reload(context):
+        if run.stop.wait(verdict) or not run.reload(context):
             return
 
 
@@ -376,7 +402,7 @@ def _await_together(run: StageRun, contexts: Sequence[Context], loop: EventLoop,
             for _, future in going:
                 future.cancel()
         run.stop.wait(wait)
-        pending = [context for context in pending if run.loader.reload(context)]
+        pending = [context for context in pending if run.reload(context)]
 
 
 def run_one_by_one(run: StageRun) -> None:

@@ -35,11 +35,13 @@ __all__ = [
     "StagePolled",
     "StageReport",
     "StageStarted",
+    "StageWarning",
     "TaskFinished",
     "TaskRecord",
     "TaskRef",
     "TaskStarted",
     "TaskWouldWrite",
+    "first_too",
 ]
 
 logger = logging.getLogger(__name__)
@@ -103,6 +105,15 @@ class AttemptFailed:
     task: TaskRef
     fault: Fault
     retry_in: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StageWarning:
+    """Something about an agent that a person should know, seen at a task first; said once a run for each kind."""
+
+    task: TaskRef
+    kind: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +185,7 @@ Event = (
     | ChunkLoaded
     | TaskStarted
     | AttemptFailed
+    | StageWarning
     | TaskWouldWrite
     | TaskFinished
     | ChunkWritten
@@ -239,6 +251,7 @@ class TaskRecord:
         seconds: How long its attempts took together.
         phase: Where a failed task failed: load, inject, agent, teardown, pathway, save or move.
         exception: What a failed task failed with, its traceback taken off (it would keep the task's data in memory).
+        first_error: What the first attempt of a failed task failed with, where that was something else.
         traceback: The traceback as text.
         reason: Why a skipped task was skipped.
     """
@@ -258,6 +271,7 @@ class TaskRecord:
     exception: BaseException | None = None
     traceback: str | None = None
     reason: str | None = None
+    first_error: str | None = None
 
     @classmethod
     def of(cls, event: TaskFinished, *, keep_traceback: bool = False) -> TaskRecord:
@@ -272,6 +286,7 @@ class TaskRecord:
                 details = {
                     "phase": str(fault.phase),
                     "exception": fault.exception,
+                    "first_error": fault.first,
                     "traceback": "".join(traceback.format_exception(fault.exception)),
                 }
                 if not keep_traceback:
@@ -311,10 +326,16 @@ class TaskRecord:
             "seconds": round(self.seconds, 6),
             "phase": self.phase,
             "error": error,
+            "first_error": self.first_error,
             "traceback": self.traceback,
             "reason": self.reason,
         }
         return {key: value for key, value in entries.items() if value is not None}
+
+
+def first_too(first_error: str | None) -> str:
+    """What to add to an error, where a task's first attempt failed otherwise than its last."""
+    return f" (first: {first_error.partition(chr(10))[0]})" if first_error else ""
 
 
 def kind_of(outcome: Outcome) -> str:
@@ -523,7 +544,7 @@ class RunReport:
         """
         if self.failed:
             details = [
-                f"{record.data_title} ({record.phase}): {described(record.exception)}"
+                f"{record.data_title} ({record.phase}): {described(record.exception)}{first_too(record.first_error)}"
                 for record in self.failures
                 if record.exception is not None
             ]

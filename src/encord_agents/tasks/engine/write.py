@@ -18,7 +18,7 @@ from encord.project import Project
 from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
-from encord_agents.tasks.engine.bundle import SharingBundle
+from encord_agents.tasks.engine.bundle import Parcel, SharingBundle, packed
 from encord_agents.tasks.engine.context import Agent, Result
 from encord_agents.tasks.engine.gate import (
     PATIENCE,
@@ -99,6 +99,17 @@ class Writer:
         for start in range(0, len(results), MAX_AT_ONCE):
             self._write_chunk(results[start : start + MAX_AT_ONCE], settle)
 
+    def rehearse(self, results: Sequence[Result]) -> dict[int, Fault]:
+        """Do what writing would do on this side, and send nothing: faults, by the ids of results. Labels have been
+        written down as they would be sent already, when their attempt was over."""
+        refused: dict[int, Fault] = {}
+        for result in self._listed([r for r in results if r.priority is not None and r.fault is None], refused):
+            try:
+                _pack_priority(result)
+            except Exception as error:  # noqa: BLE001 - what the SDK says against it
+                refused[id(result)] = _fault(result, Phase.SAVE, error)
+        return refused
+
     def arrived(self, tasks: Sequence[AgentTask]) -> dict[UUID, Pathway]:
         """Those of some tasks that are where a pathway of their stage leads, with it. A request for each such place.
 
@@ -118,7 +129,7 @@ class Writer:
             self._settle_moved(result, settle, confirmed=True)
         current = self._still_there([r for r in results if not r.moved], settle)
         refused: dict[int, Fault] = {}
-        to_save = [r for r in current if r.label_row is not None and r.fault is None and not r.saved]
+        to_save = [r for r in current if r.labels is not None and r.fault is None and not r.saved]
         to_prioritise = [r for r in current if r.priority is not None and r.fault is None and not r.prioritised]
         if to_save and to_prioritise:
             self._beside(lambda: self._save(to_save, refused), lambda: self._prioritise(to_prioritise, refused))
@@ -161,17 +172,25 @@ class Writer:
                 _note(items, reply, refused)
                 for result in items:
                     result.saved = reply.error is None
+                    if result.saved:
+                        result.labels = None
 
     def _save_bundle(self, results: Sequence[Result]) -> None:
         bundle = SharingBundle()
         for result in results:
-            assert result.label_row is not None
-            result.label_row.save(bundle=bundle)
+            assert result.labels is not None
+            result.labels.add_to(bundle)
         bundle.execute()
 
     def _prioritise(self, results: Sequence[Result], refused: dict[int, Fault]) -> None:
-        if not results:
-            return
+        listed = self._listed(results, refused)
+        for items, reply in self._gate.each(listed, self._priority_bundle, kind="priorities"):
+            _note(items, reply, refused)
+            for result in items:
+                result.prioritised = reply.error is None
+
+    def _listed(self, results: Sequence[Result], refused: dict[int, Fault]) -> list[Result]:
+        """Those whose label row there is to set a priority on."""
         # An agent that asked for no label row may set a priority all the same, and the SDK sets them on label rows.
         rowless = [r.context for r in results if r.context.row is None]
         if rowless:
@@ -186,17 +205,12 @@ class Writer:
                 )
             else:
                 listed.append(result)
-        for items, reply in self._gate.each(listed, self._priority_bundle, kind="priorities"):
-            _note(items, reply, refused)
-            for result in items:
-                result.prioritised = reply.error is None
+        return listed
 
     def _priority_bundle(self, results: Sequence[Result]) -> None:
         bundle = SharingBundle()
         for result in results:
-            assert result.context.row is not None
-            assert result.priority is not None
-            result.context.row.set_priority(result.priority, bundle=bundle)
+            _pack_priority(result).add_to(bundle)
         bundle.execute()
 
     def _move(self, results: Sequence[Result], settle: Settle) -> None:
@@ -292,6 +306,12 @@ class Writer:
             settle(result, Failed(result.fault, moved_to=result.pathway))
         else:
             settle(result, Moved(result.pathway, confirmed=confirmed))
+
+
+def _pack_priority(result: Result) -> Parcel:
+    assert result.context.row is not None
+    assert result.priority is not None
+    return packed(result.context.row.set_priority, result.priority)
 
 
 def _note(results: Sequence[Result], reply: Reply[None], refused: dict[int, Fault]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import types
 import typing
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from encord.exceptions import AuthenticationError, AuthorisationError, EncordException, SshKeyNotFound
+from encord.objects import LabelRowV2
 from encord.orm.project import ProjectType
 from encord.project import Project
 from encord.user_client import EncordUserClient
@@ -31,6 +33,11 @@ from encord_agents.tasks.engine.stage import Pathways, as_uuid, find_stage, name
 __all__ = ["RegisteredAgent", "RunnerBase"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+FILTERS = ("include_object_feature_hashes", "include_classification_feature_hashes")
+IN_PART = """\
+{function}() is given label rows without some of their labels ({filters}), and saving such a row deletes the others.
+Only read from it: if it is returned to be saved, its task fails; label_row.save() by hand is not held back."""
 
 NO_PROJECT = """\
 The runner has no project. Give it one in one of three ways:
@@ -57,6 +64,7 @@ class RegisteredAgent:
     will_set_priority: bool = False
     give_up_on: tuple[type[Exception], ...] = ()
     failure_pathway: str | UUID | None = None
+    restore_labels: bool = False
     overwrite: bool = False
     stage_title: str | None = None
 
@@ -212,6 +220,7 @@ class RunnerBase:
             initialise_args=agent.initialise_args,
             will_set_priority=agent.will_set_priority,
             failure_pathway=failure_pathway,
+            restore_labels=agent.restore_labels,
         )
 
     def _bind_all(self, project: Project, *, only: AgentStage | None = None, **options: Any) -> list[Agent]:
@@ -258,8 +267,9 @@ def make_agent(
     will_set_priority: bool,
     give_up_on: tuple[type[Exception], ...],
     failure_pathway: str | UUID | None,
+    restore_labels: bool,
 ) -> RegisteredAgent:
-    """What a decorator makes of a function.
+    """What a decorator makes of a function. It warns of one that is given label rows with some of their labels only.
 
     Raises:
         DependencyError: A parameter asks for something that nothing can supply.
@@ -279,15 +289,21 @@ def make_agent(
             f"@runner.stage({str(stage)!r}): give_up_on={give_up_on!r} is no tuple of exception types. "
             "Write it as in give_up_on=(ValueError,)."
         )
+    plan = make_plan(function, {})
+    args = label_row_initialise_labels_args or LabelRowInitialiseLabelsArgs()
+    filters = {name for name in FILTERS if getattr(args, name) is not None}
+    if filters and LabelRowV2 in plan.needs:
+        warnings.warn(IN_PART.format(function=plan.name, filters=" and ".join(sorted(filters))), stacklevel=3)
     return RegisteredAgent(
         identity=stage,
         callable=function,
-        plan=make_plan(function, {}),
+        plan=plan,
         include_args=label_row_metadata_include_args or LabelRowMetadataIncludeArgs(),
-        initialise_args=label_row_initialise_labels_args or LabelRowInitialiseLabelsArgs(),
+        initialise_args=args,
         will_set_priority=will_set_priority,
         give_up_on=give_up_on,
         failure_pathway=failure_pathway,
+        restore_labels=restore_labels,
     )
 
 

@@ -205,6 +205,7 @@ class StageDrain:
         self._letters: list[Result] = []
         self._writer = turns.writer(agent)
         self._seconds: Counter[UUID] = Counter()
+        self._first_errors: dict[UUID, str | None] = {}
         self._error: BaseException | None = None
 
     def run(self) -> None:
@@ -372,6 +373,9 @@ class StageDrain:
             self._turns.proven, self._failed_starts = True, 0
         for chunk in answer.chunks:
             self._turns.events.emit(chunk)
+        for warning in answer.warnings:
+            if self._agent.warns_first_of(warning.kind):  # each worker says it once
+                self._turns.events.emit(warning)
         tasks = {task.uuid: task for task in batch.tasks}
         self._turns.unwritten += [self._agent.ref(tasks[uuid]) for uuid in answer.unwritten]
         results = [(tasks[result.task_uuid], result) for result in answer.results]
@@ -413,7 +417,13 @@ class StageDrain:
         attempts = batch.attempt
         outcome: Outcome
         if result.outcome == "failed":
-            fault = Fault(Phase(result.phase or Phase.AGENT), _remote(result), batch.attempt, platform=blameless)
+            first = self._first_errors.setdefault(task.uuid, result.error)
+            phase = Phase(result.phase or Phase.AGENT)
+            fault = Fault(
+                *(phase, _remote(result), batch.attempt),
+                platform=blameless,
+                first=first if first != result.error else None,
+            )
             again = result.retryable and batch.attempt <= self._turns.num_retries
             if fault.phase not in (Phase.SAVE, Phase.MOVE):
                 self._turns.events.emit(AttemptFailed(self._agent.ref(task), fault, 0.0 if again else None))
@@ -456,6 +466,7 @@ class StageDrain:
         elif not self._complete:
             self._moved_while_paging = True
         seconds = float(self._seconds.pop(task.uuid, 0.0))
+        self._first_errors.pop(task.uuid, None)
         self._turns.events.emit(TaskFinished(self._agent.ref(task), outcome, attempts, seconds))
 
     def _fail_task(self, task: AgentTask, fault: Fault, batch: Batch) -> None:
@@ -531,7 +542,7 @@ class StageDrain:
         else:
             (task,) = batch.tasks
             error = WorkerDiedError(f"The worker process died while it ran this task and no other: {death.how}.")
-            fault = Fault(Phase.AGENT, error, batch.attempt)
+            fault = Fault(Phase.AGENT, error, batch.attempt, first=self._first_errors.get(task.uuid))
             self._turns.events.emit(AttemptFailed(self._agent.ref(task), fault, None))
             self._fail_task(task, fault, batch)
             self._send_down()

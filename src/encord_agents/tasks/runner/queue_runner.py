@@ -42,6 +42,7 @@ from encord_agents.tasks.engine.report import (
     Events,
     Observer,
     RunReport,
+    StageWarning,
     TaskFinished,
     TaskRecord,
 )
@@ -182,6 +183,7 @@ class QueueRunner(RunnerBase):
         will_set_priority: bool = False,
         give_up_on: tuple[type[Exception], ...] = (),
         failure_pathway: str | UUID | None = None,
+        restore_labels: bool = False,
         raise_on_failure: bool = False,
     ) -> Callable[[Callable[..., Any]], QueueFunction]:
         """Have a function serve a stage, and replace it by a `QueueFunction`.
@@ -199,6 +201,8 @@ class QueueRunner(RunnerBase):
                 in a call with ``final=True``, or with one of ``give_up_on``. It is moved, without labels or priority,
                 and still counts as failed. After 20 such failures in a row no more tasks of the process go there,
                 until one succeeds.
+            restore_labels: Changes nothing: a queue function loads the label row anew for each attempt. Taken so that
+                agents can be decorated alike in both runners.
             raise_on_failure: Raise `TasksFailedError` when a task failed, after the others are written, so that an
                 engine's own retry fires. The tasks that were done are not done again then: they have left the stage.
 
@@ -220,6 +224,7 @@ class QueueRunner(RunnerBase):
                 will_set_priority=will_set_priority,
                 give_up_on=give_up_on,
                 failure_pathway=failure_pathway,
+                restore_labels=restore_labels,
             )
             self._register(agent, overwrite=overwrite)
             served = self._functions[id(agent)] = QueueFunction(self, agent, raise_on_failure=raise_on_failure)
@@ -608,6 +613,7 @@ class _Call:
         self._suspects: dict[UUID, Fault] = {}
         self._blameless: set[UUID] = set()
         self._chunks: list[ChunkLoaded | ChunkWritten] = []
+        self._warnings: list[StageWarning] = []
         self._trouble: OutageError | Leaving | Exception | None = None
 
     @property
@@ -650,6 +656,8 @@ class _Call:
     def _note(self, event: Event) -> None:
         if isinstance(event, ChunkLoaded | ChunkWritten):
             self._chunks.append(event)
+        if isinstance(event, StageWarning):
+            self._warnings.append(event)
         if not isinstance(event, TaskFinished):
             return
         outcome = event.outcome
@@ -686,6 +694,7 @@ class _Call:
             suspects=self._suspects,
             blameless=frozenset(self._blameless),
             chunks=self._chunks,
+            warnings=self._warnings,
         )
 
     def result(self, given: _Given) -> TaskResult:

@@ -114,6 +114,7 @@ class SequentialRunner(RunnerBase):
         will_set_priority: bool = False,
         give_up_on: tuple[type[Exception], ...] = (),
         failure_pathway: str | UUID | None = None,
+        restore_labels: bool = False,
     ) -> Callable[[Function], Function]:
         """Have a function serve a stage. The function is returned unchanged.
 
@@ -129,6 +130,8 @@ class SequentialRunner(RunnerBase):
             failure_pathway: Where a task goes that finally failed in its dependencies, agent, teardown or pathway:
                 it is moved, without labels or priority, and still counts as failed. Not for trouble of the platform,
                 nor before the stage's first success in a run. After 20 such failures in a row the run stops.
+            restore_labels: Begin every attempt with the label row as it was loaded: objects, classifications, answers.
+                Default: what a failed attempt did to it stays.
 
         Raises:
             DependencyError: A parameter asks for something that nothing can supply.
@@ -147,6 +150,7 @@ class SequentialRunner(RunnerBase):
                 will_set_priority=will_set_priority,
                 give_up_on=give_up_on,
                 failure_pathway=failure_pathway,
+                restore_labels=restore_labels,
             )
             self._register(agent, overwrite=overwrite)
             return function

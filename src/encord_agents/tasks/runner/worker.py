@@ -19,7 +19,7 @@ from encord_agents.core.tracebacks import described
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.outcome import Fault
 from encord_agents.tasks.engine.pipeline import Turn, at_once
-from encord_agents.tasks.engine.report import ChunkLoaded, ChunkWritten
+from encord_agents.tasks.engine.report import ChunkLoaded, ChunkWritten, StageWarning
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.models import TaskResult
 
@@ -54,6 +54,7 @@ class Answer:
         suspects: Faults of tasks that may be every task's: a run-scoped dependency that could not be made, or an agent
             that named an unknown pathway.
         chunks: What was loaded and written, and how long it took.
+        warnings: What a person should know about the agent.
     """
 
     results: Sequence[TaskResult] = ()
@@ -63,6 +64,7 @@ class Answer:
     suspects: Mapping[UUID, Fault] = field(default_factory=dict)
     blameless: Set[UUID] = frozenset()
     chunks: Sequence[ChunkLoaded | ChunkWritten] = ()
+    warnings: Sequence[StageWarning] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,107 @@
+"""A row's labels as they were loaded: to see whether an attempt changed them, and to have them back.
+
+Kept as the bytes of the platform's answer, not as a copy of the SDK's objects: that costs a thirtieth of what loading
+does (0.8 ms and 0.4 MB for a thousand boxes), and what an agent does to the objects cannot reach it. The row is not
+asked for again: what the failed attempt saved by its own hand would be there then, and be drawn once more.
+"""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+from encord.objects import ClassificationInstance, LabelRowV2, ObjectInstance
+
+__all__ = ["LoadedLabels"]
+
+DATES = frozenset({"createdAt", "lastEditedAt"})
+"""Where the platform gave none, the SDK says now."""
+
+OBJECTS = ("_objects_map", "_space_objects_map")
+CLASSIFICATIONS = ("_classifications_map", "_space_classifications_map")
+
+Instance = ObjectInstance | ClassificationInstance
+
+
+class LoadedLabels:
+    """The labels of one row, and the objects and classifications that the SDK made of them.
+
+    Args:
+        row: The row, just initialised.
+        answer: The platform's answer, pickled before the SDK made use of it.
+    """
+
+    def __init__(self, row: LabelRowV2, answer: bytes) -> None:
+        self._answer = answer
+        self._read_only = row._label_row_read_only_data
+        self._instances = _instances(row)
+
+    def differ_from(self, row: LabelRowV2) -> bool:
+        """Whether the row's labels are others by now. Takes as long as loading it and saving it twice.
+
+        Rows with spaces (groups, scenes) are taken to be unchanged: what they hold cannot be read twice over.
+        """
+        if getattr(row, "_space_map", None) or row.data_type.value == "scene":
+            return False
+        try:
+            now = row.to_encord_dict()
+            as_loaded = copy.copy(row)
+            as_loaded.from_labels_dict(pickle.loads(self._answer))
+            return not _same(as_loaded.to_encord_dict(), now)
+        except Exception:  # noqa: BLE001 - as it was loaded it could be written down
+            return True
+
+    def restore(self, row: LabelRowV2) -> None:
+        """Have the row as it was loaded. Objects that were loaded are the same ones again, also if they were removed.
+
+        What was added since belongs to no row any more, and may be added again.
+        """
+        added = {id(instance): instance for instance in _instances(row).values()}
+        for instance in self._instances.values():
+            added.pop(id(instance), None)
+        for instance in added.values():
+            instance._parent = None
+            getattr(instance, "_spaces", {}).clear()
+        row.from_labels_dict(pickle.loads(self._answer))
+        row._label_row_read_only_data = self._read_only
+        for names in (OBJECTS, CLASSIFICATIONS):
+            for instances in _maps(row, names):
+                for name, fresh in instances.items():
+                    before = self._instances.get((names, name))
+                    if before is not None and before is not fresh:
+                        _become(before, fresh)
+                        instances[name] = before
+
+
+def _maps(row: LabelRowV2, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    for holder in (row, *getattr(row, "_space_map", {}).values()):
+        for name in names:
+            yield getattr(holder, name, {})
+
+
+def _instances(row: LabelRowV2) -> dict[tuple[tuple[str, ...], str], Instance]:
+    return {
+        (names, name): instance
+        for names in (OBJECTS, CLASSIFICATIONS)
+        for instances in _maps(row, names)
+        for name, instance in instances.items()
+    }
+
+
+def _become(instance: Instance, other: Instance) -> None:
+    """Have an instance be in the state of another, which nobody has seen."""
+    vars(instance).clear()
+    vars(instance).update(vars(other))
+    if isinstance(instance, ObjectInstance):
+        instance._dynamic_answer_manager._object_instance = instance
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two rows' labels say the same, dates aside."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one if key not in DATES)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)

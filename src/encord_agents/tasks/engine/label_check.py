@@ -1,0 +1,297 @@
+"""The labels of one row as they will be sent: numbers made plain, what JSON has no word for refused, oddities named.
+
+Both work on what the SDK would send (`LabelRowV2.to_encord_dict`), so they see every kind of label alike. Common values
+cost a type comparison or two: about 2 ms for a thousand boxes, a seventh of what the SDK takes to write them down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import isfinite
+from typing import Any
+
+from encord_agents.core.legible import legible
+from encord_agents.core.tracebacks import shown
+
+__all__ = ["LabelValueError", "find_oddity", "make_plain"]
+
+SIMPLE = frozenset({str, int, bool, type(None)})
+
+BOOLEANS = frozenset({"manualAnnotation", "isDeleted", "dynamic", "shouldPropagate", "interpolate"})
+"""Where a yes or no belongs. Anywhere else a boolean of numpy's stands for the number 0 or 1."""
+
+FIELDS = {
+    "boundingBox": {"h": "height", "w": "width", "x": "top_left_x", "y": "top_left_y"},
+    "rotatableBoundingBox": {"h": "height", "w": "width", "x": "top_left_x", "y": "top_left_y"},
+    "circle": {"x": "center_x", "y": "center_y", "r": "radius"},
+    "ellipse": {"x": "center_x", "y": "center_y"},
+}
+"""What the SDK calls the fields of a shape, where that differs from what is sent."""
+
+SIZES = {
+    "boundingBox": ("h", "w"),
+    "rotatableBoundingBox": ("h", "w"),
+    "circle": ("r",),
+    "ellipse": ("rx", "ry"),
+}
+"""Fields of a shape that are above zero."""
+
+SHARES = {
+    "boundingBox": ("h", "w", "x", "y"),
+    "rotatableBoundingBox": ("h", "w", "x", "y"),
+    "circle": ("x", "y", "r"),
+    "ellipse": ("x", "y", "rx", "ry"),
+}
+"""Fields of a shape that are shares of the picture's width or height."""
+
+FEWEST_POINTS = {"polygon": 3, "polyline": 2}
+
+Path = tuple[object, ...]
+
+
+class LabelValueError(ValueError):
+    """A label holds something that cannot be sent; the message names the object, its class, the frame and the field."""
+
+
+class _Unsendable(Exception):  # noqa: N818 - never leaves this module
+    def __init__(self, why: str) -> None:
+        self.why = why
+        self.path: list[object] = []
+
+
+def make_plain(label: dict[str, Any]) -> None:
+    """Replace the numbers of other libraries by Python's, in place: numpy's, 0-d arrays, whatever has ``item()``.
+
+    Args:
+        label: A row's labels, as the SDK would send them.
+
+    Raises:
+        LabelValueError: Something is no number that JSON has a word for (NaN, infinity), or nothing JSON knows.
+    """
+    try:
+        _make_plain(label)
+    except _Unsendable as error:
+        path = tuple(reversed(error.path))
+        raise LabelValueError(
+            f"{_place(label, path)} is {error.why}. Labels are sent as JSON, which has no word for that. "
+            "Nothing of the row was saved; look at what the agent put there."
+        ) from None
+
+
+def _make_plain(holder: Any) -> None:
+    for key, value in holder.items() if isinstance(holder, dict) else enumerate(holder):
+        kind = type(value)
+        if kind in SIMPLE or (kind is float and isfinite(value)):
+            continue
+        try:
+            if kind is dict or kind is list:
+                _make_plain(value)
+            else:
+                holder[key] = _plain(value, key)
+        except _Unsendable as error:
+            error.path.append(key)
+            raise
+
+
+def _plain(value: Any, key: object) -> Any:
+    """What to send for a value that is of no common type.
+
+    Raises:
+        _Unsendable: There is nothing.
+    """
+    if isinstance(value, str | int):  # enumerations, numpy's text: JSON takes them for what they are
+        return value
+    if isinstance(value, float):
+        return _finite(float(value))
+    if isinstance(value, dict | list | tuple):
+        parts = value if isinstance(value, dict) else list(value)
+        _make_plain(parts)
+        return parts
+    plain = _unwrapped(value)
+    if isinstance(plain, list):
+        _make_plain(plain)
+        return plain
+    if isinstance(plain, bool) and key not in BOOLEANS:
+        return int(plain)
+    if isinstance(plain, float):
+        return _finite(float(plain))
+    if type(plain) in SIMPLE:
+        return plain
+    raise _Unsendable(f"{shown(value)}, of type {type(value).__name__}")
+
+
+def _unwrapped(value: Any) -> object:
+    """The Python value of a numpy scalar, an array or a tensor; the value itself where it is none of these."""
+    try:
+        if not hasattr(value, "item"):
+            return value
+        try:
+            plain = value.item()
+        except (ValueError, RuntimeError):  # an array of several
+            return value.tolist()
+        # A `numpy.longdouble` has no Python number that is as long, and gives itself.
+        return float(plain) if type(plain) is type(value) else plain
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - of a stranger's object, whatever it raises
+        return value
+
+
+def _finite(number: float) -> float:
+    if not isfinite(number):
+        raise _Unsendable(str(number))
+    return number
+
+
+def find_oddity(label: dict[str, Any]) -> str | None:
+    """Return what is probably a mistake in labels that can be saved, in words; ``None`` where nothing is.
+
+    Args:
+        label: A row's labels, as the SDK would send them, with plain numbers.
+    """
+    for path, found in _annotations(label):
+        box = found.get("boundingBox")
+        confidence = found.get("confidence")
+        if confidence is not None and not _is_share(confidence):
+            return _odd_confidence(label, (*path, "confidence"), confidence)
+        if box is not None and _is_good_box(box):
+            continue
+        if found.get("event") != "delete" and (oddity := _odd_shape(found)) is not None:
+            rest, what = oddity
+            return f"{_place(label, (*path, *rest))} is {what}"
+    for name, answer in label.get("classification_answers", {}).items():
+        confidence = answer.get("confidence")
+        if confidence is not None and not _is_share(confidence):
+            return _odd_confidence(label, ("classification_answers", name, "confidence"), confidence)
+    return None
+
+
+def _annotations(label: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Every object on every frame, with the way to it."""
+    for part in ("data_units", "spaces"):
+        for name, unit in label.get(part, {}).items():
+            labels = unit.get("labels") or {}
+            frames = {None: labels} if "objects" in labels else labels
+            for frame, content in frames.items():
+                path: Path = (part, name, "labels", *(() if frame is None else (frame,)), "objects")
+                for number, found in enumerate(content.get("objects", ())):
+                    yield (*path, number), found
+
+
+def _is_good_box(box: dict[str, Any]) -> bool:
+    try:
+        return bool(0 < box["h"] <= 1 and 0 < box["w"] <= 1 and 0 <= box["x"] <= 1 and 0 <= box["y"] <= 1)
+    except TypeError:  # text, for instance: the platform will say what it thinks of that
+        return False
+
+
+def _is_share(value: object) -> bool:
+    return not isinstance(value, int | float) or 0 <= value <= 1
+
+
+def _odd_confidence(label: dict[str, Any], path: Path, value: object) -> str:
+    return f"{_place(label, path)} is {shown(value)}; a confidence is from 0 to 1"
+
+
+def _odd_shape(found: dict[str, Any]) -> tuple[Path, str] | None:
+    """What is odd about an object's coordinates, and where."""
+    for path, value in _shares(found):
+        if not _is_share(value):
+            return (
+                path,
+                f"{shown(value)}: pixels? Coordinates are shares of the picture's size, from 0 to 1",
+            )
+    for shape, sizes in SIZES.items():
+        for size in sizes if shape in found else ():
+            value = found[shape].get(size)
+            if isinstance(value, int | float) and value <= 0:
+                return (shape, size), f"{shown(value)}; nobody can see such a shape"
+    for shape, fewest in FEWEST_POINTS.items():
+        points = found.get(shape)
+        if points is not None and len(points) < fewest:
+            return (shape,), f"a {shape} of {len(points)} points; nobody can see it"
+    if "bitmask" in found and _is_empty(found["bitmask"].get("rleString")):
+        return ("bitmask",), "a mask without a pixel"
+    return None
+
+
+def _shares(found: dict[str, Any]) -> Iterator[tuple[Path, object]]:
+    """The coordinates of an object that are shares of the picture, each with the way to it; not those in space."""
+    for shape, fields in SHARES.items():
+        if shape in found:
+            yield from (((shape, field), found[shape].get(field)) for field in fields)
+    for shape in ("point", "polyline", "polygon", "skeleton"):
+        for number, point in (found.get(shape) or {}).items():
+            if "z" not in point:
+                yield from (((shape, number, axis), point.get(axis)) for axis in ("x", "y"))
+    if (polygons := found.get("polygons")) is not None:
+        rings = ((i, j, ring) for i, polygon in enumerate(polygons) for j, ring in enumerate(polygon))
+        yield from ((("polygons", i, j, k), value) for i, j, ring in rings for k, value in enumerate(ring))
+    if "cuboid_2d" in found:
+        yield from ((("cuboid_2d", "front", k), value) for k, value in enumerate(found["cuboid_2d"].get("front", ())))
+
+
+def _is_empty(run_lengths: object) -> bool:
+    """Whether a mask is one single run, which is of pixels that are not in it."""
+    if not isinstance(run_lengths, str):
+        return False
+    # A number's last character is one without this bit.
+    return len(run_lengths) <= 12 and all((ord(character) - ord("0")) & 0x20 for character in run_lengths[:-1])
+
+
+def _place(label: dict[str, Any], path: Path) -> str:
+    """In words, what the way through a row's labels leads to: the object, its frame, and the field."""
+    steps = list(_steps(label, path))
+    kind, name, hash, start = "object", None, None, 0
+    for depth, step in enumerate(steps):
+        if isinstance(step, dict) and isinstance(step.get("objectHash"), str):
+            kind, hash, start = "object", step["objectHash"], depth
+            name = step.get("name") or _name_of(label, hash)
+        elif isinstance(step, dict) and isinstance(step.get("classificationHash"), str):
+            kind, hash, start = "classification", step["classificationHash"], depth
+            name = next((part.get("name") for part in reversed(step.get("classifications", []))), None)
+    if hash is None:
+        return f"{'.'.join(map(str, path))} of the labels"
+    rest = path[start:]
+    where = f"{kind} {name!r} ({hash})" if name else f"{kind} {hash}"
+    frame = _frame(label, path)
+    field = _answered(steps[start + 1 :]) or _field(rest)
+    return legible(f"{field} of {where}{'' if frame is None else f' on frame {frame}'}")
+
+
+def _steps(label: dict[str, Any], path: Path) -> Iterator[object]:
+    """What is at each step of a path, the last one left out; at depth k, what ``path[k]`` is looked up in."""
+    step: Any = label
+    for key in path:
+        yield step
+        step = step[key]
+
+
+def _name_of(label: dict[str, Any], object_hash: str) -> str | None:
+    return next((found.get("name") for _, found in _annotations(label) if found.get("objectHash") == object_hash), None)
+
+
+def _frame(label: dict[str, Any], path: Path) -> object:
+    if path[0] not in ("data_units", "spaces") or len(path) < 4 or path[2] != "labels":
+        return None
+    return path[3] if path[3] != "objects" else label[path[0]][path[1]].get("data_sequence", 0)
+
+
+def _answered(steps: Sequence[object]) -> str | None:
+    """The question, where what is looked at is the answer to one."""
+    for step in reversed(steps):
+        if isinstance(step, dict) and "answers" in step:
+            return f"the answer to {step.get('name')!r}"
+    return None
+
+
+def _field(path: Path) -> str:
+    match path:
+        case (str(shape), str(field)) if shape in FIELDS:
+            return FIELDS[shape].get(field, field)
+        case ("point", _, axis):
+            return str(axis)
+        case (str(shape), number, "x" | "y" | "z" as axis) if shape in ("polygon", "polyline", "skeleton"):
+            return f"{axis} of point {number}"
+        case _:
+            return ".".join(map(str, path))
