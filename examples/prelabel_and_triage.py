@@ -26,7 +26,8 @@ def small(frame: Annotated[ImageArray, Depends(dep_single_frame)]) -> ImageArray
 def pre_label(row: LabelRowV2, photo: Annotated[ImageArray, Depends(small)]) -> TaskAgentReturnStruct:
     found = {"Face": find_faces(photo), "Round object": find_round_objects(photo)}
     for old in row.get_object_instances():  # from an earlier run that was cut off before the task moved
-        row.remove_object(old)
+        if not old.get_annotation(0).manual_annotation:  # what a person drew stays
+            row.remove_object(old)
     height, width = photo.shape[:2]
     for title, boxes in found.items():
         for (top, left, bottom, right), confidence in boxes:

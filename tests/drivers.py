@@ -83,9 +83,9 @@ class ByQueueFunction(Driver):
             left = list(queue_function.waiting())
             ended = {}
             for attempt in range(num_retries + 1):
-                answer = TaskCompletionResult.model_validate_json(
-                    queue_function(left, final=attempt == num_retries) if left else '{"results": []}'
-                )
+                if not left:
+                    break
+                answer = TaskCompletionResult.model_validate_json(queue_function(left, final=attempt == num_retries))
                 ended |= {result.task_uuid: result for result in answer.results}
                 again = {str(uuid) for uuid, result in ended.items() if result.retryable}
                 left = [spec for spec in left if any(uuid in spec for uuid in again)]

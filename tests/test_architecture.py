@@ -34,6 +34,8 @@ LAYERS = [
         "encord_agents.tasks.engine.stop",
         "encord_agents.tasks.engine.outcome",
         "encord_agents.tasks.engine.bundle",
+        "encord_agents.tasks.engine.as_loaded",
+        "encord_agents.tasks.engine.label_check",
         "encord_agents.tasks.engine.crew",
         "encord_agents.tasks.engine.event_loop",
     ],

@@ -250,6 +250,19 @@ def test_the_agent_of_the_readme_runs(local_platform: LocalPlatform, project_has
         assert project.priority(task.data_hash) == 0.7
 
 
+def test_the_agent_of_the_readme_draws_nothing_twice(local_platform: LocalPlatform, project_hash: str) -> None:
+    """On a row that has its labels already, as after a run that was killed before the move, it adds none."""
+    (code,) = snippets(README, "python")
+    project = local_platform.project(project_hash)
+    for _ in range(2):
+        project.reset(keep_labels=True)
+        assert defined(code, project_hash)["runner"](project_hash=project_hash, progress="none").moved == 2
+    for task in project.tasks():
+        label = project.label(task.data_hash)
+        assert label is not None
+        assert len(label["object_answers"]) == 1
+
+
 def test_the_agent_of_the_readme_is_ten_lines() -> None:
     """Decorator, function and what is above them but imports: ten lines at most."""
     (code,) = snippets(README, "python")

@@ -38,7 +38,8 @@ def find_objects(photo: ImageArray) -> list[tuple[Box, float]]:
 @runner.stage("Pre-label")
 def pre_label(row: LabelRowV2, photo: Annotated[ImageArray, Depends(small)]) -> TaskAgentReturnStruct:
     for old in row.get_object_instances():  # from a worker that was killed before the task moved
-        row.remove_object(old)
+        if not old.get_annotation(0).manual_annotation:  # what a person drew stays
+            row.remove_object(old)
     height, width = photo.shape[:2]
     for (top, left, bottom, right), confidence in find_objects(photo):
         instance = row.ontology_structure.get_child_by_title("Object", type_=Object).create_instance()

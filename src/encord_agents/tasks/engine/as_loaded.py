@@ -14,7 +14,7 @@ from typing import Any
 
 from encord.objects import ClassificationInstance, LabelRowV2, ObjectInstance
 
-__all__ = ["LoadedLabels"]
+__all__ = ["LoadedLabels", "state_of"]
 
 DATES = frozenset({"createdAt", "lastEditedAt"})
 """Where the platform gave none, the SDK says now."""
@@ -23,6 +23,11 @@ OBJECTS = ("_objects_map", "_space_objects_map")
 CLASSIFICATIONS = ("_classifications_map", "_space_classifications_map")
 
 Instance = ObjectInstance | ClassificationInstance
+
+
+def state_of(row: LabelRowV2) -> object:
+    """What the SDK puts another in the place of whenever it reads a row's labels anew."""
+    return row._label_row_read_only_data
 
 
 class LoadedLabels:

@@ -11,6 +11,7 @@ from encord.objects import LabelRowV2
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.solve import Attempt, attempt, attempt_async
 from encord_agents.exceptions import AssetDownloadError, UnknownPathwayError
+from encord_agents.tasks.engine.as_loaded import state_of
 from encord_agents.tasks.engine.bundle import packed
 from encord_agents.tasks.engine.context import ODD_LABELS, Context, Result
 from encord_agents.tasks.engine.gate import Gate
@@ -167,10 +168,10 @@ def _prepare(context: Context, result: Result, row: LabelRowV2) -> None:
     own = context.row
     if own is not None and own.label_hash and row.label_hash and row.label_hash != own.label_hash:
         raise WrongLabelRowError(
-            f"{name}() returned the label row {row.label_hash}, but its task's is {own.label_hash}: it is the same data "
-            "unit's in another project, as dep_twin_label_row gives. Nothing of it was saved."
+            f"{name}() returned the label row {row.label_hash}, but its task's is {own.label_hash}: it is the "
+            "same data unit's in another project, as dep_twin_label_row gives. Nothing of it was saved."
         )
-    if row is own and context.in_part is not None and row._label_row_read_only_data is context.in_part:
+    if row is own and context.in_part is not None and state_of(row) is context.in_part:
         raise PartialLabelRowError(
             f"{name}() returned a label row that was loaded in part: its stage names include_object_feature_hashes or "
             "include_classification_feature_hashes in label_row_initialise_labels_args. To save it would delete all "

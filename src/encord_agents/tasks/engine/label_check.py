@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import isfinite
+from numbers import Real
 from typing import Any
 
 from encord_agents.core.legible import legible
@@ -129,8 +130,8 @@ def _unwrapped(value: Any) -> object:
             plain = value.item()
         except (ValueError, RuntimeError):  # an array of several
             return value.tolist()
-        # A `numpy.longdouble` has no Python number that is as long, and gives itself.
-        return float(plain) if type(plain) is type(value) else plain
+        # For a `numpy.longdouble` Python has no number that is as long, so `item()` gives another one.
+        return float(plain) if isinstance(plain, Real) and hasattr(plain, "item") else plain
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001 - of a stranger's object, whatever it raises

@@ -19,7 +19,7 @@ from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.assets import Asset
-from encord_agents.tasks.engine.as_loaded import LoadedLabels
+from encord_agents.tasks.engine.as_loaded import LoadedLabels, state_of
 from encord_agents.tasks.engine.bundle import SharingBundle
 from encord_agents.tasks.engine.context import Agent, Context
 from encord_agents.tasks.engine.gate import DownloadTries, Gate, is_platform_trouble
@@ -186,7 +186,7 @@ class Loader:
         for context in contexts:
             row = _row(context)
             if self._agent.loads_in_part:
-                context.in_part = row._label_row_read_only_data
+                context.in_part = state_of(row)
             # Rows that have no labels yet are asked for by their data unit.
             answer = answers.get(row.label_hash or "") or answers.get(row.data_hash)
             if answer is not None:

@@ -36,7 +36,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 FILTERS = ("include_object_feature_hashes", "include_classification_feature_hashes")
 IN_PART = """\
-{function}() is given label rows without some of their labels ({filters}), and saving such a row deletes the others.
+{function}() is given label rows without some of their labels ({filters}), and saving such a row deletes the others. \
 Only read from it: if it is returned to be saved, its task fails; label_row.save() by hand is not held back."""
 
 NO_PROJECT = """\

@@ -11,7 +11,7 @@ from encord.http.bundle import Bundle, BundleResultHandler, BundleResultMapper
 from encord.workflow import AgentStage
 
 from encord_agents.local import Fault
-from encord_agents.tasks.engine.bundle import SharingBundle
+from encord_agents.tasks.engine.bundle import SharingBundle, packed
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -117,3 +117,25 @@ def test_dataclasses_inside() -> None:
         bundle.add(operation, None, Nested([Inner("a")], Inner("b")), 10)
         bundle.execute()
     assert seen[0] == seen[1] == {"inner": [{"text": "a"}], "one": {"text": "b"}}
+
+
+def test_a_parcel_is_sent_as_often_as_it_is_added(world: World) -> None:
+    """Parcels that were in a bundle with others are not changed by that: a bundle may be split, and sent again."""
+    world.project.add_placeholders(3)
+    rows = world.client.get_project(world.project.project_hash).list_label_rows_v2(include_workflow_graph_node=True)
+    parcels = [packed(row.set_priority, 0.25) for row in rows]
+    assert not world.requests("priorities")
+    for part in (parcels, parcels[:1], parcels[1:]):
+        bundle = SharingBundle()
+        for parcel in part:
+            parcel.add_to(bundle)
+        bundle.execute()
+    assert [entry.items for entry in world.platform.journal.of("priorities")] == [3, 1, 2]
+
+
+def test_packing_says_what_the_sdk_says(world: World) -> None:
+    """What cannot be saved is refused when it is packed."""
+    world.project.add_placeholders(1)
+    (row,) = world.client.get_project(world.project.project_hash).list_label_rows_v2()
+    with pytest.raises(EncordException, match="initialize labelling"):
+        packed(row.save)
