@@ -26,6 +26,7 @@ from encord_agents.exceptions import TasksFailedError
 from encord_agents.local import AgentStage, Stage, Workflow
 from encord_agents.tasks import QueueRunner
 from encord_agents.tasks.models import TaskAgentReturnStruct
+from encord_agents.terminal import show_report
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -428,7 +429,9 @@ class TestRetries:
         assert not warned(caplog)
 
     @pytest.mark.parametrize("driver", DRIVERS, ids=str)
-    def test_tell_the_first_error_too(self, world: World, driver: Driver) -> None:
+    def test_tell_the_first_error_too(
+        self, world: World, driver: Driver, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         """Where the last attempt failed otherwise than the first, the failure says both."""
         world.project.add_placeholders(2)
         tried = Counter[str]()
@@ -451,6 +454,28 @@ class TestRetries:
         assert {record.to_dict()["first_error"] for record in told.report.failures} == {"TimeoutError: overloaded"}
         with pytest.raises(TasksFailedError, match="first: TimeoutError: overloaded"):
             told.report.raise_for_failures()
+        assert sum("(first: TimeoutError: overloaded)" in record.getMessage() for record in caplog.records) == 2
+        show_report(told.report)
+        assert capsys.readouterr().out.count("ValueError: already added (first: TimeoutError: overloaded)") == 2
+
+    @pytest.mark.parametrize("driver", RUNNERS, ids=str)
+    def test_tell_the_first_error_of_what_could_not_be_saved(self, world: World, driver: Driver) -> None:
+        """Also where the last attempt was good, and its labels were not."""
+        world.project.add_placeholders(2)
+        tried = set[str]()
+
+        def agent(row: LabelRowV2) -> TaskAgentReturnStruct:
+            if row.data_hash not in tried:
+                tried.add(row.data_hash)
+                raise TimeoutError("overloaded")
+            draw(row, box(math.nan))
+            return TaskAgentReturnStruct("complete", row)
+
+        report = driver.run(world, agent, num_retries=1).report
+        assert report is not None
+        assert [(record.phase, record.first_error) for record in report.failures] == [
+            ("save", "TimeoutError: overloaded")
+        ] * 2
 
     @pytest.mark.parametrize("driver", DRIVERS, ids=str)
     def test_that_fail_alike_are_told_once(self, world: World, driver: Driver) -> None:
