@@ -20,7 +20,7 @@ from encord.objects.coordinates import (
     RotatableBoundingBoxCoordinates,
 )
 from encord.orm.storage import CustomerProvidedVideoMetadata
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encord_agents.tasks.engine.label_check import LabelValueError, make_plain
@@ -50,6 +50,7 @@ def numbers(draw: st.DrawFn) -> Any:
     return draw(st.sampled_from([dtype.type, lambda one: np.array(one, dtype), float, lambda one: one]))(value)
 
 
+@settings(deadline=None)
 @given(st.data(), st.sampled_from(list(SHAPES)), st.integers(0, 9))
 def test_any_number_in_any_field(data: st.DataObject, shape: Shape, frame: int) -> None:
     """What is sent reads back as the same numbers, unless one is NaN or infinite: then the message has its object."""
