@@ -158,6 +158,7 @@ def test_threads_are_few_modules_business() -> None:
     allowed = {
         "encord_agents.core.assets",
         "encord_agents.core.dependencies.scope",
+        "encord_agents.core.transport",  # a note of this thread's, for a filter of the log
         "encord_agents.integrations.celery.at_work",
         "encord_agents.integrations.celery.marks",
         "encord_agents.integrations.celery.registration",

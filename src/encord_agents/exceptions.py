@@ -13,6 +13,7 @@
         |-- UnknownPathwayError              an agent named a pathway its stage does not have
         |-- UnsupportedAssetError            a file that is not what was asked for (no frames, no file of its own, ...)
         |-- AssetDownloadError               a file that could not be fetched
+        |-- CertificateError                 a server whose certificate is not trusted here
         `-- OutageError                      the platform did not answer for longer than the run was told to wait
 
 ``str(error)`` is plain text; colour is the terminal's business. Every class keeps its facts as attributes, so that
@@ -28,6 +29,7 @@ from typing import Any
 
 __all__ = [
     "AssetDownloadError",
+    "CertificateError",
     "CredentialsError",
     "DependencyError",
     "EncordAgentsError",
@@ -199,6 +201,13 @@ class AssetDownloadError(PrintableError):
         self.item_uuid = item_uuid
         self.status = status
         super().__init__(f"The file of {item!r} (storage item {item_uuid}) could not be downloaded: {reason}.")
+
+
+class CertificateError(PrintableError):
+    """The certificate of the platform, or of a host of its files, is not trusted on this machine.
+
+    It is not an outage: waiting does not help. The message names the variable that does.
+    """
 
 
 class OutageError(PrintableError):

@@ -18,14 +18,14 @@ from urllib.parse import unquote, urlsplit
 
 from encord.orm.storage import StorageItemType
 from encord.storage import StorageItem
-from urllib3 import exceptions
 
 from encord_agents.core.data_model import ImageArray
-from encord_agents.core.transport import TransportError, in_words, open_url
-from encord_agents.exceptions import AssetDownloadError, PrintableError, UnsupportedAssetError
+from encord_agents.core.downloads import Bounds, Interrupted, receive
+from encord_agents.core.transport import TransportError, abort, open_url
+from encord_agents.exceptions import AssetDownloadError, CertificateError, PrintableError, UnsupportedAssetError
 
 if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse
+    from urllib3 import HTTPResponse
 
 __all__ = ["Asset", "Tries", "image_of_group"]
 
@@ -38,7 +38,6 @@ READ_TIMEOUT: Final = 60.0  # seconds without a byte
 TRIES: Final = 4
 BACKOFF: Final = 0.5  # seconds before the second try; doubled each time
 LONGEST_WAIT: Final = 30.0  # seconds, also where the server asks for more
-BLOCK: Final = 1 << 18  # bytes read at a time
 
 # What storage hosts answer where a signed URL has expired, was signed for an older key, or names an older copy.
 _STALE_URL: Final = frozenset({400, 401, 403, 404, 410})
@@ -95,8 +94,9 @@ class Asset:
         item: The storage item.
         directory: Where to put the file. Default: a private temporary directory, removed by :meth:`close`.
         timeout: Seconds to connect, and seconds to wait for the next bytes.
-        max_seconds: The longest that one :meth:`path` may take, waits included. Looked at between blocks of the file,
-            so a host that sends nothing ends it by ``timeout`` instead. Default: no limit.
+        max_seconds: The longest that one :meth:`path` may take, waits included. Looked at after each read, so a host
+            that sends nothing ends it by ``timeout`` instead. Default: for each try ten minutes, or the time that the
+            file's size takes at 100 kB a second. Less than 60 kB in a minute is taken for no answer.
         tries: How often a download that was cut short, refused for the moment, or never answered is tried in all.
         begin: In place of `tries`: makes what deals with the storage host for one download, see `Tries`.
         call: Makes the one request of the SDK that may be needed, for a fresh URL. A caller who counts, limits or
@@ -136,6 +136,7 @@ class Asset:
         self._frame: ImageArray | None = None
         self._needs_fresh_url = False
         self._closed = False
+        self._response: HTTPResponse | None = None  # of the download that is under way
         self._bytes = 0
         self._downloads = 0  # begun so far
         self._failed: Exception | None = None  # what the latest of them ended with
@@ -232,10 +233,12 @@ class Asset:
     def cancel(self) -> None:
         """Give up a download that is under way in another thread, without waiting for its end."""
         self._closed = True
+        if (response := self._response) is not None:
+            abort(response)
 
     def close(self) -> None:
         """Remove the file. The asset cannot be used afterwards; a download under way in another thread is given up."""
-        self._closed = True  # before the lock, so that a download that holds it sees this and ends
+        self.cancel()  # before the lock, so that a download that holds it sees this and ends
         with self._lock:
             self.forget()
             if self._own_directory is not None:
@@ -262,7 +265,7 @@ class Asset:
             try:
                 with nullcontext() if tries is None else tries.slot():
                     path = self._stream(url, deadline)
-            except _Interrupted as interruption:
+            except Interrupted as interruption:
                 problem = interruption
             else:
                 if tries is not None:
@@ -277,6 +280,8 @@ class Asset:
                 self._needs_fresh_url = True
                 url = self._signed_url()
                 continue
+            if problem.certificate:
+                raise CertificateError(f"The file of {self.item.name!r} could not be fetched: {problem.reason}")
             if not problem.may_pass:
                 raise self._failure(problem.reason, problem.status)
             if tries is not None:
@@ -320,24 +325,14 @@ class Asset:
         complete = False
         try:
             with os.fdopen(descriptor, "wb") as file, open_url(url, self._timeout) as response:
-                if response.status != 200:
-                    raise _Refused(response)
-                size = 0
-                for block in response.stream(BLOCK):
-                    self._check_open()
-                    if deadline is not None and self._clock() > deadline:
-                        raise self._failure(f"it took longer than {self._max_seconds:g} s")
-                    file.write(block)
-                    size += len(block)
-                expected = _promised_size(response)
-                if expected is not None and size != expected:
-                    raise _Interrupted(f"{size} of {expected} bytes arrived")
+                self._response = response
+                self._check_open()
+                receive(response, file, Bounds(self.item.file_size, deadline, self._clock), check=self._check_open)
             complete = True
         except TransportError as error:
-            raise _Interrupted(str(error), may_pass=error.may_pass) from None
-        except exceptions.HTTPError as error:  # in the middle of the body
-            raise _Interrupted(in_words(error)) from None
+            raise Interrupted(str(error), may_pass=error.may_pass, certificate=error.certificate) from None
         finally:
+            self._response = None
             if not complete:
                 path.unlink(missing_ok=True)
         return path
@@ -351,38 +346,6 @@ class Asset:
 
     def _failure(self, reason: str, status: int | None = None) -> AssetDownloadError:
         return AssetDownloadError(self.item.name, str(self.item.uuid), reason, status=status)
-
-
-class _Interrupted(Exception):  # noqa: N818 - never seen outside
-    """One try failed. ``reason`` never holds the URL: its signature is a permission."""
-
-    def __init__(
-        self, reason: str, *, status: int | None = None, retry_after: float = 0.0, may_pass: bool = True
-    ) -> None:
-        self.reason = reason
-        self.status = status
-        self.retry_after = retry_after
-        self.may_pass = may_pass
-        super().__init__(reason)
-
-
-class _Refused(_Interrupted):
-    """The storage host answered, but not with the file."""
-
-    def __init__(self, response: BaseHTTPResponse) -> None:
-        after = response.headers.get("Retry-After", "")
-        super().__init__(
-            f"the storage host answered {response.status} {response.reason or ''}".rstrip(),
-            status=response.status,
-            retry_after=float(after) if after.isdecimal() else 0.0,
-            may_pass=response.status in {408, 425, 429} or response.status >= 500,
-        )
-
-
-def _promised_size(response: BaseHTTPResponse) -> int | None:
-    length = response.headers.get("Content-Length", "")
-    encoded = response.headers.get("Content-Encoding", "identity") != "identity"
-    return int(length) if length.isdecimal() and not encoded else None
 
 
 def suffix_for(mime_type: str | None, name: str, url: str = "") -> str:

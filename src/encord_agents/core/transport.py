@@ -1,86 +1,132 @@
-"""GET requests to storage hosts, over connections that stay open and that all threads share."""
+"""GET requests to storage hosts, over connections that stay open and that all threads share.
+
+They go through `requests`, as the SDK's do: proxies, certificates, and whatever an organisation has hooked into
+`requests` to have its own certificates trusted, work for files where they work for the platform.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
-from typing import TYPE_CHECKING, Final
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urljoin, urlsplit
 
 import requests
-import urllib3
+from requests import exceptions as from_requests
 from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
 from urllib3 import exceptions
 
 from encord_agents import __version__
+from encord_agents.core.answers import refused_certificate
 
 if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse
+    from urllib3 import HTTPResponse
 
-__all__ = ["TransportError", "in_words", "open_url"]
+__all__ = ["TransportError", "abort", "in_words", "open_url"]
 
 CONNECTIONS: Final = 16  # kept open to each host
 REDIRECTS: Final = 10
 SHORT: Final = 16 * 1024  # bytes
 # Sizes are compared with what arrived, so it must arrive as it is stored. No credentials: the URL itself is the
 # permission, and storage hosts refuse a second one.
-HEADERS: Final = {"User-Agent": f"encord-agents/{__version__}", "Accept-Encoding": "identity"}
+HEADERS: Final = {"User-Agent": f"encord-agents/{__version__}", "Accept-Encoding": "identity", "Accept": "*/*"}
 
 # By process: a forked one must not talk on its parent's connections. No lock, which a fork might find taken: that two
 # threads make the same does no harm.
-_managers: dict[tuple[int, str | None, str], urllib3.PoolManager] = {}
-_managers_of_hosts: dict[tuple[int, str, str], urllib3.PoolManager] = {}
+_sessions: dict[int, requests.Session] = {}
 
 
 class TransportError(Exception):
     """There is no answer. The text never holds the URL: its signature is a permission.
 
     Attributes:
-        may_pass: Whether another try may have more luck.
+        may_pass: True if another try may have more luck.
+        certificate: True if the host's certificate was refused, so that no file of it can be had.
     """
 
-    def __init__(self, reason: str, *, may_pass: bool = True) -> None:
+    def __init__(self, reason: str, *, may_pass: bool = True, certificate: bool = False) -> None:
         self.may_pass = may_pass
+        self.certificate = certificate
         super().__init__(reason)
 
 
-def open_url(url: str, timeout: tuple[float, float]) -> BaseHTTPResponse:
-    """The answer to a GET, its body still to be read. Close it; read to the end, its connection is used again.
-
-    Proxies and certificates are those that `requests`, and so the SDK, takes from the environment. Directly over
-    `urllib3`, because `requests` takes twice the processor time for a small file.
+def open_url(url: str, timeout: tuple[float, float]) -> HTTPResponse:
+    """Return the answer to a GET, its body still to be read. Close it; read to the end, its connection is used again.
 
     Args:
-        url: Redirects are followed. What it has of a user and a password is not sent.
+        url: Redirects are followed, but not from https to http. What it has of a user and a password is not sent.
         timeout: Seconds to connect, and seconds to wait for the next bytes.
 
     Raises:
         TransportError: There was none.
     """
-    waits = urllib3.Timeout(connect=timeout[0], read=timeout[1])
+    session = _session()
     try:
-        for _ in range(REDIRECTS):
-            response = _manager_for(url).urlopen(
-                "GET", url, headers=HEADERS, timeout=waits, retries=False, redirect=False, preload_content=False
-            )
-            location = response.get_redirect_location()
-            if not location:
-                return response
-            _put_away(response)
-            url = urljoin(url, _as_sent(location))
-    except ValueError:  # as all that `urllib3` says of addresses
-        problem = TransportError("the platform gave an address that is none", may_pass=False)
-    except (exceptions.HTTPError, OSError) as error:
-        problem = TransportError(in_words(error, answering=False))
-    else:
-        problem = TransportError(f"the storage host redirected {REDIRECTS} times", may_pass=False)
-    raise problem  # outside the `except`: what `urllib3` raises quotes the URL, and must not be its context
+        with _without_queries():
+            for _ in range(REDIRECTS):
+                parts = urlsplit(url)
+                if parts.scheme not in {"http", "https"} or not parts.hostname:
+                    raise ValueError("not an address")
+                request = session.prepare_request(requests.Request("GET", url, HEADERS, auth=_no_credentials))
+                settings = session.merge_environment_settings(url, {}, True, None, None)
+                answer = session.send(request, timeout=timeout, allow_redirects=False, **settings)
+                response = cast("HTTPResponse", answer.raw)
+                location = response.get_redirect_location()
+                if not location:
+                    return response
+                _put_away(response)
+                there = urljoin(url, _as_sent(location))
+                if parts.scheme == "https" and urlsplit(there).scheme == "http":
+                    problem = TransportError("the storage host redirected from https to http", may_pass=False)
+                    break
+                url = there
+            else:
+                problem = TransportError(f"the storage host redirected {REDIRECTS} times", may_pass=False)
+    except ValueError:  # as all that `requests` says of addresses
+        problem = TransportError("the platform returned an invalid URL", may_pass=False)
+    except (from_requests.RequestException, exceptions.HTTPError, OSError) as error:
+        refused = refused_certificate(error)
+        problem = TransportError(in_words(error, answering=False), may_pass=not refused, certificate=bool(refused))
+    raise problem  # outside the `except`: what `requests` raises quotes the URL, and must not be its context
 
 
-def _put_away(response: BaseHTTPResponse) -> None:
+def abort(response: HTTPResponse) -> None:
+    """Have whoever waits for the body, in another thread, find that the connection is gone."""
+    connection = getattr(response, "_connection", None)
+    sock = getattr(connection, "sock", None)
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+
+def _session() -> requests.Session:
+    session = _sessions.get(os.getpid())
+    if session is None:
+        session = requests.Session()
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, HTTPAdapter(pool_connections=CONNECTIONS, pool_maxsize=CONNECTIONS))
+        # What is shared by threads must not change: no cookie of a storage host is kept.
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        session = _sessions.setdefault(os.getpid(), session)
+    return session
+
+
+def _no_credentials(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keep `requests` from taking a user from the URL, or from ``.netrc``."""
+    return request
+
+
+def _put_away(response: HTTPResponse) -> None:
     """Have done with an answer. Its connection is used again, unless more is to be read than a redirect's few words."""
     length = response.headers.get("Content-Length", "")
-    if length.isdigit() and int(length) <= SHORT:
+    if length.isdigit() and len(length) < 10 and int(length) <= SHORT:
         response.drain_conn()
         response.release_conn()
     else:
@@ -88,56 +134,58 @@ def _put_away(response: BaseHTTPResponse) -> None:
 
 
 def _as_sent(location: str) -> str:
-    """An address from a header. `http.client` takes its bytes for Latin-1; they are UTF-8."""
+    """Return an address from a header. `http.client` takes its bytes for Latin-1; they are UTF-8."""
     try:
         return location.encode("latin-1").decode()
     except UnicodeError:
         return location
 
 
-def in_words(error: Exception, *, answering: bool = True) -> str:
-    """What happened, in words without the URL.
+def in_words(error: BaseException, *, answering: bool = True) -> str:
+    """Return what happened, in words without the URL.
 
     Args:
-        answering: Whether the answer had begun.
+        answering: True if the answer had begun.
     """
+    if (refused := refused_certificate(error)) is not None:
+        return f"the storage host cannot be trusted: {refused}"
+    kinds = [error, *(part for part in error.args if isinstance(part, BaseException))]
+    kinds += [reason for one in kinds if isinstance(reason := getattr(one, "reason", None), BaseException)]
     # In old versions of `urllib3` the first is one of the second.
-    never_there = isinstance(error, exceptions.NewConnectionError)
-    if isinstance(error, exceptions.TimeoutError | TimeoutError) and not never_there:
+    never_there = any(isinstance(kind, exceptions.NewConnectionError) for kind in kinds)
+    timeouts = (exceptions.TimeoutError, TimeoutError, from_requests.Timeout)
+    if any(isinstance(kind, timeouts) for kind in kinds) and not never_there:
         return "the storage host did not answer in time"
-    if isinstance(error, exceptions.SSLError):
-        return "the storage host's certificate was not accepted"
+    if any(isinstance(kind, exceptions.SSLError | ssl.SSLError) for kind in kinds):
+        return "the storage host does not speak TLS"
+    if any(isinstance(kind, exceptions.ProxyError | from_requests.ProxyError) for kind in kinds):
+        return "the proxy did not let the request through"
     if answering and isinstance(error, exceptions.ProtocolError):
         return "the connection broke before all of the file had arrived"
-    if isinstance(error, exceptions.DecodeError):
-        return "the file could not be decompressed"
-    return f"no connection to the storage host ({type(error).__name__})"
+    return f"no connection to the storage host ({type(kinds[-1]).__name__})"
 
 
-def _manager_for(url: str) -> urllib3.PoolManager:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("no address")
-    host = os.getpid(), parts.scheme, parts.netloc
-    manager = _managers_of_hosts.get(host)
-    if manager is None:
-        manager = _managers_of_hosts[host] = _make_manager(url)
-    return manager
+# What `urllib3` logs of a request at DEBUG has its path and query: of these requests, the permission to read the file.
+
+_QUERY = re.compile(r"\?[^\s'\")]*")
+_ours = threading.local()
 
 
-def _make_manager(url: str) -> urllib3.PoolManager:
-    with requests.Session() as session:
-        environment = session.merge_environment_settings(url, {}, None, None, None)
-    proxy = select_proxy(url, environment["proxies"])
-    authorities = environment["verify"] if isinstance(environment["verify"], str) else DEFAULT_CA_BUNDLE_PATH
-    key = os.getpid(), proxy, authorities
-    if (known := _managers.get(key)) is not None:
-        return known
-    tls = {"ca_cert_dir" if os.path.isdir(authorities) else "ca_certs": authorities}
-    manager: urllib3.PoolManager
-    if proxy is None:
-        manager = urllib3.PoolManager(maxsize=CONNECTIONS, **tls)  # type: ignore[arg-type]
-    else:
-        proxy = proxy if "://" in proxy else f"http://{proxy}"
-        manager = HTTPAdapter(pool_maxsize=CONNECTIONS).proxy_manager_for(proxy, **tls)
-    return _managers.setdefault(key, manager)
+@contextlib.contextmanager
+def _without_queries() -> Iterator[None]:
+    """While inside, in this thread, `urllib3` logs addresses without their queries."""
+    _ours.asking = True
+    try:
+        yield
+    finally:
+        _ours.asking = False
+
+
+def _shorten(record: logging.LogRecord) -> bool:
+    if getattr(_ours, "asking", False) and isinstance(record.args, tuple):
+        record.args = tuple(_QUERY.sub("?...", str(a)) if "?" in str(a) else a for a in record.args)
+    return True
+
+
+for _name in ("urllib3.connectionpool", "urllib3.poolmanager", "urllib3.util.retry", "urllib3.connection"):
+    logging.getLogger(_name).addFilter(_shorten)

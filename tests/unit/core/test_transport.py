@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
+import logging
 import os
+import ssl
 import threading
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,6 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from requests.adapters import HTTPAdapter
 
 from encord_agents.core import transport
 from encord_agents.core.transport import TransportError, open_url
@@ -129,27 +138,147 @@ def test_a_proxy(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     assert body_of(host.url("/direct")) == b"the file"
 
 
-def test_certificates_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The authorities are those of `REQUESTS_CA_BUNDLE`, a file or a directory, else those that `requests` brings."""
+@pytest.fixture
+def trusted_by_nobody(host: Host, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A storage host behind TLS, whose certificate a private authority signed; and the authority's certificate."""
+    context, authority = private_authority(tmp_path)
 
-    def settings() -> dict[str, Any]:
-        return transport._make_manager("https://storage.example/").connection_pool_kw
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302 if "down" in self.path else 200)
+            if "down" in self.path:
+                self.send_header("Location", host.url("/plain"))
+            self.send_header("Content-Length", "8")
+            self.end_headers()
+            self.wfile.write(b"the file")
 
-    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
-    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
-    assert settings()["ca_certs"] == transport.DEFAULT_CA_BUNDLE_PATH
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "bundle.pem"))
-    assert settings()["ca_certs"] == str(tmp_path / "bundle.pem")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
-    assert settings()["ca_cert_dir"] == str(tmp_path)
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield f"https://localhost:{server.server_port}", authority
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def private_authority(directory: Path) -> tuple[ssl.SSLContext, Path]:
+    """A server's context, and the certificate of the authority that signed the server's."""
+    day, now = datetime.timedelta(days=1), datetime.datetime.now(datetime.UTC)
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    names = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]) for name in ("authority", "localhost")]
+    signed = []
+    for key, name in zip(keys, names, strict=True):
+        builder = x509.CertificateBuilder().subject_name(name).issuer_name(names[0]).public_key(key.public_key())
+        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - day)
+        builder = builder.not_valid_after(now + day)
+        builder = builder.add_extension(x509.BasicConstraints(name is names[0], None), critical=True)
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        signed.append(builder.sign(keys[0], hashes.SHA256()))
+    authority, server = directory / "authority.pem", directory / "server.pem"
+    authority.write_bytes(signed[0].public_bytes(serialization.Encoding.PEM))
+    server.write_bytes(
+        signed[1].public_bytes(serialization.Encoding.PEM)
+        + keys[1].private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server)
+    return context, authority
+
+
+@pytest.fixture
+def no_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a new process: connections know the certificates that were trusted when they were made."""
+    monkeypatch.setattr(transport, "_sessions", {})
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("no_session")
+def test_a_certificate_that_is_not_trusted(trusted_by_nobody: tuple[str, Path]) -> None:
+    """It does not pass with time, and the message names what to do."""
+    url, _ = trusted_by_nobody
+    with pytest.raises(TransportError, match="REQUESTS_CA_BUNDLE") as error:
+        open_url(f"{url}/secret", TIMEOUT)
+    assert error.value.certificate
+    assert not error.value.may_pass
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.usefixtures("no_session")
+@pytest.mark.parametrize("how", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "adapter", "no verification"])
+def test_trust_as_the_sdk_has_it(
+    how: str, trusted_by_nobody: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever makes `requests` trust a host, and so the SDK, makes its files trusted, too."""
+    url, authority = trusted_by_nobody
+    if how == "adapter":  # as packages do that have `requests` use the system's certificates
+        init = HTTPAdapter.init_poolmanager
+        context = ssl.create_default_context(cafile=str(authority))
+
+        def with_context(self: HTTPAdapter, *args: Any, **options: Any) -> None:
+            init(self, *args, **options, ssl_context=context)
+
+        monkeypatch.setattr(HTTPAdapter, "init_poolmanager", with_context)
+    elif how == "no verification":
+        merge = requests.Session.merge_environment_settings
+
+        def unverified(self: requests.Session, *args: Any) -> Any:
+            return {**merge(self, *args), "verify": False}
+
+        monkeypatch.setattr(requests.Session, "merge_environment_settings", unverified)
+    else:
+        monkeypatch.setenv(how, str(authority))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of urllib3, about what is not verified
+        assert body_of(f"{url}/a?signature=s") == b"the file"
+
+
+@pytest.mark.usefixtures("no_session")
+def test_no_way_down_from_https(
+    host: Host, trusted_by_nobody: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A redirect from https to http is not followed: what is labelled could be read and changed on the way."""
+    url, authority = trusted_by_nobody
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority))
+    with pytest.raises(TransportError, match="from https to http") as error:
+        open_url(f"{url}/down", TIMEOUT)
+    assert not error.value.may_pass
+    assert host.asked == []
+
+
+def test_no_secret_in_any_log(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody logs the query of a signed URL, at any level, also where it is redirected."""
+    caplog.set_level(logging.DEBUG)
+    body_of(host.url("/a?signature=secret"))
+    body_of(host.url("/b?signature=secret&elsewhere"))
+    assert "/a?..." in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_credentials_of_a_netrc_stay(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a user in the URL nor one in .netrc is sent to the storage host."""
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    body_of(host.url("/a"))
+    body_of(f"http://me:secret@{host.address}/a")
+    assert not any("Authorization" in headers for headers in host.headers)
 
 
 @pytest.mark.parametrize(
     ("url", "words", "may_pass"),
     [
-        ("ftp://storage.example/secret", "an address that is none", False),
-        ("https:///secret", "an address that is none", False),
-        ("http://[secret", "an address that is none", False),
+        ("ftp://storage.example/secret", "an invalid URL", False),
+        ("https:///secret", "an invalid URL", False),
+        ("http://[secret", "an invalid URL", False),
         ("http://127.0.0.1:9/secret", "no connection to the storage host", True),
     ],
 )

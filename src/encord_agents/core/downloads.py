@@ -1,0 +1,149 @@
+"""One try of a download: the body of an answer, written to a file, within bounds.
+
+The other side chooses how fast a body comes, how long it is and how it is encoded. Each of these is bounded here, and
+looked at after every read that returns, however little it brought.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Final
+
+from urllib3 import exceptions
+
+from encord_agents.core.legible import cut, on_one_line
+from encord_agents.core.transport import in_words
+
+if TYPE_CHECKING:
+    from urllib3 import HTTPResponse
+
+__all__ = ["Bounds", "Interrupted", "Refused", "receive"]
+
+BLOCK: Final = 1 << 18  # bytes, at most, of one read
+SECONDS_PER_WINDOW: Final = 60.0
+LEAST_PER_WINDOW: Final = 60 * 1024  # bytes
+"""A host that sends less than 1 kB a second, over a minute, is taken for one that does not answer."""
+LEAST_SECONDS: Final = 600.0
+LEAST_RATE: Final = 100_000.0  # bytes per second, over the whole file
+SIZE_UNKNOWN: Final = 360_000_000  # bytes: an hour
+
+
+class Interrupted(Exception):  # noqa: N818 - never seen outside
+    """One try failed. ``reason`` never holds the URL: its signature is a permission.
+
+    Attributes:
+        status: The HTTP status, where there was an answer.
+        retry_after: Seconds that the host asked to wait.
+        may_pass: True if another try may have more luck.
+        certificate: True if the host's certificate was refused.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        status: int | None = None,
+        retry_after: float = 0.0,
+        may_pass: bool = True,
+        certificate: bool = False,
+    ) -> None:
+        self.reason = reason
+        self.status = status
+        self.retry_after = retry_after
+        self.may_pass = may_pass
+        self.certificate = certificate
+        super().__init__(reason)
+
+
+class Refused(Interrupted):
+    """The storage host answered, but not with the file."""
+
+    def __init__(self, response: HTTPResponse) -> None:
+        after = response.headers.get("Retry-After", "")
+        words = cut(on_one_line(response.reason or ""), 100)
+        super().__init__(
+            f"the storage host answered {response.status} {words}".rstrip(),
+            status=response.status,
+            retry_after=float(after) if after.isdecimal() and len(after) < 10 else 0.0,
+            may_pass=response.status in {408, 425, 429} or response.status >= 500,
+        )
+
+
+@dataclass
+class Bounds:
+    """How much of a file is taken, and for how long.
+
+    Attributes:
+        size: Bytes that the platform says the file has; ``None`` where it does not say.
+        deadline: When it must be here, on the clock; ``None``: see `Bounds.until`.
+        clock: Monotonic seconds.
+    """
+
+    size: int | None = None
+    deadline: float | None = None
+    clock: Callable[[], float] = time.monotonic
+
+    def until(self) -> float:
+        """Return when the file must be here: the deadline, or ten minutes from now, more for a large file."""
+        if self.deadline is not None:
+            return self.deadline
+        return self.clock() + max(LEAST_SECONDS, (self.size or SIZE_UNKNOWN) / LEAST_RATE)
+
+
+def receive(response: HTTPResponse, file: IO[bytes], bounds: Bounds, *, check: Callable[[], None]) -> int:
+    """Write the body of an answer to a file, and return its size.
+
+    Args:
+        check: Called after each read. What it raises passes.
+
+    Raises:
+        Interrupted: The host refused, sent too little, too much, too slowly, or what cannot be taken.
+    """
+    if response.status != 200:
+        raise Refused(response)
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise Interrupted(
+            f"the storage host sent it compressed ({cut(on_one_line(encoding), 40)}), which was not asked for",
+            may_pass=False,
+        )
+    expected = promised_size(response)
+    if bounds.size and expected is not None and expected > bounds.size:
+        raise Interrupted(_too_large(bounds.size, expected), may_pass=False)
+    clock, until = bounds.clock, bounds.until()
+    size, window_size, window_ends = 0, 0, clock() + SECONDS_PER_WINDOW
+    try:
+        while block := response.read1(BLOCK, decode_content=False):
+            check()
+            now = clock()
+            size += len(block)
+            window_size += len(block)
+            if bounds.size and size > bounds.size:
+                raise Interrupted(_too_large(bounds.size, None), may_pass=False)
+            file.write(block)
+            if now > until:
+                raise Interrupted("it took too long", may_pass=False)
+            if now >= window_ends:
+                if window_size < LEAST_PER_WINDOW and size != expected:
+                    raise Interrupted(f"the storage host sent only {window_size:,} bytes in {SECONDS_PER_WINDOW:g} s")
+                window_size, window_ends = 0, now + SECONDS_PER_WINDOW
+    except exceptions.HTTPError as error:
+        check()  # a connection that was cut because nobody waits any more is not the host's fault
+        raise Interrupted(in_words(error)) from None
+    check()
+    if expected is not None and size != expected:
+        raise Interrupted(f"{size} of {expected} bytes arrived")
+    return size
+
+
+def _too_large(size: int, promised: int | None) -> str:
+    more = "more" if promised is None else f"{promised:,} bytes"
+    return f"the file is larger than the platform says: {more} in place of {size:,} bytes"
+
+
+def promised_size(response: HTTPResponse) -> int | None:
+    """Return the size that the answer's head names, if it names one."""
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() and len(length) < 19 else None

@@ -1,0 +1,190 @@
+"""The body of an answer: taken within bounds that the other side does not choose."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+
+import pytest
+
+from encord_agents.core.downloads import SECONDS_PER_WINDOW, Bounds, Interrupted, receive
+from encord_agents.core.transport import TransportError, abort, open_url
+
+TIMEOUT = (5.0, 30.0)
+
+
+@contextmanager
+def answering(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A host that answers each connection by hand."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(65536)
+                    try:
+                        answer(connection)
+                    except OSError:  # the client has gone
+                        continue
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}/file?signature=s"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def sends(*parts: bytes) -> Callable[[socket.socket], None]:
+    def answer(connection: socket.socket) -> None:
+        for part in parts:
+            connection.sendall(part)
+
+    return answer
+
+
+def head(*lines: str, status: str = "200 OK") -> bytes:
+    return "\r\n".join([f"HTTP/1.1 {status}", "Connection: close", *lines, "", ""]).encode("latin-1")
+
+
+class Clock:
+    """A clock that goes on by so many seconds each time it is looked at."""
+
+    def __init__(self, step: float) -> None:
+        self.now, self.step = 0.0, step
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+def received(url: str, bounds: Bounds | None = None, check: Callable[[], None] = lambda: None) -> bytes:
+    file = io.BytesIO()
+    with closing(open_url(url, TIMEOUT)) as response:
+        receive(response, file, bounds or Bounds(), check=check)
+    return file.getvalue()
+
+
+def test_a_file() -> None:
+    """With a length, in chunks, or until the connection ends."""
+    for answer in (
+        sends(head("Content-Length: 8"), b"the file"),
+        sends(head("Transfer-Encoding: chunked"), b"4\r\nthe \r\n4\r\nfile\r\n0\r\n\r\n"),
+        sends(head(), b"the file"),
+    ):
+        with answering(answer) as url:
+            assert received(url, Bounds(size=8)) == b"the file"
+
+
+def test_a_body_without_end() -> None:
+    """No more is taken than the platform says the file has, and it is not tried again."""
+
+    def endless(connection: socket.socket) -> None:
+        connection.sendall(head())
+        while True:
+            connection.sendall(b"x" * 65536)
+
+    with answering(endless) as url, pytest.raises(Interrupted, match=r"larger .* in place of 100,000 bytes") as caught:
+        received(url, Bounds(size=100_000))
+    assert not caught.value.may_pass
+
+
+def test_a_promise_that_is_too_large() -> None:
+    """Nothing is written of a file that announces itself as larger."""
+    file = io.BytesIO()
+    with (
+        answering(sends(head("Content-Length: 1000"), b"x" * 1000)) as url,
+        closing(open_url(url, TIMEOUT)) as response,
+        pytest.raises(Interrupted, match="1,000 bytes in place of 10 bytes"),
+    ):
+        receive(response, file, Bounds(size=10), check=lambda: None)
+    assert file.getvalue() == b""
+
+
+def test_encodings_are_not_decoded() -> None:
+    """What comes compressed was not asked for; decoding it would be without a bound."""
+    body = gzip.compress(b"0" * 1_000_000)
+    with (
+        answering(sends(head("Content-Encoding: gzip", f"Content-Length: {len(body)}"), body)) as url,
+        pytest.raises(Interrupted, match=r"compressed \(gzip\)") as caught,
+    ):
+        received(url)
+    assert not caught.value.may_pass
+
+
+def test_a_drip() -> None:
+    """A byte now and then is no answer, however long the host may go on; it is tried again as a silence would be."""
+    going = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(head("Content-Length: 100000"))
+        while not going.wait(0.001):
+            connection.sendall(b"x")
+
+    with answering(drip) as url:
+        with pytest.raises(Interrupted, match="sent only") as caught:
+            received(url, Bounds(clock=Clock(SECONDS_PER_WINDOW / 10)))
+        assert caught.value.may_pass
+        with pytest.raises(Interrupted, match="took too long") as caught:
+            received(url, Bounds(deadline=50.0, clock=Clock(20.0)))
+        assert not caught.value.may_pass
+        going.set()
+
+
+def test_given_up_while_it_waits() -> None:
+    """A download is left at once when nobody wants it any more, also while nothing comes."""
+    waiting = threading.Event()
+    wanted = [True]
+
+    def silence(connection: socket.socket) -> None:
+        connection.sendall(head("Content-Length: 100") + b"x")
+        waiting.set()
+        connection.recv(1)  # until the client ends it
+
+    def check() -> None:
+        if not wanted[0]:
+            raise RuntimeError("nobody wants it")
+
+    with answering(silence) as url, closing(open_url(url, TIMEOUT)) as response:
+
+        def give_up() -> None:
+            waiting.wait()
+            wanted[0] = False
+            abort(response)
+
+        thread = threading.Thread(target=give_up)
+        thread.start()
+        with pytest.raises(RuntimeError, match="nobody wants it"):
+            receive(response, io.BytesIO(), Bounds(), check=check)
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "status"),
+    [
+        (head("Content-Length: 0", status="404 " + "x" * 5000), r"answered 404 x{100}\.\.\. \(4,900 more", 404),
+        (head("Content-Length: 0", status="404 \x1b[31mRED"), r"answered 404 \\x1b\[31mRED", 404),
+        (head("Content-Length: 100") + b"half", "50|4 of 100|broke", None),
+    ],
+)
+def test_refusals(answer: bytes, words: str, status: int | None) -> None:
+    """What the host says is cut and cannot steer a terminal."""
+    with answering(sends(answer)) as url, pytest.raises(Interrupted, match=words) as caught:
+        received(url)
+    assert caught.value.status == status
+
+
+def test_a_length_of_many_digits() -> None:
+    """A head that makes no sense is an answer like any other that cannot be used."""
+    answer = sends(head("Content-Length: " + "9" * 5000), b"x")
+    with answering(answer) as url, suppress(Interrupted, TransportError):
+        assert received(url) == b"x"
