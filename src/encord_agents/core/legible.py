@@ -21,7 +21,8 @@ LONGEST_SHOWN = 2_000
 KEY_MARKS = ("-----BEGIN", "BEGIN OPENSSH", "PRIVATE KEY", "b3BlbnNzaC1rZXk", "LS0tLS1CRUdJTi")
 """What a private key has in it: its label, and the first characters of OpenSSH's format and of a PEM file as base64."""
 LONGEST_QUOTED = 200
-RUN = re.compile(r"[A-Za-z0-9+/=]{100,}|[A-Za-z0-9+=]{40,}")
+RUN = re.compile(r"[A-Za-z0-9+/=]{60,}|[A-Za-z0-9+=]{40,}")
+"""A line of a key has 64 to 76 characters of base64, with a slash here and there; few paths have as many in a run."""
 USER_INFO = re.compile(r"//[^/@\s]*@")
 
 
