@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -17,32 +18,51 @@ from encord_agents.core.legible import legible
 
 __all__ = [
     "add_note",
+    "cause_of",
     "chain",
     "described",
     "detach",
     "formatted",
+    "is_a",
+    "members",
     "message_of",
     "notes",
     "portable",
+    "printable",
     "set_cause",
     "set_traceback",
     "shown",
     "traceback_of",
+    "tracebacks_kept",
+    "type_name",
 ]
 
 _ATTRIBUTES = BaseException.__dict__
 _TRACEBACK, _CAUSE, _CONTEXT = (_ATTRIBUTES[name] for name in ("__traceback__", "__cause__", "__context__"))
+_EXCEPTIONS = BaseExceptionGroup.__dict__["exceptions"]
+_TYPE_NAME = type.__dict__["__name__"]
+
+
+def is_a(value: object, types: type | tuple[type, ...]) -> bool:
+    """Return whether a value is an instance of a type, without asking the value: ``__class__`` may be a property."""
+    return issubclass(type(value), types)
+
+
+def type_name(value: object) -> str:
+    """Return the name of a value's type, whatever its metaclass says."""
+    name: str = _TYPE_NAME.__get__(type(value))
+    return name
 
 
 def described(exception: BaseException) -> str:
     """Return the type and message of an exception, or the type alone if its message cannot be had."""
-    kind = type(exception).__name__
+    kind = type_name(exception)
     try:
         return legible(f"{kind}: {exception}")
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - the exception's own code raises whatever it likes
-        return f"{kind}: (its message cannot be had: {type(error).__name__})"
+        return f"{kind}: (its message cannot be had: {type_name(error)})"
 
 
 def message_of(exception: BaseException) -> str:
@@ -62,7 +82,7 @@ def shown(value: object, most: int = 80) -> str:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - the value's own code raises whatever it likes
-        return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
+        return f"<{type_name(value)} that cannot be shown: {type_name(error)}>"
 
 
 def formatted(exception: BaseException) -> str:
@@ -74,6 +94,17 @@ def formatted(exception: BaseException) -> str:
     except BaseException:  # noqa: BLE001 - the exception's own code raises whatever it likes
         frames = "".join(traceback.format_tb(traceback_of(exception)))
         return f"Traceback (most recent call last):\n{frames}{described(exception)}\n"
+
+
+def printable(exception: BaseException) -> bool:
+    """Return whether Python's own printing of tracebacks, which loggers use, can print this one."""
+    try:
+        traceback.format_exception(exception)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - the exception's own code raises whatever it likes
+        return False
+    return True
 
 
 def notes(exception: BaseException) -> list[str]:
@@ -122,6 +153,12 @@ def set_cause(exception: BaseException, cause: BaseException | None) -> None:
     _CAUSE.__set__(exception, cause)
 
 
+def cause_of(exception: BaseException) -> BaseException | None:
+    """Return the cause that Python keeps, whatever the class says."""
+    found: BaseException | None = _CAUSE.__get__(exception)
+    return found
+
+
 def chain(exception: BaseException | None) -> Iterator[BaseException]:
     """Yield an exception, its causes, its contexts and the members of groups, each once."""
     seen: set[int] = set()
@@ -133,8 +170,32 @@ def chain(exception: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(current))
         yield current
         pending += [_CAUSE.__get__(current), _CONTEXT.__get__(current)]
-        if isinstance(current, BaseExceptionGroup):
-            pending += BaseExceptionGroup.exceptions.__get__(current)
+        pending += _members(current)
+
+
+def members(exception: BaseException) -> Iterator[BaseException]:
+    """Yield the exceptions in a group, those of groups in it too; of an exception that is no group, itself."""
+    pending = [exception]
+    while pending:
+        current = pending.pop()
+        if not is_a(current, BaseExceptionGroup):
+            yield current
+        pending += _members(current)
+
+
+def _members(exception: BaseException) -> tuple[BaseException, ...]:
+    return _EXCEPTIONS.__get__(exception) if is_a(exception, BaseExceptionGroup) else ()
+
+
+@contextmanager
+def tracebacks_kept(exception: BaseException) -> Iterator[None]:
+    """Give an exception and its chain their tracebacks back, whatever happens to these inside."""
+    kept = [(one, traceback_of(one)) for one in chain(exception)]
+    try:
+        yield
+    finally:
+        for one, tracebacks in kept:
+            set_traceback(one, tracebacks)
 
 
 def detach(exception: BaseException | None) -> None:

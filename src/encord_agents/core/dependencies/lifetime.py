@@ -13,6 +13,7 @@ from typing import Any
 
 from encord_agents.core.dependencies.plan import Kind, Step
 from encord_agents.core.dependencies.signature import readable_name
+from encord_agents.core.tracebacks import add_note, cause_of, described, is_a, set_traceback, traceback_of
 
 __all__ = ["Opened", "add_teardown_note", "no_coroutine", "set_up", "set_up_async", "tear_down", "tear_down_async"]
 
@@ -62,7 +63,7 @@ def tear_down(opened: Opened, exception: BaseException | None) -> BaseException 
         What went wrong in the teardown. Neither swallowing ``exception`` nor passing it on is wrong.
     """
     step, made = opened
-    traceback = exception.__traceback__ if exception else None
+    traceback = None if exception is None else traceback_of(exception)
     try:
         if exception is None:
             next(made)
@@ -75,14 +76,14 @@ def tear_down(opened: Opened, exception: BaseException | None) -> BaseException 
         return None if _is_same(raised, exception) else raised
     finally:
         if exception is not None:
-            exception.__traceback__ = traceback
+            set_traceback(exception, traceback)
     return _second_yield(step)
 
 
 async def tear_down_async(opened: Opened, exception: BaseException | None) -> BaseException | None:
     """`tear_down` for async generators."""
     step, made = opened
-    traceback = exception.__traceback__ if exception else None
+    traceback = None if exception is None else traceback_of(exception)
     try:
         if exception is None:
             await anext(made)
@@ -95,15 +96,13 @@ async def tear_down_async(opened: Opened, exception: BaseException | None) -> Ba
         return None if _is_same(raised, exception) else raised
     finally:
         if exception is not None:
-            exception.__traceback__ = traceback
+            set_traceback(exception, traceback)
     return _second_yield(step)
 
 
 def add_teardown_note(exception: BaseException, opened: Opened, raised: BaseException) -> None:
     """Let ``exception`` tell that a teardown raised too."""
-    note = f"While {opened[0].name}() was torn down after this: {type(raised).__name__}: {raised}"
-    if note not in getattr(exception, "__notes__", ()):
-        exception.add_note(note)
+    add_note(exception, f"While {opened[0].name}() was torn down after this: {described(raised)}")
 
 
 def no_coroutine(name: str, value: Any) -> Any:
@@ -129,5 +128,5 @@ def _second_yield(step: Step) -> RuntimeError:
 
 def _is_same(raised: BaseException, thrown: BaseException | None) -> bool:
     # A generator cannot let these two out: Python makes a RuntimeError of them (PEP 479).
-    wrapped = isinstance(thrown, StopIteration | StopAsyncIteration) and isinstance(raised, RuntimeError)
-    return thrown is not None and (raised is thrown or (wrapped and raised.__cause__ is thrown))
+    wrapped = is_a(thrown, (StopIteration, StopAsyncIteration)) and is_a(raised, RuntimeError)
+    return thrown is not None and (raised is thrown or (wrapped and cause_of(raised) is thrown))

@@ -18,6 +18,7 @@ from encord_agents.core.dependencies.lifetime import (
     tear_down_async,
 )
 from encord_agents.core.dependencies.plan import Kind, Step, hashable
+from encord_agents.core.tracebacks import add_note, described
 
 __all__ = ["RunScope"]
 
@@ -129,7 +130,7 @@ class RunScope:
             return
         main, others = (raised[0], raised[1:]) if exception is None else (exception, raised)
         for other in others:
-            main.add_note(f"While the run's dependencies were torn down: {type(other).__name__}: {other}")
+            add_note(main, f"While the run's dependencies were torn down: {described(other)}")
         if exception is None:
             raise main
 

@@ -1,7 +1,8 @@
 """One attempt: fresh dependencies, one call, teardown in reverse.
 
-What a dependency, the agent or a teardown raises becomes a value, with the phase it happened in. An interrupt
-(`KeyboardInterrupt`, `SystemExit`, the cancellation of an async attempt) tears down what was set up, and passes.
+Whatever a dependency, the agent or a teardown raises becomes a value, with the phase it happened in: `SystemExit` and
+other exceptions that are no `Exception` too. An interrupt (`KeyboardInterrupt`, `Interrupt`, the cancellation of an
+async attempt) tears down what was set up, and passes.
 """
 
 from __future__ import annotations
@@ -25,11 +26,16 @@ from encord_agents.core.dependencies.lifetime import (
 )
 from encord_agents.core.dependencies.plan import Input, Plan, Step
 from encord_agents.core.dependencies.scope import RunScope
+from encord_agents.core.tracebacks import is_a, members, set_traceback, traceback_of
 from encord_agents.exceptions import DependencyError
 
-__all__ = ["Attempt", "Phase", "attempt", "attempt_async"]
+__all__ = ["Attempt", "Interrupt", "Phase", "attempt", "attempt_async"]
 
 Phase = Literal["inject", "agent", "teardown"]
+
+
+class Interrupt(BaseException):
+    """Base class for the caller's own exceptions that pass through an attempt and are no fault of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +195,11 @@ def _weigh(
 
 
 def _is_interrupt(exception: BaseException) -> bool:
-    if isinstance(exception, asyncio.CancelledError):
+    if is_a(exception, asyncio.CancelledError):
         # Somebody's cancelled future, let out by the agent, is no reason to stop everything.
         task = _current_task()
         return task is not None and task.cancelling() > 0
-    return not isinstance(exception, Exception)
+    return any(is_a(one, (KeyboardInterrupt, Interrupt)) for one in members(exception))
 
 
 def _current_task() -> asyncio.Task[Any] | None:
@@ -207,7 +213,7 @@ def _failed(exception: BaseException | None, phase: Phase, step: Step | None) ->
     assert exception is not None
     if _is_interrupt(exception):
         raise exception
-    exception.__traceback__ = _from_user_code(exception.__traceback__)
+    set_traceback(exception, _from_user_code(traceback_of(exception)))
     if step is None or phase == "agent":
         return Attempt(None, phase, exception)
     return Attempt(None, phase, exception, step.function, step.scope == "run")

@@ -10,6 +10,7 @@ from encord.objects import LabelRowV2
 
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.solve import Attempt, attempt, attempt_async
+from encord_agents.core.tracebacks import is_a, members, set_cause, shown
 from encord_agents.exceptions import AssetDownloadError, UnknownPathwayError
 from encord_agents.tasks.engine.as_loaded import state_of
 from encord_agents.tasks.engine.bundle import packed
@@ -21,6 +22,8 @@ from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
 __all__ = ["Executor", "PartialLabelRowError", "WrongLabelRowError"]
+
+_CODE = SystemExit.__dict__["code"]
 
 
 class WrongLabelRowError(ValueError):
@@ -46,9 +49,9 @@ class Executor:
         self._fixed = fixed
         self._clock = gate.clock
         self._stop = stop
-        self._passing: tuple[type[BaseException], ...] = (Leaving, asyncio.CancelledError, GeneratorExit)
+        self._passing: tuple[type[BaseException], ...] = (Leaving, asyncio.CancelledError)
         if not contained:
-            self._passing = (BaseException,)
+            self._passing += (KeyboardInterrupt,)
 
     def attempt(self, context: Context) -> Attempt | Fault:
         """One attempt in the calling thread. A failed load-ahead is this attempt's fault: nothing is called."""
@@ -81,10 +84,10 @@ class Executor:
 
     def _contain(self, context: Context, error: BaseException) -> Fault:
         """The fault that a way out of an attempt makes; what is a way out of more than that goes on."""
-        if isinstance(error, SystemExit):
-            return _wished_to_exit(context, error)
-        if isinstance(error, self._passing):
+        if is_a(error, self._passing):
             raise error
+        if KeyboardInterrupt in self._passing and any(is_a(one, KeyboardInterrupt) for one in members(error)):
+            raise KeyboardInterrupt from error
         return Fault(Phase.AGENT, error, context.attempts)
 
     def judge(self, context: Context, ended: Attempt | Fault) -> Result | Fault:
@@ -93,6 +96,8 @@ class Executor:
             return ended
         if ended.phase is not None:
             assert ended.exception is not None
+            if is_a(ended.exception, SystemExit):
+                return _wished_to_exit(context, Phase(ended.phase), ended.exception)
             own_file = ended.phase == "inject" or (ended.phase == "agent" and context.asset is not None)
             if own_file and isinstance(ended.exception, AssetDownloadError):
                 # Not the fault of who asked for it: the file is not to be had, now or ahead.
@@ -105,11 +110,11 @@ class Executor:
         return result
 
 
-def _wished_to_exit(context: Context, wish: SystemExit) -> Fault:
+def _wished_to_exit(context: Context, phase: Phase, wish: BaseException) -> Fault:
     """A script's way to say that it failed. It is one task that failed, and there are others."""
-    error = RuntimeError(f"{context.agent.plan.name}() wanted the process to exit, with {wish.code!r}")
-    error.__cause__ = wish
-    return Fault(Phase.AGENT, error, context.attempts)
+    error = RuntimeError(f"{context.agent.plan.name}() wanted the process to exit, with {shown(_CODE.__get__(wish))}")
+    set_cause(error, wish)
+    return Fault(phase, error, context.attempts)
 
 
 def interpret(context: Context, value: object, now: float) -> Result | Fault:

@@ -10,6 +10,8 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Literal
 
+from encord_agents.core.dependencies.solve import Interrupt
+
 __all__ = ["EXIT_CODES", "Leaving", "Reason", "Stop", "signals"]
 
 Reason = Literal["interrupt", "terminate"]
@@ -17,7 +19,7 @@ Reason = Literal["interrupt", "terminate"]
 EXIT_CODES: dict[Reason, int] = {"interrupt": 130, "terminate": 143}
 
 
-class Leaving(BaseException):
+class Leaving(Interrupt):
     """Waiting is over: what has not been written by now will not be. Not an `Exception`, so that no one retries it."""
 
 

@@ -14,7 +14,7 @@ import pytest
 from encord_agents.core.dependencies import Depends
 from encord_agents.core.dependencies.plan import Plan, build_plan
 from encord_agents.core.dependencies.scope import RunScope
-from encord_agents.core.dependencies.solve import Attempt, attempt, attempt_async
+from encord_agents.core.dependencies.solve import Attempt, Interrupt, attempt, attempt_async
 from encord_agents.exceptions import DependencyError
 
 
@@ -264,9 +264,9 @@ def test_generators_are_fresh_at_the_next_attempt(run: Callable[..., Attempt]) -
 
 
 @both
-@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, Interrupt])
 def test_an_interrupt_tears_down_and_passes(run: Callable[..., Attempt], interrupt: type[BaseException]) -> None:
-    """Ctrl-C in the agent, or in a dependency, is no fault of the task."""
+    """Ctrl-C in the agent, or in a dependency, is no fault of the task; nor is what the caller says is none."""
     log: list[str] = []
 
     def agent(a: str = Depends(recorder(log, "a"))) -> None:
@@ -275,6 +275,63 @@ def test_an_interrupt_tears_down_and_passes(run: Callable[..., Attempt], interru
     with pytest.raises(interrupt):
         run(agent)
     assert log == ["+a", f"!{interrupt.__name__}", "-a"]
+
+
+class RefusesError(Exception):
+    """Refuses attributes, and is false."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise TypeError
+
+    def __str__(self) -> str:
+        raise TypeError
+
+    def __len__(self) -> int:
+        return 0
+
+
+@both
+@pytest.mark.parametrize("kind", [RefusesError, SystemExit, GeneratorExit, type("Own", (BaseException,), {})])
+@pytest.mark.parametrize("place", ["inject", "agent", "teardown"])
+def test_exceptions_of_every_kind(run: Callable[..., Attempt], kind: type[BaseException], place: str) -> None:
+    """Whatever is raised is the attempt's fault in the phase it was raised in, and every teardown has its turn."""
+    log: list[str] = []
+    error = kind()
+
+    def dependency(a: str = Depends(recorder(log, "a"))) -> Iterator[str]:
+        if place == "inject":
+            raise error
+        yield a
+        if place == "teardown":
+            raise error
+
+    def agent(a: str = Depends(dependency)) -> None:
+        if place == "agent":
+            raise error
+
+    ended = run(agent)
+    assert (ended.phase, ended.exception) == (place, error)
+    assert log[0] == "+a"
+    assert log[-1] == "-a"
+
+
+@both
+def test_noted_where_both_refuse(run: Callable[..., Attempt]) -> None:
+    """A teardown that raises after the agent did is told in a note, even if neither exception has a message."""
+
+    def dependency() -> Iterator[None]:
+        try:
+            yield
+        finally:
+            raise RefusesError
+
+    def agent(a: None = Depends(dependency)) -> None:
+        raise RefusesError
+
+    ended = run(agent)
+    assert ended.phase == "agent"
+    (note,) = ended.exception.__notes__  # type: ignore[union-attr]
+    assert "dependency() was torn down after this: RefusesError: (its message" in note
 
 
 def test_missing_values() -> None:
