@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from encord.http.constants import RequestsSettings
+from encord.http.querier import Querier
 from encord.user_client import EncordUserClient
 
 from encord_agents import __version__
@@ -15,7 +18,7 @@ from encord_agents import __version__
 if TYPE_CHECKING:
     from encord_agents.core.settings import Settings
 
-__all__ = ["get_user_client", "lets_requests_be_sent_once", "sent_once"]
+__all__ = ["get_user_client", "sending_once", "sent_once"]
 
 CONNECT_TIMEOUT = 10  # seconds
 READ_TIMEOUT = WRITE_TIMEOUT = 60  # seconds
@@ -36,7 +39,7 @@ _once: ContextVar[Sent | None] = ContextVar("encord_agents_sent_once", default=N
 
 @contextmanager
 def sent_once() -> Iterator[Sent]:
-    """While inside, in this thread, the transport of a prepared client repeats nothing by itself.
+    """While inside, in this thread, the transport of a client made by `sending_once` repeats nothing by itself.
 
     For callers who wait and repeat by rules of their own: what is repeated beneath them is waited for twice, and what
     may not be done twice (a move) would be.
@@ -49,39 +52,52 @@ def sent_once() -> Iterator[Sent]:
         _once.reset(token)
 
 
-def lets_requests_be_sent_once(client: EncordUserClient) -> EncordUserClient:
-    """Prepare a client, and all that is made from it, for `sent_once`. Everywhere else it retries as before."""
-    settings = client.user_config.requests_settings
-    if not isinstance(settings, _Settings):
-        settings = _Settings(settings)  # type: ignore[assignment]
-        # The two protocols look at one each, at every request.
-        client.user_config.requests_settings = client.user_config.config.requests_settings = settings
-    return client
+def sending_once(client: EncordUserClient) -> EncordUserClient:
+    """Return a copy of a client which, with all that is made from it, obeys `sent_once`. The client stays as it is.
+
+    Outside of `sent_once` the copy behaves as the client does, and follows later changes of its requests settings.
+    """
+    user_config = copy.copy(client.user_config)
+    user_config.config = copy.copy(user_config.config)
+    # The two protocols look at one each, at every request.
+    user_config.requests_settings = user_config.config.requests_settings = _Settings.of(user_config.requests_settings)
+    prepared = copy.copy(client)
+    EncordUserClient.__init__(prepared, user_config, Querier(user_config))
+    return prepared
 
 
-class _Settings:
-    """A client's settings, but without retries where requests are to be sent once."""
-
-    def __init__(self, settings: RequestsSettings) -> None:
-        self._settings = settings
-
-    @property
-    def max_retries(self) -> int:
-        return 0 if self._once() else self._settings.max_retries
-
-    @property
-    def connection_retries(self) -> int:
-        return 0 if self._once() else self._settings.connection_retries
-
-    @staticmethod
-    def _once() -> bool:
+def _unless_once(name: str) -> property:
+    def read(self: RequestsSettings) -> int:
+        value: int = self.__dict__[name]
         if (sent := _once.get()) is None:
-            return False
+            return value
         sent.any = True  # who asks is about to send
-        return True
+        return 0
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._settings, name)
+    def write(self: RequestsSettings, value: int) -> None:
+        self.__dict__[name] = value
+
+    return property(read, write)
+
+
+class _Settings(RequestsSettings):
+    """A client's settings, but without retries where requests are to be sent once.
+
+    Copies and pickles of it are the SDK's plain settings, and so are those of label rows and projects.
+    """
+
+    max_retries = _unless_once("max_retries")
+    connection_retries = _unless_once("connection_retries")
+
+    @classmethod
+    def of(cls, settings: RequestsSettings) -> _Settings:
+        """Settings that share their values with others."""
+        made = cls.__new__(cls)
+        made.__dict__ = settings.__dict__
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RequestsSettings, (), dict(self.__dict__)
 
 
 def get_user_client(
@@ -108,7 +124,7 @@ def get_user_client(
     )
     if trace_id is not None:
         header = trace_id if "/" in trace_id else f"{trace_id}/1;o=1"
-        requests_settings.trace_id_provider = lambda: header
+        requests_settings.trace_id_provider = partial(str, header)  # it can be pickled
     if not retries:
         requests_settings.max_retries = 0
         requests_settings.connection_retries = 0

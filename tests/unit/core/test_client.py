@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import http.server
+import pickle
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
 import pytest
 from encord.exceptions import EncordException, RequestException
+from encord.http.constants import RequestsSettings
+from encord.user_client import EncordUserClient
 
 from encord_agents import __version__
-from encord_agents.core.client import get_user_client
+from encord_agents.core.client import get_user_client, sending_once, sent_once
 from encord_agents.core.settings import Settings
 from encord_agents.exceptions import CredentialsError
 from encord_agents.local import LocalPlatform
@@ -97,3 +102,53 @@ def test_timeouts() -> None:
     """10 s to connect, 60 s to wait for an answer: a dead host does not hold a run for three minutes."""
     settings = get_user_client(Settings(ssh_key_content=new_key())).user_config.requests_settings
     assert (settings.connect_timeout, settings.read_timeout, settings.write_timeout) == (10, 60, 60)
+
+
+class Named(EncordUserClient):
+    """A user's own class of clients."""
+
+    name = "mine"
+
+
+def test_sending_once() -> None:
+    """The copy repeats nothing inside of `sent_once`; the client, and the copy elsewhere, do as ever."""
+    made = EncordUserClient.create_with_bearer_token("secret", domain="http://localhost")
+    client = Named(made.user_config, made.querier)
+    client.name = "yours"
+    before = dict(vars(client)), dict(vars(client.user_config)), dict(vars(client.user_config.config))
+    prepared = sending_once(client)
+    assert isinstance(prepared, Named)
+    assert prepared.name == "yours"
+    assert (dict(vars(client)), dict(vars(client.user_config)), dict(vars(client.user_config.config))) == before
+    plain = client.user_config.requests_settings
+    ours = prepared.user_config.requests_settings
+    assert ours is prepared.user_config.config.requests_settings is prepared.querier._config.requests_settings
+    with sent_once() as sent:
+        assert (plain.max_retries, plain.connection_retries) == (3, 3)
+        assert not sent.any
+        assert (ours.max_retries, ours.connection_retries) == (0, 0)
+        assert sent.any
+    assert dataclasses.asdict(ours) == dataclasses.asdict(plain)
+    plain.max_retries, ours.connection_retries, plain.read_timeout = 5, 6, 7
+    assert dataclasses.asdict(ours) == dataclasses.asdict(plain)
+    assert (ours.max_retries, ours.connection_retries, ours.read_timeout) == (5, 6, 7)
+
+
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, lambda client: pickle.loads(pickle.dumps(client))])
+def test_copies_of_the_copy(way: Callable[[EncordUserClient], EncordUserClient]) -> None:
+    """What is copied, or pickled, of the copy is the SDK's own, with the same values."""
+    client = sending_once(EncordUserClient.create_with_bearer_token("secret", domain="http://localhost"))
+    client.user_config.requests_settings.max_retries = 5
+    copied = way(client)
+    settings = way(client.user_config.requests_settings)  # type: ignore[arg-type]
+    assert type(settings) is RequestsSettings
+    assert settings.max_retries == copied.user_config.requests_settings.max_retries == 5
+    assert copied.user_config.requests_settings is copied.user_config.config.requests_settings
+
+
+def test_trace_ids_can_be_pickled() -> None:
+    """And copied, as the settings of a client that has none."""
+    settings = get_user_client(Settings(ssh_key_content=new_key()), trace_id="a" * 32).user_config.requests_settings
+    provider = pickle.loads(pickle.dumps(settings)).trace_id_provider
+    assert provider is not None
+    assert provider() == f"{'a' * 32}/1;o=1"

@@ -17,7 +17,7 @@ from encord.project import Project
 from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentStage
 
-from encord_agents.core.client import get_user_client, lets_requests_be_sent_once
+from encord_agents.core.client import get_user_client, sending_once
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.plan import Plan, build_plan
 from encord_agents.core.legible import quotable
@@ -101,7 +101,8 @@ class RunnerBase:
         self._project: Project | None = None
         self.agents: list[RegisteredAgent] = []
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
-        self._client = None if user_client is None else lets_requests_be_sent_once(user_client)
+        self._client = user_client
+        self._sending_client: EncordUserClient | None = None
         self._project_hash: UUID | None = None
         if project_hash is not None:
             self._project_hash = checked_hash(project_hash)
@@ -126,18 +127,29 @@ class RunnerBase:
 
     @property
     def client(self) -> EncordUserClient:
-        """The client that everything uses, dependencies included.
+        """The client that everything uses, dependencies included: the one that was given, unchanged.
 
         Raises:
             CredentialsError: There is no key, or it cannot be used.
         """
         if self._client is None:
-            self._client = lets_requests_be_sent_once(get_user_client())
+            self._client = get_user_client()
         return self._client
+
+    @property
+    def _sender(self) -> EncordUserClient:
+        """The engine's copy of `client`, which leaves repeating requests to the engine.
+
+        Raises:
+            CredentialsError: There is no key, or it cannot be used.
+        """
+        if self._sending_client is None:
+            self._sending_client = sending_once(self.client)
+        return self._sending_client
 
     def _open_project(self, project_hash: UUID) -> Project:
         try:
-            project = self.client.get_project(str(project_hash))
+            project = self._sender.get_project(str(project_hash))
         except EncordException as error:
             raise with_advice(error, project_hash) from None
         if project.project_type != ProjectType.WORKFLOW:

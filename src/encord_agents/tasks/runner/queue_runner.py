@@ -316,7 +316,7 @@ class QueueRunner(RunnerBase):
                     writer=functools.partial(
                         Writer,
                         project=project,
-                        client=self.client,
+                        client=self._sender,
                         gate=Gate(stop, max_outage=self._max_outage, grace=TIME_TO_WRITE),
                     ),
                     batch_size=batch_size,
@@ -598,7 +598,7 @@ class _Call:
         self._run = StageRun(
             agent,
             connection.project,
-            connection.runner.client,
+            connection.runner._sender,
             self._gate,
             stop,
             Events([self._note] if quiet else [connection.log, self._note]),
@@ -805,6 +805,6 @@ def _forget_after_fork(runner: QueueRunner) -> None:
             _inherited.extend((there._connection, there._connecting))
             there._connection = there._connecting = None
             there._project = None
-            there._client = there._given_client
+            there._client, there._sending_client = there._given_client, None
 
     os.register_at_fork(after_in_child=forget)

@@ -319,7 +319,7 @@ class SequentialRunner(RunnerBase):
             files = None
             if any(agent.needs_asset for agent in agents):
                 files = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="encord-agents-")))
-            turns = _Turns(project, self.client, options, stop, passes.events, scope, fixed, loop, files)
+            turns = _Turns(project, self._sender, options, stop, passes.events, scope, fixed, loop, files)
             passes.run(turns, agents, project_hash=project.project_hash, refresh_every=options.refresh_every)
 
 

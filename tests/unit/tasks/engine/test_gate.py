@@ -19,7 +19,7 @@ from encord.exceptions import (
     UnknownException,
 )
 
-from encord_agents.core.client import lets_requests_be_sent_once
+from encord_agents.core.client import sending_once
 from encord_agents.exceptions import OutageError
 from encord_agents.local import LocalPlatform
 from encord_agents.tasks.engine.gate import (
@@ -298,7 +298,7 @@ def test_an_outage_of_hours() -> None:
 
 def test_only_what_was_sent_tells_how_far_the_platform_is(local_platform: LocalPlatform) -> None:
     """What the SDK knew already took no time, however long this machine was busy: it is not counted."""
-    client = lets_requests_be_sent_once(local_platform.client())
+    client = sending_once(local_platform.client())
     gate = Gate(Stop())
     gate.call(lambda: None, kind="tasks")
     assert gate.quickest == 0.0
