@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import re
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -39,12 +40,14 @@ class Told:
     Attributes:
         counts: Tasks by outcome: moved, held, failed, skipped; what is zero is left out.
         errors: Of each failed task, its error as text.
+        failures: The same by the task's title.
         report: The report, from drivers that make one.
     """
 
     counts: dict[str, int]
     errors: list[str] = field(default_factory=list)
     report: RunReport | None = None
+    failures: dict[str, str] = field(default_factory=dict)
 
 
 class Driver(ABC):
@@ -59,7 +62,11 @@ class Driver(ABC):
 
     @abstractmethod
     def run(self, world: World, function: Callable[..., Any], *, num_retries: int = 0, **stage_options: Any) -> Told:
-        """Run an agent until every task has its outcome, retries included."""
+        """Run an agent until every task has its outcome, retries included.
+
+        Args:
+            stage_options: Those of ``stage(...)``, and ``observers``, of drivers that make a report.
+        """
 
 
 class ByRunner(Driver):
@@ -70,7 +77,9 @@ class ByRunner(Driver):
         self.as_async = as_async
 
     def run(self, world: World, function: Callable[..., Any], *, num_retries: int = 0, **stage_options: Any) -> Told:
+        observers = stage_options.pop("observers", ())
         runner = world.agent(_as_async(function) if self.as_async else function, **stage_options)
+        runner.observers += observers
         return _told(runner(progress="none", num_retries=num_retries, max_outage=MAX_OUTAGE, **self.options))
 
 
@@ -90,7 +99,9 @@ class ByQueueFunction(Driver):
                 again = {str(uuid) for uuid, result in ended.items() if result.retryable}
                 left = [spec for spec in left if any(uuid in spec for uuid in again)]
         outcomes = Counter(result.outcome for result in ended.values())
-        return Told(dict(outcomes), [result.error or "" for result in ended.values() if result.outcome == "failed"])
+        failures = {str(one.data_title): one.error or "" for one in ended.values() if one.outcome == "failed"}
+        errors = [one.error or "" for one in ended.values() if one.outcome == "failed"]
+        return Told(dict(outcomes), errors, failures=failures)
 
 
 class ByThreads(Driver):
@@ -98,6 +109,7 @@ class ByThreads(Driver):
 
     def run(self, world: World, function: Callable[..., Any], *, num_retries: int = 0, **stage_options: Any) -> Told:
         with closing(_queue(world)) as runner, ThreadPoolExecutor(2) as pool:
+            runner.observers += stage_options.pop("observers", ())
             runner.stage("Pre-label", **stage_options)(function)
             return _told(runner.drain(executor=pool, progress="none", num_retries=num_retries, **self.options))
 
@@ -123,10 +135,11 @@ class ByCelery(Driver):
         for failure in line.failed:
             head, *lines = str(failure).split("\n")
             counts["failed"] += int(head.split()[0])
-            errors += lines
+            errors += _joined(lines)
             for number, outcome in _others(head):
                 counts[outcome] += number
-        return Told({outcome: number for outcome, number in counts.items() if number}, errors)
+        failures = {line.partition(" (in ")[0]: line.partition("): ")[2] for line in errors}
+        return Told({outcome: number for outcome, number in counts.items() if number}, errors, failures=failures)
 
 
 class Processes(Driver):
@@ -191,7 +204,19 @@ def _as_async(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _told(report: RunReport) -> Told:
     counts = {name: getattr(report, name) for name in ("moved", "held", "failed", "skipped") if getattr(report, name)}
-    return Told(counts, [record.to_dict().get("error", "") for record in report.failures], report)
+    failures = {record.data_title: record.to_dict().get("error", "") for record in report.failures}
+    return Told(counts, [record.to_dict().get("error", "") for record in report.failures], report, failures)
+
+
+def _joined(lines: list[str]) -> list[str]:
+    """A message each, of which some have several lines: ``a title (in agent): ValueError: ...`` begins one."""
+    messages: list[str] = []
+    for line in lines:
+        if re.match(r".* \(in \w+\): ", line) or not messages:
+            messages.append(line)
+        else:
+            messages[-1] += f"\n{line}"
+    return messages
 
 
 def _others(head: str) -> list[tuple[int, str]]:

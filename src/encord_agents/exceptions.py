@@ -62,14 +62,15 @@ class TasksFailedError(EncordAgentsError):
     """Tasks failed, and the caller asked for that to be an exception.
 
     Attributes:
-        report: The run's report; ``report.failures`` has each task's exception and traceback.
+        report: The run's `RunReport`, or a queue function's `TaskCompletionResult`. Of both, ``report.failures`` lists
+            the failed tasks, with what went wrong and the traceback.
     """
 
     def __init__(self, failed: int, tasks: int, details: Sequence[str], report: object) -> None:
         self.report = report
         lines = [f"{failed} of {tasks} tasks failed:", *(f"  - {detail}" for detail in details[:10])]
         if failed > 10:
-            lines.append(f"  ... and {failed - 10} more, see report.failures")
+            lines.append(f"  ... and {failed - 10} more: the `report.failures` of this exception has them all")
         super().__init__("\n".join(lines))
 
 

@@ -276,7 +276,7 @@ def test_what_cannot_even_be_shown(world: World, queue: QueueRunner) -> None:
     agent = queue.stage("Pre-label")(lambda: "complete")
     answer = parsed(agent([Mute(), *specs(world)]))  # type: ignore[list-item]
     assert [result.outcome for result in answer.results] == ["failed", "moved"]
-    assert "something of type Mute" in str(answer.results[0].error)
+    assert "<Mute that cannot be shown" in str(answer.results[0].error)
 
 
 def test_unknown_tasks_are_their_own_trouble(world: World, queue: QueueRunner) -> None:
@@ -306,6 +306,8 @@ def test_an_exception_for_those_who_want_one(world: World, queue: QueueRunner) -
     assert world.count("Done") == 2
     result = pickle.loads(pickle.dumps(raised.value)).report
     assert [one.outcome for one in result.results] == ["failed", "moved", "moved"]
+    assert [(one.task_uuid, one.error) for one in result.failures] == [(result.task_uuid[0], "ValueError: bad")]
+    assert str(raised.value) == f"1 of 3 tasks failed:\n  - {result.failures[0].data_title} (agent): ValueError: bad"
     with pytest.raises(TasksFailedError):
         agent(given)
     assert [one.outcome for one in parsed(agent(given[1:])).results] == ["skipped", "skipped"]

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeGuard, TypeVar, overload
 
 from encord_agents.core.legible import legible
 
@@ -22,13 +22,13 @@ __all__ = [
     "chain",
     "described",
     "detach",
+    "exc_info",
     "formatted",
     "is_a",
     "members",
     "message_of",
     "notes",
     "portable",
-    "printable",
     "set_cause",
     "set_traceback",
     "shown",
@@ -37,12 +37,19 @@ __all__ = [
     "type_name",
 ]
 
+T = TypeVar("T")
+E = TypeVar("E", bound=BaseException)
+
 _ATTRIBUTES = BaseException.__dict__
 _TRACEBACK, _CAUSE, _CONTEXT = (_ATTRIBUTES[name] for name in ("__traceback__", "__cause__", "__context__"))
 _EXCEPTIONS = BaseExceptionGroup.__dict__["exceptions"]
 _TYPE_NAME = type.__dict__["__name__"]
 
 
+@overload
+def is_a(value: object, types: type[T]) -> TypeGuard[T]: ...
+@overload
+def is_a(value: object, types: tuple[type, ...]) -> bool: ...
 def is_a(value: object, types: type | tuple[type, ...]) -> bool:
     """Return whether a value is an instance of a type, without asking the value: ``__class__`` may be a property."""
     return issubclass(type(value), types)
@@ -55,7 +62,7 @@ def type_name(value: object) -> str:
 
 
 def described(exception: BaseException) -> str:
-    """Return the type and message of an exception, or the type alone if its message cannot be had."""
+    """Return the type and message of an exception."""
     kind = type_name(exception)
     try:
         return legible(f"{kind}: {exception}")
@@ -86,25 +93,30 @@ def shown(value: object, most: int = 80) -> str:
 
 
 def formatted(exception: BaseException) -> str:
-    """Return the traceback as Python prints it, its causes included, or only the message if it cannot be printed."""
+    """Return the traceback as Python prints it, its causes included, or in a plain form where it cannot be printed."""
     try:
         return legible("".join(traceback.format_exception(type(exception), exception, traceback_of(exception))))
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001 - the exception's own code raises whatever it likes
-        frames = "".join(traceback.format_tb(traceback_of(exception)))
-        return f"Traceback (most recent call last):\n{frames}{described(exception)}\n"
+        return "\nIts cause, its context, or a member of it:\n\n".join(map(_plainly, chain(exception)))
 
 
-def printable(exception: BaseException) -> bool:
-    """Return whether Python's own printing of tracebacks, which loggers use, can print this one."""
+def _plainly(exception: BaseException) -> str:
+    frames = "".join(traceback.format_tb(traceback_of(exception)))
+    heading = "Traceback (most recent call last):\n" if frames else ""
+    return legible(f"{heading}{frames}{described(exception)}\n")
+
+
+def exc_info(exception: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
+    """Return what a log record takes as ``exc_info``, or ``None`` where loggers cannot print the exception."""
     try:
         traceback.format_exception(exception)
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001 - the exception's own code raises whatever it likes
-        return False
-    return True
+        return None
+    return type(exception), exception, traceback_of(exception)
 
 
 def notes(exception: BaseException) -> list[str]:
@@ -204,7 +216,7 @@ def detach(exception: BaseException | None) -> None:
         set_traceback(one, None)
 
 
-def portable(exception: Exception) -> Exception | None:
+def portable(exception: E) -> E | None:
     """Return the exception if another process can make the same one of its pickle, else ``None``."""
     try:
         copy = pickle.loads(pickle.dumps(exception))

@@ -142,6 +142,11 @@ class TaskCompletionResult(BaseModel):
     error: str | None = None
     results: list[TaskResult] = Field(default_factory=list)
 
+    @property
+    def failures(self) -> list[TaskResult]:
+        """The results of the tasks that failed."""
+        return [result for result in self.results if result.outcome == "failed"]
+
     @classmethod
     def of(cls, results: Sequence[TaskResult], stage_uuid: UUID, *, many: bool) -> TaskCompletionResult:
         """The answer to a call with one task, or with a list."""

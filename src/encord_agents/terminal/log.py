@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
 from encord_agents.core.legible import cut, literally, on_one_line
-from encord_agents.core.tracebacks import formatted, message_of, notes
+from encord_agents.core.tracebacks import formatted, is_a, message_of, notes, type_name
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.outcome import Failed
 from encord_agents.tasks.engine.report import Event, TaskFinished, TaskWouldWrite
@@ -28,6 +28,8 @@ MAX_LINE = 400
 class WouldWrite:
     """Prints, in a dry run, what would have been written for each task; on stdout, since it is what was asked for."""
 
+    shown_as = "The display of the dry run"
+
     def __call__(self, event: Event) -> None:
         if isinstance(event, TaskWouldWrite):
             task = event.task
@@ -43,6 +45,8 @@ class FirstFailure:
         stream: Where to write; ``None``: to stderr.
     """
 
+    shown_as = "The display of the first failure"
+
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
         self._shown = False
@@ -53,8 +57,8 @@ class FirstFailure:
                 self._shown = True
                 title = f"{on_one_line(task.data_title)} ({task.uuid}) in {on_one_line(task.stage)!r}"
                 # Of a message for a person, the traceback would only show where in here it was made.
-                is_message = isinstance(fault.exception, PrintableError)
-                lines = message_of(fault.exception) if is_message else formatted(fault.exception).rstrip()
+                message = message_of(fault.exception) if is_a(fault.exception, PrintableError) else ""
+                lines = message or formatted(fault.exception).rstrip()
                 write_line(f"The first failure: {title}, in phase {fault.phase}", "bold red", self._stream)
                 write_line(literally(lines), "", self._stream)
             case _:
@@ -113,8 +117,8 @@ def show_error(error: BaseException, console: Console | None = None) -> None:
     from rich.text import Text
 
     console = stderr_console() if console is None else console
-    message = _shortened(literally("\n".join([message_of(error) or type(error).__name__, *notes(error)])))
-    title = Text(f" {type(error).__name__} ", style="bold red")
+    message = _shortened(literally("\n".join([message_of(error) or type_name(error), *notes(error)])))
+    title = Text(f" {type_name(error)} ", style="bold red")
     panel = Panel(Text(message), title=title, title_align="left", border_style="red")
     before = console.width
     if not console.is_terminal:  # in a log, a wide panel is better than a broken uuid

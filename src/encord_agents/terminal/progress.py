@@ -133,6 +133,8 @@ class PlainProgress:
         clock: Seconds, monotonic.
     """
 
+    shown_as = "The progress display"
+
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._counting = Counting(clock)
@@ -181,6 +183,8 @@ class RichProgress:
         console: Where to draw; ``None``: on stderr.
         clock: Seconds, monotonic.
     """
+
+    shown_as = "The progress display"
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         from rich.live import Live

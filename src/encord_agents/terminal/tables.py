@@ -82,7 +82,7 @@ def _failure_lines(report: RunReport, *, between: str) -> Iterator[str]:
 
 
 def _failure(record: TaskRecord, between: str) -> str:
-    error = described(record.exception) if record.exception else "unknown"
+    error = "unknown" if record.exception is None else described(record.exception)
     went = f", went down {on_one_line(record.pathway)!r}" if record.pathway is not None else ""
     first_line = cut(literally(error).splitlines()[0], MAX_LINE)
     too = cut(literally(first_too(record.first_error)), MAX_LINE)

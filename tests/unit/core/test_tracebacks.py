@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from tests.misbehaving import EXCEPTIONS
 
 from encord_agents.core import tracebacks
 
@@ -99,6 +100,13 @@ def test_exceptions_as_text() -> None:
     assert tracebacks.shown(MuteError()) == "<MuteError that cannot be shown: RuntimeError>"
 
 
+def test_what_loggers_are_given() -> None:
+    """An exception with its type and traceback, unless it would break the logger."""
+    error = raised(ValueError)
+    assert tracebacks.exc_info(error) == (ValueError, error, error.__traceback__)
+    assert tracebacks.exc_info(SealedError()) is None
+
+
 def test_chain() -> None:
     """Causes, contexts and members of groups are visited once each, circles included."""
     first, second = ValueError(1), ValueError(2)
@@ -118,3 +126,29 @@ def test_portable() -> None:
     assert tracebacks.portable(good) is good
     assert tracebacks.portable(Grown(1, 2)) is None
     assert tracebacks.portable(ValueError(lambda: None)) is None
+
+
+@pytest.mark.parametrize("kind", EXCEPTIONS)
+def test_every_kind(kind: str) -> None:
+    """Nothing here raises, whatever an exception refuses; what loggers cannot print is not given to them."""
+    cause, error = EXCEPTIONS[kind](), EXCEPTIONS[kind]()
+    tracebacks.set_cause(error, cause)
+    group = BaseExceptionGroup("several", [error, BaseExceptionGroup("more", [ValueError()])])
+    assert [tracebacks.type_name(one) for one in tracebacks.members(group)] == ["ValueError", kind]
+    assert tracebacks.cause_of(error) is cause
+    assert tracebacks.is_a(error, BaseException)
+    assert not tracebacks.is_a(error, (KeyError, str))
+    assert tracebacks.described(error).startswith(f"{kind}: ")
+    assert tracebacks.message_of(error) in tracebacks.described(error)
+    assert kind in tracebacks.formatted(error)
+    assert kind in tracebacks.formatted(group)
+    for given in (error, group):
+        assert (info := tracebacks.exc_info(given)) is None or info[1] is given
+    try:
+        raise error
+    except BaseException:
+        trace = tracebacks.traceback_of(error)
+    with tracebacks.tracebacks_kept(error):
+        tracebacks.detach(group)
+        assert tracebacks.traceback_of(error) is None
+    assert tracebacks.traceback_of(error) is trace is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
+from encord_agents.core.tracebacks import is_a
 from encord_agents.exceptions import AssetDownloadError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.gate import is_platform_trouble
@@ -45,7 +46,7 @@ class DeadLetters:
         agent = self.agent
         if agent.failure_pathway is None or fault.phase in (Phase.LOAD, Phase.SAVE, Phase.MOVE):
             return False
-        if fault.platform or is_platform_trouble(fault.exception) or isinstance(fault.exception, AssetDownloadError):
+        if fault.platform or is_platform_trouble(fault.exception) or is_a(fault.exception, AssetDownloadError):
             return False
         with _counting:
             agent.failures_in_a_row += 1

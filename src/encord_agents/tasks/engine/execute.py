@@ -9,8 +9,8 @@ from uuid import UUID
 from encord.objects import LabelRowV2
 
 from encord_agents.core.dependencies.scope import RunScope
-from encord_agents.core.dependencies.solve import Attempt, attempt, attempt_async
-from encord_agents.core.tracebacks import is_a, members, set_cause, shown
+from encord_agents.core.dependencies.solve import Attempt, Interrupt, attempt, attempt_async
+from encord_agents.core.tracebacks import is_a, members, set_cause, shown, type_name
 from encord_agents.exceptions import AssetDownloadError, UnknownPathwayError
 from encord_agents.tasks.engine.as_loaded import state_of
 from encord_agents.tasks.engine.bundle import packed
@@ -99,7 +99,7 @@ class Executor:
             if is_a(ended.exception, SystemExit):
                 return _wished_to_exit(context, Phase(ended.phase), ended.exception)
             own_file = ended.phase == "inject" or (ended.phase == "agent" and context.asset is not None)
-            if own_file and isinstance(ended.exception, AssetDownloadError):
+            if own_file and is_a(ended.exception, AssetDownloadError):
                 # Not the fault of who asked for it: the file is not to be had, now or ahead.
                 return Fault(Phase.LOAD, ended.exception, context.attempts)
             never_made = ended.run_scoped and not self._run.succeeded(ended.faulty_dependency)  # type: ignore[arg-type]
@@ -121,36 +121,39 @@ def interpret(context: Context, value: object, now: float) -> Result | Fault:
     """What an agent's return value asks for. Whatever it is, it is no other task's trouble."""
     try:
         return _interpret(context, value, now)
-    except Exception as error:  # noqa: BLE001 - of a value that does not even let itself be looked at
+    except (KeyboardInterrupt, Interrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001 - of a value that does not even let itself be looked at
         return Fault(Phase.PATHWAY, error, context.attempts)
 
 
 def _interpret(context: Context, value: object, now: float) -> Result | Fault:
     agent = context.agent
-    struct = value if isinstance(value, TaskAgentReturnStruct) else TaskAgentReturnStruct()
-    struct.__post_init__()  # the priority may have been set since
-    given = struct.pathway if isinstance(value, TaskAgentReturnStruct) else value
-    result = Result(context, None, struct.label_row, priority=struct.label_row_priority, finished_at=now)
-    if given is not None and not isinstance(given, str | UUID):
-        returned = f"{type(value).__name__} ({_shown(given)})"
+    struct = value if is_a(value, TaskAgentReturnStruct) else TaskAgentReturnStruct()
+    given = struct.pathway if struct is value else value
+    # Made anew: after it was made, anything may have been assigned to the agent's own.
+    priority = TaskAgentReturnStruct(label_row_priority=struct.label_row_priority).label_row_priority
+    result = Result(context, None, struct.label_row, priority=priority, finished_at=now)
+    if given is not None and not is_a(given, (str, UUID)):
+        returned = f"{type_name(given)} ({shown(given)})"
         if struct is value:
-            returned = f"a TaskAgentReturnStruct whose pathway is of type {type(given).__name__} ({_shown(given)})"
+            returned = f"a TaskAgentReturnStruct whose pathway is of type {type_name(given)} ({shown(given)})"
         return _unwanted(context, returned)
     if given is not None:
         try:
-            result.pathway = agent.pathways.find(given)
+            result.pathway = agent.pathways.find(given)  # type: ignore[arg-type]
         except UnknownPathwayError as unknown:
             return Fault(Phase.PATHWAY, unknown, context.attempts)
         agent.has_named_a_pathway = True
     row: object = struct.label_row
     if row is not None and not isinstance(row, LabelRowV2):
-        return _unwanted(
-            context, f"a TaskAgentReturnStruct whose label_row is of type {type(row).__name__} ({_shown(row)})"
-        )
+        return _unwanted(context, f"a TaskAgentReturnStruct whose label_row is of type {type_name(row)} ({shown(row)})")
     if row is not None:
         try:
             _prepare(context, result, row)
-        except Exception as error:  # noqa: BLE001 - whatever the SDK says to it, the platform is not asked
+        except (KeyboardInterrupt, Interrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever the SDK says to it, the platform is not asked
             return Fault(Phase.SAVE, error, context.attempts)
     return result
 
@@ -196,10 +199,3 @@ def _unwanted(context: Context, returned: str) -> Fault:
         "a TaskAgentReturnStruct, or None to leave the task in its stage"
     )
     return Fault(Phase.PATHWAY, error, context.attempts)
-
-
-def _shown(value: object) -> str:
-    try:
-        return repr(value)[:80]
-    except Exception:  # noqa: BLE001 - its own affair
-        return "which cannot be shown"

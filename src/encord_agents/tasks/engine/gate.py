@@ -35,6 +35,7 @@ from encord.exceptions import (
 )
 
 from encord_agents.core.client import sent_once
+from encord_agents.core.tracebacks import is_a
 from encord_agents.exceptions import AssetDownloadError, OutageError
 from encord_agents.tasks.engine.stop import Leaving, Stop
 
@@ -88,24 +89,24 @@ class Verdict(Enum):
 
 def verdict(error: BaseException) -> Verdict:
     """What an exception means. Anything that does not come from the platform counts as refused."""
-    if isinstance(error, RateLimitExceededError):
+    if is_a(error, RateLimitExceededError):
         return Verdict.RATE_LIMIT
-    if isinstance(error, PayloadTooLargeError):
+    if is_a(error, PayloadTooLargeError):
         return Verdict.TOO_LARGE
-    if isinstance(error, AuthenticationError | SshKeyNotFound):
+    if is_a(error, (AuthenticationError, SshKeyNotFound)):
         return Verdict.CREDENTIALS
-    if isinstance(error, AuthorisationError):
+    if is_a(error, AuthorisationError):
         return Verdict.FORBIDDEN
-    if isinstance(error, UnknownException):
+    if is_a(error, UnknownException):
         # Every status without a class of its own, 422 among them. A 422's message is a list of what is wrong.
         detail: object = error.message
         return Verdict.OUTAGE if isinstance(detail, str) else Verdict.REFUSED
-    if isinstance(error, GenericServerError):
+    if is_a(error, GenericServerError):
         # The SDK keeps neither the status nor the name of an error it does not know, except in its message. No name at
         # all: an answer of something in front of the platform. A name: a refusal, unless it speaks of the server.
         named = NAMED_ERROR.search(error.message)
         return Verdict.REFUSED if named and not SERVER_TROUBLE.search(named[1]) else Verdict.OUTAGE
-    if isinstance(error, RequestException):
+    if is_a(error, RequestException):
         return Verdict.OUTAGE
     return Verdict.REFUSED
 
@@ -479,6 +480,6 @@ class DownloadTries:
 
 def is_platform_trouble(error: BaseException) -> bool:
     """Whether an exception comes from the platform, or the host of its files, not from what was asked of it."""
-    if isinstance(error, AssetDownloadError):
+    if is_a(error, AssetDownloadError):
         return error.status is None or error.status == 429 or error.status >= 500
-    return isinstance(error, EncordException) and verdict(error) in (Verdict.OUTAGE, Verdict.RATE_LIMIT)
+    return is_a(error, EncordException) and verdict(error) in (Verdict.OUTAGE, Verdict.RATE_LIMIT)

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, TextIO
 from uuid import UUID
 
-from encord_agents.core.tracebacks import described
+from encord_agents.core.tracebacks import described, exc_info, formatted, traceback_of, type_name
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.outcome import Failed, Moved, Skipped
 from encord_agents.tasks.engine.report import (
@@ -42,6 +42,7 @@ class LogObserver:
     """Says in the log what a person would want to know: each failure, with the traceback where it is a new one."""
 
     looks_at = frozenset({AttemptFailed, StageWarning, TaskFinished, TaskWouldWrite, RunStopped})
+    shown_as = "The run's log"
 
     def __init__(self) -> None:
         self._last: dict[UUID, str] = {}
@@ -61,16 +62,18 @@ class LogObserver:
                 again = self._last.get(task.uuid) == reason
                 self._last[task.uuid] = reason
                 # A traceback says where; the hundredth one from the same place says nothing more.
-                place = f"{task.stage_uuid} {fault.phase} {type(fault.exception).__name__} {_where(fault.exception)}"
+                place = f"{task.stage_uuid} {fault.phase} {type_name(fault.exception)} {_where(fault.exception)}"
                 new = place not in self._told
                 self._told.add(place)
+                trace = exc_info(fault.exception) if new else None
                 logger.error(
-                    "%s (%s) in %r failed%s in %s after %d attempt%s%s: %s",
+                    "%s (%s) in %r failed%s in %s after %d attempt%s%s: %s%s",
                     *(task.data_title, task.uuid, task.stage, " again" if again else "", fault.phase),
                     *(event.attempts, "" if event.attempts == 1 else "s"),
                     f" and went down {pathway.name!r}" if pathway else "",
                     error,
-                    exc_info=fault.exception if new else None,
+                    "\n" + formatted(fault.exception) if new and trace is None else "",
+                    exc_info=trace,
                     extra=about(task),
                 )
             case TaskFinished(task=task, outcome=Skipped(reason=why)):
@@ -103,7 +106,7 @@ class LogObserver:
 def _where(exception: BaseException) -> str:
     """The file and line that raised."""
     last = None
-    for frame, line in traceback.walk_tb(exception.__traceback__):
+    for frame, line in traceback.walk_tb(traceback_of(exception)):
         last = f"{frame.f_code.co_filename}:{line}"
     return last or ""
 
@@ -136,6 +139,7 @@ class ReportFile:
     """One JSON line per task, written as soon as the task has its outcome, so that it survives whatever comes."""
 
     looks_at = frozenset({TaskFinished})
+    shown_as = "The report file"
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)

@@ -25,7 +25,7 @@ from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.dependencies.solve import Attempt
-from encord_agents.core.tracebacks import described
+from encord_agents.core.tracebacks import described, is_a, set_cause, tracebacks_kept
 from encord_agents.exceptions import DependencyError, OutageError, UnknownPathwayError
 from encord_agents.tasks.engine.context import CHANGED_ROW, ODD_LABELS, Agent, Context, Result
 from encord_agents.tasks.engine.dead_letter import DeadLetters
@@ -162,20 +162,25 @@ class StageRun:
             return ended
         fault = ended
         context.first_error = context.first_error or described(fault.exception)
-        if isinstance(fault.exception, OutageError):  # in the middle of an attempt: it is everybody's trouble
+        if is_a(fault.exception, OutageError):  # in the middle of an attempt: it is everybody's trouble
             raise fault.exception
         delay = decide(agent.policy, fault, jitter=self.jitter)
         self.events.emit(AttemptFailed(context.ref, fault, delay))
         if delay is not None:
             return delay
-        is_unknown = isinstance(fault.exception, UnknownPathwayError) and fault.phase is Phase.PATHWAY
+        is_unknown = is_a(fault.exception, UnknownPathwayError) and fault.phase is Phase.PATHWAY
         if self.strict and is_unknown and not agent.has_named_a_pathway and not self.stop.requested:
-            self.finish(context, Failed(fault))
+            self._finish_with_run(context, fault)
             raise SetUpError(fault.exception)  # type: ignore[arg-type]
         if self.strict and fault.run_scoped and not self.stop.requested:
-            self.finish(context, Failed(fault))
+            self._finish_with_run(context, fault)
             raise SetUpError(_never_made(agent, fault))
         return self._dead_letter(context, fault)
+
+    def _finish_with_run(self, context: Context, fault: Fault) -> None:
+        """Finish a task whose fault ends the run: the caller sees the exception, and where it was raised."""
+        with tracebacks_kept(fault.exception):
+            self.finish(context, Failed(fault))
 
     def _dead_letter(self, context: Context, fault: Fault) -> Result | Fault:
         tried_again = not self.final and retryable(self.agent.policy, fault)
@@ -245,7 +250,7 @@ def _never_made(agent: Agent, fault: Fault) -> DependencyError:
         "Every task needs it, so the run ends here. What was finished is written.",
         function=agent.plan.name,
     )
-    error.__cause__ = fault.exception
+    set_cause(error, fault.exception)
     return error
 
 

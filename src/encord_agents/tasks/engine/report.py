@@ -1,24 +1,26 @@
 """What happened: one frozen record per event, and the report that is made of them.
 
-The engine announces events; observers do the rest. Progress, logs and the report are observers like any other.
+The engine announces events; observers do the rest. Progress and logs are observers like any other. The report is none:
+what it cannot take in is an error of the run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
-import traceback
-from asyncio import CancelledError
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 from uuid import UUID
 
+from encord_agents.core.dependencies.signature import readable_name
+from encord_agents.core.dependencies.solve import Interrupt
 from encord_agents.core.legible import legible
-from encord_agents.core.tracebacks import described
-from encord_agents.exceptions import TasksFailedError
+from encord_agents.core.tracebacks import described, detach, exc_info, formatted, portable, type_name
+from encord_agents.exceptions import EncordAgentsError, TasksFailedError
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Skipped
 
 __all__ = [
@@ -202,35 +204,73 @@ class Observer(Protocol):
 
 
 class Events:
-    """Tells every observer of every event, one event at a time. An observer that raises is logged and ignored."""
+    """Tells every observer of every event, one event at a time, and then the record.
 
-    def __init__(self, observers: Iterable[Observer]) -> None:
+    An observer that raises is logged and ignored. The record is the report of a run, or the results of a queue
+    function: what it raises passes to whoever emitted the event, for a task that is missing there is lost.
+
+    Args:
+        record: Called last: a report removes the tracebacks of exceptions, which observers are still to see.
+    """
+
+    def __init__(self, observers: Iterable[Observer], record: Observer | None = None) -> None:
         self._observers = tuple(observers)
+        self._record = record
         self._by_kind: dict[type, tuple[Observer, ...]] = {}
         self._lock = threading.RLock()
         self._broken: set[int] = set()
 
-    def wanted(self, kind: type) -> tuple[Observer, ...]:
-        """The observers that look at a kind of event: all, but those of our own that say which they look at."""
+    def wanted(self, kind: type) -> bool:
+        """Return whether anybody looks at a kind of event."""
+        return bool(self._looking_at(kind)) or (self._record is not None and _looks_at(self._record, kind))
+
+    def _looking_at(self, kind: type) -> tuple[Observer, ...]:
         if kind not in self._by_kind:
-            self._by_kind[kind] = tuple(o for o in self._observers if kind in getattr(o, "looks_at", (kind,)))
+            self._by_kind[kind] = tuple(observer for observer in self._observers if _looks_at(observer, kind))
         return self._by_kind[kind]
 
     def emit(self, event: Event) -> None:
-        """Tell the observers of an event."""
-        observers = self.wanted(type(event))
-        if not observers:
+        """Tell the observers and the record of an event."""
+        if not self.wanted(type(event)):
             return
         with self._lock:
-            for observer in observers:
-                try:
-                    observer(event)
-                except (Exception, CancelledError):
-                    if id(observer) not in self._broken:
-                        self._broken.add(id(observer))
-                        logger.exception(
-                            "The observer %r raised; the run goes on, and it is not reported again.", observer
-                        )
+            try:
+                for observer in self._looking_at(type(event)):
+                    self._tell(observer, event)
+            finally:  # an interrupt may have come while an observer was told
+                if self._record is not None:
+                    self._record(event)
+
+    def _tell(self, observer: Observer, event: Event) -> None:
+        try:
+            observer(event)
+        except (KeyboardInterrupt, Interrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - an observer has no say in what becomes of the run
+            if id(observer) not in self._broken:
+                self._broken.add(id(observer))
+                _complain(observer, error)
+
+
+def _looks_at(observer: Observer, kind: type) -> bool:
+    """Return whether an observer looks at a kind of event: all do, but those of our own that say at which."""
+    kinds = getattr(type(observer), "looks_at", None)
+    return not isinstance(kinds, frozenset) or kind in kinds
+
+
+def _complain(observer: Observer, error: BaseException) -> None:
+    message = "%s raised %s. The run goes on, and this is not reported again."
+    with contextlib.suppress(Exception, SystemExit):  # a log that cannot be written to is no reason to end either
+        logger.error(message, _name_of(observer), described(error), exc_info=exc_info(error))
+
+
+def _name_of(observer: Observer) -> str:
+    if isinstance(name := getattr(type(observer), "shown_as", None), str):  # one of our own
+        return name
+    try:
+        return f"The observer {readable_name(observer)}"
+    except Exception:  # noqa: BLE001 - it is the user's object
+        return f"An observer of type {type_name(observer)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,10 +327,10 @@ class TaskRecord:
                     "phase": str(fault.phase),
                     "exception": fault.exception,
                     "first_error": fault.first,
-                    "traceback": "".join(traceback.format_exception(fault.exception)),
+                    "traceback": formatted(fault.exception),
                 }
                 if not keep_traceback:
-                    _strip(fault.exception)
+                    detach(fault.exception)
             case Skipped(reason=reason):
                 details = {"reason": reason}
             case Held():
@@ -308,6 +348,13 @@ class TaskRecord:
             seconds=event.seconds,
             **details,
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle an exception that another process could not make anew as an `EncordAgentsError` with its text."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        if self.exception is not None and portable(self.exception) is None:
+            values["exception"] = EncordAgentsError(described(self.exception))
+        return TaskRecord, tuple(values.values())
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON has it: uuids and the exception as text, what does not apply left out."""
@@ -341,21 +388,6 @@ def first_too(first_error: str | None) -> str:
 def kind_of(outcome: Outcome) -> str:
     """``moved``, ``held``, ``failed`` or ``skipped``."""
     return type(outcome).__name__.lower()
-
-
-def _strip(exception: BaseException | None) -> None:
-    """Take the tracebacks off an exception and what led to it: their frames hold label rows and images."""
-    seen: set[int] = set()
-    pending = [exception]
-    while pending:
-        current = pending.pop()
-        if current is None or id(current) in seen:
-            continue
-        seen.add(id(current))
-        current.__traceback__ = None
-        pending += [current.__cause__, current.__context__]
-        if isinstance(current, BaseExceptionGroup):
-            pending += current.exceptions
 
 
 @dataclass(slots=True)
@@ -406,7 +438,7 @@ class _Counted:
 
 
 class RunReport:
-    """What a run did. It is an observer of the run; ``str()`` is a short table.
+    """What a run did. It is called with the run's events; ``str()`` is a short table.
 
     Attributes:
         stages: A `StageReport` per stage, in order.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from encord.exceptions import AuthenticationError, AuthorisationError, SshKeyNotFound
 
+from encord_agents.core.tracebacks import is_a
 from encord_agents.tasks.engine.outcome import Fault, Phase
 
 __all__ = ["MAX_RETRY_DELAY", "RetryPolicy", "decide", "retryable"]
@@ -39,9 +40,9 @@ def retryable(policy: RetryPolicy, fault: Fault) -> bool:
     """Whether another attempt, some time, may end better; how many there were already does not count."""
     if fault.platform:
         return True
-    if fault.phase is Phase.LOAD and isinstance(fault.exception, FORBIDDEN):
+    if fault.phase is Phase.LOAD and is_a(fault.exception, FORBIDDEN):
         return False
-    return fault.phase in RETRIED and not isinstance(fault.exception, policy.give_up_on)
+    return fault.phase in RETRIED and not is_a(fault.exception, policy.give_up_on)
 
 
 def decide(policy: RetryPolicy, fault: Fault, *, jitter: Callable[[], float]) -> float | None:

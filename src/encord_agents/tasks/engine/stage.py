@@ -14,6 +14,9 @@ from encord_agents.tasks.engine.outcome import Pathway
 __all__ = ["Pathways", "as_text", "as_uuid", "find_stage", "names_stage"]
 
 
+_NUMBER = UUID.__dict__["int"]
+
+
 def as_uuid(value: object) -> UUID | None:
     """The uuid that ``value`` is, or spells; ``None`` for anything else, titles among them."""
     if isinstance(value, UUID):
@@ -27,8 +30,13 @@ def as_uuid(value: object) -> UUID | None:
 
 
 def as_text(given: str | UUID) -> str | UUID:
-    """A name without what is around it: a member of ``class Way(str, Enum)`` says ``Way.ON`` when asked for text."""
-    return str.__str__(given) if isinstance(given, str) else given
+    """A name or a uuid as Python's own `str` or `UUID`, whatever a subclass makes of comparing or showing it.
+
+    A member of ``class Way(str, Enum)``, for one, says ``Way.ON`` when asked for text.
+    """
+    if isinstance(given, str):
+        return str.__str__(given)
+    return given if type(given) is UUID else UUID(int=_NUMBER.__get__(given))
 
 
 def find_stage(stages: Iterable[Any], given: str | UUID) -> AgentStage:
@@ -84,7 +92,8 @@ class Pathways:
         Raises:
             UnknownPathwayError: There is none; the error lists those there are.
         """
-        given, uuid = as_text(given), as_uuid(given)
+        given = as_text(given)
+        uuid = as_uuid(given)
         if uuid is not None and uuid in self._by_uuid:
             return self._by_uuid[uuid]
         named = self._by_name.get(str(given), [])

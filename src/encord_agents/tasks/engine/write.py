@@ -18,6 +18,7 @@ from encord.project import Project
 from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
+from encord_agents.core.tracebacks import add_note, described
 from encord_agents.tasks.engine.bundle import Parcel, SharingBundle, packed
 from encord_agents.tasks.engine.context import Agent, Result
 from encord_agents.tasks.engine.gate import (
@@ -322,7 +323,7 @@ def _note(results: Sequence[Result], reply: Reply[None], refused: dict[int, Faul
 
 def _fault(result: Result, phase: Phase, error: Exception) -> Fault:
     if result.fault is not None:  # what it failed with before is what there is to know
-        result.fault.exception.add_note(f"It could not be moved down its failure pathway: {error}")
+        add_note(result.fault.exception, f"It could not be moved down its failure pathway: {described(error)}")
         return result.fault
     return Fault(phase, error, result.context.attempts, platform=is_platform_trouble(error))
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from encord.exceptions import EncordException
 from encord.workflow.stages.agent import AgentTask
 
-from encord_agents.core.tracebacks import described
+from encord_agents.core.tracebacks import described, set_cause
 from encord_agents.exceptions import DependencyError, EncordAgentsError, OutageError, PrintableError
 from encord_agents.tasks.engine.context import Agent, Context, Result
 from encord_agents.tasks.engine.dead_letter import DeadLetters
@@ -501,7 +501,9 @@ class StageDrain:
             return False
         if fault.run_scoped and not works:
             name = self._agent.plan.name
-            self._fail(DependencyError(NEVER_MADE.format(name, attempts, described(fault.exception)), function=name))
+            error = DependencyError(NEVER_MADE.format(name, attempts, described(fault.exception)), function=name)
+            set_cause(error, fault.exception)
+            self._fail(error)
         elif fault.phase is Phase.PATHWAY and not self._agent.has_named_a_pathway:
             self._fail(fault.exception)
         else:
@@ -523,7 +525,7 @@ class StageDrain:
                 self._finish(task, Failed(fault), batch.attempt)
 
     def _fail(self, error: BaseException) -> None:
-        self._error = self._error or error
+        self._error = error if self._error is None else self._error
 
     def _lost(self, batch: Batch, death: WorkerDied) -> None:
         """A worker of our own has died, and what it had goes to another one. The batch that it may have died of gets

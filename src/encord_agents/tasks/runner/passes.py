@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from encord.exceptions import EncordException
 
-from encord_agents.core.tracebacks import described
+from encord_agents.core.tracebacks import cause_of, described
 from encord_agents.exceptions import OutageError, PrintableError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.gate import SetUpError
@@ -48,7 +48,7 @@ class Passes:
     A context manager: inside, progress is shown and the report file is open.
 
     Args:
-        report: What the run did is told to it too.
+        report: Called with every event, and what it raises ends the run.
         observers: Further ones.
         progress: What to show on the terminal.
         report_file: A file to write one JSON line per task to.
@@ -77,8 +77,7 @@ class Passes:
                 observers.append(shown)
             if self._report_file is not None:
                 observers.append(stack.enter_context(ReportFile(self._report_file)))
-            # Last: it takes the tracebacks off the exceptions, whose frames hold the tasks' data.
-            self.events = Events([*observers, self._report])
+            self.events = Events(observers, record=self._report)
             self._stack = stack.pop_all()
         return self
 
@@ -111,7 +110,7 @@ class Passes:
             reason = described(error)
             if isinstance(error, EncordException):
                 with_advice(error, project_hash, doing="run agents in")
-            raise error from error.__cause__
+            raise error from cause_of(error)
         except OutageError as outage:
             reason = str(outage)
             raise

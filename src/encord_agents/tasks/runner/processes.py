@@ -442,7 +442,7 @@ class _Inside:
                 turn = partial(self._in_turn, order.number)
                 answer = portable_answer(answer_of(function, order.specs, self._stop, turn=turn))
         except BaseException as error:  # noqa: BLE001 - whatever it is, the parent waits for an answer
-            answer = Answer(error=portable(RuntimeError(f"The worker failed: {error!r}")))
+            answer = Answer(error=portable(RuntimeError(f"The worker failed: {described(error)}")))
         finally:
             self._answer(order, answer)
 

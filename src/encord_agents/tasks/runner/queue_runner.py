@@ -25,7 +25,7 @@ from encord.workflow.stages.agent import AgentStage, AgentTask
 
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.scope import RunScope
-from encord_agents.core.tracebacks import described
+from encord_agents.core.tracebacks import described, is_a, notes, shown
 from encord_agents.exceptions import OutageError, PrintableError, ProjectError, TasksFailedError, UnknownPathwayError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.event_loop import EventLoop
@@ -533,8 +533,7 @@ class QueueFunction:
         given, many = _read(spec)
         call = self._call(given, final=final)
         result = TaskCompletionResult.of([call.result(one) for one in given], call.stage_uuid, many=many)
-        failed = [one for one in result.results if one.outcome == "failed"]
-        if failed and self._raise_on_failure:
+        if self._raise_on_failure and (failed := result.failures):
             details = [f"{one.data_title or one.task_uuid} ({one.phase}): {one.error}" for one in failed]
             raise TasksFailedError(len(failed), len(given), details, result)
         return result.model_dump_json()
@@ -601,7 +600,7 @@ class _Call:
             connection.runner._sender,
             self._gate,
             stop,
-            Events([self._note] if quiet else [connection.log, self._note]),
+            Events([] if quiet else [connection.log], record=self._note),
             Executor(connection.scope, connection.fixed, self._gate, stop, contained=quiet),
             strict=False,
             final=final,
@@ -668,7 +667,8 @@ class _Call:
             self._suspects[event.task.uuid] = outcome.fault
         if isinstance(outcome, Failed) and (outcome.fault.platform or is_platform_trouble(outcome.fault.exception)):
             self._blameless.add(event.task.uuid)
-        record = TaskRecord.of(event).to_dict()
+        # A suspect may end the run, whose caller is to see where it was raised.
+        record = TaskRecord.of(event, keep_traceback=event.task.uuid in self._suspects).to_dict()
         self._results[event.task.uuid] = TaskResult(
             task_uuid=event.task.uuid,
             data_title=event.task.data_title,
@@ -715,7 +715,7 @@ class _Call:
 
 
 def _names_no_pathway(fault: Fault) -> bool:
-    return fault.phase is Phase.PATHWAY and isinstance(fault.exception, UnknownPathwayError)
+    return fault.phase is Phase.PATHWAY and is_a(fault.exception, UnknownPathwayError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -730,7 +730,7 @@ class _Given:
 def _not_done(given: _Given, trouble: BaseException, *, phase: str) -> TaskResult:
     """The result of a task that the platform's trouble, or the set-up, kept from having an outcome of its own."""
     passes = isinstance(trouble, OutageError | Leaving) or is_platform_trouble(trouble)
-    error = "\n".join([described(trouble), *getattr(trouble, "__notes__", ())])
+    error = "\n".join([described(trouble), *notes(trouble)])
     return TaskResult(task_uuid=given.uuid, outcome="failed", phase=phase, error=error, retryable=passes)
 
 
@@ -777,10 +777,7 @@ def _read_one(spec: object) -> _Given:
 
 
 def _malformed(spec: object, why: str, uuid: UUID = NO_TASK) -> _Given:
-    try:
-        text = spec if isinstance(spec, str) else repr(spec)
-    except Exception:  # noqa: BLE001 - whatever it is, it is no task
-        text = f"something of type {type(spec).__name__}"
+    text = spec if isinstance(spec, str) else shown(spec, 200)
     return _Given(
         uuid,
         NO_TASK,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import socket
-import traceback
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from multiprocessing.util import Finalize
@@ -15,7 +13,8 @@ from uuid import UUID
 
 from encord.exceptions import EncordException
 
-from encord_agents.core.tracebacks import described
+from encord_agents.core import tracebacks
+from encord_agents.core.tracebacks import add_note, described, formatted, is_a, notes
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.outcome import Fault
 from encord_agents.tasks.engine.pipeline import Turn, at_once
@@ -165,22 +164,13 @@ _stops: dict[str, Stop] = {}
 def portable_answer(answer: Answer) -> Answer:
     """An answer that can be sent to another process."""
     error = None if answer.error is None else portable(answer.error)
-    suspects = {
-        uuid: replace(fault, exception=portable(fault.exception))
-        for uuid, fault in answer.suspects.items()
-        if isinstance(fault.exception, Exception)
-    }
+    suspects = {uuid: replace(fault, exception=portable(fault.exception)) for uuid, fault in answer.suspects.items()}
     return replace(answer, error=error, suspects=suspects)
 
 
-def portable(error: Exception) -> Exception:
+def portable(error: BaseException) -> Exception:
     """An exception that can be sent to another process: itself, or its text where it cannot be made anew there."""
-    if not isinstance(error, PrintableError | EncordException):
-        error.add_note(f"In a worker:\n{''.join(traceback.format_exception(error))}")
-    try:
-        copy = pickle.loads(pickle.dumps(error))
-        if type(copy) is type(error) and str(copy) == str(error):
-            return error
-    except Exception:  # noqa: BLE001, S110 - whatever it is, it cannot be sent
-        pass
-    return PrintableError("\n".join([described(error), *getattr(error, "__notes__", ())]))
+    if not is_a(error, (PrintableError, EncordException)):
+        add_note(error, f"In a worker:\n{formatted(error)}")
+    sent = tracebacks.portable(error) if is_a(error, Exception) else None
+    return PrintableError("\n".join([described(error), *notes(error)])) if sent is None else sent

@@ -1,17 +1,31 @@
-"""The report as an observer of events."""
+"""The report, and who is told of events."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import functools
 import gc
+import io
 import json
+import logging
+import os
+import pickle
 import time
 import weakref
+from unittest.mock import Mock
 from uuid import UUID, uuid4
 
 import pytest
+from tests.misbehaving import EXCEPTIONS
 
+from encord_agents.core.tracebacks import described
+from encord_agents.exceptions import TasksFailedError
+from encord_agents.tasks.engine.observers import ReportFile
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
 from encord_agents.tasks.engine.report import (
+    Event,
+    Events,
     PassFinished,
     RunReport,
     RunStopped,
@@ -20,6 +34,7 @@ from encord_agents.tasks.engine.report import (
     TaskFinished,
     TaskRef,
 )
+from encord_agents.terminal import PlainProgress
 
 STAGE = uuid4()
 GO = Pathway(uuid4(), "go", uuid4())
@@ -175,3 +190,95 @@ def test_the_table_is_aligned() -> None:
     assert row.startswith("Pre-label")
     assert any("Stopped early: interrupted." in line for line in rest)
     assert any("image-7.png" in line for line in rest)
+
+
+class Counter:
+    """A user's observer, as an object."""
+
+    looks_at = "everything"
+
+    def __call__(self, event: Event) -> None:
+        raise LookupError("odd")
+
+
+def test_what_the_record_raises_passes() -> None:
+    """The report, or a queue function's results: what they cannot take in is not ignored."""
+
+    def record(event: Event) -> None:
+        raise LookupError("full")
+
+    with pytest.raises(LookupError, match="full"):
+        Events([], record=record).emit(finished(1, Held()))
+
+
+@pytest.mark.parametrize("error", [LookupError, SystemExit, asyncio.CancelledError, KeyboardInterrupt])
+def test_the_record_is_told_whatever_observers_raise(error: type[BaseException]) -> None:
+    """An interrupt passes, after that."""
+    report = RunReport()
+
+    def observer(event: Event) -> None:
+        raise error
+
+    passes = pytest.raises(error) if error is KeyboardInterrupt else contextlib.nullcontext()
+    with passes:
+        Events([observer], record=report).emit(finished(1, Held()))
+    assert report.held == 1
+
+
+def test_an_observer_that_raises_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    """By a name that its author knows; those of our own say what they are."""
+
+    def watch(event: Event) -> None:
+        raise LookupError("odd")
+
+    closed = io.StringIO()
+    closed.close()
+    with ReportFile("/dev/full") if os.path.exists("/dev/full") else contextlib.nullcontext() as full:
+        observers = [watch, functools.partial(watch), Counter(), Mock(side_effect=LookupError("odd"))]
+        observers += [full] if full is not None else []
+        events = Events([*observers, PlainProgress(closed)], record=None)
+        for _ in range(2):
+            events.emit(StageStarted(STAGE, "Pre-label", "agent"))
+            events.emit(finished(1, Held()))
+        if full is not None:
+            with contextlib.suppress(OSError):
+                full.__exit__(None, None, None)
+    told = [record.getMessage().partition(" raised")[0] for record in caplog.records]
+    assert told[:4] == ["The observer watch", "The observer watch", "The observer Counter", "The observer Mock"]
+    assert sorted(told[4:]) == sorted(["The progress display"] + ["The report file"] * (full is not None))
+    assert not any(" at 0x" in record.getMessage() for record in caplog.records)
+
+
+def test_a_log_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where not even the complaint about an observer can be logged, the run goes on."""
+    report = RunReport()
+
+    def refuse(record: object) -> bool:
+        raise LookupError
+
+    logger = logging.getLogger("encord_agents.tasks.engine.report")
+    logger.addFilter(refuse)
+    try:
+        Events([Counter()], record=report).emit(finished(1, Held()))
+    finally:
+        logger.removeFilter(refuse)
+    assert report.held == 1
+
+
+@pytest.mark.parametrize("kind", EXCEPTIONS)
+def test_exceptions_of_every_kind(kind: str) -> None:
+    """Are told as text, and the report can be sent to another process, with the exception if that can be."""
+    report = RunReport()
+    try:
+        raise EXCEPTIONS[kind]()
+    except BaseException as error:
+        exception = error
+    report(finished(1, Failed(Fault(Phase.AGENT, exception, 1))))
+    assert report.failures[0].exception is exception
+    with pytest.raises(TasksFailedError, match=kind) as raised:
+        report.raise_for_failures()
+    (sent,) = pickle.loads(pickle.dumps(raised.value)).report.failures
+    assert kind in described(sent.exception)
+    assert sent.to_dict() | {"error": ""} == report.failures[0].to_dict() | {"error": ""}
+    assert kind in report.to_json()
+    assert "in test_exceptions_of_every_kind" in str(sent.traceback)
