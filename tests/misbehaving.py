@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 from uuid import UUID
 
-__all__ = ["EXCEPTIONS", "VALUES"]
+__all__ = ["EXCEPTIONS", "PATHWAYS", "VALUES", "refuse"]
 
 
 def refuse(*_: object, **__: object) -> NoReturn:

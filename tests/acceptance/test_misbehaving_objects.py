@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
+from encord.objects import LabelRowV2
 from encord.workflow.stages.agent import AgentTask
 from tests.drivers import DRIVERS, RUNNERS, Driver, Processes
-from tests.misbehaving import EXCEPTIONS, PATHWAYS, VALUES
+from tests.misbehaving import EXCEPTIONS, PATHWAYS, VALUES, refuse
 
 from encord_agents.core import tracebacks
 from encord_agents.exceptions import DependencyError
 from encord_agents.tasks import Depends
+from encord_agents.tasks.models import TaskAgentReturnStruct
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -90,6 +92,22 @@ def check(world: World, driver: Driver, titles: list[str]) -> None:
     for title, error in told.failures.items():
         kind = title.partition(" ")[2]
         assert kind in error or title.startswith("return"), (title, error)
+
+
+@pytest.mark.parametrize("driver", DRIVERS, ids=str)
+def test_labels_that_cannot_be_counted(world: World, driver: Driver) -> None:
+    """How much a row holds is asked for before it is saved: that it cannot be told is the task's trouble too."""
+    world.project.add_placeholders(3)
+
+    def agent(task: AgentTask, label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        if task.data_title == "image-00001.png":
+            label_row.get_object_instances = refuse  # type: ignore[method-assign]
+            label_row.to_encord_dict = refuse  # type: ignore[method-assign]
+        return TaskAgentReturnStruct("complete", label_row)
+
+    told = driver.run(world, agent)
+    assert told.counts == {"moved": 2, "failed": 1}
+    assert "refused" in told.failures["image-00001.png"]
 
 
 RAISED = [f"{place} {kind}" for kind in EXCEPTIONS for place in PLACES]

@@ -26,7 +26,7 @@ from encord_agents.core.dependencies.lifetime import (
 )
 from encord_agents.core.dependencies.plan import Input, Plan, Step
 from encord_agents.core.dependencies.scope import RunScope
-from encord_agents.core.tracebacks import is_a, members, set_traceback, traceback_of
+from encord_agents.core.tracebacks import is_a, members, set_traceback, shown, traceback_of
 from encord_agents.exceptions import DependencyError
 
 __all__ = ["Attempt", "Interrupt", "Phase", "attempt", "attempt_async"]
@@ -56,6 +56,10 @@ class Attempt:
     exception: BaseException | None = None
     faulty_dependency: Callable[..., Any] | None = None
     run_scoped: bool = False
+
+    def __repr__(self) -> str:  # event loops show what a task of theirs ended with, and it may refuse that
+        ended = shown(self.value) if self.phase is None else f"{self.phase}: {shown(self.exception)}"
+        return f"<Attempt {ended}>"
 
 
 def attempt(plan: Plan, values: Mapping[type, object], run: RunScope) -> Attempt:

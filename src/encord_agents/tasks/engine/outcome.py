@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
+from encord_agents.core.tracebacks import shown
+
 __all__ = ["Failed", "Fault", "Held", "Moved", "Outcome", "Pathway", "Phase", "Skipped"]
 
 
@@ -49,6 +51,9 @@ class Fault:
     run_scoped: bool = False
     platform: bool = False
     first: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Fault in {self.phase}, attempt {self.attempt}: {shown(self.exception)}>"
 
 
 @dataclass(frozen=True, slots=True)

@@ -308,7 +308,7 @@ class TaskRecord:
     attempts: int = 0
     seconds: float = 0.0
     phase: str | None = None
-    exception: BaseException | None = None
+    exception: BaseException | None = field(default=None, repr=False)
     traceback: str | None = None
     reason: str | None = None
     first_error: str | None = None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence, Sized
 from functools import partial
 from uuid import UUID
 
+from encord.objects import LabelRowV2
 from encord.objects.bitmask import BitmaskCoordinates
 from encord.objects.common import Shape
 from encord.objects.coordinates import PolygonCoordinates
@@ -352,6 +353,13 @@ def _weight(result: Result) -> int:
     row = result.label_row
     if row is None or not row.is_labelling_initialised:
         return 1
+    try:
+        return _boxes_worth(row)
+    except Exception:  # noqa: BLE001 - labels that cannot be counted: saving says what is wrong with them
+        return MAX_WEIGHT
+
+
+def _boxes_worth(row: LabelRowV2) -> int:
     weight = 1 + len(row.get_classification_instances())
     for instance in row.get_object_instances():
         weight += len(instance.get_annotation_frames()) if row.number_of_frames > 1 else 1

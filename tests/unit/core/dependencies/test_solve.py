@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.misbehaving import EXCEPTIONS
 
 from encord_agents.core.dependencies import Depends
 from encord_agents.core.dependencies.plan import Plan, build_plan
@@ -37,6 +38,8 @@ def solve_async(agent: Callable[..., Any]) -> Attempt:
 
 
 both = pytest.mark.parametrize("run", [solve, solve_async])
+KINDS = EXCEPTIONS | {"SystemExit": SystemExit, "GeneratorExit": GeneratorExit}
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
 def recorder(log: list[str], name: str) -> Callable[[], Iterator[str]]:
@@ -277,21 +280,8 @@ def test_an_interrupt_tears_down_and_passes(run: Callable[..., Attempt], interru
     assert log == ["+a", f"!{interrupt.__name__}", "-a"]
 
 
-class RefusesError(Exception):
-    """Refuses attributes, and is false."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise TypeError
-
-    def __str__(self) -> str:
-        raise TypeError
-
-    def __len__(self) -> int:
-        return 0
-
-
 @both
-@pytest.mark.parametrize("kind", [RefusesError, SystemExit, GeneratorExit, type("Own", (BaseException,), {})])
+@every_kind
 @pytest.mark.parametrize("place", ["inject", "agent", "teardown"])
 def test_exceptions_of_every_kind(run: Callable[..., Attempt], kind: type[BaseException], place: str) -> None:
     """Whatever is raised is the attempt's fault in the phase it was raised in, and every teardown has its turn."""
@@ -310,7 +300,48 @@ def test_exceptions_of_every_kind(run: Callable[..., Attempt], kind: type[BaseEx
             raise error
 
     ended = run(agent)
-    assert (ended.phase, ended.exception) == (place, error)
+    assert ended.phase == place
+    assert ended.exception is error
+    assert log[0] == "+a"
+    assert log[-1] == "-a"
+
+
+@every_kind
+@pytest.mark.parametrize("place", ["inject", "agent", "teardown"])
+@pytest.mark.parametrize("scope", ["attempt", "run"])
+def test_exceptions_of_every_kind_where_all_is_async(kind: type[BaseException], place: str, scope: Any) -> None:
+    """The same on an event loop, which is none the worse for it."""
+    log: list[str] = []
+    error = kind()
+
+    async def dependency(a: str = Depends(recorder(log, "a"), scope=scope)) -> AsyncIterator[str]:
+        if place == "inject":
+            raise error
+        yield a
+        if place == "teardown":
+            raise error
+
+    async def agent(a: str = Depends(dependency, scope=scope)) -> str:
+        if place == "agent":
+            raise error
+        return a
+
+    raised: list[BaseException] = []
+
+    async def whole_run() -> Attempt:
+        run = RunScope()
+        ended = await attempt_async(plan(agent), {}, run)
+        raised.extend(await run.aclose())
+        return ended
+
+    ended = asyncio.run(whole_run())
+    if (place, scope) == ("teardown", "run"):
+        assert ended.phase is None
+        assert [one is error for one in raised] == [True]
+    else:
+        assert ended.phase == place
+        assert ended.exception is error
+        assert raised == []
     assert log[0] == "+a"
     assert log[-1] == "-a"
 
@@ -323,15 +354,15 @@ def test_noted_where_both_refuse(run: Callable[..., Attempt]) -> None:
         try:
             yield
         finally:
-            raise RefusesError
+            raise EXCEPTIONS["Mute"]
 
     def agent(a: None = Depends(dependency)) -> None:
-        raise RefusesError
+        raise EXCEPTIONS["Mute"]
 
     ended = run(agent)
     assert ended.phase == "agent"
     (note,) = ended.exception.__notes__  # type: ignore[union-attr]
-    assert "dependency() was torn down after this: RefusesError: (its message" in note
+    assert "dependency() was torn down after this: Mute: (its message" in note
 
 
 def test_missing_values() -> None:

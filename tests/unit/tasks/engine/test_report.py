@@ -281,4 +281,5 @@ def test_exceptions_of_every_kind(kind: str) -> None:
     assert kind in described(sent.exception)
     assert sent.to_dict() | {"error": ""} == report.failures[0].to_dict() | {"error": ""}
     assert kind in report.to_json()
+    assert kind in repr(report.records)
     assert "in test_exceptions_of_every_kind" in str(sent.traceback)
