@@ -220,9 +220,13 @@ def portable(exception: E) -> E | None:
     """Return the exception if another process can make the same one of its pickle, else ``None``."""
     try:
         copy = pickle.loads(pickle.dumps(exception))
-        same = type(copy) is type(exception) and described(copy) == described(exception)
+        same = type(copy) is type(exception) and _told(copy) == _told(exception)
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001 - whatever it is, it cannot be sent
         return None
     return exception if same else None
+
+
+def _told(exception: BaseException) -> list[str]:
+    return [described(exception), *notes(exception)]

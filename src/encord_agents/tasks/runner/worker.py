@@ -170,7 +170,10 @@ def portable_answer(answer: Answer) -> Answer:
 
 def portable(error: BaseException) -> Exception:
     """An exception that can be sent to another process: itself, or its text where it cannot be made anew there."""
-    if not is_a(error, (PrintableError, EncordException)):
-        add_note(error, f"In a worker:\n{formatted(error)}")
+    where = "" if is_a(error, (PrintableError, EncordException)) else f"In a worker:\n{formatted(error)}"
+    if where:
+        add_note(error, where)
     sent = tracebacks.portable(error) if is_a(error, Exception) else None
-    return PrintableError("\n".join([described(error), *notes(error)])) if sent is None else sent
+    if sent is not None and (not where or where in notes(sent)):
+        return sent
+    return PrintableError("\n".join(dict.fromkeys([described(error), *notes(error), where])).rstrip())
