@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 from uuid import UUID
 
-__all__ = ["EXCEPTIONS", "PATHWAYS", "VALUES", "refuse"]
+__all__ = ["EXCEPTIONS", "PATHWAYS", "VALUES", "leave", "refuse"]
 
 
 def refuse(*_: object, **__: object) -> NoReturn:

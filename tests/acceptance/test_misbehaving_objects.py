@@ -12,7 +12,7 @@ import pytest
 from encord.objects import LabelRowV2
 from encord.workflow.stages.agent import AgentTask
 from tests.drivers import DRIVERS, RUNNERS, Driver, Processes
-from tests.misbehaving import EXCEPTIONS, PATHWAYS, VALUES, refuse
+from tests.misbehaving import EXCEPTIONS, PATHWAYS, VALUES, leave, refuse
 
 from encord_agents.core import tracebacks
 from encord_agents.exceptions import DependencyError
@@ -95,19 +95,32 @@ def check(world: World, driver: Driver, titles: list[str]) -> None:
 
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=str)
-def test_labels_that_cannot_be_counted(world: World, driver: Driver) -> None:
-    """How much a row holds is asked for before it is saved: that it cannot be told is the task's trouble too."""
-    world.project.add_placeholders(3)
+def test_rows_of_every_kind(world: World, driver: Driver) -> None:
+    """A row that refuses to be written down fails its task; one that only cannot be counted is saved."""
+    world.project.add_placeholders(6)
+    refusing = {1: ("to_encord_dict", refuse), 2: ("save", leave), 3: ("get_object_instances", leave)}
 
     def agent(task: AgentTask, label_row: LabelRowV2) -> TaskAgentReturnStruct:
-        if task.data_title == "image-00001.png":
-            label_row.get_object_instances = refuse  # type: ignore[method-assign]
-            label_row.to_encord_dict = refuse  # type: ignore[method-assign]
+        number = int(task.data_title[6:11])
+        if number in refusing:
+            setattr(label_row, *refusing[number])
         return TaskAgentReturnStruct("complete", label_row)
 
     told = driver.run(world, agent)
-    assert told.counts == {"moved": 2, "failed": 1}
+    assert told.counts == {"moved": 4, "failed": 2}
     assert "refused" in told.failures["image-00001.png"]
+    assert "SystemExit" in told.failures["image-00002.png"]
+
+
+def test_a_dry_run_of_rows_that_cannot_be_counted(world: World) -> None:
+    """Says the same of them as the run would do."""
+    world.project.add_placeholders(3)
+
+    def agent(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        label_row.get_object_instances = leave  # type: ignore[method-assign]
+        return TaskAgentReturnStruct("complete", label_row)
+
+    assert world.run(agent, dry_run=True).moved == 3
 
 
 RAISED = [f"{place} {kind}" for kind in EXCEPTIONS for place in PLACES]

@@ -355,7 +355,7 @@ def _weight(result: Result) -> int:
         return 1
     try:
         return _boxes_worth(row)
-    except Exception:  # noqa: BLE001 - labels that cannot be counted: saving says what is wrong with them
+    except (Exception, SystemExit):  # noqa: BLE001 - they cannot be counted, but they have been written down
         return MAX_WEIGHT
 
 
@@ -383,10 +383,12 @@ def dry_summary(result: Result) -> str:
     parts = [where]
     if result.label_row is not None:
         row = result.label_row
-        parts.append(
-            f"save {_counted(len(row.get_object_instances()), 'object')} "
-            f"and {_counted(len(row.get_classification_instances()), 'classification')}"
-        )
+        try:
+            objects, classifications = len(row.get_object_instances()), len(row.get_classification_instances())
+        except (Exception, SystemExit):  # noqa: BLE001 - as with `_weight`
+            parts.append("save its labels")
+        else:
+            parts.append(f"save {_counted(objects, 'object')} and {_counted(classifications, 'classification')}")
     if result.priority is not None:
         parts.append(f"set its priority to {result.priority:g}")
     return "would " + ", ".join(parts)
