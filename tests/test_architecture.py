@@ -20,7 +20,11 @@ LAYERS = [
     ["encord_agents.tasks.runner.drain"],
     ["encord_agents.tasks.runner.workers"],
     ["encord_agents.tasks.runner.processes"],
-    ["encord_agents.tasks.runner.passes", "encord_agents.tasks.runner.worker"],
+    [
+        "encord_agents.tasks.runner.passes",
+        "encord_agents.tasks.runner.teardown",
+        "encord_agents.tasks.runner.worker",
+    ],
     ["encord_agents.tasks.runner.base"],
     ["encord_agents.tasks.engine.overlap"],
     ["encord_agents.tasks.engine.pipeline"],
@@ -158,6 +162,7 @@ def test_threads_are_few_modules_business() -> None:
     allowed = {
         "encord_agents.core.assets",
         "encord_agents.core.dependencies.scope",
+        "encord_agents.core.dependencies.threads",
         "encord_agents.core.transport",  # a note of this thread's, for a filter of the log
         "encord_agents.integrations.celery.at_work",
         "encord_agents.integrations.celery.marks",

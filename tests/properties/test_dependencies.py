@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from encord_agents.core.dependencies import Depends
 from encord_agents.core.dependencies.plan import build_plan
-from encord_agents.core.dependencies.scope import RunScope
+from encord_agents.core.dependencies.scope import BadTeardown, RunScope
 from encord_agents.core.dependencies.solve import Attempt, attempt, attempt_async
 
 Event = tuple[Literal["up", "down", "agent"], int]
@@ -164,10 +164,10 @@ def check(
         assert {what for what, _ in events[at + 1 :]} <= {"down"}
 
 
-def check_closing(graph: Graph, events: list[Event], made: list[int], raised: list[BaseException]) -> None:
+def check_closing(graph: Graph, events: list[Event], made: list[int], raised: list[BadTeardown]) -> None:
     expected = [i for i in reversed(made) if graph.nodes[i].generator]
     assert events == [("down", i) for i in expected]
-    assert [str(e) for e in raised] == [str(i) for i in expected if graph.nodes[i].fails == "down"]
+    assert [str(bad.exception) for bad in raised] == [str(i) for i in expected if graph.nodes[i].fails == "down"]
 
 
 @given(graphs(may_be_async=False))

@@ -8,14 +8,14 @@ several exceptions counts is for the caller to say.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
-from types import CoroutineType
 from typing import Any
 
+from encord_agents.core.dependencies.awaiting import Hidden, settled
 from encord_agents.core.dependencies.plan import Kind, Step
 from encord_agents.core.dependencies.signature import readable_name
 from encord_agents.core.tracebacks import add_note, cause_of, described, is_a, set_traceback, traceback_of
 
-__all__ = ["Opened", "add_teardown_note", "no_coroutine", "set_up", "set_up_async", "tear_down", "tear_down_async"]
+__all__ = ["Opened", "add_teardown_note", "set_up", "set_up_async", "tear_down", "tear_down_async"]
 
 Opened = tuple[Step, Any]
 """A dependency that has a teardown: its step, and its generator."""
@@ -26,31 +26,31 @@ def set_up(step: Step, slots: list[object], opened: list[Opened]) -> object:
 
     Args:
         opened: Where it is entered, if it has a teardown.
+
+    Returns:
+        The value; a `Hidden` one is still to be awaited.
     """
     made = step(slots)
-    if step.kind is Kind.VALUE:
-        return no_coroutine(step.name, made)
-    if isinstance(made, Generator):
+    if step.kind is not Kind.VALUE and issubclass(type(made), Generator):
         # Entered before it is started, so that an interrupt cannot come between. Throwing into a generator that is not
         # started, or has ended, runs nothing of it.
         opened.append((step, made))
         for value in made:
             return value
         raise RuntimeError(f"{step.name}() ended without a yield, so there is nothing to inject.")
-    return made  # A decorator has made something else of the generator: @contextmanager does, for the agent to enter.
+    # A decorator may have made something else of a generator: @contextmanager does, for the agent to enter.
+    return Hidden(made) if step.hides(made) else made
 
 
 async def set_up_async(step: Step, slots: list[object], opened: list[Opened]) -> object:
     """`set_up` for coroutine functions and async generators."""
     made = step(slots)
-    if step.kind is Kind.COROUTINE:
-        return await made
-    if isinstance(made, AsyncGenerator):
+    if step.kind is not Kind.COROUTINE and issubclass(type(made), AsyncGenerator):
         opened.append((step, made))
         async for value in made:
             return value
         raise RuntimeError(f"{step.name}() ended without a yield, so there is nothing to inject.")
-    return made
+    return await settled(step, await made if step.kind is Kind.COROUTINE else made)
 
 
 def tear_down(opened: Opened, exception: BaseException | None) -> BaseException | None:
@@ -103,21 +103,6 @@ async def tear_down_async(opened: Opened, exception: BaseException | None) -> Ba
 def add_teardown_note(exception: BaseException, opened: Opened, raised: BaseException) -> None:
     """Let ``exception`` tell that a teardown raised too."""
     add_note(exception, f"While {opened[0].name}() was torn down after this: {described(raised)}")
-
-
-def no_coroutine(name: str, value: Any) -> Any:
-    """``value``, unless a decorator has hidden that the function is ``async def``.
-
-    Raises:
-        TypeError: ``value`` is a coroutine, which nobody would await.
-    """
-    if isinstance(value, CoroutineType):
-        value.close()
-        raise TypeError(
-            f"{name}() returned a coroutine and is no coroutine function: a decorator hides that it is async def.\n"
-            "Make the function inside the decorator async def too, and await there."
-        )
-    return value
 
 
 def _second_yield(step: Step) -> RuntimeError:

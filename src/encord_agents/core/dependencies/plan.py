@@ -6,15 +6,18 @@ Values live in numbered slots: first the inputs (what the caller supplies by typ
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from types import CoroutineType
 from typing import Any
 
 from encord_agents.core.dependencies.models import Depends, Scope
 from encord_agents.core.dependencies.signature import Unresolved, read_signature, readable_name, split_annotation
+from encord_agents.core.tracebacks import is_a
 from encord_agents.exceptions import DependencyError, closest
 
 __all__ = ["Call", "Input", "Kind", "Plan", "Step", "build_plan"]
@@ -68,13 +71,33 @@ class Call:
     def __call__(self, slots: list[object]) -> Any:
         return self.function(*[slots[i] for i in self.positional], **{name: slots[i] for name, i in self.keyword})
 
+    def hides(self, value: object) -> bool:
+        """Whether ``value``, which a call gave, is to be awaited for the value itself."""
+        return issubclass(type(value), Awaitable)
+
 
 @dataclass(frozen=True, slots=True)
 class Step(Call):
-    """One dependency to set up."""
+    """One dependency to set up.
+
+    Attributes:
+        kind: What calling it gives.
+        scope: How long its value lives.
+        made: The class of its values, where it says so: what can be awaited may be what is asked for, such as a client
+            that async code awaits to connect.
+    """
 
     kind: Kind
     scope: Scope
+    made: type | None = None
+
+    def hides(self, value: object) -> bool:
+        """Whether ``value``, which a call gave, is to be awaited for the value itself."""
+        if self.kind is Kind.COROUTINE or is_a(value, CoroutineType):
+            return is_a(value, CoroutineType)  # a task that an async function has started is its value
+        if is_a(value, asyncio.Future):
+            return True
+        return issubclass(type(value), Awaitable) and not (self.made is not None and is_a(value, self.made))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +115,8 @@ class Plan:
         run_needs: The types that run-scoped dependencies want.
         dependencies: The functions of all steps, after overrides. An unhashable callable is there as its ``__call__``.
         run_scoped: Those of them that are made once per run.
-        is_async: Whether ``function`` has to be awaited.
-        has_async: Whether anything has: ``function`` or a dependency.
+        is_async: Whether ``function`` says that it has to be awaited.
+        has_async: Whether anything does: ``function`` or a dependency. Others may hide it, see `Call.hides`.
         returns: The return annotation, resolved; ``None`` where there is none, or none that can be resolved.
     """
 
@@ -161,7 +184,7 @@ class _Builder:
             )
         positional, keyword, returns = self.arguments(function, "attempt")
         call = Call(function, *self.final(positional, keyword))
-        steps = tuple(Step(s.function, *self.final(s.positional, s.keyword), s.kind, s.scope) for s in self.steps)
+        steps = tuple(self.with_final_slots(step) for step in self.steps)
         wanted = [i for i in self.inputs if i.type is not None]
         insisted = {i.type for i in wanted if i.required and i.scope == "attempt"}
         needs = frozenset(i.type for i in wanted if i.type is not None and i.scope == "attempt")
@@ -180,6 +203,10 @@ class _Builder:
             has_async=kind.is_async or any(s.kind.is_async for s in steps),
             returns=returns,
         )
+
+    def with_final_slots(self, step: Step) -> Step:
+        positional, keyword = self.final(step.positional, step.keyword)
+        return replace(step, positional=positional, keyword=keyword)
 
     def final(
         self, positional: tuple[int, ...], keyword: tuple[tuple[str, int], ...]
@@ -319,9 +346,10 @@ class _Builder:
                 parameter=parameter,
             )
         self.path.append(dependency)
-        positional, keyword, _ = self.arguments(dependency, mark.scope)
+        positional, keyword, returns = self.arguments(dependency, mark.scope)
         self.path.pop()
-        self.steps.append(Step(dependency, positional, keyword, kind_of(dependency), mark.scope))
+        made = class_of_values(dependency, returns)
+        self.steps.append(Step(dependency, positional, keyword, kind_of(dependency), mark.scope, made))
         self.made[key] = -len(self.steps)
         return self.made[key]
 
@@ -372,6 +400,12 @@ def bound_call(function: Any) -> Callable[..., Any]:
     return method
 
 
+def class_of_values(function: Callable[..., Any], returns: Any) -> type | None:
+    """The class that ``function`` makes values of, as far as it says so; an abstract one says nothing."""
+    made = function if isinstance(function, type) else split_annotation(returns)[0]
+    return made if isinstance(made, type) and not inspect.isabstract(made) else None
+
+
 def kind_of(function: Callable[..., Any], *, look_inside: bool = True) -> Kind:
     """What a call of ``function`` gives.
 
@@ -391,7 +425,7 @@ def kind_of(function: Callable[..., Any], *, look_inside: bool = True) -> Kind:
             return Kind.ASYNC_GENERATOR
         if inspect.isgeneratorfunction(candidate):
             return Kind.GENERATOR
-        # Nobody can say whether a wrapper of a coroutine function awaits it by itself: only its own word counts.
+        # Whether a wrapper of a coroutine function awaits it by itself shows only when it is called.
         if candidate is function and inspect.iscoroutinefunction(candidate):
             return Kind.COROUTINE
     return Kind.VALUE

@@ -1,14 +1,18 @@
-"""What lives as long as the run: made once, by the first attempt that needs it, and torn down after the last write."""
+"""What lives as long as the run: made once, by the first attempt that needs it, and torn down after the last write.
+
+Each dependency has a context of its own, in which it is set up and torn down, and in the same thread.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import CancelledError
-from types import TracebackType
-from typing import Any, Self
+from concurrent.futures import CancelledError, Future
+from typing import Any, NamedTuple
 
+from encord_agents.core.dependencies.awaiting import Changes, Hidden, Loop, apply, changes_since, wait_for
 from encord_agents.core.dependencies.lifetime import (
     Opened,
     add_teardown_note,
@@ -17,24 +21,52 @@ from encord_agents.core.dependencies.lifetime import (
     tear_down,
     tear_down_async,
 )
-from encord_agents.core.dependencies.plan import Kind, Step, hashable
-from encord_agents.core.tracebacks import add_note, described
+from encord_agents.core.dependencies.plan import Step, hashable
+from encord_agents.core.dependencies.threads import WorkerThread
+from encord_agents.core.tracebacks import is_a
 
-__all__ = ["RunScope"]
+__all__ = ["BadTeardown", "RunScope"]
+
+
+class BadTeardown(NamedTuple):
+    """A teardown that raised."""
+
+    name: str
+    exception: BaseException
 
 
 class RunScope:
     """The run-scoped dependencies of a run, for any number of plans and threads.
 
-    As a context manager it closes itself; the first teardown that raises is raised then, or noted on the exception that
-    is on its way already.
+    A synchronous dependency is made and torn down in ``thread`` if that is the one that asks for it first, and else in
+    one thread of the run's own, which lives until everything is torn down. Where attempts come one at a time, the
+    synchronous parts of async ones live on that thread too, and may use what is bound to it.
 
     Args:
         values: What run-scoped dependencies may ask for, by type.
+        loop: Where awaitables are awaited that come up in a synchronous attempt.
+        thread: The id of the caller's thread. Default: the current one.
+        one_at_a_time: Whether no attempt begins before the one before it is over.
+
+    Attributes:
+        errors: What teardowns have raised.
     """
 
-    def __init__(self, values: Mapping[type, object] | None = None) -> None:
+    def __init__(
+        self,
+        values: Mapping[type, object] | None = None,
+        loop: Loop | None = None,
+        *,
+        thread: int | None = None,
+        one_at_a_time: bool = False,
+    ) -> None:
         self.values: Mapping[type, object] = dict(values or {})
+        self.loop = loop
+        self.errors: list[BadTeardown] = []
+        self._thread = threading.get_ident() if thread is None else thread
+        self._one_at_a_time = one_at_a_time
+        self._own_thread = WorkerThread("encord-agents-run")
+        self._context = contextvars.copy_context()
         self._lock = threading.Lock()
         self._cells: dict[Callable[..., Any], _Cell] = {}
         self._lives: list[_Life | _AsyncLife] = []
@@ -49,23 +81,40 @@ class RunScope:
     def get(self, step: Step, slots: list[object]) -> object:
         """The value of a synchronous step, made now if it was not yet; others wait meanwhile. A failure is not kept.
 
+        What it has set in context variables is set in the current context.
+
         Args:
             slots: Holds the step's arguments.
         """
         cell = self._cell(step)
-        if cell.made:
-            return cell.value
-        with cell.lock:
-            if cell.made:
-                return cell.value
-            opened: list[Opened] = []
-            try:
-                value = set_up(step, slots, opened)
-                return self._keep(cell, value, _Life(opened[0]) if opened else None)
-            except BaseException as exception:
-                for one in opened:
-                    tear_down(one, exception)
-                raise
+        if not cell.made:
+            with cell.lock:
+                if cell.made:
+                    pass
+                elif threading.get_ident() == self._thread:
+                    self._make(cell, step, slots, None)
+                elif self._own_thread.is_current:
+                    self._make(cell, step, slots, self._own_thread)
+                else:
+                    self._own_thread.wait(lambda: self._make(cell, step, slots, self._own_thread))
+        apply(cell.changes)
+        return cell.value
+
+    def _make(self, cell: _Cell, step: Step, slots: list[object], thread: WorkerThread | None) -> None:
+        before, own = self._fork()
+        opened: list[Opened] = []
+        try:
+            value = own.run(self._set_up, step, slots, opened)
+            life = _Life(opened[0], own, thread) if opened else None
+            self._keep(cell, value, life, changes_since(before, own))
+        except BaseException as exception:
+            for one in opened:
+                own.run(tear_down, one, exception)
+            raise
+
+    def _set_up(self, step: Step, slots: list[object], opened: list[Opened]) -> object:
+        value = set_up(step, slots, opened)
+        return wait_for(step, value.awaitable, self.loop) if type(value) is Hidden else value
 
     async def get_async(self, step: Step, slots: list[object]) -> object:
         """`get` for coroutine functions and async generators. They belong to the event loop they were made on.
@@ -84,69 +133,88 @@ class RunScope:
                     "Use one event loop for the whole run."
                 )
         async with cell.turn:
-            if cell.made:
-                return cell.value
-            if step.kind is Kind.COROUTINE:
-                return self._keep(cell, await set_up_async(step, slots, []), None)
-            life = _AsyncLife(step)
-            value = await life.begin(slots)
-            try:
-                return self._keep(cell, value, life)
-            except RuntimeError:
-                await life.finish()
-                raise
+            if not cell.made:
+                before, own = self._fork()
+                life = _AsyncLife(step, own)
+                value = await life.begin(slots)
+                try:
+                    self._keep(cell, value, life if life.opened else None, changes_since(before, own))
+                except RuntimeError:
+                    await life.finish()
+                    raise
+        apply(cell.changes)
+        return cell.value
 
-    def close(self) -> list[BaseException]:
+    def thread_for_attempt(self) -> WorkerThread:
+        """The thread that the synchronous parts of an async attempt live on. It is to be given back."""
+        return self._own_thread if self._one_at_a_time else WorkerThread("encord-agents-attempt")
+
+    def give_back(self, thread: WorkerThread) -> None:
+        """The attempt is over."""
+        if thread is not self._own_thread:
+            thread.stop()
+
+    def close(self) -> list[BadTeardown]:
         """Tear everything down, in the reverse order of making. Nothing can be made afterwards; twice is harmless.
 
-        What was made on an event loop is torn down on it; `aclose` is for callers who are on that loop.
+        What was made on an event loop, or in the run's own thread, is torn down there; `aclose` is for callers who are
+        on that loop. An interrupt ends the teardown it comes in: it is raised in one that runs in this thread, and
+        cancels an async one. The others have theirs all the same, and it is raised afterwards.
 
         Returns:
             What the teardowns raised; one bad teardown does not stop the rest.
 
         Raises:
             RuntimeError: It was called on the event loop that it would have to wait for. Nothing is torn down then.
+            BaseException: An interrupt.
         """
         with self._lock:
             if any(isinstance(life, _AsyncLife) and life.loop is _running_loop() for life in self._lives):
                 raise RuntimeError("The run's dependencies live on this event loop: write `await run.aclose()` here.")
             self._closed = True
-            lives, self._lives = self._lives, []
-        raised = [life.end() for life in reversed(lives)]
-        return [exception for exception in raised if exception is not None]
+        interrupt: BaseException | None = None
+        while self._lives:
+            life = self._lives[-1]  # there until it is over: an interrupt may come between any two steps
+            try:
+                raised = life.end()
+            except BaseException as exception:  # noqa: BLE001  (raised at the end)
+                interrupt = exception
+                if not life.give_up():
+                    continue
+            else:
+                if is_a(raised, KeyboardInterrupt):
+                    interrupt = raised
+                elif raised is not None and not (interrupt and is_a(raised, asyncio.CancelledError)):
+                    self.errors.append(BadTeardown(life.name, raised))
+            if self._lives and self._lives[-1] is life:
+                self._lives.pop()
+        self._own_thread.stop()
+        if interrupt is not None:
+            raise interrupt
+        return self.errors
 
-    async def aclose(self) -> list[BaseException]:
+    async def aclose(self) -> list[BadTeardown]:
         """`close`, from the event loop: in a thread, so that the loop is free for the teardowns that belong to it."""
         return await asyncio.to_thread(self.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exception: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        raised = self.close()
-        if not raised:
-            return
-        main, others = (raised[0], raised[1:]) if exception is None else (exception, raised)
-        for other in others:
-            add_note(main, f"While the run's dependencies were torn down: {described(other)}")
-        if exception is None:
-            raise main
 
     def _cell(self, step: Step) -> _Cell:
         with self._lock:
             self._refuse_if_closed(step.name)
             return self._cells.setdefault(step.function, _Cell())
 
-    def _keep(self, cell: _Cell, value: object, life: _Life | _AsyncLife | None) -> object:
+    def _fork(self) -> tuple[contextvars.Context, contextvars.Context]:
+        """A context for one dependency, with what those before it have set, and a copy to compare it with later."""
+        with self._lock:
+            return self._context.copy(), self._context.copy()
+
+    def _keep(self, cell: _Cell, value: object, life: _Life | _AsyncLife | None, changes: Changes) -> None:
         with self._lock:
             self._refuse_if_closed("It")
             if life is not None:
                 self._lives.append(life)
-            cell.value = value
+            self._context.run(apply, changes)
+            cell.value, cell.changes = value, changes
             cell.made = True  # last: it is read without the lock
-        return value
 
     def _refuse_if_closed(self, name: str) -> None:
         if self._closed:
@@ -160,35 +228,61 @@ class _Cell:
         self.lock = threading.Lock()
         self.made = False
         self.value: object = None
+        self.changes: Changes = []
         self.loop: asyncio.AbstractEventLoop | None = None
         self.turn: asyncio.Lock
 
 
 class _Life:
-    """A synchronous dependency that waits for its teardown."""
+    """A synchronous dependency that waits for its teardown, in the thread of its set-up where that is still there."""
 
-    def __init__(self, opened: Opened) -> None:
-        self.opened = opened
+    def __init__(self, opened: Opened, context: contextvars.Context, thread: WorkerThread | None) -> None:
+        self.name = opened[0].name
+        self._opened = opened
+        self._context = context
+        self._thread = thread
+        self._ending: Future[Any] | None = None
+        self._interrupts = 0
 
     def end(self) -> BaseException | None:
-        return tear_down(self.opened, None)
+        """Tear it down. It may be called again after an interrupt."""
+        if self._thread is None or self._thread.is_current:
+            return self._end()
+        if self._ending is None:
+            self._ending = self._thread.begin(self._end)
+        raised, _ = self._ending.result()
+        return raised  # type: ignore[no-any-return]
+
+    def _end(self) -> BaseException | None:
+        return self._context.run(tear_down, self._opened, None)
+
+    def give_up(self) -> bool:
+        """After an interrupt: whether not to wait any longer. Nothing can interrupt another thread; a second one
+        leaves it to itself."""
+        self._interrupts += 1
+        return self._interrupts > 1
 
 
 class _AsyncLife:
-    """An async dependency with a teardown, in a task of its own.
+    """An async dependency, in a task of its own.
 
     Task groups and cancel scopes must be left by the task that entered them, and the attempt that happens to come first
     does not live long enough.
     """
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: Step, context: contextvars.Context) -> None:
         self.step = step
+        self.name = step.name
         self.loop = asyncio.get_running_loop()
+        self.opened: list[Opened] = []
+        self._context = context
         self._over = asyncio.Event()
         self._ready: asyncio.Future[tuple[object, BaseException | None]] = self.loop.create_future()
+        self._tears_down = False
+        self._interrupts = 0
 
     async def begin(self, slots: list[object]) -> object:
-        self._task = asyncio.create_task(self._live(slots))
+        self._task = self.loop.create_task(self._live(slots), context=self._context)
         try:
             value, exception = await asyncio.shield(self._ready)
         except asyncio.CancelledError:
@@ -217,20 +311,33 @@ class _AsyncLife:
         except CancelledError as cancelled:  # the loop was stopped meanwhile
             return cancelled
 
+    def give_up(self) -> bool:
+        """After an interrupt: whether not to wait any longer. The first cancels the teardown, a second leaves it."""
+        self._interrupts += 1
+        if self._interrupts == 1 and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._cancel_teardown)
+        return self._interrupts > 1
+
+    def _cancel_teardown(self) -> None:
+        if self._tears_down:  # else it would not even begin
+            self._task.cancel()
+
     async def _live(self, slots: list[object]) -> BaseException | None:
-        opened: list[Opened] = []
         try:
-            value = await set_up_async(self.step, slots, opened)
+            value = await set_up_async(self.step, slots, self.opened)
         except BaseException as exception:  # noqa: BLE001  (raised again where it was asked for)
             self._ready.set_result((None, exception))
             return None
         self._ready.set_result((value, None))
+        if not self.opened:
+            return None
         end: BaseException | None = None
         try:
             await self._over.wait()
         except asyncio.CancelledError as cancelled:  # the loop ends before the run does
             end = cancelled
-        for one in opened:
+        self._tears_down = True
+        for one in self.opened:
             raised = await tear_down_async(one, end)
             if raised is not None and end is not None:
                 add_teardown_note(end, one, raised)

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from typing_extensions import TypeAliasType
+from encord_agents.core.dependencies.aliases import is_alias, value_of_alias
 
-__all__ = ["Unresolved", "read_signature", "readable_name", "split_annotation"]
+__all__ = ["Unresolved", "read_signature", "readable_name", "split_annotation", "without_alias"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +53,45 @@ def read_signature(function: Callable[..., Any]) -> tuple[list[inspect.Parameter
     return parameters, returns
 
 
+def without_alias(annotation: Any) -> Any:
+    """Return what ``type X = ...`` stands for, aliases of aliases and generic ones too; else the annotation itself.
+
+    An alias whose value cannot be had is an `Unresolved`.
+    """
+    first = annotation
+    for _ in range(_DEEPEST):
+        if not is_alias(annotation):
+            return annotation
+        try:
+            annotation = value_of_alias(annotation)
+        except Exception as error:  # noqa: BLE001 - an alias is code of the user's: it may raise anything
+            return Unresolved(str(first), f"{type(error).__name__}: {error}")
+    return Unresolved(str(first), "it is an alias of itself")
+
+
+_DEEPEST = 100
+"""Steps after which an annotation that stands for another one can only go in a circle."""
+
+
 def split_annotation(annotation: Any) -> tuple[Any, bool, tuple[Any, ...]]:
     """``Annotated[T, a] | None`` -> ``(T, True, (a,))``: the type itself, whether ``None`` will do, the metadata."""
     optional = False
     metadata: tuple[Any, ...] = ()
-    while True:
-        if isinstance(annotation, TypeAliasType):
-            annotation = annotation.__value__
-        elif typing.get_origin(annotation) is typing.Annotated:
+    first = annotation
+    for _ in range(_DEEPEST):
+        annotation = without_alias(annotation)
+        if typing.get_origin(annotation) is typing.Annotated:
             metadata += annotation.__metadata__
             annotation = annotation.__origin__
         elif typing.get_origin(annotation) in (typing.Union, types.UnionType):
-            others = [a for a in typing.get_args(annotation) if a is not types.NoneType]
+            others = [a for a in typing.get_args(annotation) if without_alias(a) not in (None, types.NoneType)]
             if len(others) != 1:
                 return annotation, optional, metadata
             optional = True
             annotation = others[0]
         else:
             return annotation, optional, metadata
+    return Unresolved(str(first), "it is an alias of itself"), optional, metadata
 
 
 class _Names:

@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal
 
+from encord_agents.core.dependencies.awaiting import Hidden, settled, wait_for
 from encord_agents.core.dependencies.lifetime import (
     Opened,
     add_teardown_note,
-    no_coroutine,
     set_up,
     set_up_async,
     tear_down,
@@ -26,6 +25,7 @@ from encord_agents.core.dependencies.lifetime import (
 )
 from encord_agents.core.dependencies.plan import Input, Plan, Step
 from encord_agents.core.dependencies.scope import RunScope
+from encord_agents.core.dependencies.threads import WorkerThread
 from encord_agents.core.tracebacks import is_a, members, set_traceback, shown, traceback_of
 from encord_agents.exceptions import DependencyError
 
@@ -62,12 +62,17 @@ class Attempt:
         return f"<Attempt {ended}>"
 
 
-def attempt(plan: Plan, values: Mapping[type, object], run: RunScope) -> Attempt:
-    """Set up, call, tear down: all on the calling thread.
+def attempt(
+    plan: Plan, values: Mapping[type, object], run: RunScope, context: contextvars.Context | None = None
+) -> Attempt:
+    """Set up, call, tear down: all on the calling thread, in a copy of a context.
+
+    What comes as an awaitable, though nothing announced it, is awaited on the run's event loop meanwhile.
 
     Args:
         values: What there is for the task, by type; see ``plan.needs``. A missing one and ``None`` mean the same.
         run: What outlives the attempt.
+        context: The context variables that the attempt has a copy of. Default: the caller's.
 
     Raises:
         TypeError: Something in the plan has to be awaited: `attempt_async` does that.
@@ -75,16 +80,28 @@ def attempt(plan: Plan, values: Mapping[type, object], run: RunScope) -> Attempt
     """
     if plan.has_async:
         raise TypeError(f"{plan.name}() or one of its dependencies is async: it takes attempt_async().")
-    slots: list[object] = []
+    own = contextvars.copy_context() if context is None else context.copy()
     opened: list[Opened] = []
+    try:
+        return own.run(_attempt, plan, values, run, opened)
+    except BaseException as interrupt:
+        # It may have come between any two teardowns: what is still there has its own.
+        own.run(_tear_down_all, opened, interrupt)
+        raise
+
+
+def _attempt(plan: Plan, values: Mapping[type, object], run: RunScope, opened: list[Opened]) -> Attempt:
+    slots: list[object] = []
     step: Step | None = None
     phase: Phase = "inject"
     try:
         slots += [_supply(wanted, values, run) for wanted in plan.inputs]
         for step in plan.steps:
-            slots.append(run.get(step, slots) if step.scope == "run" else set_up(step, slots, opened))
+            slots.append(_set_up_here(step, slots, opened, run))
         phase = "agent"
-        value = no_coroutine(plan.name, plan.call(slots))
+        value = plan.call(slots)
+        if plan.call.hides(value):
+            value = wait_for(plan.call, value, run.loop)
     except BaseException as exception:  # noqa: BLE001  (an interrupt passes, after the teardown)
         return _failed(_tear_down_all(opened, exception)[0], phase, step)
     finally:
@@ -93,39 +110,72 @@ def attempt(plan: Plan, values: Mapping[type, object], run: RunScope) -> Attempt
     return Attempt(value) if exception_ is None else _failed(exception_, "teardown", culprit)
 
 
-async def attempt_async(plan: Plan, values: Mapping[type, object], run: RunScope) -> Attempt:
-    """`attempt` on the running event loop.
+def _set_up_here(step: Step, slots: list[object], opened: list[Opened], run: RunScope) -> object:
+    if step.scope == "run":
+        return run.get(step, slots)
+    value = set_up(step, slots, opened)
+    return wait_for(step, value.awaitable, run.loop) if type(value) is Hidden else value
 
-    What is ``async`` is awaited in the calling task. The rest, a synchronous agent too, lives on one worker thread of
-    the attempt, in a copy of the caller's context variables. A cancellation waits for the thread to be done.
+
+async def attempt_async(
+    plan: Plan, values: Mapping[type, object], run: RunScope, context: contextvars.Context | None = None
+) -> Attempt:
+    """`attempt` on the running event loop, in a task of its own.
+
+    What is ``async`` is awaited there. The rest, a synchronous agent too, lives on one thread: that of the run's
+    synchronous dependencies where attempts come one at a time, else one of the attempt's own. All of it has the same
+    context variables. A cancellation waits for the thread to be done.
 
     Raises:
         BaseException: An interrupt, after the teardown; `asyncio.CancelledError` only where the calling task is being
             cancelled. One that the agent lets out by itself is the agent's.
     """
+    own = contextvars.copy_context() if context is None else context.copy()
+    solving = asyncio.get_running_loop().create_task(_carried(plan, values, run, own), context=own)
+    ended = await solving
+    if isinstance(ended, _Interrupted):
+        raise ended.interrupt
+    return ended
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Interrupted:
+    interrupt: BaseException
+
+
+async def _carried(
+    plan: Plan, values: Mapping[type, object], run: RunScope, own: contextvars.Context
+) -> Attempt | _Interrupted:
+    """`_attempt_async`, its interrupts as values: asyncio would have some of them end the event loop."""
+    worker = _Worker(run, own)
+    try:
+        return await _attempt_async(plan, values, run, worker)
+    except asyncio.CancelledError:
+        raise
+    except BaseException as interrupt:  # noqa: BLE001  (raised again in the calling task)
+        return _Interrupted(interrupt)
+    finally:
+        worker.stop()
+
+
+async def _attempt_async(plan: Plan, values: Mapping[type, object], run: RunScope, worker: _Worker) -> Attempt:
     slots: list[object] = []
     opened: list[Opened] = []
     step: Step | None = None
     phase: Phase = "inject"
-    worker = _Worker()
     try:
-        try:
-            slots += [_supply(wanted, values, run) for wanted in plan.inputs]
-            for step in plan.steps:
-                slots.append(await _set_up_anywhere(step, slots, opened, run, worker))
-            phase = "agent"
-            if plan.is_async:
-                value = await plan.call(slots)
-            else:
-                value = no_coroutine(plan.name, await worker.run(plan.call, slots))
-        except BaseException as exception:  # noqa: BLE001  (an interrupt passes, after the teardown)
-            return _failed((await _tear_down_all_async(opened, exception, worker))[0], phase, step)
-        finally:
-            slots.clear()
-        exception_, culprit = await _tear_down_all_async(opened, None, worker)
-        return Attempt(value) if exception_ is None else _failed(exception_, "teardown", culprit)
+        slots += [_supply(wanted, values, run) for wanted in plan.inputs]
+        for step in plan.steps:
+            slots.append(await _set_up_anywhere(step, slots, opened, run, worker))
+        phase = "agent"
+        made = plan.call(slots) if plan.is_async else await worker.run(plan.call, slots)
+        value = await settled(plan.call, made)
+    except BaseException as exception:  # noqa: BLE001  (an interrupt passes, after the teardown)
+        return _failed((await _tear_down_all_async(opened, exception, worker))[0], phase, step)
     finally:
-        worker.stop()
+        slots.clear()
+    exception_, culprit = await _tear_down_all_async(opened, None, worker)
+    return Attempt(value) if exception_ is None else _failed(exception_, "teardown", culprit)
 
 
 def _supply(wanted: Input, values: Mapping[type, object], run: RunScope) -> object:
@@ -151,7 +201,8 @@ async def _set_up_anywhere(
     if step.kind.is_async:
         return await (run.get_async(step, slots) if step.scope == "run" else set_up_async(step, slots, opened))
     if step.scope == "attempt":
-        return await worker.run(set_up, step, slots, opened)
+        value = await worker.run(set_up, step, slots, opened)
+        return await settled(step, value.awaitable) if type(value) is Hidden else value
     if run.succeeded(step.function):
         return run.get(step, slots)  # It is only looked up: no reason to start a thread.
     return await worker.run(run.get, step, slots)
@@ -165,8 +216,9 @@ def _tear_down_all(opened: list[Opened], end: BaseException | None) -> tuple[Bas
     """
     culprit: Step | None = None
     while opened:
-        one = opened.pop()
+        one = opened[-1]  # there until it is over: an interrupt may come between any two steps
         end, culprit = _weigh(end, culprit, one, tear_down(one, end))
+        opened.pop()
     return end, culprit
 
 
@@ -237,39 +289,17 @@ def _from_user_code(traceback: TracebackType | None) -> TracebackType | None:
 class _Worker:
     """The thread that the synchronous parts of an async attempt live on; started when there is work for it."""
 
-    def __init__(self) -> None:
-        self._executor: ThreadPoolExecutor | None = None
-        self._context: contextvars.Context
+    def __init__(self, run: RunScope, context: contextvars.Context) -> None:
+        self._run = run
+        self._context = context
+        self._thread: WorkerThread | None = None
 
     async def run(self, function: Callable[..., Any], *arguments: object) -> Any:
         """Call a function on the thread. A cancellation waits for its end all the same: what it made must be known."""
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(1, thread_name_prefix="encord-agents-attempt")
-            self._context = contextvars.copy_context()
-        future = asyncio.get_running_loop().run_in_executor(
-            self._executor, self._context.run, _captured, function, *arguments
-        )
-        cancelled: asyncio.CancelledError | None = None
-        while not future.done():
-            try:
-                await asyncio.wait([future])
-            except asyncio.CancelledError as exception:
-                cancelled = exception
-        value, raised = future.result()
-        if cancelled is not None:
-            raise cancelled
-        if raised is not None:
-            raise raised
-        return value
+        if self._thread is None:
+            self._thread = self._run.thread_for_attempt()
+        return await self._thread.run(lambda: function(*arguments), self._context)
 
     def stop(self) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(wait=False)
-
-
-def _captured(function: Callable[..., Any], *arguments: object) -> tuple[Any, BaseException | None]:
-    """A future would not take every exception (`StopIteration`), so it is carried as a value."""
-    try:
-        return function(*arguments), None
-    except BaseException as exception:  # noqa: BLE001  (raised again on the event loop)
-        return None, exception
+        if self._thread is not None:
+            self._run.give_back(self._thread)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -17,7 +18,8 @@ class SentHomeError(RuntimeError):
 class Crew:
     """Daemon threads, started as there is work for them.
 
-    Not a `ThreadPoolExecutor`: that one's threads are waited for at exit, however long a host keeps silent.
+    Not a `ThreadPoolExecutor`: that one's threads are waited for at exit, however long a host keeps silent. Each job
+    has a copy of the context variables of whoever makes the crew.
 
     Args:
         size: How many threads at most.
@@ -26,6 +28,7 @@ class Crew:
 
     def __init__(self, size: int, name: str) -> None:
         self._size = size
+        self._caller = contextvars.copy_context()
         self._name = name
         self._jobs: SimpleQueue[tuple[Future[None], Callable[[], None]] | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -80,7 +83,7 @@ class Crew:
             error: BaseException | None = None
             try:
                 if wanted:
-                    job()
+                    self._caller.copy().run(job)
             except BaseException as raised:  # noqa: BLE001 - whoever waits for it gets it
                 error = raised
             with self._lock:  # before anybody knows, and has more to do

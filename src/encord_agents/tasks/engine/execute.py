@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Mapping
 from uuid import UUID
 
@@ -37,6 +38,8 @@ class PartialLabelRowError(ValueError):
 class Executor:
     """Makes attempts. What surrounds them (retries, threads, order) is the pipeline's business.
 
+    Each attempt has its own copy of the context variables of whoever makes the executor, in whatever thread it runs.
+
     Args:
         contained: Whether an agent that exits, or raises an interrupt, has only failed. Where no person and no program
             but ours is there to be told, it must not take the others' results along.
@@ -49,6 +52,7 @@ class Executor:
         self._fixed = fixed
         self._clock = gate.clock
         self._stop = stop
+        self._caller = contextvars.copy_context()
         self._passing: tuple[type[BaseException], ...] = (Leaving, asyncio.CancelledError)
         if not contained:
             self._passing += (KeyboardInterrupt,)
@@ -61,7 +65,7 @@ class Executor:
         started = self._clock()
         try:
             with self._stop.interruptible():
-                ended = attempt(context.agent.plan, context.values(self._fixed), self._run)
+                ended = attempt(context.agent.plan, context.values(self._fixed), self._run, self._caller)
         except BaseException as error:  # noqa: BLE001 - told apart below
             return self._contain(context, error)
         finally:
@@ -75,7 +79,7 @@ class Executor:
             return context.trouble
         started = self._clock()
         try:
-            ended = await attempt_async(context.agent.plan, context.values(self._fixed), self._run)
+            ended = await attempt_async(context.agent.plan, context.values(self._fixed), self._run, self._caller)
         except BaseException as error:  # noqa: BLE001 - told apart below
             return self._contain(context, error)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import gc
 import heapq
 import itertools
@@ -135,6 +136,7 @@ class Pipeline:
         self._window = window
         self._loop = loop
         self._workers = min(max_workers, window)
+        self._caller = contextvars.copy_context()  # observers, and what logs, see what the caller set
         # One lock, and who waits on it for what: waking everybody for everything costs more than the work.
         self._lock = threading.RLock()
         self._runnable = threading.Condition(self._lock)  # who hands over: something to attempt
@@ -532,7 +534,7 @@ class Pipeline:
 
     def _in_thread(self, work: Callable[[], None]) -> None:
         try:
-            self._guarded(work)
+            self._caller.copy().run(self._guarded, work)
         finally:
             self._ended_threads.append(threading.current_thread())
             self._a_thread_ended.put(None)

@@ -445,6 +445,7 @@ class RunReport:
         passes: How many passes were finished.
         stopped: Why the run ended early, or ``None``.
         unwritten: Tasks that were finished but could not be written; they are still in their stages.
+        teardown_errors: What run-scoped dependencies raised when they were torn down, after the last write.
         loading, running, writing: Seconds spent in each, over all threads.
     """
 
@@ -456,6 +457,7 @@ class RunReport:
         self.passes = 0
         self.stopped: str | None = None
         self.unwritten: tuple[TaskRef, ...] = ()
+        self.teardown_errors: list[str] = []
         self.seconds = 0.0
         self.loading = 0.0
         self.running = 0.0
@@ -593,6 +595,7 @@ class RunReport:
             "stages": [stage.to_dict() for stage in self.stages],
             "failures": [record.to_dict() for record in self.failures],
             "unwritten": [str(task.uuid) for task in self.unwritten],
+            "teardown_errors": list(self.teardown_errors),
         }
 
     def to_json(self, *, indent: int | None = None) -> str:
@@ -616,6 +619,8 @@ class RunReport:
         if self.unwritten:
             yield f"Finished but not written, still in their stages: {len(self.unwritten)}."
             yield from (f"  {task.data_title} ({task.uuid})" for task in self.unwritten[:20])
+        for error in self.teardown_errors:
+            yield f"Raised when it was torn down, after the run: {error.partition(chr(10))[0]}"
 
     def __str__(self) -> str:
         head = ("stage", "moved", "held", "failed", "skipped", "attempts", "seconds")

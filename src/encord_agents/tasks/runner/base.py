@@ -20,6 +20,7 @@ from encord.workflow.stages.agent import AgentStage
 from encord_agents.core.client import get_user_client, sending_once
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.plan import Plan, build_plan
+from encord_agents.core.dependencies.signature import without_alias
 from encord_agents.core.legible import quotable
 from encord_agents.exceptions import (
     PrintableError,
@@ -362,6 +363,7 @@ def with_advice(error: EncordException, project_hash: object, *, doing: str = "o
 
 def literals(annotation: Any) -> Iterable[object]:
     """The values of the `Literal` types in a return annotation: ``Literal["a"] | None`` has ``"a"``."""
+    annotation = without_alias(annotation)
     origin = typing.get_origin(annotation)
     if origin is Literal:
         yield from typing.get_args(annotation)

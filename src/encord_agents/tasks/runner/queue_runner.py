@@ -61,6 +61,7 @@ from encord_agents.tasks.runner.base import (
 )
 from encord_agents.tasks.runner.drain import DrainTurns
 from encord_agents.tasks.runner.passes import Passes, Progress, check_common_numbers, check_number
+from encord_agents.tasks.runner.teardown import tear_down
 from encord_agents.tasks.runner.worker import Answer
 from encord_agents.tasks.runner.workers import Workers, check_workers, workers_for
 
@@ -327,7 +328,7 @@ class QueueRunner(RunnerBase):
         finally:
             _end(pool, stop)
             if not was_connected and not stop.leaving:
-                self.close()
+                self._close(report)
         return report
 
     def __call__(self, *args: object, **kwargs: object) -> NoReturn:
@@ -343,12 +344,19 @@ class QueueRunner(RunnerBase):
 
         Engines call this when a worker process, or a thread of one, ends. Calls that other threads are in the middle of
         keep what they use: it is torn down when the last of them ends. The next use connects anew; twice is harmless.
+        What a teardown raises is told in the log.
+
+        Raises:
+            KeyboardInterrupt: It was interrupted; everything is torn down all the same.
         """
+        self._close()
+
+    def _close(self, report: RunReport | None = None) -> None:
         with self._lock:
             connection, self._connection = self._connection, None
             self._project = None
         if connection is not None:
-            connection.close()
+            connection.close(report)
 
     def _connect(self) -> _Connection:
         if (connection := self._connection) is not None:
@@ -359,7 +367,7 @@ class QueueRunner(RunnerBase):
             if self._connection is None:
                 project = self._project_for(self._project_hash)
                 fixed: dict[type, object] = {Project: project, EncordUserClient: self.client}
-                connection = _Connection(self, project, fixed, RunScope(fixed))
+                connection = _Connection(self, project, fixed)
                 for registered, agent in zip(self.agents, self._bind_all(project, num_retries=0), strict=True):
                     connection.agents[id(registered)] = agent
                 if self.pre_execution_callback is not None:
@@ -411,13 +419,14 @@ class _Connection:
     runner: QueueRunner
     project: Project
     fixed: dict[type, object]
-    scope: RunScope
     agents: dict[int, Agent] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.slots = Slots(IN_FLIGHT)
         self.log = LogObserver()
-        self._loop: EventLoop | None = None
+        self.loop = EventLoop()
+        # Threads of engines come and go; the main one is there from the beginning to the end.
+        self.scope = RunScope(self.fixed, self.loop, thread=threading.main_thread().ident)
         self._lock = threading.Lock()
         self._calls = 0
         self._closed = False
@@ -452,28 +461,19 @@ class _Connection:
                         self.agents[id(one)] = replace(bound, plan=self.runner._plan_with_overrides(one))
             return self.agents[id(registered)]
 
-    @property
-    def loop(self) -> EventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = EventLoop()
-            return self._loop
-
-    def close(self) -> None:
+    def close(self, report: RunReport | None = None) -> None:
         """Tear down, at the end of the last call."""
         with self._lock:
             first, self._closed = not self._closed, True
             in_use = self._calls
         if first and not in_use:
-            self._tear_down()
+            self._tear_down(report)
 
-    def _tear_down(self) -> None:
+    def _tear_down(self, report: RunReport | None = None) -> None:
         try:
-            with self.scope:
-                pass
+            tear_down(self.scope, report)
         finally:
-            if self._loop is not None:
-                self._loop.close()
+            self.loop.close()
 
 
 class QueueFunction:

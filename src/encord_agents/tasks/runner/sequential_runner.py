@@ -35,6 +35,7 @@ from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.engine.write import MAX_AT_ONCE
 from encord_agents.tasks.runner.base import RunnerBase, check_stage, make_agent
 from encord_agents.tasks.runner.passes import STOPPED_BY, Passes, Progress, check_common_numbers, check_number
+from encord_agents.tasks.runner.teardown import tear_down
 
 __all__ = ["MAX_LABEL_ROW_BATCH_SIZE", "Runner", "SequentialRunner", "check_numbers"]
 
@@ -288,11 +289,12 @@ class SequentialRunner(RunnerBase):
         report = self.report = RunReport()
         loop: EventLoop | None = None
         try:
+            # Not by the stack: an interrupt between two of its exits leaves out the rest.
             try:
-                loop = EventLoop() if _any_async(agents) else None
+                loop = EventLoop()
                 self._run_reported(report, project, agents, options, stop, loop)
             finally:
-                if loop is not None:  # not by the stack: an interrupt between two of its exits leaves out the rest
+                if loop is not None:
                     loop.close()
         except KeyboardInterrupt:
             report.stopped = report.stopped or STOPPED_BY["interrupt"]  # it came before or after what says so
@@ -306,7 +308,7 @@ class SequentialRunner(RunnerBase):
         agents: Sequence[Agent],
         options: Options,
         stop: Stop,
-        loop: EventLoop | None,
+        loop: EventLoop,
     ) -> None:
         with contextlib.ExitStack() as stack:
             passes = stack.enter_context(
@@ -315,12 +317,26 @@ class SequentialRunner(RunnerBase):
             if self.pre_execution_callback is not None:
                 self.pre_execution_callback(self)
             fixed: dict[type, object] = {Project: project, EncordUserClient: self.client}
-            scope = stack.enter_context(RunScope(fixed))
             files = None
             if any(agent.needs_asset for agent in agents):
                 files = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="encord-agents-")))
+            scope = RunScope(fixed, loop, one_at_a_time=min(options.max_workers, options.window) == 1)
             turns = _Turns(project, self._sender, options, stop, passes.events, scope, fixed, loop, files)
-            passes.run(turns, agents, project_hash=project.project_hash, refresh_every=options.refresh_every)
+            try:
+                passes.run(turns, agents, project_hash=project.project_hash, refresh_every=options.refresh_every)
+            finally:
+                interrupted = False
+                while True:
+                    try:
+                        with stop.interruptible():
+                            tear_down(scope, report)
+                        break
+                    except KeyboardInterrupt:
+                        if interrupted:
+                            raise
+                        interrupted = True
+                if interrupted:
+                    raise KeyboardInterrupt
 
 
 class _Turns:
@@ -335,7 +351,7 @@ class _Turns:
         events: Events,
         scope: RunScope,
         fixed: dict[type, object],
-        loop: EventLoop | None,
+        loop: EventLoop,
         files: Path | None,
     ) -> None:
         self._project = project
@@ -377,10 +393,6 @@ class _Turns:
         finally:
             self.halted = self.halted or run.halted
             self._events.emit(StageFinished(agent.stage.uuid, agent.stage.title, self._gate.clock() - started))
-
-
-def _any_async(agents: Sequence[Agent]) -> bool:
-    return any(agent.plan.has_async for agent in agents)
 
 
 def check_numbers(

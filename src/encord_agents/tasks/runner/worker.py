@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -115,21 +116,22 @@ def here() -> Place:
 
 @contextlib.contextmanager
 def shared(run: str, stop: Stop) -> Iterator[None]:
-    """While inside, batches of a run that are served in this process stop with it."""
-    _stops[run] = stop
+    """While inside, batches of a run that are served in this process stop with it, and see the caller's context
+    variables."""
+    _shared[run] = stop, contextvars.copy_context()
     try:
         yield
     finally:
-        del _stops[run]
+        del _shared[run]
 
 
 def serve(function: Function, specs: Sequence[str], errand: Errand) -> Answer | None:
     """Have a batch answered, in whatever thread or process an executor runs this; ``None``: the run is ending."""
-    stop = _stops.get(errand.run) or Stop()
+    stop, context = _shared.get(errand.run) or (Stop(), contextvars.Context())
     if stop.requested:
         return None
     if here() == errand.home:
-        return answer_of(function, specs, stop)
+        return context.copy().run(answer_of, function, specs, stop)
     _close_at_exit(function.runner)
     return portable_answer(answer_of(function, specs, stop))
 
@@ -157,8 +159,8 @@ def _close() -> None:
 
 _runners: list[Closes] = []
 """What is to be torn down when this process ends."""
-_stops: dict[str, Stop] = {}
-"""What the runs of this process stop with, by their names."""
+_shared: dict[str, tuple[Stop, contextvars.Context]] = {}
+"""What the runs of this process stop with, and the context variables of who called them, by their names."""
 
 
 def portable_answer(answer: Answer) -> Answer:

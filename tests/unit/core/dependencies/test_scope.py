@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from encord_agents.core.dependencies import Depends
 from encord_agents.core.dependencies.plan import Plan, build_plan
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.solve import attempt, attempt_async
+from encord_agents.tasks.engine.event_loop import EventLoop
 
 
 class Client: ...
@@ -46,11 +48,13 @@ def test_made_once_for_all_plans_and_threads_and_torn_down_in_reverse() -> None:
         return p
 
     plans = [plan(agent), plan(other)] * 20
-    with RunScope({Client: CLIENT}) as run, ThreadPoolExecutor(8) as threads:
+    run = RunScope({Client: CLIENT})
+    with ThreadPoolExecutor(8) as threads:
         ended = list(threads.map(lambda p: attempt(p, {}, run), plans))
-        assert {e.value for e in ended} == {"model on pool", "pool"}
-        assert run.succeeded(model)
-        assert log == ["+pool", "+model"]
+    assert {e.value for e in ended} == {"model on pool", "pool"}
+    assert run.succeeded(model)
+    assert log == ["+pool", "+model"]
+    assert run.close() == []
     assert log == ["+pool", "+model", "-model", "-pool"]
 
 
@@ -75,7 +79,7 @@ def test_a_failure_is_not_kept() -> None:
 
 
 def test_one_bad_teardown_does_not_stop_the_rest() -> None:
-    """`close` returns what was raised; a `with` block raises the first; closing again does nothing."""
+    """`close` returns what was raised, and by whom; closing again tears nothing down twice."""
     log: list[str] = []
 
     def good() -> Iterator[int]:
@@ -90,16 +94,8 @@ def test_one_bad_teardown_does_not_stop_the_rest() -> None:
 
     run = RunScope()
     attempt(plan(agent), {}, run)
-    assert [str(error) for error in run.close()] == ["bad"]
-    assert (log, run.close()) == (["good"], [])
-    with pytest.raises(OSError, match="bad"), RunScope() as another:
-        attempt(plan(agent), {}, another)
-    own = KeyError("own")
-    third = RunScope()
-    attempt(plan(agent), {}, third)
-    with pytest.raises(KeyError), third:
-        raise own
-    assert "OSError: bad" in own.__notes__[0]
+    assert [(error.name.rpartition(".")[2], str(error.exception)) for error in run.close()] == [("bad", "bad")]
+    assert (log, len(run.close())) == (["good"], 1)
 
 
 def test_nothing_is_made_after_the_end() -> None:
@@ -183,3 +179,188 @@ def test_another_loop_is_refused() -> None:
     run = RunScope()
     assert asyncio.run(attempt_async(plan(agent), {}, run)).value == 1
     assert "one event loop" in str(asyncio.run(attempt_async(plan(agent), {}, run)).exception)
+
+
+def test_the_thread_that_makes_tears_down() -> None:
+    """The scope's own thread in place; for all others one thread of the run's, which is there until the end."""
+    where: list[threading.Thread] = []
+
+    def model() -> Iterator[int]:
+        where.append(threading.current_thread())
+        yield 1
+        where.append(threading.current_thread())
+
+    def agent(m: int = Depends(model, scope="run")) -> int:
+        return m
+
+    run = RunScope()
+    attempt(plan(agent), {}, run)
+    run.close()
+    assert where == [threading.current_thread()] * 2
+
+    where.clear()
+    run = RunScope()
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(attempt, plan(agent), {}, run).result().value == 1
+    assert attempt(plan(agent), {}, run).value == 1
+    run.close()
+    assert len(set(where)) == 1
+    assert where[0].name == "encord-agents-run"
+    where[0].join(30)
+    assert not where[0].is_alive()
+
+
+def test_another_home() -> None:
+    """Who says that the scope is at home in another thread has that thread make things in place."""
+    where: list[str] = []
+
+    def model() -> int:
+        where.append(threading.current_thread().name)
+        return 1
+
+    def agent(m: int = Depends(model, scope="run")) -> int:
+        return m
+
+    with ThreadPoolExecutor(1, thread_name_prefix="engine") as threads:
+        run = threads.submit(RunScope, thread=threading.get_ident()).result()
+        assert attempt(plan(agent), {}, run).value == 1
+    assert where == [threading.current_thread().name]
+
+
+@pytest.mark.parametrize("one_at_a_time", [True, False])
+def test_the_synchronous_parts_of_async_attempts(one_at_a_time: bool) -> None:
+    """They live on the run's own thread where attempts come one at a time, else each on a thread of its own."""
+    where: dict[str, list[int]] = {"model": [], "agent": []}
+
+    def model() -> Iterator[int]:
+        where["model"].append(threading.get_ident())
+        yield 1
+        where["model"].append(threading.get_ident())
+
+    async def nothing() -> None: ...
+
+    def agent(m: int = Depends(model, scope="run"), n: None = Depends(nothing)) -> None:
+        where["agent"].append(threading.get_ident())
+
+    async def main() -> None:
+        run = RunScope(one_at_a_time=one_at_a_time)
+        for _ in range(3):
+            await attempt_async(plan(agent), {}, run)
+        assert await run.aclose() == []
+
+    asyncio.run(main())
+    (makes,) = set(where["model"])
+    assert set(where["agent"]) == {makes} if one_at_a_time else makes not in where["agent"]
+
+
+def test_each_has_a_context_of_its_own() -> None:
+    """Set up and torn down in it; what it sets, attempts and those made after it see; nobody else does."""
+    variable = contextvars.ContextVar("variable", default="caller")
+
+    def first() -> Iterator[None]:
+        token = variable.set(variable.get() + " first")
+        yield
+        assert variable.get() == "caller first"
+        variable.reset(token)
+        assert variable.get() == "caller"
+
+    async def second(f: None = Depends(first, scope="run")) -> AsyncIterator[None]:
+        token = variable.set(variable.get() + " second")
+        yield
+        variable.reset(token)
+
+    async def agent(s: None = Depends(second, scope="run")) -> str:
+        seen = variable.get()
+        variable.set("agent")
+        return seen
+
+    def other(f: None = Depends(first, scope="run")) -> str:
+        return variable.get()
+
+    async def main() -> None:
+        run = RunScope()
+        for _ in range(2):
+            assert (await attempt_async(plan(agent), {}, run)).value == "caller first second"
+        assert attempt(plan(other), {}, run).value == "caller first"
+        assert variable.get() == "caller"
+        assert await run.aclose() == []
+
+    asyncio.run(main())
+
+
+class Interrupting:
+    """Stands in the place of what waits for a teardown elsewhere, and is interrupted so many times."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def __call__(self, wait: Callable[..., Any], *args: Any) -> Any:
+        if self.times:
+            self.times -= 1
+            raise KeyboardInterrupt
+        return wait(*args)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("kind", ["thread", "loop"])
+def test_an_interrupt_while_a_teardown_elsewhere_is_waited_for(
+    kind: str, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one cancels an async teardown, and waits for that of a thread; a second one leaves it to itself. The
+    others are torn down, and the interrupt is raised then."""
+    log: list[str] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def first() -> Iterator[None]:
+        yield
+        log.append("first")
+
+    def thread(f: None = Depends(first, scope="run")) -> Iterator[None]:
+        yield
+        begun.set()
+        go_on.wait(30)
+        log.append("second")
+
+    async def loop(f: None = Depends(first, scope="run")) -> AsyncIterator[None]:
+        yield
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            log.append("second")
+
+    def agent(x: None = Depends(thread, scope="run")) -> None: ...
+
+    async def agent_async(x: None = Depends(loop, scope="run")) -> None: ...
+
+    events = EventLoop()
+    run = RunScope(loop=events)
+    try:
+        attempt(plan(lambda f=Depends(first, scope="run"): None), {}, run)
+        if kind == "thread":
+            with ThreadPoolExecutor(1) as threads:
+                threads.submit(attempt, plan(agent), {}, run).result()
+        else:
+            events.submit(attempt_async(plan(agent_async), {}, run)).result()
+        interrupting = Interrupting(times)
+        waits = Future.result
+
+        def result(self: Any, timeout: float | None = None) -> Any:
+            if threading.current_thread() is threading.main_thread():
+                assert begun.wait(30)
+                if interrupting.times == 1 and times == 1:
+                    go_on.set()
+                return interrupting(waits, self, timeout)
+            return waits(self, timeout)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Future, "result", result)
+            with pytest.raises(KeyboardInterrupt):
+                run.close()
+        assert log[-1] == "first"
+        if times == 1:
+            assert log == ["second", "first"]
+        assert run.errors == []
+    finally:
+        go_on.set()
+        events.close()

@@ -13,6 +13,7 @@ import pytest
 from tests.misbehaving import EXCEPTIONS
 
 from encord_agents.core.dependencies import Depends
+from encord_agents.core.dependencies import solve as solving
 from encord_agents.core.dependencies.plan import Plan, build_plan
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.solve import Attempt, Interrupt, attempt, attempt_async
@@ -331,7 +332,7 @@ def test_exceptions_of_every_kind_where_all_is_async(kind: type[BaseException], 
     async def whole_run() -> Attempt:
         run = RunScope()
         ended = await attempt_async(plan(agent), {}, run)
-        raised.extend(await run.aclose())
+        raised.extend(bad.exception for bad in await run.aclose())
         return ended
 
     ended = asyncio.run(whole_run())
@@ -380,15 +381,63 @@ def test_missing_values() -> None:
         assert "There is no Row here, and strict() asks for one" in str(ended.exception)
 
 
-def test_a_hidden_coroutine_is_a_fault() -> None:
-    """A decorator that hides `async def` would lose the work; the message says so."""
+@both
+def test_an_attempt_has_context_variables_of_its_own(run: Callable[..., Attempt]) -> None:
+    """A copy of the caller's: what is set in it stays in it."""
+    variable = contextvars.ContextVar("variable", default="")
 
-    async def load() -> int:
-        return 1
+    def first() -> Iterator[None]:
+        token = variable.set(variable.get() + " first")
+        yield
+        variable.reset(token)
 
-    def agent(x: int = Depends(lambda: load())) -> None: ...
+    def agent(x: None = Depends(first)) -> str:
+        variable.set(variable.get() + " agent")
+        return variable.get()
 
-    assert "a decorator hides" in str(solve(agent).exception)
+    token = variable.set("caller")
+    try:
+        assert [run(agent).value, run(agent).value] == ["caller first agent"] * 2
+        assert variable.get() == "caller"
+    finally:
+        variable.reset(token)
+
+
+def test_an_attempt_in_a_given_context() -> None:
+    """It has a copy of that one, however many attempts have copies at the same time."""
+    variable = contextvars.ContextVar("variable", default="")
+    given = contextvars.copy_context()
+    given.run(variable.set, "given")
+
+    def agent() -> str:
+        return variable.get()
+
+    async def agent_async() -> str:
+        await asyncio.sleep(0)
+        return variable.get()
+
+    async def main() -> list[object]:
+        attempts = (attempt_async(plan(agent_async), {}, RunScope(), given) for _ in range(3))
+        return [ended.value for ended in await asyncio.gather(*attempts)]
+
+    assert given.run(attempt, plan(agent), {}, RunScope(), given).value == "given"
+    assert asyncio.run(main()) == ["given"] * 3
+
+
+def test_an_interrupt_between_two_teardowns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come in code of ours: what is not torn down yet has its turn all the same."""
+    log: list[str] = []
+
+    def agent(a: str = Depends(recorder(log, "a")), b: str = Depends(recorder(log, "b"))) -> None: ...
+
+    def interrupted(*_: Any) -> Any:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(solving, "_weigh", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        solve(agent)
+    assert log == ["+a", "+b", "-b", "!KeyboardInterrupt", "-a"]
 
 
 def test_async_needs_attempt_async() -> None:
@@ -400,8 +449,8 @@ def test_async_needs_attempt_async() -> None:
         solve(agent)
 
 
-def test_async_parts_are_awaited_in_the_caller_and_the_rest_in_one_thread() -> None:
-    """Set-up and teardown of synchronous dependencies share a thread and a copy of the context variables."""
+def test_async_parts_are_awaited_on_the_loop_and_the_rest_in_one_thread() -> None:
+    """Set-up and teardown of synchronous dependencies share a thread, and all share the attempt's context variables."""
     where: list[int] = []
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="")
 
@@ -426,7 +475,7 @@ def test_async_parts_are_awaited_in_the_caller_and_the_rest_in_one_thread() -> N
         variable.set("a")
         return await attempt_async(plan(agent), {Row: ROW}, RunScope())
 
-    assert asyncio.run(main()).value == ("abcda", threading.get_ident())
+    assert asyncio.run(main()).value == ("abcdab", threading.get_ident())
     assert len(set(where)) == 1
     assert where[0] != threading.get_ident()
 

@@ -1,0 +1,48 @@
+"""``type X = ...`` (Python 3.12), and `typing_extensions.TypeAliasType` before that."""
+
+from __future__ import annotations
+
+import sys
+import types
+import typing
+from typing import Any
+
+import typing_extensions
+
+__all__ = ["is_alias", "value_of_alias"]
+
+# On some versions of Python the two are one class, on others they are not, and both are in use.
+_ALIASES: tuple[type, ...] = (
+    typing_extensions.TypeAliasType,
+    getattr(typing, "TypeAliasType", typing_extensions.TypeAliasType),
+)
+
+
+def is_alias(annotation: Any) -> bool:
+    """Return whether an annotation is such an alias, or a generic one with its arguments, as in ``Pair[int]``."""
+    return isinstance(annotation, _ALIASES) or isinstance(typing.get_origin(annotation), _ALIASES)
+
+
+def value_of_alias(annotation: Any) -> Any:
+    """Return what an alias stands for, its arguments put in the place of its parameters.
+
+    Raises:
+        Exception: Its value, which is evaluated when it is first asked for, cannot be had; or the arguments do not fit.
+    """
+    if isinstance(annotation, _ALIASES):
+        return _value(annotation)
+    alias = typing.get_origin(annotation)
+    arguments = dict(zip(alias.__type_params__, typing.get_args(annotation), strict=False))
+    value = _value(alias)
+    if value in alias.__type_params__:
+        return arguments[value]
+    # In the order in which the value names them, which need not be that of the alias.
+    wanted = tuple(arguments[parameter] for parameter in getattr(value, "__parameters__", ()))
+    return value[wanted] if wanted else value
+
+
+def _value(alias: Any) -> Any:
+    module = sys.modules.get(alias.__module__ or "")
+    holder = types.SimpleNamespace(__annotations__={"it": alias.__value__})
+    # Its value may be, or hold, a name in quotation marks.
+    return typing.get_type_hints(holder, vars(module) if module else {}, include_extras=True)["it"]

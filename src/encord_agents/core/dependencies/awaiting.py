@@ -1,0 +1,154 @@
+"""Awaitables that nobody announced: from a plain wrapper of an async function, a cache, a lambda, a callable object.
+
+Only the value of a call tells that it has to be awaited. An async attempt awaits it in place. A synchronous one has it
+awaited on the run's event loop, and its thread waits; what it sets in context variables is set there, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import inspect
+from collections.abc import Coroutine
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from types import CoroutineType
+from typing import Any, NamedTuple, Protocol
+
+from encord_agents.core.dependencies.plan import Call
+from encord_agents.core.tracebacks import is_a
+
+__all__ = ["Changes", "Hidden", "Loop", "apply", "changes_since", "settled", "wait_for"]
+
+Changes = list[tuple[contextvars.ContextVar[Any], Any]]
+"""Context variables and what they were set to."""
+
+
+class Hidden(NamedTuple):
+    """What a call gave in the place of its value."""
+
+    awaitable: Any
+
+
+class Loop(Protocol):
+    """An event loop that runs in a thread of its own."""
+
+    def submit(self, work: Coroutine[Any, Any, Any], /) -> Future[Any]:
+        """Have a coroutine awaited. To cancel the future cancels the coroutine; it is done when the coroutine is."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)  # event loops show what a task ended with, and it may refuse that
+class _Ended:
+    value: Any
+    raised: BaseException | None
+    changes: Changes
+
+
+async def settled(call: Call, value: Any) -> Any:
+    """Return the value of a call, awaited as often as it takes.
+
+    Raises:
+        BaseException: What the awaitable raises.
+    """
+    while call.hides(value):
+        if is_a(value, CoroutineType) and inspect.getcoroutinestate(value) != inspect.CORO_CREATED:
+            raise RuntimeError(
+                f"{call.name}() returned a coroutine for the second time, and it can be awaited only once: a cache "
+                "keeps the coroutine of an async function, not its value.\n"
+                'For a value that is made once, leave out the cache and write Depends(function, scope="run").'
+            )
+        value = await _from_its_loop(value)
+    return value
+
+
+def wait_for(call: Call, value: Any, loop: Loop | None) -> Any:
+    """`settled` for a thread without an event loop of its own: it waits.
+
+    An interrupt of the thread cancels what it waits for, waits for the end of that, and passes.
+
+    Args:
+        loop: The run's event loop.
+    """
+    if is_a(value, asyncio.Future) and not value.get_loop().is_running():
+        return _run_until_complete(value)
+    if loop is None:
+        raise _nobody_awaits(call, value)
+    going = loop.submit(_carried(call, value))
+    try:
+        ended: _Ended = going.result()
+    except BaseException:
+        if not going.done():
+            going.cancel()
+            with contextlib.suppress(CancelledError):
+                going.exception()
+        _discard(value)
+        raise
+    apply(ended.changes)
+    if ended.raised is not None:
+        raise ended.raised
+    return ended.value
+
+
+def changes_since(before: contextvars.Context, now: contextvars.Context) -> Changes:
+    """Return what was set between two copies of a context. What was reset is not told."""
+    return [(variable, value) for variable, value in now.items() if before.get(variable, _UNSET) is not value]
+
+
+def apply(changes: Changes) -> None:
+    """Set context variables in the current context."""
+    for variable, value in changes:
+        variable.set(value)
+
+
+_UNSET = object()
+
+
+async def _carried(call: Call, value: Any) -> _Ended:
+    """`settled`, its exception as a value: asyncio would have some of them end the event loop."""
+    before = contextvars.copy_context()
+    result, raised = None, None
+    try:
+        result = await settled(call, value)
+    except BaseException as exception:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raised = exception
+    return _Ended(result, raised, changes_since(before, contextvars.copy_context()))
+
+
+async def _from_its_loop(value: Any) -> Any:
+    """Await, also what belongs to another event loop that is running."""
+    if is_a(value, asyncio.Future):
+        its = value.get_loop()
+        if its is not asyncio.get_running_loop() and its.is_running():
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_await(value), its))
+    return await value
+
+
+async def _await(value: Any) -> Any:
+    return await value
+
+
+def _run_until_complete(future: asyncio.Future[Any]) -> Any:
+    """Run the loop that a future was made for: nobody else does."""
+    try:
+        return future.get_loop().run_until_complete(future)
+    except BaseException:
+        future.cancel()
+        raise
+
+
+def _nobody_awaits(call: Call, value: Any) -> TypeError:
+    _discard(value)
+    return TypeError(
+        f"{call.name}() returned something to await and is no coroutine function, and there is no event loop for it.\n"
+        "If a decorator hides that it is async def, make the function inside the decorator async def too."
+    )
+
+
+def _discard(value: Any) -> None:
+    """Have Python not warn of a coroutine that will not be awaited."""
+    if is_a(value, CoroutineType) and inspect.getcoroutinestate(value) == inspect.CORO_CREATED:
+        value.close()
