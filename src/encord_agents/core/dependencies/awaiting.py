@@ -74,11 +74,12 @@ def wait_for(call: Call, value: Any, loop: Loop | None) -> Any:
         return _run_until_complete(value)
     if loop is None:
         raise _nobody_awaits(call, value)
-    going = loop.submit(_carried(call, value))
+    going: Future[_Ended] | None = None
     try:
-        ended: _Ended = going.result()
+        going = loop.submit(_carried(call, value))
+        ended = going.result()
     except BaseException:
-        if not going.done():
+        if going is not None and not going.done():
             going.cancel()
             with contextlib.suppress(CancelledError):
                 going.exception()

@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, wait
 from typing import Any, NamedTuple
 
 from encord_agents.core.dependencies.awaiting import Changes, Hidden, Loop, apply, changes_since, wait_for
@@ -26,6 +26,9 @@ from encord_agents.core.dependencies.threads import WorkerThread
 from encord_agents.core.tracebacks import is_a
 
 __all__ = ["BadTeardown", "RunScope"]
+
+LOOK_UP = 0.2
+"""Seconds between two looks at whether the event loop that a teardown waits for is still there."""
 
 
 class BadTeardown(NamedTuple):
@@ -250,6 +253,7 @@ class _Life:
             return self._end()
         if self._ending is None:
             self._ending = self._thread.begin(self._end)
+        wait([self._ending])
         raised, _ = self._ending.result()
         return raised  # type: ignore[no-any-return]
 
@@ -300,16 +304,25 @@ class _AsyncLife:
 
     def end(self) -> BaseException | None:
         if self.loop.is_closed():
-            return RuntimeError(
-                f"{self.step.name}() could not be torn down: the event loop it was made on is closed. "
-                "Close the run before its event loop."
-            )
+            return self._too_late()
         if not self.loop.is_running():
             return self.loop.run_until_complete(self.finish())
+        finish = self.finish()
+        finishing = asyncio.run_coroutine_threadsafe(finish, self.loop)
+        while not wait([finishing], LOOK_UP).done:
+            if self.loop.is_closed():  # something has stopped it, before this could begin
+                finish.close()
+                return self._too_late()
         try:
-            return asyncio.run_coroutine_threadsafe(self.finish(), self.loop).result()
+            return finishing.result()
         except CancelledError as cancelled:  # the loop was stopped meanwhile
             return cancelled
+
+    def _too_late(self) -> RuntimeError:
+        return RuntimeError(
+            f"{self.step.name}() could not be torn down: the event loop it was made on is closed. "
+            "Close the run before its event loop."
+        )
 
     def give_up(self) -> bool:
         """After an interrupt: whether not to wait any longer. The first cancels the teardown, a second leaves it."""

@@ -4,12 +4,12 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
 
-from encord_agents.core.dependencies import Depends
+from encord_agents.core.dependencies import Depends, scope
 from encord_agents.core.dependencies.plan import Plan, build_plan
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.solve import attempt, attempt_async
@@ -288,19 +288,6 @@ def test_each_has_a_context_of_its_own() -> None:
     asyncio.run(main())
 
 
-class Interrupting:
-    """Stands in the place of what waits for a teardown elsewhere, and is interrupted so many times."""
-
-    def __init__(self, times: int) -> None:
-        self.times = times
-
-    def __call__(self, wait: Callable[..., Any], *args: Any) -> Any:
-        if self.times:
-            self.times -= 1
-            raise KeyboardInterrupt
-        return wait(*args)
-
-
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("kind", ["thread", "loop"])
 def test_an_interrupt_while_a_teardown_elsewhere_is_waited_for(
@@ -342,21 +329,18 @@ def test_an_interrupt_while_a_teardown_elsewhere_is_waited_for(
                 threads.submit(attempt, plan(agent), {}, run).result()
         else:
             events.submit(attempt_async(plan(agent_async), {}, run)).result()
-        interrupting = Interrupting(times)
-        waits = Future.result
+        interrupts = iter(range(times))
 
-        def result(self: Any, timeout: float | None = None) -> Any:
-            if threading.current_thread() is threading.main_thread():
-                assert begun.wait(30)
-                if interrupting.times == 1 and times == 1:
-                    go_on.set()
-                return interrupting(waits, self, timeout)
-            return waits(self, timeout)
+        def interrupted(futures: list[Future[Any]], timeout: float | None = None) -> Any:
+            assert begun.wait(30)
+            if next(interrupts, None) is not None:
+                raise KeyboardInterrupt
+            go_on.set()
+            return wait(futures, timeout)
 
-        with monkeypatch.context() as patch:
-            patch.setattr(Future, "result", result)
-            with pytest.raises(KeyboardInterrupt):
-                run.close()
+        monkeypatch.setattr(scope, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run.close()
         assert log[-1] == "first"
         if times == 1:
             assert log == ["second", "first"]
