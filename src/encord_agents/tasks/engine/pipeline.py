@@ -13,7 +13,7 @@ import logging
 import random
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -282,7 +282,8 @@ def run_chunk(
     Returns:
         How many of the tasks were still in the stage, and so given to the agent.
     """
-    contexts, left = run.load(tasks, polled_at)
+    with _reading(run):
+        contexts, left = run.load(tasks, polled_at)
     for task in left:
         run.skip(task)
     results: list[Result] = []
@@ -365,8 +366,19 @@ def fetch(context: Context, *, first_frame: bool, decoding: AbstractContextManag
         logger.debug("The first frame of %s could not be decoded ahead.", context.task.data_title)
 
 
+@contextlib.contextmanager
+def _reading(run: StageRun) -> Iterator[None]:
+    """While inside, the platform is asked for what is to be run next: a stop does not wait for that."""
+    with run.gate.optional(), run.stop.interruptible():
+        yield
+
+
 def _write(run: StageRun, results: list[Result]) -> None:
-    run.write(results, lambda result, outcome: run.finish(result.context, outcome), run.writer())
+    before, run.gate.grace = run.gate.grace, TIME_TO_WRITE  # for a stop that comes while this waits
+    try:
+        run.write(results, lambda result, outcome: run.finish(result.context, outcome), run.writer())
+    finally:
+        run.gate.grace = before
 
 
 def _run_through(run: StageRun, context: Context, results: list[Result]) -> None:
@@ -380,8 +392,11 @@ def _run_through(run: StageRun, context: Context, results: list[Result]) -> None
         if isinstance(verdict, Fault):
             run.finish(context, Failed(verdict))
             return
-        if run.stop.wait(verdict) or not run.reload(context):
+        if run.stop.wait(verdict):
             return
+        with run.stop.interruptible():
+            if not run.reload(context):
+                return
 
 
 def _await_together(run: StageRun, contexts: Sequence[Context], loop: EventLoop, results: list[Result]) -> None:
@@ -415,6 +430,14 @@ def run_one_by_one(run: StageRun) -> None:
 
     Nothing reads the pages in the background here, so some are read between every two tasks.
     """
+    try:
+        _run_one_by_one(run)
+    except Leaving:
+        if not run.stop.requested:
+            raise
+
+
+def _run_one_by_one(run: StageRun) -> None:
     seen: set[UUID] = set()
     given = 0
     for turn in range(MAX_POLLS):
@@ -427,7 +450,8 @@ def run_one_by_one(run: StageRun) -> None:
         complete = False
         while not run.stop.requested and (run.max_tasks is None or given < run.max_tasks):
             if not complete:
-                batch = list(itertools.islice(pages, ahead))
+                with _reading(run):
+                    batch = list(itertools.islice(pages, ahead))
                 complete = len(batch) < ahead
                 now = run.gate.clock()
                 for task in batch:

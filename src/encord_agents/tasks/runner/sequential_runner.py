@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -188,7 +189,7 @@ class SequentialRunner(RunnerBase):
             retry_delay: Seconds before the second attempt of a task; doubles with each, jittered, at most 60.
             dry_run: Run the agents and write nothing; say for each task what would have been written.
             report: A file to write one JSON line per task to, as it goes.
-            stop: Ends the run from outside.
+            stop: Ends the run from outside, and several runs that share it; see `encord_agents.tasks.stop_on_signals`.
 
         Returns:
             What happened; truthy. Failed tasks do not raise, see `RunReport.raise_for_failures`.
@@ -216,7 +217,7 @@ class SequentialRunner(RunnerBase):
             progress=progress,
             report_file=report,
         )
-        return self._run(project, agents, options, stop or Stop())
+        return self._run(project, agents, options, Stop(stop))
 
     def run_stage(
         self,
@@ -226,6 +227,7 @@ class SequentialRunner(RunnerBase):
         num_retries: int = 3,
         task_batch_size: int = 300,
         max_tasks: int | None = None,
+        stop: Stop | None = None,
     ) -> RunReport:
         """Run the agent of one stage, once: for web handlers and jobs.
 
@@ -237,6 +239,7 @@ class SequentialRunner(RunnerBase):
             num_retries: Attempts of a task after its first.
             task_batch_size: How many tasks may have their labels in memory at once.
             max_tasks: How many tasks to give to the agent; ``None``: all.
+            stop: Ends the run from outside.
 
         Raises:
             UnknownStageError: The project has no such agent stage.
@@ -252,7 +255,7 @@ class SequentialRunner(RunnerBase):
         if not agents:
             served = ", ".join(repr(str(agent.identity)) for agent in self.agents) or "none"
             raise PrintableError(f"No function serves stage {wanted.title!r}. Stages that are served: {served}.")
-        return self._run(project, agents, Options(window=task_batch_size, max_tasks=max_tasks), Stop())
+        return self._run(project, agents, Options(window=task_batch_size, max_tasks=max_tasks), Stop(stop))
 
     def run(self) -> NoReturn:
         """The command line: `python agents.py --help` lists its options. Ends the process with its exit code."""
@@ -288,12 +291,13 @@ class SequentialRunner(RunnerBase):
         report = self.report = RunReport()
         loop: EventLoop | None = None
         try:
-            try:
-                loop = EventLoop() if _any_async(agents) else None
-                self._run_reported(report, project, agents, options, stop, loop)
-            finally:
-                if loop is not None:  # not by the stack: an interrupt between two of its exits leaves out the rest
-                    loop.close()
+            with stop.at_work():
+                try:
+                    loop = EventLoop() if _any_async(agents) else None
+                    self._run_reported(report, project, agents, options, stop, loop)
+                finally:
+                    if loop is not None:  # not by the stack: an interrupt between two of its exits leaves out the rest
+                        loop.close()
         except KeyboardInterrupt:
             report.stopped = report.stopped or STOPPED_BY["interrupt"]  # it came before or after what says so
             raise
@@ -313,14 +317,22 @@ class SequentialRunner(RunnerBase):
                 Passes(report, self.observers, stop, progress=options.progress, report_file=options.report_file)
             )
             if self.pre_execution_callback is not None:
-                self.pre_execution_callback(self)
+                with stop.interruptible():
+                    self.pre_execution_callback(self)
             fixed: dict[type, object] = {Project: project, EncordUserClient: self.client}
-            scope = stack.enter_context(RunScope(fixed))
+            scope = RunScope(fixed)
+            stack.push(functools.partial(_tear_down, scope, stop))
             files = None
             if any(agent.needs_asset for agent in agents):
                 files = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="encord-agents-")))
             turns = _Turns(project, self._sender, options, stop, passes.events, scope, fixed, loop, files)
             passes.run(turns, agents, project_hash=project.project_hash, refresh_every=options.refresh_every)
+
+
+def _tear_down(scope: RunScope, stop: Stop, *raised: Any) -> None:
+    """End the run's dependencies. That is the user's code, so a first Ctrl-C interrupts it."""
+    with stop.interruptible(although_interrupted=True):
+        scope.__exit__(*raised)
 
 
 class _Turns:
