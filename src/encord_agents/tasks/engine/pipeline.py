@@ -374,7 +374,9 @@ def _reading(run: StageRun) -> Iterator[None]:
 
 
 def _write(run: StageRun, results: list[Result]) -> None:
-    before, run.gate.grace = run.gate.grace, TIME_TO_WRITE  # for a stop that comes while this waits
+    before = run.gate.grace
+    if before is None:
+        run.gate.grace = TIME_TO_WRITE  # for a stop that comes while this waits
     try:
         run.write(results, lambda result, outcome: run.finish(result.context, outcome), run.writer())
     finally:
