@@ -34,6 +34,7 @@ LAYERS = [
     [
         "encord_agents.tasks.engine.stop",
         "encord_agents.tasks.engine.outcome",
+        "encord_agents.tasks.engine.advice",
         "encord_agents.tasks.engine.bundle",
         "encord_agents.tasks.engine.as_loaded",
         "encord_agents.tasks.engine.label_check",

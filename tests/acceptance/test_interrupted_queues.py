@@ -164,6 +164,8 @@ def called(platform: LocalPlatform, at: Place | None, is_async: bool) -> Run:
     return run
 
 
+# One that is interrupted before it is handed to the event loop.
+@pytest.mark.filterwarnings("ignore:.*never awaited", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_call_that_is_interrupted_at_any_point(platform: LocalPlatform, is_async: bool) -> None:
     """Nothing is moved twice, nothing is left open, and the runner can be closed and used again."""

@@ -27,6 +27,7 @@ from encord.workflow.stages.agent import AgentTask
 from encord_agents.core.dependencies.solve import Attempt
 from encord_agents.core.tracebacks import described, is_a, set_cause, tracebacks_kept
 from encord_agents.exceptions import DependencyError, OutageError, UnknownPathwayError
+from encord_agents.tasks.engine.advice import advise
 from encord_agents.tasks.engine.context import CHANGED_ROW, ODD_LABELS, Agent, Context, Result
 from encord_agents.tasks.engine.dead_letter import DeadLetters
 from encord_agents.tasks.engine.event_loop import EventLoop
@@ -161,6 +162,7 @@ class StageRun:
                 self._warn(context, ODD_LABELS, ODD.format(oddity=ended.oddity))
             return ended
         fault = ended
+        advise(fault.exception)
         context.first_error = context.first_error or described(fault.exception)
         if is_a(fault.exception, OutageError):  # in the middle of an attempt: it is everybody's trouble
             raise fault.exception

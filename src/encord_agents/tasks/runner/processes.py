@@ -263,7 +263,10 @@ class Processes:
     def stop(self) -> None:
         """Begin no task that has not begun."""
         for worker in self._alive:
-            worker.outbox.put(_Stop())
+            if worker.ready:
+                worker.outbox.put(_Stop())
+            else:  # it may import for a minute, and has no task to lose
+                worker.process.kill()
 
     def leave(self) -> None:
         """Nothing here waits for anything."""
