@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import multiprocessing
 import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -149,6 +152,43 @@ def test_a_drain_that_is_interrupted_at_any_point(platform: LocalPlatform, told_
     down, and the next drain does the rest."""
     for at in chosen(drained(platform, told_to_stop, None)):
         drained(platform, told_to_stop, at)
+
+
+MODULE = """
+from encord_agents.tasks import QueueRunner
+runner = QueueRunner({project!r})
+@runner.stage("Pre-label")
+def interrupted():
+    return "complete"
+"""
+
+
+def test_a_drain_over_processes_that_is_interrupted(
+    platform: LocalPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever its caller waits: for the work, and for the workers to end. No process is left."""
+    for name, value in platform.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(tmp_path)
+    waits: list[Place | None] = [None]
+    for number, at in enumerate(waits):
+        project = platform.create_project(workflow=WORKFLOW)
+        project.add_placeholders(TASKS)
+        (tmp_path / f"interrupted_{number}.py").write_text(MODULE.format(project=project.project_hash))
+        runner = importlib.import_module(f"interrupted_{number}").runner
+        with Interrupter(at) as interrupter:
+            try:
+                runner.drain(workers=1, batch_size=2, progress="none")
+            except KeyboardInterrupt:
+                assert interrupter.where
+        assert multiprocessing.active_children() == [], interrupter.where
+        assert runner.report.stopped == ("interrupted" if interrupter.where else None), interrupter.where
+        assert runner.report.moved == project.stage("Done").tasks, interrupter.where
+        if at is None:
+            first = {place[1]: place for place in reversed(interrupter.places)}
+            waits += [first[name] for name in ("Apart.wait", "QueueRunner._end_drain", "Processes.close")]
+        else:
+            assert interrupter.where
 
 
 def called(platform: LocalPlatform, at: Place | None, is_async: bool) -> Run:

@@ -10,7 +10,8 @@ DAEMONIC = "daemonic processes are not allowed to have children"
 ABOUT_DAEMONIC = (
     "The agent runs in a worker process that may not start processes of its own, as those of Celery's prefork pool and "
     "of multiprocessing.Pool. Use threads in the agent, or billiard.Pool in place of multiprocessing.Pool; or run the "
-    "worker with another pool (celery worker -P threads, or -P solo). Runner and drain() have no such limit."
+    "worker with another pool (celery worker -P threads, or -P solo) and have the agent start processes by the method "
+    "'spawn'. Runner and drain() have no such limit."
 )
 
 
