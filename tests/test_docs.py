@@ -301,7 +301,7 @@ def test_the_agents_of_the_queue_page_run(
     local_platform: LocalPlatform, project_hash: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The page's agent does its work, called as the page calls it: with one task, and with a list."""
-    agents, queue, batches, *_ = snippets(QUEUE_PAGE, "python")
+    agents, queue, _, batches, *_ = snippets(QUEUE_PAGE, "python")
     names = defined(agents, project_hash)
     waiting: list[str] = []
     names["queue"] = type("Queue", (), {"put": waiting.append, "get": waiting.pop})

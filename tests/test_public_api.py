@@ -43,7 +43,7 @@ PUBLIC = {
         "rbbox_to_surrounding_bbox",
     ],
     "encord_agents.exceptions": ["PrintableError"],
-    "encord_agents.tasks": ["Depends", "QueueRunner", "Runner", "SequentialRunner"],
+    "encord_agents.tasks": ["Depends", "QueueRunner", "Runner", "SequentialRunner", "stop_on_signals"],
     "encord_agents.tasks.dependencies": [
         "Depends",
         "Frame",
@@ -181,12 +181,12 @@ def test_stage_is_decorated_as_before() -> None:
 
 
 def test_run_stage_is_called_as_documented() -> None:
-    """`run_stage(stage, *, project_hash, num_retries, task_batch_size, max_tasks)`."""
+    """`run_stage(stage, *, project_hash, num_retries, task_batch_size, max_tasks, stop)`."""
     from encord_agents.tasks import Runner
 
     given = parameters(Runner.run_stage)
-    assert list(given) == ["stage", "project_hash", "num_retries", "task_batch_size", "max_tasks"]
-    assert [default for _, default in list(given.values())[1:]] == [None, 3, 300, None]
+    assert list(given) == ["stage", "project_hash", "num_retries", "task_batch_size", "max_tasks", "stop"]
+    assert [default for _, default in list(given.values())[1:]] == [None, 3, 300, None, None]
 
 
 def test_struct_has_its_three_fields() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +16,8 @@ from encord.exceptions import EncordException
 
 from encord_agents import terminal
 from encord_agents.exceptions import OutageError, PrintableError
-from encord_agents.tasks.engine.stop import EXIT_CODES, Stop, signals
+from encord_agents.tasks.engine.signals import stop_on_signals
+from encord_agents.tasks.engine.stop import EXIT_CODES, Stop
 
 if TYPE_CHECKING:
     from encord_agents.tasks.runner.sequential_runner import SequentialRunner
@@ -31,6 +32,7 @@ Exit codes:
   0    no task failed
   1    some tasks failed, or the platform was away for too long
   2    the set-up is wrong: options, credentials, project, stages, agents
+  129  stopped by SIGHUP: the terminal was closed; what was finished is written
   130  stopped by Ctrl-C; what was finished is written
   141  a dry run ended because its output was no longer read
   143  stopped by SIGTERM; what was finished is written"""
@@ -116,16 +118,15 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
                 )
                 terminal.show_check(runner.check(project_hash))
             sys.exit(0)
-        stop = Stop()
-        if dry_run:
-            dry_runs.append(stop)
         with (
             terminal.log_to_terminal(brief=True),
             _observed(runner, dry_run and progress is Progress.NONE),
-            signals(stop, leave_at_once=_leave_at_once),
+            _signals() as stop,
             _set_up_errors(stop),
             _report_at_the_end(runner),
         ):
+            if dry_run:
+                dry_runs.append(stop)
             code = runner(
                 refresh_every,
                 num_retries,
@@ -142,7 +143,7 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
             ).exit_code
         if unread:
             code = READER_LEFT
-        sys.exit(code if stop.reason is None else EXIT_CODES[stop.reason])
+        sys.exit(code if stop.exit_code is None else stop.exit_code)
 
     unread: list[Stop] = []
 
@@ -156,13 +157,19 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
     raise SystemExit(0)
 
 
+def _signals() -> contextlib.AbstractContextManager[Stop]:
+    """Signal handlers, where there can be any: in the main thread."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return stop_on_signals() if in_main_thread else contextlib.nullcontext(Stop())
+
+
 @contextlib.contextmanager
 def _set_up_errors(stop: Stop) -> Iterator[None]:
     """Errors that are messages for a person are panels; all others pass, for their traceback is wanted."""
     try:
         yield
     except KeyboardInterrupt:
-        sys.exit(EXIT_CODES[stop.reason or "interrupt"])
+        sys.exit(stop.exit_code or EXIT_CODES["interrupt"])
     except OutageError as error:
         # Nothing is wrong with the set-up: running again later may be all it takes.
         terminal.show_error(error)
@@ -196,14 +203,6 @@ def _observed(runner: SequentialRunner, would_write: bool) -> Iterator[None]:
         yield
     finally:
         runner.observers[:] = before
-
-
-def _leave_at_once(code: int) -> None:
-    """At the second signal. In a signal handler, so nothing here may take a lock or touch a buffered stream."""
-    show_cursor = b"\x1b[?25h\n" if os.isatty(2) else b""
-    with contextlib.suppress(OSError):
-        os.write(2, show_cursor + b"Left at once: what was not written yet is still in its stage.\n")
-    os._exit(code)
 
 
 def _help(runner: SequentialRunner) -> str:

@@ -13,7 +13,7 @@ import logging
 import random
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from encord.workflow.stages.agent import AgentTask
 from encord_agents.core.dependencies.solve import Attempt
 from encord_agents.core.tracebacks import described, is_a, set_cause, tracebacks_kept
 from encord_agents.exceptions import DependencyError, OutageError, UnknownPathwayError
+from encord_agents.tasks.engine.advice import advise
 from encord_agents.tasks.engine.context import CHANGED_ROW, ODD_LABELS, Agent, Context, Result
 from encord_agents.tasks.engine.dead_letter import DeadLetters
 from encord_agents.tasks.engine.event_loop import EventLoop
@@ -161,6 +162,7 @@ class StageRun:
                 self._warn(context, ODD_LABELS, ODD.format(oddity=ended.oddity))
             return ended
         fault = ended
+        advise(fault.exception)
         context.first_error = context.first_error or described(fault.exception)
         if is_a(fault.exception, OutageError):  # in the middle of an attempt: it is everybody's trouble
             raise fault.exception
@@ -282,7 +284,8 @@ def run_chunk(
     Returns:
         How many of the tasks were still in the stage, and so given to the agent.
     """
-    contexts, left = run.load(tasks, polled_at)
+    with _reading(run):
+        contexts, left = run.load(tasks, polled_at)
     for task in left:
         run.skip(task)
     results: list[Result] = []
@@ -365,8 +368,21 @@ def fetch(context: Context, *, first_frame: bool, decoding: AbstractContextManag
         logger.debug("The first frame of %s could not be decoded ahead.", context.task.data_title)
 
 
+@contextlib.contextmanager
+def _reading(run: StageRun) -> Iterator[None]:
+    """While inside, the platform is asked for what is to be run next: a stop does not wait for that."""
+    with run.gate.optional(), run.stop.interruptible():
+        yield
+
+
 def _write(run: StageRun, results: list[Result]) -> None:
-    run.write(results, lambda result, outcome: run.finish(result.context, outcome), run.writer())
+    before = run.gate.grace
+    if before is None:
+        run.gate.grace = TIME_TO_WRITE  # for a stop that comes while this waits
+    try:
+        run.write(results, lambda result, outcome: run.finish(result.context, outcome), run.writer())
+    finally:
+        run.gate.grace = before
 
 
 def _run_through(run: StageRun, context: Context, results: list[Result]) -> None:
@@ -380,8 +396,11 @@ def _run_through(run: StageRun, context: Context, results: list[Result]) -> None
         if isinstance(verdict, Fault):
             run.finish(context, Failed(verdict))
             return
-        if run.stop.wait(verdict) or not run.reload(context):
+        if run.stop.wait(verdict):
             return
+        with run.stop.interruptible():
+            if not run.reload(context):
+                return
 
 
 def _await_together(run: StageRun, contexts: Sequence[Context], loop: EventLoop, results: list[Result]) -> None:
@@ -415,6 +434,14 @@ def run_one_by_one(run: StageRun) -> None:
 
     Nothing reads the pages in the background here, so some are read between every two tasks.
     """
+    try:
+        _run_one_by_one(run)
+    except Leaving:
+        if not run.stop.requested:
+            raise
+
+
+def _run_one_by_one(run: StageRun) -> None:
     seen: set[UUID] = set()
     given = 0
     for turn in range(MAX_POLLS):
@@ -427,7 +454,8 @@ def run_one_by_one(run: StageRun) -> None:
         complete = False
         while not run.stop.requested and (run.max_tasks is None or given < run.max_tasks):
             if not complete:
-                batch = list(itertools.islice(pages, ahead))
+                with _reading(run):
+                    batch = list(itertools.islice(pages, ahead))
                 complete = len(batch) < ahead
                 now = run.gate.clock()
                 for task in batch:

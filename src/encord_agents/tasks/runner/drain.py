@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -32,6 +33,7 @@ from encord_agents.tasks.engine.report import (
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.write import Writer
 from encord_agents.tasks.models import TaskResult
+from encord_agents.tasks.runner.apart import Apart
 from encord_agents.tasks.runner.processes import WorkerDied
 from encord_agents.tasks.runner.worker import Answer, Function
 from encord_agents.tasks.runner.workers import Workers
@@ -42,6 +44,8 @@ READ_AHEAD = 100
 """Tasks read from the pages between two looks at the workers."""
 TICK = 0.1
 """Seconds between two looks at whether the run is to stop."""
+GRACE = 1.0
+"""Seconds that a request may still take that nobody needs the answer of, once the run is to stop."""
 
 FAILED_STARTS = 3
 """Workers that die in a row before they are ready, with nothing done in between, for the run to end."""
@@ -149,31 +153,44 @@ class DrainTurns:
         self.events.emit(StageStarted(agent.stage.uuid, agent.stage.title, agent.plan.name))
         started = self.gate.clock()
         try:
-            # In a thread, so that a Ctrl-C, which comes in the main one, never cuts the bookkeeping in two.
-            with ThreadPoolExecutor(1, thread_name_prefix="encord-agents-drain") as thread:
-                turn = thread.submit(StageDrain(self, agent).run)
-                interrupted = self._await(turn)
-            if interrupted:
-                raise KeyboardInterrupt
-            turn.result()
+            self._take(StageDrain(self, agent))
         finally:
             self.events.emit(StageFinished(agent.stage.uuid, agent.stage.title, self.gate.clock() - started))
 
-    def _await(self, turn: Future[None]) -> bool:
-        """Until a turn is over. Whether that was interrupted."""
-        interrupted = False
-        while not turn.done():
+    def _take(self, drain: StageDrain) -> None:
+        """The caller's thread only waits: an interrupt may come between any two of its steps, and must find the stop
+        requested before anything is waited for."""
+        turn = Apart(drain.run)
+        interrupts = 0
+        while True:
             try:
-                wait([turn], TICK)
-            except KeyboardInterrupt:
-                if interrupted:
+                if not interrupts:
+                    turn.start()
+                else:
+                    self.stop.request("interrupt")
+                    turn.call_off()
+                    self.workers.stop()
+                if interrupts > 1:
                     self.stop.leave()
                     self.workers.leave()
-                interrupted = True
-                self.stop.request("interrupt")
-                self.workers.stop()
-                self.gate.give_up_at(self.gate.clock())
-        return interrupted
+                self._see_end(turn, drain)
+                break
+            except KeyboardInterrupt:
+                interrupts += 1
+        if interrupts:
+            raise KeyboardInterrupt
+        if turn.error is not None:
+            raise turn.error
+
+    def _see_end(self, turn: Apart, drain: StageDrain) -> None:
+        """Wait for a turn to be over, or to have nothing left but what may be left behind: a read, or anything at all
+        if it is time to leave."""
+        since: float | None = None
+        while not turn.wait():
+            if not (self.stop.leaving or (self.stop.requested and drain.only_reads)):
+                since = None
+            elif (since := since or self.gate.clock()) + GRACE <= self.gate.clock():
+                return
 
 
 class StageDrain:
@@ -207,6 +224,12 @@ class StageDrain:
         self._seconds: Counter[UUID] = Counter()
         self._first_errors: dict[UUID, str | None] = {}
         self._error: BaseException | None = None
+        self._asking = False
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether nothing is going on but a request for the stage's next page. Other threads may ask."""
+        return self._asking and not self._out
 
     def run(self) -> None:
         """Until every task has its outcome, or the run is to end.
@@ -215,7 +238,8 @@ class StageDrain:
             SetUpError, OutageError: What ended it; what was being worked on by then is finished.
         """
         try:
-            self._drain()
+            with contextlib.suppress(Leaving):  # the stop came while the platform was waited for
+                self._drain()
         finally:
             self._wind_up()
             self._turns.halted = self._turns.halted or self._dead_letters.halted
@@ -256,7 +280,13 @@ class StageDrain:
         """Read on in the stage's pages. How many tasks were found."""
         if not self._reading:
             return 0
-        found = list(itertools.islice(self._pages, READ_AHEAD))
+        self._asking = True
+        try:
+            found = list(itertools.islice(self._pages, READ_AHEAD))
+        finally:
+            self._asking = False
+        if self._closing:
+            return 0
         self._complete = len(found) < READ_AHEAD
         for task in found:
             (self._later if task.uuid in self._agent.known else self._waiting).append(task)

@@ -24,7 +24,7 @@ __all__ = ["STOPPED_BY", "Passes", "Progress", "Turns", "check_common_numbers", 
 
 Progress = Literal["auto", "rich", "plain", "none"]
 
-STOPPED_BY: dict[Reason, str] = {"interrupt": "interrupted", "terminate": "terminated"}
+STOPPED_BY: dict[Reason, str] = {"interrupt": "interrupted", "terminate": "terminated", "hangup": "hung up"}
 
 
 class Turns(Protocol):
@@ -102,6 +102,8 @@ class Passes:
                     turns.take(agent)
                     if stop.requested:
                         break
+            if stop.reason == "interrupt":  # it came while no user code ran, and was only noted
+                raise KeyboardInterrupt
         except KeyboardInterrupt:
             stop.request("interrupt")
             raise

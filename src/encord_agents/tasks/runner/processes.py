@@ -32,6 +32,7 @@ from encord_agents.core.tracebacks import described
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.crew import Crew
 from encord_agents.tasks.engine.overlap import SWITCH_INTERVAL
+from encord_agents.tasks.engine.signals import hold_off_signals
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.runner.worker import Answer, Closes, Function, answer_of, portable, portable_answer
 
@@ -262,7 +263,10 @@ class Processes:
     def stop(self) -> None:
         """Begin no task that has not begun."""
         for worker in self._alive:
-            worker.outbox.put(_Stop())
+            if worker.ready:
+                worker.outbox.put(_Stop())
+            else:  # it may import for a minute, and has no task to lose
+                worker.process.kill()
 
     def leave(self) -> None:
         """Nothing here waits for anything."""
@@ -335,11 +339,9 @@ def in_words(code: int | None) -> str:
 
 def _work(pipe: Connection) -> None:
     """The life of a worker."""
-    # Ctrl-C in a terminal reaches every process: it is for the parent to decide what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # So does the SIGTERM of a service manager. Not ignored but handled, for programs that an agent starts would inherit
-    # that; and the worker ends with its parent.
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    # Ctrl-C in a terminal reaches every process, and so do the SIGHUP of a terminal that is closed and the SIGTERM of a
+    # service manager: it is for the parent to decide what they mean. The worker ends with it.
+    hold_off_signals()
     if hasattr(signal, "pthread_sigmask"):  # the parent had it blocked until this was done
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     # Agents may compute, and never wait by themselves. The threads beside them, of which each request wants the

@@ -60,7 +60,7 @@ from encord_agents.tasks.runner.base import (
     with_advice,
 )
 from encord_agents.tasks.runner.drain import DrainTurns
-from encord_agents.tasks.runner.passes import Passes, Progress, check_common_numbers, check_number
+from encord_agents.tasks.runner.passes import STOPPED_BY, Passes, Progress, check_common_numbers, check_number
 from encord_agents.tasks.runner.teardown import tear_down
 from encord_agents.tasks.runner.worker import Answer
 from encord_agents.tasks.runner.workers import Workers, check_workers, workers_for
@@ -151,6 +151,7 @@ class QueueRunner(RunnerBase):
         self._functions: dict[int, QueueFunction] = {}
         self._connection: _Connection | None = None
         self._connecting: _Connection | None = None
+        self._closing: list[_Connection] = []
         self._lock = threading.RLock()
         _forget_after_fork(self)
 
@@ -253,6 +254,7 @@ class QueueRunner(RunnerBase):
         refresh_every: int | None = None,
         max_tasks_per_stage: int | None = None,
         progress: Progress = "auto",
+        stop: Stop | None = None,
     ) -> RunReport:
         """Run every agent over what waits in its stage, over several processes of this machine, or on an executor.
 
@@ -279,6 +281,7 @@ class QueueRunner(RunnerBase):
             refresh_every: Seconds from the start of one pass over the stages to that of the next; ``None``: one pass.
             max_tasks_per_stage: How many tasks to give to each agent in a pass; ``None``: all.
             progress: ``"rich"`` on a terminal, ``"plain"`` lines, ``"none"``; ``"auto"`` chooses between the first two.
+            stop: Ends the run from outside, and several runs that share it; see `encord_agents.tasks.stop_on_signals`.
 
         Returns:
             What happened; truthy. Failed tasks do not raise, see `RunReport.raise_for_failures`. What a task failed
@@ -304,32 +307,57 @@ class QueueRunner(RunnerBase):
         was_connected = self._connection is not None
         project = self.project
         agents = self._bind_all(project)
+        stop, pool = Stop(stop), workers_for(executor, workers)
         report = self.report = RunReport()
-        stop, pool = Stop(), workers_for(executor, workers)
+        # An interrupt comes at a call or at a jump backwards: none comes before a `try`, or between it and `finally`.
         try:
-            with Passes(report, self.observers, stop, progress=progress) as passes:
-                turns = DrainTurns(
-                    {agent.stage.uuid: function for agent, function in zip(agents, functions, strict=True)},
-                    pool,
-                    Gate(stop, max_outage=self._max_outage),
-                    stop,
-                    passes.events,
-                    writer=functools.partial(
-                        Writer,
-                        project=project,
-                        client=self._sender,
-                        gate=Gate(stop, max_outage=self._max_outage, grace=TIME_TO_WRITE),
-                    ),
-                    batch_size=batch_size,
-                    num_retries=num_retries,
-                    max_tasks=max_tasks_per_stage,
-                )
-                passes.run(turns, agents, project_hash=self.project_hash, refresh_every=refresh_every)
-        finally:
-            _end(pool, stop)
-            if not was_connected and not stop.leaving:
-                self._close(report)
+            try:
+                with stop.at_work(), Passes(report, self.observers, stop, progress=progress) as passes:
+                    turns = DrainTurns(
+                        {agent.stage.uuid: function for agent, function in zip(agents, functions, strict=True)},
+                        pool,
+                        Gate(stop, max_outage=self._max_outage, grace=0.0),  # only reads
+                        stop,
+                        passes.events,
+                        writer=functools.partial(
+                            Writer,
+                            project=project,
+                            client=self._sender,
+                            gate=Gate(stop, max_outage=self._max_outage, grace=TIME_TO_WRITE),
+                        ),
+                        batch_size=batch_size,
+                        num_retries=num_retries,
+                        max_tasks=max_tasks_per_stage,
+                    )
+                    passes.run(turns, agents, project_hash=self.project_hash, refresh_every=refresh_every)
+            finally:
+                interrupted = False
+                while True:
+                    try:
+                        self._end_drain(pool, stop, report if not was_connected else None)
+                        break
+                    except KeyboardInterrupt:
+                        if interrupted or stop.requested:
+                            stop.leave()
+                        interrupted = True
+                if interrupted:
+                    raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            report.stopped = report.stopped or STOPPED_BY["interrupt"]  # it came before or after what says so
+            raise
         return report
+
+    def _end_drain(self, pool: Workers, stop: Stop, report: RunReport | None) -> None:
+        """End the workers and, with a ``report``, what this process has made for the run.
+
+        It can be interrupted and called again: an interrupt waits until workers have torn down what they hold; a second
+        one does not.
+        """
+        with stop.at_work():
+            pool.close(at_once=stop.leaving)
+            if report is not None and not stop.leaving:
+                with stop.interruptible(although_interrupted=True):
+                    self._close(report)
 
     def __call__(self, *args: object, **kwargs: object) -> NoReturn:
         """Not this way.
@@ -353,10 +381,14 @@ class QueueRunner(RunnerBase):
 
     def _close(self, report: RunReport | None = None) -> None:
         with self._lock:
-            connection, self._connection = self._connection, None
-            self._project = None
-        if connection is not None:
+            if self._connection is not None:
+                self._closing.append(self._connection)
+            self._connection = self._project = None
+        while self._closing:  # until they are closed, for an interrupt may come, and this be called again
+            connection = self._closing[-1]
             connection.close(report)
+            with contextlib.suppress(ValueError):  # another thread has done the same
+                self._closing.remove(connection)
 
     def _connect(self) -> _Connection:
         if (connection := self._connection) is not None:
@@ -391,25 +423,6 @@ class QueueRunner(RunnerBase):
             yield connection
         finally:
             connection.leave()
-
-
-def _end(pool: Workers, stop: Stop) -> None:
-    """End the workers. An interrupt waits until they have torn down what they hold; a second one does not.
-
-    Raises:
-        KeyboardInterrupt: It was interrupted meanwhile.
-    """
-    interrupted = False
-    while True:
-        try:
-            pool.close(at_once=stop.leaving)
-            break
-        except KeyboardInterrupt:
-            if interrupted or stop.requested:
-                stop.leave()
-            interrupted = True
-    if interrupted:
-        raise KeyboardInterrupt
 
 
 @dataclass(eq=False)
@@ -464,12 +477,13 @@ class _Connection:
     def close(self, report: RunReport | None = None) -> None:
         """Tear down, at the end of the last call."""
         with self._lock:
-            first, self._closed = not self._closed, True
+            self._closed = True
             in_use = self._calls
-        if first and not in_use:
+        if not in_use:
             self._tear_down(report)
 
     def _tear_down(self, report: RunReport | None = None) -> None:
+        """Twice is harmless."""
         try:
             tear_down(self.scope, report)
         finally:
@@ -799,8 +813,9 @@ def _forget_after_fork(runner: QueueRunner) -> None:
     def forget() -> None:
         if (there := reference()) is not None:
             there._lock = threading.RLock()
-            _inherited.extend((there._connection, there._connecting))
+            _inherited.extend((there._connection, there._connecting, there._closing))
             there._connection = there._connecting = None
+            there._closing = []
             there._project = None
             there._client, there._sending_client = there._given_client, None
 

@@ -189,7 +189,7 @@ class SequentialRunner(RunnerBase):
             retry_delay: Seconds before the second attempt of a task; doubles with each, jittered, at most 60.
             dry_run: Run the agents and write nothing; say for each task what would have been written.
             report: A file to write one JSON line per task to, as it goes.
-            stop: Ends the run from outside.
+            stop: Ends the run from outside, and several runs that share it; see `encord_agents.tasks.stop_on_signals`.
 
         Returns:
             What happened; truthy. Failed tasks do not raise, see `RunReport.raise_for_failures`.
@@ -217,7 +217,7 @@ class SequentialRunner(RunnerBase):
             progress=progress,
             report_file=report,
         )
-        return self._run(project, agents, options, stop or Stop())
+        return self._run(project, agents, options, Stop(stop))
 
     def run_stage(
         self,
@@ -227,6 +227,7 @@ class SequentialRunner(RunnerBase):
         num_retries: int = 3,
         task_batch_size: int = 300,
         max_tasks: int | None = None,
+        stop: Stop | None = None,
     ) -> RunReport:
         """Run the agent of one stage, once: for web handlers and jobs.
 
@@ -238,6 +239,7 @@ class SequentialRunner(RunnerBase):
             num_retries: Attempts of a task after its first.
             task_batch_size: How many tasks may have their labels in memory at once.
             max_tasks: How many tasks to give to the agent; ``None``: all.
+            stop: Ends the run from outside.
 
         Raises:
             UnknownStageError: The project has no such agent stage.
@@ -253,7 +255,7 @@ class SequentialRunner(RunnerBase):
         if not agents:
             served = ", ".join(repr(str(agent.identity)) for agent in self.agents) or "none"
             raise PrintableError(f"No function serves stage {wanted.title!r}. Stages that are served: {served}.")
-        return self._run(project, agents, Options(window=task_batch_size, max_tasks=max_tasks), Stop())
+        return self._run(project, agents, Options(window=task_batch_size, max_tasks=max_tasks), Stop(stop))
 
     def run(self) -> NoReturn:
         """The command line: `python agents.py --help` lists its options. Ends the process with its exit code."""
@@ -289,13 +291,14 @@ class SequentialRunner(RunnerBase):
         report = self.report = RunReport()
         loop: EventLoop | None = None
         try:
-            # Not by the stack: an interrupt between two of its exits leaves out the rest.
-            try:
-                loop = EventLoop()
-                self._run_reported(report, project, agents, options, stop, loop)
-            finally:
-                if loop is not None:
-                    loop.close()
+            with stop.at_work():
+                # Not by the stack: an interrupt between two of its exits leaves out the rest.
+                try:
+                    loop = EventLoop()
+                    self._run_reported(report, project, agents, options, stop, loop)
+                finally:
+                    if loop is not None:
+                        loop.close()
         except KeyboardInterrupt:
             report.stopped = report.stopped or STOPPED_BY["interrupt"]  # it came before or after what says so
             raise
@@ -315,7 +318,8 @@ class SequentialRunner(RunnerBase):
                 Passes(report, self.observers, stop, progress=options.progress, report_file=options.report_file)
             )
             if self.pre_execution_callback is not None:
-                self.pre_execution_callback(self)
+                with stop.interruptible():
+                    self.pre_execution_callback(self)
             fixed: dict[type, object] = {Project: project, EncordUserClient: self.client}
             files = None
             if any(agent.needs_asset for agent in agents):
@@ -328,7 +332,7 @@ class SequentialRunner(RunnerBase):
                 interrupted = False
                 while True:
                     try:
-                        with stop.interruptible():
+                        with stop.interruptible(although_interrupted=True):
                             tear_down(scope, report)
                         break
                     except KeyboardInterrupt:

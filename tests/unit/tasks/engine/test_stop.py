@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 
 import pytest
 
-from encord_agents.tasks.engine.stop import Leaving, Stop, signals
+from encord_agents.tasks.engine.stop import Leaving, Stop
 
 
 def test_a_request_ends_a_wait() -> None:
@@ -49,35 +47,69 @@ def test_leaving_is_no_exception_that_anyone_retries() -> None:
     assert not issubclass(Leaving, Exception)
 
 
-def send(number: int) -> None:
-    os.kill(os.getpid(), number)
-    time.sleep(0.01)  # the handler runs between two bytecodes
+def test_a_parent_stops_its_children() -> None:
+    """What is asked of it holds for all who share it, and ends their waits; they keep their requests to themselves."""
+    parent = Stop()
+    child, other = Stop(parent), Stop(parent)
+    child.request()
+    assert (child.requested, parent.requested, other.requested) == (True, False, False)
+    waiting = threading.Thread(target=other.wait, args=(60,))
+    waiting.start()
+    parent.request("hangup")
+    waiting.join(30)
+    assert not waiting.is_alive()
+    assert (other.requested, other.reason, other.exit_code) == (True, "hangup", 129)
+    parent.leave()
+    with pytest.raises(Leaving):
+        Stop(other).pause(60)
 
 
-def test_signals() -> None:
-    """SIGTERM is noted; Ctrl-C interrupts user code and never the engine; the second leaves at once."""
-    left: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
+def test_who_waits_leaves_nothing_behind() -> None:
+    """A parent that many runs share does not collect who has waited."""
+    parent = Stop()
+    child = Stop(parent)
+    child.wait(0)
+    child.pause(0)
+    assert (parent._until_requested, parent._until_leaving, child._until_requested) == ([], [], [])
+
+
+def test_what_a_ctrl_c_interrupts() -> None:
+    """Everything but the engine at work; and in that, the user's code."""
+    parent = Stop()
+    stop = Stop(parent)
+    assert parent.is_interruptible
+    with stop.at_work():
+        assert not parent.is_interruptible
+        with stop.interruptible():
+            assert parent.is_interruptible
+        assert not parent.is_interruptible
+    assert parent.is_interruptible
+
+
+def test_a_ctrl_c_that_was_noted() -> None:
+    """Between the engine's look at the stop and the user's code, it is raised on the way in; not into a teardown."""
     stop = Stop()
-    with signals(stop, leave_at_once=left.append):
-        send(signal.SIGTERM)
-        assert (stop.requested, stop.reason, left) == (True, "terminate", [])
-        send(signal.SIGINT)
-        assert left == [130]
-    stop = Stop()
-    with signals(stop, leave_at_once=left.append):
-        send(signal.SIGINT)
-        assert (stop.reason, left) == ("interrupt", [130])
-        send(signal.SIGTERM)
-        assert left == [130, 143]
-    assert signal.getsignal(signal.SIGINT) is before
+    stop.request("interrupt")
+    with stop.at_work():
+        with pytest.raises(KeyboardInterrupt), stop.interruptible():
+            pytest.fail("unreachable")
+        with stop.interruptible(although_interrupted=True):
+            assert stop.is_interruptible
+        assert not stop.is_interruptible
 
 
-def test_an_interrupt_in_user_code() -> None:
-    """There, Ctrl-C is a KeyboardInterrupt, as a user would expect."""
+def test_other_threads_are_not_interrupted() -> None:
+    """What they do is nothing to a signal, which comes in the main thread."""
     stop = Stop()
-    with signals(stop, leave_at_once=lambda code: None):
-        with stop.interruptible(), pytest.raises(KeyboardInterrupt):
-            send(signal.SIGINT)
-        assert not stop.runs_user_code
-    assert stop.reason == "interrupt"
+    stop.request("interrupt")
+    seen: list[bool] = []
+
+    def work() -> None:
+        with stop.at_work(), stop.interruptible():
+            seen.append(stop.is_interruptible)
+
+    thread = threading.Thread(target=work)
+    with stop.at_work():
+        thread.start()
+        thread.join(30)
+    assert seen == [False]

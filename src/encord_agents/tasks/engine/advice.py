@@ -1,0 +1,22 @@
+"""Notes on exceptions whose own message does not say what to do about them here."""
+
+from __future__ import annotations
+
+from encord_agents.core.tracebacks import add_note, chain, described, is_a
+
+__all__ = ["advise"]
+
+DAEMONIC = "daemonic processes are not allowed to have children"
+ABOUT_DAEMONIC = (
+    "The agent runs in a worker process that may not start processes of its own, as those of Celery's prefork pool and "
+    "of multiprocessing.Pool. Use threads in the agent, or billiard.Pool in place of multiprocessing.Pool; or run the "
+    "worker with another pool (celery worker -P threads, or -P solo) and have the agent start processes by the method "
+    "'spawn'. Runner and drain() have no such limit."
+)
+
+
+def advise(exception: BaseException) -> None:
+    """Add a note to an exception, or to one that it was caused by, where there is something to say."""
+    for one in chain(exception):
+        if is_a(one, AssertionError) and DAEMONIC in described(one):
+            add_note(one, ABOUT_DAEMONIC)

@@ -1,0 +1,94 @@
+"""An interrupt between any two steps of a thread, for tests of what is left behind by one."""
+
+from __future__ import annotations
+
+import dis
+import sys
+from types import CodeType, FrameType
+from typing import Any, TypeAlias
+
+__all__ = ["Interrupter", "Place"]
+
+Place: TypeAlias = tuple[str, str, int]
+"""Where a checkpoint is: its file, its function, and the offset of its instruction."""
+
+OURS = ("/tasks/engine/", "/tasks/runner/", "/core/dependencies/", "/core/assets.py")
+THEIRS = ("threading.py", "/concurrent/futures/", "contextlib.py")
+"""Modules of the standard library that are no better protected."""
+CHECKPOINTS = frozenset({"CALL", "CALL_FUNCTION_EX", "CALL_KW", "RESUME", "JUMP_BACKWARD", "SEND", "YIELD_VALUE"})
+"""After these, and only after these, does Python look whether a signal has come."""
+
+
+class Interrupter:
+    """Raises `KeyboardInterrupt` in this thread, as a signal handler would.
+
+    Args:
+        at: At which checkpoint, by its number or its place; the first that is reached at a place. ``None``: nowhere.
+
+    Attributes:
+        passed: How many checkpoints there were.
+        places: The place of each, once, in the order in which they were reached: unlike numbers, these are the same
+            however long a loop waits.
+        where: Where the interrupt was raised; empty if it was not.
+    """
+
+    def __init__(self, at: int | Place | None) -> None:
+        self.at = at
+        self.passed = 0
+        self.places: dict[Place, None] = {}
+        self.where = ""
+        self._operations: dict[CodeType, dict[int, str]] = {}
+        self._handlers: dict[CodeType, list[Any]] = {}
+        self._before: dict[FrameType, int] = {}
+
+    def __enter__(self) -> Interrupter:
+        self._outer = sys.gettrace()
+        sys.settrace(self._enter)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._outer)
+        self._before.clear()
+
+    def _enter(self, frame: FrameType, event: str, _: object) -> Any:
+        name = frame.f_code.co_filename
+        ours = "encord_agents" in name and any(part in name for part in OURS)
+        # Of theirs, what ours call: not what the SDK calls, nor finalizers, in which Python ignores whatever is raised.
+        called = frame.f_back is not None and frame.f_back.f_trace is not None
+        if not ours and not (called and any(part in name for part in THEIRS)):
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        return self._step
+
+    def _step(self, frame: FrameType, event: str, _: object) -> Any:
+        if event == "return":
+            self._before.pop(frame, None)
+        if event != "opcode":
+            return self._step
+        here, before = frame.f_lasti, self._before.get(frame)
+        self._before[frame] = here
+        if before is None or not self._is_checkpoint(frame.f_code, before, here):
+            return self._step
+        self.passed += 1
+        place = (frame.f_code.co_filename, frame.f_code.co_qualname, here)
+        self.places.setdefault(place)
+        if self.at in (self.passed, place) and not self.where:
+            self.where = f"{name_of(frame)} < {name_of(frame.f_back)}"
+            raise KeyboardInterrupt
+        return self._step
+
+    def _is_checkpoint(self, code: CodeType, before: int, here: int) -> bool:
+        if code not in self._operations:
+            self._operations[code] = {step.offset: step.opname for step in dis.get_instructions(code)}
+            self._handlers[code] = list(dis._parse_exception_table(code))  # type: ignore[attr-defined]
+        if self._operations[code].get(before) not in CHECKPOINTS:
+            return False
+        # Python would raise it at the operation before, so whoever handles that one must be who handles this one.
+        return self._handler(code, before) == self._handler(code, here)
+
+    def _handler(self, code: CodeType, offset: int) -> object:
+        return next((entry.target for entry in self._handlers[code] if entry.start <= offset < entry.end), None)
+
+
+def name_of(frame: FrameType | None) -> str:
+    return "" if frame is None else f"{frame.f_code.co_qualname}:{frame.f_lineno}"

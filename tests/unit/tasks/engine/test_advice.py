@@ -1,0 +1,54 @@
+"""Notes on exceptions whose own message does not say what to do."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.pool import ThreadPool
+from typing import Any
+
+import pytest
+
+from encord_agents.core.tracebacks import notes
+from encord_agents.tasks.engine.advice import ABOUT_DAEMONIC, advise
+
+
+@pytest.fixture
+def daemonic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process may have no children, as Celery's prefork workers may not."""
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("daemonic")
+@pytest.mark.parametrize(
+    "start",
+    [
+        lambda: multiprocessing.get_context("spawn").Pool(1),
+        lambda: multiprocessing.get_context("spawn").Process(target=print).start(),
+        lambda: ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")).submit(print).result(),
+    ],
+)
+def test_a_process_that_may_have_no_children(start: Any) -> None:
+    """The note says which pools may, once, whoever wraps the exception."""
+    with pytest.raises(AssertionError) as raised:
+        start()
+    wrapped = RuntimeError("no workers")
+    wrapped.__cause__ = raised.value
+    for _ in range(2):
+        advise(wrapped)
+    assert notes(raised.value) == [ABOUT_DAEMONIC]
+    assert notes(wrapped) == []
+
+
+@pytest.mark.usefixtures("daemonic")
+def test_what_it_may_have() -> None:
+    """Threads, as the note says."""
+    with ThreadPool(1) as pool:
+        assert pool.map(len, ["ab"]) == [2]
+
+
+def test_others_have_no_note() -> None:
+    """An assertion of the agent's own is its own."""
+    error = AssertionError("no cats")
+    advise(error)
+    assert notes(error) == []
