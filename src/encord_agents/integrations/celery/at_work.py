@@ -113,7 +113,9 @@ SWAP = """
 local swapped = {}
 for i = 1, #ARGV, 3 do
   local held = redis.call('HGET', KEYS[1], ARGV[i]) or ''
-  if held ~= ARGV[i + 1] then
+  if held == ARGV[i + 2] and held ~= '' then
+    swapped[#swapped + 1] = 1
+  elseif held ~= ARGV[i + 1] then
     swapped[#swapped + 1] = 0
   else
     if ARGV[i + 2] == '' then
@@ -126,7 +128,10 @@ for i = 1, #ARGV, 3 do
 end
 return swapped
 """
-"""For triples of a task, the value expected and the one wanted ('' is none): writes where what is there is expected."""
+"""For triples of a task, the value expected and the one wanted ('' is none): writes where what is there is expected.
+
+A client whose connection broke before the answer came sends it again: what is wanted is then there already.
+"""
 
 LET_GO = """
 for i = 1, #ARGV, 2 do
@@ -201,7 +206,10 @@ class RedisAtWork:
                     self._held[queue, task] = mine
                 elif not swapped[task]:  # somebody else was quicker
                     found[list(tasks).index(task)] = Found.BUSY
-            self._beat()
+            trouble = self._beat()
+        if trouble is not None:  # of whom nothing will be heard must hold nothing
+            self.end(queue, [task for task, _, wanted in swaps if wanted])
+            raise trouble
         return found
 
     def end(self, queue: str, tasks: Sequence[str]) -> None:
@@ -252,10 +260,15 @@ class RedisAtWork:
         if self._pid != os.getpid():
             self._pid, self._held, self._ended, self._heart = os.getpid(), {}, {}, None
 
-    def _beat(self) -> None:
+    def _beat(self) -> RuntimeError | None:
+        """Have signs of life given; or why they cannot be: the system has no more threads."""
         if self._held and (self._heart is None or not self._heart.is_alive()):
             self._heart = threading.Thread(target=self._keep_beating, name="encord-agents-at-work", daemon=True)
-            self._heart.start()
+            try:
+                self._heart.start()
+            except RuntimeError as error:
+                return error
+        return None
 
     def _keep_beating(self) -> None:
         pause = threading.Event()

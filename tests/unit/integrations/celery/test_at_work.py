@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
@@ -279,3 +280,34 @@ def test_a_fork_holds_nothing_of_its_parents(holds: RedisAtWork, client: redis.R
     child.join(PATIENCE)
     assert begin(holds, "b") == [Found.LOST], "it did not say that it ended"
     assert begin(RedisAtWork(client, "test"), "a") == [Found.BUSY]
+
+
+def test_a_lost_answer(client: redis.Redis, holds: RedisAtWork, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis has done what was asked, and the answer did not come: asked again, the task is held by who asked."""
+    swap, calls = holds._swap, []
+
+    def twice(**given: Any) -> Any:
+        calls.append(swap(**given))
+        return swap(**given)  # as redis-py does when the connection breaks
+
+    monkeypatch.setattr(holds, "_swap", twice)
+    assert begin(holds, "a") == [Found.FREE]
+    assert calls == [[1]]
+    assert (QUEUE, "a") in holds._held
+    assert begin(RedisAtWork(client, "test"), "a") == [Found.BUSY]
+    holds.end(QUEUE, ["a"])
+    assert begin(holds, "a") == [Found.FREE]
+
+
+def test_no_thread_for_signs_of_life(client: redis.Redis, holds: RedisAtWork, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is held of which nothing would be heard: whoever asked gets the error, and the task is free."""
+
+    def no_more(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_more)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            begin(holds, "a", "b")
+    assert not client.hgetall(KEY)
+    assert begin(holds, "a", "b") == [Found.FREE, Found.FREE]
