@@ -216,12 +216,17 @@ class OutageError(PrintableError):
 
     Attributes:
         seconds: How long it was waited for.
+        asked: How long the platform asked to wait, if that is why it was not waited for longer.
     """
 
-    def __init__(self, seconds: float, last: BaseException) -> None:
+    def __init__(self, seconds: float, last: BaseException, *, asked: float | None = None) -> None:
         self.seconds = seconds
+        self.asked = asked
+        what = f"has not answered for {seconds:.0f} s"
+        if asked is not None:
+            what = f"asks to wait {asked:.0f} s, longer than max_outage allows"
         super().__init__(
-            f"The platform has not answered for {seconds:.0f} s (last: {type(last).__name__}: {last}).\n"
+            f"The platform {what} (last: {type(last).__name__}: {last}).\n"
             "What was finished and not yet written is listed in the report; those tasks are still in their stages.\n"
             "Run again when the platform is back, or wait longer with max_outage=... (--max-outage)."
         )

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from encord.orm.storage import StorageItemType
@@ -72,7 +72,14 @@ def image_of_group(item: StorageItem, frame: int) -> StorageItem:
 
 
 class Tries(Protocol):
-    """How one download deals with its storage host: how many at once, what is tried again, and how long."""
+    """How one download deals with its storage host: how many at once, what is tried again, and how long.
+
+    A context manager, around the whole download.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
     def slot(self) -> AbstractContextManager[None]:
         """Held for one try."""
@@ -257,10 +264,15 @@ class Asset:
     # Downloading
 
     def _download(self) -> Path:
+        if self._begin is None:
+            return self._try_again_and_again(None)
+        with self._begin() as tries:
+            return self._try_again_and_again(tries)
+
+    def _try_again_and_again(self, tries: Tries | None) -> Path:
         deadline = None if self._max_seconds is None else self._clock() + self._max_seconds
         url = self._signed_url()
         may_refresh, tried = True, 0
-        tries = None if self._begin is None else self._begin()
         while True:
             try:
                 with nullcontext() if tries is None else tries.slot():

@@ -88,6 +88,7 @@ class TaskResult(BaseModel):
         outcome: ``moved``, ``held`` (it stays, and what was returned is written), ``failed``, or ``skipped`` (it was
             not in the stage any more, and was not touched).
         pathway: The pathway it went down, a failure pathway included.
+        confirmed: False where the platform's answer to the move was lost and the task was afterwards gone.
         phase: Where a failed task failed: spec, load, inject, agent, teardown, pathway, save or move.
         error: What went wrong, as ``"ValueError: ..."``, or why it was skipped.
         traceback: The traceback of what a failed task failed with.
@@ -101,6 +102,7 @@ class TaskResult(BaseModel):
     data_title: str | None = None
     outcome: Literal["moved", "held", "failed", "skipped"]
     pathway: UUID | None = None
+    confirmed: bool = True
     phase: str | None = None
     error: str | None = None
     traceback: str | None = None

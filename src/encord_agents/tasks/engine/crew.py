@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import threading
 from collections.abc import Callable
@@ -58,8 +59,11 @@ class Crew:
         return future
 
     def assemble(self) -> None:
-        """Start all threads before there is work for them, where a moment later it would hold something up."""
-        with self._lock:
+        """Start all threads before there is work for them, where a moment later it would hold something up.
+
+        Fewer than all do where the system has no more.
+        """
+        with self._lock, contextlib.suppress(RuntimeError):
             while not self._closed and len(self._threads) < self._size:
                 self._start_one()
 

@@ -10,35 +10,58 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any
 
-__all__ = ["EventLoop", "Going"]
+from encord_agents.core.tracebacks import described
+
+__all__ = ["EventLoop", "Going", "LoopEndedError"]
+
+
+class LoopEndedError(RuntimeError):
+    """The event loop ended under the coroutines that ran on it: something stopped it, or wanted the process to exit."""
 
 
 class Going(Future[Any]):
     """A coroutine on the loop. It is done when the coroutine is, also when it was cancelled: its teardown counts."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> None:
+    def __init__(self, owner: EventLoop, work: Coroutine[Any, Any, Any]) -> None:
         super().__init__()
-        self._loop = loop
+        self._owner = owner
         self._work = work
         self._task: asyncio.Task[Any] | None = None
-        loop.call_soon_threadsafe(self._start)
+        self._asked_to_end = False
 
     def cancel(self) -> bool:
-        """Ask the coroutine to end."""
-        self._loop.call_soon_threadsafe(self._cancel)
+        """Ask the coroutine to end. Where the loop has ended, it is done already, or about to be."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._owner.loop.call_soon_threadsafe(self._cancel)
         return True
 
-    def _start(self) -> None:
-        self._task = self._loop.create_task(self._work)
+    def start(self) -> None:
+        """Begin; called on the loop."""
+        if self._owner.over:  # what is going is being cancelled, and nobody would cancel this
+            self.abandon(self._owner.error)
+            return
+        self._task = self._owner.loop.create_task(self._work)
         self._task.add_done_callback(self._end)
 
+    def abandon(self, error: BaseException | None) -> None:
+        """Fail, or count as cancelled, if it is not done: called when nothing runs on the loop any more."""
+        if self.done():
+            return
+        if self._task is None:
+            self._work.close()  # it was never begun
+        if error is None:
+            super().cancel()
+        else:
+            self.set_exception(error)
+
     def _cancel(self) -> None:
-        if self._task is not None:
+        if self._task is not None and not self._asked_to_end:  # once: asked again, it would leave its clean-up undone
+            self._asked_to_end = True
             self._task.cancel()
 
     def _end(self, task: asyncio.Task[Any]) -> None:
         if task.cancelled():
-            super().cancel()
+            self.abandon(self._owner.error)
         elif (error := task.exception()) is not None:
             self.set_exception(error)
         else:
@@ -50,38 +73,114 @@ class EventLoop:
 
     The thread is started by the first who submits something. In a run, that is one of the engine's threads, which no
     interrupt reaches.
+
+    Attributes:
+        error: What ended the loop, if it was not `close`.
     """
+
+    loop: asyncio.AbstractEventLoop
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._closed = False
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         self._ready = threading.Event()
         self._thread: threading.Thread | None = None
+        self._claims: list[bool] = []  # the first says whether the thread was to serve, for good
+        self._going: set[Going] = set()
+        self._over = False  # nothing is begun any more
         # Not `Thread.is_alive()`: to be interrupted in there has it say no ever after.
         self._has_ended = False
         self._ended: SimpleQueue[None] = SimpleQueue()
+        self.error: BaseException | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether the loop takes no more work: it was closed, or something ended it."""
+        return self._over
+
+    def revive(self) -> None:
+        """Have the next who submits something start a new loop, if the one before was ended under its work."""
+        with self._lock:
+            if self._has_ended and not self._closed:
+                self._begin_anew()
 
     def _serve(self) -> None:
+        self._claims.append(True)
         try:
-            self._serve_until_end()
+            if self._claims[0]:
+                self._serve_until_end()
+        except BaseException as error:  # noqa: BLE001 - whoever submits, or waits, gets it
+            self._give_up(error)
         finally:
-            self._has_ended = True
+            with self._lock:
+                self._over = True
+                left = tuple(self._going)
+            for one in left:
+                one.abandon(self.error)
+            self._ready.set()
+            self._has_ended = True  # last: from then on, it may be revived
             self._ended.put(None)
 
     def _serve_until_end(self) -> None:
         with asyncio.Runner() as runner:
-            self._loop = runner.get_loop()
+            self.loop = runner.get_loop()
             self._end = asyncio.Event()
-            self._loop.call_soon(self._ready.set)
-            runner.run(self._end.wait())
+            self.loop.call_soon(self._ready.set)
+            try:
+                runner.run(self._end.wait())
+            except BaseException as error:  # noqa: BLE001 - before all that is going is cancelled
+                self._give_up(error)
+            finally:
+                with self._lock:
+                    self._over = True
+
+    def _give_up(self, error: BaseException) -> None:
+        if self.error is not None:
+            return
+        if not self._ready.is_set() or isinstance(error, KeyboardInterrupt):
+            self.error = error  # it could not be started; or an agent has interrupted the run
+            return
+        self.error = LoopEndedError(f"The event loop of the async agents has ended: {described(error)}")
+        self.error.__cause__ = error
 
     def submit(self, work: Coroutine[Any, Any, Any]) -> Going:
-        """Have a coroutine awaited."""
+        """Have a coroutine awaited.
+
+        Raises:
+            Exception: The loop cannot be started, for want of a thread or of a file descriptor.
+            LoopEndedError: It has ended.
+        """
+        going = Going(self, work)
+        try:
+            self._start()
+            with self._lock:
+                if self._over or self._closed:
+                    raise self.error or LoopEndedError("The event loop of the async agents is closed.")
+                self.loop.call_soon_threadsafe(going.start)
+                self._going.add(going)
+        except BaseException:
+            work.close()
+            raise
+        going.add_done_callback(self._going.discard)
+        return going
+
+    def _start(self) -> None:
         with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._serve, name="encord-agents-loop", daemon=True)
-                self._thread.start()
-                self._ready.wait()
-        return Going(self._loop, work)
+            if self._thread is None and not self._over and not self._closed:
+                self._thread = thread = threading.Thread(target=self._serve, name="encord-agents-loop", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # the system has no more threads
+                    self._thread = None
+                    raise
+                except BaseException:  # interrupted: it may run, or not
+                    self._over = True
+                    raise
+        if self._thread is not None:
+            self._ready.wait()
 
     def close(self) -> None:
         """End the loop. What is still going is cancelled. An interrupt waits until that is done; a second one does not.
@@ -89,11 +188,15 @@ class EventLoop:
         Raises:
             KeyboardInterrupt: It was interrupted meanwhile.
         """
-        interrupted = False
+        self._closed, interrupted = True, False
         while self._thread is not None and not self._has_ended:
             try:
-                with contextlib.suppress(RuntimeError):  # it is closed already
-                    self._loop.call_soon_threadsafe(self._end.set)
+                self._claims.append(False)
+                if not self._claims[0]:  # its thread never began
+                    break
+                self._ready.wait()
+                with contextlib.suppress(RuntimeError, AttributeError):  # it is closed already, or never was there
+                    self.loop.call_soon_threadsafe(self._end.set)
                 self._ended.get()
             except KeyboardInterrupt:
                 if interrupted:

@@ -22,7 +22,7 @@ from encord_agents.tasks.engine.outcome import Fault, Phase
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
-__all__ = ["Executor", "PartialLabelRowError", "WrongLabelRowError"]
+__all__ = ["Executor", "PartialLabelRowError", "WrongLabelRowError", "was_cancelled"]
 
 _CODE = SystemExit.__dict__["code"]
 
@@ -119,6 +119,12 @@ def _wished_to_exit(context: Context, phase: Phase, wish: BaseException) -> Faul
     error = RuntimeError(f"{context.agent.plan.name}() wanted the process to exit, with {shown(_CODE.__get__(wish))}")
     set_cause(error, wish)
     return Fault(phase, error, context.attempts)
+
+
+def was_cancelled(context: Context) -> Fault:
+    """The fault of a coroutine that was cancelled, though the run goes on: by its agent, or by another one."""
+    error = RuntimeError(f"{context.agent.plan.name}() was cancelled by what runs on its event loop, not by the run")
+    return Fault(Phase.AGENT, error, context.attempts)
 
 
 def interpret(context: Context, value: object, now: float) -> Result | Fault:

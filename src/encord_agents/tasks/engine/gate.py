@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import random
 import re
+import sys
 import threading
 import time
 from collections import deque
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from encord.exceptions import (
     AuthenticationError,
@@ -37,6 +38,7 @@ from encord.exceptions import (
 from encord_agents.core.client import sent_once
 from encord_agents.core.tracebacks import is_a
 from encord_agents.exceptions import AssetDownloadError, OutageError
+from encord_agents.tasks.engine.interruption import interruption
 from encord_agents.tasks.engine.stop import Leaving, Stop
 
 __all__ = [
@@ -69,6 +71,8 @@ LONGEST_RETRY_AFTER = 30.0
 """Seconds that one storage host's ``Retry-After`` is waited for, at most; then it is asked again."""
 LATELY = 16
 """Requests that `Gate.quickest` looks back."""
+LONG_WAIT = 10.0
+"""Seconds from which on a wait is worth a warning: until then, it only takes a little longer."""
 LOOK_UP = 0.2
 """Seconds, at most, between two looks at whether there is still time to wait."""
 
@@ -136,6 +140,8 @@ class _Kind:
     """How one kind of request fares, over all threads."""
 
     down_since: float | None = None
+    warned: bool = False
+    """Whether it was said that it is down."""
     successes: int = 0
     """Answers of any kind, refusals too: the platform is there."""
     granted: bool = False
@@ -251,15 +257,20 @@ class Gate:
             Exception: The platform's answer, where that is a refusal; or its failure, where everything points to
                 this one request as the cause.
         """
-        troubles = troubles or Troubles(kind)
+        reply = self._ask(request, kind=kind, divisible=divisible, troubles=troubles or Troubles(kind))
+        if reply.error is not None:
+            raise reply.error
+        return reply.value  # type: ignore[return-value]
+
+    def _ask(self, request: Callable[[], T], *, kind: str, divisible: bool, troubles: Troubles) -> Reply[T]:
         while True:
             reply = self.send(request, kind=kind)
-            if reply.error is None:
-                return reply.value  # type: ignore[return-value]
-            if reply.verdict not in (Verdict.OUTAGE, Verdict.RATE_LIMIT) or not self.recover(troubles, reply.error):
-                raise reply.error
+            if reply.error is None or reply.verdict not in (Verdict.OUTAGE, Verdict.RATE_LIMIT):
+                return reply
+            if not self.recover(troubles, reply.error):
+                return reply
             if divisible and troubles.tries >= PATIENCE and reply.verdict is Verdict.OUTAGE:
-                raise reply.error
+                return reply
 
     def each(
         self, items: Sequence[I], request: Callable[[Sequence[I]], T], *, kind: str
@@ -283,38 +294,44 @@ class Gate:
         while pending:
             part, troubles = pending.pop(0)
             divisible = len(part) > 1 or bool(pending)
-            try:
-                value = self.call(partial(request, part), kind=kind, divisible=divisible, troubles=troubles)
-            except OutageError:
-                raise
-            except Exception as error:
-                meaning = verdict(error)
-                if meaning is Verdict.CREDENTIALS:
-                    raise SetUpError(error) from error
-                if len(part) > 1:
-                    middle = len(part) // 2
-                    pending[:0] = [(part[:middle], troubles.heir()), (part[middle:], troubles.heir())]
-                    continue
-                if meaning is Verdict.OUTAGE and not troubles.hopeless:
-                    # Whether it is the platform or this one shows in how the others fare.
-                    pending.append((part, troubles))
-                    continue
-                forbidden += [error] if meaning is Verdict.FORBIDDEN else []
-                if len(forbidden) == len(items) > 1 and not self.has_granted(kind):
-                    raise SetUpError(error) from error
-                yield part, Reply(error=error)
-            else:
-                yield part, Reply(value=value)
+            reply = self._ask(partial(request, part), kind=kind, divisible=divisible, troubles=troubles)
+            if (error := reply.error) is None:
+                yield part, reply
+                continue
+            if reply.verdict is Verdict.CREDENTIALS:
+                raise SetUpError(error) from error
+            if len(part) > 1:
+                middle = len(part) // 2
+                pending[:0] = [(part[:middle], troubles.heir()), (part[middle:], troubles.heir())]
+                continue
+            if reply.verdict is Verdict.OUTAGE and not troubles.hopeless:
+                # Whether it is the platform or this one shows in how the others fare.
+                pending.append((part, troubles))
+                continue
+            forbidden += [error] if reply.verdict is Verdict.FORBIDDEN else []
+            if len(forbidden) == len(items) > 1 and not self.has_granted(kind):
+                raise SetUpError(error) from error
+            yield part, reply
 
     def send(self, request: Callable[[], T], *, kind: str) -> Reply[T]:
-        """Make a request once, when it is its turn."""
+        """Make a request once, when it is its turn.
+
+        Raises:
+            Leaving: It is time to leave; the request was not made.
+            Exception: What cut it off from outside, such as a time limit: nobody knows whether it was carried out.
+        """
         self._await_turn()
+        handled = sys.exception()
         with self.slot(self._slots):
             started = self.clock()
             try:
                 with sent_once() as sent:
                     value = request()
-            except Exception as error:  # noqa: BLE001 - an error is one of the two things a request can bring
+            except Exception as error:
+                if (cut_off_by := interruption(error, handled=handled)) is not None:
+                    if cut_off_by is error:
+                        raise
+                    raise cut_off_by from cut_off_by.__cause__
                 if verdict(error) not in (Verdict.OUTAGE, Verdict.RATE_LIMIT):
                     self.answered(kind, granted=False)
                 return Reply(error=error)
@@ -331,10 +348,12 @@ class Gate:
             at_least: Seconds that who answered asked to wait.
 
         Raises:
-            OutageError: There was no success of this kind for too long.
+            OutageError: There was no success of this kind for too long; or the platform asks to wait for longer than
+                there may be none.
             Leaving: It is time to leave.
         """
         now = self.clock()
+        asked = float(error.retry_after or 0) if isinstance(error, RateLimitExceededError) else 0.0
         with self._lock:
             kind = self._kinds.setdefault(troubles.kind, _Kind())
             if kind.down_since is None:
@@ -344,10 +363,20 @@ class Gate:
             troubles.tries += 1
             down_for = now - kind.down_since
             others_succeed = kind.successes > troubles.successes_before
+            is_news = not kind.warned and down_for >= LONG_WAIT and not asked
+            kind.warned |= is_news
         limited = isinstance(error, RateLimitExceededError)
         if troubles.tries == 1:
             logger.info(
                 "The platform did not answer a %s request (%s); waiting and asking again.", troubles.kind, error
+            )
+        if is_news:
+            logger.warning(
+                "The platform has not answered a %s request for %.0f s (%s); it is asked for up to %g s.",
+                troubles.kind,
+                down_for,
+                error,
+                self.max_outage,
             )
         if self.on_outage is not None:
             self.on_outage(troubles.kind, error)
@@ -357,16 +386,24 @@ class Gate:
                 return False
         elif down_for >= self.max_outage:
             raise OutageError(down_for, error) from error
+        if asked and down_for + asked > self.max_outage:
+            raise OutageError(down_for, error, asked=asked) from error
 
         ceiling = min(FIRST_BACKOFF * 2.0 ** min(troubles.tries - 1, 10), LONGEST_BACKOFF)
-        wait = max(ceiling * self.jitter(), at_least)
-        if isinstance(error, RateLimitExceededError) and error.retry_after:
-            with self._lock:
-                # Every thread keeps still for as long as the platform asks, not only the one that was told.
-                self._not_before = max(self._not_before, now + error.retry_after)
+        wait = max(ceiling * self.jitter(), min(at_least, max(0.0, self.max_outage - down_for)))
+        if asked:
+            self._keep_still(troubles.kind, now, asked)
         else:
             self._pause(wait)
         return True
+
+    def _keep_still(self, kind: str, now: float, seconds: float) -> None:
+        """Have every thread wait for as long as the platform asks, not only the one that was told."""
+        with self._lock:
+            is_news = seconds >= LONG_WAIT and now + seconds >= self._not_before + LONG_WAIT
+            self._not_before = max(self._not_before, now + seconds)
+        if is_news:
+            logger.warning("The platform asks to wait %.0f s, in its answer to a %s request; waiting.", seconds, kind)
 
     def count_downloads_in_trouble(self, more: int) -> None:
         with self._lock:
@@ -430,6 +467,7 @@ class Gate:
         with self._lock:
             state = self._kinds.setdefault(kind, _Kind())
             state.down_since = None
+            state.warned = False
             state.successes += 1
             state.granted = state.granted or granted
 
@@ -437,13 +475,20 @@ class Gate:
 class DownloadTries:
     """How one download of a file deals with its storage host: as the gate does with the platform.
 
-    That one file alone cannot be had, when nothing else is asked for, ends no run.
+    That one file alone cannot be had, when nothing else is asked for, ends no run. As a context manager it is no longer
+    in trouble when it is left, however that is.
     """
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._troubles = Troubles("asset")
         self._in_trouble = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._count(False)
 
     @contextmanager
     def slot(self) -> Iterator[None]:
@@ -456,16 +501,13 @@ class DownloadTries:
         self._count(True)
         try:
             # An attempt that goes on after a stop does so for a little while, not as long as an outage may last.
-            again = not self._gate.stop.requested and self._gate.recover(
+            return not self._gate.stop.requested and self._gate.recover(
                 self._troubles, error, at_least=min(retry_after, LONGEST_RETRY_AFTER)
             )
         except OutageError:
             if self._gate.downloads_in_trouble > 1:
                 raise
-            again = False
-        if not again:
-            self._count(False)
-        return again
+            return False
 
     def answered(self) -> None:
         """The host is there."""

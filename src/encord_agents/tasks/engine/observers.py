@@ -95,9 +95,13 @@ class LogObserver:
                 )
             case TaskWouldWrite(task=task, summary=summary):
                 logger.info("%s (%s) in %r: %s", task.data_title, task.uuid, task.stage, summary, extra=about(task))
-            case RunStopped(reason=reason, unwritten=unwritten):
+            case RunStopped(reason=reason, unwritten=unwritten, unconfirmed=unconfirmed):
+                moving = f" Unconfirmed, since their move was not answered: {len(unconfirmed)}." if unconfirmed else ""
                 logger.warning(
-                    "The run ends early: %s. Finished but not written: %d.", reason.rstrip("."), len(unwritten)
+                    "The run ends early: %s. Finished but not written: %d.%s",
+                    reason.rstrip("."),
+                    len(unwritten),
+                    moving,
                 )
             case _:
                 pass

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import gc
 import heapq
 import itertools
 import math
 import os
-import sys
 import threading
 from _thread import start_new_thread
 from collections import deque
@@ -29,13 +27,15 @@ from encord_agents.exceptions import OutageError
 from encord_agents.tasks.engine.context import Context, Result
 from encord_agents.tasks.engine.crew import Crew, SentHomeError
 from encord_agents.tasks.engine.event_loop import EventLoop, Going
-from encord_agents.tasks.engine.gate import DOWNLOADS, Slots
+from encord_agents.tasks.engine.execute import was_cancelled
+from encord_agents.tasks.engine.gate import DOWNLOADS, SetUpError, Slots
+from encord_agents.tasks.engine.interpreter import old_objects_left_alone, quick_switches
 from encord_agents.tasks.engine.outcome import Failed, Fault, Outcome
 from encord_agents.tasks.engine.pipeline import StageRun, fetch
 from encord_agents.tasks.engine.poll import MAX_POLLS, poll
 from encord_agents.tasks.engine.report import StagePolled
 from encord_agents.tasks.engine.stop import Leaving
-from encord_agents.tasks.engine.write import MAX_AT_ONCE, in_turn
+from encord_agents.tasks.engine.write import MAX_AT_ONCE, Writer, in_turn
 
 __all__ = ["Pipeline"]
 
@@ -78,50 +78,10 @@ HELD_BACK = (FRESH_FOR, FRESH_FOR, 10.0, 10.0, math.inf)
 have others skipped, so the last of `MAX_POLLS` readings has nothing moved: it is exact."""
 FAST_ANSWERS = 0.015
 """Seconds. Where a request can be answered sooner than this, more threads only get in each other's way."""
-SWITCH_INTERVAL = 0.0005
-"""Seconds a thread may go on while others wait for the interpreter."""
 GRACE = 1.0
 """Seconds that loading may still take when the run is to stop and all that was finished is written."""
 TICK = 0.1
 """Seconds between two looks at whether the run is to stop."""
-
-
-class _QuickTurns:
-    """Has an agent that waited go on soon, though a thread is busy with labels: within half a millisecond, not five.
-
-    With agents that wait 5 ms each this is 5 % of the run; where none waits, it would only cost. A program that has
-    set less is left alone.
-    """
-
-    def __enter__(self) -> _QuickTurns:
-        self._before = sys.getswitchinterval()
-        return self
-
-    def begin(self) -> None:
-        """From now on."""
-        if self._before > SWITCH_INTERVAL:
-            sys.setswitchinterval(SWITCH_INTERVAL)
-
-    def __exit__(self, *_: object) -> None:
-        sys.setswitchinterval(self._before)
-
-
-@contextlib.contextmanager
-def _old_objects_left_alone() -> Iterator[None]:
-    """Have the garbage collector pass over what there was before.
-
-    Labels are many small objects, so loading them sets off full collections, and each of these would look at the
-    hundreds of thousands of objects that importing the SDK left behind: about a sixth of all CPU time, measured with
-    1,000 tasks and requests that take no time. A program that has frozen its objects itself is left alone.
-    """
-    if gc.get_freeze_count():
-        yield
-        return
-    try:
-        gc.freeze()
-        yield
-    finally:
-        gc.unfreeze()
 
 
 class Pipeline:
@@ -177,7 +137,6 @@ class Pipeline:
         self._executed = False
         self._error: BaseException | None = None
         self._give_up = False
-        self._quick_turns = _QuickTurns()
         # Between the caller's thread and the engine's there are only queues of this kind, which hold no lock.
         self._given: SimpleQueue[Context | None] = SimpleQueue()
         self._attempted: SimpleQueue[tuple[Context, Attempt | Fault | None] | None] = SimpleQueue()
@@ -207,27 +166,26 @@ class Pipeline:
             KeyboardInterrupt: Likewise.
         """
         interrupted = False
-        with self._quick_turns, _old_objects_left_alone():
-            # An interrupt comes at a call or at a jump backwards, so none comes between `finally` and the inner `try`.
+        # An interrupt comes at a call or at a jump backwards, so none comes between `finally` and the inner `try`.
+        try:
             try:
+                # Not `Thread.start()`: who is interrupted in there may leave a lock held that the thread waits for.
+                start_new_thread(self._start, ())
+                self._serve()
+            except KeyboardInterrupt:
+                interrupted = True
+                self.run.stop.request("interrupt")
+        finally:
+            while True:
                 try:
-                    # Not `Thread.start()`: who is interrupted in there may leave a lock held that the thread waits for.
-                    start_new_thread(self._start, ())
-                    self._serve()
+                    self._see_threads_end()
+                    self._put_away()
+                    break
                 except KeyboardInterrupt:
+                    if interrupted or self.run.stop.requested:
+                        self.run.stop.leave()
                     interrupted = True
                     self.run.stop.request("interrupt")
-            finally:
-                while True:
-                    try:
-                        self._see_threads_end()
-                        self._put_away()
-                        break
-                    except KeyboardInterrupt:
-                        if interrupted or self.run.stop.requested:
-                            self.run.stop.leave()
-                        interrupted = True
-                        self.run.stop.request("interrupt")
         error = None if isinstance(self._error, Leaving) and self.run.stop.requested else self._error
         if interrupted:
             raise KeyboardInterrupt from error
@@ -261,8 +219,8 @@ class Pipeline:
             for i in range(number):
                 name = f"encord-agents-{work.__name__.strip('_')}-{i}"
                 thread = threading.Thread(target=self._in_thread, args=(work,), name=name, daemon=True)
-                self._threads.append(thread)
                 thread.start()
+                self._threads.append(thread)  # not before: one that could not be started never ends
         if self.run.agent.needs_asset:  # while the first page is on its way
             with contextlib.suppress(SentHomeError):  # the run is over
                 self._downloads.assemble()
@@ -358,9 +316,7 @@ class Pipeline:
         self._besides.close()
         self._reloads.close()
         with self._lock:
-            results = [*self._finished, *(result for batch in self._batches for result in batch)]
-            left = [ref for ref in (result.context.ref for result in results) if ref not in self.run.unwritten]
-            self.run.unwritten += left
+            self.run.leave([*self._finished, *(result for batch in self._batches for result in batch)])
             leftovers = [context for context in self._ready.values() if context is not None]
             leftovers += [context for _, context in self._fetching] + [context for _, _, context in self._delayed]
             leftovers += self._out.values()
@@ -391,21 +347,41 @@ class Pipeline:
             for _ in range(self._workers):
                 self._given.put(None)
             if self._loop is not None:
-                for one in tuple(going):
-                    one.cancel()
-                with contextlib.suppress(Leaving):
-                    while going:
-                        self.run.stop.pause(TICK)
-                self._attempted.put(None)
+                try:
+                    for one in tuple(going):
+                        one.cancel()
+                    with contextlib.suppress(Leaving):
+                        while going:
+                            self.run.stop.pause(TICK)
+                finally:
+                    self._attempted.put(None)
 
     def _landed(self, context: Context, done: Future[Any]) -> None:
-        error = None if done.cancelled() else done.exception()
-        if error is not None:
+        """On the loop, or in whose place it has ended: an attempt is over."""
+        ended: Attempt | Fault | None = None
+        if done.cancelled():
+            if not self._is_over:  # the agent did it: to itself, or to all tasks of the loop
+                ended = was_cancelled(context)
+        elif (error := done.exception()) is not None:
             self._fail(error)
-        self._attempted.put((context, None if done.cancelled() or error is not None else done.result()))
+        else:
+            ended = done.result()
+        self._attempted.put((context, ended))
 
     def _take_back(self) -> None:
         """See to what came of attempts, until all who attempt have ended."""
+        try:
+            with contextlib.ExitStack() as self._while_attempts_end:
+                self._take_back_all()
+        finally:
+            with self._lock:
+                self._executed = True
+                if self._is_over:
+                    self.run.limit_writing()
+                self._wake_all()
+            self._attempted_all.put(None)
+
+    def _take_back_all(self) -> None:
         attempting = self._workers if self._loop is None else 1
         while attempting > 0:
             entries = [self._attempted.get()]
@@ -424,12 +400,6 @@ class Pipeline:
                     self._writable.notify()
                 if self._may_take():
                     self._takeable.notify()
-        with self._lock:
-            self._executed = True
-            if self._is_over:
-                self.run.limit_writing()
-            self._wake_all()
-        self._attempted_all.put(None)
 
     def _ended(self, context: Context, ended: Attempt | Fault | None) -> None:
         """An attempt is over; ``None``: there was none, or it was interrupted, and the task has no outcome."""
@@ -447,7 +417,7 @@ class Pipeline:
             self._ends += 1
             self._seconds += (context.seconds - self._seconds) / min(self._ends, LAST_ENDS)
             if self._ends == FIRST_ENDS and not self._nap:
-                self._quick_turns.begin()
+                self._while_attempts_end.enter_context(quick_switches())
             context.close()  # its file makes room for others now; what is left to do needs only the labels
         if isinstance(verdict, Fault):
             self._settle(context, Failed(verdict))
@@ -534,7 +504,8 @@ class Pipeline:
 
     def _in_thread(self, work: Callable[[], None]) -> None:
         try:
-            self._caller.copy().run(self._guarded, work)
+            with old_objects_left_alone():
+                self._caller.copy().run(self._guarded, work)
         finally:
             self._ended_threads.append(threading.current_thread())
             self._a_thread_ended.put(None)
@@ -757,7 +728,10 @@ class Pipeline:
             self._bytes += promised
             try:
                 self._downloads.submit(partial(self._guarded, self._fetch, number, context, promised))
-            except SentHomeError:  # the run is over
+            except RuntimeError as error:  # the system has no more threads; or the run is over
+                self._fetching.appendleft((number, context))
+                if not isinstance(error, SentHomeError):
+                    self._fail(error)
                 return
 
     def _promised(self, context: Context) -> int:
@@ -798,17 +772,29 @@ class Pipeline:
         while (batch := self._take_finished()) is not None:
             size = len(batch)
             try:
-                self.run.write(batch, lambda result, outcome: self._close_slot(result.context, outcome), writer)
+                self._write_batch(batch, writer)
             finally:
                 with self._lock:
                     if batch in self._batches:
                         self._batches.remove(batch)
-                        self.run.unwritten += [result.context.ref for result in batch]
+                        self.run.leave(batch)
                     self._writing -= size
                     if self._executed or self._by_turns or self._may_take():
                         self._wake_all()
                     else:
                         self._room.notify()  # who waits for nothing to move
+
+    def _write_batch(self, batch: list[Result], writer: Writer) -> None:
+        def settle(result: Result, outcome: Outcome) -> None:
+            self._close_slot(result.context, outcome)
+
+        try:
+            self.run.write(batch, settle, writer)
+        except (SetUpError, OutageError):
+            raise
+        except Exception as error:  # noqa: BLE001 - cut off from outside, maybe between a request and its answer
+            self._fail(error)
+            self.run.write(batch, settle, writer)
 
     def _take_finished(self) -> list[Result] | None:
         """Results to write; ``None`` when there will be no more."""
@@ -856,7 +842,11 @@ class Pipeline:
         if self._answers_fast:
             in_turn(first, second)
             return
-        other = self._besides.submit(second)
+        try:
+            other = self._besides.submit(second)
+        except RuntimeError:  # the system has no more threads
+            in_turn(first, second)
+            return
         try:
             first()
         finally:

@@ -13,10 +13,11 @@ import logging
 import random
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TypeAlias
 from uuid import UUID
 
@@ -30,8 +31,8 @@ from encord_agents.exceptions import DependencyError, OutageError, UnknownPathwa
 from encord_agents.tasks.engine.advice import advise
 from encord_agents.tasks.engine.context import CHANGED_ROW, ODD_LABELS, Agent, Context, Result
 from encord_agents.tasks.engine.dead_letter import DeadLetters
-from encord_agents.tasks.engine.event_loop import EventLoop
-from encord_agents.tasks.engine.execute import Executor
+from encord_agents.tasks.engine.event_loop import EventLoop, Going
+from encord_agents.tasks.engine.execute import Executor, was_cancelled
 from encord_agents.tasks.engine.gate import Gate, SetUpError
 from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
@@ -66,6 +67,8 @@ BYTES_AHEAD = 128 * 1024 * 1024
 """Of files that are downloaded ahead for one chunk."""
 TIME_TO_WRITE = 30.0
 """Seconds that writing may take once the run is to stop."""
+TICK = 0.1
+"""Seconds between two looks at whether the run is to stop."""
 READ_AHEAD = 1000
 """Tasks read from the pages between two chunks, where nothing reads them in the background."""
 
@@ -95,6 +98,7 @@ class StageRun:
     files: Path | None = None
     jitter: Callable[[], float] = random.random
     unwritten: list[TaskRef] = field(default_factory=list)
+    unconfirmed: set[UUID] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._dead_letters = DeadLetters(self.agent, self.stop, self.strict)
@@ -235,6 +239,14 @@ class StageRun:
             else:
                 settle(result, Moved(result.pathway) if result.pathway else Held())
 
+    def leave(self, results: Iterable[Result]) -> None:
+        """Note results that will not be written any more, and which of their tasks may have moved all the same."""
+        for result in results:
+            if result.context.ref not in self.unwritten:
+                self.unwritten.append(result.context.ref)
+            if result.move_unclear or result.moved:
+                self.unconfirmed.add(result.context.task.uuid)
+
     def writer(self, beside: Beside = in_turn) -> Writer:
         return Writer(
             self.agent, self.project, self.client, self.gate, beside, may_dead_letter=lambda: self.halted is None
@@ -323,7 +335,7 @@ def run_chunk(
             if not interrupted:  # else the interrupt goes on; what is not written is listed
                 raise
         finally:
-            run.unwritten += [result.context.ref for result in results]
+            run.leave(results)
             for context in contexts:
                 context.close()
     return len(contexts)
@@ -407,26 +419,62 @@ def _await_together(run: StageRun, contexts: Sequence[Context], loop: EventLoop,
     """The same for async agents, all at once; results are added in the order of the tasks."""
     pending = list(contexts)
     while pending and not run.stop.requested:
-        going = []
-        for context in pending:
-            run.start(context)
-            going.append((context, loop.submit(run.executor.attempt_async(context))))
-        pending, wait = [], 0.0
+        going: list[tuple[Context, Going]] = []
+        # Not `Future.result()`: an interrupt in there may leave a lock held that the loop waits for.
+        ends: SimpleQueue[None] = SimpleQueue()
+        again, wait = [], 0.0
         try:
+            for context in pending:
+                run.start(context)
+                going.append((context, loop.submit(run.executor.attempt_async(context))))
+                going[-1][1].add_done_callback(lambda _, ends=ends: ends.put(None))  # type: ignore[misc]
             for context, future in going:
-                verdict = run.judge(context, future.result())
+                while not future.done():
+                    ends.get()
+                verdict = run.judge(context, was_cancelled(context) if future.cancelled() else future.result())
                 if isinstance(verdict, Result):
                     results.append(verdict)
                 elif isinstance(verdict, Fault):
                     run.finish(context, Failed(verdict))
                 else:
-                    pending.append(context)
+                    again.append(context)
                     wait = max(wait, verdict)
+        except KeyboardInterrupt:
+            run.stop.request("interrupt")  # a second one leaves at once
+            raise
         finally:
-            for _, future in going:
-                future.cancel()
+            _end_all(run, [future for _, future in going], ends)
         run.stop.wait(wait)
-        pending = [context for context in pending if run.reload(context)]
+        pending = [context for context in again if run.reload(context)]
+
+
+def _end_all(run: StageRun, going: Sequence[Going], ends: SimpleQueue[None]) -> None:
+    """Cancel the coroutines that still run, and wait for their clean-up as long as there is time to write.
+
+    What they use is gone when the call returns: the files, and soon the run-scoped dependencies.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted meanwhile; at once if that was not the first time.
+    """
+    interrupted = False
+    until = run.gate.clock() + TIME_TO_WRITE
+    while True:
+        try:
+            left = [future for future in going if not future.done()]
+            for future in left:
+                future.cancel()
+            while not all(future.done() for future in left) and run.gate.clock() < until and not run.stop.leaving:
+                with contextlib.suppress(Empty):
+                    ends.get(timeout=TICK)
+            break
+        except KeyboardInterrupt:
+            if interrupted or run.stop.requested:
+                run.stop.leave()
+                raise
+            interrupted = True
+            run.stop.request("interrupt")
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 def run_one_by_one(run: StageRun) -> None:

@@ -175,10 +175,17 @@ class PassFinished:
 
 @dataclass(frozen=True, slots=True)
 class RunStopped:
-    """The run ended before its work did. ``unwritten``: tasks that were finished but not written."""
+    """The run ended before its work did.
+
+    Attributes:
+        reason: Why.
+        unwritten: Tasks that were finished but not written.
+        unconfirmed: The uuids of those among them that were sent to move, without an answer.
+    """
 
     reason: str
     unwritten: tuple[TaskRef, ...] = ()
+    unconfirmed: frozenset[UUID] = frozenset()
 
 
 Event = (
@@ -445,6 +452,7 @@ class RunReport:
         passes: How many passes were finished.
         stopped: Why the run ended early, or ``None``.
         unwritten: Tasks that were finished but could not be written; they are still in their stages.
+        unconfirmed: Those of them that were saved and sent to move, without an answer: these may have moved.
         teardown_errors: What run-scoped dependencies raised when they were torn down, after the last write.
         loading, running, writing: Seconds spent in each, over all threads.
     """
@@ -457,6 +465,7 @@ class RunReport:
         self.passes = 0
         self.stopped: str | None = None
         self.unwritten: tuple[TaskRef, ...] = ()
+        self.unconfirmed: tuple[TaskRef, ...] = ()
         self.teardown_errors: list[str] = []
         self.seconds = 0.0
         self.loading = 0.0
@@ -487,9 +496,10 @@ class RunReport:
                 self.seconds += seconds
             case PassFinished():
                 self.passes += 1
-            case RunStopped(reason=reason, unwritten=unwritten):
+            case RunStopped(reason=reason, unwritten=unwritten, unconfirmed=unconfirmed):
                 self.stopped = reason
                 self.unwritten = unwritten
+                self.unconfirmed = tuple(task for task in unwritten if task.uuid in unconfirmed)
             case _:
                 pass
 
@@ -595,6 +605,7 @@ class RunReport:
             "stages": [stage.to_dict() for stage in self.stages],
             "failures": [record.to_dict() for record in self.failures],
             "unwritten": [str(task.uuid) for task in self.unwritten],
+            "unconfirmed": [str(task.uuid) for task in self.unconfirmed],
             "teardown_errors": list(self.teardown_errors),
         }
 
@@ -616,9 +627,12 @@ class RunReport:
             yield "No task was waiting."
         if self.stopped:
             yield f"Stopped early: {self.stopped.partition(chr(10))[0].rstrip('.')}."
-        if self.unwritten:
-            yield f"Finished but not written, still in their stages: {len(self.unwritten)}."
-            yield from (f"  {task.data_title} ({task.uuid})" for task in self.unwritten[:20])
+        if left := [task for task in self.unwritten if task not in self.unconfirmed]:
+            yield f"Finished but not written, still in their stages: {len(left)}."
+            yield from (f"  {task.data_title} ({task.uuid})" for task in left[:20])
+        if self.unconfirmed:
+            yield f"Saved and sent to move, without an answer, so that they may have moved: {len(self.unconfirmed)}."
+            yield from (f"  {task.data_title} ({task.uuid})" for task in self.unconfirmed[:20])
         for error in self.teardown_errors:
             yield f"Raised when it was torn down, after the run: {error.partition(chr(10))[0]}"
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence, Sized
 from functools import partial
 from uuid import UUID
 
+from encord.exceptions import EncordException
 from encord.objects import LabelRowV2
 from encord.objects.bitmask import BitmaskCoordinates
 from encord.objects.common import Shape
@@ -230,7 +231,10 @@ class Writer:
             if reply.error is None:
                 for result in part:  # first of all: an interrupt may come between any two lines
                     result.moved = True
-            if reply.verdict is not Verdict.OUTAGE:
+            # Only the platform can say that nothing was done. Whatever else went wrong may have come after it.
+            if reply.error is None or (
+                isinstance(reply.error, EncordException) and reply.verdict is not Verdict.OUTAGE
+            ):
                 for result, unclear in zip(part, unclear_before, strict=True):
                     result.move_unclear = unclear
             if reply.error is None:

@@ -50,6 +50,10 @@ GRACE = 1.0
 FAILED_STARTS = 3
 """Workers that die in a row before they are ready, with nothing done in between, for the run to end."""
 
+GARBLED_IN_A_ROW = 4
+"""Workers in a row that say what cannot be read, with nothing done in between, for the run to end. A task that has its
+workers do so makes it three: twice with its batch, once alone."""
+
 LEFT_OR_MOVED = "the task had left the stage, unless the worker that died had moved it"
 
 NEVER_MADE = """\
@@ -140,6 +144,7 @@ class DrainTurns:
         self.num_retries = num_retries
         self.max_tasks = max_tasks
         self.unwritten: list[TaskRef] = []
+        self.unconfirmed: set[UUID] = set()
         self.halted: str | None = None
         self.proven = False  # a worker has been ready
 
@@ -213,6 +218,7 @@ class StageDrain:
         self._moved_while_paging = False
         # On their way.
         self._failed_starts = 0
+        self._garbled = 0
         self._out: dict[Future[Answer | None], Batch] = {}
         self._again: deque[Batch] = deque()
         self._alone: deque[Batch] = deque()
@@ -401,6 +407,7 @@ class StageDrain:
             self._fail(answer.error)
         else:
             self._turns.proven, self._failed_starts = True, 0
+            self._garbled = 0 if answer.results else self._garbled
         for chunk in answer.chunks:
             self._turns.events.emit(chunk)
         for warning in answer.warnings:
@@ -408,6 +415,7 @@ class StageDrain:
                 self._turns.events.emit(warning)
         tasks = {task.uuid: task for task in batch.tasks}
         self._turns.unwritten += [self._agent.ref(tasks[uuid]) for uuid in answer.unwritten]
+        self._turns.unconfirmed |= answer.unconfirmed
         results = [(tasks[result.task_uuid], result) for result in answer.results]
         self._agent.has_named_a_pathway |= answer.named_a_pathway
         # What one task of the batch shows is known before another one is blamed for what all would fail with.
@@ -470,7 +478,7 @@ class StageDrain:
                 if attempts == 0 and self._budget is not None and not batch.lost:
                     self._budget += 1
         elif pathway is not None:
-            outcome = Moved(pathway)
+            outcome = Moved(pathway, confirmed=result.confirmed)
         else:
             outcome = Held()
         self._finish(task, outcome, attempts)
@@ -519,6 +527,7 @@ class StageDrain:
             self._writer.write(tuple(letters), settle)
         except (SetUpError, OutageError, Leaving) as trouble:
             self._turns.unwritten += [result.context.ref for result in letters]
+            self._turns.unconfirmed |= {result.context.task.uuid for result in letters if result.move_unclear}
             if not isinstance(trouble, Leaving):
                 self._fail(trouble.error if isinstance(trouble, SetUpError) else trouble)
 
@@ -565,6 +574,9 @@ class StageDrain:
         nobody_works = not (self._turns.proven or self._workers.starting)
         if not death.ready and (nobody_works or self._failed_starts >= FAILED_STARTS) and not self._closing:
             self._fail(PrintableError(CANNOT_START.format(how=death.how, module=self._function.__module__)))
+        self._garbled += death.garbled
+        if self._garbled >= GARBLED_IN_A_ROW:
+            self._fail(PrintableError(f"{self._garbled} workers in a row were lost. Of the last one: {death.how}."))
         batch.lost = batch.lost or death.begun
         batch.deaths += death.suspected
         if not death.suspected or batch.deaths == 1:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
+from uuid import UUID
 
 from encord.exceptions import EncordException
 
@@ -32,10 +33,12 @@ class Turns(Protocol):
 
     Attributes:
         unwritten: Tasks that were finished but could not be written.
+        unconfirmed: Those of them that were sent to move, without an answer.
         halted: Why the turns asked for a stop by themselves, if they did.
     """
 
     unwritten: list[TaskRef]
+    unconfirmed: set[UUID]
     halted: str | None
 
     def take(self, agent: Agent) -> None:
@@ -124,7 +127,7 @@ class Passes:
         finally:
             if stop.requested or reason:
                 why = reason or turns.halted or (STOPPED_BY[stop.reason] if stop.reason else "asked to stop")
-                self.events.emit(RunStopped(why, tuple(turns.unwritten)))
+                self.events.emit(RunStopped(why, tuple(turns.unwritten), frozenset(turns.unconfirmed)))
 
 
 def pass_numbers(

@@ -31,7 +31,8 @@ from typing import Any, NamedTuple
 from encord_agents.core.tracebacks import described
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.crew import Crew
-from encord_agents.tasks.engine.overlap import SWITCH_INTERVAL
+from encord_agents.tasks.engine.interpreter import SWITCH_INTERVAL
+from encord_agents.tasks.engine.pipeline import Turn, at_once
 from encord_agents.tasks.engine.signals import hold_off_signals
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.runner.worker import Answer, Closes, Function, answer_of, portable, portable_answer
@@ -50,8 +51,13 @@ HEARS_WITHIN = 5.0
 """Seconds in which a worker that cannot answer has heard that its parent is gone; else it is the pipe that is."""
 LOOK_UP = 1.0
 """Seconds between two looks at whether the other side is alive: a program that it has started may hold its pipe."""
+LONGEST_MESSAGE = 0x1FFFFFFF
+"""Bytes. Text that a library prints into the pipe by mistake says more than this, taken for a message's length."""
 DIES_WITHIN = 5.0
 """Seconds in which a process whose pipe has broken has ended."""
+
+
+GARBLED = "it was ended because what it said could not be read: some code in it writes to a pipe that is not its own"
 
 
 class WorkerDied(BrokenExecutor):
@@ -62,14 +68,16 @@ class WorkerDied(BrokenExecutor):
         ready: Whether it had ever answered anything.
         begun: Whether it had begun the batch.
         suspected: Whether it may have died of the batch: its agents ran, or none did.
+        garbled: Whether it was ended because a message of it could not be read.
     """
 
-    def __init__(self, how: str, *, ready: bool, begun: bool, suspected: bool) -> None:
+    def __init__(self, how: str, *, ready: bool, begun: bool, suspected: bool, garbled: bool = False) -> None:
         super().__init__(f"The worker process died: {how}.")
         self.how = how
         self.ready = ready
         self.begun = begun
         self.suspected = suspected
+        self.garbled = garbled
 
 
 class _Order(NamedTuple):
@@ -121,6 +129,7 @@ class _Worker:
     ready: bool = False
     alone: bool = False
     dead: bool = False
+    garbled: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
 
 
@@ -177,14 +186,28 @@ class Processes:
         ours, its = self._context.Pipe()
         name = f"encord-agents-worker-{next(self._names)}"
         process = self._context.Process(target=_work, args=(its,), name=name)
-        with _deaf_to_interrupts():
-            process.start()
-        its.close()
+        try:
+            with _deaf_to_interrupts():
+                process.start()
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            its.close()
         worker = _Worker(process, ours)
         self._workers = [one for one in self._workers if not one.ended.is_set()] + [worker]
         ready = self._send(worker, function, [])
-        threading.Thread(target=_post, args=(worker,), name=f"{name}-post", daemon=True).start()
-        threading.Thread(target=self._listen, args=(worker,), name=f"{name}-listener", daemon=True).start()
+        try:
+            threading.Thread(target=self._listen, args=(worker,), name=f"{name}-listener", daemon=True).start()
+        except BaseException:  # the system has no more threads: nobody would see the process end
+            ours.close()
+            self._see_end(worker)
+            raise
+        try:
+            threading.Thread(target=_post, args=(worker,), name=f"{name}-post", daemon=True).start()
+        except BaseException:
+            process.kill()  # the listener sees to the rest
+            raise
         return ready
 
     def submit(self, function: Function, specs: Sequence[str], *, alone: bool = False) -> Future[Answer | None]:
@@ -216,21 +239,35 @@ class Processes:
         return future
 
     def _listen(self, worker: _Worker) -> None:
-        """Take what a worker says, until it ends."""
-        while True:
-            try:
+        """In a thread: take what a worker says, until it ends, or cannot be understood."""
+        try:
+            while True:
                 there = multiprocessing.connection.wait([worker.pipe, worker.process.sentinel], LOOK_UP)
                 if worker.pipe in there or worker.pipe.poll():
-                    self._take(worker, worker.pipe.recv())
+                    self._take(worker, pickle.loads(worker.pipe.recv_bytes(LONGEST_MESSAGE)))
                 elif there or worker.process.exitcode is not None:
                     break
-            except (EOFError, OSError):
-                break
-        worker.process.join(DIES_WITHIN)
-        if worker.process.exitcode is None:  # it is there, and cannot be heard: it must not go on beside another one
+        except (EOFError, OSError):
+            pass
+        except Exception as error:  # noqa: BLE001 - somebody else has written to its pipe
+            logger.warning("A worker process said something that cannot be read: %s", described(error))
+            worker.garbled = True
             worker.process.kill()
+        finally:
+            self._see_end(worker)
+
+    def _see_end(self, worker: _Worker) -> None:
+        """A worker has ended, or has to: nobody waits for its answers any more."""
+        try:
             worker.process.join(DIES_WITHIN)
-        how = in_words(worker.process.exitcode)
+            if worker.process.exitcode is None:  # it cannot be heard, and must not go on beside another one
+                worker.process.kill()
+                worker.process.join(DIES_WITHIN)
+        finally:
+            self._bury(worker)
+
+    def _bury(self, worker: _Worker) -> None:
+        how = GARBLED if worker.garbled else in_words(worker.process.exitcode)
         with worker.lock:
             worker.dead = True
             out, worker.out = worker.out, {}
@@ -239,7 +276,13 @@ class Processes:
         suspects = {worker.running} & out.keys() or worker.begun & out.keys() or out.keys()
         for number, future in out.items():
             future.set_exception(
-                WorkerDied(how, ready=worker.ready, begun=number in worker.begun, suspected=number in suspects)
+                WorkerDied(
+                    how,
+                    ready=worker.ready,
+                    begun=number in worker.begun,
+                    suspected=number in suspects,
+                    garbled=worker.garbled,
+                )
             )
         worker.ended.set()
 
@@ -293,7 +336,9 @@ def _post(worker: _Worker) -> None:
         while (message := worker.outbox.get()) is not None:
             try:
                 worker.pipe.send(message)
-            except OSError:  # it has died, and the futures will say so
+            except Exception as error:  # noqa: BLE001 - mostly it has died, and the futures will say so
+                if not isinstance(error, OSError):  # else it would wait for ever for what cannot be sent
+                    worker.process.kill()
                 while worker.outbox.get() is not None:  # the pipe may have more to say
                     pass
                 return
@@ -394,27 +439,32 @@ class _Inside:
 
     def _listen(self) -> None:
         """In a thread: take what the parent says. However it ended, this ends with it: after the task at work."""
+        try:
+            self._listen_until_end()
+        except Exception as error:
+            if not isinstance(error, EOFError | OSError):
+                logger.exception("The parent process said something that cannot be read.")
+            self._orphaned.set()
+            self._stop.request()
+        finally:
+            self._jobs.put(self._end)
+
+    def _listen_until_end(self) -> None:
         while True:
-            try:
-                while not self._pipe.poll(LOOK_UP):  # a program that the parent has started may hold the pipe
-                    if os.getppid() != self._parent:
-                        raise EOFError
-                message = self._pipe.recv()
-            except (EOFError, OSError):
-                self._orphaned.set()
-                self._stop.request()
-                message = _End()
+            while not self._pipe.poll(LOOK_UP):  # a program that the parent has started may hold the pipe
+                if os.getppid() != self._parent:
+                    raise EOFError
+            message = self._pipe.recv()
             if isinstance(message, _Order):
                 with self._lock:
                     self._at_work += 1
                 if message.specs and (function := self._functions.get(message.function)) is not None:
-                    self._batches.submit(partial(self._serve, message, function))
+                    self._serve_beside(message, function)
                 else:
                     self._jobs.put(partial(self._begin, message))
             elif isinstance(message, _Stop):
                 self._stop.request()
             else:
-                self._jobs.put(self._end)
                 return
 
     def _end(self) -> None:
@@ -431,17 +481,22 @@ class _Inside:
         if function.runner not in self._runners:
             self._runners.append(function.runner)
         if order.specs:
-            self._batches.submit(partial(self._serve, order, function))
+            self._serve_beside(order, function)
         else:
             self._answer(order, portable_answer(answer_of(function, [], self._stop)))
 
-    def _serve(self, order: _Order, function: Function) -> None:
-        """In a thread of the batch's own."""
+    def _serve_beside(self, order: _Order, function: Function) -> None:
+        try:
+            self._batches.submit(partial(self._serve, order, function, partial(self._in_turn, order.number)))
+        except RuntimeError:  # the system has no thread for it
+            self._jobs.put(partial(self._serve, order, function, at_once))
+
+    def _serve(self, order: _Order, function: Function, turn: Turn) -> None:
+        """In a thread of the batch's own; without one, in the main thread."""
         answer = None
         try:
             if not self._stop.requested:
                 self._say(_Begun(order.number))
-                turn = partial(self._in_turn, order.number)
                 answer = portable_answer(answer_of(function, order.specs, self._stop, turn=turn))
         except BaseException as error:  # noqa: BLE001 - whatever it is, the parent waits for an answer
             answer = Answer(error=portable(RuntimeError(f"The worker failed: {described(error)}")))

@@ -25,8 +25,15 @@ from encord.workflow.stages.agent import AgentStage, AgentTask
 
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.scope import RunScope
-from encord_agents.core.tracebacks import described, is_a, notes, shown
-from encord_agents.exceptions import OutageError, PrintableError, ProjectError, TasksFailedError, UnknownPathwayError
+from encord_agents.core.tracebacks import described, formatted, is_a, notes, shown
+from encord_agents.exceptions import (
+    EncordAgentsError,
+    OutageError,
+    PrintableError,
+    ProjectError,
+    TasksFailedError,
+    UnknownPathwayError,
+)
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.event_loop import EventLoop
 from encord_agents.tasks.engine.execute import Executor
@@ -447,6 +454,7 @@ class _Connection:
 
     def enter(self) -> bool:
         """A call begins. Whether it may."""
+        self.loop.revive()
         with self._lock:
             self._calls += not self._closed
             return not self._closed
@@ -640,12 +648,14 @@ class _Call:
                 if self._stop.requested:
                     break
                 self._run_chunk(wanted[start : start + MAX_AT_ONCE])
-        except (OutageError, Leaving, EncordException) as trouble:
-            self._trouble = trouble
         except SetUpError as trouble:
             self._trouble = trouble.error
             if isinstance(trouble.error, EncordException):
                 with_advice(trouble.error, self._connection.runner.project_hash, doing="run agents in")
+        except (Leaving, Exception) as trouble:  # noqa: BLE001 - it is told
+            # The platform's, or what cut the call off from outside, such as a time limit: what is done stays done, and
+            # is told.
+            self._trouble = trouble
 
     def _run_chunk(self, wanted: Sequence[_Given]) -> None:
         agent = self._agent
@@ -688,6 +698,7 @@ class _Call:
             data_title=event.task.data_title,
             outcome=record["outcome"],
             pathway=record.get("pathway_uuid"),
+            confirmed=record.get("confirmed", True),
             phase=record.get("phase"),
             error=record.get("error") or record.get("reason"),
             traceback=record.get("traceback"),
@@ -703,6 +714,7 @@ class _Call:
         return Answer(
             results=[self.result(one) for one in (given if trouble is None and not self._stop.requested else told)],
             unwritten=[ref.uuid for ref in self._run.unwritten],
+            unconfirmed=frozenset(self._run.unconfirmed),
             error=trouble if isinstance(trouble, Exception) else None,
             named_a_pathway=self._agent.has_named_a_pathway,
             suspects=self._suspects,
@@ -718,6 +730,8 @@ class _Call:
         if (result := self._results.get(given.uuid)) is not None:
             return result
         if (trouble := self._trouble) is not None:
+            if given.uuid in self._run.unconfirmed:
+                return _not_done(given, trouble, phase="move")
             unwritten = given.uuid in {ref.uuid for ref in self._run.unwritten}
             return _not_done(given, trouble, phase="save" if unwritten else "load")
         if given.uuid not in self._gone:
@@ -742,10 +756,20 @@ class _Given:
 
 
 def _not_done(given: _Given, trouble: BaseException, *, phase: str) -> TaskResult:
-    """The result of a task that the platform's trouble, or the set-up, kept from having an outcome of its own."""
-    passes = isinstance(trouble, OutageError | Leaving) or is_platform_trouble(trouble)
+    """The result of a task that has no outcome of its own: because of the platform's trouble, of the set-up, or of what
+    cut the call off from outside."""
+    says_no = isinstance(trouble, EncordException | EncordAgentsError) and not isinstance(trouble, OutageError)
     error = "\n".join([described(trouble), *notes(trouble)])
-    return TaskResult(task_uuid=given.uuid, outcome="failed", phase=phase, error=error, retryable=passes)
+    if phase == "move":
+        error += "\nIts move is unconfirmed: it was sent, and whether the task has left its stage is not known."
+    return TaskResult(
+        task_uuid=given.uuid,
+        outcome="failed",
+        phase=phase,
+        error=error,
+        traceback=None if isinstance(trouble, EncordException | EncordAgentsError | Leaving) else formatted(trouble),
+        retryable=is_platform_trouble(trouble) or not says_no,
+    )
 
 
 @contextlib.contextmanager
@@ -754,7 +778,7 @@ def _directory(agent: Agent) -> Iterator[Path | None]:
     if not agent.needs_asset:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="encord-agents-") as name:
+    with tempfile.TemporaryDirectory(prefix="encord-agents-", ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 

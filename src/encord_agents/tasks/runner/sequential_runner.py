@@ -323,7 +323,7 @@ class SequentialRunner(RunnerBase):
             fixed: dict[type, object] = {Project: project, EncordUserClient: self.client}
             files = None
             if any(agent.needs_asset for agent in agents):
-                files = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="encord-agents-")))
+                files = Path(stack.enter_context(_directory_for_files()))
             scope = RunScope(fixed, loop, one_at_a_time=min(options.max_workers, options.window) == 1)
             turns = _Turns(project, self._sender, options, stop, passes.events, scope, fixed, loop, files)
             try:
@@ -368,6 +368,7 @@ class _Turns:
         self._gate = Gate(stop, max_outage=options.max_outage)
         self._executor = Executor(scope, fixed, self._gate, stop)
         self.unwritten: list[TaskRef] = []
+        self.unconfirmed: set[UUID] = set()
         self.halted: str | None = None
 
     def take(self, agent: Agent) -> None:
@@ -385,6 +386,7 @@ class _Turns:
             dry_run=options.dry_run,
             files=self._files,
             unwritten=self.unwritten,
+            unconfirmed=self.unconfirmed,
         )
         self._events.emit(StageStarted(agent.stage.uuid, agent.stage.title, agent.plan.name))
         started = self._gate.clock()
@@ -397,6 +399,11 @@ class _Turns:
         finally:
             self.halted = self.halted or run.halted
             self._events.emit(StageFinished(agent.stage.uuid, agent.stage.title, self._gate.clock() - started))
+
+
+def _directory_for_files() -> tempfile.TemporaryDirectory[str]:
+    # A download that was given up, and whose host keeps silent, may still have its file open.
+    return tempfile.TemporaryDirectory(prefix="encord-agents-", ignore_cleanup_errors=True)
 
 
 def check_numbers(

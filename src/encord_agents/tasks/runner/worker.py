@@ -48,6 +48,7 @@ class Answer:
     Attributes:
         results: One for each task that has an outcome.
         unwritten: The tasks that were finished and could not be written.
+        unconfirmed: Those of them that were sent to move, without an answer.
         error: What no task of the run can survive: the set-up is wrong, or the platform does not answer.
         named_a_pathway: Whether the agent has named a good pathway, here and so far.
         blameless: Tasks that failed because of the platform, wherever it was noticed: their agent is not to blame.
@@ -59,6 +60,7 @@ class Answer:
 
     results: Sequence[TaskResult] = ()
     unwritten: Sequence[UUID] = ()
+    unconfirmed: Set[UUID] = frozenset()
     error: Exception | None = None
     named_a_pathway: bool = False
     suspects: Mapping[UUID, Fault] = field(default_factory=dict)

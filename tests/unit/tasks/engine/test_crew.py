@@ -119,3 +119,25 @@ def test_assembled() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("test-assembled")]
     with pytest.raises(SentHomeError):
         crew.submit(lambda: None)
+
+
+def test_fewer_threads_than_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as the system has do the work; without any, whoever submits gets the error."""
+    start, left = threading.Thread.start, [2]
+
+    def limited(thread: threading.Thread) -> None:
+        if not left[0]:
+            raise RuntimeError("can't start new thread")
+        left[0] -= 1
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    crew, nobody = Crew(4, "test-few"), Crew(4, "test-nobody")
+    crew.assemble()
+    for future in [crew.submit(lambda: None) for _ in range(9)]:
+        future.result(10)
+    assert len(crew.close()) == 2
+    nobody.assemble()
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        nobody.submit(lambda: None)
+    assert nobody.close() == []

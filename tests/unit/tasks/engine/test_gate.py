@@ -20,13 +20,15 @@ from encord.exceptions import (
 )
 
 from encord_agents.core.client import sending_once
-from encord_agents.exceptions import OutageError
+from encord_agents.exceptions import AssetDownloadError, OutageError
 from encord_agents.local import LocalPlatform
 from encord_agents.tasks.engine.gate import (
     LONGEST_BACKOFF,
     PATIENCE,
+    DownloadTries,
     Gate,
     SetUpError,
+    Troubles,
     Verdict,
     is_platform_trouble,
     verdict,
@@ -128,6 +130,97 @@ def test_retry_after_is_obeyed() -> None:
     request = failing(1, RateLimitExceededError(retry_after=7))
     assert world.gate.call(request, kind="rows") == "answer"
     assert world.now == 7.0
+
+
+def test_retry_after_beyond_max_outage() -> None:
+    """The run ends, and says how long it would have had to wait: at once, or when less than that is left."""
+    world = World(max_outage=300.0)
+    with pytest.raises(OutageError, match="asks to wait 86400 s") as caught:
+        world.gate.call(failing(1, RateLimitExceededError(retry_after=86_400)), kind="rows")
+    assert caught.value.asked == 86_400
+    assert world.now == 0.0
+    with pytest.raises(OutageError) as caught:
+        world.gate.call(failing(9, RateLimitExceededError(retry_after=100)), kind="save")
+    assert (world.now, caught.value.seconds) == (300.0, 300.0)
+    world.gate.call(failing(2, RateLimitExceededError(retry_after=150)), kind="actions")
+
+
+def test_a_storage_host_that_asks_to_wait() -> None:
+    """It is waited for at most 30 s at a time, and in all not longer than `max_outage`."""
+    world = World(max_outage=50.0)
+    error = AssetDownloadError("a.png", "uuid", "busy", status=429)
+    with DownloadTries(world.gate) as tries:
+        again = [tries.again(error, 3600.0) for _ in range(3)]
+    assert again == [True, True, False]
+    assert world.now == 50.0
+
+
+def test_long_waits_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    """Once each, though every thread is told; short ones are not."""
+    world = World()
+    world.gate.call(failing(1, RateLimitExceededError(retry_after=9)), kind="rows")
+    assert caplog.messages == []
+    for kind in ("rows", "save"):  # as two threads
+        error = RateLimitExceededError(retry_after=60)
+        world.gate.recover(Troubles(kind), error)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "60 s" in caplog.text
+    caplog.clear()
+    world.now += 60.0
+    world.gate.call(failing(20, DOWN), kind="rows")
+    world.gate.call(failing(2, DOWN), kind="rows")
+    assert len(caplog.records) == 1
+    assert "has not answered a rows request" in caplog.text
+
+
+def test_a_download_that_is_left_is_in_no_trouble() -> None:
+    """However it is left: what is counted as in trouble decides whether another one ends the run."""
+    world = World(max_outage=10.0)
+    error = AssetDownloadError("a.png", "uuid", "down")
+
+    def download() -> None:
+        with DownloadTries(world.gate) as tries:
+            assert tries.again(error, 0.0)
+            assert world.gate.downloads_in_trouble == 1
+            raise OSError("disk is full")
+
+    with pytest.raises(OSError, match="disk"):
+        download()
+    assert world.gate.downloads_in_trouble == 0
+    with DownloadTries(world.gate) as tries:
+        while tries.again(error, 0.0):
+            pass
+        tries.answered()
+    assert world.gate.downloads_in_trouble == 0
+
+
+class TimeIsUp(Exception):  # noqa: N818 - as engines name theirs
+    """What a time limit raises."""
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_what_cuts_a_request_off_is_no_answer(wrapped: bool) -> None:
+    """It goes on, from a request and out of a bundle, which is not split; nothing is known of the platform."""
+    world, sizes = World(), []
+
+    def request(items: Sequence[int] = ()) -> None:
+        sizes.append(len(items))
+        if not wrapped:
+            raise TimeIsUp
+        try:
+            raise TimeIsUp
+        except TimeIsUp as error:
+            raise RequestException("Request session.send failed") from error
+
+    with pytest.raises(TimeIsUp):
+        world.gate.call(request, kind="rows")
+    with pytest.raises(TimeIsUp):
+        world.gate.send(request, kind="rows")
+    with pytest.raises(TimeIsUp):
+        list(world.gate.each(range(8), request, kind="save"))
+    assert sizes == [0, 0, 8]
+    assert world.waits == []
+    assert not world.gate.has_granted("rows")
 
 
 def test_one_request_in_trouble_of_its_own() -> None:

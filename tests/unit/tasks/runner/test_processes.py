@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import stat
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -372,3 +375,94 @@ def test_an_agent_that_closes_the_pipe(pool: Processes, monkeypatch: pytest.Monk
 def test_how_a_worker_died(code: int | None, words: str) -> None:
     """In words that point to the cause."""
     assert words in in_words(code)
+
+
+# When there is nothing to be had
+
+
+class Failing(Told):
+    """Once a worker is ready, it gets no more threads; or code in it writes to the pipe that is not its own."""
+
+    def __reduce__(self) -> str:
+        return "failing"
+
+    def answer(self, specs: Sequence[str], *, stop: Stop, turn: Callable[[Callable[[], None]], None]) -> Answer:
+        if not specs:
+
+            def no_more(_: threading.Thread) -> None:
+                raise RuntimeError("can't start new thread")
+
+            threading.Thread.start = no_more  # type: ignore[method-assign]
+            return Answer()
+        garbage = GARBAGE.get(specs[0], b"")
+        for descriptor in range(3, 64) if garbage else ():
+            with suppress(OSError):
+                if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                    os.write(descriptor, garbage)
+        return super().answer(specs, stop=stop, turn=turn)
+
+
+GARBAGE = {"message": struct.pack("!i", 5) + b"hello", "text": b"a warning that somebody prints\n"}
+failing = Failing()
+
+
+def test_a_worker_without_threads(pool: Processes, tmp_path: Path) -> None:
+    """Its batches run in the main thread, one after the other."""
+    assert pool.start(failing).result(30) is not None
+    notes = [tmp_path / "first", tmp_path / "second"]
+    for future in [pool.submit(failing, [f"load note {note}", f"turn note {note}"]) for note in notes]:
+        answer = future.result(30)
+        assert answer is not None
+        assert answer.error is None
+    assert [note.read_text() for note in notes] == ["True", "True"]
+    pool.close()
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_a_message_that_cannot_be_read(pool: Processes, garbage: str) -> None:
+    """Its worker is ended, its batches get that for an answer, and the next worker takes its place."""
+    pool.start(failing).result(30)
+    death = death_of(pool.submit(failing, [garbage]))
+    assert "could not be read" in death.how or garbage == "text"
+    assert (death.begun, death.suspected) == (True, True)
+    assert until(lambda: pool.missing == 2)
+    start(pool)
+    pool.close()
+
+
+@pytest.mark.parametrize("missing", ["listener", "post"])
+def test_a_thread_that_cannot_be_started(pool: Processes, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    """Whoever wants a worker gets the error; the process that was started is ended, and closing waits for nobody."""
+    original = threading.Thread.start
+
+    def limited(thread: threading.Thread) -> None:
+        if thread.name.endswith(missing):
+            raise RuntimeError("can't start new thread")
+        original(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", limited)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            pool.start(told)
+        assert until(lambda: pool.missing == 2)
+        pool.close()
+    start(pool)
+    pool.close()
+
+
+def test_a_system_without_file_descriptors(pool: Processes) -> None:
+    """However many there are: starting a worker raises, or fails its answer, or works; and closing returns."""
+    start(pool)
+    pool.close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for more in range(8):
+        free = os.dup(0)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free + more, hard))
+        try:
+            with suppress(OSError):
+                pool.start(told).exception(30)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        pool.close()
+    assert not pool._alive
