@@ -17,7 +17,7 @@ from encord.workflow.stages.agent import AgentTask
 from tests.drivers import DRIVERS, Driver
 
 from encord_agents.tasks import Depends, QueueRunner
-from encord_agents.tasks.engine.stop import Stop, signals
+from encord_agents.tasks.engine.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -231,8 +231,8 @@ def test_on_the_command_line_too(world: World) -> None:
         return "complete"
 
     world.project.add_placeholders(TASKS)
-    runner, stop = world.agent(agent), Stop()
-    with signals(stop, leave_at_once=lambda code: log.append(f"left with {code}")), pytest.raises(KeyboardInterrupt):
+    runner = world.agent(agent)
+    with stop_on_signals() as stop, pytest.raises(KeyboardInterrupt):
         runner(progress="none", stop=stop)
     assert (log, stop.reason) == (["first"], "interrupt")
 
