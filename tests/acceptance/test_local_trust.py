@@ -104,7 +104,6 @@ def test_slow_senders_are_dropped(local_platform: LocalPlatform, monkeypatch: py
 
 def test_a_body_without_a_declared_length(local_platform: LocalPlatform) -> None:
     """A body in chunks is counted as it comes."""
-    local_platform.settings.body_limit = 1000
     response = requests.post(f"{local_platform.domain}/public", data=iter([b"x" * 600] * 3), timeout=10)
     assert response.json()["status"] == 401
 

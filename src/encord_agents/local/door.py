@@ -29,6 +29,8 @@ Outage = Literal["refuse", "503"]
 
 MOST_REMEMBERED = 100
 """Requests that were not known, and failures of ours, that are kept for the end of a test."""
+MOST_KEPT = 256 * 2**20
+"""Bytes of a body that are kept before it is known what is asked: as many as are ever taken."""
 SECONDS_PER_BODY = 60.0
 """For a sender on this machine that is a long time for 256 MiB; one that is slower only holds a connection."""
 OURS = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -117,6 +119,8 @@ class Door:
             return early
         status, answer = 200, Answer(None)
         try:
+            if len(body) > self._service.settings.body_limit:
+                raise _too_large(len(body))
             if operation is None:
                 raise NotKnown(f"{method} {call if isinstance(call, str) else path}.")
             answer = operation.handle(self._service, call())
@@ -147,7 +151,6 @@ class Door:
         Raises:
             Refusal: 401, 413, or 408 for a sender that is too slow.
         """
-        limit = self._service.settings.body_limit
         try:
             if legacy:
                 check = self._verifier.v1_head(request.headers.get("authorization"))
@@ -159,9 +162,9 @@ class Door:
         except Refusal:
             await _read(request, keep=0)
             raise
-        body, size = await _read(request, keep=limit)
-        if size > limit:
-            raise Refusal(413, f"The body has {size} bytes, more than are taken.")
+        body, size = await _read(request, keep=MOST_KEPT)
+        if size > MOST_KEPT:
+            raise _too_large(size)
         check(body)
         return body
 
@@ -297,6 +300,10 @@ class Door:
         if row["broken"] == "truncated":
             return HangUp(self._hang_up, half, len(whole))
         return HangUp(lambda scope: None, half, len(whole))  # stalls until the client gives up
+
+
+def _too_large(size: int) -> Refusal:
+    return Refusal(413, f"The body has {size} bytes, more than are taken.")
 
 
 def _stranger(request: Request) -> Refusal | None:
