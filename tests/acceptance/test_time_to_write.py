@@ -116,7 +116,7 @@ def test_loading_that_does_not_get_on(world: World, kind: str) -> None:
             stop.request()
         return TaskAgentReturnStruct(pathway="complete", label_row=label_row)
 
-    report = world.run(agent, task_batch_size=100, stop=stop)
+    report = world.run(agent, task_batch_size=100, num_retries=0, stop=stop)
     assert (report.moved, report.unwritten) == (5, ())
     assert world.count("Done") == 5
 
@@ -128,12 +128,12 @@ def test_an_attempt_whose_file_is_not_to_be_had(world: World) -> None:
     stop = Stop()
 
     def agent(label_row: LabelRowV2) -> str:
+        threading.Timer(0.3, stop.request).start()
         item = world.client.get_storage_item(label_row.backing_item_uuid, sign_url=True)  # type: ignore[arg-type]
         with Asset(item) as file:
             file.path()
         return "complete"
 
-    threading.Timer(0.3, stop.request).start()
     report = world.run(agent, num_retries=0, stop=stop)
     assert report.moved == 0
 
