@@ -13,7 +13,14 @@ from encord_agents.exceptions import UnknownStageError
 from encord_agents.local import AgentStage, Fault, Stage, Workflow
 from encord_agents.tasks import Runner
 from encord_agents.tasks.engine import pipeline
-from encord_agents.tasks.engine.report import Event, PassFinished, StageFinished, StageStarted, TaskFinished, TaskStarted
+from encord_agents.tasks.engine.report import (
+    Event,
+    PassFinished,
+    StageFinished,
+    StageStarted,
+    TaskFinished,
+    TaskStarted,
+)
 from encord_agents.tasks.engine.stop import Stop
 
 if TYPE_CHECKING:
