@@ -106,6 +106,7 @@ def threads_left() -> list[str]:
         time.sleep(0.005)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("window", "workers", "is_async"), [(1, 1, False), (300, 1, False), (300, 4, False), (2, 1, False), (300, 4, True)]
 )

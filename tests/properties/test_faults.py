@@ -285,6 +285,7 @@ def play(platform: LocalPlatform, script: Script) -> tuple[Play, RunReport]:
     return played, runner.report
 
 
+@pytest.mark.timeout(600)
 @settings(max_examples=12, deadline=None, derandomize=True, database=None)
 @given(script=scripts())
 @example(Script(30, 300, faults=(Fault("actions", 1, 0, "drop_after"),), taken=((3, 5), (4, 9))))
@@ -296,6 +297,7 @@ def test_any_faults(platform: LocalPlatform, script: Script) -> None:
     check(*play(platform, script))
 
 
+@pytest.mark.timeout(600)
 @settings(max_examples=8, deadline=None, database=None, print_blob=True, phases=[Phase.explicit, Phase.generate])
 @given(script=varied())
 def test_any_faults_any_agent(platform: LocalPlatform, script: Script) -> None:
