@@ -10,11 +10,11 @@ UV     := $(shell command -v uv 2>/dev/null)
 XDIST  ?= -n 3 --dist worksteal
 ARGS   ?=
 
-.PHONY: help demo test lint format typecheck check bench soak clean
+.PHONY: help demo test test-all test-repeat coverage lint format typecheck check bench soak clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 # $(1): the extra to install
 define install
@@ -44,6 +44,18 @@ demo: $(DEMO) ## Run two agents over real photographs on a platform of your own.
 test: $(DEV) ## Run the tests.
 	@$(BIN)/python -m pytest $(XDIST) $(ARGS)
 
+test-all: $(DEV) ## Run the core tests with every Python there is, and with the oldest libraries that are allowed.
+	@$(BIN)/nox --tags tests $(if $(ARGS),-- $(ARGS))
+
+test-repeat: $(DEV) ## Run all tests N times beside BUSY busy processes, and list what failed. N=10 BUSY=4.
+	@$(BIN)/python -m tests.repeat --times $(or $(N),10) --busy $(or $(BUSY),0) -- $(XDIST) $(ARGS)
+
+coverage: $(DEV) ## Run the tests, and tell which lines and branches they reach.
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(XDIST) $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
 lint: $(DEV) ## Check style.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -64,4 +76,4 @@ soak: $(DEV) ## A long run by hand: outages, 100,000 tasks, hundreds of passes.
 	@$(BIN)/python -m benchmarks.soak $(ARGS)
 
 clean: ## Remove what the targets made.
-	rm -rf $(VENV) .venv-* .demo .bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* .demo .bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .nox .coverage .coverage.*

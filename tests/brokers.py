@@ -6,30 +6,19 @@ import contextlib
 import os
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.waiting import PATIENCE, until
+
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-PATIENCE = 90.0
-"""Seconds after which a test has waited long enough, on a machine that is busy with others."""
 
 
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
-
-
-def until(is_so: Callable[[], object], seconds: float = PATIENCE) -> bool:
-    """Wait until something is so; whether it came to that."""
-    end = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def answers(port: int) -> bool:

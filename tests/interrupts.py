@@ -43,6 +43,8 @@ class Interrupter:
 
     def __enter__(self) -> Interrupter:
         self._outer = sys.gettrace()
+        # Python 3.12 has opcodes traced only if some frame asked for it before.
+        sys._getframe().f_trace_opcodes = True
         sys.settrace(self._enter)
         return self
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.waiting import PATIENCE
 
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
 from encord_agents.local.project import LocalProject
@@ -22,7 +23,7 @@ STAGE = "Pre [red]label[/red]"
 WORKFLOW = Workflow([AgentStage(STAGE, {"go": "Done"}), Stage("Done", "done")])
 
 SCRIPT = """
-import sys, time
+import os, sys, time
 from encord.workflow.stages.agent import AgentTask
 from encord_agents.tasks import Runner
 
@@ -204,7 +205,9 @@ def test_a_signal_ends_the_run_with_a_report(
     platform: LocalPlatform, project: LocalProject, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     """What was finished is moved, the table is printed, and the exit code names the signal."""
-    body = "print('called', flush=True); time.sleep(0.5 if task.data_title[-5] != '0' else 0)"
+    awake = tmp_path / "awake"
+    sleep = f"while task.data_title[-5] != '0' and not os.path.exists({str(awake)!r}): time.sleep(0.01)"
+    body = f"print('called', flush=True)\n{sleep}"
     command = [sys.executable, str(script(tmp_path, body)), "--project-hash", project.project_hash]
     process = subprocess.Popen(
         command, env=environment(platform), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -213,7 +216,9 @@ def test_a_signal_ends_the_run_with_a_report(
     assert process.stdout.readline() == "called\n"
     assert process.stdout.readline() == "called\n"  # the second is under way
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    if number == signal.SIGTERM:
+        awake.touch()
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, err
     assert "Stopped early" in out
     assert "Traceback" not in err

@@ -20,6 +20,7 @@ import pytest
 from encord.exceptions import AuthorisationError, EncordException
 from encord.objects import LabelRowV2
 from encord.workflow.stages.agent import AgentTask
+from tests.waiting import PATIENCE, until
 
 from encord_agents.exceptions import (
     DependencyError,
@@ -290,7 +291,7 @@ def test_answers_that_are_lost(world: World, queue: QueueRunner) -> None:
 def test_batches_that_never_seem_to_run(world: World, queue: QueueRunner) -> None:
     """There are executors that never say that a batch is at work. Then none is called back when the run is stopped:
     what is out is waited for, and counted."""
-    world.project.add_placeholders(30)
+    world.project.add_placeholders(600)
 
     class Quiet(ThreadPoolExecutor):
         def submit(self, function: Any, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -314,7 +315,7 @@ def test_batches_that_never_seem_to_run(world: World, queue: QueueRunner) -> Non
         return "complete"
 
     with Quiet(1) as pool, pytest.raises(KeyboardInterrupt):
-        queue.drain(executor=pool, batch_size=15, progress="none")
+        queue.drain(executor=pool, batch_size=500, progress="none")
     assert queue.report is not None
     assert queue.report.moved == len(begun) == world.count("Done")
 
@@ -485,7 +486,7 @@ def test_few_batches_are_out(world: World, queue: QueueRunner) -> None:
 
 def test_an_interrupt_finishes_what_is_worked_on(world: World, queue: QueueRunner) -> None:
     """No task is begun any more, what was finished of a batch is written and counted, and the interrupt goes on."""
-    world.project.add_placeholders(30)
+    world.project.add_placeholders(600)
     begun = []
 
     @queue.stage("Pre-label")
@@ -497,11 +498,11 @@ def test_an_interrupt_finishes_what_is_worked_on(world: World, queue: QueueRunne
         return "complete"
 
     with ThreadPoolExecutor(1) as pool, pytest.raises(KeyboardInterrupt):
-        queue.drain(executor=pool, batch_size=15, progress="none")
+        queue.drain(executor=pool, batch_size=500, progress="none")
     report = queue.report
     assert report is not None
     assert (report.moved, report.stopped, report.unwritten) == (len(begun), "interrupted", ())
-    assert 6 <= len(begun) == world.count("Done") < 15
+    assert 6 <= len(begun) == world.count("Done") < 500
 
 
 def test_an_interrupt_ends_an_outage(
@@ -513,10 +514,8 @@ def test_an_interrupt_ends_an_outage(
     world.platform.faults.add(Fault("actions", status=503, times=None))
     runner = QueueRunner(world.project.project_hash, user_client=world.client)
     runner.stage("Pre-label")(lambda: os.kill(os.getpid(), signal.SIGINT) or "complete")  # type: ignore[func-returns-value]
-    started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         runner.drain(executor=threads, progress="none", batch_size=1)
-    assert time.monotonic() - started < 10
     report = runner.report
     assert report is not None
     assert (report.moved, report.failed, report.stopped) == (0, 0, "interrupted")
@@ -779,11 +778,8 @@ def processes(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     sys.modules.pop("some_agents", None)
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> None:
-    give_up = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
+def eventually(holds: Callable[[], bool]) -> None:
+    assert until(holds)
 
 
 def is_alive(pid: int) -> bool:
@@ -848,12 +844,12 @@ def test_workers_do_their_requests_while_agents_run(
     """A worker whose first moves take long has given further batches to the agent by then, and loaded their files."""
     monkeypatch.setenv("TEST_SLEEP", "0")
     world.project.add_placeholders(12)
-    world.platform.faults.add(Fault("actions", times=None, action="stall", seconds=3))
+    world.platform.faults.add(Fault("actions", times=None, action="stall", seconds=3600))
     process = processes.script(MAIN.replace("workers=2", "workers=1"))
     eventually(lambda: len([what for _, what in processes.notes() if what.startswith("image")]) >= 6)
     assert world.count("Pre-label") == 12
     world.platform.faults.clear()
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert world.count("Done") == 12
 
 
@@ -863,7 +859,7 @@ def test_a_service_manager_terminates_all(world: World, processes: Processes) ->
     process = processes.script(MAIN.replace("batch_size=3", "batch_size=30"))
     eventually(lambda: len(processes.notes()) >= 12)
     os.killpg(process.pid, signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGTERM
     eventually(lambda: not any(map(is_alive, processes.pids("made"))))
     begun = [what for _, what in processes.notes() if what.startswith("image")]
@@ -888,7 +884,7 @@ def test_a_script_that_drains_when_it_is_imported(world: World, processes: Proce
     """Its workers cannot start, and the error says what to write."""
     world.project.add_placeholders(1)
     process = processes.script('runner.drain(workers=1, progress="none")')
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "PrintableError: The worker processes ended before they were ready" in output
     assert 'if __name__ == "__main__":' in output
@@ -901,7 +897,7 @@ def test_ctrl_c_in_a_terminal(world: World, processes: Processes) -> None:
     process = processes.script(MAIN.replace("batch_size=3", "batch_size=30"))
     eventually(lambda: len(processes.notes()) >= 12)
     os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGINT, output
     assert output.count("Traceback") == 1, output  # the script's own
     (text,) = [what for _, what in processes.notes() if what.startswith("report ")]
@@ -961,7 +957,7 @@ def test_a_worker_that_dies_at_its_start(world: World, processes: Processes) -> 
 def test_two_interrupts_while_workers_tear_down(world: World, processes: Processes, executor: str) -> None:
     """The first waits for that, the second does not: nobody is left."""
     world.project.add_placeholders(6)
-    agents = AGENTS.replace('    note("torn down")', '    note("tearing down")\n    time.sleep(30)')
+    agents = AGENTS.replace('    note("torn down")', '    note("tearing down")\n    time.sleep(3600)')
     imports = f"from concurrent.futures import ThreadPoolExecutor\n{executor}\nimport json, os"
     agents = agents.replace("import json, os", imports)
     (processes.directory / "script.py").write_text(agents + MAIN.replace("workers=2", "workers=1"))
@@ -971,5 +967,5 @@ def test_two_interrupts_while_workers_tear_down(world: World, processes: Process
     time.sleep(1)
     assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=15)
-    eventually(lambda: not any(map(is_alive, processes.pids("made"))), 15)
+    process.communicate(timeout=PATIENCE)
+    eventually(lambda: not any(map(is_alive, processes.pids("made"))))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -49,11 +49,8 @@ def test_kill_in_mid_run(world: World, tmp_path: Path, after: int) -> None:
         "TEST_CALLS": str(calls),
     }
     first = subprocess.Popen([sys.executable, "-W", "ignore", "-c", SCRIPT], env=environment)
-    give_up = time.monotonic() + 60
-    while len(calls.read_text().split()) < after:
-        assert first.poll() is None, "it ended by itself"
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
+    assert until(lambda: len(calls.read_text().split()) >= after or first.poll() is not None)
+    assert first.poll() is None, "it ended by itself"
     first.kill()
     first.wait()
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from encord.objects import LabelRowV2
 from encord.storage import StorageItem
 from encord.workflow.stages.agent import AgentTask
+from tests.waiting import until
 
 from encord_agents.core.assets import Asset
+from encord_agents.local import Fault
 from encord_agents.tasks.engine import overlap
 from encord_agents.tasks.engine.report import Event, TaskFinished, TaskStarted
 from encord_agents.tasks.models import TaskAgentReturnStruct
@@ -62,54 +65,41 @@ def test_a_window_of_one_has_no_threads(world: World) -> None:
     assert world.requests("label_create", "save", "actions") == ["label_create", "save", "actions"] * 5
 
 
-def test_loading_and_writing_go_on_while_agents_run(world: World) -> None:
+@pytest.mark.parametrize("at", [1, 30, 100])
+def test_loading_and_writing_go_on_while_agents_run(world: World, at: int) -> None:
     """The next tasks are loaded and finished ones written during an agent's call, not between two calls."""
     world.project.add_placeholders(200)
     world.platform.settings.latency = 0.03
-    busy: list[tuple[float, float]] = []
-    zero = time.monotonic()
+    calls = 0
 
     def agent(label_row: LabelRowV2) -> TaskAgentReturnStruct:
-        started = time.monotonic()
-        time.sleep(0.01)
-        busy.append((started, time.monotonic()))
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            assert until(lambda: world.count("Done") == at - 1 and loaded() >= at + 30)
         return label(label_row)
 
-    world.platform.journal.clear()
-    report = world.run(agent, task_batch_size=60)
-    total = time.monotonic() - zero
-    assert report.moved == 200
-    kinds = world.requests("label_create", "save", "actions")
-    assert kinds.index("save") < len(kinds) - 1 - kinds[::-1].index("label_create"), "writing began only after loading"
-    requests = sum(world.platform.journal.kinds().values())
-    in_agents = sum(end - start for start, end in busy)
-    # One after the other would take the agents' time and 30 ms for each request.
-    assert total < in_agents + 0.03 * requests * 0.8
-    # The agent hardly ever waits: between its first call and its last there is little but calls.
-    assert (busy[-1][1] - busy[0][0]) < in_agents * 1.5
+    def loaded() -> int:
+        return sum(entry.items for entry in world.platform.journal.of("label_create"))
+
+    assert world.run(agent, task_batch_size=60, num_retries=0).moved == 200
 
 
 def test_a_finished_result_is_soon_safe(world: World) -> None:
     """It waits for others to be written with for about a second, however slow the next agent is."""
     hashes = world.project.add_placeholders(30)
-    finished_at: dict[str, float] = {}
-    safe_after: dict[str, float] = {}
-
-    def observer(event: Event) -> None:
-        if isinstance(event, TaskFinished):
-            safe_after[str(event.task.data_hash)] = time.monotonic() - finished_at[str(event.task.data_hash)]
+    calls = 0
 
     def agent(label_row: LabelRowV2) -> TaskAgentReturnStruct:
-        if len(finished_at) == 3:
-            time.sleep(2.0)
-        finished_at[label_row.data_hash] = time.monotonic()
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            assert until(lambda: world.count("Done") == 3)
+            assert all(world.project.saves(data_hash) == 1 for data_hash in hashes[:3])
         return label(label_row)
 
-    runner = world.agent(agent)
-    runner.observers.append(observer)
-    assert runner(progress="none").moved == 30
-    assert max(safe_after[data_hash] for data_hash in hashes[:3]) < 1.6
-    assert max(safe_after.values()) < 1.6
+    assert world.run(agent, num_retries=0).moved == 30
+    assert overlap.FRESH_FOR == 1.0
 
 
 def test_first_chunks_are_small(world: World) -> None:
@@ -142,19 +132,29 @@ def test_a_kind_client(world: World, workers: int) -> None:
 def test_no_more_than_sixteen_downloads(world: World) -> None:
     """Files are fetched ahead, up to sixteen at once, beside at most eight requests; each of them once."""
     world.project.add_placeholders(120)
-    world.platform.settings.asset_latency = 0.05
+    faults, journal = world.platform.faults, world.platform.journal
+    for _ in range(16):
+        faults.add(Fault("asset", action="stall", seconds=3600))
     at_once: list[int] = []
+
+    def release() -> None:
+        """All sixteen are on their way, and so no other one is."""
+        assert until(lambda: not faults.pending)
+        at_once.append(journal.count("asset"))
+        faults.clear()
 
     def agent(asset: Asset) -> str:
         at_once.append(sum(thread.name.startswith("encord-agents-fetch") for thread in threading.enumerate()))
         assert asset.path().stat().st_size > 0
         return "complete"
 
-    started = time.monotonic()
-    assert world.run(agent).moved == 120
+    with ThreadPoolExecutor(1) as pool:
+        released = pool.submit(release)
+        assert world.run(agent).moved == 120
+        released.result()
+    assert at_once[0] == 0
     assert max(at_once) <= 16
-    assert world.platform.journal.count("asset") == 120
-    assert time.monotonic() - started < 120 * 0.05, "the files were fetched one after the other"
+    assert journal.count("asset") == 120
 
 
 @pytest.mark.parametrize("workers", [1, 8])
@@ -277,7 +277,6 @@ def test_the_report_tells_where_the_time_went(world: World) -> None:
         return label(label_row)
 
     report = world.run(agent)
-    assert 30 * 0.005 <= report.running < 2
+    assert 30 * 0.005 <= report.running <= report.seconds
     assert report.loading >= 2 * 0.02
     assert report.writing >= 2 * 0.02
-    assert report.seconds < report.running + report.loading + report.writing + 1

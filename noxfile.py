@@ -1,0 +1,116 @@
+"""The tests with every Python there is, and with the oldest libraries that are allowed.
+
+``nox -l`` lists the sessions; ``nox -s tests-3.12 -- tests/unit -k retry`` runs some tests in one of them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "uv|venv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.tags = ["tests"]
+
+PYTHONS = ("3.11", "3.12", "3.13")
+CORE = (
+    "tests/unit",
+    "tests/test_public_api.py",
+    "tests/acceptance/test_bounds.py",
+    "tests/acceptance/test_command_line.py",
+    "tests/acceptance/test_drivers.py",
+    "tests/acceptance/test_failure_pathway.py",
+    "tests/acceptance/test_interrupts.py",
+    "tests/acceptance/test_queue_function.py",
+    "tests/acceptance/test_runner_attempts.py",
+    "tests/acceptance/test_runner_errors.py",
+    "tests/acceptance/test_runner_returns.py",
+    "tests/acceptance/test_runner_set_up.py",
+    "tests/acceptance/test_runner_writing.py",
+    "tests/acceptance/test_stopping.py",
+    "tests/acceptance/test_workers.py",
+)
+"""What is run by default: where another Python, or another library, is likely to show. The rest is ``-- tests``."""
+PARALLEL = ("-n", "3", "--dist", "worksteal")
+
+
+def interpreters() -> dict[str, str]:
+    """Return the path of each Python there is, by version.
+
+    pyenv's are found too where its shims do not lead to them.
+    """
+    roots = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"]
+    found: dict[str, str] = {}
+    for version in PYTHONS:
+        candidates = [shutil.which(f"python{version}")]
+        candidates += sorted(str(path) for root in roots for path in root.glob(f"{version}.*/bin/python"))
+        if version == f"{sys.version_info.major}.{sys.version_info.minor}":
+            candidates.insert(0, sys.executable)
+        for candidate in filter(None, candidates):
+            said = subprocess.run([candidate, "-V"], capture_output=True, text=True, check=False)
+            if said.returncode == 0 and said.stdout.startswith(f"Python {version}."):
+                found[version] = candidate
+                break
+    return found
+
+
+FOUND = interpreters()
+
+
+def tests(session: nox.Session) -> None:
+    """Run the tests with the versions in constraints.txt."""
+    session.install("--constraint", "constraints.txt", "--editable", ".[dev]")
+    session.run("python", "-m", "pytest", *PARALLEL, *(session.posargs or CORE))
+
+
+for _version, _path in FOUND.items():
+    # The Python at hand is what `make test` runs, and with all tests.
+    _tags = [] if _path == sys.executable else ["tests"]
+    nox.session(tests, python=_path, name=f"tests-{_version}", tags=_tags)
+
+
+@nox.session(python=next(iter(FOUND.values()), None), tags=["tests"])
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest version that pyproject.toml allows of each library that users get."""
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    extras = {name: needs for name, needs in project["optional-dependencies"].items() if name != "dev"}
+    needs = [*project["dependencies"], *(need for needs in extras.values() for need in needs)]
+    lowest = sorted({need.replace(">=", "==") for need in needs if ">=" in need})
+    tools = ("anyio", "hypothesis", "pytest", "pytest-timeout", "pytest-xdist")
+    pinned = [line for line in Path("constraints.txt").read_text().splitlines() if line.partition("==")[0] in tools]
+    session.install("--editable", f".[{','.join(extras)}]", *lowest, *pinned)
+    # Where a library's dependencies are newer than itself, it may warn; and what only developers install is not there.
+    environment = {"PYTHONWARNINGS": "ignore", "ENCORD_AGENTS_FORBID_SKIPS": ""}
+    session.run("python", "-m", "pytest", *PARALLEL, "-W", "default", *(session.posargs or CORE), env=environment)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the style."""
+    session.install("--constraint", "constraints.txt", "ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types, strictly."""
+    session.install("--constraint", "constraints.txt", "--editable", ".[dev]")
+    session.run("mypy")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure which lines and branches the tests reach, in threads and processes too."""
+    session.install("--constraint", "constraints.txt", "--editable", ".[dev]")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *PARALLEL, *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
