@@ -18,7 +18,7 @@ from encord_agents import __version__
 if TYPE_CHECKING:
     from encord_agents.core.settings import Settings
 
-__all__ = ["get_user_client", "sending_once", "sent_by_others", "sent_once"]
+__all__ = ["Sent", "get_user_client", "note_others", "sending_once", "sent_once"]
 
 CONNECT_TIMEOUT = 10  # seconds
 READ_TIMEOUT = WRITE_TIMEOUT = 60  # seconds
@@ -53,15 +53,9 @@ def sent_once() -> Iterator[Sent]:
         _once.reset(token)
 
 
-@contextmanager
-def sent_by_others() -> Iterator[Sent]:
-    """While inside, in this context, note whether anything is sent that is not within `sent_once`: by user code."""
-    sent = Sent()
-    token = _others.set(sent)
-    try:
-        yield sent
-    finally:
-        _others.reset(token)
+def note_others(sent: Sent) -> None:
+    """From now on, in this context, note whether anything is sent that is not within `sent_once`: by user code."""
+    _others.set(sent)
 
 
 def sending_once(client: EncordUserClient) -> EncordUserClient:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from encord.objects import LabelRowV2
 
-from encord_agents.core.client import sent_by_others
+from encord_agents.core.client import Sent, note_others
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.solve import Attempt, Interrupt, attempt, attempt_async
 from encord_agents.core.tracebacks import is_a, members, set_cause, shown, type_name
@@ -63,10 +63,10 @@ class Executor:
         context.attempts += 1
         if context.trouble is not None:
             return context.trouble
-        started = self._clock()
+        started, sent = self._clock(), Sent()
         try:
-            with sent_by_others() as sent, self._stop.interruptible():
-                ended = attempt(context.agent.plan, context.values(self._fixed), self._run, self._caller)
+            with self._stop.interruptible():
+                ended = attempt(context.agent.plan, context.values(self._fixed), self._run, self._noting(sent))
         except BaseException as error:  # noqa: BLE001 - told apart below
             return self._contain(context, error)
         finally:
@@ -79,10 +79,10 @@ class Executor:
         context.attempts += 1
         if context.trouble is not None:
             return context.trouble
-        started = self._clock()
+        started, sent = self._clock(), Sent()
         try:
-            with sent_by_others() as sent:
-                ended = await attempt_async(context.agent.plan, context.values(self._fixed), self._run, self._caller)
+            caller = self._noting(sent)
+            ended = await attempt_async(context.agent.plan, context.values(self._fixed), self._run, caller)
         except BaseException as error:  # noqa: BLE001 - told apart below
             return self._contain(context, error)
         finally:
@@ -97,6 +97,12 @@ class Executor:
         if KeyboardInterrupt in self._passing and any(is_a(one, KeyboardInterrupt) for one in members(error)):
             raise KeyboardInterrupt from error
         return Fault(Phase.AGENT, error, context.attempts)
+
+    def _noting(self, sent: Sent) -> contextvars.Context:
+        """The caller's context variables for an attempt, in which requests of the agent's own are noted."""
+        context = self._caller.copy()
+        context.run(note_others, sent)
+        return context
 
     @staticmethod
     def looks_done(context: Context, ended: object) -> bool:
