@@ -92,6 +92,10 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
             float,
             typer.Option(metavar="SECONDS", help="Before a task's second attempt; doubles with each, at most 60."),
         ] = 0.0,
+        max_consecutive_failures: Annotated[
+            int | None,
+            typer.Option(help="End the run after so many failed tasks of a stage in a row. Default: never."),
+        ] = None,
         dry_run: Annotated[
             bool,
             typer.Option(
@@ -114,7 +118,7 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
 
                 check_numbers(
                     *(refresh_every, num_retries, task_batch_size, max_tasks_per_stage),
-                    *(max_workers, max_outage, retry_delay),
+                    *(max_workers, max_outage, retry_delay, max_consecutive_failures),
                 )
                 terminal.show_check(runner.check(project_hash))
             sys.exit(0)
@@ -137,6 +141,7 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
                 max_workers=max_workers,
                 max_outage=max_outage,
                 retry_delay=retry_delay,
+                max_consecutive_failures=max_consecutive_failures,
                 dry_run=dry_run,
                 report=report,
                 stop=stop,

@@ -18,7 +18,7 @@ from encord_agents import __version__
 if TYPE_CHECKING:
     from encord_agents.core.settings import Settings
 
-__all__ = ["get_user_client", "sending_once", "sent_once"]
+__all__ = ["Sent", "get_user_client", "note_others", "sending_once", "sent_once"]
 
 CONNECT_TIMEOUT = 10  # seconds
 READ_TIMEOUT = WRITE_TIMEOUT = 60  # seconds
@@ -35,6 +35,7 @@ class Sent:
 
 
 _once: ContextVar[Sent | None] = ContextVar("encord_agents_sent_once", default=None)
+_others: ContextVar[Sent | None] = ContextVar("encord_agents_sent_by_others", default=None)
 
 
 @contextmanager
@@ -50,6 +51,11 @@ def sent_once() -> Iterator[Sent]:
         yield sent
     finally:
         _once.reset(token)
+
+
+def note_others(sent: Sent) -> None:
+    """From now on, in this context, note whether anything is sent that is not within `sent_once`: by user code."""
+    _others.set(sent)
 
 
 def sending_once(client: EncordUserClient) -> EncordUserClient:
@@ -70,6 +76,8 @@ def _unless_once(name: str) -> property:
     def read(self: RequestsSettings) -> int:
         value: int = self.__dict__[name]
         if (sent := _once.get()) is None:
+            if (others := _others.get()) is not None:
+                others.any = True
             return value
         sent.any = True  # who asks is about to send
         return 0

@@ -93,6 +93,8 @@ class TaskResult(BaseModel):
         error: What went wrong, as ``"ValueError: ..."``, or why it was skipped.
         traceback: The traceback of what a failed task failed with.
         retryable: Whether another call may end better.
+        retry_after: Seconds after which a service that the agent calls, and that refused the task for now, wants to be
+            asked again; at most 60. ``None``: no service said so.
         seconds: How long the attempt took.
     """
 
@@ -107,6 +109,7 @@ class TaskResult(BaseModel):
     error: str | None = None
     traceback: str | None = None
     retryable: bool = False
+    retry_after: float | None = None
     seconds: float = 0.0
 
     @field_validator("data_title", "error", "traceback", mode="before")

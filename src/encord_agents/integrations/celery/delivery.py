@@ -214,7 +214,8 @@ class Delivery:
             batch.specs = batch.only({str(result.task_uuid) for result in again})
             first = {str(result.task_uuid): _first_line(result) for result in again}
             batch.first = {uuid: batch.first.get(uuid, error) for uuid, error in first.items()}
-            self._retry(AgentTasksFailed(_describe(again[0])))
+            after = max(result.retry_after or 0.0 for result in again)
+            self._retry(AgentTasksFailed(_describe(again[0])), at_least=after)
 
     def _end(self, uuids: Sequence[str], *, failed: bool = False, counts: Counter[str] | None = None) -> None:
         if not uuids:
@@ -236,11 +237,11 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 - whatever the store's trouble is
             logger.warning("%s: could not note what became of tasks: %s", self._function.stage, error)
 
-    def _retry(self, why: Exception) -> NoReturn:
+    def _retry(self, why: Exception, *, at_least: float = 0.0) -> NoReturn:
         """Have Celery deliver the batch again, after a while."""
         batch = Batch(self._batch.specs, 0, ended=self._batch.ended, errors=self._batch.errors, first=self._batch.first)
         ceiling = min(self._registration.retry_delay * 2.0**self._task.request.retries, MAX_RETRY_DELAY)
-        countdown = ceiling * (0.5 + 0.5 * random.random())
+        countdown = max(at_least, ceiling * (0.5 + 0.5 * random.random()))
         self._at_work.end(self._queue, batch.uuids)  # else who takes it at once would find it busy
         try:
             raise self._task.retry(args=[], kwargs=batch.message(), countdown=countdown, exc=why) from why

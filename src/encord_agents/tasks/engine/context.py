@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from encord.objects import LabelRowV2
@@ -19,6 +20,7 @@ from encord_agents.tasks.dependencies import dep_single_frame
 from encord_agents.tasks.engine.as_loaded import LoadedLabels
 from encord_agents.tasks.engine.bundle import Parcel
 from encord_agents.tasks.engine.outcome import Fault, Pathway
+from encord_agents.tasks.engine.rate_limit import Quiet
 from encord_agents.tasks.engine.report import TaskRef
 from encord_agents.tasks.engine.retry import RetryPolicy
 from encord_agents.tasks.engine.stage import Pathways
@@ -42,8 +44,9 @@ RUN_INJECTABLE: frozenset[type] = frozenset({Project, EncordUserClient})
 class Agent:
     """A user's function, bound to the stage it serves for the length of a run.
 
-    The last five say how the stage has fared in this run, over all passes; ``known`` are the tasks that were held or
-    failed and are still there, ``warned`` what was warned of, each kind once.
+    The last ones say how the stage has fared in this run, over all passes; ``known`` are the tasks that were held or
+    failed and are still there, ``warned`` what was warned of, each kind once, ``quiet`` holds attempts back while a
+    service that the agent calls wants that.
     """
 
     stage: AgentStage
@@ -58,8 +61,11 @@ class Agent:
     has_succeeded: bool = False
     has_named_a_pathway: bool = False
     failures_in_a_row: int = 0
+    given_up_in_a_row: int = 0
+    refused_in_a_row: int = 0
     known: set[UUID] = field(default_factory=set)
     warned: dict[str, object] = field(default_factory=dict)
+    quiet: Quiet = field(default_factory=Quiet)
 
     @property
     def needs_labels(self) -> bool:
@@ -117,6 +123,13 @@ class Context:
         loaded: The row's labels as they were loaded, where another attempt may need them.
         in_part: The state of a row some of whose labels were not loaded; another one since: it was loaded again.
         first_error: What the first attempt failed with, if it did.
+        ticket: Of the attempt that runs, or is to run: see `Quiet`.
+        heard: The attempt that was last listened to for what a service said.
+        limited: Seconds for which a service wanted quiet in that attempt; ``None``: it said nothing.
+        handed_back: The attempt before which the task was last handed back to be asked about.
+        gone: Whether the task had left the stage when that was asked again.
+        edited_at: When the labels were last saved, as the platform listed it when they were loaded.
+        used_client: Whether the agent made requests of its own with the runner's client: it may have saved by itself.
     """
 
     agent: Agent
@@ -128,6 +141,13 @@ class Context:
     trouble: Fault | None = None
     attempts: int = 0
     seconds: float = 0.0
+    ticket: int | None = None
+    heard: int = 0
+    limited: float | None = None
+    handed_back: int = -1
+    gone: bool = False
+    edited_at: datetime | None = None
+    used_client: bool = False
     release: list[Callable[[], None]] = field(default_factory=list)
     loaded: LoadedLabels | None = None
     in_part: object = None

@@ -1,15 +1,16 @@
-"""Who goes down a failure pathway: tasks that failed for good, as long as it is they who are to blame."""
+"""Final failures in a row: when they end the run, and who goes down a failure pathway."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from uuid import UUID
 
 from encord_agents.core.tracebacks import is_a
 from encord_agents.exceptions import AssetDownloadError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.gate import is_platform_trouble
-from encord_agents.tasks.engine.outcome import Fault, Phase
+from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase
 from encord_agents.tasks.engine.stop import Stop
 
 __all__ = ["FAILURES_IN_A_ROW", "DeadLetters"]
@@ -27,19 +28,60 @@ class DeadLetters:
 
     Attributes:
         strict: Whether an agent that is to blame ends the run, and one that has not succeeded yet is not believed.
+        most: Final failures in a row, of whatever phase, that end the run; ``None``: any number is endured.
         halted: Why it has ended the run, if it has.
     """
 
     agent: Agent
     stop: Stop
     strict: bool = True
+    most: int | None = None
     halted: str | None = None
 
     def succeeded(self) -> None:
         """An attempt was good, whatever becomes of its result."""
         with _counting:
             self.agent.has_succeeded = True
-            self.agent.failures_in_a_row = 0
+            self.agent.failures_in_a_row = self.agent.given_up_in_a_row = 0
+
+    def gave_up(self, uuid: UUID, fault: Fault) -> None:
+        """Count a task whose attempts are over, all of them failed."""
+        if not self._counts(uuid, fault):
+            return
+        with _counting:
+            self.agent.given_up_in_a_row += 1
+            number = self.agent.given_up_in_a_row
+        self._check(number)
+
+    def finished(self, uuid: UUID, outcome: Outcome) -> None:
+        """Count an outcome: in a row are also those whose labels, or moves, were refused."""
+        if isinstance(outcome, Moved | Held):
+            with _counting:
+                self.agent.refused_in_a_row = 0
+        elif isinstance(outcome, Failed) and outcome.fault.phase in (Phase.SAVE, Phase.MOVE):
+            if not self._counts(uuid, outcome.fault):
+                return
+            with _counting:
+                self.agent.refused_in_a_row += 1
+                number = self.agent.refused_in_a_row
+            self._check(number)
+
+    def _counts(self, uuid: UUID, fault: Fault) -> bool:
+        """Not what the platform's trouble is; and a task that fails in each pass anew does so once."""
+        if self.most is None or uuid in self.agent.known:
+            return False
+        return not (fault.platform or is_platform_trouble(fault.exception))
+
+    def _check(self, number: int) -> None:
+        if self.most is not None and number >= self.most:
+            self._halt(self.most, f" (max_consecutive_failures={self.most})")
+
+    def _halt(self, number: int, why: str) -> None:
+        if self.halted is None and self.strict:
+            tasks = "1 task" if number == 1 else f"{number} tasks"
+            row = "" if number == 1 else " in a row"
+            self.halted = f"{tasks} of stage {self.agent.stage.title!r} failed{row}{why}"
+            self.stop.request()
 
     def take(self, fault: Fault) -> bool:
         """A task failed for good. Whether it goes down the failure pathway."""
@@ -52,11 +94,8 @@ class DeadLetters:
             agent.failures_in_a_row += 1
             too_many = agent.failures_in_a_row >= FAILURES_IN_A_ROW
         if too_many:
-            if self.halted is None and self.strict:
-                self.halted = (
-                    f"{FAILURES_IN_A_ROW} tasks of stage {agent.stage.title!r} failed in a row, which says more "
-                    "about the agent than about the tasks"
-                )
-                self.stop.request()
+            self._halt(FAILURES_IN_A_ROW, ", which says more about the agent than about the tasks")
+            return False
+        if fault.rate_limited:  # another time it may well succeed: no person needs to look at it
             return False
         return not (self.strict and (not agent.has_succeeded or self.halted))

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from encord.objects import LabelRowV2
 
+from encord_agents.core.client import Sent, note_others
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.solve import Attempt, Interrupt, attempt, attempt_async
 from encord_agents.core.tracebacks import is_a, members, set_cause, shown, type_name
@@ -62,13 +63,14 @@ class Executor:
         context.attempts += 1
         if context.trouble is not None:
             return context.trouble
-        started = self._clock()
+        started, sent = self._clock(), Sent()
         try:
             with self._stop.interruptible():
-                ended = attempt(context.agent.plan, context.values(self._fixed), self._run, self._caller)
+                ended = attempt(context.agent.plan, context.values(self._fixed), self._run, self._noting(sent))
         except BaseException as error:  # noqa: BLE001 - told apart below
             return self._contain(context, error)
         finally:
+            context.used_client |= sent.any
             context.seconds += self._clock() - started
         return ended
 
@@ -77,12 +79,14 @@ class Executor:
         context.attempts += 1
         if context.trouble is not None:
             return context.trouble
-        started = self._clock()
+        started, sent = self._clock(), Sent()
         try:
-            ended = await attempt_async(context.agent.plan, context.values(self._fixed), self._run, self._caller)
+            caller = self._noting(sent)
+            ended = await attempt_async(context.agent.plan, context.values(self._fixed), self._run, caller)
         except BaseException as error:  # noqa: BLE001 - told apart below
             return self._contain(context, error)
         finally:
+            context.used_client |= sent.any
             context.seconds += self._clock() - started
         return ended
 
@@ -93,6 +97,28 @@ class Executor:
         if KeyboardInterrupt in self._passing and any(is_a(one, KeyboardInterrupt) for one in members(error)):
             raise KeyboardInterrupt from error
         return Fault(Phase.AGENT, error, context.attempts)
+
+    def _noting(self, sent: Sent) -> contextvars.Context:
+        """The caller's context variables for an attempt, in which requests of the agent's own are noted."""
+        context = self._caller.copy()
+        context.run(note_others, sent)
+        return context
+
+    @staticmethod
+    def looks_done(context: Context, ended: object) -> bool:
+        """Whether a task seems to need no other attempt. A glance that changes nothing: `judge` looks closely."""
+        if not isinstance(ended, Attempt) or ended.phase is not None:
+            return False
+        value = ended.value
+        given = value.pathway if is_a(value, TaskAgentReturnStruct) else value
+        if given is None:
+            return True
+        try:
+            return is_a(given, (str, UUID)) and context.agent.pathways.find(given) is not None  # type: ignore[arg-type]
+        except (KeyboardInterrupt, Interrupt):
+            raise
+        except BaseException:  # noqa: BLE001 - it is unknown, or does not let itself be looked at
+            return False
 
     def judge(self, context: Context, ended: Attempt | Fault) -> Result | Fault:
         """What came of an attempt."""

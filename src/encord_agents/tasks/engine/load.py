@@ -63,8 +63,12 @@ class Loader:
         self.fill(contexts)
         return contexts
 
-    def fill(self, contexts: Sequence[Context]) -> None:
-        """Fetch everything anew for contexts that have nothing yet, or whose loading failed."""
+    def fill(self, contexts: Sequence[Context], *, with_items: Sequence[Context] | None = None) -> None:
+        """Fetch everything anew for contexts that have nothing yet, or whose loading failed.
+
+        Args:
+            with_items: Those whose storage items are fetched too. Default: all.
+        """
         for context in contexts:
             if context.asset is not None:
                 context.asset.close()
@@ -76,7 +80,8 @@ class Loader:
         if agent.needs_labels:
             self._initialise([c for c in contexts if c.row is not None])
         if agent.needs_item:
-            self._fetch_items([c for c in contexts if c.row is not None and c.trouble is None])
+            wanted = contexts if with_items is None else with_items
+            self._fetch_items([c for c in wanted if c.row is not None and c.trouble is None])
 
     def reload(self, context: Context) -> bool:
         """Before another attempt: fetch anew what could not be loaded, and have the file fetched with a fresh URL.
@@ -107,6 +112,21 @@ class Loader:
             loaded.restore(row)
         except Exception as error:  # noqa: BLE001 - whatever the agent did to it, it is this task's trouble
             self._mark([context], error)
+
+    def refresh(self, contexts: Sequence[Context]) -> None:
+        """Fetch anew what may have changed on the platform since contexts were loaded; files that are here stay."""
+        kept = {}
+        for context in contexts:
+            if (asset := context.asset) is None:
+                continue
+            if context.trouble is not None or not asset.nbytes:
+                asset.forget()  # its URL may not be good any more
+            kept[id(context)] = context.item, asset
+            context.asset = None
+        self.fill(contexts, with_items=[context for context in contexts if id(context) not in kept])
+        for context in contexts:
+            if id(context) in kept:
+                context.item, context.asset = kept[id(context)]
 
     def list_rows(self, contexts: Iterable[Context], *, required: bool = True) -> None:
         """Give each context its label row, without labels."""
@@ -265,4 +285,4 @@ def _match(contexts: Sequence[Context], branch: str, rows: Iterable[LabelRowV2],
             error = NotListedError(f"The platform lists no label row for data unit {data_hash} on branch {branch!r}.")
             context.trouble = Fault(Phase.LOAD, error, context.attempts + 1)
         elif found is not None:
-            context.row = found
+            context.row, context.edited_at = found, found.last_edited_at

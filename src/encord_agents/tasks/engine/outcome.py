@@ -43,6 +43,7 @@ class Fault:
         run_scoped: Whether a run-scoped dependency raised it: then it is every task's trouble.
         platform: Whether the platform caused it, not the task: its agent is not to blame.
         first: What the task's first attempt failed with, where that was something else.
+        rate_limited: Whether a service that the agent calls had too many calls: neither is to blame.
     """
 
     phase: Phase
@@ -51,6 +52,7 @@ class Fault:
     run_scoped: bool = False
     platform: bool = False
     first: str | None = None
+    rate_limited: bool = False
 
     def __repr__(self) -> str:
         return f"<Fault in {self.phase}, attempt {self.attempt}: {shown(self.exception)}>"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from encord.workflow.stages.agent import AgentTask
@@ -30,7 +30,8 @@ from encord_agents.tasks.engine.event_loop import EventLoop, Going
 from encord_agents.tasks.engine.execute import was_cancelled
 from encord_agents.tasks.engine.gate import DOWNLOADS, SetUpError, Slots
 from encord_agents.tasks.engine.interpreter import old_objects_left_alone, quick_switches
-from encord_agents.tasks.engine.outcome import Failed, Fault, Outcome
+from encord_agents.tasks.engine.outcome import Failed, Fault, Outcome, Skipped
+from encord_agents.tasks.engine.pace import may_take, soon, take_at_once, tasks_ahead
 from encord_agents.tasks.engine.pipeline import StageRun, fetch
 from encord_agents.tasks.engine.poll import MAX_POLLS, poll
 from encord_agents.tasks.engine.report import StagePolled
@@ -58,6 +59,8 @@ BUSY_ENOUGH = 1.0
 end for, when something is waited for that may take long."""
 AHEAD = 1
 """Tasks handed to who attempts them before the last one is done, so that nobody waits for the next."""
+LONG_AGENTS = 1.0
+"""Seconds that an attempt takes, on average, where nothing is gained by handing tasks over ahead."""
 INSTANT_AGENTS = 0.001
 """Seconds that an attempt takes, on average, where handing tasks over would cost as much as running them."""
 AHEAD_OF_INSTANT = 100
@@ -82,6 +85,13 @@ GRACE = 1.0
 """Seconds that loading may still take when the run is to stop and all that was finished is written."""
 TICK = 0.1
 """Seconds between two looks at whether the run is to stop."""
+
+
+class _HandedBack:
+    """In place of what an attempt brought: it did not begin, because the task has to wait, or to be asked about."""
+
+
+HANDED_BACK: Final = _HandedBack()
 
 
 class Pipeline:
@@ -125,6 +135,8 @@ class Pipeline:
         self._files = 0
         self._bytes = 0
         self._delayed: list[tuple[float, int, Context]] = []
+        self._returned: deque[Context] = deque()  # handed over, and handed back before they began
+        self._first_begun_at: float | None = None
         self._ties = itertools.count()
         self._running = 0  # given, and not ended yet
         self._out: dict[int, Context] = {}  # those
@@ -138,8 +150,10 @@ class Pipeline:
         self._error: BaseException | None = None
         self._give_up = False
         # Between the caller's thread and the engine's there are only queues of this kind, which hold no lock.
-        self._given: SimpleQueue[Context | None] = SimpleQueue()
-        self._attempted: SimpleQueue[tuple[Context, Attempt | Fault | None] | None] = SimpleQueue()
+        self._given: SimpleQueue[bool] = SimpleQueue()  # one for each of the tasks below; false: no more will come
+        self._to_attempt: deque[Context] = deque()
+        self._attempted: SimpleQueue[tuple[Context, Attempt | Fault | _HandedBack | None] | None] = SimpleQueue()
+        self._judged: SimpleQueue[None] = SimpleQueue()  # one for each attempt, where the caller's thread makes them
         self._attempted_all: SimpleQueue[None] = SimpleQueue()
         self._a_thread_ended: SimpleQueue[None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -204,7 +218,7 @@ class Pipeline:
             with self._lock:
                 self._give_up = self._executed = True
             for _ in range(self._workers):  # whoever would have said so may not be there
-                self._given.put(None)
+                self._given.put(False)
                 self._attempted.put(None)
             self._attempted_all.put(None)
         finally:
@@ -242,14 +256,32 @@ class Pipeline:
     def _attempt_all(self) -> None:
         """Attempt what is given, one after the other, until there will be no more."""
         given, attempted = self._given, self._attempted
-        while (context := given.get()) is not None:
+        unheard = 0
+        while given.get():
+            context = self._to_attempt.popleft()
             # In one expression: what an attempt brought is with the engine before an interrupt can come between.
-            attempted.put((context, None if self._is_over else self._attempt(context)))
+            attempted.put((context, ended := None if self._is_over else self._attempt(context)))
+            if not self._attempts_here:
+                continue
+            unheard += 1
+            if not self.run.executor.looks_done(context, ended):
+                # What was handed over ahead waits: the task's next attempt comes first.
+                while unheard and not self._is_over:
+                    with contextlib.suppress(Empty):
+                        self._judged.get(timeout=TICK)
+                        unheard -= 1
         attempted.put(None)
 
-    def _attempt(self, context: Context) -> Attempt | Fault | None:
+    def _attempt(self, context: Context) -> Attempt | Fault | _HandedBack | None:
         try:
-            return self.run.executor.attempt(context) if self._before(context) else None
+            if self._has_to_wait(context):
+                return HANDED_BACK
+            if not self._before(context):
+                return None
+            ended = self.run.executor.attempt(context)
+            if not self._attempts_here:  # else whoever has it judged waits for that
+                self.run.listen(context, ended)
+            return ended
         except KeyboardInterrupt:
             if threading.current_thread() is threading.main_thread():
                 raise
@@ -258,7 +290,18 @@ class Pipeline:
             self._fail(error)
         return None
 
-    async def _attempt_async(self, context: Context) -> Attempt | Fault | None:
+    def _has_to_wait(self, context: Context) -> bool:
+        """Whether a task was handed over too early: a service wants quiet now, or too much time has gone by."""
+        if self.run.quiet.is_void(context.ticket):
+            return True
+        if context.handed_back == context.attempts or not self.run.is_stale(context):
+            return False
+        context.handed_back = context.attempts
+        return True
+
+    async def _attempt_async(self, context: Context) -> Attempt | Fault | _HandedBack | None:
+        if self._has_to_wait(context):
+            return HANDED_BACK
         if context.attempts:
             # Not asyncio's own threads: those are waited for at the end, however long a host keeps silent.
             reloaded: list[bool] = []
@@ -319,11 +362,12 @@ class Pipeline:
             self.run.leave([*self._finished, *(result for batch in self._batches for result in batch)])
             leftovers = [context for context in self._ready.values() if context is not None]
             leftovers += [context for _, context in self._fetching] + [context for _, _, context in self._delayed]
-            leftovers += self._out.values()
+            leftovers += [*self._out.values(), *self._returned]
             self._finished.clear()
             self._batches.clear()
             self._fetching.clear()
             self._ready.clear()
+            self._returned.clear()
             self._out.clear()
             self._delayed.clear()
         for context in leftovers:
@@ -336,8 +380,12 @@ class Pipeline:
         going: set[Going] = set()
         try:
             for context in self._contexts():
+                if not self.run.is_fresh([context, *self._next_stale(context)]):
+                    self._drop(context)
+                    continue
                 if self._loop is None:
-                    self._given.put(context)
+                    self._to_attempt.append(context)
+                    self._given.put(True)
                     continue
                 one = self._loop.submit(self._attempt_async(context))
                 going.add(one)
@@ -345,7 +393,7 @@ class Pipeline:
                 one.add_done_callback(going.discard)
         finally:
             for _ in range(self._workers):
-                self._given.put(None)
+                self._given.put(False)
             if self._loop is not None:
                 try:
                     for one in tuple(going):
@@ -356,9 +404,30 @@ class Pipeline:
                 finally:
                     self._attempted.put(None)
 
+    def _next_stale(self, context: Context) -> list[Context]:
+        """Those that wait for their turn behind a stale one, and are stale too: they are asked for with it."""
+        if not self.run.is_stale(context):
+            return []
+        with self._lock:
+            number = soon(self._seconds / self._workers) - 1
+            following = (self._ready.get(turn) for turn in range(self._turn, min(self._next, self._turn + number)))
+            return [other for other in following if other is not None and self.run.is_stale(other)]
+
+    def _drop(self, context: Context) -> None:
+        """A task is not attempted: it is gone, or the run is to stop."""
+        self.run.quiet.end(context.ticket)
+        with self._lock:
+            self._running -= 1
+            self._out.pop(id(context), None)
+            if context.gone and not context.attempts and self._budget is not None:
+                self._budget += 1
+        context.close()
+        if context.gone:
+            self._settle(context, Skipped())
+
     def _landed(self, context: Context, done: Future[Any]) -> None:
         """On the loop, or in whose place it has ended: an attempt is over."""
-        ended: Attempt | Fault | None = None
+        ended: Attempt | Fault | _HandedBack | None = None
         if done.cancelled():
             if not self._is_over:  # the agent did it: to itself, or to all tasks of the loop
                 ended = was_cancelled(context)
@@ -385,7 +454,7 @@ class Pipeline:
         attempting = self._workers if self._loop is None else 1
         while attempting > 0:
             entries = [self._attempted.get()]
-            if self._nap and entries[0] is not None:
+            if self._nap and entries[0] is not None and isinstance(entries[0][1], Attempt) and not entries[0][1].phase:
                 self.run.stop.wait(self._nap)
             with contextlib.suppress(Empty):
                 while True:
@@ -394,6 +463,7 @@ class Pipeline:
             for entry in entries:
                 if entry is not None:
                     self._guarded(self._ended, *entry)
+                    self._judged.put(None)
             with self._lock:
                 self._runnable.notify()
                 if self._finished and self._should_write():
@@ -401,18 +471,30 @@ class Pipeline:
                 if self._may_take():
                     self._takeable.notify()
 
-    def _ended(self, context: Context, ended: Attempt | Fault | None) -> None:
+    def _ended(self, context: Context, ended: Attempt | Fault | _HandedBack | None) -> None:
         """An attempt is over; ``None``: there was none, or it was interrupted, and the task has no outcome."""
         verdict: Result | Fault | float | None = None
         try:
-            verdict = None if ended is None else self.run.judge(context, ended)
+            if isinstance(ended, Attempt | Fault):
+                verdict = self.run.judge(context, ended)
+            else:
+                self.run.listen(context, None)
         finally:
             with self._lock:
                 # It runs or it waits: at no time neither, or the stage could end without its next attempt.
-                self._running -= 1
-                self._out.pop(id(context), None)
-                if isinstance(verdict, float):
-                    heapq.heappush(self._delayed, (self.run.gate.clock() + verdict, next(self._ties), context))
+                if isinstance(verdict, float) and not verdict and self._attempts_here:
+                    context.ticket = self.run.quiet.begin(self.run.gate.clock())
+                    self._to_attempt.appendleft(context)  # before what was handed over ahead
+                    self._given.put(True)
+                else:
+                    self._running -= 1
+                    self._out.pop(id(context), None)
+                    if isinstance(verdict, float):
+                        heapq.heappush(self._delayed, (self.run.gate.clock() + verdict, next(self._ties), context))
+                    elif isinstance(ended, _HandedBack):
+                        self._returned.append(context)
+        if isinstance(ended, _HandedBack):
+            return
         if not isinstance(verdict, float):
             self._ends += 1
             self._seconds += (context.seconds - self._seconds) / min(self._ends, LAST_ENDS)
@@ -430,6 +512,8 @@ class Pipeline:
         agent = self.run.agent
         all_is_well = agent.has_named_a_pathway and not agent.failures_in_a_row and self._loop is None
         if not all_is_well:
+            return self._workers
+        if self._seconds >= LONG_AGENTS or self.run.quiet.is_kept:
             return self._workers
         if not self._nap or agent.failure_pathway is not None:
             return self._workers + AHEAD  # where failures are counted, they are known before many more are made
@@ -455,7 +539,8 @@ class Pipeline:
         return AHEAD_OF_SHORT / 4 if self._ends and self._seconds < SHORT_AGENTS else 0.0
 
     def _contexts(self) -> Iterator[Context]:
-        """What to attempt next: a task whose delay is over, else the next in order; while a worker is free."""
+        """What to attempt next: a task whose delay is over, else the next in order; while a worker is free, and no
+        service wants quiet."""
         while True:
             with self._lock:
                 while True:
@@ -464,25 +549,42 @@ class Pipeline:
                     wait = TICK
                     if self._running < self._may_run() and not (self._by_turns and (self._loading or self._writing)):
                         now = self.run.gate.clock()
-                        if self._delayed and self._delayed[0][0] <= now:
-                            context = heapq.heappop(self._delayed)[2]
+                        ticket = self.run.quiet.begin(now)
+                        if ticket is None:
+                            wait = min(wait, self.run.quiet.wait(now))
+                        elif (found := self._next_delayed(now) or self._next_ready()) is not None:
+                            context = found
                             break
-                        if (ready := self._next_ready()) is not None:
-                            context = ready
-                            break
-                        if self._delayed:
-                            wait = min(wait, max(0.0, self._delayed[0][0] - now))
+                        else:
+                            self.run.quiet.end(ticket)
+                            if self._delayed:
+                                wait = min(wait, max(0.0, self._delayed[0][0] - now))
                         if self._drained():
                             return
                     self._runnable.wait(wait)
+                context.ticket = ticket
                 self._running += 1
                 self._out[id(context)] = context
             yield context
 
+    def _next_delayed(self, now: float) -> Context | None:
+        """A task whose delay is over. Of those that a service has refused, the one that it has refused least often: so
+        that it takes long until one of them has no attempts left."""
+        due = [entry for entry in self._delayed if entry[0] <= now] if self.run.quiet.is_kept else self._delayed[:1]
+        if not due or due[0][0] > now:
+            return None
+        chosen = min(due, key=lambda entry: (entry[2].attempts, entry[:2])) if len(due) > 1 else due[0]
+        self._delayed.remove(chosen)
+        heapq.heapify(self._delayed)
+        return chosen[2]
+
     def _next_ready(self) -> Context | None:
+        if self._returned:
+            return self._returned.popleft()
         while self._turn in self._ready:
             context = self._ready.pop(self._turn)
             self._turn += 1
+            self._first_begun_at = self._first_begun_at or self.run.gate.clock()
             self._pump()
             if context is not None:
                 return context
@@ -490,7 +592,7 @@ class Pipeline:
 
     def _drained(self) -> bool:
         """Nothing runs, nothing waits to run, and nothing more will come."""
-        if self._loading or self._running or self._delayed or self._turn != self._next:
+        if self._loading or self._running or self._delayed or self._returned or self._turn != self._next:
             return False
         return self._budget == 0 or (self._polled and not (self._waiting or self._later or self._deferred))
 
@@ -691,7 +793,18 @@ class Pipeline:
         size = self._soon
         if self._chunks < len(FIRST_CHUNKS):
             size = min(size, FIRST_CHUNKS[self._chunks])
+        size = take_at_once(size, self._ahead)
         return size if self._budget is None else min(size, self._budget)
+
+    @property
+    def _ahead(self) -> float:
+        """How many tasks may be loaded, or loading, and wait for their first attempt."""
+        if self._ends:
+            return tasks_ahead(self._seconds, self._workers)
+        if self._first_begun_at is None:
+            return math.inf
+        # As long as none has ended, what is known is how long the first one takes at least.
+        return tasks_ahead(self.run.gate.clock() - self._first_begun_at, self._workers)
 
     @property
     def _answers_fast(self) -> bool:
@@ -704,6 +817,8 @@ class Pipeline:
             return False  # what was held or failed before comes after everything new
         if self._loading >= (1 if self._answers_fast else LOADERS):
             return False
+        if not self._ends and self._chunks >= len(FIRST_CHUNKS):
+            return False  # it is not known how soon more are needed
         if self._by_turns and (
             self._running or self._writing or self._turn in self._ready or len(self._finished) >= self._full
         ):
@@ -711,6 +826,8 @@ class Pipeline:
         wanted = self._wanted()
         available = len(self._waiting) if not self._polled else len(self._waiting) or len(self._later)
         if available < wanted and self._paging:
+            return False
+        if not may_take(min(wanted, available), self._next - self._turn, self._ahead):
             return False
         room = self._window - len(self._open)
         return room >= min(wanted, available) or (room > 0 and self._are_idle and self._stands_still)

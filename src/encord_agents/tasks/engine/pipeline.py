@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import math
 import random
 import sys
 from collections import deque
@@ -27,16 +28,18 @@ from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.dependencies.solve import Attempt
 from encord_agents.core.tracebacks import described, is_a, set_cause, tracebacks_kept
-from encord_agents.exceptions import DependencyError, OutageError, UnknownPathwayError
+from encord_agents.exceptions import AssetDownloadError, DependencyError, OutageError, UnknownPathwayError
 from encord_agents.tasks.engine.advice import advise
 from encord_agents.tasks.engine.context import CHANGED_ROW, ODD_LABELS, Agent, Context, Result
 from encord_agents.tasks.engine.dead_letter import DeadLetters
 from encord_agents.tasks.engine.event_loop import EventLoop, Going
 from encord_agents.tasks.engine.execute import Executor, was_cancelled
-from encord_agents.tasks.engine.gate import Gate, SetUpError
+from encord_agents.tasks.engine.gate import Gate, SetUpError, is_platform_trouble
 from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
+from encord_agents.tasks.engine.pace import STALE_AFTER, soon
 from encord_agents.tasks.engine.poll import MAX_POLLS, TasksInStage, poll
+from encord_agents.tasks.engine.rate_limit import rate_limit_of
 from encord_agents.tasks.engine.report import (
     AttemptFailed,
     ChunkLoaded,
@@ -51,7 +54,7 @@ from encord_agents.tasks.engine.report import (
 )
 from encord_agents.tasks.engine.retry import decide, retryable
 from encord_agents.tasks.engine.stop import Leaving, Stop
-from encord_agents.tasks.engine.write import STALE_AFTER, Beside, Writer, dry_summary, in_turn
+from encord_agents.tasks.engine.write import Beside, Writer, dry_summary, in_turn
 
 __all__ = ["StageRun", "Turn", "at_once", "run_chunk", "run_one_by_one"]
 
@@ -68,7 +71,7 @@ BYTES_AHEAD = 128 * 1024 * 1024
 TIME_TO_WRITE = 30.0
 """Seconds that writing may take once the run is to stop."""
 TICK = 0.1
-"""Seconds between two looks at whether the run is to stop."""
+"""Seconds between two looks at whether the run is to stop, or others have shown that a service answers again."""
 READ_AHEAD = 1000
 """Tasks read from the pages between two chunks, where nothing reads them in the background."""
 
@@ -81,6 +84,7 @@ class StageRun:
         strict: Whether what no task of the stage can survive ends the run. Queue functions answer with results instead.
         final: Whether a task that fails now will not be tried again by whoever called.
         dead_letters: Whether a task that failed for good goes down the failure pathway; else whoever called sees to it.
+        max_failures: Final failures in a row that end the run; ``None``: any number is endured.
     """
 
     agent: Agent
@@ -95,13 +99,15 @@ class StageRun:
     strict: bool = True
     final: bool = True
     dead_letters: bool = True
+    max_failures: int | None = None
     files: Path | None = None
     jitter: Callable[[], float] = random.random
     unwritten: list[TaskRef] = field(default_factory=list)
     unconfirmed: set[UUID] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._dead_letters = DeadLetters(self.agent, self.stop, self.strict)
+        self._dead_letters = DeadLetters(self.agent, self.stop, self.strict, self.max_failures)
+        self.quiet = self.agent.quiet
         self.loader = Loader(self.agent, self.project, self.client, self.gate, self.files)
         self.in_stage = TasksInStage(self.gate)
 
@@ -111,11 +117,14 @@ class StageRun:
         return self._dead_letters.halted
 
     def load(self, tasks: Sequence[AgentTask], polled_at: float) -> tuple[list[Context], list[AgentTask]]:
-        """Contexts for tasks, and the tasks that have left the stage since they were polled, if that is a while ago."""
+        """Contexts for tasks, and the tasks that have left the stage since they were polled, if that is a while ago.
+
+        What is loaded may have to wait for its turn, so a while is less here than for what is to begin.
+        """
         started = self.gate.clock()
         left: list[AgentTask] = []
         unknown: list[Context] = []
-        if started - polled_at >= STALE_AFTER:
+        if started - polled_at >= STALE_AFTER / 3:
             there, refused = self.in_stage(self.agent.stage, tasks)
             left = [task for task in tasks if task.uuid not in there and task.uuid not in refused]
             unknown = [
@@ -128,6 +137,82 @@ class StageRun:
         contexts = self.loader.load(tasks, seen_at=polled_at) + unknown
         self.emit_loaded(len(contexts), self.gate.clock() - started)
         return contexts, left
+
+    # Before an attempt
+
+    def is_stale(self, context: Context) -> bool:
+        """Whether it is so long ago that the task was seen in its stage that it is to be asked for again."""
+        return self.gate.clock() - context.seen_at >= STALE_AFTER
+
+    def is_fresh(self, contexts: Sequence[Context]) -> bool:
+        """Before an attempt of the first of some tasks: ask again for those of them that are stale, all at once.
+
+        Those that are still in the stage are loaded anew; the others are marked as gone.
+
+        Returns:
+            Whether there is to be the attempt. Not if the task is gone, nor if the run is to stop and the platform
+            does not answer.
+        """
+        if self.is_stale(contexts[0]):
+            try:
+                with self.gate.optional(), self.stop.interruptible():
+                    self._refresh([context for context in contexts if self.is_stale(context)])
+            except Leaving:
+                if self.stop.leaving or not self.stop.requested:
+                    raise
+                return False
+        return not contexts[0].gone
+
+    def _refresh(self, contexts: Sequence[Context]) -> None:
+        now = self.gate.clock()
+        there, refused = self.in_stage(self.agent.stage, [context.task for context in contexts])
+        here = []
+        for context in contexts:
+            uuid = context.task.uuid
+            context.seen_at = now
+            if (task := there.get(uuid)) is not None:
+                context.task = task
+                here.append(context)
+            elif (error := refused.get(uuid)) is not None:
+                number = context.attempts + 1
+                context.trouble = Fault(Phase.LOAD, error, number, platform=is_platform_trouble(error))
+            else:
+                context.gone = True
+        self.loader.refresh(here)
+
+    def await_quiet(self, context: Context) -> bool:
+        """Wait until an attempt may begin, as services that the agent calls want it. False if the run is to stop."""
+        while (ticket := self.quiet.begin(now := self.gate.clock())) is None:
+            if self.wait_a_while(self.quiet.wait(now)):
+                return False
+        context.ticket = ticket
+        return True
+
+    def wait_a_while(self, held_back: float) -> bool:
+        """Wait for as long as attempts are held back, or until that may have changed. Whether the run is to stop."""
+        return self.stop.wait(held_back if math.isfinite(held_back) else TICK)
+
+    # After an attempt
+
+    def listen(self, context: Context, ended: Attempt | Fault | None) -> None:
+        """Count an attempt as over, and hold others back from now on if a service that it called wants quiet."""
+        if ended is not None and context.heard == context.attempts:
+            return
+        context.heard, context.limited = context.attempts, None
+        error = ended.exception if isinstance(ended, Attempt) else None
+        others = (OutageError, AssetDownloadError, *self.agent.policy.give_up_on)
+        given_up_on = issubclass(type(error), others)
+        limit = None if error is None or given_up_on else rate_limit_of(error)
+        if limit is None:
+            self.quiet.end(context.ticket, well=isinstance(ended, Attempt) and error is None)
+            return
+        is_news = not self.quiet.is_void(context.ticket)
+        context.limited = self.quiet.refuse(context.ticket, limit, self.gate.clock())
+        if is_news:
+            logger.info(
+                "%r: a service that %s() calls has too many calls (%s). Attempts are held back for %.1f s.",
+                *(self.agent.stage.title, self.agent.plan.name, described(error), context.limited),  # type: ignore[arg-type]
+            )
 
     def emit_loaded(self, tasks: int, seconds: float) -> None:
         self.events.emit(ChunkLoaded(self.agent.stage.uuid, self.agent.stage.title, tasks, seconds))
@@ -159,18 +244,19 @@ class StageRun:
             OutageError: The platform, or the host of its files, did not answer for too long.
         """
         agent = self.agent
+        self.listen(context, attempted)
         ended = self.executor.judge(context, attempted)
         if isinstance(ended, Result):
             self._dead_letters.succeeded()
             if ended.oddity is not None:
                 self._warn(context, ODD_LABELS, ODD.format(oddity=ended.oddity))
             return ended
-        fault = ended
+        fault = ended if context.limited is None else replace(ended, rate_limited=True)
         advise(fault.exception)
         context.first_error = context.first_error or described(fault.exception)
         if is_a(fault.exception, OutageError):  # in the middle of an attempt: it is everybody's trouble
             raise fault.exception
-        delay = decide(agent.policy, fault, jitter=self.jitter)
+        delay = decide(agent.policy, fault, jitter=self.jitter, at_least=context.limited or 0.0)
         self.events.emit(AttemptFailed(context.ref, fault, delay))
         if delay is not None:
             return delay
@@ -181,6 +267,7 @@ class StageRun:
         if self.strict and fault.run_scoped and not self.stop.requested:
             self._finish_with_run(context, fault)
             raise SetUpError(_never_made(agent, fault))
+        self._dead_letters.gave_up(context.task.uuid, fault)
         return self._dead_letter(context, fault)
 
     def _finish_with_run(self, context: Context, fault: Fault) -> None:
@@ -199,6 +286,7 @@ class StageRun:
         context.close()
         if isinstance(outcome, Failed) and context.first_error not in (None, described(outcome.fault.exception)):
             outcome = replace(outcome, fault=replace(outcome.fault, first=context.first_error))
+        self._dead_letters.finished(context.task.uuid, outcome)
         # Queue functions have no order of their own, and their processes live long.
         if self.strict and (isinstance(outcome, Held) or (isinstance(outcome, Failed) and outcome.moved_to is None)):
             self.agent.known.add(context.task.uuid)
@@ -307,10 +395,11 @@ def run_chunk(
         if loop is not None:
             _await_together(run, contexts, loop, results)
             return
-        for context in contexts:
+        for number in range(len(contexts)):
             if run.stop.requested:
                 break
-            _run_through(run, context, results)
+            ahead = soon(contexts[number - 1].seconds) if number else 1
+            _run_through(run, contexts[number : number + ahead], results)
 
     try:
         if turn is not at_once:
@@ -397,11 +486,29 @@ def _write(run: StageRun, results: list[Result]) -> None:
         run.gate.grace = before
 
 
-def _run_through(run: StageRun, context: Context, results: list[Result]) -> None:
-    """Attempts of one task until one is good, or the decision is to stop. A result is added to ``results``."""
+def _run_through(run: StageRun, contexts: Sequence[Context], results: list[Result]) -> None:
+    """Attempts of the first of some tasks until one is good, or the decision is to stop.
+
+    Args:
+        contexts: The task, and those that come soon after it: what is stale of these is asked for together.
+        results: A result is added to it.
+    """
+    context = contexts[0]
     while True:
-        run.start(context)
-        verdict = run.judge(context, run.executor.attempt(context))
+        if not run.await_quiet(context):
+            return
+        ended: Attempt | Fault | None = None
+        try:
+            if not run.is_fresh(contexts):
+                if context.gone:
+                    run.finish(context, Skipped())
+                return
+            run.start(context)
+            ended = run.executor.attempt(context)
+        finally:
+            run.listen(context, ended)
+        contexts = [context]
+        verdict = run.judge(context, ended)
         if isinstance(verdict, Result):
             results.append(verdict)
             return
@@ -419,18 +526,31 @@ def _await_together(run: StageRun, contexts: Sequence[Context], loop: EventLoop,
     """The same for async agents, all at once; results are added in the order of the tasks."""
     pending = list(contexts)
     while pending and not run.stop.requested:
+        if (left := run.quiet.wait(run.gate.clock())) > 0:
+            run.wait_a_while(left)
+            continue
+        stale = [context for context in pending if run.is_stale(context)]
+        if stale and not run.is_fresh(stale) and not stale[0].gone:
+            return
+        for context in [context for context in pending if context.gone]:
+            pending.remove(context)
+            run.finish(context, Skipped())
         going: list[tuple[Context, Going]] = []
         # Not `Future.result()`: an interrupt in there may leave a lock held that the loop waits for.
         ends: SimpleQueue[None] = SimpleQueue()
-        again, wait = [], 0.0
+        heard, wait = 0, 0.0
+        again: list[Context] = []
         try:
-            for context in pending:
+            while pending and (ticket := run.quiet.begin(run.gate.clock())) is not None:
+                context = pending.pop(0)
+                context.ticket = ticket
                 run.start(context)
                 going.append((context, loop.submit(run.executor.attempt_async(context))))
                 going[-1][1].add_done_callback(lambda _, ends=ends: ends.put(None))  # type: ignore[misc]
             for context, future in going:
                 while not future.done():
                     ends.get()
+                heard += 1
                 verdict = run.judge(context, was_cancelled(context) if future.cancelled() else future.result())
                 if isinstance(verdict, Result):
                     results.append(verdict)
@@ -443,9 +563,12 @@ def _await_together(run: StageRun, contexts: Sequence[Context], loop: EventLoop,
             run.stop.request("interrupt")  # a second one leaves at once
             raise
         finally:
+            for context, _ in going[heard:]:
+                run.listen(context, None)
             _end_all(run, [future for _, future in going], ends)
-        run.stop.wait(wait)
-        pending = [context for context in again if run.reload(context)]
+        if again:
+            run.stop.wait(wait)
+        pending = [context for context in again if run.reload(context)] + pending
 
 
 def _end_all(run: StageRun, going: Sequence[Going], ends: SimpleQueue[None]) -> None:

@@ -21,6 +21,7 @@ from encord_agents.core.dependencies.solve import Interrupt
 from encord_agents.core.legible import legible
 from encord_agents.core.tracebacks import described, detach, exc_info, formatted, portable, type_name
 from encord_agents.exceptions import EncordAgentsError, TasksFailedError
+from encord_agents.tasks.engine.hints import hint
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Skipped
 
 __all__ = [
@@ -635,6 +636,8 @@ class RunReport:
             yield "No task was waiting."
         if self.stopped:
             yield f"Stopped early: {self.stopped.partition(chr(10))[0].rstrip('.')}."
+        if (found := hint([(record.phase, record.exception) for record in self.failures])) is not None:
+            yield found
         if left := [task for task in self.unwritten if task not in self.unconfirmed]:
             yield f"Finished but not written, still in their stages: {len(left)}."
             yield from (f"  {task.data_title} ({task.uuid})" for task in left[:20])

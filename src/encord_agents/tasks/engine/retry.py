@@ -10,7 +10,7 @@ from encord.exceptions import AuthenticationError, AuthorisationError, SshKeyNot
 from encord_agents.core.tracebacks import is_a
 from encord_agents.tasks.engine.outcome import Fault, Phase
 
-__all__ = ["MAX_RETRY_DELAY", "RetryPolicy", "decide", "retryable"]
+__all__ = ["MAX_RETRY_DELAY", "RetryPolicy", "backoff", "decide", "retryable"]
 
 MAX_RETRY_DELAY = 60.0
 """Seconds. However often a task has failed, it is not kept waiting longer than this."""
@@ -45,15 +45,25 @@ def retryable(policy: RetryPolicy, fault: Fault) -> bool:
     return fault.phase in RETRIED and not is_a(fault.exception, policy.give_up_on)
 
 
-def decide(policy: RetryPolicy, fault: Fault, *, jitter: Callable[[], float]) -> float | None:
-    """Seconds to wait before the next attempt, or ``None`` to stop trying.
+def backoff(delay: float, attempt: int, *, jitter: Callable[[], float]) -> float:
+    """Return the seconds to wait after a task's attempt with this number, which failed.
 
     ``jitter`` returns a number in [0, 1); half of the delay is fixed and half is random, so that tasks that failed
     together do not come back together.
+    """
+    ceiling = min(delay * 2.0 ** min(attempt - 1, 32), MAX_RETRY_DELAY)
+    return ceiling * (0.5 + 0.5 * jitter())
+
+
+def decide(policy: RetryPolicy, fault: Fault, *, jitter: Callable[[], float], at_least: float = 0.0) -> float | None:
+    """Seconds to wait before the next attempt, or ``None`` to stop trying.
+
+    Args:
+        jitter: See `backoff`.
+        at_least: Seconds for which a service that the agent calls wants to be left alone.
     """
     if fault.attempt > policy.num_retries or not retryable(policy, fault):
         return None
     if fault.platform:
         return None  # it was asked for again and again already, while other requests were answered
-    ceiling = min(policy.delay * 2.0 ** min(fault.attempt - 1, 32), MAX_RETRY_DELAY)
-    return ceiling * (0.5 + 0.5 * jitter())
+    return max(at_least, backoff(policy.delay, fault.attempt, jitter=jitter))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence, Sized
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.tracebacks import add_note, described
 from encord_agents.tasks.engine.bundle import Parcel, SharingBundle, packed
-from encord_agents.tasks.engine.context import Agent, Result
+from encord_agents.tasks.engine.context import Agent, Context, Result
 from encord_agents.tasks.engine.gate import (
     PATIENCE,
     Gate,
@@ -34,9 +35,10 @@ from encord_agents.tasks.engine.gate import (
 )
 from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
+from encord_agents.tasks.engine.pace import STALE_AFTER
 from encord_agents.tasks.engine.poll import TasksInStage
 
-__all__ = ["MAX_AT_ONCE", "STALE_AFTER", "Settle", "Writer", "dry_summary", "in_turn"]
+__all__ = ["MAX_AT_ONCE", "LabelsChangedError", "Settle", "Writer", "dry_summary", "in_turn"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +56,13 @@ CHARACTERS = 40
 
 OUTLINES = frozenset({Shape.POLYGON, Shape.POLYLINE, Shape.BITMASK})
 
-STALE_AFTER = 60.0
-"""Seconds after which the platform is asked again whether a task is still in its stage."""
+SAME_EDIT = timedelta(seconds=1)
+"""The platform tells times of edits in fractions of a second in one place, and in seconds in another."""
+
+
+class LabelsChangedError(ValueError):
+    """Somebody saved a task's labels while its agent ran: what the agent returned was made from older ones."""
+
 
 Settle = Callable[[Result, Outcome], None]
 Beside = Callable[[Callable[[], None], Callable[[], None]], None]
@@ -167,7 +174,34 @@ class Writer:
                 settle(result, Failed(_fault(result, Phase.SAVE, refused[uuid])))
             else:
                 self._settle_gone([result], settle, "the task left the stage while its agent ran; nothing was written")
+        here = [r for r in stale if id(r) not in left and r.fault is None]
+        to_save = [r for r in here if r.label_row is not None and not r.saved]
+        for result, changed_at in self._saved_by_others(to_save):
+            left.add(id(result))
+            settle(result, Failed(_fault(result, Phase.SAVE, _changed(result, changed_at))))
         return [r for r in results if id(r) not in left]
+
+    def _saved_by_others(self, results: Sequence[Result]) -> list[tuple[Result, datetime]]:
+        """Those whose labels somebody has saved since they were loaded, with the time.
+
+        An agent that made requests with the runner's client may have saved them itself: then it is a warning.
+        """
+        listed = [Context(self._agent, r.context.task, r.context.seen_at) for r in results]
+        self._loader.list_rows(listed, required=False)
+        found = []
+        for result, now in zip(results, listed, strict=True):
+            changed_at = None if now.row is None else _edited_since(result.context, now.row)
+            if changed_at is None:
+                continue
+            if not result.context.used_client:
+                found.append((result, changed_at))
+                continue
+            logger.warning(
+                "%s (%s): its labels were saved at %s, while the agent ran: by the agent, or by somebody whose labels "
+                "are overwritten now. An agent that returns its label row need not save it.",
+                *(result.context.task.data_title, result.context.task.uuid, changed_at),
+            )
+        return found
 
     def _save(self, results: Sequence[Result], refused: dict[int, Fault]) -> None:
         for part in _by_weight(results):
@@ -318,6 +352,28 @@ def _pack_priority(result: Result) -> Parcel:
     assert result.context.row is not None
     assert result.priority is not None
     return packed(result.context.row.set_priority, result.priority)
+
+
+def _edited_since(context: Context, row: LabelRowV2) -> datetime | None:
+    """When labels were saved since they were loaded, as the platform lists them now; ``None``: they were not."""
+    edited_at = _utc(row.last_edited_at)
+    if edited_at is None:
+        return None
+    # Where there were no labels yet, loading has made them.
+    known = [context.edited_at or row.created_at, None if context.row is None else context.row.last_edited_at]
+    loaded = [at for one in known if (at := _utc(one)) is not None]
+    return edited_at if loaded and edited_at - max(loaded) >= SAME_EDIT else None
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
+
+
+def _changed(result: Result, changed_at: datetime) -> LabelsChangedError:
+    return LabelsChangedError(
+        f"Somebody saved the labels of {result.context.task.data_title!r} at {changed_at:%H:%M:%S} UTC, while the "
+        "agent ran. Theirs stand: nothing was saved or moved. The next run begins with them."
+    )
 
 
 def _note(results: Sequence[Result], reply: Reply[None], refused: dict[int, Fault]) -> None:

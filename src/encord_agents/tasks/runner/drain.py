@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import itertools
 import json
+import random
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
@@ -21,6 +23,7 @@ from encord_agents.tasks.engine.dead_letter import DeadLetters
 from encord_agents.tasks.engine.gate import Gate, SetUpError
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
 from encord_agents.tasks.engine.poll import MAX_POLLS, poll
+from encord_agents.tasks.engine.rate_limit import RateLimit
 from encord_agents.tasks.engine.report import (
     AttemptFailed,
     Events,
@@ -30,6 +33,7 @@ from encord_agents.tasks.engine.report import (
     TaskFinished,
     TaskRef,
 )
+from encord_agents.tasks.engine.retry import backoff
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.write import Writer
 from encord_agents.tasks.models import TaskResult
@@ -97,6 +101,8 @@ class Batch:
         attempt: Which attempt of each of them it is, counted from 1.
         deaths: How often workers have died while they had it.
         alone: Whether it is one task of a batch that workers have died with.
+        due: When it may be sent, on the gate's clock.
+        ticket: See `Quiet`.
         lost: Whether an answer to it was lost: its tasks may have moved.
         cancelled: Whether somebody has cancelled it.
         sent_at: When it was sent.
@@ -106,6 +112,8 @@ class Batch:
     attempt: int = 1
     deaths: int = 0
     alone: bool = False
+    due: float = 0.0
+    ticket: int | None = None
     lost: bool = False
     cancelled: bool = False
     sent_at: float = 0.0
@@ -118,6 +126,8 @@ class DrainTurns:
         functions: What serves each agent's stage in the workers.
         writer: Makes what moves tasks down an agent's failure pathway.
         batch_size: How many tasks go to a worker together.
+        retry_delay: Seconds before a task's second attempt.
+        max_failures: Final failures in a row that end the run; ``None``: any number is endured.
         max_tasks: How many tasks to give to an agent in its turn; ``None``: all.
     """
 
@@ -133,6 +143,8 @@ class DrainTurns:
         batch_size: int,
         num_retries: int,
         max_tasks: int | None,
+        retry_delay: float = 0.0,
+        max_failures: int | None = None,
     ) -> None:
         self.functions = functions
         self.workers = workers
@@ -142,6 +154,8 @@ class DrainTurns:
         self.writer = writer
         self.batch_size = batch_size
         self.num_retries = num_retries
+        self.retry_delay = retry_delay
+        self.max_failures = max_failures
         self.max_tasks = max_tasks
         self.unwritten: list[TaskRef] = []
         self.unconfirmed: set[UUID] = set()
@@ -222,9 +236,11 @@ class StageDrain:
         self._out: dict[Future[Answer | None], Batch] = {}
         self._again: deque[Batch] = deque()
         self._alone: deque[Batch] = deque()
+        self._delayed: list[tuple[float, int, Batch]] = []
+        self._ties = itertools.count()
         self._shows_running = self._workers.own
         # Workers leave what failed where it is: only here it is known how all of them fare.
-        self._dead_letters = DeadLetters(agent, turns.stop)
+        self._dead_letters = DeadLetters(agent, turns.stop, most=turns.max_failures)
         self._letters: list[Result] = []
         self._writer = turns.writer(agent)
         self._seconds: Counter[UUID] = Counter()
@@ -270,7 +286,9 @@ class StageDrain:
                     self._send()
                 if self._out:
                     self._collect(0.0 if self._reading else TICK)
-                elif not self._reading and not self._has_work:
+                elif not self._reading and (wait := self._held_back()) > 0:
+                    self._turns.stop.wait(min(wait, TICK))
+                elif not self._reading and not self._has_work and not self._delayed:
                     break
             # Tasks that move while pages are read shift those that follow: some may not have been shown.
             if self._closing or not found or not self._moved_while_paging or self._budget == 0:
@@ -303,6 +321,19 @@ class StageDrain:
 
     # Sending
 
+    def _held_back(self) -> float:
+        """Seconds for which there is something to send that has to wait."""
+        now = self._turns.gate.clock()
+        if self._has_work:
+            return self._agent.quiet.wait(now)
+        return max(self._delayed[0][0] - now, self._agent.quiet.wait(now)) if self._delayed else 0.0
+
+    def _take_due(self) -> None:
+        """What has waited for its next attempt comes before what is new."""
+        now = self._turns.gate.clock()
+        while self._delayed and self._delayed[0][0] <= now:
+            self._put_back(heapq.heappop(self._delayed)[2])
+
     @property
     def _has_work(self) -> bool:
         new = self._budget != 0 and (self._waiting or (self._complete and self._later))
@@ -310,7 +341,10 @@ class StageDrain:
 
     def _send(self) -> None:
         """Keep as many batches out as there is room for."""
+        self._take_due()
         while not self._closing and self._has_work:
+            if self._agent.quiet.wait(self._turns.gate.clock()) > 0:
+                return
             if self._workers.missing and self._wants_worker:
                 self._start_worker()
                 continue
@@ -366,9 +400,11 @@ class StageDrain:
         # What a queue function reads of a task, and no more: the pipes to the workers are narrow.
         specs = [json.dumps({"uuid": str(task.uuid), "data_hash": str(task.data_hash)}) for task in batch.tasks]
         batch.sent_at = self._turns.gate.clock()
+        batch.ticket = self._agent.quiet.begin(batch.sent_at)
         try:
             self._out[self._workers.submit(self._function, specs, alone=batch.alone)] = batch
         except Exception as error:  # noqa: BLE001 - an executor that takes nothing ends the run
+            self._agent.quiet.end(batch.ticket)
             if self._workers.own and isinstance(error, BrokenExecutor):
                 self._put_back(batch)
             else:
@@ -391,6 +427,8 @@ class StageDrain:
         self._shows_running = self._shows_running or any(future.running() for future in running)
         for future in [future for future in self._out if future in done]:
             batch = self._out.pop(future)
+            if batch.tasks and (future.cancelled() or future.exception() is not None):
+                self._agent.quiet.end(batch.ticket)
             if future.cancelled():
                 self._cancelled(batch)
             elif (error := future.exception()) is None:
@@ -401,6 +439,8 @@ class StageDrain:
                 self._fail(error)
 
     def _answered(self, batch: Batch, answer: Answer | None) -> None:
+        if batch.tasks:
+            self._listen(batch, () if answer is None else answer.results)
         if answer is None:
             return
         if answer.error is not None:
@@ -422,12 +462,20 @@ class StageDrain:
         works = self._agent.has_succeeded or any(_agent_succeeded(result) for _, result in results)
         arrived = self._arrived(results) if batch.lost else {}
         blame = {} if self._error is not None else answer.suspects
+        wait = backoff(self._turns.retry_delay, batch.attempt, jitter=random.random)
+        wait = max([wait, *(result.retry_after or 0.0 for _, result in results if result.retryable)])
         again = [
             task
             for task, result in results
             if task.uuid not in arrived
             and self._goes_on(
-                task, result, batch, blame.get(task.uuid), works=works, blameless=task.uuid in answer.blameless
+                task,
+                result,
+                batch,
+                blame.get(task.uuid),
+                works=works,
+                blameless=task.uuid in answer.blameless,
+                retry_in=wait,
             )
         ]
         for task, _ in results:
@@ -435,7 +483,20 @@ class StageDrain:
                 self._finish(task, Moved(pathway, confirmed=False), batch.attempt)
         self._send_down()
         if again:
-            self._put_back(replace(batch, tasks=again, attempt=batch.attempt + 1, lost=False, cancelled=False))
+            due = self._turns.gate.clock() + wait
+            batch = replace(batch, tasks=again, attempt=batch.attempt + 1, due=due, lost=False, cancelled=False)
+            if wait > 0:
+                heapq.heappush(self._delayed, (due, next(self._ties), batch))
+            else:
+                self._put_back(batch)
+
+    def _listen(self, batch: Batch, results: Sequence[TaskResult]) -> None:
+        """Send nothing for a while if a service that the agent calls wants that."""
+        waits = [result.retry_after for result in results if result.retry_after]
+        if waits:
+            self._agent.quiet.refuse(batch.ticket, RateLimit(max(waits)), self._turns.gate.clock())
+        else:
+            self._agent.quiet.end(batch.ticket, well=any(_agent_succeeded(result) for result in results))
 
     def _goes_on(
         self,
@@ -446,6 +507,7 @@ class StageDrain:
         *,
         works: bool,
         blameless: bool,
+        retry_in: float,
     ) -> bool:
         """Take a task's result. Whether it is to be tried again."""
         if _agent_succeeded(result):
@@ -461,10 +523,11 @@ class StageDrain:
                 *(phase, _remote(result), batch.attempt),
                 platform=blameless,
                 first=first if first != result.error else None,
+                rate_limited=result.retry_after is not None,
             )
             again = result.retryable and batch.attempt <= self._turns.num_retries
             if fault.phase not in (Phase.SAVE, Phase.MOVE):
-                self._turns.events.emit(AttemptFailed(self._agent.ref(task), fault, 0.0 if again else None))
+                self._turns.events.emit(AttemptFailed(self._agent.ref(task), fault, retry_in if again else None))
             if again:
                 return True
             if suspect is None or not self._blame(suspect, batch.attempt, works=works):
@@ -493,6 +556,7 @@ class StageDrain:
             return {}  # they are skipped, with both possible reasons
 
     def _finish(self, task: AgentTask, outcome: Outcome, attempts: int) -> None:
+        self._dead_letters.finished(task.uuid, outcome)
         row = self._row_of(task)
         self._rows.discard(row)
         if row in self._deferred:
@@ -509,6 +573,8 @@ class StageDrain:
 
     def _fail_task(self, task: AgentTask, fault: Fault, batch: Batch) -> None:
         """A task failed for good, and maybe it is to go down the failure pathway."""
+        if fault.phase not in (Phase.SAVE, Phase.MOVE):
+            self._dead_letters.gave_up(task.uuid, fault)
         if not self._dead_letters.take(fault):
             self._finish(task, Failed(fault), batch.attempt)
             return

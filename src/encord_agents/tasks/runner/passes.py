@@ -181,7 +181,13 @@ def check_number(
         raise PrintableError(f"{name}={value!r} is out of range: at least {least} ({meaning}).")
 
 
-def check_common_numbers(refresh_every: object, num_retries: object, max_tasks_per_stage: object) -> None:
+def check_common_numbers(
+    refresh_every: object,
+    num_retries: object,
+    max_tasks_per_stage: object,
+    retry_delay: object = 0.0,
+    max_consecutive_failures: object = None,
+) -> None:
     """The numbers that every kind of run takes.
 
     Raises:
@@ -197,3 +203,6 @@ def check_common_numbers(refresh_every: object, num_retries: object, max_tasks_p
     check_number("num_retries", num_retries, 0, "attempts after the first; 0 means one attempt", whole=True)
     meaning = "tasks in a pass; leave it out for all"
     check_number("max_tasks_per_stage", max_tasks_per_stage, 1, meaning, whole=True, optional=True)
+    check_number("retry_delay", retry_delay, 0, "seconds before the second attempt")
+    meaning = "failures in a row that end the run; leave it out for none"
+    check_number("max_consecutive_failures", max_consecutive_failures, 1, meaning, whole=True, optional=True)

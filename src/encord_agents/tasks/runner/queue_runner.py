@@ -258,6 +258,8 @@ class QueueRunner(RunnerBase):
         executor: futures.Executor | None = None,
         batch_size: int = 10,
         num_retries: int = 3,
+        retry_delay: float = 0.0,
+        max_consecutive_failures: int | None = None,
         refresh_every: int | None = None,
         max_tasks_per_stage: int | None = None,
         progress: Progress = "auto",
@@ -285,6 +287,10 @@ class QueueRunner(RunnerBase):
             batch_size: How many tasks go to a worker, are loaded, and are written together. A process of our own has up
                 to four batches at a time: the agents of one run, others are loaded and written.
             num_retries: Attempts of a task after its first. Only what failed is tried again.
+            retry_delay: Seconds before the second attempt of a task; doubles with each, jittered, at most 60. Whatever
+                it is, a service that an agent calls and that says when to come back is believed.
+            max_consecutive_failures: End the run after so many tasks of a stage that finally failed in a row, for
+                whatever reason but the platform's trouble. ``None``: never.
             refresh_every: Seconds from the start of one pass over the stages to that of the next; ``None``: one pass.
             max_tasks_per_stage: How many tasks to give to each agent in a pass; ``None``: all.
             progress: ``"rich"`` on a terminal, ``"plain"`` lines, ``"none"``; ``"auto"`` chooses between the first two.
@@ -302,7 +308,7 @@ class QueueRunner(RunnerBase):
             KeyboardInterrupt: After the tasks that were being worked on are finished, and written within 30 s; at
                 once, when it comes twice.
         """
-        check_common_numbers(refresh_every, num_retries, max_tasks_per_stage)
+        check_common_numbers(refresh_every, num_retries, max_tasks_per_stage, retry_delay, max_consecutive_failures)
         check_number("workers", workers, 1, "processes; leave it out for one per processor", whole=True, optional=True)
         check_number("batch_size", batch_size, 1, "tasks that go to a worker together", whole=True)
         if not self.agents:
@@ -334,6 +340,8 @@ class QueueRunner(RunnerBase):
                         ),
                         batch_size=batch_size,
                         num_retries=num_retries,
+                        retry_delay=retry_delay,
+                        max_failures=max_consecutive_failures,
                         max_tasks=max_tasks_per_stage,
                     )
                     passes.run(turns, agents, project_hash=self.project_hash, refresh_every=refresh_every)
@@ -633,6 +641,7 @@ class _Call:
         self._gone: set[UUID] = set()
         self._suspects: dict[UUID, Fault] = {}
         self._blameless: set[UUID] = set()
+        self._limited: set[UUID] = set()
         self._chunks: list[ChunkLoaded | ChunkWritten] = []
         self._warnings: list[StageWarning] = []
         self._trouble: OutageError | Leaving | Exception | None = None
@@ -705,6 +714,8 @@ class _Call:
             retryable=again,
             seconds=record["seconds"],
         )
+        if isinstance(outcome, Failed) and outcome.fault.rate_limited:
+            self._limited.add(event.task.uuid)
 
     def answer(self, given: Sequence[_Given]) -> Answer:
         """What became of the tasks, and what ends a run."""
@@ -728,6 +739,8 @@ class _Call:
         if given.error is not None:
             return TaskResult(task_uuid=given.uuid, outcome="failed", phase="spec", error=given.error)
         if (result := self._results.get(given.uuid)) is not None:
+            if given.uuid in self._limited:
+                result.retry_after = self._agent.quiet.left(self._gate.clock())
             return result
         if (trouble := self._trouble) is not None:
             if given.uuid in self._run.unconfirmed:

@@ -54,6 +54,7 @@ class Options:
     refresh_every: float | None = None
     max_workers: int = 1
     max_outage: float = 300.0
+    max_failures: int | None = None
     dry_run: bool = False
     progress: Progress = "none"
     report_file: str | Path | None = None
@@ -170,6 +171,7 @@ class SequentialRunner(RunnerBase):
         max_workers: int = 1,
         max_outage: float = 300.0,
         retry_delay: float = 0.0,
+        max_consecutive_failures: int | None = None,
         dry_run: bool = False,
         report: str | Path | None = None,
         stop: Stop | None = None,
@@ -186,7 +188,10 @@ class SequentialRunner(RunnerBase):
             progress: ``"rich"`` on a terminal, ``"plain"`` lines, ``"none"``; ``"auto"`` chooses between the first two.
             max_workers: Attempts at once: in threads, or on one event loop for async agents. Up to `task_batch_size`.
             max_outage: Seconds to wait for a platform that does not answer.
-            retry_delay: Seconds before the second attempt of a task; doubles with each, jittered, at most 60.
+            retry_delay: Seconds before the second attempt of a task; doubles with each, jittered, at most 60. Whatever
+                it is, a service that an agent calls and that says when to come back is believed.
+            max_consecutive_failures: End the run after so many tasks of a stage that finally failed in a row, for
+                whatever reason but the platform's trouble. ``None``: never.
             dry_run: Run the agents and write nothing; say for each task what would have been written.
             report: A file to write one JSON line per task to, as it goes.
             stop: Ends the run from outside, and several runs that share it; see `encord_agents.tasks.stop_on_signals`.
@@ -200,7 +205,8 @@ class SequentialRunner(RunnerBase):
             KeyboardInterrupt: After what was finished is written.
         """
         check_numbers(
-            refresh_every, num_retries, task_batch_size, max_tasks_per_stage, max_workers, max_outage, retry_delay
+            *(refresh_every, num_retries, task_batch_size, max_tasks_per_stage),
+            *(max_workers, max_outage, retry_delay, max_consecutive_failures),
         )
         if dry_run and refresh_every is not None:
             raise PrintableError("A dry run moves no task, so every pass would be the same: leave out refresh_every.")
@@ -213,6 +219,7 @@ class SequentialRunner(RunnerBase):
             refresh_every=refresh_every,
             max_workers=max_workers,
             max_outage=max_outage,
+            max_failures=max_consecutive_failures,
             dry_run=dry_run,
             progress=progress,
             report_file=report,
@@ -384,6 +391,7 @@ class _Turns:
             self._executor,
             max_tasks=options.max_tasks,
             dry_run=options.dry_run,
+            max_failures=options.max_failures,
             files=self._files,
             unwritten=self.unwritten,
             unconfirmed=self.unconfirmed,
@@ -414,17 +422,17 @@ def check_numbers(
     max_workers: int,
     max_outage: float,
     retry_delay: float,
+    max_consecutive_failures: int | None = None,
 ) -> None:
     """Refuse what is out of range.
 
     Raises:
         PrintableError: A number is.
     """
-    check_common_numbers(refresh_every, num_retries, max_tasks)
+    check_common_numbers(refresh_every, num_retries, max_tasks, retry_delay, max_consecutive_failures)
     check_number("task_batch_size", task_batch_size, 1, "tasks in memory at once", whole=True)
     check_number("max_workers", max_workers, 1, "attempts at once", whole=True)
     check_number("max_outage", max_outage, 0, "seconds to wait for a platform that does not answer")
-    check_number("retry_delay", retry_delay, 0, "seconds before the second attempt")
 
 
 Runner = SequentialRunner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -9,15 +10,18 @@ import pytest
 
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.dead_letter import FAILURES_IN_A_ROW, DeadLetters
-from encord_agents.tasks.engine.outcome import Fault, Pathway, Phase
+from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Pathway, Phase, Skipped
 from encord_agents.tasks.engine.stop import Stop
 
+PATHWAY = Pathway(uuid4(), "review", uuid4())
 
-def letters(*, strict: bool = True, pathway: bool = True) -> DeadLetters:
+
+def letters(*, strict: bool = True, pathway: bool = True, most: int | None = None) -> DeadLetters:
     anything: Any = None
-    agent = Agent(anything, anything, anything, anything, anything, anything)
+    stage: Any = SimpleNamespace(title="Pre-label")
+    agent = Agent(stage, anything, anything, anything, anything, anything)
     agent.failure_pathway = Pathway(uuid4(), "review", uuid4()) if pathway else None
-    return DeadLetters(agent, Stop(), strict)
+    return DeadLetters(agent, Stop(), strict, most)
 
 
 def fault(phase: Phase = Phase.AGENT, *, platform: bool = False) -> Fault:
@@ -52,3 +56,72 @@ def test_calls_count_together() -> None:
     assert taken == [True] * (FAILURES_IN_A_ROW - 1) + [False]
     second.succeeded()
     assert first.take(fault())
+
+
+def test_a_rate_limit_sends_nobody_down() -> None:
+    """Another time the task may well succeed; but it counts, for an agent that cannot work ends the run."""
+    ours = letters()
+    ours.succeeded()
+    limited = Fault(Phase.AGENT, LookupError(), 4, rate_limited=True)
+    assert [ours.take(limited) for _ in range(FAILURES_IN_A_ROW)] == [False] * FAILURES_IN_A_ROW
+    assert ours.halted is not None
+
+
+# Failures in a row that end the run
+
+
+def test_so_many_in_a_row_end_the_run() -> None:
+    """With or without a failure pathway; the reason says which number it was."""
+    for pathway in (True, False):
+        ours = letters(pathway=pathway, most=3)
+        for _ in range(2):
+            ours.gave_up(uuid4(), fault())
+        ours.succeeded()
+        for _ in range(2):
+            ours.gave_up(uuid4(), fault())
+        assert not ours.stop.requested
+        ours.gave_up(uuid4(), fault(Phase.LOAD))
+        assert ours.stop.requested
+        assert ours.halted == "3 tasks of stage 'Pre-label' failed in a row (max_consecutive_failures=3)"
+
+
+def test_the_first_failure_may_end_the_run() -> None:
+    """A number of one, and words that fit."""
+    ours = letters(most=1)
+    ours.gave_up(uuid4(), fault())
+    assert ours.halted == "1 task of stage 'Pre-label' failed (max_consecutive_failures=1)"
+
+
+def test_none_never_ends_the_run() -> None:
+    """The default."""
+    ours = letters(pathway=False)
+    for _ in range(100):
+        ours.gave_up(uuid4(), fault())
+        ours.finished(uuid4(), Failed(fault(Phase.SAVE)))
+    assert not ours.stop.requested
+
+
+def test_what_does_not_count() -> None:
+    """The platform's trouble, and a task that had failed in an earlier pass."""
+    ours, known = letters(most=1), uuid4()
+    ours.agent.known.add(known)
+    ours.gave_up(uuid4(), fault(platform=True))
+    ours.gave_up(known, fault())
+    ours.finished(known, Failed(fault(Phase.SAVE)))
+    ours.finished(uuid4(), Failed(fault(Phase.MOVE, platform=True)))
+    ours.finished(uuid4(), Skipped())
+    assert not ours.stop.requested
+
+
+def test_refused_writes_are_a_row_of_their_own() -> None:
+    """Each of them was a good attempt, so only a task that was written ends their row."""
+    ours = letters(most=3)
+    for outcome in (Moved(PATHWAY), Held(), None):
+        for _ in range(2):
+            ours.succeeded()
+            ours.finished(uuid4(), Failed(fault(Phase.SAVE)))
+        if outcome is not None:
+            ours.finished(uuid4(), outcome)
+    assert not ours.stop.requested
+    ours.finished(uuid4(), Failed(fault(Phase.MOVE)))
+    assert ours.stop.requested

@@ -57,3 +57,10 @@ def test_very_many_attempts() -> None:
     """However often a task has failed, the delay can be worked out."""
     fault = Fault(Phase.AGENT, LookupError(), 1_000_000)
     assert decide(RetryPolicy(2_000_000, delay=1.0), fault, jitter=lambda: 1.0) == MAX_RETRY_DELAY
+
+
+def test_a_service_that_wants_quiet_is_obeyed() -> None:
+    """Also where no delay, or a shorter one, was asked for; a longer one stands."""
+    assert decide(RetryPolicy(), fault(1), jitter=lambda: 0.0, at_least=3.0) == 3.0
+    assert decide(RetryPolicy(delay=10.0), fault(1), jitter=lambda: 1.0, at_least=3.0) == 10.0
+    assert decide(RetryPolicy(0), fault(1), jitter=lambda: 0.0, at_least=3.0) is None

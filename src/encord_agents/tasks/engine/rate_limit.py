@@ -1,0 +1,329 @@
+"""Rate limits of the services that agents call: what an exception says of them, and how long a stage keeps quiet."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from itertools import islice
+from typing import Any
+
+from encord_agents.core.tracebacks import chain
+
+__all__ = ["LONGEST_QUIET", "Quiet", "RateLimit", "rate_limit_of"]
+
+LONGEST_QUIET = 60.0
+"""Seconds that a service is believed to need, at most; then it is asked again."""
+FIRST_BACKOFF = 1.0
+"""Seconds before the first probe of a service that does not say when to come back. They double from there."""
+OPEN = 64
+"""Attempts at once that a stage has worked its way up to when it is not held back any more."""
+
+STATUSES = frozenset({429, 503, 529})
+"""Too many requests, unavailable, and the overloaded of some hosted models."""
+NAMES = frozenset(
+    {
+        # gRPC's, and those that Google's clients repeat as text
+        *("RESOURCE_EXHAUSTED", "UNAVAILABLE"),
+        # of AWS, some of which come with status 400
+        *("Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException", "SlowDown"),
+        *("RequestLimitExceeded", "RequestThrottled", "RequestThrottledException", "ServiceUnavailableException"),
+        *("ProvisionedThroughputExceededException", "ModelNotReadyException"),
+    }
+)
+MOST_LINKS = 32
+"""Exceptions of a chain, and entries of foreign lists and mappings, that are looked at."""
+NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s)?\s*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """A service refused a call because it gets too many, or is overloaded.
+
+    Attributes:
+        after: Seconds after which it wants to be asked again, at most `LONGEST_QUIET`; ``None``: it did not say.
+    """
+
+    after: float | None = None
+
+
+def rate_limit_of(exception: BaseException | None, *, now: Callable[[], float] = time.time) -> RateLimit | None:
+    """Read from an exception, its causes and its contexts whether a service asks for quiet, and for how long.
+
+    Understood are a ``retry_after`` attribute, the headers ``Retry-After`` and ``retry-after-ms``, Google's
+    ``RetryInfo``, and the statuses 429, 503 and 529 under the names that HTTP clients, gRPC, botocore and the clients
+    of hosted models give them. What makes no sense (a negative number, NaN, a bool) is not believed. Nothing is
+    raised, whatever the exception's own code does.
+
+    Args:
+        now: Seconds since the epoch, for headers that hold a date.
+    """
+    found = None
+    for one in islice(chain(exception), MOST_LINKS):
+        if issubclass(type(one), SystemExit | KeyboardInterrupt):  # a `code` of theirs is something else
+            continue
+        try:
+            limit = _limit_of(one, now)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 - an object that does not even tell its class
+            continue
+        if limit is not None and limit.after is not None:
+            return limit
+        found = found or limit
+    return found
+
+
+def _limit_of(one: BaseException, now: Callable[[], float]) -> RateLimit | None:
+    after = next((seconds for value in _times(one) if (seconds := _seconds(value, now)) is not None), None)
+    if after is not None and after > 0:
+        return RateLimit(min(after, LONGEST_QUIET))
+    return RateLimit() if any(_says_so(value) for value in _statuses(one)) else None
+
+
+# What exceptions of others hold. Any attribute may raise, or be anything
+
+
+def _get(value: object, name: str) -> Any:
+    try:
+        return getattr(value, name, None)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - the exception's own code raises whatever it likes
+        return None
+
+
+def _item(value: object, *names: str) -> Any:
+    """What is in a mapping, under each name in turn."""
+    for name in names:
+        if not isinstance(value, Mapping):
+            return None
+        try:
+            value = value.get(name)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 - a mapping of the exception's own
+            return None
+    return value
+
+
+def _times(exception: object) -> Iterator[object]:
+    """Everything that may say when to come back, the most trustworthy first."""
+    for headers in _headers(exception):
+        milliseconds = _header(headers, "retry-after-ms")
+        if milliseconds is None:
+            milliseconds = _header(headers, "x-ms-retry-after-ms")
+        if milliseconds is not None:
+            yield _as_milliseconds(milliseconds)
+        yield _header(headers, "retry-after")
+    yield _get(exception, "retry_after")
+    yield _item(_get(exception, "response"), "ResponseMetadata", "RetryAfter")
+    for detail in _details(exception):
+        # Google's RetryInfo: a message with a Duration, or the same as JSON.
+        yield _item(detail, "retryDelay")
+        delay = _get(detail, "retry_delay")
+        seconds = _get(delay, "seconds")
+        if isinstance(seconds, int) and not isinstance(seconds, bool):
+            nanos = _get(delay, "nanos")
+            yield seconds + (nanos / 1e9 if isinstance(nanos, int) else 0.0)
+        else:
+            yield delay
+
+
+def _headers(exception: object) -> Iterator[object]:
+    response = _get(exception, "response")
+    for holder in (response, exception, _get(exception, "raw_response")):
+        if (headers := _get(holder, "headers")) is not None:
+            yield headers
+    for headers in (
+        _get(exception, "litellm_response_headers"),
+        _item(response, "ResponseMetadata", "HTTPHeaders"),
+    ):
+        if headers is not None:
+            yield headers
+
+
+def _header(headers: Any, name: str) -> object:
+    """One of a response's headers: a mapping that minds case, or one that does not, or a list of pairs."""
+    try:
+        for spelling in (name, name.title()):
+            get = getattr(headers, "get", None)
+            if get is not None and (value := get(spelling)) is not None:
+                return value
+        pairs = headers.items() if hasattr(headers, "items") else headers
+        for key, value in islice(pairs, 8 * MOST_LINKS):
+            text = key.decode("latin-1") if isinstance(key, bytes) else key
+            if isinstance(text, str) and text.lower() == name:
+                return value
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001, S110 - whatever it is, it is no header
+        pass
+    return None
+
+
+def _details(exception: object) -> Iterator[object]:
+    details = _get(exception, "details")
+    for found in (details, _item(details, "details"), _item(details, "error", "details")):
+        if isinstance(found, list | tuple):
+            yield from found[:MOST_LINKS]
+
+
+def _statuses(exception: object) -> Iterator[object]:
+    for holder in (exception, _get(exception, "response"), _get(exception, "raw_response")):
+        for name in ("status_code", "status", "http_status", "code", "grpc_status_code"):
+            value = _get(holder, name)
+            if name == "code" and callable(value):  # gRPC's
+                try:
+                    value = value()
+                except KeyboardInterrupt:
+                    raise
+                except BaseException:  # noqa: BLE001 - not gRPC's
+                    continue
+            yield value
+    response = _get(exception, "response")
+    yield _item(response, "ResponseMetadata", "HTTPStatusCode")
+    yield _item(response, "Error", "Code")
+
+
+def _says_so(status: object) -> bool:
+    if isinstance(status, bool):
+        return False
+    if isinstance(status, int):
+        return int(status) in STATUSES
+    if isinstance(status, str):
+        return status in NAMES or (status.isdecimal() and len(status) == 3 and int(status) in STATUSES)
+    return _get(status, "name") in ("RESOURCE_EXHAUSTED", "UNAVAILABLE")
+
+
+def _as_milliseconds(value: object) -> object:
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value) if _is_number(value) else value
+    return f"{text.strip()}ms" if isinstance(text, str) else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _seconds(value: object, now: Callable[[], float]) -> float | None:
+    """How long a value says to wait; ``None`` if it says nothing that makes sense."""
+    try:
+        seconds = _read(value, now)
+        return None if seconds is None or math.isnan(seconds) or seconds < 0 else seconds
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - whatever it is, it is no time
+        return None
+
+
+def _read(value: object, now: Callable[[], float]) -> float | None:
+    if _is_number(value):
+        return float(value)  # type: ignore[arg-type]
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bytes):
+        value = value.decode("latin-1")
+    if isinstance(value, str):
+        if matched := NUMBER.fullmatch(value):
+            return float(matched[1]) / (1000.0 if matched[2] == "ms" else 1.0)
+        value = parsedate_to_datetime(value)
+    if isinstance(value, datetime):
+        aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+        return aware.timestamp() - now()
+    return None
+
+
+# How long a stage keeps quiet
+
+
+class Quiet:
+    """Holds back the attempts of a stage while a service wants quiet, and lets them begin again gently.
+
+    After a refusal nothing begins until the time that the service named, or until a time that doubles with each
+    refusal in a row. Then one attempt probes. Each one that ends well makes room for one more at a time, so that the
+    many that wait do not run into the next refusal together.
+
+    Every attempt has a *ticket*, the number of refusals it knows of. What was under way when the service first refused
+    neither lengthens the backoff nor makes room.
+
+    Args:
+        jitter: A number in [0, 1).
+    """
+
+    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
+        self.jitter = jitter
+        self._lock = threading.Lock()
+        self._round = 0
+        self._out = 0
+        self._room = math.inf
+        self._not_before = -math.inf
+        self._refusals = 0
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether a service has refused, and not enough has gone well since then."""
+        return self._room != math.inf
+
+    def wait(self, now: float) -> float:
+        """Seconds until an attempt may begin: 0 now, infinity where another one has to end first."""
+        if not self.is_kept:
+            return 0.0
+        with self._lock:
+            return self._wait(now)
+
+    def _wait(self, now: float) -> float:
+        if self.is_kept and now < self._not_before:
+            return self._not_before - now
+        return 0.0 if self._out < self._room else math.inf
+
+    def left(self, now: float) -> float:
+        """Seconds that the service still wants to be left alone."""
+        return max(0.0, self._not_before - now) if self.is_kept else 0.0
+
+    def begin(self, now: float) -> int | None:
+        """Count an attempt as under way and return its ticket; ``None`` if none may begin now."""
+        with self._lock:
+            if self._wait(now) > 0:
+                return None
+            self._out += 1
+            return self._round
+
+    def is_void(self, ticket: int | None) -> bool:
+        """Whether an attempt that has a ticket, and has not begun yet, must wait after all."""
+        return ticket != self._round
+
+    def end(self, ticket: int | None, *, well: bool = False) -> None:
+        """Count an attempt as ended.
+
+        Args:
+            well: Whether it shows that the service answers.
+        """
+        with self._lock:
+            if ticket != self._round:
+                return
+            self._out -= 1
+            if well and self.is_kept:
+                self._refusals = 0
+                self._room += 1
+                if self._room > OPEN:
+                    self._room = math.inf
+
+    def refuse(self, ticket: int | None, limit: RateLimit, now: float) -> float:
+        """Count an attempt as ended by a refusal. Return the seconds until the next one may begin."""
+        with self._lock:
+            if ticket == self._round:
+                self._round += 1
+                self._out, self._room = 0, 1.0
+                backoff = min(FIRST_BACKOFF * 2.0 ** min(self._refusals, 16), LONGEST_QUIET)
+                self._refusals += 1
+                self._not_before = now + (limit.after or backoff * (0.5 + 0.5 * self.jitter()))
+            elif limit.after is not None:
+                self._not_before = max(self._not_before, now + limit.after)
+            return max(0.0, self._not_before - now)

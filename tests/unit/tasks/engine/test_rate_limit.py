@@ -1,0 +1,316 @@
+"""What an exception says of a rate limit, and how long a stage keeps quiet, as tables."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+from urllib.error import HTTPError
+
+import numpy
+import pytest
+import requests
+
+from encord_agents.tasks.engine.rate_limit import LONGEST_QUIET, Quiet, RateLimit, rate_limit_of
+
+NOW = 1_700_000_000.0
+NONE: Any = None
+
+
+def error(**attributes: Any) -> Exception:
+    made = RuntimeError("no")
+    made.__dict__.update(attributes)
+    return made
+
+
+def response(status: object = 429, **headers: str) -> SimpleNamespace:
+    return SimpleNamespace(status_code=status, headers={key.replace("_", "-"): value for key, value in headers.items()})
+
+
+def of_requests(status: int, **headers: str) -> requests.HTTPError:
+    answer = requests.Response()
+    answer.status_code = status
+    answer.headers.update({key.replace("_", "-"): value for key, value in headers.items()})
+    assert not answer  # such a response is false, and must be looked at all the same
+    return requests.HTTPError("no", response=answer)
+
+
+def date(seconds: float) -> str:
+    return datetime.fromtimestamp(NOW + seconds, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+
+
+def botocore(code: str, status: int, **headers: str) -> Exception:
+    metadata = {"HTTPStatusCode": status, "HTTPHeaders": {key.replace("_", "-"): v for key, v in headers.items()}}
+    return error(response={"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": metadata})
+
+
+class StatusCode(Enum):
+    RESOURCE_EXHAUSTED = 8
+    NOT_FOUND = 5
+
+
+@dataclass
+class Duration:
+    seconds: int
+    nanos: int = 0
+
+
+GENAI = {
+    "error": {"code": 429, "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "13s"}]}
+}
+
+
+@pytest.mark.parametrize(
+    ("raised", "after"),
+    [
+        (error(retry_after=3), 3.0),
+        (error(retry_after=2.5), 2.5),
+        (error(retry_after="7"), 7.0),
+        (error(retry_after=b"7"), 7.0),
+        (error(retry_after="1.5s"), 1.5),
+        (error(retry_after="250ms"), 0.25),
+        (error(retry_after=timedelta(seconds=4)), 4.0),
+        (error(retry_after=Decimal(2)), NONE),  # no real number, as Python has it
+        (error(retry_after=numpy.float32(2)), 2.0),
+        (error(retry_after=date(9)), 9.0),
+        (error(retry_after=datetime.fromtimestamp(NOW + 5, UTC)), 5.0),
+        (error(retry_after=86_400), LONGEST_QUIET),
+        (error(retry_after=math.inf), LONGEST_QUIET),
+        (error(response=response(retry_after="6")), 6.0),
+        (error(response=response(Retry_After="6")), 6.0),
+        (error(response=response(RETRY_AFTER=date(6))), 6.0),
+        (error(response=response(retry_after_ms="1500", retry_after="2")), 1.5),
+        (error(response=response(500, retry_after="6")), 6.0),
+        (error(response=SimpleNamespace(headers=[(b"Retry-After", b"6")])), 6.0),
+        (of_requests(429, Retry_After="8"), 8.0),
+        (error(status=429, headers={"Retry-After": "5"}), 5.0),  # aiohttp
+        (botocore("ThrottlingException", 429, retry_after="5"), 5.0),
+        (error(status_code=429, litellm_response_headers={"retry-after": "5"}), 5.0),
+        (error(code=429, details=GENAI), 13.0),
+        (error(code=429, details=[SimpleNamespace(retry_delay=Duration(2, 500_000_000))]), 2.5),
+        (HTTPError("http://x", 503, "no", {"Retry-After": "5"}, None), 5.0),  # type: ignore[arg-type]
+    ],
+)
+def test_a_time_is_believed(raised: Exception, after: float | None) -> None:
+    """Whatever form a client gives it, up to a minute."""
+    assert rate_limit_of(raised, now=lambda: NOW) == (None if after is None else RateLimit(after))
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        error(status_code=429),
+        error(status_code=503),
+        error(status_code=529),
+        error(status="429"),
+        error(status=429),
+        error(http_status=429),
+        error(code=429),
+        error(code=lambda: StatusCode.RESOURCE_EXHAUSTED),
+        error(grpc_status_code=StatusCode.RESOURCE_EXHAUSTED),
+        error(status="RESOURCE_EXHAUSTED"),
+        error(response=response(429)),
+        of_requests(503),
+        botocore("ThrottlingException", 400),
+        botocore("Unknown", 429),
+        HTTPError("http://x", 429, "no", {}, None),  # type: ignore[arg-type]
+        error(status_code=429, retry_after=-1),
+        error(status_code=429, retry_after=0),
+        error(status_code=429, retry_after=math.nan),
+        error(status_code=429, retry_after=True),
+        error(status_code=429, retry_after="soon"),
+        error(status_code=429, retry_after=date(-100)),
+        error(status_code=429, retry_after=MagicMock()),
+    ],
+)
+def test_a_status_says_that_it_is_a_limit(raised: Exception) -> None:
+    """How long it lasts is not known: not said, or said so that it makes no sense."""
+    assert rate_limit_of(raised, now=lambda: NOW) == RateLimit(None)
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        RuntimeError("429"),
+        error(status_code=500),
+        error(code="rate"),
+        error(code=True),
+        error(code=lambda: StatusCode.NOT_FOUND),
+        error(code=lambda needs: needs),
+        error(retry_after=-3),
+        error(retry_after=math.nan),
+        error(retry_after=True),
+        error(retry_after=None),
+        error(retry_after=0),
+        error(retry_after="²"),
+        error(response=None),
+        error(response=MagicMock()),
+        error(response={"ResponseMetadata": 3, "Error": []}),
+        SystemExit(429),
+        None,
+    ],
+)
+def test_anything_else_is_no_limit(raised: BaseException | None) -> None:
+    """Nonsense is not believed, and text is not searched."""
+    assert rate_limit_of(raised, now=lambda: NOW) is None
+
+
+def test_the_chain_is_looked_at() -> None:
+    """Cause, context and members of groups; a time, wherever it is, counts more than a status."""
+    told = error(retry_after=5)
+    caused = error(status_code=429)
+    caused.__cause__ = told
+    within = RuntimeError()
+    within.__context__ = caused
+    group = ExceptionGroup("several", [ValueError(), within])
+    looped = error(status_code=429)
+    looped.__cause__ = RuntimeError()
+    looped.__cause__.__context__ = looped
+    assert rate_limit_of(caused) == rate_limit_of(within) == rate_limit_of(group) == RateLimit(5.0)
+    assert rate_limit_of(looped) == RateLimit(None)
+
+
+class HostileError(Exception):
+    """Raises at whatever is asked of it."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise SystemExit(name)
+
+
+class HostileValue:
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+    def __float__(self) -> float:
+        raise RuntimeError
+
+    def __bool__(self) -> bool:
+        raise RuntimeError
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class HostileMapping(dict[str, object]):
+    def get(self, *_: object) -> Any:
+        raise RuntimeError
+
+    def items(self) -> Any:
+        raise RuntimeError
+
+
+def endless() -> Any:
+    while True:
+        yield "x-header", "value"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [HostileValue(), HostileMapping(), MagicMock(), object(), [HostileValue()]],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "retry_after",
+        "response",
+        "headers",
+        "status_code",
+        "code",
+        "details",
+        "raw_response",
+        "litellm_response_headers",
+    ],
+)
+def test_nothing_is_raised_whatever_the_attribute(name: str, value: object) -> None:
+    """Values that raise, mappings that raise, and what answers to everything."""
+    assert rate_limit_of(error(**{name: value})) is None
+
+
+def test_nothing_is_raised_whatever_the_exception() -> None:
+    """One that raises at each attribute, and headers without an end."""
+    assert rate_limit_of(HostileError()) is None
+    assert rate_limit_of(error(headers=SimpleNamespace(items=endless))) is None
+
+
+# Quiet
+
+
+def refuse(quiet: Quiet, now: float, after: float | None = None) -> float:
+    ticket = quiet.begin(now)
+    assert ticket is not None
+    return quiet.refuse(ticket, RateLimit(after), now)
+
+
+def test_nothing_is_held_back_before_a_refusal() -> None:
+    """As many at once as there are."""
+    quiet = Quiet()
+    assert [quiet.begin(0.0) for _ in range(1000)] == [0] * 1000
+    assert quiet.wait(0.0) == 0.0
+    assert not quiet.is_kept
+
+
+def test_after_a_refusal_one_attempt_probes() -> None:
+    """When the time is over that the service named; those that were under way do not count."""
+    quiet = Quiet()
+    under_way = quiet.begin(0.0)
+    assert refuse(quiet, 0.0, 3.0) == 3.0
+    assert quiet.is_void(under_way)
+    assert (quiet.begin(2.9), quiet.wait(2.5), quiet.left(2.5)) == (None, 0.5, 0.5)
+    quiet.end(under_way, well=True)
+    assert quiet.begin(2.9) is None
+    probe = quiet.begin(3.0)
+    assert probe is not None
+    assert not quiet.is_void(probe)
+    assert (quiet.begin(3.0), quiet.wait(3.0)) == (None, math.inf)
+
+
+def test_each_that_ends_well_makes_room_for_one_more() -> None:
+    """1, 2, 4, 8 ... as rounds end; not those that end otherwise."""
+    quiet = Quiet()
+    refuse(quiet, 0.0, 1.0)
+    at_once = []
+    for _ in range(7):
+        out = []
+        while quiet.is_kept and (ticket := quiet.begin(1.0)) is not None:
+            out.append(ticket)
+        at_once.append(len(out))
+        for ticket in out:
+            quiet.end(ticket, well=True)
+    assert at_once == [1, 2, 4, 8, 16, 32, 64]
+    assert not quiet.is_kept
+    refuse(quiet, 2.0, 1.0)
+    quiet.end(quiet.begin(3.0))
+    assert quiet.begin(3.0) is not None
+    assert quiet.begin(3.0) is None
+
+
+def test_backoff_doubles_from_refusal_to_refusal() -> None:
+    """From 1 s to 60 s where the service says nothing, half of it random; what was under way does not double it."""
+    quiet, now, waits = Quiet(jitter=lambda: 1.0), 0.0, []
+    for _ in range(8):
+        others = quiet.begin(now) if not quiet.is_kept else None
+        waits.append(refuse(quiet, now))
+        if others is not None:
+            assert quiet.refuse(others, RateLimit(), now) == waits[-1]
+        now += waits[-1]
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    quiet.end(quiet.begin(now), well=True)
+    assert refuse(quiet, now) == 1.0
+    assert refuse(Quiet(jitter=lambda: 0.0), 0.0) == 0.5
+
+
+def test_one_that_was_under_way_may_name_a_later_time() -> None:
+    """The later one is obeyed, and an earlier one changes nothing."""
+    quiet = Quiet()
+    one, other, third = (quiet.begin(0.0) for _ in range(3))
+    quiet.refuse(one, RateLimit(2.0), 0.0)
+    assert quiet.refuse(other, RateLimit(5.0), 1.0) == 5.0
+    assert quiet.refuse(third, RateLimit(1.0), 1.0) == 5.0
