@@ -42,7 +42,7 @@ class Packet:
 
 
 class FrameNumbers:
-    """Numbers the frames of one video. It is told of the packets that go into the decoder, and the frames that come out.
+    """Numbers the frames of one video. It is told of packets that go into the decoder, and frames that come out of it.
 
     Args:
         by_time: Whether to trust the time stamps. Otherwise frames are counted as they come out, and what was lost in

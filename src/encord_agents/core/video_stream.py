@@ -269,10 +269,11 @@ class _Reader:
         wanted = () if self._contiguous else (self._stream,)
         source = self._container.demux(*wanted)
         failed = 0
+        read_errors = (*_av_errors(), IndexError)  # the latter of streams that turn up on the way
         while failed < BROKEN_READS:
             try:
                 packet = next(source, None)
-            except (*_av_errors(), IndexError) as error:  # PyAV knows no stream that turns up on the way
+            except read_errors as error:
                 failed += 1
                 self.errors += 1
                 self.last_error = error
