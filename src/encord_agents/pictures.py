@@ -205,9 +205,10 @@ def _in_part(source: Path | bytes, error: Exception) -> tuple[Image, str]:
     with contextlib.suppress(Exception):  # the same as before; rows up to there are decoded
         image.load()
     image.tile = []  # type: ignore[attr-defined]
-    rows = 0
+    rows = 0  # that are not all black
     with contextlib.suppress(Exception):  # where no memory was made for them
-        rows = (image.getbbox(alpha_only=False) or (0, 0, 0, 0))[3]
+        if box := image.getbbox(alpha_only=False):  # BMP begins with the last row
+            rows = box[3] - box[1]
     what = "ends too early" if _is_short(error) else f"is damaged ({type(error).__name__})"
     missing = f"up to {image.height - rows} of its {image.height} rows" if rows < image.height else "no row"
     if image.format == "JPEG" and _is_short(error):

@@ -49,6 +49,7 @@ class FrameNumbers:
             between can only be said at the end.
 
     Attributes:
+        trusts_rate: Whether a hole in a steady rate is frames that are missing, also where nothing is known of damage.
         count: The number that the next frame will have; after `end()`, how many frames there are.
         lost: The numbers of frames that could not be had.
         left_out: Packets at the beginning that do not count, see above.
@@ -57,6 +58,7 @@ class FrameNumbers:
 
     def __init__(self, *, by_time: bool = True) -> None:
         self.by_time = by_time
+        self.trusts_rate = False
         self.count = 0
         self.lost: list[int] = []
         self.left_out = 0
@@ -208,11 +210,11 @@ class FrameNumbers:
             return
         step = packet.time - last.time
         torn = packet.after_damage or last.after_damage
-        cut_off = self._tail_from is not None and packet.ordinal >= self._tail_from
+        cut_off = self.trusts_rate or (self._tail_from is not None and packet.ordinal >= self._tail_from)
         if torn or cut_off or self._near_damage > 0:
             self._near_damage -= 1
             missing = self._missing_in(step)
-            if missing is None and not cut_off and (torn or step > self._longest):
+            if missing is None and (torn or (not cut_off and step > self._longest)):
                 self.doubt()
             elif missing:
                 self.lost.extend(self._count_one() for _ in range(missing))

@@ -15,7 +15,7 @@ not by the time itself. So with a variable rate, too, numbers have no holes: fra
   pictures before it are not counted.
 - A frame that cannot be decoded keeps its number: a gap is left, and later frames are not renumbered. Where damage took
   whole packets away, the frames that are missing are counted if the film had a steady rate until then; if it had not, a
-  warning says from where on numbers may be wrong.
+  warning says from where on numbers may be wrong. In MPEG transport streams any hole in a steady rate counts as damage.
 - Streams without time stamps of their own (raw H.264, AVI, MPEG program streams) are numbered as frames come out of the
   decoder. At the first damage a warning says that numbers from there on may be wrong.
 

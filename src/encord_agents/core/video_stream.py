@@ -241,6 +241,7 @@ class _Reader:
         self._context = stream.codec_context
         self._container_name = container.format.name
         self._contiguous = self._container_name in CONTIGUOUS
+        numbers.trusts_rate = self._container_name == "mpegts"  # damage can melt two pictures into one packet
         self._end = 0  # of what was read so far, in the file
         self._torn = 0  # packets to come that may have lost a neighbour
         self.errors = 0
@@ -328,6 +329,8 @@ def _described(path: Path, name: str | None, numbers: FrameNumbers, damage: _Dam
             else "could not be decoded: gaps are left"
         )
         parts.append(f"{_frames(numbers.lost)} {be}.")
+        if numbers.trusts_rate:
+            parts.append("Damage in such files can melt two pictures into one: frames beside a gap may be one off.")
     if damage.faulty:
         parts.append(f"{_frames(damage.faulty)} may show faults.")
     if damage.breaks_off:
