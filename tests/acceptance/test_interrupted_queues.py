@@ -17,6 +17,7 @@ from encord.objects import LabelRowV2
 from tests.acceptance.test_interrupts import WORKFLOW, agrees, threads_left
 from tests.conftest import World
 from tests.interrupts import Interrupter, Place
+from tests.waiting import until
 
 from encord_agents.local import LocalPlatform
 from encord_agents.tasks import Depends, QueueRunner
@@ -64,6 +65,7 @@ class Run:
         self.begun_late: list[bool] = []
         self._events: Counter[str] = Counter()
         self._told: threading.Event | None = None
+        self._threads_before = set(threading.enumerate())
 
     def add_agent(self, *, is_async: bool = False, told: threading.Event | None = None) -> Any:
         """Add one agent, with a dependency of each kind. After the interrupt it waits until the workers are told."""
@@ -111,7 +113,7 @@ class Run:
     def check(self) -> None:
         """After the runner was closed."""
         assert self.interrupted == bool(self.where), self.where
-        assert threads_left() == [], self.where
+        assert until(lambda: not threads_left(self._threads_before)), self.where
         assert self._events["up"] == self._events["down"], self.where
         world = self.world
         for task in world.project.tasks():

@@ -137,6 +137,7 @@ def create(
     import logging
 
     from encord_agents.local import LocalPlatform
+    from encord_agents.local.images import told
     from encord_agents.local.trouble import LocalPlatformError
 
     # What is left out is said below, once.
@@ -147,8 +148,8 @@ def create(
     platform = LocalPlatform(data)
     try:
         project = platform.create_project(title=title, workflow=workflow, ontology=ontology, images=images)
-        for skipped in project.skipped:
-            say(f"left out: {on_one_line(skipped)}", err=True)
+        for line in told(project.skipped):
+            say(on_one_line(line), err=True)
         say(f"# project {project.title!r} with {_counted(len(project.tasks()), 'picture')}")
         say(project.project_hash)
         serve = _command("up", data) + ("" if port == DEFAULT_PORT else f" --port {port}")
@@ -208,12 +209,12 @@ def _one_readable(images: Path) -> None:
     Raises:
         LocalPlatformError: The directory has no picture, or none that can be read.
     """
-    from encord_agents.local.images import found_in, none_readable, read, readable, reason
+    from encord_agents.local.images import found_in, none_readable, read_file, readable, reason
 
     broken = []
     for path in found_in(images):
         try:
-            read(path.read_bytes(), path.name)
+            read_file(path, path.name)
         except (OSError, ValueError) as error:
             broken.append(f"{readable(path)}: {reason(error)}")
         else:

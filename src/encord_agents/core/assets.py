@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import mimetypes
 import os
 import random
 import tempfile
@@ -11,16 +10,16 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
-from urllib.parse import unquote, urlsplit
 
 from encord.orm.storage import StorageItemType
 from encord.storage import StorageItem
 
 from encord_agents.core.data_model import ImageArray
 from encord_agents.core.downloads import Bounds, Interrupted, receive
+from encord_agents.core.suffixes import suffix_for
 from encord_agents.core.transport import TransportError, abort, open_url
 from encord_agents.exceptions import AssetDownloadError, CertificateError, PrintableError, UnsupportedAssetError
 
@@ -358,16 +357,3 @@ class Asset:
 
     def _failure(self, reason: str, status: int | None = None) -> AssetDownloadError:
         return AssetDownloadError(self.item.name, str(self.item.uuid), reason, status=status)
-
-
-def suffix_for(mime_type: str | None, name: str, url: str = "") -> str:
-    """The suffix of the file's name, dot included: by its MIME type, else its name, else the URL; may be empty."""
-    if mime_type and mime_type not in {"application/octet-stream", "binary/octet-stream"}:
-        by_type = {"audio/mpeg": ".mp3", "application/dicom": ".dcm", "image/jpeg": ".jpeg"}
-        if suffix := by_type.get(mime_type) or mimetypes.guess_extension(mime_type):
-            return suffix
-    for text in (name, unquote(urlsplit(url).path)):
-        suffix = PurePosixPath(text).suffix
-        if 1 < len(suffix) <= 12 and suffix[1:].isalnum():
-            return suffix.lower()
-    return ""

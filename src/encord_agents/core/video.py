@@ -1,8 +1,27 @@
 """Videos: exact frames, decoded with PyAV.
 
-Frames are numbered from 0 in the order in which they are shown. Pixels are RGB, uint8, ``[height, width, 3]``. A
-rotation in the file's metadata *is* applied, in quarter turns, as players do; mirroring is not. That is a decision:
-what the platform's coordinates refer to in a rotated video is not documented where we could read it.
+Pixels are RGB, uint8, ``[height, width, 3]``. A rotation in the file's metadata *is* applied, in quarter turns, as
+players do; mirroring is not. That is a decision: what the platform's coordinates refer to in a rotated video is not
+documented where we could read it.
+
+**Which frames.** Those of the main stream: an attached picture, such as a cover, is no video; of several streams it is
+the one that ffmpeg would choose.
+
+**Which numbers.** Frames are numbered from 0 in the order in which they are shown: by the rank of their time stamps,
+not by the time itself. So with a variable rate, too, numbers have no holes: frame 100 is the hundred-and-first picture.
+
+- What an edit list cuts off is not counted.
+- A film that begins within a group of pictures begins with the first frame that can be decoded; a warning says how many
+  pictures before it are not counted.
+- A frame that cannot be decoded keeps its number: a gap is left, and later frames are not renumbered. Where damage took
+  whole packets away, the frames that are missing are counted if the film had a steady rate until then; if it had not, a
+  warning says from where on numbers may be wrong. In MPEG transport streams any hole in a steady rate counts as damage.
+- Streams without time stamps of their own (raw H.264, AVI, MPEG program streams) are numbered as frames come out of the
+  decoder. At the first damage a warning says that numbers from there on may be wrong.
+
+**Damage** is told in one warning in the log: which frames are lost, which may show faults, where the film breaks off,
+and from which frame on numbers may be wrong. ``on_damage="raise"`` makes an `UnsupportedAssetError` of it, before the
+first frame that follows.
 """
 
 from __future__ import annotations
@@ -11,11 +30,12 @@ import itertools
 import logging
 import operator
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encord_agents.core.data_model import Frame, ImageArray
+from encord_agents.core.video_stream import Film, OnDamage, count_in_stream, unreadable
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 
 if TYPE_CHECKING:
@@ -36,80 +56,99 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 
-def iterate_frames(path: Path, *, step: int = 1, name: str | None = None) -> Iterator[Frame]:
+def iterate_frames(
+    path: Path, *, step: int = 1, name: str | None = None, on_damage: OnDamage = "warn"
+) -> Iterator[Frame]:
     """Every ``step``-th frame, from frame 0 on. One frame is in memory at a time.
 
     Args:
         path: The file.
         step: At least 1.
         name: What to call the file in an error. Default: its name.
+        on_damage: Whether frames that are lost are a gap and a warning, or an error.
 
     Raises:
-        UnsupportedAssetError: It is no video, or damaged. Frames before the damage have been given by then.
+        UnsupportedAssetError: It is no video, or has no frame that can be decoded; or ``on_damage="raise"``, and it is
+            damaged. Frames before the damage have been given by then.
         ValueError: ``step`` is below 1.
     """
     if step < 1:
         raise ValueError(f"step must be at least 1, not {step}.")
-    return (Frame(number, _pixels(raw)) for number, raw in _decode(path, name) if number % step == 0)
+    return _every(path, step, name, _known(on_damage))
 
 
-def sample_frames(path: Path, numbers: Iterable[int], *, name: str | None = None) -> Iterator[Frame]:
+def _every(path: Path, step: int, name: str | None, on_damage: OnDamage) -> Iterator[Frame]:
+    with closing(Film(path, name, on_damage).frames()) as frames:
+        for number, raw in frames:
+            if number % step == 0:
+                yield Frame(number, _pixels(raw, path, name))
+
+
+def sample_frames(
+    path: Path, numbers: Iterable[int], *, name: str | None = None, on_damage: OnDamage = "warn"
+) -> Iterator[Frame]:
     """The frames of those numbers, ascending, as often as they are named. Decoding ends with the last of them.
 
     The video is read from its start: that is exact for every container and codec, which seeking is not. Numbers beyond
-    the last frame are left out, with a warning in the log.
+    the last frame are left out, with a warning in the log, and so are frames that are lost.
 
     Args:
         path: The file.
         numbers: From 0, in any order.
         name: What to call the file in an error. Default: its name.
+        on_damage: As for `iterate_frames`.
 
     Raises:
-        UnsupportedAssetError: It is no video, or damaged.
+        UnsupportedAssetError: As `iterate_frames` does.
         PrintableError: A number is negative.
     """
     wanted = sorted(_checked(number) for number in numbers)
-    return _sample(path, wanted, name)
+    return _sample(path, wanted, name, _known(on_damage))
 
 
-def _sample(path: Path, wanted: list[int], name: str | None) -> Iterator[Frame]:
-    missing = yield from _pick(path, iter(wanted), name)
+def _sample(path: Path, wanted: list[int], name: str | None, on_damage: OnDamage) -> Iterator[Frame]:
+    missing = yield from _pick(path, iter(wanted), name, on_damage)
     if missing is not None:
         logger.warning("%s It was left out, and what comes after it.", _no_such_frame(path, name, *missing))
 
 
-def sample_share(path: Path, share: float, *, name: str | None = None) -> Iterator[Frame]:
+def sample_share(path: Path, share: float, *, name: str | None = None, on_damage: OnDamage = "warn") -> Iterator[Frame]:
     """That share of the frames, evenly spaced from frame 0 on: 0.1 is every tenth, 0.4 is frames 0, 2, 5, 7, 10, ...
 
     Args:
         path: The file.
         share: Above 0 and up to 1.
         name: What to call the file in an error. Default: its name.
+        on_damage: As for `iterate_frames`.
 
     Raises:
-        UnsupportedAssetError: It is no video, or damaged. Frames before the damage have been given by then.
+        UnsupportedAssetError: As `iterate_frames` does.
         PrintableError: The share is out of range.
     """
     if not 0.0 < share <= 1.0:
         raise PrintableError(f"The share of frames to sample must be above 0 and at most 1, not {share!r}.")
     step = 1.0 / share
     # 1 / 0.1 is a whole number but for a hair, which must not cost a frame.
-    return _pick(path, (int(number * step + 1e-9) for number in itertools.count()), name)
+    return _pick(path, (int(number * step + 1e-9) for number in itertools.count()), name, _known(on_damage))
 
 
-def _pick(path: Path, ascending: Iterator[int], name: str | None) -> Generator[Frame, None, tuple[int, int] | None]:
+def _pick(
+    path: Path, ascending: Iterator[int], name: str | None, on_damage: OnDamage
+) -> Generator[Frame, None, tuple[int, int] | None]:
     """Frames by their numbers. Returns, where the video ends before the numbers do, its length and the next of them."""
     following = next(ascending, None)
     if following is None:
         return None
     count = 0
-    for number, raw in _decode(path, name):
-        count = number + 1
-        while number == following:
-            yield Frame(number, _pixels(raw))
-            following = next(ascending, None)
-        if following is None:
-            return None
+    with closing(Film(path, name, on_damage).frames()) as frames:
+        for number, raw in frames:
+            count = number + 1
+            while following <= number:  # below it: a frame that is lost, as is said in the log
+                if following == number:
+                    yield Frame(number, _pixels(raw, path, name))
+                following = next(ascending, None)
+                if following is None:
+                    return None
     return count, following
 
 
@@ -117,14 +156,28 @@ def read_video_frame(path: Path, number: int = 0, *, name: str | None = None) ->
     """The pixels of one frame.
 
     Raises:
-        UnsupportedAssetError: It is no video, or damaged.
+        UnsupportedAssetError: It is no video, or damaged where this frame is.
         PrintableError: There is no such frame.
     """
-    frames = _pick(path, iter([_checked(number)]), name)
-    try:
-        return next(frames).content
-    except StopIteration as end:
-        raise PrintableError(_no_such_frame(path, name, *end.value)) from None
+    number, last = _checked(number), -1
+    with closing(Film(path, name).frames()) as frames:
+        for last, raw in frames:
+            if last == number:
+                return _pixels(raw, path, name)
+            if last > number:
+                break
+    if last > number or number < count_in_stream(path, name):
+        raise UnsupportedAssetError(
+            f"Frame {number} of {name or path.name!r} cannot be decoded: the file is damaged there.",
+            item=name or path.name,
+        )
+    raise PrintableError(_no_such_frame(path, name, last + 1, number))
+
+
+def _known(on_damage: OnDamage) -> OnDamage:
+    if on_damage not in ("warn", "raise"):
+        raise ValueError(f"on_damage must be 'warn' or 'raise', not {on_damage!r}.")
+    return on_damage
 
 
 def _checked(number: int) -> int:
@@ -138,48 +191,23 @@ def _no_such_frame(path: Path, name: str | None, count: int, number: int) -> str
 
 
 def count_frames(path: Path, *, name: str | None = None) -> int:
-    """How many frames the video has: counted, because what files say about themselves is often wrong.
+    """How many frames the video has, numbered as when iterating; those that are lost count, too.
+
+    Counted, because what files say about themselves is often wrong; but mostly without decoding them.
 
     Raises:
-        UnsupportedAssetError: It is no video, or damaged.
+        UnsupportedAssetError: It is no video, or has no frame that can be decoded.
     """
-    return sum(1 for _ in _decode(path, name))
+    return count_in_stream(path, name)
 
 
-def _decode(path: Path, name: str | None) -> Iterator[tuple[int, av.VideoFrame]]:
-    with _opened(path, name) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        number = -1
-        for number, frame in enumerate(container.decode(stream)):
-            yield number, frame
-        if number < 0:
-            raise _unreadable(path, name, "it has no frames")
-
-
-@contextmanager
-def _opened(path: Path, name: str | None) -> Iterator[Any]:
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise _unreadable(path, name, "it has no pictures in it")
-            yield container
-    except FileNotFoundError:
-        raise
-    except av.FFmpegError as error:
-        raise _unreadable(path, name, f"it is damaged, or of an unknown kind: {error.strerror}") from error
-
-
-def _unreadable(path: Path, name: str | None, reason: str) -> UnsupportedAssetError:
-    return UnsupportedAssetError(f"{name or path.name!r} cannot be read as a video: {reason}.", item=name or path.name)
-
-
-def _pixels(frame: av.VideoFrame) -> ImageArray:
+def _pixels(frame: av.VideoFrame, path: Path, name: str | None) -> ImageArray:
     import numpy as np
 
-    pixels = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+    try:
+        pixels = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+    except Exception as error:
+        raise unreadable(path, name, f"its frames cannot be converted to RGB ({type(error).__name__})") from error
     # PyAV and numpy both count counter-clockwise.
     if turns := round(frame.rotation / 90) % 4:
         pixels = np.ascontiguousarray(np.rot90(pixels, turns))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, overload
 
 from encord.objects.coordinates import BoundingBoxCoordinates
 from encord.objects.ontology_object_instance import ObjectInstance
@@ -24,9 +25,7 @@ from encord_agents.core.coordinates import (
 )
 from encord_agents.core.data_model import Frame, ImageArray, ImageFormat, InstanceCrop, OutputFormat
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from encord_agents.pictures import NoPictureError, Picture
 
 __all__ = [
     "DATA_TYPES",
@@ -44,6 +43,8 @@ __all__ = [
     "read_image",
 ]
 
+logger = logging.getLogger(__name__)
+
 DATA_TYPES = {".jpeg": "image/jpeg", ".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 """The formats that images can be encoded in, and their MIME types."""
 
@@ -54,7 +55,7 @@ def make_ready() -> None:
     Raises:
         ImportError: Pillow is not installed.
     """
-    from PIL import Image, ImageOps  # noqa: F401
+    from PIL import Image
 
     Image.preinit()
 
@@ -63,69 +64,28 @@ def read_image(path: Path, *, name: str | None = None) -> ImageArray:
     """The pixels of an image file, upright.
 
     The Exif orientation tag is applied, as browsers do where people draw labels: what an agent sees is what they see.
+    What each kind of pixel becomes is in `encord_agents.pictures.Picture.pixels`; of several images in a file, the
+    first is read. Of a file that is cut short, or damaged inside, what can be decoded is read, and a warning says so.
 
-    Grey, palette and CMYK images become RGB; transparency is laid on white. Deep grey is scaled to eight bits: integers
-    from sixteen bits (or their largest value, if that is more), floats from 0..1 (or 0..255, or their largest value).
+    In memory are the decoded image and the array: 7 bytes a pixel at most.
 
     Args:
         path: The file.
         name: What to call it in an error. Default: the file's name.
 
     Raises:
-        UnsupportedAssetError: It is not an image, or a damaged one.
+        UnsupportedAssetError: It is no image, nothing of it can be decoded, or it has more pixels than Pillow opens.
+        FileNotFoundError: There is no such file.
     """
-    from PIL import Image, ImageOps
-
+    called = name or path.name
     try:
-        with Image.open(path) as image:
-            ImageOps.exif_transpose(image, in_place=True)
-            return _to_rgb(image)
-    except FileNotFoundError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise UnsupportedAssetError(
-            f"{name or path.name!r} has more pixels than Pillow opens by default.\n"
-            "If you trust your files, raise the limit before the run: PIL.Image.MAX_IMAGE_PIXELS = 1_000_000_000.",
-            item=name or path.name,
-        ) from error
-    except (OSError, SyntaxError, ValueError) as error:
-        # Pillow's message may quote the temporary path, which says nothing to anybody.
-        raise UnsupportedAssetError(
-            f"{name or path.name!r} cannot be read as an image ({type(error).__name__}): "
-            "it is damaged, or of a kind that Pillow does not know.",
-            item=name or path.name,
-        ) from error
-
-
-def _to_rgb(image: Image) -> ImageArray:
-    import numpy as np
-    from PIL import Image as ImageModule
-
-    if image.mode.startswith("I") or image.mode == "F":
-        return _eight_bits(np.asarray(image), sixteen=image.mode != "F")
-    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        white = ImageModule.new("RGBA", rgba.size, "white")
-        image = ImageModule.alpha_composite(white, rgba)
-    # A copy: Pillow's own buffer is read-only, and users draw on frames.
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"), dtype=np.uint8)
-
-
-def _eight_bits(grey: Any, *, sixteen: bool) -> ImageArray:
-    """Deep grey pixels, scaled to 0..255 as :func:`read_image` says.
-
-    Integers are never scaled by their own range alone: a dark picture must stay darker than a bright one.
-    """
-    import numpy as np
-
-    values = np.nan_to_num(np.asarray(grey, dtype=np.float64))
-    high = float(values.max(initial=0.0))
-    if sixteen:
-        top = max(65535.0, high)
-    else:
-        top = 1.0 if high <= 1.0 else max(255.0, high)
-    scaled = np.clip(values / top * 255.0, 0, 255).round().astype(np.uint8)
-    return np.repeat(scaled[:, :, None], 3, axis=2)
+        with Picture(path) as picture:
+            pixels: ImageArray = picture.pixels()
+    except ValueError as error:
+        raise UnsupportedAssetError(f"{called!r} cannot be read as an image: {error}.", item=called) from error
+    if picture.loss is not None:
+        logger.warning("The image %r %s. What can be decoded is read.", called, picture.loss)
+    return pixels
 
 
 def read_first_frame(path: Path, *, mime_type: str | None = None, name: str | None = None) -> ImageArray:
@@ -153,8 +113,8 @@ def read_first_frame(path: Path, *, mime_type: str | None = None, name: str | No
         )
     try:
         return read_image(path, name=name)
-    except UnsupportedAssetError:
-        if kind == "image":
+    except UnsupportedAssetError as error:
+        if kind == "image" or not isinstance(error.__cause__, NoPictureError):
             raise
         return read_video_frame(path, 0, name=name)
 

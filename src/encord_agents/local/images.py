@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import logging
+import os
 import struct
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +15,28 @@ from pathlib import Path
 from encord_agents.local.assets import AssetStore
 from encord_agents.local.items import NewUnit
 from encord_agents.local.trouble import LocalPlatformError
+from encord_agents.pictures import NoPictureError, Picture
 
 logger = logging.getLogger(__name__)
 
-LYING = frozenset({5, 6, 7, 8})
-"""Exif orientations of pictures that are stored on their side."""
+NO_PICTURE = "no picture"
+"""Why a file is left out that nobody takes for a picture."""
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+PICTURE_LIKE = frozenset({
+    ".ai", ".arw", ".avif", ".bmp", ".cr2", ".cr3", ".dcm", ".dng", ".emf", ".eps", ".gif", ".heic", ".heics", ".heif",
+    ".hif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl", ".nef", ".orf", ".pbm", ".pcx", ".pgm",
+    ".png", ".pnm", ".ppm", ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga", ".tif", ".tiff", ".webp", ".wmf", ".xcf",
+})  # fmt: skip
+VIDEOS = frozenset({
+    ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob",
+    ".webm", ".wmv",
+})  # fmt: skip
+
+BY_THE_WAY = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store"})
+"""Files that file managers leave behind, in lower case; nobody misses them."""
+
+NAMED = 20
+"""How many files that are left out are named."""
 
 
 def png(width: int, height: int, grey: int = 128) -> bytes:
@@ -34,8 +50,19 @@ def png(width: int, height: int, grey: int = 128) -> bytes:
 
 
 def found_in(directory: Path) -> list[Path]:
-    """The picture files below a directory, by name."""
-    return sorted(path for path in directory.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    """The files below a directory, sorted; without what systems leave behind, hidden folders, and a platform's data."""
+    found = []
+    for folder, below, names in os.walk(directory):
+        if "platform.sqlite3" in names:
+            below.clear()
+            continue
+        below[:] = [name for name in below if not name.startswith(".") and name != "__MACOSX"]
+        found += [
+            Path(folder, name)
+            for name in names
+            if not name.startswith("._") and name.lower() not in BY_THE_WAY and Path(folder, name).is_file()
+        ]
+    return sorted(found)
 
 
 def readable(name: str | Path) -> str:
@@ -64,14 +91,33 @@ def collect(paths: str | Path | Iterable[str | Path], assets: AssetStore) -> tup
     for path in files:
         title = readable(path.relative_to(root) if root is not None else path.name)
         try:
-            content = path.read_bytes()
-            unit = read(content, title)
+            unit, digest = read_file(path, title), None
+            digest = assets.put(path.read_bytes())
         except (OSError, ValueError) as error:
             skipped.append(f"{readable(path)}: {reason(error)}")
-            logger.warning("%s is left out: %s", readable(path), reason(error))
             continue
-        units.append(replace(unit, digest=assets.put(content)))
+        units.append(replace(unit, digest=digest))
+    for line in told(skipped):
+        logger.warning("%s", line)
     return units, skipped
+
+
+def told(skipped: Sequence[str]) -> list[str]:
+    """The files that are left out, for people: pictures and videos by name, the others counted by their suffix."""
+    named = [line for line in skipped if not line.endswith(f": {NO_PICTURE}")]
+    lines = [f"left out: {line}" for line in named[:NAMED]]
+    if len(named) > NAMED:
+        lines.append(f"left out: {len(named) - NAMED} more like these")
+    others = Counter(
+        Path(line.removesuffix(f": {NO_PICTURE}")).suffix.lower() or "without a suffix"
+        for line in skipped
+        if line.endswith(f": {NO_PICTURE}")
+    )
+    if others:
+        count = sum(others.values())
+        kinds = ", ".join(f"{number} {kind}" for kind, number in others.most_common(10))
+        lines.append(f"left out: {count} {'file that is' if count == 1 else 'files that are'} {NO_PICTURE}: {kinds}")
+    return lines
 
 
 def reason(error: OSError | ValueError) -> str:
@@ -83,8 +129,33 @@ def none_readable(where: str, skipped: Sequence[str]) -> LocalPlatformError:
     """What to say where no picture is left."""
     if not skipped:
         return LocalPlatformError(f"There is no picture in {where}, so no project was made.")
-    broken = "".join(f"\n  - {line}" for line in skipped)
-    return LocalPlatformError(f"No picture in {where} could be read, so no project was made:{broken}")
+    lines = "".join(f"\n  - {line.removeprefix('left out: ')}" for line in told(skipped))
+    return LocalPlatformError(f"No picture in {where} could be read, so no project was made:{lines}")
+
+
+def read_file(path: Path, title: str) -> NewUnit:
+    """What a picture file is, by its content, without a digest yet.
+
+    Raises:
+        ValueError: It is broken, or no picture.
+        OSError: It cannot be read.
+    """
+    suffix = path.suffix.lower()
+    try:
+        unit, format_ = _read(path, title, path.stat().st_size)
+    except NoPictureError:
+        raise ValueError(_no_picture(suffix)) from None
+    if format_ == "TGA" and suffix not in (".tga", ".icb", ".vda", ".vst"):  # it has no signature: anything may look so
+        raise ValueError(_no_picture(suffix))
+    return unit
+
+
+def _no_picture(suffix: str) -> str:
+    if suffix in VIDEOS:
+        return 'a video: project.add_file(..., item_type="video") adds it from Python'
+    if suffix in PICTURE_LIKE:
+        return f"not a picture that Pillow can read: convert it first, if {suffix} is what it is"
+    return NO_PICTURE
 
 
 def read(content: bytes, title: str) -> NewUnit:
@@ -93,20 +164,15 @@ def read(content: bytes, title: str) -> NewUnit:
     Raises:
         ValueError: It is broken, or no picture.
     """
-    from PIL import ExifTags, Image, UnidentifiedImageError
+    return _read(content, title, len(content))[0]
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of oddities that a readable picture may have
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as image:
-                image.load()  # the header of a cut-off file is fine
-                width, height = image.size
-                if image.getexif().get(ExifTags.Base.Orientation, 1) in LYING:  # as browsers show it
-                    width, height = height, width
-                mime = Image.MIME.get(image.format or "")
-    except UnidentifiedImageError:
-        raise ValueError("not a picture") from None
-    except Exception as error:  # decoders of broken files raise whatever they stumble over
-        raise ValueError(str(error) or type(error).__name__) from error
-    return NewUnit(title, "image", mime, None, len(content), width, height, 1)
+
+def _read(source: Path | bytes, title: str, size: int) -> tuple[NewUnit, str | None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of oddities that a readable picture may have
+        with Picture(source) as picture:
+            width, height = picture.size
+            unit = NewUnit(title, "image", picture.mime_type, None, size, width, height, 1)
+            if picture.loss is not None:
+                logger.warning("%s %s. It is taken nevertheless.", title, picture.loss)
+            return unit, picture.image.format

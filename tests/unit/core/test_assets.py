@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from encord.storage import StorageItem
 
-from encord_agents.core.assets import BACKOFF, LONGEST_WAIT, Asset, suffix_for
+from encord_agents.core.assets import BACKOFF, LONGEST_WAIT, Asset
 from encord_agents.exceptions import AssetDownloadError, UnsupportedAssetError
 from encord_agents.local import Fault, LocalPlatform
 from encord_agents.local.images import png
@@ -304,20 +304,3 @@ def test_closed_while_waiting(world: World) -> None:
         asset.path()
     assert world.files == []
     assert world.downloads() == 1
-
-
-@pytest.mark.parametrize(
-    ("mime_type", "name", "url", "suffix"),
-    [
-        ("image/jpeg", "x.png", "", ".jpeg"),
-        ("video/mp4", "clip", "", ".mp4"),
-        ("audio/mpeg", "", "", ".mp3"),
-        ("text/plain", "", "", ".txt"),
-        (None, "scan.TIFF", "", ".tiff"),
-        ("application/octet-stream", "v1.2 final", "https://h/a/b%2Fc.nii?x=1.y", ".nii"),
-        (None, "none", "https://h/none", ""),
-    ],
-)
-def test_suffixes(mime_type: str | None, name: str, url: str, suffix: str) -> None:
-    """The file's suffix comes from its MIME type, else its name, else the URL."""
-    assert suffix_for(mime_type, name, url) == suffix

@@ -108,10 +108,10 @@ def test_pixels_are_upright(tmp_path: Path) -> None:
 
 
 def test_damaged(tmp_path: Path) -> None:
-    """What is no image, or half of one, is refused by the item's name."""
+    """What is no image, or nothing of it, is refused by the item's name."""
     whole = io.BytesIO()
     Image.effect_noise((64, 64), 50).save(whole, "PNG")
-    for number, content in enumerate([b"", b"not an image", whole.getvalue()[:1500], whole.getvalue()[:20]]):
+    for number, content in enumerate([b"", b"not an image", whole.getvalue()[:40], whole.getvalue()[:20]]):
         path = tmp_path / f"tmp-{number}.png"
         path.write_bytes(content)
         with pytest.raises(UnsupportedAssetError, match=r"'cat\.png' cannot be read as an image") as error:
@@ -122,11 +122,25 @@ def test_damaged(tmp_path: Path) -> None:
         read_image(tmp_path / "none.png")
 
 
+def test_half_an_image(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What can be decoded is read, with a warning that names the item and says how much is missing."""
+    whole = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(whole, "PNG")
+    path = tmp_path / "tmp.png"
+    path.write_bytes(whole.getvalue()[:2500])
+    assert read_image(path, name="cat.png").shape == (64, 64, 3)
+    (warning,) = caplog.messages
+    assert "'cat.png' ends too early" in warning
+    assert "of its 64 rows is missing" in warning
+    path.write_bytes(whole.getvalue()[:2500])
+    read_first_frame(path, name="cat.png")  # whatever its type is said to be
+
+
 def test_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An image beyond Pillow's limit is not called damaged: the error says how to raise the limit."""
     path = saved(tmp_path / "satellite.png", Image.new("L", (8, 8)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    with pytest.raises(UnsupportedAssetError, match=r"'satellite\.png' has more pixels[\s\S]*MAX_IMAGE_PIXELS"):
+    with pytest.raises(UnsupportedAssetError, match=r"'satellite\.png' .*64 pixels[\s\S]*MAX_IMAGE_PIXELS"):
         read_image(path)
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from encord_agents.local.images import found_in, png, read, readable
+from encord_agents.local.assets import MemoryAssets
+from encord_agents.local.images import collect, found_in, png, read, readable, told
 
 
 def encoded(kind: str) -> bytes:
@@ -50,19 +51,75 @@ def test_an_oddity_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_picture_that_is_suspiciously_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is refused before its pixels are there."""
+    """It is refused before its pixels are there, by the bound that the runner's reader has."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    for side in (12, 100):
-        with pytest.raises(ValueError, match="exceeds limit"):
-            read(png(side, side), "large.png")
+    assert read(png(12, 12), "medium.png").width == 12
+    with pytest.raises(ValueError, match="10,000 pixels, and Pillow opens 200 at most"):
+        read(png(100, 100), "large.png")
 
 
-def test_what_counts_as_a_picture_file(tmp_path: Path) -> None:
-    """By suffix of any case, in folders below, sorted; directories and other files do not."""
-    (tmp_path / "below.png").mkdir()
-    for name in ("b.JPG", "a.png", "below.png/c.webp", "notes.txt", "png"):
+def test_what_is_looked_at(tmp_path: Path) -> None:
+    """Every file, in folders below, too; not what systems leave behind, hidden folders, or a platform's data."""
+    for name in ("a.png", "b.JPG", "below.png/c.webp", "notes.txt", "noext", ".hidden.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert [str(path.relative_to(tmp_path)) for path in found_in(tmp_path)] == ["a.png", "b.JPG", "below.png/c.webp"]
+    for name in (
+        "._a.png",
+        "__MACOSX/._a.png",
+        "Thumbs.db",
+        ".DS_Store",
+        ".git/x.png",
+        "data/platform.sqlite3",
+        "data/x.png",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [str(path.relative_to(tmp_path)) for path in found_in(tmp_path)] == [
+        ".hidden.png", "a.png", "b.JPG", "below.png/c.webp", "noext", "notes.txt",
+    ]  # fmt: skip
+
+
+def test_a_folder_and_a_list_agree(tmp_path: Path) -> None:
+    """Pictures are taken by their content, whatever their names, and the rest is named with a reason."""
+    image = Image.effect_noise((40, 30), 50).convert("RGB")
+    for name, kind in [
+        ("a.jfif", "JPEG"), ("b.avif", "AVIF"), ("c.jp2", "JPEG2000"), ("d.mpo", "MPO"), ("e.ppm", "PPM"),
+        ("f.tga", "TGA"), ("noext", "PNG"), ("wrong.jpg", "WEBP"), ("g.jpg_large", "JPEG"),
+    ]:  # fmt: skip
+        image.save(tmp_path / name, kind)
+    (tmp_path / "z.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    (tmp_path / "z.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(100))
+    image.save(tmp_path / "looks-like-a-tga.bin", "TGA")
+    by_folder, left_out = collect(tmp_path, MemoryAssets())
+    by_list, also_left_out = collect(sorted(tmp_path.iterdir()), MemoryAssets())
+    assert by_folder == by_list
+    assert left_out == also_left_out
+    assert [unit.title for unit in by_folder] == [
+        "a.jfif", "b.avif", "c.jp2", "d.mpo", "e.ppm", "f.tga", "g.jpg_large", "noext", "wrong.jpg",
+    ]  # fmt: skip
+    assert [unit.mime_type for unit in by_folder][-3:] == ["image/jpeg", "image/png", "image/webp"]
+    reasons = {Path(line.partition(": ")[0]).name: line.partition(": ")[2] for line in left_out}
+    assert reasons["looks-like-a-tga.bin"] == "no picture"
+    assert "not a picture that Pillow can read" in reasons["z.heic"]
+    assert "a video" in reasons["z.mp4"]
+    assert "add_file" in reasons["z.mp4"]
+
+
+def test_what_is_left_out_is_told_shortly() -> None:
+    """Pictures and videos by name, up to twenty; the rest by suffix, counted."""
+    skipped = [f"{n}.heic: not a picture that Pillow can read" for n in range(25)]
+    lines = told([*skipped, *(f"{n}.json: no picture" for n in range(1000)), "README: no picture"])
+    assert lines[0] == "left out: 0.heic: not a picture that Pillow can read"
+    assert lines[20:] == [
+        "left out: 5 more like these",
+        "left out: 1001 files that are no picture: 1000 .json, 1 without a suffix",
+    ]
+
+
+def test_a_picture_without_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    """It is taken, as the runner reads it, with a warning."""
+    assert read(encoded("JPEG")[:-2], "short.jpg").width == 40
+    assert "short.jpg ends too early" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from encord.exceptions import AuthenticationError, AuthorisationError, SshKeyNotFound
 
 from encord_agents.core.tracebacks import is_a
+from encord_agents.exceptions import UnsupportedAssetError
 from encord_agents.tasks.engine.outcome import Fault, Phase
 
 __all__ = ["MAX_RETRY_DELAY", "RetryPolicy", "backoff", "decide", "retryable"]
 
 MAX_RETRY_DELAY = 60.0
 """Seconds. However often a task has failed, it is not kept waiting longer than this."""
+
+WRONG_IN_ITSELF = (UnsupportedAssetError,)
+"""What a file is: fetched again it would be the same."""
 
 FORBIDDEN = (AuthenticationError, AuthorisationError, SshKeyNotFound)
 """The platform's answer to whoever may not: loading again would bring it again."""
@@ -41,6 +45,8 @@ def retryable(policy: RetryPolicy, fault: Fault) -> bool:
     if fault.platform:
         return True
     if fault.phase is Phase.LOAD and is_a(fault.exception, FORBIDDEN):
+        return False
+    if is_a(fault.exception, WRONG_IN_ITSELF):
         return False
     return fault.phase in RETRIED and not is_a(fault.exception, policy.give_up_on)
 

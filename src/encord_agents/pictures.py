@@ -1,0 +1,362 @@
+"""How a picture file is read: the one rule that the runner and the local platform share.
+
+What a file is, its content says, not its name. Of a file with several pictures the first counts. Metadata that is
+damaged costs no pixels: the picture is taken as upright then. Of a file that is cut short, or damaged inside, what can
+be decoded is read. None of Pillow's settings is changed: they belong to the whole process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["BrokenPictureError", "NoPictureError", "Picture", "TooManyPixelsError"]
+
+ORIENTATION: Final = 0x0112
+TURNS: Final = {
+    1: (0, False), 2: (0, True), 3: (2, False), 4: (2, True), 5: (1, True), 6: (3, False), 7: (3, True), 8: (1, False),
+}  # fmt: skip
+"""Exif orientations: how many quarter turns counter-clockwise, and whether to mirror left to right before."""
+
+OTHER_PROGRAMS: Final = frozenset({"EPS", "MPEG"})
+"""Formats that Pillow claims, and has Ghostscript read, or nobody."""
+
+STRIPPED: Final = (b"\xff\xd8", b"\x89PNG", b"RIFF")
+"""How files begin whose metadata `without_metadata` can leave out."""
+
+STRIP: Final = 1 << 20
+"""Pixels that are converted at a time, so that little is in memory besides the picture and its copy."""
+
+
+class NoPictureError(ValueError):
+    """The file is no picture, or of a kind that Pillow does not know."""
+
+
+class BrokenPictureError(ValueError):
+    """The file is a picture that cannot be read. The message is the reason: ``it is truncated ...``."""
+
+
+class TooManyPixelsError(BrokenPictureError):
+    """The picture has more pixels than Pillow opens. The message says how many it does, and how to raise that."""
+
+
+class Picture:
+    """A picture file, decoded. A context manager, as some formats keep their file open.
+
+    Args:
+        source: The file, or its content.
+
+    Raises:
+        NoPictureError: It is no picture.
+        BrokenPictureError: Nothing of it can be read.
+        FileNotFoundError: There is no such file.
+
+    Attributes:
+        image: Pillow's image, as it is stored.
+        orientation: The Exif orientation, 1 to 8; 1 where there is none, or none that can be read.
+        loss: What is missing, in words, or `None`.
+    """
+
+    image: Image
+    orientation: int
+    loss: str | None
+
+    def __init__(self, source: Path | bytes) -> None:
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            self._read(source)
+        except (MemoryError, NoPictureError):
+            raise
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise TooManyPixelsError(_limit(error)) from error
+        except UnidentifiedImageError as error:
+            raise NoPictureError("it is damaged, or of a kind that Pillow does not know") from error
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise BrokenPictureError(_reason(error, source)) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.image.close()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, upright."""
+        width, height = self.image.size
+        return (height, width) if TURNS[self.orientation][0] % 2 else (width, height)
+
+    @property
+    def mime_type(self) -> str | None:
+        """By the content."""
+        from PIL import Image
+
+        if self.image.format == "MPO":  # JPEG, with more pictures after the first
+            return "image/jpeg"
+        return Image.MIME.get(self.image.format or "")
+
+    def pixels(self) -> Any:
+        """The pixels, upright: RGB, uint8, ``[height, width, 3]``. An array of its own.
+
+        - Eight bits or less, grey, palette, YCbCr, HSV, LAB: as Pillow converts them. Colour profiles are not applied.
+        - Transparency, of all pixels or of one colour, with a palette, or premultiplied: laid on white.
+        - CMYK: without black magic: ``255 - (c + k)``. In JPEG files values are inverted, as Adobe writes them, whether
+          there is an Adobe marker or not: that is how browsers show them.
+        - Integers deeper than eight bits are scaled from sixteen bits, or from their largest value if that is more.
+          Negative ones are 0. RGB of sixteen bits has its upper eight.
+        - Floats are scaled from 0..1, or from 0..255, or from their largest value, whichever holds them.
+
+        Raises:
+            BrokenPictureError: They cannot be converted.
+        """
+        try:
+            return self._upright()
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise BrokenPictureError(f"its pixels cannot be converted to RGB ({type(error).__name__})") from error
+
+    def _upright(self) -> Any:
+        import numpy as np
+
+        width, height = self.size
+        upright = np.empty((height, width, 3), np.uint8)
+        turns, mirrored = TURNS[self.orientation]
+        stored = np.rot90(upright, -turns)  # a view: what is written to it is turned by that
+        if mirrored:
+            stored = stored[:, ::-1]
+        deep = self.image.mode.startswith("I") or self.image.mode == "F"
+        top = _brightest(self.image) if deep else 0.0
+        for first, strip in _strips(self.image):
+            stored[first : first + strip.height] = _scaled(strip, top) if deep else _rgb(strip)
+        return upright
+
+    def _read(self, source: Path | bytes) -> None:
+        """Decode it as it is; where that fails, without its metadata; where that fails, in part."""
+        self.loss = None
+        try:
+            self.image = _loaded(source)
+        except Exception as error:
+            if _is_final(error):
+                raise
+            bare = without_metadata(_content(source)) if _start(source).startswith(STRIPPED) else None
+            whole = None if bare is None else _loaded_or_none(bare)
+            if whole is not None:
+                self.image = whole
+            else:
+                self.image, self.loss = _in_part(source, error)
+        self.orientation = _orientation(self.image)
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether it is about more than the file's content, or a decision."""
+    from PIL import Image
+
+    decided = (MemoryError, NoPictureError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+    return isinstance(error, decided) or (isinstance(error, OSError) and error.errno is not None)
+
+
+def _opened(source: Path | bytes) -> Image:
+    from PIL import Image
+
+    image = Image.open(source if isinstance(source, Path) else io.BytesIO(source))
+    if image.format in OTHER_PROGRAMS:
+        image.close()
+        raise NoPictureError(f"it is {image.format}, which is not read as a picture")
+    return image
+
+
+def _loaded(source: Path | bytes) -> Image:
+    image = _opened(source)
+    try:
+        image.load()
+    except BaseException:
+        image.close()
+        raise
+    return image
+
+
+def _loaded_or_none(content: bytes) -> Image | None:
+    try:
+        return _loaded(content)
+    except Exception as error:
+        if _is_final(error):
+            raise
+        return None
+
+
+def _in_part(source: Path | bytes, error: Exception) -> tuple[Image, str]:
+    """What can be decoded, and what is missing, in words. Raises the error where that is everything."""
+    image = _opened(source)
+    with contextlib.suppress(Exception):  # the same as before; rows up to there are decoded
+        image.load()
+    image.tile = []  # type: ignore[attr-defined]
+    rows = 0  # that are not all black
+    with contextlib.suppress(Exception):  # where no memory was made for them
+        if box := image.getbbox(alpha_only=False):  # BMP begins with the last row
+            rows = box[3] - box[1]
+    what = "ends too early" if _is_short(error) else f"is damaged ({type(error).__name__})"
+    missing = f"up to {image.height - rows} of its {image.height} rows" if rows < image.height else "no row"
+    if image.format == "JPEG" and _is_short(error):
+        # With an end, all is decoded that is there; rows that are not are grey then, as browsers show them.
+        ended = _loaded_or_none(_content(source) + b"\xff\xd9")
+        if ended is not None:
+            image.close()
+            return ended, f"{what}: as far as can be seen, {missing if rows else 'detail'} is missing"
+    if not rows:
+        image.close()
+        raise error
+    return image, f"{what}: as far as can be seen, {missing} is missing"
+
+
+def _is_short(error: Exception) -> bool:
+    return "truncated" in str(error).lower()
+
+
+def _orientation(image: Image) -> int:
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+        return value if value in TURNS else 1
+    except Exception:  # noqa: BLE001 - of a damaged block; what else is in it is nobody's need
+        return 1
+
+
+def _limit(error: Exception) -> str:
+    from PIL import Image
+
+    pixels, *_ = [int(number) for number in re.findall(r"\d+", str(error))] or [0]
+    allowed = Image.MAX_IMAGE_PIXELS or 0
+    return (
+        f"it has {pixels:,} pixels, and Pillow opens {2 * allowed:,} at most.\n"
+        "If you trust your files, raise the limit before the run; Pillow opens twice the number: "
+        f"PIL.Image.MAX_IMAGE_PIXELS = {max(1_000_000_000, pixels):_}"
+    )
+
+
+def _reason(error: Exception, source: Path | bytes) -> str:
+    start = _start(source)
+    size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    short = start[:4] == b"RIFF" and len(start) == 12 and struct.unpack("<I", start[4:8])[0] + 8 > size
+    if short or _is_short(error):
+        return "it is truncated, and nothing of it can be decoded"
+    # Pillow's message may quote a temporary path, which says nothing to anybody.
+    return f"it is damaged ({type(error).__name__})"
+
+
+def _content(source: Path | bytes) -> bytes:
+    return source if isinstance(source, bytes) else source.read_bytes()
+
+
+def _start(source: Path | bytes) -> bytes:
+    if isinstance(source, bytes):
+        return source[:12]
+    with source.open("rb") as file:
+        return file.read(12)
+
+
+def _strips(image: Image) -> Iterator[tuple[int, Image]]:
+    """The image in horizontal strips, each with the number of its first row."""
+    rows = max(1, STRIP // max(1, image.width))
+    if rows >= image.height:
+        yield 0, image
+        return
+    for first in range(0, image.height, rows):
+        yield first, image.crop((0, first, image.width, min(first + rows, image.height)))
+
+
+def _rgb(image: Image) -> Any:
+    import numpy as np
+    from PIL import Image as ImageModule
+
+    if image.mode in {"RGBA", "RGBa", "LA", "La", "PA"} or "transparency" in image.info:
+        if image.mode in {"La", "PA"}:
+            image = image.convert("LA" if image.mode == "La" else "RGBA")
+        rgba = image.convert("RGBA")
+        image = ImageModule.alpha_composite(ImageModule.new("RGBA", rgba.size, "white"), rgba)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _numbers(image: Image) -> Any:
+    import numpy as np
+
+    return np.nan_to_num(np.asarray(image, dtype=np.float64))
+
+
+def _brightest(image: Image) -> float:
+    """What becomes white: never the picture's own range alone, as a dark picture must stay darker than a bright one."""
+    high = max(float(_numbers(strip).max(initial=0.0)) for _, strip in _strips(image))
+    if image.mode != "F":
+        return max(65535.0, high)
+    return 1.0 if high <= 1.0 else max(255.0, high)
+
+
+def _scaled(image: Image, top: float) -> Any:
+    import numpy as np
+
+    return np.clip(_numbers(image) / top * 255.0, 0, 255).round().astype(np.uint8)[:, :, None]
+
+
+def without_metadata(content: bytes) -> bytes | None:
+    """The same picture without what does not make its pixels; `None` for formats other than JPEG, PNG and WebP."""
+    try:
+        if content[:2] == b"\xff\xd8":
+            return b"".join(_jpeg_segments(content))
+        if content[:8] == b"\x89PNG\r\n\x1a\n":
+            return content[:8] + b"".join(_png_chunks(content))
+        if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+            chunks = b"".join(_webp_chunks(content))
+            return b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WEBP" + chunks
+    except (struct.error, IndexError):
+        return None
+    return None
+
+
+def _jpeg_segments(content: bytes) -> Iterator[bytes]:
+    """All but application data and comments; JFIF's and Adobe's say what the components mean, and stay."""
+    yield content[:2]
+    at = 2
+    while at < len(content):
+        marker, size = struct.unpack_from(">HH", content, at)
+        if not 0xFFC0 <= marker <= 0xFFFE or marker == 0xFFDA:  # the pixels, or nonsense
+            yield content[at:]
+            return
+        if not (0xFFE0 <= marker <= 0xFFEF or marker == 0xFFFE) or marker in (0xFFE0, 0xFFEE):
+            yield content[at : at + 2 + size]
+        at += 2 + size
+
+
+def _png_chunks(content: bytes) -> Iterator[bytes]:
+    """All critical chunks, and the one that makes pixels transparent."""
+    at = 8
+    while at < len(content):
+        size, name = struct.unpack_from(">I4s", content, at)
+        if not name[0] & 0x20 or name == b"tRNS":
+            yield content[at : at + 12 + size]
+        at += 12 + size
+
+
+def _webp_chunks(content: bytes) -> Iterator[bytes]:
+    """All but Exif, XMP and the colour profile, which the header must not announce."""
+    at = 12
+    while at < len(content):
+        name, size = struct.unpack_from("<4sI", content, at)
+        chunk = content[at : at + 8 + size + size % 2]
+        if name == b"VP8X":
+            yield chunk[:8] + bytes([chunk[8] & ~0x2C]) + chunk[9:]
+        elif name not in (b"EXIF", b"XMP ", b"ICCP"):
+            yield chunk
+        at += 8 + size + size % 2

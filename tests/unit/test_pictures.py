@@ -1,0 +1,260 @@
+"""Pictures, read as far as they can be: modes, orientations, metadata, ends that are missing, and memory."""
+
+from __future__ import annotations
+
+import io
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageFile, ImageOps
+
+from encord_agents.pictures import BrokenPictureError, NoPictureError, Picture, TooManyPixelsError, without_metadata
+
+ORIENTATION = 0x0112
+GRADIENT = np.add.outer(np.arange(48) * 5, np.arange(64) * 2)[:, :, None] // np.array([1, 2, 3])
+PHOTO = Image.fromarray(np.clip(GRADIENT + 16, 0, 255).astype(np.uint8))
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def pixels(content: bytes) -> Any:
+    with Picture(content) as picture:
+        return picture.pixels()
+
+
+def exif(*, orientation: int = 6, bad_rational: bool = False) -> bytes:
+    """A block with an orientation and, if wanted, a resolution that cannot be written again: -1/0."""
+    entries = [struct.pack("<HHIHH", ORIENTATION, 3, 1, orientation, 0)]
+    if bad_rational:
+        entries.append(struct.pack("<HHII", 0x011A, 10, 1, 8 + 2 + 24 + 4))
+    head = b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries))
+    return head + b"".join(entries) + bytes(4) + (struct.pack("<ii", -1, 0) if bad_rational else b"")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_turned_as_pillow_turns(kind: str, orientation: int) -> None:
+    """By the tag alone, for all eight of them."""
+    tag = Image.Exif()
+    tag[ORIENTATION] = orientation
+    options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
+    content = encoded(PHOTO, kind, exif=tag, **options)
+    with Image.open(io.BytesIO(content)) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    found = pixels(content)
+    assert np.array_equal(found, expected)
+    assert found.flags.c_contiguous
+    with Picture(content) as picture:
+        assert picture.size == (expected.shape[1], expected.shape[0])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_metadata_that_is_damaged(kind: str) -> None:
+    """It costs no pixels: the orientation is applied where it can be read, and the picture taken as upright if not."""
+    for block, turned in [
+        (b"Exif\0\0abcdefghijk", False),
+        (exif()[:20], False),
+        (exif(orientation=99), False),
+        (exif(), True),
+        (exif(bad_rational=True), True),
+    ]:
+        assert pixels(encoded(PHOTO, kind, exif=block)).shape == ((64, 48, 3) if turned else (48, 64, 3))
+
+
+def test_a_chunk_with_a_wrong_sum() -> None:
+    """What browsers pass over is passed over."""
+    content = encoded(PHOTO, "PNG")
+    bad = struct.pack(">I", 5) + b"tEXt" + b"a\0abc" + struct.pack(">I", zlib.crc32(b"else"))
+    assert np.array_equal(pixels(content[:33] + bad + content[33:]), np.asarray(PHOTO))
+
+
+def test_without_metadata() -> None:
+    """The same pixels, and fewer bytes; other formats are left alone."""
+    for kind in ("PNG", "JPEG", "WEBP"):
+        content = encoded(PHOTO, kind, exif=exif(), icc_profile=b"profile" * 20)
+        bare = without_metadata(content)
+        assert bare is not None
+        assert len(bare) < len(content) - 60
+        assert pixels(bare).shape == (48, 64, 3)
+    assert without_metadata(encoded(PHOTO, "BMP")) is None
+    assert without_metadata(b"\xff\xd8\xff") is None
+
+
+def palette(mode: str = "P") -> Image.Image:
+    image = Image.new(mode, (8, 4), 1 if mode == "P" else (1, 128))
+    image.putpalette([0, 0, 0, 200, 100, 50])
+    return image
+
+
+def deep(value: float, kind: Any, mode: str | None = None) -> Image.Image:
+    image = Image.fromarray(np.full((4, 8), value, kind))
+    assert mode is None or image.mode == mode
+    return image
+
+
+def lab(colour: tuple[int, int, int]) -> Image.Image:
+    profiles = [ImageCms.ImageCmsProfile(ImageCms.createProfile(name)) for name in ("sRGB", "LAB")]  # type: ignore[arg-type]
+    made = ImageCms.profileToProfile(Image.new("RGB", (8, 4), colour), profiles[0], profiles[1], outputMode="LAB")
+    assert made is not None
+    return made
+
+
+@pytest.mark.parametrize(
+    ("image", "kind", "pixel"),
+    [
+        (Image.new("1", (8, 4), 1), "TIFF", (255, 255, 255)),
+        (Image.new("L", (8, 4), 77), "PNG", (77, 77, 77)),
+        (palette(), "PNG", (200, 100, 50)),
+        (Image.new("LA", (8, 4), (0, 128)), "PNG", (127, 127, 127)),
+        (Image.new("RGBA", (8, 4), (10, 20, 30, 0)), "PNG", (255, 255, 255)),
+        (Image.new("YCbCr", (8, 4), (76, 85, 255)), "TIFF", (254, 0, 0)),
+        (lab((200, 100, 50)), "TIFF", (200, 100, 50)),
+        (Image.new("CMYK", (8, 4), (0, 255, 255, 0)), "TIFF", (255, 0, 0)),
+        (Image.new("CMYK", (8, 4), (0, 255, 255, 0)), "JPEG", (254, 0, 0)),
+        (deep(32896, np.uint16, "I;16"), "PNG", (128, 128, 128)),
+        (deep(32896, ">u2"), "TIFF", (128, 128, 128)),
+        (deep(32896, np.int32, "I"), "TIFF", (128, 128, 128)),
+        (deep(-5, np.int32, "I"), "TIFF", (0, 0, 0)),
+        (deep(0.5, np.float32, "F"), "TIFF", (128, 128, 128)),
+        (deep(128, np.float32, "F"), "TIFF", (128, 128, 128)),
+        (deep(np.nan, np.float32, "F"), "TIFF", (0, 0, 0)),
+    ],
+    ids=lambda value: getattr(value, "mode", None),
+)
+def test_every_mode_has_its_rule(image: Image.Image, kind: str, pixel: tuple[int, int, int]) -> None:
+    """All become RGB bytes."""
+    options = {"quality": 100} if kind == "JPEG" else {}
+    found = pixels(encoded(image, kind, **options))
+    assert (found.shape, found.dtype) == ((4, 8, 3), np.uint8)
+    assert np.abs(found[1, 2].astype(int) - pixel).max() <= 2
+
+
+@pytest.mark.parametrize("mode", ["PA", "RGBa", "La", "HSV", "I;16B", "RGBX"])
+def test_modes_that_few_files_have(mode: str, tmp_path: Path) -> None:
+    """Formats of other plugins may bring any of them."""
+    path = tmp_path / "any.png"
+    path.write_bytes(encoded(PHOTO, "PNG"))
+    with Picture(path) as picture:
+        picture.image = palette("PA") if mode == "PA" else Image.new(mode, (8, 4))
+        assert picture.pixels().shape == (4, 8, 3)
+
+
+def test_cmyk_without_adobes_marker() -> None:
+    """It is inverted all the same, as browsers have it."""
+    content = encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=100)
+    start = content.index(b"\xff\xee")
+    (size,) = struct.unpack_from(">H", content, start + 2)
+    assert b"Adobe" in content
+    assert np.abs(pixels(content[:start] + content[start + 2 + size :])[4, 4].astype(int) - (255, 0, 0)).max() < 6
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "MPO"])
+def test_of_several_pictures_the_first(kind: str) -> None:
+    """Animations, pages, views."""
+    others = [Image.new("RGB", (64, 48), "black")]
+    found = pixels(encoded(PHOTO, kind, save_all=True, append_images=others))
+    assert np.abs(found.astype(int) - np.asarray(PHOTO)).mean() < 6
+
+
+NOISE = Image.effect_noise((320, 240), 60).convert("RGB")
+
+
+@pytest.mark.parametrize("cut", [1, 2, 20, 500])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
+def test_a_jpeg_without_its_end(options: dict[str, Any], cut: int) -> None:
+    """What is there is read, and what is missing is said; no switch of Pillow's is touched."""
+    content = encoded(NOISE, "JPEG", quality=80, **options)
+    whole = pixels(content)
+    with Picture(content[:-cut]) as picture:
+        found = picture.pixels()
+        assert picture.loss is not None
+        assert "ends too early" in picture.loss
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES
+    same = (np.abs(found.astype(int) - whole).max(axis=2) <= 40).mean()
+    assert same > (0.999 if cut <= 2 else 0.9)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "TIFF"])
+def test_half_a_picture(kind: str) -> None:
+    """The rows that come first are there, and it is said how many are not."""
+    content = encoded(NOISE, kind)
+    whole = pixels(content)
+    with Picture(content[: len(content) // 2]) as picture:
+        found = picture.pixels()
+        loss = picture.loss or ""
+    rows = slice(160, 240) if kind == "BMP" else slice(80)  # BMP begins with the last row
+    assert np.array_equal(found[rows], whole[rows])
+    missing = int(loss.rpartition("up to ")[2].split()[0])
+    assert 100 <= missing <= 140
+    assert "of its 240 rows is missing" in loss
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF", "PNG", "JPEG", "GIF"])
+def test_nothing_that_can_be_decoded(kind: str) -> None:
+    """It is refused with a reason, however short it is cut."""
+    content = encoded(NOISE, kind)
+    for length in (4, 30, 60):
+        with pytest.raises((BrokenPictureError, NoPictureError)):
+            pixels(content[:length])
+    if kind == "WEBP":
+        with pytest.raises(BrokenPictureError, match="is truncated"):
+            pixels(content[:-10])
+
+
+def test_what_is_no_picture(tmp_path: Path) -> None:
+    """Text, nothing, a video, and what Pillow would have another program read."""
+    for content in (
+        b"",
+        b"hello" * 100,
+        b"\0\0\0\x18ftypmp42" + bytes(100),
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+    ):
+        with pytest.raises(NoPictureError):
+            pixels(content)
+    with pytest.raises(FileNotFoundError):
+        Picture(tmp_path / "none.png")
+
+
+def test_too_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound is Pillow's; the message says what it is and how to raise it."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(
+        TooManyPixelsError, match=r"3,072 pixels, and Pillow opens 2,000 at most[\s\S]*MAX_IMAGE_PIXELS"
+    ):
+        pixels(encoded(PHOTO, "PNG"))
+
+
+def grey16(width: int, height: int) -> bytes:
+    """A PNG of sixteen bits, all black: a few kilobytes."""
+    packed = zlib.compressobj(9)
+    rows = b"".join(packed.compress(bytes(1 + 2 * width)) for _ in range(height)) + packed.flush()
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units")
+@pytest.mark.parametrize("mode", ["I;16", "RGBA", "RGB"])
+def test_memory(mode: str, tmp_path: Path) -> None:
+    """A picture costs its own pixels and one copy: at most 8 bytes a pixel together."""
+    width = height = 5000
+    path = tmp_path / "large.png"
+    path.write_bytes(grey16(width, height) if mode == "I;16" else encoded(Image.new(mode, (width, height)), "PNG"))
+    script = (
+        "import resource, sys; from pathlib import Path; from encord_agents.core.vision import read_image, make_ready\n"
+        "import numpy; make_ready(); before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "read_image(Path(sys.argv[1])); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) * 1024 < 8 * width * height + 40_000_000
