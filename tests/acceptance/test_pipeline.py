@@ -6,7 +6,8 @@ import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from encord.objects import LabelRowV2
@@ -16,6 +17,8 @@ from tests.waiting import until
 
 from encord_agents.core.assets import Asset
 from encord_agents.local import Fault
+from encord_agents.tasks import Depends
+from encord_agents.tasks.dependencies import dep_asset
 from encord_agents.tasks.engine import overlap
 from encord_agents.tasks.engine.report import Event, TaskFinished, TaskStarted
 from encord_agents.tasks.models import TaskAgentReturnStruct
@@ -280,3 +283,23 @@ def test_the_report_tells_where_the_time_went(world: World) -> None:
     assert 30 * 0.005 <= report.running <= report.seconds
     assert report.loading >= 2 * 0.02
     assert report.writing >= 2 * 0.02
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_slow_file_holds_up_no_other_task(world: World, workers: int) -> None:
+    """Tasks whose files are there pass the one whose file is slow to come; it is attempted when it has come."""
+    hashes = world.project.add_placeholders(12, title="file {index}")
+    slow = world.client.get_project(world.project.project_hash).list_label_rows_v2(data_hashes=[hashes[0]])[0]
+    world.platform.faults.add(Fault("asset", contains=str(slow.backing_item_uuid), action="stall", seconds=300))
+    order: list[str] = []
+
+    def agent(task: AgentTask, path: Annotated[Path, Depends(dep_asset)]) -> str:
+        order.append(task.data_title)
+        if len(order) == 11:
+            world.platform.faults.clear()  # and the stalled file comes
+        return "complete"
+
+    report = world.run(agent, max_workers=workers)
+    assert report.moved == 12
+    assert order[-1] == "file 0"
+    assert sorted(order) == sorted(f"file {index}" for index in range(12))

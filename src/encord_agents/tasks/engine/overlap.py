@@ -81,6 +81,8 @@ HELD_BACK = (FRESH_FOR, FRESH_FOR, 10.0, 10.0, math.inf)
 have others skipped, so the last of `MAX_POLLS` readings has nothing moved: it is exact."""
 FAST_ANSWERS = 0.015
 """Seconds. Where a request can be answered sooner than this, more threads only get in each other's way."""
+SLOW_FILE = 2.0
+"""Seconds that agents wait for the file of the next task before those pass whose files are there."""
 GRACE = 1.0
 """Seconds that loading may still take when the run is to stop and all that was finished is written."""
 TICK = 0.1
@@ -132,6 +134,9 @@ class Pipeline:
         self._turn = 0  # the number whose first attempt is next
         self._ready: dict[int, Context | None] = {}
         self._fetching: deque[tuple[int, Context]] = deque()
+        self._fetches: set[int] = set()  # the numbers of those whose files are on their way
+        self._passed: set[int] = set()  # of these, those that have let others pass
+        self._waited_for, self._waited_since = -1, 0.0
         self._files = 0
         self._bytes = 0
         self._delayed: list[tuple[float, int, Context]] = []
@@ -581,6 +586,7 @@ class Pipeline:
     def _next_ready(self) -> Context | None:
         if self._returned:
             return self._returned.popleft()
+        self._let_pass()
         while self._turn in self._ready:
             context = self._ready.pop(self._turn)
             self._turn += 1
@@ -590,9 +596,23 @@ class Pipeline:
                 return context
         return None
 
+    def _let_pass(self) -> None:
+        """Have a task whose file is slow let others pass whose files are there: it is attempted when its own is."""
+        while self._turn not in self._ready and self._turn in self._fetches and self._ready:
+            now = self.run.gate.clock()
+            if self._waited_for != self._turn:
+                self._waited_for, self._waited_since = self._turn, now
+            if now - self._waited_since < SLOW_FILE:
+                return
+            self._passed.add(self._turn)
+            self._turn += 1
+            self._pump()
+
     def _drained(self) -> bool:
         """Nothing runs, nothing waits to run, and nothing more will come."""
-        if self._loading or self._running or self._delayed or self._returned or self._turn != self._next:
+        if self._loading or self._running or self._delayed or self._returned or self._passed:
+            return False
+        if self._turn != self._next:
             return False
         return self._budget == 0 or (self._polled and not (self._waiting or self._later or self._deferred))
 
@@ -843,10 +863,12 @@ class Pipeline:
             promised = self._promised(context)
             self._files += 1
             self._bytes += promised
+            self._fetches.add(number)
             try:
                 self._downloads.submit(partial(self._guarded, self._fetch, number, context, promised))
             except RuntimeError as error:  # the system has no more threads; or the run is over
                 self._fetching.appendleft((number, context))
+                self._fetches.discard(number)
                 if not isinstance(error, SentHomeError):
                     self._fail(error)
                 return
@@ -880,8 +902,13 @@ class Pipeline:
         with self._lock:
             self._bytes += held - promised
             context.release.append(release)
-            self._ready[number] = context
-            if number == self._turn:
+            self._fetches.discard(number)
+            if number in self._passed:
+                self._passed.discard(number)
+                self._returned.append(context)
+            else:
+                self._ready[number] = context
+            if number <= self._turn:
                 self._runnable.notify()
 
     def _write(self) -> None:
