@@ -10,10 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from encord.http.constants import RequestsSettings
-from encord.http.querier import Querier
 from encord.user_client import EncordUserClient
 
 from encord_agents import __version__
+from encord_agents.core.sdk import Connections, kept_client
 
 if TYPE_CHECKING:
     from encord_agents.core.settings import Settings
@@ -67,9 +67,7 @@ def sending_once(client: EncordUserClient) -> EncordUserClient:
     user_config.config = copy.copy(user_config.config)
     # The two protocols look at one each, at every request.
     user_config.requests_settings = user_config.config.requests_settings = _Settings.of(user_config.requests_settings)
-    prepared = copy.copy(client)
-    EncordUserClient.__init__(prepared, user_config, Querier(user_config))
-    return prepared
+    return kept_client(client, user_config, Connections())
 
 
 def _unless_once(name: str) -> property:

@@ -92,6 +92,8 @@ class Server:
             server_header=False,
             date_header=False,
             backlog=BACKLOG,
+            # As load balancers do; with uvicorn's five seconds, clients that keep connections would find many closed.
+            timeout_keep_alive=75,
             # 300 ids in a query make a request line that is longer than the default allows.
             h11_max_incomplete_event_size=2**20,
         )

@@ -1,0 +1,218 @@
+"""Connections that stay open, inside clients that were prepared for it.
+
+The SDK opens a session for every request: a TCP connection, a TLS handshake, and a TLS context with the whole trust
+store. Here its two functions that send requests find another `create_new_session` under that name, which hands out
+sessions that were used before. Nothing of the SDK is changed: a prepared client is of a subclass whose methods are the
+SDK's own code with other globals, and everybody else's clients stay as they are.
+
+Read from encord 0.1.180 and 0.1.211: `ApiClient._request` and `Querier._execute` send every request of the newer and
+the older protocol, and call `create_new_session(max_retries=..., backoff_factor=..., connect_retries=...)` as a context
+manager; `EncordUserClient` makes a `Querier` for each project. Where that is not as expected, the SDK's own way is
+taken, with one line in the log at DEBUG.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import time
+import types
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+from encord.configs import UserConfig
+from encord.http import querier as querier_module
+from encord.http.querier import Querier
+from encord.http.v2 import api_client as api_client_module
+from encord.http.v2.api_client import ApiClient
+from encord.user_client import EncordUserClient
+from requests.adapters import HTTPAdapter
+
+__all__ = ["IDLE", "Connections", "kept_client", "seams"]
+
+logger = logging.getLogger(__name__)
+
+IDLE = 30.0
+"""Seconds after which a connection that nobody used is closed: sooner than load balancers close theirs."""
+
+OpenSession = Callable[..., AbstractContextManager[requests.Session]]
+
+SENDERS: tuple[tuple[type, str, types.ModuleType], ...] = (
+    (ApiClient, "_request", api_client_module),
+    (Querier, "_execute", querier_module),
+)
+OPENS = "create_new_session"
+
+
+def seams() -> list[str]:
+    """Return what of the SDK is not as this module expects; nothing, with the versions it was read from."""
+    wrong = []
+    for sender, method, module in SENDERS:
+        code = getattr(getattr(sender, method, None), "__code__", None)
+        if not callable(getattr(module, OPENS, None)) or code is None or OPENS not in code.co_names:
+            wrong.append(f"{module.__name__}.{sender.__name__}.{method}() does not call {OPENS}()")
+    if not _methods_with(EncordUserClient, "Querier"):
+        wrong.append("encord.user_client.EncordUserClient makes no Querier")
+    return wrong
+
+
+@cache
+def _usable() -> bool:
+    wrong = seams()
+    if wrong:
+        logger.debug("Connections are not kept, for this version of encord is another: %s.", "; ".join(wrong))
+    return not wrong
+
+
+class Connections:
+    """Sessions that are used again, each by one caller at a time, and so with one connection to a host.
+
+    There are at most as many as there were requests at the same time. Safe for threads, without a lock that a signal
+    handler or a fork might find taken.
+
+    Args:
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._pid = os.getpid()
+        self._idle: deque[tuple[float, requests.Session]] = deque()  # the one used last is at the right
+        self._policies: dict[object, Any] = {}
+
+    def session(self, opens: OpenSession) -> OpenSession:
+        """Return what to call in place of ``opens``, the SDK's way to make a session."""
+
+        @contextmanager
+        def session(*args: Any, **kwargs: Any) -> Iterator[requests.Session]:
+            key = (args, tuple(kwargs.items()))
+            policy = self._policies.get(key)
+            if policy is None:
+                with opens(*args, **kwargs) as made:  # for its retries
+                    policy = self._policies[key] = made.get_adapter("https://").max_retries  # type: ignore[attr-defined]
+            kept = self._take()
+            for adapter in kept.adapters.values():
+                adapter.max_retries = policy  # type: ignore[attr-defined]
+            try:
+                yield kept
+            except Exception:
+                self._put_back(kept)  # `urllib3` has dropped a connection that is not to be used again
+                raise
+            except BaseException:
+                kept.close()  # an interrupt: nobody knows what is still to be read
+                raise
+            self._put_back(kept)
+
+        return session
+
+    def close(self) -> None:
+        """Close what is idle. Sessions that are in use are closed after 30 idle seconds, or with the process."""
+        idle, self._idle = self._idle, deque()
+        if self._pid == os.getpid():
+            for _, session in idle:
+                session.close()
+
+    @property
+    def idle(self) -> int:
+        """The number of sessions that nobody uses just now."""
+        return len(self._idle)
+
+    def _take(self) -> requests.Session:
+        if self._pid != os.getpid():  # a fork must not talk on its parent's connections
+            self._pid, self._idle = os.getpid(), deque()
+        self._drop_old()
+        try:
+            return self._idle.pop()[1]
+        except IndexError:
+            return _new_session()
+
+    def _put_back(self, session: requests.Session) -> None:
+        if self._pid == os.getpid():
+            self._idle.append((self._clock(), session))
+            self._drop_old()
+
+    def _drop_old(self) -> None:
+        while True:
+            try:
+                since, session = self._idle.popleft()
+            except IndexError:
+                return
+            if self._clock() - since < IDLE:
+                self._idle.appendleft((since, session))
+                return
+            session.close()
+
+
+def _new_session() -> requests.Session:
+    session = requests.Session()
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=1))
+    # The SDK's sessions live for one request, so no cookie ever came back.
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return session
+
+
+def kept_client(client: EncordUserClient, user_config: UserConfig, connections: Connections) -> EncordUserClient:
+    """Return a copy of a client, with another configuration, whose requests go over connections that stay open.
+
+    So do those of what is made from it: projects, label rows, storage items.
+    """
+    made = copy.copy(client)
+    if not _usable():
+        EncordUserClient.__init__(made, user_config, Querier(user_config))
+        return made
+    senders = {
+        sender: _variant(sender, {OPENS: connections.session(getattr(module, OPENS))}) for sender, _, module in SENDERS
+    }
+    made.__class__ = _variant(type(client), {"Querier": senders[Querier]}, methods_of=EncordUserClient)
+    EncordUserClient.__init__(made, user_config, senders[Querier](user_config))
+    made._api_client = senders[ApiClient](user_config.config)
+    return made
+
+
+def _variant(base: type, names: dict[str, Any], methods_of: type | None = None) -> type:
+    """Return a subclass whose methods are the base's own, but find other things under some of their global names.
+
+    Args:
+        methods_of: The class of the SDK whose methods are meant, where ``base`` is somebody's subclass of it.
+
+    Copies and pickles of an instance are of the base class: other processes, and those who keep an object for longer
+    than the run, get plain objects of the SDK.
+    """
+    members: dict[str, Any] = {
+        name: types.FunctionType(
+            method.__code__,
+            {**method.__globals__, **names},
+            method.__name__,
+            method.__defaults__,
+            method.__closure__,
+        )
+        for name, method in _methods_with(methods_of or base, *names).items()
+        if getattr(base, name) is method  # not: it was overridden
+    }
+    for name, method in members.items():
+        original = getattr(base, name)
+        method.__kwdefaults__, method.__doc__ = original.__kwdefaults__, original.__doc__
+
+    def reduce(self: Any, protocol: Any) -> tuple[Any, ...]:
+        return _blank, (base,), dict(self.__dict__)
+
+    return type(base.__name__, (base,), {**members, "__reduce_ex__": reduce, "__module__": base.__module__})
+
+
+def _blank(kind: type) -> Any:
+    return object.__new__(kind)
+
+
+def _methods_with(base: type, *names: str) -> dict[str, types.FunctionType]:
+    return {
+        name: method
+        for name, method in base.__dict__.items()
+        if isinstance(method, types.FunctionType) and any(wanted in method.__code__.co_names for wanted in names)
+    }
