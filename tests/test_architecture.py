@@ -31,7 +31,11 @@ LAYERS = [
     ["encord_agents.tasks.engine.write"],
     ["encord_agents.tasks.engine.load", "encord_agents.tasks.engine.execute", "encord_agents.tasks.engine.poll"],
     ["encord_agents.tasks.engine.dead_letter"],
-    ["encord_agents.tasks.engine.context", "encord_agents.tasks.engine.observers"],
+    [
+        "encord_agents.tasks.engine.context",
+        "encord_agents.tasks.engine.observers",
+        "encord_agents.tasks.engine.report_file",
+    ],
     ["encord_agents.tasks.engine.report"],
     ["encord_agents.tasks.engine.hints"],
     ["encord_agents.tasks.engine.gate", "encord_agents.tasks.engine.retry", "encord_agents.tasks.engine.stage"],

@@ -14,6 +14,7 @@
         |-- UnsupportedAssetError            a file that is not what was asked for (no frames, no file of its own, ...)
         |-- AssetDownloadError               a file that could not be fetched
         |-- CertificateError                 a server whose certificate is not trusted here
+        |-- NoRoomError                      a file that this machine has no room for: disk, quota, handles
         `-- OutageError                      the platform did not answer for longer than the run was told to wait
 
 ``str(error)`` is plain text; colour is the terminal's business. Every class keeps its facts as attributes, so that
@@ -23,6 +24,7 @@ a program need not parse the message.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +35,7 @@ __all__ = [
     "CredentialsError",
     "DependencyError",
     "EncordAgentsError",
+    "NoRoomError",
     "OutageError",
     "PrintableError",
     "ProjectError",
@@ -209,6 +212,46 @@ class CertificateError(PrintableError):
 
     It is not an outage: waiting does not help. The message names the variable that does.
     """
+
+
+class NoRoomError(PrintableError):
+    """This machine cannot keep a file: no room on its disk, no more handles, a directory that is read-only or gone.
+
+    It concerns all tasks, so no task fails with it: a run waits while files of its own can still be removed, and else
+    ends.
+
+    Attributes:
+        errno: What the system said, as a number of the module `errno`.
+        directory: Where the file was to be, or ``None``.
+        may_pass: True if it may pass as soon as other files are removed or closed.
+        about_size: True if a smaller file would do.
+    """
+
+    def __init__(self, what: str, error: OSError, *, directory: object = None, may_pass: bool = True) -> None:
+        self.errno = error.errno
+        self.directory = None if directory is None else str(directory)
+        self.may_pass = may_pass
+        self.about_size = error.errno in _ABOUT_SIZE
+        place = "" if directory is None else f", in {self.directory}"
+        super().__init__(
+            f"{what}: {error.strerror or error}{place}.\n"
+            "That is this machine's trouble, and no task's. What was finished is written; the others are still in "
+            f"their stages.\n{_REMEDIES.get(error.errno or 0, _MAKE_ROOM)}"
+        )
+
+
+_MAKE_ROOM = (
+    "Make room there, or set the environment variable TMPDIR to another directory that can be written to. "
+    "Then run again."
+)
+_FEWER_HANDLES = "Allow the process more open files (ulimit -n), or have it do less at once. Then run again."
+_ABOUT_SIZE = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
+_REMEDIES = {
+    errno.EMFILE: _FEWER_HANDLES,
+    errno.ENFILE: _FEWER_HANDLES,
+    errno.ENOMEM: "Have less in memory at once (task_batch_size, max_workers, workers). Then run again.",
+    errno.EFBIG: "Allow the process larger files (ulimit -f). Then run again.",
+}
 
 
 class OutageError(PrintableError):

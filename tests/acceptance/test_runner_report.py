@@ -138,6 +138,17 @@ def test_a_report_file_that_cannot_be_written(world: World, tmp_path: Path) -> N
     assert world.count("Pre-label") == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("window", [1, 300])
+def test_a_report_file_on_a_full_disk(world: World, window: int) -> None:
+    """The run's result counts, and the summary says that the file is incomplete."""
+    world.project.add_placeholders(5)
+    report = world.run(lambda: "complete", task_batch_size=window, report="/dev/full")
+    assert (report.moved, report.exit_code, report.stopped) == (5, 0, None)
+    assert "The report file /dev/full is incomplete: 5 of 5 lines are missing" in str(report)
+    assert report.to_dict()["report_file_error"] == report.report_file_error
+
+
 @WINDOWS
 def test_a_dry_run_writes_nothing(world: World, window: int) -> None:
     """Agents run, and for each task it is said what would have been written."""

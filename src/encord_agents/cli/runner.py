@@ -15,7 +15,7 @@ import typer
 from encord.exceptions import EncordException
 
 from encord_agents import terminal
-from encord_agents.exceptions import OutageError, PrintableError
+from encord_agents.exceptions import NoRoomError, OutageError, PrintableError
 from encord_agents.tasks.engine.signals import stop_on_signals
 from encord_agents.tasks.engine.stop import EXIT_CODES, Stop
 
@@ -30,7 +30,7 @@ READER_LEFT = 141
 EXIT_CODES_HELP = """\b
 Exit codes:
   0    no task failed
-  1    some tasks failed, or the platform was away for too long
+  1    some tasks failed, the platform was away for too long, or this machine had no room
   2    the set-up is wrong: options, credentials, project, stages, agents
   129  stopped by SIGHUP: the terminal was closed; what was finished is written
   130  stopped by Ctrl-C; what was finished is written
@@ -175,7 +175,7 @@ def _set_up_errors(stop: Stop) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         sys.exit(stop.exit_code or EXIT_CODES["interrupt"])
-    except OutageError as error:
+    except (NoRoomError, OutageError) as error:
         # Nothing is wrong with the set-up: running again later may be all it takes.
         terminal.show_error(error)
         sys.exit(1)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -19,11 +17,20 @@ from encord.storage import StorageItem
 
 from encord_agents.core.data_model import ImageArray
 from encord_agents.core.downloads import Bounds, Interrupted, receive
+from encord_agents.core.room import NewFile, any_kept, discard, evict, make_directory, not_used_yet, remove, used
 from encord_agents.core.suffixes import suffix_for
 from encord_agents.core.transport import TransportError, abort, open_url
-from encord_agents.exceptions import AssetDownloadError, CertificateError, PrintableError, UnsupportedAssetError
+from encord_agents.exceptions import (
+    AssetDownloadError,
+    CertificateError,
+    NoRoomError,
+    PrintableError,
+    UnsupportedAssetError,
+)
 
 if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
+
     from urllib3 import HTTPResponse
 
 __all__ = ["Asset", "Tries", "image_of_group"]
@@ -137,10 +144,11 @@ class Asset:
         self._clock = clock
 
         self._lock = threading.RLock()  # held while downloading: a second caller waits for the file instead
-        self._own_directory: tempfile.TemporaryDirectory[str] | None = None
+        self._own_directory: TemporaryDirectory[str] | None = None
         self._path: Path | None = None
         self._frame: ImageArray | None = None
         self._needs_fresh_url = False
+        self._is_used = False  # the file was given to somebody, who may be reading it
         self._closed = False
         self._response: HTTPResponse | None = None  # of the download that is under way
         self._bytes = 0
@@ -172,33 +180,43 @@ class Asset:
     def path(self) -> Path:
         """The file, downloaded by the first call. Read it; do not move, change or delete it.
 
-        Callers at the same time share one download, and its failure. Later calls try again.
+        Callers at the same time share one download, and its failure. Later calls try again. Where there is no room for
+        the file, others that were fetched ahead and are not used yet are removed for it.
 
         Raises:
             UnsupportedAssetError: The item has no file of its own.
             AssetDownloadError: The file could not be fetched.
+            NoRoomError: This machine cannot keep the file.
             RuntimeError: The asset is closed.
         """
+        return self._have(ahead=False)
+
+    def _have(self, *, ahead: bool) -> Path:
         begun = self._downloads  # before the lock: who waits for it is answered by a download that ends meanwhile
         with self._lock:
             self._check_open()
+            if not ahead:
+                self._is_used = True
+                used(self)
             if self._path is not None:
                 return self._path
-            if self._failed is not None and self._downloads != begun:
+            # Where there was no room ahead, there may be now: what is needed at once takes the place of others.
+            if self._failed is not None and self._downloads != begun and not isinstance(self._failed, NoRoomError):
                 raise self._failed
             self._downloads += 1
             self._failed = None
             try:
-                self._path = self._download()
+                self._path = self._download_ahead() if ahead else self._download_now()
             except Exception as error:
                 self._failed = error
                 raise
-            self._bytes = self._path.stat().st_size
+            if ahead and not self._is_used:
+                not_used_yet(self)
             return self._path
 
     def fetch(self) -> None:
-        """Download now what :meth:`path` would download later. Raises what it raises."""
-        self.path()
+        """Download now what :meth:`path` would download later. Raises what it raises; nothing makes room for it."""
+        self._have(ahead=True)
 
     def prepare(self, *, first_frame: bool = False) -> None:
         """Do ahead what will be asked for: download and, if asked to, decode the first frame.
@@ -206,12 +224,12 @@ class Asset:
         Raises:
             UnsupportedAssetError: The item has no file of its own or, with ``first_frame``, no frames.
             AssetDownloadError: The file could not be fetched.
+            NoRoomError: This machine cannot keep the file. Nothing makes room for it.
         """
-        self.path()
-        if first_frame:
-            with self._lock:
-                if self._frame is None:
-                    self._frame = self._decode_first_frame()
+        with self._lock:
+            path = self._have(ahead=True)
+            if first_frame and self._frame is None:
+                self._frame = self._decode_first_frame(path)
 
     def first_frame(self) -> ImageArray:
         """An image's pixels, or those of a video's first frame: RGB, uint8, ``[height, width, 3]``.
@@ -221,19 +239,40 @@ class Asset:
         Raises:
             UnsupportedAssetError: The item has no file of its own, or its file has no frames.
             AssetDownloadError: The file could not be fetched.
+            NoRoomError: This machine cannot keep the file.
         """
-        self.path()
         with self._lock:
+            self._check_open()
             frame, self._frame = self._frame, None
-        return self._decode_first_frame() if frame is None else frame
+        return self._decode_first_frame(self.path()) if frame is None else frame
+
+    def evict(self) -> int | None:
+        """Remove a file that was fetched ahead, to be downloaded again when it is needed; called by who needs room.
+
+        Returns:
+            Its size; ``None`` if it is in use just now, or there is none.
+        """
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            if self._path is None or self._is_used:
+                return None
+            used(self)  # it is not to be found a second time
+            remove(self._path)
+            size, self._bytes, self._path = self._bytes, 0, None
+            return size
+        finally:
+            self._lock.release()
 
     def forget(self) -> None:
         """Drop the file, the prepared frame and the URL: the next use fetches everything anew."""
         with self._lock:
+            used(self)
             if self._path is not None:
-                self._path.unlink(missing_ok=True)
+                remove(self._path)
             self._path = self._frame = self._failed = None
             self._bytes = 0
+            self._is_used = False
             self._needs_fresh_url = True
 
     def cancel(self) -> None:
@@ -248,34 +287,51 @@ class Asset:
         with self._lock:
             self.forget()
             if self._own_directory is not None:
-                self._own_directory.cleanup()
+                discard(self._own_directory)
                 self._own_directory = None
 
     def _check_open(self) -> None:
         if self._closed:
             raise RuntimeError(f"The file of {self.item.name!r} was asked for after its task had ended.")
 
-    def _decode_first_frame(self) -> ImageArray:
+    def _decode_first_frame(self, path: Path) -> ImageArray:
         from encord_agents.core.vision import read_first_frame
 
-        return read_first_frame(self.path(), mime_type=self.item.mime_type, name=self.item.name)
+        return read_first_frame(path, mime_type=self.item.mime_type, name=self.item.name)
 
     # Downloading
 
-    def _download(self) -> Path:
-        if self._begin is None:
-            return self._try_again_and_again(None)
-        with self._begin() as tries:
-            return self._try_again_and_again(tries)
+    def _download_ahead(self) -> Path:
+        return self._download(reserve=self.item.file_size or 0)
 
-    def _try_again_and_again(self, tries: Tries | None) -> Path:
+    def _download_now(self) -> Path:
+        """The file is needed: whatever can be removed makes room for it."""
+        reserve = size = self.item.file_size or 0
+        while True:
+            try:
+                return self._download(reserve=reserve)
+            except NoRoomError as error:
+                problem = error
+            if problem.may_pass and evict(size or None):
+                continue
+            if not (reserve and problem.about_size) or (problem.may_pass and any_kept()):
+                raise problem
+            reserve = 0  # once without: the file may be smaller than the platform says
+
+    def _download(self, *, reserve: int = 0) -> Path:
+        if self._begin is None:
+            return self._try_again_and_again(None, reserve)
+        with self._begin() as tries:
+            return self._try_again_and_again(tries, reserve)
+
+    def _try_again_and_again(self, tries: Tries | None, reserve: int) -> Path:
         deadline = None if self._max_seconds is None else self._clock() + self._max_seconds
         url = self._signed_url()
         may_refresh, tried = True, 0
         while True:
             try:
                 with nullcontext() if tries is None else tries.slot():
-                    path = self._stream(url, deadline)
+                    path = self._stream(url, deadline, reserve)
             except Interrupted as interruption:
                 problem = interruption
             else:
@@ -327,32 +383,33 @@ class Asset:
             )
         return url
 
-    def _stream(self, url: str, deadline: float | None) -> Path:
+    def _stream(self, url: str, deadline: float | None, reserve: int) -> Path:
         """One try: the body of ``url``, in a new file. Nothing is left behind unless all of it arrived."""
-        descriptor, name = tempfile.mkstemp(
-            prefix=f"{self.item.uuid}-", suffix=suffix_for(self.item.mime_type, self.item.name, url), dir=self._folder()
-        )
-        path = Path(name)
-        complete = False
+        suffix = suffix_for(self.item.mime_type, self.item.name, url)
         try:
-            with os.fdopen(descriptor, "wb") as file, open_url(url, self._timeout) as response:
-                self._response = response
-                self._check_open()
-                receive(response, file, Bounds(self.item.file_size, deadline, self._clock), check=self._check_open)
-            complete = True
+            with NewFile(
+                self.item.name, self._folder(), prefix=f"{self.item.uuid}-", suffix=suffix, reserve=reserve
+            ) as file:
+                with open_url(url, self._timeout) as response:
+                    self._response = response
+                    self._check_open()
+                    bounds = Bounds(self.item.file_size, deadline, self._clock)
+                    size = receive(response, file, bounds, check=self._check_open)
+                path = file.finish()
+                self._bytes = size
+                return path
         except TransportError as error:
+            if error.ran_out is not None:
+                raise NoRoomError(f"The file of {self.item.name!r} cannot be fetched", error.ran_out) from None
             raise Interrupted(str(error), may_pass=error.may_pass, certificate=error.certificate) from None
         finally:
             self._response = None
-            if not complete:
-                path.unlink(missing_ok=True)
-        return path
 
     def _folder(self) -> Path:
         if self._directory is not None:
             return self._directory
         if self._own_directory is None:
-            self._own_directory = tempfile.TemporaryDirectory(prefix="encord-agents-", ignore_cleanup_errors=True)
+            self._own_directory = make_directory()
         return Path(self._own_directory.name)
 
     def _failure(self, reason: str, status: int | None = None) -> AssetDownloadError:

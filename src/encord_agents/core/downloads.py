@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from urllib3 import exceptions
 
@@ -92,7 +92,13 @@ class Bounds:
         return self.clock() + max(LEAST_SECONDS, (self.size or SIZE_UNKNOWN) / LEAST_RATE)
 
 
-def receive(response: HTTPResponse, file: IO[bytes], bounds: Bounds, *, check: Callable[[], None]) -> int:
+class Writable(Protocol):
+    """Takes the bytes of a file, in order."""
+
+    def write(self, block: bytes, /) -> object: ...
+
+
+def receive(response: HTTPResponse, file: Writable, bounds: Bounds, *, check: Callable[[], None]) -> int:
     """Write the body of an answer to a file, and return its size.
 
     Args:

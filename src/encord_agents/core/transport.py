@@ -25,6 +25,7 @@ from urllib3 import exceptions
 
 from encord_agents import __version__
 from encord_agents.core.answers import refused_certificate
+from encord_agents.core.room import ran_out
 
 if TYPE_CHECKING:
     from urllib3 import HTTPResponse
@@ -49,11 +50,15 @@ class TransportError(Exception):
     Attributes:
         may_pass: True if another try may have more luck.
         certificate: True if the host's certificate was refused, so that no file of it can be had.
+        ran_out: What this machine has run out of, if that is why there is no connection.
     """
 
-    def __init__(self, reason: str, *, may_pass: bool = True, certificate: bool = False) -> None:
+    def __init__(
+        self, reason: str, *, may_pass: bool = True, certificate: bool = False, ran_out: OSError | None = None
+    ) -> None:
         self.may_pass = may_pass
         self.certificate = certificate
+        self.ran_out = ran_out
         super().__init__(reason)
 
 
@@ -93,7 +98,12 @@ def open_url(url: str, timeout: tuple[float, float]) -> HTTPResponse:
         problem = TransportError("the platform returned an invalid URL", may_pass=False)
     except (from_requests.RequestException, exceptions.HTTPError, OSError) as error:
         refused = refused_certificate(error)
-        problem = TransportError(in_words(error, answering=False), may_pass=not refused, certificate=bool(refused))
+        problem = TransportError(
+            in_words(error, answering=False),
+            may_pass=not refused,
+            certificate=bool(refused),
+            ran_out=ran_out(error),
+        )
     raise problem  # outside the `except`: what `requests` raises quotes the URL, and must not be its context
 
 

@@ -158,7 +158,9 @@ class PlainProgress:
                     self._line(
                         f"{stage.title}: finished {tasks_in_words(stage.done)} in {seconds:.1f} s; {_counts(stage)}"
                     )
-                elif self._passes == 0:
+                elif stage.seen:
+                    self._line(f"{stage.title}: ended with none of {tasks_in_words(stage.seen)} done")
+                elif self._passes == 0 and stage.all_seen:  # else nobody knows what waits there
                     self._line(f"{stage.title}: finished, no task")
             case PassFinished():
                 self._passes = event.number
@@ -252,7 +254,7 @@ class RichProgress:
             for name in OUTCOMES:
                 if n := getattr(stage, name):
                     counts.append(f"{' ' if counts else ''}{n} {name}", style=STYLES[name])
-            if finished and not stage.done:
+            if finished and stage.all_seen and not stage.seen:
                 counts.append("no task", style="dim")
             cells: list[RenderableType] = [Text(stage.title), bar, Text(_progress(stage)), counts]
             rate = f"{stage.rate(now):.1f}/s" if stage.done else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import logging
 import os
 import ssl
@@ -289,3 +290,18 @@ def test_no_answer(url: str, words: str, may_pass: bool) -> None:
     assert error.value.may_pass is may_pass
     assert "secret" not in str(error.value)
     assert error.value.__context__ is None
+
+
+@pytest.mark.usefixtures("no_session")
+def test_no_handle_for_a_connection(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told from a host that does not answer: it is this machine that has none left."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("urllib3.util.connection.socket.socket", refuse)
+    with pytest.raises(TransportError) as error:
+        open_url(host.url("/a?secret"), TIMEOUT)
+    assert error.value.ran_out is not None
+    assert error.value.ran_out.errno == errno.EMFILE
+    assert "secret" not in str(error.value)

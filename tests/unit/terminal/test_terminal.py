@@ -98,6 +98,7 @@ def test_an_idle_pass_is_one_line() -> None:
     progress = terminal.PlainProgress(out, Clock())
     for number in (1, 2, 3):
         progress(StageStarted(STAGE, "Pre-label", "find_cats"))
+        progress(StagePolled(STAGE, "Pre-label", 0, complete=True))
         progress(StageFinished(STAGE, "Pre-label", 0.1))
         progress(PassFinished(number, 0, 0, 0, 0, 0.1, 9.9))
     assert out.getvalue().splitlines()[2:] == [

@@ -130,6 +130,7 @@ class Context:
         gone: Whether the task had left the stage when that was asked again.
         edited_at: When the labels were last saved, as the platform listed it when they were loaded.
         used_client: Whether the agent made requests of its own with the runner's client: it may have saved by itself.
+        postponed: Whether an attempt was broken off because this machine had no room, and does not count.
     """
 
     agent: Agent
@@ -152,6 +153,7 @@ class Context:
     loaded: LoadedLabels | None = None
     in_part: object = None
     first_error: str | None = None
+    postponed: bool = False
 
     @property
     def ref(self) -> TaskRef:
@@ -181,6 +183,15 @@ class Context:
         """Give up the files; the task has its outcome, or its labels are all that is still needed."""
         if self.asset is not None:
             self.asset.close()
+        self._release()
+
+    def close_file(self) -> None:
+        """Give up the file, to be downloaded again by the next attempt."""
+        if self.asset is not None:
+            self.asset.forget()
+        self._release()
+
+    def _release(self) -> None:
         for release in self.release:
             release()
         self.release.clear()

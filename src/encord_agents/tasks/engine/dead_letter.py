@@ -9,7 +9,7 @@ from uuid import UUID
 from encord_agents.core.tracebacks import is_a
 from encord_agents.exceptions import AssetDownloadError
 from encord_agents.tasks.engine.context import Agent
-from encord_agents.tasks.engine.gate import is_platform_trouble
+from encord_agents.tasks.engine.gate import is_nobodys_fault, is_platform_trouble
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase
 from encord_agents.tasks.engine.stop import Stop
 
@@ -88,7 +88,7 @@ class DeadLetters:
         agent = self.agent
         if agent.failure_pathway is None or fault.phase in (Phase.LOAD, Phase.SAVE, Phase.MOVE):
             return False
-        if fault.platform or is_platform_trouble(fault.exception) or is_a(fault.exception, AssetDownloadError):
+        if fault.platform or is_nobodys_fault(fault.exception) or is_a(fault.exception, AssetDownloadError):
             return False
         with _counting:
             agent.failures_in_a_row += 1

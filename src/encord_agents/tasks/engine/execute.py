@@ -12,6 +12,7 @@ from encord.objects import LabelRowV2
 from encord_agents.core.client import Sent, note_others
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.solve import Attempt, Interrupt, attempt, attempt_async
+from encord_agents.core.room import no_room
 from encord_agents.core.tracebacks import is_a, members, set_cause, shown, type_name
 from encord_agents.exceptions import AssetDownloadError, UnknownPathwayError
 from encord_agents.tasks.engine.as_loaded import state_of
@@ -128,6 +129,8 @@ class Executor:
             assert ended.exception is not None
             if is_a(ended.exception, SystemExit):
                 return _wished_to_exit(context, Phase(ended.phase), ended.exception)
+            if (lack := no_room(ended.exception)) is not None:
+                return Fault(Phase.LOAD, lack, context.attempts)
             own_file = ended.phase == "inject" or (ended.phase == "agent" and context.asset is not None)
             if own_file and is_a(ended.exception, AssetDownloadError):
                 # Not the fault of who asked for it: the file is not to be had, now or ahead.

@@ -36,8 +36,9 @@ from encord.exceptions import (
 )
 
 from encord_agents.core.client import sent_once
+from encord_agents.core.room import ran_out
 from encord_agents.core.tracebacks import is_a
-from encord_agents.exceptions import AssetDownloadError, OutageError
+from encord_agents.exceptions import AssetDownloadError, NoRoomError, OutageError
 from encord_agents.tasks.engine.interruption import interruption
 from encord_agents.tasks.engine.stop import Leaving, Stop
 
@@ -50,6 +51,7 @@ __all__ = [
     "Slots",
     "Troubles",
     "Verdict",
+    "is_nobodys_fault",
     "is_platform_trouble",
     "verdict",
 ]
@@ -253,6 +255,7 @@ class Gate:
 
         Raises:
             OutageError: Nothing of this kind was answered for `max_outage` seconds.
+            NoRoomError: This machine had no handle for the request for as long.
             Leaving: It is time to leave.
             Exception: The platform's answer, where that is a refusal; or its failure, where everything points to
                 this one request as the cause.
@@ -287,7 +290,7 @@ class Gate:
         Raises:
             SetUpError: The key is refused; or every single item of several is forbidden, and nothing of this kind was
                 ever granted.
-            OutageError, Leaving: As `call`.
+            OutageError, NoRoomError, Leaving: As `call`.
         """
         forbidden: list[Exception] = []
         pending = [(items, Troubles(kind))] if items else []
@@ -350,6 +353,7 @@ class Gate:
         Raises:
             OutageError: There was no success of this kind for too long; or the platform asks to wait for longer than
                 there may be none.
+            NoRoomError: This machine has had no handle for it for as long.
             Leaving: It is time to leave.
         """
         now = self.clock()
@@ -380,7 +384,11 @@ class Gate:
             )
         if self.on_outage is not None:
             self.on_outage(troubles.kind, error)
-        if others_succeed and not limited and troubles.tries >= PATIENCE:
+        if (lack := ran_out(error)) is not None:
+            # Requests that have a connection succeed meanwhile, and this one is no worse than they are.
+            if now - troubles.since >= self.max_outage:
+                raise NoRoomError(f"A {troubles.kind} request cannot be made", lack)
+        elif others_succeed and not limited and troubles.tries >= PATIENCE:
             if now - troubles.since >= min(OWN_TROUBLE_AFTER, self.max_outage):
                 troubles.hopeless = True
                 return False
@@ -518,6 +526,12 @@ class DownloadTries:
         """Once per download, however often its host answers, and with what."""
         self._gate.count_downloads_in_trouble(in_trouble - self._in_trouble)
         self._in_trouble = in_trouble
+
+
+def is_nobodys_fault(error: BaseException) -> bool:
+    """Whether an exception is neither the task's nor the agent's doing: the platform's, or that of a machine which ran
+    out of room, handles or memory."""
+    return is_platform_trouble(error) or (is_a(error, OSError) and ran_out(error) is not None)
 
 
 def is_platform_trouble(error: BaseException) -> bool:

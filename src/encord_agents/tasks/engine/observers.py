@@ -1,18 +1,14 @@
-"""The observers that every run has: the log, the counts of a pass, and the report file."""
+"""The observers that every run has: the log, and the counts of a pass."""
 
 from __future__ import annotations
 
-import json
 import logging
 import traceback
 from collections import Counter
-from pathlib import Path
-from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 from uuid import UUID
 
 from encord_agents.core.tracebacks import described, exc_info, formatted, traceback_of, type_name
-from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.outcome import Failed, Moved, Skipped
 from encord_agents.tasks.engine.report import (
     AttemptFailed,
@@ -21,14 +17,13 @@ from encord_agents.tasks.engine.report import (
     RunStopped,
     StageWarning,
     TaskFinished,
-    TaskRecord,
     TaskRef,
     TaskWouldWrite,
     first_too,
     kind_of,
 )
 
-__all__ = ["LogObserver", "PassCounter", "ReportFile"]
+__all__ = ["LogObserver", "PassCounter"]
 
 logger = logging.getLogger("encord_agents.tasks")
 
@@ -137,32 +132,3 @@ class PassCounter:
         return PassFinished(
             self._number, **{name: self._counts[name] for name in names}, seconds=seconds, next_in=next_in
         )
-
-
-class ReportFile:
-    """One JSON line per task, written as soon as the task has its outcome, so that it survives whatever comes."""
-
-    looks_at = frozenset({TaskFinished})
-    shown_as = "The report file"
-
-    def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
-        self._file: TextIO | None = None
-
-    def __enter__(self) -> ReportFile:
-        try:
-            self._file = self._path.open("a", encoding="utf-8")
-        except OSError as error:
-            raise PrintableError(f"The report file {self._path} cannot be written: {error.strerror}.") from error
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, TaskFinished) and self._file is not None:
-            self._file.write(json.dumps(TaskRecord.of(event, keep_traceback=True).to_dict()) + "\n")
-            self._file.flush()

@@ -9,6 +9,7 @@ import heapq
 import itertools
 import math
 import os
+import sys
 import threading
 from _thread import start_new_thread
 from collections import deque
@@ -23,7 +24,7 @@ from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.dependencies.solve import Attempt
 from encord_agents.core.vision import make_ready
-from encord_agents.exceptions import OutageError
+from encord_agents.exceptions import NoRoomError, OutageError
 from encord_agents.tasks.engine.context import Context, Result
 from encord_agents.tasks.engine.crew import Crew, SentHomeError
 from encord_agents.tasks.engine.event_loop import EventLoop, Going
@@ -139,6 +140,12 @@ class Pipeline:
         self._waited_for, self._waited_since = -1, 0.0
         self._files = 0
         self._bytes = 0
+        self._arriving = 0  # of those, being downloaded or about to be
+        self._most_files = FILES_AHEAD
+        # Attempts broken off because this machine had no room, and how many may be made at once since.
+        self._short: deque[Context] = deque()
+        self._most_running = sys.maxsize
+        self._alone: Context | None = None  # what is attempted while nothing else of ours takes up room
         self._delayed: list[tuple[float, int, Context]] = []
         self._returned: deque[Context] = deque()  # handed over, and handed back before they began
         self._first_begun_at: float | None = None
@@ -181,7 +188,8 @@ class Pipeline:
         steps, and must find no lock held and no book half kept.
 
         Raises:
-            SetUpError, OutageError: What ended it; what was finished before that is written where it could be.
+            SetUpError, NoRoomError, OutageError: What ended it; what was finished before that is written where it could
+                be.
             KeyboardInterrupt: Likewise.
         """
         interrupted = False
@@ -307,7 +315,7 @@ class Pipeline:
     async def _attempt_async(self, context: Context) -> Attempt | Fault | _HandedBack | None:
         if self._has_to_wait(context):
             return HANDED_BACK
-        if context.attempts:
+        if context.attempts or context.postponed:
             # Not asyncio's own threads: those are waited for at the end, however long a host keeps silent.
             reloaded: list[bool] = []
             await asyncio.wrap_future(self._reloads.submit(lambda: reloaded.append(self._before(context))))
@@ -319,7 +327,7 @@ class Pipeline:
 
     def _before(self, context: Context) -> bool:
         """Whether there is to be the attempt."""
-        if context.attempts and not self.run.reload(context):
+        if (context.attempts or context.postponed) and not self.run.reload(context):
             return False
         self.run.start(context)
         return True
@@ -367,7 +375,7 @@ class Pipeline:
             self.run.leave([*self._finished, *(result for batch in self._batches for result in batch)])
             leftovers = [context for context in self._ready.values() if context is not None]
             leftovers += [context for _, context in self._fetching] + [context for _, _, context in self._delayed]
-            leftovers += [*self._out.values(), *self._returned]
+            leftovers += [*self._out.values(), *self._returned, *self._short]
             self._finished.clear()
             self._batches.clear()
             self._fetching.clear()
@@ -375,6 +383,7 @@ class Pipeline:
             self._returned.clear()
             self._out.clear()
             self._delayed.clear()
+            self._short.clear()
         for context in leftovers:
             context.close()
 
@@ -484,6 +493,10 @@ class Pipeline:
                 verdict = self.run.judge(context, ended)
             else:
                 self.run.listen(context, None)
+        except NoRoomError as error:
+            if not self._await_room(context, error):
+                raise
+            return
         finally:
             with self._lock:
                 # It runs or it waits: at no time neither, or the stage could end without its next attempt.
@@ -512,8 +525,24 @@ class Pipeline:
             with self._lock:
                 self._finished.append(verdict)
 
+    def _await_room(self, context: Context, error: NoRoomError) -> bool:
+        """Have an attempt made again when files of others are removed. False if there is nothing to wait for."""
+        context.close_file()
+        with self._lock:
+            if not error.may_pass or self._alone is context:
+                return False
+            self._most_files = 0
+            self._most_running = max(1, min(self._most_running, self._running - 1))
+            self._short.append(context)
+            return True
+
     def _may_run(self) -> int:
-        """How many may be with those who attempt. None waits there as long as it may turn out that all would fail."""
+        """How many may be with those who attempt."""
+        return min(self._most_running, self._may_be_handed_over())
+
+    def _may_be_handed_over(self) -> int:
+        """The same where there is room for the files of all. None waits there as long as it may turn out that all would
+        fail."""
         agent = self.run.agent
         all_is_well = agent.has_named_a_pathway and not agent.failures_in_a_row and self._loop is None
         if not all_is_well:
@@ -557,7 +586,7 @@ class Pipeline:
                         ticket = self.run.quiet.begin(now)
                         if ticket is None:
                             wait = min(wait, self.run.quiet.wait(now))
-                        elif (found := self._next_delayed(now) or self._next_ready()) is not None:
+                        elif (found := self._next_delayed(now) or self._next_short() or self._next_ready()) is not None:
                             context = found
                             break
                         else:
@@ -570,6 +599,7 @@ class Pipeline:
                 context.ticket = ticket
                 self._running += 1
                 self._out[id(context)] = context
+                self._alone = context if self._running == 1 and not self._arriving else None
             yield context
 
     def _next_delayed(self, now: float) -> Context | None:
@@ -582,6 +612,10 @@ class Pipeline:
         self._delayed.remove(chosen)
         heapq.heapify(self._delayed)
         return chosen[2]
+
+    def _next_short(self) -> Context | None:
+        """A task for whose file there was no room, when no download takes up any that may come free."""
+        return self._short.popleft() if self._short and not self._arriving else None
 
     def _next_ready(self) -> Context | None:
         if self._returned:
@@ -610,7 +644,7 @@ class Pipeline:
 
     def _drained(self) -> bool:
         """Nothing runs, nothing waits to run, and nothing more will come."""
-        if self._loading or self._running or self._delayed or self._returned or self._passed:
+        if self._loading or self._running or self._delayed or self._returned or self._passed or self._short:
             return False
         if self._turn != self._next:
             return False
@@ -710,7 +744,7 @@ class Pipeline:
     @property
     def _are_idle(self) -> bool:
         """Whether somebody could attempt something, and nothing is there."""
-        out = len(self._finished) + self._writing + self._running + len(self._delayed)
+        out = len(self._finished) + self._writing + self._running + len(self._delayed) + len(self._short)
         return self._running < self._workers and len(self._open) <= out
 
     def _accept(self, task: AgentTask) -> bool:
@@ -856,12 +890,18 @@ class Pipeline:
         """Start downloads, in order, as far ahead as is allowed; the task whose turn it is always gets its file."""
         while self._fetching:
             number, context = self._fetching[0]
-            ahead = self._files < FILES_AHEAD and self._bytes < BYTES_AHEAD
+            ahead = self._files < self._most_files and self._bytes < BYTES_AHEAD
             if not (ahead or number <= self._turn):
                 return
             self._fetching.popleft()
+            if not ahead and self._most_files < FILES_AHEAD:
+                # There is no room for another. Its attempt downloads it, and may have those removed that are not used.
+                self._is_there(number, context)
+                continue
             promised = self._promised(context)
             self._files += 1
+            self._arriving += 1
+            self._alone = None
             self._bytes += promised
             self._fetches.add(number)
             try:
@@ -869,6 +909,7 @@ class Pipeline:
             except RuntimeError as error:  # the system has no more threads; or the run is over
                 self._fetching.appendleft((number, context))
                 self._fetches.discard(number)
+                self._arriving -= 1
                 if not isinstance(error, SentHomeError):
                     self._fail(error)
                 return
@@ -884,13 +925,17 @@ class Pipeline:
     def _fetch(self, number: int, context: Context, promised: int) -> None:
         """Download a file ahead and, where the agent wants its first frame, decode that too."""
         assert context.asset is not None
+        has_room = True
         if not self._closing:
             self._fetched_now.append(context)
             try:
                 slot = self.run.gate.slot(self._decoders)
-                fetch(context, first_frame=self.run.agent.wants_first_frame, decoding=slot)
+                has_room = fetch(context, first_frame=self.run.agent.wants_first_frame, decoding=slot)
             finally:
                 self._fetched_now.remove(context)
+        if not has_room:
+            self._put_off(number, context, promised)
+            return
         held = context.asset.nbytes
 
         def release() -> None:
@@ -900,16 +945,35 @@ class Pipeline:
                 self._pump()
 
         with self._lock:
+            self._arriving -= 1
             self._bytes += held - promised
             context.release.append(release)
+            self._is_there(number, context)
+
+    def _is_there(self, number: int, context: Context) -> None:
+        """All is there that is fetched ahead for a task."""
+        self._fetches.discard(number)
+        if number in self._passed:
+            self._passed.discard(number)
+            self._returned.append(context)
+        else:
+            self._ready[number] = context
+        if number <= self._turn:
+            self._runnable.notify()
+
+    def _put_off(self, number: int, context: Context, promised: int) -> None:
+        """There was no room for a file: from now on, no more are downloaded ahead than are there or on their way."""
+        with self._lock:
+            self._files -= 1
+            self._arriving -= 1
+            self._bytes -= promised
+            self._most_files = min(self._most_files, self._files)
             self._fetches.discard(number)
             if number in self._passed:
-                self._passed.discard(number)
-                self._returned.append(context)
+                self._is_there(number, context)
             else:
-                self._ready[number] = context
-            if number <= self._turn:
-                self._runnable.notify()
+                self._fetching = deque(sorted([*self._fetching, (number, context)], key=lambda entry: entry[0]))
+            self._pump()
 
     def _write(self) -> None:
         writer = self.run.writer(self._beside)

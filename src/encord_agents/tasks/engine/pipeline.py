@@ -28,7 +28,13 @@ from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.dependencies.solve import Attempt
 from encord_agents.core.tracebacks import described, is_a, set_cause, tracebacks_kept
-from encord_agents.exceptions import AssetDownloadError, DependencyError, OutageError, UnknownPathwayError
+from encord_agents.exceptions import (
+    AssetDownloadError,
+    DependencyError,
+    NoRoomError,
+    OutageError,
+    UnknownPathwayError,
+)
 from encord_agents.tasks.engine.advice import advise
 from encord_agents.tasks.engine.context import CHANGED_ROW, ODD_LABELS, Agent, Context, Result
 from encord_agents.tasks.engine.dead_letter import DeadLetters
@@ -242,6 +248,7 @@ class StageRun:
         Raises:
             SetUpError: No task of this stage can succeed.
             OutageError: The platform, or the host of its files, did not answer for too long.
+            NoRoomError: This machine had no room for a file. The attempt does not count, and may be made again.
         """
         agent = self.agent
         self.listen(context, attempted)
@@ -251,6 +258,10 @@ class StageRun:
             if ended.oddity is not None:
                 self._warn(context, ODD_LABELS, ODD.format(oddity=ended.oddity))
             return ended
+        if is_a(ended.exception, NoRoomError):
+            context.attempts -= 1
+            context.heard, context.postponed = context.attempts, True
+            raise ended.exception
         fault = ended if context.limited is None else replace(ended, rate_limited=True)
         advise(fault.exception)
         context.first_error = context.first_error or described(fault.exception)
@@ -259,6 +270,7 @@ class StageRun:
         delay = decide(agent.policy, fault, jitter=self.jitter, at_least=context.limited or 0.0)
         self.events.emit(AttemptFailed(context.ref, fault, delay))
         if delay is not None:
+            context.close_file()  # the next attempt has it fetched anew, and until then it would take up room
             return delay
         is_unknown = is_a(fault.exception, UnknownPathwayError) and fault.phase is Phase.PATHWAY
         if self.strict and is_unknown and not agent.has_named_a_pathway and not self.stop.requested:
@@ -420,7 +432,7 @@ def run_chunk(
             if results and not too_late:
                 run.limit_writing()
                 _write(run, results)
-        except (Leaving, OutageError, SetUpError):
+        except (Leaving, NoRoomError, OutageError, SetUpError):
             if not interrupted:  # else the interrupt goes on; what is not written is listed
                 raise
         finally:
@@ -437,16 +449,18 @@ def _fetch_ahead(run: StageRun, contexts: Sequence[Context]) -> None:
         if context.asset is None or run.stop.requested:
             continue
         size += context.asset.item.file_size or 0
-        if size > BYTES_AHEAD:
+        if size > BYTES_AHEAD or not fetch(context, first_frame=run.agent.wants_first_frame):
             return
-        fetch(context, first_frame=run.agent.wants_first_frame)
 
 
-def fetch(context: Context, *, first_frame: bool, decoding: AbstractContextManager[object] | None = None) -> None:
+def fetch(context: Context, *, first_frame: bool, decoding: AbstractContextManager[object] | None = None) -> bool:
     """Download a task's file ahead and, where the agent wants its first frame, decode that too.
 
     Args:
         decoding: Entered to decode.
+
+    Returns:
+        False if this machine has no room for it now. It is no fault: the attempt downloads it.
 
     Raises:
         OutageError: The storage host does not answer any more.
@@ -457,16 +471,19 @@ def fetch(context: Context, *, first_frame: bool, decoding: AbstractContextManag
         context.asset.fetch()
     except OutageError:
         raise
+    except NoRoomError:
+        return False
     except Exception as error:  # noqa: BLE001 - the first attempt's fault, whatever it is
         context.trouble = Fault(Phase.LOAD, error, 1)
-        return
+        return True
     if not first_frame:
-        return
+        return True
     try:
         with decoding or contextlib.nullcontext():
             context.asset.prepare(first_frame=True)
     except Exception:  # noqa: BLE001 - the dependency will raise it where it belongs: in the attempt
         logger.debug("The first frame of %s could not be decoded ahead.", context.task.data_title)
+    return True
 
 
 @contextlib.contextmanager
@@ -511,6 +528,7 @@ def _run_through(run: StageRun, contexts: Sequence[Context], results: list[Resul
         verdict = run.judge(context, ended)
         if isinstance(verdict, Result):
             results.append(verdict)
+            context.close()  # its file makes room for others now; what is left to do needs only the labels
             return
         if isinstance(verdict, Fault):
             run.finish(context, Failed(verdict))
@@ -523,8 +541,13 @@ def _run_through(run: StageRun, contexts: Sequence[Context], results: list[Resul
 
 
 def _await_together(run: StageRun, contexts: Sequence[Context], loop: EventLoop, results: list[Result]) -> None:
-    """The same for async agents, all at once; results are added in the order of the tasks."""
+    """The same for async agents, all at once; results are added in the order of the tasks.
+
+    Where there is no room for all their files, those that got none wait for the others; where none got one, they take
+    turns.
+    """
     pending = list(contexts)
+    most = len(pending)
     while pending and not run.stop.requested:
         if (left := run.quiet.wait(run.gate.clock())) > 0:
             run.wait_a_while(left)
@@ -540,8 +563,9 @@ def _await_together(run: StageRun, contexts: Sequence[Context], loop: EventLoop,
         ends: SimpleQueue[None] = SimpleQueue()
         heard, wait = 0, 0.0
         again: list[Context] = []
+        lacking: list[Context] = []
         try:
-            while pending and (ticket := run.quiet.begin(run.gate.clock())) is not None:
+            while pending and len(going) < most and (ticket := run.quiet.begin(run.gate.clock())) is not None:
                 context = pending.pop(0)
                 context.ticket = ticket
                 run.start(context)
@@ -551,9 +575,16 @@ def _await_together(run: StageRun, contexts: Sequence[Context], loop: EventLoop,
                 while not future.done():
                     ends.get()
                 heard += 1
-                verdict = run.judge(context, was_cancelled(context) if future.cancelled() else future.result())
+                try:
+                    verdict = run.judge(context, was_cancelled(context) if future.cancelled() else future.result())
+                except NoRoomError as error:
+                    lacking.append(context)
+                    if not error.may_pass or len(going) == 1:
+                        raise
+                    continue
                 if isinstance(verdict, Result):
                     results.append(verdict)
+                    context.close()
                 elif isinstance(verdict, Fault):
                     run.finish(context, Failed(verdict))
                 else:
@@ -566,9 +597,11 @@ def _await_together(run: StageRun, contexts: Sequence[Context], loop: EventLoop,
             for context, _ in going[heard:]:
                 run.listen(context, None)
             _end_all(run, [future for _, future in going], ends)
+        if lacking and len(lacking) == len(going):
+            most = 1
         if again:
             run.stop.wait(wait)
-        pending = [context for context in again if run.reload(context)] + pending
+        pending = [context for context in (*lacking, *again) if run.reload(context)] + pending
 
 
 def _end_all(run: StageRun, going: Sequence[Going], ends: SimpleQueue[None]) -> None:

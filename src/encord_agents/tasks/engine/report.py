@@ -451,6 +451,8 @@ class RunReport:
         unconfirmed: Those of them that were saved and sent to move, without an answer: these may have moved.
         teardown_errors: What run-scoped dependencies raised when they were torn down, after the last write.
         loading, running, writing: Seconds spent in each, over all threads.
+        report_file_error: What is wrong with the report file of the run, as a sentence; ``None`` if all is well, or
+            there was none. It changes no exit code: the tasks' outcomes are what they are.
     """
 
     looks_at = frozenset(
@@ -463,6 +465,7 @@ class RunReport:
         self.unwritten: tuple[TaskRef, ...] = ()
         self.unconfirmed: tuple[TaskRef, ...] = ()
         self.teardown_errors: list[str] = []
+        self.report_file_error: str | None = None
         self.seconds = 0.0
         self.loading = 0.0
         self.running = 0.0
@@ -611,6 +614,7 @@ class RunReport:
             "passes": self.passes,
             "seconds": round(self.seconds, 3),
             "stopped": self.stopped,
+            "report_file_error": self.report_file_error,
             "stages": [stage.to_dict() for stage in self.stages],
             "failures": [record.to_dict() for record in self.failures],
             "unwritten": [str(task.uuid) for task in self.unwritten],
@@ -646,6 +650,8 @@ class RunReport:
             yield from (f"  {task.data_title} ({task.uuid})" for task in self.unconfirmed[:20])
         for error in self.teardown_errors:
             yield f"Raised when it was torn down, after the run: {error.partition(chr(10))[0]}"
+        if self.report_file_error:
+            yield self.report_file_error
 
     def __str__(self) -> str:
         head = ("stage", "moved", "held", "failed", "skipped", "attempts", "seconds")

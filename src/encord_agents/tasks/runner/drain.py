@@ -7,6 +7,7 @@ import heapq
 import itertools
 import json
 import random
+import sys
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
@@ -17,7 +18,7 @@ from encord.exceptions import EncordException
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.tracebacks import described, set_cause
-from encord_agents.exceptions import DependencyError, EncordAgentsError, OutageError, PrintableError
+from encord_agents.exceptions import DependencyError, EncordAgentsError, NoRoomError, OutageError, PrintableError
 from encord_agents.tasks.engine.context import Agent, Context, Result
 from encord_agents.tasks.engine.dead_letter import DeadLetters
 from encord_agents.tasks.engine.gate import Gate, SetUpError
@@ -167,7 +168,7 @@ class DrainTurns:
 
         Raises:
             KeyboardInterrupt: When what was being worked on is finished and written; at once if it comes twice.
-            SetUpError, OutageError: What ended it.
+            SetUpError, NoRoomError, OutageError: What ended it.
         """
         self.events.emit(StageStarted(agent.stage.uuid, agent.stage.title, agent.plan.name))
         started = self.gate.clock()
@@ -245,6 +246,7 @@ class StageDrain:
         self._writer = turns.writer(agent)
         self._seconds: Counter[UUID] = Counter()
         self._first_errors: dict[UUID, str | None] = {}
+        self._most_out = sys.maxsize  # batches at once, since there was no room for the files of more
         self._error: BaseException | None = None
         self._asking = False
 
@@ -257,7 +259,7 @@ class StageDrain:
         """Until every task has its outcome, or the run is to end.
 
         Raises:
-            SetUpError, OutageError: What ended it; what was being worked on by then is finished.
+            SetUpError, NoRoomError, OutageError: What ended it; what was being worked on by then is finished.
         """
         try:
             with contextlib.suppress(Leaving):  # the stop came while the platform was waited for
@@ -265,7 +267,7 @@ class StageDrain:
         finally:
             self._wind_up()
             self._turns.halted = self._turns.halted or self._dead_letters.halted
-        if isinstance(self._error, Exception) and not isinstance(self._error, OutageError):
+        if isinstance(self._error, Exception) and not isinstance(self._error, NoRoomError | OutageError):
             raise SetUpError(self._error)
         if self._error is not None:
             raise self._error
@@ -342,7 +344,7 @@ class StageDrain:
     def _send(self) -> None:
         """Keep as many batches out as there is room for."""
         self._take_due()
-        while not self._closing and self._has_work:
+        while not self._closing and self._has_work and self._batches_out < self._most_out:
             if self._agent.quiet.wait(self._turns.gate.clock()) > 0:
                 return
             if self._workers.missing and self._wants_worker:
@@ -360,6 +362,11 @@ class StageDrain:
         workers = self._workers
         waits = bool(self._alone or self._again) and not (workers.has_idle or workers.starting)
         return waits or self._batches > workers.room + workers.starting
+
+    @property
+    def _batches_out(self) -> int:
+        """How many batches of tasks workers have."""
+        return sum(bool(batch.tasks) for batch in self._out.values())
 
     @property
     def _batches(self) -> int:
@@ -443,7 +450,10 @@ class StageDrain:
             self._listen(batch, () if answer is None else answer.results)
         if answer is None:
             return
-        if answer.error is not None:
+        no_room = answer.error if isinstance(answer.error, NoRoomError) else None
+        if no_room is not None and not self._may_make_room(batch, no_room, answer):
+            self._fail(no_room)
+        elif no_room is None and answer.error is not None:
             self._fail(answer.error)
         else:
             self._turns.proven, self._failed_starts = True, 0
@@ -482,6 +492,8 @@ class StageDrain:
             if (pathway := arrived.get(task.uuid)) is not None:
                 self._finish(task, Moved(pathway, confirmed=False), batch.attempt)
         self._send_down()
+        if no_room is not None:
+            self._await_room(batch, answer)
         if again:
             due = self._turns.gate.clock() + wait
             batch = replace(batch, tasks=again, attempt=batch.attempt + 1, due=due, lost=False, cancelled=False)
@@ -614,6 +626,19 @@ class StageDrain:
         else:
             return False
         return True
+
+    def _may_make_room(self, batch: Batch, error: NoRoomError, answer: Answer) -> bool:
+        """Whether a batch for whose files a worker had no room may find some when others are done."""
+        if not batch.tasks or not error.may_pass:
+            return False
+        return bool(self._batches_out or answer.results) or self._most_out > 1
+
+    def _await_room(self, batch: Batch, answer: Answer) -> None:
+        """Have what is left of a batch done when others are: it is no attempt. From now on, fewer are out at once."""
+        self._most_out = max(1, min(self._most_out, self._batches_out))
+        told = {*(result.task_uuid for result in answer.results), *answer.unwritten}
+        if left := [task for task in batch.tasks if task.uuid not in told]:
+            self._put_back(replace(batch, tasks=left))
 
     def _cancelled(self, batch: Batch) -> None:
         """Somebody else has cancelled a batch: it is sent once more."""

@@ -13,11 +13,12 @@ from uuid import UUID
 from encord.exceptions import EncordException
 
 from encord_agents.core.tracebacks import cause_of, described
-from encord_agents.exceptions import OutageError, PrintableError
+from encord_agents.exceptions import NoRoomError, OutageError, PrintableError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.gate import SetUpError
-from encord_agents.tasks.engine.observers import LogObserver, PassCounter, ReportFile
+from encord_agents.tasks.engine.observers import LogObserver, PassCounter
 from encord_agents.tasks.engine.report import Events, Observer, RunReport, RunStopped, TaskRef
+from encord_agents.tasks.engine.report_file import ReportFile
 from encord_agents.tasks.engine.stop import Leaving, Reason, Stop
 from encord_agents.tasks.runner.base import with_advice
 
@@ -79,13 +80,22 @@ class Passes:
             if self._progress != "none" and (shown := _progress_observer(self._progress, stack)) is not None:
                 observers.append(shown)
             if self._report_file is not None:
-                observers.append(stack.enter_context(ReportFile(self._report_file)))
+                observers.append(self._enter_report_file(self._report_file, stack))
             self.events = Events(observers, record=self._report)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def _enter_report_file(self, path: str | Path, stack: contextlib.ExitStack) -> ReportFile:
+        file = ReportFile(path)
+
+        def tell() -> None:
+            self._report.report_file_error = file.problem
+
+        stack.callback(tell)  # when it is closed, for that may fail too
+        return stack.enter_context(file)
 
     def run(
         self, turns: Turns, agents: Sequence[Agent], *, project_hash: object, refresh_every: float | None = None
@@ -94,6 +104,7 @@ class Passes:
 
         Raises:
             OutageError: The platform did not answer for too long.
+            NoRoomError: This machine has no room for files.
             KeyboardInterrupt: After what was finished is written.
             Exception: The set-up is wrong.
         """
@@ -118,6 +129,9 @@ class Passes:
             raise error from cause_of(error)
         except OutageError as outage:
             reason = str(outage)
+            raise
+        except NoRoomError as trouble:
+            reason = str(trouble).partition("\n")[0]
             raise
         except Leaving:
             reason = "there was no time left to wait for the platform"

@@ -8,7 +8,6 @@ import inspect
 import json
 import logging
 import os
-import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -25,9 +24,11 @@ from encord.workflow.stages.agent import AgentStage, AgentTask
 
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.scope import RunScope
+from encord_agents.core.room import check_directory, temporary_directory
 from encord_agents.core.tracebacks import described, formatted, is_a, notes, shown
 from encord_agents.exceptions import (
     EncordAgentsError,
+    NoRoomError,
     OutageError,
     PrintableError,
     ProjectError,
@@ -37,7 +38,7 @@ from encord_agents.exceptions import (
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.event_loop import EventLoop
 from encord_agents.tasks.engine.execute import Executor
-from encord_agents.tasks.engine.gate import Gate, SetUpError, Slots, is_platform_trouble
+from encord_agents.tasks.engine.gate import Gate, SetUpError, Slots, is_nobodys_fault, is_platform_trouble
 from encord_agents.tasks.engine.observers import LogObserver
 from encord_agents.tasks.engine.outcome import Failed, Fault, Phase
 from encord_agents.tasks.engine.pipeline import TIME_TO_WRITE, StageRun, Turn, at_once, run_chunk
@@ -304,6 +305,7 @@ class QueueRunner(RunnerBase):
             PrintableError: A number is out of range, the set-up is wrong, or other processes cannot import an agent.
             encord.exceptions.EncordException: The platform refuses; a note says what to do.
             OutageError: The platform did not answer for `max_outage` seconds.
+            NoRoomError: There is no room for the tasks' files, also when no other batch is at work.
             BrokenExecutor: The given executor broke.
             KeyboardInterrupt: After the tasks that were being worked on are finished, and written within 30 s; at
                 once, when it comes twice.
@@ -320,6 +322,8 @@ class QueueRunner(RunnerBase):
         was_connected = self._connection is not None
         project = self.project
         agents = self._bind_all(project)
+        if executor is None and any(agent.needs_asset for agent in agents):
+            check_directory()
         stop, pool = Stop(stop), workers_for(executor, workers)
         report = self.report = RunReport()
         # An interrupt comes at a call or at a jump backwards: none comes before a `try`, or between it and `finally`.
@@ -557,7 +561,10 @@ class QueueFunction:
             A `TaskCompletionResult` as JSON text. A task's trouble, whatever it is, is told there.
 
         Raises:
-            PrintableError, encord.exceptions.EncordException: The process could not connect, or the set-up is wrong.
+            PrintableError, encord.exceptions.EncordException: The process could not connect, or the set-up is wrong:
+                it has no temporary directory for files that the agent asks for.
+            NoRoomError: It has one, but no room in it. Where there is no room for a single file, the tasks of the call
+                that have no outcome are told as failed, ``retryable``.
             TasksFailedError: A task failed and the stage was decorated with ``raise_on_failure=True``.
         """
         given, many = _read(spec)
@@ -698,7 +705,7 @@ class _Call:
         )
         if isinstance(outcome, Failed) and (outcome.fault.run_scoped or _names_no_pathway(outcome.fault)):
             self._suspects[event.task.uuid] = outcome.fault
-        if isinstance(outcome, Failed) and (outcome.fault.platform or is_platform_trouble(outcome.fault.exception)):
+        if isinstance(outcome, Failed) and (outcome.fault.platform or is_nobodys_fault(outcome.fault.exception)):
             self._blameless.add(event.task.uuid)
         # A suspect may end the run, whose caller is to see where it was raised.
         record = TaskRecord.of(event, keep_traceback=event.task.uuid in self._suspects).to_dict()
@@ -771,7 +778,9 @@ class _Given:
 def _not_done(given: _Given, trouble: BaseException, *, phase: str) -> TaskResult:
     """The result of a task that has no outcome of its own: because of the platform's trouble, of the set-up, or of what
     cut the call off from outside."""
-    says_no = isinstance(trouble, EncordException | EncordAgentsError) and not isinstance(trouble, OutageError)
+    says_no = isinstance(trouble, EncordException | EncordAgentsError) and not isinstance(
+        trouble, NoRoomError | OutageError
+    )
     error = "\n".join([described(trouble), *notes(trouble)])
     if phase == "move":
         error += "\nIts move is unconfirmed: it was sent, and whether the task has left its stage is not known."
@@ -791,8 +800,8 @@ def _directory(agent: Agent) -> Iterator[Path | None]:
     if not agent.needs_asset:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="encord-agents-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
+    with temporary_directory() as directory:
+        yield directory
 
 
 def _read(spec: object) -> tuple[list[_Given], bool]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from encord.user_client import EncordUserClient
 
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.scope import RunScope
+from encord_agents.core.room import check_directory, temporary_directory
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.event_loop import EventLoop
@@ -202,6 +202,7 @@ class SequentialRunner(RunnerBase):
         Raises:
             PrintableError: A number is out of range, or the set-up is wrong.
             OutageError: The platform did not answer for `max_outage` seconds.
+            NoRoomError: This machine has no room for the tasks' files, also when no other file of the run is there.
             KeyboardInterrupt: After what was finished is written.
         """
         check_numbers(
@@ -275,9 +276,15 @@ class SequentialRunner(RunnerBase):
 
         Returns:
             For each agent: its stage's title and uuid, the function's name, and what the function needs.
+
+        Raises:
+            PrintableError: The set-up is wrong, or agents want files and this machine has no place for them.
         """
         project = self._project_for(project_hash)
         self._check_has_agents()
+        agents = self._bind_all(project)
+        if any(agent.needs_asset for agent in agents):
+            check_directory()
         return [
             (
                 agent.stage.title,
@@ -285,7 +292,7 @@ class SequentialRunner(RunnerBase):
                 agent.plan.name,
                 sorted(needed.__name__ for needed in agent.plan.needs | agent.plan.run_needs),
             )
-            for agent in self._bind_all(project)
+            for agent in agents
         ]
 
     def _check_has_agents(self) -> None:
@@ -330,7 +337,7 @@ class SequentialRunner(RunnerBase):
             fixed: dict[type, object] = {Project: project, EncordUserClient: self.client}
             files = None
             if any(agent.needs_asset for agent in agents):
-                files = Path(stack.enter_context(_directory_for_files()))
+                files = stack.enter_context(temporary_directory())
             scope = RunScope(fixed, loop, one_at_a_time=min(options.max_workers, options.window) == 1)
             turns = _Turns(project, self._sender, options, stop, passes.events, scope, fixed, loop, files)
             try:
@@ -407,11 +414,6 @@ class _Turns:
         finally:
             self.halted = self.halted or run.halted
             self._events.emit(StageFinished(agent.stage.uuid, agent.stage.title, self._gate.clock() - started))
-
-
-def _directory_for_files() -> tempfile.TemporaryDirectory[str]:
-    # A download that was given up, and whose host keeps silent, may still have its file open.
-    return tempfile.TemporaryDirectory(prefix="encord-agents-", ignore_cleanup_errors=True)
 
 
 def check_numbers(

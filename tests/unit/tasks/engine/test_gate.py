@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,7 +22,7 @@ from encord.exceptions import (
 )
 
 from encord_agents.core.client import sending_once
-from encord_agents.exceptions import AssetDownloadError, OutageError
+from encord_agents.exceptions import AssetDownloadError, NoRoomError, OutageError
 from encord_agents.local import LocalPlatform
 from encord_agents.tasks.engine.gate import (
     LONGEST_BACKOFF,
@@ -64,6 +66,33 @@ def failing(times: int, error: Exception, value: str = "answer") -> Callable[[],
 
 
 DOWN = RequestException("connection refused")
+
+
+def no_handle() -> RequestException:
+    """What the SDK makes of a connection that cannot be opened because the process has too many files open."""
+    error = RequestException("Request session.send failed")
+    error.__cause__ = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return error
+
+
+def test_no_handles_for_requests() -> None:
+    """Requests that have a connection succeed meanwhile; one that has none is waited for, and is no task's trouble."""
+    world = World(max_outage=300.0)
+
+    def request(part: Sequence[str]) -> str:
+        if "b" in part:
+            raise no_handle()
+        return "answer"
+
+    with pytest.raises(NoRoomError, match="Too many open files"):
+        list(world.gate.each(["a", "b", "c"], request, kind="items"))
+    assert world.now >= 300.0
+
+
+def test_handles_that_come_back() -> None:
+    """Then the request is made."""
+    world = World()
+    assert world.gate.call(failing(20, no_handle()), kind="items") == "answer"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import gc
 import io
 import json
 import logging
-import os
 import pickle
 import time
 import weakref
@@ -21,7 +20,6 @@ from tests.misbehaving import EXCEPTIONS
 
 from encord_agents.core.tracebacks import described
 from encord_agents.exceptions import TasksFailedError
-from encord_agents.tasks.engine.observers import ReportFile
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
 from encord_agents.tasks.engine.report import (
     Event,
@@ -233,19 +231,14 @@ def test_an_observer_that_raises_is_named(caplog: pytest.LogCaptureFixture) -> N
 
     closed = io.StringIO()
     closed.close()
-    with ReportFile("/dev/full") if os.path.exists("/dev/full") else contextlib.nullcontext() as full:
-        observers = [watch, functools.partial(watch), Counter(), Mock(side_effect=LookupError("odd"))]
-        observers += [full] if full is not None else []
-        events = Events([*observers, PlainProgress(closed)], record=None)
-        for _ in range(2):
-            events.emit(StageStarted(STAGE, "Pre-label", "agent"))
-            events.emit(finished(1, Held()))
-        if full is not None:
-            with contextlib.suppress(OSError):
-                full.__exit__(None, None, None)
+    observers = [watch, functools.partial(watch), Counter(), Mock(side_effect=LookupError("odd"))]
+    events = Events([*observers, PlainProgress(closed)], record=None)
+    for _ in range(2):
+        events.emit(StageStarted(STAGE, "Pre-label", "agent"))
+        events.emit(finished(1, Held()))
     told = [record.getMessage().partition(" raised")[0] for record in caplog.records]
     assert told[:4] == ["The observer watch", "The observer watch", "The observer Counter", "The observer Mock"]
-    assert sorted(told[4:]) == sorted(["The progress display"] + ["The report file"] * (full is not None))
+    assert told[4:] == ["The progress display"]
     assert not any(" at 0x" in record.getMessage() for record in caplog.records)
 
 
