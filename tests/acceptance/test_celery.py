@@ -206,7 +206,10 @@ CALLS: dict[str, Callable[[Celery, dict[str, Any]], None]] = {
 @pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize("call", CALLS)
 def test_settings_are_defaults(call: str, first: bool) -> None:
-    """Late acknowledgement and its kin are set where the user says nothing, and never override what the user says."""
+    """Late acknowledgement and its kin are set where the user says nothing, and never override what the user says.
+
+    What makes a stage's task safe is set on that task, for other tasks of the app may not be made to run twice.
+    """
     own = {"task_acks_late": False, "worker_prefetch_multiplier": 4}
     app = Celery("settings", broker="memory://", set_as_current=False)
     if first:
@@ -216,22 +219,50 @@ def test_settings_are_defaults(call: str, first: bool) -> None:
         CALLS[call](app, own)
     conf = app.conf
     assert (conf.task_acks_late, conf.worker_prefetch_multiplier) == (False, 4)
-    assert conf.task_reject_on_worker_lost is True
+    assert not conf.task_reject_on_worker_lost
     assert conf.worker_cancel_long_running_tasks_on_connection_loss is True  # a broker that is no Redis
     assert not conf.beat_schedule
     app.finalize()
     assert all(not task.acks_late for name, task in app.tasks.items() if name.startswith("encord_agents."))
+    assert app.tasks[f"encord_agents.{NOBODY}.stage.Pre-label"].reject_on_worker_lost is True
 
 
 def test_settings_where_the_user_says_nothing() -> None:
     """Messages are acknowledged when their tasks are done, and a worker takes no more than it works on."""
     app = register(new_runner(), Celery("bare", broker="memory://", set_as_current=False))
-    assert app.conf.task_acks_late
-    assert app.conf.task_reject_on_worker_lost
     assert app.conf.worker_prefetch_multiplier == 1
     app.finalize()
-    assert app.tasks[f"encord_agents.{NOBODY}.stage.Pre-label"].acks_late
+    stage = app.tasks[f"encord_agents.{NOBODY}.stage.Pre-label"]
+    assert (stage.acks_late, stage.reject_on_worker_lost) == (True, True)
     assert not app.tasks[f"encord_agents.{NOBODY}.poll"].acks_late
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
+def test_other_tasks_of_the_app_are_left_alone(first: bool) -> None:
+    """A mail that is sent by the same app is not sent twice because a worker was lost."""
+    app = Celery("mails", broker="memory://", set_as_current=False)
+
+    def mail() -> None: ...
+
+    if first:
+        app.task(name="mail")(mail)
+    register(new_runner(), app)
+    if not first:
+        app.task(name="mail")(mail)
+    app.finalize()
+    assert not app.tasks["mail"].acks_late
+    assert not app.tasks["mail"].reject_on_worker_lost
+    assert not app.conf.task_acks_late
+    assert not app.conf.task_reject_on_worker_lost
+
+
+def test_annotations_of_tasks() -> None:
+    """What the user sets for a stage's task by name wins, too."""
+    name = f"encord_agents.{NOBODY}.stage.Pre-label"
+    app = register(new_runner(), new_app(task_annotations={name: {"acks_late": False}}))
+    app.finalize()
+    assert app.tasks[name].acks_late is False
+    assert app.tasks[name].reject_on_worker_lost is True
 
 
 def test_settings_under_a_prefix() -> None:
@@ -239,8 +270,19 @@ def test_settings_under_a_prefix() -> None:
     app = Celery("django", broker="memory://", set_as_current=False)
     register(new_runner(), app)
     app.config_from_object({"CELERY_TASK_ACKS_LATE": False}, namespace="CELERY")
-    assert app.conf.task_acks_late is False
     assert app.conf.worker_prefetch_multiplier == 1
+    app.finalize()
+    stage = app.tasks[f"encord_agents.{NOBODY}.stage.Pre-label"]
+    assert (stage.acks_late, stage.reject_on_worker_lost) == (False, True)
+
+
+def test_settings_under_their_old_names() -> None:
+    """As Celery still takes them."""
+    app = Celery("old", broker="memory://", set_as_current=False)
+    register(new_runner(), app)
+    app.config_from_object({"CELERY_ACKS_LATE": False, "CELERY_TASK_SERIALIZER": "json"})
+    app.finalize()
+    assert app.tasks[f"encord_agents.{NOBODY}.stage.Pre-label"].acks_late is False
 
 
 @pytest.mark.parametrize(
@@ -297,7 +339,7 @@ def test_a_visibility_timeout_that_is_too_short(
     app.conf.update(settings)
     with caplog.at_level(logging.WARNING):
         app.finalize()
-        assert app.conf.task_acks_late
+        assert app.conf.worker_prefetch_multiplier == 1
     assert ("visibility_timeout" in caplog.text) == warned
     assert "Error" not in caplog.text
     assert "raised" not in caplog.text

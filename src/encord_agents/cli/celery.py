@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
-from encord_agents.exceptions import PrintableError
+from encord_agents.core.legible import literally
+from encord_agents.exceptions import OutageError, PrintableError
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -23,6 +26,28 @@ def needs() -> None:
         raise PrintableError("Celery is not installed: install encord-agents with its `celery` extra.")
 
 
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Tell what the broker or the platform has to say, without a traceback: exit code 2 where somebody has to mend
+    something first, 1 where it is enough to wait."""
+    from encord.exceptions import EncordException
+
+    from encord_agents.core.tracebacks import message_of, notes, type_name
+    from encord_agents.integrations.celery import BrokerError
+
+    try:
+        yield
+    except (BrokerError, OutageError) as error:
+        if getattr(error, "lasts", False):
+            raise
+        typer.echo(f"Error: {literally(message_of(error))}", err=True)
+        raise typer.Exit(1) from error
+    except EncordException as error:
+        said = "\n".join([f"{type_name(error)}: {message_of(error)}", *notes(error)])
+        typer.echo(f"Error: {literally(said)}", err=True)
+        raise typer.Exit(2) from error
+
+
 @app.command()
 def enqueue(
     where: App,
@@ -36,10 +61,12 @@ def enqueue(
     from encord_agents.integrations.celery.filling import fill_each
 
     total = left_out = 0
-    for filled in fill_each(_find(where), stage=stage, max_tasks=max_tasks, again=again):
-        typer.echo(f"{filled.stage}: {filled.sent} sent")
-        total += filled.sent
-        left_out += filled.left_out
+    celery_app = _find(where)
+    with _told():
+        for filled in fill_each(celery_app, stage=stage, max_tasks=max_tasks, again=again):
+            typer.echo(f"{literally(filled.stage)}: {filled.sent} sent")
+            total += filled.sent
+            left_out += filled.left_out
     typer.echo(f"{total} task{'' if total == 1 else 's'} sent.")
     if left_out:
         typer.echo(f"{left_out} in the queue or at work already: left out. If the queue was purged, use --again.")
@@ -53,7 +80,8 @@ def status(where: App) -> None:
     from encord_agents.terminal import show_numbers
 
     celery_app = _find(where)
-    rows = stages(celery_app)
+    with _told():
+        rows = stages(celery_app)
     if adapter_of(celery_app).is_shared:
         columns = ["stage", "waiting", "in flight", "done", "failed"]
         show_numbers(columns, [(s.stage, s.waiting, s.in_flight, s.done, s.failed) for s in rows])

@@ -19,5 +19,6 @@ each task; those that may end better another time are retried by Celery, the oth
 from encord_agents.integrations.celery.delivery import AgentTasksFailed
 from encord_agents.integrations.celery.filling import StageStatus, enqueue, status
 from encord_agents.integrations.celery.registration import register
+from encord_agents.integrations.celery.store import BrokerError
 
-__all__ = ["AgentTasksFailed", "StageStatus", "enqueue", "register", "status"]
+__all__ = ["AgentTasksFailed", "BrokerError", "StageStatus", "enqueue", "register", "status"]

@@ -47,6 +47,11 @@ class Registration:
         return f"encord_agents.{self.runner.project_hash}.stage.{function.stage}"
 
     @property
+    def rows(self) -> str:
+        """The name under which label rows are held, in whichever stage their tasks are."""
+        return f"encord_agents.{self.runner.project_hash}.rows"
+
+    @property
     def adapter(self) -> Adapter:
         return adapter_of(self.app)
 
@@ -58,6 +63,11 @@ class Adapter:
     app: Celery
     registrations: list[Registration] = field(default_factory=list)
     _marks: tuple[InFlight, AtWork] | None = None
+
+    @property
+    def prefix(self) -> str:
+        """What the names of all keys in Redis begin with."""
+        return str((self.app.conf.broker_transport_options or {}).get("global_keyprefix", "")) + PREFIX
 
     @property
     def in_flight(self) -> InFlight:
@@ -81,8 +91,7 @@ class Adapter:
                 (conf.result_backend, conf.redis_backend_use_ssl),
             ):
                 if isinstance(url, str) and (client := _redis_at(url, tls)) is not None:
-                    prefix = (conf.broker_transport_options or {}).get("global_keyprefix", "") + PREFIX
-                    self._marks = RedisInFlight(client, prefix), RedisAtWork(client, prefix)
+                    self._marks = RedisInFlight(client, self.prefix), RedisAtWork(client, self.prefix)
                     break
             else:
                 self._marks = MemoryInFlight(), MemoryAtWork()

@@ -21,9 +21,13 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
+from encord_agents.integrations.celery.store import Seldom
+
 __all__ = ["BEAT", "LEASE", "AtWork", "Found", "MemoryAtWork", "RedisAtWork"]
 
 logger = logging.getLogger(__name__)
+
+_seldom = Seldom()
 
 LEASE = 30.0
 """Seconds after which a holder of whom nothing was heard is taken for lost."""
@@ -198,7 +202,14 @@ class RedisAtWork:
             found.append(_judge(text, now, sure=sure))
             if found[-1] in (Found.FREE, Found.LOST):
                 swaps.append((task, text, mine if found[-1] is Found.FREE else ""))
-        swapped = dict(zip((task for task, _, _ in swaps), self._try(queue, swaps), strict=True))
+        try:
+            swapped = dict(zip((task for task, _, _ in swaps), self._try(queue, swaps), strict=True))
+        except Exception:  # perhaps only the answer is lost, and nobody would let go of what is held then
+            with self._lock:
+                self._after_fork()
+                self._ended |= {(queue, task): mine for task, _, wanted in swaps if wanted}
+                self._beat()
+            raise
         with self._lock:
             self._after_fork()
             for task, _, wanted in swaps:
@@ -220,7 +231,8 @@ class RedisAtWork:
         try:
             self._let_go()
         except Exception as error:  # noqa: BLE001 - the work is done; the next beat says so
-            logger.warning("Could not say that tasks are not at work any more, yet: %s", error)
+            if _seldom(f"end {type(error)}"):
+                logger.warning("Could not say that tasks are not at work any more, yet: %s", error)
 
     def count_lost(self, queue: str, task: str, at_least: int) -> int:
         return max(at_least + 1, int(self._client.hincrby(self._key(queue, "lost"), task, 1)))
@@ -262,7 +274,7 @@ class RedisAtWork:
 
     def _beat(self) -> RuntimeError | None:
         """Have signs of life given; or why they cannot be: the system has no more threads."""
-        if self._held and (self._heart is None or not self._heart.is_alive()):
+        if (self._held or self._ended) and (self._heart is None or not self._heart.is_alive()):
             self._heart = threading.Thread(target=self._keep_beating, name="encord-agents-at-work", daemon=True)
             try:
                 self._heart.start()
@@ -281,7 +293,8 @@ class RedisAtWork:
                 self._let_go()
                 self._renew()
             except Exception as error:  # noqa: BLE001 - whatever it is, the next beat may do better
-                logger.warning("Could not say that tasks are still at work: %s", error)
+                if _seldom(f"beat {type(error)}"):
+                    logger.warning("Could not say that tasks are still at work: %s", error)
 
     def _let_go(self) -> None:
         with self._lock:

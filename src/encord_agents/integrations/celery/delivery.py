@@ -5,20 +5,24 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import replace
 from typing import Any, NoReturn
 
-from celery.exceptions import Reject
+from celery.exceptions import Reject, Retry
 
 from encord_agents.exceptions import EncordAgentsError, TasksFailedError
 from encord_agents.integrations.celery.adapter import Registration
 from encord_agents.integrations.celery.at_work import BEAT, Found
-from encord_agents.tasks.models import TaskCompletionResult, TaskResult
+from encord_agents.integrations.celery.holds import Holds
+from encord_agents.integrations.celery.message import Batch
+from encord_agents.integrations.celery.store import Seldom, pause_after, told
+from encord_agents.tasks.models import NO_TASK, TaskCompletionResult, TaskResult
 from encord_agents.tasks.runner.queue_runner import QueueFunction
 
-__all__ = ["IN_QUEUE_FOR", "AgentTasksFailed", "Batch", "Delivery"]
+__all__ = ["IN_QUEUE_FOR", "AgentTasksFailed", "Delivery"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,42 +36,17 @@ FAILED_FOR = 3600.0
 """Seconds for which a task that has failed is not sent again by polling."""
 LOOK_AGAIN_AFTER = 2 * BEAT
 """Seconds after which a task that somebody else has at work is looked at again."""
+LONGEST_SLEEP = 10.0
+"""Seconds that a worker sleeps, at most, before it gives a message back to a broker that takes no other: it can do
+nothing else meanwhile, nor end."""
+
+_seldom = Seldom()
+_refused = 0
+"""How many messages in a row this process could only give back."""
 
 
 class AgentTasksFailed(EncordAgentsError):  # noqa: N818 - what Celery shows as the result of a batch
     """Tasks of a batch have failed for good. The message says which, and why; the others of the batch are done."""
-
-
-@dataclass
-class Batch:
-    """A message: tasks, and what became so far of those that were in it with them.
-
-    Attributes:
-        specs: The tasks, as JSON.
-        lost: How many workers were lost over them.
-        sure: Whether a holder of whom nothing is heard has been waited for.
-        ended: Counts of outcomes.
-        errors: What tasks that failed for good failed with.
-        first: What tasks that are tried again failed with in their first attempt, by uuid.
-    """
-
-    specs: list[dict[str, Any]]
-    lost: int = 0
-    sure: bool = False
-    ended: dict[str, int] = field(default_factory=dict)
-    errors: list[str] = field(default_factory=list)
-    first: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def uuids(self) -> list[str]:
-        return [spec["uuid"] for spec in self.specs]
-
-    def only(self, uuids: set[str]) -> list[dict[str, Any]]:
-        return [spec for spec in self.specs if spec["uuid"] in uuids]
-
-    def message(self) -> dict[str, Any]:
-        """As keyword arguments of the Celery task."""
-        return asdict(self)
 
 
 class Delivery:
@@ -78,16 +57,26 @@ class Delivery:
         queue: The name of the stage's Celery task.
         celery_task: That task, bound.
         batch: The batch.
+        malformed: What was in the message and names no task.
     """
 
-    def __init__(self, registration: Registration, queue: str, celery_task: Any, batch: Batch) -> None:
+    def __init__(
+        self,
+        registration: Registration,
+        queue: str,
+        celery_task: Any,
+        batch: Batch,
+        malformed: Sequence[TaskResult] = (),
+    ) -> None:
         self._registration = registration
         self._function: QueueFunction = registration.functions[queue]
         self._queue = queue
         self._task = celery_task
         self._batch = batch
+        self._malformed = malformed
         self._in_flight = registration.adapter.in_flight
         self._at_work = registration.adapter.at_work
+        self._holds = Holds(self._at_work, queue, registration.rows, self._row_of)
 
     def run(self) -> dict[str, int]:
         """Do what is to be done.
@@ -97,38 +86,46 @@ class Delivery:
 
         Raises:
             AgentTasksFailed: Tasks failed for good.
-            celery.exceptions.Retry: Some are tried again.
+            celery.exceptions.Retry: Some are tried again, or all, when the store of holds can be asked.
             celery.exceptions.Reject: The broker did not take what is to be tried again: all is delivered again.
         """
         batch = self._batch
+        self._refuse_malformed()
+        if batch.specs:
+            self._work()
+        if batch.errors:
+            raise AgentTasksFailed(_summary(batch))
+        return batch.ended
+
+    def _work(self) -> None:
+        batch = self._batch
         try:
-            found = self._at_work.begin(self._queue, batch.uuids, redelivered=self._redelivered, sure=batch.sure)
-        except Exception as error:
-            logger.warning("%s: cannot see what is at work: %s", self._function.stage, error)
-            raise Reject(str(error), requeue=True) from error
-        state = dict(zip(batch.uuids, found, strict=True))
+            state = self._holds.begin(batch.specs, redelivered=self._redelivered, sure=batch.sure)
+        except Exception as error:  # noqa: BLE001 - the message is well-formed, so the trouble is the store's
+            self._ask_again_later(error)
         lost = batch.only({uuid for uuid, how in state.items() if how is Found.LOST})
         busy = batch.only({uuid for uuid, how in state.items() if how in (Found.BUSY, Found.SILENT)})
         batch.specs = batch.only({uuid for uuid, how in state.items() if how is Found.FREE})
-        held = batch.uuids
         try:
             self._wait_for(busy)
             self._send_on(lost)
             if batch.specs:
                 with self._note_taking():
-                    self._in_flight.extend(self._queue, held, IN_QUEUE_FOR)
+                    self._in_flight.extend(self._queue, batch.uuids, IN_QUEUE_FOR)
                 results = self._call()
         except Exception:
-            self._at_work.end(self._queue, held)
+            self._holds.end()
             raise
         # Not where the process is told to exit in the middle of it, as by a time limit: Celery counts the message as
         # done then, and what is still held is how it is seen that its tasks are not.
-        self._at_work.end(self._queue, held)
+        self._holds.end()
         if batch.specs:
             self._see_to(results)
-        if batch.errors:
-            raise AgentTasksFailed(_summary(batch))
-        return batch.ended
+
+    def _row_of(self, spec: dict[str, Any]) -> str:
+        """The label row of a task. One that does not name its branch is given the main one's."""
+        branch = self._function.branch_name or spec.get("label_branch_name", spec.get("labelBranchName")) or "main"
+        return f"{spec['data_hash']} {branch}"
 
     @property
     def _redelivered(self) -> bool:
@@ -138,11 +135,63 @@ class Delivery:
     def _final(self) -> bool:
         return int(self._task.request.retries) >= self._registration.max_retries
 
+    def _refuse_malformed(self) -> None:
+        """Fail what names no task."""
+        malformed = self._malformed
+        if not malformed:
+            return
+        self._batch.errors += [_describe(result) for result in malformed]
+        self._end([str(result.task_uuid) for result in malformed if result.task_uuid != NO_TASK], failed=True)
+        if nameless := sum(result.task_uuid == NO_TASK for result in malformed):
+            with self._note_taking():
+                self._in_flight.ended(self._queue, {"failed": nameless})
+        logger.warning("%s: %d malformed task(s) in a message.", self._function.stage, len(malformed))
+
+    def _ask_again_later(self, error: Exception) -> NoReturn:
+        """Have the batch delivered again after a pause that grows: the store of holds cannot be asked now.
+
+        Nothing is spent on it: not the attempts of the tasks, which have not begun.
+        """
+        trouble, batch, request = told(error, self._registration.adapter.prefix), self._batch, self._task.request
+        pause = pause_after(batch.refused)
+        if _seldom(f"begin {type(error)}"):
+            logger.warning("%s: cannot see what is at work; asked again later. %s", self._function.stage, trouble)
+        if request.is_eager:  # a worker's pauses are none here
+            raise trouble from error
+        again = self._task.signature_from_request(
+            request,
+            args=[],
+            kwargs=replace(batch, refused=batch.refused + 1).message(),
+            countdown=pause,
+            retries=request.retries,
+        )
+        try:
+            again.apply_async()
+        except Exception as refusal:  # noqa: BLE001 - whatever the broker's trouble is
+            self._give_back(refusal)
+        _accepted()
+        raise Retry("the broker's Redis cannot be asked", exc=trouble, when=pause) from None
+
+    def _give_back(self, refusal: Exception) -> NoReturn:
+        """Have the broker deliver this message again, as it is, after a pause: it takes no other."""
+        global _refused  # a message that is given back cannot count
+        pause = min(pause_after(_refused), LONGEST_SLEEP)
+        _refused += 1
+        if _seldom(f"publish {type(refusal)}"):
+            trouble = told(refusal, self._registration.adapter.prefix)
+            logger.warning("%s: cannot send what is tried again; tried later. %s", self._function.stage, trouble)
+        time.sleep(pause)
+        raise Reject(str(refusal), requeue=True) from None
+
     def _wait_for(self, specs: list[dict[str, Any]]) -> None:
         """Another delivery has these at work. It may fail yet, so they are not forgotten, but looked at again."""
         if not specs:
             return
-        logger.info("%s: %d task(s) are at work already; looked at again later.", self._function.stage, len(specs))
+        logger.info(
+            "%s: %d task(s) or their label rows are at work already; looked at again later.",
+            self._function.stage,
+            len(specs),
+        )
         waiting = Batch(specs, self._batch.lost, sure=True)
         self._publish(waiting, countdown=LOOK_AGAIN_AFTER)
 
@@ -155,7 +204,9 @@ class Delivery:
             return
         again = []
         for spec in specs:
-            times = self._at_work.count_lost(self._queue, spec["uuid"], self._batch.lost)
+            times = self._batch.lost + 1  # where the store cannot be asked
+            with self._note_taking():
+                times = self._at_work.count_lost(self._queue, spec["uuid"], self._batch.lost)
             if times <= MAX_LOST:
                 again.append((spec, times))
                 continue
@@ -178,8 +229,9 @@ class Delivery:
             with self._note_taking():
                 self._in_flight.extend(self._queue, batch.uuids, IN_QUEUE_FOR)
             self._task.apply_async(args=[], kwargs=batch.message(), countdown=countdown)
-        except Exception as error:
-            raise Reject(str(error), requeue=True) from error
+        except Exception as error:  # noqa: BLE001 - whatever the broker's trouble is
+            self._give_back(error)
+        _accepted()
 
     def _call(self) -> list[TaskResult]:
         try:
@@ -235,18 +287,25 @@ class Delivery:
         try:
             yield
         except Exception as error:  # noqa: BLE001 - whatever the store's trouble is
-            logger.warning("%s: could not note what became of tasks: %s", self._function.stage, error)
+            if _seldom(f"note {type(error)}"):
+                trouble = told(error, self._registration.adapter.prefix)
+                logger.warning("%s: could not note what became of tasks. %s", self._function.stage, trouble)
 
     def _retry(self, why: Exception, *, at_least: float = 0.0) -> NoReturn:
         """Have Celery deliver the batch again, after a while."""
         batch = Batch(self._batch.specs, 0, ended=self._batch.ended, errors=self._batch.errors, first=self._batch.first)
         ceiling = min(self._registration.retry_delay * 2.0**self._task.request.retries, MAX_RETRY_DELAY)
         countdown = max(at_least, ceiling * (0.5 + 0.5 * random.random()))
-        self._at_work.end(self._queue, batch.uuids)  # else who takes it at once would find it busy
+        self._holds.end()  # else who takes it at once would find it busy
         try:
             raise self._task.retry(args=[], kwargs=batch.message(), countdown=countdown, exc=why) from why
         except Reject as reject:  # Celery's way to say that it could not be sent: then let all of it come again
-            raise Reject(reject.reason, requeue=True) from why
+            self._give_back(reject.reason)
+
+
+def _accepted() -> None:
+    global _refused
+    _refused = 0
 
 
 def _first_line(result: TaskResult) -> str:

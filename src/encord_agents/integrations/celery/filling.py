@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from celery import Celery
 
 from encord_agents.exceptions import PrintableError
 from encord_agents.integrations.celery.adapter import Registration, adapter_of
-from encord_agents.integrations.celery.delivery import IN_QUEUE_FOR, Batch
+from encord_agents.integrations.celery.delivery import IN_QUEUE_FOR
+from encord_agents.integrations.celery.message import Batch
+from encord_agents.integrations.celery.store import broker_trouble
 from encord_agents.tasks.runner.queue_runner import QueueFunction
 
 __all__ = ["Filled", "StageStatus", "enqueue", "fill", "fill_each", "status"]
@@ -70,6 +73,7 @@ def enqueue(app: Celery, *, stage: str | UUID | None = None, max_tasks: int | No
 
     Raises:
         PrintableError: The app was not registered, no function serves that stage, or the set-up is wrong.
+        BrokerError: The broker refuses, or cannot be reached.
         encord.exceptions.EncordException: The platform refuses.
     """
     return sum(filled.sent for filled in fill_each(app, stage=stage, max_tasks=max_tasks, again=again))
@@ -135,7 +139,8 @@ def _fill(
         page = specs[start : start + CLAIMED_AT_ONCE]
         seen += len(page)
         at_most = None if max_tasks is None else max_tasks - sent
-        sent += _send(registration, queue, page, at_most, failed=failed, again=again)
+        with broker_trouble(adapter.prefix):
+            sent += _send(registration, queue, page, at_most, failed=failed, again=again)
     return Filled(title, sent, 0 if max_tasks is not None and sent >= max_tasks else seen - sent)
 
 
@@ -163,8 +168,11 @@ def _send(
             batch = send[sent : sent + registration.batch_size]
             registration.app.tasks[queue].apply_async(args=[], kwargs=Batch(batch).message())
             sent += len(batch)
-    finally:  # what was not sent, because enough was or because the broker is gone, is free again
-        in_flight.release(queue, [spec["uuid"] for spec in free[sent:]])
+    except Exception:
+        with contextlib.suppress(Exception):  # the first trouble is the one to tell
+            in_flight.release(queue, [spec["uuid"] for spec in free[sent:]])
+        raise
+    in_flight.release(queue, [spec["uuid"] for spec in free[sent:]])  # enough was sent, or the broker is gone
     return sent
 
 
@@ -175,6 +183,7 @@ def status(app: Celery) -> list[StageStatus]:
 
     Raises:
         PrintableError: The app was not registered, or the set-up is wrong.
+        BrokerError: The broker's Redis refuses, or cannot be reached.
         encord.exceptions.EncordException: The platform refuses.
     """
     adapter = adapter_of(app)
@@ -183,8 +192,9 @@ def status(app: Celery) -> list[StageStatus]:
         for function, title in _stages(registration, None, []):
             queue = registration.queue(function)
             uuids = {json.loads(spec)["uuid"] for spec in function.waiting()}
-            going, failed = adapter.in_flight.marked(queue)
-            counts = adapter.in_flight.counts(queue)
+            with broker_trouble(adapter.prefix):
+                going, failed = adapter.in_flight.marked(queue)
+                counts = adapter.in_flight.counts(queue)
             done = counts.get("moved", 0) + counts.get("held", 0)
             found.append(StageStatus(title, len(uuids - going - failed), len(uuids & going), done, len(uuids & failed)))
     return found

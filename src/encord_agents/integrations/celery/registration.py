@@ -7,13 +7,16 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
+from celery.app.utils import Settings
 from celery.signals import beat_embedded_init, beat_init, worker_process_shutdown, worker_shutdown
 
 from encord_agents.exceptions import PrintableError
 from encord_agents.integrations.celery.adapter import Registration, adapter_of, visibility_timeout
-from encord_agents.integrations.celery.delivery import AgentTasksFailed, Batch, Delivery
+from encord_agents.integrations.celery.delivery import AgentTasksFailed, Delivery
 from encord_agents.integrations.celery.filling import fill
+from encord_agents.integrations.celery.message import read
+from encord_agents.integrations.celery.store import BrokerError, Seldom
 from encord_agents.tasks import QueueRunner
 from encord_agents.tasks.runner.queue_runner import QueueFunction
 
@@ -21,15 +24,40 @@ __all__ = ["register"]
 
 logger = logging.getLogger(__name__)
 
-DEFAULTS = {
+TASK_DEFAULTS = {
     # A message is done when its tasks are: what a lost worker had taken is delivered again.
-    "task_acks_late": True,
-    "task_reject_on_worker_lost": True,
+    "acks_late": True,
+    "reject_on_worker_lost": True,
+}
+"""Of the Celery tasks of stages, and of no other. Where the user sets ``task_acks_late`` and its kin, that wins."""
+
+DEFAULTS = {
     # Agents take long; what one worker hoards another could be doing.
     "worker_prefetch_multiplier": 1,
     "broker_connection_retry_on_startup": True,
 }
-"""Settings that suit agents. Whatever the user's configuration says wins."""
+"""Settings of the app that suit agents. Whatever the user's configuration says wins."""
+
+
+class StageTask(Task):  # type: ignore[misc]
+    """A Celery task that serves a stage."""
+
+    abstract = True
+
+    @classmethod
+    def bind(cls, app: Celery) -> Celery:
+        """Set what makes it safe, before Celery sets what is for all tasks; annotations of the user come after."""
+        for name, value in TASK_DEFAULTS.items():
+            if getattr(cls, name, None) is None and not _is_configured(app, f"task_{name}"):
+                setattr(cls, name, value)
+        return super().bind(app)
+
+
+def _is_configured(app: Celery, setting: str) -> bool:
+    """Whether the user's configuration sets something, under whichever name and prefix."""
+    conf = app.conf
+    _ = conf[setting]  # configures the app, if it is not yet
+    return setting in Settings({}, conf.maps[:-1], conf._keys, conf.prefix)
 
 
 def register(
@@ -43,8 +71,9 @@ def register(
 ) -> Celery:
     """Make a Celery task of each stage's function, and one that polls. Starts nothing, and makes no request.
 
-    Call it after the functions are decorated. Sets late acknowledgement, rejection when a worker is lost, and a
-    prefetch of 1, as defaults: what the app's own configuration says wins.
+    Call it after the functions are decorated. By default its Celery tasks are acknowledged late, and rejected when a
+    worker is lost; other tasks of the app are left as they are. The app's workers prefetch one message at a time. What
+    the app's own configuration says wins.
 
     Args:
         runner: The runner, with its functions.
@@ -103,14 +132,20 @@ def _make_task(registration: Registration, function: QueueFunction) -> None:
     if not is_new:
         return
 
-    def run(self: Any, specs: list[dict[str, Any]], **more: Any) -> dict[str, int]:
-        return Delivery(registration, queue, self, Batch(specs, **more)).run()
+    def run(self: Any, specs: Any = None, *_: Any, **more: Any) -> dict[str, int]:
+        return Delivery(registration, queue, self, *read(specs, more)).run()
 
     run.__doc__ = f"Agent {function.__qualname__}() of stage {str(function.stage)!r}."
     # Whether to retry is decided by the delivery. Celery makes the task when it is needed, from the configuration of
     # then. A traceback of this package would say nothing: the agent's own is in the log already.
     registration.app.task(
-        name=queue, bind=True, max_retries=None, serializer="json", throws=(AgentTasksFailed,), shared=False
+        name=queue,
+        base=StageTask,
+        bind=True,
+        max_retries=None,
+        serializer="json",
+        throws=(AgentTasksFailed, BrokerError),
+        shared=False,
     )(run)
 
 
@@ -118,9 +153,18 @@ def _make_poll(registration: Registration) -> None:
 
     def poll() -> int:
         """Send what waits in the stages."""
-        return fill(registration)
+        try:
+            return fill(registration)
+        except BrokerError as error:
+            if seldom(f"poll {error}"):
+                logger.warning("The stages could not be polled. %s", error)
+            raise
 
-    registration.app.task(name=registration.poll, ignore_result=True, acks_late=False, shared=False)(poll)
+    seldom = Seldom()
+
+    registration.app.task(
+        name=registration.poll, ignore_result=True, acks_late=False, throws=(BrokerError,), shared=False
+    )(poll)
 
 
 def _when_configured(registration: Registration) -> None:
@@ -185,6 +229,8 @@ def _poll_in_beat(registration: Registration, every: float) -> None:
             try:
                 if sent := fill(registration):
                     logger.info("%d task(s) sent.", sent)
+            except BrokerError as error:
+                logger.warning("The stages could not be polled; tried again in %g s. %s", every, error)
             except Exception:
                 logger.exception("The stages could not be polled; tried again in %g s.", every)
             pause.wait(every)

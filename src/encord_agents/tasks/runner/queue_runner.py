@@ -575,6 +575,11 @@ class QueueFunction:
             raise TasksFailedError(len(failed), len(given), details, result)
         return result.model_dump_json()
 
+    @property
+    def branch_name(self) -> str | None:
+        """The branch whose labels its tasks are given; ``None``: each task's own. Makes no request."""
+        return self._registered.include_args.branch_name
+
     def waiting(self) -> Iterator[str]:
         """The tasks that wait in the stage, each as the JSON text that this function takes. Connects, at the first.
 

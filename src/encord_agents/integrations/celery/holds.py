@@ -1,0 +1,77 @@
+"""What one delivery of a message has at work: its tasks, and their label rows.
+
+A label row may belong to several tasks, and those may be in several messages. Whoever saves a row last wins, so a row
+is at work in one worker at a time, in whichever stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from encord_agents.integrations.celery.at_work import AtWork, Found
+
+__all__ = ["Holds"]
+
+
+class Holds:
+    """The tasks and label rows that a delivery holds.
+
+    Args:
+        at_work: The store.
+        queue: The tasks' queue.
+        rows: The name under which label rows are held, one for all stages of a project.
+        row_of: The label row of a task's specification.
+    """
+
+    def __init__(self, at_work: AtWork, queue: str, rows: str, row_of: Callable[[dict[str, Any]], str]) -> None:
+        self._at_work = at_work
+        self._queue = queue
+        self._rows = rows
+        self._row_of = row_of
+        self._held: dict[str, list[str]] = {}
+
+    def begin(self, specs: Sequence[dict[str, Any]], *, redelivered: bool, sure: bool) -> dict[str, Found]:
+        """Hold the tasks that are free, and whose label rows are. For each, by uuid: how it was found.
+
+        Args:
+            redelivered: The broker says that the message was delivered before.
+            sure: Those whose holder is silent have been waited for: they are lost.
+        """
+        uuids = [spec["uuid"] for spec in specs]
+        answers = self._at_work.begin(self._queue, uuids, redelivered=redelivered, sure=sure)
+        found = dict(zip(uuids, answers, strict=True))
+        self._held[self._queue] = [uuid for uuid in uuids if found[uuid] is Found.FREE]
+        rows = {spec["uuid"]: self._row_of(spec) for spec in specs if found[spec["uuid"]] is Found.FREE}
+        try:
+            free = self._begin_rows(list(dict.fromkeys(rows.values())), sure=sure)
+        except BaseException:
+            self.end()
+            raise
+        taken = [uuid for uuid, row in rows.items() if row not in free]
+        if taken:  # let go of, so that none is waited for that is not at work
+            self._at_work.end(self._queue, taken)
+            self._held[self._queue] = [uuid for uuid in rows if uuid not in taken]
+        return found | dict.fromkeys(taken, Found.BUSY)
+
+    def end(self) -> None:
+        """Let go of everything. Twice is harmless."""
+        while self._held:
+            queue, names = self._held.popitem()
+            if names:
+                self._at_work.end(queue, names)
+
+    def _begin_rows(self, rows: list[str], *, sure: bool) -> set[str]:
+        """Hold the label rows that are free. Which they were."""
+        free: set[str] = set()
+        left = rows
+        # A row that was lost with its worker is free for the next who asks: whose task it was is tried again by others.
+        for _ in range(2):
+            if not left:
+                break
+            # Not "redelivered": where that is all that is known, it is known of the task, and none of it has begun.
+            found = self._at_work.begin(self._rows, left, redelivered=False, sure=sure)
+            free |= {row for row, how in zip(left, found, strict=True) if how is Found.FREE}
+            self._held[self._rows] = sorted(free)
+            left = [row for row, how in zip(left, found, strict=True) if how is Found.LOST]
+        return free

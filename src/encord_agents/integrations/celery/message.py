@@ -1,0 +1,139 @@
+"""A message of the queue: a batch of tasks as JSON, which is checked before anything is done with it.
+
+Whoever can write to the broker can write anything, and a newer version of this library may say more than this one
+knows. A specification that names no task fails alone, as it does in a queue function.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+from uuid import UUID
+
+from encord_agents.core.legible import on_one_line
+from encord_agents.core.tracebacks import shown
+from encord_agents.tasks.models import NO_TASK, TaskResult
+
+__all__ = ["Batch", "read"]
+
+logger = logging.getLogger(__name__)
+
+LONGEST_QUOTE = 200
+"""Characters of a specification that a message shows."""
+
+
+@dataclass
+class Batch:
+    """A message: tasks, and what became so far of those that were in it with them.
+
+    Attributes:
+        specs: The tasks, as JSON.
+        lost: How many workers were lost over them.
+        sure: Whether a holder of whom nothing is heard has been waited for.
+        refused: How many times in a row the store of holds could not be asked about them.
+        ended: Counts of outcomes.
+        errors: What tasks that failed for good failed with.
+        first: What tasks that are tried again failed with in their first attempt, by uuid.
+    """
+
+    specs: list[dict[str, Any]]
+    lost: int = 0
+    sure: bool = False
+    refused: int = 0
+    ended: dict[str, int] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    first: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def uuids(self) -> list[str]:
+        return [spec["uuid"] for spec in self.specs]
+
+    def only(self, uuids: set[str]) -> list[dict[str, Any]]:
+        return [spec for spec in self.specs if spec["uuid"] in uuids]
+
+    def message(self) -> dict[str, Any]:
+        """As keyword arguments of the Celery task."""
+        return asdict(self)
+
+
+def read(specs: object, more: Mapping[str, object]) -> tuple[Batch, list[TaskResult]]:
+    """Read a message.
+
+    Args:
+        specs: Its tasks.
+        more: Its other fields. Those that are unknown, as a newer version's are, are ignored; those that are malformed
+            are, too, with a warning: they are no reason to leave the tasks undone.
+
+    Returns:
+        The batch of its well-formed tasks, each once, and failures in phase ``spec`` for the rest.
+    """
+    sound: dict[str, dict[str, Any]] = {}
+    unsound = []
+    for spec in specs if isinstance(specs, list | tuple) else [specs]:
+        task = _task(spec)
+        if isinstance(task, TaskResult):
+            unsound.append(task)
+        else:
+            sound.setdefault(task["uuid"], task)
+    known = {name: more[name] for name in FIELDS.keys() & more.keys()}
+    malformed = sorted(name for name, value in known.items() if not FIELDS[name](value))
+    if malformed:
+        logger.warning("A message's malformed %s: ignored, its tasks are done all the same.", ", ".join(malformed))
+    batch = Batch(list(sound.values()))
+    for name in known.keys() - set(malformed):
+        setattr(batch, name, known[name])
+    return batch, unsound
+
+
+def _task(spec: object) -> dict[str, Any] | TaskResult:
+    """Return a specification with its ids as this library writes them, or a failure that says what it lacks."""
+    if not isinstance(spec, dict):
+        return _malformed(spec, f"it is of type {type(spec).__name__}")
+    uuid = _uuid(spec.get("uuid"))
+    if uuid is None:
+        return _malformed(spec, "it has no valid 'uuid'")
+    # The SDK writes snake case, the platform's own messages camel case.
+    data_hash = _uuid(spec.get("data_hash", spec.get("dataHash")))
+    if data_hash is None:
+        return _malformed(spec, "it has no valid 'data_hash'", uuid)
+    return {**spec, "uuid": str(uuid), "data_hash": str(data_hash)}
+
+
+def _uuid(value: object) -> UUID | None:
+    try:
+        return UUID(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _malformed(spec: object, why: str, uuid: UUID = NO_TASK) -> TaskResult:
+    quote = on_one_line(shown(spec, LONGEST_QUOTE))
+    error = f"This is no task: {why}. A message holds tasks as task.model_dump() writes them. Given was: {quote}"
+    return TaskResult(task_uuid=uuid, outcome="failed", phase="spec", error=error)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
+
+
+def _is_mapping(value: object, is_one: Callable[[object], bool]) -> bool:
+    return isinstance(value, dict) and all(isinstance(key, str) and is_one(one) for key, one in value.items())
+
+
+FIELDS: dict[str, Callable[[object], bool]] = {
+    "lost": _is_count,
+    "sure": lambda value: isinstance(value, bool),
+    "refused": _is_count,
+    "ended": lambda value: _is_mapping(value, _is_count),
+    "errors": _is_texts,
+    "first": lambda value: _is_mapping(value, lambda one: isinstance(one, str)),
+}
+"""The fields of a message beside its tasks, and whether a value is one of theirs."""
+
+assert FIELDS.keys() == {one.name for one in fields(Batch)} - {"specs"}

@@ -1,0 +1,109 @@
+"""Trouble of the broker and of the Redis with the marks: told once, as a message, and asked again after a pause."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+from encord_agents.core.legible import USER_INFO, cut, on_one_line
+from encord_agents.core.tracebacks import chain, described, message_of
+from encord_agents.exceptions import PrintableError
+
+__all__ = ["COMMANDS", "LONGEST_PAUSE", "BrokerError", "Seldom", "broker_trouble", "pause_after", "told"]
+
+COMMANDS = (
+    "EVALSHA EXEC HDEL HGET HGETALL HINCRBY HMGET HSET MULTI PING SCRIPT|LOAD SELECT TIME "
+    "ZADD ZMSCORE ZRANGEBYSCORE ZREM ZREMRANGEBYSCORE"
+)
+"""What marks and holds are kept with, Celery's own commands aside."""
+
+LONGEST_PAUSE = 60.0
+"""Seconds between two tries, at most. A message that waits longer is held by a worker that could be doing something
+else; and whoever mends the broker does not wait for long."""
+
+SAID_FOR = 60.0
+"""Seconds for which the same line is not logged again."""
+
+LONGEST_SHOWN = 400
+
+NOT_ALLOWED = """\
+Its user may not do what agents need: the keys `{prefix}:*`, and on them the commands {commands}. As an administrator:
+  ACL SETUSER <user> '~{prefix}:*' {allowed}"""
+
+ADVICE = {
+    "ReadOnlyError": "It is a read-only replica: name the Redis that takes writes, or promote this one.",
+    "OutOfMemoryError": "Its memory is full: raise its `maxmemory`, or remove what nobody needs.",
+    "AuthenticationError": "The user or password in its address is refused: correct the address.",
+}
+"""What mends a refusal, by the name of redis-py's exception."""
+
+
+class BrokerError(PrintableError):
+    """The broker, or the Redis that holds the marks, refuses what it is asked, or cannot be reached.
+
+    Attributes:
+        lasts: Whether it says the same until somebody changes something: a refusal, in contrast to an outage.
+    """
+
+    def __init__(self, message: str, *, lasts: bool) -> None:
+        super().__init__(message)
+        self.lasts = lasts
+
+
+def told(error: BaseException, prefix: str) -> BrokerError:
+    """Return trouble of a broker as a message for a person: what it answered, and what mends it.
+
+    Args:
+        prefix: Of the keys' names.
+    """
+    if isinstance(error, BrokerError):
+        return error
+    causes = list(chain(error))
+    kinds = {kind.__name__ for cause in causes for kind in type(cause).__mro__ if kind.__module__.startswith("redis")}
+    texts = " ".join(message_of(cause) for cause in causes)
+    answer = cut(on_one_line(USER_INFO.sub("//***@", described(error))), LONGEST_SHOWN)
+    advice = next((text for name, text in ADVICE.items() if name in kinds), None)
+    if "NoPermissionError" in kinds:
+        allowed = " ".join(f"+{command.lower()}" for command in COMMANDS.split())
+        advice = NOT_ALLOWED.format(prefix=prefix, commands=COMMANDS.replace(" ", ", "), allowed=allowed)
+    elif "WRONGTYPE" in texts:
+        advice = f"Another program wrote to a key that begins with `{prefix}:`: delete that key."
+    elif "unknown command" in texts.lower():
+        advice = "It must be Redis 6.2 or newer."
+    if advice is None and not ("ResponseError" in kinds and "BusyLoadingError" not in kinds):
+        return BrokerError(f"The broker cannot be reached: {answer}", lasts=False)
+    return BrokerError("\n".join(["The broker refuses: " + answer, *([advice] if advice else [])]), lasts=True)
+
+
+@contextlib.contextmanager
+def broker_trouble(prefix: str) -> Iterator[None]:
+    """Raise trouble of the broker as a `BrokerError`; other exceptions pass."""
+    try:
+        yield
+    except Exception as error:
+        foreign = any(type(cause).__module__.partition(".")[0] in ("redis", "kombu", "amqp") for cause in chain(error))
+        if foreign or isinstance(error, OSError):
+            raise told(error, prefix) from error
+        raise
+
+
+def pause_after(refused: int) -> float:
+    """Return the seconds to wait after so many refusals in a row: 1, 2, 4, and so on, up to a minute."""
+    return min(2.0 ** min(refused, 10), LONGEST_PAUSE)
+
+
+class Seldom:
+    """Says whether a line is to be logged: the same one once a minute, whoever has it to say."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._said: dict[str, float] = {}
+
+    def __call__(self, line: str) -> bool:
+        now = self._clock()
+        self._said = {text: at for text, at in self._said.items() if now < at + SAID_FOR}
+        if line in self._said:
+            return False
+        self._said[line] = now
+        return True

@@ -1,0 +1,319 @@
+"""Messages that are wrong, stores that refuse, label rows that two messages share: with Celery's broker in memory."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery.exceptions import Reject
+from encord.workflow.stages.agent import AgentTask
+from redis.exceptions import NoPermissionError
+from tests.acceptance.test_celery import Line, working
+from tests.brokers import free_port, until
+
+from encord_agents.integrations.celery import delivery, enqueue
+from encord_agents.integrations.celery.adapter import adapter_of
+from encord_agents.integrations.celery.message import Batch
+from encord_agents.integrations.celery.store import Seldom
+from encord_agents.tasks import QueueRunner
+
+if TYPE_CHECKING:
+    from tests.brokers import Broker
+    from tests.conftest import World
+
+
+@pytest.fixture
+def line(world: World) -> Iterator[Line]:
+    """Pre-label is served; nothing waits in it yet."""
+    runner = QueueRunner(world.project.project_hash, user_client=world.client, max_outage=2)
+    found = Line(world, runner)
+    found.agent(lambda: "complete")
+    found.register()
+    yield found
+    runner.close()
+
+
+def send(line: Line, **fields: Any) -> None:
+    """A message by somebody who has the broker's address."""
+    (registration,) = adapter_of(line.app).registrations
+    (name,) = registration.functions
+    line.app.send_task(name, kwargs=fields)
+
+
+def spec(line: Line) -> dict[str, Any]:
+    """A task that waits in Pre-label."""
+    (unit,) = line.world.project.add_placeholders(1, title="good")
+    return {"uuid": line.world.task_of(unit), "data_hash": unit, "data_title": "good", "label_branch_name": "main"}
+
+
+@pytest.mark.parametrize(
+    ("specs", "said"),
+    [
+        ([{"data_hash": "x"}], "has no valid 'uuid'"),
+        ([{"uuid": None}], "has no valid 'uuid'"),
+        ([{"uuid": ["a"]}], "has no valid 'uuid'"),
+        ([{"uuid": "zz", "data_hash": "yy"}], "has no valid 'uuid'"),
+        ("abc", "is of type str"),
+        (None, "is of type NoneType"),
+        (["x"], "is of type str"),
+    ],
+)
+def test_a_message_that_names_no_task(line: Line, specs: Any, said: str) -> None:
+    """It fails once, in phase ``spec``, with the reason; it is counted, and is not delivered again."""
+    send(line, specs=specs)
+    line.work(1)
+    assert (line.done, line.retried) == ([], [])
+    (error,) = line.failed
+    assert "1 task failed for good." in str(error)
+    assert f"(in spec): This is no task: it {said}" in str(error)
+    (registration,) = adapter_of(line.app).registrations
+    assert adapter_of(line.app).in_flight.counts(*registration.functions) == {"failed": 1}
+
+
+def test_a_malformed_task_spares_the_others_of_its_message(line: Line) -> None:
+    """Those are done, and the message tells of both."""
+    send(line, specs=[{"data_hash": "x"}, spec(line), "x"])
+    line.work(1)
+    assert line.world.titles("Done") == ["good"]
+    assert str(line.failed[0]).startswith("2 tasks failed for good. The others of the batch: 1 moved.\n")
+
+
+@pytest.mark.parametrize("fields", [{"newer": 1}, {"lost": "a"}, {"ended": [1]}, {"first": None, "sure": "x"}])
+def test_other_fields_do_not_matter(line: Line, fields: dict[str, Any]) -> None:
+    """Those of a newer version, and malformed ones: the tasks are done."""
+    send(line, specs=[spec(line)], **fields)
+    line.work(1)
+    assert line.done == [{"moved": 1}]
+
+
+def test_a_task_twice_in_a_message(line: Line) -> None:
+    """It is done once, and nothing of it stays at work."""
+    one = spec(line)
+    send(line, specs=[one, {**one, "uuid": one["uuid"].upper()}])
+    line.work(1)
+    assert line.done == [{"moved": 1}]
+
+
+def test_a_message_without_tasks(line: Line) -> None:
+    """Nothing is to be done, and nothing is asked."""
+    send(line, specs=[])
+    line.work(1)
+    assert line.done == [{}]
+    assert line.world.requests() == []
+
+
+def test_two_messages_about_one_label_row(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads of a worker: the second message waits as for a busy task, then is done; others are not held up."""
+    monkeypatch.setattr(delivery, "LOOK_AGAIN_AFTER", 0.05)
+    going: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+    lock = threading.Lock()
+    waited = threading.Event()
+
+    def agent(task: AgentTask) -> str:
+        row = str(task.data_hash)
+        with lock:
+            going[row] += 1
+            most[row] = max(most[row], going[row])
+        waited.wait(10)
+        with lock:
+            going[row] -= 1
+        return "complete"
+
+    runner = QueueRunner(world.project.project_hash, user_client=world.client)
+    line = Line(world, runner)
+    line.agent(agent)
+    line.register(batch_size=1)
+    (unit,) = world.project.add_placeholders(1)
+    world.project.add_task(unit)
+    assert enqueue(line.app) == 2
+    with line.listening(), working(line.app, pool="threads", concurrency=2):
+        assert until(lambda: {} in line.done)  # the one that found the row busy, and sent its task on
+        waited.set()
+        assert until(lambda: line.done.count({"moved": 1}) == 2)
+    runner.close()
+    assert most == {unit: 1}
+
+
+class Refusing:
+    """A store of holds that refuses so many times."""
+
+    def __init__(self, store: Any, times: int) -> None:
+        self._store = store
+        self.left = times
+
+    def begin(self, *args: Any, **options: Any) -> Any:
+        if self.left:
+            self.left -= 1
+            raise NoPermissionError("No permissions to access a key")
+        return self._store.begin(*args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_a_store_that_refuses(line: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The message is delivered again after pauses that grow, with one line in the log; attempts are not spent on it."""
+    pauses: list[int] = []
+    monkeypatch.setattr(delivery, "_seldom", Seldom())
+    monkeypatch.setattr(delivery, "pause_after", lambda refused: pauses.append(refused) or 0.01)
+    adapter = adapter_of(line.app)
+    in_flight, at_work = adapter.marks
+    adapter._marks = in_flight, Refusing(at_work, 6)
+    line.register(max_retries=0)
+    send(line, specs=[spec(line)])
+    with caplog.at_level(logging.WARNING):
+        line.work(1)
+    assert line.done == [{"moved": 1}]
+    assert pauses == [0, 1, 2, 3, 4, 5]
+    (record,) = [record for record in caplog.records if "cannot see what is at work" in record.message]
+    assert "ACL SETUSER <user> '~encord-agents:*'" in record.message
+    assert not any(record.exc_info for record in caplog.records)
+
+
+def test_a_broker_that_takes_no_message(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be sent on is given back to the broker after a bounded sleep that grows."""
+    slept: list[float] = []
+    monkeypatch.setattr(delivery.time, "sleep", slept.append)
+    monkeypatch.setattr(delivery, "_refused", 0)
+    line.app.finalize()
+    (registration,) = adapter_of(line.app).registrations
+    ((queue, _),) = registration.functions.items()
+    task = line.app.tasks[queue]
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise NoPermissionError("No permissions to access a key")
+
+    monkeypatch.setattr(type(task), "apply_async", refuse)
+    for _ in range(6):
+        found = delivery.Delivery(registration, queue, task, Batch([]))
+        with pytest.raises(Reject) as rejected:
+            found._publish(Batch([spec(line)]))
+        assert rejected.value.requeue
+    assert slept == [1, 2, 4, 8, 10, 10]
+
+
+# The command
+
+AGENTS = """
+import os
+from celery import Celery
+from encord_agents.integrations.celery import register
+from encord_agents.tasks import QueueRunner
+
+runner = QueueRunner(os.environ["PROJECT"])
+
+@runner.stage("Pre-label")
+def pre_label() -> str:
+    return "complete"
+
+app = register(runner, Celery("agents", broker=os.environ["BROKER"]))
+"""
+Command = Callable[[str, str], tuple[int, str]]
+
+
+@pytest.fixture
+def command(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """``encord-agents celery ...`` with some broker: its exit code, and all that it prints."""
+    from encord_agents.cli import main
+
+    monkeypatch.setattr("encord_agents.integrations.celery.adapter.REDIS_TRIES", 0)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("PROJECT", world.project.project_hash)
+    monkeypatch.delenv("ENCORD_SSH_KEY_FILE", raising=False)
+    for name, value in world.platform.environment().items():
+        monkeypatch.setenv(name, value)
+    world.project.add_placeholders(1)
+
+    def run(word: str, broker: str) -> tuple[int, str]:
+        module = f"told_{tmp_path.name.replace('-', '_')}"
+        (tmp_path / f"{module}.py").write_text(AGENTS, encoding="utf-8")
+        monkeypatch.setenv("BROKER", broker)
+        monkeypatch.setattr(sys, "argv", ["encord-agents", "celery", word, f"{module}:app"])
+        try:
+            with pytest.raises(SystemExit) as exit_:
+                main.main()
+        finally:
+            if module in sys.modules:
+                sys.modules.pop(module).runner.close()
+        printed = capsys.readouterr()
+        return int(exit_.value.code or 0), printed.out + printed.err
+
+    return run
+
+
+@pytest.fixture
+def limited(redis_server: Broker) -> Iterator[Callable[..., str]]:
+    """The address of Redis for a user with some rights."""
+    import redis
+
+    redis_server.clear()
+    with redis.Redis.from_url(redis_server.url) as client:
+
+        def address(*rights: str) -> str:
+            client.execute_command("ACL", "SETUSER", "limited", "reset", "on", ">secret", "&*", "+@all", *rights)
+            return redis_server.url.replace("://", "://limited:secret@")
+
+        yield address
+        client.execute_command("ACL", "DELUSER", "limited")
+        redis_server.clear()
+
+
+@pytest.mark.parametrize("word", ["enqueue", "status"])
+def test_a_user_without_rights(command: Command, limited: Callable[..., str], word: str) -> None:
+    """Exit code 2, and the command that gives them; neither a traceback nor the password."""
+    code, printed = command(word, limited("~celery*", "~_kombu*", "~unacked*"))
+    assert code == 2
+    assert printed.startswith("Error: The broker refuses: NoPermissionError")
+    assert "ACL SETUSER <user> '~encord-agents:*' +evalsha" in printed
+    assert "Traceback" not in printed
+    assert "secret" not in printed
+
+
+@pytest.mark.parametrize("word", ["enqueue", "status"])
+def test_a_key_of_somebody_else(command: Command, redis_server: Broker, world: World, word: str) -> None:
+    """Exit code 2, and what to delete."""
+    import redis
+
+    redis_server.clear()
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.set(f"encord-agents:encord_agents.{world.project.project_hash}.stage.Pre-label:in-flight", "x")
+    code, printed = command(word, redis_server.url)
+    redis_server.clear()
+    assert code == 2
+    assert "begins with `encord-agents:`: delete that key" in printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("word", ["enqueue", "status"])
+def test_a_redis_that_is_not_there(command: Command, word: str) -> None:
+    """Exit code 1: nothing is to be corrected, perhaps, only to be waited for."""
+    code, printed = command(word, f"redis://127.0.0.1:{free_port()}/0")
+    assert code == 1
+    assert "Error: The broker cannot be reached: ConnectionError" in printed
+    assert "Traceback" not in printed
+
+
+def test_a_memory_that_is_full(command: Command, redis_server: Broker) -> None:
+    """Exit code 2, and what gives room; the tasks stay where they are."""
+    import redis
+
+    redis_server.clear()
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.config_set("maxmemory", "1")
+        try:
+            code, printed = command("enqueue", redis_server.url)
+        finally:
+            client.config_set("maxmemory", "0")
+    assert code == 2
+    assert "raise its `maxmemory`" in printed
+    assert "Traceback" not in printed

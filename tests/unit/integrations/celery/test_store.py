@@ -1,0 +1,78 @@
+"""Trouble of a broker: as a message that says what mends it, with pauses that grow, and seldom said."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from kombu.exceptions import OperationalError
+from redis import exceptions
+
+from encord_agents.integrations.celery.store import BrokerError, Seldom, broker_trouble, pause_after, told
+
+
+def caused(error: Exception, by: Exception) -> Exception:
+    error.__cause__ = by
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "lasts"),
+    [
+        (exceptions.NoPermissionError("No permissions to access a key"), "ACL SETUSER <user> '~x:*' +evalsha", True),
+        (exceptions.ReadOnlyError("You can't write against a read only replica."), "read-only replica: name the", True),
+        (exceptions.OutOfMemoryError("command not allowed"), "raise its `maxmemory`", True),
+        (exceptions.ResponseError("WRONGTYPE Operation against a key"), "begins with `x:`: delete that key", True),
+        (exceptions.ResponseError("unknown command 'ZMSCORE'"), "Redis 6.2 or newer", True),
+        (exceptions.AuthenticationError("WRONGPASS"), "correct the address", True),
+        (exceptions.ResponseError("something else"), "refuses: ResponseError: something else", True),
+        (exceptions.BusyLoadingError("loading"), "cannot be reached: BusyLoadingError", False),
+        (exceptions.ConnectionError("Error 111"), "cannot be reached: ConnectionError: Error 111", False),
+        (exceptions.TimeoutError("late"), "cannot be reached", False),
+        (caused(OperationalError("OOM"), exceptions.OutOfMemoryError("OOM")), "raise its `maxmemory`", True),
+        (OperationalError("[Errno 111] Connection refused"), "cannot be reached: OperationalError", False),
+        (ConnectionRefusedError("refused"), "cannot be reached", False),
+    ],
+)
+def test_what_a_broker_answers(error: Exception, said: str, lasts: bool) -> None:
+    """What is said, what mends it, and whether waiting helps."""
+    found = told(error, "x")
+    assert said in str(found)
+    assert found.lasts is lasts
+    copy = pickle.loads(pickle.dumps(found))
+    assert (str(copy), copy.lasts) == (str(found), found.lasts)
+    assert told(found, "x") is found
+
+
+def test_no_password_and_no_escape_sequence_is_shown() -> None:
+    """Addresses come without users, and what a server says is on one line."""
+    text = str(told(exceptions.ConnectionError("no redis://me:secret@host\x1b[2J\nhere"), "x"))
+    assert "secret" not in text
+    assert "\x1b" not in text
+    assert "\n" not in text
+
+
+def test_only_a_brokers_trouble_is_told_as_such() -> None:
+    """Other exceptions pass as they are."""
+    with pytest.raises(KeyError), broker_trouble("x"):
+        raise KeyError("a")
+    for error in (exceptions.ReadOnlyError("no"), OperationalError("no"), ConnectionResetError("gone")):
+        with pytest.raises(BrokerError) as found, broker_trouble("x"):
+            raise error
+        assert found.value.__cause__ is error
+
+
+def test_pauses_grow_up_to_a_minute() -> None:
+    """However often it was asked."""
+    assert [pause_after(refused) for refused in (0, 1, 2, 5, 6, 10**9)] == [1, 2, 4, 32, 60, 60]
+
+
+def test_the_same_line_is_said_once_a_minute() -> None:
+    """Whatever is said between."""
+    now = [0.0]
+    seldom = Seldom(lambda: now[0])
+    assert [seldom("a"), seldom("a"), seldom("b")] == [True, False, True]
+    now[0] = 59.0
+    assert [seldom("a"), seldom("b")] == [False, False]
+    now[0] = 60.0
+    assert [seldom("a"), seldom("a")] == [True, False]
