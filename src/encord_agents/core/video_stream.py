@@ -270,7 +270,8 @@ class _Reader:
         wanted = () if self._contiguous else (self._stream,)
         source = self._container.demux(*wanted)
         failed = 0
-        read_errors = (*_av_errors(), IndexError)  # the latter of streams that turn up on the way
+        # PyAV raises an IndexError for streams that turn up on the way.
+        read_errors: tuple[type[Exception], ...] = (*_av_errors(), IndexError)
         while failed < BROKEN_READS:
             try:
                 packet = next(source, None)
