@@ -17,7 +17,17 @@ from encord.storage import StorageItem
 
 from encord_agents.core.data_model import ImageArray
 from encord_agents.core.downloads import Bounds, Interrupted, receive
-from encord_agents.core.room import NewFile, any_kept, discard, evict, make_directory, not_used_yet, remove, used
+from encord_agents.core.room import (
+    NewFile,
+    any_kept,
+    discard,
+    evict,
+    make_directory,
+    not_used_yet,
+    reading,
+    remove,
+    used,
+)
 from encord_agents.core.suffixes import suffix_for
 from encord_agents.core.transport import TransportError, abort, open_url
 from encord_agents.exceptions import (
@@ -297,7 +307,8 @@ class Asset:
     def _decode_first_frame(self, path: Path) -> ImageArray:
         from encord_agents.core.vision import read_first_frame
 
-        return read_first_frame(path, mime_type=self.item.mime_type, name=self.item.name)
+        with reading(self.item.name):
+            return read_first_frame(path, mime_type=self.item.mime_type, name=self.item.name)
 
     # Downloading
 

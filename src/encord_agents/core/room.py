@@ -27,6 +27,7 @@ __all__ = [
     "no_room",
     "not_used_yet",
     "ran_out",
+    "reading",
     "remove",
     "temporary_directory",
     "used",
@@ -87,6 +88,24 @@ def _ours(what: str, directory: str | Path | None) -> Iterator[None]:
         yield
     except OSError as error:
         problem = NoRoomError(what, error, directory=directory, may_pass=error.errno in SCARCE)
+    else:
+        return
+    raise problem
+
+
+@contextlib.contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Inside, a file of ours is read: that there is no handle, or no memory, for that says nothing against the file.
+
+    Raises:
+        NoRoomError: There is none.
+    """
+    try:
+        yield
+    except Exception as error:
+        if (lack := ran_out(error)) is None:
+            raise
+        problem = NoRoomError(f"The file of {name!r} cannot be read", lack)
     else:
         return
     raise problem
