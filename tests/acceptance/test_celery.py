@@ -245,10 +245,10 @@ def test_other_tasks_of_the_app_are_left_alone(first: bool) -> None:
     def mail() -> None: ...
 
     if first:
-        app.task(name="mail")(mail)
+        app.task(name="mail", shared=False)(mail)
     register(new_runner(), app)
     if not first:
-        app.task(name="mail")(mail)
+        app.task(name="mail", shared=False)(mail)
     app.finalize()
     assert not app.tasks["mail"].acks_late
     assert not app.tasks["mail"].reject_on_worker_lost

@@ -85,7 +85,7 @@ class Site:
             "AGENTS_LOG": str(self.folder / "calls.log"),
             "AGENTS_PROJECT": self.world.project.project_hash,
             "AGENTS_BROKER": self.broker.url,
-            "PYTHONPATH": str(HERE),
+            "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]),
             **self.settings,
         }
 

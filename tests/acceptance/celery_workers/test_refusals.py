@@ -40,7 +40,7 @@ def test_a_user_without_rights_is_waited_for(site: Site, limited: tuple[redis.Re
     _, allow = limited
     site.world.project.add_placeholders(3)
     site.enqueue()
-    allow("on", ">password", "~celery*", "~_kombu*", "~unacked*", "~*pidbox", "&*", "+@all")
+    allow("on", ">password", "~celery*", "~_kombu*", "~unacked*", "~*pidbox*", "&*", "+@all")
     site.start(concurrency=1)
     assert until(lambda: len(re.findall(r"retry: Retry in", site.log())) >= 3), site.log()
     assert re.findall(r"retry: Retry in (\S+?)s", site.log())[:3] == ["1.0", "2.0", "4.0"]
