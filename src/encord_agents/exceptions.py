@@ -46,6 +46,9 @@ __all__ = [
     "UnsupportedAssetError",
 ]
 
+LONGEST_ANSWER = 300
+"""Characters of what a server said, in the message of an outage."""
+
 
 class EncordAgentsError(Exception):
     """The root of everything this library raises by itself."""
@@ -265,14 +268,30 @@ class OutageError(PrintableError):
     def __init__(self, seconds: float, last: BaseException, *, asked: float | None = None) -> None:
         self.seconds = seconds
         self.asked = asked
-        what = f"has not answered for {seconds:.0f} s"
-        if asked is not None:
-            what = f"asks to wait {asked:.0f} s, longer than max_outage allows"
         super().__init__(
-            f"The platform {what} (last: {type(last).__name__}: {last}).\n"
+            f"The platform {self._what(last)}.\n"
             "What was finished and not yet written is listed in the report; those tasks are still in their stages.\n"
             "Run again when the platform is back, or wait longer with max_outage=... (--max-outage)."
         )
+
+    def _what(self, last: BaseException) -> str:
+        said = " ".join(str(last).split())
+        said = said if len(said) <= LONGEST_ANSWER else f"{said[:LONGEST_ANSWER]}..."
+        what = f"has not answered for {self.seconds:.0f} s"
+        if self.asked is not None:
+            what = f"asks to wait {self.asked:.0f} s, longer than max_outage allows"
+        return f"{what} (last: {type(last).__name__}: {said})"
+
+    @classmethod
+    def before_the_run(cls, seconds: float, last: BaseException, address: str, asked: float | None) -> OutageError:
+        """Return the error of a platform that never answered, at that address, so that no run began."""
+        error = cls(seconds, last, asked=asked)
+        error.args = (
+            f"The platform at {address} {error._what(last)}, so the project could not be opened.\n"
+            "Run again when the platform is back, check ENCORD_DOMAIN, or wait longer with max_outage=... "
+            "(--max-outage).",
+        )
+        return error
 
 
 def closest(given: str, names: Iterable[str]) -> str | None:

@@ -113,7 +113,7 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
         ] = False,
     ) -> None:
         if check:
-            with _set_up_errors(Stop()):
+            with terminal.log_to_terminal(brief=True), _set_up_errors(Stop()):
                 from encord_agents.tasks.runner.sequential_runner import check_numbers
 
                 check_numbers(
