@@ -10,6 +10,7 @@
         |-- UnknownStageError                no agent stage of that name or uuid
         |-- StageAlreadyAssignedError        two functions for one stage
         |-- DependencyError                  a parameter that nothing can supply
+        |-- MissingExtraError                something needs an extra that is not installed (also an ImportError)
         |-- UnknownPathwayError              an agent named a pathway its stage does not have
         |-- UnsupportedAssetError            a file that is not what was asked for (no frames, no file of its own, ...)
         |-- AssetDownloadError               a file that could not be fetched
@@ -35,6 +36,7 @@ __all__ = [
     "CredentialsError",
     "DependencyError",
     "EncordAgentsError",
+    "MissingExtraError",
     "NoRoomError",
     "OutageError",
     "PrintableError",
@@ -158,6 +160,23 @@ class DependencyError(PrintableError):
         self.function = function
         self.parameter = parameter
         super().__init__(message)
+
+
+class MissingExtraError(PrintableError, ImportError):
+    """Something needs packages that one of this library's extras brings, and they are not installed.
+
+    Attributes:
+        extra: The extra.
+        missing: The packages, by the names they are installed by.
+    """
+
+    def __init__(self, extra: str, what: str, missing: Sequence[str]) -> None:
+        self.extra = extra
+        self.missing = tuple(missing)
+        super().__init__(
+            f"{what} needs the {extra!r} extra, of which {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} "
+            f"not installed here.\nInstall it: pip install 'encord-agents[{extra}]'"
+        )
 
 
 class UnknownPathwayError(PrintableError):

@@ -26,6 +26,8 @@ from encord_agents.exceptions import (
     ProjectError,
     StageAlreadyAssignedError,
 )
+from encord_agents.extras import require
+from encord_agents.tasks.dependencies import dep_single_frame, dep_video_iterator, dep_video_sampler
 from encord_agents.tasks.engine.context import INJECTABLE, RUN_INJECTABLE, Agent
 from encord_agents.tasks.engine.retry import RetryPolicy
 from encord_agents.tasks.engine.stage import Pathways, as_uuid, find_stage, names_stage
@@ -290,6 +292,7 @@ def make_agent(
 
     Raises:
         DependencyError: A parameter asks for something that nothing can supply.
+        MissingExtraError: A dependency of ours needs packages that are not installed.
         PrintableError: An option is of a type that it cannot be of.
     """
     for name, given, kind in (
@@ -307,6 +310,9 @@ def make_agent(
             "Write it as in give_up_on=(ValueError,)."
         )
     plan = make_plan(function, {})
+    for dependency in (dep_single_frame, dep_video_iterator, dep_video_sampler):
+        if dependency in plan.dependencies:
+            require("vision", f"{plan.name}() uses {dependency.__name__}, which")
     args = label_row_initialise_labels_args or LabelRowInitialiseLabelsArgs()
     filters = {name for name in FILTERS if getattr(args, name) is not None}
     if filters and LabelRowV2 in plan.needs:

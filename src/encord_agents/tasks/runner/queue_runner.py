@@ -225,6 +225,7 @@ class QueueRunner(RunnerBase):
 
         Raises:
             DependencyError: A parameter asks for something that nothing can supply.
+            MissingExtraError: A dependency needs packages that are not installed.
             StageAlreadyAssignedError: Another function serves the stage.
         """
 

@@ -144,6 +144,7 @@ class SequentialRunner(RunnerBase):
 
         Raises:
             DependencyError: A parameter asks for something that nothing can supply.
+            MissingExtraError: A dependency needs packages that are not installed.
             StageAlreadyAssignedError: Another function serves the stage.
             UnknownStageError, UnknownPathwayError: The project does not have it (checked now if there is a project).
         """
