@@ -284,7 +284,11 @@ class SequentialRunner(RunnerBase):
         return self._run(project, agents, Options(window=task_batch_size, max_tasks=max_tasks), stop)
 
     def run(self) -> NoReturn:
-        """The command line: `python agents.py --help` lists its options. Ends the process with its exit code."""
+        """The command line: `python agents.py --help` lists its options. Ends the process with its exit code.
+
+        Raises:
+            PrintableError: In a notebook or a test runner, whose arguments and process these are: call the runner.
+        """
         from encord_agents.cli.runner import run_as_command
 
         run_as_command(self)
