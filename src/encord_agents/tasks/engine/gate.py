@@ -54,8 +54,8 @@ __all__ = [
     "Slots",
     "Troubles",
     "Verdict",
-    "is_nobodys_fault",
     "is_lost_file",
+    "is_nobodys_fault",
     "is_platform_trouble",
     "verdict",
 ]
