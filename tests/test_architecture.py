@@ -26,6 +26,7 @@ LAYERS = [
         "encord_agents.tasks.runner.worker",
     ],
     ["encord_agents.tasks.runner.base", "encord_agents.tasks.runner.apart"],
+    ["encord_agents.tasks.runner.opening"],
     ["encord_agents.tasks.engine.overlap"],
     ["encord_agents.tasks.engine.pipeline"],
     ["encord_agents.tasks.engine.write"],
@@ -58,7 +59,7 @@ LAYERS = [
     ["encord_agents.tasks.models"],
     ["encord_agents.core"],
     ["encord_agents.local"],
-    ["encord_agents.pictures"],
+    ["encord_agents.pictures", "encord_agents.extras"],
     ["encord_agents.exceptions"],
     ["encord_agents"],
 ]
@@ -153,9 +154,9 @@ def test_no_circles() -> None:
 
 
 def test_local_platform_could_move_out() -> None:
-    """`local` imports nothing of ours but the exceptions and the reader of pictures, which imports nothing of ours."""
+    """`local` imports nothing of ours but errors, extras and the reader of pictures, which imports nothing of ours."""
     assert not [target for target in imported(TREES["encord_agents.pictures"]) if target.startswith(PACKAGE)]
-    allowed = {"encord_agents.exceptions", "encord_agents.pictures"}
+    allowed = {"encord_agents.exceptions", "encord_agents.extras", "encord_agents.pictures"}
     for module in MODULES:
         if module.startswith("encord_agents.local"):
             ours = {t for t in imported(TREES[module]) if t.startswith(PACKAGE)}
@@ -256,7 +257,7 @@ def test_sdk_calls_that_do_io_have_their_places() -> None:
         "encord_agents.tasks.engine.load",
         "encord_agents.tasks.engine.poll",
         "encord_agents.tasks.engine.write",
-        "encord_agents.tasks.runner.base",
+        "encord_agents.tasks.runner.opening",
     }
     calling = {
         module

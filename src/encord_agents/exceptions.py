@@ -10,6 +10,7 @@
         |-- UnknownStageError                no agent stage of that name or uuid
         |-- StageAlreadyAssignedError        two functions for one stage
         |-- DependencyError                  a parameter that nothing can supply
+        |-- MissingExtraError                something needs an extra that is not installed (also an ImportError)
         |-- UnknownPathwayError              an agent named a pathway its stage does not have
         |-- UnsupportedAssetError            a file that is not what was asked for (no frames, no file of its own, ...)
         |-- AssetDownloadError               a file that could not be fetched
@@ -35,6 +36,7 @@ __all__ = [
     "CredentialsError",
     "DependencyError",
     "EncordAgentsError",
+    "MissingExtraError",
     "NoRoomError",
     "OutageError",
     "PrintableError",
@@ -45,6 +47,9 @@ __all__ = [
     "UnknownStageError",
     "UnsupportedAssetError",
 ]
+
+LONGEST_ANSWER = 300
+"""Characters of what a server said, in the message of an outage."""
 
 
 class EncordAgentsError(Exception):
@@ -157,6 +162,23 @@ class DependencyError(PrintableError):
         super().__init__(message)
 
 
+class MissingExtraError(PrintableError, ImportError):
+    """Something needs packages that one of this library's extras brings, and they are not installed.
+
+    Attributes:
+        extra: The extra.
+        missing: The packages, by the names they are installed by.
+    """
+
+    def __init__(self, extra: str, what: str, missing: Sequence[str]) -> None:
+        self.extra = extra
+        self.missing = tuple(missing)
+        super().__init__(
+            f"{what} needs the {extra!r} extra, of which {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} "
+            f"not installed here.\nInstall it: pip install 'encord-agents[{extra}]'"
+        )
+
+
 class UnknownPathwayError(PrintableError):
     """An agent named a pathway that its stage does not have.
 
@@ -265,14 +287,30 @@ class OutageError(PrintableError):
     def __init__(self, seconds: float, last: BaseException, *, asked: float | None = None) -> None:
         self.seconds = seconds
         self.asked = asked
-        what = f"has not answered for {seconds:.0f} s"
-        if asked is not None:
-            what = f"asks to wait {asked:.0f} s, longer than max_outage allows"
         super().__init__(
-            f"The platform {what} (last: {type(last).__name__}: {last}).\n"
+            f"The platform {self._what(last)}.\n"
             "What was finished and not yet written is listed in the report; those tasks are still in their stages.\n"
             "Run again when the platform is back, or wait longer with max_outage=... (--max-outage)."
         )
+
+    def _what(self, last: BaseException) -> str:
+        said = " ".join(str(last).split())
+        said = said if len(said) <= LONGEST_ANSWER else f"{said[:LONGEST_ANSWER]}..."
+        what = f"has not answered for {self.seconds:.0f} s"
+        if self.asked is not None:
+            what = f"asks to wait {self.asked:.0f} s, longer than max_outage allows"
+        return f"{what} (last: {type(last).__name__}: {said})"
+
+    @classmethod
+    def before_the_run(cls, seconds: float, last: BaseException, address: str, asked: float | None) -> OutageError:
+        """Return the error of a platform that never answered, at that address, so that no run began."""
+        error = cls(seconds, last, asked=asked)
+        error.args = (
+            f"The platform at {address} {error._what(last)}, so the project could not be opened.\n"
+            "Run again when the platform is back, check ENCORD_DOMAIN, or wait longer with max_outage=... "
+            "(--max-outage).",
+        )
+        return error
 
 
 def closest(given: str, names: Iterable[str]) -> str | None:

@@ -16,13 +16,16 @@ def agent_nodes(project_hash: Annotated[str, typer.Argument(metavar="PROJECT_HAS
     """Print each agent stage of a project with its uuid, and the stage's pathways with theirs."""
     from encord.exceptions import EncordException
 
+    from encord_agents.core.legible import cut
+    from encord_agents.core.tracebacks import message_of, notes
     from encord_agents.tasks.runner.base import RunnerBase
-    from encord_agents.terminal import on_one_line
+    from encord_agents.terminal import log_to_terminal, on_one_line
 
     try:
-        stages = RunnerBase(project_hash).valid_stages or []
+        with log_to_terminal():
+            stages = RunnerBase(project_hash).valid_stages or []
     except EncordException as error:
-        raise PrintableError("\n".join([str(error), *getattr(error, "__notes__", ())])) from error
+        raise PrintableError("\n".join([cut(message_of(error)), *notes(error)])) from None
     for stage in stages:
         typer.echo(f"{stage.uuid}  {on_one_line(stage.title)}")
         for pathway in stage.pathways:

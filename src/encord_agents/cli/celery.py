@@ -11,6 +11,7 @@ import typer
 
 from encord_agents.core.legible import literally
 from encord_agents.exceptions import OutageError, PrintableError
+from encord_agents.extras import require
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -20,10 +21,7 @@ App = Annotated[str, typer.Argument(metavar="MODULE:APP", help="Where the Celery
 @app.callback()
 def needs() -> None:
     """Agents on Celery: send what waits in the stages, see how it stands."""
-    from importlib.util import find_spec
-
-    if find_spec("celery") is None:
-        raise PrintableError("Celery is not installed: install encord-agents with its `celery` extra.")
+    require("celery", "This command")
 
 
 @contextlib.contextmanager

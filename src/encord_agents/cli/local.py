@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from encord_agents.core.legible import literally, on_one_line
+from encord_agents.extras import require
 
 if TYPE_CHECKING:
     from encord_agents.local import LocalPlatform
@@ -38,16 +39,7 @@ Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="On 127.0.0.
 @app.callback()
 def needs() -> None:
     """An Encord-compatible platform on this machine: no account needed."""
-    from importlib.util import find_spec
-
-    from encord_agents.exceptions import PrintableError
-
-    missing = [name for name in ("PIL", "orjson", "starlette", "uvicorn", "yaml") if find_spec(name) is None]
-    if missing:
-        raise PrintableError(
-            f"The local platform needs more than is installed ({', '.join(missing)}): "
-            "install encord-agents with its `local` extra."
-        )
+    require("local", "The local platform")
 
 
 @app.command()

@@ -9,7 +9,7 @@ import typer
 
 from encord_agents.cli import about, celery, local
 from encord_agents.core.legible import literally
-from encord_agents.exceptions import PrintableError
+from encord_agents.exceptions import OutageError, PrintableError
 from encord_agents.terminal.streams import forgiving_streams
 
 app = typer.Typer(
@@ -46,7 +46,8 @@ def main() -> None:
             app()
         except PrintableError as error:
             typer.echo(f"Error: {literally(error)}", err=True)
-            sys.exit(2)
+            # An outage says nothing against the set-up: running again later may be all it takes.
+            sys.exit(1 if isinstance(error, OutageError) else 2)
         except sqlite3.DatabaseError as error:
             typer.echo(f"Error: the local platform's database cannot be used: {literally(error)}.", err=True)
             sys.exit(2)

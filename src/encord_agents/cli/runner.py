@@ -15,6 +15,7 @@ import typer
 from encord.exceptions import EncordException
 
 from encord_agents import terminal
+from encord_agents.cli.host import check_host
 from encord_agents.exceptions import NoRoomError, OutageError, PrintableError
 from encord_agents.tasks.engine.signals import stop_on_signals
 from encord_agents.tasks.engine.stop import EXIT_CODES, Stop
@@ -55,9 +56,12 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
         argv: The arguments; ``None``: those of the process.
 
     Raises:
-        SystemExit: Always, but for exceptions that are neither the user's set-up nor a task's trouble: those pass as
-            they are, so that their traceback is seen.
+        PrintableError: The arguments are those of a notebook or a test runner.
+        SystemExit: Always otherwise, but for exceptions that are neither the user's set-up nor a task's trouble: those
+            pass as they are, so that their traceback is seen.
     """
+    if argv is None:
+        check_host()
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     dry_runs: list[Stop] = []
     """The dry run: it is there to be read, and ends when its reader has left."""
@@ -113,7 +117,7 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
         ] = False,
     ) -> None:
         if check:
-            with _set_up_errors(Stop()):
+            with terminal.log_to_terminal(brief=True), _set_up_errors(Stop()):
                 from encord_agents.tasks.runner.sequential_runner import check_numbers
 
                 check_numbers(

@@ -19,11 +19,13 @@ from encord.exceptions import EncordException
 from encord_agents.core.legible import literally
 from encord_agents.core.tracebacks import chain
 
-__all__ = ["foreign_answer", "is_loopback", "refused_certificate", "unreachable"]
+__all__ = ["NOBODY", "foreign_answer", "is_loopback", "refused_certificate", "unreachable"]
 
 CERTIFICATE_REMEDY = (
     "If a proxy of your organisation signs certificates, point REQUESTS_CA_BUNDLE at a file with its root certificate."
 )
+
+NOBODY = "nobody listens there (the connection was refused)"
 
 
 def foreign_answer(error: EncordException) -> str | None:
@@ -34,6 +36,10 @@ def foreign_answer(error: EncordException) -> str | None:
             return _in_words(body)
         if type(found).__name__ == "ValidationError" and hasattr(found, "errors"):
             return "JSON that is not the API's"
+        if isinstance(found, AttributeError):  # the SDK has looked for a message in JSON that is no object
+            return "JSON that is not the API's"
+        if isinstance(found, requests.exceptions.TooManyRedirects):
+            return "redirects without end"
     return None
 
 
@@ -63,7 +69,7 @@ def unreachable(error: BaseException) -> str | None:
         return certificate
     for kind, words in (
         (requests.exceptions.ProxyError, "the proxy did not let the request through (see HTTPS_PROXY, NO_PROXY)"),
-        (ConnectionRefusedError, "nobody listens there (the connection was refused)"),
+        (ConnectionRefusedError, NOBODY),
         (socket.gaierror, "there is no host of that name"),
         (ssl.SSLError, "it does not speak TLS there (is it http:// in place of https://?)"),
         (requests.exceptions.Timeout, "it did not answer in time"),

@@ -18,6 +18,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from encord_agents.extras import require
+
 if TYPE_CHECKING:
     from encord_agents.local.faults import Fault, Faults
     from encord_agents.local.journal import Entry, Journal
@@ -66,6 +68,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "LocalPlatform":
+        require("local", "encord_agents.local.LocalPlatform")
     value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

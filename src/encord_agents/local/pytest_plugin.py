@@ -19,7 +19,7 @@ def local_platform() -> Iterator[LocalPlatform]:
 
     A request that it did not understand fails the test that caused it, whatever the code under test did with the 501.
     """
-    from encord_agents.local.platform import LocalPlatform
+    from encord_agents.local import LocalPlatform
 
     with LocalPlatform() as platform:
         yield platform

@@ -60,7 +60,7 @@ class FirstFailure:
                 message = message_of(fault.exception) if is_a(fault.exception, PrintableError) else ""
                 lines = message or formatted(fault.exception).rstrip()
                 write_line(f"The first failure: {title}, in phase {fault.phase}", "bold red", self._stream)
-                write_line(literally(lines), "", self._stream)
+                write_line("\n".join(cut(line) for line in literally(lines).splitlines()), "", self._stream)
             case _:
                 pass
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import ssl
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,46 +9,10 @@ from encord import EncordUserClient
 from encord.exceptions import EncordException
 from encord.http.constants import RequestsSettings
 from tests.brokers import free_port
+from tests.servers import PAGE, Answer, private_authority, server
 
 from encord_agents.core.answers import foreign_answer, is_loopback, refused_certificate, unreachable
 from encord_agents.local.keys import new_key
-
-Answer = tuple[int, bytes]
-PAGE = b"<!DOCTYPE html><html><head><title>App</title></head><body>" + b"<p>shell</p>" * 20_000 + b"</body></html>"
-
-
-@contextmanager
-def server(answer: Answer, context: ssl.SSLContext | None = None) -> Iterator[str]:
-    """A server that gives everybody the same answer."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, body = answer
-            self.send_response(status)
-            if status == 302 and self.path != "/login":
-                self.send_header("Location", "/login")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            self.do_GET()
-
-        def log_message(self, *_: object) -> None: ...
-
-    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.handle_error = lambda *_: None  # type: ignore[method-assign]
-    if context is not None:
-        httpd.socket = context.wrap_socket(httpd.socket, server_side=True)
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"{'https' if context else 'http'}://localhost:{httpd.server_port}"
-    finally:
-        httpd.shutdown()
-        thread.join()
-        httpd.server_close()
 
 
 def raised(domain: str) -> EncordException:
@@ -78,6 +37,8 @@ def raised(domain: str) -> EncordException:
         ((404, b"Not \x1b[31mFound" + b"!" * 100), "text that is not JSON (Not \\x1b[31mFound" + "!" * 43 + "...)"),
         ((200, b'{"hello": "world"}'), "JSON that is not the API's"),
         ((200, b"[1]"), "JSON that is not the API's"),
+        ((403, b"[1]"), "JSON that is not the API's"),
+        ((302, b""), "redirects without end"),
         ((403, b'{"message": "no"}'), None),
         ((404, b'{"message": "no such project"}'), None),
     ],
@@ -98,48 +59,11 @@ def test_nobody_there() -> None:
         assert "does not speak TLS" in (unreachable(raised(domain.replace("http:", "https:"))) or "")
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> Callable[[], ssl.SSLContext]:
-    """A context of a server with a certificate that nobody has signed."""
-    import datetime
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    def make() -> ssl.SSLContext:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-        now = datetime.datetime.now(datetime.UTC)
-        signed = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(1)
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .sign(key, hashes.SHA256())
-        )
-        pem = tmp_path / "server.pem"
-        pem.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-            + signed.public_bytes(serialization.Encoding.PEM)
-        )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(pem)
-        return context
-
-    return make
-
-
-def test_certificates(certificate: Callable[[], ssl.SSLContext]) -> None:
+def test_certificates(tmp_path: Path) -> None:
     """A certificate that is not accepted is told from an outage, with the variable that mends it."""
-    with server((200, b""), certificate()) as domain:
+    with server((200, b""), private_authority(tmp_path)[0]) as domain:
         error = raised(domain)
-    assert "self-signed certificate" in (refused_certificate(error) or "")
+    assert "unable to get local issuer certificate" in (refused_certificate(error) or "")
     assert "REQUESTS_CA_BUNDLE" in (unreachable(error) or "")
     assert refused_certificate(ValueError("something else")) is None
 

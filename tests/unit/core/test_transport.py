@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import errno
 import logging
 import os
@@ -18,10 +17,8 @@ from typing import Any
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from requests.adapters import HTTPAdapter
+from tests.servers import private_authority
 
 from encord_agents.core import transport
 from encord_agents.core.transport import TransportError, open_url
@@ -165,32 +162,6 @@ def trusted_by_nobody(host: Host, tmp_path: Path) -> Iterator[tuple[str, Path]]:
     server.shutdown()
     server.server_close()
     thread.join()
-
-
-def private_authority(directory: Path) -> tuple[ssl.SSLContext, Path]:
-    """A server's context, and the certificate of the authority that signed the server's."""
-    day, now = datetime.timedelta(days=1), datetime.datetime.now(datetime.UTC)
-    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
-    names = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]) for name in ("authority", "localhost")]
-    signed = []
-    for key, name in zip(keys, names, strict=True):
-        builder = x509.CertificateBuilder().subject_name(name).issuer_name(names[0]).public_key(key.public_key())
-        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - day)
-        builder = builder.not_valid_after(now + day)
-        builder = builder.add_extension(x509.BasicConstraints(name is names[0], None), critical=True)
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        signed.append(builder.sign(keys[0], hashes.SHA256()))
-    authority, server = directory / "authority.pem", directory / "server.pem"
-    authority.write_bytes(signed[0].public_bytes(serialization.Encoding.PEM))
-    server.write_bytes(
-        signed[1].public_bytes(serialization.Encoding.PEM)
-        + keys[1].private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(server)
-    return context, authority
 
 
 @pytest.fixture

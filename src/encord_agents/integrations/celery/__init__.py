@@ -16,9 +16,13 @@ A message holds a batch of tasks, as JSON. A worker gives it to the stage's queu
 each task; those that may end better another time are retried by Celery, the others are not sent again.
 """
 
-from encord_agents.integrations.celery.delivery import AgentTasksFailed
-from encord_agents.integrations.celery.filling import StageStatus, enqueue, status
-from encord_agents.integrations.celery.registration import register
-from encord_agents.integrations.celery.store import BrokerError
+from encord_agents.extras import require
+
+require("celery", "encord_agents.integrations.celery")
+
+from encord_agents.integrations.celery.delivery import AgentTasksFailed  # noqa: E402
+from encord_agents.integrations.celery.filling import StageStatus, enqueue, status  # noqa: E402
+from encord_agents.integrations.celery.registration import register  # noqa: E402
+from encord_agents.integrations.celery.store import BrokerError  # noqa: E402
 
 __all__ = ["AgentTasksFailed", "BrokerError", "StageStatus", "enqueue", "register", "status"]

@@ -14,9 +14,17 @@ ABOUT_DAEMONIC = (
     "'spawn'. Runner and drain() have no such limit."
 )
 
+LOOP_RUNS = ("cannot be called from a running event loop", "This event loop is already running")
+ABOUT_LOOPS = (
+    "An event loop runs in this thread already, as in a notebook. Write the agent `async def` and await in it, or call "
+    "the runner with max_workers=2: agents then run in threads of their own."
+)
+
 
 def advise(exception: BaseException) -> None:
     """Add a note to an exception, or to one that it was caused by, where there is something to say."""
     for one in chain(exception):
         if is_a(one, AssertionError) and DAEMONIC in described(one):
             add_note(one, ABOUT_DAEMONIC)
+        if is_a(one, RuntimeError) and any(said in described(one) for said in LOOP_RUNS):
+            add_note(one, ABOUT_LOOPS)

@@ -18,7 +18,7 @@ from encord_agents.exceptions import AssetDownloadError, UnknownPathwayError
 from encord_agents.tasks.engine.as_loaded import state_of
 from encord_agents.tasks.engine.bundle import packed
 from encord_agents.tasks.engine.context import ODD_LABELS, Context, Result
-from encord_agents.tasks.engine.gate import Gate
+from encord_agents.tasks.engine.gate import Gate, is_lost_file
 from encord_agents.tasks.engine.label_check import find_oddity, make_plain
 from encord_agents.tasks.engine.outcome import Fault, Phase
 from encord_agents.tasks.engine.stop import Leaving, Stop
@@ -134,7 +134,7 @@ class Executor:
             own_file = ended.phase == "inject" or (ended.phase == "agent" and context.asset is not None)
             if own_file and is_a(ended.exception, AssetDownloadError):
                 # Not the fault of who asked for it: the file is not to be had, now or ahead.
-                return Fault(Phase.LOAD, ended.exception, context.attempts)
+                return Fault(Phase.LOAD, ended.exception, context.attempts, platform=is_lost_file(ended.exception))
             never_made = ended.run_scoped and not self._run.succeeded(ended.faulty_dependency)  # type: ignore[arg-type]
             return Fault(Phase(ended.phase), ended.exception, context.attempts, run_scoped=never_made)
         result = interpret(context, ended.value, self._clock())

@@ -35,15 +35,18 @@ from encord.exceptions import (
     UnknownException,
 )
 
+from encord_agents.core.answers import refused_certificate
 from encord_agents.core.client import sent_once
+from encord_agents.core.legible import cut, on_one_line
 from encord_agents.core.room import ran_out
-from encord_agents.core.tracebacks import is_a
-from encord_agents.exceptions import AssetDownloadError, NoRoomError, OutageError
+from encord_agents.core.tracebacks import is_a, message_of
+from encord_agents.exceptions import AssetDownloadError, CertificateError, NoRoomError, OutageError
 from encord_agents.tasks.engine.interruption import interruption
 from encord_agents.tasks.engine.stop import Leaving, Stop
 
 __all__ = [
     "DOWNLOADS",
+    "END_ALL",
     "DownloadTries",
     "Gate",
     "Reply",
@@ -51,6 +54,7 @@ __all__ = [
     "Slots",
     "Troubles",
     "Verdict",
+    "is_lost_file",
     "is_nobodys_fault",
     "is_platform_trouble",
     "verdict",
@@ -75,6 +79,8 @@ LATELY = 16
 """Requests that `Gate.quickest` looks back."""
 LONG_WAIT = 10.0
 """Seconds from which on a wait is worth a warning: until then, it only takes a little longer."""
+LONGEST_SAID = 300
+"""Characters of a server's answer in a line of the log."""
 LOOK_UP = 0.2
 """Seconds, at most, between two looks at whether there is still time to wait."""
 
@@ -90,11 +96,18 @@ class Verdict(Enum):
     TOO_LARGE = "ask for less at once"
     CREDENTIALS = "the key is refused: nothing will work"
     FORBIDDEN = "this, or everything, is not permitted"
+    UNTRUSTED = "the platform's certificate is not accepted: nothing can be asked"
     REFUSED = "the platform says no; asking again would not help"
+
+
+END_ALL = frozenset({Verdict.CREDENTIALS, Verdict.UNTRUSTED})
+"""What no request will fare better with."""
 
 
 def verdict(error: BaseException) -> Verdict:
     """What an exception means. Anything that does not come from the platform counts as refused."""
+    if is_a(error, CertificateError):
+        return Verdict.UNTRUSTED
     if is_a(error, RateLimitExceededError):
         return Verdict.RATE_LIMIT
     if is_a(error, PayloadTooLargeError):
@@ -256,6 +269,7 @@ class Gate:
         Raises:
             OutageError: Nothing of this kind was answered for `max_outage` seconds.
             NoRoomError: This machine had no handle for the request for as long.
+            CertificateError: The platform's certificate is not trusted here.
             Leaving: It is time to leave.
             Exception: The platform's answer, where that is a refusal; or its failure, where everything points to
                 this one request as the cause.
@@ -288,8 +302,8 @@ class Gate:
             The items of a request with what it brought. An error comes with a single item.
 
         Raises:
-            SetUpError: The key is refused; or every single item of several is forbidden, and nothing of this kind was
-                ever granted.
+            SetUpError: The key, or the certificate, is refused; or every single item of several is forbidden, and
+                nothing of this kind was ever granted.
             OutageError, NoRoomError, Leaving: As `call`.
         """
         forbidden: list[Exception] = []
@@ -301,7 +315,7 @@ class Gate:
             if (error := reply.error) is None:
                 yield part, reply
                 continue
-            if reply.verdict is Verdict.CREDENTIALS:
+            if reply.verdict in END_ALL:
                 raise SetUpError(error) from error
             if len(part) > 1:
                 middle = len(part) // 2
@@ -335,6 +349,8 @@ class Gate:
                     if cut_off_by is error:
                         raise
                     raise cut_off_by from cut_off_by.__cause__
+                if (refused := refused_certificate(error)) is not None:
+                    return Reply(error=CertificateError(f"The platform cannot be trusted: {refused}"))
                 if verdict(error) not in (Verdict.OUTAGE, Verdict.RATE_LIMIT):
                     self.answered(kind, granted=False)
                 return Reply(error=error)
@@ -372,14 +388,16 @@ class Gate:
         limited = isinstance(error, RateLimitExceededError)
         if troubles.tries == 1:
             logger.info(
-                "The platform did not answer a %s request (%s); waiting and asking again.", troubles.kind, error
+                "The platform did not answer a %s request (%s); waiting and asking again.",
+                troubles.kind,
+                _said(error),
             )
         if is_news:
             logger.warning(
                 "The platform has not answered a %s request for %.0f s (%s); it is asked for up to %g s.",
                 troubles.kind,
                 down_for,
-                error,
+                _said(error),
                 self.max_outage,
             )
         if self.on_outage is not None:
@@ -532,6 +550,16 @@ def is_nobodys_fault(error: BaseException) -> bool:
     """Whether an exception is neither the task's nor the agent's doing: the platform's, or that of a machine which ran
     out of room, handles or memory."""
     return is_platform_trouble(error) or (is_a(error, OSError) and ran_out(error) is not None)
+
+
+def is_lost_file(error: BaseException) -> bool:
+    """Return whether a file could not be had because of its host, which was asked again and again already."""
+    return is_a(error, AssetDownloadError) and is_platform_trouble(error)
+
+
+def _said(error: Exception) -> str:
+    """Return what a server answered, as a part of a line in the log: it may be a whole page."""
+    return cut(on_one_line(message_of(error)), LONGEST_SAID)
 
 
 def is_platform_trouble(error: BaseException) -> bool:

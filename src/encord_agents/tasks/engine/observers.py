@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 from uuid import UUID
 
+from encord_agents.core.legible import cut, literally, on_one_line
 from encord_agents.core.tracebacks import described, exc_info, formatted, traceback_of, type_name
 from encord_agents.tasks.engine.outcome import Failed, Moved, Skipped
 from encord_agents.tasks.engine.report import (
@@ -33,6 +34,36 @@ def about(task: TaskRef) -> dict[str, Any]:
     return {"task_uuid": str(task.uuid), "data_title": task.data_title, "stage": task.stage}
 
 
+# Titles, messages and tracebacks hold other people's text, and whoever reads a log, or has it read, believes its lines:
+# what is logged of a task is one line, and each line of a traceback begins with a mark.
+
+LONGEST_MESSAGE = 2_000
+MARK = "  | "
+
+
+def _named(task: TaskRef) -> tuple[str, UUID, str]:
+    return on_one_line(task.data_title), task.uuid, on_one_line(task.stage)
+
+
+def _said(text: object) -> str:
+    return cut(on_one_line(text), LONGEST_MESSAGE)
+
+
+def _trace(exception: BaseException) -> str:
+    lines = literally(formatted(exception)).rstrip().splitlines()
+    return "\n".join(MARK + cut(line, LONGEST_MESSAGE) for line in lines)
+
+
+def _mark_traceback(record: logging.LogRecord) -> bool:
+    """Have formatters show the traceback as it is shown here: they take `exc_text` for their own earlier work."""
+    if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
+        record.exc_text = _trace(record.exc_info[1])
+    return True
+
+
+logger.addFilter(_mark_traceback)
+
+
 class LogObserver:
     """Says in the log what a person would want to know: each failure, with the traceback where it is a new one."""
 
@@ -48,7 +79,8 @@ class LogObserver:
             case AttemptFailed(task=task, fault=fault, retry_in=wait) if wait is not None:
                 logger.info(
                     "%s (%s) in %r: attempt %d failed in %s: %s",
-                    *(task.data_title, task.uuid, task.stage, fault.attempt, fault.phase, described(fault.exception)),
+                    *_named(task),
+                    *(fault.attempt, fault.phase, _said(described(fault.exception))),
                     extra=about(task),
                 )
             case TaskFinished(task=task, outcome=Failed(fault=fault, moved_to=pathway)):
@@ -63,38 +95,38 @@ class LogObserver:
                 trace = exc_info(fault.exception) if new else None
                 logger.error(
                     "%s (%s) in %r failed%s in %s after %d attempt%s%s: %s%s",
-                    *(task.data_title, task.uuid, task.stage, " again" if again else "", fault.phase),
+                    *_named(task),
+                    *(" again" if again else "", fault.phase),
                     *(event.attempts, "" if event.attempts == 1 else "s"),
-                    f" and went down {pathway.name!r}" if pathway else "",
-                    error,
-                    "\n" + formatted(fault.exception) if new and trace is None else "",
+                    f" and went down {on_one_line(pathway.name)!r}" if pathway else "",
+                    _said(error),
+                    "\n" + _trace(fault.exception) if new and trace is None else "",
                     exc_info=trace,
                     extra=about(task),
                 )
             case TaskFinished(task=task, outcome=Skipped(reason=why)):
-                logger.warning("%s (%s) in %r: %s", task.data_title, task.uuid, task.stage, why, extra=about(task))
+                logger.warning("%s (%s) in %r: %s", *_named(task), _said(why), extra=about(task))
             case TaskFinished(task=task, outcome=outcome):
                 self._last.pop(task.uuid, None)
                 if isinstance(outcome, Moved) and not outcome.confirmed:
                     message = "%s (%s) in %r: moved, though the platform's answer was lost"
-                    logger.warning(message, task.data_title, task.uuid, task.stage, extra=about(task))
+                    logger.warning(message, *_named(task), extra=about(task))
                 elif logger.isEnabledFor(logging.DEBUG):
-                    logger.debug(
-                        "%s (%s) in %r: %s", task.data_title, task.uuid, task.stage, outcome, extra=about(task)
-                    )
+                    logger.debug("%s (%s) in %r: %s", *_named(task), _said(outcome), extra=about(task))
             case StageWarning(task=task, message=message):
                 logger.warning(
                     "%s (%s) in %r: %s (Said once a run.)",
-                    *(task.data_title, task.uuid, task.stage, message),
+                    *_named(task),
+                    _said(message),
                     extra=about(task),
                 )
             case TaskWouldWrite(task=task, summary=summary):
-                logger.info("%s (%s) in %r: %s", task.data_title, task.uuid, task.stage, summary, extra=about(task))
+                logger.info("%s (%s) in %r: %s", *_named(task), _said(summary), extra=about(task))
             case RunStopped(reason=reason, unwritten=unwritten, unconfirmed=unconfirmed):
                 moving = f" Unconfirmed, since their move was not answered: {len(unconfirmed)}." if unconfirmed else ""
                 logger.warning(
                     "The run ends early: %s. Finished but not written: %d.%s",
-                    reason.rstrip("."),
+                    _said(reason).rstrip("."),
                     len(unwritten),
                     moving,
                 )

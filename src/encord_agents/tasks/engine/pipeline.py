@@ -30,6 +30,7 @@ from encord_agents.core.dependencies.solve import Attempt
 from encord_agents.core.tracebacks import described, is_a, set_cause, tracebacks_kept
 from encord_agents.exceptions import (
     AssetDownloadError,
+    CertificateError,
     DependencyError,
     NoRoomError,
     OutageError,
@@ -40,7 +41,7 @@ from encord_agents.tasks.engine.context import CHANGED_ROW, ODD_LABELS, Agent, C
 from encord_agents.tasks.engine.dead_letter import DeadLetters
 from encord_agents.tasks.engine.event_loop import EventLoop, Going
 from encord_agents.tasks.engine.execute import Executor, was_cancelled
-from encord_agents.tasks.engine.gate import Gate, SetUpError, is_platform_trouble
+from encord_agents.tasks.engine.gate import Gate, SetUpError, is_lost_file, is_platform_trouble
 from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
 from encord_agents.tasks.engine.pace import STALE_AFTER, soon
@@ -267,6 +268,8 @@ class StageRun:
         context.first_error = context.first_error or described(fault.exception)
         if is_a(fault.exception, OutageError):  # in the middle of an attempt: it is everybody's trouble
             raise fault.exception
+        if is_a(fault.exception, CertificateError):  # so is a host that no file can be had from
+            raise SetUpError(fault.exception)
         delay = decide(agent.policy, fault, jitter=self.jitter, at_least=context.limited or 0.0)
         self.events.emit(AttemptFailed(context.ref, fault, delay))
         if delay is not None:
@@ -464,6 +467,7 @@ def fetch(context: Context, *, first_frame: bool, decoding: AbstractContextManag
 
     Raises:
         OutageError: The storage host does not answer any more.
+        SetUpError: Its certificate is not trusted here.
         Leaving: There is no time for that.
     """
     assert context.asset is not None
@@ -473,8 +477,10 @@ def fetch(context: Context, *, first_frame: bool, decoding: AbstractContextManag
         raise
     except NoRoomError:
         return False
+    except CertificateError as error:
+        raise SetUpError(error) from error
     except Exception as error:  # noqa: BLE001 - the first attempt's fault, whatever it is
-        context.trouble = Fault(Phase.LOAD, error, 1)
+        context.trouble = Fault(Phase.LOAD, error, 1, platform=is_lost_file(error))
         return True
     if not first_frame:
         return True

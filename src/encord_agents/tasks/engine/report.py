@@ -18,7 +18,7 @@ from uuid import UUID
 
 from encord_agents.core.dependencies.signature import readable_name
 from encord_agents.core.dependencies.solve import Interrupt
-from encord_agents.core.legible import legible
+from encord_agents.core.legible import cut, literally, on_one_line
 from encord_agents.core.tracebacks import described, detach, exc_info, formatted, portable, type_name
 from encord_agents.exceptions import EncordAgentsError, TasksFailedError
 from encord_agents.tasks.engine.hints import hint
@@ -49,6 +49,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+LONGEST_LINE = 2_000
+"""Characters of other people's text in a line that is shown."""
 MAX_RECORDS = 10_000
 """Tasks a report remembers one by one. Beyond that the counts go on, and the moved are forgotten first."""
 
@@ -269,7 +271,7 @@ def _looks_at(observer: Observer, kind: type) -> bool:
 def _complain(observer: Observer, error: BaseException) -> None:
     message = "%s raised %s. The run goes on, and this is not reported again."
     with contextlib.suppress(Exception, SystemExit):  # a log that cannot be written to is no reason to end either
-        logger.error(message, _name_of(observer), described(error), exc_info=exc_info(error))
+        logger.error(message, _name_of(observer), _on_a_line(described(error)), exc_info=exc_info(error))
 
 
 def _name_of(observer: Observer) -> str:
@@ -391,6 +393,11 @@ class TaskRecord:
 def first_too(first_error: str | None) -> str:
     """What to add to an error, where a task's first attempt failed otherwise than its last."""
     return f" (first: {first_error.partition(chr(10))[0]})" if first_error else ""
+
+
+def _on_a_line(text: str) -> str:
+    """Return other people's text as a part of a line that is shown."""
+    return cut(on_one_line(text), LONGEST_LINE)
 
 
 def kind_of(outcome: Outcome) -> str:
@@ -604,7 +611,7 @@ class RunReport:
                 for record in self.failures
                 if record.exception is not None
             ]
-            raise TasksFailedError(self.failed, self.tasks, details, self)
+            raise TasksFailedError(self.failed, self.tasks, [_on_a_line(detail) for detail in details], self)
         return self
 
     def to_dict(self) -> dict[str, Any]:
@@ -639,24 +646,28 @@ class RunReport:
         elif not self.tasks:
             yield "No task was waiting."
         if self.stopped:
-            yield f"Stopped early: {self.stopped.partition(chr(10))[0].rstrip('.')}."
+            yield f"Stopped early: {_on_a_line(self.stopped.partition(chr(10))[0]).rstrip('.')}."
         if (found := hint([(record.phase, record.exception) for record in self.failures])) is not None:
             yield found
         if left := [task for task in self.unwritten if task not in self.unconfirmed]:
             yield f"Finished but not written, still in their stages: {len(left)}."
-            yield from (f"  {task.data_title} ({task.uuid})" for task in left[:20])
+            yield from (f"  {_on_a_line(task.data_title)} ({task.uuid})" for task in left[:20])
         if self.unconfirmed:
             yield f"Saved and sent to move, without an answer, so that they may have moved: {len(self.unconfirmed)}."
-            yield from (f"  {task.data_title} ({task.uuid})" for task in self.unconfirmed[:20])
+            yield from (f"  {_on_a_line(task.data_title)} ({task.uuid})" for task in self.unconfirmed[:20])
         for error in self.teardown_errors:
-            yield f"Raised when it was torn down, after the run: {error.partition(chr(10))[0]}"
+            yield f"Raised when it was torn down, after the run: {_on_a_line(error.partition(chr(10))[0])}"
         if self.report_file_error:
-            yield self.report_file_error
+            yield _on_a_line(self.report_file_error)
 
     def __str__(self) -> str:
         head = ("stage", "moved", "held", "failed", "skipped", "attempts", "seconds")
         rows = [
-            (s.title, *(str(n) for n in (s.moved, s.held, s.failed, s.skipped, s.attempts)), f"{s.seconds:.1f}")
+            (
+                _on_a_line(s.title),
+                *(str(n) for n in (s.moved, s.held, s.failed, s.skipped, s.attempts)),
+                f"{s.seconds:.1f}",
+            )
             for s in self.stages
         ]
         widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
@@ -666,7 +677,7 @@ class RunReport:
             )
             for row in [head, *rows]
         ]
-        return legible("\n".join([*lines, *self.summary()]))
+        return literally("\n".join([*lines, *self.summary()]))
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name}={getattr(self, name)}" for name in ("moved", "held", "failed", "skipped"))

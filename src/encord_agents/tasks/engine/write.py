@@ -22,9 +22,11 @@ from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.tracebacks import add_note, described
+from encord_agents.exceptions import CertificateError
 from encord_agents.tasks.engine.bundle import Parcel, SharingBundle, packed
 from encord_agents.tasks.engine.context import Agent, Context, Result
 from encord_agents.tasks.engine.gate import (
+    END_ALL,
     PATIENCE,
     Gate,
     Reply,
@@ -267,7 +269,7 @@ class Writer:
                     result.moved = True
             # Only the platform can say that nothing was done. Whatever else went wrong may have come after it.
             if reply.error is None or (
-                isinstance(reply.error, EncordException) and reply.verdict is not Verdict.OUTAGE
+                isinstance(reply.error, EncordException | CertificateError) and reply.verdict is not Verdict.OUTAGE
             ):
                 for result, unclear in zip(part, unclear_before, strict=True):
                     result.move_unclear = unclear
@@ -276,7 +278,7 @@ class Writer:
                     self._settle_moved(result, settle, confirmed=True)
                 continue
             meaning = reply.verdict
-            if meaning is Verdict.CREDENTIALS:
+            if meaning in END_ALL:
                 raise SetUpError(reply.error) from reply.error
             if meaning is Verdict.TOO_LARGE and len(part) > 1:
                 pending[:0] = [(half, troubles.heir()) for half in _halves(part)]

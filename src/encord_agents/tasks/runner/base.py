@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
-from encord.exceptions import AuthenticationError, AuthorisationError, EncordException, SshKeyNotFound
 from encord.objects import LabelRowV2
 from encord.orm.project import ProjectType
 from encord.project import Project
@@ -27,9 +26,13 @@ from encord_agents.exceptions import (
     ProjectError,
     StageAlreadyAssignedError,
 )
+from encord_agents.extras import require
+from encord_agents.tasks.dependencies import dep_single_frame, dep_video_iterator, dep_video_sampler
 from encord_agents.tasks.engine.context import INJECTABLE, RUN_INJECTABLE, Agent
 from encord_agents.tasks.engine.retry import RetryPolicy
 from encord_agents.tasks.engine.stage import Pathways, as_uuid, find_stage, names_stage
+from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.runner.opening import MAX_OUTAGE, open_project
 
 __all__ = ["RegisteredAgent", "RunnerBase"]
 
@@ -148,11 +151,8 @@ class RunnerBase:
             self._sending_client = sending_once(self.client)
         return self._sending_client
 
-    def _open_project(self, project_hash: UUID) -> Project:
-        try:
-            project = self._sender.get_project(str(project_hash))
-        except EncordException as error:
-            raise with_advice(error, project_hash) from None
+    def _open_project(self, project_hash: UUID, *, stop: Stop | None = None, max_outage: float = MAX_OUTAGE) -> Project:
+        project = open_project(self._sender, project_hash, stop=stop, max_outage=max_outage)
         if project.project_type != ProjectType.WORKFLOW:
             raise ProjectError(
                 f"Project {project.title!r} ({project_hash}) is of type {project.project_type.value!r}. "
@@ -167,8 +167,14 @@ class RunnerBase:
             )
         return project
 
-    def _project_for(self, project_hash: str | UUID | None) -> Project:
-        """The project a call is about: the runner's own, or the one given for the call."""
+    def _project_for(
+        self, project_hash: str | UUID | None, *, stop: Stop | None = None, max_outage: float = MAX_OUTAGE
+    ) -> Project:
+        """Return the project that a call is about: the runner's own, or the one given for the call.
+
+        Raises:
+            Leaving: A stop was requested while the platform was in trouble, so that there is no project.
+        """
         if project_hash is not None:
             wanted = checked_hash(project_hash)
             if self._project_hash is not None and wanted != self._project_hash:
@@ -178,7 +184,7 @@ class RunnerBase:
                     given=project_hash,
                 )
             if self._project is None or UUID(str(self._project.project_hash)) != wanted:
-                self._project = self._open_project(wanted)
+                self._project = self._open_project(wanted, stop=stop, max_outage=max_outage)
         elif self._project_hash is None:
             raise ProjectError(NO_PROJECT)
         assert self._project is not None
@@ -286,6 +292,7 @@ def make_agent(
 
     Raises:
         DependencyError: A parameter asks for something that nothing can supply.
+        MissingExtraError: A dependency of ours needs packages that are not installed.
         PrintableError: An option is of a type that it cannot be of.
     """
     for name, given, kind in (
@@ -303,6 +310,9 @@ def make_agent(
             "Write it as in give_up_on=(ValueError,)."
         )
     plan = make_plan(function, {})
+    for dependency in (dep_single_frame, dep_video_iterator, dep_video_sampler):
+        if dependency in plan.dependencies:
+            require("vision", f"{plan.name}() uses {dependency.__name__}, which")
     args = label_row_initialise_labels_args or LabelRowInitialiseLabelsArgs()
     filters = {name for name in FILTERS if getattr(args, name) is not None}
     if filters and LabelRowV2 in plan.needs:
@@ -342,23 +352,6 @@ def checked_hash(project_hash: str | UUID) -> UUID:
             given=project_hash,
         )
     return uuid
-
-
-def with_advice(error: EncordException, project_hash: object, *, doing: str = "open") -> EncordException:
-    """The SDK's own exception, with a note that says what to do; ``doing`` is what was tried with the project."""
-    if isinstance(error, AuthenticationError | SshKeyNotFound):
-        error.add_note(
-            "The platform does not know this key. Register its public half in your profile, and check that "
-            "ENCORD_DOMAIN is the region you registered it in."
-        )
-    elif isinstance(error, AuthorisationError):
-        error.add_note(
-            f"The key is known, but may not {doing} project {project_hash}: check the hash, "
-            "and that the key's user is a member with the rights for it."
-        )
-    else:
-        error.add_note(f"This happened while trying to {doing} project {project_hash}.")
-    return error
 
 
 def literals(annotation: Any) -> Iterable[object]:

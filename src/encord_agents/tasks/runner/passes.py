@@ -20,13 +20,26 @@ from encord_agents.tasks.engine.observers import LogObserver, PassCounter
 from encord_agents.tasks.engine.report import Events, Observer, RunReport, RunStopped, TaskRef
 from encord_agents.tasks.engine.report_file import ReportFile
 from encord_agents.tasks.engine.stop import Leaving, Reason, Stop
-from encord_agents.tasks.runner.base import with_advice
+from encord_agents.tasks.runner.opening import with_advice
 
-__all__ = ["STOPPED_BY", "Passes", "Progress", "Turns", "check_common_numbers", "check_number"]
+__all__ = ["STOPPED_BY", "Passes", "Progress", "Turns", "check_common_numbers", "check_number", "stopped_before"]
 
 Progress = Literal["auto", "rich", "plain", "none"]
 
 STOPPED_BY: dict[Reason, str] = {"interrupt": "interrupted", "terminate": "terminated", "hangup": "hung up"}
+
+
+def stopped_before(stop: Stop) -> RunReport:
+    """Return the report of a run that was stopped before it had its project.
+
+    Raises:
+        KeyboardInterrupt: By a Ctrl-C.
+    """
+    if stop.reason == "interrupt":
+        raise KeyboardInterrupt
+    report = RunReport()
+    report.stopped = STOPPED_BY[stop.reason] if stop.reason else "asked to stop"
+    return report
 
 
 class Turns(Protocol):

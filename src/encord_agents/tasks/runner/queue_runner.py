@@ -65,10 +65,17 @@ from encord_agents.tasks.runner.base import (
     check_stage,
     checked_hash,
     make_agent,
-    with_advice,
 )
 from encord_agents.tasks.runner.drain import DrainTurns
-from encord_agents.tasks.runner.passes import STOPPED_BY, Passes, Progress, check_common_numbers, check_number
+from encord_agents.tasks.runner.opening import with_advice
+from encord_agents.tasks.runner.passes import (
+    STOPPED_BY,
+    Passes,
+    Progress,
+    check_common_numbers,
+    check_number,
+    stopped_before,
+)
 from encord_agents.tasks.runner.teardown import tear_down
 from encord_agents.tasks.runner.worker import Answer
 from encord_agents.tasks.runner.workers import Workers, check_workers, workers_for
@@ -218,6 +225,7 @@ class QueueRunner(RunnerBase):
 
         Raises:
             DependencyError: A parameter asks for something that nothing can supply.
+            MissingExtraError: A dependency needs packages that are not installed.
             StageAlreadyAssignedError: Another function serves the stage.
         """
 
@@ -320,11 +328,16 @@ class QueueRunner(RunnerBase):
         functions = self.functions
         check_workers(executor, functions, overrides=bool(self.dependency_overrides))
         was_connected = self._connection is not None
-        project = self.project
+        stop = Stop(stop)
+        try:
+            project = self._connect(stop).project
+        except Leaving:
+            self.report = stopped_before(stop)
+            return self.report
         agents = self._bind_all(project)
         if executor is None and any(agent.needs_asset for agent in agents):
             check_directory()
-        stop, pool = Stop(stop), workers_for(executor, workers)
+        pool = workers_for(executor, workers)
         report = self.report = RunReport()
         # An interrupt comes at a call or at a jump backwards: none comes before a `try`, or between it and `finally`.
         try:
@@ -409,14 +422,14 @@ class QueueRunner(RunnerBase):
             with contextlib.suppress(ValueError):  # another thread has done the same
                 self._closing.remove(connection)
 
-    def _connect(self) -> _Connection:
+    def _connect(self, stop: Stop | None = None) -> _Connection:
         if (connection := self._connection) is not None:
             return connection
         with self._lock:
             if self._connecting is not None:  # this thread's callback uses the runner
                 return self._connecting
             if self._connection is None:
-                project = self._project_for(self._project_hash)
+                project = self._project_for(self._project_hash, stop=stop, max_outage=self._max_outage)
                 fixed: dict[type, object] = {Project: project, EncordUserClient: self.client}
                 connection = _Connection(self, project, fixed)
                 for registered, agent in zip(self.agents, self._bind_all(project, num_retries=0), strict=True):
@@ -434,9 +447,9 @@ class QueueRunner(RunnerBase):
             return self._connection
 
     @contextlib.contextmanager
-    def _in_use(self) -> Iterator[_Connection]:
+    def _in_use(self, stop: Stop | None = None) -> Iterator[_Connection]:
         """The connection, kept from being torn down meanwhile."""
-        while not (connection := self._connect()).enter():  # another thread has just closed it
+        while not (connection := self._connect(stop)).enter():  # another thread has just closed it
             pass
         try:
             yield connection
@@ -599,7 +612,11 @@ class QueueFunction:
         """The same for `QueueRunner.drain`: it does not log what the other side will, leaves what failed where it is,
         and raises nothing of a task."""
         given, _ = _read(specs)
-        return self._call(given, final=False, stop=stop, turn=turn, quiet=True).answer(given)
+        try:
+            call = self._call(given, final=False, stop=stop, turn=turn, quiet=True)
+        except Leaving:  # while it connected: nothing was begun
+            return Answer()
+        return call.answer(given)
 
     def _call(
         self,
@@ -610,7 +627,7 @@ class QueueFunction:
         turn: Turn = at_once,
         quiet: bool = False,
     ) -> _Call:
-        with self.runner._in_use() as connection:
+        with self.runner._in_use(stop) as connection:
             agent = connection.agent(self._registered)
             with _directory(agent) as files:
                 call = _Call(connection, agent, final, files, stop or Stop(), turn, quiet)

@@ -31,10 +31,17 @@ from encord_agents.tasks.engine.report import (
     TaskRef,
 )
 from encord_agents.tasks.engine.stage import find_stage
-from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.write import MAX_AT_ONCE
 from encord_agents.tasks.runner.base import RunnerBase, check_stage, make_agent
-from encord_agents.tasks.runner.passes import STOPPED_BY, Passes, Progress, check_common_numbers, check_number
+from encord_agents.tasks.runner.passes import (
+    STOPPED_BY,
+    Passes,
+    Progress,
+    check_common_numbers,
+    check_number,
+    stopped_before,
+)
 from encord_agents.tasks.runner.teardown import tear_down
 
 __all__ = ["MAX_LABEL_ROW_BATCH_SIZE", "Runner", "SequentialRunner", "check_numbers"]
@@ -137,6 +144,7 @@ class SequentialRunner(RunnerBase):
 
         Raises:
             DependencyError: A parameter asks for something that nothing can supply.
+            MissingExtraError: A dependency needs packages that are not installed.
             StageAlreadyAssignedError: Another function serves the stage.
             UnknownStageError, UnknownPathwayError: The project does not have it (checked now if there is a project).
         """
@@ -211,7 +219,12 @@ class SequentialRunner(RunnerBase):
         )
         if dry_run and refresh_every is not None:
             raise PrintableError("A dry run moves no task, so every pass would be the same: leave out refresh_every.")
-        project = self._project_for(project_hash)
+        stop = Stop(stop)
+        try:
+            project = self._project_for(project_hash, stop=stop, max_outage=max_outage)
+        except Leaving:
+            self.report = stopped_before(stop)
+            return self.report
         self._check_has_agents()
         agents = self._bind_all(project, num_retries=num_retries, retry_delay=retry_delay)
         options = Options(
@@ -225,7 +238,7 @@ class SequentialRunner(RunnerBase):
             progress=progress,
             report_file=report,
         )
-        return self._run(project, agents, options, Stop(stop))
+        return self._run(project, agents, options, stop)
 
     def run_stage(
         self,
@@ -257,16 +270,25 @@ class SequentialRunner(RunnerBase):
         check_number(
             "max_tasks", max_tasks, 1, "tasks given to the agent; leave it out for all", whole=True, optional=True
         )
-        project = self._project_for(project_hash)
+        stop = Stop(stop)
+        try:
+            project = self._project_for(project_hash, stop=stop)
+        except Leaving:
+            self.report = stopped_before(stop)
+            return self.report
         wanted = find_stage(project.workflow.stages, stage)
         agents = self._bind_all(project, only=wanted, num_retries=num_retries)
         if not agents:
             served = ", ".join(repr(str(agent.identity)) for agent in self.agents) or "none"
             raise PrintableError(f"No function serves stage {wanted.title!r}. Stages that are served: {served}.")
-        return self._run(project, agents, Options(window=task_batch_size, max_tasks=max_tasks), Stop(stop))
+        return self._run(project, agents, Options(window=task_batch_size, max_tasks=max_tasks), stop)
 
     def run(self) -> NoReturn:
-        """The command line: `python agents.py --help` lists its options. Ends the process with its exit code."""
+        """The command line: `python agents.py --help` lists its options. Ends the process with its exit code.
+
+        Raises:
+            PrintableError: In a notebook or a test runner, whose arguments and process these are: call the runner.
+        """
         from encord_agents.cli.runner import run_as_command
 
         run_as_command(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.pool import ThreadPool
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from encord_agents.core.tracebacks import notes
-from encord_agents.tasks.engine.advice import ABOUT_DAEMONIC, advise
+from encord_agents.tasks.engine.advice import ABOUT_DAEMONIC, ABOUT_LOOPS, advise
 
 
 @pytest.fixture
@@ -52,3 +53,26 @@ def test_others_have_no_note() -> None:
     error = AssertionError("no cats")
     advise(error)
     assert notes(error) == []
+
+
+def test_a_loop_that_runs() -> None:
+    """An agent that starts a loop where one runs, as in a notebook, is told of the two ways out."""
+
+    async def nothing() -> None: ...
+
+    async def cell() -> list[BaseException]:
+        met: list[BaseException] = []
+        for start in (asyncio.run, asyncio.get_running_loop().run_until_complete):
+            coroutine = nothing()
+            try:
+                start(coroutine)
+            except RuntimeError as error:
+                met.append(error)
+            await coroutine
+        return met
+
+    met = asyncio.run(cell())
+    assert len(met) == 2
+    for error in met:
+        advise(error)
+        assert notes(error) == [ABOUT_LOOPS]

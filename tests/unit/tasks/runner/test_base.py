@@ -6,13 +6,12 @@ from typing import Annotated, Any, Literal, Optional
 from uuid import UUID
 
 import pytest
-from encord.exceptions import AuthenticationError, AuthorisationError, EncordException
 
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.exceptions import PrintableError, ProjectError, StageAlreadyAssignedError
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
 from encord_agents.tasks import QueueRunner, Runner
-from encord_agents.tasks.runner.base import checked_hash, literals, with_advice
+from encord_agents.tasks.runner.base import checked_hash, literals
 
 HASH = UUID("0995712a-457a-4ee5-8136-db69f91b492e")
 
@@ -46,13 +45,6 @@ def test_what_is_no_hash(given: Any) -> None:
 def test_literals(annotation: Any, expected: list[str]) -> None:
     """Those that an agent may return; not those within other types."""
     assert list(literals(annotation)) == expected
-
-
-@pytest.mark.parametrize("error", [AuthenticationError("x"), AuthorisationError("x"), EncordException("x")])
-def test_advice(error: EncordException) -> None:
-    """The exception is the SDK's own, with one note."""
-    assert with_advice(error, HASH) is error
-    assert len(error.__notes__) == 1
 
 
 def test_one_function_for_a_stage_without_a_project() -> None:

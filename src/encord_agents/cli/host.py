@@ -1,0 +1,48 @@
+"""Programs whose command line is not the script's: notebooks, test runners, whatever embeds Python."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import PurePath
+
+from encord_agents.exceptions import PrintableError
+
+__all__ = ["check_host"]
+
+TEST_RUNNERS = frozenset({"pytest", "py.test", "_pytest", "unittest"})
+
+
+def check_host() -> None:
+    """Check that the process's arguments are the script's, and that it is the script's to end the process.
+
+    Raises:
+        PrintableError: They are a host program's; it says what to call instead.
+    """
+    if (host := _host()) is not None:
+        raise PrintableError(
+            "runner.run() is a script's command line: it reads the process's arguments and ends the process. "
+            f"Here both are {host}'s.\nCall the runner instead, with options as arguments: "
+            'report = runner(project_hash="...", max_tasks_per_stage=10)'
+        )
+
+
+def _host() -> str | None:
+    main = sys.modules.get("__main__")
+    file = getattr(main, "__file__", None)
+    first = sys.argv[0] if sys.argv else ""
+    if "_pytest" in sys.modules and (_is_of_test_runner(file) or (file is None and first == "-c")):
+        return "the test runner"  # the workers of pytest-xdist are started with -c
+    if _is_of_test_runner(file):
+        return "the test runner"
+    if file is not None or first in ("-c", "-"):  # %run of IPython makes the script __main__, and its arguments argv
+        return None
+    if "ipykernel" in sys.modules or "IPython" in sys.modules:
+        return "the notebook"
+    return "the interpreter" if first == "" else "the host program"
+
+
+def _is_of_test_runner(file: str | None) -> bool:
+    if file is None:
+        return False
+    path = PurePath(file)
+    return path.stem in TEST_RUNNERS or (path.stem == "__main__" and path.parent.name in TEST_RUNNERS)

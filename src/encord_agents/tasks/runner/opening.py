@@ -1,0 +1,140 @@
+"""Opening a project: the first request of all, so the first to meet a wrong address or a platform in trouble."""
+
+from __future__ import annotations
+
+import logging
+from uuid import UUID
+
+from encord.exceptions import (
+    AuthenticationError,
+    AuthorisationError,
+    EncordException,
+    GenericServerError,
+    RateLimitExceededError,
+    SshKeyNotFound,
+    UnknownException,
+)
+from encord.project import Project
+from encord.user_client import EncordUserClient
+
+from encord_agents.core.answers import NOBODY, foreign_answer, is_loopback, refused_certificate, unreachable
+from encord_agents.core.legible import cut, on_one_line
+from encord_agents.core.tracebacks import add_note, described
+from encord_agents.exceptions import CertificateError, OutageError, PrintableError
+from encord_agents.tasks.engine.gate import Gate, SetUpError
+from encord_agents.tasks.engine.stop import Stop
+
+__all__ = ["MAX_OUTAGE", "not_the_api", "open_project", "with_advice"]
+
+logger = logging.getLogger(__name__)
+
+MAX_OUTAGE = 300.0
+"""Seconds that a platform in trouble is waited for, where the caller says nothing else."""
+LONGEST_REASON = 200
+"""Characters of what the SDK says, in a warning."""
+
+
+def open_project(
+    client: EncordUserClient, project_hash: UUID, *, stop: Stop | None = None, max_outage: float = MAX_OUTAGE
+) -> Project:
+    """Return a project, waiting for a platform in trouble, with a warning at once.
+
+    Args:
+        client: As `sending_once` makes it.
+        project_hash: The project.
+        stop: Ends the wait.
+        max_outage: Seconds to wait.
+
+    Raises:
+        CertificateError: The platform's certificate is not trusted here.
+        PrintableError: What answers is not the API, or nobody listens on this machine.
+        OutageError: It did not answer for `max_outage` seconds.
+        Leaving: A stop was requested.
+        encord.exceptions.EncordException: The platform refuses; a note says what to do.
+    """
+    address = client.user_config.domain
+    warned = False
+
+    def warn(_: str, error: Exception) -> None:
+        nonlocal warned
+        if not warned:
+            warned = True
+            why = unreachable(error) or f"it is in trouble ({cut(on_one_line(described(error)), LONGEST_REASON)})"
+            logger.warning(
+                "The platform at %s does not answer: %s. It is asked again, for up to %g s.",
+                *(on_one_line(address), why, max_outage),
+            )
+
+    def request() -> Project:
+        problem: Exception | None = None
+        try:
+            return client.get_project(str(project_hash))
+        except EncordException as error:
+            problem = _final(error, address) or error
+        raise problem  # outside the `except`: the SDK's exception may quote a whole page, and must not be its context
+
+    gate = Gate(stop or Stop(), max_outage=max_outage, grace=0.0, on_outage=warn)  # only reads
+    trouble: Exception
+    try:
+        return gate.call(request, kind="project")
+    except OutageError as outage:
+        last = outage.__cause__ or outage
+        trouble = OutageError.before_the_run(outage.seconds, last, on_one_line(address), outage.asked)
+    except SetUpError as refused:
+        trouble = refused.error
+    except EncordException as error:
+        trouble = with_advice(error, project_hash)
+    raise trouble from None
+
+
+def _final(error: EncordException, address: str) -> PrintableError | None:
+    """Return what another try would not mend either, as a message for a person, or ``None``."""
+    if (refused := refused_certificate(error)) is not None:
+        return CertificateError(f"The platform at {on_one_line(address)} cannot be trusted: {refused}")
+    if unreachable(error) == NOBODY and is_loopback(address):
+        return PrintableError(
+            f"Nobody listens at {on_one_line(address)}, the address in ENCORD_DOMAIN (the connection was refused). "
+            "If the local platform should be there, start it: encord-agents local up"
+        )
+    if (answer := not_the_api(error)) is not None:
+        return PrintableError(
+            f"What answers at {on_one_line(address)} is not the Encord API: it sent {answer}. Check ENCORD_DOMAIN: it "
+            "is the address of the API, as https://api.encord.com, not that of the web application."
+        )
+    return None
+
+
+def not_the_api(error: EncordException) -> str | None:
+    """Return what something else than the API answered, in words, or ``None``.
+
+    A server that says that it is in trouble may do so with a page: that is an outage, whoever wrote the page.
+    """
+    if isinstance(error, UnknownException | GenericServerError | RateLimitExceededError):
+        return None
+    return foreign_answer(error)
+
+
+def with_advice(error: EncordException, project_hash: object, *, doing: str = "open") -> EncordException:
+    """Return the SDK's own exception, with a note that says what to do.
+
+    Args:
+        error: The exception.
+        project_hash: The project.
+        doing: What was tried with the project.
+    """
+    if (answer := not_the_api(error)) is not None:
+        note = f"What answered is not the Encord API: it sent {answer}. Check ENCORD_DOMAIN, and what is in between."
+    elif isinstance(error, AuthenticationError | SshKeyNotFound):
+        note = (
+            "The platform does not know this key. Register its public half in your profile, and check that "
+            "ENCORD_DOMAIN is the region you registered it in."
+        )
+    elif isinstance(error, AuthorisationError):
+        note = (
+            f"The key is known, but may not {doing} project {project_hash}: check the hash, "
+            "and that the key's user is a member with the rights for it."
+        )
+    else:
+        note = f"This happened while trying to {doing} project {project_hash}."
+    add_note(error, note)
+    return error

@@ -1,0 +1,93 @@
+"""What is logged and reported cannot be forged by other people's text, and holds no secret, at any level."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from encord.workflow.stages.agent import AgentTask
+
+from encord_agents.core.assets import Asset
+from encord_agents.exceptions import TasksFailedError
+from encord_agents.local import Fault
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+EVIL = "\x1b[31mRED\x1b]0;owned\x07\nINJECTED failed: 0\r\n\x9b31m\u202egnp.exe\u2028LS\x85NEL\u200b\x7f"
+STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u2028\u202e]|^\\s*INJECTED", re.MULTILINE)
+
+
+@pytest.fixture
+def log() -> io.StringIO:
+    """What the root logger's handler writes, at every level."""
+    return io.StringIO()
+
+
+@pytest.fixture(autouse=True)
+def listening(log: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = logging.getLogger()
+    handler = logging.StreamHandler(log)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
+    monkeypatch.setattr(root, "handlers", [*root.handlers, handler])
+    monkeypatch.setattr(root, "level", logging.DEBUG)
+
+
+def test_nothing_is_forged(world: World, log: io.StringIO) -> None:
+    """Titles and messages stay on their line, escaped; the lines of a traceback are marked."""
+    for number in range(3):
+        world.project.add_image(f"{number}{EVIL}")
+
+    def agent(task: AgentTask) -> str | None:
+        if task.data_title.startswith("0"):
+            raise ValueError(EVIL)
+        return "complete" if task.data_title.startswith("1") else None
+
+    report = world.run(agent, num_retries=1)
+    ours = "\n".join(line for line in log.getvalue().split("\n") if "urllib3" not in line)
+    assert "INJECTED" in ours
+    assert "  | ValueError" in ours
+    with pytest.raises(TasksFailedError) as caught:
+        report.raise_for_failures()
+    for text in (ours, str(report), str(caught.value)):
+        assert not STEERING.search(text), STEERING.search(text)
+
+
+def test_long_text_is_cut(world: World, log: io.StringIO) -> None:
+    """A page in a message is cut in the log; the report's record has it whole."""
+    world.project.add_image("image")
+
+    def agent() -> None:
+        raise ValueError("page " * 50_000)
+
+    report = world.run(agent, num_retries=0)
+    assert "more characters" in log.getvalue()
+    assert max(map(len, log.getvalue().split("\n"))) < 10_000
+    assert len(str(report.failures[0].to_dict()["error"])) > 200_000
+
+
+def test_no_secrets(world: World, log: io.StringIO) -> None:
+    """Neither the signature of a file's address nor the key is logged, with files, downloads that fail, and retries."""
+    for number in range(4):
+        world.project.add_image(f"image {number}")
+    world.platform.faults.add(Fault("asset", status=503))
+    world.platform.faults.add(Fault("asset", status=403, times=2, skip=1))
+    world.platform.faults.add(Fault("asset", action="drop_before"))
+    addresses = []
+
+    def agent(asset: Asset) -> str:
+        addresses.append(asset.item.get_signed_url())
+        asset.path()
+        return "complete"
+
+    world.run(agent, num_retries=1, max_outage=5)
+    assert addresses
+    text = log.getvalue()
+    assert "urllib3" in text
+    signatures = {str(address).partition("signature=")[2] for address in addresses}
+    assert all(signatures)
+    for secret in [*signatures, "signature=", *world.platform.ssh_key.split("\n")[1:3]]:
+        assert secret not in text

@@ -1,0 +1,167 @@
+"""Opening a project: what is waited for, and what ends at once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+from encord import EncordUserClient
+from encord.exceptions import AuthenticationError, AuthorisationError, EncordException
+from tests.brokers import free_port
+from tests.servers import PAGE, Answer, private_authority, server
+
+from encord_agents.core.client import sending_once
+from encord_agents.core.tracebacks import chain, described
+from encord_agents.exceptions import CertificateError, OutageError, PrintableError
+from encord_agents.local import Fault
+from encord_agents.local.keys import new_key
+from encord_agents.tasks import QueueRunner, Runner
+from encord_agents.tasks.engine.stop import Leaving, Stop
+from encord_agents.tasks.runner.opening import open_project, with_advice
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+HASH = UUID("3f2504e0-4f89-11d3-9a0c-0305e82c3301")
+
+
+def client_of(domain: str) -> EncordUserClient:
+    return sending_once(EncordUserClient.create_with_ssh_private_key(new_key(), domain=domain))
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((200, PAGE), "an HTML page"),
+        ((302, b""), "redirects without end"),
+        ((401, PAGE), "an HTML page"),
+        ((403, PAGE), "an HTML page"),
+        ((404, PAGE), "an HTML page"),
+        ((405, PAGE), "an HTML page"),
+        ((200, b""), "nothing"),
+        ((200, b'{"hello": "world"}'), "JSON that is not the API's"),
+        ((200, b"\x1b[2J" + b"x" * 200_000), "text that is not JSON"),
+    ],
+)
+def test_something_else_answers(answer: Answer, words: str) -> None:
+    """Ten lines at most say what answered, where, and what to check; the page is nowhere, not even in the context."""
+    with server(answer) as domain, pytest.raises(PrintableError) as caught:
+        open_project(client_of(domain), HASH)
+    message = str(caught.value)
+    assert f"{domain} is not the Encord API: it sent {words}" in message
+    assert "ENCORD_DOMAIN" in message
+    assert "\x1b" not in message
+    assert len(message) < 500
+    assert not isinstance(caught.value, OutageError)
+    assert all(len(described(one)) < 500 for one in chain(caught.value))
+
+
+def test_the_api_refuses(world: World) -> None:
+    """What the API itself says passes as the SDK's exception, with a note."""
+    with pytest.raises(AuthorisationError) as caught:
+        open_project(sending_once(world.client), HASH)
+    assert "member" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("page", [b"", PAGE, b'{"message": "maintenance"}'])
+def test_trouble_that_lasts(page: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """A platform in trouble is an outage, whatever it sends with its 503: a warning at once, an error in the end."""
+    with server((503, page)) as domain, pytest.raises(OutageError) as caught:
+        open_project(client_of(domain), HASH, max_outage=0)
+    assert domain in str(caught.value)
+    assert "report" not in str(caught.value)
+    assert len(str(caught.value)) < 800
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert domain in warning.getMessage()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("project", action="status", status=503, times=2),
+        Fault("project", action="status", status=429, retry_after=0),
+        Fault("project", action="drop_before", times=2),
+        Fault("ontology", action="drop_after"),
+    ],
+    ids=lambda fault: fault.action,
+)
+def test_trouble_that_passes(world: World, fault: Fault, caplog: pytest.LogCaptureFixture) -> None:
+    """It is waited for, with one warning that names the address; the constructor waits too."""
+    world.platform.faults.add(fault)
+    assert world.runner().project is not None
+    assert not world.platform.faults.pending
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert world.platform.domain in warnings[0]
+
+
+def test_nobody_there() -> None:
+    """On this machine nobody may come up by itself: it ends at once, and says how the local platform is started."""
+    domain = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(PrintableError, match=r"Nobody listens at .*encord-agents local up") as caught:
+        open_project(client_of(domain), HASH)
+    assert domain in str(caught.value)
+    assert not isinstance(caught.value, OutageError)
+
+
+def test_no_such_host(caplog: pytest.LogCaptureFixture) -> None:
+    """A name that cannot be resolved may be a network that is down: an outage, and the warning says which it is."""
+    with pytest.raises(OutageError):
+        open_project(client_of("http://no-such-host.invalid"), HASH, max_outage=0)
+    assert "there is no host of that name" in caplog.text
+
+
+def test_a_certificate_that_is_not_trusted(tmp_path: Path) -> None:
+    """It is no outage: it ends at once, with the remedy."""
+    with server((200, b""), private_authority(tmp_path)[0]) as domain, pytest.raises(CertificateError) as caught:
+        open_project(client_of(domain), HASH)
+    assert domain in str(caught.value)
+    assert "REQUESTS_CA_BUNDLE" in str(caught.value)
+
+
+def test_a_stop_ends_the_wait() -> None:
+    """It is not waited for what will not be used."""
+    stop = Stop()
+    with server((503, b"")) as domain:
+        timer = threading.Timer(0.2, stop.request)
+        timer.start()
+        with pytest.raises(Leaving):
+            open_project(client_of(domain), HASH, stop=stop)
+        timer.join()
+
+
+def test_a_stopped_run() -> None:
+    """A run that is stopped while it waits for its project ends with a report that says so; a Ctrl-C is raised."""
+    with server((503, b"")) as domain, ThreadPoolExecutor(1) as pool:
+        client = client_of(domain)
+        runner, queue, stop = Runner(user_client=client), QueueRunner(HASH, user_client=client), Stop()
+        for one in (runner, queue):
+            one.stage("Pre")(lambda: None)
+        stop.request("terminate")
+        assert runner(project_hash=HASH, stop=stop).stopped == "terminated"
+        assert runner.run_stage("Pre", project_hash=HASH, stop=stop).stopped == "terminated"
+        assert queue.drain(executor=pool, stop=stop).stopped == "terminated"
+        stop = Stop()
+        stop.request("interrupt")
+        with pytest.raises(KeyboardInterrupt):
+            runner(project_hash=HASH, stop=stop)
+
+
+@pytest.mark.parametrize("error", [AuthenticationError("x"), AuthorisationError("x"), EncordException("x")])
+def test_advice(error: EncordException) -> None:
+    """The exception is the SDK's own, with one note."""
+    assert with_advice(error, HASH) is error
+    assert len(error.__notes__) == 1
+
+
+def test_advice_believes_no_page() -> None:
+    """A 403 whose page is not the API's says nothing about the key."""
+    with server((403, PAGE)) as domain, pytest.raises(AuthorisationError) as caught:
+        client_of(domain).get_project(str(HASH))
+    with_advice(caught.value, HASH, doing="run agents in")
+    assert "is not the Encord API" in caught.value.__notes__[0]

@@ -1,0 +1,110 @@
+"""A missing extra is named where it is first needed, with the command that installs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+from encord_agents.exceptions import MissingExtraError, PrintableError
+from encord_agents.extras import require
+
+BLOCKED = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Block())
+"""
+
+
+def without(*blocked: str, run: str) -> subprocess.CompletedProcess[str]:
+    """A Python that cannot import some packages."""
+    code = BLOCKED.format(blocked=set(blocked)) + run
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+
+
+AGENT = """
+from typing import Annotated, Any
+from encord_agents.tasks import QueueRunner, Runner
+from encord_agents.tasks.dependencies import *
+from encord_agents.tasks.dependencies import Depends
+from encord_agents.exceptions import MissingExtraError
+runner = {runner}
+def inner(found: Annotated[Any, Depends({dependency})]) -> Any:
+    return found
+def agent(found: Annotated[Any, Depends(inner)]) -> str: ...
+try:
+    runner.stage("Pre-label")(agent)
+except MissingExtraError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("runner", "dependency"),
+    [
+        ("Runner()", "dep_single_frame"),
+        ("Runner()", "dep_video_iterator"),
+        ("QueueRunner('3f2504e0-4f89-11d3-9a0c-0305e82c3301')", "dep_video_sampler"),
+    ],
+)
+def test_vision(runner: str, dependency: str) -> None:
+    """An agent that needs frames, also through a dependency of its own, is refused at decoration."""
+    ended = without("av", "PIL", run=AGENT.format(runner=runner, dependency=dependency))
+    assert ended.stdout == (
+        f"agent() uses {dependency}, which needs the 'vision' extra, of which av, pillow are not installed here.\n"
+        "Install it: pip install 'encord-agents[vision]'\n"
+    ), ended.stderr
+
+
+def test_files_need_no_extra() -> None:
+    """An agent that wants the file alone does without."""
+    ended = without("av", "PIL", "numpy", run=AGENT.format(runner="Runner()", dependency="dep_asset") + "print('fine')")
+    assert ended.stdout == "fine\n", ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("blocked", "arguments", "extra"),
+    [("uvicorn", ["local", "status"], "local"), ("celery", ["celery", "status", "agents:app"], "celery")],
+)
+def test_commands(blocked: str, arguments: list[str], extra: str) -> None:
+    """They say which extra they need, in two lines, and exit with 2."""
+    run = f"sys.argv[1:] = {arguments!r}\nfrom encord_agents.cli.main import main\nmain()"
+    ended = without(blocked, run=run)
+    assert ended.returncode == 2
+    assert f"pip install 'encord-agents[{extra}]'" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("blocked", "imported", "extra"),
+    [
+        ("celery", "from encord_agents.integrations.celery import register", "celery"),
+        ("starlette", "from encord_agents.local import LocalPlatform", "local"),
+    ],
+)
+def test_imports(blocked: str, imported: str, extra: str) -> None:
+    """An import that fails for want of an extra is still an `ImportError`."""
+    run = f"try:\n    {imported}\nexcept ImportError as error:\n    print(error.extra, error)"
+    ended = without(blocked, run=run)
+    assert ended.stdout.startswith(f"{extra} "), ended.stderr
+    assert f"encord-agents[{extra}]" in ended.stdout
+
+
+def test_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is installed passes, a test's stand-in does, and a package that is blocked does not."""
+    require("vision", "This")
+    monkeypatch.setitem(sys.modules, "av", ModuleType("av"))
+    require("vision", "This")
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingExtraError, match="This needs the 'vision' extra, of which av is not") as caught:
+        require("vision", "This")
+    assert caught.value.missing == ("av",)
+    assert isinstance(caught.value, PrintableError)
+    assert isinstance(caught.value, ImportError)
