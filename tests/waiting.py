@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 __all__ = ["PATIENCE", "until"]
 
-PATIENCE = 90.0
+PATIENCE = 150.0
 """Seconds after which a test has waited long enough, on a machine that is busy with others."""
 
 

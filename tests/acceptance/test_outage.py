@@ -187,7 +187,7 @@ def test_one_poisonous_request(world: World, monkeypatch: pytest.MonkeyPatch, ki
     def agent(label_row: LabelRowV2, item: StorageItem) -> TaskAgentReturnStruct:
         return label(label_row)
 
-    report = world.run(agent, max_outage=3.0)
+    report = world.run(agent)
     assert report.moved == 39
     (failure,) = report.failures
     assert (str(failure.data_hash), failure.phase) == (poison, POISON[kind])
