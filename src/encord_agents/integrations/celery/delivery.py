@@ -170,7 +170,7 @@ class Delivery:
         except Exception as refusal:  # noqa: BLE001 - whatever the broker's trouble is
             self._give_back(refusal)
         _accepted()
-        raise Retry("the broker's Redis cannot be asked", exc=trouble, when=pause) from None
+        raise Retry(f"asked again in {pause:g} s", exc=trouble, when=pause) from None
 
     def _give_back(self, refusal: Exception) -> NoReturn:
         """Have the broker deliver this message again, as it is, after a pause: it takes no other."""
