@@ -36,7 +36,7 @@ from encord_agents.tasks.engine.pace import may_take, soon, take_at_once, tasks_
 from encord_agents.tasks.engine.pipeline import StageRun, fetch
 from encord_agents.tasks.engine.poll import MAX_POLLS, poll
 from encord_agents.tasks.engine.report import StagePolled
-from encord_agents.tasks.engine.stop import Leaving
+from encord_agents.tasks.engine.stop import Leaving, next_of
 from encord_agents.tasks.engine.write import MAX_AT_ONCE, Writer, in_turn
 
 __all__ = ["Pipeline"]
@@ -264,13 +264,13 @@ class Pipeline:
         if self._attempts_here:
             self._attempt_all()
         else:
-            self._attempted_all.get()
+            next_of(self._attempted_all)
 
     def _attempt_all(self) -> None:
         """Attempt what is given, one after the other, until there will be no more."""
         given, attempted = self._given, self._attempted
         unheard = 0
-        while given.get():
+        while next_of(given):
             context = self._to_attempt.popleft()
             # In one expression: what an attempt brought is with the engine before an interrupt can come between.
             attempted.put((context, ended := None if self._is_over else self._attempt(context)))

@@ -60,7 +60,7 @@ from encord_agents.tasks.engine.report import (
     TaskWouldWrite,
 )
 from encord_agents.tasks.engine.retry import decide, retryable
-from encord_agents.tasks.engine.stop import Leaving, Stop
+from encord_agents.tasks.engine.stop import Leaving, Stop, next_of
 from encord_agents.tasks.engine.write import Beside, Writer, dry_summary, in_turn
 
 __all__ = ["StageRun", "Turn", "at_once", "run_chunk", "run_one_by_one"]
@@ -579,7 +579,7 @@ def _await_together(run: StageRun, contexts: Sequence[Context], loop: EventLoop,
                 going[-1][1].add_done_callback(lambda _, ends=ends: ends.put(None))  # type: ignore[misc]
             for context, future in going:
                 while not future.done():
-                    ends.get()
+                    next_of(ends)
                 heard += 1
                 try:
                     verdict = run.judge(context, was_cancelled(context) if future.cancelled() else future.result())

@@ -6,15 +6,21 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Literal
+from typing import Literal, TypeVar
 
 from encord_agents.core.dependencies.solve import Interrupt
 
-__all__ = ["EXIT_CODES", "Leaving", "Reason", "Stop"]
+__all__ = ["EXIT_CODES", "Leaving", "Reason", "Stop", "next_of"]
 
 Reason = Literal["interrupt", "terminate", "hangup"]
 
 EXIT_CODES: dict[Reason, int] = {"interrupt": 130, "terminate": 143, "hangup": 129}
+
+
+WAKES_EVERY = 0.25
+"""Seconds in which a signal that another thread was given is handled."""
+
+T = TypeVar("T")
 
 
 class Leaving(Interrupt):
@@ -159,6 +165,16 @@ class _Interruptible:
     def __exit__(self, *_: object) -> None:
         if self._here:
             self._root._interruptible -= 1
+
+
+def next_of(queue: SimpleQueue[T]) -> T:
+    """Return the next entry of a queue, for the main thread to wait in.
+
+    The system may give a signal to any thread; Python handles it in the main one, at the latest when that next wakes.
+    """
+    while True:
+        with suppress(Empty):
+            return queue.get(timeout=WAKES_EVERY)
 
 
 def _wait(seconds: float, places: Sequence[list[SimpleQueue[None]]], is_so: Callable[[], bool]) -> None:
