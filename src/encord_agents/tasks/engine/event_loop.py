@@ -7,12 +7,15 @@ import contextlib
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from encord_agents.core.tracebacks import described
 
 __all__ = ["EventLoop", "Going", "LoopEndedError"]
+
+TICK = 0.05
+"""Seconds between two looks at whether the loop is ready, or has ended: several may wait for one word of it."""
 
 
 class LoopEndedError(RuntimeError):
@@ -86,7 +89,7 @@ class EventLoop:
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        self._ready = threading.Event()
+        self._ready = _Flag()
         self._thread: threading.Thread | None = None
         self._claims: list[bool] = []  # the first says whether the thread was to serve, for good
         self._going: set[Going] = set()
@@ -197,10 +200,31 @@ class EventLoop:
                 self._ready.wait()
                 with contextlib.suppress(RuntimeError, AttributeError):  # it is closed already, or never was there
                     self.loop.call_soon_threadsafe(self._end.set)
-                self._ended.get()
+                with contextlib.suppress(Empty):
+                    self._ended.get(timeout=TICK)
             except KeyboardInterrupt:
                 if interrupted:
                     raise
                 interrupted = True
         if interrupted:
             raise KeyboardInterrupt
+
+
+class _Flag:
+    """A `threading.Event` without a lock: an interrupt inside one leaves its lock held, and then everybody waits."""
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._bell: SimpleQueue[None] = SimpleQueue()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        self._bell.put(None)
+
+    def wait(self) -> None:
+        while not self._is_set:
+            with contextlib.suppress(Empty):
+                self._bell.get(timeout=TICK)
