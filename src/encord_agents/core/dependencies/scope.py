@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import CancelledError, Future, wait
+from concurrent.futures import CancelledError, wait
 from typing import Any, NamedTuple
 
 from encord_agents.core.dependencies.awaiting import Changes, Hidden, Loop, apply, changes_since, wait_for
@@ -22,7 +22,7 @@ from encord_agents.core.dependencies.lifetime import (
     tear_down_async,
 )
 from encord_agents.core.dependencies.plan import Step, hashable
-from encord_agents.core.dependencies.threads import WorkerThread
+from encord_agents.core.dependencies.threads import Pending, WorkerThread
 from encord_agents.core.tracebacks import is_a
 
 __all__ = ["BadTeardown", "RunScope"]
@@ -244,7 +244,7 @@ class _Life:
         self._opened = opened
         self._context = context
         self._thread = thread
-        self._ending: Future[Any] | None = None
+        self._ending: Pending | None = None
         self._interrupts = 0
 
     def end(self) -> BaseException | None:
@@ -253,7 +253,6 @@ class _Life:
             return self._end()
         if self._ending is None:
             self._ending = self._thread.begin(self._end)
-        wait([self._ending])
         raised, _ = self._ending.result()
         return raised  # type: ignore[no-any-return]
 

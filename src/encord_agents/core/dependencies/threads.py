@@ -7,11 +7,13 @@ import contextlib
 import contextvars
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
-__all__ = ["WorkerThread"]
+__all__ = ["Pending", "WorkerThread"]
+
+TICK = 0.1
+"""Seconds between two looks at whether a call is over: an interrupt may have swallowed the word that it is."""
 
 _Outcome = tuple[Any, BaseException | None]
 
@@ -34,18 +36,16 @@ class WorkerThread:
         """Whether this is called in the thread."""
         return self._thread is threading.current_thread()
 
-    def begin(self, function: Callable[[], Any]) -> Future[Any]:
-        """Have a function called. Its future gives a pair, of what it returned and what it raised.
-
-        A future would not take every exception (`StopIteration`), so it is carried as a value.
+    def begin(self, function: Callable[[], Any]) -> Pending:
+        """Have a function called. It gives a pair, of what it returned and what it raised.
 
         Raises:
             RuntimeError: The system has no more threads.
         """
         self._start()
-        future: Future[Any] = Future()
-        self._calls.put(lambda: future.set_result(_outcome(function)))
-        return future
+        pending = Pending()
+        self._calls.put(lambda: pending.settle(_outcome(function)))
+        return pending
 
     def wait(self, function: Callable[[], Any]) -> Any:
         """Have a function called, and return what it returns or raise what it raises. Not from the thread itself."""
@@ -92,6 +92,29 @@ class WorkerThread:
         while (call := self._calls.get()) is not None:
             call()
             del call  # it holds what it was about until there is another
+
+
+class Pending:
+    """A call that is asked for, and its outcome.
+
+    Not a `concurrent.futures.Future`: an interrupt of whoever waits for one may leave its lock held, and then the
+    thread that would settle it waits for ever.
+    """
+
+    def __init__(self) -> None:
+        self._outcome: _Outcome | None = None
+        self._bell: SimpleQueue[None] = SimpleQueue()
+
+    def settle(self, outcome: _Outcome) -> None:
+        self._outcome = outcome
+        self._bell.put(None)
+
+    def result(self) -> _Outcome:
+        """Wait for the outcome, and return it. It may be interrupted, and called again."""
+        while self._outcome is None:
+            with contextlib.suppress(Empty):
+                self._bell.get(timeout=TICK)
+        return self._outcome
 
 
 class _Unyielding(asyncio.Future[_Outcome]):

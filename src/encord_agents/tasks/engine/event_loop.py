@@ -200,8 +200,9 @@ class EventLoop:
                 self._ready.wait()
                 with contextlib.suppress(RuntimeError, AttributeError):  # it is closed already, or never was there
                     self.loop.call_soon_threadsafe(self._end.set)
-                with contextlib.suppress(Empty):
-                    self._ended.get(timeout=TICK)
+                while not self._has_ended:  # in here, so that an interrupt of the loop itself is caught
+                    with contextlib.suppress(Empty):
+                        self._ended.get(timeout=TICK)
             except KeyboardInterrupt:
                 if interrupted:
                     raise

@@ -339,6 +339,13 @@ def test_an_interrupt_while_a_teardown_elsewhere_is_waited_for(
             return wait(futures, timeout)
 
         monkeypatch.setattr(scope, "wait", interrupted)
+        result = scope.Pending.result
+
+        def interrupted_result(pending: scope.Pending) -> Any:
+            interrupted([])
+            return result(pending)
+
+        monkeypatch.setattr(scope.Pending, "result", interrupted_result)
         with pytest.raises(KeyboardInterrupt):
             run.close()
         assert log[-1] == "first"

@@ -20,7 +20,7 @@ def test_calls_are_made_in_one_thread_in_order(thread: WorkerThread) -> None:
     futures = [thread.begin(lambda i=i: order.append(i)) for i in range(100)]  # type: ignore[misc]
     where = thread.wait(threading.current_thread)
     assert order == list(range(100))
-    assert all(future.done() for future in futures)
+    assert [future.result() for future in futures] == [(None, None)] * 100
     assert (where.name, where.daemon, where is thread.wait(threading.current_thread)) == ("a worker", True, True)
     assert (thread.wait(lambda: thread.is_current), thread.is_current) == (True, False)
     thread.stop()
