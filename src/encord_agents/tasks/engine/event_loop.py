@@ -105,7 +105,14 @@ class EventLoop:
         return self._over
 
     def revive(self) -> None:
-        """Have the next who submits something start a new loop, if the one before was ended under its work."""
+        """Have the next submission start a new loop, if the one before was ended under its work.
+
+        An ended loop fails its work before its thread is gone, so that thread is waited for: whoever was just told of
+        the failure may call at once.
+        """
+        while self._over and not self._closed and self._claims[:1] == [True] and not self._has_ended:
+            with contextlib.suppress(Empty):
+                self._ended.get(timeout=TICK)
         with self._lock:
             if self._has_ended and not self._closed:
                 self._begin_anew()

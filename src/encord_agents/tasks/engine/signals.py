@@ -115,8 +115,33 @@ def _restore_in_child() -> None:
                 signal.signal(number, handler)
 
 
+_forking = threading.local()
+
+
+def _block_for_fork() -> None:
+    """Hold signals back in the thread that forks.
+
+    A signal that reached the child before its handlers are restored would call ours, or be cleared by the interpreter
+    with the parent's: a `multiprocessing.Pool` that terminates its workers at once would then wait for ever.
+    """
+    if _replaced:
+        _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, REASONS)
+
+
+def _unblock() -> None:
+    mask = getattr(_forking, "mask", None)
+    if mask is not None:
+        _forking.mask = None
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _begin_child() -> None:
+    _restore_in_child()
+    _unblock()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_restore_in_child)
+    os.register_at_fork(before=_block_for_fork, after_in_parent=_unblock, after_in_child=_begin_child)
 
 
 def leave_at_once(code: int) -> None:

@@ -201,6 +201,22 @@ def test_a_loop_that_is_ended_under_its_work(how: Callable[[], Coroutine[Any, An
     assert isinstance(submit(loop), LoopEndedError)
 
 
+def test_revived_while_it_ends() -> None:
+    """Who is told that the loop has ended may submit at once, though the loop's thread is still at work."""
+    loop, may_end = EventLoop(), threading.Event()
+
+    async def stop() -> None:
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(60)
+
+    going = loop.submit(stop())
+    going.add_done_callback(lambda _: may_end.wait(0.5))  # run in the loop's thread, after the waiting ones are told
+    assert isinstance(ended(lambda: going.result(20)), LoopEndedError)
+    loop.revive()
+    assert submit(loop) == "done"
+    loop.close()
+
+
 def test_an_interrupt_that_a_coroutine_raises() -> None:
     """It is that for all who wait, and no error of the loop."""
     loop, begun = EventLoop(), threading.Event()
