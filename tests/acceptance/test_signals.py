@@ -423,7 +423,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("kind", ["command", "drain"])
 def test_children_ended_as_they_begin(world: World, tmp_path: Path, kind: str) -> None:
-    """A signal that reaches a forked child before any of its code has run ends it; a pool's `terminate` relies on it."""
+    """A signal that reaches a forked child before any of its code has run ends it: pools rely on it."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         world.project.add_placeholders(1, title=str(int(number)))
     options = ("--progress", "none") if kind == "command" else ()
