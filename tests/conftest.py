@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from encord_agents.local import LocalPlatform, LocalProject
     from encord_agents.tasks import Runner
     from encord_agents.tasks.engine.report import RunReport
+    from encord_agents.tasks.runner.base import RunnerBase
 
 FORBID_SKIPS = "ENCORD_AGENTS_FORBID_SKIPS"
 """Set where everything is installed: there, a test that is skipped is a promise that nobody looked at."""
@@ -52,16 +53,31 @@ class World:
 
     ``Pre-label`` -> ``review`` to Review, ``triage`` to Triage, ``complete`` to Done; ``Triage`` -> ``ok`` to Done.
     The client does not retry, so that trouble is the engine's at once.
+
+    Attributes:
+        numbers: Those of `Timing` and `Limits` that are to be others in the runners of this test.
     """
 
     platform: LocalPlatform
     project: LocalProject
     client: EncordUserClient
+    numbers: dict[str, Any] = field(default_factory=dict)
 
     def runner(self, **options: Any) -> Runner:
         from encord_agents.tasks import Runner
 
-        return Runner(self.project.project_hash, user_client=self.client, **options)
+        runner = Runner(self.project.project_hash, user_client=self.client, **options)
+        self.set_numbers(runner)
+        return runner
+
+    def set_numbers(self, runner: RunnerBase) -> None:
+        """Give a runner the numbers of this test."""
+        from encord_agents.tasks.engine.timing import Limits, Timing
+
+        def some(kind: type) -> dict[str, Any]:
+            return {name.name: self.numbers[name.name] for name in fields(kind) if name.name in self.numbers}
+
+        runner.timing, runner.limits = Timing(**some(Timing)), Limits(**some(Limits))
 
     def agent(self, function: Callable[..., Any], stage: str = "Pre-label", **options: Any) -> Runner:
         """A runner with one agent."""

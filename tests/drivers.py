@@ -191,7 +191,9 @@ DRIVERS: list[Driver] = [*RUNNERS, ByQueueFunction("queue-function"), ByThreads(
 
 
 def _queue(world: World) -> QueueRunner:
-    return QueueRunner(world.project.project_hash, user_client=world.client, max_outage=MAX_OUTAGE)
+    runner = QueueRunner(world.project.project_hash, user_client=world.client, max_outage=MAX_OUTAGE)
+    world.set_numbers(runner)
+    return runner
 
 
 def _as_async(function: Callable[..., Any]) -> Callable[..., Any]:

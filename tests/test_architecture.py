@@ -54,6 +54,7 @@ LAYERS = [
         "encord_agents.tasks.engine.interruption",
         "encord_agents.tasks.engine.pace",
         "encord_agents.tasks.engine.rate_limit",
+        "encord_agents.tasks.engine.timing",
     ],
     ["encord_agents.tasks.dependencies"],
     ["encord_agents.tasks.models"],

@@ -23,7 +23,6 @@ from tests.waiting import until
 from encord_agents.core import assets
 from encord_agents.core.assets import Asset
 from encord_agents.local import Fault
-from encord_agents.tasks.engine import gate, overlap
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
 if TYPE_CHECKING:
@@ -77,10 +76,10 @@ def test_downloads_and_requests_at_once(world: World, monkeypatch: pytest.Monkey
     assert world.platform.max_in_flight <= 8
 
 
-@pytest.mark.parametrize(("limit", "most"), [("FILES_AHEAD", 8), ("BYTES_AHEAD", 2)])
-def test_files_ahead(world: World, monkeypatch: pytest.MonkeyPatch, limit: str, most: int) -> None:
+@pytest.mark.parametrize(("limit", "most"), [("files_ahead", 8), ("bytes_ahead", 2)])
+def test_files_ahead(world: World, limit: str, most: int) -> None:
     """While an agent takes its time no more files are fetched than may be ahead; its own is always there."""
-    monkeypatch.setattr(overlap, limit, 7 if limit == "FILES_AHEAD" else 1)
+    world.numbers[limit] = 7 if limit == "files_ahead" else 1
     world.project.add_placeholders(40)
     fetched: list[int] = []
     calls = iter(range(100))
@@ -133,11 +132,9 @@ def test_an_outage_of_the_storage_host_costs_no_attempt(world: World) -> None:
 
 
 @pytest.mark.parametrize("tasks", [1, 20])
-def test_one_file_that_is_never_to_be_had(world: World, monkeypatch: pytest.MonkeyPatch, tasks: int) -> None:
+def test_one_file_that_is_never_to_be_had(world: World, tasks: int) -> None:
     """Fails its task alone, also where it is the last that anybody asks for."""
-    monkeypatch.setattr(gate, "FIRST_BACKOFF", 0.001)
-    monkeypatch.setattr(gate, "LONGEST_BACKOFF", 0.02)
-    monkeypatch.setattr(gate, "OWN_TROUBLE_AFTER", 0.2)
+    world.numbers |= {"first_backoff": 0.001, "longest_backoff": 0.02, "own_trouble_after": 0.2}
     hashes = world.project.add_placeholders(tasks)
     (row,) = world.client.get_project(world.project.project_hash).list_label_rows_v2(data_hashes=hashes[-1:])
     world.platform.faults.add(Fault("asset", times=None, status=503, contains=str(row.backing_item_uuid)))

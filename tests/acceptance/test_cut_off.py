@@ -330,11 +330,9 @@ def test_an_agent_that_stops_the_loop(world: World, driver: Driver) -> None:
     assert told.counts.get("moved", 0) == TASKS
 
 
-def test_a_move_in_flight_when_time_is_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_move_in_flight_when_time_is_up(world: World) -> None:
     """What was sent to move, without an answer, is told apart from what is still in its stage for certain."""
-    from encord_agents.tasks.engine import pipeline
-
-    monkeypatch.setattr(pipeline, "TIME_TO_WRITE", 0.5)
+    world.numbers |= {"time_to_write": 0.5}
     world.project.add_placeholders(TASKS)
     world.platform.faults.add(Fault("actions", times=None, action="stall", seconds=8))
     world.client = world.platform.client()

@@ -33,8 +33,9 @@ from encord_agents.local import Fault
 from encord_agents.tasks import Depends, QueueRunner
 from encord_agents.tasks.engine.dead_letter import FAILURES_IN_A_ROW
 from encord_agents.tasks.engine.report import AttemptFailed, PassFinished, StagePolled, StageStarted, TaskFinished
+from encord_agents.tasks.engine.timing import Limits, Timing
 from encord_agents.tasks.models import TaskAgentReturnStruct
-from encord_agents.tasks.runner import drain, queue_runner
+from encord_agents.tasks.runner import drain
 from encord_agents.tasks.runner.worker import portable
 
 if TYPE_CHECKING:
@@ -432,11 +433,9 @@ def test_passes(world: World, queue: QueueRunner) -> None:
 
 
 @pytest.mark.parametrize("tokens", ["keyset", "offset"])
-def test_pages_lose_no_task(
-    world: World, queue: QueueRunner, threads: ThreadPoolExecutor, tokens: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pages_lose_no_task(world: World, queue: QueueRunner, threads: ThreadPoolExecutor, tokens: Any) -> None:
     """A stage whose pages were still being read while its tasks moved is asked again."""
-    monkeypatch.setattr(drain, "READ_AHEAD", 4)
+    queue.limits = Limits(read_ahead=4)
     world.platform.settings.page_size = 4
     world.platform.settings.page_tokens = tokens
     world.platform.settings.latency = 0.01
@@ -505,14 +504,12 @@ def test_an_interrupt_finishes_what_is_worked_on(world: World, queue: QueueRunne
     assert 6 <= len(begun) == world.count("Done") < 500
 
 
-def test_an_interrupt_ends_an_outage(
-    world: World, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_ends_an_outage(world: World, threads: ThreadPoolExecutor) -> None:
     """It is not waited out any longer than writing may take, and what could not be written is listed."""
-    monkeypatch.setattr(queue_runner, "TIME_TO_WRITE", 0.3)
     world.project.add_placeholders(4)
     world.platform.faults.add(Fault("actions", status=503, times=None))
     runner = QueueRunner(world.project.project_hash, user_client=world.client)
+    runner.timing = Timing(time_to_write=0.3)
     runner.stage("Pre-label")(lambda: os.kill(os.getpid(), signal.SIGINT) or "complete")  # type: ignore[func-returns-value]
     with pytest.raises(KeyboardInterrupt):
         runner.drain(executor=threads, progress="none", batch_size=1)

@@ -12,7 +12,6 @@ from encord.workflow.stages.agent import AgentTask
 from encord_agents.core.assets import Asset
 from encord_agents.local import Fault
 from encord_agents.tasks import Depends
-from encord_agents.tasks.engine import gate, write
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
 if TYPE_CHECKING:
@@ -46,13 +45,9 @@ def test_a_request_of_an_agents_own_that_the_platform_does_not_answer(world: Wor
 
 @pytest.mark.parametrize("retries", [0, 1])
 @pytest.mark.parametrize("trouble", ["missing", "503"])
-def test_a_file_that_is_not_to_be_had(
-    world: World, monkeypatch: pytest.MonkeyPatch, trouble: str, retries: int
-) -> None:
+def test_a_file_that_is_not_to_be_had(world: World, trouble: str, retries: int) -> None:
     """Is no agent's fault, in the first attempt or a later one: the others are moved, the task stays."""
-    monkeypatch.setattr(gate, "FIRST_BACKOFF", 0.001)
-    monkeypatch.setattr(gate, "LONGEST_BACKOFF", 0.02)
-    monkeypatch.setattr(gate, "OWN_TROUBLE_AFTER", 0.1)
+    world.numbers |= {"first_backoff": 0.001, "longest_backoff": 0.02, "own_trouble_after": 0.1}
     hashes = world.project.add_placeholders(6)
     if trouble == "missing":
         world.project.break_asset(hashes[4], "missing")
@@ -86,12 +81,10 @@ def test_a_file_that_the_agent_fetches_itself(world: World) -> None:
 
 @pytest.mark.parametrize("stale", [False, True])
 @pytest.mark.parametrize("window", [1, 300])
-def test_a_failed_task_that_somebody_else_moved(
-    world: World, monkeypatch: pytest.MonkeyPatch, window: int, stale: bool
-) -> None:
+def test_a_failed_task_that_somebody_else_moved(world: World, window: int, stale: bool) -> None:
     """Has failed all the same, and went nowhere by our doing."""
     if stale:
-        monkeypatch.setattr(write, "STALE_AFTER", 0.0)
+        world.numbers["stale_after"] = 0.0
     hashes = world.project.add_placeholders(3)
 
     def agent(task: AgentTask) -> str:
@@ -160,15 +153,11 @@ def test_nothing_goes_there_after_twenty_in_a_row(world: World, workers: int) ->
 
 
 @pytest.mark.parametrize("asked", ["before loading", "before saving", "after an unclear move"])
-def test_the_platform_says_nothing_about_one_task(world: World, monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+def test_the_platform_says_nothing_about_one_task(world: World, asked: str) -> None:
     """Where it is asked which tasks it still holds, a 403 for one of them fails that one: the others go on."""
-    from encord_agents.tasks.engine import pipeline
-
     hashes = world.project.add_placeholders(30)
     if asked != "after an unclear move":
-        monkeypatch.setattr(pipeline if asked == "before loading" else write, "STALE_AFTER", 0.0)
-        if asked == "before loading":
-            monkeypatch.setattr(write, "STALE_AFTER", 0.0)  # a second attempt loads it, and then it is asked again
+        world.numbers["stale_after"] = 0.0
     else:
         world.platform.faults.add(Fault("actions", action="drop_before"))
     world.platform.faults.add(Fault("tasks", times=None, status=403, contains=hashes[7]))

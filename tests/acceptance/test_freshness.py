@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +12,6 @@ from encord.workflow.stages.agent import AgentTask
 from tests.drivers import DRIVERS, RUNNERS, Driver
 
 from encord_agents.tasks import QueueRunner
-from encord_agents.tasks.engine import pipeline, write
 from encord_agents.tasks.models import TaskAgentReturnStruct, TaskCompletionResult
 
 if TYPE_CHECKING:
@@ -26,11 +24,9 @@ ONE_AFTER_THE_OTHER = [
 
 
 @pytest.fixture
-def always_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+def always_stale(world: World) -> None:
     """As if a minute had passed whenever that is asked."""
-    monkeypatch.setattr(pipeline, "STALE_AFTER", 0.0)
-    monkeypatch.setattr(write, "STALE_AFTER", 0.0)
-    monkeypatch.setattr(write, "SAME_EDIT", timedelta(microseconds=1))
+    world.numbers |= {"stale_after": 0.0, "same_edit": 1e-06}
 
 
 def save_as_a_person(world: World, data_hash: str, x: float) -> None:

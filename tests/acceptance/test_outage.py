@@ -14,7 +14,6 @@ from encord.storage import StorageItem
 
 from encord_agents.exceptions import OutageError
 from encord_agents.local import Fault
-from encord_agents.tasks.engine import gate
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
 if TYPE_CHECKING:
@@ -22,10 +21,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(world: World) -> None:
     """An engine that asks again sooner."""
-    monkeypatch.setattr(gate, "FIRST_BACKOFF", 0.02)
-    monkeypatch.setattr(gate, "LONGEST_BACKOFF", 0.1)
+    world.numbers |= {"first_backoff": 0.02, "longest_backoff": 0.1}
 
 
 def label(label_row: LabelRowV2) -> TaskAgentReturnStruct:
@@ -173,11 +171,9 @@ POISON = {
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("which", [0, 17, 39])
 @pytest.mark.parametrize("kind", POISON)
-def test_one_poisonous_request(world: World, monkeypatch: pytest.MonkeyPatch, kind: str, which: int) -> None:
+def test_one_poisonous_request(world: World, kind: str, which: int) -> None:
     """A row on which the platform stumbles, for ever, fails alone: the others are moved, wherever it stands."""
-    monkeypatch.setattr(gate, "OWN_TROUBLE_AFTER", 0.2)
-    monkeypatch.setattr(gate, "FIRST_BACKOFF", 0.001)
-    monkeypatch.setattr(gate, "LONGEST_BACKOFF", 0.002)
+    world.numbers |= {"own_trouble_after": 0.2, "first_backoff": 0.001, "longest_backoff": 0.002}
     hashes = world.project.add_placeholders(40)
     poison = hashes[which]
     item = next(row.backing_item_uuid for row in _rows(world, poison))

@@ -19,8 +19,8 @@ from encord_agents.core.assets import Asset
 from encord_agents.local import Fault
 from encord_agents.tasks import Depends
 from encord_agents.tasks.dependencies import dep_asset
-from encord_agents.tasks.engine import overlap
 from encord_agents.tasks.engine.report import Event, TaskFinished, TaskStarted
+from encord_agents.tasks.engine.timing import Timing
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def test_a_finished_result_is_soon_safe(world: World) -> None:
         return label(label_row)
 
     assert world.run(agent, num_retries=0).moved == 30
-    assert overlap.FRESH_FOR == 1.0
+    assert Timing().gather == 1.0
 
 
 def test_first_chunks_are_small(world: World) -> None:
@@ -224,13 +224,9 @@ def test_offset_pages_lose_no_task(world: World, window: int, workers: int) -> N
 
 
 @pytest.mark.parametrize(("tasks", "page_size", "latency", "seconds"), [(90, 3, 0.04, 0.02), (80, 5, 0.07, 0.03)])
-def test_slow_pages_lose_no_task(
-    world: World, monkeypatch: pytest.MonkeyPatch, tasks: int, page_size: int, latency: float, seconds: float
-) -> None:
+def test_slow_pages_lose_no_task(world: World, tasks: int, page_size: int, latency: float, seconds: float) -> None:
     """Also where agents finish tasks, and these are written, while the stage is read for the second time."""
-    monkeypatch.setattr(overlap, "FRESH_FOR", 0.1)
-    monkeypatch.setattr(overlap, "BUSY_ENOUGH", 0.1)
-    monkeypatch.setattr(overlap, "HELD_BACK", (0.1, 0.1, 1.0, 1.0, math.inf))
+    world.numbers |= {"gather": 0.1, "hold_moves": 1.0}
     world.project.add_placeholders(tasks)
     world.platform.settings.page_size, world.platform.settings.page_tokens = page_size, "offset"
     world.platform.settings.latency = latency

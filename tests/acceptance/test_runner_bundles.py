@@ -13,7 +13,6 @@ from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.tasks import Depends
 from encord_agents.tasks.dependencies import dep_asset
-from encord_agents.tasks.engine import overlap
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
 if TYPE_CHECKING:
@@ -25,10 +24,10 @@ def number_of(title: str) -> int:
     return int(title[6:11])
 
 
-def test_300_structs_cost_few_requests(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_300_structs_cost_few_requests(world: World) -> None:
     """At most 4 saves, 4 priorities and 4 moves, and few reads; each task has its own labels and priority."""
     # On a machine that is busy with other things, results would be a second old and written early.
-    monkeypatch.setattr(overlap, "FRESH_FOR", 60.0)
+    world.numbers |= {"gather": 60.0}
     hashes = world.project.add_placeholders(300)
 
     def agent(label_row: LabelRowV2, task: AgentTask) -> TaskAgentReturnStruct:

@@ -12,7 +12,6 @@ from encord.workflow.stages.agent import AgentTask
 from encord_agents.exceptions import UnknownStageError
 from encord_agents.local import AgentStage, Fault, Stage, Workflow
 from encord_agents.tasks import Runner
-from encord_agents.tasks.engine import pipeline
 from encord_agents.tasks.engine.report import (
     Event,
     PassFinished,
@@ -98,9 +97,9 @@ def test_max_tasks_per_stage_is_per_stage_and_pass(world: World, window: int) ->
 
 
 @pytest.mark.parametrize("window", [1, 2])
-def test_tasks_that_left_do_not_count(world: World, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tasks_that_left_do_not_count(world: World, window: int) -> None:
     """A chunk polled a while ago is asked for again: who has left is skipped, and the limit is filled with others."""
-    monkeypatch.setattr("encord_agents.tasks.engine.pipeline.STALE_AFTER", 0.0)
+    world.numbers |= {"stale_after": 0.0}
     world.project.add_placeholders(8)
     titles: list[str] = []
     tasks = [task.uuid for task in world.project.tasks("Pre-label")]
@@ -146,9 +145,9 @@ def test_pages_lose_no_task(world: World, window: int, tokens: Any) -> None:
     assert world.count("Done") == 40
 
 
-def test_a_window_of_one_reads_again_what_pages_skipped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_window_of_one_reads_again_what_pages_skipped(world: World) -> None:
     """Where tasks move between two pages, offsets skip some; the stage is asked again for them, and only then."""
-    monkeypatch.setattr(pipeline, "READ_AHEAD", 4)
+    world.numbers |= {"read_ahead": 4}
     world.platform.settings.page_size, world.platform.settings.page_tokens = 4, "offset"
     world.project.add_placeholders(20)
     report = world.run(lambda: "complete", task_batch_size=1)

@@ -200,11 +200,9 @@ def test_two_forbidden_neighbours_are_their_own_trouble(world: World, kind: str)
 
 
 @WINDOWS
-def test_a_task_that_left_while_its_agent_ran_is_not_saved(
-    world: World, window: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_task_that_left_while_its_agent_ran_is_not_saved(world: World, window: int) -> None:
     """Seen in its stage too long ago, it is asked for again before its result is written: a person's labels stand."""
-    monkeypatch.setattr("encord_agents.tasks.engine.write.STALE_AFTER", 0.0)
+    world.numbers |= {"stale_after": 0.0}
     hashes = world.project.add_placeholders(5)
     gone = world.project.tasks()[2]
 

@@ -19,7 +19,6 @@ from encord.objects import LabelRowV2
 from tests.waiting import PATIENCE, until
 
 from encord_agents.core.assets import Asset
-from encord_agents.tasks.engine import gate, pipeline
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
@@ -186,10 +185,9 @@ def test_an_interrupt_is_raised_again(world: World, window: int) -> None:
 
 @pytest.mark.usefixtures("clean")
 @pytest.mark.parametrize("window", [1, 300])
-def test_an_interrupt_while_the_platform_is_down(world: World, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_while_the_platform_is_down(world: World, window: int) -> None:
     """Writing is tried for so long and no longer; what could not be written is listed, and is still in its stage."""
-    monkeypatch.setattr(pipeline, "TIME_TO_WRITE", 1.0)
-    monkeypatch.setattr(gate, "FIRST_BACKOFF", 0.02)
+    world.numbers |= {"time_to_write": 1.0, "first_backoff": 0.02}
     world.project.add_placeholders(60)
     finished: list[str] = []
 

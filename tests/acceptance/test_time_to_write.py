@@ -20,7 +20,6 @@ from tests.waiting import PATIENCE, until
 from encord_agents.core.assets import Asset
 from encord_agents.local import Fault
 from encord_agents.tasks import Depends
-from encord_agents.tasks.engine import pipeline
 from encord_agents.tasks.engine.overlap import FIRST_CHUNKS
 from encord_agents.tasks.engine.report import AttemptFailed, Event
 from encord_agents.tasks.engine.stop import Stop
@@ -33,13 +32,13 @@ STALLED = """
 import os, threading, time
 from encord.objects import LabelRowV2
 from encord_agents.tasks import Runner
-from encord_agents.tasks.engine import pipeline
 from encord_agents.tasks.engine.report import AttemptFailed, Event
 from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.engine.timing import Timing
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
-pipeline.TIME_TO_WRITE = 0.5
 runner, stop = Runner(os.environ["TEST_PROJECT"]), Stop()
+runner.timing = Timing(time_to_write=0.5)
 
 @runner.stage("Pre-label")
 def pre_label(label_row: LabelRowV2) -> TaskAgentReturnStruct:
@@ -57,8 +56,8 @@ FOR_EVER = 3600.0
 
 
 @pytest.fixture(autouse=True)
-def little_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "TIME_TO_WRITE", 0.8)
+def little_time(world: World) -> None:
+    world.numbers |= {"time_to_write": 0.8}
 
 
 @pytest.mark.parametrize("workers", [1, 4])

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from encord_agents.core.assets import Asset
 from encord_agents.local import AgentStage, Fault, LocalPlatform, LocalProject, Stage, Workflow
 from encord_agents.tasks import Runner
-from encord_agents.tasks.engine import gate
 from encord_agents.tasks.engine.report import RunReport
+from encord_agents.tasks.engine.timing import Timing
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
 READ_TIMEOUT = 1.5
@@ -237,10 +237,8 @@ class Play:
 
 @pytest.fixture(scope="module")
 def platform() -> Iterator[LocalPlatform]:
-    """One platform for all examples, which have a project each; and an engine that is quick to ask again."""
-    with pytest.MonkeyPatch.context() as patch, LocalPlatform(journal_body=0) as platform:
-        patch.setattr(gate, "FIRST_BACKOFF", 0.01)
-        patch.setattr(gate, "LONGEST_BACKOFF", 0.05)
+    """One platform for all examples, which have a project each."""
+    with LocalPlatform(journal_body=0) as platform:
         yield platform
         platform.check()
 
@@ -270,6 +268,7 @@ def play(platform: LocalPlatform, script: Script) -> tuple[Play, RunReport]:
     played = Play(script, project, hashes)
     client = platform.client() if script.default_client else impatient(platform)
     runner = Runner(project.project_hash, user_client=client)
+    runner.timing = Timing(first_backoff=0.01, longest_backoff=0.05)
     runner.stage("Pre-label", failure_pathway="triage" if script.failure_pathway else None)(played.chosen())
     tokens: Any = script.page_tokens
     platform.settings.page_size, platform.settings.page_tokens = script.page_size, tokens

@@ -43,9 +43,9 @@ from encord_agents.core.tracebacks import is_a, message_of
 from encord_agents.exceptions import AssetDownloadError, CertificateError, NoRoomError, OutageError
 from encord_agents.tasks.engine.interruption import interruption
 from encord_agents.tasks.engine.stop import Leaving, Stop
+from encord_agents.tasks.engine.timing import Limits, Timing
 
 __all__ = [
-    "DOWNLOADS",
     "END_ALL",
     "DownloadTries",
     "Gate",
@@ -65,24 +65,10 @@ I = TypeVar("I")  # noqa: E741
 
 logger = logging.getLogger(__name__)
 
-FIRST_BACKOFF = 0.5
-LONGEST_BACKOFF = 5.0
-PATIENCE = 8
-"""Tries after which a request that fails while others of its kind succeed may be in trouble of its own."""
-OWN_TROUBLE_AFTER = 30.0
-"""Seconds such a request is waited for all the same."""
-DOWNLOADS = 16
-"""Files on their way at once, over all threads."""
-LONGEST_RETRY_AFTER = 30.0
-"""Seconds that one storage host's ``Retry-After`` is waited for, at most; then it is asked again."""
 LATELY = 16
 """Requests that `Gate.quickest` looks back."""
-LONG_WAIT = 10.0
-"""Seconds from which on a wait is worth a warning: until then, it only takes a little longer."""
 LONGEST_SAID = 300
 """Characters of a server's answer in a line of the log."""
-LOOK_UP = 0.2
-"""Seconds, at most, between two looks at whether there is still time to wait."""
 
 NAMED_ERROR = re.compile(r"error of type `\['(\w+)'\]`")
 SERVER_TROUBLE = re.compile(r"SERVER|INTERNAL|UNAVAILABLE|TIMEOUT|GATEWAY|OVERLOAD")
@@ -212,6 +198,8 @@ class Gate:
         jitter: A number in [0, 1).
         slots: In place of `in_flight`: what several gates of one process share.
         grace: Seconds that waiting may go on once a stop is requested. Default: whoever stops says, by `give_up_at`.
+        timing: The seconds that the engine goes by, here and wherever the gate goes.
+        limits: Its counts and sizes, likewise.
     """
 
     stop: Stop
@@ -224,12 +212,14 @@ class Gate:
     slots: Slots | None = None
     downloads_in_trouble: int = 0
     grace: float | None = None
+    timing: Timing = field(default_factory=Timing)
+    limits: Limits = field(default_factory=Limits)
     _kinds: dict[str, _Kind] = field(default_factory=dict)
     _not_before: float = 0.0
 
     def __post_init__(self) -> None:
         self._slots = self.slots or Slots(self.in_flight)
-        self.downloads = Slots(DOWNLOADS)
+        self.downloads = Slots(self.limits.downloads)
         self._lock = threading.Lock()
         self._here = threading.local()
         self._deadline: float | None = None
@@ -262,8 +252,8 @@ class Gate:
         Args:
             request: Makes the request, and may be called again: it must do no harm when done twice.
             kind: What the request is; requests of a kind share an outage.
-            divisible: Raise the error after `PATIENCE` tries, so that the caller can ask for less, or for other things
-                first.
+            divisible: Raise the error after `Limits.tries` tries, so that the caller can ask for less, or for other
+                things first.
             troubles: The history of this request, if it has one.
 
         Raises:
@@ -286,7 +276,7 @@ class Gate:
                 return reply
             if not self.recover(troubles, reply.error):
                 return reply
-            if divisible and troubles.tries >= PATIENCE and reply.verdict is Verdict.OUTAGE:
+            if divisible and troubles.tries >= self.limits.tries and reply.verdict is Verdict.OUTAGE:
                 return reply
 
     def each(
@@ -383,7 +373,7 @@ class Gate:
             troubles.tries += 1
             down_for = now - kind.down_since
             others_succeed = kind.successes > troubles.successes_before
-            is_news = not kind.warned and down_for >= LONG_WAIT and not asked
+            is_news = not kind.warned and down_for >= self.timing.long_wait and not asked
             kind.warned |= is_news
         limited = isinstance(error, RateLimitExceededError)
         if troubles.tries == 1:
@@ -406,8 +396,8 @@ class Gate:
             # Requests that have a connection succeed meanwhile, and this one is no worse than they are.
             if now - troubles.since >= self.max_outage:
                 raise NoRoomError(f"A {troubles.kind} request cannot be made", lack)
-        elif others_succeed and not limited and troubles.tries >= PATIENCE:
-            if now - troubles.since >= min(OWN_TROUBLE_AFTER, self.max_outage):
+        elif others_succeed and not limited and troubles.tries >= self.limits.tries:
+            if now - troubles.since >= min(self.timing.own_trouble_after, self.max_outage):
                 troubles.hopeless = True
                 return False
         elif down_for >= self.max_outage:
@@ -415,7 +405,8 @@ class Gate:
         if asked and down_for + asked > self.max_outage:
             raise OutageError(down_for, error, asked=asked) from error
 
-        ceiling = min(FIRST_BACKOFF * 2.0 ** min(troubles.tries - 1, 10), LONGEST_BACKOFF)
+        timing = self.timing
+        ceiling = min(timing.first_backoff * 2.0 ** min(troubles.tries - 1, 10), timing.longest_backoff)
         wait = max(ceiling * self.jitter(), min(at_least, max(0.0, self.max_outage - down_for)))
         if asked:
             self._keep_still(troubles.kind, now, asked)
@@ -426,7 +417,7 @@ class Gate:
     def _keep_still(self, kind: str, now: float, seconds: float) -> None:
         """Have every thread wait for as long as the platform asks, not only the one that was told."""
         with self._lock:
-            is_news = seconds >= LONG_WAIT and now + seconds >= self._not_before + LONG_WAIT
+            is_news = seconds >= self.timing.long_wait and now + seconds >= self._not_before + self.timing.long_wait
             self._not_before = max(self._not_before, now + seconds)
         if is_news:
             logger.warning("The platform asks to wait %.0f s, in its answer to a %s request; waiting.", seconds, kind)
@@ -456,7 +447,7 @@ class Gate:
         Raises:
             Leaving: There is none.
         """
-        while not slots.take(LOOK_UP):
+        while not slots.take(self.timing.tick):
             self._check_time()
         try:
             yield
@@ -485,7 +476,7 @@ class Gate:
             if self.pause is not None:
                 self.pause(left)
             else:
-                self.stop.pause(min(left, LOOK_UP))
+                self.stop.pause(min(left, self.timing.tick))
             self._check_time()
 
     def answered(self, kind: str, *, granted: bool = True) -> None:
@@ -528,7 +519,7 @@ class DownloadTries:
         try:
             # An attempt that goes on after a stop does so for a little while, not as long as an outage may last.
             return not self._gate.stop.requested and self._gate.recover(
-                self._troubles, error, at_least=min(retry_after, LONGEST_RETRY_AFTER)
+                self._troubles, error, at_least=min(retry_after, self._gate.timing.longest_retry_after)
             )
         except OutageError:
             if self._gate.downloads_in_trouble > 1:

@@ -8,7 +8,6 @@ import contextvars
 import heapq
 import itertools
 import math
-import os
 import sys
 import threading
 from _thread import start_new_thread
@@ -29,7 +28,7 @@ from encord_agents.tasks.engine.context import Context, Result
 from encord_agents.tasks.engine.crew import Crew, SentHomeError
 from encord_agents.tasks.engine.event_loop import EventLoop, Going
 from encord_agents.tasks.engine.execute import was_cancelled
-from encord_agents.tasks.engine.gate import DOWNLOADS, SetUpError, Slots
+from encord_agents.tasks.engine.gate import SetUpError, Slots
 from encord_agents.tasks.engine.interpreter import old_objects_left_alone, quick_switches
 from encord_agents.tasks.engine.outcome import Failed, Fault, Outcome, Skipped
 from encord_agents.tasks.engine.pace import may_take, soon, take_at_once, tasks_ahead
@@ -41,12 +40,6 @@ from encord_agents.tasks.engine.write import MAX_AT_ONCE, Writer, in_turn
 
 __all__ = ["Pipeline"]
 
-LOADERS = 4
-WRITERS = 3
-DECODERS = max(2, os.cpu_count() or 1)
-"""First frames decoded at once: all that arrive together would hold each other up, and the agent that waits for one."""
-FILES_AHEAD = 64
-BYTES_AHEAD = 512 * 1024 * 1024
 FIRST_CHUNKS = (25, 50)
 """Small, so that the first agent starts soon."""
 LEAST_CHUNK = 25
@@ -75,19 +68,11 @@ FIRST_ENDS = 10
 """Tasks that show how fast agents are."""
 LAST_ENDS = 20
 """Tasks, about, whose average says how fast they are now: one that takes a minute is soon forgotten."""
-FRESH_FOR = 1.0
-"""Seconds a finished result waits for others to be written with."""
-HELD_BACK = (FRESH_FOR, FRESH_FOR, 10.0, 10.0, math.inf)
+HELD_BACK = (1.0, 1.0, 10.0, 10.0, math.inf)
 """The same while the stage is read, for the first reading, the second and so on. What moves while pages are read may
 have others skipped, so the last of `MAX_POLLS` readings has nothing moved: it is exact."""
 FAST_ANSWERS = 0.015
 """Seconds. Where a request can be answered sooner than this, more threads only get in each other's way."""
-SLOW_FILE = 2.0
-"""Seconds that agents wait for the file of the next task before those pass whose files are there."""
-GRACE = 1.0
-"""Seconds that loading may still take when the run is to stop and all that was finished is written."""
-TICK = 0.1
-"""Seconds between two looks at whether the run is to stop."""
 
 
 class _HandedBack:
@@ -106,6 +91,7 @@ class Pipeline:
 
     def __init__(self, run: StageRun, window: int, max_workers: int = 1, loop: EventLoop | None = None) -> None:
         self.run = run
+        self._timing, self._limits = run.gate.timing, run.gate.limits
         self._window = window
         self._loop = loop
         self._workers = min(max_workers, window)
@@ -141,7 +127,7 @@ class Pipeline:
         self._files = 0
         self._bytes = 0
         self._arriving = 0  # of those, being downloaded or about to be
-        self._most_files = FILES_AHEAD
+        self._most_files = self._limits.files_ahead
         # Attempts broken off because this machine had no room, and how many may be made at once since.
         self._short: deque[Context] = deque()
         self._most_running = sys.maxsize
@@ -173,10 +159,10 @@ class Pipeline:
         self._all_started = False
         self._claims: list[bool] = []  # the first says whether the engine's threads were to be started, for good
         self._stirred_at = run.gate.clock()
-        self._patience = FRESH_FOR
-        self._decoders = Slots(DECODERS)
-        self._downloads = Crew(DOWNLOADS, "encord-agents-fetch")
-        self._besides = Crew(WRITERS, "encord-agents-beside")
+        self._patience = self._timing.gather
+        self._decoders = Slots(self._limits.decoders)
+        self._downloads = Crew(self._limits.downloads, "encord-agents-fetch")
+        self._besides = Crew(self._limits.writers, "encord-agents-beside")
         self._reloads = Crew(self._workers, "encord-agents-reload")
 
     # The caller's thread
@@ -239,7 +225,8 @@ class Pipeline:
             self._a_thread_ended.put(None)
 
     def _start_all(self) -> None:
-        works = [(self._poll, 1), (self._give, 1), (self._take_back, 1), (self._load, LOADERS), (self._write, WRITERS)]
+        works = [(self._poll, 1), (self._give, 1), (self._take_back, 1), (self._load, self._limits.loaders)]
+        works.append((self._write, self._limits.writers))
         if self._loop is None and self._workers > 1:
             works.append((self._attempt_all, self._workers))
         for work, number in works:
@@ -281,7 +268,7 @@ class Pipeline:
                 # What was handed over ahead waits: the task's next attempt comes first.
                 while unheard and not self._is_over:
                     with contextlib.suppress(Empty):
-                        self._judged.get(timeout=TICK)
+                        self._judged.get(timeout=self._timing.tick)
                         unheard -= 1
         attempted.put(None)
 
@@ -358,13 +345,13 @@ class Pipeline:
                 if self._may_leave(over_since):
                     return
             with contextlib.suppress(Empty):
-                self._a_thread_ended.get(timeout=TICK)
+                self._a_thread_ended.get(timeout=self._timing.tick)
 
     def _may_leave(self, over_since: float) -> bool:
         """Whether what hangs may be left hanging: it holds nothing that the process needs to end."""
         if self.run.stop.leaving or (self._executed and self.run.gate.overdue):
             return True
-        return self._executed and self._is_saved() and self.run.gate.clock() - over_since >= GRACE
+        return self._executed and self._is_saved() and self.run.gate.clock() - over_since >= self._timing.grace
 
     def _put_away(self) -> None:
         """What is left when the threads have ended, or are left behind."""
@@ -414,7 +401,7 @@ class Pipeline:
                         one.cancel()
                     with contextlib.suppress(Leaving):
                         while going:
-                            self.run.stop.pause(TICK)
+                            self.run.stop.pause(self._timing.tick)
                 finally:
                     self._attempted.put(None)
 
@@ -423,7 +410,7 @@ class Pipeline:
         if not self.run.is_stale(context):
             return []
         with self._lock:
-            number = soon(self._seconds / self._workers) - 1
+            number = soon(self._seconds / self._workers, self._timing.load_ahead) - 1
             following = (self._ready.get(turn) for turn in range(self._turn, min(self._next, self._turn + number)))
             return [other for other in following if other is not None and self.run.is_stale(other)]
 
@@ -580,7 +567,7 @@ class Pipeline:
                 while True:
                     if self._is_over:
                         return
-                    wait = TICK
+                    wait = self._timing.tick
                     if self._running < self._may_run() and not (self._by_turns and (self._loading or self._writing)):
                         now = self.run.gate.clock()
                         ticket = self.run.quiet.begin(now)
@@ -636,7 +623,7 @@ class Pipeline:
             now = self.run.gate.clock()
             if self._waited_for != self._turn:
                 self._waited_for, self._waited_since = self._turn, now
-            if now - self._waited_since < SLOW_FILE:
+            if now - self._waited_since < self._timing.slow_file:
                 return
             self._passed.add(self._turn)
             self._turn += 1
@@ -722,12 +709,12 @@ class Pipeline:
             self._patience = patience
             self._takeable.notify_all()
             while self._waiting and self._budget != 0 and not self._closing:
-                self._room.wait(TICK)
+                self._room.wait(self._timing.tick)
             while self._open and self._budget != 0 and not self._closing:
                 self._reading_again |= self._stands_still or self._busy_for() >= BUSY_ENOUGH
                 if self._reading_again and not self._writing:
                     break
-                self._room.wait(TICK)
+                self._room.wait(self._timing.tick)
             self._reading_again = True
             return not self._closing and self._budget != 0
 
@@ -756,7 +743,7 @@ class Pipeline:
             # Reading on would only cost memory and requests. Tasks that turn out to have left make room again.
             while self._budget is not None and len(self._waiting) >= self._budget and not self._closing:
                 self._reading_again = False
-                self._room.wait(TICK)
+                self._room.wait(self._timing.tick)
             return not self._closing
 
     def _load(self) -> None:
@@ -796,7 +783,7 @@ class Pipeline:
                     return None
                 if self._may_take():
                     break
-                self._takeable.wait(TICK)
+                self._takeable.wait(self._timing.tick)
             size = self._chunk_size()
             tasks: list[AgentTask] = []
             polled_at = self.run.gate.clock()
@@ -854,11 +841,11 @@ class Pipeline:
     def _ahead(self) -> float:
         """How many tasks may be loaded, or loading, and wait for their first attempt."""
         if self._ends:
-            return tasks_ahead(self._seconds, self._workers)
+            return tasks_ahead(self._seconds, self._workers, self._timing.load_ahead)
         if self._first_begun_at is None:
             return math.inf
         # As long as none has ended, what is known is how long the first one takes at least.
-        return tasks_ahead(self.run.gate.clock() - self._first_begun_at, self._workers)
+        return tasks_ahead(self.run.gate.clock() - self._first_begun_at, self._workers, self._timing.load_ahead)
 
     @property
     def _answers_fast(self) -> bool:
@@ -869,7 +856,7 @@ class Pipeline:
             return False
         if not self._waiting and not self._polled:
             return False  # what was held or failed before comes after everything new
-        if self._loading >= (1 if self._answers_fast else LOADERS):
+        if self._loading >= (1 if self._answers_fast else self._limits.loaders):
             return False
         if not self._ends and self._chunks >= len(FIRST_CHUNKS):
             return False  # it is not known how soon more are needed
@@ -890,11 +877,11 @@ class Pipeline:
         """Start downloads, in order, as far ahead as is allowed; the task whose turn it is always gets its file."""
         while self._fetching:
             number, context = self._fetching[0]
-            ahead = self._files < self._most_files and self._bytes < BYTES_AHEAD
+            ahead = self._files < self._most_files and self._bytes < self._limits.bytes_ahead
             if not (ahead or number <= self._turn):
                 return
             self._fetching.popleft()
-            if not ahead and self._most_files < FILES_AHEAD:
+            if not ahead and self._most_files < self._limits.files_ahead:
                 # There is no room for another. Its attempt downloads it, and may have those removed that are not used.
                 self._is_there(number, context)
                 continue
@@ -1011,7 +998,7 @@ class Pipeline:
             while not (self._finished and self._should_write()) or self._others_write():
                 if self._give_up or (self._executed and not self._finished):
                     return None
-                self._writable.wait(TICK)
+                self._writable.wait(self._timing.tick)
             if self._give_up:
                 return None
             batch = [self._finished.popleft() for _ in range(min(len(self._finished), MAX_AT_ONCE))]
@@ -1043,7 +1030,7 @@ class Pipeline:
 
     def _is_old(self) -> bool:
         """Whether the result that was finished first has waited long enough."""
-        patience = self._patience if self._reading_again else FRESH_FOR
+        patience = self._patience if self._reading_again else self._timing.gather
         return self.run.gate.clock() - self._finished[0].finished_at >= patience
 
     def _beside(self, first: Callable[[], None], second: Callable[[], None]) -> None:

@@ -44,7 +44,7 @@ from encord_agents.tasks.engine.execute import Executor, was_cancelled
 from encord_agents.tasks.engine.gate import Gate, SetUpError, is_lost_file, is_platform_trouble
 from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
-from encord_agents.tasks.engine.pace import STALE_AFTER, soon
+from encord_agents.tasks.engine.pace import soon
 from encord_agents.tasks.engine.poll import MAX_POLLS, TasksInStage, poll
 from encord_agents.tasks.engine.rate_limit import rate_limit_of
 from encord_agents.tasks.engine.report import (
@@ -75,12 +75,6 @@ ODD = "{oddity}. The labels are saved as they are."
 
 BYTES_AHEAD = 128 * 1024 * 1024
 """Of files that are downloaded ahead for one chunk."""
-TIME_TO_WRITE = 30.0
-"""Seconds that writing may take once the run is to stop."""
-TICK = 0.1
-"""Seconds between two looks at whether the run is to stop, or others have shown that a service answers again."""
-READ_AHEAD = 1000
-"""Tasks read from the pages between two chunks, where nothing reads them in the background."""
 
 
 @dataclass(eq=False)
@@ -131,7 +125,7 @@ class StageRun:
         started = self.gate.clock()
         left: list[AgentTask] = []
         unknown: list[Context] = []
-        if started - polled_at >= STALE_AFTER / 3:
+        if started - polled_at >= self.gate.timing.stale_after / 3:
             there, refused = self.in_stage(self.agent.stage, tasks)
             left = [task for task in tasks if task.uuid not in there and task.uuid not in refused]
             unknown = [
@@ -149,7 +143,7 @@ class StageRun:
 
     def is_stale(self, context: Context) -> bool:
         """Whether it is so long ago that the task was seen in its stage that it is to be asked for again."""
-        return self.gate.clock() - context.seen_at >= STALE_AFTER
+        return self.gate.clock() - context.seen_at >= self.gate.timing.stale_after
 
     def is_fresh(self, contexts: Sequence[Context]) -> bool:
         """Before an attempt of the first of some tasks: ask again for those of them that are stale, all at once.
@@ -197,7 +191,7 @@ class StageRun:
 
     def wait_a_while(self, held_back: float) -> bool:
         """Wait for as long as attempts are held back, or until that may have changed. Whether the run is to stop."""
-        return self.stop.wait(held_back if math.isfinite(held_back) else TICK)
+        return self.stop.wait(held_back if math.isfinite(held_back) else self.gate.timing.tick)
 
     # After an attempt
 
@@ -357,7 +351,7 @@ class StageRun:
 
     def limit_writing(self) -> None:
         """From now on there is only so much time to write what is finished."""
-        self.gate.give_up_at(self.gate.clock() + TIME_TO_WRITE)
+        self.gate.give_up_at(self.gate.clock() + self.gate.timing.time_to_write)
 
 
 def _never_made(agent: Agent, fault: Fault) -> DependencyError:
@@ -413,7 +407,7 @@ def run_chunk(
         for number in range(len(contexts)):
             if run.stop.requested:
                 break
-            ahead = soon(contexts[number - 1].seconds) if number else 1
+            ahead = soon(contexts[number - 1].seconds, run.gate.timing.load_ahead) if number else 1
             _run_through(run, contexts[number : number + ahead], results)
 
     try:
@@ -502,7 +496,7 @@ def _reading(run: StageRun) -> Iterator[None]:
 def _write(run: StageRun, results: list[Result]) -> None:
     before = run.gate.grace
     if before is None:
-        run.gate.grace = TIME_TO_WRITE  # for a stop that comes while this waits
+        run.gate.grace = run.gate.timing.time_to_write  # for a stop that comes while this waits
     try:
         run.write(results, lambda result, outcome: run.finish(result.context, outcome), run.writer())
     finally:
@@ -619,7 +613,7 @@ def _end_all(run: StageRun, going: Sequence[Going], ends: SimpleQueue[None]) -> 
         KeyboardInterrupt: It was interrupted meanwhile; at once if that was not the first time.
     """
     interrupted = False
-    until = run.gate.clock() + TIME_TO_WRITE
+    until = run.gate.clock() + run.gate.timing.time_to_write
     while True:
         try:
             left = [future for future in going if not future.done()]
@@ -627,7 +621,7 @@ def _end_all(run: StageRun, going: Sequence[Going], ends: SimpleQueue[None]) -> 
                 future.cancel()
             while not all(future.done() for future in left) and run.gate.clock() < until and not run.stop.leaving:
                 with contextlib.suppress(Empty):
-                    ends.get(timeout=TICK)
+                    ends.get(timeout=run.gate.timing.tick)
             break
         except KeyboardInterrupt:
             if interrupted or run.stop.requested:
@@ -656,7 +650,7 @@ def _run_one_by_one(run: StageRun) -> None:
     given = 0
     for turn in range(MAX_POLLS):
         # The last reading is exact: it is over before anything moves.
-        ahead = READ_AHEAD if turn + 1 < MAX_POLLS else sys.maxsize
+        ahead = run.gate.limits.read_ahead if turn + 1 < MAX_POLLS else sys.maxsize
         moved_while_paging = False
         pages = poll(run.agent.stage, run.gate, seen=frozenset(seen))
         waiting: deque[tuple[AgentTask, float]] = deque()

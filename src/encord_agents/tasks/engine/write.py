@@ -27,7 +27,6 @@ from encord_agents.tasks.engine.bundle import Parcel, SharingBundle, packed
 from encord_agents.tasks.engine.context import Agent, Context, Result
 from encord_agents.tasks.engine.gate import (
     END_ALL,
-    PATIENCE,
     Gate,
     Reply,
     SetUpError,
@@ -37,7 +36,6 @@ from encord_agents.tasks.engine.gate import (
 )
 from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
-from encord_agents.tasks.engine.pace import STALE_AFTER
 from encord_agents.tasks.engine.poll import TasksInStage
 
 __all__ = ["MAX_AT_ONCE", "LabelsChangedError", "Settle", "Writer", "dry_summary", "in_turn"]
@@ -57,9 +55,6 @@ CHARACTERS = 40
 """Characters of a bitmask that take about as much room as a point."""
 
 OUTLINES = frozenset({Shape.POLYGON, Shape.POLYLINE, Shape.BITMASK})
-
-SAME_EDIT = timedelta(seconds=1)
-"""The platform tells times of edits in fractions of a second in one place, and in seconds in another."""
 
 
 class LabelsChangedError(ValueError):
@@ -161,7 +156,7 @@ class Writer:
     def _still_there(self, results: Sequence[Result], settle: Settle) -> list[Result]:
         """Those whose task is still in its stage, asking only about those not seen there for a while."""
         now = self._gate.clock()
-        stale = [r for r in results if now - r.context.seen_at >= STALE_AFTER]
+        stale = [r for r in results if now - r.context.seen_at >= self._gate.timing.stale_after]
         if not stale:
             return list(results)
         there, refused = self._in_stage(self._agent.stage, [r.context.task for r in stale])
@@ -190,9 +185,10 @@ class Writer:
         """
         listed = [Context(self._agent, r.context.task, r.context.seen_at) for r in results]
         self._loader.list_rows(listed, required=False)
+        same_edit = timedelta(seconds=self._gate.timing.same_edit)
         found = []
         for result, now in zip(results, listed, strict=True):
-            changed_at = None if now.row is None else _edited_since(result.context, now.row)
+            changed_at = None if now.row is None else _edited_since(result.context, now.row, same_edit)
             if changed_at is None:
                 continue
             if not result.context.used_client:
@@ -292,10 +288,10 @@ class Writer:
             patient = meaning is Verdict.OUTAGE and not troubles.hopeless
             if not stay:
                 continue
-            if patient and len(stay) == 1 and troubles.tries >= PATIENCE:
+            if patient and len(stay) == 1 and troubles.tries >= self._gate.limits.tries:
                 # Whether it is the platform or this one shows in how the others fare.
                 pending.append((stay, troubles))
-            elif (patient and troubles.tries < PATIENCE) or len(stay) < len(part):
+            elif (patient and troubles.tries < self._gate.limits.tries) or len(stay) < len(part):
                 # It was not this request's fault, or what was refused in it has gone by itself.
                 pending.insert(0, (stay, troubles))
             elif len(stay) > 1:
@@ -356,7 +352,7 @@ def _pack_priority(result: Result) -> Parcel:
     return packed(result.context.row.set_priority, result.priority)
 
 
-def _edited_since(context: Context, row: LabelRowV2) -> datetime | None:
+def _edited_since(context: Context, row: LabelRowV2, same_edit: timedelta) -> datetime | None:
     """When labels were saved since they were loaded, as the platform lists them now; ``None``: they were not."""
     edited_at = _utc(row.last_edited_at)
     if edited_at is None:
@@ -364,7 +360,7 @@ def _edited_since(context: Context, row: LabelRowV2) -> datetime | None:
     # Where there were no labels yet, loading has made them.
     known = [context.edited_at or row.created_at, None if context.row is None else context.row.last_edited_at]
     loaded = [at for one in known if (at := _utc(one)) is not None]
-    return edited_at if loaded and edited_at - max(loaded) >= SAME_EDIT else None
+    return edited_at if loaded and edited_at - max(loaded) >= same_edit else None
 
 
 def _utc(at: datetime | None) -> datetime | None:

@@ -32,6 +32,7 @@ from encord_agents.tasks.engine.context import INJECTABLE, RUN_INJECTABLE, Agent
 from encord_agents.tasks.engine.retry import RetryPolicy
 from encord_agents.tasks.engine.stage import Pathways, as_uuid, find_stage, names_stage
 from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.engine.timing import Limits, Timing
 from encord_agents.tasks.runner.opening import MAX_OUTAGE, open_project
 
 __all__ = ["RegisteredAgent", "RunnerBase"]
@@ -105,6 +106,8 @@ class RunnerBase:
         self._project: Project | None = None
         self.agents: list[RegisteredAgent] = []
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
+        self.timing = Timing()
+        self.limits = Limits()
         self._client = user_client
         self._sending_client: EncordUserClient | None = None
         self._project_hash: UUID | None = None

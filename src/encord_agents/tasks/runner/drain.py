@@ -45,12 +45,6 @@ from encord_agents.tasks.runner.workers import Workers
 
 __all__ = ["DrainTurns", "WorkerDiedError", "WorkerError"]
 
-READ_AHEAD = 100
-"""Tasks read from the pages between two looks at the workers."""
-TICK = 0.1
-"""Seconds between two looks at whether the run is to stop."""
-GRACE = 1.0
-"""Seconds that a request may still take that nobody needs the answer of, once the run is to stop."""
 
 FAILED_STARTS = 3
 """Workers that die in a row before they are ready, with nothing done in between, for the run to end."""
@@ -209,7 +203,7 @@ class DrainTurns:
         while not turn.wait():
             if not (self.stop.leaving or (self.stop.requested and drain.only_reads)):
                 since = None
-            elif (since := since or self.gate.clock()) + GRACE <= self.gate.clock():
+            elif (since := since or self.gate.clock()) + self.gate.timing.grace <= self.gate.clock():
                 return
 
 
@@ -287,9 +281,9 @@ class StageDrain:
                 if turn == 0 or not self._reading:  # what is asked for again is read to its end before any of it moves
                     self._send()
                 if self._out:
-                    self._collect(0.0 if self._reading else TICK)
+                    self._collect(0.0 if self._reading else self._turns.gate.timing.tick)
                 elif not self._reading and (wait := self._held_back()) > 0:
-                    self._turns.stop.wait(min(wait, TICK))
+                    self._turns.stop.wait(min(wait, self._turns.gate.timing.tick))
                 elif not self._reading and not self._has_work and not self._delayed:
                     break
             # Tasks that move while pages are read shift those that follow: some may not have been shown.
@@ -308,12 +302,12 @@ class StageDrain:
             return 0
         self._asking = True
         try:
-            found = list(itertools.islice(self._pages, READ_AHEAD))
+            found = list(itertools.islice(self._pages, self._turns.gate.limits.read_ahead))
         finally:
             self._asking = False
         if self._closing:
             return 0
-        self._complete = len(found) < READ_AHEAD
+        self._complete = len(found) < self._turns.gate.limits.read_ahead
         for task in found:
             (self._later if task.uuid in self._agent.known else self._waiting).append(task)
             seen.add(task.uuid)
@@ -690,7 +684,7 @@ class StageDrain:
             if self._shows_running or any(future.running() for future in self._out):
                 self._out = {future: batch for future, batch in self._out.items() if not future.cancel()}
         while self._out and not self._turns.stop.leaving:
-            self._collect(TICK)
+            self._collect(self._turns.gate.timing.tick)
 
 
 def _agent_succeeded(result: TaskResult) -> bool:

@@ -41,7 +41,7 @@ from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import Gate, SetUpError, Slots, is_nobodys_fault, is_platform_trouble
 from encord_agents.tasks.engine.observers import LogObserver
 from encord_agents.tasks.engine.outcome import Failed, Fault, Phase
-from encord_agents.tasks.engine.pipeline import TIME_TO_WRITE, StageRun, Turn, at_once, run_chunk
+from encord_agents.tasks.engine.pipeline import StageRun, Turn, at_once, run_chunk
 from encord_agents.tasks.engine.poll import poll
 from encord_agents.tasks.engine.report import (
     ChunkLoaded,
@@ -142,6 +142,7 @@ class QueueRunner(RunnerBase):
     Attributes:
         agents: The registered agents, in order of definition.
         dependency_overrides: For tests: functions to use in place of others as dependencies.
+        timing, limits: For tests: the numbers that the engine goes by.
         report: The last `drain`'s report, also when it raised.
         observers: Called with each event of a `drain`, see `encord_agents.tasks.engine.report`.
     """
@@ -346,14 +347,14 @@ class QueueRunner(RunnerBase):
                     turns = DrainTurns(
                         {agent.stage.uuid: function for agent, function in zip(agents, functions, strict=True)},
                         pool,
-                        Gate(stop, max_outage=self._max_outage, grace=0.0),  # only reads
+                        self._gate(stop, grace=0.0),  # only reads
                         stop,
                         passes.events,
                         writer=functools.partial(
                             Writer,
                             project=project,
                             client=self._sender,
-                            gate=Gate(stop, max_outage=self._max_outage, grace=TIME_TO_WRITE),
+                            gate=self._gate(stop, grace=self.timing.time_to_write),
                         ),
                         batch_size=batch_size,
                         num_retries=num_retries,
@@ -421,6 +422,9 @@ class QueueRunner(RunnerBase):
             connection.close(report)
             with contextlib.suppress(ValueError):  # another thread has done the same
                 self._closing.remove(connection)
+
+    def _gate(self, stop: Stop, **options: Any) -> Gate:
+        return Gate(stop, max_outage=self._max_outage, timing=self.timing, limits=self.limits, **options)
 
     def _connect(self, stop: Stop | None = None) -> _Connection:
         if (connection := self._connection) is not None:
@@ -604,7 +608,7 @@ class QueueFunction:
                 did not answer for ``max_outage`` seconds.
         """
         connection = self.runner._connect()
-        gate = Gate(Stop(), max_outage=self.runner._max_outage, slots=connection.slots)
+        gate = self.runner._gate(Stop(), slots=connection.slots)
         for task in poll(connection.agent(self._registered).stage, gate):
             yield task.model_dump_json()
 
@@ -652,7 +656,8 @@ class _Call:
         self._agent = agent
         self._stop = stop
         self._turn = turn
-        self._gate = Gate(stop, max_outage=connection.runner._max_outage, slots=connection.slots, grace=TIME_TO_WRITE)
+        runner = connection.runner
+        self._gate = runner._gate(stop, slots=connection.slots, grace=runner.timing.time_to_write)
         self._run = StageRun(
             agent,
             connection.project,

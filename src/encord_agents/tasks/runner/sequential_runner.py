@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 from uuid import UUID
@@ -32,6 +32,7 @@ from encord_agents.tasks.engine.report import (
 )
 from encord_agents.tasks.engine.stage import find_stage
 from encord_agents.tasks.engine.stop import Leaving, Stop
+from encord_agents.tasks.engine.timing import Limits, Timing
 from encord_agents.tasks.engine.write import MAX_AT_ONCE
 from encord_agents.tasks.runner.base import RunnerBase, check_stage, make_agent
 from encord_agents.tasks.runner.passes import (
@@ -65,6 +66,8 @@ class Options:
     dry_run: bool = False
     progress: Progress = "none"
     report_file: str | Path | None = None
+    timing: Timing = field(default_factory=Timing)
+    limits: Limits = field(default_factory=Limits)
 
 
 class SequentialRunner(RunnerBase):
@@ -97,6 +100,7 @@ class SequentialRunner(RunnerBase):
     Attributes:
         agents: The registered agents, in order of definition.
         dependency_overrides: For tests: functions to use in place of others as dependencies.
+        timing, limits: For tests: the numbers that the engine goes by.
         report: The last call's report, also when it raised.
         observers: Called with each event of a run, see `encord_agents.tasks.engine.report`.
     """
@@ -237,6 +241,8 @@ class SequentialRunner(RunnerBase):
             dry_run=dry_run,
             progress=progress,
             report_file=report,
+            timing=self.timing,
+            limits=self.limits,
         )
         return self._run(project, agents, options, stop)
 
@@ -281,7 +287,8 @@ class SequentialRunner(RunnerBase):
         if not agents:
             served = ", ".join(repr(str(agent.identity)) for agent in self.agents) or "none"
             raise PrintableError(f"No function serves stage {wanted.title!r}. Stages that are served: {served}.")
-        return self._run(project, agents, Options(window=task_batch_size, max_tasks=max_tasks), stop)
+        options = Options(window=task_batch_size, max_tasks=max_tasks, timing=self.timing, limits=self.limits)
+        return self._run(project, agents, options, stop)
 
     def run(self) -> NoReturn:
         """The command line: `python agents.py --help` lists its options. Ends the process with its exit code.
@@ -401,7 +408,7 @@ class _Turns:
         self._events = events
         self._loop = loop
         self._files = files
-        self._gate = Gate(stop, max_outage=options.max_outage)
+        self._gate = Gate(stop, max_outage=options.max_outage, timing=options.timing, limits=options.limits)
         self._executor = Executor(scope, fixed, self._gate, stop)
         self.unwritten: list[TaskRef] = []
         self.unconfirmed: set[UUID] = set()

@@ -25,8 +25,6 @@ from encord_agents.core.client import sending_once
 from encord_agents.exceptions import AssetDownloadError, NoRoomError, OutageError
 from encord_agents.local import LocalPlatform
 from encord_agents.tasks.engine.gate import (
-    LONGEST_BACKOFF,
-    PATIENCE,
     DownloadTries,
     Gate,
     SetUpError,
@@ -36,6 +34,7 @@ from encord_agents.tasks.engine.gate import (
     verdict,
 )
 from encord_agents.tasks.engine.stop import Leaving, Stop
+from encord_agents.tasks.engine.timing import Limits, Timing
 
 
 class World:
@@ -124,7 +123,7 @@ def test_an_outage_is_waited_out_with_backoff() -> None:
     """From 0.5 s, doubling, capped."""
     world = World()
     assert world.gate.call(failing(6, DOWN), kind="rows") == "answer"
-    assert world.waits == [0.5, 1.0, 2.0, 4.0, LONGEST_BACKOFF, LONGEST_BACKOFF]
+    assert world.waits == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
 
 
 def test_an_outage_that_lasts_too_long() -> None:
@@ -385,7 +384,7 @@ def test_an_item_that_breaks_the_server() -> None:
     world = World(max_outage=10_000)
     replies = list(world.gate.each(range(4), refusing({2}, UnknownException("500"), []), kind="save"))
     assert [list(items) for items, reply in replies if reply.error is not None] == [[2]]
-    assert len(world.waits) >= PATIENCE
+    assert len(world.waits) >= Limits().tries
 
 
 def test_a_stop_ends_an_outage_in_time() -> None:
@@ -415,7 +414,7 @@ def test_an_outage_of_hours() -> None:
     with pytest.raises(OutageError):
         world.gate.call(down, kind="rows")
     assert len(world.waits) > 2_000
-    assert max(world.waits) == LONGEST_BACKOFF
+    assert max(world.waits) == Timing().longest_backoff
 
 
 def test_only_what_was_sent_tells_how_far_the_platform_is(local_platform: LocalPlatform) -> None:

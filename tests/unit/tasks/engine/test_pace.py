@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from encord_agents.tasks.engine.pace import AHEAD_FOR, STALE_AFTER, may_take, soon, take_at_once, tasks_ahead
+from encord_agents.tasks.engine.pace import may_take, soon, take_at_once, tasks_ahead
+from encord_agents.tasks.engine.timing import Timing
 
 
 @pytest.mark.parametrize(
@@ -25,12 +26,13 @@ from encord_agents.tasks.engine.pace import AHEAD_FOR, STALE_AFTER, may_take, so
 )
 def test_half_a_minute_of_work_waits(seconds: float, workers: int, ahead: float) -> None:
     """And never less than two tasks, so that one is there when another ends."""
-    assert tasks_ahead(seconds, workers) == ahead
+    assert tasks_ahead(seconds, workers, 30.0) == ahead
 
 
 def test_what_waits_is_not_stale() -> None:
     """Half a minute of work, and at most a third of what makes stale before it was loaded."""
-    assert AHEAD_FOR + STALE_AFTER / 3 < STALE_AFTER
+    timing = Timing()
+    assert timing.load_ahead + timing.stale_after / 3 < timing.stale_after
 
 
 @pytest.mark.parametrize(
@@ -60,4 +62,4 @@ def test_more_is_loaded_when_there_is_room_for_it(taking: int, waiting: int, ahe
 @pytest.mark.parametrize(("seconds", "number"), [(0.0, 1), (0.1, 300), (10.0, 3), (60.0, 1), (1e-9, 1_000_000)])
 def test_those_that_are_soon_attempted(seconds: float, number: int) -> None:
     """As many as begin within half a minute; the next one in any case."""
-    assert soon(seconds) == number
+    assert soon(seconds, 30.0) == number

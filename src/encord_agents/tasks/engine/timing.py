@@ -1,0 +1,75 @@
+"""The numbers that the engine goes by: seconds in `Timing`, how many and how large in `Limits`.
+
+Both are frozen. A runner holds them, its gate carries them, and everything in the engine asks the gate. Tests give
+others; users have no reason to.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+__all__ = ["Limits", "Timing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Seconds.
+
+    Attributes:
+        first_backoff: Before a request that the platform did not answer is sent again; doubles with each try.
+        longest_backoff: What that grows to.
+        own_trouble_after: How long a request that fails while others of its kind succeed is tried.
+        longest_retry_after: How long one storage host's ``Retry-After`` is obeyed; then it is asked again.
+        long_wait: From when on a wait is worth a warning.
+        gather: How long a finished result waits for others to be written with.
+        hold_moves: How long a move waits, at most, for the pages of its stage to be read.
+        time_to_write: How long writing may go on once the run is to stop.
+        grace: How long a read may go on once the run is to stop and everything finished is written.
+        stale_after: From when on the platform is asked again whether a task is still in its stage.
+        load_ahead: Work that may be loaded and wait. With what else goes by, nothing that waits in turn gets stale.
+        slow_file: How long agents wait for the file of the next task before tasks whose files are there pass it.
+        same_edit: By how much two times of one edit may differ: the platform tells fractions of a second in one
+            place, and whole seconds in another.
+        tick: Between two looks at whether the run is to stop.
+    """
+
+    first_backoff: float = 0.5
+    longest_backoff: float = 5.0
+    own_trouble_after: float = 30.0
+    longest_retry_after: float = 30.0
+    long_wait: float = 10.0
+    gather: float = 1.0
+    hold_moves: float = 10.0
+    time_to_write: float = 30.0
+    grace: float = 1.0
+    stale_after: float = 60.0
+    load_ahead: float = 30.0
+    slow_file: float = 2.0
+    same_edit: float = 1.0
+    tick: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Counts and sizes.
+
+    Attributes:
+        tries: After how many tries a request that fails while others of its kind succeed may be to blame itself.
+        downloads: Files on their way at once, over all threads.
+        loaders: Threads that load.
+        writers: Threads that write.
+        decoders: First frames decoded at once. More would only delay the one that the next agent waits for.
+        files_ahead: Files that may be here before their agents run.
+        bytes_ahead: Their size, first frames included.
+        read_ahead: Tasks read from the pages between two attempts, where no thread reads them in the background.
+    """
+
+    tries: int = 8
+    downloads: int = 16
+    loaders: int = 4
+    writers: int = 3
+    decoders: int = max(2, os.cpu_count() or 1)
+    files_ahead: int = 64
+    bytes_ahead: int = 512 * 1024 * 1024
+    read_ahead: int = 1000
