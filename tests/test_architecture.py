@@ -62,6 +62,7 @@ LAYERS = [
     ["encord_agents.local"],
     ["encord_agents.pictures", "encord_agents.extras"],
     ["encord_agents.exceptions"],
+    ["encord_agents.redaction"],
     ["encord_agents"],
 ]
 """From the top down. A module belongs to the longest prefix that matches; it imports from below, or its own prefix."""

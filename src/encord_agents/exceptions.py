@@ -30,6 +30,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from encord_agents.redaction import without_secrets
+
 __all__ = [
     "AssetDownloadError",
     "CertificateError",
@@ -83,7 +85,13 @@ class TasksFailedError(EncordAgentsError):
 
 
 class PrintableError(EncordAgentsError, ValueError):
-    """A message for a person: what happened, where, and what to do next."""
+    """A message for a person: what happened, where, and what to do next.
+
+    What may be a key or a password in it is hidden: a message quotes what somebody wrote, perhaps in the wrong place.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(without_secrets(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class CredentialsError(PrintableError):
@@ -306,9 +314,11 @@ class OutageError(PrintableError):
         """Return the error of a platform that never answered, at that address, so that no run began."""
         error = cls(seconds, last, asked=asked)
         error.args = (
-            f"The platform at {address} {error._what(last)}, so the project could not be opened.\n"
-            "Run again when the platform is back, check ENCORD_DOMAIN, or wait longer with max_outage=... "
-            "(--max-outage).",
+            without_secrets(
+                f"The platform at {address} {error._what(last)}, so the project could not be opened.\n"
+                "Run again when the platform is back, check ENCORD_DOMAIN, or wait longer with max_outage=... "
+                "(--max-outage)."
+            ),
         )
         return error
 

@@ -67,6 +67,10 @@ def environment(platform: LocalPlatform, **more: str) -> dict[str, str]:
     return inherited | platform.environment() | {"PYTHONUNBUFFERED": ""} | more
 
 
+BUFFERED = pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+"""As images of containers mostly have it, streams have no buffer."""
+
+
 def command(script: Path, project: LocalProject, *options: str) -> list[str]:
     return [sys.executable, str(script), "--project-hash", project.project_hash, "--num-retries", "0", *options]
 
@@ -74,12 +78,13 @@ def command(script: Path, project: LocalProject, *options: str) -> list[str]:
 TOOL = [sys.executable, "-m", "encord_agents.cli.main"]
 
 
+@BUFFERED
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_narrow_encodings(
-    encoding: str, local_platform: LocalPlatform, project: LocalProject, script: Path, tmp_path: Path
+    encoding: str, unbuffered: str, local_platform: LocalPlatform, project: LocalProject, script: Path, tmp_path: Path
 ) -> None:
     """Titles that stdout cannot encode are escaped, on every command; what is shown, and exit codes, are the same."""
-    env = environment(local_platform, **ENCODINGS[encoding])
+    env = environment(local_platform, PYTHONUNBUFFERED=unbuffered, **ENCODINGS[encoding])
     project.add_placeholders(2, title="写 {index}")
 
     def shown(code: int, *arguments: str) -> str:
@@ -127,10 +132,13 @@ def leaving_reader(arguments: list[str], env: dict[str, str], *, merged: bool = 
     return done.returncode, (done.stderr or b"").decode()
 
 
-def test_a_reader_that_left(local_platform: LocalPlatform, project: LocalProject, script: Path) -> None:
+@BUFFERED
+def test_a_reader_that_left(
+    unbuffered: str, local_platform: LocalPlatform, project: LocalProject, script: Path
+) -> None:
     """``--help``, ``--check`` and a run into ``| head`` are quiet and succeed, also where agents print."""
     project.add_placeholders(3)
-    env = environment(local_platform, PRINT="1")
+    env = environment(local_platform, PRINT="1", PYTHONUNBUFFERED=unbuffered)
     for arguments in (
         command(script, project, "--help"),
         command(script, project, "--check"),
@@ -147,14 +155,17 @@ def test_a_reader_that_left(local_platform: LocalPlatform, project: LocalProject
     assert project.stage("Done").tasks == 6
 
 
-def test_a_dry_run_ends_with_its_reader(local_platform: LocalPlatform, project: LocalProject, script: Path) -> None:
+@BUFFERED
+def test_a_dry_run_ends_with_its_reader(
+    unbuffered: str, local_platform: LocalPlatform, project: LocalProject, script: Path
+) -> None:
     """Nobody reads what it would do, so it stops, quietly, as a program does that SIGPIPE ends."""
     project.add_placeholders(400)
     for progress in ("none", "plain"):
         local_platform.journal.clear()
         code, stderr = leaving_reader(
             command(script, project, "--dry-run", "--task-batch-size", "10", "--progress", progress),
-            environment(local_platform),
+            environment(local_platform, PYTHONUNBUFFERED=unbuffered),
         )
         assert code == 141
         assert "raised" not in stderr
@@ -171,9 +182,16 @@ def gate(tmp_path: Path) -> Path:
     return path
 
 
+@BUFFERED
 @pytest.mark.parametrize("progress", ["plain", "rich"])
 def test_a_terminal_that_closes(
-    progress: str, local_platform: LocalPlatform, project: LocalProject, script: Path, gate: Path, tmp_path: Path
+    progress: str,
+    unbuffered: str,
+    local_platform: LocalPlatform,
+    project: LocalProject,
+    script: Path,
+    gate: Path,
+    tmp_path: Path,
 ) -> None:
     """Where the hang-up signal is ignored, as under nohup, the run goes on to its true end, whatever agents print."""
     project.add_placeholders(5)
@@ -191,7 +209,7 @@ def test_a_terminal_that_closes(
 
     child = subprocess.Popen(
         command(script, project, "--progress", progress, "--report", str(report)),
-        env=environment(local_platform, PRINT="1", WAIT_FOR=str(gate), TERM="xterm"),
+        env=environment(local_platform, PRINT="1", WAIT_FOR=str(gate), TERM="xterm", PYTHONUNBUFFERED=unbuffered),
         stdin=slave,
         stdout=slave,
         stderr=slave,

@@ -8,12 +8,14 @@ import sys
 import typer
 
 from encord_agents.cli import about, celery, local
+from encord_agents.cli.usage import CarefulGroup
 from encord_agents.core.legible import literally
 from encord_agents.exceptions import OutageError, PrintableError
 from encord_agents.terminal.streams import forgiving_streams
 
 app = typer.Typer(
     name="encord-agents",
+    cls=CarefulGroup,
     help="Task agents for the Encord platform, and a local platform to try them on.",
     no_args_is_help=True,
     add_completion=False,

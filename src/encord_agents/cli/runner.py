@@ -16,6 +16,7 @@ from encord.exceptions import EncordException
 
 from encord_agents import terminal
 from encord_agents.cli.host import check_host
+from encord_agents.cli.usage import CarefulCommand
 from encord_agents.exceptions import NoRoomError, OutageError, PrintableError
 from encord_agents.tasks.engine.signals import stop_on_signals
 from encord_agents.tasks.engine.stop import EXIT_CODES, Stop
@@ -66,7 +67,7 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
     dry_runs: list[Stop] = []
     """The dry run: it is there to be read, and ends when its reader has left."""
 
-    @app.command(help=_help(runner), epilog=EXIT_CODES_HELP)
+    @app.command(cls=CarefulCommand, help=_help(runner), epilog=EXIT_CODES_HELP)
     def command(
         refresh_every: Annotated[
             int | None,

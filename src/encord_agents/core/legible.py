@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["cut", "legible", "literally", "may_be_secret", "on_one_line", "quotable"]
+from encord_agents.redaction import may_be_secret, without_user_info
+
+__all__ = ["cut", "legible", "literally", "on_one_line", "quotable"]
 
 # C0 (but for tab and line feed), DEL and C1; marks that reorder text; invisible characters, but for the two joiners
 # that scripts and emoji need; separators that count as the end of a line.
@@ -17,13 +19,6 @@ STEERING = re.compile(
 )
 LONGEST_SHOWN = 2_000
 """Characters of foreign text in one message; the rest is counted."""
-
-KEY_MARKS = ("-----BEGIN", "BEGIN OPENSSH", "PRIVATE KEY", "b3BlbnNzaC1rZXk", "LS0tLS1CRUdJTi")
-"""What a private key has in it: its label, and the first characters of OpenSSH's format and of a PEM file as base64."""
-LONGEST_QUOTED = 200
-RUN = re.compile(r"[A-Za-z0-9+/=]{60,}|[A-Za-z0-9+=]{40,}")
-"""A line of a key has 64 to 76 characters of base64, with a slash here and there; few paths have as many in a run."""
-USER_INFO = re.compile(r"//[^/@\s]*@")
 
 
 def legible(text: str) -> str:
@@ -52,11 +47,6 @@ def _escape(character: str) -> str:
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
 
 
-def may_be_secret(text: str) -> bool:
-    """Return True if a text may be a key or a part of one: by its marks, its length, or a long run of base64 or hex."""
-    return len(text) > LONGEST_QUOTED or any(mark in text for mark in KEY_MARKS) or RUN.search(text) is not None
-
-
 def quotable(value: object) -> str:
     """Return a value as it may be quoted in a message: its ``repr``, or how long it is if it may be a secret.
 
@@ -65,4 +55,4 @@ def quotable(value: object) -> str:
     text = str(value)
     if may_be_secret(text):
         return f"a text of {len(text)} characters (not shown, since it may be a secret)"
-    return legible(repr(USER_INFO.sub("//***@", text)))
+    return legible(repr(without_user_info(text)))

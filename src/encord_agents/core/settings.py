@@ -13,8 +13,9 @@ from pydantic import Field, PrivateAttr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from encord_agents.core.keys import MAKE_A_KEY_PAIR, MAX_KEY_BYTES, decoded, openssh_key
-from encord_agents.core.legible import may_be_secret, quotable
+from encord_agents.core.legible import quotable
 from encord_agents.exceptions import CredentialsError
+from encord_agents.redaction import may_be_secret
 
 __all__ = ["Settings"]
 
@@ -118,6 +119,11 @@ def _checked_domain(domain: str) -> str:
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is no number, brackets that hold no address
         usable = False
+    if usable and (parts.query or parts.fragment):
+        raise CredentialsError(
+            "ENCORD_DOMAIN must be the address of the API alone. Take away the '?' or '#' and what follows it "
+            f"(which may be a secret, and is not shown). It looks like {DEFAULT_DOMAIN}."
+        )
     if not usable or re.search(r"\s", domain):
         raise CredentialsError(
             f"ENCORD_DOMAIN must be an address that starts with https:// (or http://), not {quotable(domain)}.\n"

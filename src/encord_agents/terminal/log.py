@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from encord_agents.core.legible import cut, literally, on_one_line
 from encord_agents.core.tracebacks import formatted, is_a, message_of, notes, type_name
 from encord_agents.exceptions import PrintableError
+from encord_agents.redaction import without_secrets
 from encord_agents.tasks.engine.outcome import Failed
 from encord_agents.tasks.engine.report import Event, TaskFinished, TaskWouldWrite
 from encord_agents.terminal.streams import stderr_console, stdout, write_line
@@ -117,7 +118,8 @@ def show_error(error: BaseException, console: Console | None = None) -> None:
     from rich.text import Text
 
     console = stderr_console() if console is None else console
-    message = _shortened(literally("\n".join([message_of(error) or type_name(error), *notes(error)])))
+    said = "\n".join([message_of(error) or type_name(error), *notes(error)])
+    message = _shortened(literally(without_secrets(said)))
     title = Text(f" {type_name(error)} ", style="bold red")
     panel = Panel(Text(message), title=title, title_align="left", border_style="red")
     before = console.width

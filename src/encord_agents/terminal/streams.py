@@ -137,7 +137,7 @@ def forgiving_streams(reader_left: Callable[[], None] | None = None) -> Iterator
     """While inside, ``sys.stdout`` and ``sys.stderr`` take any text, and drop what can no longer be written.
 
     For a program that is ours: the command lines. Streams that are not plain files (as in a notebook, or under a test
-    runner that captures) stay as they are, but for their encoding errors.
+    runner that captures) stay as they are.
 
     Args:
         reader_left: Called once, when stdout's reader is found to have left. It may be called in any thread.
@@ -165,18 +165,21 @@ class _Forgiving(io.RawIOBase):
         self._gone = False
 
     def write(self, data: ReadableBuffer, /) -> int:
-        size = memoryview(data).nbytes
-        if self._gone:
-            return size
+        left = memoryview(data).cast("B")
+        size = left.nbytes
         try:
-            written = self._file.write(data)
+            # All of it, as a text stream without a buffer does not ask how much was written.
+            while left and not self._gone:
+                written = self._file.write(left)
+                if written is None:  # it would block, and nobody waits for a reader
+                    break
+                left = left[written:]
         except OSError as error:
             if error.errno in GONE:
                 self._gone = True
                 if self._reader_left is not None:
                     self._reader_left()
-            return size
-        return size if written is None else written  # None: it would block, and nobody waits for a reader
+        return size
 
     def writable(self) -> bool:
         return True
@@ -190,8 +193,10 @@ class _Forgiving(io.RawIOBase):
 
 def _forgiving(stream: Any, reader_left: Callable[[], None] | None) -> Any:
     """Return a stream on the same descriptor that drops what cannot be written, or the stream itself."""
-    raw = getattr(getattr(stream, "buffer", None), "raw", None)
-    if not isinstance(stream, io.TextIOWrapper) or not isinstance(raw, io.FileIO):
+    buffer = getattr(stream, "buffer", None)
+    is_buffered = not isinstance(buffer, io.FileIO)  # it is not where PYTHONUNBUFFERED is set, as in most images
+    raw = getattr(buffer, "raw", None) if is_buffered else buffer
+    if type(stream) is not io.TextIOWrapper or not isinstance(raw, io.FileIO):
         return stream
     with contextlib.suppress(OSError, ValueError):
         stream.flush()
@@ -201,7 +206,7 @@ def _forgiving(stream: Any, reader_left: Callable[[], None] | None) -> Any:
         return stream
     errors = "backslashreplace" if stream.errors in ("strict", "surrogateescape") else stream.errors
     made = io.TextIOWrapper(
-        io.BufferedWriter(forgiving),
+        io.BufferedWriter(forgiving) if is_buffered else cast("Any", forgiving),
         encoding=stream.encoding,
         errors=errors,
         newline="\n" if sys.platform != "win32" else None,

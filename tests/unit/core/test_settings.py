@@ -192,6 +192,14 @@ def test_no_address(domain: str) -> None:
         Settings(ssh_key_content=KEY, domain=domain)
 
 
+@pytest.mark.parametrize("domain", ["https://api.encord.com?token=hunter2", "https://api.encord.com/v1#hunter2"])
+def test_more_than_an_address(domain: str) -> None:
+    """A query cannot be part of the domain, and may be a secret: it is refused, and not quoted."""
+    with pytest.raises(CredentialsError, match="ENCORD_DOMAIN") as refused:
+        Settings(ssh_key_content=KEY, domain=domain)
+    assert "hunter2" not in str(refused.value)
+
+
 def test_the_key_is_never_shown(key_file: Path, caplog: pytest.LogCaptureFixture) -> None:
     """No repr, no str and no log record holds the key."""
     caplog.set_level(logging.DEBUG)

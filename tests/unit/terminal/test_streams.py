@@ -8,6 +8,7 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -70,11 +71,19 @@ def test_what_an_encoding_lacks_is_escaped(encoding: str, monkeypatch: pytest.Mo
     assert shown == ("写真 ok\n" if encoding == "utf-8" else "\\u5199\\u771f ok\n")
 
 
-def test_forgiving_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+def unbuffered(descriptor: int) -> io.TextIOWrapper:
+    """Return a stream as PYTHONUNBUFFERED has Python make it."""
+    return io.TextIOWrapper(os.fdopen(descriptor, "wb", 0), encoding="ascii", errors="strict", write_through=True)
+
+
+@pytest.mark.parametrize(
+    "opened", [lambda number: os.fdopen(number, "w", encoding="ascii", errors="strict"), unbuffered]
+)
+def test_forgiving_streams(opened: Callable[[int], io.TextIOWrapper], monkeypatch: pytest.MonkeyPatch) -> None:
     """On the command line a ``print`` into a pipe without a reader is dropped, and it is said once that it has left."""
     left: list[int] = []
     reading, writing = os.pipe()
-    monkeypatch.setattr(sys, "stdout", os.fdopen(writing, "w", encoding="ascii", errors="strict"))
+    monkeypatch.setattr(sys, "stdout", opened(writing))
     before = sys.stdout
     with streams.forgiving_streams(lambda: left.append(1)):
         print("photo 写", flush=True)

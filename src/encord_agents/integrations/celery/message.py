@@ -14,6 +14,7 @@ from uuid import UUID
 
 from encord_agents.core.legible import on_one_line
 from encord_agents.core.tracebacks import shown
+from encord_agents.redaction import without_secrets
 from encord_agents.tasks.models import NO_TASK, TaskResult
 
 __all__ = ["Batch", "read"]
@@ -109,7 +110,7 @@ def _uuid(value: object) -> UUID | None:
 
 
 def _malformed(spec: object, why: str, uuid: UUID = NO_TASK) -> TaskResult:
-    quote = on_one_line(shown(spec, LONGEST_QUOTE))
+    quote = on_one_line(without_secrets(shown(spec, LONGEST_QUOTE)))
     error = f"This is no task: {why}. A message holds tasks as task.model_dump() writes them. Given was: {quote}"
     return TaskResult(task_uuid=uuid, outcome="failed", phase="spec", error=error)
 

@@ -6,9 +6,10 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-from encord_agents.core.legible import USER_INFO, cut, on_one_line
+from encord_agents.core.legible import cut, on_one_line
 from encord_agents.core.tracebacks import chain, described, message_of
 from encord_agents.exceptions import PrintableError
+from encord_agents.redaction import without_secrets
 
 __all__ = ["COMMANDS", "LONGEST_PAUSE", "BrokerError", "Seldom", "broker_trouble", "pause_after", "told"]
 
@@ -62,7 +63,7 @@ def told(error: BaseException, prefix: str) -> BrokerError:
     causes = list(chain(error))
     kinds = {kind.__name__ for cause in causes for kind in type(cause).__mro__ if kind.__module__.startswith("redis")}
     texts = " ".join(message_of(cause) for cause in causes)
-    answer = cut(on_one_line(USER_INFO.sub("//***@", described(error))), LONGEST_SHOWN)
+    answer = cut(on_one_line(without_secrets(described(error))), LONGEST_SHOWN)
     advice = next((text for name, text in ADVICE.items() if name in kinds), None)
     if "NoPermissionError" in kinds:
         allowed = " ".join(f"+{command.lower()}" for command in COMMANDS.split())

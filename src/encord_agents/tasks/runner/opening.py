@@ -21,6 +21,7 @@ from encord_agents.core.answers import NOBODY, foreign_answer, is_loopback, refu
 from encord_agents.core.legible import cut, on_one_line
 from encord_agents.core.tracebacks import add_note, described
 from encord_agents.exceptions import CertificateError, OutageError, PrintableError
+from encord_agents.redaction import without_secrets
 from encord_agents.tasks.engine.gate import Gate, SetUpError
 from encord_agents.tasks.engine.stop import Stop
 
@@ -52,14 +53,15 @@ def open_project(
         Leaving: A stop was requested.
         encord.exceptions.EncordException: The platform refuses; a note says what to do.
     """
-    address = client.user_config.domain
+    address = without_secrets(client.user_config.domain)
     warned = False
 
     def warn(_: str, error: Exception) -> None:
         nonlocal warned
         if not warned:
             warned = True
-            why = unreachable(error) or f"it is in trouble ({cut(on_one_line(described(error)), LONGEST_REASON)})"
+            said = cut(on_one_line(without_secrets(described(error))), LONGEST_REASON)
+            why = unreachable(error) or f"it is in trouble ({said})"
             logger.warning(
                 "The platform at %s does not answer: %s. It is asked again, for up to %g s.",
                 *(on_one_line(address), why, max_outage),

@@ -35,6 +35,7 @@ from encord_agents.exceptions import (
     TasksFailedError,
     UnknownPathwayError,
 )
+from encord_agents.redaction import without_secrets
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.event_loop import EventLoop
 from encord_agents.tasks.engine.execute import Executor
@@ -864,7 +865,7 @@ def _read_one(spec: object) -> _Given:
 
 
 def _malformed(spec: object, why: str, uuid: UUID = NO_TASK) -> _Given:
-    text = spec if isinstance(spec, str) else shown(spec, 200)
+    text = without_secrets(spec if isinstance(spec, str) else shown(spec, 200))
     return _Given(
         uuid,
         NO_TASK,

@@ -1,0 +1,53 @@
+"""Errors of usage quote no secret."""
+
+from __future__ import annotations
+
+import pytest
+from encord.workflow.stages.agent import AgentTask
+
+from encord_agents.cli.main import app
+from encord_agents.tasks import Runner
+
+KEY = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZWQyNTUxOQ"
+NOT_SHOWN = KEY[20:36]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [KEY],
+        ["local", KEY],
+        ["local", "up", "--port", KEY],
+        ["local", "up", f"--{KEY}"],
+        ["local", "reset", "0", KEY],
+        ["print", "agent-nodes", "0", KEY],
+        ["celery", "enqueue", "agents:app", "--max-tasks", KEY],
+    ],
+    ids=lambda arguments: " ".join(arguments).replace(KEY, "KEY"),
+)
+def test_the_command(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    """A key in the place of a command, an option or an argument is refused without being quoted."""
+    with pytest.raises(SystemExit) as ended:
+        app(arguments)
+    assert ended.value.code == 2
+    shown = "".join(capfd.readouterr().err.replace("│", "").split())  # panels break it into lines
+    assert NOT_SHOWN not in shown
+
+
+@pytest.mark.parametrize(
+    "arguments", [[KEY], ["--max-workers", KEY], ["--retry-delay", KEY], ["--progress", KEY], [f"--{KEY}"]]
+)
+def test_a_runner(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    """So it is on a runner's command line."""
+    runner = Runner()
+
+    @runner.stage("Pre")
+    def agent(task: AgentTask) -> str:
+        return "done"
+
+    from encord_agents.cli.runner import run_as_command
+
+    with pytest.raises(SystemExit) as ended:
+        run_as_command(runner, arguments)
+    assert ended.value.code == 2
+    assert NOT_SHOWN not in capfd.readouterr().err
