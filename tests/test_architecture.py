@@ -73,6 +73,8 @@ LOOKS_UPWARD = {
     # lazy, inside a function: a command line and a screen are only needed by those who have one
     ("encord_agents.tasks.runner.sequential_runner", "encord_agents.cli.runner"),
     ("encord_agents.tasks.runner.passes", "encord_agents.terminal"),
+    # lazy, in worker processes: what agents print there is shown, as far as it can be
+    ("encord_agents.tasks.runner.processes", "encord_agents.terminal.streams"),
 }
 
 

@@ -174,6 +174,43 @@ def test_a_dry_run_ends_with_its_reader(
         assert initialised < 20
 
 
+DRAIN = """
+import os, sys
+from encord.workflow.stages.agent import AgentTask
+from encord_agents.tasks import QueueRunner
+
+runner = QueueRunner(os.environ["PROJECT_HASH"])
+
+@runner.stage("Prüfung ✓")
+def agent(task: AgentTask) -> str:
+    for stream in (sys.stdout, sys.stderr):
+        print("seen", task.data_title, file=stream, flush=True)
+    return "done"
+
+if __name__ == "__main__":
+    runner.drain(workers=1, progress="none")
+"""
+
+
+@BUFFERED
+def test_what_agents_print_in_worker_processes(
+    unbuffered: str, local_platform: LocalPlatform, project: LocalProject, tmp_path: Path
+) -> None:
+    """In the processes of a drain it fails no task either: not in a narrow encoding, nor where nobody reads."""
+    script = tmp_path / "agents.py"
+    script.write_text(DRAIN, encoding="utf-8")
+    env = environment(
+        local_platform, **ENCODINGS["ascii"], PROJECT_HASH=project.project_hash, PYTHONUNBUFFERED=unbuffered
+    )
+    project.add_placeholders(2, title="写 {index}")
+    done = subprocess.run([sys.executable, str(script)], env=env, capture_output=True, timeout=100)
+    assert b"seen \\u5199 1" in done.stdout
+    assert project.stage("Done").tasks == 2
+    project.add_placeholders(2, title="写 {index}")
+    assert leaving_reader([sys.executable, str(script)], env, merged=True)[0] == 0
+    assert project.stage("Done").tasks == 4
+
+
 @pytest.fixture
 def gate(tmp_path: Path) -> Path:
     """A named pipe that an agent waits at until somebody writes to it."""

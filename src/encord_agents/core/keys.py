@@ -12,6 +12,7 @@ import base64
 import binascii
 import codecs
 import contextlib
+import html
 import re
 import textwrap
 from pathlib import Path
@@ -42,7 +43,11 @@ BYTE_ORDER_MARKS = (
 )
 INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\u00ad\0\x1a"))
 SPACES = dict.fromkeys(map(ord, "\u00a0\u2007\u202f\u3000"), " ")
-DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"), "-")
+DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\uff0d"), "-")
+ENCODED = re.compile(r"[A-Za-z0-9+/_-]{100,}={0,2}")
+"""What may be an encoded key in a longer text, such as the line of an environment file, or JSON."""
+WRAPPINGS = 2
+"""How often a key may have been encoded: secrets of Kubernetes often are twice."""
 
 
 def decoded(data: bytes) -> str | None:
@@ -56,6 +61,8 @@ def decoded(data: bytes) -> str | None:
             return data.decode(encoding, "replace")
     if b"-\0-\0" in data:
         return data.decode("utf-16-le" if data[1::2].count(0) > data[::2].count(0) else "utf-16-be", "replace")
+    if data.startswith(MAGIC):
+        return base64.b64encode(data).decode()
     if data.startswith(b"\x30") and (pem := _pem_of(data)) is not None:
         return pem
     try:
@@ -87,8 +94,10 @@ def openssh_key(text: str, *, source: str) -> str:
     return _converted(label, body, source)
 
 
-def _block(text: str, *, unwrap: bool = True) -> tuple[str, str] | None:
+def _block(text: str, wrappings: int = WRAPPINGS) -> tuple[str, str] | None:
     """Return label and body of the first private key in a text, else of the first thing that has a label."""
+    if "&" in text or "<br" in text:  # of a web form, or of a template that was made for web pages
+        text = re.sub(r"<br\s*/?>", "\n", html.unescape(text))
     # Files of environment variables, such as Docker's, hold one line per variable: line breaks come as backslash and n.
     for escape in ("\\\\r\\\\n", "\\\\n", "\\r\\n", "\\n"):
         text = text.replace(escape, "\n")
@@ -97,13 +106,13 @@ def _block(text: str, *, unwrap: bool = True) -> tuple[str, str] | None:
     found = [(match[1], match[2]) for match in PEM.finditer(text)]
     if found:
         return next((one for one in found if "PRIVATE KEY" in one[0]), found[0])
-    if not unwrap:
+    if not wrappings:
         return None
     for data in _unwrapped(text):
         if data.startswith(MAGIC):
             return "OPENSSH PRIVATE KEY", "\n".join(textwrap.wrap(base64.b64encode(data).decode(), 70))
         inner = decoded(data)
-        if inner is not None and (block := _block(inner, unwrap=False)) is not None:
+        if inner is not None and (block := _block(inner, wrappings - 1)) is not None:
             return block
     return None
 
@@ -112,11 +121,13 @@ def _unwrapped(text: str) -> list[bytes]:
     """Return what a text without a PEM label may be an encoding of: hexadecimal, base64."""
     compact = "".join(text.strip("\"' ").split())
     found = []
-    if re.fullmatch(r"(?:[0-9a-fA-F]{2})+", compact):
-        found.append(bytes.fromhex(compact))
-    if BASE64.fullmatch(compact):
-        with contextlib.suppress(binascii.Error):
-            found.append(base64.b64decode(compact.translate({ord("-"): "+", ord("_"): "/"}), validate=True))
+    if re.fullmatch(r"(?:[0-9a-fA-F]{2})+", digits := compact.removeprefix("0x").replace(":", "")):
+        found.append(bytes.fromhex(digits))
+    for part in dict.fromkeys([compact, *ENCODED.findall(text)]):
+        if BASE64.fullmatch(part):
+            padded = part.rstrip("=") + "=" * (-len(part.rstrip("=")) % 4)
+            with contextlib.suppress(binascii.Error):
+                found.append(base64.b64decode(padded.translate({ord("-"): "+", ord("_"): "/"}), validate=True))
     return found
 
 

@@ -57,6 +57,7 @@ FILES: dict[str, bytes] = {
     "comment in Latin-1": f"# Schlüssel\n{KEY}".encode("latin-1"),
     "en dashes": KEY.replace("-----", "\u2013" * 5).encode(),
     "base64": BASE64.encode(),
+    "binary": base64.b64decode(BODY),
     "PKCS#8": PKCS8.encode(),
     "PKCS#8 as DER": DER,
     "PKCS#8 in UTF-16": PKCS8.encode("utf-16"),
@@ -100,6 +101,16 @@ TEXTS: dict[str, Callable[[], str]] = {
     "percent-encoded": lambda: KEY.strip().replace("\n", "%0A").replace("+", "%2B"),
     "with its public half": lambda: KEY + PUBLIC,
     "after its public half": lambda: PUBLIC_PEM + KEY,
+    "base64 of base64": lambda: base64.b64encode(BASE64.encode()).decode(),
+    "base64 of UTF-16": lambda: base64.b64encode(KEY.encode("utf-16-le")).decode(),
+    "base64 without its end": lambda: BASE64.rstrip("="),
+    "base64 in an assignment": lambda: f"ENCORD_SSH_KEY={BASE64}",
+    "base64 in JSON": lambda: json.dumps({"name": "encord", "key": BASE64}),
+    "base64 as an address": lambda: f"data:text/plain;base64,{BASE64}",
+    "hex with a prefix": lambda: f"0x{KEY.encode().hex()}",
+    "hex with colons": lambda: KEY.encode().hex(":"),
+    "HTML": lambda: KEY.replace("\n", "&#10;").replace("+", "&#43;").replace("=", "&#x3D;"),
+    "HTML with line breaks": lambda: KEY.replace("\n", "<br />\n"),
 }
 
 

@@ -392,7 +392,10 @@ def _work(pipe: Connection) -> None:
     # Agents may compute, and never wait by themselves. The threads beside them, of which each request wants the
     # interpreter dozens of times, would wait for 5 ms each time.
     sys.setswitchinterval(min(SWITCH_INTERVAL, sys.getswitchinterval()))
-    _Inside(pipe).live()
+    from encord_agents.terminal.streams import forgiving_streams
+
+    with forgiving_streams():  # what agents print is no reason for a task to fail
+        _Inside(pipe).live()
     _exit()
 
 
