@@ -45,7 +45,7 @@ Looked into with 1,000 tasks, on a machine where (c) took 1.4 s:
   So 1.05 s is the least that any client needs, whatever it does at the same time.
 - The window holds tasks back: with `task_batch_size=1000` it is 1.25 s.
 - 0.4 s are processor time of this client, under one interpreter lock, most of it while others wait for answers. A
-  quarter of what it was has gone since labels are sent without the SDK's deep copies of them (`engine/bundle.py`).
+  quarter of what it was has gone since labels are sent without the SDK's deep copies of them (`core/sdk/bundle.py`).
 - Tried and left: giving slots back before the move (8 % faster, but then more than a window's tasks are loaded and
   not yet moved), fewer or more loaders (no difference), labels of more rows at once (none).
 

@@ -45,8 +45,6 @@ LAYERS = [
         "encord_agents.tasks.engine.stop",
         "encord_agents.tasks.engine.outcome",
         "encord_agents.tasks.engine.advice",
-        "encord_agents.tasks.engine.bundle",
-        "encord_agents.tasks.engine.as_loaded",
         "encord_agents.tasks.engine.label_check",
         "encord_agents.tasks.engine.crew",
         "encord_agents.tasks.engine.event_loop",
@@ -271,6 +269,17 @@ def test_sdk_calls_that_do_io_have_their_places() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in SDK_IO
     }
     assert calling <= allowed
+
+
+def test_the_inside_of_the_sdk_has_one_place() -> None:
+    """Nobody else imports from `encord.http` (settings aside), nor names what is private in a label row or a client."""
+    private = {"_api_client", "_querier", "_label_row_read_only_data", "_objects_map", "_classifications_map"}
+    for module, tree in TREES.items():
+        if module.startswith(("encord_agents.core.sdk", "encord_agents.local")):
+            continue
+        found = {t for t in imported(tree) if t.startswith("encord.http") and t != "encord.http.constants"}
+        found |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)} & private
+        assert not found, f"{module} uses {found}"
 
 
 def test_time_is_injected() -> None:

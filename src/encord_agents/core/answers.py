@@ -1,8 +1,6 @@
-"""What an exception of the SDK says about who answered: the platform, something else, or nobody.
+"""What an exception of a request says about who answered: the platform, something else, or nobody.
 
-The SDK keeps neither the status nor the kind of an answer that is not the API's, but it chains the exception it met: of
-the JSON decoder, of pydantic, of `requests`. Read from encord 0.1.180 and 0.1.211. Where nothing of that is found,
-nothing is claimed.
+The SDK chains the exceptions of `requests`. Where nothing of that is found, nothing is claimed.
 """
 
 from __future__ import annotations
@@ -14,43 +12,17 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import requests.exceptions
-from encord.exceptions import EncordException
 
 from encord_agents.core.legible import literally
 from encord_agents.core.tracebacks import chain
 
-__all__ = ["NOBODY", "foreign_answer", "is_loopback", "refused_certificate", "unreachable"]
+__all__ = ["NOBODY", "is_loopback", "refused_certificate", "unreachable"]
 
 CERTIFICATE_REMEDY = (
     "If a proxy of your organisation signs certificates, point REQUESTS_CA_BUNDLE at a file with its root certificate."
 )
 
 NOBODY = "nobody listens there (the connection was refused)"
-
-
-def foreign_answer(error: EncordException) -> str | None:
-    """Return what was answered in place of the API's JSON, in words, or ``None`` where nothing says that it was."""
-    for found in (error.__cause__, error.__context__):
-        body = getattr(found, "doc", None)
-        if isinstance(found, ValueError) and isinstance(body, str):
-            return _in_words(body)
-        if type(found).__name__ == "ValidationError" and hasattr(found, "errors"):
-            return "JSON that is not the API's"
-        if isinstance(found, AttributeError):  # the SDK has looked for a message in JSON that is no object
-            return "JSON that is not the API's"
-        if isinstance(found, requests.exceptions.TooManyRedirects):
-            return "redirects without end"
-    return None
-
-
-def _in_words(body: str) -> str:
-    start = body.lstrip()[:1000].lower()
-    if not start:
-        return "nothing"
-    if start.startswith(("<!doctype html", "<html")) or "<html" in start:
-        return "an HTML page"
-    first_line = literally(body.strip().splitlines()[0])
-    return f"text that is not JSON ({first_line[:60]}{'...' if len(first_line) > 60 else ''})"
 
 
 def refused_certificate(error: BaseException) -> str | None:

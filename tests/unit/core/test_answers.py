@@ -11,7 +11,8 @@ from encord.http.constants import RequestsSettings
 from tests.brokers import free_port
 from tests.servers import PAGE, Answer, private_authority, server
 
-from encord_agents.core.answers import foreign_answer, is_loopback, refused_certificate, unreachable
+from encord_agents.core.answers import is_loopback, refused_certificate, unreachable
+from encord_agents.core.sdk import foreign_answer
 from encord_agents.local.keys import new_key
 
 

@@ -17,7 +17,8 @@ from encord.http.constants import RequestsSettings
 from encord.user_client import EncordUserClient
 
 from encord_agents import __version__
-from encord_agents.core.client import get_user_client, sending_once, sent_once
+from encord_agents.core.client import get_user_client
+from encord_agents.core.sdk import sending_once, sent_once
 from encord_agents.core.settings import Settings
 from encord_agents.exceptions import CredentialsError
 from encord_agents.local import LocalPlatform

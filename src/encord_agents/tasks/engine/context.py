@@ -16,9 +16,8 @@ from encord.workflow.stages.agent import AgentStage, AgentTask
 from encord_agents.core.assets import Asset
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.plan import Plan
+from encord_agents.core.sdk import LoadedLabels, Parcel
 from encord_agents.tasks.dependencies import dep_single_frame
-from encord_agents.tasks.engine.as_loaded import LoadedLabels
-from encord_agents.tasks.engine.bundle import Parcel
 from encord_agents.tasks.engine.outcome import Fault, Pathway
 from encord_agents.tasks.engine.rate_limit import Quiet
 from encord_agents.tasks.engine.report import TaskRef

@@ -9,14 +9,12 @@ from uuid import UUID
 
 from encord.objects import LabelRowV2
 
-from encord_agents.core.client import Sent, note_others
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.solve import Attempt, Interrupt, attempt, attempt_async
 from encord_agents.core.room import no_room
+from encord_agents.core.sdk import Sent, note_others, packed, state_of
 from encord_agents.core.tracebacks import is_a, members, set_cause, shown, type_name
 from encord_agents.exceptions import AssetDownloadError, UnknownPathwayError
-from encord_agents.tasks.engine.as_loaded import state_of
-from encord_agents.tasks.engine.bundle import packed
 from encord_agents.tasks.engine.context import ODD_LABELS, Context, Result
 from encord_agents.tasks.engine.gate import Gate, is_lost_file
 from encord_agents.tasks.engine.label_check import find_oddity, make_plain

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import random
-import re
 import sys
 import threading
 import time
@@ -36,9 +35,9 @@ from encord.exceptions import (
 )
 
 from encord_agents.core.answers import refused_certificate
-from encord_agents.core.client import sent_once
 from encord_agents.core.legible import cut, on_one_line
 from encord_agents.core.room import ran_out
+from encord_agents.core.sdk import names_a_refusal, sent_once
 from encord_agents.core.tracebacks import is_a, message_of
 from encord_agents.exceptions import AssetDownloadError, CertificateError, NoRoomError, OutageError
 from encord_agents.tasks.engine.interruption import interruption
@@ -69,9 +68,6 @@ LATELY = 16
 """Requests that `Gate.quickest` looks back."""
 LONGEST_SAID = 300
 """Characters of a server's answer in a line of the log."""
-
-NAMED_ERROR = re.compile(r"error of type `\['(\w+)'\]`")
-SERVER_TROUBLE = re.compile(r"SERVER|INTERNAL|UNAVAILABLE|TIMEOUT|GATEWAY|OVERLOAD")
 
 
 class Verdict(Enum):
@@ -107,10 +103,7 @@ def verdict(error: BaseException) -> Verdict:
         detail: object = error.message
         return Verdict.OUTAGE if isinstance(detail, str) else Verdict.REFUSED
     if is_a(error, GenericServerError):
-        # The SDK keeps neither the status nor the name of an error it does not know, except in its message. No name at
-        # all: an answer of something in front of the platform. A name: a refusal, unless it speaks of the server.
-        named = NAMED_ERROR.search(error.message)
-        return Verdict.REFUSED if named and not SERVER_TROUBLE.search(named[1]) else Verdict.OUTAGE
+        return Verdict.REFUSED if names_a_refusal(error) else Verdict.OUTAGE
     if is_a(error, RequestException):
         return Verdict.OUTAGE
     return Verdict.REFUSED

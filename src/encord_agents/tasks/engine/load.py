@@ -19,8 +19,7 @@ from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.assets import Asset
-from encord_agents.tasks.engine.as_loaded import LoadedLabels, state_of
-from encord_agents.tasks.engine.bundle import SharingBundle
+from encord_agents.core.sdk import LoadedLabels, can_keep_labels, new_bundle, state_of
 from encord_agents.tasks.engine.context import Agent, Context
 from encord_agents.tasks.engine.gate import DownloadTries, Gate, is_platform_trouble
 from encord_agents.tasks.engine.outcome import Fault, Phase
@@ -95,7 +94,7 @@ class Loader:
         if context.asset is not None:
             context.asset.forget()
             context.trouble = None
-        elif context.trouble is not None:
+        if context.trouble is not None or self._is_loaded_to_restore(context):
             try:
                 with self._gate.optional():
                     self.fill([context])
@@ -106,6 +105,11 @@ class Loader:
         if self._agent.restore_labels and context.loaded is not None and context.row is not None:
             self._restore(context.loaded, context, context.row)
         return True
+
+    def _is_loaded_to_restore(self, context: Context) -> bool:
+        """Whether the platform is to be asked for a row's labels as they were: they could not be kept."""
+        restores = self._agent.restore_labels and context.row is not None and context.loaded is None
+        return restores and not can_keep_labels()
 
     def _restore(self, loaded: LoadedLabels, context: Context, row: LabelRowV2) -> None:
         try:
@@ -191,7 +195,7 @@ class Loader:
         def keep(name: str, answer: object) -> None:
             answers[name] = pickle.dumps(answer)
 
-        bundle = SharingBundle(seen=keep if self._agent.keeps_labels else None)
+        bundle = new_bundle(seen=keep if self._agent.keeps_labels else None)
         for context in contexts:
             if not _row(context).is_labelling_initialised:
                 _row(context).initialise_labels(
@@ -209,7 +213,7 @@ class Loader:
                 context.in_part = state_of(row)
             # Rows that have no labels yet are asked for by their data unit.
             answer = answers.get(row.label_hash or "") or answers.get(row.data_hash)
-            if answer is not None:
+            if answer is not None and can_keep_labels():
                 context.loaded = LoadedLabels(row, answer)
 
     def _fetch_items(self, contexts: Sequence[Context]) -> None:

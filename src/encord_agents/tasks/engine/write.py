@@ -21,9 +21,9 @@ from encord.project import Project
 from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
+from encord_agents.core.sdk import Parcel, new_bundle, packed
 from encord_agents.core.tracebacks import add_note, described
 from encord_agents.exceptions import CertificateError
-from encord_agents.tasks.engine.bundle import Parcel, SharingBundle, packed
 from encord_agents.tasks.engine.context import Agent, Context, Result
 from encord_agents.tasks.engine.gate import (
     END_ALL,
@@ -211,7 +211,7 @@ class Writer:
                         result.labels = None
 
     def _save_bundle(self, results: Sequence[Result]) -> None:
-        bundle = SharingBundle()
+        bundle = new_bundle()
         for result in results:
             assert result.labels is not None
             result.labels.add_to(bundle)
@@ -243,7 +243,7 @@ class Writer:
         return listed
 
     def _priority_bundle(self, results: Sequence[Result]) -> None:
-        bundle = SharingBundle()
+        bundle = new_bundle()
         for result in results:
             _pack_priority(result).add_to(bundle)
         bundle.execute()
@@ -303,7 +303,7 @@ class Writer:
                 settle(stay[0], Failed(_fault(stay[0], Phase.MOVE, reply.error)))
 
     def _proceed(self, results: Sequence[Result]) -> None:
-        bundle = SharingBundle()
+        bundle = new_bundle()
         for result in results:
             assert result.pathway is not None
             result.context.task.proceed(pathway_uuid=str(result.pathway.uuid), bundle=bundle)

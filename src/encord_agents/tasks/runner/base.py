@@ -16,11 +16,12 @@ from encord.project import Project
 from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentStage
 
-from encord_agents.core.client import get_user_client, sending_once
+from encord_agents.core.client import get_user_client
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.plan import Plan, build_plan
 from encord_agents.core.dependencies.signature import without_alias
 from encord_agents.core.legible import quotable
+from encord_agents.core.sdk import sending_once
 from encord_agents.exceptions import (
     PrintableError,
     ProjectError,

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from encord.exceptions import EncordException
 
+from encord_agents.core.sdk import IDLE, close_idle
 from encord_agents.core.tracebacks import cause_of, described
 from encord_agents.exceptions import NoRoomError, OutageError, PrintableError
 from encord_agents.tasks.engine.context import Agent
@@ -99,7 +100,10 @@ class Passes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        try:
+            self._stack.close()
+        finally:
+            close_idle()
 
     def _enter_report_file(self, path: str | Path, stack: contextlib.ExitStack) -> ReportFile:
         file = ReportFile(path)
@@ -175,6 +179,8 @@ def pass_numbers(
         if refresh_every is not None and not stop.requested:
             wait = max(0.0, started + refresh_every - now)
         events.emit(counter.end(now - started, wait))
+        if wait is not None and wait >= IDLE:
+            close_idle()
         if wait is None or stop.wait(wait):
             return
 

@@ -21,7 +21,7 @@ from encord.exceptions import (
     UnknownException,
 )
 
-from encord_agents.core.client import sending_once
+from encord_agents.core.sdk import sending_once
 from encord_agents.exceptions import AssetDownloadError, NoRoomError, OutageError
 from encord_agents.local import LocalPlatform
 from encord_agents.tasks.engine.gate import (

@@ -10,7 +10,7 @@ import pytest
 from encord.objects import Classification, LabelRowV2
 from encord.objects.coordinates import BoundingBoxCoordinates
 
-from encord_agents.tasks.engine.as_loaded import LoadedLabels
+from encord_agents.core.sdk.as_loaded import LoadedLabels
 
 # The SDK warns of a method of its own that its `remove_object` calls.
 pytestmark = pytest.mark.filterwarnings("ignore:_remove_from_frame_to_hashes_map:DeprecationWarning")

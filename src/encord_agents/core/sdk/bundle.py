@@ -1,15 +1,60 @@
-"""Many things in one request, without the SDK's deep copies of them."""
+"""Many things in one request, without the SDK's deep copies of them.
+
+Read from encord 0.1.180 and 0.1.211: methods that take a ``bundle`` call its ``add(operation=..., result_mapper=...,
+payload=..., limit=...)`` in place of their request, and nothing else of it. `Bundle.execute` adds payloads up
+(``payload.add(other)``), calls ``operation(**asdict(payload))`` for each sum of at most ``limit`` of them, and gives
+each answer to the handler whose predicate is the answer's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import inspect
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import reduce
 from typing import Any
 
-from encord.http.bundle import Bundle, BundleResultMapper
+from encord.http.bundle import Bundle, BundleResultHandler, BundleResultMapper
 
-__all__ = ["Parcel", "SharingBundle", "packed"]
+from encord_agents.core.sdk.seam import Seam, names_in
+
+__all__ = ["BUNDLE", "Parcel", "SharingBundle", "new_bundle", "packed"]
+
+ADDED = ("operation", "result_mapper", "payload", "limit")
+
+
+def _differences() -> Iterator[str]:
+    if tuple(inspect.signature(Bundle.add).parameters)[1:] != ADDED:
+        yield f"Bundle.add() does not take {', '.join(ADDED)}"
+    if "asdict" not in names_in(Bundle.execute):
+        yield "Bundle.execute() does not send copies"
+    for kind, expected in (
+        (BundleResultMapper, {"result_mapping_predicate", "result_handler"}),
+        (BundleResultHandler, {"predicate", "handler"}),
+    ):
+        if {field.name for field in fields(kind)} != expected:
+            yield f"{kind.__name__} has other fields"
+
+
+BUNDLE = Seam(
+    does="sends many things at once without the SDK's deep copies of them",
+    read_from=("0.1.180", "0.1.211"),
+    reads=(
+        "encord.http.bundle.Bundle",
+        "encord.http.bundle.BundledOperation",
+        "encord.http.bundle.BundleResultMapper",
+        "encord.http.bundle.BundleResultHandler",
+        "encord.http.bundle.bundled_operation",
+    ),
+    differences=_differences,
+    otherwise="the SDK's own bundles are sent, and labels are not kept as they were loaded",
+)
+
+
+def new_bundle(seen: Callable[[str, Any], None] | None = None) -> Bundle:
+    """Return an empty bundle: `SharingBundle`, or the SDK's own where that is not as expected."""
+    return SharingBundle(seen) if BUNDLE.holds else Bundle()
 
 
 class SharingBundle(Bundle):
@@ -76,14 +121,17 @@ class _Operation:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """What one of the SDK's methods would send, to be put into a bundle: now or later, once or again."""
+    """What one of the SDK's methods would send, to be put into a bundle: now or later, once or again.
 
-    operation: Callable[..., list[Any]]
+    Attributes:
+        payload: What is to be sent, as the SDK holds it.
+    """
+
     payload: Any
-    limit: int
+    _added: Callable[[Bundle], None]
 
-    def add_to(self, bundle: SharingBundle) -> None:
-        bundle.add(self.operation, None, self.payload, self.limit)
+    def add_to(self, bundle: Bundle) -> None:
+        self._added(bundle)
 
 
 def packed(method: Callable[..., object], *args: object) -> Parcel:
@@ -102,20 +150,29 @@ def packed(method: Callable[..., object], *args: object) -> Parcel:
 
 
 class _Packing(Bundle):
-    """A bundle that keeps what is added to it."""
+    """A bundle that keeps what is added to it, whatever a bundle's ``add`` takes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.parcels: list[Parcel] = []
 
-    def add(
-        self,
-        operation: Callable[..., list[Any]],
-        result_mapper: BundleResultMapper[Any] | None,
-        payload: Any,
-        limit: int,
-    ) -> None:
-        self.parcels.append(Parcel(operation, payload, limit))
+    def add(self, *args: Any, **named: Any) -> None:
+        def add_to(bundle: Bundle) -> None:
+            if isinstance(bundle, SharingBundle):
+                bundle.add(*args, **named)
+            else:  # the SDK's own adds the others of a bundle to the first one itself
+                bundle.add(*map(_own, args), **{name: _own(value) for name, value in named.items()})
+
+        payload = next((value for value in (*args, *named.values()) if _is_payload(value)), None)
+        self.parcels.append(Parcel(payload, add_to))
+
+
+def _is_payload(value: object) -> bool:
+    return is_dataclass(value) and not isinstance(value, BundleResultMapper)
+
+
+def _own(value: Any) -> Any:
+    return copy.deepcopy(value) if _is_payload(value) else value
 
 
 def _fresh(payload: Any) -> Any:

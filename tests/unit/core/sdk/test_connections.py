@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import http.server
-import logging
 import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from encord import EncordUserClient
 from encord.exceptions import RequestException
+from encord.http.constants import RequestsSettings
 from encord.http.querier import Querier, create_new_session
 from encord.http.v2.api_client import ApiClient
+from encord.workflow.stages.agent import AgentTask
+from tests.servers import private_authority, tls_before
+from tests.waiting import until
 
-from encord_agents.core import sdk
-from encord_agents.core.client import sending_once
-from encord_agents.core.sdk import IDLE, Connections
+from encord_agents.core.sdk import sending_once
+from encord_agents.core.sdk.connections import IDLE, Connections
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
+from encord_agents.tasks import Runner
 
 WORKFLOW = Workflow([AgentStage("A", {"b": "B"}), Stage("B", "done")])
 
@@ -32,6 +37,14 @@ class Relay:
     address: str = ""
     connections: list[Any] = field(default_factory=list)
     requests: int = 0
+    headers: list[dict[str, str]] = field(default_factory=list)
+    swallow: str = ""
+    """Part of a path: what is asked for there is handed on, but the answer is not: the connection is closed."""
+
+    @property
+    def is_left(self) -> bool:
+        """Whether nobody is connected any more."""
+        return all(connection.wfile.closed for connection in self.connections)
 
     def close_all(self) -> None:
         for connection in self.connections:
@@ -45,6 +58,7 @@ def relay(local_platform: LocalPlatform) -> Iterator[Relay]:
 
     found = Relay()
     session = requests.Session()
+    session.trust_env = False
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -55,8 +69,15 @@ def relay(local_platform: LocalPlatform) -> Iterator[Relay]:
 
         def do_GET(self) -> None:
             found.requests += 1
+            found.headers.append(dict(self.headers.items()))
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            answer = session.request(self.command, local_platform.domain + self.path, data=body, headers=self.headers)
+            asked = urlsplit(self.path)  # a proxy is told the whole address
+            url = f"{local_platform.domain}{asked.path}?{asked.query}"
+            answer = session.request(self.command, url, data=body, headers=self.headers)
+            if found.swallow and found.swallow in self.path:
+                found.swallow = ""
+                self.close_connection = True
+                return
             self.send_response(answer.status_code)
             self.send_header("Content-Length", str(len(answer.content)))
             self.end_headers()
@@ -80,11 +101,6 @@ def relay(local_platform: LocalPlatform) -> Iterator[Relay]:
 
 def client_of(platform: LocalPlatform, relay: Relay) -> EncordUserClient:
     return EncordUserClient.create_with_ssh_private_key(platform.ssh_key, domain=relay.address)
-
-
-def test_the_sdk_is_as_it_was_read() -> None:
-    """Each seam that connections are kept by is there. Where a new version fails here, this names what changed."""
-    assert sdk.seams() == []
 
 
 def test_one_connection_serves_all(local_platform: LocalPlatform, relay: Relay) -> None:
@@ -212,20 +228,140 @@ def test_a_fork_opens_its_own(local_platform: LocalPlatform, relay: Relay) -> No
     assert len(relay.connections) == 2
 
 
-def test_another_sdk(
-    local_platform: LocalPlatform, relay: Relay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Where a seam is not as expected, requests go the SDK's own way, and one line in the log says why."""
-    monkeypatch.setattr(sdk, "OPENS", "open_session")
-    sdk._usable.cache_clear()
-    caplog.set_level(logging.DEBUG, "encord_agents")
+def ask(client: EncordUserClient, project_hash: str) -> str:
+    """Both protocols once, and what came of it."""
     try:
-        made = local_platform.create_project(workflow=WORKFLOW)
-        for _ in range(2):
-            client = sending_once(client_of(local_platform, relay))
-            assert client.get_project(made.project_hash).list_label_rows_v2() == []
-    finally:
-        sdk._usable.cache_clear()
-    assert len(relay.connections) == relay.requests
-    (record,) = caplog.records
-    assert "does not call open_session()" in record.getMessage()
+        client.get_project(project_hash).list_label_rows_v2()[0].initialise_labels()
+    except RequestException as error:
+        return type(error.__cause__).__name__
+    return "answered"
+
+
+def test_the_same_headers(local_platform: LocalPlatform, relay: Relay) -> None:
+    """Requests over kept connections say what the SDK's own say, and nothing else."""
+    made = local_platform.create_project(workflow=WORKFLOW)
+    made.add_placeholders(1)
+    seen = []
+    for client in (client_of(local_platform, relay), sending_once(client_of(local_platform, relay))):
+        relay.headers.clear()
+        assert ask(client, made.project_hash) == "answered"
+        changing = ("Date", "Authorization", "X-Cloud-Trace-Context", "Signature", "Signature-Input", "Content-Length")
+        seen.append([{k: v for k, v in one.items() if k.title() not in changing} for one in relay.headers])
+        seen.append([sorted(one) for one in relay.headers])
+    assert seen[2:] == seen[:2]
+    assert len(seen[0]) >= 3
+
+
+@pytest.mark.parametrize("exempt", ["", "127.0.0.1"])
+def test_proxies_of_the_environment(
+    local_platform: LocalPlatform, relay: Relay, monkeypatch: pytest.MonkeyPatch, exempt: str
+) -> None:
+    """They are asked, and those that are exempt are not, as with the SDK's own sessions."""
+    made = local_platform.create_project(workflow=WORKFLOW)
+    made.add_placeholders(1)
+    for name in ("HTTP_PROXY", "ALL_PROXY", "all_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", relay.address)
+    monkeypatch.setenv("no_proxy", exempt)
+    counted = []
+    for client in (local_platform.client(), sending_once(local_platform.client())):
+        before = relay.requests
+        assert ask(client, made.project_hash) == "answered"
+        counted.append(relay.requests - before)
+    assert counted[0] == counted[1]
+    assert bool(counted[0]) is not bool(exempt)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_certificates_of_the_environment(
+    local_platform: LocalPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool
+) -> None:
+    """A private authority is trusted where the SDK's own sessions trust it, and not elsewhere."""
+    made = local_platform.create_project(workflow=WORKFLOW)
+    made.add_placeholders(1)
+    context, authority = private_authority(tmp_path)
+    for name in ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    if trusted:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority))
+    with tls_before(local_platform.domain, context) as domain:
+        settings = RequestsSettings(max_retries=0, connection_retries=0)
+        plain = EncordUserClient.create_with_ssh_private_key(
+            local_platform.ssh_key, domain=domain, requests_settings=settings
+        )
+        kept = sending_once(plain)
+        outcomes = [ask(client, made.project_hash) for client in (plain, kept, kept)]
+        monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+        outcomes += [ask(client, made.project_hash) for client in (plain, kept)]
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+    assert outcomes[3:] == ["SSLError", "SSLError"]
+    if not trusted:
+        assert outcomes[0] == "SSLError"
+
+
+def test_a_move_without_an_answer(local_platform: LocalPlatform, relay: Relay) -> None:
+    """Where a kept connection is closed after a move was sent, it is asked after, and not sent twice."""
+    made = local_platform.create_project(workflow=WORKFLOW)
+    made.add_placeholders(3)
+    runner = Runner(made.project_hash, user_client=client_of(local_platform, relay))
+    relay.swallow = "/actions"
+
+    @runner.stage("A")
+    def agent(task: AgentTask) -> str:
+        return "b"
+
+    report = runner(progress="none")
+    assert relay.swallow == ""
+    assert made.stage("B").tasks == 3
+    assert local_platform.journal.kinds()["actions"] == 1
+    (stage,) = report.stages
+    assert (stage.moved, report.failed) == (3, 0)
+
+
+def test_a_run_leaves_no_connection(local_platform: LocalPlatform, relay: Relay) -> None:
+    """What was kept open during a run is closed after it, and a later call opens what it needs."""
+    made = local_platform.create_project(workflow=WORKFLOW)
+    runner = Runner(made.project_hash, user_client=client_of(local_platform, relay))
+    runner.stage("A")(lambda: "b")
+    for number in (1, 2):
+        made.add_placeholders(5)
+        runner(progress="none")
+        until(lambda: relay.is_left)
+        assert made.stage("B").tasks == 5 * number
+
+
+def test_other_users_of_the_sdk_at_the_same_time(local_platform: LocalPlatform, relay: Relay) -> None:
+    """While prepared clients are at work in some threads, plain ones in others open a connection for each request."""
+    made = local_platform.create_project(workflow=WORKFLOW)
+    project = client_of(local_platform, relay).get_project(made.project_hash)
+    prepared = sending_once(local_platform.client()).get_project(made.project_hash)
+    connections, requests = len(relay.connections), relay.requests
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: (project, prepared)[n % 2].list_label_rows_v2(), range(40)))
+    assert len(relay.connections) - connections == relay.requests - requests == 20
+
+
+def test_looking_for_old_ones_takes_none_away() -> None:
+    """A request that begins while another one looks for what is to be dropped finds what is idle."""
+    inside: list[Any] = []
+
+    class Looked(Clock):
+        armed = False
+
+        def __call__(self) -> float:
+            if self.armed:
+                self.armed = False
+                with opens(**options) as session:
+                    inside.append(session)
+            return self.now
+
+    clock = Looked()
+    opens = Connections(clock).session(create_new_session)
+    options = {"max_retries": 0, "backoff_factor": 0.0, "connect_retries": 0}
+    with opens(**options) as first:
+        pass
+    clock.armed = True
+    with opens(**options) as again:
+        pass
+    assert inside == [first]
+    assert again is first

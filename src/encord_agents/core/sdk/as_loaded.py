@@ -3,6 +3,9 @@
 Kept as the bytes of the platform's answer, not as a copy of the SDK's objects: that costs a thirtieth of what loading
 does (0.8 ms and 0.4 MB for a thousand boxes), and what an agent does to the objects cannot reach it. The row is not
 asked for again: what the failed attempt saved by its own hand would be there then, and be drawn once more.
+
+Read from encord 0.1.180 and 0.1.211: `LabelRowV2.from_labels_dict` makes objects and classifications anew, in the
+dictionaries that are named below, and puts another object in the place of ``_label_row_read_only_data``.
 """
 
 from __future__ import annotations
@@ -14,7 +17,10 @@ from typing import Any
 
 from encord.objects import ClassificationInstance, LabelRowV2, ObjectInstance
 
-__all__ = ["LoadedLabels", "state_of"]
+from encord_agents.core.sdk.bundle import BUNDLE
+from encord_agents.core.sdk.seam import Seam, names_in
+
+__all__ = ["AS_LOADED", "LoadedLabels", "can_keep_labels", "state_of"]
 
 DATES = frozenset({"createdAt", "lastEditedAt"})
 """Where the platform gave none, the SDK says now."""
@@ -22,12 +28,46 @@ DATES = frozenset({"createdAt", "lastEditedAt"})
 OBJECTS = ("_objects_map", "_space_objects_map")
 CLASSIFICATIONS = ("_classifications_map", "_space_classifications_map")
 
+STATE = "_label_row_read_only_data"
+
 Instance = ObjectInstance | ClassificationInstance
 
 
+def _differences() -> Iterator[str]:
+    anew = names_in(LabelRowV2.from_labels_dict)
+    missing = {STATE, OBJECTS[0], CLASSIFICATIONS[0]} - {*anew}
+    if missing:
+        yield f"LabelRowV2.from_labels_dict() does not set {', '.join(sorted(missing))}"
+    if "_parent" not in names_in(ObjectInstance.__init__) or "_parent" not in names_in(ClassificationInstance.__init__):
+        yield "what is on a label row has no _parent"
+    if "_dynamic_answer_manager" not in names_in(ObjectInstance.__init__):
+        yield "ObjectInstance has no _dynamic_answer_manager"
+
+
+AS_LOADED = Seam(
+    does="has a row as it was loaded, without asking for it again",
+    read_from=("0.1.180", "0.1.211"),
+    reads=(
+        "encord.objects.LabelRowV2.from_labels_dict",
+        "encord.objects.ObjectInstance.__init__",
+        "encord.objects.ClassificationInstance.__init__",
+    ),
+    differences=_differences,
+    otherwise="whether an attempt changed a row is not told, and restore_labels loads it from the platform",
+)
+
+
+def can_keep_labels() -> bool:
+    """Whether a row's labels can be kept as they were loaded: by bundles that show the platform's answers."""
+    return BUNDLE.holds and AS_LOADED.holds
+
+
 def state_of(row: LabelRowV2) -> object:
-    """What the SDK puts another in the place of whenever it reads a row's labels anew."""
-    return row._label_row_read_only_data
+    """Return what the SDK puts another in the place of whenever it reads a row's labels anew.
+
+    Where it does not, the row itself: then it is always as it was loaded first.
+    """
+    return row._label_row_read_only_data if AS_LOADED.holds else row
 
 
 class LoadedLabels:

@@ -10,8 +10,8 @@ from encord.exceptions import EncordException
 from encord.http.bundle import Bundle, BundleResultHandler, BundleResultMapper
 from encord.workflow import AgentStage
 
+from encord_agents.core.sdk import SharingBundle, packed
 from encord_agents.local import Fault
-from encord_agents.tasks.engine.bundle import SharingBundle, packed
 
 if TYPE_CHECKING:
     from tests.conftest import World

@@ -7,21 +7,22 @@ SDK's own code with other globals, and everybody else's clients stay as they are
 
 Read from encord 0.1.180 and 0.1.211: `ApiClient._request` and `Querier._execute` send every request of the newer and
 the older protocol, and call `create_new_session(max_retries=..., backoff_factor=..., connect_retries=...)` as a context
-manager; `EncordUserClient` makes a `Querier` for each project. Where that is not as expected, the SDK's own way is
-taken, with one line in the log at DEBUG.
+manager; `EncordUserClient` makes an `ApiClient` for itself and a `Querier` for each project. The sender prepares its
+request by itself and calls nothing of the session but ``send`` (and ``merge_environment_settings``, where it obeys
+``REQUESTS_CA_BUNDLE``): so headers, proxies and certificates are what they are with a session of the SDK's.
 """
 
 from __future__ import annotations
 
 import copy
-import logging
+import inspect
 import os
 import time
 import types
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -34,9 +35,9 @@ from encord.http.v2.api_client import ApiClient
 from encord.user_client import EncordUserClient
 from requests.adapters import HTTPAdapter
 
-__all__ = ["IDLE", "Connections", "kept_client", "seams"]
+from encord_agents.core.sdk.seam import Seam, names_in
 
-logger = logging.getLogger(__name__)
+__all__ = ["CONNECTIONS", "IDLE", "SENDERS", "Connections", "close_idle", "kept_client"]
 
 IDLE = 30.0
 """Seconds after which a connection that nobody used is closed: sooner than load balancers close theirs."""
@@ -50,31 +51,52 @@ SENDERS: tuple[tuple[type, str, types.ModuleType], ...] = (
 OPENS = "create_new_session"
 
 
-def seams() -> list[str]:
-    """Return what of the SDK is not as this module expects; nothing, with the versions it was read from."""
-    wrong = []
+OPTIONS = ("max_retries", "backoff_factor", "connect_retries")
+
+
+def _differences() -> Iterator[str]:
     for sender, method, module in SENDERS:
-        code = getattr(getattr(sender, method, None), "__code__", None)
-        if not callable(getattr(module, OPENS, None)) or code is None or OPENS not in code.co_names:
-            wrong.append(f"{module.__name__}.{sender.__name__}.{method}() does not call {OPENS}()")
+        if OPENS not in names_in(getattr(sender, method, None)):
+            yield f"{module.__name__}.{sender.__name__}.{method}() does not call {OPENS}()"
+        opens = getattr(module, OPENS, None)
+        if not callable(opens) or not {*OPTIONS} <= {*inspect.signature(opens).parameters}:
+            yield f"{module.__name__} has no {OPENS}({', '.join(OPTIONS)})"
     if not _methods_with(EncordUserClient, "Querier"):
-        wrong.append("encord.user_client.EncordUserClient makes no Querier")
-    return wrong
+        yield "EncordUserClient makes no Querier"
+    if "_api_client" not in names_in(EncordUserClient.__init__):
+        yield "EncordUserClient has no _api_client"
 
 
-@cache
-def _usable() -> bool:
-    wrong = seams()
-    if wrong:
-        logger.debug("Connections are not kept, for this version of encord is another: %s.", "; ".join(wrong))
-    return not wrong
+CONNECTIONS = Seam(
+    does="keeps connections open",
+    read_from=("0.1.180", "0.1.211"),
+    reads=(
+        "encord.http.v2.api_client.ApiClient._request",
+        "encord.http.querier.Querier._execute",
+        "encord.http.querier.create_new_session",
+        "encord.user_client.EncordUserClient.__init__",
+        "encord.user_client.EncordUserClient.get_project",
+    ),
+    differences=_differences,
+    otherwise="each request opens a connection of its own",
+)
+
+_all: weakref.WeakSet[Connections] = weakref.WeakSet()
+
+
+def close_idle() -> None:
+    """Close what nobody uses just now, of every prepared client of this process; what is asked for later is opened."""
+    for connections in tuple(_all):
+        connections.close()
 
 
 class Connections:
     """Sessions that are used again, each by one caller at a time, and so with one connection to a host.
 
-    There are at most as many as there were requests at the same time. Safe for threads, without a lock that a signal
-    handler or a fork might find taken.
+    There are at most as many as there were requests at the same time. One that nobody has used for 30 s is never used
+    again, and is closed at the next request; a run that ends, or that waits for as long, closes its own (`close_idle`).
+    There is no thread for that, which a fork of the user's would leave behind. Safe for threads, without a lock that a
+    signal handler or a fork might find taken.
 
     Args:
         clock: Monotonic seconds.
@@ -85,6 +107,7 @@ class Connections:
         self._pid = os.getpid()
         self._idle: deque[tuple[float, requests.Session]] = deque()  # the one used last is at the right
         self._policies: dict[object, Any] = {}
+        _all.add(self)
 
     def session(self, opens: OpenSession) -> OpenSession:
         """Return what to call in place of ``opens``, the SDK's way to make a session."""
@@ -112,7 +135,7 @@ class Connections:
         return session
 
     def close(self) -> None:
-        """Close what is idle. Sessions that are in use are closed after 30 idle seconds, or with the process."""
+        """Close what is idle. Sessions that are in use are kept, for the next request."""
         idle, self._idle = self._idle, deque()
         if self._pid == os.getpid():
             for _, session in idle:
@@ -140,13 +163,14 @@ class Connections:
     def _drop_old(self) -> None:
         while True:
             try:
-                since, session = self._idle.popleft()
-            except IndexError:
+                # Looked at in its place: taken out meanwhile, another thread would open one more.
+                since, _ = oldest = self._idle[0]
+                if self._clock() - since < IDLE:
+                    return
+                self._idle.remove(oldest)
+            except (IndexError, ValueError):  # another thread was faster
                 return
-            if self._clock() - since < IDLE:
-                self._idle.appendleft((since, session))
-                return
-            session.close()
+            oldest[1].close()
 
 
 def _new_session() -> requests.Session:
@@ -164,7 +188,7 @@ def kept_client(client: EncordUserClient, user_config: UserConfig, connections: 
     So do those of what is made from it: projects, label rows, storage items.
     """
     made = copy.copy(client)
-    if not _usable():
+    if not CONNECTIONS.holds:
         EncordUserClient.__init__(made, user_config, Querier(user_config))
         return made
     senders = {

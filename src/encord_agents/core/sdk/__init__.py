@@ -1,0 +1,50 @@
+"""Every seam with the inside of the `encord` SDK: what the library relies on that the SDK promises nobody.
+
+Each seam says from which versions it was read, and is checked before its first use (`seam.Seam`). Where the SDK
+differs, its own way is taken, with one line in the log at DEBUG: slower, and never wrong. Nothing of the SDK is changed
+for others in the process.
+
+========================  =====================================================  ==================================
+module                    does                                                   without it
+========================  =====================================================  ==================================
+`connections`             keeps connections open                                 a connection for every request
+`once`                    turns the transport's own retries off, call by call    the SDK retries beneath the engine
+`bundle`                  sends many things at once, without copies of them      the SDK's bundle, which copies
+`as_loaded`               keeps a row's labels as they were loaded               they are loaded anew where needed
+`messages`                reads what the SDK keeps of an error in text only      errors without a name are outages
+========================  =====================================================  ==================================
+
+To allow a newer SDK, run ``tests/unit/core/sdk``: `test_seams.py` names each function that is not as it was read. Read
+it again, then add the version and the fingerprint there.
+"""
+
+from __future__ import annotations
+
+from encord_agents.core.sdk.as_loaded import AS_LOADED, LoadedLabels, can_keep_labels, state_of
+from encord_agents.core.sdk.bundle import BUNDLE, Parcel, SharingBundle, new_bundle, packed
+from encord_agents.core.sdk.connections import CONNECTIONS, IDLE, close_idle
+from encord_agents.core.sdk.messages import MESSAGES, foreign_answer, names_a_refusal
+from encord_agents.core.sdk.once import ONCE, Sent, note_others, sending_once, sent_once
+from encord_agents.core.sdk.seam import Seam
+
+__all__ = [
+    "IDLE",
+    "SEAMS",
+    "LoadedLabels",
+    "Parcel",
+    "Seam",
+    "Sent",
+    "SharingBundle",
+    "can_keep_labels",
+    "close_idle",
+    "foreign_answer",
+    "names_a_refusal",
+    "new_bundle",
+    "note_others",
+    "packed",
+    "sending_once",
+    "sent_once",
+    "state_of",
+]
+
+SEAMS = (CONNECTIONS, ONCE, BUNDLE, AS_LOADED, MESSAGES)

@@ -1,0 +1,77 @@
+"""Errors of which the SDK keeps something only in words, or in the exception it met.
+
+Read from encord 0.1.180 and 0.1.211. The older protocol names its errors; `check_error_response` has classes for some,
+and of the others it keeps the name in the message of a `GenericServerError`. Of an answer that is not the API's, both
+protocols chain what they met: an exception of the JSON decoder, of pydantic, of `requests`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import requests.exceptions
+from encord.exceptions import EncordException, GenericServerError
+
+from encord_agents.core.legible import literally
+from encord_agents.core.sdk.seam import Seam
+
+__all__ = ["MESSAGES", "foreign_answer", "names_a_refusal"]
+
+NAMED_ERROR = re.compile(r"error of type `\['(\w+)'\]`")
+SERVER_TROUBLE = re.compile(r"SERVER|INTERNAL|UNAVAILABLE|TIMEOUT|GATEWAY|OVERLOAD")
+
+
+def _differences() -> Iterator[str]:
+    from encord.http.error_utils import check_error_response
+
+    try:
+        check_error_response(["SOME_ERROR"])
+    except GenericServerError as error:
+        if (named := NAMED_ERROR.search(error.message)) is None or named[1] != "SOME_ERROR":
+            yield "the message of a GenericServerError does not name the error as it did"
+    else:
+        yield "check_error_response() raises no GenericServerError for an error it does not know"
+
+
+MESSAGES = Seam(
+    does="tells a refusal of the older protocol from trouble of the server",
+    read_from=("0.1.180", "0.1.211"),
+    reads=("encord.http.error_utils.check_error_response", "encord.exceptions.GenericServerError"),
+    differences=_differences,
+    otherwise="every error of the platform that has no class of its own counts as an outage",
+)
+
+
+def names_a_refusal(error: GenericServerError) -> bool:
+    """Whether an error has a name that does not speak of the server: the platform said no.
+
+    An error without any name is the answer of something in front of the platform.
+    """
+    named = NAMED_ERROR.search(error.message) if MESSAGES.holds else None
+    return named is not None and not SERVER_TROUBLE.search(named[1])
+
+
+def foreign_answer(error: EncordException) -> str | None:
+    """Return what was answered in place of the API's JSON, in words, or ``None`` where nothing says that it was."""
+    for found in (error.__cause__, error.__context__):
+        body = getattr(found, "doc", None)
+        if isinstance(found, ValueError) and isinstance(body, str):
+            return _in_words(body)
+        if type(found).__name__ == "ValidationError" and hasattr(found, "errors"):
+            return "JSON that is not the API's"
+        if isinstance(found, AttributeError):  # the SDK has looked for a message in JSON that is no object
+            return "JSON that is not the API's"
+        if isinstance(found, requests.exceptions.TooManyRedirects):
+            return "redirects without end"
+    return None
+
+
+def _in_words(body: str) -> str:
+    start = body.lstrip()[:1000].lower()
+    if not start:
+        return "nothing"
+    if start.startswith(("<!doctype html", "<html")) or "<html" in start:
+        return "an HTML page"
+    first_line = literally(body.strip().splitlines()[0])
+    return f"text that is not JSON ({first_line[:60]}{'...' if len(first_line) > 60 else ''})"
