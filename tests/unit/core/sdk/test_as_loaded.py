@@ -55,6 +55,11 @@ def answer(row: LabelRowV2) -> None:
     scene(row).set_answer(scene(row).ontology_item.attributes[0].options[1], overwrite=True)
 
 
+def less_sure(row: LabelRowV2) -> None:
+    found = scene(row)  # in older versions of the SDK, confidence is by frame
+    (found if hasattr(type(found), "confidence") else found.get_annotation(0)).confidence = 0.5
+
+
 def cannot_be_written(row: LabelRowV2) -> None:
     object.__setattr__(person(row).get_annotation(0).coordinates, "to_dict", None)
 
@@ -66,7 +71,7 @@ CHANGES: list[Callable[[LabelRowV2], object]] = [
     lambda row: row.remove_object(person(row)),
     lambda row: row.remove_classification(scene(row)),
     lambda row: setattr(person(row).get_annotation(0), "confidence", 0.5),
-    lambda row: setattr(scene(row), "confidence", 0.5),
+    less_sure,
     lambda row: setattr(person(row).get_annotation(0), "coordinates", BoundingBoxCoordinates(0.1, 0.1, 0.1, 0.1)),
 ]
 

@@ -137,5 +137,5 @@ def test_packing_says_what_the_sdk_says(world: World) -> None:
     """What cannot be saved is refused when it is packed."""
     world.project.add_placeholders(1)
     (row,) = world.client.get_project(world.project.project_hash).list_label_rows_v2()
-    with pytest.raises(EncordException, match="initiali[sz]e labelling"):
+    with pytest.raises(EncordException, match=r"initiali[sz]e labelling"):
         packed(row.save)
