@@ -24,7 +24,8 @@ class ProjectRecord:
         id: Its row.
         hash: What the SDK calls ``project_hash``.
         type: ``workflow`` or ``manual_qa``.
-        stages: By uuid, in order.
+        stages: By uuid, in order; without routers, in which no task ever is.
+        routers: By uuid.
         features: The objects and classifications in its ontology, by feature hash.
     """
 
@@ -37,6 +38,7 @@ class ProjectRecord:
     dataset: str
     folder: str
     stages: Mapping[str, ResolvedStage]
+    routers: Mapping[str, ResolvedStage]
     start: str
     created_at: float
     features: Mapping[str, Feature]
@@ -106,7 +108,8 @@ class Catalogue:
             raise LocalPlatformError(f"Project {hash} is damaged: its stages cannot be read ({error}).") from error
         record = self._projects[hash] = ProjectRecord(
             **{k: row[k] for k in ("id", "hash", "title", "description", "type", "ontology", "dataset", "folder")},
-            stages={stage.uuid: stage for stage in stages},
+            stages={stage.uuid: stage for stage in stages if stage.type != "router"},
+            routers={stage.uuid: stage for stage in stages if stage.type == "router"},
             start=row["start"],
             created_at=row["created_at"],
             features=features(ontology.editor),
@@ -126,4 +129,5 @@ class Catalogue:
 
 
 def _stage(data: dict[str, Any]) -> ResolvedStage:
-    return ResolvedStage(data["uuid"], data["title"], data["type"], tuple(Pathway(**p) for p in data["pathways"]))
+    ways = tuple(Pathway(**p) for p in data["pathways"])
+    return ResolvedStage(data["uuid"], data["title"], data["type"], ways, tuple(data["shares"]))

@@ -13,7 +13,7 @@ from threading import RLock
 
 from encord_agents.local.trouble import LocalPlatformError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x656E6C70
 """What SQLite files of ours have in their header, so that nobody else's is taken for one."""
 
@@ -46,10 +46,22 @@ CREATE TABLE IF NOT EXISTS tasks (
     id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, project INTEGER NOT NULL,
     unit INTEGER NOT NULL REFERENCES units(id),
     stage TEXT NOT NULL, start TEXT NOT NULL, branch TEXT NOT NULL DEFAULT 'main', status TEXT NOT NULL DEFAULT 'NEW',
-    priority REAL, moves INTEGER NOT NULL DEFAULT 0, created_at REAL NOT NULL, updated_at REAL NOT NULL
+    priority REAL, moves INTEGER NOT NULL DEFAULT 0, created_at REAL NOT NULL, updated_at REAL NOT NULL,
+    assignee TEXT, actor TEXT
 );
 CREATE INDEX IF NOT EXISTS tasks_of_stage ON tasks (project, stage, id);
 CREATE INDEX IF NOT EXISTS tasks_of_unit ON tasks (unit, branch);
+-- What reviewers say about the labels of a task.
+CREATE TABLE IF NOT EXISTS reviews (
+    uuid TEXT PRIMARY KEY, task TEXT NOT NULL, label_type TEXT NOT NULL, label_id TEXT NOT NULL,
+    status TEXT NOT NULL DEFAULT 'NEW', comment TEXT
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS reviews_of_task ON reviews (task);
+-- How many tasks a router sent where.
+CREATE TABLE IF NOT EXISTS routed (
+    project INTEGER NOT NULL, router TEXT NOT NULL, destination TEXT NOT NULL, n INTEGER NOT NULL,
+    PRIMARY KEY (project, router, destination)
+) WITHOUT ROWID;
 -- content is null until the first save.
 CREATE TABLE IF NOT EXISTS labels (
     unit INTEGER NOT NULL REFERENCES units(id), branch TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, content BLOB,

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 from uuid import UUID
 
-from encord_agents.local import items, keys, ontologies, wire
+from encord_agents.local import items, keys, ontologies
 from encord_agents.local.assets import AssetStore, DirectoryAssets, MemoryAssets, Signer
 from encord_agents.local.catalogue import Catalogue
 from encord_agents.local.database import Database
@@ -22,6 +22,7 @@ from encord_agents.local.project import LocalProject
 from encord_agents.local.server import HOST, Server
 from encord_agents.local.service import Service, Settings, count, seconds
 from encord_agents.local.trouble import LocalPlatformError, UnknownRequestError
+from encord_agents.local.users import OWNER
 from encord_agents.local.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class LocalPlatform:
         else:
             database, assets, self.ssh_key = _opened(Path(data))
         with _damage_named(data, database):
-            database.add_key(keys.key_id(self.ssh_key), wire.OWNER)
+            database.add_key(keys.key_id(self.ssh_key), OWNER)
             self._service = Service(
                 database, Catalogue(database), assets, Signer(database.secret(), lifetime), self.settings
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from encord_agents.local import labels, wire
+from encord_agents.local import labels, people, wire
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.labels import RowFilter
 from encord_agents.local.service import Answer, Call, Operation, Service, mapping, optional
@@ -83,6 +83,17 @@ def save(service: Service, call: Call) -> Answer:
     return Answer(True, len(hashes))
 
 
+def workflow_action(service: Service, call: Call) -> Answer:
+    record = _project(service, call)
+    hashes, _ = _hashes(call.body["uid"])
+    action = mapping(call.body["payload"], "payload").get("action")
+    if action not in ("complete", "reopen"):
+        raise malformed("action is complete or reopen.")
+    act = people.complete if action == "complete" else people.reopen
+    act(service.database, record, hashes, user=call.user)
+    return Answer(True, len(hashes))
+
+
 def _labels(service: Service, found: list[dict[str, Any]], multiple: bool) -> Answer:
     if multiple:
         return Answer(service.arranged(found), len(found))
@@ -136,4 +147,5 @@ OPERATIONS = {
     ("labelrow", "PUT"): Operation("label_create", label_create),
     ("labelrow", "GET"): Operation("label_get", label_get),
     ("labelrow", "POST"): Operation("save", save),
+    ("labelworkflowgraphnode", "POST"): Operation("workflow_action", workflow_action),
 }

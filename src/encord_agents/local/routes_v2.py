@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
-from encord_agents.local import items, labels, tasks, wire
+from encord_agents.local import items, labels, people, reviews, tasks, wire
 from encord_agents.local.service import Answer, Call, Operation, Service, either, mapping, optional, uuid, uuids
 from encord_agents.local.tasks import Paging, TaskFilter
-from encord_agents.local.trouble import NotKnown, Refusal, forbidden, malformed
+from encord_agents.local.trouble import Refusal, forbidden, malformed
 from encord_agents.local.workflow import ResolvedStage
 
-_LATER = {"SUBMIT", "ASSIGN", "RELEASE", "APPROVE", "REJECT"}
+_BY_PEOPLE: dict[str, Callable[..., None]] = {
+    "SUBMIT": people.submit,
+    "APPROVE": people.approve,
+    "REJECT": people.reject,
+}
 
 
 def project(service: Service, call: Call) -> Answer:
@@ -68,19 +73,49 @@ def actions(service: Service, call: Call) -> Answer:
     stage = _stage(service, call)
     if not isinstance(call.body, list) or not call.body:
         raise malformed("The body must be a list of actions.")
-    tasks.move(
-        service.database, record, stage.uuid, [_action(stage, mapping(entry, "An action")) for entry in call.body]
-    )
+    pathways: list[tuple[str, str]] = []
+    others: dict[tuple[str, str], list[str]] = {}
+    for entry in call.body:
+        action = mapping(entry, "An action")
+        task = uuid(either(action, "taskUuid", "task_uuid"), "taskUuid")
+        if action.get("action") == "PATHWAY_ACTION" and stage.type == "agent":
+            pathways.append((task, _destination(stage, action)))
+        else:
+            rest = {key: value for key, value in action.items() if key not in ("taskUuid", "task_uuid", "action")}
+            same = str(action.get("action")), orjson.dumps(rest, option=orjson.OPT_SORT_KEYS).decode()
+            others.setdefault(same, []).append(task)
+    with service.database.write():
+        if pathways:
+            tasks.move(service.database, record, stage.uuid, pathways, user=call.user)
+        for (name, options), uuids in others.items():
+            _by_people(service, call, stage, name, orjson.loads(options), uuids)
     return Answer(None, len(call.body))
 
 
-def _action(stage: ResolvedStage, action: dict[str, Any]) -> tuple[str, str]:
-    task = uuid(either(action, "taskUuid", "task_uuid"), "taskUuid")
-    what = action.get("action")
-    if what in _LATER if isinstance(what, str) else False:
-        raise NotKnown(f"the action {what} on the {stage.type} stage {stage.title!r}")
-    if what != "PATHWAY_ACTION" or stage.type != "agent":
+def _by_people(
+    service: Service, call: Call, stage: ResolvedStage, name: str, given: dict[str, Any], uuids: list[str]
+) -> None:
+    record = service.project(call.path["project"])
+    assignee = optional(given.get("assignee"), str, "assignee")
+    if name == "ASSIGN":
+        if assignee is None:
+            raise malformed("An assignee is needed.")
+        people.assign(service.database, record, stage, uuids, assignee=assignee, user=call.user)
+    elif name == "RELEASE":
+        people.release(service.database, record, stage, uuids, user=call.user)
+    elif name in _BY_PEOPLE:
+        retain = optional(either(given, "retainAssignee", "retain_assignee"), bool, "retainAssignee") or False
+        word = {"SUBMIT": "resolve", "APPROVE": "approve", "REJECT": "reject"}[name]
+        labels_too = optional(either(given, f"{word}LabelReviews", f"{word}_label_reviews"), bool, "LabelReviews")
+        _BY_PEOPLE[name](
+            service.database, record, stage, uuids, user=call.user, assignee=assignee, retain_assignee=retain,
+            label_reviews=labels_too is not False,
+        )  # fmt: skip
+    else:
         raise malformed(f"No such action on the {stage.type} stage {stage.title!r}.")
+
+
+def _destination(stage: ResolvedStage, action: dict[str, Any]) -> str:
     by_uuid = either(action, "pathwayUuid", "pathway_uuid")
     name = either(action, "pathwayName", "pathway_name")
     if by_uuid is not None:
@@ -89,7 +124,7 @@ def _action(stage: ResolvedStage, action: dict[str, Any]) -> tuple[str, str]:
         raise malformed("A pathway's name or uuid is needed.")
     for pathway in stage.pathways:
         if pathway.uuid == by_uuid if by_uuid is not None else pathway.name == name:
-            return task, pathway.to
+            return pathway.to
     raise malformed(f"Stage {stage.title!r} has no pathway {by_uuid or name!r}.")
 
 
@@ -98,10 +133,42 @@ def move(service: Service, call: Call) -> Answer:
     body = mapping(call.body, "The body")
     wanted = uuids(either(body, "taskUuids", "task_uuids"), "taskUuids")
     destination = uuid(either(body, "destinationStageUuid", "destination_stage_uuid"), "destinationStageUuid")
-    if destination not in record.stages:
-        raise forbidden(f"No access to the stage {destination}.")
-    tasks.move(service.database, record, _stage(service, call).uuid, [(task, destination) for task in wanted])
+    people.move(service.database, record, _stage(service, call), wanted, destination, user=call.user)
     return Answer(None, len(wanted))
+
+
+def label_reviews(service: Service, call: Call) -> Answer:
+    record = service.project(call.path["project"])
+    _here(service, call)
+    with service.database.write() as connection:
+        found = reviews.of_task(connection, record, call.path["task"])
+    return Answer({"results": [reviews.to_wire(row) for row in found], "nextPageToken": None}, len(found))
+
+
+def review_actions(service: Service, call: Call) -> Answer:
+    _here(service, call)
+    if not isinstance(call.body, list) or not call.body:
+        raise malformed("The body must be a list of actions.")
+    given = []
+    for entry in call.body:
+        action = mapping(entry, "An action")
+        status = reviews.ACTIONS.get(str(action.get("action")))
+        if status is None:
+            raise malformed("A label review is approved, rejected or reopened.")
+        comment = optional(action.get("comment"), str, "comment")
+        given.append((uuid(either(action, "reviewUuid", "review_uuid"), "reviewUuid"), status, comment))
+    with service.database.write() as connection:
+        reviews.act(connection, call.path["task"], given)
+    return Answer(None, len(given))
+
+
+def _here(service: Service, call: Call) -> None:
+    """Refuse a task that is not in the review stage of the path."""
+    stage = _stage(service, call)
+    if stage.type != "review":
+        raise malformed(f"The {stage.type} stage {stage.title!r} has no label reviews.")
+    if not tasks.is_in(service.database, service.project(call.path["project"]), stage.uuid, call.path["task"]):
+        raise malformed(f"The task {call.path['task']} is not in this stage.")
 
 
 def priorities(service: Service, call: Call) -> Answer:
@@ -188,6 +255,10 @@ _ROUTES = {
     "GET projects/{project}/workflow/stages/{stage}/tasks": Operation("tasks", list_tasks),
     "POST projects/{project}/workflow/stages/{stage}/actions": Operation("actions", actions),
     "POST projects/{project}/workflow/stages/{stage}/move-tasks": Operation("move", move),
+    "GET projects/{project}/workflow/stages/{stage}/tasks/{task}/reviews": Operation("reviews", label_reviews),
+    "POST projects/{project}/workflow/stages/{stage}/tasks/{task}/reviews/actions": Operation(
+        "review_actions", review_actions
+    ),
     "POST projects/{project}/priorities": Operation("priorities", priorities),
     "GET ontologies/{ontology}": Operation("ontology", ontology),
     "POST storage/items/get-bulk": Operation("items", items_bulk),

@@ -13,6 +13,7 @@ from encord_agents.local.assets import AssetStore, Signer
 from encord_agents.local.catalogue import Catalogue, ProjectRecord
 from encord_agents.local.database import Database
 from encord_agents.local.trouble import LocalPlatformError, forbidden, malformed
+from encord_agents.local.users import OWNER
 
 T = TypeVar("T")
 
@@ -101,11 +102,12 @@ class Service:
 
 @dataclass(frozen=True)
 class Call:
-    """A request, read: what v1 has in its body, v2 has in path and query, too."""
+    """A request, read: what v1 has in its body, v2 has in path and query, too. ``user`` is the email of its key."""
 
     path: Mapping[str, str]
     query: Mapping[str, Sequence[str]]
     body: Any
+    user: str = OWNER
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import orjson
 
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.database import Database
-from encord_agents.local.trouble import forbidden, malformed
+from encord_agents.local.trouble import Refusal, forbidden, malformed
+from encord_agents.local.users import OWNER
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,16 @@ class Paging:
     token: int = field(default=0)
 
 
-_COLUMNS = "t.id, t.uuid, t.stage, t.branch, t.status, t.priority, t.created_at, t.updated_at, u.data_hash, u.title"
+_COLUMNS = (
+    "t.id, t.uuid, t.stage, t.branch, t.status, t.priority, t.created_at, t.updated_at, t.assignee, t.actor,"
+    " u.data_hash, u.title"
+)
 
 
 def page(database: Database, project: ProjectRecord, stage: str, wanted: TaskFilter, paging: Paging) -> Page:
     """Some of a stage's tasks, oldest first."""
     if wanted.dataset_hashes is not None and project.dataset not in wanted.dataset_hashes:
         return Page([], None)
-    if wanted.assignees:
-        return Page([], None)  # nobody is ever assigned here
     conditions = ["t.project = ?", "t.stage = ?"]
     values: list[Any] = [project.id, stage]
     if wanted.data_hashes is not None:
@@ -59,6 +61,9 @@ def page(database: Database, project: ProjectRecord, stage: str, wanted: TaskFil
     if wanted.statuses is not None:
         conditions.append("t.status IN (SELECT value FROM json_each(?))")
         values.append(orjson.dumps(list(wanted.statuses)).decode())
+    if wanted.assignees is not None:
+        conditions.append("t.assignee IN (SELECT value FROM json_each(?))")
+        values.append(orjson.dumps(list(wanted.assignees)).decode())
     if wanted.title_contains is not None:
         conditions.append("instr(u.title, ?) > 0")
         values.append(wanted.title_contains)
@@ -79,8 +84,22 @@ def page(database: Database, project: ProjectRecord, stage: str, wanted: TaskFil
     return Page(rows, str(paging.token + paging.size if paging.offset else rows[-1]["id"]))
 
 
-def move(database: Database, project: ProjectRecord, origin: str, moves: Sequence[tuple[str, str]]) -> None:
+def move(
+    database: Database,
+    project: ProjectRecord,
+    origin: str,
+    moves: Sequence[tuple[str, str]],
+    *,
+    user: str = OWNER,
+    status: str = "NEW",
+    assignee: str | None = None,
+) -> None:
     """Move tasks out of a stage: ``(task uuid, destination's uuid)``. All of them, or none.
+
+    Args:
+        user: Who does it.
+        status: Of the tasks where they arrive.
+        assignee: Who has them there.
 
     Raises:
         Refusal: 400, one of them is not in the stage.
@@ -97,9 +116,50 @@ def move(database: Database, project: ProjectRecord, origin: str, moves: Sequenc
         if len(here) != len(by_task):
             missing = by_task.keys() - {row["uuid"] for row in here}
             raise malformed(f"{len(missing)} of {len(by_task)} tasks are not in this stage, for one {min(missing)}.")
+        by_task = {uuid: _routed(connection, project, to) for uuid, to in by_task.items()}
         connection.executemany(
-            "UPDATE tasks SET stage = ?, status = 'NEW', moves = moves + 1, updated_at = ? WHERE id = ?",
-            [(by_task[row["uuid"]], now, row["id"]) for row in here],
+            "UPDATE tasks SET stage = ?, status = ?, assignee = ?, actor = ?, moves = moves + 1, updated_at = ?"
+            " WHERE id = ?",
+            [(by_task[row["uuid"]], status, assignee, user, now, row["id"]) for row in here],
+        )
+
+
+def _routed(connection: sqlite3.Connection, project: ProjectRecord, destination: str) -> str:
+    """The stage that a destination is, or that its router sends the next task to.
+
+    A router keeps its percentages as exactly as they can be kept: of ten tasks at 20 %, the same two go there always.
+    """
+    for _ in range(len(project.routers) + 1):
+        router = project.routers.get(destination)
+        if router is None:
+            return destination
+        sent = {
+            row["destination"]: row["n"]
+            for row in connection.execute(
+                "SELECT destination, n FROM routed WHERE project = ? AND router = ?", (project.id, router.uuid)
+            )
+        }
+        total = sum(sent.values()) + 1
+        lacking = [
+            (share / 100 * total - sent.get(pathway.to, 0), -index, pathway.to)
+            for index, (pathway, share) in enumerate(zip(router.pathways, router.shares, strict=True))
+        ]
+        destination = max(lacking)[2]
+        connection.execute(
+            "INSERT INTO routed VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET n = n + 1",
+            (project.id, router.uuid, destination),
+        )
+    raise Refusal(400, "The routers of this workflow lead in a circle.")
+
+
+def is_in(database: Database, project: ProjectRecord, stage: str, uuid: str) -> bool:
+    """Return True if a task is in a stage."""
+    with database.read() as connection:
+        return (
+            connection.execute(
+                "SELECT 1 FROM tasks WHERE project = ? AND stage = ? AND uuid = ?", (project.id, stage, uuid)
+            ).fetchone()
+            is not None
         )
 
 
@@ -162,10 +222,13 @@ def reset(database: Database, project: ProjectRecord, *, keep_labels: bool) -> i
     """Every task back to where it started, without priority; labels are forgotten unless they are kept."""
     with database.write() as connection:
         done = connection.execute(
-            "UPDATE tasks SET stage = start, status = 'NEW', priority = NULL, moves = 0, updated_at = ?"
-            " WHERE project = ?",
+            "UPDATE tasks SET stage = start, status = 'NEW', priority = NULL, moves = 0, updated_at = ?,"
+            " assignee = NULL, actor = NULL WHERE project = ?",
             (time.time(), project.id),
         ).rowcount
+        connection.execute("DELETE FROM routed WHERE project = ?", (project.id,))
+        of_project = "SELECT uuid FROM tasks WHERE project = ?"
+        connection.execute(f"DELETE FROM reviews WHERE task IN ({of_project})", (project.id,))
         if not keep_labels:
             connection.execute(
                 "DELETE FROM labels WHERE unit IN (SELECT id FROM units WHERE project = ?)", (project.id,)

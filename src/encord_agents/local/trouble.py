@@ -48,10 +48,16 @@ class Refusal(Exception):  # noqa: N818 -- an answer, not a failure of the platf
 
 
 class NotKnown(Refusal):
-    """The request is not one this platform has learnt. Remembered, so that a test can fail on it."""
+    """The request is not one this platform has learnt. Remembered, so that a test can fail on it.
 
-    def __init__(self, what: str) -> None:
-        super().__init__(501, f"The local platform does not know {what}", name="NOT_IMPLEMENTED_ERROR")
+    Args:
+        what: The request.
+        remedy: A sentence: what to do instead.
+    """
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        message = f"The local platform does not know {what} {remedy}".rstrip()
+        super().__init__(501, message, name="NOT_IMPLEMENTED_ERROR")
         self.what = what
 
 

@@ -11,8 +11,8 @@ import orjson
 
 from encord_agents.local.catalogue import OntologyRecord, ProjectRecord
 from encord_agents.local.trouble import NotKnown
+from encord_agents.local.users import OWNER
 
-OWNER = "local@encord-agents.invalid"
 _LEGACY_TYPES = {
     "image": "image",
     "video": "video",
@@ -81,8 +81,8 @@ def task(row: sqlite3.Row) -> dict[str, Any]:
         "dataHash": row["data_hash"],
         "dataTitle": row["title"],
         "labelBranchName": row["branch"],
-        "assignee": None,
-        "lastActionedBy": None,
+        "assignee": row["assignee"],
+        "lastActionedBy": row["actor"],
     }
 
 

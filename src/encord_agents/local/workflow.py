@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,7 +12,9 @@ from uuid import UUID, uuid4
 from encord_agents.local.files import kind, read_mapping
 from encord_agents.local.trouble import WorkflowError
 
-STAGE_TYPES = ("agent", "annotation", "review", "consensus_annotation", "consensus_review", "done")
+STAGE_TYPES = ("agent", "annotation", "review", "consensus_annotation", "consensus_review", "done", "router")
+ACTIONS = {"annotation": ("submit",), "review": ("approve", "reject")}
+"""What people do in a stage of a type, and what its pathways are called."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,19 @@ class Pathway:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage. Tasks stay in any that is not an agent stage until somebody moves them.
+    """A stage. Tasks stay in it until an agent, or a person, sends them on. Only a router sends them on by itself.
 
     Args:
         title: What people call it.
-        type: ``agent``, ``annotation``, ``review``, ``consensus_annotation``, ``consensus_review`` or ``done``.
+        type: ``agent``, ``annotation``, ``review``, ``consensus_annotation``, ``consensus_review``, ``done`` or
+            ``router``.
         uuid: Chosen by the platform when not given.
         id: A name to refer to it by within the workflow, where titles repeat.
-        pathways: Only agent stages have them: name -> destination, or a sequence of :class:`Pathway`.
+        pathways: Of an agent stage: name -> destination, or a sequence of :class:`Pathway`. Of an annotation stage
+            ``submit``; of a review stage ``approve`` and ``reject``. Left out, ``submit`` and ``approve`` lead to the
+            stage that is listed next (from the last one: to the first ``done``), and ``reject`` to the annotation
+            stage before it, or else to the start.
+        routes: Of a router: destination -> percentage; together 100.
     """
 
     title: str
@@ -47,6 +54,7 @@ class Stage:
     uuid: str | None = None
     id: str | None = None
     pathways: Mapping[str, str] | Sequence[Pathway] = ()
+    routes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,18 +70,29 @@ class AgentStage(Stage):
         uuid: str | None = None,
         id: str | None = None,
     ) -> None:
-        for name, value in {"title": title, "type": "agent", "uuid": uuid, "id": id, "pathways": pathways}.items():
+        given = {"title": title, "type": "agent", "uuid": uuid, "id": id, "pathways": pathways, "routes": {}}
+        for name, value in given.items():
             object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True)
 class ResolvedStage:
-    """A stage with its uuid, its pathways leading to uuids."""
+    """A stage with its uuid, its pathways leading to uuids.
+
+    Attributes:
+        pathways: Of agents and of people, by the name of the action; of a router, by percentage.
+        shares: Of a router: the percentage of each pathway.
+    """
 
     uuid: str
     title: str
     type: str
     pathways: tuple[Pathway, ...] = ()
+    shares: tuple[float, ...] = ()
+
+    def leads(self, name: str) -> str | None:
+        """The destination of a pathway by its name, if there is one."""
+        return next((pathway.to for pathway in self.pathways if pathway.name == name), None)
 
     def to_wire(self) -> dict[str, Any]:
         wire: dict[str, Any] = {"stageType": self.type.upper(), "uuid": self.uuid, "title": self.title}
@@ -146,7 +165,7 @@ def _stage_from(data: Any, index: int) -> Stage:
     where = f"stage {index + 1}"
     if not isinstance(data, Mapping):
         raise WorkflowError(f"{where} must be a mapping with `title` and `type`, not {kind(data)}")
-    _only(data, {"title", "type", "uuid", "id", "pathways"}, where)
+    _only(data, {"title", "type", "uuid", "id", "pathways", "routes"}, where)
     title = _optional_text(data, "title", where)
     if not title:
         raise WorkflowError(f"{where} has no `title`")
@@ -157,7 +176,19 @@ def _stage_from(data: Any, index: int) -> Stage:
         uuid=_optional_text(data, "uuid", where),
         id=_optional_text(data, "id", where),
         pathways=_pathways_from(data.get("pathways"), where),
+        routes=_routes_from(data.get("routes"), where),
     )
+
+
+def _routes_from(data: Any, where: str) -> Mapping[str, float]:
+    if data is None:
+        return {}
+    if not isinstance(data, Mapping):
+        raise WorkflowError(f"{where}: `routes` must be a mapping from stages to percentages, not {kind(data)}")
+    for to, share in data.items():
+        if isinstance(share, bool) or not isinstance(share, (int, float)):
+            raise WorkflowError(f"{where}: the percentage of {to!r} must be a number, not {kind(share)}")
+    return {_text(to, "a destination", where): float(share) for to, share in data.items()}
 
 
 def _pathways_from(data: Any, where: str) -> Sequence[Pathway]:
@@ -211,11 +242,19 @@ def _resolve(stages: Sequence[Stage], start: str | None) -> tuple[tuple[Resolved
         hint = f" Did you mean {guess[0]!r}?" if guess else ""
         raise WorkflowError(f"{where} is {name!r}, and there is no such stage.{hint}")
 
+    begin = find(start, "`start`") if start is not None else with_uuid[0][0]
+    if next(stage.type for uuid, stage in with_uuid if uuid == begin) == "router":
+        raise WorkflowError("the workflow starts with a router: tasks start in a stage")
     resolved = []
-    for uuid, stage in with_uuid:
+    for index, (uuid, stage) in enumerate(with_uuid):
         pathways = _as_pathways(stage)
-        if pathways and stage.type != "agent":
-            raise WorkflowError(f"stage {stage.title!r} is of type {stage.type!r}: only agent stages have pathways")
+        if stage.type == "router":
+            resolved.append(_router(uuid, stage, find))
+            continue
+        if stage.routes:
+            raise WorkflowError(f"stage {stage.title!r} is of type {stage.type!r}: only routers have `routes`")
+        _check_names(stage, pathways)
+        pathways += _left_out(with_uuid, index, begin, {pathway.name for pathway in pathways})
         where = f"the destination of pathway {{!r}} of stage {stage.title!r}"
         resolved.append(
             ResolvedStage(
@@ -231,7 +270,46 @@ def _resolve(stages: Sequence[Stage], start: str | None) -> tuple[tuple[Resolved
     ids_of_pathways = [p.uuid for stage in resolved for p in stage.pathways]
     if len(set(ids_of_pathways)) != len(ids_of_pathways):
         raise WorkflowError("two pathways have the same uuid")
-    return tuple(resolved), find(start, "`start`") if start is not None else resolved[0].uuid
+    return tuple(resolved), begin
+
+
+def _router(uuid: str, stage: Stage, find: Callable[[str, str], str]) -> ResolvedStage:
+    if stage.pathways:
+        raise WorkflowError(f"stage {stage.title!r} is a router: it has `routes`, not pathways")
+    shares = tuple(stage.routes.values())
+    if not shares or any(share < 0 for share in shares) or abs(sum(shares) - 100) > 1e-6:
+        raise WorkflowError(f"stage {stage.title!r}: `routes` must be percentages that make 100 together")
+    where = f"a route of stage {stage.title!r}"
+    ways = [Pathway(f"{share:g} %", find(to, where), str(uuid4())) for to, share in stage.routes.items()]
+    if any(way.to == uuid for way in ways):
+        raise WorkflowError(f"{where} leads to itself")
+    return ResolvedStage(uuid, stage.title, "router", tuple(ways), shares)
+
+
+def _check_names(stage: Stage, pathways: Sequence[Pathway]) -> None:
+    if stage.type == "agent":
+        return
+    known = ACTIONS.get(stage.type, ())
+    for pathway in pathways:
+        if pathway.name not in known:
+            raise WorkflowError(
+                f"stage {stage.title!r} is of type {stage.type!r}: only agent stages have pathways of any name; "
+                "an annotation stage has `submit`, a review stage `approve` and `reject`"
+            )
+
+
+def _left_out(stages: Sequence[tuple[str, Stage]], index: int, start: str, there: Set[str]) -> list[Pathway]:
+    """The ways out of a stage where people work that nobody wrote down."""
+    following = stages[index + 1 : index + 2] or [found for found in stages if found[1].type == "done"][:1]
+    before = [uuid for uuid, stage in stages[:index] if stage.type == "annotation"]
+    back = before[-1:] or [start]
+    ways = {"submit": [uuid for uuid, _ in following], "approve": [uuid for uuid, _ in following], "reject": back}
+    uuid, stage = stages[index]
+    return [
+        Pathway(name, ways[name][0])
+        for name in ACTIONS.get(stage.type, ())
+        if name not in there and ways[name] and ways[name] != [uuid]
+    ]
 
 
 def _as_pathways(stage: Stage) -> list[Pathway]:

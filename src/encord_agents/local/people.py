@@ -1,0 +1,294 @@
+"""Actions of people in the workflow, one function each: called by the SDK's routes, the page and the command line.
+
+Each takes the stage that its tasks are expected in, does all of its tasks or none, and is refused with a 400 where one
+has left the stage meanwhile. ``user`` is the email of the person who acts.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Sequence
+
+import orjson
+
+from encord_agents.local import reviews, tasks
+from encord_agents.local.catalogue import ProjectRecord
+from encord_agents.local.database import Database
+from encord_agents.local.trouble import NotKnown, Refusal, forbidden, malformed
+from encord_agents.local.users import OWNER
+from encord_agents.local.workflow import ResolvedStage
+
+
+def submit(
+    database: Database,
+    project: ProjectRecord,
+    stage: ResolvedStage,
+    task_uuids: Sequence[str],
+    *,
+    user: str = OWNER,
+    assignee: str | None = None,
+    retain_assignee: bool = False,
+    label_reviews: bool = True,
+) -> None:
+    """Send tasks of an annotation stage on. Label reviews that were rejected count as resolved.
+
+    Args:
+        assignee: The person who has the tasks in the next stage.
+        retain_assignee: Keep the present assignee; refused for a task that has none.
+        label_reviews: Whether the reviews of the tasks' labels follow.
+
+    Raises:
+        Refusal: 400, it is no annotation stage, it leads nowhere, or a task is not in it.
+    """
+    with database.write() as connection:
+        if label_reviews:
+            reviews.settle(connection, project, task_uuids, "REJECTED", "RESOLVED")
+        _send(database, project, stage, "submit", task_uuids, user, assignee, retain_assignee)
+
+
+def approve(
+    database: Database,
+    project: ProjectRecord,
+    stage: ResolvedStage,
+    task_uuids: Sequence[str],
+    *,
+    user: str = OWNER,
+    assignee: str | None = None,
+    retain_assignee: bool = False,
+    label_reviews: bool = True,
+) -> None:
+    """Send tasks of a review stage on. Arguments as for :func:`submit`.
+
+    Raises:
+        Refusal: 400, it is no review stage, it leads nowhere, or a task is not in it.
+    """
+    with database.write() as connection:
+        if label_reviews:
+            reviews.open_for(connection, project, task_uuids)
+            reviews.settle(connection, project, task_uuids, "NEW", "APPROVED")
+        _send(database, project, stage, "approve", task_uuids, user, assignee, retain_assignee)
+
+
+def reject(
+    database: Database,
+    project: ProjectRecord,
+    stage: ResolvedStage,
+    task_uuids: Sequence[str],
+    *,
+    user: str = OWNER,
+    assignee: str | None = None,
+    retain_assignee: bool = False,
+    label_reviews: bool = True,
+) -> None:
+    """Send tasks of a review stage back; they are there as reopened. Arguments as for :func:`submit`.
+
+    Raises:
+        Refusal: 400, it is no review stage, it leads nowhere, or a task is not in it.
+    """
+    with database.write() as connection:
+        if label_reviews:
+            reviews.open_for(connection, project, task_uuids)
+            reviews.settle(connection, project, task_uuids, "NEW", "REJECTED")
+        _send(database, project, stage, "reject", task_uuids, user, assignee, retain_assignee, status="REOPENED")
+
+
+def assign(
+    database: Database,
+    project: ProjectRecord,
+    stage: ResolvedStage,
+    task_uuids: Sequence[str],
+    *,
+    assignee: str,
+    user: str = OWNER,
+) -> None:
+    """Give tasks of an annotation or review stage to a person.
+
+    Raises:
+        Refusal: 400, people do not work in this stage, or a task is not in it; 403, nobody here has the email.
+    """
+    _refuse_others(stage, "assign")
+    with database.write() as connection:
+        _known(connection, project, assignee)
+        _update(connection, project, stage, task_uuids, "ASSIGNED", assignee)
+
+
+def release(
+    database: Database,
+    project: ProjectRecord,
+    stage: ResolvedStage,
+    task_uuids: Sequence[str],
+    *,
+    user: str = OWNER,
+) -> None:
+    """Take tasks of an annotation or review stage from the people who have them.
+
+    Raises:
+        Refusal: 400, people do not work in this stage, or a task is not in it.
+    """
+    _refuse_others(stage, "release")
+    with database.write() as connection:
+        _update(connection, project, stage, task_uuids, "RELEASED", None)
+
+
+def move(
+    database: Database,
+    project: ProjectRecord,
+    stage: ResolvedStage,
+    task_uuids: Sequence[str],
+    destination: str,
+    *,
+    user: str = OWNER,
+) -> None:
+    """Put tasks into any other stage, given by its uuid.
+
+    Raises:
+        Refusal: 400, a task is not in its stage; 403, there is no such destination.
+    """
+    if destination not in project.stages:
+        raise forbidden(f"No access to the stage {destination}.")
+    tasks.move(database, project, stage.uuid, [(task, destination) for task in task_uuids], user=user)
+
+
+def reset(database: Database, project: ProjectRecord, *, keep_labels: bool = False) -> int:
+    """Send all tasks of a project back to the start, and forget their labels unless they are kept. Returns how many."""
+    return tasks.reset(database, project, keep_labels=keep_labels)
+
+
+def complete(database: Database, project: ProjectRecord, label_hashes: Sequence[str], *, user: str = OWNER) -> None:
+    """Put the tasks of label rows into the first final stage, wherever they are; those that are in one stay.
+
+    Raises:
+        Refusal: 400, the workflow has no final stage; 403, a label row is unknown.
+    """
+    final = next((stage for stage in project.stages.values() if stage.type == "done"), None)
+    if final is None:
+        raise malformed("The workflow has no final stage.")
+    _jump(database, project, label_hashes, final, user=user, status="COMPLETED", unless="done")
+
+
+def reopen(database: Database, project: ProjectRecord, label_hashes: Sequence[str], *, user: str = OWNER) -> None:
+    """Put the tasks of label rows back into the first annotation stage, or the start where there is none.
+
+    Raises:
+        Refusal: 403, a label row is unknown.
+    """
+    first = next((stage for stage in project.stages.values() if stage.type == "annotation"), None)
+    back = first or project.stages[project.start]
+    _jump(database, project, label_hashes, back, user=user, status="REOPENED", unless=None)
+
+
+def possible(stage: ResolvedStage) -> tuple[str, ...]:
+    """The actions that people may take in a stage: some of ``submit``, ``approve``, ``reject``."""
+    return tuple(name for name in ("submit", "approve", "reject") if stage.type != "agent" and stage.leads(name))
+
+
+def _send(
+    database: Database,
+    project: ProjectRecord,
+    stage: ResolvedStage,
+    action: str,
+    task_uuids: Sequence[str],
+    user: str,
+    assignee: str | None,
+    retain_assignee: bool,
+    *,
+    status: str = "NEW",
+) -> None:
+    _refuse_others(stage, action)
+    destination = stage.leads(action)
+    if destination is None:
+        raise malformed(f"Stage {stage.title!r} leads nowhere by {action}: give it `pathways` in the workflow.")
+    final = destination in project.stages and project.stages[destination].type == "done"
+    groups: dict[str | None, list[str]] = {assignee: list(task_uuids)}
+    with database.write() as connection:
+        if assignee is not None:
+            _known(connection, project, assignee)
+        elif retain_assignee:
+            groups = _by_assignee(connection, project, task_uuids)
+            if None in groups:
+                raise malformed(f"Task {groups[None][0]} has no assignee who could keep it.")
+        for person, uuids in groups.items():
+            moves = [(uuid, destination) for uuid in uuids]
+            now = "COMPLETED" if final else "ASSIGNED" if person is not None else status
+            tasks.move(database, project, stage.uuid, moves, user=user, status=now, assignee=person)
+
+
+def _refuse_others(stage: ResolvedStage, action: str) -> None:
+    if stage.type.startswith("consensus"):
+        raise NotKnown(
+            f"the action {action} on the {stage.type} stage {stage.title!r}: consensus is not worked out here.",
+            remedy="Move the task on: task.move(destination_stage_uuid=...) or `encord-agents local move`.",
+        )
+    kinds = {"submit": ("annotation",), "approve": ("review",), "reject": ("review",)}
+    if stage.type not in kinds.get(action, ("annotation", "review")):
+        raise malformed(f"No such action on the {stage.type} stage {stage.title!r}: {action}.")
+
+
+def _known(connection: sqlite3.Connection, project: ProjectRecord, email: str) -> None:
+    if email != OWNER:
+        raise forbidden(f"Nobody in this project has the email {email}: add_users() adds people.")
+
+
+def _update(
+    connection: sqlite3.Connection,
+    project: ProjectRecord,
+    stage: ResolvedStage,
+    task_uuids: Sequence[str],
+    status: str,
+    assignee: str | None,
+) -> None:
+    done = connection.execute(
+        "UPDATE tasks SET status = ?, assignee = ?, updated_at = ? WHERE project = ? AND stage = ?"
+        " AND uuid IN (SELECT value FROM json_each(?))",
+        (status, assignee, time.time(), project.id, stage.uuid, orjson.dumps(list(task_uuids)).decode()),
+    ).rowcount
+    if done != len(set(task_uuids)):
+        raise malformed(f"{len(set(task_uuids)) - done} of {len(task_uuids)} tasks are not in this stage.")
+
+
+def _by_assignee(
+    connection: sqlite3.Connection, project: ProjectRecord, task_uuids: Sequence[str]
+) -> dict[str | None, list[str]]:
+    groups: dict[str | None, list[str]] = {}
+    found = {
+        row["uuid"]: row["assignee"]
+        for row in connection.execute(
+            "SELECT uuid, assignee FROM tasks WHERE project = ? AND uuid IN (SELECT value FROM json_each(?))",
+            (project.id, orjson.dumps(list(task_uuids)).decode()),
+        )
+    }
+    for uuid in task_uuids:
+        groups.setdefault(found.get(uuid), []).append(uuid)
+    return groups
+
+
+def _jump(
+    database: Database,
+    project: ProjectRecord,
+    label_hashes: Sequence[str],
+    destination: ResolvedStage,
+    *,
+    user: str,
+    status: str,
+    unless: str | None,
+) -> None:
+    with database.write() as connection:
+        rows = connection.execute(
+            "SELECT l.hash, t.uuid, t.stage FROM labels l JOIN units u ON u.id = l.unit"
+            " LEFT JOIN tasks t ON t.unit = l.unit AND t.branch = l.branch"
+            " WHERE u.project = ? AND l.hash IN (SELECT value FROM json_each(?))",
+            (project.id, orjson.dumps(list(label_hashes)).decode()),
+        ).fetchall()
+        unknown = set(label_hashes) - {row["hash"] for row in rows}
+        if unknown:
+            raise forbidden(f"No access to the label row {min(unknown)}.")
+        by_stage: dict[str, list[str]] = {}
+        for row in rows:
+            if row["uuid"] is None:
+                raise Refusal(400, f"The label row {row['hash']} has no task.")
+            if project.stages[row["stage"]].type != unless and row["stage"] != destination.uuid:
+                by_stage.setdefault(row["stage"], []).append(row["uuid"])
+        for origin, uuids in by_stage.items():
+            moves = [(uuid, destination.uuid) for uuid in uuids]
+            tasks.move(database, project, origin, moves, user=user, status=status)

@@ -1,0 +1,82 @@
+"""Label reviews: what reviewers say about each object and classification of a task."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+import orjson
+
+from encord_agents.local.catalogue import ProjectRecord
+from encord_agents.local.trouble import forbidden
+
+ACTIONS = {"APPROVE": "APPROVED", "REJECT": "REJECTED", "REOPEN": "REOPENED"}
+"""What a reviewer does, and the status it leaves."""
+
+
+def open_for(connection: sqlite3.Connection, project: ProjectRecord, task_uuids: Sequence[str]) -> None:
+    """Begin a review of each label of these tasks that has none yet; forget those of labels that are gone."""
+    for row in connection.execute(
+        "SELECT t.uuid, l.content FROM tasks t JOIN labels l ON l.unit = t.unit AND l.branch = t.branch"
+        " WHERE t.project = ? AND t.uuid IN (SELECT value FROM json_each(?))",
+        (project.id, orjson.dumps(list(task_uuids)).decode()),
+    ).fetchall():
+        labels = dict(_labels(orjson.loads(row["content"]) if row["content"] else {}))
+        connection.executemany(
+            "INSERT OR IGNORE INTO reviews (uuid, task, label_type, label_id) VALUES (?, ?, ?, ?)",
+            [(str(uuid5(NAMESPACE_OID, f"{row['uuid']}/{id}")), row["uuid"], kind, id) for id, kind in labels.items()],
+        )
+        connection.execute(
+            "DELETE FROM reviews WHERE task = ? AND label_id NOT IN (SELECT value FROM json_each(?))",
+            (row["uuid"], orjson.dumps(list(labels)).decode()),
+        )
+
+
+def settle(
+    connection: sqlite3.Connection, project: ProjectRecord, task_uuids: Sequence[str], status: str, new: str
+) -> None:
+    """Give the reviews of tasks that have one status another."""
+    connection.execute(
+        "UPDATE reviews SET status = ? WHERE status = ? AND task IN"
+        " (SELECT uuid FROM tasks WHERE project = ? AND uuid IN (SELECT value FROM json_each(?)))",
+        (new, status, project.id, orjson.dumps(list(task_uuids)).decode()),
+    )
+
+
+def of_task(connection: sqlite3.Connection, project: ProjectRecord, task_uuid: str) -> list[sqlite3.Row]:
+    """The reviews of a task's labels, in order of their ids."""
+    open_for(connection, project, [task_uuid])
+    return connection.execute("SELECT * FROM reviews WHERE task = ? ORDER BY label_id", (task_uuid,)).fetchall()
+
+
+def act(connection: sqlite3.Connection, task_uuid: str, actions: Sequence[tuple[str, str, str | None]]) -> None:
+    """Give reviews of a task, by uuid, a status, with a comment. All of them, or none.
+
+    Raises:
+        Refusal: 403, one of them is unknown.
+    """
+    for review, status, comment in actions:
+        done = connection.execute(
+            "UPDATE reviews SET status = ?, comment = ? WHERE uuid = ? AND task = ?",
+            (status, comment, review, task_uuid),
+        )
+        if done.rowcount != 1:
+            raise forbidden(f"No access to the label review {review}.")
+
+
+def to_wire(row: sqlite3.Row) -> dict[str, Any]:
+    return {
+        "reviewUuid": row["uuid"],
+        "status": row["status"],
+        "labelType": row["label_type"],
+        "labelId": row["label_id"],
+    }
+
+
+def _labels(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for hash in content.get("object_answers", {}):
+        yield hash, "Object"
+    for hash in content.get("classification_answers", {}):
+        yield hash, "Classification"
