@@ -34,6 +34,7 @@ LAYERS = [
     ["encord_agents.tasks.engine.dead_letter"],
     [
         "encord_agents.tasks.engine.context",
+        "encord_agents.tasks.engine.backlog",
         "encord_agents.tasks.engine.observers",
         "encord_agents.tasks.engine.report_file",
     ],

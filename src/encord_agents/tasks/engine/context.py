@@ -106,6 +106,10 @@ class Agent:
         """The branch whose labels a task is given: an explicit ``branch_name`` wins over the task's own."""
         return self.include_args.branch_name or task.label_branch_name
 
+    def row_of(self, task: AgentTask) -> tuple[UUID, str]:
+        """Return the label row that a task is about: two tasks of one are never at work together."""
+        return task.data_hash, self.branch_of(task)
+
     def ref(self, task: AgentTask) -> TaskRef:
         return TaskRef(task.uuid, task.data_hash, task.data_title, self.stage.uuid, self.stage.title)
 

@@ -12,7 +12,7 @@ import sys
 import threading
 from _thread import start_new_thread
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -33,8 +33,7 @@ from encord_agents.tasks.engine.interpreter import old_objects_left_alone, quick
 from encord_agents.tasks.engine.outcome import Failed, Fault, Outcome, Skipped
 from encord_agents.tasks.engine.pace import may_take, soon, take_at_once, tasks_ahead
 from encord_agents.tasks.engine.pipeline import StageRun, fetch
-from encord_agents.tasks.engine.poll import MAX_POLLS, poll
-from encord_agents.tasks.engine.report import StagePolled
+from encord_agents.tasks.engine.poll import AT_ONCE, StageReader
 from encord_agents.tasks.engine.stop import Leaving, next_of
 from encord_agents.tasks.engine.write import MAX_AT_ONCE, Writer, in_turn
 
@@ -49,8 +48,7 @@ FAST_AGENTS = 0.02
 SOON_DONE = 50
 """Tasks to load, or to write, at once where answers take their time: so their slots are soon free again."""
 BUSY_ENOUGH = 1.0
-"""Seconds that agents must still be busy for so that the stage is read again meanwhile; or that nothing has come to an
-end for, when something is waited for that may take long."""
+"""Seconds without a task that came or went after which one is taken to be waited for that may take long."""
 AHEAD = 1
 """Tasks handed to who attempts them before the last one is done, so that nobody waits for the next."""
 LONG_AGENTS = 1.0
@@ -68,9 +66,6 @@ FIRST_ENDS = 10
 """Tasks that show how fast agents are."""
 LAST_ENDS = 20
 """Tasks, about, whose average says how fast they are now: one that takes a minute is soon forgotten."""
-HELD_BACK = (1.0, 1.0, 10.0, 10.0, math.inf)
-"""The same while the stage is read, for the first reading, the second and so on. What moves while pages are read may
-have others skipped, so the last of `MAX_POLLS` readings has nothing moved: it is exact."""
 FAST_ANSWERS = 0.015
 """Seconds. Where a request can be answered sooner than this, more threads only get in each other's way."""
 
@@ -102,19 +97,10 @@ class Pipeline:
         self._takeable = threading.Condition(self._lock)  # loaders: tasks, and slots for them
         self._writable = threading.Condition(self._lock)  # writers: results
         self._room = threading.Condition(self._lock)  # the poller: fewer tasks waiting
-        # Waiting to be loaded: tasks this run has not seen, then those it has held or failed before, then those whose
-        # label row is in the window.
-        self._waiting: deque[tuple[AgentTask, float]] = deque()
-        self._later: deque[tuple[AgentTask, float]] = deque()
-        self._deferred: dict[tuple[UUID, str], deque[tuple[AgentTask, float]]] = {}
-        self._paging = True  # pages are being read: more may come at any moment
-        self._polled = False  # nothing more will come
-        self._moving = False
-        self._reading_again = False
-        self._budget = run.max_tasks
+        self._backlog = run.backlog()
+        self._reread = False  # the stage is about to be read again, as soon as no moves are under way
         # In the window.
-        self._open: dict[UUID, tuple[UUID, str]] = {}  # tasks, and the label row each is about
-        self._rows: set[tuple[UUID, str]] = set()
+        self._open: set[UUID] = set()
         self._chunks = 0
         self._loading = 0
         self._next = 0  # the number the next task taken gets
@@ -141,6 +127,7 @@ class Pipeline:
         self._ends = 0
         self._seconds = 0.0  # that the last ones took, on average
         self._finished: deque[Result] = deque()
+        self._held: deque[Result] = deque()  # saved, and waiting to move until the stage has been read
         self._writing = 0
         self._batches: list[list[Result]] = []  # what is being written
         self._fetched_now: list[Context] = []
@@ -159,7 +146,6 @@ class Pipeline:
         self._all_started = False
         self._claims: list[bool] = []  # the first says whether the engine's threads were to be started, for good
         self._stirred_at = run.gate.clock()
-        self._patience = self._timing.gather
         self._decoders = Slots(self._limits.decoders)
         self._downloads = Crew(self._limits.downloads, "encord-agents-fetch")
         self._besides = Crew(self._limits.writers, "encord-agents-beside")
@@ -225,7 +211,7 @@ class Pipeline:
             self._a_thread_ended.put(None)
 
     def _start_all(self) -> None:
-        works = [(self._poll, 1), (self._give, 1), (self._take_back, 1), (self._load, self._limits.loaders)]
+        works = [(self._read, 1), (self._give, 1), (self._take_back, 1), (self._load, self._limits.loaders)]
         works.append((self._write, self._limits.writers))
         if self._loop is None and self._workers > 1:
             works.append((self._attempt_all, self._workers))
@@ -359,11 +345,12 @@ class Pipeline:
         self._besides.close()
         self._reloads.close()
         with self._lock:
-            self.run.leave([*self._finished, *(result for batch in self._batches for result in batch)])
+            self.run.leave([*self._finished, *self._held, *(result for batch in self._batches for result in batch)])
             leftovers = [context for context in self._ready.values() if context is not None]
             leftovers += [context for _, context in self._fetching] + [context for _, _, context in self._delayed]
             leftovers += [*self._out.values(), *self._returned, *self._short]
             self._finished.clear()
+            self._held.clear()
             self._batches.clear()
             self._fetching.clear()
             self._ready.clear()
@@ -420,11 +407,9 @@ class Pipeline:
         with self._lock:
             self._running -= 1
             self._out.pop(id(context), None)
-            if context.gone and not context.attempts and self._budget is not None:
-                self._budget += 1
         context.close()
         if context.gone:
-            self._settle(context, Skipped())
+            self._settle(context, Skipped(), unused=not context.attempts)
 
     def _landed(self, context: Context, done: Future[Any]) -> None:
         """On the loop, or in whose place it has ended: an attempt is over."""
@@ -635,7 +620,7 @@ class Pipeline:
             return False
         if self._turn != self._next:
             return False
-        return self._budget == 0 or (self._polled and not (self._waiting or self._later or self._deferred))
+        return self._backlog.exhausted
 
     # Threads
 
@@ -669,82 +654,62 @@ class Pipeline:
     def _closing(self) -> bool:
         return self._is_over or self._executed
 
-    def _poll(self) -> None:
-        """Read the pages, as fast as they come, and again if tasks moved meanwhile: offset tokens skip some then."""
-        run, seen = self.run, set[UUID]()
-        stage = run.agent.stage
+    def _read(self) -> None:
+        """Read the pages as fast as they come, and again until nothing moves meanwhile."""
+        run, backlog = self.run, self._backlog
+        reader = StageReader(run.agent.stage, run.gate, backlog, run.events, self._lock)
+        again = 0
         try:
-            for turn in range(MAX_POLLS):
-                with self._lock:
-                    self._moving = self._writing > 0 and not run.dry_run
-                    self._paging = True
-                for found, task in enumerate(poll(stage, run.gate, seen=frozenset(seen) if turn else ()), 1):
-                    if not self._accept(task):
-                        return
-                    seen.add(task.uuid)
-                    if found % 500 == 0:
-                        run.events.emit(StagePolled(stage.uuid, stage.title, len(seen), complete=False))
-                run.events.emit(StagePolled(stage.uuid, stage.title, len(seen), complete=True))
-                if not self._moving or turn + 1 == MAX_POLLS:
-                    return  # not: if nothing was found. It may all have been skipped
-                if not self._await_quiet(HELD_BACK[turn + 1]):
-                    return
+            while self._await_reading(again):
+                while True:
+                    reader.read(AT_ONCE)
+                    with self._lock:
+                        self._reread = False
+                        if not backlog.reading:
+                            self._wake_all()
+                            break
+                        if self._may_take():
+                            self._takeable.notify()
+                        # Tasks that turn out to have left make room again.
+                        while not backlog.wants_more and not self._closing:
+                            self._room.wait(self._timing.tick)
+                        if self._closing:
+                            return
+                again += 1
         finally:
             with self._lock:
-                self._paging = self._reading_again = False
-                self._polled = True
+                self._reread = False
                 self._wake_all()
 
-    def _await_quiet(self, patience: float) -> bool:
-        """Wait until nothing moves, so that pages can be read again without missing anything; false if the run ends.
+    def _await_reading(self, again: int) -> bool:
+        """Wait until it is time to read the stage, for the first time or again. Return False if it never will be.
 
-        Where agents will be busy for long enough, what they finish meanwhile is held back. Else the stage is read when
-        everything is written: waiting for the pages would take longer than asking for an empty one.
-
-        Args:
-            patience: For how many seconds a result is held back, at most.
+        It is when all that was found is done; or when nothing waits to be loaded, and one task seems to take its time:
+        then moves are held meanwhile. Where a reading took so long that moves could not wait for it, there is a pause
+        before the next.
         """
+        clock, over_at = self.run.gate.clock, self.run.gate.clock()
         with self._lock:
-            self._paging = self._reading_again = False
-            self._patience = patience
-            self._takeable.notify_all()
-            while self._waiting and self._budget != 0 and not self._closing:
+            while self._backlog.must_be_read and not self._closing:
+                rested = again <= 1 or clock() - over_at >= self._timing.hold_moves
+                due = not self._open or (self._stands_still and rested)
+                self._reread = again > 0 and due and not self._backlog.available
+                if not again or (self._reread and not self._backlog.moving):
+                    return True
                 self._room.wait(self._timing.tick)
-            while self._open and self._budget != 0 and not self._closing:
-                self._reading_again |= self._stands_still or self._busy_for() >= BUSY_ENOUGH
-                if self._reading_again and not self._writing:
-                    break
-                self._room.wait(self._timing.tick)
-            self._reading_again = True
-            return not self._closing and self._budget != 0
-
-    def _busy_for(self) -> float:
-        """Seconds that the agents will need for what is loaded, or being loaded, as far as one can tell."""
-        to_run = len(self._open) - len(self._finished) - self._writing
-        return to_run * self._seconds / self._workers
+            return False
 
     @property
     def _stands_still(self) -> bool:
-        """Whether no task has come or gone for a while: there is one that takes its time, or waits for its retry."""
+        """True if no task has come or gone for a while: there is one that takes its time, or waits for its retry."""
         return self.run.gate.clock() - self._stirred_at >= BUSY_ENOUGH
 
     @property
     def _are_idle(self) -> bool:
-        """Whether somebody could attempt something, and nothing is there."""
-        out = len(self._finished) + self._writing + self._running + len(self._delayed) + len(self._short)
+        """True if somebody could attempt something, and nothing is there."""
+        out = len(self._finished) + len(self._held) + self._writing
+        out += self._running + len(self._delayed) + len(self._short)
         return self._running < self._workers and len(self._open) <= out
-
-    def _accept(self, task: AgentTask) -> bool:
-        with self._lock:
-            queue = self._later if task.uuid in self.run.agent.known else self._waiting
-            queue.append((task, self.run.gate.clock()))
-            if self._may_take():
-                self._takeable.notify()
-            # Reading on would only cost memory and requests. Tasks that turn out to have left make room again.
-            while self._budget is not None and len(self._waiting) >= self._budget and not self._closing:
-                self._reading_again = False
-                self._room.wait(self._timing.tick)
-            return not self._closing
 
     def _load(self) -> None:
         while (chunk := self._take()) is not None:
@@ -764,9 +729,7 @@ class Pipeline:
                     context = by_uuid.get(task.uuid)
                     if context is None:
                         self._ready[number] = None
-                        self._leave(task.uuid)
-                        if self._budget is not None:
-                            self._budget += 1
+                        self._leave(task.uuid, unused=True)
                     elif context.asset is not None:
                         self._fetching.append((number, context))
                     else:
@@ -781,34 +744,19 @@ class Pipeline:
             while True:
                 if self._closing:
                     return None
-                if self._may_take():
+                if self._may_take() and (taken := self._backlog.take(self._chunk_size())):
                     break
                 self._takeable.wait(self._timing.tick)
-            size = self._chunk_size()
-            tasks: list[AgentTask] = []
-            polled_at = self.run.gate.clock()
-            queue = self._waiting or self._later
-            while queue and len(tasks) < size:
-                task, at = queue.popleft()
-                key = (task.data_hash, self.run.agent.branch_of(task))
-                if key in self._rows:
-                    self._deferred.setdefault(key, deque()).append((task, at))
-                    continue
-                self._open[task.uuid] = key
-                self._stirred_at = self.run.gate.clock()
-                self._rows.add(key)
-                tasks.append(task)
-                polled_at = min(polled_at, at)
+            self._open.update(waiting.task.uuid for waiting in taken)
+            self._stirred_at = self.run.gate.clock()
             first = self._next
-            self._next += len(tasks)
-            if self._budget is not None:
-                self._budget -= len(tasks)
+            self._next += len(taken)
             self._chunks += 1
             self._loading += 1
             self._room.notify()
             if self._may_take():
                 self._takeable.notify()
-            return first, tasks, polled_at
+            return first, [waiting.task for waiting in taken], min(waiting.seen_at for waiting in taken)
 
     @property
     def _full(self) -> int:
@@ -834,8 +782,7 @@ class Pipeline:
         size = self._soon
         if self._chunks < len(FIRST_CHUNKS):
             size = min(size, FIRST_CHUNKS[self._chunks])
-        size = take_at_once(size, self._ahead)
-        return size if self._budget is None else min(size, self._budget)
+        return take_at_once(size, self._ahead)
 
     @property
     def _ahead(self) -> float:
@@ -852,10 +799,9 @@ class Pipeline:
         return self.run.gate.quickest < FAST_ANSWERS
 
     def _may_take(self) -> bool:
-        if self._budget == 0 or not (self._waiting or self._later):
+        available = self._backlog.available
+        if not available:
             return False
-        if not self._waiting and not self._polled:
-            return False  # what was held or failed before comes after everything new
         if self._loading >= (1 if self._answers_fast else self._limits.loaders):
             return False
         if not self._ends and self._chunks >= len(FIRST_CHUNKS):
@@ -865,13 +811,17 @@ class Pipeline:
         ):
             return False
         wanted = self._wanted()
-        available = len(self._waiting) if not self._polled else len(self._waiting) or len(self._later)
-        if available < wanted and self._paging:
+        if available < wanted and self._more_soon:
             return False
         if not may_take(min(wanted, available), self._next - self._turn, self._ahead):
             return False
         room = self._window - len(self._open)
         return room >= min(wanted, available) or (room > 0 and self._are_idle and self._stands_still)
+
+    @property
+    def _more_soon(self) -> bool:
+        """True if more tasks may come at any moment, and may be taken then."""
+        return self._backlog.reading and self._backlog.wants_more
 
     def _pump(self) -> None:
         """Start downloads, in order, as far ahead as is allowed; the task whose turn it is always gets its file."""
@@ -980,34 +930,72 @@ class Pipeline:
                         self._room.notify()  # who waits for nothing to move
 
     def _write_batch(self, batch: list[Result], writer: Writer) -> None:
+        moves = False
+
+        def may_move() -> bool:
+            nonlocal moves
+            with self._lock:
+                if not moves and self._must_hold(batch):
+                    return False
+                if not moves:
+                    self._backlog.begin_move()
+                moves = True
+                return True
+
+        try:
+            self._write_results(batch, writer, may_move)
+            if not moves:
+                with self._lock:  # what is left waits until it may move
+                    self._held.extend(batch)
+                    batch.clear()
+        finally:
+            if moves:
+                with self._lock:
+                    self._backlog.end_move()
+
+    def _write_results(self, batch: list[Result], writer: Writer, may_move: Callable[[], bool]) -> None:
         def settle(result: Result, outcome: Outcome) -> None:
             self._close_slot(result.context, outcome)
 
         try:
-            self.run.write(batch, settle, writer)
+            self.run.write(batch, settle, writer, may_move)
         except (SetUpError, OutageError):
             raise
         except Exception as error:  # noqa: BLE001 - cut off from outside, maybe between a request and its answer
             self._fail(error)
-            self.run.write(batch, settle, writer)
+            self.run.write(batch, settle, writer, may_move)
 
     def _take_finished(self) -> list[Result] | None:
         """Results to write; ``None`` when there will be no more."""
         with self._lock:
-            # Where answers are fast, writers beside each other would only get in each other's way.
-            while not (self._finished and self._should_write()) or self._others_write():
-                if self._give_up or (self._executed and not self._finished):
+            while True:
+                if self._give_up or (self._executed and not self._finished and not self._held):
                     return None
+                # Where answers are fast, writers beside each other would only get in each other's way.
+                if not self._others_write():
+                    if self._held and not self._must_hold(self._held):
+                        results = self._held
+                        break
+                    if self._finished and self._should_write():
+                        results = self._finished
+                        break
                 self._writable.wait(self._timing.tick)
-            if self._give_up:
-                return None
-            batch = [self._finished.popleft() for _ in range(min(len(self._finished), MAX_AT_ONCE))]
+            batch = [results.popleft() for _ in range(min(len(results), MAX_AT_ONCE))]
             self._writing += len(batch)
             self._batches.append(batch)
-            # Pages that are still being read may skip tasks once others move.
-            moves = not self.run.dry_run and any(result.pathway is not None for result in batch)
-            self._moving |= self._paging and moves
             return batch
+
+    def _must_hold(self, results: Sequence[Result]) -> bool:
+        """True if moves have to wait, since pages that are being read, or are about to be, might skip tasks then.
+
+        Not for longer than the first of them may, nor where their slots are what loading waits for.
+        """
+        backlog = self._backlog
+        if self._closing or self.run.dry_run or not (backlog.reading_again or self._reread):
+            return False
+        if backlog.available and self._window - len(self._open) < min(self._wanted(), backlog.available):
+            return False
+        return self.run.gate.clock() - results[0].finished_at < self._timing.hold_moves
 
     def _others_write(self) -> bool:
         if self._executed or not self._answers_fast:
@@ -1018,20 +1006,17 @@ class Pipeline:
 
     def _should_write(self) -> bool:
         """There are enough results, or one has waited long enough, or nothing else can go on."""
-        if self._reading_again and not self._executed:
-            return self._is_old()  # what moves now might have others skipped once more
         if len(self._finished) >= (self._soon if self._are_instant else self._full) or self._executed:
             return True
-        if len(self._open) == len(self._finished) + self._writing and not self._may_take():
-            more_soon = self._paging and bool(self._waiting) and len(self._waiting) < self._wanted()
+        if len(self._open) == len(self._finished) + len(self._held) + self._writing and not self._may_take():
+            more_soon = self._more_soon and 0 < self._backlog.available < self._wanted()
             if not more_soon:
                 return True
         return self._is_old()
 
     def _is_old(self) -> bool:
         """Whether the result that was finished first has waited long enough."""
-        patience = self._patience if self._reading_again else self._timing.gather
-        return self.run.gate.clock() - self._finished[0].finished_at >= patience
+        return bool(self._finished) and (self.run.gate.clock() - self._finished[0].finished_at >= self._timing.gather)
 
     def _beside(self, first: Callable[[], None], second: Callable[[], None]) -> None:
         if self._answers_fast:
@@ -1051,24 +1036,20 @@ class Pipeline:
     def _is_saved(self) -> bool:
         """Whether nothing that is finished waits to be written, or for its answer."""
         with self._lock:
-            return not self._finished and not self._batches
+            return not self._finished and not self._held and not self._batches
 
-    def _settle(self, context: Context, outcome: Outcome) -> None:
-        self._close_slot(context, outcome)
+    def _settle(self, context: Context, outcome: Outcome, *, unused: bool = False) -> None:
+        self._close_slot(context, outcome, unused=unused)
         with self._lock:
             if self._may_take():
                 self._takeable.notify()
 
-    def _close_slot(self, context: Context, outcome: Outcome) -> None:
+    def _close_slot(self, context: Context, outcome: Outcome, *, unused: bool = False) -> None:
         self.run.finish(context, outcome)
         with self._lock:
-            self._leave(context.task.uuid)
+            self._leave(context.task.uuid, unused=unused)
 
-    def _leave(self, uuid: UUID) -> None:
-        key = self._open.pop(uuid)
+    def _leave(self, uuid: UUID, *, unused: bool = False) -> None:
+        self._open.discard(uuid)
+        self._backlog.release(uuid, unused=unused)
         self._stirred_at = self.run.gate.clock()
-        self._rows.discard(key)
-        if (others := self._deferred.get(key)) is not None:
-            self._waiting.appendleft(others.popleft())
-            if not others:
-                del self._deferred[key]

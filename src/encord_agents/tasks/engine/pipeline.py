@@ -8,12 +8,10 @@ agent runs, the next tasks are loaded and finished ones written, in threads, and
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import math
 import random
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -37,6 +35,7 @@ from encord_agents.exceptions import (
     UnknownPathwayError,
 )
 from encord_agents.tasks.engine.advice import advise
+from encord_agents.tasks.engine.backlog import Backlog
 from encord_agents.tasks.engine.context import CHANGED_ROW, ODD_LABELS, Agent, Context, Result
 from encord_agents.tasks.engine.dead_letter import DeadLetters
 from encord_agents.tasks.engine.event_loop import EventLoop, Going
@@ -45,14 +44,13 @@ from encord_agents.tasks.engine.gate import Gate, SetUpError, is_lost_file, is_p
 from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
 from encord_agents.tasks.engine.pace import soon
-from encord_agents.tasks.engine.poll import MAX_POLLS, TasksInStage, poll
+from encord_agents.tasks.engine.poll import StageReader, TasksInStage
 from encord_agents.tasks.engine.rate_limit import rate_limit_of
 from encord_agents.tasks.engine.report import (
     AttemptFailed,
     ChunkLoaded,
     ChunkWritten,
     Events,
-    StagePolled,
     StageWarning,
     TaskFinished,
     TaskRef,
@@ -86,6 +84,7 @@ class StageRun:
         final: Whether a task that fails now will not be tried again by whoever called.
         dead_letters: Whether a task that failed for good goes down the failure pathway; else whoever called sees to it.
         max_failures: Final failures in a row that end the run; ``None``: any number is endured.
+        moves: How many tasks have left the stage so far.
     """
 
     agent: Agent
@@ -105,6 +104,7 @@ class StageRun:
     jitter: Callable[[], float] = random.random
     unwritten: list[TaskRef] = field(default_factory=list)
     unconfirmed: set[UUID] = field(default_factory=set)
+    moves: int = 0
 
     def __post_init__(self) -> None:
         self._dead_letters = DeadLetters(self.agent, self.stop, self.strict, self.max_failures)
@@ -138,6 +138,10 @@ class StageRun:
         contexts = self.loader.load(tasks, seen_at=polled_at) + unknown
         self.emit_loaded(len(contexts), self.gate.clock() - started)
         return contexts, left
+
+    def backlog(self) -> Backlog:
+        """Return the stage's backlog, of which nothing is known yet."""
+        return Backlog(self.agent.row_of, known=self.agent.known, budget=self.max_tasks)
 
     # Before an attempt
 
@@ -296,6 +300,7 @@ class StageRun:
         if isinstance(outcome, Failed) and context.first_error not in (None, described(outcome.fault.exception)):
             outcome = replace(outcome, fault=replace(outcome.fault, first=context.first_error))
         self._dead_letters.finished(context.task.uuid, outcome)
+        self.moves += isinstance(outcome, Moved) or (isinstance(outcome, Failed) and outcome.moved_to is not None)
         # Queue functions have no order of their own, and their processes live long.
         if self.strict and (isinstance(outcome, Held) or (isinstance(outcome, Failed) and outcome.moved_to is None)):
             self.agent.known.add(context.task.uuid)
@@ -304,8 +309,18 @@ class StageRun:
     def skip(self, task: AgentTask) -> None:
         self.events.emit(TaskFinished(self.agent.ref(task), Skipped(), 0, 0.0))
 
-    def write(self, results: list[Result], settle: Callable[[Result, Outcome], None], writer: Writer) -> None:
-        """Write results, and take those that are settled out of the list: what raises leaves the others in it."""
+    def write(
+        self,
+        results: list[Result],
+        settle: Callable[[Result, Outcome], None],
+        writer: Writer,
+        may_move: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Write results, and take those that are settled out of the list: what raises leaves the others in it.
+
+        Args:
+            may_move: See `Writer.write`.
+        """
         if not results:
             return
         started, before = self.gate.clock(), len(results)
@@ -318,7 +333,7 @@ class StageRun:
             if self.dry_run:
                 self._pretend(tuple(results), settle_once, writer)
             else:
-                writer.write(tuple(results), settle_once)
+                writer.write(tuple(results), settle_once, may_move)
         finally:
             stage = self.agent.stage
             seconds = self.gate.clock() - started
@@ -646,34 +661,19 @@ def run_one_by_one(run: StageRun) -> None:
 
 
 def _run_one_by_one(run: StageRun) -> None:
-    seen: set[UUID] = set()
-    given = 0
-    for turn in range(MAX_POLLS):
-        # The last reading is exact: it is over before anything moves.
-        ahead = run.gate.limits.read_ahead if turn + 1 < MAX_POLLS else sys.maxsize
-        moved_while_paging = False
-        pages = poll(run.agent.stage, run.gate, seen=frozenset(seen))
-        waiting: deque[tuple[AgentTask, float]] = deque()
-        later: deque[tuple[AgentTask, float]] = deque()
-        complete = False
-        while not run.stop.requested and (run.max_tasks is None or given < run.max_tasks):
-            if not complete:
-                with _reading(run):
-                    batch = list(itertools.islice(pages, ahead))
-                complete = len(batch) < ahead
-                now = run.gate.clock()
-                for task in batch:
-                    (later if task.uuid in run.agent.known else waiting).append((task, now))
-                    seen.add(task.uuid)
-                run.events.emit(StagePolled(run.agent.stage.uuid, run.agent.stage.title, len(seen), complete))
-            if not waiting and complete:
-                waiting, later = later, deque()
-            if not waiting:
-                if complete:
-                    break
-                continue
-            task, polled_at = waiting.popleft()
-            given += run_chunk(run, [task], polled_at=polled_at)
-            moved_while_paging |= not complete
-        if run.stop.requested or not moved_while_paging:
-            return
+    backlog = run.backlog()
+    reader = StageReader(run.agent.stage, run.gate, backlog, run.events)
+    number = run.gate.limits.read_ahead
+    while not run.stop.requested and not backlog.exhausted:
+        if (backlog.reading and backlog.wants_more) or (backlog.must_be_read and not backlog.available):
+            with _reading(run):
+                reader.read(number)
+        if not backlog.reading:
+            number = sys.maxsize  # another reading goes to its end before anything moves, and so is exact
+        for waiting in backlog.take(1):
+            moves = run.moves
+            given = run_chunk(run, [waiting.task], polled_at=waiting.seen_at)
+            backlog.release(waiting.task.uuid, unused=not given)
+            if run.moves > moves:
+                backlog.begin_move()
+                backlog.end_move()

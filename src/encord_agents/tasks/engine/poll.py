@@ -1,49 +1,94 @@
-"""A stage's tasks, in the order the platform lists them."""
+"""Asking a stage for its tasks: page by page into a backlog, or which of some tasks it still holds."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from encord.workflow.stages.agent import AgentStage, AgentTask
 
+from encord_agents.tasks.engine.backlog import Backlog
 from encord_agents.tasks.engine.gate import Gate, Reply
+from encord_agents.tasks.engine.report import Events, StagePolled
 
-__all__ = ["MAX_POLLS", "TaskKey", "TasksInStage", "poll"]
+__all__ = ["AT_ONCE", "StageReader", "TaskKey", "TasksInStage"]
 
 AT_ONCE = 20
 """Tasks taken from the SDK's iterator together: most are there already, and one by one costs more than they do."""
-MAX_POLLS = 5
-"""How often a stage is asked for what it did not show the first time."""
+TOLD_EVERY = 500
+"""Tasks from one `StagePolled` to the next."""
 
 
-def poll(stage: AgentStage, gate: Gate, *, seen: Collection[UUID] = ()) -> Iterator[AgentTask]:
-    """The tasks of a stage that are not in ``seen``, page by page as they are asked for, each once.
+class StageReader:
+    """Reads the pages of a stage into its backlog, as far as it is asked to.
 
-    The SDK's iterator is finished once a page could not be had, so after an outage the pages are read again from the
-    first; what they have shown already is passed over.
+    Args:
+        lock: Held while the backlog changes.
     """
-    shown: set[UUID] = set()
-    tasks: Iterator[AgentTask] | None = None
 
-    def next_tasks() -> list[AgentTask]:
-        nonlocal tasks
-        if tasks is None:
-            tasks = iter(stage.get_tasks())
+    def __init__(
+        self,
+        stage: AgentStage,
+        gate: Gate,
+        backlog: Backlog,
+        events: Events | None = None,
+        lock: AbstractContextManager[object] | None = None,
+    ) -> None:
+        self._stage = stage
+        self._gate = gate
+        self._backlog = backlog
+        self._events = events
+        self._lock = lock or contextlib.nullcontext()
+        self._tasks: Iterator[AgentTask] | None = None
+        self._told = 0
+
+    def read(self, number: int) -> None:
+        """Read on, until so many tasks were shown that were not shown before, or the last page has come.
+
+        The first call, and the first after the last page, begin with the first page.
+
+        Raises:
+            OutageError, Leaving: The platform did not answer.
+        """
+        backlog = self._backlog
+        with self._lock:
+            if not backlog.reading:
+                self._tasks = None
+                backlog.begin_reading()
+        found = 0
+        while found < number:
+            tasks = self._gate.call(self._next_tasks, kind="tasks")
+            now = self._gate.clock()
+            with self._lock:
+                found += sum(backlog.add(task, now) for task in tasks)
+                if len(tasks) < AT_ONCE:
+                    backlog.end_reading()
+                    break
+        self._tell()
+
+    def _tell(self) -> None:
+        complete, shown = not self._backlog.reading, self._backlog.shown
+        if self._events is not None and (complete or shown >= self._told + TOLD_EVERY):
+            self._told = shown
+            self._events.emit(StagePolled(self._stage.uuid, self._stage.title, shown, complete))
+
+    def _next_tasks(self) -> list[AgentTask]:
+        """Return some tasks; fewer than `AT_ONCE` are the last.
+
+        The SDK's iterator is finished once a page could not be had, so after an outage the pages are read again from
+        the first.
+        """
+        if self._tasks is None:
+            self._tasks = iter(self._stage.get_tasks())
         try:
-            return list(itertools.islice(tasks, AT_ONCE))
+            return list(itertools.islice(self._tasks, AT_ONCE))
         except BaseException:
-            tasks = None
+            self._tasks = None
             raise
-
-    while found := gate.call(next_tasks, kind="tasks"):
-        for task in found:
-            if task.uuid not in shown:
-                shown.add(task.uuid)
-                if task.uuid not in seen:
-                    yield task
 
 
 class TaskKey(Protocol):

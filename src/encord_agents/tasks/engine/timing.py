@@ -23,7 +23,7 @@ class Timing:
         longest_retry_after: How long one storage host's ``Retry-After`` is obeyed; then it is asked again.
         long_wait: From when on a wait is worth a warning.
         gather: How long a finished result waits for others to be written with.
-        hold_moves: How long a move waits, at most, for the pages of its stage to be read.
+        hold_moves: How long a move waits, at most, while the stage is read again; and the pause between such readings.
         time_to_write: How long writing may go on once the run is to stop.
         grace: How long a read may go on once the run is to stop and everything finished is written.
         stale_after: From when on the platform is asked again whether a task is still in its stage.

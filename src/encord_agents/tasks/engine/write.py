@@ -95,8 +95,12 @@ class Writer:
         self._loader = Loader(agent, project, client, gate)
         self._in_stage = TasksInStage(gate)
 
-    def write(self, results: Sequence[Result], settle: Settle) -> None:
+    def write(self, results: Sequence[Result], settle: Settle, may_move: Callable[[], bool] = lambda: True) -> None:
         """Write results and settle each of them.
+
+        Args:
+            may_move: Asked once labels and priorities are written. If it says no, tasks that are to move are left for
+                another call, which moves them and writes nothing twice.
 
         Raises:
             SetUpError: The key is refused, or nothing is permitted and never was. What is not settled by then is not
@@ -104,7 +108,7 @@ class Writer:
             OutageError, Leaving: Likewise.
         """
         for start in range(0, len(results), MAX_AT_ONCE):
-            self._write_chunk(results[start : start + MAX_AT_ONCE], settle)
+            self._write_chunk(results[start : start + MAX_AT_ONCE], settle, may_move)
 
     def rehearse(self, results: Sequence[Result]) -> dict[int, Fault]:
         """Do what writing would do on this side, and send nothing: faults, by the ids of results. Labels have been
@@ -131,7 +135,7 @@ class Writer:
                 found |= dict.fromkeys(self._in_stage(destination, missing)[0], pathway)
         return found
 
-    def _write_chunk(self, results: Sequence[Result], settle: Settle) -> None:
+    def _write_chunk(self, results: Sequence[Result], settle: Settle, may_move: Callable[[], bool]) -> None:
         for result in (r for r in results if r.moved):  # an interrupt came before it could be said
             self._settle_moved(result, settle, confirmed=True)
         current = self._still_there([r for r in results if not r.moved], settle)
@@ -151,7 +155,8 @@ class Writer:
                 to_move.append(result)
             else:
                 settle(result, Failed(result.fault) if result.fault else Held())
-        self._move(to_move, settle)
+        if to_move and may_move():
+            self._move(to_move, settle)
 
     def _still_there(self, results: Sequence[Result], settle: Settle) -> list[Result]:
         """Those whose task is still in its stage, asking only about those not seen there for a while."""

@@ -8,8 +8,8 @@ import itertools
 import json
 import random
 import sys
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -19,17 +19,17 @@ from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.tracebacks import described, set_cause
 from encord_agents.exceptions import DependencyError, EncordAgentsError, NoRoomError, OutageError, PrintableError
+from encord_agents.tasks.engine.backlog import Backlog
 from encord_agents.tasks.engine.context import Agent, Context, Result
 from encord_agents.tasks.engine.dead_letter import DeadLetters
 from encord_agents.tasks.engine.gate import Gate, SetUpError
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
-from encord_agents.tasks.engine.poll import MAX_POLLS, poll
+from encord_agents.tasks.engine.poll import StageReader
 from encord_agents.tasks.engine.rate_limit import RateLimit
 from encord_agents.tasks.engine.report import (
     AttemptFailed,
     Events,
     StageFinished,
-    StagePolled,
     StageStarted,
     TaskFinished,
     TaskRef,
@@ -45,6 +45,9 @@ from encord_agents.tasks.runner.workers import Workers
 
 __all__ = ["DrainTurns", "WorkerDiedError", "WorkerError"]
 
+
+READ_AHEAD = 100
+"""Tasks read from the pages between two looks at the workers."""
 
 FAILED_STARTS = 3
 """Workers that die in a row before they are ready, with nothing done in between, for the run to end."""
@@ -215,16 +218,8 @@ class StageDrain:
         self._agent = agent
         self._function = turns.functions[agent.stage.uuid]
         self._workers = turns.workers
-        self._budget = turns.max_tasks
-        # Waiting: tasks this run has not seen, then those it has held or failed before. Two tasks of one label row
-        # are never out together, so some are deferred until the other has its outcome.
-        self._waiting: deque[AgentTask] = deque()
-        self._later: deque[AgentTask] = deque()
-        self._rows: set[tuple[UUID, str]] = set()
-        self._deferred: defaultdict[tuple[UUID, str], deque[AgentTask]] = defaultdict(deque)
-        self._pages: Iterator[AgentTask] = iter(())
-        self._complete = False
-        self._moved_while_paging = False
+        self._backlog = Backlog(agent.row_of, known=agent.known, budget=turns.max_tasks)
+        self._reader = StageReader(agent.stage, turns.gate, self._backlog, turns.events)
         # On their way.
         self._failed_starts = 0
         self._garbled = 0
@@ -271,49 +266,38 @@ class StageDrain:
         return self._turns.stop.requested or self._error is not None
 
     def _drain(self) -> None:
-        seen: set[UUID] = set()
-        for turn in range(MAX_POLLS):
-            self._pages = poll(self._agent.stage, self._turns.gate, seen=frozenset(seen))
-            self._complete = self._moved_while_paging = False
-            found = 0
-            while not self._closing:
-                found += self._read(seen)
-                if turn == 0 or not self._reading:  # what is asked for again is read to its end before any of it moves
-                    self._send()
-                if self._out:
-                    self._collect(0.0 if self._reading else self._turns.gate.timing.tick)
-                elif not self._reading and (wait := self._held_back()) > 0:
-                    self._turns.stop.wait(min(wait, self._turns.gate.timing.tick))
-                elif not self._reading and not self._has_work and not self._delayed:
-                    break
-            # Tasks that move while pages are read shift those that follow: some may not have been shown.
-            if self._closing or not found or not self._moved_while_paging or self._budget == 0:
-                return
+        first = True
+        while not self._closing and not (
+            self._backlog.exhausted and not (self._out or self._has_work or self._delayed)
+        ):
+            self._read(self._turns.gate.limits.read_ahead if first else sys.maxsize)
+            first = first and self._backlog.reading
+            if first or not self._reading:  # what is asked for again is read to its end before any of it moves
+                self._send()
+            if self._out:
+                self._collect(0.0 if self._reading else self._turns.gate.timing.tick)
+            elif not self._reading and (wait := self._held_back()) > 0:
+                self._turns.stop.wait(min(wait, self._turns.gate.timing.tick))
 
     # Reading
 
     @property
     def _reading(self) -> bool:
-        return not self._complete and (self._budget is None or len(self._waiting) < self._budget)
+        return self._backlog.reading and self._backlog.wants_more
 
-    def _read(self, seen: set[UUID]) -> int:
-        """Read on in the stage's pages. How many tasks were found."""
-        if not self._reading:
-            return 0
+    @property
+    def _is_idle(self) -> bool:
+        return not (self._out or self._has_work or self._delayed)
+
+    def _read(self, number: int) -> None:
+        """Read on in the stage's pages; or again, when nothing is out and tasks may have been passed over."""
+        if not (self._reading or (self._backlog.must_be_read and self._is_idle)):
+            return
         self._asking = True
         try:
-            found = list(itertools.islice(self._pages, self._turns.gate.limits.read_ahead))
+            self._reader.read(number)
         finally:
             self._asking = False
-        if self._closing:
-            return 0
-        self._complete = len(found) < self._turns.gate.limits.read_ahead
-        for task in found:
-            (self._later if task.uuid in self._agent.known else self._waiting).append(task)
-            seen.add(task.uuid)
-        stage = self._agent.stage
-        self._turns.events.emit(StagePolled(stage.uuid, stage.title, len(seen), self._complete))
-        return len(found)
 
     # Sending
 
@@ -332,8 +316,7 @@ class StageDrain:
 
     @property
     def _has_work(self) -> bool:
-        new = self._budget != 0 and (self._waiting or (self._complete and self._later))
-        return bool(self._alone or self._again or new)
+        return bool(self._alone or self._again or self._backlog.available)
 
     def _send(self) -> None:
         """Keep as many batches out as there is room for."""
@@ -365,10 +348,7 @@ class StageDrain:
     @property
     def _batches(self) -> int:
         """How many batches there are to send, about."""
-        new = len(self._waiting) + (len(self._later) if self._complete else 0)
-        if self._budget is not None:
-            new = min(new, self._budget)
-        return len(self._alone) + len(self._again) + -(-new // self._turns.batch_size)
+        return len(self._alone) + len(self._again) + -(-self._backlog.available // self._turns.batch_size)
 
     def _start_worker(self) -> None:
         """Have a worker start, import the agents and connect, before a task is at stake."""
@@ -382,19 +362,8 @@ class StageDrain:
             return self._alone.popleft()
         if self._again:
             return self._again.popleft()
-        size = self._turns.batch_size if self._budget is None else min(self._turns.batch_size, self._budget)
-        tasks: list[AgentTask] = []
-        while len(tasks) < size and (queue := self._waiting or (self._later if self._complete else None)):
-            task = queue.popleft()
-            row = self._row_of(task)
-            if row in self._rows:
-                self._deferred[row].append(task)
-                continue
-            self._rows.add(row)
-            tasks.append(task)
-        if self._budget is not None:
-            self._budget -= len(tasks)
-        return Batch(tasks) if tasks else None
+        taken = self._backlog.take(self._turns.batch_size)
+        return Batch([waiting.task for waiting in taken]) if taken else None
 
     def _start(self, batch: Batch) -> bool:
         """Send a batch. Whether that worked."""
@@ -404,6 +373,7 @@ class StageDrain:
         batch.ticket = self._agent.quiet.begin(batch.sent_at)
         try:
             self._out[self._workers.submit(self._function, specs, alone=batch.alone)] = batch
+            self._backlog.begin_move()  # its tasks may move at any time, until there is an answer
         except Exception as error:  # noqa: BLE001 - an executor that takes nothing ends the run
             self._agent.quiet.end(batch.ticket)
             if self._workers.own and isinstance(error, BrokenExecutor):
@@ -417,9 +387,6 @@ class StageDrain:
         if batch.tasks:
             (self._alone if batch.alone else self._again).appendleft(batch)
 
-    def _row_of(self, task: AgentTask) -> tuple[UUID, str]:
-        return task.data_hash, self._agent.branch_of(task)
-
     # Taking answers
 
     def _collect(self, timeout: float) -> None:
@@ -428,8 +395,10 @@ class StageDrain:
         self._shows_running = self._shows_running or any(future.running() for future in running)
         for future in [future for future in self._out if future in done]:
             batch = self._out.pop(future)
-            if batch.tasks and (future.cancelled() or future.exception() is not None):
-                self._agent.quiet.end(batch.ticket)
+            if batch.tasks:
+                self._backlog.end_move()
+                if future.cancelled() or future.exception() is not None:
+                    self._agent.quiet.end(batch.ticket)
             if future.cancelled():
                 self._cancelled(batch)
             elif (error := future.exception()) is None:
@@ -520,7 +489,7 @@ class StageDrain:
             self._dead_letters.succeeded()
         self._seconds[task.uuid] += result.seconds  # type: ignore[assignment]
         pathway = None if result.pathway is None else self._agent.pathways.find(result.pathway)
-        attempts = batch.attempt
+        attempts, unused = batch.attempt, False
         outcome: Outcome
         if result.outcome == "failed":
             first = self._first_errors.setdefault(task.uuid, result.error)
@@ -544,13 +513,12 @@ class StageDrain:
             outcome = Skipped(LEFT_OR_MOVED) if batch.lost else Skipped()
             if result.data_title is None:  # it was not there to be given to the agent
                 attempts -= 1
-                if attempts == 0 and self._budget is not None and not batch.lost:
-                    self._budget += 1
+                unused = attempts == 0 and not batch.lost
         elif pathway is not None:
             outcome = Moved(pathway, confirmed=result.confirmed)
         else:
             outcome = Held()
-        self._finish(task, outcome, attempts)
+        self._finish(task, outcome, attempts, unused=unused)
         return False
 
     def _arrived(self, results: Sequence[tuple[AgentTask, TaskResult]]) -> dict[UUID, Pathway]:
@@ -561,18 +529,11 @@ class StageDrain:
         except (EncordException, OutageError, Leaving):
             return {}  # they are skipped, with both possible reasons
 
-    def _finish(self, task: AgentTask, outcome: Outcome, attempts: int) -> None:
+    def _finish(self, task: AgentTask, outcome: Outcome, attempts: int, *, unused: bool = False) -> None:
         self._dead_letters.finished(task.uuid, outcome)
-        row = self._row_of(task)
-        self._rows.discard(row)
-        if row in self._deferred:
-            self._waiting.appendleft(self._deferred[row].popleft())
-            if not self._deferred[row]:
-                del self._deferred[row]
+        self._backlog.release(task.uuid, unused=unused)
         if isinstance(outcome, Held) or (isinstance(outcome, Failed) and outcome.moved_to is None):
             self._agent.known.add(task.uuid)
-        elif not self._complete:
-            self._moved_while_paging = True
         seconds = float(self._seconds.pop(task.uuid, 0.0))
         self._first_errors.pop(task.uuid, None)
         self._turns.events.emit(TaskFinished(self._agent.ref(task), outcome, attempts, seconds))

@@ -36,6 +36,7 @@ from encord_agents.exceptions import (
     UnknownPathwayError,
 )
 from encord_agents.redaction import without_secrets
+from encord_agents.tasks.engine.backlog import Backlog
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.event_loop import EventLoop
 from encord_agents.tasks.engine.execute import Executor
@@ -43,7 +44,7 @@ from encord_agents.tasks.engine.gate import Gate, SetUpError, Slots, is_nobodys_
 from encord_agents.tasks.engine.observers import LogObserver
 from encord_agents.tasks.engine.outcome import Failed, Fault, Phase
 from encord_agents.tasks.engine.pipeline import StageRun, Turn, at_once, run_chunk
-from encord_agents.tasks.engine.poll import poll
+from encord_agents.tasks.engine.poll import AT_ONCE, StageReader
 from encord_agents.tasks.engine.report import (
     ChunkLoaded,
     ChunkWritten,
@@ -610,8 +611,15 @@ class QueueFunction:
         """
         connection = self.runner._connect()
         gate = self.runner._gate(Stop(), slots=connection.slots)
-        for task in poll(connection.agent(self._registered).stage, gate):
-            yield task.model_dump_json()
+        agent = connection.agent(self._registered)
+        backlog = Backlog(agent.row_of)
+        reader = StageReader(agent.stage, gate, backlog)
+        while backlog.reading or backlog.must_be_read:
+            reader.read(AT_ONCE)
+            while taken := backlog.take(AT_ONCE):
+                for waiting in taken:
+                    backlog.release(waiting.task.uuid)
+                    yield waiting.task.model_dump_json()
 
     def answer(self, specs: Sequence[str], *, stop: Stop, turn: Turn = at_once) -> Answer:
         """The same for `QueueRunner.drain`: it does not log what the other side will, leaves what failed where it is,

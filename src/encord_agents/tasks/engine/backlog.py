@@ -1,0 +1,172 @@
+"""The backlog of a stage: which tasks wait, in which order they are taken, and when the stage must be read again.
+
+Agents start with the first page, not after the last, and tasks move before it has come. But where page tokens are
+offsets, a task that moves while pages are read makes the later ones start too far on, and tasks are skipped without a
+trace. So a stage that had moves while it was read is read again, until a reading had none: that one is exact. While a
+stage is read again, labels are saved as soon as they are finished, and moves wait, for a bounded time.
+
+There are no threads, requests or clocks in here: drivers that have threads call it under their lock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Hashable
+from dataclasses import dataclass
+from uuid import UUID
+
+from encord.workflow.stages.agent import AgentTask
+
+__all__ = ["Backlog", "Waiting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A task that waits, and when its stage showed it, on the gate's clock."""
+
+    task: AgentTask
+    seen_at: float
+
+
+class Backlog:
+    """The tasks of one stage that wait for their agent, during one pass.
+
+    Tasks are taken in the order in which the stage shows them. Those that this run has held or failed before come after
+    all that it has not seen. A task whose label row is taken waits for the other task of that row.
+
+    Args:
+        row_of: The label row that a task is about.
+        known: Tasks that come last.
+        budget: How many tasks may be given to the agent; ``None``: all.
+    """
+
+    def __init__(
+        self,
+        row_of: Callable[[AgentTask], Hashable],
+        *,
+        known: Collection[UUID] = frozenset(),
+        budget: int | None = None,
+    ) -> None:
+        self._row_of = row_of
+        self._known = known
+        self._budget = budget
+        self._unseen: deque[Waiting] = deque()
+        self._seen_before: deque[Waiting] = deque()
+        self._parked: dict[Hashable, deque[Waiting]] = {}
+        self._taken: dict[UUID, Hashable] = {}
+        self._rows: set[Hashable] = set()
+        self._shown: set[UUID] = set()
+        self._reading = False
+        self._readings = 0
+        self._exact = False  # the last reading is over, and nothing moved while it went on
+        self._moves = 0  # under way
+
+    # Reading
+
+    @property
+    def shown(self) -> int:
+        """The number of tasks that the stage has shown."""
+        return len(self._shown)
+
+    @property
+    def reading(self) -> bool:
+        """True while pages are read: more tasks may come at any moment."""
+        return self._reading
+
+    @property
+    def reading_again(self) -> bool:
+        """True while pages are read for the second time, or a later one."""
+        return self._reading and self._readings > 1
+
+    @property
+    def must_be_read(self) -> bool:
+        """True if the stage may hold tasks that no reading has shown, and there is a use for them."""
+        return not self._exact and not self._reading and self._budget != 0
+
+    @property
+    def wants_more(self) -> bool:
+        """False if more tasks wait than may be taken: to read on would only cost requests and memory."""
+        return self._budget is None or len(self._unseen) < self._budget
+
+    @property
+    def moving(self) -> bool:
+        """True while moves are under way. A reading that begins now cannot be exact."""
+        return self._moves > 0
+
+    def begin_reading(self) -> None:
+        """The first page of the stage is about to be asked for."""
+        self._reading = True
+        self._readings += 1
+        self._exact = not self._moves
+
+    def add(self, task: AgentTask, seen_at: float) -> bool:
+        """Add a task that a page shows. Return False if an earlier page, or an earlier reading, has shown it."""
+        if task.uuid in self._shown:
+            return False
+        self._shown.add(task.uuid)
+        (self._seen_before if task.uuid in self._known else self._unseen).append(Waiting(task, seen_at))
+        return True
+
+    def end_reading(self) -> None:
+        """The last page has come."""
+        self._reading = False
+
+    def begin_move(self) -> None:
+        """Tasks of the stage are about to be moved."""
+        self._moves += 1
+        if self._reading:
+            self._exact = False
+
+    def end_move(self) -> None:
+        """It is known what became of that."""
+        self._moves -= 1
+
+    # Taking
+
+    @property
+    def available(self) -> int:
+        """The number of tasks that can be taken now, or a few more: some may turn out to share their label row."""
+        number = len(self._unseen) + (len(self._seen_before) if self._all_shown else 0)
+        return number if self._budget is None else min(number, self._budget)
+
+    @property
+    def exhausted(self) -> bool:
+        """True if nothing waits and nothing more will come."""
+        return self._budget == 0 or (self._all_shown and not (self._unseen or self._seen_before or self._parked))
+
+    @property
+    def _all_shown(self) -> bool:
+        return self._exact and not self._reading
+
+    def take(self, number: int) -> list[Waiting]:
+        """Take up to some tasks, the next in order. They count towards the budget."""
+        if self._budget is not None:
+            number = min(number, self._budget)
+        taken: list[Waiting] = []
+        while len(taken) < number and (queue := self._unseen or (self._seen_before if self._all_shown else None)):
+            waiting = queue.popleft()
+            row = self._row_of(waiting.task)
+            if row in self._rows:
+                self._parked.setdefault(row, deque()).append(waiting)
+                continue
+            self._rows.add(row)
+            self._taken[waiting.task.uuid] = row
+            taken.append(waiting)
+        if self._budget is not None:
+            self._budget -= len(taken)
+        return taken
+
+    def release(self, uuid: UUID, *, unused: bool = False) -> None:
+        """Release the label row of a task that has its outcome, for the next task of that row.
+
+        Args:
+            unused: The task was not given to the agent, since it had left: it does not count.
+        """
+        row = self._taken.pop(uuid)
+        self._rows.discard(row)
+        if unused and self._budget is not None:
+            self._budget += 1
+        if (parked := self._parked.get(row)) is not None:
+            self._unseen.appendleft(parked.popleft())
+            if not parked:
+                del self._parked[row]
