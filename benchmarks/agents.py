@@ -71,6 +71,12 @@ def save_in_agent(label_row: LabelRowV2) -> str:
     return "done"
 
 
+def prioritise(label_row: LabelRowV2) -> str:
+    work()
+    label_row.set_priority(0.5)
+    return "done"
+
+
 def struct(label_row: LabelRowV2) -> TaskAgentReturnStruct:
     with own_time():
         work()
@@ -99,7 +105,9 @@ def computing(task: AgentTask) -> str:
     return "done"
 
 
-AGENTS = {f.__name__: f for f in (task_only, held_up, save_in_agent, struct, first_frame, awaiting, computing)}
+AGENTS = {
+    f.__name__: f for f in (task_only, held_up, save_in_agent, prioritise, struct, first_frame, awaiting, computing)
+}
 
 if SCENARIO == "drained":  # by this library only; at the top level, where worker processes find it
     from encord_agents.tasks import QueueRunner

@@ -19,7 +19,11 @@ NAMES = {
 
 def chart(results: Results) -> str:
     """Seconds of each pair as bars, on one scale for each agent time."""
-    rows = [row for row in results.rows.values() if row.scenario.case.latency and row.scenario.key != "async"]
+    rows = [
+        row
+        for row in results.rows.values()
+        if row.scenario.case.latency and not row.scenario.case.round_trip and row.scenario.key != "async"
+    ]
     blocks: list[str] = []
     y = TOP
     for milliseconds in (0, 5):

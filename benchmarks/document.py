@@ -90,7 +90,10 @@ def tables(results: Results) -> str:
         parts += ["## Targets", table(("what", "target", "measured", "met"), rows)]
     over_processes = [row for row in results.rows.values() if row.other and not row.scenario.alone]
     rest = {key: row for key, row in results.rows.items() if row not in over_processes}
-    if found_rows := [row for row in rest.values() if row.scenario.case.latency]:
+    if found_rows := [row for row in rest.values() if row.scenario.case.round_trip]:
+        parts += ["## Over a network: 60 ms there and back, TLS, 30 ms for each request", _network(found_rows)]
+    near = [row for row in rest.values() if not row.scenario.case.round_trip]
+    if found_rows := [row for row in near if row.scenario.case.latency]:
         parts += ["## 30 ms for each request, 0.5 ms for each thing in it", _speed(found_rows)]
     if found_rows := [row for key, row in rest.items() if key.endswith("zero")]:
         parts += ["## No latency: processor time", _processor(found_rows)]
@@ -125,6 +128,42 @@ def _speed(rows: Iterable[Row]) -> str:
             ],
         )
         + "\n\nSeconds of the runner's call; of the whole process in brackets. Requests include files."
+    )
+
+
+def _network(rows: Iterable[Row]) -> str:
+    header = (
+        "",
+        "key",
+        "ours",
+        "peer",
+        "ratio",
+        "our connections",
+        "peer's",
+        "our requests",
+        "peer's",
+        "our CPU",
+        "peer's",
+    )
+    return table(
+        header,
+        [
+            (
+                row.scenario.title,
+                row.scenario.key,
+                f"{row.ours.seconds:.2f} s",
+                f"{row.peer.seconds:.2f} s",
+                f"{row.ratio:.2f} ×",
+                f"{row.ours.connections:,}",
+                f"{row.peer.connections:,}",
+                f"{sum(row.ours.requests.values()):,}",
+                f"{sum(row.peer.requests.values()):,}",
+                f"{row.ours.cpu:.2f} s",
+                f"{row.peer.cpu:.2f} s",
+            )
+            for row in rows
+            if row.peer
+        ],
     )
 
 

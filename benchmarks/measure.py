@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.network import Network
 from benchmarks.platform_process import PlatformProcess
 
 HERE = Path(__file__).parent
@@ -30,6 +32,7 @@ class Case:
         agent: A name of `benchmarks.agents.AGENTS`, or ``drained``.
         agent_seconds: How long each call of the agent sleeps, or computes.
         options: Arguments for the runner's call.
+        round_trip: Seconds to the platform and back, with TLS. 0: it is on this machine, without.
     """
 
     agent: str
@@ -38,6 +41,7 @@ class Case:
     latency: float = 0.03
     latency_per_item: float = 0.0005
     options: Mapping[str, Any] = field(default_factory=dict)
+    round_trip: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Measurement:
         in_agents: Seconds that agents slept, added up.
         peak: Bytes of memory at most.
         requests: By kind.
+        connections: How many were opened, where there is a network to count them.
     """
 
     seconds: float
@@ -59,6 +64,7 @@ class Measurement:
     in_agents: float
     peak: float
     requests: Mapping[str, int]
+    connections: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,14 +80,22 @@ class Side:
         Raises:
             RuntimeError: The run failed, or did not move all tasks.
         """
-        with (
-            PlatformProcess(case.tasks, latency=case.latency, latency_per_item=case.latency_per_item) as platform,
-            tempfile.TemporaryDirectory() as directory,
-        ):
+        with contextlib.ExitStack() as stack:
+            platform = stack.enter_context(
+                PlatformProcess(case.tasks, latency=case.latency, latency_per_item=case.latency_per_item)
+            )
+            network = None
+            way: dict[str, str] = {}
+            if case.round_trip:
+                network = stack.enter_context(Network(platform.environment["ENCORD_DOMAIN"], case.round_trip))
+                platform.files_from(network.domain)
+                way = {"ENCORD_DOMAIN": network.domain, "REQUESTS_CA_BUNDLE": str(network.trust)}
+            directory = stack.enter_context(tempfile.TemporaryDirectory())
             result = Path(directory) / "result.json"
             environment = {
                 **_clean_environment(),
                 **platform.environment,
+                **way,
                 "BENCH_SCENARIO": case.agent,
                 "BENCH_PROJECT": platform.project,
                 "BENCH_AGENT_SECONDS": str(case.agent_seconds),
@@ -98,7 +112,12 @@ class Side:
                     f"{self.name}, {case}: exit code {ended.returncode}, {moved} tasks moved.\n{ended.stderr[-4000:]}"
                 )
             measured = json.loads(result.read_text())
-            return Measurement(**measured, process_seconds=process_seconds, requests=platform.requests())
+            return Measurement(
+                **measured,
+                process_seconds=process_seconds,
+                requests=platform.requests(),
+                connections=network.connections() if network else 0,
+            )
 
     def run(self, arguments: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -144,6 +163,7 @@ def typical(measurements: list[Measurement]) -> Measurement:
             for name in ("seconds", "process_seconds", "cpu", "in_agents", "peak")
         },
         requests=measurements[0].requests,
+        connections=max(m.connections for m in measurements),
     )
 
 

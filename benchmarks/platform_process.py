@@ -49,6 +49,10 @@ class PlatformProcess:
         """How many tasks are in a stage."""
         return int(self._ask("in_stage", title))
 
+    def files_from(self, domain: str) -> None:
+        """Have files' addresses be at this domain, from which they are handed on to this process."""
+        self._ask("files_from", domain)
+
     def down(self, down: bool) -> None:
         """Begin or end an outage: connections are dropped."""
         self._ask("down", down)
@@ -111,6 +115,8 @@ def serve(settings: dict[str, Any]) -> None:
                     answer = platform.journal.kinds()
                 case ["in_stage", title]:
                     answer = project.stage(title).tasks
+                case ["files_from", domain]:
+                    platform._service.domain = domain
                 case ["down", down]:
                     platform.down(down)
                 case ["add", tasks]:

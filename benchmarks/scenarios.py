@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from benchmarks.measure import Case, Measurement, Side, typical
 from benchmarks.platform_process import PlatformProcess
+from encord_agents.tasks.runner.sequential_runner import SequentialRunner
 
 LETTERS = {"a": "task_only", "b": "save_in_agent", "c": "struct", "d": "first_frame"}
 WORDS = {
@@ -15,6 +18,7 @@ WORDS = {
     "b": "label row, one box, `label_row.save()` in the agent",
     "c": "struct with label row (one box) and priority",
     "d": "first frame of the asset",
+    "p": "`label_row.set_priority()` in the agent",
 }
 ENOUGH = 90.0
 """Seconds after which a pair is not repeated: what takes so long waits for thousands of answers, and varies little."""
@@ -27,6 +31,7 @@ class Scenario:
     Attributes:
         both: Whether both libraries can run it.
         against: Another case, measured in turn with it: both by this library.
+        ours_only: Further arguments for the runner's call, which the peer does not have.
         alone: Whether that case only says how long the agents themselves take, with nothing beside them.
     """
 
@@ -36,6 +41,7 @@ class Scenario:
     both: bool = True
     against: Case | None = None
     alone: bool = False
+    ours_only: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,27 @@ def speed(tasks: int) -> Iterator[Scenario]:
     yield Scenario("async", "(c) as `async def` with `max_workers=16`; 200 ms", case, both=False)
 
 
+ROUND_TRIP = 0.06
+SLOW_FOR_THE_PEER = {"b": 60, "d": 200}
+"""Tasks, at most, of what takes the peer a request or more for each."""
+BUNDLED = {"b": "save_in_agent", "p": "prioritise"}
+
+
+def network(tasks: int) -> Iterator[Scenario]:
+    """A platform that is 60 ms away, behind TLS, and takes 30 ms for each request as before."""
+    for letter, agent in LETTERS.items():
+        number = min(tasks, SLOW_FOR_THE_PEER.get(letter, tasks))
+        case = Case(agent, number, round_trip=ROUND_TRIP)
+        yield Scenario(f"{letter}net", f"({letter}) {WORDS[letter]}; {number:,} tasks", case)
+    if "bundle_saves" not in inspect.signature(SequentialRunner.__call__).parameters:
+        return
+    for letter, agent in BUNDLED.items():
+        number = min(tasks, 300)
+        case = Case(agent, number, round_trip=ROUND_TRIP)
+        title = f"({letter}) {WORDS[letter]}; ours with `bundle_saves`; {number:,} tasks"
+        yield Scenario(f"{letter}bundled", title, case, ours_only={"bundle_saves": True})
+
+
 def processor(tasks: int) -> Iterator[Scenario]:
     """No latency: only processor time counts."""
     for letter, agent in LETTERS.items():
@@ -119,7 +146,8 @@ def measure(scenario: Scenario, ours: Side, peer: Side, repeat: int) -> Row:
     theirs: list[Measurement] = []
     others: list[Measurement] = []
     while len(mine) < repeat and (not mine or time.monotonic() - started < ENOUGH):
-        mine.append(ours.measure(scenario.case))
+        options = {**scenario.case.options, **scenario.ours_only}
+        mine.append(ours.measure(replace(scenario.case, options=options)))
         if scenario.both:
             theirs.append(peer.measure(scenario.case))
         if scenario.against is not None:

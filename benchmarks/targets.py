@@ -11,6 +11,7 @@ MEGABYTE = 1e6
 PER_WAITING_TASK = 3_000
 """Bytes."""
 MORE_AT_ALL = 20 * MEGABYTE
+CONNECTIONS = 12
 STARTING = 0.15
 """Seconds that starting may take beyond ``import encord``."""
 
@@ -35,15 +36,29 @@ def targets(results: Results) -> Iterator[Target]:
     for key, times in (("c0", 3.0), ("d0", 8.0), ("a0", 1.4)):
         if (row := results.get(key)) and row.ratio:
             yield _at_least(f"({key[0]}) against the peer", times, row.ratio)
+    for key, times in (("anet", 2.2), ("bnet", 2.0), ("cnet", 4.2), ("dnet", 10.0)):
+        if (row := results.get(key)) and row.ratio:
+            yield _at_least(f"({key[0]}) over a network against the peer", times, row.ratio)
+    for key in ("bbundled", "pbundled"):
+        if (row := results.get(key)) and row.ratio:
+            yield _at_least(f"({key[0]}) with `bundle_saves`, over a network, against the peer", 25.0, row.ratio)
+    if over := [row for row in results.rows.values() if row.scenario.case.round_trip]:
+        most = max(over, key=lambda row: row.ours.connections)
+        yield Target(
+            "connections of a run over a network",
+            f"≤ {CONNECTIONS}",
+            f"{most.ours.connections} ({most.scenario.key})",
+            most.ours.connections <= CONNECTIONS,
+        )
     for key in ("a5", "c5", "d5"):
         if (row := results.get(key)) and row.agents_alone:
             measured = row.ours.seconds / row.agents_alone
             yield Target(
                 f"({key[0]}) with 5 ms agents", "≤ 1.12 × the agents' own time", f"{measured:.2f} ×", measured <= 1.12
             )
-    for letter in "abcd":
+    for letter, times in (("a", 1.0), ("b", 1.15), ("c", 1.25), ("d", 1.5)):
         if (row := results.get(f"{letter}zero")) and row.ratio:
-            yield _at_least(f"({letter}) against the peer, no latency", 1.0, row.ratio)
+            yield _at_least(f"({letter}) against the peer, no latency", times, row.ratio)
     workers, alone, bundled = results.get("w0"), results.get("b0"), results.get("c0")
     if workers and alone and alone.peer:
         yield _at_least("(b) with 8 workers against the peer", 6.0, alone.peer.seconds / workers.ours.seconds)
