@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
-from benchmarks.measure import PEER
+from benchmarks.measure import PEER, Measurement
 from benchmarks.scenarios import Results, Row
 from benchmarks.targets import MEGABYTE, targets
 
@@ -154,8 +154,8 @@ def _network(rows: Iterable[Row]) -> str:
                 f"{row.ours.seconds:.2f} s",
                 f"{row.peer.seconds:.2f} s",
                 f"{row.ratio:.2f} ×",
-                f"{row.ours.connections:,}",
-                f"{row.peer.connections:,}",
+                _connections(row.ours),
+                _connections(row.peer),
                 f"{sum(row.ours.requests.values()):,}",
                 f"{sum(row.peer.requests.values()):,}",
                 f"{row.ours.cpu:.2f} s",
@@ -165,6 +165,11 @@ def _network(rows: Iterable[Row]) -> str:
             if row.peer
         ],
     )
+
+
+def _connections(measured: Measurement) -> str:
+    files = f" + {measured.file_connections:,} for files" if measured.file_connections else ""
+    return f"{measured.connections:,}{files}"
 
 
 def _processor(rows: Iterable[Row]) -> str:

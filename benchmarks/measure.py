@@ -55,7 +55,8 @@ class Measurement:
         in_agents: Seconds that agents slept, added up.
         peak: Bytes of memory at most.
         requests: By kind.
-        connections: How many were opened, where there is a network to count them.
+        connections: How many were opened to the platform, where there is a network to count them.
+        file_connections: How many for its files.
     """
 
     seconds: float
@@ -65,6 +66,7 @@ class Measurement:
     peak: float
     requests: Mapping[str, int]
     connections: int = 0
+    file_connections: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,13 @@ class Side:
                     f"{self.name}, {case}: exit code {ended.returncode}, {moved} tasks moved.\n{ended.stderr[-4000:]}"
                 )
             measured = json.loads(result.read_text())
+            connections, file_connections = network.connections() if network else (0, 0)
             return Measurement(
                 **measured,
                 process_seconds=process_seconds,
                 requests=platform.requests(),
-                connections=network.connections() if network else 0,
+                connections=connections,
+                file_connections=file_connections,
             )
 
     def run(self, arguments: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -164,6 +168,7 @@ def typical(measurements: list[Measurement]) -> Measurement:
         },
         requests=measurements[0].requests,
         connections=max(m.connections for m in measurements),
+        file_connections=max(m.file_connections for m in measurements),
     )
 
 

@@ -54,12 +54,13 @@ class Network:
         self.domain = f"https://localhost:{ready['port']}"
         self.trust = Path(ready["trust"])
 
-    def connections(self) -> int:
-        """How many connections arrived at the far end, since it began."""
+    def connections(self) -> tuple[int, int]:
+        """How many connections arrived at the far end, since it began: the platform's, and its files'."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        return int(self._answer())
+        platform, files = self._answer()
+        return int(platform), int(files)
 
     def close(self) -> None:
         if self._process.stdin is not None:
@@ -175,11 +176,11 @@ def deliver(transport: asyncio.Transport, data: bytes) -> None:
 
 
 async def serve(settings: dict[str, Any]) -> None:
-    """Serve; answer each line on stdin with the number of connections, until it is closed."""
+    """Serve; answer each line on stdin with the numbers of connections, until it is closed."""
     context, authority = private_authority(Path(settings["directory"]))
     trust = Path(settings["directory"]) / "trust.pem"
     trust.write_text(Path(certifi.where()).read_text() + authority.read_text())
-    connections = 0
+    connections = [0, 0]
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -192,9 +193,10 @@ async def serve(settings: dict[str, Any]) -> None:
             writer.close()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal connections
-        connections += 1
+        first = await reader.read(65536)  # GET /assets/... HTTP/1.1
+        connections[b" /assets/" in first.partition(b"\r")[0]] += 1
         inside, outside = await asyncio.open_connection("127.0.0.1", settings["port"])
+        outside.write(first)
         await asyncio.gather(pass_on(reader, outside), pass_on(inside, writer))
 
     front = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context, backlog=1000)

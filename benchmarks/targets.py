@@ -45,7 +45,7 @@ def targets(results: Results) -> Iterator[Target]:
     if over := [row for row in results.rows.values() if row.scenario.case.round_trip]:
         most = max(over, key=lambda row: row.ours.connections)
         yield Target(
-            "connections of a run over a network",
+            "connections of a run to the platform, over a network",
             f"≤ {CONNECTIONS}",
             f"{most.ours.connections} ({most.scenario.key})",
             most.ours.connections <= CONNECTIONS,

@@ -20,12 +20,12 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests import exceptions as from_requests
-from requests.adapters import HTTPAdapter
 from urllib3 import exceptions
 
 from encord_agents import __version__
 from encord_agents.core.answers import refused_certificate
 from encord_agents.core.room import ran_out
+from encord_agents.core.trust import TrustingAdapter
 
 if TYPE_CHECKING:
     from urllib3 import HTTPResponse
@@ -121,7 +121,7 @@ def _session() -> requests.Session:
     if session is None:
         session = requests.Session()
         for scheme in ("https://", "http://"):
-            session.mount(scheme, HTTPAdapter(pool_connections=CONNECTIONS, pool_maxsize=CONNECTIONS))
+            session.mount(scheme, TrustingAdapter(pool_connections=CONNECTIONS, pool_maxsize=CONNECTIONS))
         # What is shared by threads must not change: no cookie of a storage host is kept.
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         session = _sessions.setdefault(os.getpid(), session)

@@ -33,9 +33,9 @@ from encord.http.querier import Querier
 from encord.http.v2 import api_client as api_client_module
 from encord.http.v2.api_client import ApiClient
 from encord.user_client import EncordUserClient
-from requests.adapters import HTTPAdapter
 
 from encord_agents.core.sdk.seam import Seam, names_in
+from encord_agents.core.trust import TrustingAdapter
 
 __all__ = ["CONNECTIONS", "IDLE", "SENDERS", "Connections", "close_idle", "kept_client"]
 
@@ -176,7 +176,7 @@ class Connections:
 def _new_session() -> requests.Session:
     session = requests.Session()
     for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=1))
+        session.mount(scheme, TrustingAdapter(pool_connections=1, pool_maxsize=1))
     # The SDK's sessions live for one request, so no cookie ever came back.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return session
