@@ -20,6 +20,8 @@ PUBLIC = {
     ],
     "encord_agents.core.dependencies": ["Depends"],
     "encord_agents.core.dependencies.models": ["Depends"],
+    "encord_agents.core.dependencies.shares": ["DataLookup"],
+    "encord_agents.core.ontology": ["Answer", "OntologyDataModel"],
     "encord_agents.core.settings": ["Settings"],
     "encord_agents.core.utils": [
         "batch_iterator",
@@ -45,11 +47,13 @@ PUBLIC = {
     "encord_agents.exceptions": ["PrintableError"],
     "encord_agents.tasks": ["Depends", "QueueRunner", "Runner", "SequentialRunner", "stop_on_signals"],
     "encord_agents.tasks.dependencies": [
+        "DataLookup",
         "Depends",
         "Frame",
         "Twin",
         "dep_asset",
         "dep_client",
+        "dep_data_lookup",
         "dep_single_frame",
         "dep_storage_item",
         "dep_twin_label_row",

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
+from typing import Annotated
 from uuid import UUID
 
 from encord.exceptions import EncordException
@@ -21,17 +22,21 @@ from encord.project import Project
 from encord.storage import StorageItem
 from encord.user_client import EncordUserClient
 from encord.workflow.common import WorkflowTask
+from typing_extensions import deprecated
 
 from encord_agents.core.assets import Asset, image_of_group
 from encord_agents.core.client import get_user_client
+from encord_agents.core.data_lookup import INSTEAD, DataLookup
 from encord_agents.core.data_model import Frame, ImageArray
 from encord_agents.core.dependencies.models import Depends as Depends  # existing code imports it from here, too
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 
 __all__ = [
+    "DataLookup",
     "Twin",
     "dep_asset",
     "dep_client",
+    "dep_data_lookup",
     "dep_single_frame",
     "dep_storage_item",
     "dep_twin_label_row",
@@ -141,6 +146,14 @@ def _video(storage_item: StorageItem, asset: Asset | None, mine: ExitStack) -> P
 def _asset_or_own(storage_item: StorageItem, asset: Asset | None, mine: ExitStack) -> Asset:
     """The engine's asset, which the engine closes, or one that ``mine`` closes."""
     return asset if asset is not None else mine.enter_context(Asset(storage_item))
+
+
+@deprecated(f"dep_data_lookup is deprecated. {INSTEAD}")
+def dep_data_lookup(
+    lookup: Annotated[DataLookup, Depends(DataLookup.sharable, scope="run")],
+) -> DataLookup:
+    """A lookup of data rows and storage items by data hash, in the project's datasets. One for the whole run."""
+    return lookup
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,194 @@
+"""An ontology as a pydantic model and a JSON schema, and a model's answer as labels."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Generic, TypeVar, overload
+
+from encord.objects.classification import Classification
+from encord.objects.classification_instance import ClassificationInstance
+from encord.objects.ontology_object import Object
+from encord.objects.ontology_object_instance import ObjectInstance
+from pydantic import BaseModel, ValidationError
+
+from encord_agents.core.ontology.answer import Answer, settings_in
+from encord_agents.core.ontology.fields import HASH, choices_of_objects, fields_of_classifications
+from encord_agents.core.ontology.matching import match_choice, match_fields
+from encord_agents.core.ontology.models import AnswerModel, model_of_choices, model_of_fields
+from encord_agents.core.ontology.reading import objects_in
+from encord_agents.core.ontology.schema import schema_of_choices, schema_of_fields
+from encord_agents.exceptions import PrintableError
+
+__all__ = ["Answer", "OntologyDataModel"]
+
+OntologyType = TypeVar("OntologyType", Classification, Object)
+
+
+class OntologyDataModel(Generic[OntologyType]):
+    """What a model may answer about some classifications, or about an object, of an ontology.
+
+    Give its JSON schema to a model that can be held to one, or put the schema into the prompt; give the answer to
+    `read`, and put what that returns on a label row:
+
+        question = OntologyDataModel(label_row.ontology_structure.classifications)
+        text = my_model(f"Describe the image as JSON with the schema {question.model_json_schema_str}", image)
+        question.read(text).add_to(label_row)
+
+    With objects, the answer names one of them, and its attributes.
+
+    Args:
+        root_obj: A classification or object, or several of one kind.
+
+    Attributes:
+        ontology: The classifications or objects.
+        DataModel: The pydantic model of an answer, for clients that take one in place of a schema. It takes nothing but
+            what the schema allows.
+
+    Raises:
+        PrintableError: There is nothing in ``root_obj``, or both classifications and objects; or one of them has a
+            radio or checklist attribute without options.
+    """
+
+    DataModel: type[AnswerModel]
+
+    def __init__(self, root_obj: Iterable[OntologyType] | OntologyType) -> None:
+        roots = list(_flattened(root_obj))
+        classifications = [root for root in roots if isinstance(root, Classification)]
+        objects = [root for root in roots if isinstance(root, Object)]
+        if not roots or (classifications and objects):
+            raise PrintableError(
+                "OntologyDataModel takes a classification or an object of an ontology, or a list of one kind: "
+                + ("there is none." if not roots else "these are of both kinds.")
+            )
+        self.ontology: list[OntologyType] = roots
+        self._objects = objects
+        if objects:
+            self._choices = choices_of_objects(objects)
+            self._schema = schema_of_choices(self._choices)
+            self.DataModel = model_of_choices(self._choices, self._schema)
+        else:
+            self._fields = fields_of_classifications(classifications)
+            self._schema = schema_of_fields(self._fields)
+            self.DataModel = model_of_fields(self._fields, self._schema)
+
+    def __repr__(self) -> str:
+        return f"OntologyDataModel({[root.title for root in self.ontology]})"
+
+    @property
+    def model_json_schema(self) -> dict[str, Any]:
+        """The JSON schema of an answer. The strict modes of structured output accept it."""
+        return copy.deepcopy(self._schema)
+
+    @property
+    def model_json_schema_str(self) -> str:
+        """The JSON schema of an answer, as text."""
+        return json.dumps(self._schema, ensure_ascii=False)
+
+    def read(self, answer: str | bytes | Mapping[str, Any] | BaseModel, *, strict: bool = False) -> Answer:
+        """Check an answer.
+
+        What models write beside the schema is forgiven where it is not ambiguous: a code fence or words around the
+        JSON, a comma too many, an option's title in another case, titles in place of keys, a list of titles in place of
+        a checklist's flags, a value without the object around it, hashes left out. ``null`` is no answer, which
+        attributes that are not required may have. What has no place in the ontology is left out.
+
+        Args:
+            answer: JSON text, or what was made of it.
+            strict: Take only what the schema allows.
+
+        Raises:
+            pydantic.ValidationError: Each of its errors says which field, and what was allowed.
+        """
+        return self._answer(self._strictly(answer) if strict else self._leniently(answer))
+
+    @overload
+    def validate_json(
+        self: OntologyDataModel[Classification], answer_str: str, *, strict: bool = ...
+    ) -> list[ClassificationInstance]: ...
+
+    @overload
+    def validate_json(self: OntologyDataModel[Object], answer_str: str, *, strict: bool = ...) -> ObjectInstance: ...
+
+    def validate_json(self, answer_str: str, *, strict: bool = False) -> list[ClassificationInstance] | ObjectInstance:
+        """Check an answer, and make instances of it: of each classification, or of the object that it is about.
+
+        They have their attributes, and neither frames nor coordinates yet. See `read`, whose result can put them on a
+        label row.
+
+        Raises:
+            pydantic.ValidationError: Each of its errors says which field, and what was allowed.
+        """
+        answer = self.read(answer_str, strict=strict)
+        return answer.object_instance() if self._objects else answer.classification_instances()
+
+    @overload
+    def __call__(self: OntologyDataModel[Classification], answer: str) -> list[ClassificationInstance]: ...
+
+    @overload
+    def __call__(self: OntologyDataModel[Object], answer: str) -> ObjectInstance: ...
+
+    def __call__(self, answer: str) -> list[ClassificationInstance] | ObjectInstance:
+        """`validate_json`."""
+        instances: list[ClassificationInstance] | ObjectInstance = self.validate_json(answer)
+        return instances
+
+    def _strictly(self, answer: str | bytes | Mapping[str, Any] | BaseModel) -> dict[str, Any]:
+        if isinstance(answer, str | bytes):
+            model = self.DataModel.model_validate_json(answer)
+        elif isinstance(answer, self.DataModel):
+            model = answer
+        else:
+            model = self.DataModel.model_validate(_as_mapping(answer))
+        return model.model_dump(by_alias=True)
+
+    def _leniently(self, answer: str | bytes | Mapping[str, Any] | BaseModel) -> dict[str, Any]:
+        if isinstance(answer, bytes):
+            answer = answer.decode("utf-8", "replace")
+        if not isinstance(answer, str):
+            return self._matched(_as_mapping(answer))
+        problem: ValidationError | None = None
+        for data in reversed(list(objects_in(answer))):  # what comes last is meant, if a model thinks aloud
+            try:
+                return self._matched(data)
+            except ValidationError as error:
+                problem = problem or error
+        if problem is None:
+            self.DataModel.model_validate_json(answer)  # it says why that is no JSON
+            raise AssertionError("a JSON object was not found, and then it was")
+        raise problem
+
+    def _matched(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        title = self.DataModel.__name__
+        return match_choice(title, self._choices, data) if self._objects else match_fields(title, self._fields, data)
+
+    def _answer(self, data: dict[str, Any]) -> Answer:
+        if self._objects:
+            inner = data["choice"]
+            (choice,) = (choice for choice in self._choices if choice.hash == inner[HASH])
+            assert isinstance(choice.element, Object)
+            return Answer(data, ((choice.element, tuple(settings_in(choice.fields, inner))),), about_object=True)
+        parts: list[tuple[Classification | Object, tuple[Any, ...]]] = []
+        for root in self.ontology:
+            mine = {attribute.feature_node_hash for attribute in root.attributes}
+            settings = tuple(settings_in([field for field in self._fields if field.hash in mine], data))
+            if settings:
+                parts.append((root, settings))
+        return Answer(data, tuple(parts), about_object=False)
+
+
+def _as_mapping(answer: Mapping[str, Any] | BaseModel) -> Mapping[str, Any]:
+    return answer.model_dump(by_alias=True) if isinstance(answer, BaseModel) else answer
+
+
+def _flattened(root: Any) -> Iterable[Any]:
+    if isinstance(root, Classification | Object):
+        yield root
+    elif isinstance(root, Iterable) and not isinstance(root, str | bytes | Mapping):
+        for inner in root:
+            yield from _flattened(inner)
+    else:
+        raise PrintableError(
+            f"OntologyDataModel takes classifications or objects of an ontology, not {type(root).__name__}."
+        )

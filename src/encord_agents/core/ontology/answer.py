@@ -1,0 +1,198 @@
+"""An answer that was read: what it says about which attribute, and its way onto a label row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from encord.constants.enums import is_geometric
+from encord.objects import LabelRowV2
+from encord.objects.attributes import Attribute
+from encord.objects.classification import Classification
+from encord.objects.classification_instance import ClassificationInstance
+from encord.objects.coordinates import Coordinates
+from encord.objects.frames import Frames, Range, frames_class_to_frames_list
+from encord.objects.ontology_object import Object
+from encord.objects.ontology_object_instance import ObjectInstance
+
+from encord_agents.core.ontology.fields import HASH, Checklist, Field, Radio
+from encord_agents.exceptions import PrintableError
+
+__all__ = ["Answer", "Setting", "settings_in"]
+
+Setting = tuple[Attribute[Any], Any]
+"""An attribute and its value: text, a number, an option, or a list of options."""
+
+
+def settings_in(fields: Sequence[Field], data: Mapping[str, Any]) -> Iterator[Setting]:
+    """What an answer in the schema's form says of each attribute; a nested one comes after the one it is nested in."""
+    for one in fields:
+        if one.key not in data:
+            continue
+        answer = data[one.key]
+        if isinstance(one, Checklist):
+            yield one.attribute, [option for key, option in one.options.items() if answer[key]]
+        elif not isinstance(one, Radio):
+            yield one.attribute, answer["value"]
+        elif one.nested:
+            inner = answer["choice"]
+            (choice,) = (choice for choice in one.choices if choice.hash == inner[HASH])
+            yield one.attribute, choice.element
+            yield from settings_in(choice.fields, inner)
+        else:
+            yield one.attribute, next(c.element for c in one.choices if c.title == answer["choice"])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer, checked. `OntologyDataModel.read` makes it.
+
+    Attributes:
+        data: The answer in the form of the schema.
+        parts: Each classification or object that it is about, with its attributes and their values.
+        about_object: Whether it is about an object.
+    """
+
+    data: Mapping[str, Any]
+    parts: tuple[tuple[Classification | Object, tuple[Setting, ...]], ...] = field(repr=False)
+    about_object: bool = field(repr=False)
+
+    def classification_instances(self, *, range_only: bool = False) -> list[ClassificationInstance]:
+        """New instances of the classifications that were answered, on no label row and no frame yet.
+
+        Args:
+            range_only: Whether they are for audio or text, whose label rows take no others.
+        """
+        instances = []
+        for element, settings in self.parts:
+            if isinstance(element, Classification):
+                instance = element.create_instance(range_only=range_only)
+                _set(instance, settings)
+                instances.append(instance)
+        return instances
+
+    def object_instance(self) -> ObjectInstance:
+        """A new instance of the object, on no label row and without coordinates yet.
+
+        Dynamic attributes belong to frames, so they are set by `add_to` and `apply_to` only.
+
+        Raises:
+            PrintableError: The answer is about classifications.
+        """
+        ((element, settings),) = self._object()
+        instance = element.create_instance()
+        _set(instance, [setting for setting in settings if not setting[0].dynamic])
+        return instance
+
+    def add_to(
+        self,
+        label_row: LabelRowV2,
+        frames: Frames | None = None,
+        *,
+        coordinates: Coordinates | None = None,
+        replace: bool = False,
+        confidence: float = 1.0,
+        manual_annotation: bool = False,
+    ) -> list[ClassificationInstance] | list[ObjectInstance]:
+        """Put the answer on a label row, which has its labels.
+
+        Args:
+            label_row: The label row.
+            frames: Where: a number, a list of numbers, or the SDK's ranges. Default: all frames; of an audio or a text
+                file, the whole of it.
+            coordinates: Where the object is on these frames; needed for an answer about an object, and for no other.
+            replace: Take away what the row says so far, on these frames, about a classification that was answered.
+                Without it, that is an error.
+            confidence: The model's, from 0 to 1.
+            manual_annotation: Whether it counts as made by a person.
+
+        Returns:
+            The new instances, for further changes.
+
+        Raises:
+            PrintableError: There are no coordinates for an object; a classification is answered there already; or the
+                row has no such frame.
+        """
+        geometric = is_geometric(label_row.data_type)
+        if frames is None:
+            frames = Range(0, max(label_row.number_of_frames, 1) - 1) if geometric else Range(0, 0)
+        elif geometric:
+            _check_frames(label_row, frames)
+        marks: dict[str, Any] = {"confidence": confidence, "manual_annotation": manual_annotation}
+        if self.about_object:
+            if coordinates is None:
+                raise PrintableError("The answer is about an object: tell where it is, with coordinates=...")
+            new = self.object_instance()
+            new.set_for_frames(coordinates, frames=frames, **marks)
+            label_row.add_object_instance(new)
+            self.apply_to(new, frames)
+            return [new]
+        if coordinates is not None:
+            raise PrintableError("The answer is about classifications, which have no coordinates.")
+        instances = self.classification_instances(range_only=not geometric)
+        for instance in instances:
+            _make_way(label_row, instance.ontology_item, frames, replace=replace)
+        for instance in instances:
+            instance.set_for_frames(frames, **marks)
+            label_row.add_classification_instance(instance)
+        return instances
+
+    def apply_to(self, instance: ObjectInstance, frames: Frames | None = None) -> None:
+        """Set the attributes of an object that is there already; what was answered before is overwritten.
+
+        Args:
+            instance: An instance of the object that the answer is about.
+            frames: Where dynamic attributes are to have these values. Default: wherever the object is.
+
+        Raises:
+            PrintableError: The answer is about classifications, or about another object.
+        """
+        ((element, settings),) = self._object()
+        if element.feature_node_hash != instance.ontology_item.feature_node_hash:
+            raise PrintableError(
+                f"The answer is about an object {element.title!r}, and this is one of {instance.object_name!r}."
+            )
+        for attribute, value in settings:
+            instance.set_answer(value, attribute, frames=frames if attribute.dynamic else None, overwrite=True)
+
+    def _object(self) -> list[tuple[Object, tuple[Setting, ...]]]:
+        found = [(element, settings) for element, settings in self.parts if isinstance(element, Object)]
+        if not found:
+            raise PrintableError("The answer is about classifications, not about an object.")
+        return found
+
+
+def _set(instance: ClassificationInstance | ObjectInstance, settings: Sequence[Setting]) -> None:
+    for attribute, value in settings:
+        instance.set_answer(value, attribute)
+
+
+def _check_frames(label_row: LabelRowV2, frames: Frames) -> None:
+    """Refuse frames that a row does not have, which the SDK would take for an instance that is on no row yet."""
+    count = label_row.number_of_frames
+    beyond = [frame for frame in frames_class_to_frames_list(frames) if not 0 <= frame < max(count, 1)]
+    if beyond and count:
+        raise PrintableError(
+            f"{label_row.data_title!r} has {count} frames (0 to {count - 1}), so there is no frame {beyond[0]}."
+        )
+
+
+def _make_way(label_row: LabelRowV2, classification: Classification, frames: Frames, *, replace: bool) -> None:
+    """Take other instances of a classification off some frames, or refuse if there are any."""
+    for other in label_row.get_classification_instances(classification):
+        if not (other.is_global() or other.is_on_frame(frames)):
+            continue
+        if not replace:
+            raise PrintableError(
+                f"{label_row.data_title!r} has an answer to {classification.title!r} already.\n"
+                "To replace it, give add_to(..., replace=True)."
+            )
+        rest = set()
+        if not (other.is_global() or other.is_range_only()):
+            here = {annotation.frame for annotation in other.get_annotations()}
+            rest = here - set(frames_class_to_frames_list(frames))
+        if rest:
+            other.remove_from_frames(frames)
+        else:
+            label_row.remove_classification(other)
