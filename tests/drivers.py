@@ -7,6 +7,7 @@ a function at the top level of a test module.
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import re
@@ -18,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from encord_agents.tasks import QueueRunner
 from encord_agents.tasks.models import TaskCompletionResult
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from encord_agents.tasks.engine.report import RunReport
 
-__all__ = ["DRIVERS", "RUNNERS", "Driver", "Processes", "Told"]
+__all__ = ["BUNDLING", "DRIVERS", "RUNNERS", "Driver", "Processes", "Told"]
 
 MAX_OUTAGE = 5.0
 
@@ -60,6 +61,13 @@ class Driver(ABC):
     def __str__(self) -> str:
         return self.name
 
+    def having(self, **options: Any) -> Self:
+        """Return the same driver with further options: those of a runner's call, of `drain`, of `register`, or of a
+        `QueueRunner` whose functions are called."""
+        other = copy.copy(self)
+        other.options = {**self.options, **options}
+        return other
+
     @abstractmethod
     def run(self, world: World, function: Callable[..., Any], *, num_retries: int = 0, **stage_options: Any) -> Told:
         """Run an agent until every task has its outcome, retries included.
@@ -87,7 +95,7 @@ class ByQueueFunction(Driver):
     """A queue function, called with all tasks at once, and again with those that may be tried again."""
 
     def run(self, world: World, function: Callable[..., Any], *, num_retries: int = 0, **stage_options: Any) -> Told:
-        with closing(_queue(world)) as runner:
+        with closing(_queue(world, **self.options)) as runner:
             queue_function = runner.stage("Pre-label", **stage_options)(function)
             left = list(queue_function.waiting())
             ended = {}
@@ -125,7 +133,9 @@ class ByCelery(Driver):
         with closing(_queue(world)) as runner:
             line = Line(world, runner)
             line.agent(function, **stage_options)
-            register(runner, line.app, batch_size=100, max_retries=num_retries, retry_delay=0.01)
+            register(
+                runner, line.app, **{"batch_size": 100, "max_retries": num_retries, "retry_delay": 0.01, **self.options}
+            )
             messages = -(-enqueue(line.app) // 100)
             line.work(messages)
         counts = Counter[str]()
@@ -189,9 +199,12 @@ RUNNERS: list[Driver] = [
 DRIVERS: list[Driver] = [*RUNNERS, ByQueueFunction("queue-function"), ByThreads("drain"), ByCelery("celery")]
 """All that take any function."""
 
+BUNDLING: list[Driver] = [driver.having(bundle_saves=True) for driver in DRIVERS]
+"""The same, sending what agents save by their own hand with the others'."""
 
-def _queue(world: World) -> QueueRunner:
-    runner = QueueRunner(world.project.project_hash, user_client=world.client, max_outage=MAX_OUTAGE)
+
+def _queue(world: World, **options: Any) -> QueueRunner:
+    runner = QueueRunner(world.project.project_hash, user_client=world.client, max_outage=MAX_OUTAGE, **options)
     world.set_numbers(runner)
     return runner
 

@@ -31,7 +31,7 @@ LAYERS = [
     ["encord_agents.tasks.engine.pipeline"],
     ["encord_agents.tasks.engine.write"],
     ["encord_agents.tasks.engine.load", "encord_agents.tasks.engine.execute", "encord_agents.tasks.engine.poll"],
-    ["encord_agents.tasks.engine.dead_letter"],
+    ["encord_agents.tasks.engine.dead_letter", "encord_agents.tasks.engine.own_saves"],
     [
         "encord_agents.tasks.engine.context",
         "encord_agents.tasks.engine.backlog",
@@ -39,7 +39,7 @@ LAYERS = [
         "encord_agents.tasks.engine.report_file",
     ],
     ["encord_agents.tasks.engine.report"],
-    ["encord_agents.tasks.engine.hints"],
+    ["encord_agents.tasks.engine.hints", "encord_agents.tasks.engine.held"],
     ["encord_agents.tasks.engine.gate", "encord_agents.tasks.engine.retry", "encord_agents.tasks.engine.stage"],
     ["encord_agents.tasks.engine.signals"],
     [
@@ -189,6 +189,7 @@ def test_threads_are_few_modules_business() -> None:
         "encord_agents.tasks.engine.event_loop",
         "encord_agents.tasks.engine.dead_letter",
         "encord_agents.tasks.engine.gate",
+        "encord_agents.tasks.engine.held",
         "encord_agents.tasks.engine.interpreter",
         "encord_agents.tasks.engine.overlap",
         "encord_agents.tasks.engine.pipeline",
@@ -256,6 +257,7 @@ def test_sdk_calls_that_do_io_have_their_places() -> None:
         "encord_agents.core.assets",
         "encord_agents.core.client",
         "encord_agents.core.data_lookup",  # deprecated: when an agent asks it to
+        "encord_agents.core.sdk.entrusted",  # what the agent does by its own hand
         "encord_agents.core.utils",  # by hand only
         "encord_agents.tasks.dependencies",
         "encord_agents.tasks.engine.load",

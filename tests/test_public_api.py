@@ -185,12 +185,13 @@ def test_stage_is_decorated_as_before() -> None:
 
 
 def test_run_stage_is_called_as_documented() -> None:
-    """`run_stage(stage, *, project_hash, num_retries, task_batch_size, max_tasks, stop)`."""
+    """`run_stage(stage, *, project_hash, num_retries, task_batch_size, max_tasks, bundle_saves, stop)`."""
     from encord_agents.tasks import Runner
 
     given = parameters(Runner.run_stage)
-    assert list(given) == ["stage", "project_hash", "num_retries", "task_batch_size", "max_tasks", "stop"]
-    assert [default for _, default in list(given.values())[1:]] == [None, 3, 300, None, None]
+    names = ["stage", "project_hash", "num_retries", "task_batch_size", "max_tasks", "bundle_saves", "stop"]
+    assert list(given) == names
+    assert [default for _, default in list(given.values())[1:]] == [None, 3, 300, None, False, None]
 
 
 def test_struct_has_its_three_fields() -> None:

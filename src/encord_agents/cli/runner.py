@@ -106,7 +106,15 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
             typer.Option(
                 "--dry-run",
                 help="Run the agents and print what would be written for each task, without writing it. "
-                "What an agent writes by its own hand, it writes.",
+                "What an agent writes by its own hand, it writes, but for what --bundle-saves holds.",
+            ),
+        ] = False,
+        bundle_saves: Annotated[
+            bool,
+            typer.Option(
+                "--bundle-saves",
+                help="Have label_row.save() and label_row.set_priority() in agents return at once, and send them with "
+                "the others', before the task moves.",
             ),
         ] = False,
         report: Annotated[
@@ -148,6 +156,7 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
                 retry_delay=retry_delay,
                 max_consecutive_failures=max_consecutive_failures,
                 dry_run=dry_run,
+                bundle_saves=bundle_saves,
                 report=report,
                 stop=stop,
             ).exit_code

@@ -96,6 +96,8 @@ class TaskResult(BaseModel):
         retry_after: Seconds after which a service that the agent calls, and that refused the task for now, wants to be
             asked again; at most 60. ``None``: no service said so.
         seconds: How long the attempt took.
+        own_saves: Seconds of that in which the agent waited for saves of its own, which ``bundle_saves`` would have
+            sent with others'.
     """
 
     model_config = ConfigDict(extra="ignore")  # a newer worker may say more
@@ -111,6 +113,7 @@ class TaskResult(BaseModel):
     retryable: bool = False
     retry_after: float | None = None
     seconds: float = 0.0
+    own_saves: float = 0.0
 
     @field_validator("data_title", "error", "traceback", mode="before")
     @classmethod

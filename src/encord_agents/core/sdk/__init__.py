@@ -11,6 +11,7 @@ module                    does                                                  
 `once`                    turns the transport's own retries off, call by call    the SDK retries beneath the engine
 `bundle`                  sends many things at once, without copies of them      the SDK's bundle, which copies
 `as_loaded`               keeps a row's labels as they were loaded               they are loaded anew where needed
+`entrusted`               has agents' own saves wait for others                  a request for each
 `messages`                reads what the SDK keeps of an error in text only      errors without a name are outages
 ========================  =====================================================  ==================================
 
@@ -23,8 +24,17 @@ from __future__ import annotations
 from encord_agents.core.sdk.as_loaded import AS_LOADED, LoadedLabels, can_keep_labels, state_of
 from encord_agents.core.sdk.bundle import BUNDLE, Parcel, SharingBundle, new_bundle, packed
 from encord_agents.core.sdk.connections import CONNECTIONS, IDLE, close_idle
+from encord_agents.core.sdk.entrusted import (
+    ENTRUSTED,
+    Saver,
+    Send,
+    can_hold_saves,
+    entrust,
+    in_part_of,
+    sent_priorities,
+)
 from encord_agents.core.sdk.messages import MESSAGES, foreign_answer, names_a_refusal
-from encord_agents.core.sdk.once import ONCE, Sent, note_others, sending_once, sent_once
+from encord_agents.core.sdk.once import ONCE, Sent, hear_of_others, hear_of_strangers, sending_once, sent_once
 from encord_agents.core.sdk.seam import Seam
 
 __all__ = [
@@ -32,19 +42,26 @@ __all__ = [
     "SEAMS",
     "LoadedLabels",
     "Parcel",
+    "Saver",
     "Seam",
+    "Send",
     "Sent",
     "SharingBundle",
+    "can_hold_saves",
     "can_keep_labels",
     "close_idle",
+    "entrust",
     "foreign_answer",
+    "hear_of_others",
+    "hear_of_strangers",
+    "in_part_of",
     "names_a_refusal",
     "new_bundle",
-    "note_others",
     "packed",
     "sending_once",
     "sent_once",
+    "sent_priorities",
     "state_of",
 ]
 
-SEAMS = (CONNECTIONS, ONCE, BUNDLE, AS_LOADED, MESSAGES)
+SEAMS = (CONNECTIONS, ONCE, BUNDLE, AS_LOADED, ENTRUSTED, MESSAGES)

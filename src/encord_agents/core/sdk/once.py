@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -19,7 +19,7 @@ from encord.user_client import EncordUserClient
 from encord_agents.core.sdk.connections import SENDERS, Connections, kept_client
 from encord_agents.core.sdk.seam import Seam, names_in
 
-__all__ = ["ONCE", "Sent", "note_others", "sending_once", "sent_once"]
+__all__ = ["ONCE", "Sent", "hear_of_others", "hear_of_strangers", "sending_once", "sent_once"]
 
 
 def _differences() -> Iterator[str]:
@@ -61,7 +61,8 @@ class Sent:
 
 
 _once: ContextVar[Sent | None] = ContextVar("encord_agents_sent_once", default=None)
-_others: ContextVar[Sent | None] = ContextVar("encord_agents_sent_by_others", default=None)
+_others: ContextVar[Callable[[], None] | None] = ContextVar("encord_agents_sent_by_others", default=None)
+_strangers: dict[object, Callable[[], None]] = {}
 
 
 @contextmanager
@@ -79,9 +80,32 @@ def sent_once() -> Iterator[Sent]:
         _once.reset(token)
 
 
-def note_others(sent: Sent) -> None:
-    """From now on, in this context, note whether anything is sent that is not within `sent_once`: by user code."""
-    _others.set(sent)
+def hear_of_others(call: Callable[[], None]) -> None:
+    """From now on, in this context, call something before each request that is not within `sent_once`: of user code.
+
+    It is called before a client made by `sending_once` sends, in the thread that is about to.
+    """
+    _others.set(call)
+
+
+def hear_of_strangers(key: object, call: Callable[[], None] | None) -> None:
+    """Likewise before requests that come from a context where nobody hears of them: of threads that user code started.
+
+    Args:
+        key: Whose call it is. ``None`` as its call: it is not to be called any more.
+    """
+    if call is None:
+        _strangers.pop(key, None)
+    else:
+        _strangers[key] = call
+
+
+def _hear() -> None:
+    if (call := _others.get()) is not None:
+        call()
+        return
+    for call in tuple(_strangers.values()):
+        call()
 
 
 def sending_once(client: EncordUserClient) -> EncordUserClient:
@@ -103,8 +127,7 @@ def _unless_once(name: str) -> property:
     def read(self: RequestsSettings) -> int:
         value: int = self.__dict__[name]
         if (sent := _once.get()) is None:
-            if (others := _others.get()) is not None:
-                others.any = True
+            _hear()
             return value
         sent.any = True  # who asks is about to send
         return 0

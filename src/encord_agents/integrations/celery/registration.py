@@ -68,6 +68,7 @@ def register(
     max_retries: int = 3,
     retry_delay: float = 1.0,
     poll_every: float | None = None,
+    bundle_saves: bool = False,
 ) -> Celery:
     """Make a Celery task of each stage's function, and one that polls. Starts nothing, and makes no request.
 
@@ -83,6 +84,8 @@ def register(
         retry_delay: Seconds before the second attempt; doubles with each, jittered, at most 60.
         poll_every: Seconds between two polls of the stages, by ``celery beat`` (or ``celery worker -B``). ``None``: no
             polling, see `enqueue`.
+        bundle_saves: Send what agents save by their own hand with the others' of their message: sets the runner's
+            ``bundle_saves``.
 
     Returns:
         The app.
@@ -104,6 +107,8 @@ def register(
         raise PrintableError(
             'The runner has no function yet. Decorate them with @runner.stage("...") before register(runner, app).'
         )
+    if bundle_saves:
+        runner.bundle_saves = True
     adapter = adapter_of(app, make=True)
     registration = next((known for known in adapter.registrations if known.runner is runner), None)
     if registration is None:

@@ -18,6 +18,7 @@ from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRow
 from encord_agents.core.dependencies.plan import Plan
 from encord_agents.core.sdk import LoadedLabels, Parcel
 from encord_agents.tasks.dependencies import dep_single_frame
+from encord_agents.tasks.engine.held import Held
 from encord_agents.tasks.engine.outcome import Fault, Pathway
 from encord_agents.tasks.engine.rate_limit import Quiet
 from encord_agents.tasks.engine.report import TaskRef
@@ -134,6 +135,7 @@ class Context:
         edited_at: When the labels were last saved, as the platform listed it when they were loaded.
         used_client: Whether the agent made requests of its own with the runner's client: it may have saved by itself.
         postponed: Whether an attempt was broken off because this machine had no room, and does not count.
+        held: What the agent has saved by its own hand, once an attempt has begun.
     """
 
     agent: Agent
@@ -157,6 +159,7 @@ class Context:
     in_part: object = None
     first_error: str | None = None
     postponed: bool = False
+    held: Held | None = None
 
     @property
     def ref(self) -> TaskRef:

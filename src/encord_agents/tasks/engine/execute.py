@@ -12,13 +12,15 @@ from encord.objects import LabelRowV2
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.solve import Attempt, Interrupt, attempt, attempt_async
 from encord_agents.core.room import no_room
-from encord_agents.core.sdk import Sent, note_others, packed, state_of
+from encord_agents.core.sdk import Sent, hear_of_others, packed
 from encord_agents.core.tracebacks import is_a, members, set_cause, shown, type_name
 from encord_agents.exceptions import AssetDownloadError, UnknownPathwayError
 from encord_agents.tasks.engine.context import ODD_LABELS, Context, Result
 from encord_agents.tasks.engine.gate import Gate, is_lost_file
-from encord_agents.tasks.engine.label_check import find_oddity, make_plain
+from encord_agents.tasks.engine.held import Held
+from encord_agents.tasks.engine.label_check import PartialLabelRowError, find_oddity, make_plain, refuse_partial
 from encord_agents.tasks.engine.outcome import Fault, Phase
+from encord_agents.tasks.engine.own_saves import OwnSaves
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
@@ -31,23 +33,28 @@ class WrongLabelRowError(ValueError):
     """An agent returned a label row that is not its task's own."""
 
 
-class PartialLabelRowError(ValueError):
-    """An agent returned a label row that was loaded in part: to save it would delete what was not loaded."""
-
-
 class Executor:
     """Makes attempts. What surrounds them (retries, threads, order) is the pipeline's business.
 
     Each attempt has its own copy of the context variables of whoever makes the executor, in whatever thread it runs.
 
     Args:
+        own_saves: What becomes of what agents save by their own hand. Default: it is sent when they do.
         contained: Whether an agent that exits, or raises an interrupt, has only failed. Where no person and no program
             but ours is there to be told, it must not take the others' results along.
     """
 
     def __init__(
-        self, run: RunScope, fixed: Mapping[type, object], gate: Gate, stop: Stop, *, contained: bool = False
+        self,
+        run: RunScope,
+        fixed: Mapping[type, object],
+        gate: Gate,
+        stop: Stop,
+        own_saves: OwnSaves | None = None,
+        *,
+        contained: bool = False,
     ) -> None:
+        self.own_saves = own_saves or OwnSaves(gate)
         self._run = run
         self._fixed = fixed
         self._clock = gate.clock
@@ -62,14 +69,16 @@ class Executor:
         context.attempts += 1
         if context.trouble is not None:
             return context.trouble
-        started, sent = self._clock(), Sent()
+        started, sent, held = self._clock(), Sent(), self.own_saves.begin(context)
         try:
             with self._stop.interruptible():
-                ended = attempt(context.agent.plan, context.values(self._fixed), self._run, self._noting(sent))
+                caller = self._hearing(sent, held)
+                ended = attempt(context.agent.plan, context.values(self._fixed), self._run, caller)
         except BaseException as error:  # noqa: BLE001 - told apart below
             return self._contain(context, error)
         finally:
-            context.used_client |= sent.any
+            held.end()
+            context.used_client |= sent.any or held.sent
             context.seconds += self._clock() - started
         return ended
 
@@ -78,14 +87,15 @@ class Executor:
         context.attempts += 1
         if context.trouble is not None:
             return context.trouble
-        started, sent = self._clock(), Sent()
+        started, sent, held = self._clock(), Sent(), self.own_saves.begin(context)
         try:
-            caller = self._noting(sent)
+            caller = self._hearing(sent, held)
             ended = await attempt_async(context.agent.plan, context.values(self._fixed), self._run, caller)
         except BaseException as error:  # noqa: BLE001 - told apart below
             return self._contain(context, error)
         finally:
-            context.used_client |= sent.any
+            held.end()
+            context.used_client |= sent.any or held.sent
             context.seconds += self._clock() - started
         return ended
 
@@ -97,10 +107,16 @@ class Executor:
             raise KeyboardInterrupt from error
         return Fault(Phase.AGENT, error, context.attempts)
 
-    def _noting(self, sent: Sent) -> contextvars.Context:
-        """The caller's context variables for an attempt, in which requests of the agent's own are noted."""
+    def _hearing(self, sent: Sent, held: Held) -> contextvars.Context:
+        """The caller's context variables for an attempt, in which requests of the agent's own are noted, and come after
+        what it has saved so far."""
+
+        def hear() -> None:
+            sent.any = True
+            held.send()
+
         context = self._caller.copy()
-        context.run(note_others, sent)
+        context.run(hear_of_others, hear)
         return context
 
     @staticmethod
@@ -216,13 +232,8 @@ def _prepare(context: Context, result: Result, row: LabelRowV2) -> None:
             f"{name}() returned the label row {row.label_hash}, but its task's is {own.label_hash}: it is the "
             "same data unit's in another project, as dep_twin_label_row gives. Nothing of it was saved."
         )
-    if row is own and context.in_part is not None and state_of(row) is context.in_part:
-        raise PartialLabelRowError(
-            f"{name}() returned a label row that was loaded in part: its stage names include_object_feature_hashes or "
-            "include_classification_feature_hashes in label_row_initialise_labels_args. To save it would delete all "
-            "other labels of the row, so nothing was saved. Leave these filters out, or load the row whole before "
-            "labels are put on it: label_row.initialise_labels(overwrite=True)."
-        )
+    if row is own:
+        refuse_partial(row, context.in_part, f"{name}() returned")
     result.labels = packed(row.save)
     for label in result.labels.payload.payload:
         make_plain(label)

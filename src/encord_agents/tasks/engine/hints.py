@@ -1,4 +1,4 @@
-"""Options that would have helped a run whose tasks mostly failed alike."""
+"""Options that would have helped a run: whose tasks mostly failed alike, or whose agents mostly saved."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from encord_agents.core.tracebacks import described
 from encord_agents.tasks.engine.outcome import Phase
 from encord_agents.tasks.engine.rate_limit import rate_limit_of
 
-__all__ = ["LEAST_ALIKE", "hint"]
+__all__ = ["LEAST_ALIKE", "hint", "hint_at_bundling"]
 
 LEAST_ALIKE = 10
 """Failures that are worth a hint."""
 MOSTLY = 0.8
 """Share of the failures that are alike."""
+
+MUCH = 0.2
+"""Share of a run's time that agents' own saves take, above which there is something to gain."""
 
 SPEAKS_OF_LIMITS = re.compile(r"\b429\b|too many requests|rate.?limit|RESOURCE_EXHAUSTED|Throttling", re.IGNORECASE)
 DIFFERS = re.compile(r"'[^']*'|\"[^\"]*\"|\b[0-9a-f]+(?:-[0-9a-f]+)+\b|\b0x[0-9a-f]+|\d+", re.IGNORECASE)
@@ -47,3 +50,18 @@ def hint(failures: Sequence[tuple[str | None, BaseException | None]]) -> str | N
     if SPEAKS_OF_LIMITS.search(text) or rate_limit_of(error) is not None:
         return f"{begun} It is a rate limit: a larger retry_delay, or fewer workers, give it time; {ends}."
     return f"{begun} If such trouble passes, retry_delay waits before another attempt; {ends}."
+
+
+def hint_at_bundling(own_saves: float, seconds: float) -> str | None:
+    """Return a sentence about a run whose agents waited for saves of their own for much of its time, or ``None``.
+
+    Args:
+        own_saves: Seconds they waited, over all workers.
+        seconds: Seconds of the run or, where that is more, of all attempts together: several workers wait at once.
+    """
+    if own_saves <= MUCH * seconds:
+        return None
+    return (
+        f"{own_saves / seconds:.0%} of the time went into the agents' own label_row.save() and set_priority(), a "
+        "request each: bundle_saves=True (--bundle-saves) sends them with others'."
+    )

@@ -11,10 +11,13 @@ from math import isfinite
 from numbers import Real
 from typing import Any
 
+from encord.objects import LabelRowV2
+
 from encord_agents.core.legible import legible
+from encord_agents.core.sdk import state_of
 from encord_agents.core.tracebacks import shown
 
-__all__ = ["LabelValueError", "find_oddity", "make_plain"]
+__all__ = ["LabelValueError", "PartialLabelRowError", "find_oddity", "make_plain", "refuse_partial"]
 
 SIMPLE = frozenset({str, int, bool, type(None)})
 
@@ -52,6 +55,29 @@ Path = tuple[object, ...]
 
 class LabelValueError(ValueError):
     """A label holds something that cannot be sent; the message names the object, its class, the frame and the field."""
+
+
+class PartialLabelRowError(ValueError):
+    """An agent saves, or returned, a label row that was loaded in part: to save it would delete what was not loaded."""
+
+
+def refuse_partial(row: LabelRowV2, in_part: object, did: str) -> None:
+    """Refuse a row that has not been loaded whole since.
+
+    Args:
+        in_part: The state of the row when some of its labels were not loaded; ``None``: all were.
+        did: Who did what with it, as in "agent() returned".
+
+    Raises:
+        PartialLabelRowError: It is as it was loaded.
+    """
+    if in_part is not None and state_of(row) is in_part:
+        raise PartialLabelRowError(
+            f"{did} a label row that was loaded in part: its stage names include_object_feature_hashes or "
+            "include_classification_feature_hashes in label_row_initialise_labels_args. To save it would delete all "
+            "other labels of the row, so nothing was saved. Leave these filters out, or load the row whole before "
+            "labels are put on it: label_row.initialise_labels(overwrite=True)."
+        )
 
 
 class _Unsendable(Exception):  # noqa: N818 - never leaves this module

@@ -111,6 +111,7 @@ class StageRun:
         self.quiet = self.agent.quiet
         self.loader = Loader(self.agent, self.project, self.client, self.gate, self.files)
         self.in_stage = TasksInStage(self.gate)
+        self.own_saves = self.executor.own_saves
 
     @property
     def halted(self) -> str | None:
@@ -169,6 +170,7 @@ class StageRun:
         return not contexts[0].gone
 
     def _refresh(self, contexts: Sequence[Context]) -> None:
+        self.own_saves.send(contexts)
         now = self.gate.clock()
         there, refused = self.in_stage(self.agent.stage, [context.task for context in contexts])
         here = []
@@ -224,6 +226,8 @@ class StageRun:
 
     def reload(self, context: Context) -> bool:
         """Before another attempt, see `Loader.reload`; a row that is not as it was loaded is warned of, once."""
+        if context.trouble is not None:  # the row is loaded anew
+            self.own_saves.send([context])
         if not self.loader.reload(context):
             return False
         loaded, row = context.loaded, context.row
@@ -251,7 +255,7 @@ class StageRun:
         """
         agent = self.agent
         self.listen(context, attempted)
-        ended = self.executor.judge(context, attempted)
+        ended = self.own_saves.see_to(context, self.executor.judge(context, attempted))
         if isinstance(ended, Result):
             self._dead_letters.succeeded()
             if ended.oddity is not None:
@@ -269,6 +273,10 @@ class StageRun:
         if is_a(fault.exception, CertificateError):  # so is a host that no file can be had from
             raise SetUpError(fault.exception)
         delay = decide(agent.policy, fault, jitter=self.jitter, at_least=context.limited or 0.0)
+        if delay:
+            self.own_saves.send([context])
+            if (refused := self.own_saves.refusal(context)) is not None:
+                fault, delay = refused, None
         self.events.emit(AttemptFailed(context.ref, fault, delay))
         if delay is not None:
             context.close_file()  # the next attempt has it fetched anew, and until then it would take up room
@@ -281,7 +289,7 @@ class StageRun:
             self._finish_with_run(context, fault)
             raise SetUpError(_never_made(agent, fault))
         self._dead_letters.gave_up(context.task.uuid, fault)
-        return self._dead_letter(context, fault)
+        return self.own_saves.finally_failed(context, self._dead_letter(context, fault))
 
     def _finish_with_run(self, context: Context, fault: Fault) -> None:
         """Finish a task whose fault ends the run: the caller sees the exception, and where it was raised."""
@@ -297,6 +305,7 @@ class StageRun:
     def finish(self, context: Context, outcome: Outcome) -> None:
         """A task has its outcome."""
         context.close()
+        self.own_saves.finished(context)
         if isinstance(outcome, Failed) and context.first_error not in (None, described(outcome.fault.exception)):
             outcome = replace(outcome, fault=replace(outcome.fault, first=context.first_error))
         self._dead_letters.finished(context.task.uuid, outcome)
@@ -304,7 +313,8 @@ class StageRun:
         # Queue functions have no order of their own, and their processes live long.
         if self.strict and (isinstance(outcome, Held) or (isinstance(outcome, Failed) and outcome.moved_to is None)):
             self.agent.known.add(context.task.uuid)
-        self.events.emit(TaskFinished(context.ref, outcome, context.attempts, context.seconds))
+        own_saves = context.held.seconds if context.held is not None else 0.0
+        self.events.emit(TaskFinished(context.ref, outcome, context.attempts, context.seconds, own_saves))
 
     def skip(self, task: AgentTask) -> None:
         self.events.emit(TaskFinished(self.agent.ref(task), Skipped(), 0, 0.0))
@@ -358,6 +368,12 @@ class StageRun:
                 self.unwritten.append(result.context.ref)
             if result.move_unclear or result.moved:
                 self.unconfirmed.add(result.context.task.uuid)
+
+    def send_rest(self) -> None:
+        """At the end of the stage's turn, however it ends: see to what agents saved in attempts that have no result."""
+        if self.stop.requested:
+            self.limit_writing()
+        self.own_saves.send_rest(self.unwritten)
 
     def writer(self, beside: Beside = in_turn) -> Writer:
         return Writer(

@@ -21,7 +21,7 @@ from encord_agents.core.dependencies.solve import Interrupt
 from encord_agents.core.legible import cut, literally, on_one_line
 from encord_agents.core.tracebacks import described, detach, exc_info, formatted, portable, type_name
 from encord_agents.exceptions import EncordAgentsError, TasksFailedError
-from encord_agents.tasks.engine.hints import hint
+from encord_agents.tasks.engine.hints import hint, hint_at_bundling
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Skipped
 
 __all__ = [
@@ -136,12 +136,15 @@ class TaskFinished:
     Attributes:
         attempts: How often it was tried; 0 where it was not.
         seconds: How long its attempts took together.
+        own_saves: Seconds of those in which the agent waited for `label_row.save()` and `label_row.set_priority()` of
+            its task's row, which ``bundle_saves`` would have sent with others'.
     """
 
     task: TaskRef
     outcome: Outcome
     attempts: int
     seconds: float
+    own_saves: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -458,6 +461,7 @@ class RunReport:
         unconfirmed: Those of them that were saved and sent to move, without an answer: these may have moved.
         teardown_errors: What run-scoped dependencies raised when they were torn down, after the last write.
         loading, running, writing: Seconds spent in each, over all threads.
+        own_saves: Seconds of running in which agents waited for saves of their own, see `TaskFinished`.
         report_file_error: What is wrong with the report file of the run, as a sentence; ``None`` if all is well, or
             there was none. It changes no exit code: the tasks' outcomes are what they are.
     """
@@ -477,6 +481,7 @@ class RunReport:
         self.loading = 0.0
         self.running = 0.0
         self.writing = 0.0
+        self.own_saves = 0.0
         self._max_records = max_records
         self._stages: dict[UUID, StageReport] = {}
         # Ordered dictionaries: their oldest is found at once, however many were taken out before.
@@ -532,6 +537,7 @@ class RunReport:
         # from here to the record: so a task is counted and recorded, or neither.
         stage.attempts += record.attempts
         self.running += record.seconds
+        self.own_saves += event.own_saves
         stage.moved, stage.held = counts["moved"], counts["held"]
         stage.failed, stage.skipped = counts["failed"], counts["skipped"]
         stage.moved_to = moved_to
@@ -620,6 +626,7 @@ class RunReport:
             **totals,
             "passes": self.passes,
             "seconds": round(self.seconds, 3),
+            "own_saves": round(self.own_saves, 3),
             "stopped": self.stopped,
             "report_file_error": self.report_file_error,
             "stages": [stage.to_dict() for stage in self.stages],
@@ -659,6 +666,8 @@ class RunReport:
             yield f"Raised when it was torn down, after the run: {_on_a_line(error.partition(chr(10))[0])}"
         if self.report_file_error:
             yield _on_a_line(self.report_file_error)
+        if (bundling := hint_at_bundling(self.own_saves, max(self.seconds, self.running))) is not None:
+            yield bundling
 
     def __str__(self) -> str:
         head = ("stage", "moved", "held", "failed", "skipped", "attempts", "seconds")

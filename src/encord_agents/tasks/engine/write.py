@@ -36,6 +36,7 @@ from encord_agents.tasks.engine.gate import (
 )
 from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
+from encord_agents.tasks.engine.own_saves import is_validated
 from encord_agents.tasks.engine.poll import TasksInStage
 
 __all__ = ["MAX_AT_ONCE", "LabelsChangedError", "Settle", "Writer", "dry_summary", "in_turn"]
@@ -114,7 +115,7 @@ class Writer:
         """Do what writing would do on this side, and send nothing: faults, by the ids of results. Labels have been
         written down as they would be sent already, when their attempt was over."""
         refused: dict[int, Fault] = {}
-        for result in self._listed([r for r in results if r.priority is not None and r.fault is None], refused):
+        for result in self._listed([r for r in results if r.priority is not None], refused):
             try:
                 _pack_priority(result)
             except Exception as error:  # noqa: BLE001 - what the SDK says against it
@@ -140,8 +141,9 @@ class Writer:
             self._settle_moved(result, settle, confirmed=True)
         current = self._still_there([r for r in results if not r.moved], settle)
         refused: dict[int, Fault] = {}
-        to_save = [r for r in current if r.labels is not None and r.fault is None and not r.saved]
-        to_prioritise = [r for r in current if r.priority is not None and r.fault is None and not r.prioritised]
+        # A task that failed has labels and a priority only if its agent saved them by its own hand.
+        to_save = [r for r in current if r.labels is not None and not r.saved]
+        to_prioritise = [r for r in current if r.priority is not None and not r.prioritised]
         if to_save and to_prioritise:
             self._beside(lambda: self._save(to_save, refused), lambda: self._prioritise(to_prioritise, refused))
         else:
@@ -176,8 +178,7 @@ class Writer:
                 settle(result, Failed(_fault(result, Phase.SAVE, refused[uuid])))
             else:
                 self._settle_gone([result], settle, "the task left the stage while its agent ran; nothing was written")
-        here = [r for r in stale if id(r) not in left and r.fault is None]
-        to_save = [r for r in here if r.label_row is not None and not r.saved]
+        to_save = [r for r in stale if id(r) not in left and r.label_row is not None and not r.saved]
         for result, changed_at in self._saved_by_others(to_save):
             left.add(id(result))
             settle(result, Failed(_fault(result, Phase.SAVE, _changed(result, changed_at))))
@@ -207,7 +208,7 @@ class Writer:
         return found
 
     def _save(self, results: Sequence[Result], refused: dict[int, Fault]) -> None:
-        for part in _by_weight(results):
+        for part in (part for alike in _validated_alike(results) for part in _by_weight(alike)):
             for items, reply in self._gate.each(part, self._save_bundle, kind="save"):
                 _note(items, reply, refused)
                 for result in items:
@@ -387,6 +388,8 @@ def _note(results: Sequence[Result], reply: Reply[None], refused: dict[int, Faul
 
 def _fault(result: Result, phase: Phase, error: Exception) -> Fault:
     if result.fault is not None:  # what it failed with before is what there is to know
+        if phase is Phase.SAVE and (result.labels is not None or result.priority is not None):
+            return Fault(phase, error, result.context.attempts, platform=is_platform_trouble(error))
         add_note(result.fault.exception, f"It could not be moved down its failure pathway: {described(error)}")
         return result.fault
     return Fault(phase, error, result.context.attempts, platform=is_platform_trouble(error))
@@ -395,6 +398,13 @@ def _fault(result: Result, phase: Phase, error: Exception) -> Fault:
 def _halves(results: list[Result]) -> list[list[Result]]:
     middle = len(results) // 2
     return [results[:middle], results[middle:]]
+
+
+def _validated_alike(results: Sequence[Result]) -> list[list[Result]]:
+    """Those to be validated first apart from the others: the platform validates all labels of a request, or none."""
+    return [
+        [r for r in results if r.labels is not None and is_validated(r.labels) is wanted] for wanted in (False, True)
+    ]
 
 
 def _by_weight(results: Sequence[Result]) -> list[list[Result]]:

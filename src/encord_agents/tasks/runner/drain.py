@@ -234,6 +234,7 @@ class StageDrain:
         self._letters: list[Result] = []
         self._writer = turns.writer(agent)
         self._seconds: Counter[UUID] = Counter()
+        self._own_saves: Counter[UUID] = Counter()
         self._first_errors: dict[UUID, str | None] = {}
         self._most_out = sys.maxsize  # batches at once, since there was no room for the files of more
         self._error: BaseException | None = None
@@ -488,6 +489,7 @@ class StageDrain:
         if _agent_succeeded(result):
             self._dead_letters.succeeded()
         self._seconds[task.uuid] += result.seconds  # type: ignore[assignment]
+        self._own_saves[task.uuid] += result.own_saves  # type: ignore[assignment]
         pathway = None if result.pathway is None else self._agent.pathways.find(result.pathway)
         attempts, unused = batch.attempt, False
         outcome: Outcome
@@ -534,9 +536,9 @@ class StageDrain:
         self._backlog.release(task.uuid, unused=unused)
         if isinstance(outcome, Held) or (isinstance(outcome, Failed) and outcome.moved_to is None):
             self._agent.known.add(task.uuid)
-        seconds = float(self._seconds.pop(task.uuid, 0.0))
+        seconds, own_saves = (float(one.pop(task.uuid, 0.0)) for one in (self._seconds, self._own_saves))
         self._first_errors.pop(task.uuid, None)
-        self._turns.events.emit(TaskFinished(self._agent.ref(task), outcome, attempts, seconds))
+        self._turns.events.emit(TaskFinished(self._agent.ref(task), outcome, attempts, seconds, own_saves))
 
     def _fail_task(self, task: AgentTask, fault: Fault, batch: Batch) -> None:
         """A task failed for good, and maybe it is to go down the failure pathway."""

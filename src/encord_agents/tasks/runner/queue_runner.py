@@ -43,6 +43,7 @@ from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import Gate, SetUpError, Slots, is_nobodys_fault, is_platform_trouble
 from encord_agents.tasks.engine.observers import LogObserver
 from encord_agents.tasks.engine.outcome import Failed, Fault, Phase
+from encord_agents.tasks.engine.own_saves import OwnSaves
 from encord_agents.tasks.engine.pipeline import StageRun, Turn, at_once, run_chunk
 from encord_agents.tasks.engine.poll import AT_ONCE, StageReader
 from encord_agents.tasks.engine.report import (
@@ -79,7 +80,7 @@ from encord_agents.tasks.runner.passes import (
     stopped_before,
 )
 from encord_agents.tasks.runner.teardown import tear_down
-from encord_agents.tasks.runner.worker import Answer
+from encord_agents.tasks.runner.worker import Answer, Function
 from encord_agents.tasks.runner.workers import Workers, check_workers, workers_for
 
 __all__ = ["QueueFunction", "QueueRunner", "TaskSpec"]
@@ -137,6 +138,8 @@ class QueueRunner(RunnerBase):
             checked. What it raises passes unchanged, and the next use tries again.
         user_client: The client to use, for everything. Default: one made from the environment, in each process.
         max_outage: Seconds a call waits for a platform that does not answer. After that its tasks fail, retryable.
+        bundle_saves: Have `label_row.save()` and `label_row.set_priority()` of a task's own row, called by its agent or
+            dependencies, return at once, and send them with the others' of the call, before the task moves.
 
     Raises:
         ProjectError: There is no project hash, or it is none.
@@ -147,6 +150,7 @@ class QueueRunner(RunnerBase):
         timing, limits: For tests: the numbers that the engine goes by.
         report: The last `drain`'s report, also when it raised.
         observers: Called with each event of a `drain`, see `encord_agents.tasks.engine.report`.
+        bundle_saves: As given.
     """
 
     def __init__(
@@ -156,12 +160,14 @@ class QueueRunner(RunnerBase):
         user_client: EncordUserClient | None = None,
         pre_execution_callback: Callable[[QueueRunner], None] | None = None,
         max_outage: float = 300.0,
+        bundle_saves: bool = False,
     ) -> None:
         if project_hash is None:
             raise ProjectError(NO_PROJECT)
         super().__init__(user_client=user_client)
         self._project_hash: UUID = checked_hash(project_hash)
         self.pre_execution_callback = pre_execution_callback
+        self.bundle_saves = bundle_saves
         self._max_outage = max_outage
         self.observers: list[Observer] = []
         self.report: RunReport | None = None
@@ -275,6 +281,7 @@ class QueueRunner(RunnerBase):
         refresh_every: int | None = None,
         max_tasks_per_stage: int | None = None,
         progress: Progress = "auto",
+        bundle_saves: bool = False,
         stop: Stop | None = None,
     ) -> RunReport:
         """Run every agent over what waits in its stage, over several processes of this machine, or on an executor.
@@ -306,6 +313,8 @@ class QueueRunner(RunnerBase):
             refresh_every: Seconds from the start of one pass over the stages to that of the next; ``None``: one pass.
             max_tasks_per_stage: How many tasks to give to each agent in a pass; ``None``: all.
             progress: ``"rich"`` on a terminal, ``"plain"`` lines, ``"none"``; ``"auto"`` chooses between the first two.
+            bundle_saves: Send what agents save by their own hand with the others' of their batch, whatever the runner
+                was made with.
             stop: Ends the run from outside, and several runs that share it; see `encord_agents.tasks.stop_on_signals`.
 
         Returns:
@@ -330,6 +339,7 @@ class QueueRunner(RunnerBase):
             )
         functions = self.functions
         check_workers(executor, functions, overrides=bool(self.dependency_overrides))
+        serving: list[Function] = [Bundling(function) for function in functions] if bundle_saves else [*functions]
         was_connected = self._connection is not None
         stop = Stop(stop)
         try:
@@ -347,7 +357,7 @@ class QueueRunner(RunnerBase):
             try:
                 with stop.at_work(), Passes(report, self.observers, stop, progress=progress) as passes:
                     turns = DrainTurns(
-                        {agent.stage.uuid: function for agent, function in zip(agents, functions, strict=True)},
+                        {agent.stage.uuid: function for agent, function in zip(agents, serving, strict=True)},
                         pool,
                         self._gate(stop, grace=0.0),  # only reads
                         stop,
@@ -501,6 +511,12 @@ class _Connection:
             except Exception:
                 logger.exception("What lives as long as the process could not be torn down.")
 
+    def bundle_saves(self) -> None:
+        """From now on, the client that is handed out is the one whose requests are heard of."""
+        if self.fixed[EncordUserClient] is not self.runner._sender:
+            self.fixed = {**self.fixed, EncordUserClient: self.runner._sender}
+            self.scope.values = self.fixed
+
     def agent(self, registered: RegisteredAgent) -> Agent:
         """An agent bound to its stage, once per process."""
         with self._lock:
@@ -621,12 +637,12 @@ class QueueFunction:
                     backlog.release(waiting.task.uuid)
                     yield waiting.task.model_dump_json()
 
-    def answer(self, specs: Sequence[str], *, stop: Stop, turn: Turn = at_once) -> Answer:
+    def answer(self, specs: Sequence[str], *, stop: Stop, turn: Turn = at_once, bundle_saves: bool = False) -> Answer:
         """The same for `QueueRunner.drain`: it does not log what the other side will, leaves what failed where it is,
         and raises nothing of a task."""
         given, _ = _read(specs)
         try:
-            call = self._call(given, final=False, stop=stop, turn=turn, quiet=True)
+            call = self._call(given, final=False, stop=stop, turn=turn, quiet=True, bundle_saves=bundle_saves)
         except Leaving:  # while it connected: nothing was begun
             return Answer()
         return call.answer(given)
@@ -639,13 +655,35 @@ class QueueFunction:
         stop: Stop | None = None,
         turn: Turn = at_once,
         quiet: bool = False,
+        bundle_saves: bool = False,
     ) -> _Call:
+        bundle_saves = bundle_saves or self.runner.bundle_saves
         with self.runner._in_use(stop) as connection:
             agent = connection.agent(self._registered)
+            if bundle_saves:
+                connection.bundle_saves()
             with _directory(agent) as files:
-                call = _Call(connection, agent, final, files, stop or Stop(), turn, quiet)
+                call = _Call(connection, agent, final, files, stop or Stop(), turn, quiet, bundle_saves)
                 call.run(given)
         return call
+
+
+class Bundling:
+    """A queue function that holds what agents save by their own hand, in whatever process it answers."""
+
+    def __init__(self, function: QueueFunction) -> None:
+        self.function = function
+        self.__module__, self.__qualname__ = function.__module__, function.__qualname__
+
+    def __reduce__(self) -> tuple[type[Bundling], tuple[QueueFunction]]:
+        return Bundling, (self.function,)
+
+    @property
+    def runner(self) -> QueueRunner:
+        return self.function.runner
+
+    def answer(self, specs: Sequence[str], *, stop: Stop, turn: Turn = at_once) -> Answer:
+        return self.function.answer(specs, stop=stop, turn=turn, bundle_saves=True)
 
 
 class _Call:
@@ -660,6 +698,7 @@ class _Call:
         stop: Stop,
         turn: Turn,
         quiet: bool,
+        bundle_saves: bool,
     ) -> None:
         self._connection = connection
         self._agent = agent
@@ -674,7 +713,10 @@ class _Call:
             self._gate,
             stop,
             Events([] if quiet else [connection.log], record=self._note),
-            Executor(connection.scope, connection.fixed, self._gate, stop, contained=quiet),
+            Executor(
+                *(connection.scope, connection.fixed, self._gate, stop, OwnSaves(self._gate, bundle_saves)),
+                contained=quiet,
+            ),
             strict=False,
             final=final,
             dead_letters=not quiet,
@@ -708,6 +750,8 @@ class _Call:
             # The platform's, or what cut the call off from outside, such as a time limit: what is done stays done, and
             # is told.
             self._trouble = trouble
+        finally:
+            self._run.send_rest()
 
     def _run_chunk(self, wanted: Sequence[_Given]) -> None:
         agent = self._agent
@@ -756,6 +800,7 @@ class _Call:
             traceback=record.get("traceback"),
             retryable=again,
             seconds=record["seconds"],
+            own_saves=event.own_saves,
         )
         if isinstance(outcome, Failed) and outcome.fault.rate_limited:
             self._limited.add(event.task.uuid)

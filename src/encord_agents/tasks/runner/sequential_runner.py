@@ -21,6 +21,7 @@ from encord_agents.tasks.engine.event_loop import EventLoop
 from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import Gate
 from encord_agents.tasks.engine.overlap import Pipeline
+from encord_agents.tasks.engine.own_saves import OwnSaves
 from encord_agents.tasks.engine.pipeline import StageRun, run_one_by_one
 from encord_agents.tasks.engine.report import (
     Events,
@@ -64,6 +65,7 @@ class Options:
     max_outage: float = 300.0
     max_failures: int | None = None
     dry_run: bool = False
+    bundle_saves: bool = False
     progress: Progress = "none"
     report_file: str | Path | None = None
     timing: Timing = field(default_factory=Timing)
@@ -185,6 +187,7 @@ class SequentialRunner(RunnerBase):
         retry_delay: float = 0.0,
         max_consecutive_failures: int | None = None,
         dry_run: bool = False,
+        bundle_saves: bool = False,
         report: str | Path | None = None,
         stop: Stop | None = None,
     ) -> RunReport:
@@ -205,6 +208,8 @@ class SequentialRunner(RunnerBase):
             max_consecutive_failures: End the run after so many tasks of a stage that finally failed in a row, for
                 whatever reason but the platform's trouble. ``None``: never.
             dry_run: Run the agents and write nothing; say for each task what would have been written.
+            bundle_saves: Have `label_row.save()` and `label_row.set_priority()` of a task's own row, called by its
+                agent or dependencies, return at once, and send them with the others', before the task moves.
             report: A file to write one JSON line per task to, as it goes.
             stop: Ends the run from outside, and several runs that share it; see `encord_agents.tasks.stop_on_signals`.
 
@@ -239,6 +244,7 @@ class SequentialRunner(RunnerBase):
             max_outage=max_outage,
             max_failures=max_consecutive_failures,
             dry_run=dry_run,
+            bundle_saves=bundle_saves,
             progress=progress,
             report_file=report,
             timing=self.timing,
@@ -254,6 +260,7 @@ class SequentialRunner(RunnerBase):
         num_retries: int = 3,
         task_batch_size: int = 300,
         max_tasks: int | None = None,
+        bundle_saves: bool = False,
         stop: Stop | None = None,
     ) -> RunReport:
         """Run the agent of one stage, once: for web handlers and jobs.
@@ -266,6 +273,7 @@ class SequentialRunner(RunnerBase):
             num_retries: Attempts of a task after its first.
             task_batch_size: How many tasks may have their labels in memory at once.
             max_tasks: How many tasks to give to the agent; ``None``: all.
+            bundle_saves: Send what agents save by their own hand with the others', as in calling the runner.
             stop: Ends the run from outside.
 
         Raises:
@@ -287,7 +295,13 @@ class SequentialRunner(RunnerBase):
         if not agents:
             served = ", ".join(repr(str(agent.identity)) for agent in self.agents) or "none"
             raise PrintableError(f"No function serves stage {wanted.title!r}. Stages that are served: {served}.")
-        options = Options(window=task_batch_size, max_tasks=max_tasks, timing=self.timing, limits=self.limits)
+        options = Options(
+            window=task_batch_size,
+            max_tasks=max_tasks,
+            bundle_saves=bundle_saves,
+            timing=self.timing,
+            limits=self.limits,
+        )
         return self._run(project, agents, options, stop)
 
     def run(self) -> NoReturn:
@@ -363,7 +377,8 @@ class SequentialRunner(RunnerBase):
             if self.pre_execution_callback is not None:
                 with stop.interruptible():
                     self.pre_execution_callback(self)
-            fixed: dict[type, object] = {Project: project, EncordUserClient: self.client}
+            client = self._sender if options.bundle_saves else self.client
+            fixed: dict[type, object] = {Project: project, EncordUserClient: client}
             files = None
             if any(agent.needs_asset for agent in agents):
                 files = stack.enter_context(temporary_directory())
@@ -409,7 +424,8 @@ class _Turns:
         self._loop = loop
         self._files = files
         self._gate = Gate(stop, max_outage=options.max_outage, timing=options.timing, limits=options.limits)
-        self._executor = Executor(scope, fixed, self._gate, stop)
+        own_saves = OwnSaves(self._gate, options.bundle_saves, options.dry_run)
+        self._executor = Executor(scope, fixed, self._gate, stop, own_saves)
         self.unwritten: list[TaskRef] = []
         self.unconfirmed: set[UUID] = set()
         self.halted: str | None = None
@@ -442,6 +458,7 @@ class _Turns:
                 Pipeline(run, options.window, options.max_workers, loop).drive()
         finally:
             self.halted = self.halted or run.halted
+            run.send_rest()
             self._events.emit(StageFinished(agent.stage.uuid, agent.stage.title, self._gate.clock() - started))
 
 

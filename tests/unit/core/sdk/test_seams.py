@@ -28,6 +28,7 @@ from encord_agents.core.sdk import SEAMS, Seam, SharingBundle, names_a_refusal, 
 from encord_agents.core.sdk.as_loaded import AS_LOADED
 from encord_agents.core.sdk.bundle import BUNDLE
 from encord_agents.core.sdk.connections import CONNECTIONS
+from encord_agents.core.sdk.entrusted import ENTRUSTED
 from encord_agents.core.sdk.messages import MESSAGES
 from encord_agents.core.sdk.once import ONCE, sending_once, sent_once
 from encord_agents.tasks.models import TaskAgentReturnStruct
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from tests.conftest import World
 
 FINGERPRINTS: dict[str, dict[str, str]] = {
+    "encord.client.EncordClientProject.workflow_set_priority": {"0.1.180": "d353c4157653373c"},
     "encord.exceptions.GenericServerError": {"0.1.180": "d5724bb451889a90", "0.1.211": "8f2a7f391d35da5d"},
     "encord.http.bundle.Bundle": {"0.1.180": "33bb67faa83e2bc3"},
     "encord.http.bundle.BundleResultHandler": {"0.1.180": "90c6332b167f43ff"},
@@ -49,6 +51,8 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
     "encord.http.v2.api_client.ApiClient._request": {"0.1.180": "87a96310350e4499", "0.1.211": "0e85fab8c972ae00"},
     "encord.objects.ClassificationInstance.__init__": {"0.1.180": "b18c82c886660481", "0.1.211": "ed5bf2f9ad40f6bc"},
     "encord.objects.LabelRowV2.from_labels_dict": {"0.1.180": "5f0bb3059b58a3bd", "0.1.211": "fe28243b112af92e"},
+    "encord.objects.LabelRowV2.save": {"0.1.180": "758acdbd91e5fabb", "0.1.211": "65be4c9b121ae00c"},
+    "encord.objects.LabelRowV2.set_priority": {"0.1.180": "1cfba31eea4d4416", "0.1.211": "dafa6537fc2c399e"},
     "encord.objects.ObjectInstance.__init__": {"0.1.180": "606494df1bd19ffa", "0.1.211": "d7b0187aa74b12e8"},
     "encord.user_client.EncordUserClient.__init__": {"0.1.180": "bd0c522939261223"},
     "encord.user_client.EncordUserClient.get_project": {"0.1.180": "1a433f7fe974822a"},
@@ -139,6 +143,15 @@ def other_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LabelRowV2, "from_labels_dict", from_labels_dict)
 
 
+def other_saves(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_priority = LabelRowV2.set_priority
+
+    def urgently(self: LabelRowV2, priority: float, bundle: Any = None) -> None:
+        set_priority(self, priority, bundle)
+
+    monkeypatch.setattr(LabelRowV2, "set_priority", urgently)
+
+
 def other_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     def check(response: Any, *args: Any) -> None:
         raise GenericServerError(f"{response} happened")
@@ -151,6 +164,7 @@ OTHERS = [
     (ONCE, other_once, "RequestsSettings has no number connection_retries"),
     (BUNDLE, other_bundle, "Bundle.add() does not take operation, result_mapper, payload, limit"),
     (AS_LOADED, other_row, "LabelRowV2.from_labels_dict() does not set"),
+    (ENTRUSTED, other_saves, "LabelRowV2.set_priority() does not leave its request to a bundle"),
     (MESSAGES, other_messages, "the message of a GenericServerError does not name the error"),
 ]
 
@@ -241,6 +255,24 @@ def test_labels_that_cannot_be_kept_are_loaded_anew(world: World, monkeypatch: p
     assert boxes == [0, 0, 0]
     assert len(unit) == 1
     assert world.requests("label_get", "label_create") == ["label_create", "label_get", "label_get"]
+
+
+@pytest.mark.parametrize("change", [other_saves, other_once])
+def test_saves_that_cannot_wait_are_sent(world: World, monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
+    """With `bundle_saves`, where rows or other requests cannot be watched, agents' own saves are as ever."""
+    change(monkeypatch)
+    world.project.add_placeholders(3)
+    seen = []
+
+    def agent(label_row: LabelRowV2) -> str:
+        world.mark(label_row)
+        label_row.save()
+        label_row.set_priority(0.5)
+        seen.append((world.marks(label_row.data_hash), world.project.priority(label_row.data_hash)))
+        return "complete"
+
+    assert world.run(agent, bundle_saves=True).moved == 3
+    assert seen == [([0.25], 0.5)] * 3
 
 
 def test_a_row_in_part_is_refused_all_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from encord_agents.tasks.engine.hints import LEAST_ALIKE, hint
+from encord_agents.tasks.engine.hints import LEAST_ALIKE, hint, hint_at_bundling
 
 
 class RateLimitError(Exception):
@@ -66,3 +66,20 @@ def test_exceptions_that_cannot_be_shown() -> None:
             raise RuntimeError
 
     assert "MuteError" in (hint([("agent", MuteError())] * 20) or "")
+
+
+@pytest.mark.parametrize(
+    ("own_saves", "seconds", "share"), [(1.0, 2.0, "50%"), (8.0, 8.0, "100%"), (2.01, 10.0, "20%")]
+)
+def test_saves_by_hand(own_saves: float, seconds: float, share: str) -> None:
+    """Where they took more than a fifth of the time, the line says how much, and names the option."""
+    text = hint_at_bundling(own_saves, seconds)
+    assert text is not None
+    assert text.startswith(f"{share} of the time went into the agents' own label_row.save() and set_priority()")
+    assert "bundle_saves=True (--bundle-saves)" in text
+
+
+@pytest.mark.parametrize(("own_saves", "seconds"), [(0.0, 0.0), (0.0, 1.0), (2.0, 10.0)])
+def test_few_saves_by_hand(own_saves: float, seconds: float) -> None:
+    """Where there is little to gain, nothing is said."""
+    assert hint_at_bundling(own_saves, seconds) is None

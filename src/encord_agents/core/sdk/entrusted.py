@@ -1,0 +1,148 @@
+"""Label rows that leave it to somebody else to save them.
+
+The row that an agent is given becomes an instance of a subclass whose `save` and `set_priority`, called without a
+bundle, go to whom the row is entrusted. Every other row, and everything else of this one, is as the SDK has it.
+
+Read from encord 0.1.180 and 0.1.211: both methods take a ``bundle``, and make one request where there is none.
+`EncordClientProject.workflow_set_priority` sends priorities as `TaskPriorityParams` makes them.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from math import isfinite
+from typing import Any, Protocol
+
+from encord.objects import LabelRowV2
+from encord.orm.project import TaskPriorityParams
+
+from encord_agents.core.sdk.once import ONCE
+from encord_agents.core.sdk.seam import Seam, names_in
+
+__all__ = ["ENTRUSTED", "Saver", "Send", "can_hold_saves", "entrust", "in_part_of", "sent_priorities"]
+
+SAVER = "_encord_agents_saver"
+IN_PART = "_encord_agents_in_part"
+METHODS = ("save", "set_priority")
+
+Send = Callable[..., None]
+"""Calls the SDK's own method, with the arguments that it was called with: ``send()``, or ``send(bundle=...)``."""
+
+
+def _differences() -> Iterator[str]:
+    for name in METHODS:
+        method = getattr(LabelRowV2, name)
+        if "bundle" not in inspect.signature(method).parameters or "bundled_operation" not in names_in(method):
+            yield f"LabelRowV2.{name}() does not leave its request to a bundle"
+    if [*TaskPriorityParams(priorities=[("a", 0.5)]).priorities] != [("a", 0.5)]:
+        yield "TaskPriorityParams does not hold pairs"
+
+
+ENTRUSTED = Seam(
+    does="has agents' own saves, of their task's row, wait for others",
+    read_from=("0.1.180", "0.1.211"),
+    reads=(
+        "encord.objects.LabelRowV2.save",
+        "encord.objects.LabelRowV2.set_priority",
+        "encord.client.EncordClientProject.workflow_set_priority",
+    ),
+    differences=_differences,
+    otherwise="they are requests of their own, whether bundle_saves is on or not",
+)
+
+
+class Saver(Protocol):
+    """Whom a label row is entrusted to."""
+
+    def save(self, row: LabelRowV2, send: Send) -> None:
+        """Called for ``row.save()``."""
+
+    def set_priority(self, row: LabelRowV2, send: Send) -> None:
+        """Called for ``row.set_priority(...)``."""
+
+
+def can_hold_saves() -> bool:
+    """Whether saves can wait: what rows would save can be kept, and other requests are heard of."""
+    return ENTRUSTED.holds and ONCE.holds
+
+
+def entrust(row: LabelRowV2, saver: Saver, in_part: object = None) -> None:
+    """Have a label row leave saving to somebody, from now on. So do copies of it, which share its client; pickles of it
+    are plain rows of the SDK.
+
+    Args:
+        in_part: The state (`state_of`) of the row when some of its labels were not loaded; ``None``: all were.
+    """
+    if type(row) is LabelRowV2 and ENTRUSTED.holds:
+        row.__class__ = _EntrustedRow
+    if isinstance(row, _EntrustedRow):
+        row.__dict__[SAVER], row.__dict__[IN_PART] = saver, in_part
+
+
+def in_part_of(row: LabelRowV2) -> object:
+    """Return the state in which an entrusted row, or a copy, is not whole; ``None``: it always is."""
+    return row.__dict__.get(IN_PART)
+
+
+def sent_priorities(priorities: list[tuple[str, Any]]) -> list[tuple[str, float]]:
+    """Return priorities as the SDK sends them.
+
+    Raises:
+        ValueError: One is no number, or none that can be sent: the SDK makes no request then. (Pydantic's
+            ``ValidationError`` is one.)
+    """
+    checked = [(name, float(priority)) for name, priority in TaskPriorityParams(priorities=priorities).priorities]
+    for _, priority in checked:
+        if not isfinite(priority):
+            raise ValueError(f"A priority is a number from 0 to 1, and cannot be {priority}.")
+    return checked
+
+
+class _EntrustedRow(LabelRowV2):
+    @functools.wraps(LabelRowV2.save)
+    def save(  # type: ignore[override]
+        self, bundle: Any = None, *args: Any, **options: Any
+    ) -> None:
+        saver: Saver | None = self.__dict__.get(SAVER)
+        if bundle or saver is None:
+            LabelRowV2.save(self, bundle, *args, **options)
+            return
+        saver.save(self, lambda bundle=None: LabelRowV2.save(self, bundle, *args, **options))
+
+    @functools.wraps(LabelRowV2.set_priority)
+    def set_priority(  # type: ignore[override]
+        self, priority: float, bundle: Any = None, *args: Any, **options: Any
+    ) -> None:
+        saver: Saver | None = self.__dict__.get(SAVER)
+        if bundle or saver is None:
+            LabelRowV2.set_priority(self, priority, bundle, *args, **options)
+            return
+        saver.set_priority(self, lambda bundle=None: LabelRowV2.set_priority(self, priority, bundle, *args, **options))
+
+    def __copy__(self) -> _EntrustedRow:
+        made: _EntrustedRow = _blank(_EntrustedRow)
+        made.__dict__.update(self.__dict__)
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _EntrustedRow:
+        made: _EntrustedRow = _blank(_EntrustedRow)
+        memo[id(self)] = made
+        for shared in (self.__dict__.get(SAVER), self._project_client):
+            memo[id(shared)] = shared
+        made.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return made
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        state = {name: value for name, value in self.__dict__.items() if name not in (SAVER, IN_PART)}
+        return _blank, (LabelRowV2,), state
+
+
+_EntrustedRow.__name__, _EntrustedRow.__qualname__ = LabelRowV2.__name__, LabelRowV2.__qualname__
+_EntrustedRow.__module__ = LabelRowV2.__module__
+
+
+def _blank(kind: type) -> Any:
+    return object.__new__(kind)

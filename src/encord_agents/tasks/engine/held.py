@@ -1,0 +1,200 @@
+"""Labels and a priority that an agent has saved by its own hand, from the call until they are sent."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from dataclasses import dataclass, replace
+from typing import Any
+
+from encord.exceptions import EncordException
+from encord.objects import LabelRowV2
+
+from encord_agents.core.sdk import (
+    Parcel,
+    Send,
+    entrust,
+    hear_of_strangers,
+    in_part_of,
+    new_bundle,
+    packed,
+    sent_priorities,
+)
+from encord_agents.core.tracebacks import is_a
+from encord_agents.tasks.engine.gate import Gate
+from encord_agents.tasks.engine.label_check import find_oddity, make_plain, refuse_partial
+
+__all__ = ["Contents", "Held", "send_together"]
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is to be sent: of several saves, and of several priorities, the last.
+
+    Attributes:
+        row: The row that the labels are of, as it is by now.
+    """
+
+    labels: Parcel | None = None
+    row: LabelRowV2 | None = None
+    priority: Parcel | None = None
+
+    def __bool__(self) -> bool:
+        return self.labels is not None or self.priority is not None
+
+    def or_else(self, older: Contents) -> Contents:
+        """What is here and, where nothing is, what an older one has."""
+        newer = self if self.labels is not None else older
+        return Contents(newer.labels, newer.row, self.priority or older.priority)
+
+
+NOTHING = Contents()
+
+
+class Held:
+    """What the agent of one task has saved, over all its attempts. Its label row is entrusted to this.
+
+    While an attempt runs, `save` and `set_priority` are checked, kept and return at once; outside of attempts, and
+    where nothing is to be bundled, they are the SDK's own. Safe for the threads of an agent.
+
+    Attributes:
+        refused: What the platform said to something that was sent while the agent ran. Nothing is held after that.
+        sent: Whether anything was sent while the agent ran: then the labels' last save may be the agent's.
+        oddity: What is probably a mistake in the labels.
+        seconds: How long the agent has waited for requests of its own that could have been sent with others.
+    """
+
+    def __init__(self, gate: Gate, *, bundled: bool, dry_run: bool = False) -> None:
+        self._gate = gate
+        self._bundled = bundled
+        self._dry_run = dry_run
+        self._open = False
+        self._contents = NOTHING
+        self._label_hash: str | None = None
+        self._function = ""
+        self._lock = threading.Lock()
+        self._sending = threading.Lock()  # what was saved first is sent first
+        self.refused: Exception | None = None
+        self.sent = False
+        self.oddity: str | None = None
+        self.seconds = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self._contents)
+
+    def begin(self, row: LabelRowV2 | None, in_part: object, function: str) -> None:
+        """An attempt begins.
+
+        Args:
+            in_part: The state of a row some of whose labels were not loaded.
+            function: The agent's name.
+        """
+        if row is None:
+            return
+        self._label_hash = row.label_hash
+        self._function = function
+        entrust(row, self, in_part)
+        self._open = True
+        if self._bundled and not self._dry_run:
+            hear_of_strangers(self, self.send)
+
+    def end(self) -> None:
+        """The attempt is over. Waits for what is being sent."""
+        if not self._open:
+            return
+        hear_of_strangers(self, None)
+        with self._sending, self._lock:
+            self._open = False
+
+    # Called by the row, or a copy of it, in whatever thread
+
+    def save(self, row: LabelRowV2, send: Send) -> None:
+        """Hold the row's labels, checked and as they are now."""
+        if not (self._bundled and self._open) or row.label_hash != self._label_hash:
+            self._send_now(send)
+            return
+        refuse_partial(row, in_part_of(row), f"{self._function}() saved")
+        parcel = packed(send)
+        labels = parcel.payload.payload
+        for label in labels:
+            make_plain(label)
+            self.oddity = self.oddity or find_oddity(label)
+        # A copy: some parts of the SDK's are those of the row, which the agent may go on to change.
+        labels[:] = pickle.loads(pickle.dumps(labels))
+        self._hold(Contents(labels=parcel, row=row), send)
+
+    def set_priority(self, row: LabelRowV2, send: Send) -> None:
+        """Hold the row's priority, checked."""
+        if not (self._bundled and self._open):
+            self._send_now(send)
+            return
+        parcel = packed(send)
+        parcel.payload.priorities[:] = sent_priorities(parcel.payload.priorities)
+        self._hold(Contents(priority=parcel), send)
+
+    def _hold(self, contents: Contents, send: Send) -> None:
+        with self._lock:
+            if (is_open := self._open) and self.refused is None:
+                self._contents = contents.or_else(self._contents)
+        if not is_open:  # the attempt has ended meanwhile
+            send()
+
+    def _send_now(self, send: Send) -> None:
+        started = self._gate.clock()
+        try:
+            send()
+        finally:
+            if self._open:
+                self.sent = True
+                self.seconds += self._gate.clock() - started
+
+    # Sending
+
+    def take(self) -> Contents:
+        """What is held, from now on somebody else's to send."""
+        with self._lock:
+            taken, self._contents = self._contents, NOTHING
+        return taken
+
+    def put_back(self, contents: Contents) -> None:
+        """Hold again what was taken and not sent, unless something newer is there."""
+        with self._lock:
+            self._contents = self._contents.or_else(contents)
+
+    def send(self) -> None:
+        """Send what is held now, waiting outages out. A refusal is kept until the attempt is over.
+
+        Raises:
+            OutageError, NoRoomError, CertificateError, Leaving: As `Gate.call`. What was not sent is still held.
+        """
+        if self._dry_run:
+            return
+        with self._sending:  # also where nothing is held: it may be on its way, sent by another thread
+            if not (contents := self.take()):
+                return
+            try:
+                if contents.labels is not None:
+                    self._ask(contents.labels, "save")
+                    contents = replace(contents, labels=None)
+                if contents.priority is not None:
+                    self._ask(contents.priority, "priorities")
+                    contents = replace(contents, priority=None)
+            finally:
+                self.put_back(contents)
+
+    def _ask(self, parcel: Parcel, kind: str) -> None:
+        self.sent = True
+        try:
+            self._gate.call(lambda: send_together([parcel]), kind=kind)
+        except Exception as error:
+            if not is_a(error, EncordException):  # no answer: of what cut it off, or of this machine
+                raise
+            self.refused = self.refused or error
+
+
+def send_together(parcels: list[Parcel]) -> Any:
+    """Send what several rows have, in one request for each kind."""
+    bundle = new_bundle()
+    for parcel in parcels:
+        parcel.add_to(bundle)
+    bundle.execute()

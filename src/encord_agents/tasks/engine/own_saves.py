@@ -1,0 +1,178 @@
+"""What agents save by their own hand: sent when they do, or held and sent with others'.
+
+What an attempt has saved is held by its task (`Held`), and goes one of three ways: before another request of the
+attempt, so that the agent reads what it wrote; with the task's result, before it moves; or at the end of the stage's
+turn, where an attempt was interrupted and has no result.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from encord_agents.core.legible import on_one_line
+from encord_agents.core.sdk import Parcel, can_hold_saves
+from encord_agents.core.tracebacks import add_note, described
+from encord_agents.exceptions import CertificateError, NoRoomError, OutageError
+from encord_agents.tasks.engine.context import ODD_LABELS, Context, Result
+from encord_agents.tasks.engine.gate import Gate, SetUpError, is_platform_trouble
+from encord_agents.tasks.engine.held import Contents, Held, send_together
+from encord_agents.tasks.engine.outcome import Fault, Phase
+from encord_agents.tasks.engine.report import TaskRef
+from encord_agents.tasks.engine.stop import Leaving
+
+__all__ = ["OwnSaves", "is_validated"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class OwnSaves:
+    """What becomes of agents' own saves in a run.
+
+    Args:
+        bundled: Whether they are held and sent with others'.
+        dry_run: Whether they are not sent at all. Only where they are bundled.
+    """
+
+    gate: Gate
+    bundled: bool = False
+    dry_run: bool = False
+    _at_work: dict[int, Context] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.bundled = self.bundled and can_hold_saves()
+
+    def begin(self, context: Context) -> Held:
+        """An attempt of a task begins."""
+        held = context.held
+        if held is None:
+            held = context.held = Held(self.gate, bundled=self.bundled, dry_run=self.dry_run)
+        held.begin(context.row, context.in_part, context.agent.plan.name)
+        if self.bundled:
+            self._at_work[id(context)] = context
+        return held
+
+    def refusal(self, context: Context) -> Fault | None:
+        """The fault of a task of which something was refused that it had sent while its agent ran."""
+        if context.held is None or (error := context.held.refused) is None:
+            return None
+        return Fault(Phase.SAVE, error, context.attempts, platform=is_platform_trouble(error))
+
+    def see_to(self, context: Context, ended: Result | Fault) -> Result | Fault:
+        """Have what an attempt has saved go with its result; where something was refused already, that is its fault."""
+        if (refused := self.refusal(context)) is not None:
+            if context.held is not None:
+                context.held.take()
+            if isinstance(ended, Fault):
+                add_note(refused.exception, f"After that, the attempt failed: {described(ended.exception)}")
+            return refused
+        return self._with_contents(ended) if isinstance(ended, Result) else ended
+
+    def finally_failed(self, context: Context, verdict: Result | Fault) -> Result | Fault:
+        """A task that is not tried again: what its agent has saved is still to be written."""
+        if isinstance(verdict, Fault):
+            if not context.held:
+                return verdict
+            verdict = Result(context, fault=verdict, finished_at=self.gate.clock())
+        return self._with_contents(verdict)
+
+    def _with_contents(self, result: Result) -> Result:
+        """Have a result take over what is held, unless the agent returned something newer."""
+        if (held := result.context.held) is None:
+            return result
+        contents = held.take()
+        if result.labels is None and contents.labels is not None:
+            result.labels, result.label_row = contents.labels, contents.row
+            if ODD_LABELS not in result.context.agent.warned:
+                result.oddity = held.oddity
+        if result.priority is None and contents.priority is not None:
+            ((_, result.priority),) = contents.priority.payload.priorities
+        return result
+
+    def finished(self, context: Context) -> None:
+        """A task has its outcome."""
+        if not context.held:
+            self._at_work.pop(id(context), None)
+
+    # Where there is no result to go with
+
+    def send(self, contexts: Iterable[Context]) -> None:
+        """Send what the last attempts of some tasks have saved: before these wait for long, or are loaded anew.
+
+        Raises:
+            SetUpError, OutageError, NoRoomError, Leaving: As `Gate.each`. What was not sent is still held.
+        """
+        if self.dry_run:
+            return
+        taken = [(held, held.take()) for context in contexts if (held := context.held)]
+        try:
+            for kind in ("save", "priorities"):
+                for alike in _alike(taken, kind):
+                    for part, reply in self.gate.each(alike, _send, kind=kind):
+                        for held, parcel in part:
+                            held.sent = True
+                            held.refused = held.refused or reply.error
+                            taken = [
+                                (one, _without(contents, parcel) if one is held else contents)
+                                for one, contents in taken
+                            ]
+        finally:
+            for held, contents in taken:
+                held.put_back(contents)
+
+    def send_rest(self, unwritten: list[TaskRef]) -> None:
+        """At the end of a stage's turn: send what interrupted attempts have saved.
+
+        Args:
+            unwritten: The tasks of which something could not be sent are added to it.
+        """
+        rest = [context for context in self._at_work.values() if context.held]
+        self._at_work.clear()
+        for context in rest:
+            if context.held is not None:
+                context.held.end()
+        if self.dry_run:
+            return
+        try:
+            self.send(rest)
+        except (Leaving, NoRoomError, OutageError, CertificateError, SetUpError) as error:
+            logger.debug("What interrupted attempts have saved could not all be sent: %s", described(error))
+        finally:
+            unsent = [one for one in rest if one.held is not None and (one.held or one.held.refused is not None)]
+            for one in unsent:
+                refused = one.held.refused if one.held is not None else None
+                logger.warning(
+                    "%s (%s): what its agent has saved by its own hand is not written%s.",
+                    on_one_line(one.task.data_title),
+                    one.task.uuid,
+                    "" if refused is None else f": {on_one_line(described(refused))}",
+                )
+                if one.ref not in unwritten:
+                    unwritten.append(one.ref)
+
+
+def _alike(taken: Sequence[tuple[Held, Contents]], kind: str) -> list[list[tuple[Held, Parcel]]]:
+    """What goes into requests of a kind. Labels to be validated first are validated with all others of a request."""
+    if kind == "priorities":
+        return [[(held, contents.priority) for held, contents in taken if contents.priority is not None]]
+    labels = [(held, contents.labels) for held, contents in taken if contents.labels is not None]
+    return [[one for one in labels if is_validated(one[1]) is wanted] for wanted in (False, True)]
+
+
+def is_validated(parcel: Parcel) -> bool:
+    """Whether labels are to be validated by the platform before they are saved."""
+    return bool(getattr(parcel.payload, "validate_before_saving", False))
+
+
+def _send(part: Sequence[tuple[Held, Parcel]]) -> None:
+    send_together([parcel for _, parcel in part])
+
+
+def _without(contents: Contents, parcel: Parcel) -> Contents:
+    return replace(
+        contents,
+        labels=None if contents.labels is parcel else contents.labels,
+        priority=None if contents.priority is parcel else contents.priority,
+    )
