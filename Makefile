@@ -10,7 +10,7 @@ UV     := $(shell command -v uv 2>/dev/null)
 XDIST  ?= -n 3 --dist worksteal
 ARGS   ?=
 
-.PHONY: help demo test test-all test-repeat coverage lint format typecheck check bench soak clean
+.PHONY: help demo test test-all test-repeat coverage lint format typecheck check bench bench-scale soak clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -71,6 +71,9 @@ check: lint typecheck test ## All of the above.
 
 bench: $(DEV) ## Compare with encord-agents 0.2.10, side by side. Takes some minutes.
 	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+bench-scale: $(DEV) ## Measure how cost grows with tasks, workers and batches. Takes a quarter of an hour.
+	@$(BIN)/python -m benchmarks.scale $(ARGS)
 
 soak: $(DEV) ## A long run by hand: outages, 100,000 tasks, hundreds of passes.
 	@$(BIN)/python -m benchmarks.soak $(ARGS)

@@ -1,7 +1,8 @@
 """The agents that are measured: one file for both libraries, run by the interpreter of either.
 
-Environment: ``BENCH_SCENARIO`` (a name of `AGENTS`, or ``drained``), ``BENCH_PROJECT``, ``BENCH_AGENT_SECONDS``,
-``BENCH_OPTIONS`` (JSON, for the runner's call), ``BENCH_RESULT`` (the file to write to), and where the platform is.
+Environment: ``BENCH_SCENARIO`` (a name of `AGENTS`, or ``drained``, ``drained_struct``), ``BENCH_PROJECT``,
+``BENCH_AGENT_SECONDS``, ``BENCH_OPTIONS`` (JSON, for the runner's call), ``BENCH_RESULT`` (the file to write to), and
+where the platform is.
 """
 
 import asyncio
@@ -109,14 +110,24 @@ AGENTS = {
     f.__name__: f for f in (task_only, held_up, save_in_agent, prioritise, struct, first_frame, awaiting, computing)
 }
 
-if SCENARIO == "drained":  # by this library only; at the top level, where worker processes find it
+if SCENARIO.startswith("drained"):  # by this library only; at the top level, where worker processes find it
     from encord_agents.tasks import QueueRunner
 
     queue = QueueRunner(project_hash=os.environ["BENCH_PROJECT"])
 
+
+if SCENARIO == "drained":
+
     @queue.stage("Work")
     def drained(task: AgentTask) -> str:
         return computing(task)
+
+
+if SCENARIO == "drained_struct":
+
+    @queue.stage("Work", will_set_priority=True)
+    def drained_struct(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        return struct(label_row)
 
 
 def peak_memory() -> int:
@@ -135,7 +146,7 @@ def processor_time() -> float:
 
 def main() -> None:
     run: Any
-    if SCENARIO == "drained":
+    if SCENARIO.startswith("drained"):
         run = queue.drain
     else:
         run = Runner(project_hash=os.environ["BENCH_PROJECT"])

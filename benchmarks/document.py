@@ -27,7 +27,11 @@ HOW = """\
 
 - `make bench` measures everything but the largest run and rewrites this page; the peer is installed into `.venv-peer`.
 - `make bench ARGS=--full` also measures 100,000 waiting tasks; `ARGS=--quick` takes a minute or two and writes nothing;
-  `ARGS="--repeat 5"` repeats more; `ARGS="--only c0 --only d0"` measures a few, by the key in the tables.
+  `ARGS="--repeat 5"` repeats more; `ARGS="--only c0 --only d0"` measures a few, by the key in the tables, or a group:
+  speed, network, processor, memory, processes.
+- `--only network` measures over a network: a proxy in a process of its own holds everything back for half of 60 ms in
+  each direction, and a new connection for 60 ms more; behind it are TLS and the platform, and connections are counted.
+  The client trusts `requests`' usual authorities and one more, so that it has as much to read as it would elsewhere.
 - A pair of runs that took over 90 seconds is not repeated: it waits for thousands of answers and varies little.
 - `make soak` is a long run by hand: a minute's outage in the middle of a run, 100,000 tasks, hundreds of passes. It
   reports threads, open files and memory before and after each.
@@ -48,6 +52,21 @@ Looked into with 1,000 tasks, on a machine where (c) took 1.4 s:
   quarter of what it was has gone since labels are sent without the SDK's deep copies of them (`core/sdk/bundle.py`).
 - Tried and left: giving slots back before the move (8 % faster, but then more than a window's tasks are loaded and
   not yet moved), fewer or more loaders (no difference), labels of more rows at once (none).
+
+## Where the time goes over a network
+
+With 60 ms there and back and 30 ms for a request, by arithmetic and by looking at every request of a run:
+
+- A new connection costs two round trips before its first request: TCP and TLS. The peer pays them for each request,
+  this library for each connection: 8 of them in (c), and 16 more for files in (d).
+- Reading the file of trusted certificates takes 20 ms of a processor under the interpreter's lock, for every connection
+  that is opened as `requests` opens them. It is read once; with 16 connections at the same time that was the most of
+  their second.
+- (c): project and ontology are asked for one after the other (0.3 s with the first connection), then ten pages (0.14 s
+  each), then the last tasks go through list, initialise, save and move (0.5 s). The stage is asked once more at the
+  end, since tasks moved while it was read (0.1 s). So 2.3 s are the least with the SDK's pages. The rest is the window:
+  300 tasks at a time go through these four requests, in 0.5 s; `task_batch_size=1000` does without.
+- (b) is a request for each task, with or without connections that stay open: `bundle_saves` is what helps.
 
 ## Where the time goes in (b) without latency
 

@@ -95,7 +95,7 @@ class Side:
             directory = stack.enter_context(tempfile.TemporaryDirectory())
             result = Path(directory) / "result.json"
             environment = {
-                **_clean_environment(),
+                **clean_environment(),
                 **platform.environment,
                 **way,
                 "BENCH_SCENARIO": case.agent,
@@ -140,7 +140,7 @@ class Side:
             RuntimeError: It failed.
         """
         started = time.perf_counter()
-        ended = self.run(arguments, {**_clean_environment(), **environment})
+        ended = self.run(arguments, {**clean_environment(), **environment})
         taken = time.perf_counter() - started
         if ended.returncode:
             raise RuntimeError(f"{self.name}: {' '.join(arguments)}\n{ended.stderr[-4000:]}")
@@ -198,6 +198,6 @@ def _has_peer(python: Path) -> bool:
     return ended.stdout.strip() == PEER.partition("==")[2]
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """Ours, without what would lead to another platform or another library."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("ENCORD_", "PYTHON", "BENCH_"))}

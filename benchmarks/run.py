@@ -6,8 +6,9 @@ import argparse
 import time
 from pathlib import Path
 
-from benchmarks import chart, document, scenarios
+from benchmarks import chart, document, scale_page, scenarios
 from benchmarks.measure import ours, peer
+from benchmarks.scale import Scale
 from benchmarks.scenarios import Results, Row, Scenario
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +43,7 @@ def main() -> None:
         return
     PLOT.parent.mkdir(exist_ok=True)
     PLOT.write_text(chart.chart(results))
-    PAGE.write_text(document.page(results))
+    PAGE.write_text(scale_page.with_section(document.page(results), Scale.read()))
     print(f"Written: {PAGE.relative_to(ROOT)}, {PLOT.relative_to(ROOT)}")
 
 
