@@ -72,7 +72,7 @@ def empty_a_stage(tasks: int, *, workers: int, batch: int, agent_seconds: float,
         environment = {
             **clean_environment(),
             **platform.environment,
-            "PYTHONPATH": os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            "PYTHONPATH": os.pathsep.join([str(HERE.parent / "src"), str(HERE.parent)]),
             "BENCH_PROJECT": platform.project,
             "BENCH_AGENT_SECONDS": str(agent_seconds),
             "BENCH_BROKER": broker.url,

@@ -22,7 +22,7 @@ class Line:
 
 
 def plot(title: str, x_name: str, y_name: str, lines: Sequence[Line], *, logarithmic: bool = True) -> str:
-    """Return a plot. With `logarithmic`, both axes are: what grows in proportion is a straight line."""
+    """Return a plot. Its axes begin at 0, or both are logarithmic: what grows in proportion is a straight line."""
     xs = [x for line in lines for x, _ in line.points]
     ys = [y for line in lines for _, y in line.points if y > 0]
     x_at = _scale(min(xs), max(xs), LEFT, WIDTH - RIGHT, logarithmic)
@@ -34,7 +34,7 @@ def plot(title: str, x_name: str, y_name: str, lines: Sequence[Line], *, logarit
     for y in _ticks(min(ys), max(ys), logarithmic):
         parts += [_rule(LEFT, y_at(y), WIDTH - RIGHT, y_at(y)), _text(LEFT - 6, y_at(y) + 4, _short(y), "end")]
     parts += [_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, x_name, "middle"), _text(12, TOP - 10, y_name)]
-    where = LEFT + 90.0
+    where = LEFT + 50.0
     for colour, line in zip(COLOURS, lines, strict=False):
         path = " ".join(f"{x_at(x):.1f},{y_at(y):.1f}" for x, y in line.points)
         dashes = ' stroke-dasharray="4 4"' if line.ideal else ""
@@ -53,7 +53,7 @@ def plot(title: str, x_name: str, y_name: str, lines: Sequence[Line], *, logarit
 
 def _scale(least: float, most: float, start: float, end: float, logarithmic: bool):  # type: ignore[no-untyped-def]
     change = math.log if logarithmic else float
-    low, high = change(least), change(most)
+    low, high = change(least) if logarithmic else 0.0, change(most)
     if high == low:
         high = low + 1
     return lambda value: start + (change(value) - low) / (high - low) * (end - start)

@@ -71,10 +71,11 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two libraries: an interpreter that has it."""
+    """One of the two libraries: an interpreter that has it, or a directory where it is."""
 
     name: str
     python: Path
+    source: Path | None = None
 
     def measure(self, case: Case) -> Measurement:
         """Run a case once.
@@ -126,7 +127,7 @@ class Side:
     def run(self, arguments: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(self.python.absolute()), *arguments],
-            env=environment,
+            env={**environment, **({"PYTHONPATH": str(self.source)} if self.source else {})},
             cwd=tempfile.gettempdir(),
             capture_output=True,
             text=True,
@@ -173,8 +174,8 @@ def typical(measurements: list[Measurement]) -> Measurement:
 
 
 def ours() -> Side:
-    """This library, as installed for the interpreter that runs this."""
-    return Side("ours", Path(sys.executable))
+    """This library, as it is here, whichever one is installed for the interpreter that runs this."""
+    return Side("ours", Path(sys.executable), HERE.parent / "src")
 
 
 def peer(directory: Path) -> Side:

@@ -55,7 +55,7 @@ def plots(scale: Scale) -> Iterator[tuple[str, str]]:
             ]),
         )  # fmt: skip
     if threads := scale.of("threads"):
-        yield "threads", _workers("`max_workers`, agents that wait 100 ms", _rates(threads), "max_workers")
+        yield "threads", _workers("max_workers, agents that wait 100 ms", _rates(threads), "max_workers")
     for series, name, what in (
         ("waiting processes", "waiting", "Processes of a drain, agents that wait 100 ms"),
         ("computing processes", "computing", "Processes of a drain, agents that compute for 20 ms"),
@@ -76,7 +76,8 @@ def _rates(points: list[Point]) -> list[tuple[float, float]]:
 
 def _workers(title: str, rates: list[tuple[float, float]], x_name: str) -> str:
     ideal = [(x, rates[0][1] * x / rates[0][0]) for x, _ in rates]
-    return plot(title, x_name, "tasks / s", [Line("measured", rates), Line("in proportion", ideal, ideal=True)])
+    lines = [Line("measured", rates), Line("in proportion", ideal, ideal=True)]
+    return plot(title, x_name, "tasks / s", lines, logarithmic=rates[-1][0] > 8)
 
 
 def _by_workers(scale: Scale) -> list[Emptied]:
