@@ -8,7 +8,7 @@ import socket
 import socketserver
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-__all__ = ["PAGE", "Answer", "private_authority", "server", "tls_before"]
+__all__ = ["PAGE", "Answer", "answering", "private_authority", "server", "tls_before"]
 
 Answer = tuple[int, bytes]
 PAGE = b"<!DOCTYPE html><html><head><title>App</title></head><body>" + b"<p>shell</p>" * 20_000 + b"</body></html>"
@@ -117,3 +117,30 @@ def private_authority(directory: Path) -> tuple[ssl.SSLContext, Path]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(server)
     return context, authority
+
+
+@contextmanager
+def answering(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A host that answers each connection by hand."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(65536)
+                    try:
+                        answer(connection)
+                    except OSError:  # the client has gone
+                        continue
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}/file?signature=s"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+    thread.join()

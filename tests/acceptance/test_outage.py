@@ -6,14 +6,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytest
 from encord.objects import LabelRowV2
 from encord.storage import StorageItem
+from tests.drivers import DRIVERS, Driver
 
 from encord_agents.exceptions import OutageError
-from encord_agents.local import Fault
+from encord_agents.local import AgentStage, Fault, Stage, Workflow
+from encord_agents.tasks.dependencies import Depends, Twin, dep_twin_label_row
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
 if TYPE_CHECKING:
@@ -192,3 +194,20 @@ def test_one_poisonous_request(world: World, kind: str, which: int) -> None:
 
 def _rows(world: World, data_hash: str) -> list[LabelRowV2]:
     return world.client.get_project(world.project.project_hash).list_label_rows_v2(data_hashes=[data_hash])
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("driver", DRIVERS, ids=str)
+def test_an_outage_while_another_project_is_opened(world: World, driver: Driver) -> None:
+    """What a run-scoped dependency opens is waited for as the run's own project is, and costs no attempt."""
+    world.project.add_placeholders(3)
+    other = world.platform.create_project(
+        workflow=Workflow([AgentStage("A", {"b": "B"}), Stage("B", "done")])
+    ).project_hash
+    world.platform.faults.add(Fault("project", times=2, status=503, contains=other))
+
+    def agent(twin: Annotated[Twin | None, Depends(dep_twin_label_row(other))]) -> str:
+        return "complete" if twin is None else "triage"
+
+    assert driver.run(world, agent).counts == {"moved": 3}
+    assert world.count("Done") == 3

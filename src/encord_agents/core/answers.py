@@ -16,7 +16,7 @@ import requests.exceptions
 from encord_agents.core.legible import literally
 from encord_agents.core.tracebacks import chain
 
-__all__ = ["NOBODY", "is_loopback", "refused_certificate", "unreachable"]
+__all__ = ["NOBODY", "is_loopback", "reasons", "refused_certificate", "unreachable"]
 
 CERTIFICATE_REMEDY = (
     "If a proxy of your organisation signs certificates, point REQUESTS_CA_BUNDLE at a file with its root certificate."
@@ -27,7 +27,7 @@ NOBODY = "nobody listens there (the connection was refused)"
 
 def refused_certificate(error: BaseException) -> str | None:
     """Return why the certificate of the other side was not accepted, and what to do, or ``None``."""
-    for reason in _reasons(error):
+    for reason in reasons(error):
         if isinstance(reason, ssl.SSLCertVerificationError):
             why = reason.verify_message or "it was not accepted"
             return f"its certificate was refused: {literally(why)}. {CERTIFICATE_REMEDY}"
@@ -36,7 +36,7 @@ def refused_certificate(error: BaseException) -> str | None:
 
 def unreachable(error: BaseException) -> str | None:
     """Return why nobody could be asked, in words, or ``None`` where somebody could, or it is not known."""
-    reasons = list(_reasons(error))
+    causes = list(reasons(error))
     if (certificate := refused_certificate(error)) is not None:
         return certificate
     for kind, words in (
@@ -47,7 +47,7 @@ def unreachable(error: BaseException) -> str | None:
         (requests.exceptions.Timeout, "it did not answer in time"),
         (requests.exceptions.ConnectionError, "the connection failed"),
     ):
-        if any(isinstance(reason, kind) for reason in reasons):
+        if any(isinstance(reason, kind) for reason in causes):
             return words
     return None
 
@@ -63,7 +63,7 @@ def is_loopback(address: str) -> bool:
         return False
 
 
-def _reasons(error: BaseException) -> Iterator[BaseException]:
+def reasons(error: BaseException) -> Iterator[BaseException]:
     """Yield an exception, what led to it, and what urllib3 and `requests` carry in arguments."""
     pending, seen = [error], set[int]()
     while pending:

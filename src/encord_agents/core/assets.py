@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from encord_agents.core.room import (
     used,
 )
 from encord_agents.core.suffixes import suffix_for
-from encord_agents.core.transport import TransportError, abort, open_url
+from encord_agents.core.transport import TransportError, hang_up, open_url
 from encord_agents.exceptions import (
     AssetDownloadError,
     CertificateError,
@@ -40,8 +41,6 @@ from encord_agents.exceptions import (
 
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
-
-    from urllib3 import HTTPResponse
 
 __all__ = ["Asset", "Tries", "image_of_group"]
 
@@ -160,7 +159,7 @@ class Asset:
         self._needs_fresh_url = False
         self._is_used = False  # the file was given to somebody, who may be reading it
         self._closed = False
-        self._response: HTTPResponse | None = None  # of the download that is under way
+        self._sock: socket.socket | None = None  # of the download that is under way
         self._bytes = 0
         self._downloads = 0  # begun so far
         self._failed: Exception | None = None  # what the latest of them ended with
@@ -288,8 +287,8 @@ class Asset:
     def cancel(self) -> None:
         """Give up a download that is under way in another thread, without waiting for its end."""
         self._closed = True
-        if (response := self._response) is not None:
-            abort(response)
+        if (sock := self._sock) is not None:
+            hang_up(sock)
 
     def close(self) -> None:
         """Remove the file. The asset cannot be used afterwards; a download under way in another thread is given up."""
@@ -401,8 +400,7 @@ class Asset:
             with NewFile(
                 self.item.name, self._folder(), prefix=f"{self.item.uuid}-", suffix=suffix, reserve=reserve
             ) as file:
-                with open_url(url, self._timeout) as response:
-                    self._response = response
+                with open_url(url, self._timeout, begun=self._begins) as response:
                     self._check_open()
                     bounds = Bounds(self.item.file_size, deadline, self._clock)
                     size = receive(response, file, bounds, check=self._check_open)
@@ -414,7 +412,12 @@ class Asset:
                 raise NoRoomError(f"The file of {self.item.name!r} cannot be fetched", error.ran_out) from None
             raise Interrupted(str(error), may_pass=error.may_pass, certificate=error.certificate) from None
         finally:
-            self._response = None
+            self._sock = None
+
+    def _begins(self, sock: socket.socket) -> None:
+        self._sock = sock
+        if self._closed:
+            hang_up(sock)
 
     def _folder(self) -> Path:
         if self._directory is not None:

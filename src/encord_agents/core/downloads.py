@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from urllib3 import exceptions
 
 from encord_agents.core.legible import cut, on_one_line
-from encord_agents.core.transport import in_words
+from encord_agents.core.transport import in_words, renew
 
 if TYPE_CHECKING:
     from urllib3 import HTTPResponse
@@ -121,7 +121,11 @@ def receive(response: HTTPResponse, file: Writable, bounds: Bounds, *, check: Ca
     clock, until = bounds.clock, bounds.until()
     size, window_size, window_ends = 0, 0, clock() + SECONDS_PER_WINDOW
     try:
-        while block := response.read1(BLOCK, decode_content=False):
+        while True:
+            renew(response)
+            block = response.read1(BLOCK, decode_content=False)
+            if not block:
+                break
             check()
             now = clock()
             size += len(block)

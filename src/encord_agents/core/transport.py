@@ -7,20 +7,24 @@ They go through `requests`, as the SDK's do: proxies, certificates, and whatever
 from __future__ import annotations
 
 import contextlib
+import http.client
+import io
 import logging
 import os
 import re
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests import exceptions as from_requests
-from urllib3 import exceptions
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, exceptions
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from encord_agents import __version__
 from encord_agents.core.answers import refused_certificate
@@ -30,11 +34,14 @@ from encord_agents.core.trust import TrustingAdapter
 if TYPE_CHECKING:
     from urllib3 import HTTPResponse
 
-__all__ = ["TransportError", "abort", "in_words", "open_url"]
+__all__ = ["TransportError", "abort", "hang_up", "in_words", "open_url", "renew"]
 
 CONNECTIONS: Final = 16  # kept open to each host
 REDIRECTS: Final = 10
 SHORT: Final = 16 * 1024  # bytes
+LONGEST_READ: Final = 120.0
+"""Seconds that the head of an answer may take, or one read of its body. The timeout is about silence: a host that sends
+a byte now and then never is silent for long."""
 # Sizes are compared with what arrived, so it must arrive as it is stored. No credentials: the URL itself is the
 # permission, and storage hosts refuse a second one.
 HEADERS: Final = {"User-Agent": f"encord-agents/{__version__}", "Accept-Encoding": "identity", "Accept": "*/*"}
@@ -62,19 +69,22 @@ class TransportError(Exception):
         super().__init__(reason)
 
 
-def open_url(url: str, timeout: tuple[float, float]) -> HTTPResponse:
+def open_url(
+    url: str, timeout: tuple[float, float], *, begun: Callable[[socket.socket], None] | None = None
+) -> HTTPResponse:
     """Return the answer to a GET, its body still to be read. Close it; read to the end, its connection is used again.
 
     Args:
         url: Redirects are followed, but not from https to http. What it has of a user and a password is not sent.
         timeout: Seconds to connect, and seconds to wait for the next bytes.
+        begun: Called with the socket of each request once that is sent, see `hang_up`.
 
     Raises:
         TransportError: There was none.
     """
     session = _session()
     try:
-        with _without_queries():
+        with _asking(begun):
             for _ in range(REDIRECTS):
                 parts = urlsplit(url)
                 if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -107,13 +117,25 @@ def open_url(url: str, timeout: tuple[float, float]) -> HTTPResponse:
     raise problem  # outside the `except`: what `requests` raises quotes the URL, and must not be its context
 
 
+def hang_up(sock: socket.socket) -> None:
+    """Have whoever waits for an answer, in another thread, find that the connection is gone."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
 def abort(response: HTTPResponse) -> None:
-    """Have whoever waits for the body, in another thread, find that the connection is gone."""
+    """The same for an answer whose body is still to come."""
     connection = getattr(response, "_connection", None)
     sock = getattr(connection, "sock", None)
     if sock is not None:
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
+        hang_up(sock)
+
+
+def renew(response: HTTPResponse) -> None:
+    """Before the next read of a body: it may take as long as any."""
+    raw = getattr(getattr(getattr(response, "_fp", None), "fp", None), "raw", None)
+    if isinstance(raw, _Paced):
+        raw.until = time.monotonic() + LONGEST_READ
 
 
 def _session() -> requests.Session:
@@ -121,7 +143,7 @@ def _session() -> requests.Session:
     if session is None:
         session = requests.Session()
         for scheme in ("https://", "http://"):
-            session.mount(scheme, TrustingAdapter(pool_connections=CONNECTIONS, pool_maxsize=CONNECTIONS))
+            session.mount(scheme, _Adapter(pool_connections=CONNECTIONS, pool_maxsize=CONNECTIONS))
         # What is shared by threads must not change: no cookie of a storage host is kept.
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         session = _sessions.setdefault(os.getpid(), session)
@@ -182,13 +204,13 @@ _ours = threading.local()
 
 
 @contextlib.contextmanager
-def _without_queries() -> Iterator[None]:
-    """While inside, in this thread, `urllib3` logs addresses without their queries."""
-    _ours.asking = True
+def _asking(begun: Callable[[socket.socket], None] | None) -> Iterator[None]:
+    """While inside, in this thread, `urllib3` logs addresses without their queries, and sockets are told of."""
+    _ours.asking, _ours.begun = True, begun
     try:
         yield
     finally:
-        _ours.asking = False
+        _ours.asking, _ours.begun = False, None
 
 
 def _shorten(record: logging.LogRecord) -> bool:
@@ -199,3 +221,74 @@ def _shorten(record: logging.LogRecord) -> bool:
 
 for _name in ("urllib3.connectionpool", "urllib3.poolmanager", "urllib3.util.retry", "urllib3.connection"):
     logging.getLogger(_name).addFilter(_shorten)
+
+
+# Answers whose reads take no longer than `LONGEST_READ`. `requests` and `urllib3` make everything else as ever.
+
+
+class _Paced(io.RawIOBase):
+    """What comes from a socket, up to a time."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        super().__init__()
+        self._raw = raw
+        self.until = time.monotonic() + LONGEST_READ
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        if time.monotonic() > self.until:
+            raise TimeoutError("it takes too long to send a few bytes")
+        read: int | None = self._raw.readinto(buffer)
+        return read
+
+    def readable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Answer(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **more: Any) -> None:
+        super().__init__(sock, *args, **more)
+        if isinstance(self.fp, io.BufferedReader):
+            self.fp = io.BufferedReader(_Paced(self.fp.detach()))
+        if (begun := getattr(_ours, "begun", None)) is not None:
+            begun(sock)
+
+
+class _Connection(HTTPConnection):
+    response_class = _Answer
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = _Answer
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+class _Adapter(TrustingAdapter):
+    def init_poolmanager(self, *args: Any, **more: Any) -> None:
+        super().init_poolmanager(*args, **more)
+        _pace(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **more)
+        _pace(manager)
+        return manager
+
+
+def _pace(manager: PoolManager) -> None:
+    paced = {HTTPConnectionPool: _Pool, HTTPSConnectionPool: _SecurePool}
+    pools = manager.pool_classes_by_scheme
+    # What somebody else has put there stays.
+    manager.pool_classes_by_scheme = {scheme: paced.get(pool, pool) for scheme, pool in pools.items()}

@@ -29,10 +29,12 @@ from encord_agents.core.client import get_user_client
 from encord_agents.core.data_lookup import INSTEAD, DataLookup
 from encord_agents.core.data_model import Frame, ImageArray
 from encord_agents.core.dependencies.models import Depends as Depends  # existing code imports it from here, too
+from encord_agents.core.tracebacks import add_note
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 
 __all__ = [
     "DataLookup",
+    "OtherProjects",
     "Twin",
     "dep_asset",
     "dep_client",
@@ -157,6 +159,19 @@ def dep_data_lookup(
 
 
 @dataclass(frozen=True)
+class OtherProjects:
+    """Opens projects beside the run's own, with its client, and waiting for a platform in trouble as the run does.
+
+    Run-scoped dependencies may ask for it by type.
+
+    Attributes:
+        open: Takes a project's uuid and returns the project. Raises what opening the run's own project raises.
+    """
+
+    open: Callable[[UUID], Project]
+
+
+@dataclass(frozen=True)
 class Twin:
     """The same data unit in another project.
 
@@ -176,7 +191,7 @@ def dep_twin_label_row(
 
     Use it as ``Annotated[Twin | None, Depends(dep_twin_label_row(twin_project_hash="..."))]``. Twins are matched by
     data hash, on the other project's main branch. A project that cannot be opened ends the run, as other mistakes of
-    the set-up do. By hand, it is opened with a client made from the environment.
+    the set-up do; an outage is waited out. By hand, it is opened with a client made from the environment.
 
     Args:
         twin_project_hash: The other project.
@@ -187,24 +202,26 @@ def dep_twin_label_row(
         PrintableError: ``twin_project_hash`` is no uuid.
     """
     try:
-        project_hash = str(UUID(str(twin_project_hash)))
+        project_hash = UUID(str(twin_project_hash))
     except ValueError:
         raise PrintableError(f"twin_project_hash must be a project's uuid, not {str(twin_project_hash)!r}.") from None
 
     # Once a run, and a set-up error if it cannot be had: the other project concerns all tasks alike.
-    def twin_project(client: EncordUserClient) -> Project:
+    def twin_project(others: OtherProjects) -> Project:
         try:
-            return client.get_project(project_hash)
-        except EncordException as error:
-            error.add_note(
+            return others.open(project_hash)
+        except (EncordException, PrintableError) as error:
+            add_note(
+                error,
                 f"This happened while the twin project {project_hash} was opened, for dep_twin_label_row: check its "
-                "hash, and that the key's user is a member of it."
+                "hash, and that the key's user is a member of it.",
             )
             raise
 
     @functools.cache
     def twin_project_by_hand() -> Project:
-        return twin_project(get_user_client())
+        client = get_user_client()
+        return twin_project(OtherProjects(lambda other: client.get_project(str(other))))
 
     def get_twin_label_row(
         lr_original: LabelRowV2, project: Project | None = Depends(twin_project, scope="run")

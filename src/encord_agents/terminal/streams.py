@@ -137,7 +137,7 @@ def forgiving_streams(reader_left: Callable[[], None] | None = None) -> Iterator
     """While inside, ``sys.stdout`` and ``sys.stderr`` take any text, and drop what can no longer be written.
 
     For a program that is ours: the command lines. Streams that are not plain files (as in a notebook, or under a test
-    runner that captures) stay as they are.
+    runner that captures) stay as they are; for one that is not there, there is one that drops everything.
 
     Args:
         reader_left: Called once, when stdout's reader is found to have left. It may be called in any thread.
@@ -191,8 +191,20 @@ class _Forgiving(io.RawIOBase):
         return is_terminal(cast("TextIO", self._file))
 
 
+class _Nowhere(io.RawIOBase):
+    """What is written is dropped."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        return memoryview(data).nbytes
+
+    def writable(self) -> bool:
+        return True
+
+
 def _forgiving(stream: Any, reader_left: Callable[[], None] | None) -> Any:
     """Return a stream on the same descriptor that drops what cannot be written, or the stream itself."""
+    if stream is None:  # it was closed before Python began, as by `>&-`
+        return io.TextIOWrapper(cast("Any", _Nowhere()), encoding="utf-8", errors="backslashreplace")
     buffer = getattr(stream, "buffer", None)
     is_buffered = not isinstance(buffer, io.FileIO)  # it is not where PYTHONUNBUFFERED is set, as in most images
     raw = getattr(buffer, "raw", None) if is_buffered else buffer

@@ -9,7 +9,7 @@ from encord import EncordUserClient
 from encord.exceptions import EncordException
 from encord.http.constants import RequestsSettings
 from tests.brokers import free_port
-from tests.servers import PAGE, Answer, private_authority, server
+from tests.servers import PAGE, Answer, answering, private_authority, server
 
 from encord_agents.core.answers import is_loopback, refused_certificate, unreachable
 from encord_agents.core.sdk import foreign_answer
@@ -50,6 +50,13 @@ def test_foreign_answers(answer: Answer, words: str | None) -> None:
         error = raised(domain)
     assert foreign_answer(error) == words
     assert unreachable(error) is None
+
+
+def test_other_protocols() -> None:
+    """Something that does not speak HTTP says so; a connection that is closed without a word is an outage."""
+    for banner, words in ((b"SSH-2.0-OpenSSH_9.9\r\n", "something that is not HTTP"), (b"", None)):
+        with answering(lambda connection, said=banner: connection.sendall(said)) as url:
+            assert foreign_answer(raised(url.partition("/file")[0])) == words
 
 
 def test_nobody_there() -> None:

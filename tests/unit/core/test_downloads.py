@@ -6,42 +6,18 @@ import gzip
 import io
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 
 import pytest
+from tests.servers import answering
+from tests.waiting import until
 
+from encord_agents.core import transport
 from encord_agents.core.downloads import SECONDS_PER_WINDOW, Bounds, Interrupted, receive
-from encord_agents.core.transport import TransportError, abort, open_url
+from encord_agents.core.transport import TransportError, abort, hang_up, open_url
 
 TIMEOUT = (5.0, 30.0)
-
-
-@contextmanager
-def answering(answer: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A host that answers each connection by hand."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = server.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.recv(65536)
-                    try:
-                        answer(connection)
-                    except OSError:  # the client has gone
-                        continue
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.getsockname()[1]}/file?signature=s"
-        finally:
-            server.shutdown(socket.SHUT_RDWR)
-    thread.join()
 
 
 def sends(*parts: bytes) -> Callable[[socket.socket], None]:
@@ -138,6 +114,50 @@ def test_a_drip() -> None:
             received(url, Bounds(deadline=50.0, clock=Clock(20.0)))
         assert not caught.value.may_pass
         going.set()
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [b"HTTP/1.1 200 OK\r\nX-Long: ", b"", head("Transfer-Encoding: chunked") + b"1;"],
+    ids=["head", "status line", "chunk"],
+)
+def test_a_drip_where_no_read_returns(begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of heads and of chunks that never end are left in time, too, though no silence is long."""
+    monkeypatch.setattr(transport, "LONGEST_READ", 0.05)
+    over = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(begin)
+        while not over.wait(0.001):
+            connection.sendall(b"x")
+
+    with answering(drip) as url:
+        with pytest.raises((TransportError, Interrupted), match="did not answer in time"):
+            received(url)
+        over.set()
+
+
+def test_given_up_before_it_is_answered() -> None:
+    """A download is left at once also while nothing has come of its answer."""
+    sockets: list[socket.socket] = []
+    asked = threading.Event()
+
+    def silence(connection: socket.socket) -> None:
+        asked.set()
+        connection.recv(1)  # until the client ends it
+
+    with answering(silence) as url:
+
+        def give_up() -> None:
+            asked.wait()
+            until(lambda: bool(sockets))
+            hang_up(sockets[0])
+
+        thread = threading.Thread(target=give_up)
+        thread.start()
+        with pytest.raises(TransportError):
+            open_url(url, TIMEOUT, begun=sockets.append)
+        thread.join()
 
 
 def test_given_up_while_it_waits() -> None:

@@ -57,7 +57,10 @@ def test_no_streams_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     streams.write_line("text")
     assert not streams.is_terminal(sys.stdout)
     with streams.forgiving_streams():
-        assert sys.stdout is None
+        sys.stdout.write("写")  # what agents write is dropped, too
+        sys.stdout.flush()
+        print("写", file=sys.stderr)
+    assert sys.stdout is None
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])

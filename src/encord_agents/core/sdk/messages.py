@@ -7,12 +7,14 @@ protocols chain what they met: an exception of the JSON decoder, of pydantic, of
 
 from __future__ import annotations
 
+import http.client
 import re
 from collections.abc import Iterator
 
 import requests.exceptions
 from encord.exceptions import EncordException, GenericServerError
 
+from encord_agents.core.answers import reasons
 from encord_agents.core.legible import literally
 from encord_agents.core.sdk.seam import Seam
 
@@ -62,8 +64,15 @@ def foreign_answer(error: EncordException) -> str | None:
             return "JSON that is not the API's"
         if isinstance(found, AttributeError):  # the SDK has looked for a message in JSON that is no object
             return "JSON that is not the API's"
+        if isinstance(found, RecursionError):  # of JSON that is nested without end
+            return "JSON that is not the API's"
         if isinstance(found, requests.exceptions.TooManyRedirects):
             return "redirects without end"
+        if isinstance(found, requests.exceptions.ContentDecodingError):
+            return "what is not encoded as it says"
+    for reason in reasons(error):
+        if isinstance(reason, http.client.BadStatusLine) and not isinstance(reason, http.client.RemoteDisconnected):
+            return "something that is not HTTP"
     return None
 
 

@@ -17,7 +17,7 @@ from encord_agents.core.assets import Asset
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.plan import Plan
 from encord_agents.core.sdk import LoadedLabels, Parcel
-from encord_agents.tasks.dependencies import dep_single_frame
+from encord_agents.tasks.dependencies import OtherProjects, dep_single_frame
 from encord_agents.tasks.engine.held import Held
 from encord_agents.tasks.engine.outcome import Fault, Pathway
 from encord_agents.tasks.engine.rate_limit import Quiet
@@ -36,7 +36,7 @@ CHANGED_ROW = "changed row"
 ODD_LABELS = "odd labels"
 """What is warned of, once for each agent of a run."""
 
-RUN_INJECTABLE: frozenset[type] = frozenset({Project, EncordUserClient})
+RUN_INJECTABLE: frozenset[type] = frozenset({Project, EncordUserClient, OtherProjects})
 """Those that outlive a task, and so may be asked for by run-scoped dependencies."""
 
 

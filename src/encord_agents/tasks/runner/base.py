@@ -7,6 +7,7 @@ import typing
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
@@ -28,7 +29,7 @@ from encord_agents.exceptions import (
     StageAlreadyAssignedError,
 )
 from encord_agents.extras import require
-from encord_agents.tasks.dependencies import dep_single_frame, dep_video_iterator, dep_video_sampler
+from encord_agents.tasks.dependencies import OtherProjects, dep_single_frame, dep_video_iterator, dep_video_sampler
 from encord_agents.tasks.engine.context import INJECTABLE, RUN_INJECTABLE, Agent
 from encord_agents.tasks.engine.retry import RetryPolicy
 from encord_agents.tasks.engine.stage import Pathways, as_uuid, find_stage, names_stage
@@ -193,6 +194,11 @@ class RunnerBase:
             raise ProjectError(NO_PROJECT)
         assert self._project is not None
         return self._project
+
+    def _fixed(self, project: Project, *, stop: Stop | None, max_outage: float) -> dict[type, object]:
+        """Return what is injected by type and is the same for all tasks."""
+        others = OtherProjects(partial(open_project, self._sender, stop=stop, max_outage=max_outage))
+        return {Project: project, EncordUserClient: self.client, OtherProjects: others}
 
     @property
     def _own_project(self) -> Project | None:

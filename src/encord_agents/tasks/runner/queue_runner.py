@@ -446,7 +446,7 @@ class QueueRunner(RunnerBase):
                 return self._connecting
             if self._connection is None:
                 project = self._project_for(self._project_hash, stop=stop, max_outage=self._max_outage)
-                fixed: dict[type, object] = {Project: project, EncordUserClient: self.client}
+                fixed = self._fixed(project, stop=None, max_outage=self._max_outage)
                 connection = _Connection(self, project, fixed)
                 for registered, agent in zip(self.agents, self._bind_all(project, num_retries=0), strict=True):
                     connection.agents[id(registered)] = agent

@@ -377,8 +377,9 @@ class SequentialRunner(RunnerBase):
             if self.pre_execution_callback is not None:
                 with stop.interruptible():
                     self.pre_execution_callback(self)
-            client = self._sender if options.bundle_saves else self.client
-            fixed: dict[type, object] = {Project: project, EncordUserClient: client}
+            fixed = self._fixed(project, stop=stop, max_outage=options.max_outage)
+            if options.bundle_saves:  # requests of the agents' own are heard of
+                fixed[EncordUserClient] = self._sender
             files = None
             if any(agent.needs_asset for agent in agents):
                 files = stack.enter_context(temporary_directory())
