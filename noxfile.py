@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import nox
@@ -76,19 +77,35 @@ for _version, _path in FOUND.items():
     nox.session(tests, python=_path, name=f"tests-{_version}", tags=_tags)
 
 
+PROJECT = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+
+
+def floors(extras: Iterable[str]) -> list[str]:
+    """Return the lowest versions that pyproject.toml allows of what the library and those extras need."""
+    needs = [*PROJECT["dependencies"], *(need for name in extras for need in PROJECT["optional-dependencies"][name])]
+    return sorted({need.replace(">=", "==") for need in needs if ">=" in need})
+
+
 @nox.session(python=next(iter(FOUND.values()), None), tags=["tests"])
 def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest version that pyproject.toml allows of each library that users get."""
-    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
-    extras = {name: needs for name, needs in project["optional-dependencies"].items() if name != "dev"}
-    needs = [*project["dependencies"], *(need for needs in extras.values() for need in needs)]
-    lowest = sorted({need.replace(">=", "==") for need in needs if ">=" in need})
+    extras = [name for name in PROJECT["optional-dependencies"] if name != "dev"]
     tools = ("anyio", "hypothesis", "pytest", "pytest-timeout", "pytest-xdist")
     pinned = [line for line in Path("constraints.txt").read_text().splitlines() if line.partition("==")[0] in tools]
-    session.install("--editable", f".[{','.join(extras)}]", *lowest, *pinned)
+    session.install("--editable", f".[{','.join(extras)}]", *floors(extras), *pinned)
     # Where a library's dependencies are newer than itself, it may warn; and what only developers install is not there.
     environment = {"PYTHONWARNINGS": "ignore", "ENCORD_AGENTS_FORBID_SKIPS": ""}
     session.run("python", "-m", "pytest", *PARALLEL, "-W", "default", *(session.posargs or CORE), env=environment)
+
+
+@nox.session(python=next(iter(FOUND.values()), None), tags=["tests"])
+@nox.parametrize("versions", ["newest", "lowest"])
+@nox.parametrize("extra", ["none", "vision", "local", "celery"])
+def extras(session: nox.Session, extra: str, versions: str) -> None:
+    """Install each extra alone, as users do, and run its main path: nothing it needs is there by chance."""
+    named = [] if extra == "none" else [extra]
+    session.install("--editable", f".[{extra}]" if named else ".", *(floors(named) if versions == "lowest" else []))
+    session.run("python", "-m", f"tests.extras.{extra}", env={"PYTHONWARNINGS": "ignore", "PYTHONPATH": ""})
 
 
 @nox.session

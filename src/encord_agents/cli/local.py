@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from encord_agents.cli.usage import CarefulGroup
 from encord_agents.core.legible import literally, on_one_line
+from encord_agents.exceptions import PrintableError
 from encord_agents.extras import require
 
 if TYPE_CHECKING:
@@ -17,7 +19,20 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 8765
 DEFAULT_DATA = Path(".encord-local")
 
-app = typer.Typer(no_args_is_help=True)
+
+class _Group(CarefulGroup):
+    """The commands. What the machine says to a path is a message, as mistakes are."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run one of them."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise PrintableError(f"{where}{error.strerror or error}.") from error
+
+
+app = typer.Typer(no_args_is_help=True, cls=_Group)
 
 
 def say(text: str, *, err: bool = False) -> None:

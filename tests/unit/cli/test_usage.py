@@ -6,6 +6,7 @@ import pytest
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.cli.main import app
+from encord_agents.exceptions import PrintableError
 from encord_agents.tasks import Runner
 
 KEY = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZWQyNTUxOQ"
@@ -51,3 +52,23 @@ def test_a_runner(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> No
         run_as_command(runner, arguments)
     assert ended.value.code == 2
     assert NOT_SHOWN not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "/dev/null/data", f"{KEY}/{KEY}{KEY}{KEY}{KEY}"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["local", "status", "--data"],
+        ["local", "reset", "0", "--data"],
+        ["local", "up", "--port", "0", "--data"],
+        ["local", "create", "--workflow", "w.yaml", "--images"],
+    ],
+    ids=lambda arguments: arguments[1],
+)
+def test_paths_that_the_machine_refuses(arguments: list[str], path: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A path that is too long, or leads through a file, is a message without a traceback; a key in it is hidden."""
+    with pytest.raises((SystemExit, PrintableError)) as ended:
+        app([*arguments, path])
+    told = f"{ended.value}{capfd.readouterr().err}"
+    assert NOT_SHOWN not in told
+    assert "Traceback" not in told

@@ -1,0 +1,1 @@
+"""Main paths of the extras, run where one of them alone is installed (`nox -s extras`)."""
