@@ -56,7 +56,7 @@ LAYERS = [
         "encord_agents.tasks.engine.timing",
     ],
     ["encord_agents.tasks.dependencies"],
-    ["encord_agents.tasks.models"],
+    ["encord_agents.tasks.models", "encord_agents.labels"],
     ["encord_agents.core"],
     ["encord_agents.local"],
     ["encord_agents.pictures", "encord_agents.extras"],

@@ -181,7 +181,18 @@ def test_every_event_is_documented(event: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "package", ["", "core", "core/dependencies", "tasks", "tasks/engine", "tasks/runner", "integrations/celery"]
+    "package",
+    [
+        "",
+        "core",
+        "core/dependencies",
+        "core/ontology",
+        "labels",
+        "tasks",
+        "tasks/engine",
+        "tasks/runner",
+        "integrations/celery",
+    ],
 )
 def test_the_house_is_drawn_as_it_is(package: str) -> None:
     """Each module has its place in the design's tree."""

@@ -45,6 +45,7 @@ PUBLIC = {
         "rbbox_to_surrounding_bbox",
     ],
     "encord_agents.exceptions": ["PrintableError"],
+    "encord_agents.labels": ["Detections", "add_detections", "to_detections"],
     "encord_agents.tasks": ["Depends", "QueueRunner", "Runner", "SequentialRunner", "stop_on_signals"],
     "encord_agents.tasks.dependencies": [
         "DataLookup",

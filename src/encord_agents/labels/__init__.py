@@ -1,0 +1,9 @@
+"""Detections <-> labels: what detectors return, drawn on label rows, and back."""
+
+from __future__ import annotations
+
+from encord_agents.labels.detections import Detections
+from encord_agents.labels.drawing import add_detections
+from encord_agents.labels.reading import to_detections
+
+__all__ = ["Detections", "add_detections", "to_detections"]

@@ -1,0 +1,91 @@
+"""Classes of detections -> objects of the ontology, by exact names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from encord.objects import LabelRowV2
+from encord.objects.common import Shape
+from encord.objects.ontology_object import Object
+
+from encord_agents.exceptions import PrintableError, closest
+from encord_agents.labels.detections import KEYPOINTS, NAMES, POLYGONS, Detections
+
+__all__ = ["Classes", "objects_for"]
+
+Classes: TypeAlias = Sequence[str] | Mapping[int, str | Object | None] | Mapping[str, str | Object | None]
+
+_BY_MASK = (Shape.BITMASK, Shape.POLYGON)
+
+
+def objects_for(label_row: LabelRowV2, found: Detections, classes: Classes | None) -> list[Object | None]:
+    """The object of the ontology for each detection; ``None`` for those that are not to be drawn.
+
+    Raises:
+        PrintableError: The detections name no classes; or the ontology has no object of that name, or several.
+    """
+    ids = None if found.class_id is None else [int(one) for one in found.class_id]
+    names = None if found.data.get(NAMES) is None else [str(one) for one in found.data[NAMES]]
+    count = len(found)
+    wanted: list[str | Object | None]
+    if isinstance(classes, Mapping):
+        wanted = [_mapped(classes, ids[i] if ids else None, names[i] if names else None) for i in range(count)]
+    elif classes is not None and ids is not None:
+        wanted = [classes[one] if 0 <= one < len(classes) else f"class {one}" for one in ids]
+    elif names is not None:
+        wanted = list(names)
+    elif classes is not None and len(classes) == 1:
+        wanted = [classes[0]] * count
+    elif not count:
+        return []
+    else:
+        raise PrintableError(
+            "The detections do not tell the names of their classes.\n"
+            'Give them: add_detections(..., classes=["Person", "Car"]) in the order of their numbers, or by number, '
+            'classes={17: "Cat"}.'
+        )
+    known: dict[str, Object | None] = {}
+    missing: list[str] = []
+    for one in wanted:
+        if isinstance(one, str) and one not in known:
+            known[one] = _object_called(label_row, one, found)
+            if known[one] is None:
+                missing.append(one)
+    if missing:
+        raise _unknown(label_row, missing)
+    return [known[one] if isinstance(one, str) else one for one in wanted]
+
+
+def _mapped(classes: Mapping[Any, str | Object | None], number: int | None, name: str | None) -> str | Object | None:
+    return classes.get(name, classes.get(number))
+
+
+def _object_called(label_row: LabelRowV2, title: str, found: Detections) -> Object | None:
+    """The ontology's object with this title; of several, the one whose shape fits what there is to draw."""
+    same = [one for one in label_row.ontology_structure.objects if one.title == title]
+    if len(same) > 1:
+        has_mask = found.mask is not None or found.data.get(POLYGONS) is not None
+        shapes = (Shape.SKELETON,) if found.data.get(KEYPOINTS) is not None else _BY_MASK if has_mask else ()
+        fitting = [one for one in same if one.shape in shapes] or [
+            one for one in same if one.shape not in (*_BY_MASK, Shape.SKELETON)
+        ]
+        if len(fitting) != 1:
+            shown = ", ".join(one.shape.value for one in same)
+            raise PrintableError(
+                f"The ontology has {len(same)} objects {title!r} ({shown}), and it is not clear which is meant.\n"
+                "Give the object: add_detections(..., classes={" + repr(title) + ": the_object})."
+            )
+        same = fitting
+    return same[0] if same else None
+
+
+def _unknown(label_row: LabelRowV2, missing: Sequence[str]) -> PrintableError:
+    titles = list(dict.fromkeys(one.title for one in label_row.ontology_structure.objects))
+    lines = [f"The ontology has no object {', '.join(map(repr, missing))}."]
+    guesses = {name: guess for name in missing if (guess := closest(name, titles)) is not None}
+    lines.append(f"It has {', '.join(map(repr, titles)) or 'none'}; names are matched exactly.")
+    if guesses:
+        mapping = ", ".join(f"{name!r}: {guess!r}" for name, guess in guesses.items())
+        lines.append(f"Did you mean classes={{{mapping}}}? Classes that such a mapping leaves out are not drawn.")
+    return PrintableError("\n".join(lines))

@@ -1,0 +1,56 @@
+"""What a detector found on one picture, in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array: TypeAlias = NDArray[Any]
+    Boxes: TypeAlias = NDArray[np.float64]
+else:
+    Array = Boxes = Any
+
+__all__ = ["CORNERS", "KEYPOINTS", "NAMES", "POLYGONS", "Array", "Boxes", "Detections"]
+
+NAMES = "class_name"
+"""The key of the classes' names in `Detections.data`, as in supervision."""
+CORNERS = "xyxyxyxy"
+"""The key of rotated boxes' corners, float ``[n, 4, 2]`` in pixels, as in supervision."""
+POLYGONS = "polygons"
+"""The key of outlines: for each detection a list of polygons, each a list of rings, each float ``[points, 2]``; the
+first ring is the outer one, and others are holes. ``None`` for a detection that has none."""
+KEYPOINTS = "keypoints"
+"""The key of keypoints, float ``[n, points, 3]``: x and y in pixels, and how visible a point is: 0 is not at all."""
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a detector found on one picture. Its fields are those of supervision's ``Detections``, so that this works:
+
+        sv.Detections(found.xyxy, found.mask, found.confidence, found.class_id, found.tracker_id, found.data)
+
+    Attributes:
+        xyxy: Boxes in pixels, float ``[n, 4]``: left, top, right, bottom.
+        mask: Bool ``[n, height, width]``; ``None`` where there are none.
+        confidence: Float ``[n]``, 0 to 1.
+        class_id: Int ``[n]``.
+        tracker_id: Int ``[n]``: the same number on several frames is the same thing.
+        data: More columns, by name: ``class_name``, ``xyxyxyxy``, ``polygons``, ``keypoints``, ...
+        size: Width and height of the picture whose pixels are meant, where that is known.
+    """
+
+    xyxy: Boxes
+    mask: Array | None = None
+    confidence: Array | None = None
+    class_id: Array | None = None
+    tracker_id: Array | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    size: tuple[int, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.xyxy)

@@ -1,0 +1,230 @@
+"""Detections in dictionaries and text: COCO's, and YOLO's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from encord_agents.exceptions import PrintableError
+from encord_agents.labels.detections import CORNERS, KEYPOINTS, NAMES, POLYGONS, Array, Boxes, Detections
+from encord_agents.labels.outlines import box_around
+
+__all__ = ["of_coco", "of_dictionaries", "of_yolo_text"]
+
+
+def of_coco(found: Mapping[str, Any], size: tuple[int, int], title: str) -> Detections:
+    """A COCO file: its annotations of the picture, by the names of their categories.
+
+    Raises:
+        PrintableError: It is about several pictures, and none of them has the title as its file's name.
+    """
+    annotations: list[Mapping[str, Any]] = list(found["annotations"])
+    ids = {one.get("image_id") for one in annotations}
+    pictures = {picture["id"]: picture for picture in found.get("images", ())}
+    named = [key for key, picture in pictures.items() if PurePath(str(picture.get("file_name"))).name == title]
+    if named:
+        annotations = [one for one in annotations if one.get("image_id") == named[0]]
+        size = _size_of(pictures[named[0]], size)
+    elif len(ids) > 1:
+        raise PrintableError(f"The COCO annotations are about {len(ids)} pictures, and none of them is {title!r}.")
+    elif ids & pictures.keys():
+        size = _size_of(pictures[ids.pop()], size)
+    names = {category["id"]: str(category["name"]) for category in found.get("categories", ())}
+    return of_dictionaries(annotations, size, names)
+
+
+def _size_of(picture: Mapping[str, Any], size: tuple[int, int]) -> tuple[int, int]:
+    return int(picture.get("width", size[0])), int(picture.get("height", size[1]))
+
+
+def of_dictionaries(
+    found: Sequence[Mapping[str, Any]], size: tuple[int, int], names: Mapping[Any, str] | None = None
+) -> Detections:
+    """One dictionary for each detection, as COCO's results and YOLO's summaries have them.
+
+    Raises:
+        PrintableError: One of them has no place on the picture that can be read.
+    """
+    import numpy as np
+
+    rows = [_Row(one, number, size) for number, one in enumerate(found)]
+    data: dict[str, Any] = {}
+    ids = _column(found, ("category_id", "class_id", "class"))
+    told: Sequence[Any] | None = _column(found, ("name", "class_name", "category", "label"))
+    if told is None and ids is not None and names:
+        told = [names.get(one, str(one)) for one in ids]
+    if told is not None:
+        data[NAMES] = [str(one) for one in told]
+    if any(row.corners is not None for row in rows):
+        data[CORNERS] = np.array([row.corners if row.corners is not None else _corners(row.box) for row in rows])
+    if any(row.polygons is not None for row in rows):
+        data[POLYGONS] = [row.polygons for row in rows]
+    if rows and all(row.keypoints is not None for row in rows):
+        data[KEYPOINTS] = np.array([row.keypoints for row in rows])
+    mask = None
+    if rows and all(row.mask is not None for row in rows):
+        mask = np.stack([row.mask for row in rows if row.mask is not None])
+        size = (mask.shape[2], mask.shape[1])
+    scores = _column(found, ("score", "confidence"))
+    tracks = _column(found, ("track_id", "tracker_id"))
+    numbers = None if ids is None or not all(isinstance(one, int) for one in ids) else np.array(ids, dtype="int64")
+    return Detections(
+        np.array([row.box for row in rows], dtype="float64").reshape(-1, 4),
+        mask,
+        None if scores is None else np.array(scores, dtype="float64"),
+        numbers,
+        None if tracks is None else np.array(tracks),
+        data,
+        size,
+    )
+
+
+def of_yolo_text(found: str, size: tuple[int, int]) -> Detections:
+    """A YOLO label file: a class and shares of the picture on each line: a box's centre and size, or an outline.
+
+    A number after a box's four is its confidence.
+
+    Raises:
+        PrintableError: A line is neither.
+    """
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(found.splitlines(), 1):
+        if not (words := line.split()):
+            continue
+        try:
+            kind, values = int(words[0]), [float(word) for word in words[1:]]
+        except ValueError:
+            kind, values = -1, []
+        if len(values) in (4, 5):
+            keys = ("x_center", "y_center", "width", "height", "confidence")
+            rows.append({"class": kind, **dict(zip(keys, values, strict=False))})
+        elif len(values) >= 6 and len(values) % 2 == 0:
+            rows.append({"class": kind, "segments": {"x": values[::2], "y": values[1::2]}, "normalized": True})
+        else:
+            raise PrintableError(f"Line {number} of the YOLO labels is neither a box nor an outline: {line[:100]!r}.")
+    return of_dictionaries(rows, size)
+
+
+def _column(found: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[Any] | None:
+    """The values of the first of these keys that all of the dictionaries have."""
+    for key in keys:
+        if found and all(one.get(key) is not None for one in found):
+            return [one[key] for one in found]
+    return None
+
+
+def _corners(box: Boxes | tuple[float, ...]) -> list[tuple[float, float]]:
+    left, top, right, bottom = (float(value) for value in box)
+    return [(left, top), (right, top), (right, bottom), (left, bottom)]
+
+
+class _Row:
+    """One detection's place on the picture, in pixels."""
+
+    def __init__(self, found: Mapping[str, Any], number: int, size: tuple[int, int]) -> None:
+        self.corners: Array | None = None
+        self.polygons: list[list[Array]] | None = None
+        self.keypoints: Array | None = None
+        self.mask: Array | None = None
+        self._found = found
+        self._size = size
+        self._scale = size if found.get("normalized") else (1, 1)
+        box = None
+        try:
+            for read in (self._outline, self._points, self._box):
+                box = read() or box
+        except (TypeError, ValueError, KeyError, IndexError) as error:
+            raise PrintableError(f"Detection {number} cannot be read ({type(error).__name__}: {error}).") from error
+        if box is None:
+            raise PrintableError(
+                f"Detection {number} has no place: it has none of 'bbox', 'box', 'xyxy', 'segmentation', 'segments', "
+                f"'keypoints' and 'x_center', but {sorted(map(str, found))[:20]}."
+            )
+        self.box = box
+
+    def _outline(self) -> tuple[float, ...] | None:
+        import numpy as np
+
+        segmentation, segments = self._found.get("segmentation"), self._found.get("segments")
+        if isinstance(segmentation, Mapping):
+            self.mask = _mask_of(segmentation)
+            rows, columns = np.nonzero(self.mask)
+            return (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) if len(rows) else (0, 0, 0, 0)
+        if segmentation:
+            rings = [np.asarray(ring, dtype="float64").reshape(-1, 2) for ring in segmentation]
+        elif segments and len(segments["x"]) >= 3:
+            rings = [np.stack([segments["x"], segments["y"]], axis=1).astype("float64") * self._scale]
+        else:
+            return None
+        self.polygons = [[ring] for ring in rings]
+        return box_around(np.concatenate(rings))
+
+    def _points(self) -> tuple[float, ...] | None:
+        import numpy as np
+
+        points = self._found.get("keypoints")
+        if not points:
+            return None
+        if isinstance(points, Mapping):
+            seen = points.get("visible", [1.0] * len(points["x"]))
+            self.keypoints = np.stack([points["x"], points["y"], seen], axis=1).astype("float64")
+        else:
+            self.keypoints = np.asarray(points, dtype="float64").reshape(-1, 3)
+        shown = self.keypoints[self.keypoints[:, 2] > 0, :2]
+        return box_around(shown) if len(shown) else (0, 0, 0, 0)
+
+    def _box(self) -> tuple[float, ...] | None:
+        import numpy as np
+
+        found = self._found
+        width, height = self._scale
+        if "bbox" in found:
+            left, top, w, h = (float(value) for value in found["bbox"])
+            return left, top, left + w, top + h
+        if "xyxy" in found:
+            left, top, right, bottom = (float(value) for value in found["xyxy"])
+            return left, top, right, bottom
+        if "x_center" in found:
+            width, height = self._size
+            x, y, w, h = (float(found[key]) for key in ("x_center", "y_center", "width", "height"))
+            return (x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height
+        if (box := found.get("box")) is None:
+            return None
+        if "x4" in box or "x3" in box:
+            self.corners = np.array([(float(box[f"x{i}"]), float(box[f"y{i}"])) for i in (1, 2, 3, 4)]) * self._scale
+            return box_around(self.corners)
+        keys = ("x1", "y1", "x2", "y2") if "x1" in box else ("xmin", "ymin", "xmax", "ymax")
+        left, top, right, bottom = (float(box[key]) for key in keys)
+        return left * width, top * height, right * width, bottom * height
+
+
+def _mask_of(encoded: Mapping[str, Any]) -> Array:
+    """A mask from COCO's run lengths, which go down the columns; as numbers, or packed as text."""
+    import numpy as np
+
+    height, width = (int(side) for side in encoded["size"])
+    counts = encoded["counts"]
+    runs = _unpacked(counts) if isinstance(counts, str | bytes) else np.asarray(counts, dtype="int64")
+    if runs.sum() != height * width:
+        raise ValueError(f"the run lengths are of {runs.sum()} pixels, and the mask has {height * width}")
+    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return np.ascontiguousarray(flat.reshape(width, height).T)
+
+
+def _unpacked(text: str | bytes) -> Array:
+    """COCO's packed run lengths: five bits a character, the lowest first; from the fourth on, less that two before."""
+    import numpy as np
+
+    runs: list[int] = []
+    value = shift = 0
+    for code in text.encode() if isinstance(text, str) else text:
+        bits = code - 48
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if not bits & 0x20:
+            if bits & 0x10:
+                value |= -1 << shift
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return np.array(runs, dtype="int64")

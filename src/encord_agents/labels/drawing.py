@@ -1,0 +1,184 @@
+"""Detections onto label rows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import MutableMapping
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from encord.objects import LabelRowV2
+from encord.objects.ontology_object_instance import ObjectInstance
+
+from encord_agents.exceptions import PrintableError
+from encord_agents.extras import require
+from encord_agents.labels.classes import Classes, objects_for
+from encord_agents.labels.detections import Detections
+from encord_agents.labels.marks import drawn_before, new_hashes, take_off
+from encord_agents.labels.readers import read_detections
+from encord_agents.labels.shapes import Places
+
+__all__ = ["Tracks", "add_detections", "frame_size"]
+
+logger = logging.getLogger(__name__)
+
+Tracks: TypeAlias = MutableMapping[tuple[str, int], ObjectInstance]
+"""The object of each track, by the hash of its class and the track's number."""
+
+# The objects of a row live as long as the row; nothing here keeps either.
+_tracks: WeakKeyDictionary[LabelRowV2, dict[str, WeakValueDictionary[tuple[str, int], ObjectInstance]]] = (
+    WeakKeyDictionary()
+)
+
+
+def add_detections(
+    label_row: LabelRowV2,
+    detections: Any,
+    *,
+    classes: Classes | None = None,
+    frame: int = 0,
+    min_confidence: float = 0.0,
+    tracker: Tracks | None = None,
+    replace: bool = False,
+    source: str = "encord-agents",
+    size: tuple[int, int] | None = None,
+) -> list[ObjectInstance]:
+    """Draw what a detector found on a frame of a label row, which has its labels.
+
+    What is drawn depends on the class's object in the ontology: a box, a rotated box, a polygon, a bitmask or a
+    skeleton. Where a detection has no mask for a bitmask, its outline or box is filled, and so on; a skeleton takes
+    keypoints, in the order of its template. What reaches beyond the picture is cut off; what has no area on it is left
+    out, with a warning.
+
+    Args:
+        label_row: The label row.
+        detections: supervision's ``Detections`` or ``KeyPoints``; a ``Results`` of ultralytics, or a list of one; a
+            dictionary of torchvision or transformers; a COCO file, its annotations or results; YOLO's summaries, or the
+            text of a label file; an array of boxes: left, top, right, bottom in pixels, and then a confidence and a
+            class, before which there may be a track's number; a bool array of masks; or `Detections`.
+        classes: The ontology's objects for the detector's classes: titles in the order of the classes' numbers; or a
+            mapping of their numbers or names to titles or objects, and then others are not drawn. Default: the names
+            that the detections bring. Names are matched exactly.
+        frame: The frame's number.
+        min_confidence: Detections with a lower confidence are left out.
+        tracker: The objects of tracks, which this call adds to: a dictionary that is given for each frame. Detections
+            with a track's number become one object over all frames. Default: one for the label row and ``source``.
+        replace: Take away first what the same ``source`` has drawn on this frame, but for what a person has changed
+            since.
+        source: The name of what draws. Give each detector one of its own if several draw on the same rows.
+        size: Width and height of the picture that the detector saw. Default: what the detections say, or else the
+            frame's.
+
+    Returns:
+        The objects, in the order of the detections that were drawn.
+
+    Raises:
+        PrintableError: The detections cannot be read; the ontology has no such objects; there is no such frame. Nothing
+            has been changed then.
+        MissingExtraError: numpy is not installed.
+    """
+    require("vision", "add_detections()")
+    drawn_on = frame_size(label_row, frame)
+    seen = size or drawn_on
+    found = read_detections(detections, size=seen or (1, 1), title=label_row.data_title)
+    found = _sized(found, size)
+    drawn_on = drawn_on or found.size or size
+    if drawn_on is None:
+        raise PrintableError(
+            f"The platform does not know the size of {label_row.data_title!r}: give add_detections(..., size=(width, "
+            "height))."
+        )
+    kept = _confident(found, min_confidence)
+    objects = objects_for(label_row, _part(found, kept), classes)
+    places = Places(found, drawn_on)
+    drawn = []
+    lost = 0
+    for number, one in zip(kept, objects, strict=True):
+        if one is None:
+            continue
+        coordinates = places.of(number, one, label_row)
+        if coordinates is None:
+            lost += 1
+        else:
+            drawn.append((number, one, coordinates))
+    if lost:
+        logger.warning("%d of %d detections have no area on frame %d and were left out.", lost, len(kept), frame)
+
+    # From here on nothing fails.
+    if replace:
+        for instance in drawn_before(label_row, source, frame):
+            take_off(label_row, instance, frame)
+    present = {instance.object_hash: instance for instance in label_row.get_object_instances()}
+    hashes = new_hashes(source, present)
+    tracks = found.tracker_id
+    known: Any = tracker if tracker is not None or tracks is None else _tracks_of(label_row, source)
+    confidence = None if found.confidence is None else found.confidence.tolist()
+    instances: list[ObjectInstance] = []
+    for number, drawn_as, coordinates in drawn:
+        marks: dict[str, Any] = {
+            "confidence": 1.0 if confidence is None else confidence[number],
+            "manual_annotation": False,
+        }
+        key = None if tracks is None else (drawn_as.feature_node_hash, int(tracks[number]))
+        old: ObjectInstance | None = None if key is None else known.get(key)
+        if old is not None and present.get(old.object_hash) is old:
+            old.set_for_frames(coordinates, frame, overwrite=True, **marks)
+            instances.append(old)
+            continue
+        new = ObjectInstance(drawn_as, object_hash=next(hashes))
+        new.set_for_frames(coordinates, frame, **marks)
+        label_row.add_object_instance(new)
+        if key is not None:
+            known[key] = new
+            present[new.object_hash] = new
+        instances.append(new)
+    return instances
+
+
+def frame_size(label_row: LabelRowV2, frame: int) -> tuple[int, int] | None:
+    """Width and height of a frame, where the platform knows them.
+
+    Raises:
+        PrintableError: There is no such frame.
+    """
+    count = label_row.number_of_frames
+    if frame < 0 or (count and frame >= count):
+        raise PrintableError(
+            f"{label_row.data_title!r} has {count} frames (0 to {count - 1}), so there is no frame {frame}."
+        )
+    try:
+        view = label_row.get_frame_view(frame)
+        width: int | None = view.width
+        height: int | None = view.height
+    except Exception:  # noqa: BLE001 - the SDK raises several kinds where a file has no size
+        width, height = label_row.width, label_row.height
+    return (int(width), int(height)) if width and height else None
+
+
+def _tracks_of(label_row: LabelRowV2, source: str) -> Tracks:
+    of_row = _tracks.setdefault(label_row, {})
+    if source not in of_row:
+        of_row[source] = WeakValueDictionary()
+    return of_row[source]
+
+
+def _sized(found: Detections, size: tuple[int, int] | None) -> Detections:
+    if size is None:
+        return found
+    return Detections(found.xyxy, found.mask, found.confidence, found.class_id, found.tracker_id, found.data, size)
+
+
+def _confident(found: Detections, least: float) -> list[int]:
+    if found.confidence is None:
+        return list(range(len(found)))
+    return [number for number, confidence in enumerate(found.confidence.tolist()) if confidence >= least]
+
+
+def _part(found: Detections, kept: list[int]) -> Detections:
+    """The classes of some of the detections."""
+    if len(kept) == len(found):
+        return found
+    names = found.data.get("class_name")
+    data = {**found.data} if names is None else {**found.data, "class_name": [names[number] for number in kept]}
+    ids = None if found.class_id is None else found.class_id[kept]
+    return Detections(found.xyxy[kept], found.mask, None, ids, None, data)

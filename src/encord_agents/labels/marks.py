@@ -1,0 +1,54 @@
+"""Which objects on a label row an agent drew by itself: a mark in the hash that each object is known by.
+
+A hash is six bytes as text. Those of objects that `add_detections` draws begin with three bytes of the name of what
+drew them; the others are random. So the mark is saved with the labels, and there is no need for a list of our own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from base64 import b64encode
+from collections.abc import Collection, Iterator
+
+from encord.objects import LabelRowV2
+from encord.objects.ontology_object_instance import ObjectInstance
+
+__all__ = ["drawn_before", "new_hashes", "take_off"]
+
+
+def _mark(source: str) -> str:
+    return b64encode(hashlib.sha256(source.encode()).digest()[:3]).decode()
+
+
+def new_hashes(source: str, taken: Collection[str]) -> Iterator[str]:
+    """Hashes for new objects, which are not among those that are taken."""
+    mark, given = _mark(source), set(taken)
+    while True:
+        new = mark + b64encode(os.urandom(3)).decode()
+        if new not in given:
+            given.add(new)
+            yield new
+
+
+def drawn_before(label_row: LabelRowV2, source: str, frame: int) -> list[ObjectInstance]:
+    """The objects on a frame that were drawn by ``source``, and that nobody has changed there since."""
+    mark = _mark(source)
+    found = []
+    for instance in label_row.get_object_instances(filter_frames=frame):
+        if instance.object_hash.startswith(mark):
+            annotation = instance.get_annotation(frame)
+            edited = None not in (annotation.created_by, annotation.last_edited_by) and (
+                annotation.created_by != annotation.last_edited_by
+            )
+            if not annotation.manual_annotation and not edited:
+                found.append(instance)
+    return found
+
+
+def take_off(label_row: LabelRowV2, instance: ObjectInstance, frame: int) -> None:
+    """Take an object off a frame, and off the row if it is on no other."""
+    if len(instance.get_annotation_frames()) > 1:
+        instance.remove_from_frames(frame)
+    else:
+        label_row.remove_object(instance)

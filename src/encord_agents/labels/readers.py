@@ -1,0 +1,247 @@
+"""What detectors return, as `Detections`: told apart by the attributes and keys that it has, not by its class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from encord_agents.exceptions import PrintableError
+from encord_agents.labels.detections import CORNERS, KEYPOINTS, NAMES, POLYGONS, Array, Boxes, Detections
+from encord_agents.labels.dictionaries import of_coco, of_dictionaries, of_yolo_text
+from encord_agents.labels.outlines import box_around
+
+__all__ = ["read_detections"]
+
+KINDS = (
+    "supervision's Detections or KeyPoints, a Results of ultralytics, a dictionary of torchvision or transformers "
+    "(boxes, labels, scores), COCO or YOLO dictionaries, an array of boxes [n, 4 to 7], or of masks [n, height, width]"
+)
+
+
+def read_detections(found: Any, *, size: tuple[int, int], title: str = "") -> Detections:
+    """What a detector returned.
+
+    Args:
+        found: See `add_detections`.
+        size: Width and height of the picture, for shares of it.
+        title: The picture's name, for COCO files of several pictures.
+
+    Raises:
+        PrintableError: It is of no kind that is known, or its parts do not fit together.
+    """
+    return _checked(_read(found, size, title))
+
+
+def _read(found: Any, size: tuple[int, int], title: str) -> Detections:
+    if isinstance(found, Detections):
+        return found
+    if isinstance(found, str):
+        return of_yolo_text(found, size)
+    if isinstance(found, Mapping):
+        if "annotations" in found:
+            return of_coco(found, size, title)
+        if "boxes" in found:
+            return _of_torchvision(found)
+        return of_dictionaries([found], size)
+    if isinstance(found, list | tuple) and (not found or isinstance(found[0], Mapping)):
+        if len(found) == 1 and "boxes" in found[0]:
+            return _of_torchvision(found[0])
+        return of_dictionaries(found, size)
+    if isinstance(found, list | tuple) and len(found) == 1 and not _is_numeric(found[0]):
+        return _read(found[0], size, title)
+    if _is_ultralytics(found):
+        return _of_ultralytics(found)
+    if hasattr(found, "xyxy") and hasattr(found, "class_id"):
+        return _of_supervision(found)
+    if hasattr(found, "xy") and hasattr(found, "class_id"):
+        return _of_supervisions_keypoints(found)
+    return _of_array(found)
+
+
+def _is_numeric(value: Any) -> bool:
+    return hasattr(value, "__array__") or hasattr(value, "__len__") or isinstance(value, int | float)
+
+
+def array(values: Any) -> Array:
+    """Anything like an array, tensors of other processors included."""
+    import numpy as np
+
+    if hasattr(values, "detach"):
+        values = values.detach()
+    if hasattr(values, "cpu"):
+        values = values.cpu()
+    try:
+        return np.asarray(values)
+    except TypeError:  # numpy has no bfloat16
+        return np.asarray(values.float())
+
+
+def _floats(values: Any) -> Boxes:
+    return array(values).astype("float64")
+
+
+def _of_supervision(found: Any) -> Detections:
+    data: dict[str, Any] = dict(getattr(found, "data", None) or {})
+    if data.get(CORNERS) is not None:
+        data[CORNERS] = _floats(data[CORNERS]).reshape(-1, 4, 2)
+    return Detections(
+        _floats(found.xyxy).reshape(-1, 4),
+        _masks(found.mask) if getattr(found, "mask", None) is not None else None,
+        _optional(found.confidence),
+        _optional(found.class_id),
+        _optional(getattr(found, "tracker_id", None)),
+        data,
+    )
+
+
+def _of_supervisions_keypoints(found: Any) -> Detections:
+    import numpy as np
+
+    places = _floats(found.xy).reshape(len(found.xy), -1, 2)
+    name = "keypoint_confidence" if hasattr(found, "keypoint_confidence") else "confidence"  # its older name
+    given = getattr(found, name, None)
+    visible = np.ones(places.shape[:2]) if given is None else _floats(given)
+    points = np.concatenate([places, visible[..., None]], axis=2)
+    data = {**dict(getattr(found, "data", None) or {}), KEYPOINTS: points}
+    return Detections(_around_points(points), None, None, _optional(found.class_id), None, data)
+
+
+def _is_ultralytics(found: Any) -> bool:
+    return hasattr(found, "names") and any(hasattr(found, part) for part in ("boxes", "obb", "masks", "keypoints"))
+
+
+def _of_ultralytics(found: Any) -> Detections:
+    """A ``Results``: one of its parts has the classes, and the others are parallel to it."""
+    height, width = found.orig_shape
+    boxes, turned = getattr(found, "boxes", None), getattr(found, "obb", None)
+    main = turned if turned is not None else boxes
+    if main is None:
+        return Detections(_floats([]).reshape(0, 4), size=(width, height))
+    ids = array(main.cls).astype("int64").reshape(-1)
+    names = found.names if isinstance(found.names, Mapping) else dict(enumerate(found.names))
+    data: dict[str, Any] = {NAMES: [str(names.get(int(one), one)) for one in ids]}
+    mask = None
+    if turned is not None:
+        data[CORNERS] = _floats(turned.xyxyxyxy).reshape(-1, 4, 2)
+    if (masks := getattr(found, "masks", None)) is not None:
+        # The masks are those of the picture that the model saw, with borders; their outlines are of the whole one.
+        data[POLYGONS] = [[[_floats(ring)]] if len(ring) >= 3 else None for ring in masks.xy]
+        pixels = array(masks.data)
+        mask = _masks(pixels) if pixels.shape[1:] == (height, width) else None
+    if (keypoints := getattr(found, "keypoints", None)) is not None:
+        data[KEYPOINTS] = _with_visibility(_floats(keypoints.data))
+    tracks = getattr(main, "id", None)
+    return Detections(
+        _floats(main.xyxy).reshape(-1, 4), mask, _floats(main.conf).reshape(-1), ids, _optional(tracks), data,
+        (width, height),
+    )  # fmt: skip
+
+
+def _of_torchvision(found: Mapping[str, Any]) -> Detections:
+    data: dict[str, Any] = {}
+    if "keypoints" in found:
+        data[KEYPOINTS] = _with_visibility(_floats(found["keypoints"]))
+    masks = found.get("masks")
+    return Detections(
+        _floats(found["boxes"]).reshape(-1, 4),
+        None if masks is None else _masks(masks),
+        _optional(found.get("scores")),
+        _optional(found.get("labels")),
+        _optional(found.get("track_ids")),
+        data,
+    )
+
+
+def _of_array(found: Any) -> Detections:
+    """Boxes with, in this order as ultralytics has it, a track's number, a confidence and a class; or masks."""
+    try:
+        values = array(found)
+    except (TypeError, ValueError):
+        values = array([object()])
+    if values.dtype == bool and values.ndim in (2, 3):
+        pixels = values if values.ndim == 3 else values[None]
+        return Detections(_around_masks(pixels), pixels, size=(pixels.shape[2], pixels.shape[1]))
+    if values.size == 0:
+        return Detections(_floats([]).reshape(0, 4))
+    if values.ndim == 1 and values.shape[0] in (4, 5, 6, 7):
+        values = values[None]
+    if values.ndim != 2 or values.shape[1] not in (4, 5, 6, 7) or values.dtype.kind not in "iuf":
+        raise PrintableError(f"Detections cannot be read from {type(found).__name__}.\nGive {KINDS}.")
+    columns = values.shape[1]
+    return Detections(
+        values[:, :4].astype("float64"),
+        None,
+        values[:, 5 if columns == 7 else 4].astype("float64") if columns > 4 else None,
+        values[:, columns - 1].astype("int64") if columns > 5 else None,
+        values[:, 4].astype("int64") if columns == 7 else None,
+    )
+
+
+def _optional(values: Any) -> Array | None:
+    return None if values is None else array(values).reshape(-1)
+
+
+def _masks(values: Any) -> Array:
+    pixels = array(values)
+    if pixels.ndim == 4:
+        pixels = pixels[:, 0]
+    return pixels if pixels.dtype == bool else pixels > 0.5
+
+
+def _with_visibility(points: Boxes) -> Boxes:
+    import numpy as np
+
+    if points.shape[-1] == 3:
+        return points
+    return np.concatenate([points, np.ones((*points.shape[:-1], 1))], axis=-1)
+
+
+def _around_masks(pixels: Array) -> Boxes:
+    import numpy as np
+
+    boxes = np.zeros((len(pixels), 4))
+    for number, mask in enumerate(pixels):
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if rows.size:
+            boxes[number] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    return boxes
+
+
+def _around_points(points: Boxes) -> Boxes:
+    import numpy as np
+
+    boxes = np.zeros((len(points), 4))
+    for number, one in enumerate(points):
+        seen = one[one[:, 2] > 0, :2]
+        if len(seen):
+            boxes[number] = box_around(seen)
+    return boxes
+
+
+def _checked(found: Detections) -> Detections:
+    """Refuse columns of different lengths, and numbers that are none."""
+    import numpy as np
+
+    count = len(found.xyxy)
+    columns: dict[str, Any] = {
+        "mask": found.mask,
+        "confidence": found.confidence,
+        "class_id": found.class_id,
+        "tracker_id": found.tracker_id,
+        **{key: found.data.get(key) for key in (NAMES, CORNERS, POLYGONS, KEYPOINTS)},
+    }
+    for name, column in columns.items():
+        if column is not None and len(column) != count:
+            raise PrintableError(f"There are {count} detections, and {len(column)} values of {name!r}.")
+    parts: Iterable[tuple[str, Any]] = (
+        ("xyxy", found.xyxy), ("confidence", found.confidence), (CORNERS, found.data.get(CORNERS)),
+        (KEYPOINTS, found.data.get(KEYPOINTS)),
+    )  # fmt: skip
+    for name, column in parts:
+        if column is None or not len(column):
+            continue
+        bad = ~np.isfinite(np.asarray(column, dtype="float64")).reshape(count, -1).all(axis=1)
+        if bad.any():
+            first = int(np.flatnonzero(bad)[0])
+            raise PrintableError(f"Detection {first} of {count}: {name!r} has values that are no finite numbers.")
+    return found

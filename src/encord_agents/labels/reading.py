@@ -1,0 +1,101 @@
+"""Label rows -> detections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from encord.objects import LabelRowV2
+
+from encord_agents.exceptions import PrintableError
+from encord_agents.extras import require
+from encord_agents.labels.detections import CORNERS, KEYPOINTS, NAMES, POLYGONS, Detections
+from encord_agents.labels.drawing import frame_size
+from encord_agents.labels.shapes import DRAWN, Place
+
+__all__ = ["OBJECT_HASHES", "to_detections"]
+
+OBJECT_HASHES = "object_hash"
+"""The key of the objects' hashes in `Detections.data`."""
+
+
+def to_detections(
+    label_row: LabelRowV2,
+    frame: int = 0,
+    *,
+    classes: Sequence[str] | None = None,
+    size: tuple[int, int] | None = None,
+) -> Detections:
+    """The objects on a frame of a label row, which has its labels, in the columns of a detector.
+
+    Boxes, rotated boxes, polygons, bitmasks and skeletons; other shapes are left out. ``data`` has their names
+    (``class_name``), their hashes (``object_hash``), and, where there are any, corners of rotated boxes (``xyxyxyxy``),
+    outlines (``polygons``) and ``keypoints``. There are masks if one of the objects is a bitmask. ``tracker_id`` is the
+    same for an object on all frames.
+
+    Args:
+        label_row: The label row.
+        frame: The frame's number.
+        classes: Titles: the place of an object's is its ``class_id``, and objects of others are left out. Default:
+            those of the ontology, in its order.
+        size: Width and height of the picture, whose pixels are told. Default: the frame's.
+
+    Raises:
+        PrintableError: There is no such frame, or its size is not known.
+        MissingExtraError: numpy is not installed.
+    """
+    require("vision", "to_detections()")
+    import numpy as np
+
+    size = size or frame_size(label_row, frame)
+    if size is None:
+        raise PrintableError(
+            f"The platform does not know the size of {label_row.data_title!r}: give to_detections(..., size=(width, "
+            "height))."
+        )
+    titles = list(classes) if classes is not None else _titles(label_row)
+    tracks = {instance.object_hash: number for number, instance in enumerate(label_row.get_object_instances())}
+    shown = [
+        instance
+        for instance in label_row.get_object_instances(filter_frames=frame)
+        if instance.ontology_item.shape in DRAWN and instance.object_name in titles
+    ]
+    annotations = [instance.get_annotation(frame) for instance in shown]
+    coordinates: list[Any] = [annotation.coordinates for annotation in annotations]
+    places = [Place(one, size) for one in coordinates]
+    data: dict[str, Any] = {
+        NAMES: np.array([instance.object_name for instance in shown], dtype=object),
+        OBJECT_HASHES: np.array([instance.object_hash for instance in shown], dtype=object),
+    }
+    if any(place.corners is not None for place in places):
+        data[CORNERS] = np.array([_corners(place) for place in places])
+    if any(place.polygons is not None for place in places):
+        data[POLYGONS] = [place.polygons for place in places]
+    if any(place.keypoints is not None for place in places):
+        most = max(len(place.keypoints) for place in places if place.keypoints is not None)
+        points = np.zeros((len(places), most, 3))
+        for number, place in enumerate(places):
+            if place.keypoints is not None:
+                points[number, : len(place.keypoints)] = place.keypoints
+        data[KEYPOINTS] = points
+    has_masks = any(place.mask is not None for place in places)
+    return Detections(
+        np.array([place.xyxy for place in places], dtype="float64").reshape(-1, 4),
+        np.stack([place.filled(size) for place in places]) if has_masks else None,
+        np.array([annotation.confidence for annotation in annotations], dtype="float64"),
+        np.array([titles.index(instance.object_name) for instance in shown], dtype="int64"),
+        np.array([tracks[instance.object_hash] for instance in shown], dtype="int64"),
+        data,
+        size,
+    )
+
+
+def _titles(label_row: LabelRowV2) -> list[str]:
+    return list(dict.fromkeys(one.title for one in label_row.ontology_structure.objects))
+
+
+def _corners(place: Place) -> Any:
+    if place.corners is not None:
+        return place.corners
+    left, top, right, bottom = place.xyxy
+    return [(left, top), (right, top), (right, bottom), (left, bottom)]

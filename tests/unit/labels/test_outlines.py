@@ -1,0 +1,91 @@
+"""Masks to outlines and back."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from encord_agents.labels.outlines import filled, outlines, smallest_rectangle
+
+
+def mask_of(picture: str) -> Any:
+    return np.array([[c == "#" for c in line] for line in picture.split()])
+
+
+@pytest.mark.parametrize(
+    ("picture", "rings"),
+    [
+        ("...", []),
+        ("#", [1]),
+        ("## ##", [1]),
+        ("#.# #.# #.#", [1, 1]),
+        ("### #.# ###", [2]),
+        ("#. .#", [1, 1]),
+        ("##### #...# #.#.# #...# #####", [2, 1]),
+        ("###. #.## ##.# .###", [2]),
+    ],
+)
+def test_parts_and_their_holes(picture: str, rings: list[int]) -> None:
+    """Each part has its outer ring, and then its holes; what only touches at a corner is apart."""
+    found = outlines(mask_of(picture))
+    assert [len(polygon) for polygon in found] == rings or sorted(map(len, found)) == sorted(rings)
+
+
+def test_a_rectangle_has_four_corners() -> None:
+    """At the corners of its pixels."""
+    mask = np.zeros((5, 7), dtype=bool)
+    mask[1:3, 2:6] = True
+    (((ring),),) = outlines(mask)
+    assert {tuple(point) for point in ring.tolist()} == {(2, 1), (6, 1), (6, 3), (2, 3)}
+    assert len(ring) == 4
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_an_outline_covers_just_its_mask(data: st.DataObject) -> None:
+    """Whatever the mask: filled again, the outlines are the same pixels."""
+    height, width = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9))
+    bits = data.draw(st.lists(st.booleans(), min_size=height * width, max_size=height * width))
+    mask = np.array(bits, dtype=bool).reshape(height, width)
+    assert np.array_equal(filled(outlines(mask), (width, height)), mask)
+    area = sum(_area(ring) for polygon in outlines(mask) for ring in polygon)
+    assert area == mask.sum()
+
+
+def _area(ring: Any) -> float:
+    x, y = ring[:, 0], ring[:, 1]
+    return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2
+
+
+def test_filling_takes_the_pixels_whose_centres_are_inside() -> None:
+    """As far as there are any on the picture."""
+    triangle = np.array([(0.0, 0.0), (4.0, 0.0), (0.0, 4.0)])
+    assert np.array_equal(filled([[triangle]], (4, 4)), mask_of("###. ##.. #... ...."))
+    assert np.array_equal(filled([[triangle - 2]], (2, 2)), mask_of(".. .."))
+    square = np.array([(-5.0, -5.0), (50.0, -5.0), (50.0, 50.0), (-5.0, 50.0)])
+    assert filled([[square]], (3, 2)).all()
+
+
+@pytest.mark.parametrize("degrees", range(0, 180, 15))
+def test_the_smallest_rectangle(degrees: int) -> None:
+    """Around the points of a turned one it is that one."""
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    corners = np.array([(-6.0, -2.0), (6.0, -2.0), (6.0, 2.0), (-6.0, 2.0)])
+    inner = np.random.default_rng(1).uniform((-6, -2), (6, 2), (50, 2))
+    turned = np.concatenate([corners, inner]) @ np.array([[cos, sin], [-sin, cos]]) + (20, 30)
+    found = smallest_rectangle(turned)
+    sides = sorted(float(np.hypot(*(found[i] - found[(i + 1) % 4]))) for i in range(4))
+    assert np.allclose(sides, [4, 4, 12, 12])
+    for corner in turned[:4]:
+        assert np.abs(found - corner).sum(axis=1).min() < 1e-6
+
+
+def test_rectangles_around_a_line_and_a_point() -> None:
+    """They have no area, and do no harm."""
+    assert smallest_rectangle(np.array([(1.0, 2.0)])).tolist() == [[1, 2]] * 4
+    assert smallest_rectangle(np.array([(0.0, 0.0), (2.0, 0.0), (1.0, 0.0)])).shape == (4, 2)
