@@ -561,7 +561,7 @@ def test_a_project_with_its_pictures_or_neither(tmp_path: Path, monkeypatch: pyt
             with pytest.raises(LocalPlatformError, match=says):
                 platform.create_project(workflow=WORKFLOW, images=given)
         with monkeypatch.context() as patch:
-            patch.setattr("encord_agents.local.tasks.uuid4", lambda: None)  # two tasks of one id
+            patch.setattr("encord_agents.local.datasets.uuid4", lambda: None)  # two tasks of one id
             with pytest.raises(sqlite3.IntegrityError):
                 platform.create_project(workflow=WORKFLOW, images=[tmp_path / "a.png"] * 2)
         assert platform.projects() == []
@@ -666,7 +666,7 @@ def test_an_answer_that_cannot_be_written_is_remembered(caplog: pytest.LogCaptur
         local.add_placeholders(1)
         project = platform.client(retries=False).get_project(local.project_hash)
         with local._database.write() as connection:
-            connection.execute("UPDATE units SET metadata = ?", (json.dumps(nested(300)),))
+            connection.execute("UPDATE items SET metadata = ?", (json.dumps(nested(300)),))
         with pytest.raises(EncordException, match="unknown error"):
             project.list_label_rows_v2(include_client_metadata=True)
         assert [entry.status for entry in platform.journal.of("rows")] == [500]

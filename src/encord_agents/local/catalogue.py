@@ -1,15 +1,17 @@
-"""Projects and their ontologies."""
+"""Projects, the templates of their workflows, and ontologies."""
 
 from __future__ import annotations
 
+import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import uuid4
 
 import orjson
 
+from encord_agents.local import datasets
 from encord_agents.local.database import Database
 from encord_agents.local.features import Feature, features
 from encord_agents.local.trouble import LocalPlatformError, WorkflowError
@@ -18,12 +20,13 @@ from encord_agents.local.workflow import Pathway, ResolvedStage, Workflow
 
 @dataclass(frozen=True)
 class ProjectRecord:
-    """A project. It does not change once it is made, so it may be kept.
+    """A project. When it changes, there is a new record of it.
 
     Attributes:
         id: Its row.
         hash: What the SDK calls ``project_hash``.
         type: ``workflow`` or ``manual_qa``.
+        dataset: Where files go that are added to the project without naming a dataset.
         stages: By uuid, in order; without routers, in which no task ever is.
         routers: By uuid.
         features: The objects and classifications in its ontology, by feature hash.
@@ -34,13 +37,14 @@ class ProjectRecord:
     title: str
     description: str
     type: str
+    status: str
     ontology: str
-    dataset: str
-    folder: str
+    dataset: str | None
     stages: Mapping[str, ResolvedStage]
     routers: Mapping[str, ResolvedStage]
     start: str
     created_at: float
+    edited_at: float
     features: Mapping[str, Feature]
 
 
@@ -48,8 +52,10 @@ class ProjectRecord:
 class OntologyRecord:
     hash: str
     title: str
+    description: str
     editor: dict[str, Any]
     created_at: float
+    edited_at: float
 
 
 class Catalogue:
@@ -57,63 +63,78 @@ class Catalogue:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._projects: dict[str, ProjectRecord] = {}
+        self._projects: dict[str, tuple[tuple[Any, ...], ProjectRecord]] = {}
 
     def create(
         self, *, title: str, description: str, type: str, workflow: Workflow, editor: Mapping[str, Any]
     ) -> ProjectRecord:
-        project, ontology, dataset, folder = (str(uuid4()) for _ in range(4))
-        now = time.time()
-        try:
-            stages = orjson.dumps([asdict(stage) for stage in workflow.resolved]).decode()
-        except TypeError as error:  # half a character, which JSON files may have
-            raise WorkflowError(f"The workflow cannot be stored: {error}.") from error
+        """Make a project with a dataset and an ontology of its own."""
+        stages, start = dumped(workflow), workflow.start_uuid
         with self._database.write() as connection:
-            connection.execute(
-                "INSERT INTO ontologies VALUES (?, ?, ?, ?)", (ontology, title, orjson.dumps(editor).decode(), now)
-            )
-            connection.execute(
-                "INSERT INTO projects"
-                " (hash, title, description, type, ontology, dataset, folder, stages, start, created_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    project,
-                    title,
-                    description,
-                    type,
-                    ontology,
-                    dataset,
-                    folder,
-                    stages,
-                    workflow.start_uuid,
-                    now,
-                ),
-            )
-        found = self.project(project)
+            dataset = datasets.create(connection, title, folder=datasets.new_folder(connection, title))
+            ontology = self.add_ontology(title, "", editor)
+            return self._insert(connection, title, description, type, ontology, stages, start, [dataset])
+
+    def create_from(
+        self, *, title: str, description: str, ontology: str, stages: str, start: str, dataset_hashes: Sequence[str]
+    ) -> ProjectRecord:
+        """Make a project of an ontology and datasets that are there."""
+        with self._database.write() as connection:
+            return self._insert(connection, title, description, "workflow", ontology, stages, start, dataset_hashes)
+
+    def _insert(
+        self,
+        connection: sqlite3.Connection,
+        title: str,
+        description: str,
+        type: str,
+        ontology: str,
+        stages: str,
+        start: str,
+        dataset_hashes: Sequence[str],
+    ) -> ProjectRecord:
+        hash, now = str(uuid4()), time.time()
+        added = connection.execute(
+            "INSERT INTO projects (hash, title, description, type, ontology, dataset, stages, start, created_at,"
+            " edited_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (hash, title, description, type, ontology, next(iter(dataset_hashes), None), stages, start, now, now),
+        )
+        assert added.lastrowid is not None
+        for dataset in dataset_hashes:
+            datasets.attach(connection, added.lastrowid, dataset)
+        found = self.project(hash)
         assert found is not None
         return found
 
     def project(self, hash: str) -> ProjectRecord | None:
-        if hash in self._projects:
-            return self._projects[hash]
         with self._database.read() as connection:
-            row = connection.execute("SELECT * FROM projects WHERE hash = ?", (hash,)).fetchone()
+            row = connection.execute(
+                "SELECT p.*, o.edited_at AS ontology_edited_at FROM projects p JOIN ontologies o ON o.hash = p.ontology"
+                " WHERE p.hash = ?",
+                (hash,),
+            ).fetchone()
         if row is None:
+            self._projects.pop(hash, None)
             return None
+        stamp = (row["id"], row["edited_at"], row["ontology"], row["ontology_edited_at"])
+        known = self._projects.get(hash)
+        if known is not None and known[0] == stamp:
+            return known[1]
         ontology = self.ontology(row["ontology"])
         assert ontology is not None
         try:
             stages = [_stage(stage) for stage in orjson.loads(row["stages"])]
         except (ValueError, KeyError, TypeError) as error:
             raise LocalPlatformError(f"Project {hash} is damaged: its stages cannot be read ({error}).") from error
-        record = self._projects[hash] = ProjectRecord(
-            **{k: row[k] for k in ("id", "hash", "title", "description", "type", "ontology", "dataset", "folder")},
+        plain = ("id", "hash", "title", "description", "type", "status", "ontology", "dataset", "start", "created_at")
+        record = ProjectRecord(
+            **{key: row[key] for key in plain},
+            edited_at=row["edited_at"],
             stages={stage.uuid: stage for stage in stages if stage.type != "router"},
             routers={stage.uuid: stage for stage in stages if stage.type == "router"},
-            start=row["start"],
-            created_at=row["created_at"],
             features=features(ontology.editor),
         )
+        self._projects[hash] = stamp, record
         return record
 
     def projects(self) -> list[ProjectRecord]:
@@ -122,10 +143,96 @@ class Catalogue:
             hashes = [row["hash"] for row in connection.execute("SELECT hash FROM projects ORDER BY id")]
         return [record for record in map(self.project, hashes) if record is not None]
 
+    def update(self, hash: str, **values: str | None) -> None:
+        """Change title, description, status or dataset of a project."""
+        assert values.keys() <= {"title", "description", "status", "dataset"}
+        columns = ", ".join(f"{name} = ?" for name in values)
+        with self._database.write() as connection:
+            connection.execute(
+                f"UPDATE projects SET {columns}, edited_at = ? WHERE hash = ?", (*values.values(), time.time(), hash)
+            )
+
+    def delete(self, record: ProjectRecord) -> None:
+        """Remove a project with its tasks and labels. Its datasets, files and ontology stay."""
+        with self._database.write() as connection:
+            for (dataset,) in connection.execute(
+                "SELECT dataset FROM project_datasets WHERE project = ?", (record.id,)
+            ).fetchall():
+                datasets.detach(connection, record.id, dataset)
+            connection.execute("DELETE FROM routed WHERE project = ?", (record.id,))
+            connection.execute("DELETE FROM members WHERE kind = 'project' AND hash = ?", (record.hash,))
+            connection.execute("DELETE FROM projects WHERE id = ?", (record.id,))
+
+    def datasets(self, record: ProjectRecord) -> list[sqlite3.Row]:
+        """The datasets of a project, oldest first."""
+        with self._database.read() as connection:
+            return connection.execute(
+                "SELECT d.* FROM datasets d JOIN project_datasets p ON p.dataset = d.hash WHERE p.project = ?"
+                " ORDER BY d.created_at, d.hash",
+                (record.id,),
+            ).fetchall()
+
+    def add_ontology(self, title: str, description: str, editor: Mapping[str, Any]) -> str:
+        """Make an ontology. Returns its hash."""
+        hash, now = str(uuid4()), time.time()
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT INTO ontologies VALUES (?, ?, ?, ?, ?, ?)",
+                (hash, title, description, orjson.dumps(editor).decode(), now, now),
+            )
+        return hash
+
+    def save_ontology(self, hash: str, title: str, description: str, editor: Mapping[str, Any]) -> None:
+        """Replace an ontology; labels that are there already stay as they are."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE ontologies SET title = ?, description = ?, editor = ?, edited_at = ? WHERE hash = ?",
+                (title, description, orjson.dumps(editor).decode(), time.time(), hash),
+            )
+
     def ontology(self, hash: str) -> OntologyRecord | None:
         with self._database.read() as connection:
             row = connection.execute("SELECT * FROM ontologies WHERE hash = ?", (hash,)).fetchone()
-        return row and OntologyRecord(row["hash"], row["title"], orjson.loads(row["editor"]), row["created_at"])
+        return row and _ontology(row)
+
+    def ontologies(self) -> list[OntologyRecord]:
+        """All ontologies, oldest first."""
+        with self._database.read() as connection:
+            rows = connection.execute("SELECT * FROM ontologies ORDER BY created_at, hash").fetchall()
+        return [_ontology(row) for row in rows]
+
+    def add_template(self, title: str, workflow: Workflow, uuid: str | None = None) -> str:
+        """Make a workflow template, from which projects with the same stages and pathways can be made."""
+        uuid = uuid or str(uuid4())
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO templates VALUES (?, ?, ?, ?)",
+                (uuid, title, dumped(workflow), workflow.start_uuid),
+            )
+        return uuid
+
+    def template(self, uuid: str) -> sqlite3.Row | None:
+        with self._database.read() as connection:
+            row: sqlite3.Row | None = connection.execute("SELECT * FROM templates WHERE uuid = ?", (uuid,)).fetchone()
+        return row
+
+
+def dumped(workflow: Workflow) -> str:
+    """A workflow's stages as they are kept.
+
+    Raises:
+        WorkflowError: They cannot be.
+    """
+    try:
+        return orjson.dumps([asdict(stage) for stage in workflow.resolved]).decode()
+    except TypeError as error:  # half a character, which JSON files may have
+        raise WorkflowError(f"The workflow cannot be stored: {error}.") from error
+
+
+def _ontology(row: sqlite3.Row) -> OntologyRecord:
+    return OntologyRecord(
+        row["hash"], row["title"], row["description"], orjson.loads(row["editor"]), row["created_at"], row["edited_at"]
+    )
 
 
 def _stage(data: dict[str, Any]) -> ResolvedStage:

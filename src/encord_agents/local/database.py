@@ -22,33 +22,82 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS keys (id TEXT PRIMARY KEY, email TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS ontologies (
-    hash TEXT PRIMARY KEY, title TEXT NOT NULL, editor TEXT NOT NULL, created_at REAL NOT NULL
+    hash TEXT PRIMARY KEY, title TEXT NOT NULL, description TEXT NOT NULL DEFAULT '', editor TEXT NOT NULL,
+    created_at REAL NOT NULL, edited_at REAL NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS templates (
+    uuid TEXT PRIMARY KEY, title TEXT NOT NULL, stages TEXT NOT NULL, start TEXT NOT NULL
+) WITHOUT ROWID;
+-- dataset is the one that files go to which are added to the project without naming one.
 CREATE TABLE IF NOT EXISTS projects (
     id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, title TEXT NOT NULL,
-    description TEXT NOT NULL, type TEXT NOT NULL,
-    ontology TEXT NOT NULL REFERENCES ontologies(hash), dataset TEXT NOT NULL, folder TEXT NOT NULL,
-    stages TEXT NOT NULL, start TEXT NOT NULL, created_at REAL NOT NULL
+    description TEXT NOT NULL, type TEXT NOT NULL, status TEXT NOT NULL DEFAULT 'inProgress',
+    ontology TEXT NOT NULL REFERENCES ontologies(hash), dataset TEXT,
+    stages TEXT NOT NULL, start TEXT NOT NULL, created_at REAL NOT NULL, edited_at REAL NOT NULL
 );
--- A data unit and the storage item behind it. refusal, deleted, forbidden and broken are troubles that tests ask for.
-CREATE TABLE IF NOT EXISTS units (
-    id INTEGER PRIMARY KEY, project INTEGER NOT NULL REFERENCES projects(id),
-    data_hash TEXT NOT NULL UNIQUE, item TEXT NOT NULL UNIQUE, title TEXT NOT NULL,
+CREATE TABLE IF NOT EXISTS project_datasets (
+    project INTEGER NOT NULL, dataset TEXT NOT NULL, PRIMARY KEY (project, dataset)
+) WITHOUT ROWID;
+-- Who may do what: kind is project or dataset.
+CREATE TABLE IF NOT EXISTS members (
+    kind TEXT NOT NULL, hash TEXT NOT NULL, email TEXT NOT NULL, role INTEGER NOT NULL, PRIMARY KEY (kind, hash, email)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS folders (
+    uuid TEXT PRIMARY KEY, parent TEXT, name TEXT NOT NULL, description TEXT NOT NULL DEFAULT '', metadata TEXT,
+    created_at REAL NOT NULL, edited_at REAL NOT NULL
+) WITHOUT ROWID;
+-- Storage items. forbidden and broken are troubles that tests ask for. layout is of data groups only.
+CREATE TABLE IF NOT EXISTS items (
+    id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, folder TEXT NOT NULL, title TEXT NOT NULL,
     item_type TEXT NOT NULL, mime_type TEXT, width INTEGER, height INTEGER, frames INTEGER, fps REAL, duration REAL,
-    digest TEXT, size INTEGER, description TEXT NOT NULL DEFAULT '', metadata TEXT NOT NULL DEFAULT '{}',
-    created_at REAL NOT NULL, edited_at REAL NOT NULL,
-    refusal TEXT, deleted INTEGER NOT NULL DEFAULT 0, forbidden INTEGER NOT NULL DEFAULT 0, broken TEXT
+    sample_rate INTEGER, bit_depth INTEGER, codec TEXT, channels INTEGER,
+    digest TEXT, size INTEGER, url TEXT, layout TEXT,
+    description TEXT NOT NULL DEFAULT '', metadata TEXT NOT NULL DEFAULT '{}',
+    created_at REAL NOT NULL, edited_at REAL NOT NULL, forbidden INTEGER NOT NULL DEFAULT 0, broken TEXT
 );
-CREATE INDEX IF NOT EXISTS units_of_project ON units (project);
--- The items that a group of images consists of: units without tasks or label rows, in order of their ids.
-CREATE TABLE IF NOT EXISTS children (item TEXT PRIMARY KEY, parent TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS items_of_folder ON items (folder, title);
+-- The items that a group consists of, in order. layout_key is of data groups only.
+CREATE TABLE IF NOT EXISTS children (
+    parent TEXT NOT NULL, position INTEGER NOT NULL, item TEXT NOT NULL, layout_key TEXT,
+    PRIMARY KEY (parent, position)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS parents_of_item ON children (item);
+CREATE TABLE IF NOT EXISTS datasets (
+    hash TEXT PRIMARY KEY, title TEXT NOT NULL, description TEXT NOT NULL DEFAULT '', folder TEXT,
+    created_at REAL NOT NULL, edited_at REAL NOT NULL
+) WITHOUT ROWID;
+-- A dataset's rows: items, each under a data hash.
+CREATE TABLE IF NOT EXISTS data (
+    id INTEGER PRIMARY KEY, data_hash TEXT NOT NULL UNIQUE, dataset TEXT NOT NULL, item INTEGER NOT NULL,
+    created_at REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS data_of_dataset ON data (dataset);
+CREATE INDEX IF NOT EXISTS data_of_item ON data (item);
+-- A project's rows: data of its datasets. refusal and deleted are troubles that tests ask for.
+CREATE TABLE IF NOT EXISTS entries (
+    id INTEGER PRIMARY KEY, project INTEGER NOT NULL, data INTEGER NOT NULL,
+    refusal TEXT, deleted INTEGER NOT NULL DEFAULT 0, UNIQUE (project, data)
+);
+CREATE INDEX IF NOT EXISTS entries_of_data ON entries (data);
+-- What a project's row is: a data unit, and the storage item behind it.
+CREATE VIEW IF NOT EXISTS units AS
+SELECT e.id, e.project, d.data_hash, d.dataset, i.uuid AS item, i.folder, i.title, i.item_type, i.mime_type, i.width,
+    i.height, i.frames, i.fps, i.duration, i.sample_rate, i.bit_depth, i.codec, i.channels, i.digest, i.size, i.layout,
+    i.description, i.metadata, i.created_at, i.edited_at, e.refusal, e.deleted, i.forbidden, i.broken
+FROM entries e JOIN data d ON d.id = e.data JOIN items i ON i.id = d.item;
+-- Uploads: files that were sent to a signed address, until a job makes items of them; and such jobs.
+CREATE TABLE IF NOT EXISTS uploads (
+    item TEXT PRIMARY KEY, folder TEXT, digest TEXT, size INTEGER, created_at REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS jobs (uuid TEXT PRIMARY KEY, answer TEXT NOT NULL, created_at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tasks (
     id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, project INTEGER NOT NULL,
-    unit INTEGER NOT NULL REFERENCES units(id),
+    unit INTEGER NOT NULL REFERENCES entries(id),
     stage TEXT NOT NULL, start TEXT NOT NULL, branch TEXT NOT NULL DEFAULT 'main', status TEXT NOT NULL DEFAULT 'NEW',
     priority REAL, moves INTEGER NOT NULL DEFAULT 0, created_at REAL NOT NULL, updated_at REAL NOT NULL,
-    assignee TEXT, actor TEXT
+    assignee TEXT, actor TEXT, rank REAL GENERATED ALWAYS AS (-coalesce(priority, 0.5)) VIRTUAL
 );
+CREATE INDEX IF NOT EXISTS queue_of_stage ON tasks (project, stage, rank, id);
 CREATE INDEX IF NOT EXISTS tasks_of_stage ON tasks (project, stage, id);
 CREATE INDEX IF NOT EXISTS tasks_of_unit ON tasks (unit, branch);
 -- What reviewers say about the labels of a task.
@@ -64,7 +113,7 @@ CREATE TABLE IF NOT EXISTS routed (
 ) WITHOUT ROWID;
 -- content is null until the first save.
 CREATE TABLE IF NOT EXISTS labels (
-    unit INTEGER NOT NULL REFERENCES units(id), branch TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, content BLOB,
+    unit INTEGER NOT NULL REFERENCES entries(id), branch TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, content BLOB,
     saves INTEGER NOT NULL DEFAULT 0, created_at REAL NOT NULL, edited_at REAL NOT NULL, PRIMARY KEY (unit, branch)
 ) WITHOUT ROWID;
 """

@@ -1,20 +1,35 @@
-"""Data units and the storage items behind them: two ids of one thing here."""
+"""Storage items, and the data units of a project that they are behind."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import orjson
 
-from encord_agents.local import tasks
+from encord_agents.local import datasets
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.database import Database
-from encord_agents.local.trouble import forbidden
+from encord_agents.local.trouble import LocalPlatformError, forbidden
+
+TYPES = {
+    "image": "image",
+    "video": "video",
+    "audio": "audio",
+    "plainText": "plain_text",
+    "pdf": "pdf",
+    "imageGroup": "img_group",
+    "imageSequence": "img_group",
+    "group": "group",
+    "dicomFile": "dicom",
+    "dicomSeries": "dicom",
+    "nifti": "nifti",
+}
+"""Types of items that the platform has, each in the words of label rows."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +41,10 @@ class NewUnit:
         digest: Where its bytes are (see :mod:`encord_agents.local.assets`).
         size: Bytes.
         duration: Seconds.
+        metadata: The client metadata, as JSON.
+        url: Where it was taken from, if that was an address.
+        layout: Of a data group: how its members are shown, as JSON.
+        uuid: The item's, if it is known already.
     """
 
     title: str
@@ -38,61 +57,103 @@ class NewUnit:
     frames: int | None = None
     fps: float | None = None
     duration: float | None = None
+    sample_rate: int | None = None
+    bit_depth: int | None = None
+    codec: str | None = None
+    channels: int | None = None
+    metadata: str = "{}"
+    url: str | None = None
+    layout: str | None = None
+    uuid: str | None = None
+
+
+_INSERT = (
+    "INSERT INTO items (id, uuid, folder, title, item_type, mime_type, width, height, frames, fps, duration,"
+    " sample_rate, bit_depth, codec, channels, digest, size, url, layout, metadata, created_at, edited_at)"
+    f" VALUES ({', '.join('?' * 22)})"
+)
+
+
+def insert(connection: sqlite3.Connection, folder: str, units: Sequence[NewUnit]) -> range:
+    """Make storage items in a folder, within the caller's transaction. Returns their rows' ids, in order."""
+    now = time.time()
+    first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM items").fetchone()[0]
+    connection.executemany(
+        _INSERT,
+        (
+            (
+                first + index, u.uuid or str(uuid4()), folder, u.title, u.item_type, u.mime_type, u.width, u.height,
+                u.frames, u.fps, u.duration, u.sample_rate, u.bit_depth, u.codec, u.channels, u.digest, u.size, u.url,
+                u.layout, u.metadata, now, now,
+            )
+            for index, u in enumerate(units)
+        ),
+    )  # fmt: skip
+    return range(first, first + len(units))
+
+
+def insert_group(
+    connection: sqlite3.Connection,
+    folder: str,
+    group: NewUnit,
+    members: Iterable[str],
+    *,
+    keys: Sequence[str] | None = None,
+) -> int:
+    """Make an item that consists of others, given by their uuids in order. Returns its row's id."""
+    (added,) = insert(connection, folder, [group])
+    connection.executemany(
+        "INSERT INTO children (parent, position, item, layout_key) SELECT uuid, ?, ?, ? FROM items WHERE id = ?",
+        [(index, member, keys[index] if keys else None, added) for index, member in enumerate(members)],
+    )
+    return added
 
 
 def add(
-    database: Database,
-    project: ProjectRecord,
-    units: Sequence[NewUnit],
-    *,
-    stage: str | None = None,
-    parent: str | None = None,
+    database: Database, project: ProjectRecord, units: Sequence[NewUnit], *, stage: str | None = None
 ) -> list[str]:
-    """Add data units, each with a task at the start of the workflow. Returns their data hashes, in order.
+    """Add data units to a project's own dataset, each with a task. Returns their data hashes, in order.
 
     Args:
-        parent: The data hash of the group they are the images of. They have no tasks then: the group has one.
+        stage: Where the tasks begin, if not at the start of the workflow.
     """
-    now = time.time()
-    hashes = [str(uuid4()) for _ in units]
     with database.write() as connection:
-        first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM units").fetchone()[0]
-        connection.executemany(
-            "INSERT INTO units (id, project, data_hash, item, title, item_type, mime_type, width, height, frames,"
-            " fps, duration, digest, size, created_at, edited_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?,"
-            " ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                (
-                    first + index,
-                    project.id,
-                    hashes[index],
-                    str(uuid4()),
-                    u.title,
-                    u.item_type,
-                    u.mime_type,
-                    u.width,
-                    u.height,
-                    u.frames,
-                    u.fps,
-                    u.duration,
-                    u.digest,
-                    u.size,
-                    now,
-                    now,
-                )
-                for index, u in enumerate(units)
-            ),
-        )
-        added = range(first, first + len(units))
-        if parent is None:
-            tasks.add(connection, project, added, stage or project.start, "main")
-        else:
-            connection.executemany(
-                "INSERT INTO children (item, parent) SELECT u.item, p.item FROM units u, units p"
-                " WHERE u.id = ? AND p.data_hash = ?",
-                ((unit, parent) for unit in added),
-            )
-    return hashes
+        dataset, folder = home(connection, project)
+        return datasets.link(connection, dataset, insert(connection, folder, units), stage=stage)
+
+
+def add_group(database: Database, project: ProjectRecord, group: NewUnit, members: Sequence[NewUnit]) -> str:
+    """Add a group of files to a project's own dataset: one data unit, one task. Returns its data hash."""
+    with database.write() as connection:
+        dataset, folder = home(connection, project)
+        added = insert(connection, folder, members)
+        uuids = uuids_of(connection, added)
+        return datasets.link(connection, dataset, [insert_group(connection, folder, group, uuids)])[0]
+
+
+def home(connection: sqlite3.Connection, project: ProjectRecord) -> tuple[str, str]:
+    """The dataset that files go to which are added to a project, and its folder.
+
+    Raises:
+        LocalPlatformError: The project has no dataset.
+    """
+    if project.dataset is None:
+        raise LocalPlatformError(f"The project {project.title!r} has no dataset that files could be added to.")
+    return project.dataset, datasets.folder_of(connection, project.dataset)
+
+
+def uuids_of(connection: sqlite3.Connection, ids: Iterable[int]) -> list[str]:
+    """The uuids of items by their rows' ids, in order."""
+    found = dict(
+        connection.execute(
+            "SELECT id, uuid FROM items WHERE id IN (SELECT value FROM json_each(?))",
+            (orjson.dumps(list(ids)).decode(),),
+        ).fetchall()
+    )
+    return [found[id] for id in ids]
+
+
+_USES = "(SELECT count(*) FROM data WHERE item = i.id) AS uses"
 
 
 def get(database: Database, uuids: Sequence[str]) -> list[sqlite3.Row]:
@@ -103,39 +164,56 @@ def get(database: Database, uuids: Sequence[str]) -> list[sqlite3.Row]:
     """
     with database.read() as connection:
         found = connection.execute(
-            "SELECT u.*, p.folder FROM units u JOIN projects p ON p.id = u.project"
-            " WHERE u.item IN (SELECT value FROM json_each(?))",
+            f"SELECT i.*, {_USES} FROM items i WHERE i.uuid IN (SELECT value FROM json_each(?))",
             (orjson.dumps(list(uuids)).decode(),),
         )
-        by_uuid = {row["item"]: row for row in found}
+        by_uuid = {row["uuid"]: row for row in found}
     for uuid in uuids:
         if uuid not in by_uuid or by_uuid[uuid]["forbidden"]:
             raise forbidden(f"No access to the storage item {uuid}.")
     return [by_uuid[uuid] for uuid in uuids]
 
 
-def children(database: Database, item: str, *, folder: str) -> list[sqlite3.Row]:
-    """The items that a group consists of, in order.
+def in_folder(database: Database, folder: str, uuid: str) -> sqlite3.Row:
+    """A storage item of a folder.
 
     Raises:
-        Refusal: 403, the group is unknown, or is not in the folder.
+        Refusal: 403, it is unknown or forbidden, or not in the folder.
     """
-    (group,) = get(database, [item])
-    if group["folder"] != folder:
-        raise forbidden(f"No access to the storage item {item}.")
+    (row,) = get(database, [uuid])
+    if row["folder"] != folder:
+        raise forbidden(f"No access to the storage item {uuid}.")
+    return row
+
+
+def children(database: Database, item: str) -> list[sqlite3.Row]:
+    """The items that a group consists of, in order."""
     with database.read() as connection:
         return connection.execute(
-            "SELECT u.*, p.folder FROM units u JOIN projects p ON p.id = u.project JOIN children c ON c.item = u.item"
-            " WHERE c.parent = ? ORDER BY u.id",
+            f"SELECT i.*, {_USES}, c.layout_key FROM items i JOIN children c ON c.item = i.uuid"
+            " WHERE c.parent = ? ORDER BY c.position",
             (item,),
         ).fetchall()
+
+
+def members(database: Database, items: Sequence[str]) -> dict[str, list[sqlite3.Row]]:
+    """The items that several groups consist of, in order, by the group's uuid."""
+    found: dict[str, list[sqlite3.Row]] = {}
+    with database.read() as connection:
+        for row in connection.execute(
+            "SELECT i.*, c.parent, c.layout_key FROM children c JOIN items i ON i.uuid = c.item"
+            " WHERE c.parent IN (SELECT value FROM json_each(?)) ORDER BY c.parent, c.position",
+            (orjson.dumps(list(items)).decode(),),
+        ):
+            found.setdefault(row["parent"], []).append(row)
+    return found
 
 
 def asset(database: Database, uuid: str) -> sqlite3.Row | None:
     """What is needed to serve an item's file."""
     with database.read() as connection:
         row: sqlite3.Row | None = connection.execute(
-            "SELECT digest, mime_type, broken, title FROM units WHERE item = ?", (uuid,)
+            "SELECT digest, mime_type, broken, title FROM items WHERE uuid = ?", (uuid,)
         ).fetchone()
     return row
 
@@ -151,12 +229,12 @@ def update(
     with database.write() as connection:
         for row in get(database, list(patches)):
             if folder is not None and row["folder"] != folder:
-                raise forbidden(f"No access to the storage item {row['item']}.")
+                raise forbidden(f"No access to the storage item {row['uuid']}.")
             patch = {"name": row["title"], "description": row["description"], "metadata": row["metadata"]}
-            patch |= patches[row["item"]]
+            patch |= patches[row["uuid"]]
             connection.execute(
-                "UPDATE units SET title = ?, description = ?, metadata = ?, edited_at = ? WHERE id = ?",
-                (patch["name"], patch["description"], patch["metadata"], time.time(), row["id"]),
+                "UPDATE items SET title = ?, description = ?, metadata = ?, edited_at = ? WHERE uuid = ?",
+                (patch["name"], patch["description"], patch["metadata"], time.time(), row["uuid"]),
             )
         return get(database, list(patches))
 
@@ -165,7 +243,13 @@ def mark(database: Database, project: ProjectRecord, data_hash: str, column: str
     """Set one of the troubles a test asks for. Returns whether the data unit exists."""
     assert column in {"refusal", "deleted", "forbidden", "broken"}
     with database.write() as connection:
-        done = connection.execute(
-            f"UPDATE units SET {column} = ? WHERE project = ? AND data_hash = ?", (value, project.id, data_hash)
-        )
-        return done.rowcount == 1
+        unit = connection.execute(
+            "SELECT id, item FROM units WHERE project = ? AND data_hash = ?", (project.id, data_hash)
+        ).fetchone()
+        if unit is None:
+            return False
+        if column in ("refusal", "deleted"):
+            connection.execute(f"UPDATE entries SET {column} = ? WHERE id = ?", (value, unit["id"]))
+        else:
+            connection.execute(f"UPDATE items SET {column} = ? WHERE uuid = ?", (value, unit["item"]))
+        return True

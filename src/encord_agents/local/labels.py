@@ -17,8 +17,9 @@ from encord_agents.local.database import Database
 from encord_agents.local.trouble import Refusal, corrupted, forbidden
 
 _UNIT = (
-    "u.id AS unit, u.data_hash, u.item, u.title, u.item_type, u.mime_type, u.width, u.height, u.frames, u.fps,"
-    " u.duration, u.metadata, u.created_at AS unit_created_at"
+    "u.id AS unit, u.data_hash, u.dataset, (SELECT title FROM datasets WHERE hash = u.dataset) AS dataset_title,"
+    " u.item, u.title, u.item_type, u.mime_type, u.width, u.height, u.frames, u.fps, u.duration, u.sample_rate,"
+    " u.bit_depth, u.codec, u.channels, u.layout, u.metadata, u.created_at AS unit_created_at"
 )
 _LABEL = "l.hash AS label_hash, l.branch AS label_branch, l.saves, l.created_at, l.edited_at"
 # Where the task of the label's branch is, or else any task of its data unit.
@@ -47,7 +48,7 @@ class RowFilter:
 
 def rows(database: Database, project: ProjectRecord, wanted: RowFilter) -> list[sqlite3.Row]:
     """One row per task: the task's own data unit, and its label on the branch that was asked for, if there is one."""
-    conditions = ["u.project = ?", "u.deleted = 0", "u.item NOT IN (SELECT item FROM children)"]
+    conditions = ["u.project = ?", "u.deleted = 0"]
     values: list[Any] = []
     # A unit may have tasks on several branches; those of another branch only stand in where this one has none.
     own = "(t.branch = {0} OR NOT EXISTS (SELECT 1 FROM tasks o WHERE o.unit = u.id AND o.branch = {0}))"

@@ -45,13 +45,20 @@ class LocalProject:
     def __init__(self, service: Service, record: ProjectRecord) -> None:
         self._service = service
         self._database = service.database
-        self._record = record
+        self._hash = record.hash
         self.skipped: list[str] = []
         """The files that the latest :meth:`add_images` left out, each with its reason."""
 
     @property
+    def _record(self) -> ProjectRecord:
+        record = self._service.catalogue.project(self._hash)
+        if record is None:
+            raise LocalPlatformError(f"The project {self._hash} is gone.")
+        return record
+
+    @property
     def project_hash(self) -> str:
-        return self._record.hash
+        return self._hash
 
     @property
     def title(self) -> str:
@@ -134,9 +141,7 @@ class LocalProject:
             for index, content in enumerate(contents)
         ]
         group = NewUnit(title, "imageGroup", None, None, 0, frames=len(pictures))
-        (data_hash,) = items.add(self._database, self._record, [group])
-        items.add(self._database, self._record, pictures, parent=data_hash)
-        return data_hash
+        return items.add_group(self._database, self._record, group, pictures)
 
     def add_task(self, data_hash: str, stage: str | None = None, *, branch: str = "main") -> str:
         """A further task for a data unit, as if it were linked twice. Returns its uuid."""

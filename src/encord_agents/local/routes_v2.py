@@ -53,9 +53,7 @@ def branches(service: Service, call: Call) -> Answer:
 def list_tasks(service: Service, call: Call) -> Answer:
     record = service.project(call.path["project"])
     stage = _stage(service, call)
-    token = _one(call, "pageToken", "page_token") or "0"
-    if not (token.isascii() and token.isdigit() and len(token) < 16):
-        raise malformed("The page token is not one of ours.")
+    token = _one(call, "pageToken", "page_token") or ""
     wanted = TaskFilter(
         data_hashes=_ids(call, "dataHashes", "data_hashes"),
         dataset_hashes=_ids(call, "datasetHashes", "dataset_hashes"),
@@ -63,7 +61,7 @@ def list_tasks(service: Service, call: Call) -> Answer:
         statuses=either(call.query, "statuses", "statuses"),
         assignees=either(call.query, "userEmails", "user_emails"),
     )
-    paging = Paging(service.settings.page_size, service.settings.page_tokens == "offset", int(token))
+    paging = Paging(service.settings.page_size, service.settings.page_tokens == "offset", token)
     page = tasks.page(service.database, record, stage.uuid, wanted, paging)
     return Answer({"results": [wire.task(row) for row in page.rows], "nextPageToken": page.next_token}, len(page.rows))
 
@@ -205,7 +203,9 @@ def items_bulk(service: Service, call: Call) -> Answer:
 
 
 def children(service: Service, call: Call) -> Answer:
-    rows = items.children(service.database, call.path["item"], folder=call.path["folder"])
+    rows = items.children(
+        service.database, items.in_folder(service.database, call.path["folder"], call.path["item"])["uuid"]
+    )
     link = service.link if (_one(call, "signUrls", "sign_urls") or "").lower() == "true" else None
     return Answer({"results": [wire.item(row, link) for row in rows], "nextPageToken": None}, len(rows))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -40,24 +41,51 @@ class Paging:
 
     size: int
     offset: bool = False
-    token: int = field(default=0)
+    token: str = ""
+
+    def after(self) -> tuple[float, int] | None:
+        """The rank and id of the last task seen.
+
+        Raises:
+            Refusal: 400, the token is none of ours.
+        """
+        match = _TOKEN.fullmatch(self.token)
+        if match is None and self.token:
+            raise malformed("The page token is not one of ours.")
+        return (float(match[1]), int(match[2])) if match else None
+
+    def start(self) -> int:
+        """The number of tasks before the page.
+
+        Raises:
+            Refusal: 400, the token is none of ours.
+        """
+        if not self.token:
+            return 0
+        if not (self.token.isascii() and self.token.isdigit() and len(self.token) < 16):
+            raise malformed("The page token is not one of ours.")
+        return int(self.token)
+
+
+_TOKEN = re.compile(r"(-?[0-9]\.?[0-9]{0,20}(?:e-[0-9]{1,3})?)_([0-9]{1,15})", re.ASCII)
 
 
 _COLUMNS = (
-    "t.id, t.uuid, t.stage, t.branch, t.status, t.priority, t.created_at, t.updated_at, t.assignee, t.actor,"
+    "t.id, t.uuid, t.stage, t.branch, t.status, t.priority, t.created_at, t.updated_at, t.assignee, t.actor, t.rank,"
     " u.data_hash, u.title"
 )
 
 
 def page(database: Database, project: ProjectRecord, stage: str, wanted: TaskFilter, paging: Paging) -> Page:
-    """Some of a stage's tasks, oldest first."""
-    if wanted.dataset_hashes is not None and project.dataset not in wanted.dataset_hashes:
-        return Page([], None)
+    """Some of a stage's tasks: those of the highest priority first, among equals the oldest."""
     conditions = ["t.project = ?", "t.stage = ?"]
     values: list[Any] = [project.id, stage]
     if wanted.data_hashes is not None:
         conditions.append("u.data_hash IN (SELECT value FROM json_each(?))")
         values.append(orjson.dumps(list(wanted.data_hashes)).decode())
+    if wanted.dataset_hashes is not None:
+        conditions.append("u.dataset IN (SELECT value FROM json_each(?))")
+        values.append(orjson.dumps(list(wanted.dataset_hashes)).decode())
     if wanted.statuses is not None:
         conditions.append("t.status IN (SELECT value FROM json_each(?))")
         values.append(orjson.dumps(list(wanted.statuses)).decode())
@@ -67,21 +95,23 @@ def page(database: Database, project: ProjectRecord, stage: str, wanted: TaskFil
     if wanted.title_contains is not None:
         conditions.append("instr(u.title, ?) > 0")
         values.append(wanted.title_contains)
-    if not paging.offset:
-        conditions.append("t.id > ?")
-        values.append(paging.token)
+    after = None if paging.offset else paging.after()
+    if after is not None:
+        conditions.append("(t.rank, t.id) > (?, ?)")
+        values += after
     where = " AND ".join(conditions)
-    sql = f"SELECT {_COLUMNS} FROM tasks t JOIN units u ON u.id = t.unit WHERE {where} ORDER BY t.id LIMIT ?"
+    sql = f"SELECT {_COLUMNS} FROM tasks t JOIN units u ON u.id = t.unit WHERE {where} ORDER BY t.rank, t.id LIMIT ?"
     values.append(paging.size + 1)
     if paging.offset:
         sql += " OFFSET ?"
-        values.append(paging.token)
+        values.append(paging.start())
     with database.read() as connection:
         rows = connection.execute(sql, values).fetchall()
     if len(rows) <= paging.size:
         return Page(rows, None)
     rows = rows[: paging.size]
-    return Page(rows, str(paging.token + paging.size if paging.offset else rows[-1]["id"]))
+    last = rows[-1]
+    return Page(rows, str(paging.start() + paging.size) if paging.offset else f"{last['rank']!r}_{last['id']}")
 
 
 def move(

@@ -10,17 +10,9 @@ from typing import Any
 import orjson
 
 from encord_agents.local.catalogue import OntologyRecord, ProjectRecord
+from encord_agents.local.items import TYPES
 from encord_agents.local.trouble import NotKnown
 from encord_agents.local.users import OWNER
-
-_LEGACY_TYPES = {
-    "image": "image",
-    "video": "video",
-    "audio": "audio",
-    "plainText": "plain_text",
-    "pdf": "pdf",
-    "imageGroup": "img_group",
-}
 
 Link = Callable[[str, str], str]
 """Storage item and name -> a signed URL."""
@@ -36,19 +28,19 @@ def legacy_date(seconds: float) -> str:
 
 def data_type(item_type: str) -> str:
     """A storage item's type in the words of label rows."""
-    return _LEGACY_TYPES[item_type]
+    return TYPES[item_type]
 
 
 def project(record: ProjectRecord, ontology: OntologyRecord) -> dict[str, Any]:
     return {
         "projectHash": record.hash,
         "projectType": record.type,
-        "status": "inProgress",
+        "status": record.status,
         "title": record.title,
         "description": record.description,
         "createdAt": iso(record.created_at),
         "creatorEmail": OWNER,
-        "lastEditedAt": iso(record.created_at),
+        "lastEditedAt": iso(record.edited_at),
         "ontologyHash": record.ontology,
         "editorOntology": ontology.editor,
         "userRole": 0,
@@ -64,10 +56,10 @@ def ontology(record: OntologyRecord) -> dict[str, Any]:
     return {
         "ontologyUuid": record.hash,
         "title": record.title,
-        "description": "",
+        "description": record.description,
         "editor": record.editor,
         "createdAt": iso(record.created_at),
-        "lastEditedAt": iso(record.created_at),
+        "lastEditedAt": iso(record.edited_at),
         "userRole": 0,
     }
 
@@ -87,10 +79,9 @@ def task(row: sqlite3.Row) -> dict[str, Any]:
 
 
 def item(row: sqlite3.Row, link: Link | None) -> dict[str, Any]:
-    absent = ("integrationHash", "url", "dicomInstanceUid", "dicomStudyUid", "dicomSeriesUid")
-    audio = ("audioSampleRate", "audioBitDepth", "audioCodec", "audioNumChannels")
+    absent = ("integrationHash", "dicomInstanceUid", "dicomStudyUid", "dicomSeriesUid")
     return {
-        "uuid": row["item"],
+        "uuid": row["uuid"],
         "parent": row["folder"],
         "itemType": row["item_type"],
         "name": row["title"],
@@ -101,9 +92,10 @@ def item(row: sqlite3.Row, link: Link | None) -> dict[str, Any]:
         "lastEditedAt": iso(row["edited_at"]),
         "isTombstone": False,
         "isPlaceholder": False,
-        "backedDataUnitsCount": 1,
+        "backedDataUnitsCount": row["uses"],
         "storageLocation": "encord",
-        "signedUrl": link(row["item"], row["title"]) if link and row["digest"] else None,
+        "url": row["url"],
+        "signedUrl": link(row["uuid"], row["title"]) if link and row["digest"] else None,
         "fileSize": row["size"],
         "mimeType": row["mime_type"],
         "duration": row["duration"],
@@ -111,8 +103,11 @@ def item(row: sqlite3.Row, link: Link | None) -> dict[str, Any]:
         "height": row["height"],
         "width": row["width"],
         "frameCount": row["frames"],
+        "audioSampleRate": row["sample_rate"],
+        "audioBitDepth": row["bit_depth"],
+        "audioCodec": row["codec"],
+        "audioNumChannels": row["channels"],
         **dict.fromkeys(absent),
-        **dict.fromkeys(audio),
     }
 
 
@@ -135,8 +130,8 @@ def label_row(row: sqlite3.Row, record: ProjectRecord, branch: str, *, metadata:
         "last_edited_at": iso(row["edited_at"]) if row["label_hash"] else None,
         "branch_name": row["label_branch"] or branch,
         "data_hash": row["data_hash"],
-        "dataset_hash": record.dataset,
-        "dataset_title": record.title,
+        "dataset_hash": row["dataset"],
+        "dataset_title": row["dataset_title"],
         "data_title": row["title"],
         "data_type": data_type(row["item_type"]).upper(),
         "data_link": None,
@@ -206,8 +201,8 @@ def label(
         "branch_name": row["label_branch"],
         "created_at": legacy_date(row["created_at"]),
         "last_edited_at": legacy_date(row["edited_at"]),
-        "dataset_hash": record.dataset,
-        "dataset_title": record.title,
+        "dataset_hash": row["dataset"],
+        "dataset_title": row["dataset_title"],
         "data_title": row["title"],
         "data_hash": row["data_hash"],
         "data_type": kind,

@@ -1,0 +1,188 @@
+"""Datasets: items under data hashes. Whatever is linked to a dataset gets a task in each project that has it."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from uuid import uuid4
+
+import orjson
+
+from encord_agents.local.database import Database
+from encord_agents.local.trouble import Refusal, forbidden
+
+
+def create(
+    connection: sqlite3.Connection, title: str, *, description: str = "", folder: str | None, hash: str | None = None
+) -> str:
+    """Make a dataset, with the folder that files are kept in which are uploaded to it. Returns its hash."""
+    now = time.time()
+    hash = hash or str(uuid4())
+    connection.execute(
+        "INSERT INTO datasets (hash, title, description, folder, created_at, edited_at) VALUES (?, ?, ?, ?, ?, ?)",
+        (hash, title, description, folder, now, now),
+    )
+    return hash
+
+
+def get(database: Database, hash: str) -> sqlite3.Row:
+    """A dataset.
+
+    Raises:
+        Refusal: 403, there is none.
+    """
+    with database.read() as connection:
+        row: sqlite3.Row | None = connection.execute("SELECT * FROM datasets WHERE hash = ?", (hash,)).fetchone()
+    if row is None:
+        raise forbidden(f"No access to the dataset {hash}.")
+    return row
+
+
+def folder_of(connection: sqlite3.Connection, hash: str) -> str:
+    """The folder of a dataset, made where it has none."""
+    row = connection.execute("SELECT title, folder FROM datasets WHERE hash = ?", (hash,)).fetchone()
+    if row["folder"] is not None:
+        return str(row["folder"])
+    folder = new_folder(connection, row["title"])
+    connection.execute("UPDATE datasets SET folder = ? WHERE hash = ?", (folder, hash))
+    return folder
+
+
+def new_folder(
+    connection: sqlite3.Connection,
+    name: str,
+    *,
+    description: str = "",
+    parent: str | None = None,
+    metadata: str | None = None,
+) -> str:
+    """Make a storage folder. Returns its uuid."""
+    now = time.time()
+    uuid = str(uuid4())
+    connection.execute(
+        "INSERT INTO folders VALUES (?, ?, ?, ?, ?, ?, ?)", (uuid, parent, name, description, metadata, now, now)
+    )
+    return uuid
+
+
+def link(connection: sqlite3.Connection, dataset: str, items: Iterable[int], *, stage: str | None = None) -> list[str]:
+    """Make data units of items (their rows' ids), with tasks in all projects of the dataset. Returns data hashes.
+
+    Args:
+        stage: Where the tasks begin, if not at the start of the workflow.
+    """
+    now = time.time()
+    first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM data").fetchone()[0]
+    rows = [(first + index, str(uuid4()), dataset, item, now) for index, item in enumerate(items)]
+    connection.executemany("INSERT INTO data VALUES (?, ?, ?, ?, ?)", rows)
+    connection.execute("UPDATE datasets SET edited_at = ? WHERE hash = ?", (now, dataset))
+    for (project,) in connection.execute(
+        "SELECT project FROM project_datasets WHERE dataset = ?", (dataset,)
+    ).fetchall():
+        enter(connection, project, [row[0] for row in rows], stage=stage)
+    return [row[1] for row in rows]
+
+
+def enter(connection: sqlite3.Connection, project: int, data: Sequence[int], *, stage: str | None = None) -> None:
+    """Put data units (their rows' ids) into a project, each with a task."""
+    now = time.time()
+    start = stage or connection.execute("SELECT start FROM projects WHERE id = ?", (project,)).fetchone()[0]
+    first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM entries").fetchone()[0]
+    connection.executemany(
+        "INSERT INTO entries (id, project, data) VALUES (?, ?, ?)",
+        ((first + index, project, row) for index, row in enumerate(data)),
+    )
+    connection.executemany(
+        "INSERT INTO tasks (uuid, project, unit, stage, start, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        ((str(uuid4()), project, first + index, start, start, now, now) for index in range(len(data))),
+    )
+
+
+def attach(connection: sqlite3.Connection, project: int, dataset: str) -> None:
+    """Give a project a dataset, with a task for each of its data units. Nothing happens if it has it already."""
+    added = connection.execute("INSERT OR IGNORE INTO project_datasets VALUES (?, ?)", (project, dataset))
+    if added.rowcount:
+        data = connection.execute("SELECT id FROM data WHERE dataset = ? ORDER BY id", (dataset,)).fetchall()
+        enter(connection, project, [row["id"] for row in data])
+
+
+def detach(connection: sqlite3.Connection, project: int, dataset: str) -> None:
+    """Take a dataset from a project, with the tasks and labels of its data units."""
+    connection.execute("DELETE FROM project_datasets WHERE project = ? AND dataset = ?", (project, dataset))
+    _forget(
+        connection,
+        "SELECT e.id FROM entries e JOIN data d ON d.id = e.data WHERE e.project = ? AND d.dataset = ?",
+        (project, dataset),
+    )
+
+
+def unlink(connection: sqlite3.Connection, data: Sequence[int]) -> None:
+    """Remove data units (their rows' ids) from their dataset and from all projects. The items stay."""
+    ids = orjson.dumps(list(data)).decode()
+    _forget(connection, "SELECT id FROM entries WHERE data IN (SELECT value FROM json_each(?))", (ids,))
+    connection.execute("DELETE FROM data WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+
+
+def _forget(connection: sqlite3.Connection, entries: str, values: Sequence[object]) -> None:
+    """Remove a project's rows, with all that hangs on them."""
+    ids = [row[0] for row in connection.execute(entries, values).fetchall()]
+    listed = (orjson.dumps(ids).decode(),)
+    some = "(SELECT value FROM json_each(?))"
+    connection.execute(f"DELETE FROM reviews WHERE task IN (SELECT uuid FROM tasks WHERE unit IN {some})", listed)
+    for table in ("tasks", "labels"):
+        connection.execute(f"DELETE FROM {table} WHERE unit IN {some}", listed)
+    connection.execute(f"DELETE FROM entries WHERE id IN {some}", listed)
+
+
+def rows(database: Database, dataset: str, *, hashes: Sequence[str] | None = None) -> list[sqlite3.Row]:
+    """The rows of a dataset, oldest first: all, or those of some data hashes.
+
+    Raises:
+        Refusal: 403, a data hash is not of this dataset.
+    """
+    sql = (
+        "SELECT d.id AS row, d.data_hash, d.created_at AS linked_at, i.* FROM data d JOIN items i ON i.id = d.item"
+        " WHERE d.dataset = ?"
+    )
+    values: list[object] = [dataset]
+    if hashes is not None:
+        sql += " AND d.data_hash IN (SELECT value FROM json_each(?))"
+        values.append(orjson.dumps(list(hashes)).decode())
+    with database.read() as connection:
+        found = connection.execute(f"{sql} ORDER BY d.id", values).fetchall()
+    for hash in hashes or ():
+        if all(row["data_hash"] != hash for row in found):
+            raise forbidden(f"No access to the data unit {hash}.")
+    return found
+
+
+def link_items(database: Database, dataset: str, uuids: Sequence[str], duplicates: str) -> list[sqlite3.Row]:
+    """Link storage items to a dataset. Returns the rows that are new.
+
+    Args:
+        duplicates: What to do with an item that is in the dataset already: ``DUPLICATE``, ``FAIL`` or ``SKIP``.
+
+    Raises:
+        Refusal: 403, an item is unknown; 409, it is there already.
+    """
+    with database.write() as connection:
+        listed = orjson.dumps(list(uuids)).decode()
+        found = dict(
+            connection.execute(
+                "SELECT uuid, id FROM items WHERE forbidden = 0 AND uuid IN (SELECT value FROM json_each(?))", (listed,)
+            ).fetchall()
+        )
+        there = {row["item"] for row in connection.execute("SELECT item FROM data WHERE dataset = ?", (dataset,))}
+        new = []
+        for uuid in uuids:
+            if uuid not in found:
+                raise forbidden(f"No access to the storage item {uuid}.")
+            if duplicates != "DUPLICATE" and found[uuid] in there:
+                if duplicates == "FAIL":
+                    raise Refusal(409, f"The storage item {uuid} is in the dataset already.")
+                continue
+            there.add(found[uuid])
+            new.append(found[uuid])
+        hashes = link(connection, dataset, new)
+        return rows(database, dataset, hashes=hashes)
