@@ -13,7 +13,6 @@ import random
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -64,8 +63,6 @@ I = TypeVar("I")  # noqa: E741
 
 logger = logging.getLogger(__name__)
 
-LATELY = 16
-"""Requests that `Gate.quickest` looks back."""
 LONGEST_SAID = 300
 """Characters of a server's answer in a line of the log."""
 
@@ -216,16 +213,6 @@ class Gate:
         self._lock = threading.Lock()
         self._here = threading.local()
         self._deadline: float | None = None
-        self._took: deque[float] = deque(maxlen=LATELY)
-        self._quickest = 0.0
-
-    @property
-    def quickest(self) -> float:
-        """Seconds that the quickest of the last requests took; 0 before the first.
-
-        The quickest one tells how far away the platform is. The others also tell how busy this machine is.
-        """
-        return self._quickest
 
     def give_up_at(self, deadline: float) -> None:
         """Waiting ends at this time of the clock, and no request is begun after it. The first call counts."""
@@ -323,9 +310,8 @@ class Gate:
         self._await_turn()
         handled = sys.exception()
         with self.slot(self._slots):
-            started = self.clock()
             try:
-                with sent_once() as sent:
+                with sent_once():
                     value = request()
             except Exception as error:
                 if (cut_off_by := interruption(error, handled=handled)) is not None:
@@ -337,9 +323,6 @@ class Gate:
                 if verdict(error) not in (Verdict.OUTAGE, Verdict.RATE_LIMIT):
                     self.answered(kind, granted=False)
                 return Reply(error=error)
-            if sent.any:
-                self._took.append(self.clock() - started)
-                self._quickest = min(tuple(self._took))
         self.answered(kind)
         return Reply(value=value)
 

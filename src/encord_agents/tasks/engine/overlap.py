@@ -7,7 +7,6 @@ import contextlib
 import contextvars
 import heapq
 import itertools
-import math
 import sys
 import threading
 from _thread import start_new_thread
@@ -31,7 +30,7 @@ from encord_agents.tasks.engine.execute import was_cancelled
 from encord_agents.tasks.engine.gate import SetUpError, Slots
 from encord_agents.tasks.engine.interpreter import old_objects_left_alone, quick_switches
 from encord_agents.tasks.engine.outcome import Failed, Fault, Outcome, Skipped
-from encord_agents.tasks.engine.pace import may_take, soon, take_at_once, tasks_ahead
+from encord_agents.tasks.engine.pace import Pace
 from encord_agents.tasks.engine.pipeline import StageRun, fetch
 from encord_agents.tasks.engine.poll import AT_ONCE, StageReader
 from encord_agents.tasks.engine.stop import Leaving, next_of
@@ -39,35 +38,14 @@ from encord_agents.tasks.engine.write import MAX_AT_ONCE, Writer, in_turn
 
 __all__ = ["Pipeline"]
 
-FIRST_CHUNKS = (25, 50)
-"""Small, so that the first agent starts soon."""
-LEAST_CHUNK = 25
-"""Tasks to a request, where agents are fast: a kind client does not ask for less, unless the window holds no more."""
-FAST_AGENTS = 0.02
-"""Seconds that an attempt of a fast agent takes at most, on average."""
-SOON_DONE = 50
-"""Tasks to load, or to write, at once where answers take their time: so their slots are soon free again."""
-BUSY_ENOUGH = 1.0
-"""Seconds without a task that came or went after which one is taken to be waited for that may take long."""
-AHEAD = 1
-"""Tasks handed to who attempts them before the last one is done, so that nobody waits for the next."""
-LONG_AGENTS = 1.0
-"""Seconds that an attempt takes, on average, where nothing is gained by handing tasks over ahead."""
-INSTANT_AGENTS = 0.001
-"""Seconds that an attempt takes, on average, where handing tasks over would cost as much as running them."""
-AHEAD_OF_INSTANT = 100
-NAP = 0.001
-"""Seconds in which attempts of instant agents gather, so that nobody is woken for each."""
-SHORT_AGENTS = 0.004
-"""Seconds that an attempt takes, on average, where handing tasks over one by one would cost a tenth of that."""
-AHEAD_OF_SHORT = 0.1
-"""Seconds of attempts that are handed over ahead there; what came of them gathers for a quarter of that."""
 FIRST_ENDS = 10
-"""Tasks that show how fast agents are."""
+"""Attempts that show whether agents wait for anything."""
+WAITING = 0.003
+"""Seconds that an attempt takes whose agent probably waits for something."""
+STILL_FOR = 1.0
+"""Seconds without a task that came or went after which one is taken to be waited for that may take long."""
 LAST_ENDS = 20
 """Tasks, about, whose average says how fast they are now: one that takes a minute is soon forgotten."""
-FAST_ANSWERS = 0.015
-"""Seconds. Where a request can be answered sooner than this, more threads only get in each other's way."""
 
 
 class _HandedBack:
@@ -397,7 +375,7 @@ class Pipeline:
         if not self.run.is_stale(context):
             return []
         with self._lock:
-            number = soon(self._seconds / self._workers, self._timing.load_ahead) - 1
+            number = self._pace.soon - 1
             following = (self._ready.get(turn) for turn in range(self._turn, min(self._next, self._turn + number)))
             return [other for other in following if other is not None and self.run.is_stale(other)]
 
@@ -440,8 +418,6 @@ class Pipeline:
         attempting = self._workers if self._loop is None else 1
         while attempting > 0:
             entries = [self._attempted.get()]
-            if self._nap and entries[0] is not None and isinstance(entries[0][1], Attempt) and not entries[0][1].phase:
-                self.run.stop.wait(self._nap)
             with contextlib.suppress(Empty):
                 while True:
                     entries.append(self._attempted.get_nowait())
@@ -487,9 +463,9 @@ class Pipeline:
             return
         if not isinstance(verdict, float):
             self._ends += 1
-            self._seconds += (context.seconds - self._seconds) / min(self._ends, LAST_ENDS)
-            if self._ends == FIRST_ENDS and not self._nap:
+            if self._ends == FIRST_ENDS and self._seconds >= WAITING:  # else it would only cost
                 self._while_attempts_end.enter_context(quick_switches())
+            self._seconds += (context.seconds - self._seconds) / min(self._ends, LAST_ENDS)
             context.close()  # its file makes room for others now; what is left to do needs only the labels
         if isinstance(verdict, Fault):
             self._settle(context, Failed(verdict))
@@ -508,41 +484,27 @@ class Pipeline:
             self._short.append(context)
             return True
 
+    @property
     def _may_run(self) -> int:
-        """How many may be with those who attempt."""
-        return min(self._most_running, self._may_be_handed_over())
-
-    def _may_be_handed_over(self) -> int:
-        """The same where there is room for the files of all. None waits there as long as it may turn out that all would
-        fail."""
+        """How many may be with the workers."""
         agent = self.run.agent
-        all_is_well = agent.has_named_a_pathway and not agent.failures_in_a_row and self._loop is None
-        if not all_is_well:
-            return self._workers
-        if self._seconds >= LONG_AGENTS or self.run.quiet.is_kept:
-            return self._workers
-        if not self._nap or agent.failure_pathway is not None:
-            return self._workers + AHEAD  # where failures are counted, they are known before many more are made
-        if self._are_instant:
-            return self._workers + AHEAD_OF_INSTANT
-        return self._workers + max(AHEAD, int(AHEAD_OF_SHORT / self._seconds))
+        proven = agent.has_named_a_pathway and not agent.failures_in_a_row
+        return min(
+            self._most_running,
+            self._pace.handed_over(
+                proven=proven and self._loop is None and not self.run.quiet.is_kept,
+                patient=agent.failure_pathway is not None,
+            ),
+        )
 
     @property
-    def _by_turns(self) -> bool:
-        """Whether nothing waits for anything: then only processor time counts, and loading, attempts and writing beside
-        each other would take the interpreter from each other all the time. They take turns."""
-        return self._attempts_here and not self.run.agent.needs_asset and self._answers_fast and self._are_instant
-
-    @property
-    def _are_instant(self) -> bool:
-        return self._ends > 0 and self._seconds < INSTANT_AGENTS
-
-    @property
-    def _nap(self) -> float:
-        """Seconds in which what came of attempts gathers, where these are short."""
-        if self._are_instant:
-            return NAP
-        return AHEAD_OF_SHORT / 4 if self._ends and self._seconds < SHORT_AGENTS else 0.0
+    def _pace(self) -> Pace:
+        seconds: float | None = self._seconds
+        if not self._ends:
+            # As long as none has ended, what is known is how long the first one takes at least.
+            begun = self._first_begun_at
+            seconds = None if begun is None else self.run.gate.clock() - begun
+        return Pace(self._window, self._workers, self._timing.load_ahead, seconds, bool(self._ends))
 
     def _contexts(self) -> Iterator[Context]:
         """What to attempt next: a task whose delay is over, else the next in order; while a worker is free, and no
@@ -553,7 +515,7 @@ class Pipeline:
                     if self._is_over:
                         return
                     wait = self._timing.tick
-                    if self._running < self._may_run() and not (self._by_turns and (self._loading or self._writing)):
+                    if self._running < self._may_run:
                         now = self.run.gate.clock()
                         ticket = self.run.quiet.begin(now)
                         if ticket is None:
@@ -702,7 +664,7 @@ class Pipeline:
     @property
     def _stands_still(self) -> bool:
         """True if no task has come or gone for a while: there is one that takes its time, or waits for its retry."""
-        return self.run.gate.clock() - self._stirred_at >= BUSY_ENOUGH
+        return self.run.gate.clock() - self._stirred_at >= STILL_FOR
 
     @property
     def _are_idle(self) -> bool:
@@ -744,7 +706,8 @@ class Pipeline:
             while True:
                 if self._closing:
                     return None
-                if self._may_take() and (taken := self._backlog.take(self._chunk_size())):
+                room = self._window - len(self._open)
+                if self._may_take() and (taken := self._backlog.take(min(self._to_take, room))):
                     break
                 self._takeable.wait(self._timing.tick)
             self._open.update(waiting.task.uuid for waiting in taken)
@@ -758,65 +721,23 @@ class Pipeline:
                 self._takeable.notify()
             return first, [waiting.task for waiting in taken], min(waiting.seen_at for waiting in taken)
 
-    @property
-    def _full(self) -> int:
-        """How many tasks are loaded, or written, at once at most: a quarter of the window, so that its four quarters
-        can be in different places."""
-        if self._by_turns:
-            return min(MAX_AT_ONCE, self._window)
-        quarter = max(1, min(MAX_AT_ONCE, self._window // 4))
-        if self._seconds < FAST_AGENTS or not self._ends:
-            return max(quarter, LEAST_CHUNK if self._window >= LEAST_CHUNK else self._window // 2)
-        return quarter
-
-    @property
-    def _soon(self) -> int:
-        """How many tasks are loaded, or written, at once where that holds up agents."""
-        return self._full if self._answers_fast else min(self._full, SOON_DONE)
-
-    def _chunk_size(self) -> int:
-        return min(self._wanted(), self._window - len(self._open))
-
-    def _wanted(self) -> int:
-        """How many tasks to load at once. Small chunks hold their slots for less time; big ones take less work."""
-        size = self._soon
-        if self._chunks < len(FIRST_CHUNKS):
-            size = min(size, FIRST_CHUNKS[self._chunks])
-        return take_at_once(size, self._ahead)
-
-    @property
-    def _ahead(self) -> float:
-        """How many tasks may be loaded, or loading, and wait for their first attempt."""
-        if self._ends:
-            return tasks_ahead(self._seconds, self._workers, self._timing.load_ahead)
-        if self._first_begun_at is None:
-            return math.inf
-        # As long as none has ended, what is known is how long the first one takes at least.
-        return tasks_ahead(self.run.gate.clock() - self._first_begun_at, self._workers, self._timing.load_ahead)
-
-    @property
-    def _answers_fast(self) -> bool:
-        return self.run.gate.quickest < FAST_ANSWERS
-
     def _may_take(self) -> bool:
         available = self._backlog.available
-        if not available:
+        if not available or self._loading >= self._limits.loaders:
             return False
-        if self._loading >= (1 if self._answers_fast else self._limits.loaders):
-            return False
-        if not self._ends and self._chunks >= len(FIRST_CHUNKS):
-            return False  # it is not known how soon more are needed
-        if self._by_turns and (
-            self._running or self._writing or self._turn in self._ready or len(self._finished) >= self._full
-        ):
-            return False
-        wanted = self._wanted()
+        pace = self._pace
+        wanted = pace.to_load(self._chunks)
         if available < wanted and self._more_soon:
             return False
-        if not may_take(min(wanted, available), self._next - self._turn, self._ahead):
+        if not pace.may_load(min(wanted, available), self._next - self._turn, self._chunks):
             return False
         room = self._window - len(self._open)
         return room >= min(wanted, available) or (room > 0 and self._are_idle and self._stands_still)
+
+    @property
+    def _to_take(self) -> int:
+        """How many tasks to load now, slots aside."""
+        return min(self._pace.to_load(self._chunks), self._backlog.available)
 
     @property
     def _more_soon(self) -> bool:
@@ -924,7 +845,7 @@ class Pipeline:
                         self._batches.remove(batch)
                         self.run.leave(batch)
                     self._writing -= size
-                    if self._executed or self._by_turns or self._may_take():
+                    if self._executed or self._may_take():
                         self._wake_all()
                     else:
                         self._room.notify()  # who waits for nothing to move
@@ -971,14 +892,12 @@ class Pipeline:
             while True:
                 if self._give_up or (self._executed and not self._finished and not self._held):
                     return None
-                # Where answers are fast, writers beside each other would only get in each other's way.
-                if not self._others_write():
-                    if self._held and not self._must_hold(self._held):
-                        results = self._held
-                        break
-                    if self._finished and self._should_write():
-                        results = self._finished
-                        break
+                if self._held and not self._must_hold(self._held):
+                    results = self._held
+                    break
+                if self._finished and self._should_write():
+                    results = self._finished
+                    break
                 self._writable.wait(self._timing.tick)
             batch = [results.popleft() for _ in range(min(len(results), MAX_AT_ONCE))]
             self._writing += len(batch)
@@ -993,23 +912,16 @@ class Pipeline:
         backlog = self._backlog
         if self._closing or self.run.dry_run or not (backlog.reading_again or self._reread):
             return False
-        if backlog.available and self._window - len(self._open) < min(self._wanted(), backlog.available):
+        if self._window - len(self._open) < self._to_take:
             return False
         return self.run.gate.clock() - results[0].finished_at < self._timing.hold_moves
 
-    def _others_write(self) -> bool:
-        if self._executed or not self._answers_fast:
-            return False
-        if self._writing:
-            return True
-        return self._by_turns and (self._loading > 0 or self._running > 0) and not self._is_old()
-
     def _should_write(self) -> bool:
         """There are enough results, or one has waited long enough, or nothing else can go on."""
-        if len(self._finished) >= (self._soon if self._are_instant else self._full) or self._executed:
+        if len(self._finished) >= self._pace.at_once or self._executed:
             return True
         if len(self._open) == len(self._finished) + len(self._held) + self._writing and not self._may_take():
-            more_soon = self._more_soon and 0 < self._backlog.available < self._wanted()
+            more_soon = self._more_soon and 0 < self._backlog.available < self._pace.to_load(self._chunks)
             if not more_soon:
                 return True
         return self._is_old()
@@ -1019,9 +931,6 @@ class Pipeline:
         return bool(self._finished) and (self.run.gate.clock() - self._finished[0].finished_at >= self._timing.gather)
 
     def _beside(self, first: Callable[[], None], second: Callable[[], None]) -> None:
-        if self._answers_fast:
-            in_turn(first, second)
-            return
         try:
             other = self._besides.submit(second)
         except RuntimeError:  # the system has no more threads

@@ -43,7 +43,7 @@ from encord_agents.tasks.engine.execute import Executor, was_cancelled
 from encord_agents.tasks.engine.gate import Gate, SetUpError, is_lost_file, is_platform_trouble
 from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
-from encord_agents.tasks.engine.pace import soon
+from encord_agents.tasks.engine.pace import Pace
 from encord_agents.tasks.engine.poll import StageReader, TasksInStage
 from encord_agents.tasks.engine.rate_limit import rate_limit_of
 from encord_agents.tasks.engine.report import (
@@ -438,7 +438,8 @@ def run_chunk(
         for number in range(len(contexts)):
             if run.stop.requested:
                 break
-            ahead = soon(contexts[number - 1].seconds, run.gate.timing.load_ahead) if number else 1
+            seconds = contexts[number - 1].seconds if number else None
+            ahead = Pace(len(contexts), load_ahead=run.gate.timing.load_ahead, seconds=seconds).soon
             _run_through(run, contexts[number : number + ahead], results)
 
     try:

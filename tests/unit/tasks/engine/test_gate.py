@@ -21,9 +21,7 @@ from encord.exceptions import (
     UnknownException,
 )
 
-from encord_agents.core.sdk import sending_once
 from encord_agents.exceptions import AssetDownloadError, NoRoomError, OutageError
-from encord_agents.local import LocalPlatform
 from encord_agents.tasks.engine.gate import (
     DownloadTries,
     Gate,
@@ -415,13 +413,3 @@ def test_an_outage_of_hours() -> None:
         world.gate.call(down, kind="rows")
     assert len(world.waits) > 2_000
     assert max(world.waits) == Timing().longest_backoff
-
-
-def test_only_what_was_sent_tells_how_far_the_platform_is(local_platform: LocalPlatform) -> None:
-    """What the SDK knew already took no time, however long this machine was busy: it is not counted."""
-    client = sending_once(local_platform.client())
-    gate = Gate(Stop())
-    gate.call(lambda: None, kind="tasks")
-    assert gate.quickest == 0.0
-    gate.call(lambda: list(client.list_projects()), kind="projects")
-    assert gate.quickest > 0.0
