@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from encord_agents.core.settings import Settings
 from encord_agents.integrations.celery import register
-from encord_agents.integrations.celery.at_work import BEAT, LEASE
+from encord_agents.integrations.celery.at_work import HEARTBEAT, LEASE
 from encord_agents.integrations.celery.delivery import FAILED_FOR, IN_QUEUE_FOR, LOOK_AGAIN_AFTER, MAX_LOST
 from encord_agents.integrations.celery.registration import DEFAULTS
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
@@ -128,7 +128,7 @@ def test_the_settings_that_registering_on_celery_makes_are_documented() -> None:
 def test_the_times_of_celery_are_as_documented() -> None:
     """Marks, holds and signs of life last as long as the page says."""
     assert (IN_QUEUE_FOR, FAILED_FOR) == (24 * 3600, 3600)
-    assert (BEAT, LEASE, LOOK_AGAIN_AFTER, MAX_LOST) == (5, 30, 10, 3)
+    assert (HEARTBEAT, LEASE, LOOK_AGAIN_AFTER, MAX_LOST) == (5, 30, 10, 3)
     for said in (
         "24 hours",
         "for an hour",

@@ -172,7 +172,7 @@ def test_a_store_that_refuses(line: Line, monkeypatch: pytest.MonkeyPatch, caplo
         line.work(1)
     assert line.done == [{"moved": 1}]
     assert pauses == [0, 1, 2, 3, 4, 5]
-    (record,) = [record for record in caplog.records if "cannot see what is at work" in record.message]
+    (record,) = [record for record in caplog.records if "cannot see which tasks are at work" in record.message]
     assert "ACL SETUSER <user> '~encord-agents:*'" in record.message
     assert not any(record.exc_info for record in caplog.records)
 

@@ -1,4 +1,4 @@
-"""``encord-agents print``: what a project's agent stages are called, and what is installed here."""
+"""``encord-agents print``: a project's agent stages, and the installed versions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import typer
 
 from encord_agents.exceptions import PrintableError
 
-app = typer.Typer(no_args_is_help=True, help="Print a project's agent stages, or what is installed here.")
+app = typer.Typer(no_args_is_help=True, help="Print a project's agent stages, or the installed versions.")
 
 
 @app.command()
 def agent_nodes(project_hash: Annotated[str, typer.Argument(metavar="PROJECT_HASH", help="The project.")]) -> None:
-    """Print each agent stage of a project with its uuid, and the stage's pathways with theirs."""
+    """Print the agent stages of a project and their pathways, each with its uuid."""
     from encord.exceptions import EncordException
 
     from encord_agents.core.legible import cut
@@ -34,7 +34,7 @@ def agent_nodes(project_hash: Annotated[str, typer.Argument(metavar="PROJECT_HAS
 
 @app.command()
 def system_info() -> None:
-    """Print the system and the versions: what a report of a bug should say."""
+    """Print the system and the versions, for a bug report."""
     import platform
     import sys
     from importlib.metadata import version

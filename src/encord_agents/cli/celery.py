@@ -1,4 +1,4 @@
-"""``encord-agents celery``: send what waits, and see how it stands."""
+"""``encord-agents celery``: send waiting tasks to the queue, and count tasks by state."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from encord_agents.extras import require
 
 app = typer.Typer(no_args_is_help=True)
 
-App = Annotated[str, typer.Argument(metavar="MODULE:APP", help="Where the Celery app is, as in agents:app.")]
+App = Annotated[str, typer.Argument(metavar="MODULE:APP", help="The Celery app, for instance agents:app.")]
 
 
 @app.callback()
 def needs() -> None:
-    """Agents on Celery: send what waits in the stages, see how it stands."""
+    """Agents on Celery: send the tasks that wait in the stages, and count tasks by state."""
     require("celery", "This command")
 
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
-    """Tell what the broker or the platform has to say, without a traceback: exit code 2 where somebody has to mend
-    something first, 1 where it is enough to wait."""
+    """Show errors of the broker and the platform without a traceback. The exit code is 1 if waiting is enough, and 2 if
+    somebody must fix something first."""
     from encord.exceptions import EncordException
 
     from encord_agents.core.tracebacks import message_of, notes, type_name
@@ -49,13 +49,14 @@ def _told() -> Iterator[None]:
 @app.command()
 def enqueue(
     where: App,
-    stage: Annotated[str | None, typer.Option(help="One stage's title or uuid; default: all.")] = None,
+    stage: Annotated[str | None, typer.Option(help="One stage's title or uuid. Default: all.")] = None,
     max_tasks: Annotated[int | None, typer.Option(min=1, help="Send at most this many.")] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Send also what is in the queue already: after it was purged.")
+        bool,
+        typer.Option("--again", help="Also send tasks that are marked as in the queue: for use after it was purged."),
     ] = False,
 ) -> None:
-    """Send the tasks that wait to the queue, once. Prints how many were sent."""
+    """Send the waiting tasks to the queue, once. Print how many were sent."""
     from encord_agents.integrations.celery.filling import fill_each
 
     total = left_out = 0
@@ -72,7 +73,7 @@ def enqueue(
 
 @app.command()
 def status(where: App) -> None:
-    """Show for each stage how many tasks wait, are in flight, are done, and failed."""
+    """Show for each stage how many tasks are waiting, in flight, done and failed."""
     from encord_agents.integrations.celery import status as stages
     from encord_agents.integrations.celery.adapter import adapter_of
     from encord_agents.terminal import show_numbers
@@ -85,11 +86,11 @@ def status(where: App) -> None:
         show_numbers(columns, [(s.stage, s.waiting, s.in_flight, s.done, s.failed) for s in rows])
         return
     show_numbers(["stage", "in the stage"], [(s.stage, s.waiting) for s in rows])
-    typer.echo("What is in flight, done and failed is known only where the broker or the result backend is a Redis.")
+    typer.echo("What is in flight, done and failed is known only if the broker or the result backend is a Redis.")
 
 
 def _find(where: str) -> Any:
-    """The Celery app that ``module:name`` names; modules of the working directory can be named too."""
+    """Import the Celery app at ``module:name``; the working directory counts as on the path."""
     import importlib
     import os
 

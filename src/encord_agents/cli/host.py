@@ -1,4 +1,4 @@
-"""Programs whose command line is not the script's: notebooks, test runners, whatever embeds Python."""
+"""Detection of host programs, whose command line is not the script's: notebooks, test runners, embedded Pythons."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ TEST_RUNNERS = frozenset({"pytest", "py.test", "_pytest", "unittest"})
 
 
 def check_host() -> None:
-    """Check that the process's arguments are the script's, and that it is the script's to end the process.
+    """Check that the process's arguments are the script's, and that the script may end the process.
 
     Raises:
-        PrintableError: They are a host program's; it says what to call instead.
+        PrintableError: They belong to a host program. The message says what to call instead.
     """
     if (host := _host()) is not None:
         raise PrintableError(

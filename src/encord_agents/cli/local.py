@@ -36,17 +36,17 @@ app = typer.Typer(no_args_is_help=True, cls=_Group)
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Write a line, on stderr if ``err``; the text of titles and file names in it is escaped, not obeyed."""
+    """Write a line, on stderr if ``err``. Control characters in it, as in titles and file names, are escaped."""
     typer.echo(literally(text), err=err)
 
 
 def expanded(path: Path | None) -> Path | None:
-    """A path without its ~, which few shells expand in ``--images=~/Pictures``."""
+    """Expand the ~ of a path, which few shells do in ``--images=~/Pictures``."""
     return None if path is None else Path(os.path.expanduser(path))
 
 
 Data = Annotated[
-    Path, typer.Option("--data", metavar="DIR", callback=expanded, help="Where the platform keeps its state.")
+    Path, typer.Option("--data", metavar="DIR", callback=expanded, help="The directory of the platform's state.")
 ]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="On 127.0.0.1; 0 takes a free one.")]
 
@@ -62,9 +62,11 @@ def up(
     data: Data = DEFAULT_DATA,
     port: Port = DEFAULT_PORT,
     latency: Annotated[float, typer.Option(min=0, help="Seconds before each answer.")] = 0.0,
-    latency_per_item: Annotated[float, typer.Option(min=0, help="Further seconds for each thing in a request.")] = 0.0,
+    latency_per_item: Annotated[
+        float, typer.Option(min=0, help="Additional seconds for each item in a request.")
+    ] = 0.0,
     asset_latency: Annotated[
-        float | None, typer.Option(min=0, help="Seconds before a file is served; default: as --latency.")
+        float | None, typer.Option(min=0, help="Seconds before a file is served. Default: as --latency.")
     ] = None,
     page_size: Annotated[int, typer.Option(min=1, help="Tasks per page.")] = 100,
     placeholders: Annotated[
@@ -76,7 +78,7 @@ def up(
     ] = None,
     memory: Annotated[bool, typer.Option("--memory", help="Keep everything in memory instead of --data.")] = False,
 ) -> None:
-    """Serve until Ctrl-C. Prints the two `export` lines that point the SDK here."""
+    """Serve until Ctrl-C. Print the two `export` lines that point the SDK here."""
     import signal
     from threading import Event
 
@@ -87,7 +89,7 @@ def up(
         raise LocalPlatformError("--placeholders needs a --workflow for its project.")
     if workflow is not None and not placeholders:
         raise LocalPlatformError("--workflow is for the project of --placeholders; `local create` makes one of images.")
-    # Both end it, also in the background of a script, where the shell has SIGINT ignored.
+    # Set explicitly, so that both end it in the background of a script too, where the shell has SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     platform = LocalPlatform(
@@ -120,7 +122,7 @@ def up(
 @app.command()
 def create(
     images: Annotated[
-        Path, typer.Option(metavar="DIR", callback=expanded, help="The pictures; folders below count, too.")
+        Path, typer.Option(metavar="DIR", callback=expanded, help="The pictures; subdirectories are included.")
     ],
     workflow: Annotated[
         Path, typer.Option(metavar="FILE", callback=expanded, help="Stages and pathways, as YAML or JSON.")
@@ -128,16 +130,16 @@ def create(
     ontology: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", callback=expanded, help="The ontology's editor, as JSON or YAML; default: a small one."
+            metavar="FILE", callback=expanded, help="The ontology's editor, as JSON or YAML. Default: a small one."
         ),
     ] = None,
     title: Annotated[str, typer.Option(help="The project's title.")] = "Local project",
     data: Data = DEFAULT_DATA,
     port: Annotated[
-        int, typer.Option("--port", min=1, max=65535, help="Where `up` serves, for the `export` lines.")
+        int, typer.Option("--port", min=1, max=65535, help="The port of `up`, for the `export` lines.")
     ] = DEFAULT_PORT,
 ) -> None:
-    """Make a project of pictures. Prints its hash and the `export` lines; the platform need not be up.
+    """Make a project of pictures. Print its hash and the `export` lines. The platform need not be up.
 
     A picture that cannot be read is named on stderr and left out.
     """
@@ -147,7 +149,7 @@ def create(
     from encord_agents.local.images import told
     from encord_agents.local.trouble import LocalPlatformError
 
-    # What is left out is said below, once.
+    # Skipped pictures are listed once, below.
     logging.getLogger("encord_agents.local.images").setLevel(logging.ERROR)
     if not images.is_dir():
         raise LocalPlatformError(f"{images} is no directory of pictures.")
@@ -169,7 +171,7 @@ def create(
 
 @app.command()
 def status(data: Data = DEFAULT_DATA) -> None:
-    """Show each project's stages, and how many tasks are in them."""
+    """Show each project's stages with their numbers of tasks."""
     from rich.table import Table
     from rich.text import Text
 
@@ -211,7 +213,7 @@ def reset(
 
 
 def _one_readable(images: Path) -> None:
-    """Look before there is a data directory: a project without pictures is of no use, and none is made.
+    """Check that a picture can be read, before a data directory is made for a project that would be of no use.
 
     Raises:
         LocalPlatformError: The directory has no picture, or none that can be read.
@@ -242,7 +244,7 @@ def _existing(data: Path) -> LocalPlatform:
 
 
 def _command(name: str, data: Path) -> str:
-    """What to type next."""
+    """Return a command to type next."""
     import shlex
 
     where = "" if data == DEFAULT_DATA else f" --data {shlex.quote(str(data))}"
@@ -254,7 +256,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _export_key(platform: LocalPlatform, data: Path | None) -> bytes:
-    """A file is named rather than the key shown, where there is one. In bytes, as a path need not be UTF-8."""
+    """Return the `export` line of the key, or of its file if there is one. In bytes: a path need not be UTF-8."""
     import shlex
 
     if data is None:

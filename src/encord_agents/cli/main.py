@@ -1,4 +1,4 @@
-"""``encord-agents``: the command. What a sub-command needs is imported when it runs."""
+"""``encord-agents``: the command. Each subcommand imports its requirements when it runs."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def root(
 
 
 def main() -> None:
-    """Run the command line. Mistakes of the user are a message and exit code 2, without a traceback."""
+    """Run the command line. A user's mistake ends in a message and exit code 2, without a traceback."""
     with forgiving_streams():
         try:
             app()
         except PrintableError as error:
             typer.echo(f"Error: {literally(error)}", err=True)
-            # An outage says nothing against the set-up: running again later may be all it takes.
+            # Nothing is wrong with the set-up: it may be enough to run again later.
             sys.exit(1 if isinstance(error, OutageError) else 2)
         except sqlite3.DatabaseError as error:
             typer.echo(f"Error: the local platform's database cannot be used: {literally(error)}.", err=True)

@@ -1,4 +1,4 @@
-"""A runner as a command: what `python agents.py` is."""
+"""A runner as a command: the command line of `python agents.py`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["run_as_command"]
 
 READER_LEFT = 141
-"""As of a program that SIGPIPE ends."""
+"""The exit code that a shell shows for a program ended by SIGPIPE."""
 
 EXIT_CODES_HELP = """\b
 Exit codes:
@@ -41,7 +41,7 @@ Exit codes:
 
 
 class Progress(StrEnum):
-    """`encord_agents.terminal.ProgressKind`, as typer wants it."""
+    """`encord_agents.terminal.ProgressKind` as an enumeration, which typer needs."""
 
     AUTO = "auto"
     RICH = "rich"
@@ -50,28 +50,30 @@ class Progress(StrEnum):
 
 
 def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) -> NoReturn:
-    """Read the command line, run the runner, show what happened, and end the process with its exit code.
+    """Read the command line, run the runner, show the report, and end the process with an exit code.
 
     Args:
-        runner: The runner, its agents registered.
-        argv: The arguments; ``None``: those of the process.
+        runner: The runner, with its agents.
+        argv: The arguments. Default: those of the process.
 
     Raises:
         PrintableError: The arguments are those of a notebook or a test runner.
-        SystemExit: Always otherwise, but for exceptions that are neither the user's set-up nor a task's trouble: those
-            pass as they are, so that their traceback is seen.
+        SystemExit: Otherwise always, except that exceptions which are neither set-up errors nor a task's failure pass
+            as they are, with their traceback.
     """
     if argv is None:
         check_host()
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     dry_runs: list[Stop] = []
-    """The dry run: it is there to be read, and ends when its reader has left."""
+    """The stop of the dry run. Its output is its purpose, so it ends when nobody reads that any more."""
 
     @app.command(cls=CarefulCommand, help=_help(runner), epilog=EXIT_CODES_HELP)
     def command(
         refresh_every: Annotated[
             int | None,
-            typer.Option(metavar="SECONDS", help="From the start of one pass to that of the next. Default: one pass."),
+            typer.Option(
+                metavar="SECONDS", help="From the start of one pass to the start of the next. Default: one pass."
+            ),
         ] = None,
         num_retries: Annotated[int, typer.Option(help="Attempts of a task after its first.")] = 3,
         task_batch_size: Annotated[
@@ -81,48 +83,52 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
             ),
         ] = 300,
         project_hash: Annotated[
-            str | None, typer.Option(help="The project. Default: the one the script names.")
+            str | None, typer.Option(help="The project. Default: the one named in the script.")
         ] = None,
         max_tasks_per_stage: Annotated[
-            int | None, typer.Option(help="Tasks given to each agent in a pass. Default: all.")
+            int | None, typer.Option(help="Tasks per stage in one pass. Default: all.")
         ] = None,
         progress: Annotated[
-            Progress, typer.Option(help="Bars, lines or nothing; auto: bars on a terminal, else lines.")
+            Progress, typer.Option(help="Bars, lines or nothing; auto: bars on a terminal, lines elsewhere.")
         ] = Progress.AUTO,
-        max_workers: Annotated[int, typer.Option(help="Attempts at once, for agents that wait for something.")] = 1,
+        max_workers: Annotated[
+            int, typer.Option(help="Attempts at the same time, for agents that wait for something.")
+        ] = 1,
         max_outage: Annotated[
-            float, typer.Option(metavar="SECONDS", help="How long to wait for a platform that does not answer.")
+            float, typer.Option(metavar="SECONDS", help="The longest wait for a platform that does not answer.")
         ] = 300.0,
         retry_delay: Annotated[
             float,
-            typer.Option(metavar="SECONDS", help="Before a task's second attempt; doubles with each, at most 60."),
+            typer.Option(
+                metavar="SECONDS", help="Delay before a task's second attempt; doubles with each, at most 60."
+            ),
         ] = 0.0,
         max_consecutive_failures: Annotated[
             int | None,
-            typer.Option(help="End the run after so many failed tasks of a stage in a row. Default: never."),
+            typer.Option(help="End the run after this many failed tasks of a stage in a row. Default: never."),
         ] = None,
         dry_run: Annotated[
             bool,
             typer.Option(
                 "--dry-run",
                 help="Run the agents and print what would be written for each task, without writing it. "
-                "What an agent writes by its own hand, it writes, but for what --bundle-saves holds.",
+                "Writes that an agent makes itself are made, except those that --bundle-saves holds back.",
             ),
         ] = False,
         bundle_saves: Annotated[
             bool,
             typer.Option(
                 "--bundle-saves",
-                help="Have label_row.save() and label_row.set_priority() in agents return at once, and send them with "
-                "the others', before the task moves.",
+                help="Let label_row.save() and label_row.set_priority() in agents return at once, and send them in "
+                "bundles before the task moves.",
             ),
         ] = False,
         report: Annotated[
             Path | None,
-            typer.Option(metavar="FILE", help="Add one JSON line per task to this file, as the run goes."),
+            typer.Option(metavar="FILE", help="Append one JSON line per task to this file, during the run."),
         ] = None,
         check: Annotated[
-            bool, typer.Option("--check", help="Validate everything, show what each agent needs, run nothing.")
+            bool, typer.Option("--check", help="Validate everything and show what each agent needs; run nothing.")
         ] = False,
     ) -> None:
         if check:
@@ -177,20 +183,20 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
 
 
 def _signals() -> contextlib.AbstractContextManager[Stop]:
-    """Signal handlers, where there can be any: in the main thread."""
+    """Install signal handlers if this is the main thread: Python allows them in no other."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     return stop_on_signals() if in_main_thread else contextlib.nullcontext(Stop())
 
 
 @contextlib.contextmanager
 def _set_up_errors(stop: Stop) -> Iterator[None]:
-    """Errors that are messages for a person are panels; all others pass, for their traceback is wanted."""
+    """Show errors meant for a person as panels; all others pass, since their traceback is wanted."""
     try:
         yield
     except KeyboardInterrupt:
         sys.exit(stop.exit_code or EXIT_CODES["interrupt"])
     except (NoRoomError, OutageError) as error:
-        # Nothing is wrong with the set-up: running again later may be all it takes.
+        # Nothing is wrong with the set-up: it may be enough to run again later.
         terminal.show_error(error)
         sys.exit(1)
     except (PrintableError, EncordException) as error:
@@ -200,7 +206,7 @@ def _set_up_errors(stop: Stop) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _report_at_the_end(runner: SequentialRunner) -> Iterator[None]:
-    """Whatever ends the run: if it got as far as having a report, the report is shown."""
+    """Show the run's report, if it got as far as having one, whatever ends the run."""
     before = runner.report
     try:
         yield
@@ -232,6 +238,6 @@ def _help(runner: SequentialRunner) -> str:
         text = f"  {terminal.on_one_line(agent.identity)}: {agent.name}()"
         agents.append(f"{text} - {terminal.on_one_line(first_line)}" if first_line else text)
     listed = "\n".join(agents) or "  none yet: decorate a function with @runner.stage(...)"
-    # \b keeps the lines of a paragraph as they are.
+    # \b keeps the line breaks of a paragraph.
     paragraphs.append(f"\b\nStages and their agents:\n{listed}")
     return "\n\n".join(paragraphs)

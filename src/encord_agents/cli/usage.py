@@ -1,4 +1,4 @@
-"""Commands whose errors of usage quote no secret: a value that is refused may be a key in the wrong place."""
+"""Commands whose usage errors quote no secret: a rejected value may be a key in the wrong place."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def _careful() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # By its looks: new versions of typer have click's classes in a copy of their own.
+        # Recognised by its attributes: new versions of typer bundle their own copy of click's classes.
         if isinstance(message := getattr(error, "message", None), str) and hasattr(error, "format_message"):
             error.message = without_secrets(message)  # type: ignore[attr-defined]
         raise
 
 
 class CarefulCommand(TyperCommand):
-    """A command."""
+    """A command whose usage errors quote no secret."""
 
     def make_context(self, *args: Any, **more: Any) -> Any:
         """Read the arguments."""
@@ -34,14 +34,14 @@ class CarefulCommand(TyperCommand):
 
 
 class CarefulGroup(TyperGroup):
-    """A command with sub-commands, which it also watches over."""
+    """A command with subcommands, whose usage errors quote no secret either."""
 
     def make_context(self, *args: Any, **more: Any) -> Any:
-        """Read the arguments before the sub-command."""
+        """Read the arguments before the subcommand."""
         with _careful():
             return super().make_context(*args, **more)
 
     def invoke(self, ctx: Any) -> Any:
-        """Find and run the sub-command."""
+        """Find and run the subcommand."""
         with _careful():
             return super().invoke(ctx)

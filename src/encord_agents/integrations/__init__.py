@@ -1,1 +1,1 @@
-"""Adapters to engines that people run already. Each uses only the public API, and needs an extra of its own."""
+"""Adapters for task engines that people already run. Each uses only the public API and has an extra of its own."""

@@ -1,8 +1,8 @@
-"""What a person sees: progress, the log, the first failure, errors, and the report.
+"""The terminal output: progress, the log, the first failure, errors, and the report.
 
 The report is the result and goes to stdout; everything else goes to stderr. There is colour only on a terminal. Titles
-and messages are other people's text: they are never read as markup, and control characters in them are not obeyed.
-Rich is imported by the functions that draw, so that importing this package costs nothing.
+and messages are other people's text: they are never read as markup, and control characters in them are escaped.
+Rich is imported by the functions that draw, so importing this package costs nothing.
 """
 
 from __future__ import annotations

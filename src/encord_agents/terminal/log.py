@@ -1,4 +1,4 @@
-"""What is said while a run goes on: the log, the first failure, what a dry run would write, and errors."""
+"""Output during a run: the log, the first failure, the writes of a dry run, and errors."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = ["FirstFailure", "TerminalLog", "WouldWrite", "log_to_terminal", "show
 
 MAX_ERROR_LINES = 30
 MAX_LINE = 400
-"""Lines, and characters of each, that an error shows: the text in it may be a server's whole answer."""
+"""The maximum number of lines of an error, and of characters per line: it may quote a server's whole answer."""
 
 
 class WouldWrite:
-    """Prints, in a dry run, what would have been written for each task; on stdout, since it is what was asked for."""
+    """Prints, in a dry run, the writes that each task would cause; on stdout, since they are the result."""
 
     shown_as = "The display of the dry run"
 
@@ -36,14 +36,14 @@ class WouldWrite:
             task = event.task
             where = f"{on_one_line(task.data_title)} ({task.uuid}) in {on_one_line(task.stage)!r}"
             stdout.write(f"{where}: {on_one_line(event.summary)}\n")
-            stdout.flush()  # so that a reader that has left is noticed, and the run ends
+            stdout.flush()  # so that a closed pipe is noticed, and the run ends
 
 
 class FirstFailure:
-    """Shows the run's first failed task when it fails, with its traceback. The others are in the log and the report.
+    """Shows the first failure of the run at once, with its traceback. The others are in the log and the report.
 
     Args:
-        stream: Where to write; ``None``: to stderr.
+        stream: The stream to write to. Default: stderr.
     """
 
     shown_as = "The display of the first failure"
@@ -57,7 +57,7 @@ class FirstFailure:
             case TaskFinished(task=task, outcome=Failed(fault=fault)) if not self._shown:
                 self._shown = True
                 title = f"{on_one_line(task.data_title)} ({task.uuid}) in {on_one_line(task.stage)!r}"
-                # Of a message for a person, the traceback would only show where in here it was made.
+                # The traceback of a message for a person would only show where in this library it was made.
                 message = message_of(fault.exception) if is_a(fault.exception, PrintableError) else ""
                 lines = message or formatted(fault.exception).rstrip()
                 write_line(f"The first failure: {title}, in phase {fault.phase}", "bold red", self._stream)
@@ -70,8 +70,8 @@ class TerminalLog(logging.Handler):
     """Log records as lines on stderr, above the bars while there are any.
 
     Args:
-        brief: Leave out tracebacks of tasks: somebody else shows the first, and the report has them all.
-        console: Where to print; ``None``: on stderr.
+        brief: Leave out tracebacks of tasks: `FirstFailure` shows the first, and the report has them all.
+        console: The console to print on. Default: stderr's.
     """
 
     def __init__(self, *, brief: bool = False, console: Console | None = None) -> None:
@@ -99,7 +99,7 @@ class TerminalLog(logging.Handler):
 
 @contextlib.contextmanager
 def log_to_terminal(console: Console | None = None, *, brief: bool = False) -> Iterator[None]:
-    """While inside, this library's log goes to stderr without tearing the bars; nothing if the user has handlers."""
+    """Send this library's log to stderr, above the bars, while inside. Do nothing if the user has handlers."""
     log = logging.getLogger("encord_agents")
     if log.hasHandlers():
         yield
@@ -113,7 +113,7 @@ def log_to_terminal(console: Console | None = None, *, brief: bool = False) -> I
 
 
 def show_error(error: BaseException, console: Console | None = None) -> None:
-    """An error that is a message for a person, as a panel on stderr, with its notes and without its traceback."""
+    """Show an error meant for a person as a panel on stderr, with its notes and without its traceback."""
     from rich.panel import Panel
     from rich.text import Text
 
@@ -130,7 +130,7 @@ def show_error(error: BaseException, console: Console | None = None) -> None:
 
 
 def _shortened(message: str) -> str:
-    """Return the first lines of a message, each of a length that can be read."""
+    """Return the first lines of a message, each cut to a readable length."""
     lines = [cut(line, MAX_LINE) for line in message.splitlines()]
     if len(lines) > MAX_ERROR_LINES:
         lines[MAX_ERROR_LINES:] = [f"... ({len(lines) - MAX_ERROR_LINES:,} more lines)"]

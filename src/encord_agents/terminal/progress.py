@@ -1,4 +1,4 @@
-"""Progress: lines or live bars, made of the events of a run."""
+"""Progress displays: lines or live bars, drawn from the events of a run."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ class ProgressObserver(Protocol):
     def __call__(self, event: Event, /) -> object: ...
 
     def close(self) -> None:
-        """Let go of the terminal. May be called twice."""
+        """Release the terminal. May be called twice."""
 
 
 def progress_observer(kind: ProgressKind = "auto") -> ProgressObserver | None:
-    """What shows how far a run is, on stderr. Close it at the end.
+    """Return an observer that shows the progress of a run on stderr. Close it at the end.
 
     Args:
         kind: ``"rich"``: live bars; ``"plain"``: lines; ``"none"``: nothing; ``"auto"``: bars if stderr is a terminal
-            that can move its cursor, else lines.
+            that can move its cursor, lines otherwise.
 
     Raises:
         PrintableError: There is no such kind.
@@ -73,7 +73,7 @@ def progress_observer(kind: ProgressKind = "auto") -> ProgressObserver | None:
 
 @dataclass(slots=True)
 class StageCounts:
-    """How far one stage is in the pass that is going on."""
+    """The progress of one stage in the current pass."""
 
     title: str
     started: float
@@ -90,20 +90,20 @@ class StageCounts:
         return self.moved + self.held + self.failed + self.skipped
 
     def rate(self, now: float) -> float:
-        """Tasks per second since the stage started."""
+        """Return the tasks per second since the stage started."""
         seconds = self.seconds if self.seconds is not None else now - self.started
         return self.done / seconds if seconds > 0 else 0.0
 
 
 class Counting:
-    """Keeps a `StageCounts` per stage. Both kinds of progress are made of it."""
+    """Keeps a `StageCounts` per stage, for both kinds of progress display."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self.stages: dict[UUID, StageCounts] = {}
 
     def count(self, event: Event) -> StageCounts | None:
-        """Note an event; returns the stage it is about, if it changes the stage's counts."""
+        """Count an event. Return its stage if it changes the stage's counts."""
         match event:
             case StageStarted(stage_uuid=uuid, stage=title):
                 self.stages[uuid] = StageCounts(on_one_line(title), self.clock())
@@ -126,11 +126,11 @@ class Counting:
 
 
 class PlainProgress:
-    """A line when a stage starts and ends, one at most every 10 s between, and one per pass while polling.
+    """A line when a stage starts and ends, at most one every 10 s in between, and one per pass while polling.
 
     Args:
-        stream: Where to write; ``None``: to stderr.
-        clock: Seconds, monotonic.
+        stream: The stream to write to. Default: stderr.
+        clock: Returns seconds, never going back.
     """
 
     shown_as = "The progress display"
@@ -160,7 +160,7 @@ class PlainProgress:
                     )
                 elif stage.seen:
                     self._line(f"{stage.title}: ended with none of {tasks_in_words(stage.seen)} done")
-                elif self._passes == 0 and stage.all_seen:  # else nobody knows what waits there
+                elif self._passes == 0 and stage.all_seen:  # else the number of waiting tasks is unknown
                     self._line(f"{stage.title}: finished, no task")
             case PassFinished():
                 self._passes = event.number
@@ -172,18 +172,18 @@ class PlainProgress:
                 pass
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is nothing to release."""
 
     def _line(self, text: str) -> None:
         write_line(text, stream=self._stream)
 
 
 class RichProgress:
-    """A live bar per stage, drawn four times a second: an event costs a sum, whatever the screen shows.
+    """A live bar per stage, drawn four times a second. An event costs one addition, whatever the screen shows.
 
     Args:
-        console: Where to draw; ``None``: on stderr.
-        clock: Seconds, monotonic.
+        console: The console to draw on. Default: stderr's.
+        clock: Returns seconds, never going back.
     """
 
     shown_as = "The progress display"
@@ -197,7 +197,7 @@ class RichProgress:
             console=self._console,
             get_renderable=self.render,
             refresh_per_second=4,
-            # What an agent prints goes above the bars, but into a file if stdout is one.
+            # Agents' own prints appear above the bars; if stdout is a file, they go into that.
             redirect_stdout=is_terminal(sys.stdout),
             redirect_stderr=is_terminal(sys.stderr),
         )
@@ -221,11 +221,11 @@ class RichProgress:
                 pass
 
     def close(self) -> None:
-        """Draw the last state and give the terminal back."""
+        """Draw the last state and release the terminal."""
         self._open.close()
 
     def render(self) -> RenderableType:
-        """The bars as they are now."""
+        """Return the bars in their current state."""
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text

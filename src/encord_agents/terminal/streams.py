@@ -1,7 +1,7 @@
-"""Standard streams that may fail at any write: a reader that has left, a terminal that was closed, a narrow encoding.
+"""Standard streams that may fail at any write: the reader exits, the terminal closes, the encoding is narrow.
 
-What cannot be shown is nobody's failure. The library's own output goes through `Guarded` streams, whose writes never
-raise. On the command line `forgiving_streams` gives the agents' own ``print`` the same manners.
+A failed write to them fails no task. The library's own output goes through `Guarded` streams, whose writes never
+raise. On the command line, `forgiving_streams` does the same for the agents' own ``print``.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ __all__ = [
 ]
 
 GONE = frozenset({errno.EPIPE, errno.EIO, errno.ESHUTDOWN, errno.ECONNRESET, errno.EBADF, errno.ENXIO})
-"""Errors after which nobody will read any more. Others, as of a full disk, may pass."""
+"""Errors after which the stream has no reader any more. Others, like a full disk, may pass."""
 
 Name = Literal["stdout", "stderr"]
 
 
 class Guarded(io.TextIOBase):
-    """The process's present ``sys.stdout`` or ``sys.stderr``, whose writes never raise.
+    """The process's current ``sys.stdout`` or ``sys.stderr``, whose writes never raise.
 
-    What its encoding lacks is escaped.
+    Characters that the stream's encoding lacks are escaped.
     """
 
     def __init__(self, name: Name) -> None:
@@ -46,14 +46,14 @@ class Guarded(io.TextIOBase):
 
     @property
     def stream(self) -> TextIO | None:
-        """The present stream; ``None`` in a process without one."""
+        """The current stream; ``None`` in a process without one."""
         found: Any = getattr(sys, self._name)
-        # While rich's bars are live, it sends what is printed to a console, and so here.
+        # While its bars are live, rich replaces the stream with a proxy that prints on the console, which writes here.
         stream: TextIO | None = getattr(found, "rich_proxied_file", found)
         return stream
 
     def write(self, text: str, /) -> int:
-        """Write, as far as that is possible. The text always counts as written."""
+        """Write as much as possible. The text always counts as written."""
         stream = self.stream
         if stream is not None:
             with contextlib.suppress(OSError, ValueError):  # ValueError: the stream is closed
@@ -64,7 +64,7 @@ class Guarded(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Flush, as far as that is possible."""
+        """Flush as much as possible."""
         with contextlib.suppress(OSError, ValueError):
             if (stream := self.stream) is not None:
                 stream.flush()
@@ -74,7 +74,7 @@ class Guarded(io.TextIOBase):
         return is_terminal(self.stream)
 
     def writable(self) -> bool:
-        """Return True: what cannot be written is dropped."""
+        """Return True: text that cannot be written is dropped."""
         return True
 
     def fileno(self) -> int:
@@ -98,7 +98,7 @@ stderr = cast("TextIO", Guarded("stderr"))
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return True if a person may be looking. A program without streams, or with closed ones, has no terminal."""
+    """Return True if a stream is a terminal. A missing or closed stream is none."""
     try:
         return stream is not None and stream.isatty()
     except (ValueError, OSError):
@@ -107,7 +107,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 @cache
 def stderr_console() -> Console:
-    """Return the one console for all that goes to stderr: what is printed on it appears above live bars."""
+    """Return the console shared by all output to stderr, which appears above live bars."""
     from rich.console import Console
 
     return Console(file=stderr, highlight=False, markup=False, emoji=False)
@@ -121,7 +121,7 @@ def stdout_console() -> Console:
 
 
 def write_line(text: str, style: str = "", stream: TextIO | None = None) -> None:
-    """Write a line on stderr (or ``stream``); on a terminal in style, and above the bars if there are any."""
+    """Write a line on stderr, or ``stream``. On a terminal, it has a style and appears above the bars, if any."""
     if stream is None and is_terminal(sys.stderr):
         from rich.text import Text
 
@@ -134,13 +134,13 @@ def write_line(text: str, style: str = "", stream: TextIO | None = None) -> None
 
 @contextlib.contextmanager
 def forgiving_streams(reader_left: Callable[[], None] | None = None) -> Iterator[None]:
-    """While inside, ``sys.stdout`` and ``sys.stderr`` take any text, and drop what can no longer be written.
+    """While inside, make ``sys.stdout`` and ``sys.stderr`` accept any text, and drop text that cannot be written.
 
-    For a program that is ours: the command lines. Streams that are not plain files (as in a notebook, or under a test
-    runner that captures) stay as they are; for one that is not there, there is one that drops everything.
+    For the library's own programs only: its command lines. Streams that are not plain files (as in a notebook, or
+    under a test runner that captures output) stay as they are; a missing one is replaced by one that drops everything.
 
     Args:
-        reader_left: Called once, when stdout's reader is found to have left. It may be called in any thread.
+        reader_left: Called once, when stdout turns out to have no reader any more. May be called in any thread.
     """
     before = sys.stdout, sys.stderr
     sys.stdout = _forgiving(sys.stdout, reader_left)
@@ -151,12 +151,12 @@ def forgiving_streams(reader_left: Callable[[], None] | None = None) -> Iterator
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 stream.flush()
-        # If the old ones were put back with a dead reader behind them, nothing is lost: they hold no text.
+        # Putting the old streams back loses nothing, even if their reader is gone: they hold no text.
         sys.stdout, sys.stderr = before
 
 
 class _Forgiving(io.RawIOBase):
-    """A file descriptor that drops what cannot be written."""
+    """A file descriptor that drops data that cannot be written."""
 
     def __init__(self, descriptor: int, reader_left: Callable[[], None] | None) -> None:
         super().__init__()
@@ -168,10 +168,10 @@ class _Forgiving(io.RawIOBase):
         left = memoryview(data).cast("B")
         size = left.nbytes
         try:
-            # All of it, as a text stream without a buffer does not ask how much was written.
+            # Write all of it: a text stream without a buffer does not check how much was written.
             while left and not self._gone:
                 written = self._file.write(left)
-                if written is None:  # it would block, and nobody waits for a reader
+                if written is None:  # it would block, and a run does not wait for a reader
                     break
                 left = left[written:]
         except OSError as error:
@@ -192,7 +192,7 @@ class _Forgiving(io.RawIOBase):
 
 
 class _Nowhere(io.RawIOBase):
-    """What is written is dropped."""
+    """A stream that drops everything."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         return memoryview(data).nbytes
@@ -202,11 +202,11 @@ class _Nowhere(io.RawIOBase):
 
 
 def _forgiving(stream: Any, reader_left: Callable[[], None] | None) -> Any:
-    """Return a stream on the same descriptor that drops what cannot be written, or the stream itself."""
+    """Return a stream on the same descriptor that drops data that cannot be written, or the stream itself."""
     if stream is None:  # it was closed before Python began, as by `>&-`
         return io.TextIOWrapper(cast("Any", _Nowhere()), encoding="utf-8", errors="backslashreplace")
     buffer = getattr(stream, "buffer", None)
-    is_buffered = not isinstance(buffer, io.FileIO)  # it is not where PYTHONUNBUFFERED is set, as in most images
+    is_buffered = not isinstance(buffer, io.FileIO)  # False with PYTHONUNBUFFERED, as set in most images
     raw = getattr(buffer, "raw", None) if is_buffered else buffer
     if type(stream) is not io.TextIOWrapper or not isinstance(raw, io.FileIO):
         return stream

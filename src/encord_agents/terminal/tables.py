@@ -1,4 +1,4 @@
-"""Tables: the report at the end, what agents need, numbers. The result goes to stdout."""
+"""Tables on stdout: the report at the end, the agents' needs, and plain numbers."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ __all__ = ["report_table", "show_check", "show_numbers", "show_report"]
 
 MAX_FAILURES_SHOWN = 10
 MAX_LINE = 400
-"""Characters of an error's first line."""
+"""The maximum number of characters shown of an error's first line."""
 
 
 def report_table(report: RunReport, *, pathways: bool = False) -> Table:
-    """The report's counts, a row per stage, and their sums where there are several.
+    """Return the report's counts, with a row per stage, and their sums if there are several stages.
 
     Args:
         report: The report.
-        pathways: Also show which pathway how many tasks went down.
+        pathways: Also show the number of tasks per pathway.
     """
     from rich import box
     from rich.table import Table
@@ -55,7 +55,7 @@ def report_table(report: RunReport, *, pathways: bool = False) -> Table:
 
 
 def show_report(report: RunReport) -> None:
-    """The result, on stdout: the counts, up to 10 failures, and what the numbers mean."""
+    """Show the report on stdout: the counts, up to 10 failures, and an explanation of the numbers."""
     if not is_terminal(sys.stdout):
         # One line per failure, for grep.
         stdout.write("\n".join([literally(report), *_failure_lines(report, between=" ")]) + "\n")
@@ -93,7 +93,7 @@ def _failure(record: TaskRecord, between: str) -> str:
 
 
 def show_check(rows: Iterable[tuple[str, str, str, Sequence[str]]]) -> None:
-    """Each agent's stage, the stage's uuid, the function, and what it needs; on stdout."""
+    """Show, on stdout, each agent's stage, the stage's uuid, the function, and its needs."""
     agents = [(on_one_line(stage), uuid, f"{on_one_line(name)}()", ", ".join(n)) for stage, uuid, name, n in rows]
     if not is_terminal(sys.stdout):
         _write_columns(("stage", "uuid", "function", "needs"), agents)
@@ -111,7 +111,7 @@ def show_check(rows: Iterable[tuple[str, str, str, Sequence[str]]]) -> None:
 
 
 def show_numbers(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table whose first column is text and whose others are numbers; on stdout."""
+    """Show a table on stdout. The first column is text, the others are numbers."""
     cells = [tuple(on_one_line(cell) for cell in row) for row in rows]
     if not is_terminal(sys.stdout):
         _write_columns(head, cells)

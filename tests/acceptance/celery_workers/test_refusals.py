@@ -44,7 +44,7 @@ def test_a_user_without_rights_is_waited_for(site: Site, limited: tuple[redis.Re
     site.start(concurrency=1)
     assert until(lambda: len(re.findall(r"retry: asked again in", site.log())) >= 3), site.log()
     assert re.findall(r"retry: asked again in (\d+) s", site.log())[:3] == ["1", "2", "4"]
-    assert 1 <= site.log().count("cannot see what is at work") < 3
+    assert 1 <= site.log().count("cannot see which tasks are at work") < 3
     assert "ACL SETUSER <user> '~encord-agents:*'" in site.log()
     assert "Traceback" not in site.log()
     assert site.count("begin") == 0

@@ -1,4 +1,4 @@
-"""Celery: a Celery task for each stage, and a poll that fills the queue without sending a task twice.
+"""Celery: a Celery task for each stage, and a poll that fills the queue without sending any task twice.
 
 ::
 
@@ -9,11 +9,11 @@
 
     app = register(runner, Celery("agents", broker="redis://..."), poll_every=60)
 
-    # celery -A agents worker -B               workers, and a beat that polls
+    # celery -A agents worker -B               workers, and a beat process that polls
     # encord-agents celery enqueue agents:app  or once, by hand
 
-A message holds a batch of tasks, as JSON. A worker gives it to the stage's queue function, which says what became of
-each task; those that may end better another time are retried by Celery, the others are not sent again.
+A message is a batch of tasks as JSON. A worker passes it to the stage's queue function, which reports the outcome of
+each task. Celery retries the tasks that may succeed another time; the others are not sent again.
 """
 
 from encord_agents.extras import require

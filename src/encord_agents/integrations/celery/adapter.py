@@ -1,4 +1,4 @@
-"""What an app has been given: runners, the names of their Celery tasks, and where marks are kept."""
+"""The agents of a Celery app: its runners, the names of their Celery tasks, and the store of their marks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Adapter", "Registration", "adapter_of", "visibility_timeout"]
 PREFIX = "encord-agents"
 REDIS_TIMEOUT = 10.0
 REDIS_TRIES = 12
-"""With growing pauses between them: a broker that is started anew is waited for, for about half a minute."""
+"""With growing pauses between them: about half a minute in all, enough for a broker to restart."""
 VISIBILITY_TIMEOUT = 3600.0
 """Celery's own default."""
 
@@ -43,12 +43,12 @@ class Registration:
         return f"encord_agents.{self.runner.project_hash}.poll"
 
     def queue(self, function: QueueFunction) -> str:
-        """The name of a stage's Celery task, made of what is known without asking anybody."""
+        """Return the name of a stage's Celery task, made without asking the platform."""
         return f"encord_agents.{self.runner.project_hash}.stage.{function.stage}"
 
     @property
     def rows(self) -> str:
-        """The name under which label rows are held, in whichever stage their tasks are."""
+        """The name under which label rows are held, whichever stages their tasks are in."""
         return f"encord_agents.{self.runner.project_hash}.rows"
 
     @property
@@ -58,7 +58,7 @@ class Registration:
 
 @dataclass(eq=False)
 class Adapter:
-    """An app's runners, and the marks of their tasks: in Redis, where the broker or the result backend is one."""
+    """An app's runners, and the marks of their tasks: in Redis, if the broker or the result backend is one."""
 
     app: Celery
     registrations: list[Registration] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Adapter:
 
     @property
     def prefix(self) -> str:
-        """What the names of all keys in Redis begin with."""
+        """The prefix of all keys in Redis."""
         return str((self.app.conf.broker_transport_options or {}).get("global_keyprefix", "")) + PREFIX
 
     @property
@@ -79,7 +79,7 @@ class Adapter:
 
     @property
     def is_shared(self) -> bool:
-        """Whether all processes see the same marks."""
+        """True if all processes see the same marks."""
         return isinstance(self.in_flight, RedisInFlight)
 
     @property
@@ -102,10 +102,13 @@ _adapters: weakref.WeakKeyDictionary[Celery, Adapter] = weakref.WeakKeyDictionar
 
 
 def adapter_of(app: Celery, *, make: bool = False) -> Adapter:
-    """What an app has been given.
+    """Return the adapter of an app.
+
+    Args:
+        make: Make one if the app has none.
 
     Raises:
-        PrintableError: Nothing.
+        PrintableError: The app has none.
     """
     adapter = _adapters.get(app)
     if adapter is None:
@@ -119,17 +122,17 @@ def adapter_of(app: Celery, *, make: bool = False) -> Adapter:
 
 
 def visibility_timeout(app: Celery) -> float:
-    """Seconds after which Redis delivers again what was not acknowledged."""
+    """Return the seconds after which Redis redelivers a message that was not acknowledged."""
     return float((app.conf.broker_transport_options or {}).get("visibility_timeout", VISIBILITY_TIMEOUT))
 
 
 def _redis_at(url: str, tls: object) -> Any:
-    """A client of the Redis at a broker's address; ``None``: it is no Redis, or several."""
+    """Return a client of the Redis at a broker's address, or ``None`` if that is no Redis, or several."""
     if not url.startswith(("redis://", "rediss://", "redis+socket://", "socket://")) or ";" in url:
         return None
     import redis
 
-    # Celery has spellings of its own.
+    # Celery spells these addresses in ways that redis-py does not read.
     address = url.replace("redis+socket://", "unix://", 1).replace("socket://", "unix://", 1)
     address = address.replace("?virtual_host=", "?db=").replace("&virtual_host=", "&db=")
     address = re.sub(r"(?<=ssl_cert_reqs=)CERT_(\w+)", lambda found: found[1].lower(), address)

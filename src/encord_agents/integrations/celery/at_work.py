@@ -1,9 +1,9 @@
-"""Which worker has which task at work just now: so that a message that comes twice is not run twice at a time.
+"""A lease on each task that is being worked on, so that a redelivered message is not run twice at the same time.
 
-Brokers deliver again what was not acknowledged: because the worker was lost, but also because its connection was, or
-because it took longer than Redis' visibility timeout. Only in the first case is the task free. So whoever runs a task
-holds it, says again and again that it is still there, and lets go at the end. What nobody let go of, and whose holder
-is gone, was lost with its worker.
+Brokers redeliver a message that was not acknowledged: because the worker was lost, but also because its connection
+was, or because the work took longer than Redis' visibility timeout. Only in the first case is the task free. A worker
+therefore holds a lease on each task it runs, renews it with a heartbeat, and releases it at the end. A lease that was
+not released and whose holder is gone belonged to a lost worker.
 """
 
 from __future__ import annotations
@@ -23,64 +23,64 @@ from uuid import uuid4
 
 from encord_agents.integrations.celery.store import Seldom
 
-__all__ = ["BEAT", "LEASE", "AtWork", "Found", "MemoryAtWork", "RedisAtWork"]
+__all__ = ["HEARTBEAT", "LEASE", "AtWork", "Found", "MemoryAtWork", "RedisAtWork"]
 
 logger = logging.getLogger(__name__)
 
 _seldom = Seldom()
 
 LEASE = 30.0
-"""Seconds after which a holder of whom nothing was heard is taken for lost."""
-BEAT = 5.0
-"""Seconds between two signs of life."""
+"""Seconds that a hold lasts without a heartbeat; after that, its holder may be lost."""
+HEARTBEAT = 5.0
+"""Seconds between two heartbeats."""
 STUCK = 300.0
-"""Seconds of silence after which a process that is there is not believed to be at the task still."""
+"""Seconds without a heartbeat after which even a process that still exists no longer counts as working on the task."""
 
 
 class Found(enum.Enum):
-    """How a task was found that a worker wants to begin."""
+    """The state in which a worker finds a task that it wants to begin."""
 
     FREE = "free"
-    """It is held now by who asked."""
+    """It was free; the caller holds it now."""
     BUSY = "busy"
-    """Another delivery has it at work."""
+    """Another delivery is working on it."""
     SILENT = "silent"
-    """Nothing was heard of its holder for a while. It may be lost, or it could not reach the broker either."""
+    """Its holder has sent no heartbeat for a while: it may be lost, or unable to reach the broker."""
     LOST = "lost"
-    """Its holder is gone. It is free for the next who asks."""
+    """Its holder is gone. The next caller finds it free."""
 
 
 class AtWork(Protocol):
-    """The tasks of some queues that workers have at work."""
+    """The tasks of some queues that workers are working on."""
 
     def begin(self, queue: str, tasks: Sequence[str], *, redelivered: bool, sure: bool) -> list[Found]:
-        """Hold the tasks that are free. For each: how it was found.
+        """Hold the tasks that are free, and return the state in which each was found.
 
         Args:
             redelivered: The broker says that the message was delivered before.
-            sure: Those whose holder is silent have been waited for: they are lost.
+            sure: Tasks with a silent holder have been waited for: count them as lost.
         """
         ...
 
     def end(self, queue: str, tasks: Sequence[str]) -> None:
-        """Let go of tasks."""
+        """Release tasks."""
         ...
 
     def count_lost(self, queue: str, task: str, at_least: int) -> int:
-        """A worker was lost over a task. How many that makes, given how many its message knows of."""
+        """Count a worker lost over a task, and return the total, at least one more than its message knows of."""
         ...
 
     def forget_lost(self, queue: str, tasks: Sequence[str]) -> None:
-        """Tasks have come to an end, whichever."""
+        """Forget the lost workers of tasks that have ended, however they ended."""
         ...
 
     def abandoned(self, queue: str, tasks: Sequence[str]) -> set[str]:
-        """Those of the tasks whose holder is long gone: their message may be, too."""
+        """Return the tasks whose holder is long gone, since their message may be gone too."""
         ...
 
 
 class MemoryAtWork:
-    """What this process has at work: for a broker that is no Redis. It knows nothing of other processes."""
+    """The tasks this process is working on, for brokers other than Redis. Other processes are unknown to it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -92,7 +92,7 @@ class MemoryAtWork:
             for task in tasks:
                 if (queue, task) in self._held:
                     found.append(Found.BUSY)
-                elif redelivered:  # what a lost process knew is lost with it, so the worst is assumed
+                elif redelivered:  # a lost process takes its knowledge with it, so assume the worst
                     found.append(Found.LOST)
                 else:
                     self._held.add((queue, task))
@@ -132,9 +132,9 @@ for i = 1, #ARGV, 3 do
 end
 return swapped
 """
-"""For triples of a task, the value expected and the one wanted ('' is none): writes where what is there is expected.
+"""For triples of a task, an expected and a wanted value ('' for none): write where the current value is as expected.
 
-A client whose connection broke before the answer came sends it again: what is wanted is then there already.
+A client whose connection broke before the answer came sends it again, and then finds the wanted value already there.
 """
 
 LET_GO = """
@@ -145,17 +145,17 @@ for i = 1, #ARGV, 2 do
   end
 end
 """
-"""For pairs of a task and a delivery: removes what that delivery holds, until whenever it may say."""
+"""For pairs of a task and a delivery: remove the hold if it is that delivery's, whatever its expiry."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Hold:
-    """Who holds a task, and until when, by the clock of Redis."""
+    """The holder of a task, and the end of its lease by the clock of Redis."""
 
     until: float
     host: str
     process: str
-    """Its namespace, id, and start; ids are used again."""
+    """Its namespace, id and start time, since ids are reused."""
     delivery: str = field(default_factory=lambda: uuid4().hex)
 
     @classmethod
@@ -167,7 +167,7 @@ class _Hold:
         return f"{self.until:.3f} {self.host} {self.process} {self.delivery}"
 
     def lives(self) -> bool | None:
-        """Whether its process is there; ``None``: that cannot be told from here."""
+        """Return True if the holder's process exists, or ``None`` if that cannot be seen from here."""
         namespace, pid, _ = self.process.split(":")
         if self.host != _host() or namespace != _namespace():
             return None
@@ -175,11 +175,11 @@ class _Hold:
 
 
 class RedisAtWork:
-    """What all workers have at work, in the broker's Redis: a hash for each queue, from task to holder.
+    """The tasks all workers are working on, in the broker's Redis: one hash per queue, from task to holder.
 
     Args:
         client: A `redis.Redis`.
-        prefix: Of the keys' names.
+        prefix: The prefix of all keys.
     """
 
     def __init__(self, client: Any, prefix: str) -> None:
@@ -190,8 +190,8 @@ class RedisAtWork:
         self._lock = threading.Lock()
         self._held: dict[tuple[str, str], str] = {}
         self._ended: dict[tuple[str, str], str] = {}
-        """What was let go of, and Redis does not know so yet."""
-        self._heart: threading.Thread | None = None
+        """Holds that were released here, but not yet in Redis."""
+        self._heartbeat: threading.Thread | None = None
         self._pid = os.getpid()
 
     def begin(self, queue: str, tasks: Sequence[str], *, redelivered: bool, sure: bool) -> list[Found]:
@@ -204,11 +204,11 @@ class RedisAtWork:
                 swaps.append((task, text, mine if found[-1] is Found.FREE else ""))
         try:
             swapped = dict(zip((task for task, _, _ in swaps), self._try(queue, swaps), strict=True))
-        except Exception:  # perhaps only the answer is lost, and nobody would let go of what is held then
+        except Exception:  # perhaps only the answer was lost: without this, nobody would release the holds
             with self._lock:
                 self._after_fork()
                 self._ended |= {(queue, task): mine for task, _, wanted in swaps if wanted}
-                self._beat()
+                self._start_heartbeat()
             raise
         with self._lock:
             self._after_fork()
@@ -217,8 +217,8 @@ class RedisAtWork:
                     self._held[queue, task] = mine
                 elif not swapped[task]:  # somebody else was quicker
                     found[list(tasks).index(task)] = Found.BUSY
-            trouble = self._beat()
-        if trouble is not None:  # of whom nothing will be heard must hold nothing
+            trouble = self._start_heartbeat()
+        if trouble is not None:  # without heartbeats the holds would look lost while the work goes on
             self.end(queue, [task for task, _, wanted in swaps if wanted])
             raise trouble
         return found
@@ -230,9 +230,9 @@ class RedisAtWork:
                     self._ended[key] = self._held.pop(key)
         try:
             self._let_go()
-        except Exception as error:  # noqa: BLE001 - the work is done; the next beat says so
+        except Exception as error:  # noqa: BLE001 - the work is done; the next heartbeat releases them
             if _seldom(f"end {type(error)}"):
-                logger.warning("Could not say that tasks are not at work any more, yet: %s", error)
+                logger.warning("Could not release tasks that are no longer worked on; trying again. %s", error)
 
     def count_lost(self, queue: str, task: str, at_least: int) -> int:
         return max(at_least + 1, int(self._client.hincrby(self._key(queue, "lost"), task, 1)))
@@ -268,33 +268,33 @@ class RedisAtWork:
         return f"{self._prefix}:{queue}:{kind}"
 
     def _after_fork(self) -> None:
-        """What the parent holds is the parent's."""
+        """In a forked child, forget the parent's holds: the parent renews and releases those."""
         if self._pid != os.getpid():
-            self._pid, self._held, self._ended, self._heart = os.getpid(), {}, {}, None
+            self._pid, self._held, self._ended, self._heartbeat = os.getpid(), {}, {}, None
 
-    def _beat(self) -> RuntimeError | None:
-        """Have signs of life given; or why they cannot be: the system has no more threads."""
-        if (self._held or self._ended) and (self._heart is None or not self._heart.is_alive()):
-            self._heart = threading.Thread(target=self._keep_beating, name="encord-agents-at-work", daemon=True)
+    def _start_heartbeat(self) -> RuntimeError | None:
+        """Start the heartbeat if it is needed. Return the error if the system has no more threads."""
+        if (self._held or self._ended) and (self._heartbeat is None or not self._heartbeat.is_alive()):
+            self._heartbeat = threading.Thread(target=self._send_heartbeats, name="encord-agents-at-work", daemon=True)
             try:
-                self._heart.start()
+                self._heartbeat.start()
             except RuntimeError as error:
                 return error
         return None
 
-    def _keep_beating(self) -> None:
+    def _send_heartbeats(self) -> None:
         pause = threading.Event()
-        while not pause.wait(BEAT):
+        while not pause.wait(HEARTBEAT):
             with self._lock:
                 if not self._held and not self._ended:
-                    self._heart = None
+                    self._heartbeat = None
                     return
             try:
                 self._let_go()
                 self._renew()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next beat may do better
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next heartbeat may get through
                 if _seldom(f"beat {type(error)}"):
-                    logger.warning("Could not say that tasks are still at work: %s", error)
+                    logger.warning("Could not renew the hold on tasks that are worked on: %s", error)
 
     def _let_go(self) -> None:
         with self._lock:
@@ -304,7 +304,7 @@ class RedisAtWork:
             self._remove(keys=[self._key(queue, "at-work")], args=args)
             with self._lock:
                 for key in [(queue, task) for task in tasks]:
-                    if self._ended.get(key) == ended[key]:  # else it was renewed meanwhile: let go again
+                    if self._ended.get(key) == ended[key]:  # else it was renewed meanwhile: release it again
                         del self._ended[key]
 
     def _renew(self) -> None:
@@ -315,7 +315,7 @@ class RedisAtWork:
             renewed = []
             for task, text in zip(tasks, there, strict=True):
                 old = _Hold.of(held[queue, task])
-                # One that is not there was forgotten by a Redis that started anew; another's is the other's.
+                # A missing hold was forgotten by a Redis that restarted; one of another delivery is not ours to renew.
                 if not text or _Hold.of(text).delivery == old.delivery:
                     new = _Hold(now + LEASE, old.host, old.process, old.delivery)
                     renewed.append((task, text, str(new)))
@@ -351,16 +351,16 @@ def _host() -> str:
 
 
 def _namespace() -> str:
-    """Containers may share a host's name, and have process ids of their own."""
+    """Return the namespace of process ids: containers may share a host's name, but not its process ids."""
     with contextlib.suppress(OSError):
         return Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
     return ""
 
 
 def _process(pid: int) -> str | None:
-    """A process, so that it can be told from a later one with the same id; ``None``: there is none."""
+    """Identify a process, so that a later one with the same id differs from it; ``None`` if there is none."""
     try:
-        # Fields after the command, which is in parentheses; the 22nd of all is the time at which it started.
+        # The fields after the command, which is in parentheses; the 22nd field of the line is the start time.
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except FileNotFoundError:
         if Path("/proc/self").exists():

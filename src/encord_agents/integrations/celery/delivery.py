@@ -1,4 +1,4 @@
-"""One delivery of a message: what is done with each task of its batch."""
+"""One delivery of a message: hold, run and account for each task of its batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from celery.exceptions import Reject, Retry
 
 from encord_agents.exceptions import EncordAgentsError, TasksFailedError
 from encord_agents.integrations.celery.adapter import Registration
-from encord_agents.integrations.celery.at_work import BEAT, Found
+from encord_agents.integrations.celery.at_work import HEARTBEAT, Found
 from encord_agents.integrations.celery.holds import Holds
 from encord_agents.integrations.celery.message import Batch
 from encord_agents.integrations.celery.store import Seldom, pause_after, told
@@ -27,26 +27,26 @@ __all__ = ["IN_QUEUE_FOR", "AgentTasksFailed", "Delivery"]
 logger = logging.getLogger(__name__)
 
 MAX_LOST = 3
-"""Workers that a task may take down with it and be tried again."""
+"""Workers that may be lost over a task before it is given up as a poison task."""
 MAX_RETRY_DELAY = 60.0
-"""Seconds. A message that waits longer is held by a worker that could be doing something else."""
+"""Seconds. While a message waits for its retry, it occupies a slot of a worker that could be doing other work."""
 IN_QUEUE_FOR = 24 * 3600.0
-"""Seconds after which a task that was sent, and of which nothing was heard, may be sent again."""
+"""Seconds after which a task that was sent and never heard of again may be sent again."""
 FAILED_FOR = 3600.0
-"""Seconds for which a task that has failed is not sent again by polling."""
-LOOK_AGAIN_AFTER = 2 * BEAT
-"""Seconds after which a task that somebody else has at work is looked at again."""
+"""Seconds for which polling does not send a failed task again."""
+LOOK_AGAIN_AFTER = 2 * HEARTBEAT
+"""Seconds after which a task that another delivery is working on is looked at again."""
 LONGEST_SLEEP = 10.0
-"""Seconds that a worker sleeps, at most, before it gives a message back to a broker that takes no other: it can do
-nothing else meanwhile, nor end."""
+"""Seconds that a worker sleeps, at most, before it returns a message to a broker that accepts no new one. A sleeping
+worker can neither do other work nor exit."""
 
 _seldom = Seldom()
 _refused = 0
-"""How many messages in a row this process could only give back."""
+"""Messages in a row that this process could only return to the broker."""
 
 
-class AgentTasksFailed(EncordAgentsError):  # noqa: N818 - what Celery shows as the result of a batch
-    """Tasks of a batch have failed for good. The message says which, and why; the others of the batch are done."""
+class AgentTasksFailed(EncordAgentsError):  # noqa: N818 - Celery shows it as the result of a batch
+    """Tasks of a batch failed for good. The message names them, with the reasons; the rest of the batch is done."""
 
 
 class Delivery:
@@ -57,7 +57,7 @@ class Delivery:
         queue: The name of the stage's Celery task.
         celery_task: That task, bound.
         batch: The batch.
-        malformed: What was in the message and names no task.
+        malformed: Failures of the message's entries that name no task.
     """
 
     def __init__(
@@ -79,15 +79,15 @@ class Delivery:
         self._holds = Holds(self._at_work, queue, registration.rows, self._row_of)
 
     def run(self) -> dict[str, int]:
-        """Do what is to be done.
+        """Run the batch's tasks.
 
         Returns:
             Counts of outcomes, of all attempts.
 
         Raises:
             AgentTasksFailed: Tasks failed for good.
-            celery.exceptions.Retry: Some are tried again, or all, when the store of holds can be asked.
-            celery.exceptions.Reject: The broker did not take what is to be tried again: all is delivered again.
+            celery.exceptions.Retry: Some tasks are tried again; or all, once the store of holds can be reached.
+            celery.exceptions.Reject: The broker did not accept the tasks to be retried: it redelivers the message.
         """
         batch = self._batch
         self._refuse_malformed()
@@ -116,14 +116,14 @@ class Delivery:
         except Exception:
             self._holds.end()
             raise
-        # Not where the process is told to exit in the middle of it, as by a time limit: Celery counts the message as
-        # done then, and what is still held is how it is seen that its tasks are not.
+        # Not released if the process is told to exit meanwhile, as by a time limit: Celery then counts the message as
+        # done, and only the holds show that its tasks are not.
         self._holds.end()
         if batch.specs:
             self._see_to(results)
 
     def _row_of(self, spec: dict[str, Any]) -> str:
-        """The label row of a task. One that does not name its branch is given the main one's."""
+        """Return the label row of a task. A task that does not name its branch is on the main one."""
         branch = self._function.branch_name or spec.get("label_branch_name", spec.get("labelBranchName")) or "main"
         return f"{spec['data_hash']} {branch}"
 
@@ -136,7 +136,7 @@ class Delivery:
         return int(self._task.request.retries) >= self._registration.max_retries
 
     def _refuse_malformed(self) -> None:
-        """Fail what names no task."""
+        """Fail the entries that name no task."""
         malformed = self._malformed
         if not malformed:
             return
@@ -148,15 +148,15 @@ class Delivery:
         logger.warning("%s: %d malformed task(s) in a message.", self._function.stage, len(malformed))
 
     def _ask_again_later(self, error: Exception) -> NoReturn:
-        """Have the batch delivered again after a pause that grows: the store of holds cannot be asked now.
+        """Have the batch delivered again after a growing pause: the store of holds cannot be reached now.
 
-        Nothing is spent on it: not the attempts of the tasks, which have not begun.
+        The tasks have not begun, so this costs them no attempt.
         """
         trouble, batch, request = told(error, self._registration.adapter.prefix), self._batch, self._task.request
         pause = pause_after(batch.refused)
         if _seldom(f"begin {type(error)}"):
-            logger.warning("%s: cannot see what is at work; asked again later. %s", self._function.stage, trouble)
-        if request.is_eager:  # a worker's pauses are none here
+            logger.warning("%s: cannot see which tasks are at work; trying later. %s", self._function.stage, trouble)
+        if request.is_eager:  # no worker would make the pause
             raise trouble from error
         again = self._task.signature_from_request(
             request,
@@ -173,22 +173,22 @@ class Delivery:
         raise Retry(f"asked again in {pause:g} s", exc=trouble, when=pause) from None
 
     def _give_back(self, refusal: Exception) -> NoReturn:
-        """Have the broker deliver this message again, as it is, after a pause: it takes no other."""
-        global _refused  # a message that is given back cannot count
+        """Return this message unchanged to the broker, after a pause: the broker accepts no new one."""
+        global _refused  # a message that is returned unchanged cannot carry a count
         pause = min(pause_after(_refused), LONGEST_SLEEP)
         _refused += 1
         if _seldom(f"publish {type(refusal)}"):
             trouble = told(refusal, self._registration.adapter.prefix)
-            logger.warning("%s: cannot send what is tried again; tried later. %s", self._function.stage, trouble)
+            logger.warning("%s: cannot send the tasks to be retried; trying later. %s", self._function.stage, trouble)
         time.sleep(pause)
         raise Reject(str(refusal), requeue=True) from None
 
     def _wait_for(self, specs: list[dict[str, Any]]) -> None:
-        """Another delivery has these at work. It may fail yet, so they are not forgotten, but looked at again."""
+        """Look at these again later: another delivery is working on them, and may still fail."""
         if not specs:
             return
         logger.info(
-            "%s: %d task(s) or their label rows are at work already; looked at again later.",
+            "%s: %d task(s) or their label rows are at work already; looking again later.",
             self._function.stage,
             len(specs),
         )
@@ -196,15 +196,15 @@ class Delivery:
         self._publish(waiting, countdown=LOOK_AGAIN_AFTER)
 
     def _send_on(self, specs: list[dict[str, Any]]) -> None:
-        """A worker was lost over these, perhaps because of one of them. They are tried again, each alone.
+        """Retry each task in a message of its own: a worker was lost over them, perhaps because of one.
 
-        The one that takes its worker down then does so to no other, and after a few times it is given up.
+        A poison task then takes no other task down with it, and is given up after `MAX_LOST` workers.
         """
         if not specs:
             return
         again = []
         for spec in specs:
-            times = self._batch.lost + 1  # where the store cannot be asked
+            times = self._batch.lost + 1  # if the store cannot be reached
             with self._note_taking():
                 times = self._at_work.count_lost(self._queue, spec["uuid"], self._batch.lost)
             if times <= MAX_LOST:
@@ -212,12 +212,12 @@ class Delivery:
                 continue
             self._end([spec["uuid"]], failed=True)
             self._batch.errors.append(
-                f"{spec.get('data_title', spec['uuid'])}: its worker was lost {times} times while it was at work: "
+                f"{spec.get('data_title', spec['uuid'])}: its worker was lost {times} times while working on it: "
                 "killed, out of memory, over the time limit, or a crash in native code."
             )
         if again:
             logger.warning(
-                "%s: a worker was lost over %d task(s); they are tried again, each alone.",
+                "%s: a worker was lost over %d task(s); retrying each in a message of its own.",
                 self._function.stage,
                 len(again),
             )
@@ -241,7 +241,7 @@ class Delivery:
         except TasksFailedError as failed:  # the stage was decorated with raise_on_failure=True
             answer = failed.report  # type: ignore[assignment]
         except Exception as error:
-            # The set-up: every task has this trouble, now. They are left as they are, and polled again.
+            # The set-up is wrong, so every task would fail now. The tasks stay as they are, and are polled again.
             if not self._final:
                 self._retry(error)
             with self._note_taking():
@@ -250,7 +250,7 @@ class Delivery:
         return answer.results
 
     def _see_to(self, results: Sequence[TaskResult]) -> None:
-        """What became of each task: noted, and tried again where that may end better."""
+        """Record the outcome of each task, and retry those that may succeed another time."""
         batch = self._batch
         failures = [result for result in results if result.outcome == "failed"]
         again = [] if self._final else [result for result in failures if result.retryable]
@@ -261,7 +261,7 @@ class Delivery:
         batch.ended = dict(Counter(batch.ended) + counts)
         batch.errors += [_describe(result, batch.first.get(str(result.task_uuid))) for result in failed]
         said = _in_words({**counts, "failed": len(failed)})
-        logger.info("%s: %s%s", self._function.stage, said, f"; {len(again)} to be tried again" if again else "")
+        logger.info("%s: %s%s", self._function.stage, said, f"; {len(again)} to be retried" if again else "")
         if again:
             batch.specs = batch.only({str(result.task_uuid) for result in again})
             first = {str(result.task_uuid): _first_line(result) for result in again}
@@ -283,23 +283,23 @@ class Delivery:
 
     @contextlib.contextmanager
     def _note_taking(self) -> Iterator[None]:
-        """Marks that cannot be set cost another look at a task some day. What is done stays done."""
+        """Log errors of the marks and go on: a missing mark costs another look at a task, and undoes no work."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 - whatever the store's trouble is
             if _seldom(f"note {type(error)}"):
                 trouble = told(error, self._registration.adapter.prefix)
-                logger.warning("%s: could not note what became of tasks. %s", self._function.stage, trouble)
+                logger.warning("%s: could not record the outcome of tasks. %s", self._function.stage, trouble)
 
     def _retry(self, why: Exception, *, at_least: float = 0.0) -> NoReturn:
         """Have Celery deliver the batch again, after a while."""
         batch = Batch(self._batch.specs, 0, ended=self._batch.ended, errors=self._batch.errors, first=self._batch.first)
         ceiling = min(self._registration.retry_delay * 2.0**self._task.request.retries, MAX_RETRY_DELAY)
         countdown = max(at_least, ceiling * (0.5 + 0.5 * random.random()))
-        self._holds.end()  # else who takes it at once would find it busy
+        self._holds.end()  # first, since another worker may receive the retry at once and must not find it busy
         try:
             raise self._task.retry(args=[], kwargs=batch.message(), countdown=countdown, exc=why) from why
-        except Reject as reject:  # Celery's way to say that it could not be sent: then let all of it come again
+        except Reject as reject:  # Celery's way to say that the retry could not be sent: redeliver everything
             self._give_back(reject.reason)
 
 

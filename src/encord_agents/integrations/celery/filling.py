@@ -1,4 +1,4 @@
-"""Filling the queue with what waits in the stages, and seeing how it stands."""
+"""Filling the queue with the tasks that wait in the stages, and counting them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ CLAIMED_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class StageStatus:
-    """How a stage stands.
+    """The numbers of a stage.
 
     Attributes:
         stage: Its title.
-        waiting: Tasks in the stage that are not in the queue. Asked of the platform.
-        in_flight: Tasks in the queue or at work.
+        waiting: Tasks in the stage, as the platform lists them, that are not in the queue.
+        in_flight: Tasks in the queue or being worked on.
         done: Tasks that moved or were held, since the beginning.
         failed: Tasks that failed for good within the last hour, and are still in the stage.
     """
@@ -44,12 +44,12 @@ class StageStatus:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What was sent of a stage.
+    """The result of sending a stage's tasks.
 
     Attributes:
         stage: Its title.
         sent: Tasks that were sent.
-        left_out: Tasks that were not, since they are in the queue already, or failed lately.
+        left_out: Tasks that were not sent, since they are in the queue already or failed lately.
     """
 
     stage: str
@@ -58,18 +58,18 @@ class Filled:
 
 
 def enqueue(app: Celery, *, stage: str | UUID | None = None, max_tasks: int | None = None, again: bool = False) -> int:
-    """Send the tasks that wait in the stages, those that are in flight already left out.
+    """Send the tasks that wait in the stages and are not in flight already.
 
-    Those that failed lately, which polling leaves alone for an hour, are sent.
+    Tasks that failed lately, which polling leaves alone for an hour, are sent too.
 
     Args:
         app: An app that `register` was called with.
         stage: One stage's title or uuid. Default: all.
-        max_tasks: How many to send at most.
-        again: Send also what is marked as in flight: for when the queue was purged.
+        max_tasks: The maximum number of tasks to send. Default: all.
+        again: Also send tasks that are marked as in flight: for use after the queue was purged.
 
     Returns:
-        How many were sent.
+        The number of tasks sent.
 
     Raises:
         PrintableError: The app was not registered, no function serves that stage, or the set-up is wrong.
@@ -82,9 +82,9 @@ def enqueue(app: Celery, *, stage: str | UUID | None = None, max_tasks: int | No
 def fill_each(
     app: Celery, *, stage: str | UUID | None = None, max_tasks: int | None = None, again: bool = False
 ) -> Iterator[Filled]:
-    """The same, stage by stage."""
+    """Do the same stage by stage, and yield each stage's result."""
     if max_tasks is not None and max_tasks < 1:
-        raise PrintableError(f"max_tasks={max_tasks!r} is out of range: at least 1; leave it out for all.")
+        raise PrintableError(f"max_tasks={max_tasks!r} is out of range: it must be at least 1; leave it out for all.")
     left = max_tasks
     found = False
     served: list[str] = []
@@ -100,7 +100,7 @@ def fill_each(
 
 
 def fill(registration: Registration) -> int:
-    """One poll: as `enqueue`, but what failed lately is left alone."""
+    """Poll once: as `enqueue`, but tasks that failed lately are left alone. Return the number of tasks sent."""
     stages = list(_stages(registration, None, []))
     return sum(_fill(registration, function, title, None, failed=False).sent for function, title in stages)
 
@@ -108,7 +108,7 @@ def fill(registration: Registration) -> int:
 def _stages(
     registration: Registration, wanted: str | UUID | None, served: list[str]
 ) -> Iterator[tuple[QueueFunction, str]]:
-    """The functions that serve a stage, or all, with the stage's title."""
+    """Yield the functions that serve a stage, or all stages, each with its stage's title."""
     runner = registration.runner
     for function, stage in zip(runner.functions, runner.get_agent_stages(), strict=True):
         served.append(repr(stage.title))
@@ -126,10 +126,10 @@ def _fill(
     again: bool = False,
 ) -> Filled:
     queue = registration.queue(function)
-    # All pages before the first message: tasks that move while pages are read would have others skipped.
+    # Read all pages before sending the first message: tasks that move meanwhile shift the pages and hide others.
     specs = [json.loads(spec) for spec in function.waiting()]
     adapter = registration.adapter
-    if not adapter.is_shared:  # nobody tells this process what became of tasks: those that have left have ended
+    if not adapter.is_shared:  # outcomes of other processes are unknown here: tasks that left the stage have ended
         going, _ = adapter.in_flight.marked(queue)
         adapter.in_flight.release(queue, sorted(going - {spec["uuid"] for spec in specs}))
     sent = seen = 0
@@ -153,11 +153,11 @@ def _send(
     failed: bool,
     again: bool,
 ) -> int:
-    """Send those tasks that are not in flight, in batches. How many they were."""
+    """Send the tasks that are not in flight, in batches. Return their number."""
     in_flight = registration.adapter.in_flight
     uuids = [spec["uuid"] for spec in specs]
     taken = dict(zip(uuids, in_flight.claim(queue, uuids, IN_QUEUE_FOR, failed=failed, again=again), strict=True))
-    # A worker that was lost some time ago left these; Redis would have them wait for its visibility timeout.
+    # These are left over from a lost worker. Without this they would wait for Redis' visibility timeout.
     orphans = sorted(registration.adapter.at_work.abandoned(queue, [uuid for uuid in uuids if not taken[uuid]]))
     taken |= dict(zip(orphans, in_flight.claim(queue, orphans, IN_QUEUE_FOR, again=True), strict=True))
     free = [spec for spec in specs if taken[spec["uuid"]]]
@@ -169,7 +169,7 @@ def _send(
             registration.app.tasks[queue].apply_async(args=[], kwargs=Batch(batch).message())
             sent += len(batch)
     except Exception:
-        with contextlib.suppress(Exception):  # the first trouble is the one to tell
+        with contextlib.suppress(Exception):  # the first error is the one to report
             in_flight.release(queue, [spec["uuid"] for spec in free[sent:]])
         raise
     in_flight.release(queue, [spec["uuid"] for spec in free[sent:]])  # enough was sent, or the broker is gone
@@ -177,9 +177,9 @@ def _send(
 
 
 def status(app: Celery) -> list[StageStatus]:
-    """How each stage stands, in order of definition. Asks the platform, and the broker's Redis.
+    """Return the numbers of each stage, in order of definition. Asks the platform and the broker's Redis.
 
-    With a broker that is no Redis, the marks of other processes are unknown: all that is in a stage counts as waiting.
+    If the broker is no Redis, the marks of other processes are unknown, and all tasks of a stage count as waiting.
 
     Raises:
         PrintableError: The app was not registered, or the set-up is wrong.

@@ -1,7 +1,7 @@
-"""What one delivery of a message has at work: its tasks, and their label rows.
+"""The tasks and label rows that one delivery of a message holds while it works on them.
 
-A label row may belong to several tasks, and those may be in several messages. Whoever saves a row last wins, so a row
-is at work in one worker at a time, in whichever stage.
+A label row may belong to several tasks, and those may be in several messages. The last save of a row wins, so only one
+worker at a time works on a row, whichever stage it does so for.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Holds:
         at_work: The store.
         queue: The tasks' queue.
         rows: The name under which label rows are held, one for all stages of a project.
-        row_of: The label row of a task's specification.
+        row_of: Returns the label row of a task's specification.
     """
 
     def __init__(self, at_work: AtWork, queue: str, rows: str, row_of: Callable[[dict[str, Any]], str]) -> None:
@@ -32,11 +32,11 @@ class Holds:
         self._held: dict[str, list[str]] = {}
 
     def begin(self, specs: Sequence[dict[str, Any]], *, redelivered: bool, sure: bool) -> dict[str, Found]:
-        """Hold the tasks that are free, and whose label rows are. For each, by uuid: how it was found.
+        """Hold the tasks that are free and whose label rows are, too. Return the state of each task, by uuid.
 
         Args:
             redelivered: The broker says that the message was delivered before.
-            sure: Those whose holder is silent have been waited for: they are lost.
+            sure: Tasks with a silent holder have been waited for: count them as lost.
         """
         uuids = [spec["uuid"] for spec in specs]
         answers = self._at_work.begin(self._queue, uuids, redelivered=redelivered, sure=sure)
@@ -49,27 +49,27 @@ class Holds:
             self.end()
             raise
         taken = [uuid for uuid, row in rows.items() if row not in free]
-        if taken:  # let go of, so that none is waited for that is not at work
+        if taken:  # released, so that nobody waits for a task that no worker is working on
             self._at_work.end(self._queue, taken)
             self._held[self._queue] = [uuid for uuid in rows if uuid not in taken]
         return found | dict.fromkeys(taken, Found.BUSY)
 
     def end(self) -> None:
-        """Let go of everything. Twice is harmless."""
+        """Release everything. A second call does nothing."""
         while self._held:
             queue, names = self._held.popitem()
             if names:
                 self._at_work.end(queue, names)
 
     def _begin_rows(self, rows: list[str], *, sure: bool) -> set[str]:
-        """Hold the label rows that are free. Which they were."""
+        """Hold the label rows that are free, and return them."""
         free: set[str] = set()
         left = rows
-        # A row that was lost with its worker is free for the next who asks: whose task it was is tried again by others.
+        # A row that was lost with its worker is free when asked for again; its own task is retried by another delivery.
         for _ in range(2):
             if not left:
                 break
-            # Not "redelivered": where that is all that is known, it is known of the task, and none of it has begun.
+            # Not "redelivered": that is said of the task, and of this task nothing has begun.
             found = self._at_work.begin(self._rows, left, redelivered=False, sure=sure)
             free |= {row for row, how in zip(left, found, strict=True) if how is Found.FREE}
             self._held[self._rows] = sorted(free)

@@ -1,4 +1,4 @@
-"""Which tasks are in a queue already: so that polling again sends none a second time, and what became of the others."""
+"""Marks of the tasks that are in a queue, so that polling sends no task a second time; and counts of outcomes."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ __all__ = ["InFlight", "MemoryInFlight", "RedisInFlight"]
 
 
 class InFlight(Protocol):
-    """The tasks of some queues (a *queue* is a stage's), by their uuids. A mark that expires was never there.
+    """The marks of tasks, by queue (each stage has one) and task uuid. An expired mark counts as absent.
 
-    A task is *in flight* from when it is sent until it has ended, and *failed* for a while when it did not end well.
+    A task is *in flight* from the time it is sent until it has ended, and *failed* for a while if it ended badly.
     """
 
     def claim(
         self, queue: str, tasks: Sequence[str], seconds: float, *, failed: bool = False, again: bool = False
     ) -> list[bool]:
-        """Mark tasks as in flight. For each: whether it was free.
+        """Mark tasks as in flight. Return, for each, True if it was free.
 
         Args:
-            failed: Those that failed are free, too.
-            again: All are free.
+            failed: Count tasks marked as failed as free.
+            again: Count all tasks as free.
         """
         ...
 
     def release(self, queue: str, tasks: Sequence[str]) -> None:
-        """Tasks can be sent again when they are seen again."""
+        """Remove the marks of tasks, so that they can be sent when next seen in the stage."""
         ...
 
     def extend(self, queue: str, tasks: Sequence[str], seconds: float) -> None:
-        """Tasks are on their way still: their marks hold for so long from now."""
+        """Mark tasks as still in flight, for that many seconds from now."""
         ...
 
     def fail(self, queue: str, tasks: Sequence[str], seconds: float) -> None:
-        """Tasks have failed for good. They are marked so for so long."""
+        """Mark tasks as failed for good, for that many seconds."""
         ...
 
     def ended(self, queue: str, counts: Mapping[str, int]) -> None:
@@ -44,16 +44,16 @@ class InFlight(Protocol):
         ...
 
     def marked(self, queue: str) -> tuple[set[str], set[str]]:
-        """The tasks in flight, and those that failed."""
+        """Return the tasks in flight, and those that failed."""
         ...
 
     def counts(self, queue: str) -> dict[str, int]:
-        """The counts of outcomes since the beginning."""
+        """Return the counts of outcomes since the beginning."""
         ...
 
 
 class MemoryInFlight:
-    """Marks in this process: for a broker that is no Redis. Other processes, and the next one, know nothing of them."""
+    """Marks in this process's memory, for brokers other than Redis. No other process sees them, nor the next one."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -111,12 +111,12 @@ class MemoryInFlight:
 class RedisInFlight:
     """Marks in the broker's own Redis, for all processes that share it.
 
-    Two sorted sets for each queue, of task uuids by the time at which they expire, and a hash of counts. Whatever
-    loses the broker's messages loses the marks too, so that lost tasks are sent again.
+    Each queue has two sorted sets, of task uuids by expiry time, and a hash of counts. Since the marks are lost
+    together with the broker's messages, lost tasks are sent again.
 
     Args:
         client: A `redis.Redis`.
-        prefix: Of the keys' names.
+        prefix: The prefix of all keys.
     """
 
     def __init__(self, client: Any, prefix: str, clock: Callable[[], float] = time.time) -> None:
@@ -140,7 +140,7 @@ class RedisInFlight:
             pipe.zrem(lately, *tasks)
         pipe.zmscore(lately, list(tasks))
         candidates = [task for task, score in zip(tasks, pipe.execute()[-1], strict=True) if score is None]
-        # Whoever adds a member is the one who sends it; the others see that it was there.
+        # `nx` decides races between processes: the one that adds the member sends the task, the others see it there.
         pipe = self._client.pipeline(transaction=True)
         for task in candidates:
             pipe.zadd(in_flight, {task: now + seconds}, nx=True)

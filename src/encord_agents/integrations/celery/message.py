@@ -1,7 +1,7 @@
-"""A message of the queue: a batch of tasks as JSON, which is checked before anything is done with it.
+"""A message of the queue: a batch of tasks as JSON, checked before it is used.
 
-Whoever can write to the broker can write anything, and a newer version of this library may say more than this one
-knows. A specification that names no task fails alone, as it does in a queue function.
+Anybody with access to the broker can write anything, and a newer version of this library may add fields unknown to
+this one. A specification that names no task fails alone, as it does in a queue function.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ __all__ = ["Batch", "read"]
 logger = logging.getLogger(__name__)
 
 LONGEST_QUOTE = 200
-"""Characters of a specification that a message shows."""
+"""Characters of a specification that an error message quotes."""
 
 
 @dataclass
 class Batch:
-    """A message: tasks, and what became so far of those that were in it with them.
+    """A message: the tasks still to be done, and the results of the batch they came from.
 
     Attributes:
         specs: The tasks, as JSON.
-        lost: How many workers were lost over them.
-        sure: Whether a holder of whom nothing is heard has been waited for.
-        refused: How many times in a row the store of holds could not be asked about them.
+        lost: The number of workers lost over them.
+        sure: True if a holder without a heartbeat has been waited for.
+        refused: The number of times in a row that the store of holds could not be reached for them.
         ended: Counts of outcomes.
-        errors: What tasks that failed for good failed with.
-        first: What tasks that are tried again failed with in their first attempt, by uuid.
+        errors: The errors of tasks that failed for good.
+        first: The errors of the first attempts of tasks that are retried, by uuid.
     """
 
     specs: list[dict[str, Any]]
@@ -55,7 +55,7 @@ class Batch:
         return [spec for spec in self.specs if spec["uuid"] in uuids]
 
     def message(self) -> dict[str, Any]:
-        """As keyword arguments of the Celery task."""
+        """Return the keyword arguments of the Celery task."""
         return asdict(self)
 
 
@@ -64,11 +64,11 @@ def read(specs: object, more: Mapping[str, object]) -> tuple[Batch, list[TaskRes
 
     Args:
         specs: Its tasks.
-        more: Its other fields. Those that are unknown, as a newer version's are, are ignored; those that are malformed
-            are, too, with a warning: they are no reason to leave the tasks undone.
+        more: Its other fields. Unknown ones, as from a newer version, are ignored; malformed ones too, with a warning:
+            they are no reason to leave the tasks undone.
 
     Returns:
-        The batch of its well-formed tasks, each once, and failures in phase ``spec`` for the rest.
+        The batch of its well-formed tasks, each once, and a failure in phase ``spec`` for each of the rest.
     """
     sound: dict[str, dict[str, Any]] = {}
     unsound = []
@@ -81,7 +81,7 @@ def read(specs: object, more: Mapping[str, object]) -> tuple[Batch, list[TaskRes
     known = {name: more[name] for name in FIELDS.keys() & more.keys()}
     malformed = sorted(name for name, value in known.items() if not FIELDS[name](value))
     if malformed:
-        logger.warning("A message's malformed %s: ignored, its tasks are done all the same.", ", ".join(malformed))
+        logger.warning("A message has a malformed %s: ignored; its tasks are done all the same.", ", ".join(malformed))
     batch = Batch(list(sound.values()))
     for name in known.keys() - set(malformed):
         setattr(batch, name, known[name])
@@ -89,7 +89,7 @@ def read(specs: object, more: Mapping[str, object]) -> tuple[Batch, list[TaskRes
 
 
 def _task(spec: object) -> dict[str, Any] | TaskResult:
-    """Return a specification with its ids as this library writes them, or a failure that says what it lacks."""
+    """Return a specification with its ids as this library writes them, or a failure with the reason."""
     if not isinstance(spec, dict):
         return _malformed(spec, f"it is of type {type(spec).__name__}")
     uuid = _uuid(spec.get("uuid"))
@@ -135,6 +135,6 @@ FIELDS: dict[str, Callable[[object], bool]] = {
     "errors": _is_texts,
     "first": lambda value: _is_mapping(value, lambda one: isinstance(one, str)),
 }
-"""The fields of a message beside its tasks, and whether a value is one of theirs."""
+"""The fields of a message other than its tasks, each with a check of its value."""
 
 assert FIELDS.keys() == {one.name for one in fields(Batch)} - {"specs"}

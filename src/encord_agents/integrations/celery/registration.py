@@ -25,18 +25,18 @@ __all__ = ["register"]
 logger = logging.getLogger(__name__)
 
 TASK_DEFAULTS = {
-    # A message is done when its tasks are: what a lost worker had taken is delivered again.
+    # Acknowledge a message only when its tasks are done, so that a lost worker's message is redelivered.
     "acks_late": True,
     "reject_on_worker_lost": True,
 }
-"""Of the Celery tasks of stages, and of no other. Where the user sets ``task_acks_late`` and its kin, that wins."""
+"""Options of the stages' Celery tasks, and of no other. The user's own ``task_acks_late`` and the like win."""
 
 DEFAULTS = {
-    # Agents take long; what one worker hoards another could be doing.
+    # Agents take long: a message that one worker has prefetched could be running on another.
     "worker_prefetch_multiplier": 1,
     "broker_connection_retry_on_startup": True,
 }
-"""Settings of the app that suit agents. Whatever the user's configuration says wins."""
+"""Settings of the app that suit agents. The user's own configuration wins."""
 
 
 class StageTask(Task):  # type: ignore[misc]
@@ -46,7 +46,7 @@ class StageTask(Task):  # type: ignore[misc]
 
     @classmethod
     def bind(cls, app: Celery) -> Celery:
-        """Set what makes it safe, before Celery sets what is for all tasks; annotations of the user come after."""
+        """Set the safe options before Celery sets those of all tasks; the user's annotations come after both."""
         for name, value in TASK_DEFAULTS.items():
             if getattr(cls, name, None) is None and not _is_configured(app, f"task_{name}"):
                 setattr(cls, name, value)
@@ -54,9 +54,9 @@ class StageTask(Task):  # type: ignore[misc]
 
 
 def _is_configured(app: Celery, setting: str) -> bool:
-    """Whether the user's configuration sets something, under whichever name and prefix."""
+    """Return True if the user's configuration has a setting, under whatever name and prefix."""
     conf = app.conf
-    _ = conf[setting]  # configures the app, if it is not yet
+    _ = conf[setting]  # configures the app, if that has not happened yet
     return setting in Settings({}, conf.maps[:-1], conf._keys, conf.prefix)
 
 
@@ -70,19 +70,19 @@ def register(
     poll_every: float | None = None,
     bundle_saves: bool = False,
 ) -> Celery:
-    """Make a Celery task of each stage's function, and one that polls. Starts nothing, and makes no request.
+    """Make a Celery task of each stage's function, and one that polls. Start nothing, and make no request.
 
-    Call it after the functions are decorated. By default its Celery tasks are acknowledged late, and rejected when a
-    worker is lost; other tasks of the app are left as they are. The app's workers prefetch one message at a time. What
-    the app's own configuration says wins.
+    Call it after the functions are decorated. By default, the stages' Celery tasks are acknowledged late and rejected
+    when a worker is lost; other tasks of the app are left as they are. The app's workers prefetch one message at a
+    time. The app's own configuration wins.
 
     Args:
         runner: The runner, with its functions.
         app: The Celery app.
-        batch_size: Tasks in one message, 1 to 100: they are loaded and written together.
+        batch_size: Tasks per message, 1 to 100. They are loaded and written together.
         max_retries: Attempts of a task after its first.
         retry_delay: Seconds before the second attempt; doubles with each, jittered, at most 60.
-        poll_every: Seconds between two polls of the stages, by ``celery beat`` (or ``celery worker -B``). ``None``: no
+        poll_every: Seconds between two polls of the stages by ``celery beat`` (or ``celery worker -B``). ``None``: no
             polling, see `enqueue`.
         bundle_saves: Send what agents save by their own hand with the others' of their message: sets the runner's
             ``bundle_saves``.
@@ -141,8 +141,8 @@ def _make_task(registration: Registration, function: QueueFunction) -> None:
         return Delivery(registration, queue, self, *read(specs, more)).run()
 
     run.__doc__ = f"Agent {function.__qualname__}() of stage {str(function.stage)!r}."
-    # Whether to retry is decided by the delivery. Celery makes the task when it is needed, from the configuration of
-    # then. A traceback of this package would say nothing: the agent's own is in the log already.
+    # The delivery decides about retries, hence `max_retries=None`. Celery makes the task lazily, from the configuration
+    # it has then. `throws`: a traceback of this package would tell nothing, and the agent's own is in the log already.
     registration.app.task(
         name=queue,
         base=StageTask,
@@ -157,7 +157,7 @@ def _make_task(registration: Registration, function: QueueFunction) -> None:
 def _make_poll(registration: Registration) -> None:
 
     def poll() -> int:
-        """Send what waits in the stages."""
+        """Send the tasks that wait in the stages."""
         try:
             return fill(registration)
         except BrokerError as error:
@@ -173,7 +173,7 @@ def _make_poll(registration: Registration) -> None:
 
 
 def _when_configured(registration: Registration) -> None:
-    """What needs the app's configuration is done when there is one: asking for it now would end configuring."""
+    """Apply defaults and the schedule once the app is configured: reading its configuration now would finalize it."""
     app = registration.app
 
     def configured(sender: Any = None, **_: object) -> None:
@@ -195,16 +195,16 @@ def _when_configured(registration: Registration) -> None:
 
 
 def _set_defaults(app: Celery, defaults: Mapping[str, object]) -> None:
-    """Put them in the place of Celery's own: `Celery.add_defaults` would win over what comes from a module."""
+    """Replace Celery's own defaults. Those of `Celery.add_defaults` would win over a configuration module."""
     app.conf.maps[-1].update(defaults)
 
 
 def _schedule(registration: Registration) -> None:
-    """Have beat poll: by a Celery task where all workers see the same marks, else in its own process."""
+    """Have beat poll: through a Celery task if all workers see the same marks, else in beat's own process."""
     app, every = registration.app, registration.poll_every
     if not registration.adapter.is_shared:
-        # A connection that is lost has its messages delivered again while they are at work, and nothing here that
-        # all workers see says so. Celery's own remedy; whatever the user's configuration says wins.
+        # When a connection is lost, its messages are redelivered while they are still being worked on, and without a
+        # shared store no worker can see that. This is Celery's own remedy; the user's configuration wins.
         _set_defaults(app, {"worker_cancel_long_running_tasks_on_connection_loss": True})
         if every is not None:
             _poll_in_beat(registration, every)
@@ -215,29 +215,29 @@ def _schedule(registration: Registration) -> None:
             registration.poll: {
                 "task": registration.poll,
                 "schedule": every,
-                # A poll that nobody has taken by the next one has nothing to add to it.
+                # A poll that no worker has received by the time of the next is superfluous.
                 "options": {"expires": every},
             },
         }
 
 
 def _poll_in_beat(registration: Registration, every: float) -> None:
-    """Poll in the process of beat, which is one only, and remembers what it sent."""
+    """Poll in the process of beat: there is only one, so its memory of the tasks it sent is enough."""
 
     def begin(**_: object) -> None:
         threading.Thread(target=poll, name="encord-agents-poll", daemon=True).start()
 
     def poll() -> None:
-        logger.info("Polling every %g s, in this process: what it sent is known to no other.", every)
+        logger.info("Polling every %g s in this process; no other process knows which tasks it has sent.", every)
         pause = threading.Event()
         while True:
             try:
                 if sent := fill(registration):
                     logger.info("%d task(s) sent.", sent)
             except BrokerError as error:
-                logger.warning("The stages could not be polled; tried again in %g s. %s", every, error)
+                logger.warning("The stages could not be polled; trying again in %g s. %s", every, error)
             except Exception:
-                logger.exception("The stages could not be polled; tried again in %g s.", every)
+                logger.exception("The stages could not be polled; trying again in %g s.", every)
             pause.wait(every)
 
     beat_init.connect(begin, weak=False)
@@ -245,7 +245,7 @@ def _poll_in_beat(registration: Registration, every: float) -> None:
 
 
 def _close_with_worker(runner: QueueRunner) -> None:
-    """Run-scoped dependencies live as long as the worker process that made them: a child's, or the only one's."""
+    """Close the runner, and with it run-scoped dependencies, when the worker process that made them ends."""
 
     def close(**_: object) -> None:
         runner.close()

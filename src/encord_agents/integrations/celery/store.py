@@ -1,4 +1,4 @@
-"""Trouble of the broker and of the Redis with the marks: told once, as a message, and asked again after a pause."""
+"""Errors of the broker, or of the Redis that holds the marks: as readable messages, seldom logged, with pauses."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ COMMANDS = (
     "EVALSHA EXEC HDEL HGET HGETALL HINCRBY HMGET HSET MULTI PING SCRIPT|LOAD SELECT TIME "
     "ZADD ZMSCORE ZRANGEBYSCORE ZREM ZREMRANGEBYSCORE"
 )
-"""What marks and holds are kept with, Celery's own commands aside."""
+"""The Redis commands that marks and holds use, not counting Celery's own."""
 
 LONGEST_PAUSE = 60.0
-"""Seconds between two tries, at most. A message that waits longer is held by a worker that could be doing something
-else; and whoever mends the broker does not wait for long."""
+"""Seconds between two tries, at most. A waiting message occupies a worker that could be doing other work; and a broker
+that has been repaired should be noticed soon."""
 
 SAID_FOR = 60.0
 """Seconds for which the same line is not logged again."""
@@ -29,22 +29,22 @@ SAID_FOR = 60.0
 LONGEST_SHOWN = 400
 
 NOT_ALLOWED = """\
-Its user may not do what agents need: the keys `{prefix}:*`, and on them the commands {commands}. As an administrator:
+Its user lacks permissions that agents need: keys `{prefix}:*`, and for them the commands {commands}. As an admin:
   ACL SETUSER <user> '~{prefix}:*' {allowed}"""
 
 ADVICE = {
-    "ReadOnlyError": "It is a read-only replica: name the Redis that takes writes, or promote this one.",
-    "OutOfMemoryError": "Its memory is full: raise its `maxmemory`, or remove what nobody needs.",
+    "ReadOnlyError": "It is a read-only replica: name the Redis that accepts writes, or promote this one.",
+    "OutOfMemoryError": "Its memory is full: raise its `maxmemory`, or remove data that nobody needs.",
     "AuthenticationError": "The user or password in its address is refused: correct the address.",
 }
-"""What mends a refusal, by the name of redis-py's exception."""
+"""The remedy for a refusal, by the name of redis-py's exception."""
 
 
 class BrokerError(PrintableError):
-    """The broker, or the Redis that holds the marks, refuses what it is asked, or cannot be reached.
+    """The broker, or the Redis that holds the marks, refuses a request or cannot be reached.
 
     Attributes:
-        lasts: Whether it says the same until somebody changes something: a refusal, in contrast to an outage.
+        lasts: True if it lasts until somebody changes something: a refusal, as opposed to an outage.
     """
 
     def __init__(self, message: str, *, lasts: bool) -> None:
@@ -53,10 +53,10 @@ class BrokerError(PrintableError):
 
 
 def told(error: BaseException, prefix: str) -> BrokerError:
-    """Return trouble of a broker as a message for a person: what it answered, and what mends it.
+    """Return a broker's error as a message for a person: its answer, and the remedy.
 
     Args:
-        prefix: Of the keys' names.
+        prefix: The prefix of all keys.
     """
     if isinstance(error, BrokerError):
         return error
@@ -79,7 +79,7 @@ def told(error: BaseException, prefix: str) -> BrokerError:
 
 @contextlib.contextmanager
 def broker_trouble(prefix: str) -> Iterator[None]:
-    """Raise trouble of the broker as a `BrokerError`; other exceptions pass."""
+    """Raise the broker's errors as a `BrokerError`; other exceptions pass."""
     try:
         yield
     except Exception as error:
@@ -90,12 +90,12 @@ def broker_trouble(prefix: str) -> Iterator[None]:
 
 
 def pause_after(refused: int) -> float:
-    """Return the seconds to wait after so many refusals in a row: 1, 2, 4, and so on, up to a minute."""
+    """Return the seconds to wait after that many refusals in a row: 1, 2, 4, and so on, up to a minute."""
     return min(2.0 ** min(refused, 10), LONGEST_PAUSE)
 
 
 class Seldom:
-    """Says whether a line is to be logged: the same one once a minute, whoever has it to say."""
+    """Return True for a line that is to be logged: the same one at most once a minute, whatever logs it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -195,8 +195,8 @@ def test_lost_workers_are_counted(holds: RedisAtWork) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sign of life every few milliseconds."""
-    monkeypatch.setattr(at_work, "BEAT", 0.01)
+    """A heartbeat every few milliseconds."""
+    monkeypatch.setattr(at_work, "HEARTBEAT", 0.01)
 
 
 def test_signs_of_life(holds: RedisAtWork, client: redis.Redis, quick: None) -> None:
@@ -207,7 +207,7 @@ def test_signs_of_life(holds: RedisAtWork, client: redis.Redis, quick: None) -> 
     assert str(client.hget(KEY, "a")).split(" ")[-1] == delivery
     holds.end(QUEUE, ["a"])
     assert client.hgetall(KEY) == {}
-    assert until(lambda: holds._heart is None), "nothing is held, nothing is said"
+    assert until(lambda: holds._heartbeat is None), "nothing is held, so the heartbeat stops"
 
 
 def test_a_redis_that_forgot_everything(holds: RedisAtWork, client: redis.Redis, quick: None) -> None:
@@ -249,7 +249,7 @@ def test_an_end_that_redis_does_not_hear(
         broker.stop()
         with caplog.at_level(logging.WARNING):
             holds.end(QUEUE, ["a"])
-        assert "not at work any more, yet" in caplog.text
+        assert "no longer worked on" in caplog.text
         broker.start()
         try:
             assert until(lambda: client.hkeys(KEY) == ["b"])
