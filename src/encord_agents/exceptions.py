@@ -1,4 +1,4 @@
-"""What can go wrong before a task runs, and says so.
+"""The exceptions of this library, most of which are raised before a task runs.
 
 ::
 
@@ -51,11 +51,11 @@ __all__ = [
 ]
 
 LONGEST_ANSWER = 300
-"""Characters of what a server said, in the message of an outage."""
+"""Characters of a server's answer that the message of an outage quotes."""
 
 
 class EncordAgentsError(Exception):
-    """The root of everything this library raises by itself."""
+    """The root of all exceptions that this library defines."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors cross processes in pools and queues, and by default are made anew from their message alone.
@@ -72,8 +72,8 @@ class TasksFailedError(EncordAgentsError):
     """Tasks failed, and the caller asked for that to be an exception.
 
     Attributes:
-        report: The run's `RunReport`, or a queue function's `TaskCompletionResult`. Of both, ``report.failures`` lists
-            the failed tasks, with what went wrong and the traceback.
+        report: The run's `RunReport`, or a queue function's `TaskCompletionResult`. In both, ``report.failures`` lists
+            the failed tasks, each with its error and traceback.
     """
 
     def __init__(self, failed: int, tasks: int, details: Sequence[str], report: object) -> None:
@@ -87,7 +87,7 @@ class TasksFailedError(EncordAgentsError):
 class PrintableError(EncordAgentsError, ValueError):
     """A message for a person: what happened, where, and what to do next.
 
-    What may be a key or a password in it is hidden: a message quotes what somebody wrote, perhaps in the wrong place.
+    Anything in it that may be a key or a password is hidden, since messages quote text that may be in the wrong place.
     """
 
     def __init__(self, *args: object) -> None:
@@ -102,7 +102,7 @@ class ProjectError(PrintableError):
     """There is no project, or agents cannot serve it.
 
     Attributes:
-        given: The project hash as it was given, or ``None`` where there was none.
+        given: The project hash as it was passed, or ``None`` if there was none.
     """
 
     def __init__(self, message: str, *, given: object = None) -> None:
@@ -125,8 +125,8 @@ class UnknownStageError(PrintableError):
     """No agent stage of the project has that title or uuid.
 
     Attributes:
-        given: What was asked for.
-        valid: The agent stages there are.
+        given: The title or uuid that was asked for.
+        valid: The project's agent stages.
     """
 
     def __init__(self, given: object, valid: Sequence[Named], *, reason: str | None = None) -> None:
@@ -160,8 +160,8 @@ class DependencyError(PrintableError):
     """A parameter asks for something that nothing can supply.
 
     Attributes:
-        function: The name of the function whose parameter it is.
-        parameter: The parameter's name, or ``None`` where the function itself is the trouble.
+        function: The name of the function that has the parameter.
+        parameter: The parameter's name, or ``None`` if the function itself is at fault.
     """
 
     def __init__(self, message: str, *, function: str = "", parameter: str | None = None) -> None:
@@ -171,11 +171,11 @@ class DependencyError(PrintableError):
 
 
 class MissingExtraError(PrintableError, ImportError):
-    """Something needs packages that one of this library's extras brings, and they are not installed.
+    """A feature needs packages of one of this library's extras, and they are not installed.
 
     Attributes:
         extra: The extra.
-        missing: The packages, by the names they are installed by.
+        missing: The names under which the missing packages are installed.
     """
 
     def __init__(self, extra: str, what: str, missing: Sequence[str]) -> None:
@@ -191,7 +191,7 @@ class UnknownPathwayError(PrintableError):
     """An agent named a pathway that its stage does not have.
 
     Attributes:
-        given: What the agent returned.
+        given: The agent's return value.
         stage: The stage's title.
         valid: The pathways the stage has.
     """
@@ -212,7 +212,7 @@ class UnsupportedAssetError(PrintableError):
 
     Attributes:
         item: The storage item's name.
-        mime_type: Its MIME type, where the platform knows one.
+        mime_type: Its MIME type, if the platform knows it.
     """
 
     def __init__(self, message: str, *, item: str = "", mime_type: str | None = None) -> None:
@@ -227,7 +227,7 @@ class AssetDownloadError(PrintableError):
     Attributes:
         item: The storage item's name.
         item_uuid: Its uuid.
-        status: The storage host's last answer, or ``None`` where there was none.
+        status: The status of the storage host's last answer, or ``None`` if there was none.
     """
 
     def __init__(self, item: str, item_uuid: str, reason: str, *, status: int | None = None) -> None:
@@ -240,21 +240,21 @@ class AssetDownloadError(PrintableError):
 class CertificateError(PrintableError):
     """The certificate of the platform, or of a host of its files, is not trusted on this machine.
 
-    It is not an outage: waiting does not help. The message names the variable that does.
+    It is not an outage: waiting does not help. The message names the environment variable that does.
     """
 
 
 class NoRoomError(PrintableError):
     """This machine cannot keep a file: no room on its disk, no more handles, a directory that is read-only or gone.
 
-    It concerns all tasks, so no task fails with it: a run waits while files of its own can still be removed, and else
-    ends.
+    It concerns all tasks, so no task fails with it: a run waits as long as files of its own can still be removed, and
+    otherwise ends.
 
     Attributes:
-        errno: What the system said, as a number of the module `errno`.
-        directory: Where the file was to be, or ``None``.
-        may_pass: True if it may pass as soon as other files are removed or closed.
-        about_size: True if a smaller file would do.
+        errno: The system's error number, as in the module `errno`.
+        directory: The directory meant for the file, or ``None``.
+        may_pass: True if it may pass once other files are removed or closed.
+        about_size: True if a smaller file might have fitted.
     """
 
     def __init__(self, what: str, error: OSError, *, directory: object = None, may_pass: bool = True) -> None:
@@ -288,8 +288,8 @@ class OutageError(PrintableError):
     """The platform did not answer for longer than the run was told to wait.
 
     Attributes:
-        seconds: How long it was waited for.
-        asked: How long the platform asked to wait, if that is why it was not waited for longer.
+        seconds: The seconds waited for it.
+        asked: The seconds the platform asked to wait, if the run ended because that is too long.
     """
 
     def __init__(self, seconds: float, last: BaseException, *, asked: float | None = None) -> None:
@@ -311,7 +311,7 @@ class OutageError(PrintableError):
 
     @classmethod
     def before_the_run(cls, seconds: float, last: BaseException, address: str, asked: float | None) -> OutageError:
-        """Return the error of a platform that never answered, at that address, so that no run began."""
+        """Return the error for a platform that never answered at that address, so that the run could not begin."""
         error = cls(seconds, last, asked=asked)
         error.args = (
             without_secrets(
@@ -324,7 +324,7 @@ class OutageError(PrintableError):
 
 
 def closest(given: str, names: Iterable[str]) -> str | None:
-    """The one name that a mistyped one most likely meant, or ``None``."""
+    """Return the name most similar to a mistyped one, or ``None``."""
     by_lower = {name.casefold(): name for name in names}
     matches = difflib.get_close_matches(given.casefold(), by_lower, n=1, cutoff=0.6)
     return by_lower[matches[0]] if matches else None

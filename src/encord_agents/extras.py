@@ -1,4 +1,4 @@
-"""The extras: which packages each brings, and an error that names the extra where they are missing."""
+"""The extras: the packages of each, and an error that names the extra if they are missing."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Extra = Literal["vision", "local", "celery"]
 NEEDED: dict[Extra, dict[str, str]] = {
     "vision": {"av": "av", "numpy": "numpy", "PIL": "pillow"},
     "local": {"PIL": "pillow", "orjson": "orjson", "starlette": "starlette", "uvicorn": "uvicorn", "yaml": "pyyaml"},
-    "celery": {"celery": "celery"},  # its redis is for those whose broker is one
+    "celery": {"celery": "celery"},  # the extra's redis package is needed only if the broker is a Redis
 }
-"""Of each extra, the modules that are imported and the packages that have them."""
+"""For each extra, the modules to import and the packages that contain them."""
 
 
 def require(extra: Extra, what: str) -> None:
-    """Check that an extra is installed, without importing anything of it.
+    """Check that an extra is installed, without importing it.
 
     Args:
         extra: The extra.
-        what: What needs it, as the subject of a sentence.
+        what: The feature that needs it, as the subject of a sentence.
 
     Raises:
-        MissingExtraError: It is not.
+        MissingExtraError: It is not installed.
     """
     missing = [package for module, package in NEEDED[extra].items() if not _is_there(module)]
     if missing:
@@ -40,5 +40,5 @@ def _is_there(module: str) -> bool:
         return find_spec(module) is not None
     except ImportError:
         return False
-    except ValueError:  # a test's stand-in, which has no spec
+    except ValueError:  # a stand-in made by a test, without a spec
         return module in sys.modules

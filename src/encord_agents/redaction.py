@@ -1,7 +1,7 @@
-"""What may be a secret in a text, and the text without it.
+"""Recognition of text that may be a secret, and its removal from messages.
 
 People put keys and passwords where they do not belong: into the wrong variable, a project's hash, an option. Messages
-quote what they complain about, so everything that becomes a message for a person passes here.
+quote the text they complain about, so every message for a person passes through here.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Final
 __all__ = ["may_be_secret", "without_secrets", "without_user_info"]
 
 KEY_MARKS: Final = ("-----BEGIN", "BEGIN OPENSSH", "PRIVATE KEY", "b3BlbnNzaC1rZXk", "LS0tLS1CRUdJTi")
-"""What a private key has in it: its label, and the first characters of OpenSSH's format and of a PEM file as base64."""
+"""Marks of a private key: its label, and the first characters of OpenSSH's format and of a PEM file as base64."""
 LONGEST_QUOTED: Final = 200
 RUN: Final = re.compile(r"[A-Za-z0-9+/=]{60,}|[A-Za-z0-9+=]{40,}")
-"""A line of a key has 64 to 76 characters of base64, with a slash here and there; few paths have as many in a run."""
+"""A line of a key has 64 to 76 characters of base64, with an occasional slash; few paths have such long runs."""
 
 USER_INFO: Final = re.compile(r"//[^/@\s'\"]*@")
 HIDDEN: Final = "***"
@@ -23,33 +23,33 @@ PEM: Final = re.compile(r"-----\s*BEGIN[A-Z ]*PRIVATE KEY.*?(?:-----\s*END[A-Z ]
 LONG_RUN: Final = re.compile(r"[A-Za-z0-9+/=_-]{50,}")
 SEGMENT: Final = re.compile(r"[A-Za-z0-9+=]{24,}")
 LONGEST_HASH: Final = 128
-"""Characters of the longest hash that files are named by: SHA-512 in hexadecimal."""
+"""Characters of the longest hash used in file names: SHA-512 in hexadecimal."""
 
 
 def may_be_secret(text: str) -> bool:
     """Return True if a text may be a key or a part of one: by its marks, its length, or a long run of base64 or hex.
 
-    It is for settings, which are short and hardly ever look like that.
+    Meant for settings, which are short and hardly ever look like that.
     """
     return len(text) > LONGEST_QUOTED or any(mark in text for mark in KEY_MARKS) or RUN.search(text) is not None
 
 
 def without_user_info(address: str) -> str:
-    """Return an address, or a text with addresses in it, without their users and passwords."""
+    """Return an address, or a text that contains addresses, without their user names and passwords."""
     return USER_INFO.sub(f"//{HIDDEN}@", address)
 
 
 def without_secrets(text: str) -> str:
     """Return a message without private keys, the lines of keys, and the passwords of addresses.
 
-    Hashes, uuids, paths and titles stay: a message would be of little use without them.
+    Hashes, uuids, paths and titles stay, since a message would be of little use without them.
     """
     text = LONG_RUN.sub(lambda run: HIDDEN if _is_of_key(run[0]) else run[0], PEM.sub(HIDDEN, text))
     return without_user_info(text)
 
 
 def _is_of_key(run: str) -> bool:
-    """Whether a long run of characters of base64 is more likely of a key than a path, a hash or a title."""
+    """Return True if a long run of base64 characters is more likely part of a key than a path, a hash or a title."""
     if any(mark in run for mark in KEY_MARKS):
         return True
     segments = run.split("/")

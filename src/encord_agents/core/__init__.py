@@ -1,1 +1,1 @@
-"""What agents stand on: credentials, data models, assets, frames, dependency injection. Knows nothing of tasks."""
+"""The foundation of agents: credentials, data models, assets, frames, dependency injection. Knows nothing of tasks."""

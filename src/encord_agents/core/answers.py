@@ -1,6 +1,6 @@
-"""What an exception of a request says about who answered: the platform, something else, or nobody.
+"""The source of an answer, inferred from the exception of a request: the platform, something else, or nothing at all.
 
-The SDK chains the exceptions of `requests`. Where nothing of that is found, nothing is claimed.
+The SDK chains the exceptions of `requests`. If none is found, nothing is inferred.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NOBODY = "nobody listens there (the connection was refused)"
 
 
 def refused_certificate(error: BaseException) -> str | None:
-    """Return why the certificate of the other side was not accepted, and what to do, or ``None``."""
+    """Return the reason why the other side's certificate was rejected, with the remedy, or ``None``."""
     for reason in reasons(error):
         if isinstance(reason, ssl.SSLCertVerificationError):
             why = reason.verify_message or "it was not accepted"
@@ -35,7 +35,7 @@ def refused_certificate(error: BaseException) -> str | None:
 
 
 def unreachable(error: BaseException) -> str | None:
-    """Return why nobody could be asked, in words, or ``None`` where somebody could, or it is not known."""
+    """Return the reason why the other side could not be reached, or ``None`` if it could, or if that is unknown."""
     causes = list(reasons(error))
     if (certificate := refused_certificate(error)) is not None:
         return certificate
@@ -64,7 +64,7 @@ def is_loopback(address: str) -> bool:
 
 
 def reasons(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception, what led to it, and what urllib3 and `requests` carry in arguments."""
+    """Yield an exception, the exceptions that led to it, and those that urllib3 and `requests` carry as arguments."""
     pending, seen = [error], set[int]()
     while pending:
         for one in chain(pending.pop()):

@@ -1,4 +1,4 @@
-"""The upright box around what a labelled object covers.
+"""Upright boxes around labelled objects.
 
 Boxes are in fractions of the image's width and height, as labels are, unless a function says pixels.
 """
@@ -37,7 +37,7 @@ CroppableCoordinates: TypeAlias = (
 
 
 def surrounding_bbox(coordinates: CroppableCoordinates, img_width: int, img_height: int) -> BoundingBoxCoordinates:
-    """The smallest upright box that holds an object on an image of that size, in pixels.
+    """Return the smallest upright box around an object on an image of that size, in pixels.
 
     Raises:
         PrintableError: The object has no area: it is a point, a line, a skeleton, or an empty mask.
@@ -54,29 +54,29 @@ def surrounding_bbox(coordinates: CroppableCoordinates, img_width: int, img_heig
 
 
 def poly_to_bbox(poly: PolygonCoordinates | NDArray[np.float32]) -> BoundingBoxCoordinates:
-    """The upright box around a polygon, or around an array of points ``[number, 2]``, in the unit of its points."""
+    """Return the upright box around a polygon or an array of points ``[number, 2]``, in the unit of its points."""
     if isinstance(poly, PolygonCoordinates):
         return _around([(point.x, point.y) for polygon in poly.polygons for ring in polygon for point in ring])
     return _around([(float(x), float(y)) for x, y in poly])
 
 
 def rbb_to_poly(rbb: RotatableBoundingBoxCoordinates, img_width: int, img_height: int) -> NDArray[np.float32]:
-    """The corners of a rotatable box in pixels, float32 ``[4, 2]``: from its top left, before turning, clockwise."""
+    """Return the corners of a rotatable box in pixels, float32 ``[4, 2]``: clockwise from the unrotated top left."""
     import numpy as np
 
     return np.array(_corners(rbb, img_width, img_height), dtype=np.float32)
 
 
 def rbbox_to_surrounding_bbox(rbb: RotatableBoundingBoxCoordinates, img_w: int, img_h: int) -> BoundingBoxCoordinates:
-    """The upright box around a rotatable box on an image of that size, in pixels."""
+    """Return the upright box around a rotatable box on an image of that size, in pixels."""
     return _around([(x / img_w, y / img_h) for x, y in _corners(rbb, img_w, img_h)])
 
 
 def mask_to_bbox(coords: BitmaskCoordinates) -> BoundingBoxCoordinates:
-    """The upright box around the pixels that a mask covers.
+    """Return the upright box around the pixels that a mask covers.
 
     Raises:
-        PrintableError: It covers none.
+        PrintableError: It covers no pixel.
     """
     import numpy as np
 
@@ -89,7 +89,7 @@ def mask_to_bbox(coords: BitmaskCoordinates) -> BoundingBoxCoordinates:
 
 
 def _corners(rbb: RotatableBoundingBoxCoordinates, img_width: int, img_height: int) -> list[tuple[float, float]]:
-    # Turned about its centre by theta degrees, in pixels: fractions of unequal sides would shear it.
+    # Rotated about its centre by theta degrees, in pixels: fractions of unequal sides would shear it.
     half_w, half_h = rbb.width * img_width / 2, rbb.height * img_height / 2
     centre_x, centre_y = rbb.top_left_x * img_width + half_w, rbb.top_left_y * img_height + half_h
     cos, sin = math.cos(math.radians(rbb.theta)), math.sin(math.radians(rbb.theta))

@@ -1,4 +1,4 @@
-"""The shapes that users see: what to list and load of a label row, one frame, one object cut out of it."""
+"""The data models that users see: options to list and load label rows, a frame, an object cut out of a frame."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OutputFormat: TypeAlias = Literal["raw", "url", "openai", "anthropic"]
 
 
 class LabelRowMetadataIncludeArgs(BaseModel):
-    """What to list with each label row: arguments of ``project.list_label_rows_v2``."""
+    """Options for listing label rows: arguments of ``project.list_label_rows_v2``."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -44,7 +44,7 @@ class LabelRowMetadataIncludeArgs(BaseModel):
     include_all_label_branches: bool = False
     include_children: bool = False
     branch_name: str | None = None
-    """List the rows of this branch. Default: the task's. Not together with ``include_all_label_branches``."""
+    """List the rows of this branch. Default: the task's. Excludes ``include_all_label_branches``."""
 
     @model_validator(mode="after")
     def _check_branches(self) -> Self:
@@ -54,7 +54,7 @@ class LabelRowMetadataIncludeArgs(BaseModel):
 
 
 class LabelRowInitialiseLabelsArgs(BaseModel):
-    """What to load of each label row: arguments of ``label_row.initialise_labels``."""
+    """Options for loading the labels of a row: arguments of ``label_row.initialise_labels``."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -66,9 +66,9 @@ class LabelRowInitialiseLabelsArgs(BaseModel):
 
 
 class FrameData(BaseModel):
-    """Which frame of which data unit someone is looking at.
+    """The frame and data unit that a person is looking at.
 
-    Read in camel case (``projectHash``) or in snake case; written in snake case, or in camel case ``by_alias=True``.
+    Read in camel case (``projectHash``) or snake case; written in snake case, or in camel case with ``by_alias=True``.
     """
 
     model_config = ConfigDict(extra="ignore", populate_by_name=True)
@@ -78,7 +78,7 @@ class FrameData(BaseModel):
     frame: int = Field(ge=0)
     """The frame's number, from 0. An image is frame 0."""
     object_hashes: list[str] | None = Field(default=None, alias="objectHashes")
-    """The selected objects, or ``None`` where none are."""
+    """The selected objects, or ``None`` if there are none."""
 
 
 @dataclass(frozen=True)
@@ -109,12 +109,12 @@ class Frame:
     def b64_encoding(
         self, image_format: ImageFormat = ".jpeg", output_format: OutputFormat = "url"
     ) -> str | dict[str, Any]:
-        """The frame as base64 text, for JSON and for the messages of vision models.
+        """Return the frame as base64 text, for JSON and for the messages of vision models.
 
         Args:
             image_format: ``.jpeg`` (small), ``.png`` (exact) or ``.webp``.
             output_format: ``"url"``: a ``data:`` URL. ``"raw"``: the base64 text alone. ``"openai"`` and
-                ``"anthropic"``: the part of a message that these providers' chat interfaces take.
+                ``"anthropic"``: the message part that these providers' chat interfaces accept.
 
         Raises:
             ValueError: An unknown format.

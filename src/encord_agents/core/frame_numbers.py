@@ -1,12 +1,12 @@
 """The numbers of a video's frames, worked out from the time stamps of the packets that hold them.
 
 A packet holds one picture. A frame's number is the rank of its packet's time stamp: 0 is the earliest, whatever order
-the packets are stored in, and however far apart the stamps are. So a frame that cannot be decoded leaves a gap, and
-those after it keep their numbers. Everything is known in one pass: by the time a decoder gives out a frame, it has been
-sent every packet that is to be shown before it.
+the packets are stored in, and however far apart the stamps are. A frame that cannot be decoded therefore leaves a gap,
+and the frames after it keep their numbers. One pass is enough: by the time a decoder returns a frame, it has been sent
+every packet that comes before it in order of presentation.
 
-Numbering begins with the first frame that can be shown. Packets before the first key frame, and those shown before it
-that need pictures from before the beginning, are not counted: no player shows them.
+Numbering begins with the first frame that can be shown. Packets before the first key frame, and packets presented
+before it that need pictures from before the beginning, are not counted: no player shows them.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 __all__ = ["FrameNumbers", "Packet", "spans"]
 
 STEADY_STEPS = 8
-"""Time steps that must have been alike before a longer one counts as a hole."""
+"""Time steps of equal length that are needed before a longer one counts as a gap."""
 
 NEAR = 8
-"""Frames that lie near a damaged one, or near the end: decoders mark one, and the next may be missing."""
+"""Frames that count as near a damaged one, or near the end: decoders mark one, and the next may be missing."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -28,10 +28,10 @@ class Packet:
     """A packet, in the order of presentation.
 
     Attributes:
-        epoch: How often time had started anew before it.
+        epoch: The number of times that time stamps had started over before it.
         time: Its time stamp.
-        ordinal: Its place in the file's order.
-        after_damage: Whether the file was damaged just before or in it, so that whole packets may be missing there.
+        ordinal: Its position in the file's order.
+        after_damage: True if the file was damaged just before it or in it, so that whole packets may be missing there.
     """
 
     epoch: int
@@ -42,18 +42,18 @@ class Packet:
 
 
 class FrameNumbers:
-    """Numbers the frames of one video. It is told of packets that go into the decoder, and frames that come out of it.
+    """Numbers the frames of one video, given the packets sent to the decoder and the frames it returns.
 
     Args:
-        by_time: Whether to trust the time stamps. Otherwise frames are counted as they come out, and what was lost in
-            between can only be said at the end.
+        by_time: Trust the time stamps. If not, frames are counted as they come out, and losses in between are known
+            only at the end.
 
     Attributes:
-        trusts_rate: Whether a hole in a steady rate is frames that are missing, also where nothing is known of damage.
-        count: The number that the next frame will have; after `end()`, how many frames there are.
-        lost: The numbers of frames that could not be had.
-        left_out: Packets at the beginning that do not count, see above.
-        unsure_from: The first number that may be wrong, as the file contradicts itself; or `None`.
+        trusts_rate: True if a gap in a steady rate means missing frames even without any sign of damage.
+        count: The number of the next frame; after `end()`, the number of frames.
+        lost: The numbers of frames that could not be decoded.
+        left_out: The number of packets at the beginning that do not count, see above.
+        unsure_from: The first number that may be wrong because the file contradicts itself, or `None`.
     """
 
     def __init__(self, *, by_time: bool = True) -> None:
@@ -66,10 +66,10 @@ class FrameNumbers:
         self._sent = 0
         self._epoch = 0
         self._newest_dts: int | None = None
-        self._waiting: list[Packet] = []  # sent, and neither shown nor passed over; sorted
+        self._waiting: list[Packet] = []  # sent, but neither shown nor passed over; sorted
         self._by_ordinal: dict[int, Packet] = {}
         self._first_key: Packet | None = None
-        self._last: Packet | None = None  # the latest, in the order of presentation, that has a number
+        self._last: Packet | None = None  # the last one, in order of presentation, that has a number
         self._shown_last = -1  # the ordinal of the frame that was shown last
         self._steps = 0
         self._time_of_steps = self._shortest = self._longest = 0
@@ -78,7 +78,7 @@ class FrameNumbers:
         self._tail_from: int | None = None
 
     def sent(self, pts: int | None, dts: int | None, *, key: bool = False, after_damage: bool = False) -> int:
-        """Note a packet. Returns its ordinal, for `shown()`."""
+        """Record a packet that was sent to the decoder, and return its ordinal, for `shown()`."""
         ordinal = self._sent
         self._sent += 1
         if dts is not None:
@@ -103,23 +103,23 @@ class FrameNumbers:
         return ordinal
 
     def faulty(self) -> None:
-        """Note that the frame shown last, or one close to it, was damaged: whole ones may be missing beside it."""
+        """Record that the last frame, or one close to it, was damaged: whole frames may be missing near it."""
         self._near_damage = NEAR
 
     def ended(self) -> None:
-        """All packets were sent. Where a file was cut off, pictures may be missing that lie before its last ones."""
+        """Record that all packets were sent. In a truncated file, pictures before the last ones may be missing."""
         self._tail_from = self._sent - NEAR
 
     def ordinal_at(self, pts: int | None) -> int | None:
-        """The ordinal of the earliest waiting packet with this time stamp."""
+        """Return the ordinal of the earliest waiting packet with this time stamp."""
         return next((packet.ordinal for packet in self._waiting if packet.time == pts), None)
 
     def shown(self, ordinal: int | None, *, interlaced: bool = False) -> int:
-        """Number a frame that the decoder gave out. Numbers ascend."""
+        """Return the number of a frame that the decoder returned. Numbers ascend."""
         packet = None if ordinal is None else self._by_ordinal.pop(ordinal, None)
         self._interlaced = interlaced
         if packet is None or not self.by_time:
-            if packet is None:  # it was given up already, or comes from nowhere
+            if packet is None:  # its packet was given up already, or is unknown
                 self.doubt()
             else:
                 del self._waiting[bisect_left(self._waiting, packet)]
@@ -140,7 +140,7 @@ class FrameNumbers:
         return self._count_one()
 
     def end(self) -> None:
-        """There are no more frames: what is waiting is lost."""
+        """Record that there are no more frames: the waiting packets are lost."""
         if self._last is None and self.by_time and self._waiting:
             self._begin_with(self._first_key or self._waiting[0])
         passed, self._waiting = self._waiting, []
@@ -151,7 +151,7 @@ class FrameNumbers:
         self._by_ordinal.clear()
 
     def take_the_rest_as_shown(self) -> None:
-        """Count what is waiting, without decoding it."""
+        """Count the waiting packets without decoding them."""
         waiting, self._waiting = self._waiting, []
         for packet in waiting:
             self._step_to(packet)
@@ -164,14 +164,14 @@ class FrameNumbers:
         return self.count - 1
 
     def doubt(self) -> None:
-        """Note that numbers from here on may be wrong."""
+        """Record that numbers from here on may be wrong."""
         if self.unsure_from is None:
             self.unsure_from = self.count
 
     def _begin_with(self, first: Packet) -> None:
-        """Drop what does not count: see the module's docstring. Decided by the first frame that is shown."""
+        """Drop packets that do not count (see the module's docstring), given the first frame that is shown."""
         key = self._first_key
-        if key is None or first.ordinal < key.ordinal:  # no packet is marked, or the decoder can do without
+        if key is None or first.ordinal < key.ordinal:  # no packet is marked, or the decoder does not need the mark
             dropped = [packet for packet in self._waiting if packet < first and packet.ordinal < first.ordinal]
             if key is None:
                 dropped = []
@@ -190,8 +190,8 @@ class FrameNumbers:
                 self._by_ordinal.pop(ordinal, None)
 
     def _pass_over(self, passed: list[Packet]) -> None:
-        """Packets whose frames should have come by now."""
-        # Two fields of a picture may come in two packets, of which a decoder makes one frame.
+        """Count packets as lost whose frames should have been returned by now."""
+        # The two fields of a picture may be in two packets, from which a decoder makes one frame.
         if self._interlaced and len(passed) == 1 and passed[0].ordinal == self._shown_last + 1:
             self._forget(passed)
             self._by_ordinal.pop(passed[0].ordinal, None)
@@ -203,7 +203,7 @@ class FrameNumbers:
             self.lost.append(self._count_one())
 
     def _step_to(self, packet: Packet) -> None:
-        """Where the file is damaged and its frames came at a steady pace, a longer step is frames that are missing."""
+        """Count missing frames: near damage, a longer step in a steady rate stands for frames that are gone."""
         last = self._last
         if last is None or last.epoch != packet.epoch:
             self._steps = 0
@@ -226,14 +226,14 @@ class FrameNumbers:
         self._shortest, self._longest = min(self._shortest, step), max(self._longest, step)
 
     def _missing_in(self, step: int) -> int | None:
-        """How many frames fit into a step, or `None` where that cannot be told."""
+        """Return the number of frames missing in a step, or `None` if the rate is not steady enough to tell."""
         if self._steps < STEADY_STEPS or self._shortest <= 0 or self._longest - self._shortest > 1:
             return None
         return max(0, round(step * self._steps / self._time_of_steps) - 1)
 
 
 def spans(numbers: list[int]) -> str:
-    """Ascending numbers as text: ``3, 7 to 9``. The first ten of many."""
+    """Return ascending numbers as text, as in ``3, 7 to 9``; of many, the first ten runs."""
     runs: list[tuple[int, int]] = []
     for number in numbers:
         if runs and number <= runs[-1][1] + 1:

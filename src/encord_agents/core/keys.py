@@ -1,9 +1,9 @@
 """Private keys, in whatever wrapping they arrive.
 
-The platform's client reads unencrypted Ed25519 keys in OpenSSH's format. Between ``ssh-keygen`` and here keys go
-through editors, web forms, secret stores, shells and YAML, which change their encoding, their line breaks or their
-container, but not the key. Where that is unmistakable the key is read; everything else is refused with the command that
-mends it. Messages never quote the text: what is not quite a key may still be most of one.
+The platform's client reads unencrypted Ed25519 keys in OpenSSH's format. On their way from ``ssh-keygen`` to here, keys
+pass through editors, web forms, secret stores, shells and YAML, which change the encoding, the line breaks or the
+container, but not the key. If the key is unmistakable, it is read; everything else is refused with the command that
+fixes it. Messages never quote the text: even a broken key may be most of a key.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from encord_agents.exceptions import CredentialsError
 __all__ = ["MAKE_A_KEY_PAIR", "MAX_KEY_BYTES", "decoded", "openssh_key"]
 
 MAX_KEY_BYTES = 1 << 20
-"""Longer than any private key in any encoding; more of a file is not read."""
+"""Longer than any private key in any encoding. Of longer files, only this much is read."""
 
 MAKE_A_KEY_PAIR = (
     "Make a key pair with `ssh-keygen -t ed25519 -f ~/.ssh/encord -N ''`, register the public half (~/.ssh/encord.pub) "
@@ -45,13 +45,13 @@ INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\u00ad\0\x1a")
 SPACES = dict.fromkeys(map(ord, "\u00a0\u2007\u202f\u3000"), " ")
 DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\uff0d"), "-")
 ENCODED = re.compile(r"[A-Za-z0-9+/_-]{100,}={0,2}")
-"""What may be an encoded key in a longer text, such as the line of an environment file, or JSON."""
+"""A possible encoded key in a longer text, such as a line of an environment file, or JSON."""
 WRAPPINGS = 2
-"""How often a key may have been encoded: secrets of Kubernetes often are twice."""
+"""The number of encodings that are undone: Kubernetes secrets are often encoded twice."""
 
 
 def decoded(data: bytes) -> str | None:
-    """Return the text of a key file, or ``None`` where it is not text.
+    """Return the text of a key file, or ``None`` if it is not text.
 
     Byte order marks are believed; UTF-16 without one, as PowerShell's ``>`` may leave it, is recognised by its zeros. A
     private key as DER becomes PEM.
@@ -68,16 +68,16 @@ def decoded(data: bytes) -> str | None:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        # A comment in some 8-bit encoding does not harm the key below it.
+        # A comment in some 8-bit encoding does no harm to the key below it.
         return data.decode("latin-1") if b"-----BEGIN" in data else None
 
 
 def openssh_key(text: str, *, source: str) -> str:
-    """Return the key as the platform's client reads it, once it is known to sign.
+    """Return the key in the form that the platform's client reads, after checking that it can sign.
 
     Args:
         text: The key, possibly in another wrapping.
-        source: What to call it in messages: a variable's name, or ``The file PATH``.
+        source: Its name in messages: a variable's name, or ``The file PATH``.
 
     Raises:
         CredentialsError: It is not such a key. The message says what it is, and what to do about it.
@@ -95,10 +95,10 @@ def openssh_key(text: str, *, source: str) -> str:
 
 
 def _block(text: str, wrappings: int = WRAPPINGS) -> tuple[str, str] | None:
-    """Return label and body of the first private key in a text, else of the first thing that has a label."""
-    if "&" in text or "<br" in text:  # of a web form, or of a template that was made for web pages
+    """Return the label and body of the first private key in a text, or else of the first block with a label."""
+    if "&" in text or "<br" in text:  # from a web form, or from a template meant for web pages
         text = re.sub(r"<br\s*/?>", "\n", html.unescape(text))
-    # Files of environment variables, such as Docker's, hold one line per variable: line breaks come as backslash and n.
+    # Files of environment variables, such as Docker's, have one line per variable: line breaks become backslash and n.
     for escape in ("\\\\r\\\\n", "\\\\n", "\\r\\n", "\\n"):
         text = text.replace(escape, "\n")
     if re.search(r"%0[aAdD]", text):
@@ -118,7 +118,7 @@ def _block(text: str, wrappings: int = WRAPPINGS) -> tuple[str, str] | None:
 
 
 def _unwrapped(text: str) -> list[bytes]:
-    """Return what a text without a PEM label may be an encoding of: hexadecimal, base64."""
+    """Return the possible decodings of a text without a PEM label: from hexadecimal, from base64."""
     compact = "".join(text.strip("\"' ").split())
     found = []
     if re.fullmatch(r"(?:[0-9a-fA-F]{2})+", digits := compact.removeprefix("0x").replace(":", "")):
@@ -132,7 +132,7 @@ def _unwrapped(text: str) -> list[bytes]:
 
 
 def _checked(label: str, body: str, source: str) -> str:
-    # Imported here because it is slow and only needed by those who sign in.
+    # Imported here because it is slow, and needed only to sign in.
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import ssh
 
@@ -140,7 +140,7 @@ def _checked(label: str, body: str, source: str) -> str:
     try:
         private_key = ssh.load_ssh_private_key(key.encode("ascii", "replace"), password=None)
     except (TypeError, ValueError, UnsupportedAlgorithm) as error:
-        # Without its reason: `from None` hides it from tracebacks, and nothing of the key is quoted anywhere.
+        # Without the cause: `from None` hides it from tracebacks, so that no part of the key is quoted anywhere.
         if isinstance(error, TypeError) or "password" in str(error).lower():
             raise CredentialsError(_protected(source)) from None
         raise CredentialsError(
@@ -152,7 +152,7 @@ def _checked(label: str, body: str, source: str) -> str:
 
 
 def _converted(label: str, body: str, source: str) -> str:
-    """Return an OpenSSH key for what has another label."""
+    """Convert a key with another label to OpenSSH's format."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
@@ -191,7 +191,7 @@ def _check_kind(private_key: object, source: str, more: str = "") -> None:
 
 
 def _pem_of(data: bytes) -> str | None:
-    """Return a private key that is given as DER as PEM; ``None`` where it is something else."""
+    """Convert a private key from DER to PEM; return ``None`` if the data is something else."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
@@ -205,7 +205,7 @@ def _pem_of(data: bytes) -> str | None:
 
 
 def _no_key(text: str, source: str) -> str:
-    """Return the message for a text in which no key was found."""
+    """Return the message for a text that contains no key."""
     if text.startswith("PuTTY-User-Key-File"):
         return (
             f"{source} is a key in PuTTY's format, which the platform's client does not read.\n"

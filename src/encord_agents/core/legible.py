@@ -1,7 +1,7 @@
-"""Text of unknown origin, made fit to be shown, logged and sent.
+"""Text of unknown origin, made safe to show, log and send.
 
-Titles, file names, messages of exceptions and answers of servers are other people's text. Shown as they are they could
-steer a terminal, begin a line of their own in a log, or fill the screen.
+Titles, file names, messages of exceptions and answers of servers are other people's text. Shown unchanged, they could
+control a terminal, forge a line in a log, or fill the screen.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from encord_agents.redaction import may_be_secret, without_user_info
 
 __all__ = ["cut", "legible", "literally", "on_one_line", "quotable"]
 
-# C0 (but for tab and line feed), DEL and C1; marks that reorder text; invisible characters, but for the two joiners
+# C0 (except tab and line feed), DEL and C1; marks that reorder text; invisible characters, except the two joiners
 # that scripts and emoji need; separators that count as the end of a line.
 STEERING = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]"
@@ -22,23 +22,23 @@ LONGEST_SHOWN = 2_000
 
 
 def legible(text: str) -> str:
-    """Return a text that can be encoded: lone surrogates, as in file names that are not UTF-8, become escapes."""
+    """Return a text that can be encoded: lone surrogates, as in file names that are not UTF-8, are escaped."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def literally(text: object) -> str:
-    """Return ``str(text)`` with everything escaped that could steer a terminal or reorder a line; lines stay lines."""
+    """Return ``str(text)``, with all characters escaped that control a terminal or reorder a line. Lines stay lines."""
     plain = legible(str(text)).replace("\r\n", "\n")
     return STEERING.sub(lambda match: _escape(match[0]), plain)
 
 
 def on_one_line(text: object) -> str:
-    """Return ``str(text)`` as `literally` does, with every run of white space as one space."""
+    """Return ``str(text)`` as `literally` does, with each run of white space as one space."""
     return " ".join(literally(text).split())
 
 
 def cut(text: str, most: int = LONGEST_SHOWN) -> str:
-    """Return the first ``most`` characters of a text, and how many were left out."""
+    """Return the first ``most`` characters of a text, with a note of how many were left out."""
     return text if len(text) <= most else f"{text[:most]}... ({len(text) - most:,} more characters)"
 
 
@@ -48,7 +48,7 @@ def _escape(character: str) -> str:
 
 
 def quotable(value: object) -> str:
-    """Return a value as it may be quoted in a message: its ``repr``, or how long it is if it may be a secret.
+    """Return a value in a form that a message may quote: its ``repr``, or only its length if it may be a secret.
 
     The user and password of an address are left out.
     """

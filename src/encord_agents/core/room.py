@@ -1,7 +1,7 @@
-"""Room on this machine for the files of storage items: a directory, a new file in it, and what is in the way of both.
+"""Room on this machine for the files of storage items: a directory, new files in it, and the errors of both.
 
-A full disk, a quota, too few file handles, a directory that is read-only: each concerns all tasks alike, so it becomes
-a `NoRoomError`, never an error of the task that met it first.
+A full disk, a quota, too few file handles, a read-only directory: each concerns all tasks alike, so it becomes a
+`NoRoomError`, never an error of the task that met it first.
 """
 
 from __future__ import annotations
@@ -38,20 +38,21 @@ PREFIX: Final = "encord-agents-"
 SPACE: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 HANDLES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 SCARCE: Final = SPACE | HANDLES | {errno.ENOMEM}
-"""What is there again as soon as somebody gives it back."""
+"""Errors of scarce resources, which are available again once other holders release theirs."""
 
 NO_DIRECTORY = """\
 There is no directory for temporary files on this machine, and agents that ask for files need one: {reason}.
 Set the environment variable TMPDIR to a directory that can be written to, with room for some of the files."""
 
 
-# What an exception says about this machine
+# Errors of this machine behind an exception
 
 
 def ran_out(exception: BaseException) -> OSError | None:
-    """Return what says that the machine has run out of room, handles or memory, if that is what is behind an exception.
+    """Return the system's error if the cause of an exception is that this machine ran out of room, handles or memory.
 
-    Libraries turn such an error into one of their own: that a connection could not be opened, or an image not be read.
+    Libraries turn such an error into one of their own, for instance that a connection could not be opened or an image
+    could not be read.
     """
     for one in chain(exception):
         number = _number(one)
@@ -62,16 +63,16 @@ def ran_out(exception: BaseException) -> OSError | None:
 
 def _number(exception: BaseException) -> int:
     try:
-        number = getattr(exception, "errno", 0)  # PyAV's exceptions have one, too
+        number = getattr(exception, "errno", 0)  # PyAV's exceptions have one too
     except Exception:  # noqa: BLE001 - the exception's own code raises whatever it likes
         return 0
     return number if type(number) is int else 0
 
 
 def no_room(exception: BaseException) -> NoRoomError | None:
-    """Return the trouble of this machine that is behind an exception, if it was met while a file of ours was handled.
+    """Return the `NoRoomError` behind an exception, if this library was handling one of its own files.
 
-    An `OSError` that an agent raised over files of its own is not among them.
+    An `OSError` that an agent raises over its own files does not count.
     """
     for one in chain(exception):
         if is_a(one, NoRoomError):
@@ -83,7 +84,7 @@ def no_room(exception: BaseException) -> NoRoomError | None:
 
 @contextlib.contextmanager
 def _ours(what: str, directory: str | Path | None) -> Iterator[None]:
-    """Inside, whatever the machine says is about a file of ours."""
+    """Turn any `OSError` raised inside into a `NoRoomError`: it is about one of this library's files."""
     try:
         yield
     except OSError as error:
@@ -95,10 +96,10 @@ def _ours(what: str, directory: str | Path | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading(name: str) -> Iterator[None]:
-    """Inside, a file of ours is read: that there is no handle, or no memory, for that says nothing against the file.
+    """Read one of this library's files inside: a lack of handles or memory says nothing against the file.
 
     Raises:
-        NoRoomError: There is none.
+        NoRoomError: There is no handle or no memory.
     """
     try:
         yield
@@ -119,8 +120,8 @@ def temporary_directory() -> Iterator[Path]:
     """Make a directory for files, private to this user, and remove it at the end with all that is in it.
 
     Raises:
-        PrintableError: There is no place for one.
-        NoRoomError: There is a place, but no room.
+        PrintableError: There is no location for one.
+        NoRoomError: There is a location, but no room.
     """
     directory = make_directory()
     try:
@@ -130,9 +131,9 @@ def temporary_directory() -> Iterator[Path]:
 
 
 def make_directory() -> tempfile.TemporaryDirectory[str]:
-    """Return a directory as `temporary_directory` makes it; the caller removes it."""
+    """Make a directory like `temporary_directory`; the caller removes it."""
     try:
-        # A download that was given up, and whose host keeps silent, may still have its file open at the end.
+        # A download that was given up while its host kept silent may still have its file open at the end.
         return tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
     except OSError as error:
         if error.errno in SCARCE:
@@ -142,24 +143,24 @@ def make_directory() -> tempfile.TemporaryDirectory[str]:
 
 
 def check_directory() -> None:
-    """See whether there is a place for temporary files.
+    """Check that temporary files can be made.
 
     Raises:
-        PrintableError: There is none.
-        NoRoomError: There is a place, but no room.
+        PrintableError: There is no location for them.
+        NoRoomError: There is a location, but no room.
     """
     with temporary_directory():
         pass
 
 
 def discard(directory: tempfile.TemporaryDirectory[str]) -> None:
-    """Remove a directory. What cannot be removed stays: that is no reason to lose a run's result."""
+    """Remove a directory. Files that cannot be removed stay, which is no reason to lose a run's result."""
     with contextlib.suppress(OSError):
         directory.cleanup()
 
 
 def remove(path: Path) -> None:
-    """Remove a file; one that cannot be removed goes with its directory."""
+    """Remove a file. If that fails, it is removed with its directory."""
     _kept.get(os.getpid(), {}).pop(path, None)
     with contextlib.suppress(OSError):
         path.unlink()
@@ -178,12 +179,12 @@ class NewFile:
     """A file that is being written, and is removed unless `finish` is reached.
 
     Args:
-        name: What it is of, for people.
-        reserve: Bytes to take hold of on the disk before anything is written, so that a file for which there is no
-            room is not asked for. Where the file system cannot do that, nothing is done.
+        name: The name of its storage item, for messages.
+        reserve: Bytes to reserve on the disk before anything is written, so that no file is requested for which there
+            is no room. File systems that cannot reserve are left alone.
 
     Raises:
-        NoRoomError: Here, and by all methods: the machine is in the way.
+        NoRoomError: From here and from all methods, if this machine cannot keep the file.
     """
 
     def __init__(self, name: str, directory: Path, *, prefix: str, suffix: str, reserve: int = 0) -> None:
@@ -218,10 +219,10 @@ class NewFile:
             return self._file.write(block)
 
     def finish(self) -> Path:
-        """Return the file's path, now that all of it is written."""
+        """Close the completely written file, and return its path."""
         assert self._file is not None
         with _ours(self._what, self._directory):
-            self._file.truncate()  # what was reserved may have been more
+            self._file.truncate()  # more may have been reserved than was written
             self._file.close()
         self._file = None
         _kept.setdefault(os.getpid(), {})[self.path] = None
@@ -231,17 +232,17 @@ class NewFile:
         file, self._file = self._file, None
         with contextlib.suppress(OSError):
             if file is not None:
-                file.close()  # it may have bytes for which there is no room
+                file.close()  # which may raise: there may be no room for its buffered bytes
         remove(self.path)
 
 
-# By process: what a forked one inherits is its parent's. No lock, which a fork might find taken, or an interrupt leave
-# taken: each step is a single operation on a dictionary.
+# By process id: a forked child's inherited entries belong to its parent. There is no lock, since a fork might copy it
+# while it is held, or an interrupt leave it held; each step is a single operation on a dictionary instead.
 _kept: dict[int, dict[Path, None]] = {}
 
 
 def any_kept() -> bool:
-    """Whether any file is there that this process keeps."""
+    """Return True if this process keeps any file."""
     kept = _kept.setdefault(os.getpid(), {})
     for path in list(kept):
         if path.exists():
@@ -260,14 +261,14 @@ def _reserve(descriptor: int, size: int) -> None:
             raise
 
 
-# Files that were fetched ahead, and that nobody has used yet: they can be fetched again
+# Prefetched files that are not in use yet: they can be removed, since they can be fetched again
 
 
 class Evictable(Protocol):
-    """Holds a file."""
+    """A holder of a file that may be removed."""
 
     def evict(self) -> int | None:
-        """Remove the file, unless it is in use by now, and return its size; ``None`` if it was not removed."""
+        """Remove the file unless it is in use by now. Return its size, or ``None`` if it was not removed."""
 
 
 _unused: dict[int, dict[Evictable, None]] = {}
@@ -278,23 +279,23 @@ def _of_this_process() -> dict[Evictable, None]:
 
 
 def not_used_yet(holder: Evictable) -> None:
-    """Note that a file is there which nobody has asked for."""
+    """Record that a file exists that is not in use yet."""
     _of_this_process()[holder] = None
 
 
 def used(holder: Evictable) -> None:
-    """Note that a file is in use, or gone."""
+    """Record that a file is in use, or gone."""
     _of_this_process().pop(holder, None)
 
 
 def evict(size: int | None) -> bool:
-    """Remove files that nobody has used yet, those that were fetched last first.
+    """Remove files that are not in use yet, the most recently fetched first.
 
     Args:
-        size: Bytes that are needed; ``None``: nobody knows.
+        size: The number of bytes needed, or ``None`` if it is unknown.
 
     Returns:
-        Whether there was one.
+        True if a file was removed.
     """
     freed, found = 0, False
     for holder in reversed(list(_of_this_process())):

@@ -1,4 +1,4 @@
-"""Environment variables -> the key and the domain. The only module of ``core`` that reads the environment."""
+"""The key and the domain, from environment variables. The only module of ``core`` that reads the environment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEFAULT_DOMAIN = "https://api.encord.com"
 
 
 class _Secret(str):
-    """A text that does not show itself in a container's or a debugger's ``repr``."""
+    """A string whose ``repr`` hides it, in containers and debuggers too."""
 
     __slots__ = ()
 
@@ -34,15 +34,14 @@ class _Secret(str):
 
 
 class Settings(BaseSettings):
-    """Who to be and whom to talk to.
+    """The credentials and the address of the platform.
 
-    What is given as an argument wins over the environment. Everything is checked at once: settings that exist
-    can be used.
+    Arguments win over the environment. Everything is checked on construction: settings that exist can be used.
 
     Args:
         ssh_key_content: The text of an unencrypted Ed25519 private key, in OpenSSH's format, as PKCS#8, or either as
             base64 (see `encord_agents.core.keys`). Default: the environment's ``ENCORD_SSH_KEY``.
-        ssh_key_file: The file that holds such a key; ``~`` is expanded. Default: ``ENCORD_SSH_KEY_FILE``. Where the
+        ssh_key_file: The file that holds such a key; ``~`` is expanded. Default: ``ENCORD_SSH_KEY_FILE``. If the
             environment has both, the text wins and a warning is logged.
         domain: The platform's address. Default: ``ENCORD_DOMAIN``, or else ``https://api.encord.com``.
         aliases: The same values by the names of their environment variables.
@@ -117,7 +116,7 @@ def _checked_domain(domain: str) -> str:
     try:
         parts = urlsplit(domain)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, brackets that hold no address
+    except ValueError:  # a port that is no number, or brackets without an address
         usable = False
     if usable and (parts.query or parts.fragment):
         raise CredentialsError(
@@ -133,7 +132,7 @@ def _checked_domain(domain: str) -> str:
 
 
 def _checked_path(path: Path) -> Path:
-    """The path, expanded.
+    """Return the path, expanded.
 
     Raises:
         CredentialsError: It is a key's text, or cannot be a path. Neither is quoted: it may be a key.
@@ -155,12 +154,12 @@ def _checked_path(path: Path) -> Path:
 
 
 def _read(path: Path) -> str:
-    """The file's text.
+    """Return the file's text.
 
     Raises:
         CredentialsError: It cannot be read.
     """
-    if os.path.isdir(path):  # which is false, and no exception, where a path is too long
+    if os.path.isdir(path):  # `os.path.isdir` returns False, and does not raise, if a path is too long
         raise CredentialsError(
             f"ENCORD_SSH_KEY_FILE is a directory: {path}\n"
             f"Give the private key inside it, such as {path / 'id_ed25519'}."

@@ -1,4 +1,4 @@
-"""The suffix of a downloaded file's name: libraries that are handed a path go by it."""
+"""The suffix of a downloaded file's name, by which libraries recognise a file's type."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 __all__ = ["suffix_for"]
 
-# Ours, since a machine's own table, which `mimetypes` reads, is another one on every machine. The first suffix is given
-# to files whose name has none, or one of another type.
+# A table of our own, since the system's table, which `mimetypes` reads, differs from machine to machine. The first
+# suffix of a type is used for files whose name has no suffix, or one of another type.
 SUFFIXES: Final[dict[str, tuple[str, ...]]] = {
     "application/dicom": (".dcm", ".dicom", ".ima"),
     "application/gzip": (".gz", ".tgz"),
@@ -105,11 +105,11 @@ KNOWN: Final = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in 
 
 
 def suffix_for(mime_type: str | None, name: str, url: str = "") -> str:
-    """The suffix of a file's name, dot included, in lower case; may be empty. The same on every machine.
+    """Return the suffix of a file's name, dot included, in lower case; may be empty. The same on every machine.
 
-    It is the name's own (``.nii.gz`` is one), or the URL's, unless the MIME type contradicts it: then, and where there
-    is none, it is the type's. A type that is in the table contradicts what it does not have there, except that plain
-    text may be of any kind of text. A type that is not, contradicts nothing.
+    It is the name's own (``.nii.gz`` is one), or the URL's, unless the MIME type contradicts it; then, or if there is
+    none, it is the type's. A type in the table contradicts all suffixes that it does not list, except that plain text
+    may be any kind of text. A type that is not in the table contradicts nothing.
     """
     plain = (mime_type or "").partition(";")[0].strip().lower()
     plain = OTHER_NAMES.get(plain, plain)
@@ -133,7 +133,7 @@ def _agree(suffix: str, mime_type: str) -> bool:
 
 
 def _suffix_of(name: str) -> str:
-    """``.gz`` of a compressed file together with what is before it."""
+    """Return the suffix of a name; of a compressed file, ``.gz`` together with the suffix before it."""
     path = PurePosixPath(name)
     last = path.suffix.lower()
     if not (1 < len(last) <= 12 and last[1:].isalnum()):

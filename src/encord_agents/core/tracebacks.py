@@ -1,6 +1,6 @@
-"""Exceptions as text and values, whatever they are.
+"""Exceptions as text and values, however they behave.
 
-Agents raise what they like: frozen dataclasses, classes that refuse attributes, exceptions whose ``__str__`` raises.
+Agents may raise anything: frozen dataclasses, classes that refuse attributes, exceptions whose ``__str__`` raises.
 Nothing in this module raises because of them. Attributes are written through `BaseException`'s own descriptors, which
 no subclass can override.
 """
@@ -51,7 +51,7 @@ def is_a(value: object, types: type[T]) -> TypeGuard[T]: ...
 @overload
 def is_a(value: object, types: tuple[type, ...]) -> bool: ...
 def is_a(value: object, types: type | tuple[type, ...]) -> bool:
-    """Return whether a value is an instance of a type, without asking the value: ``__class__`` may be a property."""
+    """Return True if a value is an instance of a type, without asking the value: ``__class__`` may be a property."""
     return issubclass(type(value), types)
 
 
@@ -68,17 +68,17 @@ def described(exception: BaseException) -> str:
         return legible(f"{kind}: {exception}")
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 - the exception's own code raises whatever it likes
+    except BaseException as error:  # noqa: BLE001 - the exception's own code may raise anything
         return f"{kind}: (its message cannot be had: {type_name(error)})"
 
 
 def message_of(exception: BaseException) -> str:
-    """Return the message of an exception, without its type; empty if it cannot be had."""
+    """Return the message of an exception, without its type; empty if ``str()`` of it raises."""
     try:
         return legible(str(exception)).strip()
     except KeyboardInterrupt:
         raise
-    except BaseException:  # noqa: BLE001 - the exception's own code raises whatever it likes
+    except BaseException:  # noqa: BLE001 - the exception's own code may raise anything
         return ""
 
 
@@ -88,17 +88,17 @@ def shown(value: object, most: int = 80) -> str:
         return legible(repr(value)[:most])
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 - the value's own code raises whatever it likes
+    except BaseException as error:  # noqa: BLE001 - the value's own code may raise anything
         return f"<{type_name(value)} that cannot be shown: {type_name(error)}>"
 
 
 def formatted(exception: BaseException) -> str:
-    """Return the traceback as Python prints it, its causes included, or in a plain form where it cannot be printed."""
+    """Return the traceback as Python prints it, with its causes, or in a plain form if Python cannot print it."""
     try:
         return legible("".join(traceback.format_exception(type(exception), exception, traceback_of(exception))))
     except KeyboardInterrupt:
         raise
-    except BaseException:  # noqa: BLE001 - the exception's own code raises whatever it likes
+    except BaseException:  # noqa: BLE001 - the exception's own code may raise anything
         return "\nIts cause, its context, or a member of it:\n\n".join(map(_plainly, chain(exception)))
 
 
@@ -109,12 +109,12 @@ def _plainly(exception: BaseException) -> str:
 
 
 def exc_info(exception: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
-    """Return what a log record takes as ``exc_info``, or ``None`` where loggers cannot print the exception."""
+    """Return the ``exc_info`` for a log record, or ``None`` if loggers cannot print the exception."""
     try:
         traceback.format_exception(exception)
     except KeyboardInterrupt:
         raise
-    except BaseException:  # noqa: BLE001 - the exception's own code raises whatever it likes
+    except BaseException:  # noqa: BLE001 - the exception's own code may raise anything
         return None
     return type(exception), exception, traceback_of(exception)
 
@@ -126,12 +126,12 @@ def notes(exception: BaseException) -> list[str]:
         return [legible(note) if isinstance(note, str) else shown(note) for note in found]
     except KeyboardInterrupt:
         raise
-    except BaseException:  # noqa: BLE001 - the exception's own code raises whatever it likes
+    except BaseException:  # noqa: BLE001 - the exception's own code may raise anything
         return []
 
 
 def add_note(exception: BaseException, note: str) -> None:
-    """Add a note that is shown with the exception's traceback, once; an exception that takes none stays as it is."""
+    """Add a note, once, to be shown with the exception's traceback. An exception that takes no notes stays as it is."""
     if note in notes(exception):
         return
     try:
@@ -150,23 +150,23 @@ def _add_note_by_force(exception: BaseException, note: str) -> None:
 
 
 def traceback_of(exception: BaseException) -> TracebackType | None:
-    """Return the traceback that Python keeps, whatever the class says."""
+    """Return the traceback that Python keeps, whatever the class reports."""
     found: TracebackType | None = _TRACEBACK.__get__(exception)
     return found
 
 
 def set_traceback(exception: BaseException, value: TracebackType | None) -> None:
-    """Replace the traceback, also where the class refuses to have attributes set."""
+    """Replace the traceback, even if the class refuses to have attributes set."""
     _TRACEBACK.__set__(exception, value)
 
 
 def set_cause(exception: BaseException, cause: BaseException | None) -> None:
-    """Set ``__cause__``, also where the class refuses to have attributes set."""
+    """Set ``__cause__``, even if the class refuses to have attributes set."""
     _CAUSE.__set__(exception, cause)
 
 
 def cause_of(exception: BaseException) -> BaseException | None:
-    """Return the cause that Python keeps, whatever the class says."""
+    """Return the cause that Python keeps, whatever the class reports."""
     found: BaseException | None = _CAUSE.__get__(exception)
     return found
 
@@ -186,7 +186,7 @@ def chain(exception: BaseException | None) -> Iterator[BaseException]:
 
 
 def members(exception: BaseException) -> Iterator[BaseException]:
-    """Yield the exceptions in a group, those of groups in it too; of an exception that is no group, itself."""
+    """Yield the exceptions in a group, including those in nested groups; or the exception itself if it is no group."""
     pending = [exception]
     while pending:
         current = pending.pop()
@@ -201,7 +201,7 @@ def _members(exception: BaseException) -> tuple[BaseException, ...]:
 
 @contextmanager
 def tracebacks_kept(exception: BaseException) -> Iterator[None]:
-    """Give an exception and its chain their tracebacks back, whatever happens to these inside."""
+    """Restore the tracebacks of an exception and of its chain at the end, whatever happens to them inside."""
     kept = [(one, traceback_of(one)) for one in chain(exception)]
     try:
         yield
@@ -217,7 +217,7 @@ def detach(exception: BaseException | None) -> None:
 
 
 def portable(exception: E) -> E | None:
-    """Return the exception if another process can make the same one of its pickle, else ``None``."""
+    """Return the exception if another process can restore it from its pickle, else ``None``."""
     try:
         copy = pickle.loads(pickle.dumps(exception))
         same = type(copy) is type(exception) and _told(copy) == _told(exception)

@@ -1,7 +1,7 @@
 """GET requests to storage hosts, over connections that stay open and that all threads share.
 
-They go through `requests`, as the SDK's do: proxies, certificates, and whatever an organisation has hooked into
-`requests` to have its own certificates trusted, work for files where they work for the platform.
+They go through `requests`, as the SDK's do: if proxies, certificates, or an organisation's own hooks into `requests`
+work for the platform, they work for files too.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ SHORT: Final = 16 * 1024  # bytes
 LONGEST_READ: Final = 120.0
 """Seconds that the head of an answer may take, or one read of its body. The timeout is about silence: a host that sends
 a byte now and then never is silent for long."""
-# Sizes are compared with what arrived, so it must arrive as it is stored. No credentials: the URL itself is the
-# permission, and storage hosts refuse a second one.
+# The received size is compared with the stored one, hence no compression. No credentials either: the URL itself is
+# the permission, and storage hosts refuse a second one.
 HEADERS: Final = {"User-Agent": f"encord-agents/{__version__}", "Accept-Encoding": "identity", "Accept": "*/*"}
 
-# By process: a forked one must not talk on its parent's connections. No lock, which a fork might find taken: that two
-# threads make the same does no harm.
+# By process id: a forked child must not use its parent's connections. There is no lock, since a fork might copy it
+# while it is held; if two threads make a session at once, one of them is dropped, which does no harm.
 _sessions: dict[int, requests.Session] = {}
 
 
 class TransportError(Exception):
-    """There is no answer. The text never holds the URL: its signature is a permission.
+    """No answer came. The message never contains the URL, whose signature is a permission.
 
     Attributes:
-        may_pass: True if another try may have more luck.
-        certificate: True if the host's certificate was refused, so that no file of it can be had.
-        ran_out: What this machine has run out of, if that is why there is no connection.
+        may_pass: True if another try may succeed.
+        certificate: True if the host's certificate was refused, so that none of its files can be fetched.
+        ran_out: The system's error, if there is no connection because this machine ran out of something.
     """
 
     def __init__(
@@ -72,15 +72,15 @@ class TransportError(Exception):
 def open_url(
     url: str, timeout: tuple[float, float], *, begun: Callable[[socket.socket], None] | None = None
 ) -> HTTPResponse:
-    """Return the answer to a GET, its body still to be read. Close it; read to the end, its connection is used again.
+    """Send a GET and return the answer, its body still unread. Close it; if read to the end, its connection is reused.
 
     Args:
-        url: Redirects are followed, but not from https to http. What it has of a user and a password is not sent.
+        url: The address. Redirects are followed, but not from https to http. A user and password in it are not sent.
         timeout: Seconds to connect, and seconds to wait for the next bytes.
         begun: Called with the socket of each request once that is sent, see `hang_up`.
 
     Raises:
-        TransportError: There was none.
+        TransportError: No answer came.
     """
     session = _session()
     try:
@@ -104,7 +104,7 @@ def open_url(
                 url = there
             else:
                 problem = TransportError(f"the storage host redirected {REDIRECTS} times", may_pass=False)
-    except ValueError:  # as all that `requests` says of addresses
+    except ValueError:  # all complaints of `requests` about addresses are ValueErrors
         problem = TransportError("the platform returned an invalid URL", may_pass=False)
     except (from_requests.RequestException, exceptions.HTTPError, OSError) as error:
         refused = refused_certificate(error)
@@ -114,17 +114,17 @@ def open_url(
             certificate=bool(refused),
             ran_out=ran_out(error),
         )
-    raise problem  # outside the `except`: what `requests` raises quotes the URL, and must not be its context
+    raise problem  # outside the `except`: errors of `requests` quote the URL, and must not become its context
 
 
 def hang_up(sock: socket.socket) -> None:
-    """Have whoever waits for an answer, in another thread, find that the connection is gone."""
+    """Break a connection, so that another thread waiting for its answer gets an error."""
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
 
 
 def abort(response: HTTPResponse) -> None:
-    """The same for an answer whose body is still to come."""
+    """Break the connection, so that a thread waiting for the body gets an error."""
     connection = getattr(response, "_connection", None)
     sock = getattr(connection, "sock", None)
     if sock is not None:
@@ -144,19 +144,19 @@ def _session() -> requests.Session:
         session = requests.Session()
         for scheme in ("https://", "http://"):
             session.mount(scheme, _Adapter(pool_connections=CONNECTIONS, pool_maxsize=CONNECTIONS))
-        # What is shared by threads must not change: no cookie of a storage host is kept.
+        # A session shared by threads must not change, so no cookie of a storage host is kept.
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         session = _sessions.setdefault(os.getpid(), session)
     return session
 
 
 def _no_credentials(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keep `requests` from taking a user from the URL, or from ``.netrc``."""
+    """Return the request unchanged, to keep `requests` from taking a user from the URL or from ``.netrc``."""
     return request
 
 
 def _put_away(response: HTTPResponse) -> None:
-    """Have done with an answer. Its connection is used again, unless more is to be read than a redirect's few words."""
+    """Finish with an answer. Its connection is reused, unless the rest is longer than a redirect's few words."""
     length = response.headers.get("Content-Length", "")
     if length.isdigit() and len(length) < 10 and int(length) <= SHORT:
         response.drain_conn()
@@ -166,7 +166,7 @@ def _put_away(response: HTTPResponse) -> None:
 
 
 def _as_sent(location: str) -> str:
-    """Return an address from a header. `http.client` takes its bytes for Latin-1; they are UTF-8."""
+    """Decode an address from a header. `http.client` reads its bytes as Latin-1, but they are UTF-8."""
     try:
         return location.encode("latin-1").decode()
     except UnicodeError:
@@ -174,7 +174,7 @@ def _as_sent(location: str) -> str:
 
 
 def in_words(error: BaseException, *, answering: bool = True) -> str:
-    """Return what happened, in words without the URL.
+    """Describe an error of a request, without the URL.
 
     Args:
         answering: True if the answer had begun.
@@ -183,7 +183,7 @@ def in_words(error: BaseException, *, answering: bool = True) -> str:
         return f"the storage host cannot be trusted: {refused}"
     kinds = [error, *(part for part in error.args if isinstance(part, BaseException))]
     kinds += [reason for one in kinds if isinstance(reason := getattr(one, "reason", None), BaseException)]
-    # In old versions of `urllib3` the first is one of the second.
+    # In old versions of `urllib3`, NewConnectionError is a subclass of TimeoutError.
     never_there = any(isinstance(kind, exceptions.NewConnectionError) for kind in kinds)
     timeouts = (exceptions.TimeoutError, TimeoutError, from_requests.Timeout)
     if any(isinstance(kind, timeouts) for kind in kinds) and not never_there:
@@ -197,7 +197,7 @@ def in_words(error: BaseException, *, answering: bool = True) -> str:
     return f"no connection to the storage host ({type(kinds[-1]).__name__})"
 
 
-# What `urllib3` logs of a request at DEBUG has its path and query: of these requests, the permission to read the file.
+# At DEBUG, `urllib3` logs each request's path and query. Here the query is the permission to read the file.
 
 _QUERY = re.compile(r"\?[^\s'\")]*")
 _ours = threading.local()
@@ -205,7 +205,7 @@ _ours = threading.local()
 
 @contextlib.contextmanager
 def _asking(begun: Callable[[socket.socket], None] | None) -> Iterator[None]:
-    """While inside, in this thread, `urllib3` logs addresses without their queries, and sockets are told of."""
+    """Have `urllib3` log addresses without their queries, and report sockets, while inside, in this thread."""
     _ours.asking, _ours.begun = True, begun
     try:
         yield

@@ -1,4 +1,4 @@
-"""Names that existing code imports from here, and that are useful on their own in scripts."""
+"""Names that existing code imports from here, also useful on their own in scripts."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ T = TypeVar("T")
 
 @contextmanager
 def download_asset(storage_item: StorageItem, frame: int | None = None) -> Iterator[Path]:
-    """The item's file, for as long as the ``with`` block runs.
+    """Yield the path of the item's file, which exists while the ``with`` block runs.
 
     Args:
         storage_item: The item.
-        frame: Give this one frame of a video, as a PNG file, or this one image of a group, as it is, instead of the
-            whole file. Frame 0 of an image is the image. Default: the file as it is.
+        frame: Instead of the whole file, yield this frame of a video as a PNG file, or this image of a group as it
+            is. Frame 0 of an image is the image. Default: the whole file.
 
     Raises:
-        UnsupportedAssetError: The item has no file of its own, as an image group has not, or, where a frame is asked
-            for, no frames.
+        UnsupportedAssetError: The item has no file of its own, like an image group; or a frame is requested of an item
+            without frames.
         AssetDownloadError: The file could not be fetched.
         PrintableError: There is no such frame.
     """
@@ -73,7 +73,7 @@ def download_asset(storage_item: StorageItem, frame: int | None = None) -> Itera
 
 
 def batch_iterator(iterator: Iterable[T], batch_size: int) -> Iterator[list[T]]:
-    """Elements in lists of ``batch_size``; the last one may be shorter. Takes no more than it gives.
+    """Yield elements in lists of ``batch_size``; the last may be shorter. Takes no more elements than it yields.
 
     Raises:
         ValueError: ``batch_size`` is below 1.
@@ -90,7 +90,7 @@ def batch_iterator(iterator: Iterable[T], batch_size: int) -> Iterator[list[T]]:
 
 
 def get_user_client_from_settings(settings: Settings) -> EncordUserClient:
-    """`get_user_client`, by another name."""
+    """Return the client of these settings: `get_user_client` by another name."""
     return get_user_client(settings)
 
 
@@ -99,7 +99,7 @@ def get_initialised_label_row(
     include_args: LabelRowMetadataIncludeArgs | None = None,
     init_args: LabelRowInitialiseLabelsArgs | None = None,
 ) -> LabelRowV2:
-    """The label row of the data unit that someone is looking at, with its labels. The client is the environment's.
+    """Return the label row, with its labels, of the data unit that a person is looking at. Uses the environment's key.
 
     Raises:
         CredentialsError: There is no key, or it cannot be used.
@@ -120,7 +120,7 @@ def get_initialised_label_row(
 
 
 def get_frame_count(storage_item: StorageItem) -> int:
-    """How many frames a video has, as far as the platform knows. (`core.video.count_frames` counts those of a file.)
+    """Return a video's number of frames as the platform knows it. `core.video.count_frames` counts those of a file.
 
     Raises:
         PrintableError: It is no video, or the platform does not know.
@@ -137,6 +137,6 @@ def get_frame_count(storage_item: StorageItem) -> int:
 
 
 def translate_suffixes_to_filesystem_suffixes(suffix: str) -> str:
-    """The suffix that files have, of one made from a MIME type: ``plain`` is ``txt``, ``mpeg`` is ``mp3``."""
+    """Return the usual suffix of files for one made from a MIME type: ``txt`` for ``plain``, ``mp3`` for ``mpeg``."""
     name = suffix.removeprefix(".")
     return suffix.removesuffix(name) + {"plain": "txt", "mpeg": "mp3"}.get(name, name)

@@ -1,8 +1,9 @@
-"""Dependency injection: what a function asks for in its signature, it is given.
+"""Dependency injection: a function declares its needs in its signature, and they are supplied.
 
-Three steps, a module each: `models` is what users write (`Depends`), `plan` reads a signature once, when an agent is
-decorated, and `solve` carries the plan out, once per attempt. `scope` holds what lives as long as the run, `lifetime`
-how a single dependency is set up and torn down. Nothing here knows Encord: the caller says which types it can supply.
+There are three steps, each in a module: users write `Depends` (`models`), `plan` reads a signature once, when an agent
+is decorated, and `solve` carries out the plan, once per attempt. `scope` holds the dependencies that live as long as
+the run, and `lifetime` sets up and tears down a single one. Nothing here knows Encord: the caller says which types it
+can supply.
 """
 
 from encord_agents.core.dependencies.models import Depends

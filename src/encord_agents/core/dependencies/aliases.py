@@ -11,7 +11,7 @@ import typing_extensions
 
 __all__ = ["is_alias", "value_of_alias"]
 
-# On some versions of Python the two are one class, on others they are not, and both are in use.
+# On some versions of Python these two are the same class, on others they differ, and both are in use.
 _ALIASES: tuple[type, ...] = (
     typing_extensions.TypeAliasType,
     getattr(typing, "TypeAliasType", typing_extensions.TypeAliasType),
@@ -19,15 +19,15 @@ _ALIASES: tuple[type, ...] = (
 
 
 def is_alias(annotation: Any) -> bool:
-    """Return whether an annotation is such an alias, or a generic one with its arguments, as in ``Pair[int]``."""
+    """Return True if an annotation is such an alias, or a generic one with its arguments, as in ``Pair[int]``."""
     return isinstance(annotation, _ALIASES) or isinstance(typing.get_origin(annotation), _ALIASES)
 
 
 def value_of_alias(annotation: Any) -> Any:
-    """Return what an alias stands for, its arguments put in the place of its parameters.
+    """Return the annotation that an alias stands for, with its arguments substituted for its parameters.
 
     Raises:
-        Exception: Its value, which is evaluated when it is first asked for, cannot be had; or the arguments do not fit.
+        Exception: Its value, which is evaluated on first use, raises; or the arguments do not fit.
     """
     if isinstance(annotation, _ALIASES):
         return _value(annotation)
@@ -36,7 +36,7 @@ def value_of_alias(annotation: Any) -> Any:
     value = _value(alias)
     if value in alias.__type_params__:
         return arguments[value]
-    # In the order in which the value names them, which need not be that of the alias.
+    # In the order in which the value uses them, which may differ from the alias's own.
     wanted = tuple(arguments[parameter] for parameter in getattr(value, "__parameters__", ()))
     return value[wanted] if wanted else value
 
@@ -44,5 +44,5 @@ def value_of_alias(annotation: Any) -> Any:
 def _value(alias: Any) -> Any:
     module = sys.modules.get(alias.__module__ or "")
     holder = types.SimpleNamespace(__annotations__={"it": alias.__value__})
-    # Its value may be, or hold, a name in quotation marks.
+    # The value may be, or contain, a name in quotation marks.
     return typing.get_type_hints(holder, vars(module) if module else {}, include_extras=True)["it"]

@@ -1,7 +1,8 @@
-"""Awaitables that nobody announced: from a plain wrapper of an async function, a cache, a lambda, a callable object.
+"""Unannounced awaitables: from a plain wrapper of an async function, a cache, a lambda, a callable object.
 
-Only the value of a call tells that it has to be awaited. An async attempt awaits it in place. A synchronous one has it
-awaited on the run's event loop, and its thread waits; what it sets in context variables is set there, too.
+Only the value of a call shows that it has to be awaited. An async attempt awaits it directly. A synchronous attempt has
+it awaited on the run's event loop while its thread waits; changes to context variables are then applied to the
+attempt's own context.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from encord_agents.core.tracebacks import is_a
 __all__ = ["Changes", "Hidden", "Loop", "apply", "changes_since", "settled", "wait_for"]
 
 Changes = list[tuple[contextvars.ContextVar[Any], Any]]
-"""Context variables and what they were set to."""
+"""Context variables and their new values."""
 
 
 class Hidden(NamedTuple):
-    """What a call gave in the place of its value."""
+    """The awaitable that a call returned in place of its value."""
 
     awaitable: Any
 
@@ -35,10 +36,10 @@ class Loop(Protocol):
     """An event loop that runs in a thread of its own."""
 
     def submit(self, work: Coroutine[Any, Any, Any], /) -> Future[Any]:
-        """Have a coroutine awaited. To cancel the future cancels the coroutine; it is done when the coroutine is."""
+        """Run a coroutine. Cancelling the future cancels the coroutine; it is done when the coroutine is."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)  # event loops show what a task ended with, and it may refuse that
+@dataclass(frozen=True, slots=True, repr=False)  # event loops show a task's result, whose own repr may raise
 class _Ended:
     value: Any
     raised: BaseException | None
@@ -46,10 +47,10 @@ class _Ended:
 
 
 async def settled(call: Call, value: Any) -> Any:
-    """Return the value of a call, awaited as often as it takes.
+    """Return the value of a call, awaited as many times as necessary.
 
     Raises:
-        BaseException: What the awaitable raises.
+        BaseException: Any exception of the awaitable.
     """
     while call.hides(value):
         if is_a(value, CoroutineType) and inspect.getcoroutinestate(value) != inspect.CORO_CREATED:
@@ -63,9 +64,9 @@ async def settled(call: Call, value: Any) -> Any:
 
 
 def wait_for(call: Call, value: Any, loop: Loop | None) -> Any:
-    """`settled` for a thread without an event loop of its own: it waits.
+    """Do the same as `settled` in a thread without an event loop of its own, which waits.
 
-    An interrupt of the thread cancels what it waits for, waits for the end of that, and passes.
+    An interrupt of the thread cancels the awaitable, waits for its end, and passes.
 
     Args:
         loop: The run's event loop.
@@ -92,7 +93,7 @@ def wait_for(call: Call, value: Any, loop: Loop | None) -> Any:
 
 
 def changes_since(before: contextvars.Context, now: contextvars.Context) -> Changes:
-    """Return what was set between two copies of a context. What was reset is not told."""
+    """Return the variables that were set between two copies of a context. Resets are not included."""
     return [(variable, value) for variable, value in now.items() if before.get(variable, _UNSET) is not value]
 
 
@@ -106,7 +107,7 @@ _UNSET = object()
 
 
 async def _carried(call: Call, value: Any) -> _Ended:
-    """`settled`, its exception as a value: asyncio would have some of them end the event loop."""
+    """Run `settled`, and return its exception as a value: some exceptions would make asyncio end the event loop."""
     before = contextvars.copy_context()
     result, raised = None, None
     try:
@@ -120,7 +121,7 @@ async def _carried(call: Call, value: Any) -> _Ended:
 
 
 async def _from_its_loop(value: Any) -> Any:
-    """Await, also what belongs to another event loop that is running."""
+    """Await a value, even if it belongs to another running event loop."""
     if is_a(value, asyncio.Future):
         its = value.get_loop()
         if its is not asyncio.get_running_loop() and its.is_running():
@@ -133,7 +134,7 @@ async def _await(value: Any) -> Any:
 
 
 def _run_until_complete(future: asyncio.Future[Any]) -> Any:
-    """Run the loop that a future was made for: nobody else does."""
+    """Run the loop that a future was made for, since it is not running elsewhere."""
     try:
         return future.get_loop().run_until_complete(future)
     except BaseException:
@@ -150,6 +151,6 @@ def _nobody_awaits(call: Call, value: Any) -> TypeError:
 
 
 def _discard(value: Any) -> None:
-    """Have Python not warn of a coroutine that will not be awaited."""
+    """Close a coroutine that will not be awaited, so that Python does not warn of it."""
     if is_a(value, CoroutineType) and inspect.getcoroutinestate(value) == inspect.CORO_CREATED:
         value.close()

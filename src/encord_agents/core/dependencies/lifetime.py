@@ -1,8 +1,8 @@
-"""One dependency: how it is set up and how it is torn down.
+"""The set-up and teardown of a single dependency.
 
 A generator is torn down by resuming it at its ``yield``, where the exception that ended its use, if any, is
-raised. Teardowns return what they raised, instead of raising it: one bad teardown must not stop the rest, and which of
-several exceptions counts is for the caller to say.
+raised. Teardowns return their exception instead of raising it: one bad teardown must not stop the rest, and the caller
+decides which of several exceptions counts.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ def set_up(step: Step, slots: list[object], opened: list[Opened]) -> object:
     """Make the value of a synchronous dependency.
 
     Args:
-        opened: Where it is entered, if it has a teardown.
+        opened: The list to which it is added if it has a teardown.
 
     Returns:
-        The value; a `Hidden` one is still to be awaited.
+        The value; a `Hidden` value is still to be awaited.
     """
     made = step(slots)
     if step.kind is not Kind.VALUE and issubclass(type(made), Generator):
-        # Entered before it is started, so that an interrupt cannot come between. Throwing into a generator that is not
-        # started, or has ended, runs nothing of it.
+        # Added before it is started, so that an interrupt cannot come in between. Throwing into a generator that has
+        # not started, or has ended, runs none of its code.
         opened.append((step, made))
         for value in made:
             return value
         raise RuntimeError(f"{step.name}() ended without a yield, so there is nothing to inject.")
-    # A decorator may have made something else of a generator: @contextmanager does, for the agent to enter.
+    # A decorator may return something else than a generator: @contextmanager does, for the agent to enter.
     return Hidden(made) if step.hides(made) else made
 
 
 async def set_up_async(step: Step, slots: list[object], opened: list[Opened]) -> object:
-    """`set_up` for coroutine functions and async generators."""
+    """Do the same as `set_up` for coroutine functions and async generators."""
     made = step(slots)
     if step.kind is not Kind.COROUTINE and issubclass(type(made), AsyncGenerator):
         opened.append((step, made))
@@ -54,10 +54,10 @@ async def set_up_async(step: Step, slots: list[object], opened: list[Opened]) ->
 
 
 def tear_down(opened: Opened, exception: BaseException | None) -> BaseException | None:
-    """Tear a synchronous dependency down.
+    """Tear down a synchronous dependency.
 
     Args:
-        exception: What ended its use; it is raised in it, and its traceback is left as it was.
+        exception: The exception that ended its use. It is raised in the generator; its traceback is left as it was.
 
     Returns:
         What went wrong in the teardown. Neither swallowing ``exception`` nor passing it on is wrong.
@@ -81,7 +81,7 @@ def tear_down(opened: Opened, exception: BaseException | None) -> BaseException 
 
 
 async def tear_down_async(opened: Opened, exception: BaseException | None) -> BaseException | None:
-    """`tear_down` for async generators."""
+    """Do the same as `tear_down` for async generators."""
     step, made = opened
     traceback = None if exception is None else traceback_of(exception)
     try:
@@ -101,7 +101,7 @@ async def tear_down_async(opened: Opened, exception: BaseException | None) -> Ba
 
 
 def add_teardown_note(exception: BaseException, opened: Opened, raised: BaseException) -> None:
-    """Let ``exception`` tell that a teardown raised too."""
+    """Add a note to ``exception`` that a teardown raised too."""
     add_note(exception, f"While {opened[0].name}() was torn down after this: {described(raised)}")
 
 
@@ -112,6 +112,6 @@ def _second_yield(step: Step) -> RuntimeError:
 
 
 def _is_same(raised: BaseException, thrown: BaseException | None) -> bool:
-    # A generator cannot let these two out: Python makes a RuntimeError of them (PEP 479).
+    # A generator cannot raise these two: Python turns them into a RuntimeError (PEP 479).
     wrapped = is_a(thrown, (StopIteration, StopAsyncIteration)) and is_a(raised, RuntimeError)
     return thrown is not None and (raised is thrown or (wrapped and cause_of(raised) is thrown))

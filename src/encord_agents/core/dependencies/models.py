@@ -1,4 +1,4 @@
-"""What a user writes in a signature to have a parameter supplied."""
+"""`Depends`, the mark in a signature that has a parameter supplied by a function."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class Depends:
         def agent(row: LabelRowV2, model: Annotated[Model, Depends(load_model, scope="run")]) -> str: ...
 
     ``model: Model = Depends(load_model)`` means the same, and ``Annotated[Model, Depends()]`` calls ``Model`` itself.
-    What the function asks for is supplied to it in turn. Within an attempt each function is called once, however often
-    it is asked for. A generator function is resumed after the agent: what follows its ``yield`` is the teardown, and
-    the agent's exception is raised at the ``yield``.
+    The function's own parameters are supplied in the same way. Within an attempt each function is called once, however
+    often it is asked for. A generator function is resumed after the agent: the code after its ``yield`` is the
+    teardown, and the agent's exception is raised at the ``yield``.
 
     Args:
         dependency: A function, which may be a generator, ``async def``, or both; a class; or any other callable.
         scope: ``"attempt"``: made anew for each attempt of each task. ``"run"``: made once, by the first attempt that
-            needs it, and torn down after the run; it may need nothing that belongs to a task.
+            needs it, and torn down after the run; it must not need anything that belongs to a task.
 
     Attributes:
-        dependency: What supplies the value; ``None`` means the annotated class itself.
-        scope: How long the value lives.
+        dependency: The callable that supplies the value; ``None`` means the annotated class itself.
+        scope: The lifetime of the value.
     """
 
     dependency: Callable[..., Any] | None

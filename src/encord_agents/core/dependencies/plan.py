@@ -1,7 +1,7 @@
-"""What a function needs, worked out once, when it is decorated.
+"""The needs of a function, worked out once, when it is decorated.
 
-A plan is a flat list in the order of setting up, so that carrying it out is a loop without looking at any signature.
-Values live in numbered slots: first the inputs (what the caller supplies by type), then one per step (what it made).
+A plan is a flat list in order of set-up, so that carrying it out is a loop that looks at no signature. Values live in
+numbered slots: first the inputs, which the caller supplies by type, then one slot per step, for the value it makes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Call", "Input", "Kind", "Plan", "Step", "build_plan"]
 
 
 class Kind(Enum):
-    """What calling a dependency gives."""
+    """The kind of result of calling a dependency."""
 
     VALUE = "value"
     GENERATOR = "generator"
@@ -41,9 +41,9 @@ class Input:
     """A slot that is filled by type.
 
     Attributes:
-        type: What is asked for; ``None`` for a constant, which is its ``default``.
-        required: Whether the attempt fails where there is no such thing. Else the slot holds ``default``.
-        scope: Whose table of values it comes from.
+        type: The type asked for; ``None`` for a constant, which is its ``default``.
+        required: True if the attempt fails when there is no such value. Otherwise the slot then holds ``default``.
+        scope: The scope whose values supply it.
         function: The name of the function that asks for it first, for messages.
         parameter: The name of its parameter.
     """
@@ -58,7 +58,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function and the slots its arguments are in."""
+    """A function and the slots of its arguments."""
 
     function: Callable[..., Any]
     positional: tuple[int, ...]
@@ -72,7 +72,7 @@ class Call:
         return self.function(*[slots[i] for i in self.positional], **{name: slots[i] for name, i in self.keyword})
 
     def hides(self, value: object) -> bool:
-        """Whether ``value``, which a call gave, is to be awaited for the value itself."""
+        """Return True if ``value``, the result of a call, has to be awaited for the actual value."""
         return issubclass(type(value), Awaitable)
 
 
@@ -81,10 +81,10 @@ class Step(Call):
     """One dependency to set up.
 
     Attributes:
-        kind: What calling it gives.
-        scope: How long its value lives.
-        made: The class of its values, where it says so: what can be awaited may be what is asked for, such as a client
-            that async code awaits to connect.
+        kind: The kind of result of calling it.
+        scope: The lifetime of its value.
+        made: The class of its values, if it declares one: an awaitable may itself be the value asked for, such as a
+            client that async code awaits to connect.
     """
 
     kind: Kind
@@ -92,7 +92,7 @@ class Step(Call):
     made: type | None = None
 
     def hides(self, value: object) -> bool:
-        """Whether ``value``, which a call gave, is to be awaited for the value itself."""
+        """Return True if ``value``, the result of a call, has to be awaited for the actual value."""
         if self.kind is Kind.COROUTINE or is_a(value, CoroutineType):
             return is_a(value, CoroutineType)  # a task that an async function has started is its value
         if is_a(value, asyncio.Future):
@@ -102,22 +102,22 @@ class Step(Call):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that has to happen for one call of ``function``.
+    """Everything needed for one call of ``function``.
 
     Attributes:
         function: The agent.
         name: Its name for people.
-        call: How it is called, once the steps are done.
-        inputs: What is supplied by type, in slots ``0 .. len(inputs)``.
+        call: Its call, once the steps are done.
+        inputs: The values supplied by type, in slots ``0 .. len(inputs)``.
         steps: Its dependencies, each after those it needs; step ``i`` fills slot ``len(inputs) + i``.
-        needs: The types wanted for each attempt, anywhere in the graph.
-        optional: Those of them that nobody insists on.
-        run_needs: The types that run-scoped dependencies want.
-        dependencies: The functions of all steps, after overrides. An unhashable callable is there as its ``__call__``.
-        run_scoped: Those of them that are made once per run.
-        is_async: Whether ``function`` says that it has to be awaited.
-        has_async: Whether anything does: ``function`` or a dependency. Others may hide it, see `Call.hides`.
-        returns: The return annotation, resolved; ``None`` where there is none, or none that can be resolved.
+        needs: The types needed by each attempt, anywhere in the graph.
+        optional: The subset of ``needs`` that no parameter requires.
+        run_needs: The types needed by run-scoped dependencies.
+        dependencies: The functions of all steps, after overrides. An unhashable callable appears as its ``__call__``.
+        run_scoped: The subset of ``dependencies`` that are made once per run.
+        is_async: True if ``function`` is declared async.
+        has_async: True if ``function`` or a dependency is declared async. Others may hide it, see `Call.hides`.
+        returns: The return annotation, resolved; ``None`` if there is none that can be resolved.
     """
 
     function: Callable[..., Any]
@@ -142,20 +142,20 @@ def build_plan(
     run_injectable: Collection[type] = (),
     overrides: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
 ) -> Plan:
-    """Read the signature of ``function`` and of everything it depends on.
+    """Read the signatures of ``function`` and of everything it depends on.
 
-    A parameter is supplied, in this order, by its `Depends`, by its type (exactly one of ``injectable``, or that
+    A parameter is supplied, in this order, by its `Depends`, by its type (exactly one of ``injectable``, or that type
     ``| None``), or by its own default. ``*args`` and ``**kwargs`` stay empty.
 
     Args:
         function: The agent: a function or coroutine function, or any other callable that is not a generator.
-        injectable: The types that are supplied at each attempt.
+        injectable: The types that are supplied to each attempt.
         run_injectable: The types that run-scoped dependencies may ask for.
         overrides: Dependencies to replace, wherever they appear.
 
     Raises:
-        DependencyError: A parameter cannot be supplied, dependencies go in a circle, a run-scoped one needs something
-            that lives shorter than it, or ``function`` is a generator. The message says what to write.
+        DependencyError: A parameter cannot be supplied, dependencies form a circle, a run-scoped dependency needs
+            something with a shorter lifetime, or ``function`` is a generator. The message says what to write.
     """
     return _Builder(tuple(injectable), tuple(run_injectable), overrides or {}).build(function)
 
@@ -211,7 +211,7 @@ class _Builder:
     def final(
         self, positional: tuple[int, ...], keyword: tuple[tuple[str, int], ...]
     ) -> tuple[tuple[int, ...], tuple[tuple[str, int], ...]]:
-        """Steps come after the inputs, whose number is known at the end: until then their slots count from -1 down."""
+        """Number the slots of steps, which come after the inputs; until those are known, they count down from -1."""
 
         def slot(i: int) -> int:
             return i if i >= 0 else len(self.inputs) - 1 - i
@@ -221,7 +221,7 @@ class _Builder:
     def arguments(
         self, function: Callable[..., Any], scope: Scope
     ) -> tuple[tuple[int, ...], tuple[tuple[str, int], ...], Any]:
-        """The slots of the function's arguments, and its return annotation."""
+        """Return the slots of the function's arguments, and its return annotation."""
         name = readable_name(function)
         try:
             parameters, returns = read_signature(function)
@@ -245,14 +245,14 @@ class _Builder:
             elif slot is None:
                 left.append(parameter)
             else:
-                # A positional argument cannot be given without those before it.
+                # A positional argument can only be passed together with those before it.
                 positional += [self.input(Input(None, False, p.default, scope, name, p.name)) for p in left]
                 positional.append(slot)
                 left.clear()
         return tuple(positional), tuple(keyword), returns
 
     def argument(self, parameter: inspect.Parameter, function: str, scope: Scope, *, is_bound: bool) -> int | None:
-        """The slot of an argument, or ``None`` where the parameter keeps its default."""
+        """Return the slot of an argument, or ``None`` if the parameter keeps its default."""
         annotation = parameter.annotation
         has_default = parameter.default is not parameter.empty
         core, optional, metadata = split_annotation(annotation)
@@ -293,7 +293,7 @@ class _Builder:
         return len(self.inputs) - 1
 
     def dependency(self, mark: Depends, annotation: Any, parameter: str, function: str, scope: Scope) -> int:
-        """The (provisional) slot of what ``mark`` asks for; adds its step where it is the first to ask."""
+        """Return the (provisional) slot of the dependency of ``mark``; add its step on the first request."""
         target: Any = annotation if mark.dependency is None else mark.dependency
         if mark.dependency is None and isinstance(target, Unresolved):
             raise DependencyError(
@@ -354,7 +354,7 @@ class _Builder:
         return self.made[key]
 
     def refusal(self, parameter: inspect.Parameter, core: Any, function: str, scope: Scope) -> DependencyError:
-        """Nothing supplies the parameter: why, and what to write."""
+        """Return the error for a parameter that nothing supplies: the reason, and what to write."""
         name = parameter.name
         types = sorted(t.__name__ for t in (self.injectable if scope == "attempt" else self.run_injectable))
         guess = None
@@ -383,7 +383,7 @@ class _Builder:
 
 
 def hashable(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The callable itself, or its bound ``__call__`` where it cannot be hashed (as an instance of a plain dataclass).
+    """Return the callable, or its bound ``__call__`` if it cannot be hashed, like an instance of a plain dataclass.
 
     Bound methods compare and hash by the identity of their object.
     """
@@ -395,23 +395,23 @@ def hashable(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def bound_call(function: Any) -> Callable[..., Any]:
-    """What runs when an object that is no function is called."""
+    """Return the method that runs when an object other than a function is called."""
     method: Callable[..., Any] = function.__call__
     return method
 
 
 def class_of_values(function: Callable[..., Any], returns: Any) -> type | None:
-    """The class that ``function`` makes values of, as far as it says so; an abstract one says nothing."""
+    """Return the class of the values that ``function`` makes, if it declares one. An abstract class does not count."""
     made = function if isinstance(function, type) else split_annotation(returns)[0]
     return made if isinstance(made, type) and not inspect.isabstract(made) else None
 
 
 def kind_of(function: Callable[..., Any], *, look_inside: bool = True) -> Kind:
-    """What a call of ``function`` gives.
+    """Return the kind of result of calling ``function``.
 
     Args:
-        look_inside: Whether a decorated function counts as what it wraps: a decorator of a generator function mostly
-            returns its generator.
+        look_inside: Let a decorated function count as the function it wraps, since most decorators of a generator
+            function return its generator.
     """
     if isinstance(function, type):
         return Kind.VALUE
@@ -425,7 +425,7 @@ def kind_of(function: Callable[..., Any], *, look_inside: bool = True) -> Kind:
             return Kind.ASYNC_GENERATOR
         if inspect.isgeneratorfunction(candidate):
             return Kind.GENERATOR
-        # Whether a wrapper of a coroutine function awaits it by itself shows only when it is called.
+        # A wrapper of a coroutine function may await it itself, which shows only when it is called.
         if candidate is function and inspect.iscoroutinefunction(candidate):
             return Kind.COROUTINE
     return Kind.VALUE

@@ -1,6 +1,6 @@
-"""What lives as long as the run: made once, by the first attempt that needs it, and torn down after the last write.
+"""Run-scoped dependencies: made once, by the first attempt that needs them, and torn down after the last write.
 
-Each dependency has a context of its own, in which it is set up and torn down, and in the same thread.
+Each dependency is set up and torn down in the same thread, and in a context of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from encord_agents.core.tracebacks import is_a
 __all__ = ["BadTeardown", "RunScope"]
 
 LOOK_UP = 0.2
-"""Seconds between two looks at whether the event loop that a teardown waits for is still there."""
+"""Seconds between two checks whether the event loop that a teardown waits for still exists."""
 
 
 class BadTeardown(NamedTuple):
@@ -41,18 +41,18 @@ class BadTeardown(NamedTuple):
 class RunScope:
     """The run-scoped dependencies of a run, for any number of plans and threads.
 
-    A synchronous dependency is made and torn down in ``thread`` if that is the one that asks for it first, and else in
-    one thread of the run's own, which lives until everything is torn down. Where attempts come one at a time, the
-    synchronous parts of async ones live on that thread too, and may use what is bound to it.
+    A synchronous dependency is made and torn down in ``thread`` if that thread asks for it first, and otherwise in a
+    single thread of the run's own, which lives until everything is torn down. If attempts come one at a time, the
+    synchronous parts of async attempts run on that thread too, and may use objects bound to it.
 
     Args:
-        values: What run-scoped dependencies may ask for, by type.
-        loop: Where awaitables are awaited that come up in a synchronous attempt.
+        values: The values that run-scoped dependencies may ask for, by type.
+        loop: The event loop for awaitables that come up in a synchronous attempt.
         thread: The id of the caller's thread. Default: the current one.
-        one_at_a_time: Whether no attempt begins before the one before it is over.
+        one_at_a_time: True if no attempt begins before the previous one is over.
 
     Attributes:
-        errors: What teardowns have raised.
+        errors: The teardowns that raised.
     """
 
     def __init__(
@@ -76,18 +76,19 @@ class RunScope:
         self._closed = False
 
     def succeeded(self, function: Callable[..., Any]) -> bool:
-        """Whether ``function`` was ever made in this run."""
+        """Return True if the dependency ``function`` was ever made in this run."""
         with self._lock:
             cell = self._cells.get(hashable(function))
             return cell is not None and cell.made
 
     def get(self, step: Step, slots: list[object]) -> object:
-        """The value of a synchronous step, made now if it was not yet; others wait meanwhile. A failure is not kept.
+        """Return the value of a synchronous step, making it first if necessary; other callers wait. A failure is not
+        kept.
 
-        What it has set in context variables is set in the current context.
+        The context variables that it has set are set in the current context.
 
         Args:
-            slots: Holds the step's arguments.
+            slots: The slots that hold the step's arguments.
         """
         cell = self._cell(step)
         if not cell.made:
@@ -120,22 +121,23 @@ class RunScope:
         return wait_for(step, value.awaitable, self.loop) if type(value) is Hidden else value
 
     async def get_async(self, step: Step, slots: list[object]) -> object:
-        """`get` for coroutine functions and async generators. They belong to the event loop they were made on.
+        """Do the same as `get` for coroutine functions and async generators, which belong to the event loop they were
+        made on.
 
         Raises:
-            RuntimeError: It was made on another event loop.
+            RuntimeError: The dependency was made on another event loop.
         """
         cell = self._cell(step)
         loop = asyncio.get_running_loop()
         with self._lock:
             if cell.loop is None or (cell.loop.is_closed() and not cell.made):
-                cell.loop, cell.turn = loop, asyncio.Lock()
+                cell.loop, cell.async_lock = loop, asyncio.Lock()
             elif cell.loop is not loop:
                 raise RuntimeError(
                     f"{step.name}() is made once per run, and was made on another event loop. "
                     "Use one event loop for the whole run."
                 )
-        async with cell.turn:
+        async with cell.async_lock:
             if not cell.made:
                 before, own = self._fork()
                 life = _AsyncLife(step, own)
@@ -149,23 +151,23 @@ class RunScope:
         return cell.value
 
     def thread_for_attempt(self) -> WorkerThread:
-        """The thread that the synchronous parts of an async attempt live on. It is to be given back."""
+        """Return a thread for the synchronous parts of an async attempt. Return it with `give_back`."""
         return self._own_thread if self._one_at_a_time else WorkerThread("encord-agents-attempt")
 
     def give_back(self, thread: WorkerThread) -> None:
-        """The attempt is over."""
+        """Return a thread when its attempt is over."""
         if thread is not self._own_thread:
             thread.stop()
 
     def close(self) -> list[BadTeardown]:
-        """Tear everything down, in the reverse order of making. Nothing can be made afterwards; twice is harmless.
+        """Tear everything down, in reverse order. Nothing can be made afterwards; a second call does nothing.
 
-        What was made on an event loop, or in the run's own thread, is torn down there; `aclose` is for callers who are
-        on that loop. An interrupt ends the teardown it comes in: it is raised in one that runs in this thread, and
-        cancels an async one. The others have theirs all the same, and it is raised afterwards.
+        Dependencies made on an event loop, or in the run's own thread, are torn down there; callers on that loop use
+        `aclose`. An interrupt ends only the current teardown: it is raised in a teardown that runs in this thread, and
+        cancels an async one. The other teardowns still run, and then the interrupt is raised.
 
         Returns:
-            What the teardowns raised; one bad teardown does not stop the rest.
+            The teardowns that raised. One bad teardown does not stop the rest.
 
         Raises:
             RuntimeError: It was called on the event loop that it would have to wait for. Nothing is torn down then.
@@ -177,7 +179,7 @@ class RunScope:
             self._closed = True
         interrupt: BaseException | None = None
         while self._lives:
-            life = self._lives[-1]  # there until it is over: an interrupt may come between any two steps
+            life = self._lives[-1]  # removed only afterwards: an interrupt may come between any two steps
             try:
                 raised = life.end()
             except BaseException as exception:  # noqa: BLE001  (raised at the end)
@@ -197,7 +199,7 @@ class RunScope:
         return self.errors
 
     async def aclose(self) -> list[BadTeardown]:
-        """`close`, from the event loop: in a thread, so that the loop is free for the teardowns that belong to it."""
+        """Call `close` in a thread, so that this event loop is free for the teardowns that belong to it."""
         return await asyncio.to_thread(self.close)
 
     def _cell(self, step: Step) -> _Cell:
@@ -206,7 +208,7 @@ class RunScope:
             return self._cells.setdefault(step.function, _Cell())
 
     def _fork(self) -> tuple[contextvars.Context, contextvars.Context]:
-        """A context for one dependency, with what those before it have set, and a copy to compare it with later."""
+        """Return a context for one dependency, with all variables set by earlier ones, and a copy for comparison."""
         with self._lock:
             return self._context.copy(), self._context.copy()
 
@@ -217,7 +219,7 @@ class RunScope:
                 self._lives.append(life)
             self._context.run(apply, changes)
             cell.value, cell.changes = value, changes
-            cell.made = True  # last: it is read without the lock
+            cell.made = True  # last, since it is read without the lock
 
     def _refuse_if_closed(self, name: str) -> None:
         if self._closed:
@@ -225,7 +227,7 @@ class RunScope:
 
 
 class _Cell:
-    """The place of one dependency."""
+    """The state of one dependency: the locks under which it is made, and its value."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -233,11 +235,11 @@ class _Cell:
         self.value: object = None
         self.changes: Changes = []
         self.loop: asyncio.AbstractEventLoop | None = None
-        self.turn: asyncio.Lock
+        self.async_lock: asyncio.Lock
 
 
 class _Life:
-    """A synchronous dependency that waits for its teardown, in the thread of its set-up where that is still there."""
+    """A synchronous dependency that is to be torn down in the thread of its set-up, if that still exists."""
 
     def __init__(self, opened: Opened, context: contextvars.Context, thread: WorkerThread | None) -> None:
         self.name = opened[0].name
@@ -248,7 +250,7 @@ class _Life:
         self._interrupts = 0
 
     def end(self) -> BaseException | None:
-        """Tear it down. It may be called again after an interrupt."""
+        """Tear it down. May be called again after an interrupt."""
         if self._thread is None or self._thread.is_current:
             return self._end()
         if self._ending is None:
@@ -260,8 +262,8 @@ class _Life:
         return self._context.run(tear_down, self._opened, None)
 
     def give_up(self) -> bool:
-        """After an interrupt: whether not to wait any longer. Nothing can interrupt another thread; a second one
-        leaves it to itself."""
+        """Return True if, after an interrupt, the teardown is no longer waited for. Nothing can interrupt another
+        thread, so the first interrupt goes on waiting, and the second leaves the teardown to itself."""
         self._interrupts += 1
         return self._interrupts > 1
 
@@ -269,8 +271,8 @@ class _Life:
 class _AsyncLife:
     """An async dependency, in a task of its own.
 
-    Task groups and cancel scopes must be left by the task that entered them, and the attempt that happens to come first
-    does not live long enough.
+    Task groups and cancel scopes must be left by the task that entered them, and the task of the first attempt does not
+    live long enough.
     """
 
     def __init__(self, step: Step, context: contextvars.Context) -> None:
@@ -309,7 +311,7 @@ class _AsyncLife:
         finish = self.finish()
         finishing = asyncio.run_coroutine_threadsafe(finish, self.loop)
         while not wait([finishing], LOOK_UP).done:
-            if self.loop.is_closed():  # something has stopped it, before this could begin
+            if self.loop.is_closed():  # something stopped it before this could begin
                 finish.close()
                 return self._too_late()
         try:
@@ -324,14 +326,14 @@ class _AsyncLife:
         )
 
     def give_up(self) -> bool:
-        """After an interrupt: whether not to wait any longer. The first cancels the teardown, a second leaves it."""
+        """Return True if, after an interrupt, the teardown is no longer waited for. The first interrupt cancels it."""
         self._interrupts += 1
         if self._interrupts == 1 and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._cancel_teardown)
         return self._interrupts > 1
 
     def _cancel_teardown(self) -> None:
-        if self._tears_down:  # else it would not even begin
+        if self._tears_down:  # cancelled earlier, the teardown would not even begin
             self._task.cancel()
 
     async def _live(self, slots: list[object]) -> BaseException | None:

@@ -1,4 +1,4 @@
-"""Signatures with their annotations resolved, one by one, so that one that cannot be resolved spoils no other."""
+"""Signatures with annotations resolved one by one, so that one unresolvable annotation spoils no other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Unresolved", "read_signature", "readable_name", "split_annotation", 
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """An annotation that names something which cannot be found."""
+    """An annotation with a name that cannot be found."""
 
     annotation: str
     error: str
@@ -29,7 +29,7 @@ class Unresolved:
 
 
 def readable_name(function: Any) -> str:
-    """What a person would call it: ``load``, ``Model``, ``Model.load``."""
+    """Return the name that a person would use: ``load``, ``Model``, ``Model.load``."""
     while isinstance(function, functools.partial):
         function = function.func
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
@@ -37,12 +37,12 @@ def readable_name(function: Any) -> str:
 
 
 def read_signature(function: Callable[..., Any]) -> tuple[list[inspect.Parameter], Any]:
-    """The parameters, and the return annotation (``None`` where there is none that can be resolved).
+    """Return the parameters and the return annotation, or ``None`` if there is no annotation that can be resolved.
 
-    An annotation that cannot be resolved is an `Unresolved`.
+    A parameter's annotation that cannot be resolved becomes an `Unresolved`.
 
     Raises:
-        TypeError, ValueError: The callable has no signature, as some built-in ones.
+        TypeError, ValueError: The callable has no signature, like some built-in ones.
     """
     signature = inspect.signature(function)
     names = _Names(function)
@@ -54,9 +54,9 @@ def read_signature(function: Callable[..., Any]) -> tuple[list[inspect.Parameter
 
 
 def without_alias(annotation: Any) -> Any:
-    """Return what ``type X = ...`` stands for, aliases of aliases and generic ones too; else the annotation itself.
+    """Resolve ``type X = ...``, including nested and generic aliases; return other annotations unchanged.
 
-    An alias whose value cannot be had is an `Unresolved`.
+    An alias whose value cannot be evaluated becomes an `Unresolved`.
     """
     first = annotation
     for _ in range(_DEEPEST):
@@ -64,17 +64,17 @@ def without_alias(annotation: Any) -> Any:
             return annotation
         try:
             annotation = value_of_alias(annotation)
-        except Exception as error:  # noqa: BLE001 - an alias is code of the user's: it may raise anything
+        except Exception as error:  # noqa: BLE001 - an alias is the user's code: it may raise anything
             return Unresolved(str(first), f"{type(error).__name__}: {error}")
     return Unresolved(str(first), "it is an alias of itself")
 
 
 _DEEPEST = 100
-"""Steps after which an annotation that stands for another one can only go in a circle."""
+"""Steps after which a chain of aliases must be a circle."""
 
 
 def split_annotation(annotation: Any) -> tuple[Any, bool, tuple[Any, ...]]:
-    """``Annotated[T, a] | None`` -> ``(T, True, (a,))``: the type itself, whether ``None`` will do, the metadata."""
+    """Split ``Annotated[T, a] | None`` into ``(T, True, (a,))``: type, True if ``None`` is allowed, metadata."""
     optional = False
     metadata: tuple[Any, ...] = ()
     first = annotation
@@ -95,7 +95,7 @@ def split_annotation(annotation: Any) -> tuple[Any, bool, tuple[Any, ...]]:
 
 
 class _Names:
-    """The names that annotations may use: of the function's module, of its closure, of the functions around it."""
+    """The names that annotations may use: of the function's module, its closure, and the enclosing functions."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._local: dict[str, Any] = {}
@@ -128,15 +128,15 @@ class _Names:
         holder = types.SimpleNamespace(__annotations__={"it": annotation})
         try:
             return typing.get_type_hints(holder, self._global, self._local, include_extras=True)["it"]
-        except Exception as error:  # noqa: BLE001  (an annotation is code of the user's: it may raise anything)
+        except Exception as error:  # noqa: BLE001  (an annotation is the user's code: it may raise anything)
             return Unresolved(str(annotation), f"{type(error).__name__}: {error}")
 
 
 def _enclosing_locals(code: types.CodeType) -> dict[str, Any]:
-    """The locals of the functions around ``code`` that are running now.
+    """Return the locals of the enclosing functions of ``code`` that are running now.
 
-    With ``from __future__ import annotations`` a name that only an annotation uses is in no closure. But a function is
-    decorated where it is defined, so the one around it is still on the stack.
+    With ``from __future__ import annotations``, a name that only an annotation uses is in no closure. But a function is
+    decorated where it is defined, so the enclosing function is still on the stack.
     """
     found: dict[str, Any] = {}
     frame = inspect.currentframe()

@@ -1,8 +1,8 @@
 """One attempt: fresh dependencies, one call, teardown in reverse.
 
-Whatever a dependency, the agent or a teardown raises becomes a value, with the phase it happened in: `SystemExit` and
-other exceptions that are no `Exception` too. An interrupt (`KeyboardInterrupt`, `Interrupt`, the cancellation of an
-async attempt) tears down what was set up, and passes.
+Every exception of a dependency, the agent or a teardown becomes a value, together with its phase; so do `SystemExit`
+and other exceptions that are no `Exception`. An interrupt (`KeyboardInterrupt`, `Interrupt`, the cancellation of an
+async attempt) tears down the dependencies that were set up, and passes.
 """
 
 from __future__ import annotations
@@ -35,20 +35,21 @@ Phase = Literal["inject", "agent", "teardown"]
 
 
 class Interrupt(BaseException):
-    """Base class for the caller's own exceptions that pass through an attempt and are no fault of it."""
+    """Base class for the caller's own exceptions that pass through an attempt and do not count as its failure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """How an attempt ended.
+    """The end of an attempt.
 
     Attributes:
-        value: What the agent returned; ``None`` where the attempt failed.
-        phase: Where it failed; ``None`` where it did not.
-        exception: What was raised there. Its traceback starts in the user's code; its notes tell of teardowns that
-            raised as well.
-        faulty_dependency: Whose exception it is, in ``teardown``, and in ``inject`` where it is not a missing value.
-        run_scoped: Whether that dependency is made once per run.
+        value: The agent's return value; ``None`` if the attempt failed.
+        phase: The phase in which it failed; ``None`` if it did not.
+        exception: The exception raised there. Its traceback starts in the user's code; its notes mention teardowns
+            that raised as well.
+        faulty_dependency: The dependency that raised it, in phase ``teardown``, and in ``inject`` unless a value was
+            missing.
+        run_scoped: True if that dependency is made once per run.
     """
 
     value: object = None
@@ -57,7 +58,7 @@ class Attempt:
     faulty_dependency: Callable[..., Any] | None = None
     run_scoped: bool = False
 
-    def __repr__(self) -> str:  # event loops show what a task of theirs ended with, and it may refuse that
+    def __repr__(self) -> str:  # event loops show a task's result, whose own repr may raise
         ended = shown(self.value) if self.phase is None else f"{self.phase}: {shown(self.exception)}"
         return f"<Attempt {ended}>"
 
@@ -67,15 +68,15 @@ def attempt(
 ) -> Attempt:
     """Set up, call, tear down: all on the calling thread, in a copy of a context.
 
-    What comes as an awaitable, though nothing announced it, is awaited on the run's event loop meanwhile.
+    An unannounced awaitable is awaited on the run's event loop, while this thread waits.
 
     Args:
-        values: What there is for the task, by type; see ``plan.needs``. A missing one and ``None`` mean the same.
-        run: What outlives the attempt.
-        context: The context variables that the attempt has a copy of. Default: the caller's.
+        values: The task's values, by type; see ``plan.needs``. A missing value and ``None`` mean the same.
+        run: The dependencies that outlive the attempt.
+        context: The context variables, of which the attempt gets a copy. Default: the caller's.
 
     Raises:
-        TypeError: Something in the plan has to be awaited: `attempt_async` does that.
+        TypeError: Something in the plan is async: use `attempt_async`.
         BaseException: An interrupt, after the teardown.
     """
     if plan.has_async:
@@ -85,7 +86,7 @@ def attempt(
     try:
         return own.run(_attempt, plan, values, run, opened)
     except BaseException as interrupt:
-        # It may have come between any two teardowns: what is still there has its own.
+        # It may have come between any two teardowns: run those that are left.
         own.run(_tear_down_all, opened, interrupt)
         raise
 
@@ -105,7 +106,7 @@ def _attempt(plan: Plan, values: Mapping[type, object], run: RunScope, opened: l
     except BaseException as exception:  # noqa: BLE001  (an interrupt passes, after the teardown)
         return _failed(_tear_down_all(opened, exception)[0], phase, step)
     finally:
-        slots.clear()  # The frames of a traceback would keep the task's images alive.
+        slots.clear()  # else the frames of a traceback would keep the task's images alive
     exception_, culprit = _tear_down_all(opened, None)
     return Attempt(value) if exception_ is None else _failed(exception_, "teardown", culprit)
 
@@ -120,15 +121,15 @@ def _set_up_here(step: Step, slots: list[object], opened: list[Opened], run: Run
 async def attempt_async(
     plan: Plan, values: Mapping[type, object], run: RunScope, context: contextvars.Context | None = None
 ) -> Attempt:
-    """`attempt` on the running event loop, in a task of its own.
+    """Do the same as `attempt` on the running event loop, in a task of its own.
 
-    What is ``async`` is awaited there. The rest, a synchronous agent too, lives on one thread: that of the run's
-    synchronous dependencies where attempts come one at a time, else one of the attempt's own. All of it has the same
-    context variables. A cancellation waits for the thread to be done.
+    Async parts are awaited there. The others, a synchronous agent included, run on one thread: the thread of the run's
+    synchronous dependencies if attempts come one at a time, otherwise one of the attempt's own. All parts share the
+    same context variables. A cancellation waits for the thread to finish.
 
     Raises:
-        BaseException: An interrupt, after the teardown; `asyncio.CancelledError` only where the calling task is being
-            cancelled. One that the agent lets out by itself is the agent's.
+        BaseException: An interrupt, after the teardown; `asyncio.CancelledError` only if the calling task is being
+            cancelled. A `CancelledError` that the agent itself raises is the agent's failure.
     """
     own = contextvars.copy_context() if context is None else context.copy()
     solving = asyncio.get_running_loop().create_task(_carried(plan, values, run, own), context=own)
@@ -146,7 +147,7 @@ class _Interrupted:
 async def _carried(
     plan: Plan, values: Mapping[type, object], run: RunScope, own: contextvars.Context
 ) -> Attempt | _Interrupted:
-    """`_attempt_async`, its interrupts as values: asyncio would have some of them end the event loop."""
+    """Run `_attempt_async`, and return an interrupt as a value: some would make asyncio end the event loop."""
     worker = _Worker(run, own)
     try:
         return await _attempt_async(plan, values, run, worker)
@@ -204,7 +205,7 @@ async def _set_up_anywhere(
         value = await worker.run(set_up, step, slots, opened)
         return await settled(step, value.awaitable) if type(value) is Hidden else value
     if run.succeeded(step.function):
-        return run.get(step, slots)  # It is only looked up: no reason to start a thread.
+        return run.get(step, slots)  # only a look-up, which needs no thread
     return await worker.run(run.get, step, slots)
 
 
@@ -212,11 +213,11 @@ def _tear_down_all(opened: list[Opened], end: BaseException | None) -> tuple[Bas
     """Tear down in reverse, each with the exception that came before, as nested ``with`` blocks would.
 
     Returns:
-        What the attempt ends with, and the step whose teardown raised it, if one did.
+        The attempt's final exception, if any, and the step whose teardown raised it, if one did.
     """
     culprit: Step | None = None
     while opened:
-        one = opened[-1]  # there until it is over: an interrupt may come between any two steps
+        one = opened[-1]  # removed only afterwards: an interrupt may come between any two steps
         end, culprit = _weigh(end, culprit, one, tear_down(one, end))
         opened.pop()
     return end, culprit
@@ -232,7 +233,7 @@ async def _tear_down_all_async(
             raised = await (tear_down_async(one, end) if one[0].kind.is_async else worker.run(tear_down, one, end))
         except (
             asyncio.CancelledError
-        ) as cancelled:  # while it was waited for the thread: it is done, the others are not
+        ) as cancelled:  # cancelled while waiting for the thread: this teardown is done, the others are not
             raised = cancelled
         end, culprit = _weigh(end, culprit, one, raised)
     return end, culprit
@@ -241,7 +242,7 @@ async def _tear_down_all_async(
 def _weigh(
     end: BaseException | None, culprit: Step | None, one: Opened, raised: BaseException | None
 ) -> tuple[BaseException | None, Step | None]:
-    """Which exception counts: the first one, unless a later one is an interrupt."""
+    """Decide which exception counts: the first one, unless a later one is an interrupt."""
     if raised is None:
         return end, culprit
     if end is None or (_is_interrupt(raised) and not _is_interrupt(end)):
@@ -252,7 +253,7 @@ def _weigh(
 
 def _is_interrupt(exception: BaseException) -> bool:
     if is_a(exception, asyncio.CancelledError):
-        # Somebody's cancelled future, let out by the agent, is no reason to stop everything.
+        # The agent may raise the error of some cancelled future of its own, which is no reason to stop everything.
         task = _current_task()
         return task is not None and task.cancelling() > 0
     return any(is_a(one, (KeyboardInterrupt, Interrupt)) for one in members(exception))
@@ -276,9 +277,9 @@ def _failed(exception: BaseException | None, phase: Phase, step: Step | None) ->
 
 
 def _from_user_code(traceback: TracebackType | None) -> TracebackType | None:
-    """The traceback without the frames of this package that lead to the user's function.
+    """Return the traceback without the frames of this package that lead to the user's function.
 
-    They say nothing to a reader, and keep the task's things alive as long as the exception.
+    They tell a reader nothing, and would keep the task's objects alive as long as the exception.
     """
     rest = traceback
     while rest is not None and rest.tb_frame.f_globals.get("__package__") == __package__:
@@ -287,7 +288,7 @@ def _from_user_code(traceback: TracebackType | None) -> TracebackType | None:
 
 
 class _Worker:
-    """The thread that the synchronous parts of an async attempt live on; started when there is work for it."""
+    """The thread for the synchronous parts of an async attempt, started when there is work for it."""
 
     def __init__(self, run: RunScope, context: contextvars.Context) -> None:
         self._run = run
@@ -295,7 +296,7 @@ class _Worker:
         self._thread: WorkerThread | None = None
 
     async def run(self, function: Callable[..., Any], *arguments: object) -> Any:
-        """Call a function on the thread. A cancellation waits for its end all the same: what it made must be known."""
+        """Call a function on the thread. Even a cancellation waits for its end, since its result must be torn down."""
         if self._thread is None:
             self._thread = self._run.thread_for_attempt()
         return await self._thread.run(lambda: function(*arguments), self._context)

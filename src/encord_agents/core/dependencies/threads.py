@@ -1,4 +1,4 @@
-"""A thread that makes calls one after the other, for what belongs to one thread from its set-up to its teardown."""
+"""A thread that makes calls one after the other, for objects bound to one thread from set-up to teardown."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 __all__ = ["Pending", "WorkerThread"]
 
 TICK = 0.1
-"""Seconds between two looks at whether a call is over: an interrupt may have swallowed the word that it is."""
+"""Seconds between two checks whether a call is over, since an interrupt may have swallowed the notification."""
 
 _Outcome = tuple[Any, BaseException | None]
 
 
 class WorkerThread:
-    """A daemon thread, started with its first call: a process never waits for it at its end.
+    """A daemon thread, started with its first call. The process does not wait for it when it exits.
 
     Args:
         name: Its name, as users see it in their logs.
@@ -33,11 +33,11 @@ class WorkerThread:
 
     @property
     def is_current(self) -> bool:
-        """Whether this is called in the thread."""
+        """True if the current thread is this one."""
         return self._thread is threading.current_thread()
 
     def begin(self, function: Callable[[], Any]) -> Pending:
-        """Have a function called. It gives a pair, of what it returned and what it raised.
+        """Queue a call of a function. Its result will be a pair: the return value and the exception.
 
         Raises:
             RuntimeError: The system has no more threads.
@@ -48,14 +48,14 @@ class WorkerThread:
         return pending
 
     def wait(self, function: Callable[[], Any]) -> Any:
-        """Have a function called, and return what it returns or raise what it raises. Not from the thread itself."""
+        """Call a function in the thread, and return its value or raise its exception. Not for the thread itself."""
         return _value(self.begin(function).result())
 
     async def run(self, function: Callable[[], Any], context: contextvars.Context) -> Any:
-        """Have a function called in a context that may be the calling task's own.
+        """Call a function in the thread, in a context that may be the calling task's own.
 
-        A context can be entered once at a time. So the call begins when the task has left it, to wait; and nothing can
-        wake the task before the call is over: it takes a cancellation only then.
+        A context can be entered only once at a time. The call therefore begins after the task has left the context to
+        wait, and nothing can wake the task before the call is over: a cancellation takes effect only then.
         """
         self._start()
         loop = asyncio.get_running_loop()
@@ -78,7 +78,7 @@ class WorkerThread:
         return _value(outcome)
 
     def stop(self) -> None:
-        """End the thread after the calls that were asked for."""
+        """End the thread after the queued calls."""
         self._calls.put(None)
 
     def _start(self) -> None:
@@ -86,19 +86,19 @@ class WorkerThread:
             if self._thread is None:
                 thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
                 thread.start()
-                self._thread = thread
+                self._thread = thread  # only now: if the start fails, the next call tries again
 
     def _serve(self) -> None:
         while (call := self._calls.get()) is not None:
             call()
-            del call  # it holds what it was about until there is another
+            del call  # else its arguments would stay alive until the next call
 
 
 class Pending:
-    """A call that is asked for, and its outcome.
+    """A queued call and its outcome.
 
-    Not a `concurrent.futures.Future`: an interrupt of whoever waits for one may leave its lock held, and then the
-    thread that would settle it waits for ever.
+    Not a `concurrent.futures.Future`: an interrupt of a thread that waits for one may leave its lock held, and the
+    thread that settles it would then wait forever.
     """
 
     def __init__(self) -> None:
@@ -106,11 +106,11 @@ class Pending:
         self._bell: SimpleQueue[None] = SimpleQueue()
 
     def settle(self, outcome: _Outcome) -> None:
-        self._outcome = outcome
+        self._outcome = outcome  # first, since the waiting thread reads it as soon as the bell rings
         self._bell.put(None)
 
     def result(self) -> _Outcome:
-        """Wait for the outcome, and return it. It may be interrupted, and called again."""
+        """Wait for the outcome and return it. If interrupted, it may be called again."""
         while self._outcome is None:
             with contextlib.suppress(Empty):
                 self._bell.get(timeout=TICK)
@@ -118,7 +118,7 @@ class Pending:
 
 
 class _Unyielding(asyncio.Future[_Outcome]):
-    """A future that a cancellation of the task that awaits it waits for."""
+    """A future that cannot be cancelled: a cancellation of the task awaiting it takes effect when it is done."""
 
     def cancel(self, msg: Any = None) -> bool:
         return False
@@ -127,7 +127,7 @@ class _Unyielding(asyncio.Future[_Outcome]):
 def _outcome(function: Callable[[], Any]) -> _Outcome:
     try:
         return function(), None
-    except BaseException as exception:  # noqa: BLE001 - raised again by whoever waits
+    except BaseException as exception:  # noqa: BLE001 - raised again in the waiting thread
         return None, exception
 
 
