@@ -1,7 +1,7 @@
 """Ready-made dependencies, for ``Annotated[T, Depends(...)]`` and for calling by hand.
 
-Under a runner, what their parameters ask for is supplied, files that were downloaded ahead included. By hand, leave
-out the parameters that have a default: each function then sees to itself, and removes what it downloaded.
+Under a runner, their parameters are supplied, including prefetched files. When calling them by hand, leave out the
+parameters that have a default: each function then supplies them itself, and removes the files it downloaded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from encord_agents.core.assets import Asset, image_of_group
 from encord_agents.core.client import get_user_client
 from encord_agents.core.data_lookup import INSTEAD, DataLookup
 from encord_agents.core.data_model import Frame, ImageArray
-from encord_agents.core.dependencies.models import Depends as Depends  # existing code imports it from here, too
+from encord_agents.core.dependencies.models import Depends as Depends  # existing code imports it from here too
 from encord_agents.core.tracebacks import add_note
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 
@@ -48,7 +48,7 @@ __all__ = [
 
 
 def dep_client(client: EncordUserClient | None = None) -> EncordUserClient:
-    """The authenticated client: the runner's own or, by hand, one made from the environment.
+    """Return the authenticated client: the runner's own or, by hand, one made from the environment.
 
     Raises:
         CredentialsError: By hand only: there is no key, or it cannot be used.
@@ -57,15 +57,15 @@ def dep_client(client: EncordUserClient | None = None) -> EncordUserClient:
 
 
 def dep_storage_item(storage_item: StorageItem) -> StorageItem:
-    """The task's storage item: its name, its metadata, its signed URL. (Asking for the type does the same.)"""
+    """Return the task's storage item: its name, metadata and signed URL. (Asking for the type does the same.)"""
     return storage_item
 
 
 def dep_asset(storage_item: StorageItem, asset: Asset | None = None) -> Iterator[Path]:
-    """The path of the task's file: the image, the video, the document. Removed afterwards.
+    """Yield the path of the task's file: the image, the video, the document. It is removed afterwards.
 
     Raises:
-        UnsupportedAssetError: The item has no file of its own, as an image group has not.
+        UnsupportedAssetError: The item has no file of its own, like an image group.
         AssetDownloadError: The file could not be fetched.
     """
     with ExitStack() as mine:
@@ -73,7 +73,7 @@ def dep_asset(storage_item: StorageItem, asset: Asset | None = None) -> Iterator
 
 
 def dep_single_frame(storage_item: StorageItem, asset: Asset | None = None) -> ImageArray:
-    """The task's image, or the first of its video or image group: RGB, uint8, ``[height, width, 3]``.
+    """Return the task's image, or the first frame of its video or image group: RGB, uint8, ``[height, width, 3]``.
 
     Raises:
         UnsupportedAssetError: The item has no file of its own, or its file has no frames or is damaged.
@@ -86,7 +86,7 @@ def dep_single_frame(storage_item: StorageItem, asset: Asset | None = None) -> I
 
 
 def dep_video_iterator(storage_item: StorageItem, asset: Asset | None = None) -> Iterator[Iterator[Frame]]:
-    """All frames of the task's video, in order, one at a time.
+    """Yield an iterator over all frames of the task's video, in order, decoded one at a time.
 
     Raises:
         UnsupportedAssetError: The item is no video. While iterating: its file is damaged.
@@ -102,11 +102,11 @@ def dep_video_iterator(storage_item: StorageItem, asset: Asset | None = None) ->
 def dep_video_sampler(
     storage_item: StorageItem, asset: Asset | None = None
 ) -> Iterator[Callable[[float | Iterable[int]], Iterable[Frame]]]:
-    """A function that samples the task's video, as often as you like.
+    """Yield a function that samples the task's video, any number of times.
 
-    Give it a number above 0 and up to 1 for that share of the frames, evenly spaced from frame 0 on (0.1 is every
-    tenth frame), or any iterable of frame numbers for just those: ascending, and each as often as it is named. Numbers
-    beyond the last frame are left out, with a warning in the log.
+    Call it with a number above 0 and up to 1 for that share of the frames, evenly spaced from frame 0 on (0.1 is every
+    tenth frame), or with an iterable of frame numbers for exactly those: in ascending order, and repeated as often as
+    they are listed. Numbers beyond the last frame are left out, with a warning in the log.
 
     Raises:
         UnsupportedAssetError: The item is no video. While iterating: its file is damaged.
@@ -119,7 +119,7 @@ def dep_video_sampler(
         path = _video(storage_item, asset, mine)
 
         def sample(share_or_frames: float | Iterable[int]) -> Iterable[Frame]:
-            if isinstance(share_or_frames, float | Real):  # numpy's numbers are, too
+            if isinstance(share_or_frames, float | Real):  # numpy's numbers are Real
                 return sample_share(path, float(share_or_frames), name=storage_item.name)
             return sample_frames(path, share_or_frames, name=storage_item.name)
 
@@ -127,10 +127,10 @@ def dep_video_sampler(
 
 
 def _video(storage_item: StorageItem, asset: Asset | None, mine: ExitStack) -> Path:
-    """The file of a video.
+    """Return the path of a video's file.
 
     Raises:
-        UnsupportedAssetError: The item is something else.
+        UnsupportedAssetError: The item is no video.
     """
     mime_type, kind = storage_item.mime_type or "", storage_item.item_type
     is_video = kind in (StorageItemType.VIDEO, StorageItemType.IMAGE_SEQUENCE) or mime_type.startswith("video/")
@@ -146,7 +146,7 @@ def _video(storage_item: StorageItem, asset: Asset | None, mine: ExitStack) -> P
 
 
 def _asset_or_own(storage_item: StorageItem, asset: Asset | None, mine: ExitStack) -> Asset:
-    """The engine's asset, which the engine closes, or one that ``mine`` closes."""
+    """Return the engine's asset, which the engine closes, or make one that ``mine`` closes."""
     return asset if asset is not None else mine.enter_context(Asset(storage_item))
 
 
@@ -177,7 +177,7 @@ class Twin:
 
     Attributes:
         label_row: Its label row there.
-        task: Its task there, where ``include_task`` asked for it and it has one.
+        task: Its task there, if ``include_task`` is set and it has one.
     """
 
     label_row: LabelRowV2
@@ -187,16 +187,16 @@ class Twin:
 def dep_twin_label_row(
     twin_project_hash: str | UUID, init_labels: bool = True, include_task: bool = False
 ) -> Callable[..., Twin | None]:
-    """A dependency that finds the task's data unit in another project; ``None`` where it is not there.
+    """Return a dependency that finds the task's data unit in another project; it supplies ``None`` if it is not there.
 
     Use it as ``Annotated[Twin | None, Depends(dep_twin_label_row(twin_project_hash="..."))]``. Twins are matched by
-    data hash, on the other project's main branch. A project that cannot be opened ends the run, as other mistakes of
-    the set-up do; an outage is waited out. By hand, it is opened with a client made from the environment.
+    data hash, on the other project's main branch. A project that cannot be opened ends the run, like other set-up
+    errors; an outage is waited out. By hand, it is opened with a client made from the environment.
 
     Args:
         twin_project_hash: The other project.
-        init_labels: Whether to load the twin's labels.
-        include_task: Whether to look up the twin's task too, which costs a request more.
+        init_labels: Load the twin's labels. Default: yes.
+        include_task: Look up the twin's task too, which costs one more request. Default: no.
 
     Raises:
         PrintableError: ``twin_project_hash`` is no uuid.
@@ -206,7 +206,7 @@ def dep_twin_label_row(
     except ValueError:
         raise PrintableError(f"twin_project_hash must be a project's uuid, not {str(twin_project_hash)!r}.") from None
 
-    # Once a run, and a set-up error if it cannot be had: the other project concerns all tasks alike.
+    # Run-scoped, so that a failure is a set-up error: the other project concerns all tasks alike.
     def twin_project(others: OtherProjects) -> Project:
         try:
             return others.open(project_hash)
@@ -226,7 +226,7 @@ def dep_twin_label_row(
     def get_twin_label_row(
         lr_original: LabelRowV2, project: Project | None = Depends(twin_project, scope="run")
     ) -> Twin | None:
-        if not isinstance(project, Project):  # called by hand: it is the mark itself
+        if not isinstance(project, Project):  # called by hand: the default is the `Depends` mark
             project = twin_project_by_hand()
         data_hash = str(lr_original.data_hash)
         rows = [row for row in project.list_label_rows_v2(data_hashes=[data_hash]) if str(row.data_hash) == data_hash]

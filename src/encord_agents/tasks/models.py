@@ -1,4 +1,4 @@
-"""What agents return, and what queue functions answer."""
+"""The return values of agents, and the answers of queue functions."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = [
 ]
 
 NO_TASK = UUID(int=0)
-"""Stands for the task of a specification that names none."""
+"""A placeholder for the task of a specification that names none."""
 
 
 @dataclass
 class TaskAgentReturnStruct:
-    """What an agent wants done with its task: labels saved, priority set, task moved, in this order.
+    """The actions an agent requests for its task, done in this order: save labels, set the priority, move the task.
 
     Attributes:
         pathway: The title or uuid of the pathway to move the task down. ``None``: the task stays in its stage.
@@ -50,7 +50,7 @@ class TaskAgentReturnStruct:
         if priority is None:
             return
         try:
-            number = float(priority)  # numpy's numbers are welcome; text is not
+            number = float(priority)  # accepts numpy's numbers, but not text
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         if isinstance(priority, (bool, str, bytes)) or not 0.0 <= number <= 1.0:
@@ -62,14 +62,14 @@ TaskAgentReturnPathway: TypeAlias = str | UUID | None
 """A pathway's title or uuid; ``None`` leaves the task in its stage."""
 
 TaskAgentReturnType: TypeAlias = TaskAgentReturnPathway | TaskAgentReturnStruct
-"""What an agent may return."""
+"""The possible return values of an agent."""
 
 DecoratedCallable = TypeVar("DecoratedCallable", bound=Callable[..., TaskAgentReturnType])
-"""An agent, as a decorator is given it."""
+"""An agent that is passed to a decorator."""
 
 
 class AgentTaskConfig(BaseModel):
-    """What a queue function is told of a task: what ``AgentTask.model_dump_json()`` of the SDK has of it."""
+    """A task's specification, the input of a queue function, as the SDK's ``AgentTask.model_dump_json()`` writes it."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -80,27 +80,27 @@ class AgentTaskConfig(BaseModel):
 
 
 class TaskResult(BaseModel):
-    """What became of one task in one call of a queue function.
+    """The result of one task in one call of a queue function.
 
     Attributes:
-        task_uuid: The task; `NO_TASK` where the specification named none.
-        data_title: Its data unit's title, where the task was still in its stage.
-        outcome: ``moved``, ``held`` (it stays, and what was returned is written), ``failed``, or ``skipped`` (it was
-            not in the stage any more, and was not touched).
-        pathway: The pathway it went down, a failure pathway included.
-        confirmed: False where the platform's answer to the move was lost and the task was afterwards gone.
-        phase: Where a failed task failed: spec, load, inject, agent, teardown, pathway, save or move.
-        error: What went wrong, as ``"ValueError: ..."``, or why it was skipped.
-        traceback: The traceback of what a failed task failed with.
-        retryable: Whether another call may end better.
+        task_uuid: The task; `NO_TASK` if the specification named none.
+        data_title: Its data unit's title, if the task was still in its stage.
+        outcome: ``moved``, ``held`` (it stays, and its agent's result is written), ``failed``, or ``skipped`` (it was
+            no longer in the stage, and was not touched).
+        pathway: The pathway it went down, which may be a failure pathway.
+        confirmed: False if the platform's answer to the move was lost and the task was gone afterwards.
+        phase: The phase in which a failed task failed: spec, load, inject, agent, teardown, pathway, save or move.
+        error: The error, as ``"ValueError: ..."``, or the reason why the task was skipped.
+        traceback: The traceback of a failed task's error.
+        retryable: True if another call may succeed.
         retry_after: Seconds after which a service that the agent calls, and that refused the task for now, wants to be
-            asked again; at most 60. ``None``: no service said so.
-        seconds: How long the attempt took.
-        own_saves: Seconds of that in which the agent waited for saves of its own, which ``bundle_saves`` would have
-            sent with others'.
+            called again; at most 60. ``None`` if no service said so.
+        seconds: The duration of the attempt in seconds.
+        own_saves: Seconds of that spent waiting for saves that the agent made itself, which ``bundle_saves`` would have
+            sent in bundles.
     """
 
-    model_config = ConfigDict(extra="ignore")  # a newer worker may say more
+    model_config = ConfigDict(extra="ignore")  # a newer worker may send more fields
 
     task_uuid: UUID
     data_title: str | None = None
@@ -118,27 +118,27 @@ class TaskResult(BaseModel):
     @field_validator("data_title", "error", "traceback", mode="before")
     @classmethod
     def _legible(cls, text: object) -> object:
-        return legible(text) if isinstance(text, str) else text  # JSON text cannot have half characters
+        return legible(text) if isinstance(text, str) else text  # JSON text cannot contain lone surrogates
 
     @property
     def success(self) -> bool:
-        """Whether the agent's result was written, and the task moved if it was to."""
+        """True if the agent's result was written, and the task moved if a pathway was named."""
         return self.outcome in ("moved", "held")
 
 
 class TaskCompletionResult(BaseModel):
-    """What a queue function answers about the task, or the tasks, it was called with.
+    """The answer of a queue function about the task, or the tasks, it was called with.
 
-    For one task the first five fields are single values; for a list they are lists, and ``results`` says which task
-    is which.
+    For one task the first five fields are single values; for a list they are lists, and ``results`` has the details of
+    each task.
 
     Attributes:
-        task_uuid: The task, or the tasks, it was called with; `NO_TASK` where a specification named none.
+        task_uuid: The task or tasks of the call; `NO_TASK` for a specification that named none.
         stage_uuid: The stage they were in.
-        success: For one task: whether it was done. For several: the uuids of those that were.
-        pathway: The pathway it moved down, ``None`` where it stayed. For several: the pathways of those that moved.
-        error: What went wrong, as text; for several, a line for each task that something went wrong with.
-        results: One for each given task, in order.
+        success: For one task: True if it was done. For several: the uuids of those that were.
+        pathway: The pathway it moved down; ``None`` if it stayed. For several: the pathways of those that moved.
+        error: The error, as text; for several tasks, one line per error.
+        results: One result per task, in the order of the call.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -157,7 +157,7 @@ class TaskCompletionResult(BaseModel):
 
     @classmethod
     def of(cls, results: Sequence[TaskResult], stage_uuid: UUID, *, many: bool) -> TaskCompletionResult:
-        """The answer to a call with one task, or with a list."""
+        """Return the answer to a call with one task, or with a list."""
         if not many:
             (only,) = results
             return cls(

@@ -1,1 +1,1 @@
-"""The one core behind every runner: poll, load, execute, write."""
+"""The core behind every runner: poll, load, execute, write."""

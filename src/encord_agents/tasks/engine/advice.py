@@ -1,4 +1,4 @@
-"""Notes on exceptions whose own message does not say what to do about them here."""
+"""Notes for exceptions whose own message does not say what to do about them here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ABOUT_LOOPS = (
 
 
 def advise(exception: BaseException) -> None:
-    """Add a note to an exception, or to one that it was caused by, where there is something to say."""
+    """Add a note to an exception, or to one of its causes, if there is advice for it."""
     for one in chain(exception):
         if is_a(one, AssertionError) and DAEMONIC in described(one):
             add_note(one, ABOUT_DAEMONIC)

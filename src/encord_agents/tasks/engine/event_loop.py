@@ -1,4 +1,4 @@
-"""The event loop that async agents run on: one for a run, in a thread of its own."""
+"""The event loop for async agents: one per run, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from encord_agents.core.tracebacks import described
 __all__ = ["EventLoop", "Going", "LoopEndedError"]
 
 TICK = 0.05
-"""Seconds between two looks at whether the loop is ready, or has ended: several may wait for one word of it."""
+"""Seconds between two checks whether the loop is ready or has ended: threads may have to share a notification."""
 
 
 class LoopEndedError(RuntimeError):
-    """The event loop ended under the coroutines that ran on it: something stopped it, or wanted the process to exit."""
+    """The event loop ended while coroutines ran on it: something stopped it, or asked the process to exit."""
 
 
 class Going(Future[Any]):
-    """A coroutine on the loop. It is done when the coroutine is, also when it was cancelled: its teardown counts."""
+    """A coroutine on the loop. It is done when the coroutine is, even if cancelled: teardown has to finish too."""
 
     def __init__(self, owner: EventLoop, work: Coroutine[Any, Any, Any]) -> None:
         super().__init__()
@@ -33,21 +33,21 @@ class Going(Future[Any]):
         self._asked_to_end = False
 
     def cancel(self) -> bool:
-        """Ask the coroutine to end. Where the loop has ended, it is done already, or about to be."""
+        """Ask the coroutine to end. If the loop has ended, it is done already, or about to be."""
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._owner.loop.call_soon_threadsafe(self._cancel)
         return True
 
     def start(self) -> None:
-        """Begin; called on the loop."""
-        if self._owner.over:  # what is going is being cancelled, and nobody would cancel this
+        """Start the coroutine. Called on the loop."""
+        if self._owner.over:  # the coroutines on it are being cancelled, and this one would be missed
             self.abandon(self._owner.error)
             return
         self._task = self._owner.loop.create_task(self._work)
         self._task.add_done_callback(self._end)
 
     def abandon(self, error: BaseException | None) -> None:
-        """Fail, or count as cancelled, if it is not done: called when nothing runs on the loop any more."""
+        """Fail or cancel this future if it is not done. Called when nothing runs on the loop any more."""
         if self.done():
             return
         if self._task is None:
@@ -58,7 +58,9 @@ class Going(Future[Any]):
             self.set_exception(error)
 
     def _cancel(self) -> None:
-        if self._task is not None and not self._asked_to_end:  # once: asked again, it would leave its clean-up undone
+        if (
+            self._task is not None and not self._asked_to_end
+        ):  # only once: a second cancellation would interrupt its clean-up
             self._asked_to_end = True
             self._task.cancel()
 
@@ -72,13 +74,13 @@ class Going(Future[Any]):
 
 
 class EventLoop:
-    """One event loop in a thread of its own, so that async agents run under notebooks' loops too.
+    """An event loop in a thread of its own, so that async agents also run where a loop is running, as in notebooks.
 
-    The thread is started by the first who submits something. In a run, that is one of the engine's threads, which no
-    interrupt reaches.
+    The first submission starts the thread. In a run, it comes from one of the engine's threads, which no interrupt
+    reaches.
 
     Attributes:
-        error: What ended the loop, if it was not `close`.
+        error: The exception that ended the loop, if it was not ended by `close`.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -91,24 +93,24 @@ class EventLoop:
     def _begin_anew(self) -> None:
         self._ready = _Flag()
         self._thread: threading.Thread | None = None
-        self._claims: list[bool] = []  # the first says whether the thread was to serve, for good
+        self._claims: list[bool] = []  # the first entry decides: True, the thread serves; False, it was closed before
         self._going: set[Going] = set()
-        self._over = False  # nothing is begun any more
-        # Not `Thread.is_alive()`: to be interrupted in there has it say no ever after.
+        self._over = False  # True: no coroutine is started any more
+        # The thread announces its own end: if `is_alive()` is interrupted by a signal, it returns False from then on.
         self._has_ended = False
         self._ended: SimpleQueue[None] = SimpleQueue()
         self.error: BaseException | None = None
 
     @property
     def over(self) -> bool:
-        """Whether the loop takes no more work: it was closed, or something ended it."""
+        """True if the loop takes no more work, because it was closed or something ended it."""
         return self._over
 
     def revive(self) -> None:
-        """Have the next submission start a new loop, if the one before was ended under its work.
+        """Have the next submission start a new loop, if the previous one was ended while it had work.
 
-        An ended loop fails its work before its thread is gone, so that thread is waited for: whoever was just told of
-        the failure may call at once.
+        An ended loop fails its work before its thread is gone. This waits for that thread, since a caller that has
+        just received the failure may call at once.
         """
         while self._over and not self._closed and self._claims[:1] == [True] and not self._has_ended:
             with contextlib.suppress(Empty):
@@ -122,7 +124,7 @@ class EventLoop:
         try:
             if self._claims[0]:
                 self._serve_until_end()
-        except BaseException as error:  # noqa: BLE001 - whoever submits, or waits, gets it
+        except BaseException as error:  # noqa: BLE001 - raised in the threads that submit or wait
             self._give_up(error)
         finally:
             with self._lock:
@@ -131,7 +133,7 @@ class EventLoop:
             for one in left:
                 one.abandon(self.error)
             self._ready.set()
-            self._has_ended = True  # last: from then on, it may be revived
+            self._has_ended = True  # last, since the loop may be revived from then on
             self._ended.put(None)
 
     def _serve_until_end(self) -> None:
@@ -141,7 +143,7 @@ class EventLoop:
             self.loop.call_soon(self._ready.set)
             try:
                 runner.run(self._end.wait())
-            except BaseException as error:  # noqa: BLE001 - before all that is going is cancelled
+            except BaseException as error:  # noqa: BLE001 - recorded before the runner cancels the coroutines
                 self._give_up(error)
             finally:
                 with self._lock:
@@ -151,17 +153,17 @@ class EventLoop:
         if self.error is not None:
             return
         if not self._ready.is_set() or isinstance(error, KeyboardInterrupt):
-            self.error = error  # it could not be started; or an agent has interrupted the run
+            self.error = error  # the loop could not be started, or an agent interrupted the run
             return
         self.error = LoopEndedError(f"The event loop of the async agents has ended: {described(error)}")
         self.error.__cause__ = error
 
     def submit(self, work: Coroutine[Any, Any, Any]) -> Going:
-        """Have a coroutine awaited.
+        """Run a coroutine on the loop.
 
         Raises:
-            Exception: The loop cannot be started, for want of a thread or of a file descriptor.
-            LoopEndedError: It has ended.
+            Exception: The loop cannot be started, for lack of a thread or a file descriptor.
+            LoopEndedError: The loop has ended.
         """
         going = Going(self, work)
         try:
@@ -186,28 +188,28 @@ class EventLoop:
                 except RuntimeError:  # the system has no more threads
                     self._thread = None
                     raise
-                except BaseException:  # interrupted: it may run, or not
+                except BaseException:  # interrupted: the thread may run, or not
                     self._over = True
                     raise
         if self._thread is not None:
             self._ready.wait()
 
     def close(self) -> None:
-        """End the loop. What is still going is cancelled. An interrupt waits until that is done; a second one does not.
+        """End the loop, and cancel the coroutines on it. An interrupt waits for their end; a second interrupt does not.
 
         Raises:
-            KeyboardInterrupt: It was interrupted meanwhile.
+            KeyboardInterrupt: An interrupt came meanwhile.
         """
         self._closed, interrupted = True, False
         while self._thread is not None and not self._has_ended:
             try:
                 self._claims.append(False)
-                if not self._claims[0]:  # its thread never began
+                if not self._claims[0]:  # the thread has not begun, and now will not serve
                     break
                 self._ready.wait()
-                with contextlib.suppress(RuntimeError, AttributeError):  # it is closed already, or never was there
+                with contextlib.suppress(RuntimeError, AttributeError):  # the loop is closed already, or was never made
                     self.loop.call_soon_threadsafe(self._end.set)
-                while not self._has_ended:  # in here, so that an interrupt of the loop itself is caught
+                while not self._has_ended:  # inside the `try`, so that an interrupt of this loop is caught too
                     with contextlib.suppress(Empty):
                         self._ended.get(timeout=TICK)
             except KeyboardInterrupt:
@@ -219,7 +221,7 @@ class EventLoop:
 
 
 class _Flag:
-    """A `threading.Event` without a lock: an interrupt inside one leaves its lock held, and then everybody waits."""
+    """A `threading.Event` without a lock, since an interrupt can leave an event's lock held, and block all waiters."""
 
     def __init__(self) -> None:
         self._is_set = False

@@ -1,4 +1,4 @@
-"""Options that would have helped a run: whose tasks mostly failed alike, or whose agents mostly saved."""
+"""Hints at options that would have helped a run whose tasks mostly failed alike, or whose agents mostly saved."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from encord_agents.tasks.engine.rate_limit import rate_limit_of
 __all__ = ["LEAST_ALIKE", "hint", "hint_at_bundling"]
 
 LEAST_ALIKE = 10
-"""Failures that are worth a hint."""
+"""The minimum number of similar failures that is worth a hint."""
 MOSTLY = 0.8
-"""Share of the failures that are alike."""
+"""The minimum share of similar failures among all failures."""
 
 MUCH = 0.2
-"""Share of a run's time that agents' own saves take, above which there is something to gain."""
+"""The minimum share of a run's time in agents' own saves that is worth a hint."""
 
 SPEAKS_OF_LIMITS = re.compile(r"\b429\b|too many requests|rate.?limit|RESOURCE_EXHAUSTED|Throttling", re.IGNORECASE)
 DIFFERS = re.compile(r"'[^']*'|\"[^\"]*\"|\b[0-9a-f]+(?:-[0-9a-f]+)+\b|\b0x[0-9a-f]+|\d+", re.IGNORECASE)
-"""What messages of one kind differ in: what is quoted, uuids, addresses, numbers."""
+"""Parts in which messages of one kind differ: quoted text, uuids, addresses, numbers."""
 SHOWN = 80
 LOOKED_AT = 400
 

@@ -1,7 +1,7 @@
-"""Settings of the interpreter that runs change while they go on, and that the last of them puts back.
+"""Interpreter settings that runs change while they last, and that the last of them restores.
 
-They belong to the whole process, in which several runs may go on at once. So users are counted, under a lock: only
-threads of the engine may be users, because no interrupt reaches those.
+They belong to the whole process, in which several runs may be active at once, so users are counted under a lock. Only
+threads of the engine may be users, because no interrupt reaches those while they hold the lock.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from contextlib import contextmanager
 __all__ = ["SWITCH_INTERVAL", "old_objects_left_alone", "quick_switches"]
 
 SWITCH_INTERVAL = 0.0005
-"""Seconds a thread may go on while others wait for the interpreter."""
+"""Seconds that a thread may keep the interpreter while others wait for it."""
 
 
 class _Shared:
-    """A setting that is changed by the first user and put back by the last.
+    """A setting that is changed by the first user and restored by the last.
 
     Args:
-        change: Changes it, and returns what puts it back.
+        change: Changes it, and returns a function that restores it.
     """
 
     def __init__(self, change: Callable[[], Callable[[], None]]) -> None:
@@ -52,7 +52,7 @@ def _nothing() -> None:
 
 def _switch_quickly() -> Callable[[], None]:
     before = sys.getswitchinterval()
-    if before <= SWITCH_INTERVAL:  # a program that has set less is left alone
+    if before <= SWITCH_INTERVAL:  # a program that has set it lower is left alone
         return _nothing
     sys.setswitchinterval(SWITCH_INTERVAL)
     return lambda: sys.setswitchinterval(before)
@@ -66,15 +66,15 @@ def _freeze() -> Callable[[], None]:
 
 
 quick_switches = _Shared(_switch_quickly)
-"""Let an agent that waited go on within half a millisecond, not five, though a thread is busy with labels.
+"""Let an agent that waited continue within half a millisecond instead of five, although a thread is busy with labels.
 
-With agents that wait 5 ms each this is 5 % of the run; where none waits, it would only cost.
+With agents that wait 5 ms each, this saves 5 % of the run; if no agent waits, it would only cost.
 """
 
 old_objects_left_alone = _Shared(_freeze)
-"""Make the garbage collector pass over the objects that were there before.
+"""Exempt objects that exist already from garbage collection.
 
-Labels are many small objects, so loading them sets off full collections, and each of these would look at the hundreds
-of thousands of objects that importing the SDK left behind: about a sixth of all CPU time, measured with 1,000 tasks and
-requests that take no time.
+Labels are many small objects, so loading them triggers full collections, each of which would visit the hundreds of
+thousands of objects that importing the SDK has left behind: about a sixth of all CPU time, measured with 1,000 tasks
+and requests that take no time.
 """

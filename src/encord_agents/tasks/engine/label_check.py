@@ -1,7 +1,8 @@
-"""The labels of one row as they will be sent: numbers made plain, what JSON has no word for refused, oddities named.
+"""Checks on a row's labels before they are sent: numbers made plain, values without JSON refused, oddities named.
 
-Both work on what the SDK would send (`LabelRowV2.to_encord_dict`), so they see every kind of label alike. Common values
-cost a type comparison or two: about 2 ms for a thousand boxes, a seventh of what the SDK takes to write them down.
+All checks work on the data that the SDK would send (`LabelRowV2.to_encord_dict`), so they see all kinds of labels.
+Common values cost a type comparison or two: about 2 ms for a thousand boxes, a seventh of the time the SDK takes to
+serialise them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __all__ = ["LabelValueError", "PartialLabelRowError", "find_oddity", "make_plain
 SIMPLE = frozenset({str, int, bool, type(None)})
 
 BOOLEANS = frozenset({"manualAnnotation", "isDeleted", "dynamic", "shouldPropagate", "interpolate"})
-"""Where a yes or no belongs. Anywhere else a boolean of numpy's stands for the number 0 or 1."""
+"""Fields that hold a boolean. In any other field, a boolean of numpy's stands for the number 0 or 1."""
 
 FIELDS = {
     "boundingBox": {"h": "height", "w": "width", "x": "top_left_x", "y": "top_left_y"},
@@ -30,7 +31,7 @@ FIELDS = {
     "circle": {"x": "center_x", "y": "center_y", "r": "radius"},
     "ellipse": {"x": "center_x", "y": "center_y"},
 }
-"""What the SDK calls the fields of a shape, where that differs from what is sent."""
+"""The SDK's names of a shape's fields, where they differ from those that are sent."""
 
 SIZES = {
     "boundingBox": ("h", "w"),
@@ -38,7 +39,7 @@ SIZES = {
     "circle": ("r",),
     "ellipse": ("rx", "ry"),
 }
-"""Fields of a shape that are above zero."""
+"""Fields of a shape that must be above zero."""
 
 SHARES = {
     "boundingBox": ("h", "w", "x", "y"),
@@ -46,7 +47,7 @@ SHARES = {
     "circle": ("x", "y", "r"),
     "ellipse": ("x", "y", "rx", "ry"),
 }
-"""Fields of a shape that are shares of the picture's width or height."""
+"""Fields of a shape that are fractions of the picture's width or height."""
 
 FEWEST_POINTS = {"polygon": 3, "polyline": 2}
 
@@ -54,7 +55,7 @@ Path = tuple[object, ...]
 
 
 class LabelValueError(ValueError):
-    """A label holds something that cannot be sent; the message names the object, its class, the frame and the field."""
+    """A label contains a value that cannot be sent. The message names the object, its class, frame and field."""
 
 
 class PartialLabelRowError(ValueError):
@@ -87,13 +88,13 @@ class _Unsendable(Exception):  # noqa: N818 - never leaves this module
 
 
 def make_plain(label: dict[str, Any]) -> None:
-    """Replace the numbers of other libraries by Python's, in place: numpy's, 0-d arrays, whatever has ``item()``.
+    """Replace numbers of other libraries by Python's, in place: numpy's, 0-d arrays, any object with ``item()``.
 
     Args:
         label: A row's labels, as the SDK would send them.
 
     Raises:
-        LabelValueError: Something is no number that JSON has a word for (NaN, infinity), or nothing JSON knows.
+        LabelValueError: A number has no JSON (NaN, infinity), or a value is of no type that JSON knows.
     """
     try:
         _make_plain(label)
@@ -121,12 +122,12 @@ def _make_plain(holder: Any) -> None:
 
 
 def _plain(value: Any, key: object) -> Any:
-    """What to send for a value that is of no common type.
+    """Return a plain value to send for one of an uncommon type.
 
     Raises:
-        _Unsendable: There is nothing.
+        _Unsendable: There is none.
     """
-    if isinstance(value, str | int):  # enumerations, numpy's text: JSON takes them for what they are
+    if isinstance(value, str | int):  # enumerations, numpy's strings: JSON accepts them as they are
         return value
     if isinstance(value, float):
         return _finite(float(value))
@@ -148,19 +149,19 @@ def _plain(value: Any, key: object) -> Any:
 
 
 def _unwrapped(value: Any) -> object:
-    """The Python value of a numpy scalar, an array or a tensor; the value itself where it is none of these."""
+    """Return the Python value of a numpy scalar, an array or a tensor; return other values unchanged."""
     try:
         if not hasattr(value, "item"):
             return value
         try:
             plain = value.item()
-        except (ValueError, RuntimeError):  # an array of several
+        except (ValueError, RuntimeError):  # an array of several values
             return value.tolist()
-        # For a `numpy.longdouble` Python has no number that is as long, so `item()` gives another one.
+        # Python has no number as long as a `numpy.longdouble`, so its `item()` returns another one.
         return float(plain) if isinstance(plain, Real) and hasattr(plain, "item") else plain
     except KeyboardInterrupt:
         raise
-    except BaseException:  # noqa: BLE001 - of a stranger's object, whatever it raises
+    except BaseException:  # noqa: BLE001 - the object's own code may raise anything
         return value
 
 
@@ -171,7 +172,7 @@ def _finite(number: float) -> float:
 
 
 def find_oddity(label: dict[str, Any]) -> str | None:
-    """Return what is probably a mistake in labels that can be saved, in words; ``None`` where nothing is.
+    """Describe a probable mistake in labels that can be saved, or return ``None`` if there is none.
 
     Args:
         label: A row's labels, as the SDK would send them, with plain numbers.
@@ -194,7 +195,7 @@ def find_oddity(label: dict[str, Any]) -> str | None:
 
 
 def _annotations(label: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Every object on every frame, with the way to it."""
+    """Yield every object on every frame, with the path to it."""
     for part in ("data_units", "spaces"):
         for name, unit in label.get(part, {}).items():
             labels = unit.get("labels") or {}
@@ -208,7 +209,7 @@ def _annotations(label: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]
 def _is_good_box(box: dict[str, Any]) -> bool:
     try:
         return bool(0 < box["h"] <= 1 and 0 < box["w"] <= 1 and 0 <= box["x"] <= 1 and 0 <= box["y"] <= 1)
-    except TypeError:  # text, for instance: the platform will say what it thinks of that
+    except TypeError:  # text, for instance, which the platform judges
         return False
 
 
@@ -221,7 +222,7 @@ def _odd_confidence(label: dict[str, Any], path: Path, value: object) -> str:
 
 
 def _odd_shape(found: dict[str, Any]) -> tuple[Path, str] | None:
-    """What is odd about an object's coordinates, and where."""
+    """Return the path and description of an oddity in an object's coordinates, or ``None``."""
     for path, value in _shares(found):
         if not _is_share(value):
             return (
@@ -243,7 +244,7 @@ def _odd_shape(found: dict[str, Any]) -> tuple[Path, str] | None:
 
 
 def _shares(found: dict[str, Any]) -> Iterator[tuple[Path, object]]:
-    """The coordinates of an object that are shares of the picture, each with the way to it; not those in space."""
+    """Yield an object's coordinates that are fractions of the picture, each with the path to it; not those in 3D."""
     for shape, fields in SHARES.items():
         if shape in found:
             yield from (((shape, field), found[shape].get(field)) for field in fields)
@@ -259,15 +260,15 @@ def _shares(found: dict[str, Any]) -> Iterator[tuple[Path, object]]:
 
 
 def _is_empty(run_lengths: object) -> bool:
-    """Whether a mask is one single run, which is of pixels that are not in it."""
+    """Return True if a mask is a single run: the first run counts pixels outside the mask, so there are none inside."""
     if not isinstance(run_lengths, str):
         return False
-    # A number's last character is one without this bit.
+    # Each number ends with a character that lacks this bit.
     return len(run_lengths) <= 12 and all((ord(character) - ord("0")) & 0x20 for character in run_lengths[:-1])
 
 
 def _place(label: dict[str, Any], path: Path) -> str:
-    """In words, what the way through a row's labels leads to: the object, its frame, and the field."""
+    """Describe the end of a path through a row's labels: the object, its frame, and the field."""
     steps = list(_steps(label, path))
     kind, name, hash, start = "object", None, None, 0
     for depth, step in enumerate(steps):
@@ -287,7 +288,7 @@ def _place(label: dict[str, Any], path: Path) -> str:
 
 
 def _steps(label: dict[str, Any], path: Path) -> Iterator[object]:
-    """What is at each step of a path, the last one left out; at depth k, what ``path[k]`` is looked up in."""
+    """Yield the container at each step of a path: at depth k, the one in which ``path[k]`` is looked up."""
     step: Any = label
     for key in path:
         yield step
@@ -305,7 +306,7 @@ def _frame(label: dict[str, Any], path: Path) -> object:
 
 
 def _answered(steps: Sequence[object]) -> str | None:
-    """The question, where what is looked at is the answer to one."""
+    """Describe the question, if the value is an answer to one."""
     for step in reversed(steps):
         if isinstance(step, dict) and "answers" in step:
             return f"the answer to {step.get('name')!r}"

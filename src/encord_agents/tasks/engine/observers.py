@@ -30,12 +30,12 @@ logger = logging.getLogger("encord_agents.tasks")
 
 
 def about(task: TaskRef) -> dict[str, Any]:
-    """What every log record of a task carries."""
+    """Return the extra fields of every log record of a task."""
     return {"task_uuid": str(task.uuid), "data_title": task.data_title, "stage": task.stage}
 
 
-# Titles, messages and tracebacks hold other people's text, and whoever reads a log, or has it read, believes its lines:
-# what is logged of a task is one line, and each line of a traceback begins with a mark.
+# Titles, messages and tracebacks contain other people's text, which must not forge lines in a log that people and
+# programs trust: each message about a task is one line, and each line of a traceback begins with a mark.
 
 LONGEST_MESSAGE = 2_000
 MARK = "  | "
@@ -55,7 +55,7 @@ def _trace(exception: BaseException) -> str:
 
 
 def _mark_traceback(record: logging.LogRecord) -> bool:
-    """Have formatters show the traceback as it is shown here: they take `exc_text` for their own earlier work."""
+    """Have formatters show the traceback in the form used here: they reuse `exc_text` as their own cached text."""
     if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
         record.exc_text = _trace(record.exc_info[1])
     return True
@@ -65,7 +65,7 @@ logger.addFilter(_mark_traceback)
 
 
 class LogObserver:
-    """Says in the log what a person would want to know: each failure, with the traceback where it is a new one."""
+    """Logs what a person needs to know: each failure, with its traceback if it is a new one."""
 
     looks_at = frozenset({AttemptFailed, StageWarning, TaskFinished, TaskWouldWrite, RunStopped})
     shown_as = "The run's log"
@@ -88,7 +88,7 @@ class LogObserver:
                 reason = f"{fault.phase}: {described(fault.exception)}"
                 again = self._last.get(task.uuid) == reason
                 self._last[task.uuid] = reason
-                # A traceback says where; the hundredth one from the same place says nothing more.
+                # A traceback shows the place; the hundredth one from the same place adds nothing.
                 place = f"{task.stage_uuid} {fault.phase} {type_name(fault.exception)} {_where(fault.exception)}"
                 new = place not in self._told
                 self._told.add(place)
@@ -115,7 +115,7 @@ class LogObserver:
                     logger.debug("%s (%s) in %r: %s", *_named(task), _said(outcome), extra=about(task))
             case StageWarning(task=task, message=message):
                 logger.warning(
-                    "%s (%s) in %r: %s (Said once a run.)",
+                    "%s (%s) in %r: %s (Logged once per run.)",
                     *_named(task),
                     _said(message),
                     extra=about(task),
@@ -135,7 +135,7 @@ class LogObserver:
 
 
 def _where(exception: BaseException) -> str:
-    """The file and line that raised."""
+    """Return the file and line that raised."""
     last = None
     for frame, line in traceback.walk_tb(traceback_of(exception)):
         last = f"{frame.f_code.co_filename}:{line}"
@@ -143,7 +143,7 @@ def _where(exception: BaseException) -> str:
 
 
 class PassCounter:
-    """Counts what a pass brings."""
+    """Counts the outcomes of a pass."""
 
     looks_at = frozenset({TaskFinished})
 

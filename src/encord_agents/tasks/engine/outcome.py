@@ -1,4 +1,4 @@
-"""The words for what happens to a task: faults while it is tried, and one outcome at the end."""
+"""Faults of single attempts at a task, and the outcome it has at the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Failed", "Fault", "Held", "Moved", "Outcome", "Pathway", "Phase", "S
 
 
 class Phase(StrEnum):
-    """Where an attempt, or the writing of its result, went wrong."""
+    """The phase in which an attempt, or the writing of its result, went wrong."""
 
     LOAD = "load"
     INJECT = "inject"
@@ -37,13 +37,14 @@ class Fault:
     """One attempt went wrong.
 
     Attributes:
-        phase: In which phase.
-        exception: With which exception, its traceback included.
-        attempt: In which attempt, counted from 1. Faults of writing carry the attempt whose result was written.
-        run_scoped: Whether a run-scoped dependency raised it: then it is every task's trouble.
-        platform: Whether the platform caused it, not the task: its agent is not to blame.
-        first: What the task's first attempt failed with, where that was something else.
-        rate_limited: Whether a service that the agent calls had too many calls: neither is to blame.
+        phase: The phase in which it went wrong.
+        exception: The exception, with its traceback.
+        attempt: The number of the attempt, from 1. Faults of writing carry the attempt whose result was written.
+        run_scoped: True if a run-scoped dependency raised it, which would fail every task.
+        platform: True if the platform caused it, and neither the task nor the agent.
+        first: The error of the task's first attempt, if it was a different one.
+        rate_limited: True if a service that the agent calls was over its rate limit, and neither the task nor the
+            agent caused it.
     """
 
     phase: Phase
@@ -71,12 +72,12 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The agent named no pathway: what it returned was written, and the task stays."""
+    """The agent named no pathway: its result was written, and the task stays in its stage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The decision was to stop trying. ``moved_to`` is the failure pathway it was sent down, if there was one."""
+    """The task will not be tried again. ``moved_to`` is the failure pathway it was sent down, if there was one."""
 
     fault: Fault
     moved_to: Pathway | None = None
@@ -84,7 +85,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """The task had left the stage by itself; nothing was written for it from then on."""
+    """The task left the stage independently of this run; nothing was written for it from then on."""
 
     reason: str = "the task had left the stage"
 

@@ -1,4 +1,4 @@
-"""Rate limits of the services that agents call: what an exception says of them, and how long a stage keeps quiet."""
+"""Rate limits of the services that agents call: recognised in exceptions, and respected by pausing the stage."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from encord_agents.core.tracebacks import chain
 __all__ = ["LONGEST_QUIET", "Quiet", "RateLimit", "rate_limit_of"]
 
 LONGEST_QUIET = 60.0
-"""Seconds that a service is believed to need, at most; then it is asked again."""
+"""The longest pause in seconds, whatever a service asks for; after that, it is tried again."""
 FIRST_BACKOFF = 1.0
 """Seconds before the first probe of a service that does not say when to come back. They double from there."""
 OPEN = 64
-"""Attempts at once that a stage has worked its way up to when it is not held back any more."""
+"""Concurrent attempts that a stage must have worked up to before it is no longer held back."""
 
 STATUSES = frozenset({429, 503, 529})
-"""Too many requests, unavailable, and the overloaded of some hosted models."""
+""""Too many requests", "unavailable", and "overloaded" as some hosted models have it."""
 NAMES = frozenset(
     {
-        # gRPC's, and those that Google's clients repeat as text
+        # of gRPC, repeated as text by Google's clients
         *("RESOURCE_EXHAUSTED", "UNAVAILABLE"),
         # of AWS, some of which come with status 400
         *("Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException", "SlowDown"),
@@ -39,27 +39,27 @@ NAMES = frozenset(
     }
 )
 MOST_LINKS = 32
-"""Exceptions of a chain, and entries of foreign lists and mappings, that are looked at."""
+"""The maximum number of exceptions of a chain, and of entries of foreign lists and mappings, that are examined."""
 NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s)?\s*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """A service refused a call because it gets too many, or is overloaded.
+    """A service refused a call because it receives too many, or is overloaded.
 
     Attributes:
-        after: Seconds after which it wants to be asked again, at most `LONGEST_QUIET`; ``None``: it did not say.
+        after: Seconds after which it wants to be called again, at most `LONGEST_QUIET`; ``None`` if it did not say.
     """
 
     after: float | None = None
 
 
 def rate_limit_of(exception: BaseException | None, *, now: Callable[[], float] = time.time) -> RateLimit | None:
-    """Read from an exception, its causes and its contexts whether a service asks for quiet, and for how long.
+    """Return the rate limit that an exception, its causes and its contexts report, or ``None``.
 
-    Understood are a ``retry_after`` attribute, the headers ``Retry-After`` and ``retry-after-ms``, Google's
+    It understands a ``retry_after`` attribute, the headers ``Retry-After`` and ``retry-after-ms``, Google's
     ``RetryInfo``, and the statuses 429, 503 and 529 under the names that HTTP clients, gRPC, botocore and the clients
-    of hosted models give them. What makes no sense (a negative number, NaN, a bool) is not believed. Nothing is
+    of hosted models give them. Values that make no sense (a negative number, NaN, a bool) are disregarded. Nothing is
     raised, whatever the exception's own code does.
 
     Args:
@@ -67,13 +67,13 @@ def rate_limit_of(exception: BaseException | None, *, now: Callable[[], float] =
     """
     found = None
     for one in islice(chain(exception), MOST_LINKS):
-        if issubclass(type(one), SystemExit | KeyboardInterrupt):  # a `code` of theirs is something else
+        if issubclass(type(one), SystemExit | KeyboardInterrupt):  # their `code` means something else
             continue
         try:
             limit = _limit_of(one, now)
         except KeyboardInterrupt:
             raise
-        except BaseException:  # noqa: BLE001 - an object that does not even tell its class
+        except BaseException:  # noqa: BLE001 - the exception's own code may raise anything
             continue
         if limit is not None and limit.after is not None:
             return limit
@@ -88,7 +88,7 @@ def _limit_of(one: BaseException, now: Callable[[], float]) -> RateLimit | None:
     return RateLimit() if any(_says_so(value) for value in _statuses(one)) else None
 
 
-# What exceptions of others hold. Any attribute may raise, or be anything
+# Attributes of foreign exceptions: each may raise, or be anything
 
 
 def _get(value: object, name: str) -> Any:
@@ -96,12 +96,12 @@ def _get(value: object, name: str) -> Any:
         return getattr(value, name, None)
     except KeyboardInterrupt:
         raise
-    except BaseException:  # noqa: BLE001 - the exception's own code raises whatever it likes
+    except BaseException:  # noqa: BLE001 - the exception's own code may raise anything
         return None
 
 
 def _item(value: object, *names: str) -> Any:
-    """What is in a mapping, under each name in turn."""
+    """Look up names in nested mappings, one after the other; ``None`` if one is missing."""
     for name in names:
         if not isinstance(value, Mapping):
             return None
@@ -115,7 +115,7 @@ def _item(value: object, *names: str) -> Any:
 
 
 def _times(exception: object) -> Iterator[object]:
-    """Everything that may say when to come back, the most trustworthy first."""
+    """Yield all values that may say when to retry, the most trustworthy first."""
     for headers in _headers(exception):
         milliseconds = _header(headers, "retry-after-ms")
         if milliseconds is None:
@@ -151,7 +151,7 @@ def _headers(exception: object) -> Iterator[object]:
 
 
 def _header(headers: Any, name: str) -> object:
-    """One of a response's headers: a mapping that minds case, or one that does not, or a list of pairs."""
+    """Return a header of a response, from a mapping that ignores case or does not, or from a list of pairs."""
     try:
         for spelling in (name, name.title()):
             get = getattr(headers, "get", None)
@@ -213,7 +213,7 @@ def _is_number(value: object) -> bool:
 
 
 def _seconds(value: object, now: Callable[[], float]) -> float | None:
-    """How long a value says to wait; ``None`` if it says nothing that makes sense."""
+    """Return the seconds that a value says to wait, or ``None`` if it makes no sense."""
     try:
         seconds = _read(value, now)
         return None if seconds is None or math.isnan(seconds) or seconds < 0 else seconds
@@ -240,21 +240,21 @@ def _read(value: object, now: Callable[[], float]) -> float | None:
     return None
 
 
-# How long a stage keeps quiet
+# Pausing a stage
 
 
 class Quiet:
-    """Holds back the attempts of a stage while a service wants quiet, and lets them begin again gently.
+    """Holds back the attempts of a stage while a service refuses calls, and lets them begin again gradually.
 
-    After a refusal nothing begins until the time that the service named, or until a time that doubles with each
-    refusal in a row. Then one attempt probes. Each one that ends well makes room for one more at a time, so that the
-    many that wait do not run into the next refusal together.
+    After a refusal nothing begins until the time that the service named, or for a time that doubles with each refusal
+    in a row. Then one attempt probes the service. Each attempt that succeeds allows one more at a time, so that the
+    many waiting attempts do not run into the next refusal together.
 
-    Every attempt has a *ticket*, the number of refusals it knows of. What was under way when the service first refused
-    neither lengthens the backoff nor makes room.
+    Every attempt has a *ticket*, the number of refusals it knows of. An attempt that was under way when the service
+    first refused neither lengthens the backoff nor allows another.
 
     Args:
-        jitter: A number in [0, 1).
+        jitter: Returns a number in [0, 1).
     """
 
     def __init__(self, jitter: Callable[[], float] = random.random) -> None:
@@ -268,11 +268,11 @@ class Quiet:
 
     @property
     def is_kept(self) -> bool:
-        """Whether a service has refused, and not enough has gone well since then."""
+        """True if a service has refused, and too few attempts have succeeded since."""
         return self._room != math.inf
 
     def wait(self, now: float) -> float:
-        """Seconds until an attempt may begin: 0 now, infinity where another one has to end first."""
+        """Return the seconds until an attempt may begin: 0 if now, infinity if another has to end first."""
         if not self.is_kept:
             return 0.0
         with self._lock:
@@ -284,7 +284,7 @@ class Quiet:
         return 0.0 if self._out < self._room else math.inf
 
     def left(self, now: float) -> float:
-        """Seconds that the service still wants to be left alone."""
+        """Return the seconds for which the service still wants no calls."""
         return max(0.0, self._not_before - now) if self.is_kept else 0.0
 
     def begin(self, now: float) -> int | None:
@@ -296,14 +296,14 @@ class Quiet:
             return self._round
 
     def is_void(self, ticket: int | None) -> bool:
-        """Whether an attempt that has a ticket, and has not begun yet, must wait after all."""
+        """Return True if an attempt that has a ticket, but has not begun, must wait after all."""
         return ticket != self._round
 
     def end(self, ticket: int | None, *, well: bool = False) -> None:
         """Count an attempt as ended.
 
         Args:
-            well: Whether it shows that the service answers.
+            well: True if it shows that the service answers.
         """
         with self._lock:
             if ticket != self._round:

@@ -1,4 +1,4 @@
-"""The report file: one JSON line per task, as the run goes. What happens to the file is no task's trouble."""
+"""The report file: one JSON line per task, during the run. Errors of the file fail no task."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ logger = logging.getLogger("encord_agents.tasks")
 
 APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 AT_ONCE = getattr(os, "O_NONBLOCK", 0)
-"""Opening a named pipe that nobody reads from fails, in place of waiting for a reader."""
+"""Makes opening a named pipe without a reader fail, instead of waiting for one."""
 
 
 class ReportFile:
-    """One JSON line per task, written as soon as the task has its outcome, so that it survives whatever comes.
+    """Writes one JSON line per task as soon as the task has its outcome, so that it survives a crash of the run.
 
-    A line that cannot be written is missing, and the next one is tried again: the first that is missing is warned of,
-    and `problem` tells how many there are at the end.
+    A line that cannot be written is missing, and the next line is tried again. The first missing line is warned of, and
+    `problem` counts them at the end.
 
     Args:
-        path: The file. Lines are added to what it has.
+        path: The file, to which lines are appended.
     """
 
     looks_at = frozenset({TaskFinished})
@@ -48,7 +48,7 @@ class ReportFile:
         try:
             self._descriptor = os.open(self._path, APPEND | AT_ONCE, 0o666)
             if AT_ONCE:
-                os.set_blocking(self._descriptor, True)  # a reader that is slow is waited for, as by any program
+                os.set_blocking(self._descriptor, True)  # slow readers are waited for, as other programs do
             self._has_name = os.fstat(self._descriptor).st_nlink > 0
             if _lacks_end(self._path, self._descriptor):
                 self._first = b"\n"
@@ -88,7 +88,7 @@ class ReportFile:
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with the file, as a sentence; ``None`` if all is well."""
+        """A sentence about the file's errors, or ``None`` if there were none."""
         if self._error is None:
             return None
         missing = f"{self._missing} of {self._lines} lines are" if self._lines != 1 else "its only line is"
@@ -105,7 +105,7 @@ class ReportFile:
                 written = os.write(descriptor, left)
                 left = left[written:]
         except OSError:
-            # The rest of a line that was begun comes first when there is room again; one that was not is missing.
+            # The rest of a line that was begun is written first when there is room again; other lines are missing.
             done = begun + len(line) - len(left)
             self._first = self._first[done:] if done <= begun else bytes(left)
             self._missing += bool(line) and done <= begun
@@ -115,18 +115,18 @@ class ReportFile:
     def _fails(self, error: OSError) -> None:
         if self._error is None:
             logger.warning(
-                "The report file %s cannot be written: %s. The run goes on without it, and tries again with each task.",
+                "The report file %s cannot be written: %s. The run continues, and tries again with each task.",
                 *(self._path, _words(error)),
             )
         self._error = self._error or error
 
 
 def _lacks_end(path: Path, descriptor: int) -> bool:
-    """Whether a file ends in the middle of a line, as a run that was killed leaves it."""
+    """Return True if a file ends in the middle of a line, as a killed run leaves it."""
     about = os.fstat(descriptor)
     if not stat.S_ISREG(about.st_mode) or not about.st_size:
         return False
-    with contextlib.suppress(OSError), path.open("rb") as file:  # it may be for writing only
+    with contextlib.suppress(OSError), path.open("rb") as file:  # the file may be write-only
         file.seek(-1, os.SEEK_END)
         return file.read(1) != b"\n"
     return False

@@ -1,4 +1,4 @@
-"""What to do after a fault: a pure function of the policy and the fault."""
+"""The decision after a fault: a pure function of the policy and the fault."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from encord_agents.tasks.engine.outcome import Fault, Phase
 __all__ = ["MAX_RETRY_DELAY", "RetryPolicy", "backoff", "decide", "retryable"]
 
 MAX_RETRY_DELAY = 60.0
-"""Seconds. However often a task has failed, it is not kept waiting longer than this."""
+"""The longest delay before an attempt, in seconds, however often the task has failed."""
 
 WRONG_IN_ITSELF = (UnsupportedAssetError,)
-"""What a file is: fetched again it would be the same."""
+"""Exceptions about the kind of a file, which would be the same if it were fetched again."""
 
 FORBIDDEN = (AuthenticationError, AuthorisationError, SshKeyNotFound)
-"""The platform's answer to whoever may not: loading again would bring it again."""
+"""The platform's refusals for lack of permission, which would be the same on another try."""
 
 RETRIED = frozenset({Phase.LOAD, Phase.INJECT, Phase.AGENT, Phase.TEARDOWN, Phase.PATHWAY})
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often, how soon, and what never.
+    """The number of retries, their delay, and the exceptions that are never retried.
 
     Attributes:
         num_retries: Attempts after the first; 3 means at most 4 attempts.
@@ -41,7 +41,7 @@ class RetryPolicy:
 
 
 def retryable(policy: RetryPolicy, fault: Fault) -> bool:
-    """Whether another attempt, some time, may end better; how many there were already does not count."""
+    """Return True if another attempt, at some time, may succeed, however many there were already."""
     if fault.platform:
         return True
     if fault.phase is Phase.LOAD and is_a(fault.exception, FORBIDDEN):
@@ -52,7 +52,7 @@ def retryable(policy: RetryPolicy, fault: Fault) -> bool:
 
 
 def backoff(delay: float, attempt: int, *, jitter: Callable[[], float]) -> float:
-    """Return the seconds to wait after a task's attempt with this number, which failed.
+    """Return the seconds to wait after a task's failed attempt with this number.
 
     ``jitter`` returns a number in [0, 1); half of the delay is fixed and half is random, so that tasks that failed
     together do not come back together.
@@ -62,7 +62,7 @@ def backoff(delay: float, attempt: int, *, jitter: Callable[[], float]) -> float
 
 
 def decide(policy: RetryPolicy, fault: Fault, *, jitter: Callable[[], float], at_least: float = 0.0) -> float | None:
-    """Seconds to wait before the next attempt, or ``None`` to stop trying.
+    """Return the seconds to wait before the next attempt, or ``None`` to stop trying.
 
     Args:
         jitter: See `backoff`.
@@ -71,5 +71,5 @@ def decide(policy: RetryPolicy, fault: Fault, *, jitter: Callable[[], float], at
     if fault.attempt > policy.num_retries or not retryable(policy, fault):
         return None
     if fault.platform:
-        return None  # it was asked for again and again already, while other requests were answered
+        return None  # the gate has tried it many times already, while other requests were answered
     return max(at_least, backoff(policy.delay, fault.attempt, jitter=jitter))

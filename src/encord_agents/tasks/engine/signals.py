@@ -1,4 +1,4 @@
-"""Signals become stops. The handlers act in the process that installed them; its forked children have none of them."""
+"""Signals that stop runs. The handlers act only in the process that installed them, not in its forked children."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if hasattr(signal, "SIGHUP"):
 
 NOT_HERE = """\
 stop_on_signals() can only be used in the main thread: Python lets no other install signal handlers.
-In another thread, give the run a Stop, and call its request() from wherever the run is to be ended:
+In another thread, pass a Stop to the run, and call its request() from anywhere to end the run:
     from encord_agents.tasks.engine.stop import Stop
     stop = Stop()
     runner(stop=stop)"""
 
 _replaced: list[dict[int, Any]] = []
-"""What our handlers that are in place now have replaced, the oldest first."""
+"""The handlers replaced by ours that are in place now, the oldest first."""
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """While inside, Ctrl-C, SIGTERM and SIGHUP stop runs cleanly, as they do on the command line.
+    """Have Ctrl-C, SIGTERM and SIGHUP stop runs cleanly while inside, as they do on the command line.
 
     ::
 
@@ -42,17 +42,17 @@ def stop_on_signals() -> Iterator[Stop]:
             report = runner(stop=stop)  # or runner.drain(stop=stop)
         sys.exit(stop.exit_code or report.exit_code)
 
-    After SIGTERM or SIGHUP no new task is taken, the task at work is finished, what is finished is written within 30 s,
-    and the call returns its report. A Ctrl-C also interrupts the agent or dependency that runs in the main thread, and
-    the call raises `KeyboardInterrupt` at its end; outside of a run it raises that at once. A second signal ends the
-    process at once, whatever it is doing.
+    After SIGTERM or SIGHUP no new task is taken, tasks being attempted are finished, finished tasks are written within
+    30 s, and the call returns its report. A Ctrl-C also interrupts the agent or dependency that runs in the main
+    thread, and the call raises `KeyboardInterrupt` at its end; outside a run, it is raised at once. A second signal
+    ends the process at once, whatever it is doing.
 
-    The handlers that were there before are put back at the end. Forked children do not have these handlers. A SIGHUP
-    that the process ignores, as one started by ``nohup`` does, stays ignored.
+    The previous handlers are restored at the end. Forked children do not have these handlers. If the process ignores
+    SIGHUP, as under ``nohup``, that stays so.
 
     Yields:
-        What the signals request: give it to any number of runs, in this thread or others. Its ``exit_code`` is that of
-        the signal that came, else ``None``.
+        The stop that the signals request. Pass it to any number of runs, in this thread or others. Its ``exit_code``
+        is that of the signal that came, else ``None``.
 
     Raises:
         PrintableError: This is not the main thread.
@@ -76,42 +76,42 @@ def stop_on_signals() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        with suppress(ValueError):  # this is a forked child, and has put them back already
+        with suppress(ValueError):  # a forked child has restored them already
             _replaced.remove(before)
 
 
 def hold_off_signals() -> None:
-    """Have this process pass over Ctrl-C, SIGTERM and SIGHUP from now on: its parent says when it is to end.
+    """Have this process disregard Ctrl-C, SIGTERM and SIGHUP from now on, since its parent decides when it ends.
 
-    The signals are handled, not ignored, for programs that it starts would inherit that.
+    The signals are handled rather than ignored, because programs that it starts would inherit an ignored signal.
     """
     _install(lambda *_: None)
 
 
 def _install(handle: Handler) -> dict[int, Any]:
-    """Put a handler in place for each signal, and return the handlers that were there."""
+    """Install a handler for each signal, and return the previous handlers."""
     before = {
         number: handler
         for number in REASONS
-        # A handler that was not installed from Python (None) could not be put back.
+        # A handler that was not installed from Python (None) could not be restored.
         if (handler := signal.getsignal(number)) is not None
         and not (REASONS[number] == "hangup" and handler == signal.SIG_IGN)
     }
-    _replaced.append(before)  # first, so that it is known to a fork that comes in between
+    _replaced.append(before)  # before installing, so that a fork in between knows of it
     for number in before:
         signal.signal(number, handle)
     return before
 
 
 def _restore_in_child() -> None:
-    """Give a forked child the handlers that it would have without us.
+    """Restore, in a forked child, the handlers that it would have without this library.
 
-    It has nothing to stop cleanly; and whoever started it may end it by SIGTERM and wait for that, as
-    `multiprocessing.Pool` does. The thread that forked is the child's main thread, so it may do this.
+    It has nothing to stop cleanly; and its parent may end it by SIGTERM and wait for that, as `multiprocessing.Pool`
+    does. The thread that forked is the child's main thread, so it may set handlers.
     """
     while _replaced:
         for number, handler in _replaced.pop().items():
-            with suppress(ValueError):  # a subinterpreter's
+            with suppress(ValueError):  # raised in a subinterpreter
                 signal.signal(number, handler)
 
 
@@ -119,10 +119,10 @@ _forking = threading.local()
 
 
 def _block_for_fork() -> None:
-    """Hold signals back in the thread that forks.
+    """Block signals in the thread that forks.
 
     A signal that reached the child before its handlers are restored would call ours, or be cleared by the interpreter
-    with the parent's: a `multiprocessing.Pool` that terminates its workers at once would then wait for ever.
+    together with the parent's: a `multiprocessing.Pool` that terminates its workers at once would then wait forever.
     """
     if _replaced:
         _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, REASONS)
@@ -145,8 +145,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def leave_at_once(code: int) -> None:
-    """At the second signal. In a signal handler, so nothing here may take a lock or touch a buffered stream."""
+    """End the process at the second signal. Runs in a signal handler, so it must not use locks or buffered streams."""
     with suppress(OSError):
         show_cursor = b"\x1b[?25h\n" if os.isatty(2) else b""
-        os.write(2, show_cursor + b"Left at once: what was not written yet is still in its stage.\n")
+        os.write(2, show_cursor + b"Left at once: tasks that were not written yet are still in their stages.\n")
     os._exit(code)

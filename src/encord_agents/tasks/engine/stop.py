@@ -1,4 +1,4 @@
-"""Stopping: "no new task", then "leave now". One object that the caller's thread and the engine's threads look at."""
+"""Stopping, in two steps: "no new task", then "leave now". The caller's and the engine's threads share one object."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ EXIT_CODES: dict[Reason, int] = {"interrupt": 130, "terminate": 143, "hangup": 1
 
 
 WAKES_EVERY = 0.25
-"""Seconds in which a signal that another thread was given is handled."""
+"""Seconds between two wake-ups of the main thread, so that a signal delivered to another thread is handled soon."""
 
 T = TypeVar("T")
 
 
 class Leaving(Interrupt):
-    """Waiting is over: what has not been written by now will not be. Not an `Exception`, so that no one retries it."""
+    """Waiting is over: results not written by now stay unwritten. Not an `Exception`, so that nothing retries it."""
 
 
 class Stop:
-    """Whether, and why, the run is to end. Safe to use from every thread and from signal handlers.
+    """A request to end the run, and its reason. Safe to use from every thread and from signal handlers.
 
-    Everything in the engine that waits does so on this object, so that a request to stop ends the wait. There is no
-    lock in it: a signal handler, or an interrupt, may come between any two steps of whoever holds one.
+    All waits in the engine are made on this object, so that a request to stop ends them. It contains no lock: a signal
+    handler or an interrupt may come between any two steps of the thread that holds the lock, and would deadlock.
 
     Args:
-        parent: Another one that stops this one too. Requests made here do not reach it: each run has a `Stop` of its
-            own, whose parent several runs may share.
+        parent: Another stop that stops this one too. Requests made here do not reach the parent: each run has a `Stop`
+            of its own, and several runs may share a parent.
     """
 
     def __init__(self, parent: Stop | None = None) -> None:
@@ -44,19 +44,19 @@ class Stop:
         self._reason: Reason | None = None
         self._requested = False
         self._leave = False
-        # One queue for each thread that waits for the one, or for the other.
+        # One queue per waiting thread: waiting for a request to stop, and for the time to leave.
         self._until_requested: list[SimpleQueue[None]] = []
         self._until_leaving: list[SimpleQueue[None]] = []
-        self._at_work = self._interruptible = 0  # blocks that the main thread is in
+        self._at_work = self._interruptible = 0  # nested blocks that the main thread is in
 
     @property
     def requested(self) -> bool:
-        """Whether no new task is to be taken."""
+        """True if no new task is to be taken."""
         return self._requested or (self._parent is not None and self._parent.requested)
 
     @property
     def leaving(self) -> bool:
-        """Whether to wait for nothing any more."""
+        """True if nothing is to be waited for any more."""
         return self._leave or (self._parent is not None and self._parent.leaving)
 
     @property
@@ -66,29 +66,29 @@ class Stop:
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code that tells of the signal that came: 130, 143 or 129; ``None`` if there was none."""
+        """The exit code for the signal that stopped the run: 130, 143 or 129; ``None`` if there was none."""
         return None if (reason := self.reason) is None else EXIT_CODES[reason]
 
     def request(self, reason: Reason | None = None) -> None:
-        """Take no new task; finish and write what there is. The first reason given is the one that counts."""
+        """Have the run take no new task, and finish and write those in flight. Of several reasons, the first counts."""
         if reason is not None and self._reason is None:
-            self._reason = reason
+            self._reason = reason  # before the request: a thread that sees the request may read the reason at once
         self._requested = True
         _ring(self._until_requested)
 
     def leave(self) -> None:
-        """Stop waiting for answers too."""
+        """Have the run stop waiting for answers too."""
         self._requested = self._leave = True
         _ring(self._until_requested)
         _ring(self._until_leaving)
 
     def wait(self, seconds: float) -> bool:
-        """Wait, or until a stop is requested. Whether one was."""
+        """Wait, at most until a stop is requested. Return True if one is."""
         _wait(seconds, [stop._until_requested for stop in self._line], lambda: self.requested)
         return self.requested
 
     def pause(self, seconds: float) -> None:
-        """Wait, whether or not a stop is requested, unless it is time to leave.
+        """Wait even if a stop is requested, but not if it is time to leave.
 
         Raises:
             Leaving: It is time to leave.
@@ -99,17 +99,17 @@ class Stop:
 
     @property
     def _line(self) -> list[Stop]:
-        """This one, its parent, and so on."""
+        """This stop, its parent, and so on."""
         return [self] if self._parent is None else [self, *self._parent._line]
 
     def at_work(self) -> _AtWork:
-        """Have a Ctrl-C only request the stop while the main thread is in a ``with`` block, so that no bookkeeping is
-        cut in two. In other threads, which signals do not reach, this does nothing."""
+        """Return a context manager in which a Ctrl-C only requests the stop, so that it does not cut bookkeeping in
+        two. In threads other than the main one, which signals do not reach, it does nothing."""
         return _AtWork(self)
 
     def interruptible(self, *, although_interrupted: bool = False) -> _Interruptible:
-        """Have a Ctrl-C raise `KeyboardInterrupt` all the same in a ``with`` block within `at_work`: around the user's
-        code, and around reads, which do no harm when they are cut off.
+        """Return a context manager for use within `at_work`, in which a Ctrl-C raises `KeyboardInterrupt` again: for
+        the user's code, and for reads, which do no harm when they are cut off.
 
         Args:
             although_interrupted: Enter the block even if a Ctrl-C has come before, as a teardown must.
@@ -121,7 +121,7 @@ class Stop:
 
     @property
     def is_interruptible(self) -> bool:
-        """Whether a Ctrl-C is to interrupt what the main thread does now."""
+        """True if a Ctrl-C is to interrupt the main thread at this point."""
         return self._root._interruptible > 0 or self._root._at_work == 0
 
 
@@ -136,6 +136,7 @@ class _AtWork:
         self._root = stop._root
         self._here = _in_main_thread()
 
+    # Only the main thread changes the counter, so it needs no lock, which a signal handler could find held.
     def __enter__(self) -> None:
         self._root._at_work += self._here
 
@@ -144,7 +145,7 @@ class _AtWork:
 
 
 class _Interruptible:
-    """A context manager by hand: it is entered for each attempt."""
+    """A context manager written by hand for speed, since it is entered for each attempt."""
 
     __slots__ = ("_here", "_root", "_stop")
 
@@ -157,7 +158,7 @@ class _Interruptible:
         if not self._here:
             return
         self._root._interruptible += 1
-        # A signal that came before this line was only noted; one that comes after it raises by itself.
+        # A signal that came before this line was only recorded; one that comes after it raises by itself.
         if self._stop is not None and self._stop.reason == "interrupt":
             self._root._interruptible -= 1
             raise KeyboardInterrupt
@@ -168,9 +169,10 @@ class _Interruptible:
 
 
 def next_of(queue: SimpleQueue[T]) -> T:
-    """Return the next entry of a queue, for the main thread to wait in.
+    """Wait for the next entry of a queue in the main thread, and return it.
 
-    The system may give a signal to any thread; Python handles it in the main one, at the latest when that next wakes.
+    The system may deliver a signal to any thread. Python handles it in the main thread, at the latest when that next
+    wakes, hence the timeout.
     """
     while True:
         with suppress(Empty):
@@ -179,6 +181,7 @@ def next_of(queue: SimpleQueue[T]) -> T:
 
 def _wait(seconds: float, places: Sequence[list[SimpleQueue[None]]], is_so: Callable[[], bool]) -> None:
     bell: SimpleQueue[None] = SimpleQueue()
+    # Registered before the check: a request that came between the check and the wait would be missed.
     for bells in places:
         bells.append(bell)
     try:
@@ -192,5 +195,5 @@ def _wait(seconds: float, places: Sequence[list[SimpleQueue[None]]], is_so: Call
 
 
 def _ring(bells: list[SimpleQueue[None]]) -> None:
-    for bell in tuple(bells):
+    for bell in tuple(bells):  # a copy, since waiting threads come and go meanwhile
         bell.put(None)
