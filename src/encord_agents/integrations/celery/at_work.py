@@ -83,7 +83,7 @@ class MemoryAtWork:
     """The tasks this process is working on, for brokers other than Redis. Other processes are unknown to it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # Celery's thread pool runs several deliveries in one process
         self._held: set[tuple[str, str]] = set()
 
     def begin(self, queue: str, tasks: Sequence[str], *, redelivered: bool, sure: bool) -> list[Found]:
@@ -112,6 +112,8 @@ class MemoryAtWork:
     def abandoned(self, queue: str, tasks: Sequence[str]) -> set[str]:
         return set()
 
+
+# Scripts run atomically in Redis: two workers that look at a task at the same time must not both take it.
 
 SWAP = """
 local swapped = {}
@@ -201,6 +203,7 @@ class RedisAtWork:
         for task, text in zip(tasks, held, strict=True):
             found.append(_judge(text, now, sure=sure))
             if found[-1] in (Found.FREE, Found.LOST):
+                # The hold of a lost task is removed: one caller finds it lost and counts that, the next finds it free.
                 swaps.append((task, text, mine if found[-1] is Found.FREE else ""))
         try:
             swapped = dict(zip((task for task, _, _ in swaps), self._try(queue, swaps), strict=True))
@@ -274,6 +277,8 @@ class RedisAtWork:
 
     def _start_heartbeat(self) -> RuntimeError | None:
         """Start the heartbeat if it is needed. Return the error if the system has no more threads."""
+        # The caller has the lock, so that no two threads start a heartbeat each. It is a daemon: a worker that exits
+        # must not wait for it.
         if (self._held or self._ended) and (self._heartbeat is None or not self._heartbeat.is_alive()):
             self._heartbeat = threading.Thread(target=self._send_heartbeats, name="encord-agents-at-work", daemon=True)
             try:
@@ -287,10 +292,10 @@ class RedisAtWork:
         while not pause.wait(HEARTBEAT):
             with self._lock:
                 if not self._held and not self._ended:
-                    self._heartbeat = None
+                    self._heartbeat = None  # under the lock, so that a task begun from now on starts another
                     return
             try:
-                self._let_go()
+                self._let_go()  # releases that could not be sent when their work ended
                 self._renew()
             except Exception as error:  # noqa: BLE001 - whatever it is, the next heartbeat may get through
                 if _seldom(f"beat {type(error)}"):
@@ -308,7 +313,7 @@ class RedisAtWork:
                         del self._ended[key]
 
     def _renew(self) -> None:
-        with self._lock:
+        with self._lock:  # a copy, so that no delivery waits for a request to Redis
             held = dict(self._held)
         for queue, tasks in _by_queue(held).items():
             now, there = self._look(queue, tasks)
@@ -321,6 +326,7 @@ class RedisAtWork:
                     renewed.append((task, text, str(new)))
             for (task, _, new_text), done in zip(renewed, self._try(queue, renewed), strict=True):
                 if done:
+                    # A task that ended during the request is to be released under its new text.
                     with self._lock:
                         going_on = (queue, task) in self._held
                         (self._held if going_on else self._ended)[queue, task] = new_text
@@ -338,7 +344,7 @@ def _judge(text: str, now: float, *, sure: bool) -> Found:
         return Found.FREE
     hold = _Hold.of(text)
     lives = hold.lives()
-    if lives is False:
+    if lives is False:  # no need to wait for the end of the lease of a process of this machine
         return Found.LOST
     if hold.until > now or (lives and hold.until > now - STUCK):
         return Found.BUSY

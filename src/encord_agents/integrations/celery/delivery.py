@@ -226,6 +226,7 @@ class Delivery:
 
     def _publish(self, batch: Batch, *, countdown: float | None = None) -> None:
         try:
+            # Marked first: a quick worker could otherwise end the task before its mark is extended.
             with self._note_taking():
                 self._in_flight.extend(self._queue, batch.uuids, IN_QUEUE_FOR)
             self._task.apply_async(args=[], kwargs=batch.message(), countdown=countdown)
@@ -266,6 +267,7 @@ class Delivery:
             batch.specs = batch.only({str(result.task_uuid) for result in again})
             first = {str(result.task_uuid): _first_line(result) for result in again}
             batch.first = {uuid: batch.first.get(uuid, error) for uuid, error in first.items()}
+            # All go into one message, so the longest wait counts.
             after = max(result.retry_after or 0.0 for result in again)
             self._retry(AgentTasksFailed(_describe(again[0])), at_least=after)
 
@@ -294,6 +296,7 @@ class Delivery:
     def _retry(self, why: Exception, *, at_least: float = 0.0) -> NoReturn:
         """Have Celery deliver the batch again, after a while."""
         batch = Batch(self._batch.specs, 0, ended=self._batch.ended, errors=self._batch.errors, first=self._batch.first)
+        # Jitter keeps batches that failed together from coming back together.
         ceiling = min(self._registration.retry_delay * 2.0**self._task.request.retries, MAX_RETRY_DELAY)
         countdown = max(at_least, ceiling * (0.5 + 0.5 * random.random()))
         self._holds.end()  # first, since another worker may receive the retry at once and must not find it busy

@@ -156,6 +156,7 @@ def _send(
     """Send the tasks that are not in flight, in batches. Return their number."""
     in_flight = registration.adapter.in_flight
     uuids = [spec["uuid"] for spec in specs]
+    # Claimed before they are sent, so that two polls at the same time send each task once.
     taken = dict(zip(uuids, in_flight.claim(queue, uuids, IN_QUEUE_FOR, failed=failed, again=again), strict=True))
     # These are left over from a lost worker. Without this they would wait for Redis' visibility timeout.
     orphans = sorted(registration.adapter.at_work.abandoned(queue, [uuid for uuid in uuids if not taken[uuid]]))

@@ -132,6 +132,7 @@ class RedisInFlight:
         now = self._clock()
         in_flight, lately = self._key(queue, "in-flight"), self._key(queue, "failed")
         pipe = self._client.pipeline(transaction=True)
+        # Redis does not expire single members, so expired marks are removed here.
         pipe.zremrangebyscore(in_flight, "-inf", now)
         pipe.zremrangebyscore(lately, "-inf", now)
         if again:

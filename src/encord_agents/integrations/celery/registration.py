@@ -225,6 +225,7 @@ def _poll_in_beat(registration: Registration, every: float) -> None:
     """Poll in the process of beat: there is only one, so its memory of the tasks it sent is enough."""
 
     def begin(**_: object) -> None:
+        # A daemon, so that beat can exit during a poll.
         threading.Thread(target=poll, name="encord-agents-poll", daemon=True).start()
 
     def poll() -> None:

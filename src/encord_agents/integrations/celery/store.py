@@ -103,6 +103,7 @@ class Seldom:
 
     def __call__(self, line: str) -> bool:
         now = self._clock()
+        # Without a lock: threads that race here log a line twice at worst.
         self._said = {text: at for text, at in self._said.items() if now < at + SAID_FOR}
         if line in self._said:
             return False
