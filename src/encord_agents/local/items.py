@@ -109,9 +109,7 @@ def insert_group(
     return added
 
 
-def add(
-    database: Database, project: ProjectRecord, units: Sequence[NewUnit], *, stage: str | None = None
-) -> list[str]:
+def add(database: Database, project: ProjectRecord, units: Sequence[NewUnit], *, stage: str | None = None) -> list[str]:
     """Add data units to a project's own dataset, each with a task. Returns their data hashes, in order.
 
     Args:
