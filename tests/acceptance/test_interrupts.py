@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from encord.objects import LabelRowV2
+from encord.project import Project
 from tests.conftest import World
 from tests.interrupts import Interrupter, Place
 from tests.waiting import until
@@ -37,7 +38,9 @@ def platform() -> Iterator[LocalPlatform]:
         yield platform
 
 
-def run(platform: LocalPlatform, at: Place | None, is_async: bool, **options: Any) -> Interrupter:
+def run(
+    platform: LocalPlatform, at: Place | None, is_async: bool, bundle_saves: bool = False, **options: Any
+) -> Interrupter:
     """A run that is interrupted there, and everything that must be so afterwards."""
     project = platform.create_project(workflow=WORKFLOW)
     project.add_placeholders(TASKS)
@@ -59,13 +62,35 @@ def run(platform: LocalPlatform, at: Place | None, is_async: bool, **options: An
         await asyncio.sleep(0)
         return TaskAgentReturnStruct(pathway="complete", label_row=label_row, label_row_priority=0.5)
 
-    runner = world.agent(async_agent if is_async else agent)
+    saved: set[str] = set()
+
+    def saving_agent(label_row: LabelRowV2, project: Project, _: Annotated[None, Depends(dependency)]) -> str:
+        label_row.save()
+        saved.add(label_row.data_hash)
+        project.list_label_rows_v2(data_hashes=[label_row.data_hash])
+        label_row.save()
+        label_row.set_priority(0.5)
+        return "complete"
+
+    async def async_saving_agent(
+        label_row: LabelRowV2, project: Project, _: Annotated[None, Depends(dependency)]
+    ) -> str:
+        await asyncio.sleep(0)
+        return saving_agent(label_row, project, _)
+
+    agents = {
+        (False, False): agent,
+        (True, False): async_agent,
+        (False, True): saving_agent,
+        (True, True): async_saving_agent,
+    }
+    runner = world.agent(agents[is_async, bundle_saves])
     interval = sys.getswitchinterval()
     interrupted = False
     before = set(threading.enumerate())
     with Interrupter(at) as interrupter:
         try:
-            runner(progress="none", **options)
+            runner(progress="none", bundle_saves=bundle_saves, **options)
         except KeyboardInterrupt:
             interrupted = True
     where = f"{at} {interrupter.where}"
@@ -78,6 +103,8 @@ def run(platform: LocalPlatform, at: Place | None, is_async: bool, **options: An
         was_over = report.moved == TASKS and report.passes == 1
         assert bool(report.stopped) == interrupted or was_over, where
         agrees(report, world, where)
+        unwritten = {str(task.data_hash) for task in report.unwritten}
+        assert all(project.saves(data_hash) for data_hash in saved - unwritten), where
     for task in project.tasks():
         asked = sum(task.uuid in entry.body for entry in platform.journal.of("actions"))
         assert asked == project.moves(task.uuid), f"{where}: moved {project.moves(task.uuid)} times, asked {asked}"
@@ -103,16 +130,21 @@ def threads_left(before: set[threading.Thread]) -> list[str]:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("bundle_saves", [False, True])
 @pytest.mark.parametrize(
     ("window", "workers", "is_async"), [(1, 1, False), (300, 1, False), (300, 4, False), (2, 1, False), (300, 4, True)]
 )
-def test_an_interrupt_at_any_point(platform: LocalPlatform, window: int, workers: int, is_async: bool) -> None:
+def test_an_interrupt_at_any_point(
+    platform: LocalPlatform, window: int, workers: int, is_async: bool, bundle_saves: bool
+) -> None:
     """Afterwards no thread lives, every task was moved once or is in its stage, no move was sent for a task that had
-    moved, each dependency was torn down, and the report says what the platform says."""
+    moved, each dependency was torn down, the report says what the platform says, and what an agent saved by its own
+    hand is there, or listed."""
     options: dict[str, Any] = {"task_batch_size": window, "max_workers": workers, "is_async": is_async}
+    options["bundle_saves"] = bundle_saves
     places = sorted(run(platform, None, **options).places)
     assert len(places) > 5 * POINTS
     if not os.environ.get("ENCORD_AGENTS_EVERY_POINT"):
-        places = random.Random(f"{window} {workers} {is_async}").sample(places, POINTS)
+        places = random.Random(f"{window} {workers} {is_async} {bundle_saves}").sample(places, POINTS)
     for place in places:
         run(platform, place, **options)

@@ -64,6 +64,7 @@ class Script:
         lost: Tasks whose file is missing.
         asynchronous: Whether the agent is.
         default_client: Whether the client is the SDK's own, which repeats some requests by itself.
+        by_hand: Whether the agent saves by its own hand, which is sent with the others'.
     """
 
     tasks: int
@@ -85,6 +86,7 @@ class Script:
     lost: frozenset[int] = frozenset()
     asynchronous: bool = False
     default_client: bool = False
+    by_hand: bool = False
 
 
 def faults() -> st.SearchStrategy[Fault]:
@@ -149,6 +151,7 @@ def varied(draw: st.DrawFn) -> Script:
         lost=draw(st.frozensets(st.integers(0, script.tasks - 1), max_size=2)) if assets else frozenset(),
         asynchronous=draw(st.booleans()),
         default_client=draw(st.sampled_from([False, False, True])),
+        by_hand=draw(st.booleans()),
         interrupt=None,
     )
 
@@ -193,6 +196,10 @@ class Play:
         if index in self.script.fail or (index in self.script.fail_once and self.attempts[data_hash] == 1):
             raise PlannedError(f"task {index}")
         self.returned[data_hash] = mark
+        if self.script.by_hand:
+            label_row.save()
+            label_row.set_priority(mark)
+            return TaskAgentReturnStruct(pathway=None if index in self.script.held else "complete")
         pathway = None if index in self.script.held else "complete"
         return TaskAgentReturnStruct(pathway=pathway, label_row=label_row, label_row_priority=mark)
 
@@ -275,7 +282,13 @@ def play(platform: LocalPlatform, script: Script) -> tuple[Play, RunReport]:
     for fault in script.faults:
         platform.faults.add(fault)
     try:
-        runner(progress="none", num_retries=1, task_batch_size=script.window, max_workers=script.workers)
+        runner(
+            progress="none",
+            num_retries=1,
+            task_batch_size=script.window,
+            max_workers=script.workers,
+            bundle_saves=script.by_hand,
+        )
     except KeyboardInterrupt:
         assert played.interrupted
     finally:
@@ -289,6 +302,7 @@ def play(platform: LocalPlatform, script: Script) -> tuple[Play, RunReport]:
 @given(script=scripts())
 @example(Script(30, 300, faults=(Fault("actions", 1, 0, "drop_after"),), taken=((3, 5), (4, 9))))
 @example(Script(30, 7, faults=(Fault("actions", 2, 1, "drop_after"), Fault("tasks", 2, 1, "drop_before"))))
+@example(Script(30, 7, faults=(Fault("save", 2, 1, "drop_after"),), fail_once=frozenset({3}), by_hand=True))
 @example(Script(12, 1, faults=(Fault("save", 1, 2, "drop_after"), Fault("actions", 1, 5, "drop_after")), interrupt=8))
 def test_any_faults(platform: LocalPlatform, script: Script) -> None:
     """Each task is moved exactly once, or still in its stage and reported; the label of each task that was moved is the
