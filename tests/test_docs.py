@@ -126,13 +126,13 @@ def test_the_settings_that_registering_on_celery_makes_are_documented() -> None:
 
 
 def test_the_times_of_celery_are_as_documented() -> None:
-    """Marks, holds and signs of life last as long as the page says."""
+    """Marks, holds and heartbeats last as long as the page says."""
     assert (IN_QUEUE_FOR, FAILED_FOR) == (24 * 3600, 3600)
     assert (HEARTBEAT, LEASE, LOOK_AGAIN_AFTER, MAX_LOST) == (5, 30, 10, 3)
     for said in (
         "24 hours",
         "for an hour",
-        "every 5\nseconds",
+        "every 5 seconds",
         "30 seconds after",
         "10 seconds",
         "After four processes",
