@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -143,20 +146,17 @@ def create(
 
     A picture that cannot be read is named on stderr and left out.
     """
-    import logging
-
     from encord_agents.local import LocalPlatform
     from encord_agents.local.images import told
     from encord_agents.local.trouble import LocalPlatformError
 
-    # Skipped pictures are listed once, below.
-    logging.getLogger("encord_agents.local.images").setLevel(logging.ERROR)
     if not images.is_dir():
         raise LocalPlatformError(f"{images} is no directory of pictures.")
     _one_readable(images)
     platform = LocalPlatform(data)
     try:
-        project = platform.create_project(title=title, workflow=workflow, ontology=ontology, images=images)
+        with _only_errors("encord_agents.local.images"):  # skipped pictures are listed once, below
+            project = platform.create_project(title=title, workflow=workflow, ontology=ontology, images=images)
         for line in told(project.skipped):
             say(on_one_line(line), err=True)
         say(f"# project {project.title!r} with {_counted(len(project.tasks()), 'picture')}")
@@ -210,6 +210,18 @@ def reset(
         say(f"{_counted(count, 'task')} {be} at the start again; labels {labels}.")
     finally:
         platform.close()
+
+
+@contextlib.contextmanager
+def _only_errors(name: str) -> Iterator[None]:
+    """Hold back a logger's warnings while inside."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _one_readable(images: Path) -> None:
