@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from encord.exceptions import EncordException
@@ -47,6 +47,11 @@ class Contents:
         newer = self if self.labels is not None else older
         return Contents(newer.labels, newer.row, self.priority or older.priority)
 
+    def without(self, parcel: Parcel) -> Contents:
+        """The same without a part of it."""
+        labels = None if self.labels is parcel else self.labels
+        return Contents(labels, self.row, None if self.priority is parcel else self.priority)
+
 
 NOTHING = Contents()
 
@@ -60,6 +65,7 @@ class Held:
     Attributes:
         refused: What the platform said to something that was sent while the agent ran. Nothing is held after that.
         sent: Whether anything was sent while the agent ran: then the labels' last save may be the agent's.
+        with_result: Whether what is held goes with the task's result.
         oddity: What is probably a mistake in the labels.
         seconds: How long the agent has waited for requests of its own that could have been sent with others.
     """
@@ -76,6 +82,7 @@ class Held:
         self._sending = threading.Lock()  # what was saved first is sent first
         self.refused: Exception | None = None
         self.sent = False
+        self.with_result = False
         self.oddity: str | None = None
         self.seconds = 0.0
 
@@ -150,16 +157,18 @@ class Held:
 
     # Sending
 
-    def take(self) -> Contents:
-        """What is held, from now on somebody else's to send."""
-        with self._lock:
-            taken, self._contents = self._contents, NOTHING
-        return taken
+    # What is held is let go of when it was sent: an interrupt may come between any two steps, and to send it again does
+    # no harm.
 
-    def put_back(self, contents: Contents) -> None:
-        """Hold again what was taken and not sent, unless something newer is there."""
+    @property
+    def contents(self) -> Contents:
+        """What is held now."""
+        return self._contents
+
+    def let_go(self, sent: Parcel | None = None) -> None:
+        """Hold something no more, unless something newer is there; without an argument: hold nothing."""
         with self._lock:
-            self._contents = self._contents.or_else(contents)
+            self._contents = NOTHING if sent is None else self._contents.without(sent)
 
     def send(self) -> None:
         """Send what is held now, waiting outages out. A refusal is kept until the attempt is over.
@@ -170,17 +179,11 @@ class Held:
         if self._dry_run:
             return
         with self._sending:  # also where nothing is held: it may be on its way, sent by another thread
-            if not (contents := self.take()):
-                return
-            try:
-                if contents.labels is not None:
-                    self._ask(contents.labels, "save")
-                    contents = replace(contents, labels=None)
-                if contents.priority is not None:
-                    self._ask(contents.priority, "priorities")
-                    contents = replace(contents, priority=None)
-            finally:
-                self.put_back(contents)
+            contents = self._contents
+            for parcel, kind in ((contents.labels, "save"), (contents.priority, "priorities")):
+                if parcel is not None:
+                    self._ask(parcel, kind)
+                    self.let_go(parcel)
 
     def _ask(self, parcel: Parcel, kind: str) -> None:
         self.sent = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from encord_agents.core.legible import on_one_line
 from encord_agents.core.sdk import Parcel, can_hold_saves
@@ -17,7 +17,7 @@ from encord_agents.core.tracebacks import add_note, described
 from encord_agents.exceptions import CertificateError, NoRoomError, OutageError
 from encord_agents.tasks.engine.context import ODD_LABELS, Context, Result
 from encord_agents.tasks.engine.gate import Gate, SetUpError, is_platform_trouble
-from encord_agents.tasks.engine.held import Contents, Held, send_together
+from encord_agents.tasks.engine.held import Held, send_together
 from encord_agents.tasks.engine.outcome import Fault, Phase
 from encord_agents.tasks.engine.report import TaskRef
 from encord_agents.tasks.engine.stop import Leaving
@@ -64,7 +64,7 @@ class OwnSaves:
         """Have what an attempt has saved go with its result; where something was refused already, that is its fault."""
         if (refused := self.refusal(context)) is not None:
             if context.held is not None:
-                context.held.take()
+                context.held.let_go()
             if isinstance(ended, Fault):
                 add_note(refused.exception, f"After that, the attempt failed: {described(ended.exception)}")
             return refused
@@ -82,17 +82,20 @@ class OwnSaves:
         """Have a result take over what is held, unless the agent returned something newer."""
         if (held := result.context.held) is None:
             return result
-        contents = held.take()
+        contents = held.contents  # held until the task has its outcome: an interrupt may come before the result is kept
         if result.labels is None and contents.labels is not None:
             result.labels, result.label_row = contents.labels, contents.row
             if ODD_LABELS not in result.context.agent.warned:
                 result.oddity = held.oddity
+        held.with_result = True
         if result.priority is None and contents.priority is not None:
             ((_, result.priority),) = contents.priority.payload.priorities
         return result
 
     def finished(self, context: Context) -> None:
-        """A task has its outcome."""
+        """A task has its outcome: what went with its result is written, or never will be."""
+        if context.held is not None and context.held.with_result:
+            context.held.let_go()
         if not context.held:
             self._at_work.pop(id(context), None)
 
@@ -106,21 +109,14 @@ class OwnSaves:
         """
         if self.dry_run:
             return
-        taken = [(held, held.take()) for context in contexts if (held := context.held)]
-        try:
-            for kind in ("save", "priorities"):
-                for alike in _alike(taken, kind):
-                    for part, reply in self.gate.each(alike, _send, kind=kind):
-                        for held, parcel in part:
-                            held.sent = True
-                            held.refused = held.refused or reply.error
-                            taken = [
-                                (one, _without(contents, parcel) if one is held else contents)
-                                for one, contents in taken
-                            ]
-        finally:
-            for held, contents in taken:
-                held.put_back(contents)
+        held = [one for context in contexts if (one := context.held)]
+        for kind in ("save", "priorities"):
+            for alike in _alike(held, kind):
+                for part, reply in self.gate.each(alike, _send, kind=kind):
+                    for one, parcel in part:
+                        one.sent = True
+                        one.refused = one.refused or reply.error
+                        one.let_go(parcel)
 
     def send_rest(self, unwritten: list[TaskRef]) -> None:
         """At the end of a stage's turn: send what interrupted attempts have saved.
@@ -128,7 +124,7 @@ class OwnSaves:
         Args:
             unwritten: The tasks of which something could not be sent are added to it.
         """
-        rest = [context for context in self._at_work.values() if context.held]
+        rest = [context for context in self._at_work.values() if context.held and context.ref not in unwritten]
         self._at_work.clear()
         for context in rest:
             if context.held is not None:
@@ -153,11 +149,11 @@ class OwnSaves:
                     unwritten.append(one.ref)
 
 
-def _alike(taken: Sequence[tuple[Held, Contents]], kind: str) -> list[list[tuple[Held, Parcel]]]:
+def _alike(held: Sequence[Held], kind: str) -> list[list[tuple[Held, Parcel]]]:
     """What goes into requests of a kind. Labels to be validated first are validated with all others of a request."""
     if kind == "priorities":
-        return [[(held, contents.priority) for held, contents in taken if contents.priority is not None]]
-    labels = [(held, contents.labels) for held, contents in taken if contents.labels is not None]
+        return [[(one, parcel) for one in held if (parcel := one.contents.priority) is not None]]
+    labels = [(one, parcel) for one in held if (parcel := one.contents.labels) is not None]
     return [[one for one in labels if is_validated(one[1]) is wanted] for wanted in (False, True)]
 
 
@@ -168,11 +164,3 @@ def is_validated(parcel: Parcel) -> bool:
 
 def _send(part: Sequence[tuple[Held, Parcel]]) -> None:
     send_together([parcel for _, parcel in part])
-
-
-def _without(contents: Contents, parcel: Parcel) -> Contents:
-    return replace(
-        contents,
-        labels=None if contents.labels is parcel else contents.labels,
-        priority=None if contents.priority is parcel else contents.priority,
-    )
