@@ -90,7 +90,7 @@ def floors(extras: Iterable[str]) -> list[str]:
 def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest version that pyproject.toml allows of each library that users get."""
     extras = [name for name in PROJECT["optional-dependencies"] if name != "dev"]
-    tools = ("anyio", "hypothesis", "pytest", "pytest-timeout", "pytest-xdist")
+    tools = ("hypothesis", "pytest", "pytest-timeout", "pytest-xdist")
     pinned = [line for line in Path("constraints.txt").read_text().splitlines() if line.partition("==")[0] in tools]
     session.install("--editable", f".[{','.join(extras)}]", *floors(extras), *pinned)
     # Where a library's dependencies are newer than itself, it may warn; and what only developers install is not there.
