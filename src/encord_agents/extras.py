@@ -14,7 +14,14 @@ Extra = Literal["vision", "local", "celery"]
 
 NEEDED: dict[Extra, dict[str, str]] = {
     "vision": {"av": "av", "numpy": "numpy", "PIL": "pillow"},
-    "local": {"PIL": "pillow", "orjson": "orjson", "starlette": "starlette", "uvicorn": "uvicorn", "yaml": "pyyaml"},
+    "local": {
+        "PIL": "pillow",
+        "jinja2": "jinja2",
+        "orjson": "orjson",
+        "starlette": "starlette",
+        "uvicorn": "uvicorn",
+        "yaml": "pyyaml",
+    },
     "celery": {"celery": "celery"},  # the extra's redis package is needed only if the broker is a Redis
 }
 """For each extra, the modules to import and the packages that contain them."""

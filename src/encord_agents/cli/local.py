@@ -80,8 +80,9 @@ def up(
         typer.Option(metavar="FILE", callback=expanded, help="The workflow of the project that --placeholders makes."),
     ] = None,
     memory: Annotated[bool, typer.Option("--memory", help="Keep everything in memory instead of --data.")] = False,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
-    """Serve until Ctrl-C. Print the two `export` lines that point the SDK here."""
+    """Serve until Ctrl-C. Print the address of the page, and the two `export` lines that point the SDK here."""
     import signal
     from threading import Event
 
@@ -114,9 +115,14 @@ def up(
             if not projects and not memory:
                 say(f"# There is no project yet: `{_command('create', data)} --images DIR --workflow FILE`.")
             say(f"# The local platform is up at {platform.domain}; Ctrl-C ends it.")
+            say(f"# Look at it in a browser: {platform.domain}/")
             say("# In the terminal of your agents:")
             say(f"export ENCORD_DOMAIN={platform.domain}")
             typer.echo(_export_key(platform, data if not memory else None))
+            if open_page:
+                import webbrowser
+
+                webbrowser.open(f"{platform.domain}/")
             Event().wait()
     except KeyboardInterrupt:
         say("# Stopped.")

@@ -116,6 +116,25 @@ CREATE TABLE IF NOT EXISTS labels (
     unit INTEGER NOT NULL REFERENCES entries(id), branch TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, content BLOB,
     saves INTEGER NOT NULL DEFAULT 0, created_at REAL NOT NULL, edited_at REAL NOT NULL, PRIMARY KEY (unit, branch)
 ) WITHOUT ROWID;
+-- The classes in the labels of a row: how many objects or classifications, lowest and highest confidence.
+CREATE TABLE IF NOT EXISTS label_classes (
+    unit INTEGER NOT NULL, branch TEXT NOT NULL, feature TEXT NOT NULL, n INTEGER NOT NULL, low REAL, high REAL,
+    PRIMARY KEY (unit, branch, feature)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS units_of_class ON label_classes (feature, unit, branch);
+-- Each save, move and reset. The version is the number of the labels that a save left.
+CREATE TABLE IF NOT EXISTS history (
+    id INTEGER PRIMARY KEY, project INTEGER NOT NULL, unit INTEGER NOT NULL, branch TEXT NOT NULL, at REAL NOT NULL,
+    kind TEXT NOT NULL, client TEXT NOT NULL, user TEXT, stage TEXT, destination TEXT, version INTEGER
+);
+CREATE INDEX IF NOT EXISTS history_of_unit ON history (unit, branch, id);
+CREATE INDEX IF NOT EXISTS history_of_project ON history (project, id);
+CREATE INDEX IF NOT EXISTS moves_of_project ON history (project, at) WHERE kind = 'move';
+-- Labels that were replaced, compressed; null where they were too large to keep.
+CREATE TABLE IF NOT EXISTS versions (
+    unit INTEGER NOT NULL, branch TEXT NOT NULL, number INTEGER NOT NULL, content BLOB,
+    PRIMARY KEY (unit, branch, number)
+) WITHOUT ROWID;
 """
 
 

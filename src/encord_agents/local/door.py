@@ -16,10 +16,12 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from encord_agents.local import items, routes_v1, routes_v2
+from encord_agents.local import items, page, routes_v1, routes_v2
 from encord_agents.local.auth import Verifier
 from encord_agents.local.faults import Fault, Faults
+from encord_agents.local.history import LONGEST_CLIENT, Client, acting
 from encord_agents.local.journal import Journal
+from encord_agents.local.origins import file_headers, stranger
 from encord_agents.local.service import Answer, Call, Operation, Service, shallow
 from encord_agents.local.trouble import NotKnown, Refusal
 
@@ -33,8 +35,6 @@ MOST_KEPT = 256 * 2**20
 """Bytes of a body that are kept before it is known what is asked: as many as are ever taken."""
 SECONDS_PER_BODY = 60.0
 """For a sender on this machine that is a long time for 256 MiB; one that is slower only holds a connection."""
-OURS = frozenset({"127.0.0.1", "localhost", "[::1]"})
-"""Hosts that a request may name. A page of another origin that has its own name lead here names that one."""
 
 
 class HangUp(Response):
@@ -78,8 +78,26 @@ class Door:
                 Route("/public", self._v1, methods=["POST"]),
                 Route("/public/user", self._v1, methods=["POST"]),
                 Route("/assets/{item}/{name:path}", self._asset, methods=["GET"]),
+                *page.routes(service, journal, self._now, self._failed),
                 elsewhere,
             ]
+        )
+
+    def _now(self) -> float:
+        """The journal's clock."""
+        return time.monotonic() - self._started
+
+    def _note(self, request: Request, kind: str, method: str, status: int, items: int, at: float, body: bytes) -> None:
+        self._journal.add(
+            kind,
+            method,
+            request.scope["path"],
+            status,
+            items,
+            at,
+            body,
+            client=_client(request),
+            seconds=self._now() - at,
         )
 
     async def _v1(self, request: Request) -> Response:
@@ -101,10 +119,10 @@ class Door:
     async def _exchange(self, request: Request, *, legacy: bool) -> Response:
         if self.outage:
             return self._out()
-        at = time.monotonic() - self._started
+        at = self._now()
         path = request.scope["path"]
-        if (stranger := _stranger(request)) is not None:
-            return self._refused(stranger, request, at, legacy=False)
+        if (strange := stranger(request)) is not None:
+            return self._refused(strange, request, at, legacy=False)
         try:
             body = await self._authenticated_body(request, legacy=legacy)
         except Refusal as refusal:
@@ -115,7 +133,7 @@ class Door:
         fault = self._faults.take(kind, body, f"{path}?{query}", envelope=legacy)
         early = await self._spoil(fault, request)
         if early is not None:
-            self._journal.add(kind, method, path, getattr(early, "status", early.status_code), 0, at, body)
+            self._note(request, kind, method, getattr(early, "status", early.status_code), 0, at, body)
             return early
         status, answer = 200, Answer(None)
         try:
@@ -123,7 +141,8 @@ class Door:
                 raise _too_large(len(body))
             if operation is None:
                 raise NotKnown(f"{method} {call if isinstance(call, str) else path}.")
-            answer = operation.handle(self._service, call())
+            with acting(Client(_client(request))):
+                answer = operation.handle(self._service, call())
             # Written here, so that what cannot be written is a bug like any other.
             response = _json({"status": 200, "response": answer.content} if legacy else answer.content)
         except Refusal as refusal:
@@ -140,7 +159,7 @@ class Door:
         if delay > 0:
             await asyncio.sleep(delay)
         dropped = fault is not None and fault.action == "drop_after"
-        self._journal.add(kind, method, path, 0 if dropped else status, answer.items, at, body)
+        self._note(request, kind, method, 0 if dropped else status, answer.items, at, body)
         if dropped:
             return HangUp(self._hang_up)
         return response
@@ -236,11 +255,11 @@ class Door:
     async def _asset(self, request: Request) -> Response:
         if self.outage:
             return self._out()
-        at = time.monotonic() - self._started
+        at = self._now()
         settings = self._service.settings
         path = request.scope["path"]
-        if (stranger := _stranger(request)) is not None:
-            return self._refused(stranger, request, at, legacy=False)
+        if (refusal := stranger(request)) is not None:
+            return self._refused(refusal, request, at, legacy=False)
         fault = self._faults.take("asset", b"", path, envelope=False)
         response = await self._spoil(fault, request)
         if response is None:
@@ -252,23 +271,23 @@ class Door:
             except Exception as error:
                 logger.exception("The local platform failed at GET %s.", path)
                 response = _refusal(self._failed(error), legacy=False)
-        self._journal.add("asset", "GET", path, response.status_code, 1, at, b"")
+        self._note(request, "asset", "GET", response.status_code, 1, at, b"")
         return response
 
     async def _elsewhere(self, request: Request) -> Response:
         """No door of the platform: as loud as an operation it does not know."""
-        at = time.monotonic() - self._started
+        at = self._now()
         path = request.scope["path"]
-        if (stranger := _stranger(request)) is not None:
-            return self._refused(stranger, request, at, legacy=False)
+        if (refusal := stranger(request)) is not None:
+            return self._refused(refusal, request, at, legacy=False)
         unknown = NotKnown(f"{request.method} {path}.")
         self._remember(unknown)
-        self._journal.add("unknown", request.method, path, unknown.status, 0, at, b"")
+        self._note(request, "unknown", request.method, unknown.status, 0, at, b"")
         return _json({"message": unknown.message}, unknown.status)
 
     def _refused(self, refusal: Refusal, request: Request, at: float, *, legacy: bool) -> Response:
         """Answer a request of which nothing was looked at but where it comes from."""
-        self._journal.add("refused", request.method, request.scope["path"], refusal.status, 0, at, b"")
+        self._note(request, "refused", request.method, refusal.status, 0, at, b"")
         return _refusal(refusal, legacy)
 
     def _remember(self, unknown: NotKnown) -> None:
@@ -293,9 +312,10 @@ class Door:
             return _json({"message": "There is no such file."}, 404)
         media_type = row["mime_type"] or "application/octet-stream"
         if row["broken"] is None:
+            headers = file_headers(media_type)
             if isinstance(content, Path):
-                return FileResponse(content, media_type=media_type)
-            return Response(content, media_type=media_type)
+                return FileResponse(content, headers=headers, media_type=media_type)
+            return Response(content, headers=headers, media_type=media_type)
         whole = content.read_bytes() if isinstance(content, Path) else content
         if row["broken"] == "corrupt":
             return Response(bytes(byte ^ 0xA5 for byte in whole), media_type=media_type)
@@ -305,24 +325,12 @@ class Door:
         return HangUp(lambda scope: None, half, len(whole))  # stalls until the client gives up
 
 
+def _client(request: Request) -> str:
+    return request.headers.get("user-agent", "")[:LONGEST_CLIENT]
+
+
 def _too_large(size: int) -> Refusal:
     return Refusal(413, f"The body has {size} bytes, more than are taken.")
-
-
-def _stranger(request: Request) -> Refusal | None:
-    """Return the refusal of a request that a browser makes for somebody else's page, or ``None``."""
-    host = request.headers.get("host", "")
-    if _name_of(host) not in OURS:
-        return Refusal(403, f"The local platform is not called {host[:100]!a}: ask for 127.0.0.1 or localhost.")
-    origin = request.headers.get("origin")
-    if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
-        return Refusal(403, "The local platform answers no page of another origin.")
-    return None
-
-
-def _name_of(host: str) -> str:
-    name, _, port = host.rpartition(":")
-    return (name if name and port.isdigit() else host).lower()
 
 
 async def _read(request: Request, *, keep: int) -> tuple[bytes, int]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Lock
 
+from encord_agents.local.pulse import Pulse
+
 LONGEST_PATH = 8_192
 """Characters of a path that are kept: whoever asks may choose it, and a thousand long ones would be kept for ever."""
 
@@ -25,6 +27,8 @@ class Entry:
         items: How many things it was about: rows, tasks, ids.
         at: Seconds since the platform started.
         body: The beginning of the request's body.
+        client: The request's ``User-Agent``.
+        seconds: How long the answer took.
     """
 
     kind: str
@@ -34,6 +38,8 @@ class Entry:
     items: int
     at: float
     body: str
+    client: str = ""
+    seconds: float = 0.0
 
 
 class Journal:
@@ -44,13 +50,28 @@ class Journal:
         self._counts: Counter[str] = Counter()
         self._lock = Lock()
         self.body_limit = body_limit
+        self.pulse = Pulse()
+        """The same requests, counted by client."""
 
-    def add(self, kind: str, method: str, path: str, status: int, items: int, at: float, body: bytes) -> None:
+    def add(
+        self,
+        kind: str,
+        method: str,
+        path: str,
+        status: int,
+        items: int,
+        at: float,
+        body: bytes,
+        *,
+        client: str = "",
+        seconds: float = 0.0,
+    ) -> None:
         text = body[: self.body_limit].decode("utf-8", "replace")
         path = path[:LONGEST_PATH]
         with self._lock:
-            self._entries.append(Entry(kind, method, path, status, items, at, text))
+            self._entries.append(Entry(kind, method, path, status, items, at, text, client, seconds))
             self._counts[kind] += 1
+        self.pulse.add(client, kind, status, items, at, seconds)
 
     def count(self, kind: str | None = None) -> int:
         """How many requests of that kind there were; of all kinds, assets too, without one."""

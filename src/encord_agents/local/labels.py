@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import orjson
 
-from encord_agents.local import label_shape
+from encord_agents.local import contents, history, label_shape
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.database import Database
 from encord_agents.local.trouble import Refusal, corrupted, forbidden
@@ -149,7 +149,7 @@ def save(database: Database, project: ProjectRecord, labels: Mapping[str, dict[s
     with database.write() as connection:
         found = _by_label_hash(connection, project, list(labels))
         _all_known(labels, {row["label_hash"] for row in found}, "label row")
-        updates = []
+        updates, classified, events = [], [], []
         for row in found:
             label = labels[row["label_hash"]]
             if row["deleted"]:
@@ -157,11 +157,16 @@ def save(database: Database, project: ProjectRecord, labels: Mapping[str, dict[s
             if row["refusal"] is not None:
                 raise corrupted(row["refusal"])
             label_shape.check(label, row, project.features)
-            content = orjson.dumps({key: label[key] for key in label_shape.CONTENT if key in label})
+            kept = {key: label[key] for key in label_shape.CONTENT if key in label}
+            content = orjson.dumps(kept)
             updates.append((content, now, row["unit"], row["label_branch"]))
+            classified.append((row["unit"], row["label_branch"], kept))
+            events.append((row["unit"], row["label_branch"], row["content"], content))
         connection.executemany(
             "UPDATE labels SET content = ?, saves = saves + 1, edited_at = ? WHERE unit = ? AND branch = ?", updates
         )
+        contents.keep(connection, classified)
+        history.saved(connection, project.id, events, at=now)
 
 
 def one(database: Database, project: ProjectRecord, data_hash: str, branch: str) -> sqlite3.Row | None:

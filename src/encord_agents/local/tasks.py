@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import orjson
 
+from encord_agents.local import contents, history
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.database import Database
 from encord_agents.local.trouble import Refusal, forbidden, malformed
@@ -140,7 +141,8 @@ def move(
         raise malformed("A task is there twice, and can leave its stage only once.")
     with database.write() as connection:
         here = connection.execute(
-            "SELECT id, uuid FROM tasks WHERE project = ? AND stage = ? AND uuid IN (SELECT value FROM json_each(?))",
+            "SELECT id, uuid, unit, branch FROM tasks"
+            " WHERE project = ? AND stage = ? AND uuid IN (SELECT value FROM json_each(?))",
             (project.id, origin, orjson.dumps(list(by_task)).decode()),
         ).fetchall()
         if len(here) != len(by_task):
@@ -191,6 +193,8 @@ def is_in(database: Database, project: ProjectRecord, stage: str, uuid: str) -> 
             ).fetchone()
             is not None
         )
+        moved = [(row["unit"], row["branch"], by_task[row["uuid"]]) for row in here]
+        history.moved(connection, project.id, origin, moved, at=now)
 
 
 def set_priorities(database: Database, project: ProjectRecord, priorities: Sequence[tuple[str, float]]) -> None:
@@ -251,6 +255,7 @@ def counts(database: Database, project: ProjectRecord) -> dict[str, int]:
 def reset(database: Database, project: ProjectRecord, *, keep_labels: bool) -> int:
     """Every task back to where it started, without priority; labels are forgotten unless they are kept."""
     with database.write() as connection:
+        history.reset(connection, project.id, keep_labels=keep_labels)
         done = connection.execute(
             "UPDATE tasks SET stage = start, status = 'NEW', priority = NULL, moves = 0, updated_at = ?,"
             " assignee = NULL, actor = NULL WHERE project = ?",
@@ -260,6 +265,7 @@ def reset(database: Database, project: ProjectRecord, *, keep_labels: bool) -> i
         of_project = "SELECT uuid FROM tasks WHERE project = ?"
         connection.execute(f"DELETE FROM reviews WHERE task IN ({of_project})", (project.id,))
         if not keep_labels:
+            contents.forget(connection, project.id)
             connection.execute(
                 "DELETE FROM labels WHERE unit IN (SELECT id FROM units WHERE project = ?)", (project.id,)
             )

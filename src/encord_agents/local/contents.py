@@ -1,0 +1,58 @@
+"""Which classes a row's labels have, kept beside them: so that tasks can be found by class without reading labels."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+
+def classes(content: Mapping[str, Any]) -> dict[str, tuple[int, float | None, float | None]]:
+    """Count the objects and classifications of each feature: feature hash -> (how many, lowest, highest confidence)."""
+    members: dict[str, set[str]] = {}
+    confidences: dict[str, list[float]] = {}
+    for feature, hash, confidence in _found(content):
+        members.setdefault(feature, set()).add(hash)
+        if confidence is not None:
+            confidences.setdefault(feature, []).append(confidence)
+    return {
+        feature: (len(hashes), *((min(given), max(given)) if (given := confidences.get(feature)) else (None, None)))
+        for feature, hashes in members.items()
+    }
+
+
+def _found(content: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None]]:
+    for unit in content.get("data_units", {}).values():
+        labels = unit.get("labels") or {}
+        frames = [labels] if isinstance(labels.get("objects"), list) else labels.values()
+        for frame in frames:
+            for found in frame.get("objects", ()):
+                yield found["featureHash"], found["objectHash"], found.get("confidence")
+            for found in frame.get("classifications") or ():
+                if isinstance(found, dict) and isinstance(found.get("confidence"), (int, float)):
+                    yield str(found.get("featureHash")), str(found.get("classificationHash")), found["confidence"]
+    for key, answer in content.get("object_answers", {}).items():
+        if "range" in answer and isinstance(answer.get("featureHash"), str):  # objects of audio and text
+            yield answer["featureHash"], key, answer.get("confidence")
+    for key, answer in content.get("classification_answers", {}).items():
+        yield answer["featureHash"], key, answer.get("confidence")
+
+
+def keep(connection: sqlite3.Connection, saves: Sequence[tuple[int, str, Mapping[str, Any]]]) -> None:
+    """Keep the classes of labels that are being saved, ``(unit, branch, labels)``, within the caller's transaction."""
+    connection.executemany(
+        "DELETE FROM label_classes WHERE unit = ? AND branch = ?", [(unit, branch) for unit, branch, _ in saves]
+    )
+    connection.executemany(
+        "INSERT INTO label_classes (unit, branch, feature, n, low, high) VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (unit, branch, feature, *found)
+            for unit, branch, content in saves
+            for feature, found in classes(content).items()
+        ],
+    )
+
+
+def forget(connection: sqlite3.Connection, project: int) -> None:
+    """Forget the classes of all labels of a project."""
+    connection.execute("DELETE FROM label_classes WHERE unit IN (SELECT id FROM units WHERE project = ?)", (project,))

@@ -1,0 +1,42 @@
+"""Other origins: a request that a browser makes for somebody else's page is refused, and no file is ever a page."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from encord_agents.local.trouble import Refusal
+
+OURS = frozenset({"127.0.0.1", "localhost", "[::1]"})
+"""Hosts that a request may name. A page of another origin that has its own name lead here names that one."""
+ACTIVE = ("text/html", "application/xhtml+xml", "image/svg+xml", "text/xml", "application/xml", "application/pdf")
+"""What a browser would run, or show as a document of this origin."""
+
+
+def stranger(request: Request) -> Refusal | None:
+    """Return the refusal of a request that a browser makes for somebody else's page, or ``None``."""
+    host = request.headers.get("host", "")
+    if _name_of(host) not in OURS:
+        return Refusal(403, f"The local platform is not called {host[:100]!a}: ask for 127.0.0.1 or localhost.")
+    origin = request.headers.get("origin")
+    if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
+        return Refusal(403, "The local platform answers no page of another origin.")
+    return None
+
+
+def _name_of(host: str) -> str:
+    name, _, port = host.rpartition(":")
+    return (name if name and port.isdigit() else host).lower()
+
+
+def file_headers(media_type: str) -> dict[str, str]:
+    """The headers under which somebody's file can be shown as a picture, and nowhere act as a page."""
+    headers = {
+        "X-Content-Type-Options": "nosniff",
+        # Of an SVG its own styles and pictures, so that it looks as it should; nothing that runs or asks for more.
+        "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:",
+        "Cross-Origin-Resource-Policy": "same-origin",
+    }
+    kind = media_type.partition(";")[0].strip().lower()
+    if kind in ACTIVE or kind.endswith("+xml"):
+        headers["Content-Disposition"] = "attachment"
+    return headers

@@ -1,0 +1,7 @@
+"""The page: the platform's projects, tasks and labels in a browser, from the same process and the same store."""
+
+from __future__ import annotations
+
+from encord_agents.local.page.routing import routes
+
+__all__ = ["routes"]

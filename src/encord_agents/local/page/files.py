@@ -1,0 +1,105 @@
+"""The files behind the pages: thumbnails, pictures, frames, and files as they are. For our own pages only."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from encord_agents.local import items
+from encord_agents.local.origins import file_headers
+from encord_agents.local.page import pictures, rendering
+from encord_agents.local.page.pages import Pages
+from encord_agents.local.trouble import Refusal
+
+KEPT = {"Cache-Control": "private, max-age=86400, immutable"}
+"""The address of each has the digest of its file in it."""
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+def static(pages: Pages, request: Request) -> Response:
+    """A file that belongs to the page."""
+    name = request.path_params["name"]
+    if Path(name).suffix not in _TYPES or "/" in name:
+        raise Refusal(404, "The page has no such file.")
+    try:
+        content = rendering.content(name)
+    except OSError:
+        raise Refusal(404, "The page has no such file.") from None
+    return Response(content, headers=KEPT, media_type=f"{_TYPES[Path(name).suffix]}; charset=utf-8")
+
+
+def icon(pages: Pages, request: Request) -> Response:
+    """What browsers ask for of an address that shows no page of ours."""
+    return Response(rendering.content("icon.svg"), headers=KEPT, media_type="image/svg+xml")
+
+
+def thumbnail(pages: Pages, request: Request) -> Response:
+    """A small JPEG of a picture, or of a frame of a video."""
+    row, source = _file(pages, request)
+    if row["mime_type"] == "image/svg+xml":
+        return as_it_is(pages, request)
+    frame = _frame(request)
+    if (row["mime_type"] or "").startswith("video/"):
+        return _jpeg(
+            pages, ("thumbnail", row["digest"], frame), lambda: _decoded(pages, row, source, frame, small=True)
+        )
+    return _jpeg(pages, ("thumbnail", row["digest"]), lambda: pictures.thumbnail(source))
+
+
+def picture(pages: Pages, request: Request) -> Response:
+    """A picture in full, in a format that browsers show."""
+    row, source = _file(pages, request)
+    if row["mime_type"] in pictures.SHOWN:
+        return as_it_is(pages, request)
+    return _made(pages, ("picture", row["digest"]), lambda: pictures.shown(source), "image/png")
+
+
+def frame(pages: Pages, request: Request) -> Response:
+    """A frame of a video, exactly."""
+    row, source = _file(pages, request)
+    number = _frame(request)
+    return _jpeg(pages, ("frame", row["digest"], number), lambda: _decoded(pages, row, source, number, small=False))
+
+
+def as_it_is(pages: Pages, request: Request) -> Response:
+    """A file as it is: never as a page of this origin."""
+    row, source = _file(pages, request)
+    media_type = row["mime_type"] or "application/octet-stream"
+    headers = file_headers(media_type) | KEPT
+    if isinstance(source, Path):
+        return FileResponse(source, headers=headers, media_type=media_type)
+    return Response(source, headers=headers, media_type=media_type)
+
+
+def _file(pages: Pages, request: Request) -> tuple[Any, Path | bytes]:
+    row = items.asset(pages.service.database, request.path_params["item"].lower())
+    content = pages.service.assets.get(row["digest"]) if row is not None and row["digest"] else None
+    if row is None or content is None or row["broken"] == "missing":
+        raise Refusal(404, "There is no such file.")
+    return row, content
+
+
+def _frame(request: Request) -> int:
+    text = str(request.path_params.get("number", request.query_params.get("frame", "0")))
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def _decoded(pages: Pages, row: Any, source: Path | bytes, number: int, *, small: bool) -> bytes:
+    found = pages.films.get(row["digest"], source if isinstance(source, Path) else lambda: io.BytesIO(source))
+    return pictures.jpeg(found.frame(number), pictures.THUMBNAIL if small else None, quality=82 if small else 92)
+
+
+def _jpeg(pages: Pages, key: object, make: Any) -> Response:
+    return _made(pages, key, make, "image/jpeg")
+
+
+def _made(pages: Pages, key: object, make: Any, media_type: str) -> Response:
+    try:
+        content = pages.kept.get(key, make)
+    except (ImportError, ValueError, OSError) as error:
+        raise Refusal(404, f"The file cannot be shown: {error}.") from error
+    return Response(content, headers=KEPT, media_type=media_type)

@@ -1,0 +1,248 @@
+"""The labels of a row on one frame, in the page's words."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from encord_agents.local.page.classes import Classes, LabelClass
+from encord_agents.local.shapes import Canvas, Shape, shape
+
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Answer:
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """An object or a classification.
+
+    Attributes:
+        hash: Its own, not its feature's.
+        number: It is the n-th of its class in this row.
+        shape: Where it is on this frame; empty for classifications and for objects of sound and text.
+        ranges: The frames, milliseconds or characters it is on, where labels have ranges.
+        change: ``added``, ``removed`` or ``changed``, where two versions are compared.
+        detail: What has changed, in words.
+    """
+
+    hash: str
+    number: int
+    label_class: LabelClass
+    confidence: float | None = None
+    shape: Shape = field(default_factory=Shape)
+    answers: Sequence[Answer] = ()
+    ranges: Sequence[Range] = ()
+    change: str | None = None
+    detail: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.label_class.name
+
+    @property
+    def tag(self) -> str:
+        """What is written beside it: its class, and its confidence where it is not certain."""
+        certain = self.confidence is None or self.confidence == 1
+        return self.name if certain else f"{self.name} {self.confidence:.2f}"
+
+    @cached_property
+    def mask(self) -> str | None:
+        """The bitmask in the class's colour, as an address of its own content."""
+        if self.shape.mask is None:
+            return None
+        return "data:image/png;base64," + base64.b64encode(self.shape.mask.png(*self.label_class.rgb)).decode("ascii")
+
+    @property
+    def outline(self) -> str:
+        """An SVG path of all rings and lines."""
+        rings = ("M" + "L".join(f"{x:g} {y:g}" for x, y in _cut(ring)) + "Z" for ring in self.shape.rings if ring)
+        lines = ("M" + "L".join(f"{x:g} {y:g}" for x, y in _cut(line)) for line in self.shape.lines if line)
+        return " ".join([*rings, *lines])
+
+    @property
+    def dots(self) -> str:
+        """An SVG path of points without length, which round line ends make visible."""
+        return " ".join(f"M{x:g} {y:g}h0" for x, y in _cut(self.shape.dots))
+
+    @property
+    def is_area(self) -> bool:
+        return bool(self.shape.rings)
+
+
+def _cut(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points to a hundredth of a pixel: more is not seen, and fills pages."""
+    return [(round(x, 2), round(y, 2)) for x, y in points]
+
+
+class Row:
+    """The saved content of a label row.
+
+    Args:
+        content: As it was saved; ``None`` for a row without labels.
+        item_type: As storage items have it.
+        width: Of the picture, in pixels.
+    """
+
+    def __init__(
+        self, content: Mapping[str, Any] | None, classes: Classes, item_type: str, width: int | None, height: int | None
+    ) -> None:
+        self._content = content or {}
+        self._classes = classes
+        self._item_type = item_type
+        self._canvas = Canvas(width or 1, height or 1, classes.edges)
+        units = list(self._content.get("data_units", {}).values())
+        labels = units[0].get("labels") if units else None
+        self._labels: dict[str, Any] = labels or {}
+        self._numbers: dict[str, int] = {}
+        self._seen: dict[str, int] = {}
+        for hash, feature in self._order():
+            self._number(hash, feature)
+
+    @property
+    def is_ranged(self) -> bool:
+        return self._item_type in ("audio", "plainText")
+
+    @property
+    def frames(self) -> list[int]:
+        """The frames that have objects, in order."""
+        if self._item_type == "image" or self.is_ranged:
+            return [0]
+        return sorted(int(frame) for frame, labels in self._labels.items() if labels.get("objects"))
+
+    def objects(self, frame: int = 0) -> list[Labelled]:
+        """The objects on a frame; those of sound and text, whatever their range."""
+        if self.is_ranged:
+            return [
+                Labelled(
+                    key,
+                    self._numbers.get(key, 1),
+                    self._classes.get(answer["featureHash"]),
+                    answer.get("confidence"),
+                    answers=self._answers(answer.get("classifications")),
+                    ranges=[(first, last) for first, last in answer.get("range") or []],
+                )
+                for key, answer in self._content.get("object_answers", {}).items()
+                if "featureHash" in answer
+            ]
+        return [
+            Labelled(
+                found["objectHash"],
+                self._numbers.get(found["objectHash"], 1),
+                self._classes.get(found["featureHash"]),
+                found.get("confidence"),
+                shape(found, self._canvas),
+                [*self._static(found["objectHash"]), *self._dynamic(found["objectHash"], frame)],
+            )
+            for found in self._frame(frame).get("objects", ())
+        ]
+
+    def classifications(self, frame: int | None = None) -> list[Labelled]:
+        """The classifications on a frame, or all of them."""
+        found = []
+        for key, answer in self._content.get("classification_answers", {}).items():
+            ranges = [(first, last) for first, last in answer.get("range") or []]
+            if frame is not None and ranges and not any(first <= frame <= last for first, last in ranges):
+                continue
+            found.append(
+                Labelled(
+                    key,
+                    self._numbers.get(key, 1),
+                    self._classes.get(answer["featureHash"]),
+                    answer.get("confidence"),
+                    answers=self._answers(answer.get("classifications")),
+                    ranges=ranges,
+                )
+            )
+        return found
+
+    def tracks(self) -> list[tuple[Labelled, list[Range]]]:
+        """Each object of a video with the ranges of frames it is on."""
+        on: dict[str, list[int]] = {}
+        features: dict[str, str] = {}
+        for frame in self.frames:
+            for found in self._frame(frame).get("objects", ()):
+                on.setdefault(found["objectHash"], []).append(frame)
+                features[found["objectHash"]] = found["featureHash"]
+        return [
+            (Labelled(hash, self._numbers.get(hash, 1), self._classes.get(features[hash])), _ranges(frames))
+            for hash, frames in on.items()
+        ]
+
+    def count(self) -> int:
+        """How many objects and classifications there are."""
+        return len(self._numbers)
+
+    def _order(self) -> Iterator[tuple[str, str]]:
+        frames = [self._labels] if self._item_type == "image" else [self._frame(frame) for frame in self.frames]
+        for frame in frames if not self.is_ranged else []:
+            for found in frame.get("objects", ()):
+                yield found["objectHash"], found["featureHash"]
+        for key, answer in self._content.get("object_answers", {}).items():
+            if self.is_ranged and "featureHash" in answer:
+                yield key, answer["featureHash"]
+        for key, answer in self._content.get("classification_answers", {}).items():
+            yield key, answer["featureHash"]
+
+    def _number(self, hash: str, feature: str) -> None:
+        if hash not in self._numbers:
+            self._seen[feature] = self._seen.get(feature, 0) + 1
+            self._numbers[hash] = self._seen[feature]
+
+    def _frame(self, frame: int) -> dict[str, Any]:
+        if self._item_type == "image":
+            return self._labels if frame == 0 else {}
+        found = self._labels.get(str(frame))
+        return found if isinstance(found, dict) else {}
+
+    def _static(self, hash: str) -> list[Answer]:
+        return self._answers(self._content.get("object_answers", {}).get(hash, {}).get("classifications"))
+
+    def _dynamic(self, hash: str, frame: int) -> list[Answer]:
+        action = self._content.get("object_actions", {}).get(hash, {})
+        return self._answers(
+            [
+                answer
+                for answer in action.get("actions") or ()
+                if any(first <= frame <= last for first, last in answer.get("range") or [])
+            ]
+        )
+
+    def _answers(self, given: Any) -> list[Answer]:
+        found = []
+        for answer in given or ():
+            question = self._classes.names.get(str(answer.get("featureHash"))) or str(answer.get("name") or "")
+            chosen = answer.get("answers")
+            if isinstance(chosen, list):
+                text = ", ".join(
+                    self._classes.names.get(str(one.get("featureHash")))
+                    or str(one.get("name") or one.get("value") or "")
+                    for one in chosen
+                    if isinstance(one, dict)
+                )
+            else:
+                text = "" if chosen is None else str(chosen)
+            found.append(Answer(question, text))
+        return found
+
+
+def _ranges(frames: Sequence[int]) -> list[Range]:
+    found: list[Range] = []
+    for frame in frames:
+        if found and frame == found[-1][1] + 1:
+            found[-1] = (found[-1][0], frame)
+        else:
+            found.append((frame, frame))
+    return found
+
+
+def marked(labelled: Labelled, change: str, detail: str = "") -> Labelled:
+    """The same label, as one that differs between two versions."""
+    return replace(labelled, change=change, detail=detail)

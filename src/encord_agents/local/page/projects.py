@@ -1,0 +1,144 @@
+"""The pages of all projects and of one: its workflow with live counts, its classes, what happened last."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from encord_agents.local import history, tasks
+from encord_agents.local.catalogue import ProjectRecord
+from encord_agents.local.page import graph, listing
+from encord_agents.local.page.classes import LabelClass
+from encord_agents.local.page.pages import Pages
+from encord_agents.local.page.rendering import fragment, render
+
+LATELY = 60.0
+"""Seconds over which tasks a minute are counted."""
+
+
+@dataclass(frozen=True)
+class StageCount:
+    """A stage with the number of its tasks, and how many left it within the last minute."""
+
+    uuid: str
+    title: str
+    type: str
+    tasks: int
+    rate: int
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """A class with the number of tasks that have it, of its labels, and its share of the most frequent class."""
+
+    label_class: LabelClass
+    rows: int
+    labels: int
+    share: float
+
+
+def stages(pages: Pages, project: ProjectRecord) -> list[StageCount]:
+    counts = tasks.counts(pages.service.database, project)
+    rates = _rates(pages, project)
+    return [
+        StageCount(s.uuid, s.title, s.type, counts.get(s.uuid, 0), rates.get(s.uuid, 0))
+        for s in project.stages.values()
+    ]
+
+
+def _rates(pages: Pages, project: ProjectRecord) -> dict[str, int]:
+    rates: dict[str, int] = {}
+    for (_, stage), count in history.moves_since(pages.service.database, project, time.time() - LATELY).items():
+        rates[stage] = rates.get(stage, 0) + count
+    return rates
+
+
+def all_projects(pages: Pages, request: Request) -> Response:
+    """The first page."""
+    found = []
+    for project in reversed(pages.service.catalogue.projects()):
+        counted = stages(pages, project)
+        first = listing.page(pages.service.database, project, listing.Wanted(), size=4)
+        known = pages.classes(project)
+        found.append(
+            {
+                "record": project,
+                "stages": counted,
+                "total": sum(stage.tasks for stage in counted),
+                "waiting": sum(stage.tasks for stage in counted if stage.type == "agent"),
+                "done": sum(stage.tasks for stage in counted if stage.type == "done"),
+                "rows": first.rows,
+                "covers": pages.covers(first.rows, known),
+            }
+        )
+    return render(pages.service, request, "projects.html", section="projects", projects=found)
+
+
+def overview(pages: Pages, request: Request) -> Response:
+    """One project."""
+    project = pages.project(request)
+    counted = stages(pages, project)
+    drawn = graph.layout(list(project.stages.values()), project.start, graph.edges(list(project.stages.values())))
+    return render(
+        pages.service,
+        request,
+        "project.html",
+        section="projects",
+        project=project,
+        stages=counted,
+        by_uuid={stage.uuid: stage for stage in counted},
+        total=sum(stage.tasks for stage in counted),
+        graph=drawn,
+        classes=class_counts(pages, project),
+        activity=activity(pages, project),
+    )
+
+
+def class_counts(pages: Pages, project: ProjectRecord) -> list[ClassCount]:
+    """The ontology's classes, and how often each is used."""
+    known = pages.classes(project)
+    with pages.service.database.read() as connection:
+        rows = connection.execute(
+            "SELECT c.feature, count(*) AS rows, sum(c.n) AS labels FROM units u JOIN label_classes c ON c.unit = u.id"
+            " WHERE u.project = ? GROUP BY c.feature",
+            (project.id,),
+        ).fetchall()
+    used = {row["feature"]: (row["rows"], row["labels"]) for row in rows}
+    most = max((labels for _, labels in used.values()), default=0)
+    found = []
+    for hash in [*known.by_hash, *(hash for hash in used if hash not in known.by_hash)]:
+        count, labels = used.get(hash, (0, 0))
+        found.append(ClassCount(known.get(hash), count, labels, labels / most if most else 0.0))
+    return found
+
+
+def activity(pages: Pages, project: ProjectRecord) -> str:
+    """What happened last, as a part of a page that renews itself."""
+    events = [
+        {"event": event, "title": row["title"], "task": row["task"]}
+        for event, row in history.of_project(pages.service.database, project, limit=12)
+    ]
+    return fragment("_activity.html", project=project, events=events, stages=project.stages)
+
+
+def live(pages: Pages, request: Request) -> Response:
+    """The numbers that move, and what happened last: asked for every second while somebody looks."""
+    project = pages.project(request)
+    counted = stages(pages, project)
+    values: dict[str, Any] = {f"stage:{stage.uuid}": f"{stage.tasks:,}" for stage in counted}
+    values |= {f"rate:{stage.uuid}": f"{stage.rate:,} / min" if stage.rate else "" for stage in counted}
+    values["total"] = f"{sum(stage.tasks for stage in counted):,}"
+    values["waiting"] = f"{sum(stage.tasks for stage in counted if stage.type == 'agent'):,}"
+    values["done"] = f"{sum(stage.tasks for stage in counted if stage.type == 'done'):,}"
+    values["rate"] = f"{sum(stage.rate for stage in counted):,}"
+    parts = {"activity": activity(pages, project)} if "activity" in request.query_params else {}
+    return Response(
+        orjson.dumps({"values": values, "parts": parts}),
+        headers={"Cache-Control": "no-store"},
+        media_type="application/json",
+    )

@@ -1,0 +1,140 @@
+"""HTML from templates, and how numbers and times are written in them."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from encord_agents.local.page.guard import token
+from encord_agents.local.service import Service
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+THEMES = ("light", "dark")
+NOTE = "local-note"
+THEME = "local-theme"
+"""Cookies. Those of one machine are shared by all its ports, so that nothing else is ever in them."""
+
+
+def render(service: Service, request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
+    """A page, with what the last form had to say on it."""
+    theme = request.cookies.get(THEME, "")
+    note = unquote(request.cookies.get(NOTE, ""))[:500]
+    text = (
+        environment()
+        .get_template(template)
+        .render(
+            **values,
+            note=note,
+            theme=theme if theme in THEMES else "",
+            token=token(service.database.secret()),
+            here=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+            domain=service.domain,
+        )
+    )
+    response = HTMLResponse(text, status, headers={"Cache-Control": "no-store"})
+    if note:
+        response.delete_cookie(NOTE, samesite="strict")
+    return response
+
+
+def fragment(template: str, **values: Any) -> str:
+    """A part of a page."""
+    return environment().get_template(template).render(**values)
+
+
+def note(response: Response, text: str) -> Response:
+    """Have the next page say something."""
+    response.set_cookie(NOTE, quote(text), max_age=30, httponly=True, samesite="strict")
+    return response
+
+
+@cache
+def environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("encord_agents.local.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "number": lambda value: f"{value:,}",
+        "counted": counted,
+        "ago": ago,
+        "iso": lambda seconds: datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds"),
+        "size": size,
+        "client": client,
+        "percent": lambda share: f"{share * 100:.0f} %",
+        "seconds": duration,
+    }
+    made.globals["static"] = static
+    return made
+
+
+@cache
+def content(name: str) -> bytes:
+    """A file that belongs to the page."""
+    return files("encord_agents.local.page").joinpath("static", name).read_bytes()
+
+
+@cache
+def static(name: str) -> str:
+    """The address of a file that belongs to the page; another one when the file is another."""
+    return f"/static/{name}?{sha256(content(name)).hexdigest()[:12]}"
+
+
+def counted(count: int, one: str, several: str | None = None) -> str:
+    """``1 task``, ``2,000 tasks``."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
+def ago(seconds: float, now: float | None = None) -> str:
+    """How long ago something was, in a few characters."""
+    passed = (time.time() if now is None else now) - seconds
+    if passed < 5:
+        return "just now"
+    for unit, length, most in (("s", 1, 60), ("min", 60, 60), ("h", 3600, 48)):
+        if passed < length * most:
+            return f"{int(passed // length)} {unit} ago"
+    return f"{int(passed // 86400)} days ago"
+
+
+def duration(seconds: float) -> str:
+    """A latency or a length."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms" if seconds >= 0.00995 else f"{seconds * 1000:.1f} ms"
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(count: float) -> str:
+    """Bytes."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def client(name: str) -> str:
+    """The part of a ``User-Agent`` that says most: our own runners, then the SDK, then whatever is first."""
+    products = [product.partition("/") for product in name.split()]
+    for wanted, shown in (("encord-agents", "encord-agents"), ("encord-sdk-python", "Encord SDK")):
+        for product, _, version in products:
+            if product == wanted:
+                return f"{shown} {version}"
+    return name if "/" not in name else " ".join(part for part in products[0] if part != "/") if products else "unnamed"

@@ -1,0 +1,146 @@
+"""Two versions of a row's labels side by side: what was added, removed and changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from encord_agents.local.page.labelled import Labelled, Row, marked
+from encord_agents.local.shapes import Shape
+
+ALIKE = 0.5
+"""The overlap from which two boxes of a class are taken for one object: agents give theirs new ids in each run."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What differs. A changed label has both its states on a frame, the earlier one first.
+
+    Attributes:
+        by_frame: The labels that differ, or do not (without ``change``), by frame.
+        frames: The frames on which something differs.
+    """
+
+    added: Sequence[Labelled]
+    removed: Sequence[Labelled]
+    changed: Sequence[Labelled]
+    same: int
+    by_frame: dict[int, list[Labelled]] = field(default_factory=dict)
+    frames: Sequence[int] = ()
+
+    def on(self, frame: int) -> list[Labelled]:
+        return self.by_frame.get(frame, [])
+
+
+def compare(older: Row, newer: Row) -> Compared:
+    """Compare two versions."""
+    added: dict[str, Labelled] = {}
+    removed: dict[str, Labelled] = {}
+    changed: dict[str, Labelled] = {}
+    same: set[str] = set()
+    by_frame: dict[int, list[Labelled]] = {}
+    frames = sorted({*older.frames, *newer.frames})
+    for frame in frames:
+        before = older.objects(frame)
+        after = newer.objects(frame)
+        shown: list[Labelled] = []
+        pairs, gone, new = _paired(before, after)
+        for one, other in pairs:
+            detail = _difference(one, other)
+            if detail:
+                changed.setdefault(other.hash, marked(other, "changed", detail))
+                shown += [marked(one, "before"), marked(other, "changed", detail)]
+            else:
+                same.add(other.hash)
+                shown.append(other)
+        for labelled in gone:
+            removed.setdefault(labelled.hash, marked(labelled, "removed"))
+            shown.append(marked(labelled, "removed"))
+        for labelled in new:
+            added.setdefault(labelled.hash, marked(labelled, "added"))
+            shown.append(marked(labelled, "added"))
+        by_frame[frame] = shown
+    pairs, gone, new = _paired(older.classifications(), newer.classifications())
+    for one, other in pairs:
+        detail = _difference(one, other)
+        if detail:
+            changed[other.hash] = marked(other, "changed", detail)
+        else:
+            same.add(other.hash)
+    removed |= {labelled.hash: marked(labelled, "removed") for labelled in gone}
+    added |= {labelled.hash: marked(labelled, "added") for labelled in new}
+    return Compared(
+        list(added.values()),
+        list(removed.values()),
+        list(changed.values()),
+        len(same - changed.keys()),
+        by_frame,
+        [frame for frame, shown in by_frame.items() if any(labelled.change for labelled in shown)],
+    )
+
+
+def _paired(
+    before: Sequence[Labelled], after: Sequence[Labelled]
+) -> tuple[list[tuple[Labelled, Labelled]], list[Labelled], list[Labelled]]:
+    """The same things in both, first by their ids, then those of one class that overlap, or answer one question."""
+    later = {labelled.hash: labelled for labelled in after}
+    pairs = [(labelled, later.pop(labelled.hash)) for labelled in before if labelled.hash in later]
+    paired = {one.hash for one, _ in pairs}
+    left = [labelled for labelled in before if labelled.hash not in paired]
+    new = list(later.values())
+    scored = sorted(
+        (
+            (_alike(one, other), i, j)
+            for i, one in enumerate(left)
+            for j, other in enumerate(new)
+            if one.label_class.hash == other.label_class.hash
+        ),
+        reverse=True,
+    )
+    used_left: set[int] = set()
+    used_new: set[int] = set()
+    for score, i, j in scored:
+        if score >= ALIKE and i not in used_left and j not in used_new:
+            used_left.add(i)
+            used_new.add(j)
+            pairs.append((left[i], new[j]))
+    gone = [labelled for i, labelled in enumerate(left) if i not in used_left]
+    return pairs, gone, [labelled for j, labelled in enumerate(new) if j not in used_new]
+
+
+def _alike(one: Labelled, other: Labelled) -> float:
+    if not one.label_class.is_object:
+        return 1.0  # mostly there is one classification of a class
+    return overlap(one.shape, other.shape) if one.shape.box else float(list(one.ranges) == list(other.ranges))
+
+
+def overlap(one: Shape, other: Shape) -> float:
+    """Intersection over union of the boxes around two shapes."""
+    if one.box is None or other.box is None:
+        return 0.0
+    (left, top, right, bottom), (left2, top2, right2, bottom2) = one.box, other.box
+    shared = max(0.0, min(right, right2) - max(left, left2)) * max(0.0, min(bottom, bottom2) - max(top, top2))
+    total = (right - left) * (bottom - top) + (right2 - left2) * (bottom2 - top2) - shared
+    return shared / total if total > 0 else float(one.box == other.box)
+
+
+def _difference(one: Labelled, other: Labelled) -> str:
+    found = []
+    if one.shape != other.shape:
+        found.append("moved")
+    if list(one.ranges) != list(other.ranges):
+        found.append("another range")
+    if one.confidence != other.confidence:
+        found.append(f"confidence {_share(one.confidence)} → {_share(other.confidence)}")
+    earlier = {answer.question: answer.answer for answer in one.answers}
+    later = {answer.question: answer.answer for answer in other.answers}
+    found += [
+        f"{question}: {earlier.get(question) or 'no answer'} → {later.get(question) or 'no answer'}"
+        for question in dict.fromkeys([*earlier, *later])
+        if earlier.get(question) != later.get(question)
+    ]
+    return "; ".join(found)
+
+
+def _share(confidence: float | None) -> str:
+    return "none" if confidence is None else f"{confidence:.2f}"

@@ -1,0 +1,193 @@
+"""One task: its file with the labels drawn over it, what they say, and what was done to them."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from encord_agents.local import history
+from encord_agents.local.page import actions, film, listing, versions
+from encord_agents.local.page.classes import Classes
+from encord_agents.local.page.labelled import Row
+from encord_agents.local.page.pages import Pages
+from encord_agents.local.page.rendering import fragment, render
+
+FRAMES_AT_ONCE = 40
+"""Frames whose labels are fetched together."""
+SCREEN = 900
+"""Pixels of screen that a picture is taken to fill, where no script measures it."""
+LONGEST_TEXT = 200_000
+"""Bytes of a text that are shown."""
+
+
+def task_page(pages: Pages, request: Request) -> Response:
+    """A task."""
+    project = pages.project(request)
+    task = pages.task(project, request)
+    database = pages.service.database
+    query = request.query_params
+    wanted = listing.Wanted.of(query)
+    known = pages.classes(project)
+    kept = history.versions(database, task["unit"], task["branch"])
+    version = _number(query.get("version", ""))
+    version = version if version in kept else None
+    row = pages.labels(task, known, version)
+    frames = max(1, task["frames"] or 1) if task["item_type"] == "video" else 1
+    frame = min(_number(query.get("frame", "")) or 0, frames - 1)
+    stage = project.stages.get(task["stage"])
+    before, after = listing.neighbours(database, project, wanted, task["uuid"])
+    values: dict[str, Any] = {
+        "project": project,
+        "task": task,
+        "stage": stage,
+        "wanted": wanted,
+        "before": before,
+        "after": after,
+        "frame": frame,
+        "frames": frames,
+        "version": version,
+        "versions": kept,
+        "row": row,
+        "kind": kind(task),
+        "unit": round(max(task["width"] or 1, 1) / SCREEN, 3),
+        "objects": row.objects(frame),
+        "classifications": row.classifications(frame if task["item_type"] == "video" else None),
+        "tracks": tracks(row, frames) if task["item_type"] == "video" else [],
+        "events": history.of_unit(database, task["unit"], task["branch"]),
+        "stages": project.stages,
+        "metadata": orjson.dumps(orjson.loads(task["metadata"] or "{}"), option=orjson.OPT_INDENT_2).decode(),
+        "offered": actions.offered(project, stage) if stage else [],
+        "destinations": actions.destinations(project, stage) if stage else [],
+        "chunk": FRAMES_AT_ONCE,
+        "text": _text(pages, task, row) if kind(task) == "text" else [],
+    }
+    return render(pages.service, request, "task.html", section="projects", **values)
+
+
+def kind(task: sqlite3.Row) -> str:
+    """How a file is shown: ``image``, ``video``, ``film`` (by the browser itself), ``audio``, ``text`` or ``file``."""
+    if not task["digest"]:
+        return "none"
+    if task["item_type"] == "video":
+        return "video" if film.can_decode() else "film"
+    if task["item_type"] in ("image", "audio"):
+        return str(task["item_type"])
+    if task["item_type"] == "plainText":
+        return "text"
+    return "pdf" if task["item_type"] == "pdf" else "file"
+
+
+def frames(pages: Pages, request: Request) -> Response:
+    """The labels of some frames, ready to be put into the page."""
+    project = pages.project(request)
+    task = pages.task(project, request)
+    first = _number(request.query_params.get("from", "")) or 0
+    row = pages.labels(task, pages.classes(project), _number(request.query_params.get("version", "")))
+    unit = round(max(task["width"] or 1, 1) / SCREEN, 3)
+    last = min(first + FRAMES_AT_ONCE, task["frames"] or 1)
+    found = {number: _frame(row, number, unit) for number in range(first, last)}
+    return Response(
+        orjson.dumps(found, option=orjson.OPT_NON_STR_KEYS),
+        headers={"Cache-Control": "no-store"},
+        media_type="application/json",
+    )
+
+
+def _frame(row: Row, number: int, unit: float) -> dict[str, str]:
+    objects, classifications = row.objects(number), row.classifications(number)
+    return {
+        "drawn": fragment("_drawn.html", objects=objects, unit=unit),
+        "listed": fragment("_listed.html", objects=objects, classifications=classifications, is_frame=True),
+    }
+
+
+def tracks(row: Row, frames: int) -> list[dict[str, Any]]:
+    """The timeline: each object, and where it is, in thousandths of the video."""
+    return [
+        {
+            "labelled": labelled,
+            "bars": [(1000 * first / frames, 1000 * (last - first + 1) / frames) for first, last in ranges],
+            "ranges": ranges,
+        }
+        for labelled, ranges in row.tracks()[:100]
+    ]
+
+
+def compare(pages: Pages, request: Request) -> Response:
+    """Two versions of a task's labels."""
+    project = pages.project(request)
+    task = pages.task(project, request)
+    known = pages.classes(project)
+    kept = history.versions(pages.service.database, task["unit"], task["branch"])
+    newer = _number(request.query_params.get("to", ""))
+    newer = newer if newer in kept else (kept[-1] if kept else None)
+    older = _number(request.query_params.get("from", ""))
+    earlier = [number for number in kept if newer is not None and number < newer]
+    older = older if older in kept else (earlier[-1] if earlier else None)
+    compared = versions.compare(_labels(pages, task, known, older), _labels(pages, task, known, newer))
+    frame = _number(request.query_params.get("frame", ""))
+    if frame is None:
+        frame = compared.frames[0] if compared.frames else 0
+    saves = {
+        event.version: event
+        for event in reversed(history.of_unit(pages.service.database, task["unit"], task["branch"]))
+        if event.kind == "save"
+    }
+    return render(
+        pages.service,
+        request,
+        "compare.html",
+        section="projects",
+        project=project,
+        task=task,
+        stage=project.stages.get(task["stage"]),
+        wanted=listing.Wanted.of(request.query_params),
+        versions=kept,
+        older=older,
+        newer=newer,
+        saves=saves,
+        compared=compared,
+        frame=frame,
+        kind=kind(task),
+        drawn=compared.on(frame),
+        unit=round(max(task["width"] or 1, 1) / SCREEN, 3),
+    )
+
+
+def _labels(pages: Pages, task: sqlite3.Row, known: Classes, version: int | None) -> Row:
+    if version is None:
+        return Row(None, known, task["item_type"], task["width"], task["height"])
+    return pages.labels(task, known, version)
+
+
+def _text(pages: Pages, task: sqlite3.Row, row: Row) -> list[dict[str, Any]]:
+    """The text in pieces, each with the objects that are on it."""
+    content = pages.service.assets.get(task["digest"])
+    if content is None:
+        return []
+    if not isinstance(content, bytes):
+        with content.open("rb") as file:
+            content = file.read(LONGEST_TEXT)
+    text = content[:LONGEST_TEXT].decode("utf-8", "replace")
+    objects = row.objects()
+    cuts = {0, len(text)}
+    for labelled in objects:
+        for first, last in labelled.ranges:
+            cuts |= {min(first, len(text)), min(last + 1, len(text))}
+    edges = sorted(cuts)
+    return [
+        {
+            "text": text[start:end],
+            "objects": [o for o in objects if any(first <= start and end - 1 <= last for first, last in o.ranges)],
+        }
+        for start, end in itertools.pairwise(edges)
+    ]
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None

@@ -1,0 +1,237 @@
+"""Labelled objects as lines and areas in pixels, for whoever draws them."""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Point = tuple[float, float]
+
+LARGEST_MASK = 64_000_000
+"""Pixels of a bitmask that are drawn. Whoever saves labels may write any size there."""
+_CORNERS_OF_A_CIRCLE = 64
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A bitmask: runs of pixels that are off and on in turn, row by row, in a rectangle of the picture."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    runs: Sequence[int]
+
+    def png(self, red: int, green: int, blue: int) -> bytes:
+        """The mask in one colour; what is off is transparent."""
+        return _png(self.width, self.height, self._rows(), (red, green, blue))
+
+    def pixels(self) -> bytes:
+        """A byte for each pixel, 255 or 0."""
+        size = self.width * self.height
+        parts = []
+        total = 0
+        for index, run in enumerate(self.runs):
+            run = min(run, size - total)
+            parts.append((b"\xff" if index % 2 else b"\0") * run)
+            total += run
+        return b"".join(parts) + b"\0" * (size - total)
+
+    def _rows(self) -> Iterator[bytes]:
+        pixels = self.pixels()
+        for row in range(self.height):
+            yield pixels[row * self.width : (row + 1) * self.width]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The geometry of one object on one frame, in pixels.
+
+    Attributes:
+        rings: Closed outlines. Those inside of others are holes.
+        lines: Open ones.
+        dots: Single points.
+        mask: A bitmask.
+    """
+
+    rings: Sequence[Sequence[Point]] = ()
+    lines: Sequence[Sequence[Point]] = ()
+    dots: Sequence[Point] = ()
+    mask: Mask | None = None
+
+    @property
+    def box(self) -> tuple[float, float, float, float] | None:
+        """Left, top, right and bottom; ``None`` where there is nothing to draw."""
+        points = [point for part in (*self.rings, *self.lines, self.dots) for point in part]
+        if self.mask is not None:
+            left, top = self.mask.left, self.mask.top
+            points += [(left, top), (left + self.mask.width, top + self.mask.height)]
+        if not points:
+            return None
+        xs, ys = [x for x, _ in points], [y for _, y in points]
+        return min(xs), min(ys), max(xs), max(ys)
+
+
+Edges = Mapping[str, Sequence[tuple[str, str]]]
+"""The name of a skeleton -> which of its points are joined."""
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """The size of a picture in pixels, and how points of skeletons are joined."""
+
+    width: float
+    height: float
+    edges: Edges = field(default_factory=dict)
+
+
+def shape(found: Mapping[str, Any], canvas: Canvas) -> Shape:
+    """Read the geometry of an object, as labels have it. What cannot be drawn is an empty shape."""
+    read = _READERS.get(str(found.get("shape")))
+    try:
+        result = read(found, canvas) if read else Shape()
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):  # older labels, which were not checked
+        return Shape()
+    box = result.box
+    return result if box is None or all(map(math.isfinite, box)) else Shape()
+
+
+def _box(found: Mapping[str, Any], canvas: Canvas) -> Shape:
+    b = found["boundingBox"]
+    left, top = b["x"] * canvas.width, b["y"] * canvas.height
+    right, bottom = left + b["w"] * canvas.width, top + b["h"] * canvas.height
+    return Shape(rings=[[(left, top), (right, top), (right, bottom), (left, bottom)]])
+
+
+def _rotated_box(found: Mapping[str, Any], canvas: Canvas) -> Shape:
+    b = found["rotatableBoundingBox"]
+    w, h = b["w"] * canvas.width / 2, b["h"] * canvas.height / 2
+    x, y = b["x"] * canvas.width + w, b["y"] * canvas.height + h
+    corners = [(-w, -h), (w, -h), (w, h), (-w, h)]
+    return Shape(rings=[[_turned(x, y, dx, dy, b["theta"]) for dx, dy in corners]])
+
+
+def _turned(x: float, y: float, dx: float, dy: float, degrees: float) -> Point:
+    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    return x + dx * cosine - dy * sine, y + dx * sine + dy * cosine
+
+
+def _circle(found: Mapping[str, Any], canvas: Canvas) -> Shape:
+    c = found["circle"]
+    # The radius of a circle is a share of the width.
+    return _round(c["x"] * canvas.width, c["y"] * canvas.height, c["r"] * canvas.width, c["r"] * canvas.width, 0.0)
+
+
+def _ellipse(found: Mapping[str, Any], canvas: Canvas) -> Shape:
+    e = found["ellipse"]
+    return _round(
+        e["x"] * canvas.width,
+        e["y"] * canvas.height,
+        e["rx"] * canvas.width,
+        e["ry"] * canvas.height,
+        e.get("theta") or 0.0,
+    )
+
+
+def _round(x: float, y: float, rx: float, ry: float, degrees: float) -> Shape:
+    angles = (2 * math.pi * step / _CORNERS_OF_A_CIRCLE for step in range(_CORNERS_OF_A_CIRCLE))
+    return Shape(rings=[[_turned(x, y, rx * math.cos(a), ry * math.sin(a), degrees) for a in angles]])
+
+
+def _point(found: Mapping[str, Any], canvas: Canvas) -> Shape:
+    return Shape(dots=_points(found["point"], canvas))
+
+
+def _polygon(found: Mapping[str, Any], canvas: Canvas) -> Shape:
+    several = found.get("polygons")
+    if several:
+        rings = [
+            [(x * canvas.width, y * canvas.height) for x, y in zip(ring[::2], ring[1::2], strict=False)]
+            for polygon in several
+            for ring in polygon
+        ]
+        return Shape(rings=rings)
+    return Shape(rings=[_points(found["polygon"], canvas)])
+
+
+def _polyline(found: Mapping[str, Any], canvas: Canvas) -> Shape:
+    return Shape(lines=[_points(found["polyline"], canvas)])
+
+
+def _skeleton(found: Mapping[str, Any], canvas: Canvas) -> Shape:
+    points = {key: (p["x"] * canvas.width, p["y"] * canvas.height) for key, p in found["skeleton"].items()}
+    joined = [(points[a], points[b]) for a, b in canvas.edges.get(found["name"], ()) if a in points and b in points]
+    return Shape(lines=joined, dots=list(points.values()))
+
+
+def _points(given: Any, canvas: Canvas) -> list[Point]:
+    """Points in a list, or under their numbers."""
+    listed = given if isinstance(given, list) else [given[key] for key in sorted(given, key=int)]
+    return [(p["x"] * canvas.width, p["y"] * canvas.height) for p in listed]
+
+
+def _bitmask(found: Mapping[str, Any], canvas: Canvas) -> Shape:
+    mask = found["bitmask"]
+    if not 0 < mask["width"] * mask["height"] <= LARGEST_MASK:
+        return Shape()
+    return Shape(mask=Mask(mask["left"], mask["top"], mask["width"], mask["height"], runs(mask["rleString"])))
+
+
+def runs(text: str) -> list[int]:
+    """The lengths of a bitmask's runs: five bits in each character, each run as its difference to the last but one.
+
+    Raises:
+        ValueError: It is no such text.
+    """
+    found: list[int] = []
+    value = bits = 0
+    for character in text:
+        code = ord(character) - 48
+        if not 0 <= code < 64:
+            raise ValueError(f"A bitmask has no {character!r}.")
+        value |= (code & 0x1F) << bits
+        bits += 5
+        if code & 0x20:
+            continue
+        if code & 0x10:
+            value -= 1 << bits
+        if len(found) > 2:
+            value += found[-2]
+        found.append(max(0, value))
+        value = bits = 0
+    return found
+
+
+def _png(width: int, height: int, rows: Iterator[bytes], colour: tuple[int, int, int]) -> bytes:
+    packer = zlib.compressobj(1)
+    # Palette 0 is transparent, and the last is the colour: rows of the mask are rows of the picture.
+    palette = b"\0\0\0" * 255 + bytes(colour)
+    parts = [packer.compress(b"\0" + row) for row in rows]
+    data = b"".join(parts) + packer.flush()
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
+        (b"PLTE", palette),
+        (b"tRNS", b"\0" * 255 + b"\xff"),
+        (b"IDAT", data),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    )
+
+
+_READERS: Mapping[str, Callable[[Mapping[str, Any], Canvas], Shape]] = {
+    "bounding_box": _box,
+    "rotatable_bounding_box": _rotated_box,
+    "circle": _circle,
+    "ellipse": _ellipse,
+    "point": _point,
+    "polygon": _polygon,
+    "polyline": _polyline,
+    "skeleton": _skeleton,
+    "bitmask": _bitmask,
+}

@@ -1,0 +1,108 @@
+"""The page for everyone: without scripts, on a phone, for screen readers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.browser.conftest import Gallery
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+Visit = Callable[..., "Page"]
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+def paths(gallery: Gallery) -> list[str]:
+    return [
+        "/",
+        "/runs",
+        gallery.path,
+        f"{gallery.path}/tasks",
+        gallery.stage_path("Pre-label"),
+        gallery.stage_path("Done"),
+        gallery.task_path("boxed.png"),
+        gallery.task_path("film.mp4"),
+        gallery.task_path("note.txt"),
+        gallery.task_path("boxed.png") + "/compare",
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("device", ["desk", "phone"])
+def test_nothing_violates_what_axe_knows(visit: Visit, gallery: Gallery, axe: str, scheme: str, device: str) -> None:
+    """Roles, names, contrast, order: axe-core finds nothing on any page, in either theme, on a desk or a phone."""
+    page = visit("/", color_scheme=scheme, bypass_csp=True, **(PHONE if device == "phone" else {}))
+    found = {}
+    for path in paths(gallery):
+        page.goto(gallery.platform.domain + path)
+        page.evaluate(axe)
+        violations = page.evaluate("axe.run(document).then(found => found.violations)")
+        if violations:
+            found[path] = [(v["id"], [node["html"][:200] for node in v["nodes"]]) for v in violations]
+    assert found == {}
+
+
+def test_nothing_is_wider_than_a_phone(visit: Visit, gallery: Gallery) -> None:
+    """No page scrolls sideways."""
+    page = visit("/", **PHONE)
+    for path in paths(gallery):
+        page.goto(gallery.platform.domain + path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+
+
+def test_without_scripts(visit: Visit, gallery: Gallery) -> None:
+    """Everything can be looked at, found, and acted on with plain links and forms."""
+    page = visit("/", java_script_enabled=False)
+    page.get_by_role("link", name="Gallery").click()
+    page.get_by_role("link", name="Pre-label 4 tasks, agent stage").click()
+    page.get_by_role("link", name="film.mp4 with 1 Person").click()
+    page.get_by_role("link", name="Next frame").click()
+    assert "frame=1" in page.url
+    page.get_by_role("spinbutton", name="frame").fill("12")
+    page.get_by_role("spinbutton", name="frame").press("Enter")
+    assert page.locator("[data-scene]").get_attribute("aria-label") == "film.mp4, frame 12: 1 object"
+    page.get_by_role("button", name="review").click()
+    assert page.locator(".note[role=status]").inner_text() == "1 task sent down “review” to Review."
+    assert [task.data_title for task in gallery.project.tasks("Review")] == ["film.mp4"]
+    page.goto(gallery.platform.domain + gallery.stage_path("Pre-label"))
+    page.get_by_label("Choose boxed.png").check()
+    page.get_by_label("Choose note.txt").check()
+    page.get_by_label("Stage to move to").select_option("Done")
+    page.get_by_role("button", name="Move").click()
+    assert page.locator(".note[role=status]").inner_text() == "2 tasks moved to Done."
+    assert [task.data_title for task in gallery.project.tasks("Done")] == ["boxed.png", "note.txt"]
+
+
+def test_acting_with_a_click(visit: Visit, gallery: Gallery) -> None:
+    """A button moves the task, says so, and shows the next one; the history says that it was done here."""
+    stage = gallery.stage_path("Pre-label").partition("?")[2]
+    page = visit(f"{gallery.task_path('boxed.png')}?{stage}")
+    page.get_by_role("button", name="review").click()
+    page.get_by_role("heading", level=1, name="plain.png").wait_for()
+    assert "sent down “review”" in page.locator(".note[role=status]").inner_text()
+    page.goto(gallery.platform.domain + gallery.task_path("boxed.png"))
+    assert "Pre-label → Review" in page.locator(".side").inner_text()
+    assert "The page" in page.locator(".side").inner_text()
+    assert page.locator(".note").count() == 0
+
+
+def test_a_project_is_reset(visit: Visit, gallery: Gallery) -> None:
+    """All tasks go back; the labels, too, only where that was asked for."""
+    gallery.project.move(gallery.task("boxed.png"), "Done")
+    page = visit(gallery.path)
+    page.get_by_text("Start over").click()
+    page.get_by_role("button", name="Reset the project").click()
+    page.locator(".note[role=status]").wait_for()
+    assert gallery.project.stage("Pre-label").tasks == 4
+    assert gallery.project.label(gallery.hashes["boxed.png"]) is not None
+    page.get_by_text("Start over").click()
+    page.get_by_label("forget the labels, too").check()
+    page.get_by_role("button", name="Reset the project").click()
+    page.get_by_text("labels forgotten").wait_for()
+    assert gallery.project.label(gallery.hashes["boxed.png"]) is None
+    page.goto(gallery.platform.domain + gallery.task_path("boxed.png") + "?version=1")
+    assert page.locator("[data-drawn] .label").count() == 1

@@ -1,0 +1,333 @@
+"""The page in a browser: from the projects to a label, and each label where it belongs."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("playwright.sync_api")
+from playwright.sync_api import expect
+from tests.browser.conftest import BOX, COLOUR, HEIGHT, WIDTH, Gallery
+from tests.films import HEIGHT as FILM_HEIGHT
+from tests.films import WIDTH as FILM_WIDTH
+from tests.films import number_in
+
+from encord_agents.local import LocalPlatform
+from encord_agents.tasks import Runner
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+Visit = Callable[..., "Page"]
+
+
+def pixels(page: Page) -> Any:
+    return np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+
+
+def test_from_the_projects_to_a_task(visit: Visit, gallery: Gallery) -> None:
+    """Projects, a project's workflow, a stage of it and a task are one click each."""
+    page = visit("/")
+    page.get_by_role("link", name="Gallery").click()
+    assert page.get_by_role("heading", level=1).inner_text() == "Gallery"
+    page.get_by_role("link", name="Pre-label 4 tasks, agent stage").click()
+    assert page.get_by_role("heading", level=1).inner_text() == "Pre-label"
+    page.get_by_role("link", name="boxed.png with 1 Person, 1 Scene").click()
+    assert page.get_by_role("heading", level=1).inner_text() == "boxed.png"
+    labels = page.locator("[data-listed]").inner_text()
+    assert re.search(r"Person 1\s+0\.80\s+Pose\s+Standing", labels)
+    assert re.search(r"Scene\s+Indoors", labels)
+
+
+def test_pathways_have_their_names_in_the_workflow(visit: Visit, gallery: Gallery) -> None:
+    """The graph names the pathways and counts the tasks of each stage."""
+    page = visit(gallery.path)
+    graph = page.locator(".graph")
+    assert graph.locator(".way-label text").all_text_contents() == ["review", "skip"]
+    assert graph.locator(".stage-count").all_text_contents() == ["4", "0", "0"]
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_box_is_drawn_where_the_label_says(visit: Visit, gallery: Gallery, scale: int) -> None:
+    """To a pixel: the box's edges are those of the rectangle in the picture that it was labelled around."""
+    page = visit(gallery.task_path("boxed.png"), device_scale_factor=scale)
+    page.locator("[data-picture]").wait_for()
+    page.keyboard.press("t")  # names aside
+    page.mouse.move(5, 5)
+    picture = page.evaluate(
+        "(({left, top, width, height}) => [left, top, width, height])"
+        "(document.querySelector('[data-picture]').getBoundingClientRect())"
+    )
+    line = page.evaluate(
+        "(() => { const p = document.querySelector('[data-drawn] .line'), b = p.getBBox(), m = p.getScreenCTM();"
+        "return [b.x * m.a + m.e, b.y * m.d + m.f, b.width * m.a, b.height * m.d]; })()"
+    )
+    x, y, w, h = BOX
+    left, top = picture[0] + x * picture[2], picture[1] + y * picture[3]
+    expected = [left, top, w * picture[2], h * picture[3]]
+    assert line == pytest.approx(expected, abs=0.5)
+    assert picture[2] / picture[3] == pytest.approx(WIDTH / HEIGHT, abs=0.01)
+    # What is seen: the colour of the class on the edge, black within, white around
+    seen = pixels(page).astype(int)
+
+    def at(across: float, down: float) -> Any:
+        return seen[round(down * scale), round(across * scale)]
+
+    middle = top + expected[3] / 2
+    assert abs(at(left, middle) - COLOUR).max() < 40
+    assert abs(at(left + expected[2], middle) - COLOUR).max() < 40
+    assert abs(at(left + expected[2] / 2, top) - COLOUR).max() < 40
+    assert at(left + 6, middle).max() < 60
+    assert at(left - 6, middle).min() > 245
+
+
+def test_a_frame_shows_its_own_labels(visit: Visit, gallery: Gallery) -> None:
+    """A video's frame k is the k-th picture, and the labels drawn over it are frame k's: by address, key, number."""
+    page = visit(gallery.task_path("film.mp4") + "?frame=7")
+    panel = page.locator("[data-player]")
+
+    def check(frame: int) -> None:
+        page.locator(f"[data-player][data-shown='{frame}']").wait_for()
+        box = page.evaluate(
+            "(({x, y, width, height}) => ({x, y, width, height}))"
+            "(document.querySelector('[data-picture]').getBoundingClientRect())"
+        )
+        shot = Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB").resize((FILM_WIDTH, FILM_HEIGHT))
+        assert number_in(np.asarray(shot)) == frame
+        lines = page.locator("[data-drawn] .line")
+        if frame % 10 == 9:
+            assert lines.count() == 0
+            assert "No labels on this frame" in page.locator("[data-listed]").inner_text()
+        else:
+            x = page.evaluate("document.querySelector('[data-drawn] .line').getBBox().x")
+            assert x == pytest.approx(frame / 40 * FILM_WIDTH, abs=0.02)
+            assert f"{frame / 100:.2f}" in page.locator("[data-listed]").inner_text()
+
+    check(7)
+    page.keyboard.press(".")
+    check(8)
+    page.keyboard.press(".")
+    check(9)
+    page.keyboard.press("Shift+.")
+    check(19)
+    page.keyboard.press(",")
+    check(18)
+    panel.locator("[data-frame-number]").fill("29")
+    panel.locator("[data-frame-number]").press("Enter")
+    check(29)
+    panel.locator("[data-scrub]").evaluate("(e) => { e.value = 3; e.dispatchEvent(new Event('input')); }")
+    check(3)
+
+
+def test_a_video_plays_to_its_end(visit: Visit, gallery: Gallery) -> None:
+    """Space plays; the last frame is the last one shown."""
+    page = visit(gallery.task_path("film.mp4") + "?frame=20")
+    page.locator("[data-player][data-shown='20']").wait_for()
+    page.keyboard.press(" ")
+    page.locator("[data-player][data-shown='29']").wait_for()
+    page.get_by_role("button", name="Play").wait_for()
+
+
+def test_counts_move_while_an_agent_runs(visit: Visit, gallery: Gallery) -> None:
+    """The workflow's counts and the activity follow an agent that works, without the page being loaded again."""
+    page = visit(gallery.path)
+    page.evaluate("window.still = true")
+    go_on = threading.Semaphore(0)
+    runner = Runner(gallery.project.project_hash, user_client=gallery.platform.client(retries=False))
+
+    @runner.stage("Pre-label")
+    def agent() -> str:
+        assert go_on.acquire(timeout=120)
+        return "review"
+
+    thread = threading.Thread(target=lambda: runner(progress="none", task_batch_size=1))
+    thread.start()
+    review = f'[data-value="stage:{gallery.project.stage("Review").uuid}"]'
+    try:
+        for count in (1, 2, 4):
+            for _ in range(count - int(page.locator(review).text_content() or 0)):
+                go_on.release()
+            expect(page.locator(review)).to_have_text(str(count))
+    finally:
+        for _ in range(10):
+            go_on.release()
+        thread.join(60)
+    page.locator("[data-part=activity]").get_by_text("moved to Review").first.wait_for()
+    assert page.locator('[data-value="total"]').first.inner_text() == "4"
+    assert page.get_by_role("link", name="Review 4 tasks, review stage").count() == 1
+    assert page.evaluate("window.still")
+
+
+def test_runs_are_shown_while_they_work(visit: Visit, gallery: Gallery) -> None:
+    """Each client has its requests, saves and latencies on the page of runs, which renews itself."""
+    page = visit("/runs")
+    page.get_by_role("heading", name=re.compile("Encord SDK")).wait_for()
+    before = page.locator(".run dd").nth(1).inner_text()
+    gallery.row("plain.png")
+    expect(page.locator(".run dd").nth(1)).not_to_have_text(before)
+    assert "label_create" in page.locator(".run").first.inner_text()
+
+
+def test_the_keyboard_leads_everywhere(visit: Visit, gallery: Gallery) -> None:
+    """Next and previous task, labels on and off, the list of keys, search, and back to the tasks."""
+    page = visit(gallery.task_path("boxed.png") + gallery.stage_path("Pre-label").partition("/tasks")[2])
+    heading = page.get_by_role("heading", level=1)
+    page.keyboard.press("ArrowRight")
+    expect(heading).to_have_text("plain.png")
+    page.keyboard.press("ArrowLeft")
+    expect(heading).to_have_text("boxed.png")
+    assert page.locator("[data-drawn]").is_visible()
+    page.keyboard.press("l")
+    assert not page.locator("[data-drawn]").is_visible()
+    page.keyboard.press("l")
+    page.keyboard.press("?")
+    assert page.get_by_role("dialog", name="Keyboard shortcuts").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.get_by_role("dialog").is_visible()
+    page.keyboard.press("+")
+    assert page.locator("[data-scene]").get_attribute("viewBox") != f"0 0 {WIDTH} {HEIGHT}"
+    page.keyboard.press("0")
+    assert page.locator("[data-scene]").get_attribute("viewBox") == f"0 0 {WIDTH} {HEIGHT}"
+    page.keyboard.press("Escape")
+    page.wait_for_url("**/tasks?stage=*")
+    assert heading.inner_text() == "Pre-label"
+    page.keyboard.press("/")
+    page.keyboard.type("plain")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**title=plain*")
+    assert page.locator(".task-title").all_inner_texts() == ["plain.png"]
+
+
+def test_toggles_and_confidence(visit: Visit, gallery: Gallery) -> None:
+    """A class, an object, or what is below a confidence is taken off the picture; a class stays off after that."""
+    page = visit(gallery.task_path("boxed.png"))
+    label = page.locator("[data-drawn] .label")
+    page.locator("[data-toggle-object]").uncheck()
+    assert not label.is_visible()
+    page.locator("[data-toggle-object]").check()
+    assert label.is_visible()
+    page.locator("[data-least]").fill("0.81")
+    assert not label.is_visible()
+    page.locator("[data-least]").fill("0.8")
+    assert label.is_visible()
+    page.locator("[data-toggle-class]").uncheck()
+    assert not label.is_visible()
+    page.reload()
+    assert not page.locator("[data-drawn] .label").is_visible()
+
+
+def test_tasks_are_found(visit: Visit, gallery: Gallery) -> None:
+    """By part of the title in either case, by class, by confidence, by having no labels; from the filters' form."""
+    page = visit(f"{gallery.path}/tasks")
+    titles = page.locator(".task-title")
+
+    def shown(**query: str) -> list[str]:
+        page.goto(f"{gallery.platform.domain}{gallery.path}/tasks?" + "&".join(f"{k}={v}" for k, v in query.items()))
+        return [text.strip() for text in titles.all_inner_texts()]
+
+    person = next(hash for hash, f in gallery.project._record.features.items() if f.shape)
+    assert shown() == ["boxed.png", "plain.png", "film.mp4", "note.txt"]
+    assert shown(title="PNG") == ["boxed.png", "plain.png"]
+    assert shown(**{"class": person}) == ["boxed.png", "film.mp4"]
+    assert shown(**{"class": person}, least="0.5") == ["boxed.png"]
+    assert shown(**{"class": person}, most="0.1") == ["film.mp4"]
+    assert shown(**{"class": "none"}) == ["plain.png", "note.txt"]
+    assert shown(order="newest")[0] == "note.txt"
+    page.get_by_label("Class").select_option("Person")
+    page.get_by_label("from").fill("0.5")
+    page.get_by_role("button", name="Show").click()
+    page.get_by_text("1 of 4 tasks match").wait_for()
+    page.get_by_role("link", name="Clear").click()
+    page.get_by_text("4 tasks", exact=True).wait_for()
+
+
+def test_dark_and_light(visit: Visit, gallery: Gallery) -> None:
+    """As the system has it, and as the button says, which the next page remembers."""
+
+    def brightness(page: Page) -> int:
+        return int(pixels(page)[300:500, 2:8].mean())
+
+    assert brightness(visit("/")) > 200
+    assert brightness(visit("/", color_scheme="dark")) < 60
+    page = visit("/")
+    page.get_by_role("button", name="Use the dark theme").click()
+    assert brightness(page) < 60
+    page.goto(gallery.platform.domain + gallery.path)
+    assert brightness(page) < 60
+    page.keyboard.press("d")
+    assert brightness(page) > 200
+    without = visit("/", java_script_enabled=False)
+    without.get_by_role("button", name="Use the dark theme").click()
+    assert brightness(without) < 60
+
+
+def test_versions_are_compared(visit: Visit, gallery: Gallery) -> None:
+    """Each save is in the history with its client; two versions show what was added, removed and changed."""
+    from encord.objects.coordinates import BoundingBoxCoordinates
+
+    row = gallery.row("boxed.png")
+    (person,) = row.get_object_instances()
+    x, y, w, h = BOX
+    moved = BoundingBoxCoordinates(height=h, width=w, top_left_x=x + 0.05, top_left_y=y)
+    person.set_for_frames(moved, 0, confidence=0.9, overwrite=True)
+    other = row.ontology_structure.get_child_by_title("Person").create_instance()
+    other.set_for_frames(BoundingBoxCoordinates(height=0.1, width=0.1, top_left_x=0, top_left_y=0), 0)
+    row.add_object_instance(other)
+    row.remove_classification(row.get_classification_instances()[0])
+    row.save()
+    page = visit(gallery.task_path("boxed.png"))
+    history = page.locator("section", has=page.get_by_role("heading", name="History"))
+    assert history.locator(".event-text").all_inner_texts()[0].startswith("Version 2 saved")
+    assert "Encord SDK" in history.inner_text()
+    page.get_by_role("link", name="Compare").click()
+    for what, count in (("added", "1"), ("removed", "1"), ("changed", "1"), ("same", "0")):
+        assert page.locator(f'[data-count="{what}"]').inner_text() == count
+    assert "moved; confidence 0.80 → 0.90" in page.locator(".side").inner_text()
+    assert page.locator("[data-drawn] .is-added").count() == 1
+    assert page.locator("[data-drawn] .is-before").count() == 1
+    page.goto(gallery.platform.domain + gallery.task_path("boxed.png") + "?version=1")
+    assert page.locator("[data-drawn] .label").count() == 1
+    assert "version 1" in page.locator(".task-head").inner_text()
+
+
+def test_a_text_with_its_marks_and_a_sound(visit: Visit, gallery: Gallery) -> None:
+    """Text is shown as text, and a sound with its wave."""
+    import wave
+
+    packed = io.BytesIO()
+    with wave.open(packed, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(bytes(range(256)) * 60)
+    gallery.project.add_file("beep.wav", packed.getvalue(), item_type="audio", mime_type="audio/wav", duration=1.0)
+    page = visit(gallery.task_path("note.txt"))
+    assert page.locator(".text").inner_text().startswith("Ada Lovelace\nAda")
+    page.goto(gallery.platform.domain + gallery.task_path("beep.wav"))
+    page.locator("[data-wave][data-drawn]").wait_for(state="attached")
+
+
+def test_empty_states_say_what_to_do(visit: Visit, local_platform: LocalPlatform) -> None:
+    """Without a project, without files, without runs and without matches, the page says what to type next."""
+    from encord_agents.local import AgentStage, Stage, Workflow
+
+    page = visit("/")
+    assert "encord-agents local create" in page.locator("main").inner_text()
+    page.goto(local_platform.domain + "/runs")
+    assert "python agents.py" in page.locator("main").inner_text()
+    workflow = Workflow([AgentStage("A", {"b": "B"}), Stage("B", "done")])
+    project = local_platform.create_project(title="New", workflow=workflow)
+    page.goto(f"{local_platform.domain}/projects/{project.project_hash}/tasks")
+    assert "encord-agents local create" in page.locator("main").inner_text()
+    project.add_image("a.png")
+    page.goto(f"{local_platform.domain}/projects/{project.project_hash}/tasks?title=zzz")
+    assert "No task matches" in page.locator("main").inner_text()
+    page.goto(f"{local_platform.domain}/projects/{project.project_hash}")
+    assert "python agents.py --project-hash" in page.locator("main").inner_text()
