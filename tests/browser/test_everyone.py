@@ -90,6 +90,24 @@ def test_acting_with_a_click(visit: Visit, gallery: Gallery) -> None:
     assert page.locator(".note").count() == 0
 
 
+def test_a_reviewer_approves_and_rejects(visit: Visit, gallery: Gallery) -> None:
+    """A review stage has its own buttons, for one task and for many; who acted last is told."""
+    for title in ("boxed.png", "plain.png", "note.txt"):
+        gallery.project.move(gallery.task(title), "Review")
+    page = visit(f"{gallery.task_path('boxed.png')}?{gallery.stage_path('Review').partition('?')[2]}")
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_role("heading", level=1, name="plain.png").wait_for()
+    assert "1 task approved to Done." in page.locator(".note").inner_text()
+    assert [task.data_title for task in gallery.project.tasks("Done")] == ["boxed.png"]
+    page.goto(gallery.platform.domain + gallery.stage_path("Review"))
+    page.get_by_label("all on this page").check()
+    page.get_by_text("2 chosen:").wait_for()
+    page.get_by_role("button", name="Reject").click()
+    page.get_by_text("2 tasks rejected to Pre-label.").wait_for()
+    page.goto(gallery.platform.domain + gallery.task_path("plain.png"))
+    assert "local@encord-agents.invalid" in page.locator(".facts").inner_text()
+
+
 def test_a_project_is_reset(visit: Visit, gallery: Gallery) -> None:
     """All tasks go back; the labels, too, only where that was asked for."""
     gallery.project.move(gallery.task("boxed.png"), "Done")

@@ -50,7 +50,7 @@ def test_pathways_have_their_names_in_the_workflow(visit: Visit, gallery: Galler
     """The graph names the pathways and counts the tasks of each stage."""
     page = visit(gallery.path)
     graph = page.locator(".graph")
-    assert graph.locator(".way-label text").all_text_contents() == ["review", "skip"]
+    assert graph.locator(".way-label text").all_text_contents() == ["review", "skip", "approve", "reject"]
     assert graph.locator(".stage-count").all_text_contents() == ["4", "0", "0"]
 
 

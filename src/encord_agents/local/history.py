@@ -86,13 +86,14 @@ def moved(
     moves: Iterable[tuple[int, str, str]],
     *,
     at: float,
+    user: str | None = None,
 ) -> None:
     """Record moves, ``(unit, branch, destination)``, within the caller's transaction."""
     client = _CLIENT.get()
     connection.executemany(
         _INSERT,
         [
-            (project, unit, branch, at, "move", client.name, client.user, origin, destination, None)
+            (project, unit, branch, at, "move", client.name, user or client.user, origin, destination, None)
             for unit, branch, destination in moves
         ],
     )

@@ -154,6 +154,8 @@ def move(
             " WHERE id = ?",
             [(by_task[row["uuid"]], status, assignee, user, now, row["id"]) for row in here],
         )
+        moved = [(row["unit"], row["branch"], by_task[row["uuid"]]) for row in here]
+        history.moved(connection, project.id, origin, moved, at=now, user=user)
 
 
 def _routed(connection: sqlite3.Connection, project: ProjectRecord, destination: str) -> str:
@@ -193,8 +195,6 @@ def is_in(database: Database, project: ProjectRecord, stage: str, uuid: str) -> 
             ).fetchone()
             is not None
         )
-        moved = [(row["unit"], row["branch"], by_task[row["uuid"]]) for row in here]
-        history.moved(connection, project.id, origin, moved, at=now)
 
 
 def set_priorities(database: Database, project: ProjectRecord, priorities: Sequence[tuple[str, float]]) -> None:

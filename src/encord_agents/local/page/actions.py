@@ -1,11 +1,11 @@
-"""The actions of the page, one function each: the same as the SDK and the command line have."""
+"""The buttons of the page: the same functions as the SDK's routes and the command line have."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from encord_agents.local import tasks
+from encord_agents.local import people, tasks
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.service import Service
 from encord_agents.local.trouble import malformed
@@ -17,23 +17,29 @@ class Action:
     """A button.
 
     Attributes:
-        value: What its form sends: the verb, a colon, and what the verb needs.
+        value: What its form sends: the verb, and after a colon what the verb needs.
         label: What is on it.
-        done: What is said of it afterwards, before a number of tasks.
         tone: ``good``, ``bad`` or ``plain``.
     """
 
     value: str
     label: str
-    done: str
     tone: str = "plain"
 
 
-def offered(project: ProjectRecord, stage: ResolvedStage) -> list[Action]:
-    """The actions for tasks of a stage, the likeliest first."""
-    return [
-        Action(f"pathway:{pathway.uuid}", pathway.name, f"Sent down {pathway.name!r}:") for pathway in stage.pathways
-    ]
+_VERBS: dict[str, tuple[Action, str, Callable[..., None]]] = {
+    "submit": (Action("submit", "Submit", "good"), "submitted", people.submit),
+    "approve": (Action("approve", "Approve", "good"), "approved", people.approve),
+    "reject": (Action("reject", "Reject", "bad"), "rejected", people.reject),
+}
+"""What people do -> the button, how it is told, and the function."""
+
+
+def offered(stage: ResolvedStage) -> list[Action]:
+    """The actions for tasks of a stage, apart from moving them anywhere."""
+    if stage.type == "agent":
+        return [Action(f"pathway:{pathway.uuid}", pathway.name) for pathway in stage.pathways]
+    return [_VERBS[name][0] for name in people.possible(stage) if name in _VERBS]
 
 
 def destinations(project: ProjectRecord, stage: ResolvedStage) -> list[ResolvedStage]:
@@ -56,20 +62,27 @@ def act(service: Service, project: ProjectRecord, stage: ResolvedStage, value: s
     number = "1 task" if len(uuids) == 1 else f"{len(uuids)} tasks"
     if verb == "pathway":
         pathway = next((pathway for pathway in stage.pathways if pathway.uuid == target), None)
-        if pathway is None:
+        if stage.type != "agent" or pathway is None:
             raise malformed(f"Stage {stage.title!r} has no such pathway.")
         tasks.move(service.database, project, stage.uuid, [(uuid, pathway.to) for uuid in uuids])
-        return f"{number} sent down “{pathway.name}” to {project.stages[pathway.to].title}."
+        return f"{number} sent down “{pathway.name}”{_to(project, pathway.to)}."
     if verb == "move":
-        if target not in project.stages:
-            raise malformed("The project has no such stage.")
-        tasks.move(service.database, project, stage.uuid, [(uuid, target) for uuid in uuids])
-        return f"{number} moved to {project.stages[target].title}."
+        people.move(service.database, project, stage, uuids, target)
+        return f"{number} moved{_to(project, target)}."
+    if verb in _VERBS:
+        _, told, function = _VERBS[verb]
+        function(service.database, project, stage, uuids)
+        return f"{number} {told}{_to(project, stage.leads(verb) or '')}."
     raise malformed("There is no such action.")
+
+
+def _to(project: ProjectRecord, destination: str) -> str:
+    """Where tasks went; nothing for a router, which sends each its own way."""
+    return f" to {project.stages[destination].title}" if destination in project.stages else ""
 
 
 def reset(service: Service, project: ProjectRecord, *, keep_labels: bool) -> str:
     """Send all tasks of a project back to their start."""
-    count = tasks.reset(service.database, project, keep_labels=keep_labels)
+    count = people.reset(service.database, project, keep_labels=keep_labels)
     be = "task is" if count == 1 else "tasks are"
     return f"{count:,} {be} at the start again; labels {'kept' if keep_labels else 'forgotten'}."

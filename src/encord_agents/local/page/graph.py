@@ -58,8 +58,9 @@ def edges(stages: Sequence[ResolvedStage]) -> list[Edge]:
     """The ways between stages, in the order of stages and pathways."""
     found: dict[tuple[str, str], list[str]] = {}
     for stage in stages:
-        for pathway in stage.pathways:
-            found.setdefault((stage.uuid, pathway.to), []).append(pathway.name)
+        for index, pathway in enumerate(stage.pathways):
+            name = f"{stage.shares[index]:g} %" if index < len(stage.shares) else pathway.name
+            found.setdefault((stage.uuid, pathway.to), []).append(name)
     return [Edge(origin, destination, tuple(names)) for (origin, destination), names in found.items()]
 
 

@@ -38,6 +38,6 @@ def tasks_page(pages: Pages, request: Request) -> Response:
         covers=pages.covers(found.rows, known),
         latest=history.latest(database, [row["unit"] for row in found.rows]),
         classes=known,
-        offered=actions.offered(project, stage) if stage else [],
+        offered=actions.offered(stage) if stage else [],
         destinations=actions.destinations(project, stage) if stage else [],
     )

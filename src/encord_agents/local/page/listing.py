@@ -92,9 +92,10 @@ class Listing:
 
 _FROM = "FROM tasks t JOIN units u ON u.id = t.unit"
 _COLUMNS = (
-    "t.id, t.uuid, t.stage, t.branch, t.status, t.priority, t.moves, t.created_at, t.updated_at, t.unit, {key} AS key,"
+    "t.id, t.uuid, t.stage, t.branch, t.status, t.priority, t.moves, t.assignee, t.actor, t.created_at, t.updated_at,"
+    " t.unit, {key} AS key,"
     " u.data_hash, u.item, u.title, u.item_type, u.mime_type, u.width, u.height, u.frames, u.fps, u.duration, u.digest,"
-    " u.size, u.metadata, u.broken"
+    " u.size, u.metadata, u.broken, u.sample_rate"
 )
 
 

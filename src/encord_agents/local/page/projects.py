@@ -83,7 +83,8 @@ def overview(pages: Pages, request: Request) -> Response:
     """One project."""
     project = pages.project(request)
     counted = stages(pages, project)
-    drawn = graph.layout(list(project.stages.values()), project.start, graph.edges(list(project.stages.values())))
+    nodes = [*project.stages.values(), *project.routers.values()]
+    drawn = graph.layout(nodes, project.start, graph.edges(nodes))
     return render(
         pages.service,
         request,

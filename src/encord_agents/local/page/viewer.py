@@ -61,7 +61,7 @@ def task_page(pages: Pages, request: Request) -> Response:
         "events": history.of_unit(database, task["unit"], task["branch"]),
         "stages": project.stages,
         "metadata": orjson.dumps(orjson.loads(task["metadata"] or "{}"), option=orjson.OPT_INDENT_2).decode(),
-        "offered": actions.offered(project, stage) if stage else [],
+        "offered": actions.offered(stage) if stage else [],
         "destinations": actions.destinations(project, stage) if stage else [],
         "chunk": FRAMES_AT_ONCE,
         "text": _text(pages, task, row) if kind(task) == "text" else [],
