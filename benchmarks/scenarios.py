@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,6 @@ from typing import Any
 
 from benchmarks.measure import Case, Measurement, Side, typical
 from benchmarks.platform_process import PlatformProcess
-from encord_agents.tasks.runner.sequential_runner import SequentialRunner
 
 LETTERS = {"a": "task_only", "b": "save_in_agent", "c": "struct", "d": "first_frame"}
 WORDS = {
@@ -107,8 +105,6 @@ def network(tasks: int) -> Iterator[Scenario]:
         number = min(tasks, SLOW_FOR_THE_PEER.get(letter, tasks))
         case = Case(agent, number, round_trip=ROUND_TRIP)
         yield Scenario(f"{letter}net", f"({letter}) {WORDS[letter]}; {number:,} tasks", case)
-    if "bundle_saves" not in inspect.signature(SequentialRunner.__call__).parameters:
-        return
     for letter, agent in BUNDLED.items():
         number = min(tasks, 300)
         case = Case(agent, number, round_trip=ROUND_TRIP)
