@@ -39,7 +39,7 @@ def main() -> None:
     results = Results(options.tasks, rows, startup)
     print(f"\n{document.tables(results)}\nmeasured in {time.monotonic() - started:.0f} s")
     if options.only or options.quick:
-        print("Only a part: nothing is written.")
+        print("Only a part: nothing is written. Targets are meant for a full run.")
         return
     PLOT.parent.mkdir(exist_ok=True)
     PLOT.write_text(chart.chart(results))
