@@ -1,8 +1,8 @@
-"""How a picture file is read: the one rule that the runner and the local platform share.
+"""Reading of picture files, with the same rules for the runner and the local platform.
 
-What a file is, its content says, not its name. Of a file with several pictures the first counts. Metadata that is
-damaged costs no pixels: the picture is taken as upright then. Of a file that is cut short, or damaged inside, what can
-be decoded is read. None of Pillow's settings is changed: they belong to the whole process.
+The content determines the type of a file, not its name. Of a file with several pictures the first counts. Damaged
+metadata does not affect the pixels: the picture then counts as upright. Of a file that is truncated, or damaged inside,
+the decodable part is read. None of Pillow's settings is changed, since they belong to the whole process.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ ORIENTATION: Final = 0x0112
 TURNS: Final = {
     1: (0, False), 2: (0, True), 3: (2, False), 4: (2, True), 5: (1, True), 6: (3, False), 7: (3, True), 8: (1, False),
 }  # fmt: skip
-"""Exif orientations: how many quarter turns counter-clockwise, and whether to mirror left to right before."""
+"""Exif orientations: the number of quarter turns counter-clockwise, and True to mirror left to right before."""
 
 OTHER_PROGRAMS: Final = frozenset({"EPS", "MPEG"})
-"""Formats that Pillow claims, and has Ghostscript read, or nobody."""
+"""Formats that Pillow claims, but leaves to Ghostscript or cannot read."""
 
 STRIPPED: Final = (b"\xff\xd8", b"\x89PNG", b"RIFF")
-"""How files begin whose metadata `without_metadata` can leave out."""
+"""The first bytes of files whose metadata `without_metadata` can remove."""
 
 STRIP: Final = 1 << 20
-"""Pixels that are converted at a time, so that little is in memory besides the picture and its copy."""
+"""Pixels converted at a time, so that little is in memory apart from the picture and its copy."""
 
 
 class NoPictureError(ValueError):
@@ -46,24 +46,24 @@ class BrokenPictureError(ValueError):
 
 
 class TooManyPixelsError(BrokenPictureError):
-    """The picture has more pixels than Pillow opens. The message says how many it does, and how to raise that."""
+    """The picture has more pixels than Pillow opens. The message names the limit, and says how to raise it."""
 
 
 class Picture:
-    """A picture file, decoded. A context manager, as some formats keep their file open.
+    """A decoded picture file. It is a context manager, since some formats keep their file open.
 
     Args:
         source: The file, or its content.
 
     Raises:
         NoPictureError: It is no picture.
-        BrokenPictureError: Nothing of it can be read.
+        BrokenPictureError: No part of it can be read.
         FileNotFoundError: There is no such file.
 
     Attributes:
         image: Pillow's image, as it is stored.
-        orientation: The Exif orientation, 1 to 8; 1 where there is none, or none that can be read.
-        loss: What is missing, in words, or `None`.
+        orientation: The Exif orientation, 1 to 8; 1 if there is none that can be read.
+        loss: A description of the missing part, or `None`.
     """
 
     image: Image
@@ -96,28 +96,28 @@ class Picture:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height, upright."""
+        """The width and height, upright."""
         width, height = self.image.size
         return (height, width) if TURNS[self.orientation][0] % 2 else (width, height)
 
     @property
     def mime_type(self) -> str | None:
-        """By the content."""
+        """The MIME type, determined by the content."""
         from PIL import Image
 
-        if self.image.format == "MPO":  # JPEG, with more pictures after the first
+        if self.image.format == "MPO":  # JPEG with more pictures after the first
             return "image/jpeg"
         return Image.MIME.get(self.image.format or "")
 
     def pixels(self) -> Any:
-        """The pixels, upright: RGB, uint8, ``[height, width, 3]``. An array of its own.
+        """Return the upright pixels as an array of their own: RGB, uint8, ``[height, width, 3]``.
 
         - Eight bits or less, grey, palette, YCbCr, HSV, LAB: as Pillow converts them. Colour profiles are not applied.
-        - Transparency, of all pixels or of one colour, with a palette, or premultiplied: laid on white.
-        - CMYK: without black magic: ``255 - (c + k)``. In JPEG files values are inverted, as Adobe writes them, whether
-          there is an Adobe marker or not: that is how browsers show them.
+        - Transparency, of all pixels or of one colour, with a palette, or premultiplied: composited onto white.
+        - CMYK: by the plain formula ``255 - (c + k)``. In JPEG files values are inverted, as Adobe writes them, with or
+          without an Adobe marker, since browsers show them so.
         - Integers deeper than eight bits are scaled from sixteen bits, or from their largest value if that is more.
-          Negative ones are 0. RGB of sixteen bits has its upper eight.
+          Negative ones become 0. Of RGB with sixteen bits, the upper eight are used.
         - Floats are scaled from 0..1, or from 0..255, or from their largest value, whichever holds them.
 
         Raises:
@@ -136,7 +136,7 @@ class Picture:
         width, height = self.size
         upright = np.empty((height, width, 3), np.uint8)
         turns, mirrored = TURNS[self.orientation]
-        stored = np.rot90(upright, -turns)  # a view: what is written to it is turned by that
+        stored = np.rot90(upright, -turns)  # a view, so that writing to it turns the pixels
         if mirrored:
             stored = stored[:, ::-1]
         deep = self.image.mode.startswith("I") or self.image.mode == "F"
@@ -146,7 +146,7 @@ class Picture:
         return upright
 
     def _read(self, source: Path | bytes) -> None:
-        """Decode it as it is; where that fails, without its metadata; where that fails, in part."""
+        """Decode it as it is; if that fails, without its metadata; if that fails too, in part."""
         self.loss = None
         try:
             self.image = _loaded(source)
@@ -163,7 +163,7 @@ class Picture:
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether it is about more than the file's content, or a decision."""
+    """Return True if an error is not about the file's content, or is a deliberate refusal."""
     from PIL import Image
 
     decided = (MemoryError, NoPictureError, Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -200,19 +200,19 @@ def _loaded_or_none(content: bytes) -> Image | None:
 
 
 def _in_part(source: Path | bytes, error: Exception) -> tuple[Image, str]:
-    """What can be decoded, and what is missing, in words. Raises the error where that is everything."""
+    """Return the decodable part and a description of the missing part. Raise the error if nothing can be decoded."""
     image = _opened(source)
-    with contextlib.suppress(Exception):  # the same as before; rows up to there are decoded
+    with contextlib.suppress(Exception):  # the same error as before; the rows up to it are decoded
         image.load()
     image.tile = []  # type: ignore[attr-defined]
-    rows = 0  # that are not all black
-    with contextlib.suppress(Exception):  # where no memory was made for them
+    rows = 0  # rows that are not all black
+    with contextlib.suppress(Exception):  # raised if no memory was allocated for them
         if box := image.getbbox(alpha_only=False):  # BMP begins with the last row
             rows = box[3] - box[1]
     what = "ends too early" if _is_short(error) else f"is damaged ({type(error).__name__})"
     missing = f"up to {image.height - rows} of its {image.height} rows" if rows < image.height else "no row"
     if image.format == "JPEG" and _is_short(error):
-        # With an end, all is decoded that is there; rows that are not are grey then, as browsers show them.
+        # With an end, everything present is decoded; missing rows are then grey, as browsers show them.
         ended = _loaded_or_none(_content(source) + b"\xff\xd9")
         if ended is not None:
             image.close()
@@ -231,7 +231,7 @@ def _orientation(image: Image) -> int:
     try:
         value = image.getexif().get(ORIENTATION, 1)
         return value if value in TURNS else 1
-    except Exception:  # noqa: BLE001 - of a damaged block; what else is in it is nobody's need
+    except Exception:  # noqa: BLE001 - of a damaged block, whose other content is not needed
         return 1
 
 
@@ -253,7 +253,7 @@ def _reason(error: Exception, source: Path | bytes) -> str:
     short = start[:4] == b"RIFF" and len(start) == 12 and struct.unpack("<I", start[4:8])[0] + 8 > size
     if short or _is_short(error):
         return "it is truncated, and nothing of it can be decoded"
-    # Pillow's message may quote a temporary path, which says nothing to anybody.
+    # Pillow's message may quote a temporary path, which helps nobody.
     return f"it is damaged ({type(error).__name__})"
 
 
@@ -269,7 +269,7 @@ def _start(source: Path | bytes) -> bytes:
 
 
 def _strips(image: Image) -> Iterator[tuple[int, Image]]:
-    """The image in horizontal strips, each with the number of its first row."""
+    """Yield the image in horizontal strips, each with the number of its first row."""
     rows = max(1, STRIP // max(1, image.width))
     if rows >= image.height:
         yield 0, image
@@ -297,7 +297,7 @@ def _numbers(image: Image) -> Any:
 
 
 def _brightest(image: Image) -> float:
-    """What becomes white: never the picture's own range alone, as a dark picture must stay darker than a bright one."""
+    """Return the value that becomes white: not the picture's own maximum alone, so that dark pictures stay darker."""
     high = max(float(_numbers(strip).max(initial=0.0)) for _, strip in _strips(image))
     if image.mode != "F":
         return max(65535.0, high)
@@ -311,7 +311,7 @@ def _scaled(image: Image, top: float) -> Any:
 
 
 def without_metadata(content: bytes) -> bytes | None:
-    """The same picture without what does not make its pixels; `None` for formats other than JPEG, PNG and WebP."""
+    """Return the picture without data that does not affect its pixels; `None` unless it is JPEG, PNG or WebP."""
     try:
         if content[:2] == b"\xff\xd8":
             return b"".join(_jpeg_segments(content))
@@ -326,12 +326,12 @@ def without_metadata(content: bytes) -> bytes | None:
 
 
 def _jpeg_segments(content: bytes) -> Iterator[bytes]:
-    """All but application data and comments; JFIF's and Adobe's say what the components mean, and stay."""
+    """Yield all segments but application data and comments; those of JFIF and Adobe define the components, and stay."""
     yield content[:2]
     at = 2
     while at < len(content):
         marker, size = struct.unpack_from(">HH", content, at)
-        if not 0xFFC0 <= marker <= 0xFFFE or marker == 0xFFDA:  # the pixels, or nonsense
+        if not 0xFFC0 <= marker <= 0xFFFE or marker == 0xFFDA:  # the pixels, or no marker
             yield content[at:]
             return
         if not (0xFFE0 <= marker <= 0xFFEF or marker == 0xFFFE) or marker in (0xFFE0, 0xFFEE):
@@ -340,7 +340,7 @@ def _jpeg_segments(content: bytes) -> Iterator[bytes]:
 
 
 def _png_chunks(content: bytes) -> Iterator[bytes]:
-    """All critical chunks, and the one that makes pixels transparent."""
+    """Yield all critical chunks, and the one that makes pixels transparent."""
     at = 8
     while at < len(content):
         size, name = struct.unpack_from(">I4s", content, at)
@@ -350,7 +350,7 @@ def _png_chunks(content: bytes) -> Iterator[bytes]:
 
 
 def _webp_chunks(content: bytes) -> Iterator[bytes]:
-    """All but Exif, XMP and the colour profile, which the header must not announce."""
+    """Yield all chunks but Exif, XMP and the colour profile, which the header must then not announce."""
     at = 12
     while at < len(content):
         name, size = struct.unpack_from("<4sI", content, at)

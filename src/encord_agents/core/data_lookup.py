@@ -1,4 +1,4 @@
-"""Storage items by data hash: a name that existing code asks for. New code asks for the `StorageItem`."""
+"""Storage items by data hash, for existing code. New code asks for the `StorageItem`."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class DataLookup:
     """Data rows and storage items of some datasets, by data hash.
 
     Args:
-        dataset_hashes: The datasets to look in. Default: those that the methods are given.
-        client: Default: one made from the environment.
+        dataset_hashes: The datasets to look in. Default: those passed to the methods.
+        client: The client. Default: one made from the environment.
     """
 
     def __init__(
@@ -35,19 +35,19 @@ class DataLookup:
     ) -> None:
         self._dataset_hashes = [str(dataset_hash) for dataset_hash in dataset_hashes or ()]
         self._client = client
-        self._rows: dict[str, dict[str, DataRow]] = {}  # of each dataset that was asked, by data hash
+        self._rows: dict[str, dict[str, DataRow]] = {}  # by dataset that was queried, then by data hash
 
     @classmethod
     def sharable(cls, project: Project, client: EncordUserClient | None = None) -> DataLookup:
-        """A lookup in the project's datasets, as a dependency."""
+        """Return a lookup in the project's datasets, as a dependency."""
         return cls([str(dataset.dataset_hash) for dataset in project.list_datasets()], client=client)
 
     def get_data_row(self, data_hash: str | UUID, dataset_hash: str | UUID | None = None) -> DataRow:
-        """The data row.
+        """Return a data row.
 
         Args:
             data_hash: Its data hash.
-            dataset_hash: A dataset to look in, too.
+            dataset_hash: A further dataset to look in.
 
         Raises:
             ValueError: None of the datasets has it.
@@ -66,7 +66,7 @@ class DataLookup:
     def get_storage_item(
         self, data_hash: str | UUID, dataset_hash: str | UUID | None = None, sign_url: bool = False
     ) -> StorageItem:
-        """The storage item of a data row.
+        """Return the storage item of a data row.
 
         Raises:
             ValueError: There is no such data row.
@@ -77,10 +77,10 @@ class DataLookup:
     def get_storage_items(
         self, data_hashes: Sequence[str | UUID], dataset_hash: str | UUID | None = None, sign_urls: bool = False
     ) -> list[StorageItem]:
-        """The storage items of data rows, in their order.
+        """Return the storage items of data rows, in their order.
 
         Raises:
-            ValueError: One of the data rows is not there.
+            ValueError: One of the data rows does not exist.
         """
         uuids = [self.get_data_row(data_hash, dataset_hash).backing_item_uuid for data_hash in data_hashes]
         items = {item.uuid: item for item in self._user_client().get_storage_items(uuids, sign_url=sign_urls)}

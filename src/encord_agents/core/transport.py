@@ -40,8 +40,8 @@ CONNECTIONS: Final = 16  # kept open to each host
 REDIRECTS: Final = 10
 SHORT: Final = 16 * 1024  # bytes
 LONGEST_READ: Final = 120.0
-"""Seconds that the head of an answer may take, or one read of its body. The timeout is about silence: a host that sends
-a byte now and then never is silent for long."""
+"""Seconds that the head of an answer, or one read of its body, may take. The timeout alone limits only silence, and a
+host that sends a byte now and then is never silent for long."""
 # The received size is compared with the stored one, hence no compression. No credentials either: the URL itself is
 # the permission, and storage hosts refuse a second one.
 HEADERS: Final = {"User-Agent": f"encord-agents/{__version__}", "Accept-Encoding": "identity", "Accept": "*/*"}
@@ -132,7 +132,7 @@ def abort(response: HTTPResponse) -> None:
 
 
 def renew(response: HTTPResponse) -> None:
-    """Before the next read of a body: it may take as long as any."""
+    """Restart the time limit before the next read of a body."""
     raw = getattr(getattr(getattr(response, "_fp", None), "fp", None), "raw", None)
     if isinstance(raw, _Paced):
         raw.until = time.monotonic() + LONGEST_READ
@@ -223,11 +223,11 @@ for _name in ("urllib3.connectionpool", "urllib3.poolmanager", "urllib3.util.ret
     logging.getLogger(_name).addFilter(_shorten)
 
 
-# Answers whose reads take no longer than `LONGEST_READ`. `requests` and `urllib3` make everything else as ever.
+# Answers whose reads take no longer than `LONGEST_READ`. Everything else is as `requests` and `urllib3` make it.
 
 
 class _Paced(io.RawIOBase):
-    """What comes from a socket, up to a time."""
+    """The stream of a socket, readable up to a deadline."""
 
     def __init__(self, raw: io.RawIOBase) -> None:
         super().__init__()
@@ -290,5 +290,5 @@ class _Adapter(TrustingAdapter):
 def _pace(manager: PoolManager) -> None:
     paced = {HTTPConnectionPool: _Pool, HTTPSConnectionPool: _SecurePool}
     pools = manager.pool_classes_by_scheme
-    # What somebody else has put there stays.
+    # Pools that the user has registered stay.
     manager.pool_classes_by_scheme = {scheme: paced.get(pool, pool) for scheme, pool in pools.items()}

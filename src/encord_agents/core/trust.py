@@ -1,7 +1,7 @@
 """Certificates to trust, read once instead of for every connection.
 
-`urllib3` reads the whole file of them (a hundred and more) for each connection: 20 ms of a processor, under the
-interpreter's lock, so that 16 connections at the same time take a third of a second to open.
+`urllib3` reads the whole file (a hundred certificates and more) for each connection, which takes 20 ms of processor
+time under the interpreter's lock, so that 16 connections at the same time take a third of a second to open.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 __all__ = ["TrustingAdapter"]
 
-# By file, and what tells that it is still the same one. Two threads that read it at the same time do no harm.
+# By file, with the data that shows if it has changed. Two threads that read it at the same time do no harm.
 _read: dict[str, tuple[object, ssl.SSLContext]] = {}
 
 
 class TrustingAdapter(HTTPAdapter):
-    """Connects as `requests` does, which decides what is trusted; where that is one file, it is read once.
+    """Connects as `requests` does, which decides about trust. If that means a single file, the file is read once.
 
-    Whatever else somebody has seen to, by a proxy, a client's certificate, or a context of their own, stays as it is.
+    Other set-ups, such as a proxy, a client certificate, or the user's own context, stay as they are.
     """
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Called by `requests` before each request, with the pool that will make the connection."""
+        """Supply the certificates. Called by `requests` before each request, with the pool that makes connections."""
         super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
         trusted = getattr(conn, "ca_certs", None)
         plain = trusted and not (conn.ca_cert_dir or conn.cert_file or conn.proxy or conn.assert_fingerprint)
@@ -43,7 +43,7 @@ class TrustingAdapter(HTTPAdapter):
 
 
 def _context(path: str) -> ssl.SSLContext | None:
-    """Return what trusts a file's certificates, or ``None`` where it cannot be read: `urllib3` will say why."""
+    """Return a context that trusts a file's certificates, or ``None`` if it cannot be read: `urllib3` says why."""
     try:
         found = os.stat(path)
         state = found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,4 +1,4 @@
-"""Detections <-> labels: what detectors return, drawn on label rows, and back."""
+"""Detections <-> labels: detectors' results drawn on label rows, and label rows as detections."""
 
 from __future__ import annotations
 

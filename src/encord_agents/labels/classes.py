@@ -20,7 +20,7 @@ _BY_MASK = (Shape.BITMASK, Shape.POLYGON)
 
 
 def objects_for(label_row: LabelRowV2, found: Detections, classes: Classes | None) -> list[Object | None]:
-    """The object of the ontology for each detection; ``None`` for those that are not to be drawn.
+    """Return the ontology's object for each detection; ``None`` for detections that are not to be drawn.
 
     Raises:
         PrintableError: The detections name no classes; or the ontology has no object of that name, or several.
@@ -62,7 +62,7 @@ def _mapped(classes: Mapping[Any, str | Object | None], number: int | None, name
 
 
 def _object_called(label_row: LabelRowV2, title: str, found: Detections) -> Object | None:
-    """The ontology's object with this title; of several, the one whose shape fits what there is to draw."""
+    """Return the ontology's object with this title; of several, the one whose shape fits the detections."""
     same = [one for one in label_row.ontology_structure.objects if one.title == title]
     if len(same) > 1:
         has_mask = found.mask is not None or found.data.get(POLYGONS) is not None

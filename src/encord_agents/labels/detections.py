@@ -1,4 +1,4 @@
-"""What a detector found on one picture, in columns."""
+"""A detector's findings on one picture, in columns."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ POLYGONS = "polygons"
 """The key of outlines: for each detection a list of polygons, each a list of rings, each float ``[points, 2]``; the
 first ring is the outer one, and others are holes. ``None`` for a detection that has none."""
 KEYPOINTS = "keypoints"
-"""The key of keypoints, float ``[n, points, 3]``: x and y in pixels, and how visible a point is: 0 is not at all."""
+"""The key of keypoints, float ``[n, points, 3]``: x and y in pixels, and the point's visibility: 0 is invisible."""
 
 
 @dataclass(frozen=True)
 class Detections:
-    """What a detector found on one picture. Its fields are those of supervision's ``Detections``, so that this works:
+    """A detector's findings on one picture. Its fields are those of supervision's ``Detections``, so that this works:
 
         sv.Detections(found.xyxy, found.mask, found.confidence, found.class_id, found.tracker_id, found.data)
 
     Attributes:
         xyxy: Boxes in pixels, float ``[n, 4]``: left, top, right, bottom.
-        mask: Bool ``[n, height, width]``; ``None`` where there are none.
+        mask: Bool ``[n, height, width]``; ``None`` if there are none.
         confidence: Float ``[n]``, 0 to 1.
         class_id: Int ``[n]``.
-        tracker_id: Int ``[n]``: the same number on several frames is the same thing.
+        tracker_id: Int ``[n]``: the same number on several frames means the same physical object.
         data: More columns, by name: ``class_name``, ``xyxyxyxy``, ``polygons``, ``keypoints``, ...
-        size: Width and height of the picture whose pixels are meant, where that is known.
+        size: Width and height of the picture that the pixels refer to, if known.
     """
 
     xyxy: Boxes

@@ -14,7 +14,7 @@ __all__ = ["of_coco", "of_dictionaries", "of_yolo_text"]
 
 
 def of_coco(found: Mapping[str, Any], size: tuple[int, int], title: str) -> Detections:
-    """A COCO file: its annotations of the picture, by the names of their categories.
+    """Read a COCO file: its annotations of the picture, by the names of their categories.
 
     Raises:
         PrintableError: It is about several pictures, and none of them has the title as its file's name.
@@ -41,10 +41,10 @@ def _size_of(picture: Mapping[str, Any], size: tuple[int, int]) -> tuple[int, in
 def of_dictionaries(
     found: Sequence[Mapping[str, Any]], size: tuple[int, int], names: Mapping[Any, str] | None = None
 ) -> Detections:
-    """One dictionary for each detection, as COCO's results and YOLO's summaries have them.
+    """Read one dictionary per detection, the form of COCO's results and YOLO's summaries.
 
     Raises:
-        PrintableError: One of them has no place on the picture that can be read.
+        PrintableError: One of them has no readable position on the picture.
     """
     import numpy as np
 
@@ -81,7 +81,7 @@ def of_dictionaries(
 
 
 def of_yolo_text(found: str, size: tuple[int, int]) -> Detections:
-    """A YOLO label file: a class and shares of the picture on each line: a box's centre and size, or an outline.
+    """Read a YOLO label file: each line has a class, and a box's centre and size or an outline, as fractions.
 
     A number after a box's four is its confidence.
 
@@ -107,7 +107,7 @@ def of_yolo_text(found: str, size: tuple[int, int]) -> Detections:
 
 
 def _column(found: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[Any] | None:
-    """The values of the first of these keys that all of the dictionaries have."""
+    """Return the values of the first of these keys that all dictionaries have."""
     for key in keys:
         if found and all(one.get(key) is not None for one in found):
             return [one[key] for one in found]
@@ -120,7 +120,7 @@ def _corners(box: Boxes | tuple[float, ...]) -> list[tuple[float, float]]:
 
 
 class _Row:
-    """One detection's place on the picture, in pixels."""
+    """One detection's position on the picture, in pixels."""
 
     def __init__(self, found: Mapping[str, Any], number: int, size: tuple[int, int]) -> None:
         self.corners: Array | None = None
@@ -200,7 +200,7 @@ class _Row:
 
 
 def _mask_of(encoded: Mapping[str, Any]) -> Array:
-    """A mask from COCO's run lengths, which go down the columns; as numbers, or packed as text."""
+    """Return a mask from COCO's run lengths, which go down the columns; as numbers, or packed as text."""
     import numpy as np
 
     height, width = (int(side) for side in encoded["size"])
@@ -213,7 +213,7 @@ def _mask_of(encoded: Mapping[str, Any]) -> Array:
 
 
 def _unpacked(text: str | bytes) -> Array:
-    """COCO's packed run lengths: five bits a character, the lowest first; from the fourth on, less that two before."""
+    """Unpack COCO's run lengths: five bits per character, lowest first; from the fourth on, less the one two before."""
     import numpy as np
 
     runs: list[int] = []

@@ -1,4 +1,4 @@
-"""Detections onto label rows."""
+"""Drawing of detections on label rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 Tracks: TypeAlias = MutableMapping[tuple[str, int], ObjectInstance]
 """The object of each track, by the hash of its class and the track's number."""
 
-# The objects of a row live as long as the row; nothing here keeps either.
+# The objects of a row live as long as the row; nothing here keeps either alive.
 _tracks: WeakKeyDictionary[LabelRowV2, dict[str, WeakValueDictionary[tuple[str, int], ObjectInstance]]] = (
     WeakKeyDictionary()
 )
@@ -43,38 +43,38 @@ def add_detections(
     source: str = "encord-agents",
     size: tuple[int, int] | None = None,
 ) -> list[ObjectInstance]:
-    """Draw what a detector found on a frame of a label row, which has its labels.
+    """Draw a detector's findings on a frame of a label row whose labels are loaded.
 
-    What is drawn depends on the class's object in the ontology: a box, a rotated box, a polygon, a bitmask or a
-    skeleton. Where a detection has no mask for a bitmask, its outline or box is filled, and so on; a skeleton takes
-    keypoints, in the order of its template. What reaches beyond the picture is cut off; what has no area on it is left
-    out, with a warning.
+    The class's object in the ontology determines the shape: a box, a rotated box, a polygon, a bitmask or a skeleton.
+    If a detection has no mask for a bitmask, its outline or box is filled, and so on; a skeleton takes keypoints, in
+    the order of its template. Parts beyond the picture are cut off; detections without an area on it are left out,
+    with a warning.
 
     Args:
         label_row: The label row.
         detections: supervision's ``Detections`` or ``KeyPoints``; a ``Results`` of ultralytics, or a list of one; a
             dictionary of torchvision or transformers; a COCO file, its annotations or results; YOLO's summaries, or the
-            text of a label file; an array of boxes: left, top, right, bottom in pixels, and then a confidence and a
-            class, before which there may be a track's number; a bool array of masks; or `Detections`.
+            text of a label file; an array of boxes: left, top, right, bottom in pixels, then optionally a track's
+            number, and then a confidence and a class; a bool array of masks; or `Detections`.
         classes: The ontology's objects for the detector's classes: titles in the order of the classes' numbers; or a
-            mapping of their numbers or names to titles or objects, and then others are not drawn. Default: the names
-            that the detections bring. Names are matched exactly.
+            mapping of their numbers or names to titles or objects, in which case other classes are not drawn. Default:
+            the names in the detections. Names are matched exactly.
         frame: The frame's number.
         min_confidence: Detections with a lower confidence are left out.
-        tracker: The objects of tracks, which this call adds to: a dictionary that is given for each frame. Detections
+        tracker: The objects of tracks, to which this call adds: pass the same dictionary for each frame. Detections
             with a track's number become one object over all frames. Default: one for the label row and ``source``.
-        replace: Take away first what the same ``source`` has drawn on this frame, but for what a person has changed
-            since.
-        source: The name of what draws. Give each detector one of its own if several draw on the same rows.
-        size: Width and height of the picture that the detector saw. Default: what the detections say, or else the
+        replace: First remove objects that the same ``source`` has drawn on this frame, except those that a person has
+            changed since.
+        source: The name of the detector. If several detectors draw on the same rows, each needs a name of its own.
+        size: Width and height of the picture that the detector saw. Default: that of the detections, or else the
             frame's.
 
     Returns:
         The objects, in the order of the detections that were drawn.
 
     Raises:
-        PrintableError: The detections cannot be read; the ontology has no such objects; there is no such frame. Nothing
-            has been changed then.
+        PrintableError: The detections cannot be read; the ontology has no such objects; there is no such frame. Then
+            nothing has been changed.
         MissingExtraError: numpy is not installed.
     """
     require("vision", "add_detections()")
@@ -104,7 +104,7 @@ def add_detections(
     if lost:
         logger.warning("%d of %d detections have no area on frame %d and were left out.", lost, len(kept), frame)
 
-    # From here on nothing fails.
+    # From here on, nothing can fail.
     if replace:
         for instance in drawn_before(label_row, source, frame):
             take_off(label_row, instance, frame)
@@ -136,7 +136,7 @@ def add_detections(
 
 
 def frame_size(label_row: LabelRowV2, frame: int) -> tuple[int, int] | None:
-    """Width and height of a frame, where the platform knows them.
+    """Return the width and height of a frame, or ``None`` if the platform does not know them.
 
     Raises:
         PrintableError: There is no such frame.
@@ -175,7 +175,7 @@ def _confident(found: Detections, least: float) -> list[int]:
 
 
 def _part(found: Detections, kept: list[int]) -> Detections:
-    """The classes of some of the detections."""
+    """Return the classes of some of the detections."""
     if len(kept) == len(found):
         return found
     names = found.data.get("class_name")

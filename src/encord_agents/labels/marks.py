@@ -1,7 +1,7 @@
-"""Which objects on a label row an agent drew by itself: a mark in the hash that each object is known by.
+"""Recognition of objects that an agent has drawn, by a mark in each object's hash.
 
-A hash is six bytes as text. Those of objects that `add_detections` draws begin with three bytes of the name of what
-drew them; the others are random. So the mark is saved with the labels, and there is no need for a list of our own.
+A hash is six bytes as text. In the hash of an object that `add_detections` draws, the first three bytes are derived
+from the detector's name; the others are random. The mark is saved with the labels, so no separate list is needed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _mark(source: str) -> str:
 
 
 def new_hashes(source: str, taken: Collection[str]) -> Iterator[str]:
-    """Hashes for new objects, which are not among those that are taken."""
+    """Yield hashes for new objects, other than those that are taken."""
     mark, given = _mark(source), set(taken)
     while True:
         new = mark + b64encode(os.urandom(3)).decode()
@@ -32,7 +32,7 @@ def new_hashes(source: str, taken: Collection[str]) -> Iterator[str]:
 
 
 def drawn_before(label_row: LabelRowV2, source: str, frame: int) -> list[ObjectInstance]:
-    """The objects on a frame that were drawn by ``source``, and that nobody has changed there since."""
+    """Return the objects on a frame that ``source`` has drawn, and that have not been changed there since."""
     mark = _mark(source)
     found = []
     for instance in label_row.get_object_instances(filter_frames=frame):
@@ -47,7 +47,7 @@ def drawn_before(label_row: LabelRowV2, source: str, frame: int) -> list[ObjectI
 
 
 def take_off(label_row: LabelRowV2, instance: ObjectInstance, frame: int) -> None:
-    """Take an object off a frame, and off the row if it is on no other."""
+    """Remove an object from a frame, and from the row if it is on no other frame."""
     if len(instance.get_annotation_frames()) > 1:
         instance.remove_from_frames(frame)
     else:

@@ -1,4 +1,4 @@
-"""Outlines: of masks along the edges of their pixels, masks of outlines, and the smallest rectangle around points."""
+"""Outlines of masks along the edges of their pixels, masks of outlines, and the smallest rectangle around points."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Point = tuple[int, int]
 
 
 def box_around(points: Array) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of points ``[n, 2]``."""
+    """Return the left, top, right and bottom of points ``[n, 2]``."""
     left, top = points.min(axis=0)
     right, bottom = points.max(axis=0)
     return float(left), float(top), float(right), float(bottom)
 
 
 def outlines(mask: Array) -> list[list[Boxes]]:
-    """The polygons that cover just the pixels of a mask: for each part of it, the outer ring and then its holes.
+    """Return the polygons that cover exactly the pixels of a mask: for each part, the outer ring and then its holes.
 
     Corners are corners of pixels, so that a pixel at (x, y) reaches from x to x + 1. Pixels that only touch at a corner
     are separate parts.
@@ -42,7 +42,7 @@ def outlines(mask: Array) -> list[list[Boxes]]:
 
 
 def filled(polygons: Sequence[Sequence[Array]], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """A mask ``[height, width]`` of the pixels whose centres are inside of polygons, holes left out."""
+    """Return a mask ``[height, width]`` of the pixels whose centres are inside polygons, without their holes."""
     import numpy as np
 
     width, height = size
@@ -56,7 +56,7 @@ def filled(polygons: Sequence[Sequence[Array]], size: tuple[int, int]) -> NDArra
 
 
 def _toggle(mask: Array, ring: Boxes) -> None:
-    """Turn over the pixels whose centres are inside a ring: row by row, from where its edges cross the centres."""
+    """Invert the pixels whose centres are inside a ring: row by row, from the points where edges cross the centres."""
     import numpy as np
 
     height, width = mask.shape
@@ -79,7 +79,7 @@ def _toggle(mask: Array, ring: Boxes) -> None:
 
 
 def _segments(mask: Array) -> dict[Point, list[Point]]:
-    """The straight pieces of the edges between pixels of a mask, which lie on the right hand, and others."""
+    """Return the straight pieces of the edges of a mask, with the mask's pixels on their right."""
     import numpy as np
 
     padded = np.pad(np.asarray(mask, dtype=bool), 1).astype(np.int8)
@@ -96,7 +96,7 @@ def _segments(mask: Array) -> dict[Point, list[Point]]:
 
 
 def _runs(lines: Array) -> list[tuple[int, int, int, int]]:
-    """The runs of equal values other than zero in each line: line, start, end, value."""
+    """Return the runs of equal values other than zero in each line: line, start, end, value."""
     import numpy as np
 
     padded = np.pad(lines, ((0, 0), (1, 1)))
@@ -136,7 +136,7 @@ def _keeping_right(before: Point, at: Point, following: list[Point]) -> int:
 
 
 def _area(ring: Boxes) -> float:
-    """Twice the area, positive for outer rings."""
+    """Return twice the area, positive for outer rings."""
     import numpy as np
 
     x, y = ring[:, 0], ring[:, 1]
@@ -144,7 +144,7 @@ def _area(ring: Boxes) -> float:
 
 
 def _beside_first_edge(hole: Boxes) -> tuple[float, float]:
-    """The centre of the pixel outside of a hole at the beginning of its first edge, which belongs to the mask."""
+    """Return the centre of the mask's pixel next to the beginning of a hole's first edge."""
     (x0, y0), (x1, y1) = hole[0], hole[1]
     along = (math.copysign(0.5, x1 - x0) if x1 != x0 else 0.0, math.copysign(0.5, y1 - y0) if y1 != y0 else 0.0)
     # The mask lies on the right hand as y points down: (dx, dy) turned to (-dy, dx).
@@ -165,7 +165,7 @@ def _contains(ring: Boxes, point: tuple[float, float]) -> bool:
 
 
 def smallest_rectangle(points: Array) -> Boxes:
-    """The corners ``[4, 2]`` of the rectangle of least area around points, clockwise as y points down."""
+    """Return the corners ``[4, 2]`` of the rectangle of least area around points, clockwise, since y points down."""
     import numpy as np
 
     hull = _hull(points)

@@ -1,4 +1,4 @@
-"""What detectors return, as `Detections`: told apart by the attributes and keys that it has, not by its class."""
+"""Reading of detectors' results as `Detections`: recognised by their attributes and keys, not by their class."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ KINDS = (
 
 
 def read_detections(found: Any, *, size: tuple[int, int], title: str = "") -> Detections:
-    """What a detector returned.
+    """Read a detector's result.
 
     Args:
-        found: See `add_detections`.
-        size: Width and height of the picture, for shares of it.
+        found: The result, see `add_detections`.
+        size: Width and height of the picture, for coordinates that are fractions of it.
         title: The picture's name, for COCO files of several pictures.
 
     Raises:
-        PrintableError: It is of no kind that is known, or its parts do not fit together.
+        PrintableError: It is of no known kind, or its parts do not fit together.
     """
     return _checked(_read(found, size, title))
 
@@ -63,7 +63,7 @@ def _is_numeric(value: Any) -> bool:
 
 
 def array(values: Any) -> Array:
-    """Anything like an array, tensors of other processors included."""
+    """Convert anything like an array, including tensors on other processors."""
     import numpy as np
 
     if hasattr(values, "detach"):
@@ -98,7 +98,7 @@ def _of_supervisions_keypoints(found: Any) -> Detections:
     import numpy as np
 
     places = _floats(found.xy).reshape(len(found.xy), -1, 2)
-    name = "keypoint_confidence" if hasattr(found, "keypoint_confidence") else "confidence"  # its older name
+    name = "keypoint_confidence" if hasattr(found, "keypoint_confidence") else "confidence"  # the older name
     given = getattr(found, name, None)
     visible = np.ones(places.shape[:2]) if given is None else _floats(given)
     points = np.concatenate([places, visible[..., None]], axis=2)
@@ -111,7 +111,7 @@ def _is_ultralytics(found: Any) -> bool:
 
 
 def _of_ultralytics(found: Any) -> Detections:
-    """A ``Results``: one of its parts has the classes, and the others are parallel to it."""
+    """Read a ``Results``: one of its parts has the classes, and the others are parallel to it."""
     height, width = found.orig_shape
     boxes, turned = getattr(found, "boxes", None), getattr(found, "obb", None)
     main = turned if turned is not None else boxes
@@ -124,7 +124,7 @@ def _of_ultralytics(found: Any) -> Detections:
     if turned is not None:
         data[CORNERS] = _floats(turned.xyxyxyxy).reshape(-1, 4, 2)
     if (masks := getattr(found, "masks", None)) is not None:
-        # The masks are those of the picture that the model saw, with borders; their outlines are of the whole one.
+        # The masks refer to the picture that the model saw, with borders; the outlines refer to the original.
         data[POLYGONS] = [[[_floats(ring)]] if len(ring) >= 3 else None for ring in masks.xy]
         pixels = array(masks.data)
         mask = _masks(pixels) if pixels.shape[1:] == (height, width) else None
@@ -153,7 +153,7 @@ def _of_torchvision(found: Mapping[str, Any]) -> Detections:
 
 
 def _of_array(found: Any) -> Detections:
-    """Boxes with, in this order as ultralytics has it, a track's number, a confidence and a class; or masks."""
+    """Read boxes followed by a track's number, a confidence and a class, in ultralytics' order; or masks."""
     try:
         values = array(found)
     except (TypeError, ValueError):
@@ -219,7 +219,7 @@ def _around_points(points: Boxes) -> Boxes:
 
 
 def _checked(found: Detections) -> Detections:
-    """Refuse columns of different lengths, and numbers that are none."""
+    """Refuse columns of different lengths, and values that are not finite numbers."""
     import numpy as np
 
     count = len(found.xyxy)

@@ -1,4 +1,4 @@
-"""Label rows -> detections."""
+"""Reading of label rows as detections."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def to_detections(
     classes: Sequence[str] | None = None,
     size: tuple[int, int] | None = None,
 ) -> Detections:
-    """The objects on a frame of a label row, which has its labels, in the columns of a detector.
+    """Return the objects on a frame of a label row whose labels are loaded, in the columns of a detector.
 
     Boxes, rotated boxes, polygons, bitmasks and skeletons; other shapes are left out. ``data`` has their names
     (``class_name``), their hashes (``object_hash``), and, where there are any, corners of rotated boxes (``xyxyxyxy``),
@@ -36,9 +36,9 @@ def to_detections(
     Args:
         label_row: The label row.
         frame: The frame's number.
-        classes: Titles: the place of an object's is its ``class_id``, and objects of others are left out. Default:
+        classes: Titles: the index of an object's title is its ``class_id``; objects with others are left out. Default:
             those of the ontology, in its order.
-        size: Width and height of the picture, whose pixels are told. Default: the frame's.
+        size: Width and height of the picture that the pixels refer to. Default: the frame's.
 
     Raises:
         PrintableError: There is no such frame, or its size is not known.

@@ -1,4 +1,4 @@
-"""Detections in pixels <-> the SDK's coordinates in shares of the picture, for each shape of object."""
+"""Detections in pixels <-> the SDK's coordinates in fractions of the picture, for each shape of object."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ Drawn: TypeAlias = (
 )
 
 DRAWN = (Shape.BOUNDING_BOX, Shape.ROTATABLE_BOUNDING_BOX, Shape.POLYGON, Shape.BITMASK, Shape.SKELETON)
-"""The shapes of objects that detections are drawn as."""
+"""The shapes in which detections can be drawn."""
 
 
 class Places:
-    """Where detections are, as coordinates for any shape of object.
+    """The positions of detections, as coordinates for any shape of object.
 
     Args:
         found: The detections.
@@ -68,7 +68,7 @@ class Places:
         }
 
     def of(self, number: int, drawn_as: Object, label_row: LabelRowV2) -> Drawn | None:
-        """The coordinates of one detection as an object; ``None`` where nothing of it is on the picture.
+        """Return the coordinates of one detection as an object, or ``None`` if no part of it is on the picture.
 
         Raises:
             PrintableError: Detections cannot be drawn as such an object.
@@ -185,7 +185,7 @@ class Places:
         return None if column is None else column[number]
 
     def _rings(self, number: int) -> list[list[Boxes]] | None:
-        """The outlines of a detection, in pixels of the frame; ``None`` where it has neither outline nor mask."""
+        """Return the outlines of a detection, in pixels of the frame; ``None`` if it has neither outline nor mask."""
         import numpy as np
 
         if (polygons := self._column(POLYGONS, number)) is not None:
@@ -209,7 +209,7 @@ def _has_area(ring: Array) -> bool:
 
 
 def _resized(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """The mask in another size: each pixel is the one that its centre falls on."""
+    """Return the mask in another size: each pixel is the one that its centre falls on."""
     import numpy as np
 
     height, width = mask.shape
@@ -243,10 +243,10 @@ class Place:
 
     Attributes:
         xyxy: The box around it.
-        corners: Of a rotated box.
-        polygons: Of a polygon: for each part its rings.
-        mask: Of a bitmask.
-        keypoints: Of a skeleton, ``[points, 3]``.
+        corners: The corners of a rotated box.
+        polygons: The rings of each part of a polygon.
+        mask: The mask of a bitmask.
+        keypoints: The keypoints of a skeleton, ``[points, 3]``.
     """
 
     def __init__(self, coordinates: Drawn, size: tuple[int, int]) -> None:
@@ -285,7 +285,7 @@ class Place:
             self.xyxy = box_around(shown if len(shown) else self.keypoints[:, :2])
 
     def filled(self, size: tuple[int, int]) -> Array:
-        """The pixels that it covers."""
+        """Return a mask of the pixels that it covers."""
         import numpy as np
 
         if self.mask is not None:

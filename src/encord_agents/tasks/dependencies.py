@@ -154,18 +154,18 @@ def _asset_or_own(storage_item: StorageItem, asset: Asset | None, mine: ExitStac
 def dep_data_lookup(
     lookup: Annotated[DataLookup, Depends(DataLookup.sharable, scope="run")],
 ) -> DataLookup:
-    """A lookup of data rows and storage items by data hash, in the project's datasets. One for the whole run."""
+    """Return a lookup of data rows and storage items by data hash, in the project's datasets. One for the whole run."""
     return lookup
 
 
 @dataclass(frozen=True)
 class OtherProjects:
-    """Opens projects beside the run's own, with its client, and waiting for a platform in trouble as the run does.
+    """Opens projects other than the run's own, with the run's client, and waits out outages as the run does.
 
     Run-scoped dependencies may ask for it by type.
 
     Attributes:
-        open: Takes a project's uuid and returns the project. Raises what opening the run's own project raises.
+        open: Takes a project's uuid and returns the project. Raises the same errors as opening the run's own project.
     """
 
     open: Callable[[UUID], Project]

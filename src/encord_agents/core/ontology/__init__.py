@@ -27,10 +27,10 @@ OntologyType = TypeVar("OntologyType", Classification, Object)
 
 
 class OntologyDataModel(Generic[OntologyType]):
-    """What a model may answer about some classifications, or about an object, of an ontology.
+    """The form of a model's answer about some classifications, or about an object, of an ontology.
 
-    Give its JSON schema to a model that can be held to one, or put the schema into the prompt; give the answer to
-    `read`, and put what that returns on a label row:
+    Pass its JSON schema to a model that supports structured output, or put the schema into the prompt; pass the answer
+    to `read`, and put the result on a label row:
 
         question = OntologyDataModel(label_row.ontology_structure.classifications)
         text = my_model(f"Describe the image as JSON with the schema {question.model_json_schema_str}", image)
@@ -43,11 +43,11 @@ class OntologyDataModel(Generic[OntologyType]):
 
     Attributes:
         ontology: The classifications or objects.
-        DataModel: The pydantic model of an answer, for clients that take one in place of a schema. It takes nothing but
-            what the schema allows.
+        DataModel: The pydantic model of an answer, for clients that take one in place of a schema. It accepts only
+            answers that the schema allows.
 
     Raises:
-        PrintableError: There is nothing in ``root_obj``, or both classifications and objects; or one of them has a
+        PrintableError: ``root_obj`` is empty, or contains both classifications and objects; or one of them has a
             radio or checklist attribute without options.
     """
 
@@ -89,17 +89,17 @@ class OntologyDataModel(Generic[OntologyType]):
     def read(self, answer: str | bytes | Mapping[str, Any] | BaseModel, *, strict: bool = False) -> Answer:
         """Check an answer.
 
-        What models write beside the schema is forgiven where it is not ambiguous: a code fence or words around the
-        JSON, a comma too many, an option's title in another case, titles in place of keys, a list of titles in place of
-        a checklist's flags, a value without the object around it, hashes left out. ``null`` is no answer, which
-        attributes that are not required may have. What has no place in the ontology is left out.
+        Unambiguous deviations from the schema are accepted: a code fence or words around the JSON, a comma too many, an
+        option's title in another case, titles in place of keys, a list of titles in place of a checklist's flags, a
+        value without the object around it, missing hashes. ``null`` means no answer, which is allowed for attributes
+        that are not required. Values that do not belong to the ontology are left out.
 
         Args:
-            answer: JSON text, or what was made of it.
-            strict: Take only what the schema allows.
+            answer: JSON text, or parsed JSON.
+            strict: Accept only answers that the schema allows.
 
         Raises:
-            pydantic.ValidationError: Each of its errors says which field, and what was allowed.
+            pydantic.ValidationError: Each of its errors names the field and the allowed values.
         """
         return self._answer(self._strictly(answer) if strict else self._leniently(answer))
 
@@ -112,13 +112,13 @@ class OntologyDataModel(Generic[OntologyType]):
     def validate_json(self: OntologyDataModel[Object], answer_str: str, *, strict: bool = ...) -> ObjectInstance: ...
 
     def validate_json(self, answer_str: str, *, strict: bool = False) -> list[ClassificationInstance] | ObjectInstance:
-        """Check an answer, and make instances of it: of each classification, or of the object that it is about.
+        """Check an answer, and return instances made from it: of each classification, or of the object it is about.
 
-        They have their attributes, and neither frames nor coordinates yet. See `read`, whose result can put them on a
+        They have their attributes, but neither frames nor coordinates yet. See `read`, whose result can put them on a
         label row.
 
         Raises:
-            pydantic.ValidationError: Each of its errors says which field, and what was allowed.
+            pydantic.ValidationError: Each of its errors names the field and the allowed values.
         """
         answer = self.read(answer_str, strict=strict)
         return answer.object_instance() if self._objects else answer.classification_instances()
@@ -130,7 +130,7 @@ class OntologyDataModel(Generic[OntologyType]):
     def __call__(self: OntologyDataModel[Object], answer: str) -> ObjectInstance: ...
 
     def __call__(self, answer: str) -> list[ClassificationInstance] | ObjectInstance:
-        """`validate_json`."""
+        """Do the same as `validate_json`."""
         instances: list[ClassificationInstance] | ObjectInstance = self.validate_json(answer)
         return instances
 
@@ -149,13 +149,13 @@ class OntologyDataModel(Generic[OntologyType]):
         if not isinstance(answer, str):
             return self._matched(_as_mapping(answer))
         problem: ValidationError | None = None
-        for data in reversed(list(objects_in(answer))):  # what comes last is meant, if a model thinks aloud
+        for data in reversed(list(objects_in(answer))):  # a model that thinks aloud gives its answer last
             try:
                 return self._matched(data)
             except ValidationError as error:
                 problem = problem or error
         if problem is None:
-            self.DataModel.model_validate_json(answer)  # it says why that is no JSON
+            self.DataModel.model_validate_json(answer)  # raises an error that says why it is no JSON
             raise AssertionError("a JSON object was not found, and then it was")
         raise problem
 

@@ -1,4 +1,4 @@
-"""An answer that was read: what it says about which attribute, and its way onto a label row."""
+"""A checked answer: its attributes with their values, and their transfer onto a label row."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Setting = tuple[Attribute[Any], Any]
 
 
 def settings_in(fields: Sequence[Field], data: Mapping[str, Any]) -> Iterator[Setting]:
-    """What an answer in the schema's form says of each attribute; a nested one comes after the one it is nested in."""
+    """Yield each attribute with its value in an answer of the schema's form; nested ones follow their parents."""
     for one in fields:
         if one.key not in data:
             continue
@@ -51,7 +51,7 @@ class Answer:
     Attributes:
         data: The answer in the form of the schema.
         parts: Each classification or object that it is about, with its attributes and their values.
-        about_object: Whether it is about an object.
+        about_object: True if it is about an object.
     """
 
     data: Mapping[str, Any]
@@ -59,10 +59,10 @@ class Answer:
     about_object: bool = field(repr=False)
 
     def classification_instances(self, *, range_only: bool = False) -> list[ClassificationInstance]:
-        """New instances of the classifications that were answered, on no label row and no frame yet.
+        """Return new instances of the answered classifications, on no label row and no frame yet.
 
         Args:
-            range_only: Whether they are for audio or text, whose label rows take no others.
+            range_only: Make instances for audio or text, whose label rows accept no others.
         """
         instances = []
         for element, settings in self.parts:
@@ -73,7 +73,7 @@ class Answer:
         return instances
 
     def object_instance(self) -> ObjectInstance:
-        """A new instance of the object, on no label row and without coordinates yet.
+        """Return a new instance of the object, on no label row and without coordinates yet.
 
         Dynamic attributes belong to frames, so they are set by `add_to` and `apply_to` only.
 
@@ -95,24 +95,25 @@ class Answer:
         confidence: float = 1.0,
         manual_annotation: bool = False,
     ) -> list[ClassificationInstance] | list[ObjectInstance]:
-        """Put the answer on a label row, which has its labels.
+        """Put the answer on a label row whose labels are loaded.
 
         Args:
             label_row: The label row.
-            frames: Where: a number, a list of numbers, or the SDK's ranges. Default: all frames; of an audio or a text
-                file, the whole of it.
-            coordinates: Where the object is on these frames; needed for an answer about an object, and for no other.
-            replace: Take away what the row says so far, on these frames, about a classification that was answered.
-                Without it, that is an error.
-            confidence: The model's, from 0 to 1.
-            manual_annotation: Whether it counts as made by a person.
+            frames: The frames: a number, a list of numbers, or the SDK's ranges. Default: all frames; of an audio or a
+                text file, the whole of it.
+            coordinates: The object's coordinates on these frames; required for an answer about an object, and for no
+                other.
+            replace: Remove the row's existing answers, on these frames, to the classifications of this answer. Without
+                it, an existing answer is an error.
+            confidence: The model's confidence, from 0 to 1.
+            manual_annotation: Count the labels as made by a person.
 
         Returns:
             The new instances, for further changes.
 
         Raises:
-            PrintableError: There are no coordinates for an object; a classification is answered there already; or the
-                row has no such frame.
+            PrintableError: An object has no coordinates; a classification is already answered there; or the row has no
+                such frame.
         """
         geometric = is_geometric(label_row.data_type)
         if frames is None:
@@ -139,11 +140,11 @@ class Answer:
         return instances
 
     def apply_to(self, instance: ObjectInstance, frames: Frames | None = None) -> None:
-        """Set the attributes of an object that is there already; what was answered before is overwritten.
+        """Set the attributes of an existing object; earlier answers are overwritten.
 
         Args:
             instance: An instance of the object that the answer is about.
-            frames: Where dynamic attributes are to have these values. Default: wherever the object is.
+            frames: The frames on which dynamic attributes get these values. Default: all frames of the object.
 
         Raises:
             PrintableError: The answer is about classifications, or about another object.
@@ -169,7 +170,7 @@ def _set(instance: ClassificationInstance | ObjectInstance, settings: Sequence[S
 
 
 def _check_frames(label_row: LabelRowV2, frames: Frames) -> None:
-    """Refuse frames that a row does not have, which the SDK would take for an instance that is on no row yet."""
+    """Refuse frames that a row does not have. The SDK would accept them, since the instance is on no row yet."""
     count = label_row.number_of_frames
     beyond = [frame for frame in frames_class_to_frames_list(frames) if not 0 <= frame < max(count, 1)]
     if beyond and count:
@@ -179,7 +180,7 @@ def _check_frames(label_row: LabelRowV2, frames: Frames) -> None:
 
 
 def _make_way(label_row: LabelRowV2, classification: Classification, frames: Frames, *, replace: bool) -> None:
-    """Take other instances of a classification off some frames, or refuse if there are any."""
+    """Remove other instances of a classification from some frames, or refuse if there are any."""
     for other in label_row.get_classification_instances(classification):
         if not (other.is_global() or other.is_on_frame(frames)):
             continue

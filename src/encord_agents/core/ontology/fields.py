@@ -1,7 +1,7 @@
-"""An ontology's classifications or objects as fields of an answer: what can be answered, under which key.
+"""An ontology's classifications or objects as fields of an answer: the possible answers, and their keys.
 
-A key is its title in lower case, with underscores for spaces and without punctuation. Of titles that would have the
-same key, the first has it, and the others get a number. Options are answered by their titles as they are.
+A key is a title in lower case, with underscores for spaces and without punctuation. If several titles would have the
+same key, the first gets it, and the others get a number appended. Options are answered by their unchanged titles.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
 HASH = "feature_node_hash"
 TITLE = "title"
 LONGEST_KEY = 56
-"""Characters of a key, so that a number still fits: tools of some providers take no name longer than 64."""
+"""Characters of a key, short enough for a number to follow: tools of some providers allow names of at most 64."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Radio(_Field):
 
     @property
     def nested(self) -> bool:
-        """Whether one of the options has attributes of its own."""
+        """True if one of the options has attributes of its own."""
         return any(choice.fields for choice in self.choices)
 
 
@@ -101,7 +101,7 @@ class Choice:
     """An option of a radio attribute, or an object of an ontology, and the attributes that come with it.
 
     Attributes:
-        title: Its title; where two have the same, with its hash.
+        title: Its title; if two have the same title, followed by its hash.
         element: The option or object.
         fields: Its attributes.
     """
@@ -116,12 +116,12 @@ class Choice:
 
     @property
     def tells_title(self) -> bool:
-        """Whether its title is a key of its own in an answer, as it is unless an attribute is called so."""
+        """True if an answer has a key for its title, which is so unless an attribute has that name."""
         return all(field.key != TITLE for field in self.fields)
 
 
 def fields_of_classifications(classifications: Iterable[Classification]) -> tuple[Field, ...]:
-    """The fields of an answer about classifications.
+    """Return the fields of an answer about classifications.
 
     Raises:
         PrintableError: One of them cannot be answered.
@@ -130,7 +130,7 @@ def fields_of_classifications(classifications: Iterable[Classification]) -> tupl
 
 
 def choices_of_objects(objects: Sequence[Object]) -> tuple[Choice, ...]:
-    """The objects, one of which an answer is about.
+    """Return the objects, one of which an answer is about.
 
     Raises:
         PrintableError: One of their attributes cannot be answered.
@@ -140,7 +140,7 @@ def choices_of_objects(objects: Sequence[Object]) -> tuple[Choice, ...]:
 
 
 def loose(text: str) -> str:
-    """What remains of a title when case, spaces and punctuation do not count."""
+    """Return a title without its case, spaces and punctuation."""
     return "".join(c for c in unicodedata.normalize("NFKD", text).casefold() if c.isalnum())
 
 

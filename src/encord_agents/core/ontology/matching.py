@@ -1,4 +1,4 @@
-"""What a model answered, matched to the fields of an ontology: exactly, or leniently where that is not ambiguous."""
+"""Matching of a model's answer to the fields of an ontology: exactly, or leniently if that is unambiguous."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ Location = tuple[str | int, ...]
 
 
 def match_fields(title: str, fields: Sequence[Field], data: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer in the form that the schema asks for. Fields that need no answer and were given none are left out.
+    """Return the answer in the form that the schema asks for, without optional fields that have no answer.
 
     Args:
-        title: What to call it all in an error.
-        fields: What can be answered.
-        data: What was answered.
+        title: The name of the whole in an error.
+        fields: The fields that can be answered.
+        data: The model's answer.
 
     Raises:
-        ValidationError: Each of its errors says which field, and what was allowed.
+        ValidationError: Each of its errors names the field and the allowed values.
     """
     matcher = _Matcher()
     answer = matcher.fields(fields, data, ())
@@ -43,9 +43,9 @@ def match_fields(title: str, fields: Sequence[Field], data: Mapping[str, Any]) -
 
 
 def match_choice(title: str, choices: Sequence[Choice], data: Mapping[str, Any]) -> dict[str, Any]:
-    """The same for an answer that names one of several objects."""
+    """Do the same for an answer that names one of several objects."""
     matcher = _Matcher()
-    raw = data.get("choice", data)  # some leave out the outermost layer
+    raw = data.get("choice", data)  # some models leave out the outermost layer
     answer = {"choice": matcher.choice(choices, raw, ("choice",))}
     matcher.check(title)
     return answer
@@ -140,7 +140,7 @@ class _Matcher:
         return answer | {key: key in chosen for key in field.options}
 
     def choice(self, choices: Sequence[Choice], raw: Any, location: Location) -> dict[str, Any] | None:
-        """An option or object with the answers to its own attributes."""
+        """Return an option or object with the answers to its own attributes."""
         chosen = self.named(choices, raw, location)
         if chosen is None:
             return None
@@ -149,7 +149,7 @@ class _Matcher:
         return {HASH: chosen.hash, **told, **self.fields(chosen.fields, data, location)}
 
     def named(self, choices: Sequence[Choice], raw: Any, location: Location) -> Choice | None:
-        """The option or object that is meant, by its hash or title."""
+        """Return the option or object that is meant, by its hash or title."""
         by_hash = {choice.hash: choice for choice in choices}
         names = {choice.hash: (choice.title,) for choice in choices}
         title = raw
@@ -175,7 +175,7 @@ class _Matcher:
         return None
 
     def one_named(self, names: Mapping[str, tuple[str, ...]], title: str, location: Location) -> str | None:
-        """The key of the one that has this name, exactly or loosely."""
+        """Return the key of the one that has this name, exactly or loosely."""
         found = _find(names, title)
         if len(found) == 1:
             return found[0]
@@ -187,7 +187,7 @@ class _Matcher:
 
 
 def _find(names: Mapping[str, tuple[str, ...]], name: str) -> list[str]:
-    """The keys of those that have a name: exactly, but for spaces around it, or else loosely."""
+    """Return the keys of those that have a name: exactly, apart from spaces around it, or else loosely."""
     name = name.strip()
     for place in range(max(map(len, names.values()), default=0)):
         if exact := [key for key, known in names.items() if place < len(known) and known[place].strip() == name]:
@@ -199,7 +199,7 @@ def _find(names: Mapping[str, tuple[str, ...]], name: str) -> list[str]:
 
 
 def _by_name(names: Mapping[str, tuple[str, str]], data: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a mapping by the keys of the fields they are for; those that are for none are left out."""
+    """Return the values of a mapping by the keys of their fields; values without a field are left out."""
     given = {key: data[key] for key in names if key in data}
     for name, value in data.items():
         if name in given or name in (HASH, TITLE) or not isinstance(name, str):
@@ -211,7 +211,7 @@ def _by_name(names: Mapping[str, tuple[str, str]], data: Mapping[str, Any]) -> d
 
 
 def _unwrapped(raw: Any) -> tuple[Any, str | None]:
-    """The value in ``{"feature_node_hash": ..., "value": ...}``, and the key it had; anything else as it is."""
+    """Unwrap the value of ``{"feature_node_hash": ..., "value": ...}``, with its key; return other data unchanged."""
     if isinstance(raw, Mapping):
         for key in _VALUE_KEYS:
             if key in raw:

@@ -17,14 +17,14 @@ __all__ = ["AnswerModel", "model_of_choices", "model_of_fields"]
 
 
 class AnswerModel(BaseModel):
-    """What the models of answers have in common: nothing is converted, nothing unknown is taken."""
+    """The base of the models of answers: nothing is converted, and nothing unknown is accepted."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, populate_by_name=True, protected_namespaces=(), allow_inf_nan=False
     )
 
     strict_schema: ClassVar[Schema | None] = None
-    """The schema to give for the model, where it is the whole of an answer."""
+    """The schema of the model, if it stands for a whole answer."""
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> Schema:
@@ -35,12 +35,12 @@ class AnswerModel(BaseModel):
 
 
 def model_of_fields(fields: Sequence[Field], schema: Schema) -> type[AnswerModel]:
-    """The model of an answer with these fields."""
+    """Return the model of an answer with these fields."""
     return _whole(_model("ClassificationModel", {field.key: _type_of(field) for field in fields}), schema)
 
 
 def model_of_choices(choices: Sequence[Choice], schema: Schema) -> type[AnswerModel]:
-    """The model of an answer that names one of these objects."""
+    """Return the model of an answer that names one of these objects."""
     return _whole(_model("ObjectsRadioModel", {"choice": _one_of(choices)}), schema)
 
 
@@ -83,7 +83,7 @@ def _constant(value: str) -> Any:
 
 
 def _model(name: str, types: dict[str, Any]) -> type[AnswerModel]:
-    """A model with these fields. Of a key that Python or pydantic has no use for as a name, the field's is like it."""
+    """Return a model with these fields. If Python or pydantic cannot use a key as a name, the field's is similar."""
     fields: dict[str, Any] = {}
     for key, kind in types.items():
         if hasattr(AnswerModel, key) or not key.isidentifier() or iskeyword(key):

@@ -1,4 +1,4 @@
-"""The JSON object in what a model wrote: fenced, with words around it, or with a comma too many."""
+"""Extraction of the JSON object from a model's text: fenced, with words around it, or with a comma too many."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 __all__ = ["objects_in"]
 
 MOST_ATTEMPTS = 64
-"""Opening braces that are tried: each costs one look at the rest of the text."""
+"""The maximum number of opening braces that are tried: each costs one scan of the rest of the text."""
 
 _WORDS = {"True": "true", "False": "false", "None": "null"}
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],]|\b(?:True|False|None)\b|//[^\n]*', re.DOTALL)
 
 
 def objects_in(text: str) -> Iterator[dict[str, Any]]:
-    """The outermost JSON objects of a text, in order.
+    """Yield the outermost JSON objects of a text, in order.
 
-    Commas before a closing bracket, line breaks in texts, comments, and Python's ``True``, ``False`` and ``None`` are
-    forgiven.
+    Commas before a closing bracket, line breaks in strings, comments, and Python's ``True``, ``False`` and ``None`` are
+    accepted.
     """
     start, attempts = text.find("{"), 0
     while start >= 0 and attempts < MOST_ATTEMPTS:

@@ -1,6 +1,6 @@
 """The JSON schema of an answer, within what providers' strict modes allow.
 
-Every object lists all of its properties as required and allows no others; there are no references, no keywords that
+Every object lists all of its properties as required and allows no others; there are no references and no keywords that
 bound a text or a number, and constants are enumerations of one value.
 """
 
@@ -17,12 +17,12 @@ Schema: TypeAlias = dict[str, Any]
 
 
 def schema_of_fields(fields: Sequence[Field]) -> Schema:
-    """The schema of an answer with these fields."""
+    """Return the schema of an answer with these fields."""
     return _object({field.key: _field(field) for field in fields})
 
 
 def schema_of_choices(choices: Sequence[Choice]) -> Schema:
-    """The schema of an answer that names one of these objects, and its attributes."""
+    """Return the schema of an answer that names one of these objects, and its attributes."""
     return _object({"choice": _one_of(choices, "The object that fits best.")})
 
 

@@ -59,18 +59,18 @@ class LabelValueError(ValueError):
 
 
 class PartialLabelRowError(ValueError):
-    """An agent saves, or returned, a label row that was loaded in part: to save it would delete what was not loaded."""
+    """An agent saves or returned a label row that was loaded in part: saving it would delete labels not loaded."""
 
 
 def refuse_partial(row: LabelRowV2, in_part: object, did: str) -> None:
-    """Refuse a row that has not been loaded whole since.
+    """Refuse a row that was loaded in part and has not been loaded whole since.
 
     Args:
-        in_part: The state of the row when some of its labels were not loaded; ``None``: all were.
-        did: Who did what with it, as in "agent() returned".
+        in_part: The state of the row after it was loaded in part; ``None`` if all labels were loaded.
+        did: The subject and verb of the message, as in "agent() returned".
 
     Raises:
-        PartialLabelRowError: It is as it was loaded.
+        PartialLabelRowError: It has not been loaded whole.
     """
     if in_part is not None and state_of(row) is in_part:
         raise PartialLabelRowError(
