@@ -1,4 +1,4 @@
-"""What goes through the engine: an agent, what one task of it needs, and what came of it."""
+"""The data that passes through the engine: an agent, the fetched inputs of a task, and the result."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ INJECTABLE: frozenset[type] = frozenset(
 
 CHANGED_ROW = "changed row"
 ODD_LABELS = "odd labels"
-"""What is warned of, once for each agent of a run."""
+"""A kind of warning, given once for each agent of a run."""
 
 RUN_INJECTABLE: frozenset[type] = frozenset({Project, EncordUserClient, OtherProjects})
-"""Those that outlive a task, and so may be asked for by run-scoped dependencies."""
+"""The types that outlive a task, so that run-scoped dependencies may ask for them."""
 
 
 @dataclass(slots=True, eq=False)
 class Agent:
     """A user's function, bound to the stage it serves for the length of a run.
 
-    The last ones say how the stage has fared in this run, over all passes; ``known`` are the tasks that were held or
-    failed and are still there, ``warned`` what was warned of, each kind once, ``quiet`` holds attempts back while a
-    service that the agent calls wants that.
+    The last fields are the stage's history in this run, over all passes: ``known`` are the tasks that were held or
+    failed and are still there, ``warned`` the kinds of warnings given so far, and ``quiet`` holds back attempts while a
+    service that the agent calls is over its limits.
     """
 
     stage: AgentStage
@@ -85,30 +85,30 @@ class Agent:
 
     @property
     def loads_in_part(self) -> bool:
-        """Whether rows are loaded without some of their labels: to save one would delete those."""
+        """True if rows are loaded without some of their labels. Saving such a row would delete those."""
         args = self.initialise_args
         return not (args.include_object_feature_hashes is None and args.include_classification_feature_hashes is None)
 
     @property
     def keeps_labels(self) -> bool:
-        """Whether another attempt needs to know what a row's labels were when it was loaded."""
+        """True if another attempt needs a row's labels as they were loaded."""
         return self.policy.num_retries > 0 and (self.restore_labels or CHANGED_ROW not in self.warned)
 
     def warns_first_of(self, kind: str) -> bool:
-        """Whether this is the first time, in this run, that something of a kind is warned of."""
+        """Return True the first time that a kind of warning is given in this run."""
         mine = object()
         return self.warned.setdefault(kind, mine) is mine
 
     def requires(self, types: Collection[type]) -> bool:
-        """Whether one of some types is needed by a parameter that cannot do with ``None``."""
+        """Return True if a parameter that does not accept ``None`` needs one of some types."""
         return not (self.plan.needs - self.plan.optional).isdisjoint(types)
 
     def branch_of(self, task: AgentTask) -> str:
-        """The branch whose labels a task is given: an explicit ``branch_name`` wins over the task's own."""
+        """Return the branch whose labels a task gets: an explicit ``branch_name`` wins over the task's own."""
         return self.include_args.branch_name or task.label_branch_name
 
     def row_of(self, task: AgentTask) -> tuple[UUID, str]:
-        """Return the label row that a task is about: two tasks of one are never at work together."""
+        """Return the label row that a task is about. Two tasks of one row are never in flight together."""
         return task.data_hash, self.branch_of(task)
 
     def ref(self, task: AgentTask) -> TaskRef:
@@ -117,25 +117,25 @@ class Agent:
 
 @dataclass(slots=True, eq=False)
 class Context:
-    """What one task needs, fetched.
+    """The fetched inputs of one task, and its state between attempts.
 
     Attributes:
-        seen_at: When the platform last showed the task in the stage, on the gate's clock.
-        trouble: What went wrong while loading: the next attempt's fault, unless it loads anew.
-        attempts: Attempts begun so far.
-        seconds: How long they took.
-        loaded: The row's labels as they were loaded, where another attempt may need them.
-        in_part: The state of a row some of whose labels were not loaded; another one since: it was loaded again.
-        first_error: What the first attempt failed with, if it did.
-        ticket: Of the attempt that runs, or is to run: see `Quiet`.
-        heard: The attempt that was last listened to for what a service said.
-        limited: Seconds for which a service wanted quiet in that attempt; ``None``: it said nothing.
-        handed_back: The attempt before which the task was last handed back to be asked about.
-        gone: Whether the task had left the stage when that was asked again.
-        edited_at: When the labels were last saved, as the platform listed it when they were loaded.
-        used_client: Whether the agent made requests of its own with the runner's client: it may have saved by itself.
-        postponed: Whether an attempt was broken off because this machine had no room, and does not count.
-        held: What the agent has saved by its own hand, once an attempt has begun.
+        seen_at: The time at which the platform last showed the task in the stage, on the gate's clock.
+        trouble: The error while loading: the next attempt's fault, unless it loads anew.
+        attempts: The number of attempts begun so far.
+        seconds: The seconds they took.
+        loaded: The row's labels as they were loaded, if another attempt may need them.
+        in_part: The state of a row that was loaded in part. If the row's state differs, it was loaded again since.
+        first_error: The error of the first attempt, if it failed.
+        ticket: The ticket of the current or next attempt, see `Quiet`.
+        heard: The last attempt whose exception was examined for a rate limit.
+        limited: Seconds for which a service wanted no calls in that attempt; ``None`` if it did not say.
+        handed_back: The attempt before which the task was last handed back to ask the platform about it.
+        gone: True if the task had left the stage when the platform was asked again.
+        edited_at: The time of the last save of the labels, as the platform listed it when they were loaded.
+        used_client: True if the agent made requests of its own with the runner's client, so that it may have saved.
+        postponed: True if an attempt was broken off because this machine had no room, and does not count.
+        held: The agent's own saves, once an attempt has begun.
     """
 
     agent: Agent
@@ -171,11 +171,11 @@ class Context:
 
     @property
     def row_key(self) -> tuple[UUID, str]:
-        """What two tasks must not share while both are in the window."""
+        """The label row, which two tasks in the window must not share."""
         return self.task.data_hash, self.branch
 
     def values(self, fixed: Mapping[type, object]) -> dict[type, object]:
-        """What there is to inject, by type."""
+        """Return the values to inject, by type."""
         return {
             **fixed,
             AgentTask: self.task,
@@ -186,13 +186,13 @@ class Context:
         }
 
     def close(self) -> None:
-        """Give up the files; the task has its outcome, or its labels are all that is still needed."""
+        """Release the files: the task has its outcome, or only its labels are still needed."""
         if self.asset is not None:
             self.asset.close()
         self._release()
 
     def close_file(self) -> None:
-        """Give up the file, to be downloaded again by the next attempt."""
+        """Release the file, which the next attempt downloads again."""
         if self.asset is not None:
             self.asset.forget()
         self._release()
@@ -205,7 +205,7 @@ class Context:
 
 @dataclass(slots=True, eq=False)
 class Result:
-    """What an agent returned for a task, checked and resolved; or, with a ``fault``, that the task finally failed.
+    """An agent's return value for a task, checked and resolved; or, with a ``fault``, the final failure of the task.
 
     A failed task is written only if it has a pathway: its stage's failure pathway.
     """
@@ -214,17 +214,17 @@ class Result:
     pathway: Pathway | None = None
     label_row: LabelRowV2 | None = None
     labels: Parcel | None = None
-    """The row's labels as they are sent, from the attempt until they are accepted."""
+    """The row's labels in the form that is sent, from the attempt until they are accepted."""
     priority: float | None = None
     fault: Fault | None = None
     finished_at: float = 0.0
     saved: bool = False
-    """Whether the labels were accepted."""
+    """True if the labels were accepted."""
     prioritised: bool = False
-    """Whether the priority was accepted."""
+    """True if the priority was accepted."""
     move_unclear: bool = False
-    """Whether a move was sent whose answer is not known."""
+    """True if a move was sent whose answer is unknown."""
     moved: bool = False
-    """Whether the move was accepted."""
+    """True if the move was accepted."""
     oddity: str | None = None
-    """What is probably a mistake in the labels, if it was looked for."""
+    """A probable mistake in the labels, if they were checked for that."""

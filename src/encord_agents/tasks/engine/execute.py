@@ -1,4 +1,4 @@
-"""Attempts: one call of an agent, whole, and what it returned made sense of."""
+"""Attempts: one whole call of an agent, and the interpretation of its return value."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class WrongLabelRowError(ValueError):
 
 
 class Executor:
-    """Makes attempts. What surrounds them (retries, threads, order) is the pipeline's business.
+    """Makes attempts. Retries, threads and order are the pipeline's business.
 
-    Each attempt has its own copy of the context variables of whoever makes the executor, in whatever thread it runs.
+    Each attempt has its own copy of the context variables of the executor's creator, in every thread.
 
     Args:
-        own_saves: What becomes of what agents save by their own hand. Default: it is sent when they do.
-        contained: Whether an agent that exits, or raises an interrupt, has only failed. Where no person and no program
-            but ours is there to be told, it must not take the others' results along.
+        own_saves: The treatment of agents' own saves. Default: each is sent when it is made.
+        contained: Let an agent that exits, or raises an interrupt, only fail its task. In a process without a person or
+            another program to inform, it must not take other tasks' results along.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Executor:
             self._passing += (KeyboardInterrupt,)
 
     def attempt(self, context: Context) -> Attempt | Fault:
-        """One attempt in the calling thread. A failed load-ahead is this attempt's fault: nothing is called."""
+        """Make an attempt in the calling thread. A failed prefetch is this attempt's fault: nothing is called."""
         context.attempts += 1
         if context.trouble is not None:
             return context.trouble
@@ -83,7 +83,7 @@ class Executor:
         return ended
 
     async def attempt_async(self, context: Context) -> Attempt | Fault:
-        """The same on the running event loop."""
+        """Make an attempt on the running event loop."""
         context.attempts += 1
         if context.trouble is not None:
             return context.trouble
@@ -100,7 +100,7 @@ class Executor:
         return ended
 
     def _contain(self, context: Context, error: BaseException) -> Fault:
-        """The fault that a way out of an attempt makes; what is a way out of more than that goes on."""
+        """Return the fault for an exception that leaves the attempt; raise those that are to leave more than that."""
         if is_a(error, self._passing):
             raise error
         if KeyboardInterrupt in self._passing and any(is_a(one, KeyboardInterrupt) for one in members(error)):
@@ -108,8 +108,8 @@ class Executor:
         return Fault(Phase.AGENT, error, context.attempts)
 
     def _hearing(self, sent: Sent, held: Held) -> contextvars.Context:
-        """The caller's context variables for an attempt, in which requests of the agent's own are noted, and come after
-        what it has saved so far."""
+        """Return the caller's context variables for an attempt, in which the agent's own requests are noted, and are
+        sent after the saves that it has made so far."""
 
         def hear() -> None:
             sent.any = True
@@ -121,7 +121,7 @@ class Executor:
 
     @staticmethod
     def looks_done(context: Context, ended: object) -> bool:
-        """Whether a task seems to need no other attempt. A glance that changes nothing: `judge` looks closely."""
+        """Return True if a task seems to need no other attempt: a quick check without effects, before `judge`."""
         if not isinstance(ended, Attempt) or ended.phase is not None:
             return False
         value = ended.value
@@ -136,7 +136,7 @@ class Executor:
             return False
 
     def judge(self, context: Context, ended: Attempt | Fault) -> Result | Fault:
-        """What came of an attempt."""
+        """Return the result of an attempt, or its fault."""
         if isinstance(ended, Fault):
             return ended
         if ended.phase is not None:
@@ -147,31 +147,31 @@ class Executor:
                 return Fault(Phase.LOAD, lack, context.attempts)
             own_file = ended.phase == "inject" or (ended.phase == "agent" and context.asset is not None)
             if own_file and is_a(ended.exception, AssetDownloadError):
-                # Not the fault of who asked for it: the file is not to be had, now or ahead.
+                # Not the fault of the dependency that asked for it: the file cannot be fetched, now or ahead.
                 return Fault(Phase.LOAD, ended.exception, context.attempts, platform=is_lost_file(ended.exception))
             never_made = ended.run_scoped and not self._run.succeeded(ended.faulty_dependency)  # type: ignore[arg-type]
             return Fault(Phase(ended.phase), ended.exception, context.attempts, run_scoped=never_made)
         result = interpret(context, ended.value, self._clock())
         if isinstance(result, Result):
-            context.loaded = None  # there is no other attempt
+            context.loaded = None  # there will be no other attempt
         return result
 
 
 def _wished_to_exit(context: Context, phase: Phase, wish: BaseException) -> Fault:
-    """A script's way to say that it failed. It is one task that failed, and there are others."""
+    """Return the fault of an agent that calls ``sys.exit()`` or the like: it fails its own task, not the run."""
     error = RuntimeError(f"{context.agent.plan.name}() wanted the process to exit, with {shown(_CODE.__get__(wish))}")
     set_cause(error, wish)
     return Fault(phase, error, context.attempts)
 
 
 def was_cancelled(context: Context) -> Fault:
-    """The fault of a coroutine that was cancelled, though the run goes on: by its agent, or by another one."""
+    """Return the fault of a coroutine that was cancelled, by its own agent or another one, while the run goes on."""
     error = RuntimeError(f"{context.agent.plan.name}() was cancelled by what runs on its event loop, not by the run")
     return Fault(Phase.AGENT, error, context.attempts)
 
 
 def interpret(context: Context, value: object, now: float) -> Result | Fault:
-    """What an agent's return value asks for. Whatever it is, it is no other task's trouble."""
+    """Return the result that an agent's return value asks for. An invalid value is a fault of its own task only."""
     try:
         return _interpret(context, value, now)
     except (KeyboardInterrupt, Interrupt):
@@ -184,7 +184,7 @@ def _interpret(context: Context, value: object, now: float) -> Result | Fault:
     agent = context.agent
     struct = value if is_a(value, TaskAgentReturnStruct) else TaskAgentReturnStruct()
     given = struct.pathway if struct is value else value
-    # Made anew: after it was made, anything may have been assigned to the agent's own.
+    # Made anew and so validated: anything may have been assigned to the agent's object since it was made.
     priority = TaskAgentReturnStruct(label_row_priority=struct.label_row_priority).label_row_priority
     result = Result(context, None, struct.label_row, priority=priority, finished_at=now)
     if given is not None and not is_a(given, (str, UUID)):
@@ -212,12 +212,12 @@ def _interpret(context: Context, value: object, now: float) -> Result | Fault:
 
 
 def _prepare(context: Context, result: Result, row: LabelRowV2) -> None:
-    """Have the labels as they will be sent, right after the attempt: a row that cannot be saved disturbs no other's.
+    """Serialise the labels right after the attempt, so that a row that cannot be saved affects no other.
 
     Raises:
-        WrongLabelRowError, PartialLabelRowError: The row is not to be saved.
-        LabelValueError: Something in it cannot be sent.
-        Exception: What the SDK says against it.
+        WrongLabelRowError, PartialLabelRowError: The row must not be saved.
+        LabelValueError: A value in it cannot be sent.
+        Exception: The SDK refuses it.
     """
     name = context.agent.plan.name
     if (row.data_hash, row.branch_name) != (str(context.task.data_hash), context.branch):

@@ -1,4 +1,4 @@
-"""Labels and a priority that an agent has saved by its own hand, from the call until they are sent."""
+"""An agent's own saves of labels and priority, held from the call until they are sent."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ __all__ = ["Contents", "Held", "send_together"]
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What is to be sent: of several saves, and of several priorities, the last.
+    """The content to be sent: the last of several saves, and the last of several priorities.
 
     Attributes:
-        row: The row that the labels are of, as it is by now.
+        row: The row of the labels, in its current state.
     """
 
     labels: Parcel | None = None
@@ -43,12 +43,12 @@ class Contents:
         return self.labels is not None or self.priority is not None
 
     def or_else(self, older: Contents) -> Contents:
-        """What is here and, where nothing is, what an older one has."""
+        """Return these contents, with missing parts taken from older ones."""
         newer = self if self.labels is not None else older
         return Contents(newer.labels, newer.row, self.priority or older.priority)
 
     def without(self, parcel: Parcel) -> Contents:
-        """The same without a part of it."""
+        """Return these contents without one part."""
         labels = None if self.labels is parcel else self.labels
         return Contents(labels, self.row, None if self.priority is parcel else self.priority)
 
@@ -57,17 +57,17 @@ NOTHING = Contents()
 
 
 class Held:
-    """What the agent of one task has saved, over all its attempts. Its label row is entrusted to this.
+    """The own saves of one task's agent, over all its attempts. The task's label row is entrusted to it.
 
-    While an attempt runs, `save` and `set_priority` are checked, kept and return at once; outside of attempts, and
-    where nothing is to be bundled, they are the SDK's own. Safe for the threads of an agent.
+    While an attempt runs, `save` and `set_priority` are checked, kept and return at once; outside attempts, and if
+    nothing is to be bundled, they are the SDK's own. Safe for the threads of an agent.
 
     Attributes:
-        refused: What the platform said to something that was sent while the agent ran. Nothing is held after that.
-        sent: Whether anything was sent while the agent ran: then the labels' last save may be the agent's.
-        with_result: Whether what is held goes with the task's result.
-        oddity: What is probably a mistake in the labels.
-        seconds: How long the agent has waited for requests of its own that could have been sent with others.
+        refused: The platform's refusal of a save that was sent while the agent ran. Nothing is held after that.
+        sent: True if anything was sent while the agent ran, so that the labels' last save may be the agent's.
+        with_result: True if the held contents are sent with the task's result.
+        oddity: A probable mistake in the labels.
+        seconds: The seconds that the agent waited for requests of its own that could have been bundled.
     """
 
     def __init__(self, gate: Gate, *, bundled: bool, dry_run: bool = False) -> None:
@@ -79,7 +79,7 @@ class Held:
         self._label_hash: str | None = None
         self._function = ""
         self._lock = threading.Lock()
-        self._sending = threading.Lock()  # what was saved first is sent first
+        self._sending = threading.Lock()  # so that earlier saves are sent first
         self.refused: Exception | None = None
         self.sent = False
         self.with_result = False
@@ -90,10 +90,10 @@ class Held:
         return bool(self._contents)
 
     def begin(self, row: LabelRowV2 | None, in_part: object, function: str) -> None:
-        """An attempt begins.
+        """Begin an attempt.
 
         Args:
-            in_part: The state of a row some of whose labels were not loaded.
+            in_part: The state of a row that was loaded in part.
             function: The agent's name.
         """
         if row is None:
@@ -106,17 +106,17 @@ class Held:
             hear_of_strangers(self, self.send)
 
     def end(self) -> None:
-        """The attempt is over. Waits for what is being sent."""
+        """End the attempt. Wait for saves that are being sent."""
         if not self._open:
             return
         hear_of_strangers(self, None)
         with self._sending, self._lock:
             self._open = False
 
-    # Called by the row, or a copy of it, in whatever thread
+    # Called by the row, or a copy of it, in any thread
 
     def save(self, row: LabelRowV2, send: Send) -> None:
-        """Hold the row's labels, checked and as they are now."""
+        """Check the row's labels, and hold them in their current state."""
         if not (self._bundled and self._open) or row.label_hash != self._label_hash:
             self._send_now(send)
             return
@@ -126,12 +126,12 @@ class Held:
         for label in labels:
             make_plain(label)
             self.oddity = self.oddity or find_oddity(label)
-        # A copy: some parts of the SDK's are those of the row, which the agent may go on to change.
+        # A copy, since the SDK's serialised labels share parts with the row, which the agent may go on to change.
         labels[:] = pickle.loads(pickle.dumps(labels))
         self._hold(Contents(labels=parcel, row=row), send)
 
     def set_priority(self, row: LabelRowV2, send: Send) -> None:
-        """Hold the row's priority, checked."""
+        """Check the row's priority, and hold it."""
         if not (self._bundled and self._open):
             self._send_now(send)
             return
@@ -157,28 +157,28 @@ class Held:
 
     # Sending
 
-    # What is held is let go of when it was sent: an interrupt may come between any two steps, and to send it again does
-    # no harm.
+    # Contents are released only after they were sent: an interrupt may come between any two steps, and sending them
+    # again does no harm.
 
     @property
     def contents(self) -> Contents:
-        """What is held now."""
+        """The contents held at present."""
         return self._contents
 
     def let_go(self, sent: Parcel | None = None) -> None:
-        """Hold something no more, unless something newer is there; without an argument: hold nothing."""
+        """Release a part unless a newer one is held; without an argument, release everything."""
         with self._lock:
             self._contents = NOTHING if sent is None else self._contents.without(sent)
 
     def send(self) -> None:
-        """Send what is held now, waiting outages out. A refusal is kept until the attempt is over.
+        """Send the held contents, waiting out outages. A refusal is kept until the attempt is over.
 
         Raises:
-            OutageError, NoRoomError, CertificateError, Leaving: As `Gate.call`. What was not sent is still held.
+            OutageError, NoRoomError, CertificateError, Leaving: As `Gate.call`. Unsent contents are still held.
         """
         if self._dry_run:
             return
-        with self._sending:  # also where nothing is held: it may be on its way, sent by another thread
+        with self._sending:  # even if nothing is held: another thread may be sending it
             contents = self._contents
             for parcel, kind in ((contents.labels, "save"), (contents.priority, "priorities")):
                 if parcel is not None:
@@ -190,13 +190,13 @@ class Held:
         try:
             self._gate.call(lambda: send_together([parcel]), kind=kind)
         except Exception as error:
-            if not is_a(error, EncordException):  # no answer: of what cut it off, or of this machine
+            if not is_a(error, EncordException):  # no answer: it was cut off, or this machine failed
                 raise
             self.refused = self.refused or error
 
 
 def send_together(parcels: list[Parcel]) -> Any:
-    """Send what several rows have, in one request for each kind."""
+    """Send the parcels of several rows, in one request for each kind."""
     bundle = new_bundle()
     for parcel in parcels:
         parcel.add_to(bundle)

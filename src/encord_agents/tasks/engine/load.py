@@ -1,4 +1,4 @@
-"""Tasks to contexts: all reads. What an agent's plan does not need is not fetched."""
+"""Loading of tasks into contexts: all reads. Only the inputs in an agent's plan are fetched."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from encord_agents.tasks.engine.stop import Leaving
 __all__ = ["LABELLED_VIDEOS_AT_ONCE", "Loader", "NotListedError"]
 
 LABELLED_VIDEOS_AT_ONCE = 20
-"""Labels of videos can be megabytes a row; the vendor's advice is to start with about this many in a request."""
+"""Labels of videos can be megabytes per row; the vendor advises to start with about this many per request."""
 
 
 ABOUT_A_ROW: frozenset[type] = frozenset({LabelRowV2, StorageItem, Asset})
 
 
 class NotListedError(EncordException):
-    """The platform answered, but without what a task is about: a label row, its labels, or its storage item."""
+    """The platform answered, but without a task's label row, its labels, or its storage item."""
 
 
 class Loader:
-    """Fetches what tasks of one agent need, many at once. Everything is matched by id, never by position.
+    """Fetches the inputs of one agent's tasks, many at once. Everything is matched by id, never by position.
 
-    Files go to the directory ``files``, which the run makes and removes: one directory a file would cost too much.
-    Trouble with one task becomes that task's fault in phase ``load``; what concerns all of them is raised (see
+    Files go to the directory ``files``, which the run makes and removes: one directory per file would cost too much.
+    An error of one task becomes that task's fault in phase ``load``; errors that concern all of them are raised (see
     `Gate.each`).
     """
 
@@ -56,17 +56,17 @@ class Loader:
         self._files = files
 
     def load(self, tasks: Sequence[AgentTask], *, seen_at: float | None = None) -> list[Context]:
-        """Contexts for tasks, in their order. ``seen_at``: when they were last shown in the stage; ``None``: now."""
+        """Return contexts for tasks, in order. ``seen_at``: the time they were last seen in the stage. Default: now."""
         at = self._gate.clock() if seen_at is None else seen_at
         contexts = [Context(self._agent, task, at) for task in tasks]
         self.fill(contexts)
         return contexts
 
     def fill(self, contexts: Sequence[Context], *, with_items: Sequence[Context] | None = None) -> None:
-        """Fetch everything anew for contexts that have nothing yet, or whose loading failed.
+        """Fetch everything for contexts that are empty, or whose loading failed.
 
         Args:
-            with_items: Those whose storage items are fetched too. Default: all.
+            with_items: The contexts whose storage items are fetched too. Default: all.
         """
         for context in contexts:
             if context.asset is not None:
@@ -74,7 +74,7 @@ class Loader:
             context.row = context.item = context.asset = context.trouble = context.loaded = context.in_part = None
         agent = self._agent
         if agent.needs_labels or agent.needs_item or agent.will_set_priority:
-            # Where every parameter that is about a row can do with None, a row that is not there is no trouble.
+            # If every parameter that depends on a row accepts None, a missing row is no error.
             self.list_rows(contexts, required=agent.requires(ABOUT_A_ROW))
         if agent.needs_labels:
             self._initialise([c for c in contexts if c.row is not None])
@@ -83,13 +83,13 @@ class Loader:
             self._fetch_items([c for c in wanted if c.row is not None and c.trouble is None])
 
     def reload(self, context: Context) -> bool:
-        """Before another attempt: fetch anew what could not be loaded, and have the file fetched with a fresh URL.
+        """Prepare another attempt: fetch anew what could not be loaded, and have the file fetched with a fresh URL.
 
-        The label row object stays the same where there is one. Its labels stay as the attempt left them, unless the
-        agent is to have them as they were loaded.
+        The label row object, if there is one, stays the same. Its labels stay as the attempt left them, unless the
+        agent is to get them as they were loaded.
 
         Returns:
-            Whether there is to be another attempt. Not if the run is to stop and the platform does not answer.
+            True if there is to be another attempt: not if the run is to stop and the platform does not answer.
         """
         if context.asset is not None:
             context.asset.forget()
@@ -107,7 +107,7 @@ class Loader:
         return True
 
     def _is_loaded_to_restore(self, context: Context) -> bool:
-        """Whether the platform is to be asked for a row's labels as they were: they could not be kept."""
+        """Return True if a row's original labels could not be kept, so that they have to be loaded again."""
         restores = self._agent.restore_labels and context.row is not None and context.loaded is None
         return restores and not can_keep_labels()
 
@@ -118,13 +118,13 @@ class Loader:
             self._mark([context], error)
 
     def refresh(self, contexts: Sequence[Context]) -> None:
-        """Fetch anew what may have changed on the platform since contexts were loaded; files that are here stay."""
+        """Fetch anew everything that may have changed on the platform since contexts were loaded; local files stay."""
         kept = {}
         for context in contexts:
             if (asset := context.asset) is None:
                 continue
             if context.trouble is not None or not asset.nbytes:
-                asset.forget()  # its URL may not be good any more
+                asset.forget()  # its URL may have expired
             kept[id(context)] = context.item, asset
             context.asset = None
         self.fill(contexts, with_items=[context for context in contexts if id(context) not in kept])
@@ -159,7 +159,7 @@ class Loader:
             )
 
     def _initialise(self, contexts: Sequence[Context]) -> None:
-        # The two kinds are different requests, and so is each branch of the first: a bundle takes the branch of its
+        # The two kinds need separate requests, and so does each branch of the first: a bundle uses the branch of its
         # first row for all.
         new: dict[str, list[Context]] = {}
         known: list[Context] = []
@@ -211,7 +211,7 @@ class Loader:
             row = _row(context)
             if self._agent.loads_in_part:
                 context.in_part = state_of(row)
-            # Rows that have no labels yet are asked for by their data unit.
+            # Rows that have no labels yet are requested by their data unit.
             answer = answers.get(row.label_hash or "") or answers.get(row.data_hash)
             if answer is not None and can_keep_labels():
                 context.loaded = LoadedLabels(row, answer)
@@ -264,14 +264,14 @@ def _row(context: Context) -> LabelRowV2:
 
 @contextlib.contextmanager
 def _children_allowed() -> Iterator[None]:
-    """`include_children` is deprecated by the SDK, and still what some projects need."""
+    """Silence the SDK's deprecation of `include_children`, which some projects still need."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
 
 
 def _match(contexts: Sequence[Context], branch: str, rows: Iterable[LabelRowV2], *, required: bool) -> None:
-    """Rows to contexts: by task uuid where the platform lists it, else by data hash and branch."""
+    """Match rows to contexts: by task uuid if the platform lists it, otherwise by data hash and branch."""
     by_task: dict[UUID, LabelRowV2] = {}
     by_key: dict[tuple[str, str], list[LabelRowV2]] = {}
     for row in rows:

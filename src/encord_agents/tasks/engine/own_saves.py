@@ -1,8 +1,8 @@
-"""What agents save by their own hand: sent when they do, or held and sent with others'.
+"""Agents' own saves: sent when they are made, or held and sent together with others.
 
-What an attempt has saved is held by its task (`Held`), and goes one of three ways: before another request of the
-attempt, so that the agent reads what it wrote; with the task's result, before it moves; or at the end of the stage's
-turn, where an attempt was interrupted and has no result.
+The saves of an attempt are held by its task (`Held`), and are sent at one of three times: before another request of the
+attempt, so that the agent reads its own writes; with the task's result, before it moves; or at the end of the stage, if
+an attempt was interrupted and has no result.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class OwnSaves:
-    """What becomes of agents' own saves in a run.
+    """The treatment of agents' own saves in a run.
 
     Args:
-        bundled: Whether they are held and sent with others'.
-        dry_run: Whether they are not sent at all. Only where they are bundled.
+        bundled: Hold them, and send them together with others.
+        dry_run: Do not send them at all. Only with ``bundled``.
     """
 
     gate: Gate
@@ -45,7 +45,7 @@ class OwnSaves:
         self.bundled = self.bundled and can_hold_saves()
 
     def begin(self, context: Context) -> Held:
-        """An attempt of a task begins."""
+        """Begin an attempt of a task."""
         held = context.held
         if held is None:
             held = context.held = Held(self.gate, bundled=self.bundled, dry_run=self.dry_run)
@@ -55,13 +55,13 @@ class OwnSaves:
         return held
 
     def refusal(self, context: Context) -> Fault | None:
-        """The fault of a task of which something was refused that it had sent while its agent ran."""
+        """Return the fault of a task if a save that was sent while its agent ran was refused."""
         if context.held is None or (error := context.held.refused) is None:
             return None
         return Fault(Phase.SAVE, error, context.attempts, platform=is_platform_trouble(error))
 
     def see_to(self, context: Context, ended: Result | Fault) -> Result | Fault:
-        """Have what an attempt has saved go with its result; where something was refused already, that is its fault."""
+        """Attach an attempt's own saves to its result; a save that was refused already is its fault."""
         if (refused := self.refusal(context)) is not None:
             if context.held is not None:
                 context.held.let_go()
@@ -71,7 +71,7 @@ class OwnSaves:
         return self._with_contents(ended) if isinstance(ended, Result) else ended
 
     def finally_failed(self, context: Context, verdict: Result | Fault) -> Result | Fault:
-        """A task that is not tried again: what its agent has saved is still to be written."""
+        """Have the agent's own saves written for a task that is not tried again."""
         if isinstance(verdict, Fault):
             if not context.held:
                 return verdict
@@ -79,7 +79,7 @@ class OwnSaves:
         return self._with_contents(verdict)
 
     def _with_contents(self, result: Result) -> Result:
-        """Have a result take over what is held, unless the agent returned something newer."""
+        """Have a result take over the held contents, unless the agent returned something newer."""
         if (held := result.context.held) is None:
             return result
         contents = held.contents  # held until the task has its outcome: an interrupt may come before the result is kept
@@ -93,19 +93,19 @@ class OwnSaves:
         return result
 
     def finished(self, context: Context) -> None:
-        """A task has its outcome: what went with its result is written, or never will be."""
+        """Release the saves of a task that has its outcome: they were written with its result, or never will be."""
         if context.held is not None and context.held.with_result:
             context.held.let_go()
         if not context.held:
             self._at_work.pop(id(context), None)
 
-    # Where there is no result to go with
+    # Without a result to go with
 
     def send(self, contexts: Iterable[Context]) -> None:
-        """Send what the last attempts of some tasks have saved: before these wait for long, or are loaded anew.
+        """Send the saves of some tasks' last attempts, before these tasks wait for long or are loaded anew.
 
         Raises:
-            SetUpError, OutageError, NoRoomError, Leaving: As `Gate.each`. What was not sent is still held.
+            SetUpError, OutageError, NoRoomError, Leaving: As `Gate.each`. Unsent contents are still held.
         """
         if self.dry_run:
             return
@@ -119,10 +119,10 @@ class OwnSaves:
                         one.let_go(parcel)
 
     def send_rest(self, unwritten: list[TaskRef]) -> None:
-        """At the end of a stage's turn: send what interrupted attempts have saved.
+        """Send the saves of interrupted attempts, at the end of a stage.
 
         Args:
-            unwritten: The tasks of which something could not be sent are added to it.
+            unwritten: The list to which tasks are added whose saves could not be sent.
         """
         rest = [context for context in self._at_work.values() if context.held and context.ref not in unwritten]
         self._at_work.clear()
@@ -150,7 +150,7 @@ class OwnSaves:
 
 
 def _alike(held: Sequence[Held], kind: str) -> list[list[tuple[Held, Parcel]]]:
-    """What goes into requests of a kind. Labels to be validated first are validated with all others of a request."""
+    """Group parcels of a kind into requests. Labels that are to be validated go apart: validation is per request."""
     if kind == "priorities":
         return [[(one, parcel) for one in held if (parcel := one.contents.priority) is not None]]
     labels = [(one, parcel) for one in held if (parcel := one.contents.labels) is not None]
@@ -158,7 +158,7 @@ def _alike(held: Sequence[Held], kind: str) -> list[list[tuple[Held, Parcel]]]:
 
 
 def is_validated(parcel: Parcel) -> bool:
-    """Whether labels are to be validated by the platform before they are saved."""
+    """Return True if labels are to be validated by the platform before they are saved."""
     return bool(getattr(parcel.payload, "validate_before_saving", False))
 
 

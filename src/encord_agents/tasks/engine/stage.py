@@ -1,4 +1,4 @@
-"""Names and uuids to stages and pathways: the only place that resolves them."""
+"""Resolution of names and uuids to stages and pathways; no other module resolves them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _NUMBER = UUID.__dict__["int"]
 
 
 def as_uuid(value: object) -> UUID | None:
-    """The uuid that ``value`` is, or spells; ``None`` for anything else, titles among them."""
+    """Return the uuid that ``value`` is or spells, or ``None`` for anything else, such as a title."""
     if isinstance(value, UUID):
         return value
-    if isinstance(value, str) and len(value) >= 32:  # a uuid's digits; asking `UUID` about every name costs more
+    if isinstance(value, str) and len(value) >= 32:  # the digits of a uuid; cheaper than trying `UUID` on every name
         try:
             return UUID(value)
         except ValueError:
@@ -30,9 +30,9 @@ def as_uuid(value: object) -> UUID | None:
 
 
 def as_text(given: str | UUID) -> str | UUID:
-    """A name or a uuid as Python's own `str` or `UUID`, whatever a subclass makes of comparing or showing it.
+    """Return a name or a uuid as Python's own `str` or `UUID`, however a subclass compares or shows itself.
 
-    A member of ``class Way(str, Enum)``, for one, says ``Way.ON`` when asked for text.
+    The text of a member of ``class Way(str, Enum)``, for instance, is ``Way.ON``.
     """
     if isinstance(given, str):
         return str.__str__(given)
@@ -40,7 +40,7 @@ def as_text(given: str | UUID) -> str | UUID:
 
 
 def find_stage(stages: Iterable[Any], given: str | UUID) -> AgentStage:
-    """The agent stage of a workflow that a title or a uuid names.
+    """Return the agent stage of a workflow that a title or a uuid names.
 
     Raises:
         UnknownStageError: There is none, or there are several of that title, or it is not an agent stage.
@@ -70,12 +70,12 @@ def find_stage(stages: Iterable[Any], given: str | UUID) -> AgentStage:
 
 
 def names_stage(given: str | UUID, stage: AgentStage) -> bool:
-    """Whether a title or a uuid may mean this stage."""
+    """Return True if a title or a uuid may mean this stage."""
     return as_uuid(given) == stage.uuid or given == stage.title
 
 
 class Pathways:
-    """The ways out of one agent stage."""
+    """The pathways out of one agent stage."""
 
     def __init__(self, stage: AgentStage, stages: Iterable[Any]) -> None:
         self.stage = stage
@@ -87,10 +87,10 @@ class Pathways:
         self._titles: dict[UUID, str] = {stage.uuid: stage.title for stage in stages}
 
     def find(self, given: str | UUID) -> Pathway:
-        """The pathway that a name or a uuid names.
+        """Return the pathway that a name or a uuid names.
 
         Raises:
-            UnknownPathwayError: There is none; the error lists those there are.
+            UnknownPathwayError: There is none; the error lists the stage's pathways.
         """
         given = as_text(given)
         uuid = as_uuid(given)
@@ -107,5 +107,5 @@ class Pathways:
         raise UnknownPathwayError(given, self.stage.title, valid, suggestion=suggestion)
 
     def destination(self, pathway: Pathway) -> str:
-        """The title of the stage that a pathway leads to, or its uuid where the workflow does not list it."""
+        """Return the title of the stage that a pathway leads to, or its uuid if the workflow does not list it."""
         return self._titles.get(pathway.destination_uuid, str(pathway.destination_uuid))
