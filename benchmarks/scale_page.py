@@ -165,15 +165,15 @@ def _celery(found: list[Emptied], what: str) -> str:
 INTRODUCTION = """\
 # Beyond one machine
 
-Celery workers on many machines share one queue, one Redis and one platform. How many are worth having, and what is
-in the way then? This page calculates it; `make bench-scale` measures what it needs and writes the figures into it.
-How to set workers up is told in [queue_runner.md](../queue_runner.md#on-celery).
+Celery workers on many machines share one queue, one Redis and one platform. How many are worth having, and what limits
+them then? This page calculates it; `make bench-scale` measures the inputs and writes the figures into it.
+For setting up workers, see [queue_runner.md](../queue_runner.md#on-celery).
 
 ## What a message costs
 
-A message is a batch of `b` tasks. Its worker asks the platform `k` times, whatever `b` is: is it still there, list,
-labels, save, priorities, move (fewer where no labels are asked for, and one more for each file). These
-requests come one after the other, and the agents run in between, one after the other:
+A message is a batch of `b` tasks. Its worker makes `k` requests to the platform, whatever `b` is: tasks, label rows,
+labels, save, priorities, move (fewer if no labels are needed, and one more for each file). These requests come one
+after the other, and the agents run in between, one after the other:
 
     T = t0 + b · a        seconds of one worker, for one message; `a` are an agent's seconds, `t0` is all the rest
 
@@ -182,34 +182,34 @@ requests come one after the other, and the agents run in between, one after the 
 WORKERS = """\
 ## How many workers a platform can take
 
-If the platform allows `N` requests a second, it takes `N / k` messages, and so
+If the platform allows `N` requests per second, it serves `N / k` messages per second, and so
 
-    tasks a second, at most  =  N · b / k
-    workers to get there     =  N · T / k        one more only makes all of them wait
+    tasks per second, at most  =  N · b / k
+    workers needed for that    =  N · T / k        one more only makes all of them wait
 
-More than that is answered with a 429, which is waited out: no task fails, nothing is gained. Quick agents reach the
-limit with a few workers. Where they do, `b` is the only thing that helps, since `k` does not grow with it; where
-agents are slow, small batches spread better, and the platform is never in the way.
+Further requests are answered with a 429, which is waited out: no task fails, but nothing is gained. Quick agents reach
+the limit with a few workers. Then only a larger `b` helps, since `k` does not grow with it. If agents are slow, small
+batches spread better, and the platform is not the limit.
 
 """
 
 LIMITS = """\
-## What limits then
+## Further limits
 
-In the order in which one meets them:
+In the order in which they are reached:
 
-1. **Requests a second.** See above; `batch_size` up to 100.
-2. **Whoever fills the queue.** One process reads a stage's pages, one after the other, a hundred tasks each: with
-   30 ms for a request and 0.5 ms for a task, 1,250 tasks a second at best. A hundred workers
-   wait for it only if their agents take less than 80 ms. A second project has a poll of its own.
-3. **The machine.** Labels are processor time: written, read, checked, in each worker. Agents come on top.
-4. **Redis.** Each task is marked when it is sent, claimed by a worker while it is at work, so that no two have it,
-   and its label row too. These are small commands to one key each; a Redis takes some ten thousand a second.
-5. **The platform's own speed.** When its answers become slower with load, `t0` grows, and `T` with it. More workers
-   then give less than their share; the plot of Celery workers in [performance.md](../performance.md#how-cost-grows)
+1. **Requests per second.** See above; `batch_size` may be up to 100.
+2. **The process that fills the queue.** It reads a stage's pages one after the other, a hundred tasks each: with 30 ms
+   per request and 0.5 ms per task, 1,250 tasks per second at best. A hundred workers wait for it only if their agents
+   take less than 80 ms. A second project has a poll of its own.
+3. **The machine.** Labels cost processor time in each worker, to serialise, parse and check. Agents come on top.
+4. **Redis.** Each task is marked when it is sent, and held by a worker while it is worked on, so that no two workers
+   have it; its label row too. These are small commands on single keys; a Redis handles some ten thousand per second.
+5. **The platform's own speed.** If its answers become slower with load, `t0` grows, and `T` with it. More workers then
+   contribute less than their share; the plot of Celery workers in [performance.md](../performance.md#how-cost-grows)
    shows where.
 
-Memory is no limit: a worker holds one batch at a time, and what it has loaded for it.
+Memory is not a limit: a worker holds one batch at a time, with its loaded data.
 """
 
 
