@@ -1,4 +1,4 @@
-"""What is bounded stays bounded: downloads, requests, files and bytes ahead, requests for so many tasks."""
+"""Bounds hold: downloads, requests, files and bytes ahead, requests for so many tasks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class AtOnce:
-    """How many are inside, at most."""
+    """The maximum number of threads that were inside."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -194,7 +194,7 @@ def test_a_dry_run_of_labels_that_cannot_be_summarised(world: World) -> None:
 
 
 def test_the_command_line_outside_the_main_thread(world: World) -> None:
-    """Where no signal arrives, `runner.run()` works all the same."""
+    """`runner.run()` also works in a thread that no signal reaches."""
     from encord_agents.cli.runner import run_as_command
 
     world.project.add_placeholders(3)

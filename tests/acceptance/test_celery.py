@@ -257,7 +257,7 @@ def test_other_tasks_of_the_app_are_left_alone(first: bool) -> None:
 
 
 def test_annotations_of_tasks() -> None:
-    """What the user sets for a stage's task by name wins, too."""
+    """Annotations that the user sets for a stage's task by name win too."""
     name = f"encord_agents.{NOBODY}.stage.Pre-label"
     app = register(new_runner(), new_app(task_annotations={name: {"acks_late": False}}))
     app.finalize()
@@ -639,7 +639,7 @@ def test_fewer_than_one_cannot_be_sent(stages: Line, number: int) -> None:
 
 
 def test_after_a_purge(stages: Line) -> None:
-    """What is marked as in flight, and is not in the queue any more, is sent by who says so."""
+    """Tasks that are marked as in flight, but no longer in the queue, are sent on request."""
     assert enqueue(stages.app) == 6
     stages.app.control.purge()
     assert enqueue(stages.app) == 0
@@ -701,7 +701,7 @@ def test_a_platform_that_refuses_is_told(line: Line) -> None:
 
 
 def test_a_broker_that_is_not_there(line: Line) -> None:
-    """What could not be sent is not marked as sent."""
+    """Tasks that could not be sent are not marked as sent."""
     line.app = new_app(f"amqp://127.0.0.1:{free_port()}//", task_publish_retry=False, broker_connection_timeout=1)
     line.agent(lambda: "complete")
     line.register()
@@ -803,7 +803,7 @@ def test_what_is_wrong_with_a_command(command: Command, words: tuple[str, ...], 
 
 
 def test_a_module_that_cannot_be_imported(command: Command) -> None:
-    """What is missing inside of the user's module is shown as it is."""
+    """An import error inside the user's module is shown unchanged."""
     with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
         command("enqueue", "broken:app")
 

@@ -77,7 +77,7 @@ def test_a_message_that_names_no_task(line: Line, specs: Any, said: str) -> None
 
 
 def test_a_malformed_task_spares_the_others_of_its_message(line: Line) -> None:
-    """Those are done, and the message tells of both."""
+    """The others are done, and the message reports both."""
     send(line, specs=[{"data_hash": "x"}, spec(line), "x"])
     line.work(1)
     assert line.world.titles("Done") == ["good"]
@@ -86,7 +86,7 @@ def test_a_malformed_task_spares_the_others_of_its_message(line: Line) -> None:
 
 @pytest.mark.parametrize("fields", [{"newer": 1}, {"lost": "a"}, {"ended": [1]}, {"first": None, "sure": "x"}])
 def test_other_fields_do_not_matter(line: Line, fields: dict[str, Any]) -> None:
-    """Those of a newer version, and malformed ones: the tasks are done."""
+    """Fields of a newer version, and malformed ones, are ignored: the tasks are done."""
     send(line, specs=[spec(line)], **fields)
     line.work(1)
     assert line.done == [{"moved": 1}]
@@ -178,7 +178,7 @@ def test_a_store_that_refuses(line: Line, monkeypatch: pytest.MonkeyPatch, caplo
 
 
 def test_a_broker_that_takes_no_message(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be sent on is given back to the broker after a bounded sleep that grows."""
+    """If a retry cannot be sent, the message is returned to the broker after a growing, bounded sleep."""
     slept: list[float] = []
     monkeypatch.setattr(delivery.time, "sleep", slept.append)
     monkeypatch.setattr(delivery, "_refused", 0)

@@ -90,7 +90,7 @@ def test_files_in_a_queue_function(distrusted_files: World) -> None:
 def test_the_platform(
     world: World, front: tuple[str, Path], options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where it is no longer trusted in the middle of a run, what was moved counts and the run ends, without a wait."""
+    """If it is no longer trusted in the middle of a run, the run ends without a wait, and finished moves count."""
     address, authority = front
     world.project.add_placeholders(20)
     monkeypatch.setenv(TRUST, str(authority))

@@ -204,7 +204,7 @@ def test_report_file(platform: LocalPlatform, project: LocalProject, tmp_path: P
 def test_a_signal_ends_the_run_with_a_report(
     platform: LocalPlatform, project: LocalProject, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    """What was finished is moved, the table is printed, and the exit code names the signal."""
+    """Finished tasks are moved, the table is printed, and the exit code names the signal."""
     awake = tmp_path / "awake"
     sleep = f"while task.data_title[-5] != '0' and not os.path.exists({str(awake)!r}): time.sleep(0.01)"
     body = f"print('called', flush=True)\n{sleep}"

@@ -39,7 +39,7 @@ WAITS = """
 
 @functools.cache
 def namespaces() -> bool:
-    """Whether this machine lets a user have a process that is PID 1."""
+    """Return True if this machine lets a user have a process that is PID 1."""
     try:
         return subprocess.run([*AS_PID_1, "true"], capture_output=True).returncode == 0
     except FileNotFoundError:
@@ -73,7 +73,7 @@ def started(world: World, folder: Path, name: str) -> tuple[subprocess.Popen[str
 
 
 def test_every_script_of_the_page_is_run() -> None:
-    """What the page shows is what is tested here."""
+    """The scripts tested here are those of the page."""
     assert set(SCRIPTS) == {"agents", "drain_agents"}
     assert len(re.findall(r"^```python$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)) == len(SCRIPTS)
 

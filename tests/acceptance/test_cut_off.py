@@ -1,4 +1,4 @@
-"""What cuts the engine off from outside, as an engine's soft time limit does, is no answer of the platform.
+"""An exception that cuts a request off from outside, such as a soft time limit, is no answer of the platform.
 
 Nothing is called refused that the platform has not refused, no task is lost from the report, and what was under way is
 asked after.
@@ -215,7 +215,7 @@ def test_a_signal_while_loading(world: World, alarm: Callable[[], None], monkeyp
 
 
 def test_labels_that_cannot_be_serialised(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever their own code raises, only their task fails; the others of the bundle are saved with one request."""
+    """Exceptions of the labels' own code fail only their task; the others of the bundle are saved with one request."""
     world.project.add_placeholders(TASKS, title="file {index}")
     serialise = LabelRowV2.to_encord_dict
 
@@ -331,7 +331,7 @@ def test_an_agent_that_stops_the_loop(world: World, driver: Driver) -> None:
 
 
 def test_a_move_in_flight_when_time_is_up(world: World) -> None:
-    """What was sent to move, without an answer, is told apart from what is still in its stage for certain."""
+    """Tasks whose move was sent without an answer are listed apart from those that are certainly in their stage."""
     world.numbers |= {"time_to_write": 0.5}
     world.project.add_placeholders(TASKS)
     world.platform.faults.add(Fault("actions", times=None, action="stall", seconds=8))

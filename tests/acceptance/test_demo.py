@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def scikit_image_data() -> Path:
-    """Where scikit-image keeps its photographs."""
+    """The directory of scikit-image's photographs."""
     found = importlib.util.find_spec("skimage")
     if found is None or found.origin is None:
         reason = "the demonstration needs scikit-image: install the `demo` extra"
@@ -95,7 +95,7 @@ def test_a_folder_without_pictures_is_a_clear_error(tmp_path: Path, exists: bool
 
 
 def test_only_a_directory_of_the_demo_is_emptied(tmp_path: Path) -> None:
-    """What somebody keeps in the directory given as --data is left alone."""
+    """A directory of the user's that is passed as --data is left alone."""
     scikit_image_data()
     (tmp_path / "thesis.txt").write_text("years of work")
 
@@ -106,5 +106,5 @@ def test_only_a_directory_of_the_demo_is_emptied(tmp_path: Path) -> None:
 
 
 def test_the_agents_are_a_short_file() -> None:
-    """What a user writes for two agents has fewer than 60 lines."""
+    """A user's file with two agents has fewer than 60 lines."""
     assert len((EXAMPLES / "prelabel_and_triage.py").read_text().splitlines()) < 60

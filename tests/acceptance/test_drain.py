@@ -132,8 +132,8 @@ def test_what_is_given_up_on_is_not_tried_again(world: World, queue: QueueRunner
 def test_an_agent_that_has_not_succeeded_sends_nothing_down(
     world: World, queue: QueueRunner, threads: ThreadPoolExecutor
 ) -> None:
-    """What fails before the stage's first success in a run stays, and after 20 in a row the run ends, saying why: as
-    with a Runner, over all workers together."""
+    """Tasks that fail before the stage's first success in a run stay, and after 20 in a row the run ends and says why:
+    as with a Runner, over all workers together."""
     world.project.add_placeholders(60, title="file {index}")
 
     @queue.stage("Pre-label", failure_pathway="review")
@@ -165,7 +165,7 @@ def test_an_agent_that_breaks_sends_no_more_than_19_down(world: World, queue: Qu
 
 
 def test_a_failure_pathway_in_an_outage(world: World, queue: QueueRunner, threads: ThreadPoolExecutor) -> None:
-    """What could not be moved down it is listed, with the outage that ended the run."""
+    """Tasks that could not be moved down it are listed, with the outage that ended the run."""
     world.project.add_placeholders(1, title="good")
     world.project.add_placeholders(1, title="bad")
 
@@ -208,7 +208,7 @@ def test_an_agent_that_exits(
 
 
 def test_an_executor_that_raises_what_is_no_exception(world: World, queue: QueueRunner) -> None:
-    """Whatever ends a run, its report says so."""
+    """The report names the exception that ended the run, even if it is no `Exception`."""
     world.project.add_placeholders(1)
     queue.stage("Pre-label")(lambda: "complete")
 
@@ -520,7 +520,7 @@ def test_an_interrupt_ends_an_outage(world: World, threads: ThreadPoolExecutor) 
 
 
 def test_an_outage_ends_the_run(world: World, queue: QueueRunner, threads: ThreadPoolExecutor) -> None:
-    """When the platform does not come back in time; what was finished and not written is listed."""
+    """The run ends if the platform does not come back in time, and lists finished tasks that were not written."""
     world.project.add_placeholders(4)
     queue.stage("Pre-label")(lambda: "complete")
     world.platform.faults.add(Fault("actions", status=503, times=None))
@@ -534,7 +534,7 @@ def test_an_outage_ends_the_run(world: World, queue: QueueRunner, threads: Threa
 
 
 def test_credentials_that_are_refused_on_the_way(world: World, queue: QueueRunner, threads: ThreadPoolExecutor) -> None:
-    """What no task can survive ends the run and is raised, as the SDK raises it, with advice."""
+    """An error that concerns every task ends the run and is raised as the SDK raises it, with advice."""
     world.project.add_placeholders(4)
 
     @queue.stage("Pre-label")
@@ -865,7 +865,7 @@ def test_a_service_manager_terminates_all(world: World, processes: Processes) ->
 
 
 def test_trouble_in_the_workers_set_up(world: World, processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a worker cannot start with is no task's fault: it is raised, and no task is touched."""
+    """An error in a worker's set-up fails no task: it is raised, and no task is touched."""
     world.project.add_placeholders(5)
     monkeypatch.setenv("TEST_BAD_WORKERS", "1")
     runner = processes.runner

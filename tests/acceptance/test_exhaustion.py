@@ -1,6 +1,6 @@
-"""Whoever cannot get a thread gets an error, or does without: no run hangs, and none loses a task from its report.
+"""Without further threads, a run ends with an error or does with fewer: it never hangs, and its report is complete.
 
-Each run is in a process of its own, which shows its stacks and ends where a run does not come to its end.
+Each run is in a process of its own, which shows its stacks and ends if the run does not end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which tasks go down the failure pathway, and what is said of those that cannot."""
+"""The tasks that go down the failure pathway, and the report on those that cannot."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_failed_task_that_somebody_else_moved(world: World, window: int, stale
 
 
 def test_a_refused_move_keeps_the_agents_exception(world: World) -> None:
-    """What it failed with is what there is to know; that it could not be moved is noted on it."""
+    """The agent's exception stays the task's error; the refused move is a note on it."""
     hashes = world.project.add_placeholders(3)
     world.platform.faults.add(Fault("actions", times=None, status=400, contains=world.task_of(hashes[1])))
 
@@ -154,7 +154,7 @@ def test_nothing_goes_there_after_twenty_in_a_row(world: World, workers: int) ->
 
 @pytest.mark.parametrize("asked", ["before loading", "before saving", "after an unclear move"])
 def test_the_platform_says_nothing_about_one_task(world: World, asked: str) -> None:
-    """Where it is asked which tasks it still holds, a 403 for one of them fails that one: the others go on."""
+    """If the platform answers 403 when asked whether one task is still there, that task fails: the others go on."""
     hashes = world.project.add_placeholders(30)
     if asked != "after an unclear move":
         world.numbers["stale_after"] = 0.0

@@ -59,7 +59,7 @@ def test_no_agent_runs_for_a_task_that_has_left(world: World, driver: Driver) ->
 @pytest.mark.usefixtures("always_stale")
 @pytest.mark.parametrize("driver", ONE_AFTER_THE_OTHER, ids=str)
 def test_labels_are_loaded_anew(world: World, driver: Driver) -> None:
-    """What a person saved while another task's attempt ran is what the agent sees, and nothing of it is lost."""
+    """The agent sees labels that a person saved while another task's attempt ran, and none of them is lost."""
     hashes = world.project.add_placeholders(4)
     seen = []
 
@@ -173,7 +173,7 @@ def test_an_agent_that_saves_by_itself(world: World, driver: Driver, caplog: pyt
 
 
 def test_what_is_fresh_is_not_asked_for(world: World) -> None:
-    """Where no minute has passed, nothing of this costs a request."""
+    """If no minute has passed, none of this costs a request."""
     world.project.add_placeholders(5)
 
     def agent(label_row: LabelRowV2) -> TaskAgentReturnStruct:

@@ -1,4 +1,4 @@
-"""What an agent put on its label row is what is saved, or its task fails alone and says which label it was."""
+"""The labels that an agent put on its row are saved, or its task fails alone and names the label."""
 
 from __future__ import annotations
 
@@ -280,7 +280,7 @@ class TestRowsLoadedInPart:
     @pytest.mark.filterwarnings("ignore:.*without some of their labels")
     @pytest.mark.parametrize("driver", DRIVERS, ids=str)
     def test_may_be_loaded_whole_by_the_agent(self, world: World, driver: Driver) -> None:
-        """What the agent has initialised whole since, or another object that it has, is saved."""
+        """A row that the agent has since loaded whole, or another object of its own, is saved."""
         hashes = labelled(world, 2)
 
         def agent(row: LabelRowV2) -> TaskAgentReturnStruct:
@@ -348,7 +348,7 @@ def labelled(world: World, rows: int) -> list[str]:
 
 @pytest.mark.filterwarnings("ignore:_remove_from_frame_to_hashes_map:DeprecationWarning")  # the SDK's remove_object
 class TestRetries:
-    """What a failed attempt did to the row stays, and is said; with `restore_labels` it does not."""
+    """A failed attempt's changes to the row stay, with a warning; with `restore_labels` they are undone."""
 
     @pytest.mark.parametrize("driver", DRIVERS, ids=str)
     def test_begin_with_the_row_as_it_was_loaded(
@@ -432,7 +432,7 @@ class TestRetries:
     def test_tell_the_first_error_too(
         self, world: World, driver: Driver, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Where the last attempt failed otherwise than the first, the failure says both."""
+        """If the last attempt failed differently from the first, the failure has both errors."""
         world.project.add_placeholders(2)
         tried = Counter[str]()
 
@@ -479,7 +479,7 @@ class TestRetries:
 
     @pytest.mark.parametrize("driver", DRIVERS, ids=str)
     def test_that_fail_alike_are_told_once(self, world: World, driver: Driver) -> None:
-        """Where all attempts failed with the same, there is nothing more to say."""
+        """If all attempts failed alike, the error appears once."""
         world.project.add_placeholders(1)
 
         def agent(task: AgentTask) -> str:
@@ -542,7 +542,7 @@ class TestInstancesThatTheAgentKept:
 
     @pytest.mark.parametrize("driver", RUNNERS, ids=str)
     def test_may_be_added_again(self, world: World, driver: Driver) -> None:
-        """What a failed attempt made and added belongs to no row any more."""
+        """Objects that a failed attempt made and added belong to no row any more."""
         hashes = labelled(world, 2)
         made: dict[str, ObjectInstance] = {}
 
@@ -557,7 +557,7 @@ class TestInstancesThatTheAgentKept:
         assert [world.marks(data_hash) for data_hash in hashes] == [[0.125, 0.5]] * 2
 
     def test_hand_made_saves_are_overwritten(self, world: World) -> None:
-        """What the failed attempt saved by its own hand is not loaded again, or the next one would draw it twice."""
+        """A failed attempt's own saves are not loaded again, or the next attempt would draw them twice."""
         hashes = labelled(world, 1)
         tried: list[str] = []
 
@@ -575,7 +575,7 @@ class TestInstancesThatTheAgentKept:
 
 class TestDryRun:
     def test_finds_what_would_be_refused_here(self, world: World) -> None:
-        """What is NaN, or a mask of another size, fails as it would in a run that writes."""
+        """NaN, or a mask of another size, fails as it would in a run that writes."""
         world.project = world.platform.create_project(workflow=WORKFLOW, ontology=shapes())
         world.project.add_placeholders(4, title="file {index}")
         coordinates = [

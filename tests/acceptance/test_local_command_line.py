@@ -86,7 +86,7 @@ def hash_in(output: str) -> str:
 
 
 def exports(output: str) -> dict[str, str]:
-    """What a shell would have in its environment after these lines."""
+    """Return the environment that a shell would have after these lines."""
     try:
         words = shlex.split(output, comments=True)
     except ValueError:  # in the middle of a value of several lines
@@ -235,7 +235,7 @@ def test_a_signal_ends_it_cleanly_and_nothing_is_lost(home: Home, number: signal
 
 
 def test_a_kill_loses_nothing_that_was_answered(home: Home) -> None:
-    """What was answered before `kill -9` is there after a restart."""
+    """Everything that was answered before `kill -9` is there after a restart."""
     project_hash = home.project()
     with home.up("--data", "data", "--port", "0") as (process, environment):
         project = client(environment).get_project(project_hash)

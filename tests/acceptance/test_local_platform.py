@@ -363,7 +363,7 @@ def test_an_unknown_request_is_loud(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_another_door_is_as_loud() -> None:
-    """What lies outside of both protocols is not silently a 404."""
+    """A request outside both protocols is not silently a 404."""
     with LocalPlatform() as platform:
         assert requests.put(f"{platform.domain}/assets/x/y", data=b"bytes", timeout=5).status_code == 501
         assert requests.get(f"{platform.domain}/v3/public/projects", timeout=5).status_code == 501
@@ -547,7 +547,7 @@ def test_pictures_from_files(local_platform: LocalPlatform, tmp_path: Path) -> N
 
 
 def test_a_project_with_its_pictures_or_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever keeps the pictures from being added, no project is left without them."""
+    """If the pictures cannot be added, for any reason, no project is left without them."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.png").write_bytes(png(8, 6))
     (tmp_path / "cut.png").write_bytes(png(8, 6)[:20])
@@ -713,7 +713,7 @@ JSON = st.recursive(
 
 
 def test_bad_input_is_never_a_500() -> None:
-    """Whatever the body, a signed request gets a refusal that says so."""
+    """A signed request with any invalid body gets a refusal that says so."""
     with LocalPlatform() as platform:
         local = platform.create_project(workflow=WORKFLOW)
         local.add_placeholders(1)

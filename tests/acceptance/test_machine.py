@@ -1,4 +1,4 @@
-"""What is wrong with the machine is no task's fault: no room, no handles, no directory for files."""
+"""The machine's problems fail no task: no room, no handles, no directory for files."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_room_for_a_few(
 
 @pytest.mark.parametrize("driver", [RUNNERS[0], DRIVERS[4]], ids=str)
 def test_no_file_is_fetched_in_vain(world: World, driver: Driver, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the file system keeps room, a file that there is none for is not even asked for."""
+    """If the file system can reserve space, a file that does not fit is not even requested."""
     Disk(monkeypatch, capacity=size)
     assert driver.run(world, injected).counts == {"moved": TASKS}
     assert len(world.requests("asset")) == TASKS
@@ -98,7 +98,7 @@ def test_no_file_is_fetched_in_vain(world: World, driver: Driver, size: int, mon
 def test_the_machine_says_no(
     world: World, driver: Driver, place: str, number: int, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever it says, wherever: it is told, no task fails with it, and none goes down the failure pathway."""
+    """Every error of the machine is reported, fails no task, and sends none down the failure pathway."""
     Disk(monkeypatch, fails_at=place, number=number)
     told = run(world, driver, injected, failure_pathway="triage")
     assert told

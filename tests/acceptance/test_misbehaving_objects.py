@@ -1,4 +1,4 @@
-"""Whatever objects an agent raises or returns: it is that task's fault, it is told, and the others are done."""
+"""An agent may raise or return any object: only its own task fails, with a report, and the others are done."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_raised_and_returned(world: World, driver: Driver) -> None:
 
 
 def test_over_processes(world: World, tmp_path: Path) -> None:
-    """What cannot be pickled or shown comes home as text."""
+    """Exceptions that cannot be pickled or shown reach the parent as text."""
     check(world, Processes(tmp_path), [f"agent {kind}" for kind in EXCEPTIONS] + RETURNED[:3])
 
 

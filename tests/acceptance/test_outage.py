@@ -199,7 +199,7 @@ def _rows(world: World, data_hash: str) -> list[LabelRowV2]:
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("driver", DRIVERS, ids=str)
 def test_an_outage_while_another_project_is_opened(world: World, driver: Driver) -> None:
-    """What a run-scoped dependency opens is waited for as the run's own project is, and costs no attempt."""
+    """A project that a run-scoped dependency opens is waited for like the run's own, and costs no attempt."""
     world.project.add_placeholders(3)
     other = world.platform.create_project(
         workflow=Workflow([AgentStage("A", {"b": "B"}), Stage("B", "done")])

@@ -45,7 +45,7 @@ def writes(world: World) -> dict[str, int]:
 
 
 def is_alone(world: World) -> bool:
-    """Whether nothing was saved, or set, but together with moves."""
+    """Return True if everything was saved, or set, together with moves."""
     made = writes(world)
     return made["save"] in (0, made["actions"]) and made["priorities"] in (0, made["actions"])
 
@@ -256,7 +256,7 @@ class TestWhatIsBundled:
 
     @every_driver
     def test_as_it_was_when_it_was_saved(self, world: World, driver: Driver) -> None:
-        """What the agent does to the row after that is not saved."""
+        """The agent's later changes to the row are not saved."""
         hashes = world.project.add_placeholders(2)
 
         def agent(label_row: LabelRowV2) -> str:
@@ -323,7 +323,7 @@ def scoped_client(client: EncordUserClient) -> EncordUserClient:
 
 
 class TestReadingWhatOneWrote:
-    """Whatever else an attempt asks the platform for comes after what it has saved so far."""
+    """Every other request of an attempt comes after the saves it has made so far."""
 
     @pytest.mark.parametrize("way", WAYS_TO_ASK)
     @every_driver
@@ -357,7 +357,7 @@ class TestReadingWhatOneWrote:
 
     @every_driver
     def test_two_threads(self, world: World, driver: Driver) -> None:
-        """What one thread is sending, the request of another comes after, too."""
+        """The request of one thread also waits for saves that another thread is sending."""
         world.project.add_placeholders(1)
         world.platform.faults.add(Fault("save", action="stall", seconds=600.0))
 
@@ -397,7 +397,7 @@ class TestReadingWhatOneWrote:
 
     @every_driver
     def test_more_after_that(self, world: World, driver: Driver) -> None:
-        """What is saved after the request goes with the others' again."""
+        """Saves made after the request are bundled again."""
         hashes = world.project.add_placeholders(2)
 
         def agent(label_row: LabelRowV2, project: Project) -> str:
@@ -413,11 +413,11 @@ class TestReadingWhatOneWrote:
 
 
 class TestChecked:
-    """What this side can check is checked at the call; what the platform refuses is the task's fault."""
+    """Checks that need no request are made at the call; the platform's refusals fail the task."""
 
     @every_driver
     def test_at_the_call(self, world: World, driver: Driver) -> None:
-        """What the SDK raises, and what cannot be sent, is raised to the agent, and nothing is sent."""
+        """The SDK's exceptions, and values that cannot be sent, are raised in the agent, and nothing is sent."""
         world.project.add_placeholders(2)
         raised: list[type[BaseException]] = []
 
@@ -527,7 +527,7 @@ class TestChecked:
 
 
 class TestFailures:
-    """What an attempt saved before it failed is sent, as it would have been."""
+    """Saves that an attempt made before it failed are sent, as they would be without the option."""
 
     @every_driver
     def test_a_failed_task(self, world: World, driver: Driver) -> None:
@@ -548,7 +548,7 @@ class TestFailures:
 
     @every_driver
     def test_an_earlier_attempt(self, world: World, driver: Driver) -> None:
-        """What only the first attempt saved is there in the end, and what the second one saved wins."""
+        """Saves that only the first attempt made are there in the end; otherwise those of the second win."""
         hashes = world.project.add_placeholders(2)
         lock, tried = threading.Lock(), set[str]()
 
@@ -589,7 +589,7 @@ class TestFailures:
 
     @every_runner
     def test_before_a_delay(self, world: World, driver: Driver) -> None:
-        """Where the next attempt comes later, what was saved is not held until then."""
+        """If the next attempt comes later, saves are not held until then."""
         (data_hash,) = world.project.add_placeholders(1)
         seen = []
 
@@ -607,7 +607,7 @@ class TestFailures:
 
     @every_runner
     def test_a_failure_pathway(self, world: World, driver: Driver) -> None:
-        """What was saved is written before the task goes down there."""
+        """Saves are written before the task goes down the failure pathway."""
         hashes = world.project.add_placeholders(3)
 
         def agent(label_row: LabelRowV2) -> str:
@@ -641,7 +641,7 @@ class TestFailures:
 
 
 class TestAsBefore:
-    """What is not the task's own row, and runs without the option, are as they were."""
+    """Rows other than the task's own, and runs without the option, behave as before."""
 
     @pytest.mark.parametrize("driver", DRIVERS, ids=str)
     def test_off_by_default(self, world: World, driver: Driver) -> None:
@@ -708,7 +708,7 @@ class TestAsBefore:
 
     @every_driver
     def test_after_the_attempt(self, world: World, driver: Driver) -> None:
-        """Whoever keeps a row saves it himself: nothing is held that nobody would send."""
+        """A row that is kept beyond its attempt saves by itself: nothing is held that would never be sent."""
         (data_hash,) = world.project.add_placeholders(1)
         kept = []
 
@@ -723,7 +723,7 @@ class TestAsBefore:
 
 
 class TestFreshness:
-    """What is held is the engine's to write, by the engine's rules."""
+    """Held saves are written by the engine, by the engine's rules."""
 
     @pytest.fixture(autouse=True)
     def always_stale(self, world: World) -> None:
@@ -751,7 +751,7 @@ class TestFreshness:
 
     @every_driver
     def test_sent_while_the_agent_ran(self, world: World, driver: Driver) -> None:
-        """What was sent before another request of the agent is not taken for somebody else's."""
+        """A save that was sent before another request of the agent is not taken for somebody else's."""
         (data_hash,) = world.project.add_placeholders(1)
 
         def agent(label_row: LabelRowV2, project: Project) -> str:
@@ -788,7 +788,7 @@ class TestDryRun:
 
     @every_runner
     def test_told(self, world: World, driver: Driver) -> None:
-        """What agents save by their own hand is told with what they return, and nothing is sent."""
+        """Agents' own saves are reported together with their return values, and nothing is sent."""
         world.project.add_placeholders(2)
         told: list[str] = []
 
@@ -813,7 +813,7 @@ INTERRUPTED = [driver for driver in BUNDLING if str(driver) in ("one-by-one", "w
 
 
 class TestStopping:
-    """What was saved before a run is stopped is sent, or it is said that it is not."""
+    """Saves made before a run is stopped are sent, or reported as not sent."""
 
     @pytest.mark.parametrize("driver", INTERRUPTED, ids=str)
     def test_an_interrupt(self, world: World, driver: Driver) -> None:
@@ -852,7 +852,7 @@ class TestStopping:
 
     @every_runner
     def test_a_stop(self, world: World, driver: Driver) -> None:
-        """What is finished is written, as ever; what was saved for a task that waits for another attempt, too."""
+        """Finished tasks are written as usual, and so are the saves of a task that waits for another attempt."""
         hashes = world.project.add_placeholders(2)
         stop = Stop()
 

@@ -54,7 +54,7 @@ def queue(world: World) -> Iterator[QueueRunner]:
 
 
 def specs(world: World, stage: str = "Pre-label") -> list[str]:
-    """What waits in a stage, as an engine would be handed it."""
+    """Return the tasks that wait in a stage, in the form that an engine gets."""
     project = world.client.get_project(world.project.project_hash)
     found: Any = project.workflow.get_stage(name=stage, type_=AgentStage)
     return [task.model_dump_json() for task in found.get_tasks()]
@@ -332,7 +332,7 @@ def test_the_failure_pathway_is_for_the_final_call(world: World, queue: QueueRun
 
 
 def test_giving_up_is_final(world: World, queue: QueueRunner) -> None:
-    """What another attempt would only raise again is not retryable, and goes down the failure pathway at once."""
+    """An exception in `give_up_on` is not retryable, and sends the task down the failure pathway at once."""
     world.project.add_placeholders(1)
 
     @queue.stage("Pre-label", failure_pathway="review", give_up_on=(ValueError,))
@@ -690,7 +690,7 @@ def test_a_fork_inherits_no_connection(world: World, queue: QueueRunner) -> None
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_fork_tears_nothing_down(world: World, queue: QueueRunner, tmp_path: Path) -> None:
-    """What the parent's run-scoped dependencies hold is the parent's: a forked process leaves it as it is."""
+    """A forked process leaves its parent's run-scoped dependencies as they are."""
     world.project.add_placeholders(2)
     weights = tmp_path / "weights"
 
@@ -756,7 +756,7 @@ def test_process_pools(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_closing_in_the_middle_of_a_call(world: World, queue: QueueRunner) -> None:
-    """What a call uses is torn down when it is over, though another thread has closed the runner meanwhile."""
+    """A call's dependencies are torn down when it is over, though another thread has closed the runner meanwhile."""
     world.project.add_placeholders(3)
     happened: list[str] = []
 

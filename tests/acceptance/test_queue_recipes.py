@@ -77,7 +77,7 @@ def check(world: World, *, attempts: int | None = 4) -> None:
 
 
 def test_every_script_of_the_page_is_run() -> None:
-    """What the page shows is what is tested here."""
+    """The scripts tested here are those of the page."""
     source = Path(__file__).read_text(encoding="utf-8")
     code = re.findall(r"^```python$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(code) == len(SCRIPTS)
@@ -219,7 +219,7 @@ def test_the_modal_example(world: World, folder: Path) -> None:
 
 
 def test_the_modal_image_has_what_it_installs(folder: Path) -> None:
-    """What is copied into the image is enough to install the package, and has no more than that."""
+    """The files copied into the image are enough to install the package, and no more than that."""
     modal_agents: Any = runpy.run_path(str(ROOT / "examples" / "modal_agents.py"))
     wanted = modal_agents["WHAT_PIP_NEEDS"]
     assert all(

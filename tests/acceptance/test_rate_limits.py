@@ -164,7 +164,7 @@ def _stops_and_raises(stop: Any, *, is_async: bool) -> Any:
 
 
 def test_what_is_given_up_on_holds_nobody_back(world: World) -> None:
-    """Who says that such an exception is never worth another attempt does not want to wait for it."""
+    """An exception in `give_up_on` is never worth another attempt, so nothing waits for it."""
     world.project.add_placeholders(5)
 
     def agent() -> str:

@@ -109,7 +109,7 @@ def test_an_async_one_serves_async_agents(world: World) -> None:
 
 @pytest.mark.parametrize("max_workers", [1, 4])
 def test_a_thread_local_of_an_attempt(world: World, max_workers: int) -> None:
-    """What a synchronous dependency leaves in its thread, the synchronous agent of the same attempt finds."""
+    """The synchronous agent of an attempt finds thread-local data of its synchronous dependencies."""
     local = threading.local()
 
     def mode(task: AgentTask) -> Iterator[None]:

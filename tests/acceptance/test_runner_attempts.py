@@ -202,7 +202,7 @@ def test_the_label_row_stays_the_same(world: World) -> None:
 @WINDOWS
 @pytest.mark.parametrize("where", ["agent", "dependency"])
 def test_keyboard_interrupt(world: World, window: int, where: str) -> None:
-    """What is finished is written, the interrupted task stays, the report is there, and the interrupt goes on."""
+    """Finished tasks are written, the interrupted one stays, the report is there, and the interrupt is raised again."""
     hashes = world.project.add_placeholders(6)
     torn_down: list[str] = []
 

@@ -174,7 +174,7 @@ def test_storage_items_come_in_bulk(world: World) -> None:
 
 
 def test_two_agents_share_nothing_of_a_task(world: World) -> None:
-    """What the first stage's agent saved is what the second stage's agent is given."""
+    """The second stage's agent gets the labels that the first stage's agent saved."""
     hashes = world.project.add_placeholders(5)
     runner = world.runner()
 

@@ -1,4 +1,4 @@
-"""What is wrong with the set-up ends the run, after what is finished is written; what is wrong with a task does not."""
+"""Set-up errors end the run, after finished tasks are written; errors of a single task do not."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_literal_return_type_is_checked_when_decorating(world: World) -> None:
 
 
 def test_a_literal_return_type_without_a_project(world: World) -> None:
-    """Where the project comes with the call, it is refused then, before any task."""
+    """If the project is passed to the call, it is refused then, before any task."""
     from encord_agents.tasks import Runner
 
     world.project.add_placeholders(1)

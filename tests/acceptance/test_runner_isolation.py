@@ -1,4 +1,4 @@
-"""A task's trouble is its own: one bad task in 300 costs one task."""
+"""A failure affects only its own task: one bad task in 300 costs one task."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_a_file_that_comes_back(world: World) -> None:
 
 
 def test_files_are_removed(world: World) -> None:
-    """What was downloaded for a task is gone when the task has its outcome."""
+    """The files of a task are removed when the task has its outcome."""
     world.project.add_placeholders(3)
     paths: list[Path] = []
 

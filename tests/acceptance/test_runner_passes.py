@@ -1,4 +1,4 @@
-"""Which tasks an agent is given, in which order, and when."""
+"""The tasks that an agent gets, their order, and their times."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_task_that_moves_on_is_seen_in_the_same_pass(world: World, window: int
 
 
 def test_the_order_of_definition_decides(world: World) -> None:
-    """Where the later stage is defined first, it runs first, and what the other moves into it waits."""
+    """If the later stage is defined first, it runs first, and tasks that the other moves into it wait."""
     world.project.add_placeholders(2)
     runner = world.runner()
     runner.stage("Triage")(lambda: "ok")
@@ -136,7 +136,7 @@ def test_first_attempts_are_in_the_platforms_order(world: World, window: int) ->
 @pytest.mark.parametrize("window", [1, 7, 300])
 @pytest.mark.parametrize("tokens", ["offset", "keyset"])
 def test_pages_lose_no_task(world: World, window: int, tokens: Any) -> None:
-    """Whatever page tokens are made of: moving tasks while later pages are still to be read skips none."""
+    """With either kind of page token, moving tasks while later pages are still to be read skips none."""
     world.project.add_placeholders(40)
     world.platform.settings.page_size = 3
     world.platform.settings.page_tokens = tokens
@@ -146,7 +146,7 @@ def test_pages_lose_no_task(world: World, window: int, tokens: Any) -> None:
 
 
 def test_a_window_of_one_reads_again_what_pages_skipped(world: World) -> None:
-    """Where tasks move between two pages, offsets skip some; the stage is asked again for them, and only then."""
+    """If tasks move between two pages, offsets skip some; the stage is read again for them, and only then."""
     world.numbers |= {"read_ahead": 4}
     world.platform.settings.page_size, world.platform.settings.page_tokens = 4, "offset"
     world.project.add_placeholders(20)
@@ -268,7 +268,7 @@ def test_a_stop_ends_the_wait(world: World) -> None:
 
 @pytest.mark.parametrize("window", [1, 300])
 def test_later_passes_begin_with_what_is_new(world: World, window: int) -> None:
-    """What this run has held or failed already comes after what it has not seen."""
+    """Tasks that this run has held or failed already come after those it has not seen."""
     world.project.add_placeholders(3, title="old-{index}")
     stop = Stop()
     order: list[str] = []

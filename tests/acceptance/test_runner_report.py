@@ -54,7 +54,7 @@ def test_the_report(world: World, window: int) -> None:
 
 
 def test_an_empty_report_is_truthy(world: World) -> None:
-    """Where nothing was waiting, the report says so, and is no falsehood."""
+    """If no task was waiting, the report says so, and is truthy."""
     report = world.run(mixed)
     assert report
     assert (report.tasks, report.exit_code) == (0, 0)

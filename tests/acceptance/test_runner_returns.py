@@ -1,4 +1,4 @@
-"""What an agent may return, and what is done with it."""
+"""The return values that an agent may use, and their effects."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_an_unknown_pathway_lists_the_accepted(world: World) -> None:
 
 @pytest.mark.parametrize("by_uuid", [False, True])
 def test_the_title_of_a_destination_is_not_a_pathway(world: World, by_uuid: bool) -> None:
-    """Where exactly one pathway leads to the stage that was named, the error asks whether that was meant."""
+    """If exactly one pathway leads to the stage that was named, the error suggests it."""
     world.project.add_placeholders(1)
     done = world.project.stage("Done")
     given = UUID(done.uuid) if by_uuid else done.title

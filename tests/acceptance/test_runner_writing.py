@@ -115,7 +115,7 @@ def test_too_large_is_split_not_waited_for(world: World) -> None:
 
 
 def test_a_row_that_is_too_large_alone_fails_alone(world: World) -> None:
-    """Where even one row is too much, that task fails."""
+    """If even one row is too large, that task fails."""
     hashes = world.project.add_placeholders(10)
     world.platform.settings.body_limit = 8_000
 
@@ -219,7 +219,7 @@ def test_a_task_that_left_while_its_agent_ran_is_not_saved(world: World, window:
 
 
 def test_a_task_seen_lately_is_not_asked_for_again(world: World) -> None:
-    """Where no agent takes long, asking costs nothing."""
+    """If no agent takes long, no request is made to ask again."""
     world.project.add_placeholders(5)
     world.run(struct)
     assert len(world.requests("tasks")) == 1

@@ -128,7 +128,7 @@ def test_sigterm_lets_the_current_task_finish(world: World, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 def test_the_second_signal_leaves_at_once(world: World, tmp_path: Path, second: signal.Signals) -> None:
-    """Whatever goes on."""
+    """The process ends at once, whatever it is doing."""
     world.project.add_placeholders(60)
     command = Command(world, tmp_path)
     command.signal(signal.SIGTERM)

@@ -230,7 +230,7 @@ def test_a_terminal_that_closes(
     gate: Path,
     tmp_path: Path,
 ) -> None:
-    """Where the hang-up signal is ignored, as under nohup, the run goes on to its true end, whatever agents print."""
+    """If the hang-up signal is ignored, as under nohup, the run goes on to its true end, whatever agents print."""
     project.add_placeholders(5)
     report = tmp_path / "report.jsonl"
     master, slave = pty.openpty()

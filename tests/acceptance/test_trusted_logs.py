@@ -1,4 +1,4 @@
-"""What is logged and reported cannot be forged by other people's text, and holds no secret, at any level."""
+"""Logs and reports cannot be forged by other people's text, and contain no secret, at any level."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u2028\u202e]|^\\s*INJE
 
 @pytest.fixture
 def log() -> io.StringIO:
-    """What the root logger's handler writes, at every level."""
+    """The output of the root logger's handler, at every level."""
     return io.StringIO()
 
 

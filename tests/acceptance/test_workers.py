@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class AtOnce:
-    """How many are in here, and the most there ever were."""
+    """The number of threads inside, and its maximum."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -203,7 +203,7 @@ def test_the_delay_doubles(world: World) -> None:
 
 
 def test_give_up_on(world: World) -> None:
-    """What another attempt would only raise again is not tried again; other exceptions are."""
+    """Exceptions in `give_up_on` are not retried; other exceptions are."""
     hashes = world.project.add_placeholders(3)
 
     def agent(task: AgentTask) -> str:
@@ -244,7 +244,7 @@ def test_a_failed_task_goes_down_the_failure_pathway(world: World) -> None:
 
 @pytest.mark.parametrize("phase", ["inject", "agent", "teardown", "pathway"])
 def test_which_failures_go_there(world: World, phase: str) -> None:
-    """Those that the user's own code is responsible for."""
+    """Failures for which the user's own code is responsible go down it."""
     hashes = world.project.add_placeholders(10)
     bad = hashes[4]
 

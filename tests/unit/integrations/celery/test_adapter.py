@@ -1,4 +1,4 @@
-"""Where an app's marks are kept: in the Redis that Celery uses, however its address is written, or in memory."""
+"""The store of an app's marks: the Redis that Celery uses, however its address is written, or memory."""
 
 from __future__ import annotations
 
@@ -52,19 +52,19 @@ def test_in_redis(broker: str, settings: dict[str, Any], expected: dict[str, Any
     ["memory://", "amqp://127.0.0.1", "sentinel://127.0.0.1:1;sentinel://127.0.0.1:2", "redis://127.0.0.1;redis://b"],
 )
 def test_in_memory(broker: str) -> None:
-    """Where there is no Redis, or several."""
+    """Without a Redis, or with several, marks are kept in memory."""
     assert not adapter(broker).is_shared
     assert not adapter(broker, result_backend="rpc://").is_shared
 
 
 def test_keys_have_the_prefix_of_the_broker() -> None:
-    """Those who share a Redis by prefixes keep to them."""
+    """Apps that share a Redis by prefixes keep to their own."""
     found = adapter("redis://127.0.0.1", broker_transport_options={"global_keyprefix": "team-a:"})
     assert isinstance(found.in_flight, RedisInFlight)
     assert found.in_flight._key("stage", "in-flight") == "team-a:encord-agents:stage:in-flight"
 
 
 def test_the_visibility_timeout() -> None:
-    """What the app says, or Celery's own default."""
+    """It is the app's setting, or Celery's own default."""
     assert visibility_timeout(adapter("redis://").app) == 3600
     assert visibility_timeout(adapter("redis://", broker_transport_options={"visibility_timeout": 60}).app) == 60

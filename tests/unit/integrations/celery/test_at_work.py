@@ -1,4 +1,4 @@
-"""Who has a task at work: known from process to process, and noticed when the one who had it is gone."""
+"""Leases on tasks: seen by every process, and found lost when their holder is gone."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def begin(holds: AtWork, *tasks: str, redelivered: bool = False, sure: bool = Fa
 
 
 def hold_of(client: redis.Redis, **changes: Any) -> str:
-    """What is in Redis for a task, with changes to it. Negative times are before now."""
+    """Change a task's hold in Redis, and return it. Negative times are before now."""
     until_, host, process, delivery = str(client.hget(KEY, "a")).split(" ")
     if "until" in changes:
         seconds, _ = client.time()
@@ -83,7 +83,7 @@ def test_memory_knows_what_this_process_has_at_work() -> None:
 
 
 def test_memory_takes_a_redelivery_for_a_loss() -> None:
-    """What a lost process knew is lost with it. How many were lost is in the message only."""
+    """A lost process takes its knowledge with it. The number of lost workers is in the message only."""
     holds = MemoryAtWork()
     assert begin(holds, redelivered=True) == [Found.LOST]
     assert holds.count_lost(QUEUE, "a", 2) == 3
@@ -114,7 +114,7 @@ def test_two_deliveries_in_one_process(holds: RedisAtWork) -> None:
 
 
 def test_only_its_holder_lets_go_of_a_task(holds: RedisAtWork, client: redis.Redis) -> None:
-    """Who did not begin a task does not end it."""
+    """A worker that did not begin a task does not end it."""
     begin(holds)
     RedisAtWork(client, "test").end(QUEUE, ["a"])
     assert begin(RedisAtWork(client, "test")) == [Found.BUSY]
@@ -200,7 +200,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_signs_of_life(holds: RedisAtWork, client: redis.Redis, quick: None) -> None:
-    """What is held is renewed again and again, under the same delivery, and forgotten at the end."""
+    """A hold is renewed by each heartbeat, under the same delivery, and removed at the end."""
     begin(holds)
     first, *_, delivery = str(client.hget(KEY, "a")).split(" ")
     assert until(lambda: str(client.hget(KEY, "a")).split(" ")[0] > first)
@@ -259,7 +259,7 @@ def test_an_end_that_redis_does_not_hear(
 
 
 def forked(holds: RedisAtWork, end: Connection) -> None:
-    """What a child process sees of what its parent holds."""
+    """Report how a child process sees its parent's holds."""
     busy = begin(holds, "a", "b")
     end.send((busy, sorted(task for _, task in holds._held), os.getpid() == holds._pid))
     end.recv()
@@ -268,7 +268,7 @@ def forked(holds: RedisAtWork, end: Connection) -> None:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_fork_holds_nothing_of_its_parents(holds: RedisAtWork, client: redis.Redis) -> None:
-    """What the parent has at work is busy for its child, which neither renews nor ends it; and the other way round."""
+    """A parent's tasks are busy for its child, which neither renews nor ends its holds; and the other way round."""
     begin(holds, "a")
     here, there = multiprocessing.Pipe()
     child = multiprocessing.get_context("fork").Process(target=forked, args=(holds, there))

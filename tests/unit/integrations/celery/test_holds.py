@@ -1,4 +1,4 @@
-"""What a delivery holds: its tasks and their label rows, in memory and in Redis alike."""
+"""The holds of a delivery: its tasks and their label rows, in memory and in Redis alike."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Rows(MemoryAtWork):
 
 
 def test_a_row_that_was_lost_with_its_worker_is_free() -> None:
-    """Whose task it was is another's business."""
+    """The row is free; its lost task is retried by another delivery."""
     assert begin(holds(Rows(Found.LOST, Found.FREE)), ("a", "row")) == [Found.FREE]
     assert begin(holds(Rows(Found.LOST, Found.BUSY)), ("a", "row")) == [Found.BUSY]
     assert begin(holds(Rows(Found.SILENT)), ("a", "row")) == [Found.BUSY]

@@ -35,7 +35,7 @@ def caused(error: Exception, by: Exception) -> Exception:
     ],
 )
 def test_what_a_broker_answers(error: Exception, said: str, lasts: bool) -> None:
-    """What is said, what mends it, and whether waiting helps."""
+    """The message has the answer and the remedy, and says if waiting helps."""
     found = told(error, "x")
     assert said in str(found)
     assert found.lasts is lasts
@@ -68,7 +68,7 @@ def test_pauses_grow_up_to_a_minute() -> None:
 
 
 def test_the_same_line_is_said_once_a_minute() -> None:
-    """Whatever is said between."""
+    """The same line is logged once a minute, whatever is logged in between."""
     now = [0.0]
     seldom = Seldom(lambda: now[0])
     assert [seldom("a"), seldom("a"), seldom("b")] == [True, False, True]
