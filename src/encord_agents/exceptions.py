@@ -265,7 +265,7 @@ class NoRoomError(PrintableError):
         place = "" if directory is None else f", in {self.directory}"
         super().__init__(
             f"{what}: {error.strerror or error}{place}.\n"
-            "That is this machine's trouble, and no task's. What was finished is written; the others are still in "
+            "The problem is this machine's, and no task's. Finished tasks are written; the others are still in "
             f"their stages.\n{_REMEDIES.get(error.errno or 0, _MAKE_ROOM)}"
         )
 
@@ -297,7 +297,7 @@ class OutageError(PrintableError):
         self.asked = asked
         super().__init__(
             f"The platform {self._what(last)}.\n"
-            "What was finished and not yet written is listed in the report; those tasks are still in their stages.\n"
+            "Finished tasks that were not yet written are listed in the report; they are still in their stages.\n"
             "Run again when the platform is back, or wait longer with max_outage=... (--max-outage)."
         )
 

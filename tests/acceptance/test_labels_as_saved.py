@@ -140,7 +140,7 @@ def test_numbers_over_processes(world: World, tmp_path: Path, caplog: pytest.Log
 
 SHAPES: dict[str, tuple[str, Callable[[], Any], str]] = {
     "outside": ("Box", lambda: box(-0.2), "top_left_x of .* is -0.2: pixels?"),
-    "no width": ("Box", lambda: box(width=0), "width of .* is 0; nobody can see"),
+    "no width": ("Box", lambda: box(width=0), "width of .* is 0; such a shape is invisible"),
     "upside down": ("Box", lambda: box(height=-0.1), "height of .* is -0.1"),
     "a line": ("Poly", lambda: PolygonCoordinates([PointCoordinate(0.1, 0.1)] * 2), "polygon of .* of 2 points"),
     "far": ("Poly", lambda: PolygonCoordinates([PointCoordinate(0.1, y) for y in (0, 40, 1)]), "y of point 1 of .*40"),

@@ -163,7 +163,7 @@ def test_exceptions_that_cannot_be_told(world: World, queue: QueueRunner, caplog
     caplog.set_level("CRITICAL")  # the test's own log is sent between processes, and has to be encoded
     (half,) = parsed(agent(other)).results
     assert (mute.outcome, mute.phase, mute.retryable) == ("failed", "agent", True)
-    assert "MuteError: (its message cannot be had" in str(mute.error)
+    assert "MuteError: (its message cannot be shown" in str(mute.error)
     assert (half.outcome, half.error, half.data_title) == ("failed", "OSError: bad\\udcff.jpg", "half")
     with ThreadPoolExecutor(1) as pool:
         report = queue.drain(executor=pool, num_retries=0, progress="none")

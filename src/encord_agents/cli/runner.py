@@ -32,12 +32,12 @@ READER_LEFT = 141
 EXIT_CODES_HELP = """\b
 Exit codes:
   0    no task failed
-  1    some tasks failed, the platform was away for too long, or this machine had no room
+  1    some tasks failed, the platform was down for too long, or this machine had no room
   2    the set-up is wrong: options, credentials, project, stages, agents
-  129  stopped by SIGHUP: the terminal was closed; what was finished is written
-  130  stopped by Ctrl-C; what was finished is written
+  129  stopped by SIGHUP: the terminal was closed; finished tasks are written
+  130  stopped by Ctrl-C; finished tasks are written
   141  a dry run ended because its output was no longer read
-  143  stopped by SIGTERM; what was finished is written"""
+  143  stopped by SIGTERM; finished tasks are written"""
 
 
 class Progress(StrEnum):

@@ -22,7 +22,7 @@ CERTIFICATE_REMEDY = (
     "If a proxy of your organisation signs certificates, point REQUESTS_CA_BUNDLE at a file with its root certificate."
 )
 
-NOBODY = "nobody listens there (the connection was refused)"
+NOBODY = "no server listens there (the connection was refused)"
 
 
 def refused_certificate(error: BaseException) -> str | None:

@@ -231,13 +231,13 @@ def _expected() -> str:
 def _public(source: str) -> str:
     return (
         f"{source} is a public key. The private one signs in.\n"
-        "It lies beside the public one, under the same name without '.pub'."
+        "It is next to the public one, under the same name without '.pub'."
     )
 
 
 def _protected(source: str) -> str:
     return (
-        f"{source} is protected by a passphrase, which nobody is there to type.\n"
+        f"{source} is protected by a passphrase, which cannot be entered here.\n"
         "Make a copy without one: cp KEY COPY && ssh-keygen -p -N '' -f COPY, and use the copy."
     )
 

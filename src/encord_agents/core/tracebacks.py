@@ -69,7 +69,7 @@ def described(exception: BaseException) -> str:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - the exception's own code may raise anything
-        return f"{kind}: (its message cannot be had: {type_name(error)})"
+        return f"{kind}: (its message cannot be shown: {type_name(error)})"
 
 
 def message_of(exception: BaseException) -> str:

@@ -61,7 +61,9 @@ def test_other_protocols() -> None:
 
 def test_nobody_there() -> None:
     """A refused connection and a host that does not exist say so."""
-    assert unreachable(raised(f"http://127.0.0.1:{free_port()}")) == "nobody listens there (the connection was refused)"
+    assert (
+        unreachable(raised(f"http://127.0.0.1:{free_port()}")) == "no server listens there (the connection was refused)"
+    )
     assert unreachable(raised("http://no-such-host.invalid")) == "there is no host of that name"
     with server((200, b"")) as domain:
         assert "does not speak TLS" in (unreachable(raised(domain.replace("http:", "https:"))) or "")

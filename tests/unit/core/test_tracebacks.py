@@ -92,10 +92,10 @@ def test_nothing_raises(kind: type[Exception]) -> None:
 
 
 def test_exceptions_as_text() -> None:
-    """A message that cannot be had is replaced by a word about it; half characters become escapes."""
+    """A message that cannot be shown is replaced by a note; lone surrogates become escapes."""
     assert tracebacks.described(ValueError("bad pixels")) == "ValueError: bad pixels"
     assert tracebacks.described(OSError("\ud800")) == "OSError: \\ud800"
-    assert tracebacks.described(MuteError()) == "MuteError: (its message cannot be had: RuntimeError)"
+    assert tracebacks.described(MuteError()) == "MuteError: (its message cannot be shown: RuntimeError)"
     assert tracebacks.shown("x" * 200) == "'" + "x" * 79
     assert tracebacks.shown(MuteError()) == "<MuteError that cannot be shown: RuntimeError>"
 

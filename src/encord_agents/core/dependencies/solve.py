@@ -190,7 +190,7 @@ def _supply(wanted: Input, values: Mapping[type, object], run: RunScope) -> obje
     name = wanted.type.__name__
     raise DependencyError(
         f"There is no {name} here, and {wanted.function}() asks for one.\n"
-        f"Write {wanted.parameter}: {name} | None in its signature, to be given None where there is none.",
+        f"Write {wanted.parameter}: {name} | None in its signature, to get None if there is none.",
         function=wanted.function,
         parameter=wanted.parameter,
     )

@@ -48,8 +48,8 @@ def hint(failures: Sequence[tuple[str | None, BaseException | None]]) -> str | N
     if phase in (Phase.SAVE, Phase.MOVE):
         return f"{begun} {ends}."
     if SPEAKS_OF_LIMITS.search(text) or rate_limit_of(error) is not None:
-        return f"{begun} It is a rate limit: a larger retry_delay, or fewer workers, give it time; {ends}."
-    return f"{begun} If such trouble passes, retry_delay waits before another attempt; {ends}."
+        return f"{begun} It is a rate limit: a larger retry_delay, or fewer workers, may help; {ends}."
+    return f"{begun} If such failures are temporary, retry_delay waits before another attempt; {ends}."
 
 
 def hint_at_bundling(own_saves: float, seconds: float) -> str | None:

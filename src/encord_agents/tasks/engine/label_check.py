@@ -233,11 +233,11 @@ def _odd_shape(found: dict[str, Any]) -> tuple[Path, str] | None:
         for size in sizes if shape in found else ():
             value = found[shape].get(size)
             if isinstance(value, int | float) and value <= 0:
-                return (shape, size), f"{shown(value)}; nobody can see such a shape"
+                return (shape, size), f"{shown(value)}; such a shape is invisible"
     for shape, fewest in FEWEST_POINTS.items():
         points = found.get(shape)
         if points is not None and len(points) < fewest:
-            return (shape,), f"a {shape} of {len(points)} points; nobody can see it"
+            return (shape,), f"a {shape} of {len(points)} points; it is invisible"
     if "bitmask" in found and _is_empty(found["bitmask"].get("rleString")):
         return ("bitmask",), "a mask without a pixel"
     return None

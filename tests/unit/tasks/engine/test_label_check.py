@@ -202,7 +202,7 @@ def test_nothing_odd(found: dict[str, Any]) -> None:
     ("found", "message"),
     [
         ({"boundingBox": {**GOOD, "x": 30}}, "top_left_x of object 'Person' (abc) on frame 7 is 30: pixels?"),
-        ({"boundingBox": {**GOOD, "w": 0}}, "width of object 'Person' (abc) on frame 7 is 0; nobody"),
+        ({"boundingBox": {**GOOD, "w": 0}}, "width of object 'Person' (abc) on frame 7 is 0; such a shape"),
         ({"ellipse": {"x": 0.5, "y": 0.5, "rx": 0.0, "ry": 0.1}}, "rx of object"),
         (
             {"polygon": {"0": {"x": 0.1, "y": 0.1}}},
