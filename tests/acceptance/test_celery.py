@@ -779,7 +779,7 @@ def test_status_where_marks_are_not_shared(world: World, command: Command) -> No
     code, printed = command("status", "agents:celery_app")
     assert code == 0
     assert [line.split() for line in printed.splitlines() if "Pre-label" in line] == [["Pre-label", "3"]]
-    assert "known only where the broker or the result backend is a Redis" in " ".join(printed.split())
+    assert "known only if the broker or the result backend is a Redis" in " ".join(printed.split())
 
 
 @pytest.mark.parametrize(
