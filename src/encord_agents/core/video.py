@@ -26,8 +26,10 @@ first frame that follows.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
+import math
 import operator
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
@@ -35,7 +37,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encord_agents.core.data_model import Frame, ImageArray
-from encord_agents.core.video_stream import Film, OnDamage, count_in_stream, unreadable
+from encord_agents.core.seeking import Seeker
+from encord_agents.core.video_stream import Film, LostError, OnDamage, count_in_stream, opened, unreadable
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ __all__ = [
     "iterate_frames",
     "read_video_frame",
     "sample_frames",
+    "sample_seconds",
     "sample_share",
     "write_frame",
 ]
@@ -87,33 +91,70 @@ def _every(path: Path, step: int, name: str | None, on_damage: OnDamage) -> Iter
 def sample_frames(
     path: Path, numbers: Iterable[int], *, name: str | None = None, on_damage: OnDamage = "warn"
 ) -> Iterator[Frame]:
-    """The frames of those numbers, ascending, as often as they are named. Decoding ends with the last of them.
+    """The frames of those numbers, in their order and as often as they are named.
 
-    The video is read from its start: that is exact for every container and codec, which seeking is not. Numbers beyond
-    the last frame are left out, with a warning in the log, and so are frames that are lost.
+    What lies between is not decoded, where the container can be sought in and nothing in the file contradicts that the
+    frames are then the same (MP4, QuickTime, Matroska, WebM). Others are read from the start, and again for each step
+    back. Numbers beyond the last frame are left out, with a warning in the log, and so are frames that are lost.
 
     Args:
         path: The file.
         numbers: From 0, in any order.
         name: What to call the file in an error. Default: its name.
-        on_damage: As for `iterate_frames`.
+        on_damage: As for `iterate_frames`. With ``"raise"``, the file is read from the start.
 
     Raises:
         UnsupportedAssetError: As `iterate_frames` does.
         PrintableError: A number is negative.
     """
-    wanted = sorted(_checked(number) for number in numbers)
+    wanted = [_checked(number) for number in numbers]
     return _sample(path, wanted, name, _known(on_damage))
 
 
 def _sample(path: Path, wanted: list[int], name: str | None, on_damage: OnDamage) -> Iterator[Frame]:
-    missing = yield from _pick(path, iter(wanted), name, on_damage)
+    if not wanted:
+        return
+    seeker = Seeker.of(path, name) if on_damage == "warn" and not _is_dense(wanted) else None
+    missing: tuple[int, int] | None = None
+    if seeker is not None:
+        there = [number for number in wanted if number < seeker.count]
+        if len(there) < len(wanted):
+            missing = seeker.count, next(number for number in wanted if number >= seeker.count)
+        wanted = there
+        given = 0
+        try:
+            for number, raw in seeker.frames(wanted):
+                yield Frame(number, _pixels(raw, path, name))
+                given += 1
+            wanted = []
+        except LostError:
+            wanted = wanted[given:]
+    for run in _ascending_runs(wanted):
+        missing = (yield from _pick(path, iter(run), name, on_damage)) or missing
     if missing is not None:
         logger.warning("%s It was left out, and what comes after it.", _no_such_frame(path, name, *missing))
 
 
+def _is_dense(numbers: list[int]) -> bool:
+    """Whether most frames up to the last are wanted, in order: then there is nothing to pass over."""
+    return 2 * len(numbers) > max(numbers) and all(a <= b for a, b in itertools.pairwise(numbers))
+
+
+def _ascending_runs(numbers: list[int]) -> Iterator[list[int]]:
+    run: list[int] = []
+    for number in numbers:
+        if run and number < run[-1]:
+            yield run
+            run = []
+        run.append(number)
+    if run:
+        yield run
+
+
 def sample_share(path: Path, share: float, *, name: str | None = None, on_damage: OnDamage = "warn") -> Iterator[Frame]:
     """That share of the frames, evenly spaced from frame 0 on: 0.1 is every tenth, 0.4 is frames 0, 2, 5, 7, 10, ...
+
+    What lies between is passed over as in `sample_frames`.
 
     Args:
         path: The file.
@@ -129,7 +170,77 @@ def sample_share(path: Path, share: float, *, name: str | None = None, on_damage
         raise PrintableError(f"The share of frames to sample must be above 0 and at most 1, not {share!r}.")
     step = 1.0 / share
     # 1 / 0.1 is a whole number but for a hair, which must not cost a frame.
-    return _pick(path, (int(number * step + 1e-9) for number in itertools.count()), name, _known(on_damage))
+    numbers = (int(number * step + 1e-9) for number in itertools.count())
+    if share > 0.5:
+        return _pick(path, numbers, name, _known(on_damage))
+    return _passing_over(path, numbers, name, _known(on_damage))
+
+
+def _passing_over(path: Path, ascending: Iterator[int], name: str | None, on_damage: OnDamage) -> Iterator[Frame]:
+    """Frames by their numbers, as far as there are any."""
+    seeker = Seeker.of(path, name) if on_damage == "warn" else None
+    if seeker is not None:
+        count = seeker.count
+        yield from _sought(seeker, itertools.takewhile(lambda number: number < count, ascending), path, name)
+    else:
+        yield from _pick(path, ascending, name, on_damage)
+
+
+def _sought(seeker: Seeker, ascending: Iterator[int], path: Path, name: str | None) -> Iterator[Frame]:
+    asked: list[int] = []
+
+    def asking() -> Iterator[int]:
+        for number in ascending:
+            asked[:] = [number]
+            yield number
+
+    try:
+        for number, raw in seeker.frames(asking()):
+            yield Frame(number, _pixels(raw, path, name))
+    except LostError:
+        yield from _pick(path, itertools.chain(asked, ascending), name, "warn")
+
+
+def sample_seconds(path: Path, every: float, *, name: str | None = None) -> Iterator[Frame]:
+    """The frames that are shown at 0 s, and then every so many seconds, each once; by their time stamps.
+
+    Args:
+        path: The file.
+        every: Seconds, above 0.
+        name: What to call the file in an error. Default: its name.
+
+    Raises:
+        UnsupportedAssetError: As `iterate_frames` does, or the file has no time stamps.
+        PrintableError: ``every`` is not above 0.
+    """
+    if not (every > 0 and math.isfinite(every)):
+        raise PrintableError(f"Frames can be sampled every so many seconds above 0, not every {every!r} s.")
+    return _at_seconds(path, every, name)
+
+
+def _at_seconds(path: Path, every: float, name: str | None) -> Iterator[Frame]:
+    seeker = Seeker.of(path, name)
+    if seeker is not None:
+        yield from _sought(seeker, seeker.at_seconds(every), path, name)
+        return
+    shown: tuple[int, Any] | None = None  # the frame that is on the screen until the next one comes
+    with opened(path, name) as (_, stream):
+        tick = float(stream.time_base)
+    begin, step = 0.0, 0
+    with closing(Film(path, name).frames()) as frames:
+        for number, raw in frames:
+            if raw.pts is None:
+                raise unreadable(path, name, "its frames have no time stamps to sample by")
+            if shown is None:
+                begin = raw.pts * tick
+            time = raw.pts * tick - begin
+            if shown is not None and step * every + 1e-9 < time:
+                yield Frame(shown[0], _pixels(shown[1], path, name))
+                while step * every + 1e-9 < time:
+                    step += 1
+            shown = number, raw
+        if shown is not None and step * every <= shown[1].pts * tick - begin + 1e-9:
+            yield Frame(shown[0], _pixels(shown[1], path, name))
 
 
 def _pick(
@@ -160,6 +271,11 @@ def read_video_frame(path: Path, number: int = 0, *, name: str | None = None) ->
         PrintableError: There is no such frame.
     """
     number, last = _checked(number), -1
+    if number and (seeker := Seeker.of(path, name)) is not None:
+        if number >= seeker.count:
+            raise PrintableError(_no_such_frame(path, name, seeker.count, number))
+        with contextlib.suppress(LostError), closing(seeker.frames([number])) as sought:
+            return _pixels(next(sought)[1], path, name)
     with closing(Film(path, name).frames()) as frames:
         for last, raw in frames:
             if last == number:
@@ -240,17 +356,8 @@ def iter_video(video_path: Path) -> Iterator[Frame]:
 
 
 def iter_video_with_indices(video_path: Path, frame_indices: Iterable[int]) -> Iterator[Frame]:
-    """The frames of those numbers, RGB, in the order of the numbers: each step back reads the video from its start.
-
-    Numbers beyond the last frame are left out, with a warning in the log.
-    """
-    ascending: list[int] = []
-    for number in frame_indices:
-        if ascending and number < ascending[-1]:
-            yield from sample_frames(Path(video_path), ascending)
-            ascending = []
-        ascending.append(number)
-    yield from sample_frames(Path(video_path), ascending)
+    """The frames of those numbers, RGB. :func:`sample_frames` by another name."""
+    return sample_frames(Path(video_path), frame_indices)
 
 
 def _reversed(pixels: ImageArray) -> ImageArray:

@@ -15,7 +15,7 @@ from encord_agents.exceptions import UnsupportedAssetError
 if TYPE_CHECKING:
     import av
 
-__all__ = ["Film", "OnDamage", "count_in_stream", "main_stream", "unreadable"]
+__all__ = ["Film", "LostError", "OnDamage", "Reader", "count_in_stream", "main_stream", "unreadable"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,10 @@ class _Damage:
     faulty: list[int] = field(default_factory=list)  # frames whose pixels are partly made up
     breaks_off: bool = False  # its end could not be read
     last_error: Exception | None = None
+
+
+class LostError(Exception):
+    """A frame is not where the packets promised it: the film has to be read from the start."""
 
 
 class _SignOfDamage(Exception):  # noqa: N818 - never seen outside
@@ -141,7 +145,7 @@ def count_in_stream(path: Path, name: str | None) -> int:
     with opened(path, name) as (container, stream):
         if container.format.name == TABLED:
             frame = None
-            reader = _Reader(container, stream, numbers)
+            reader = Reader(container, stream, numbers)
             for packet in reader:
                 if frame is None and (frame := _first_of(reader, packet)) is not None:
                     numbers.shown(_ordinal_of(frame, numbers))
@@ -154,7 +158,7 @@ def count_in_stream(path: Path, name: str | None) -> int:
     return film.numbers.count
 
 
-def _first_of(reader: _Reader, packet: Any) -> Any | None:
+def _first_of(reader: Reader, packet: Any) -> Any | None:
     try:
         return next(iter(reader.decoded(packet)), None)
     except _av_errors():
@@ -165,7 +169,7 @@ def _decode_fast(
     path: Path, name: str | None, numbers: FrameNumbers, damage: _Damage
 ) -> Iterator[tuple[int, av.VideoFrame]]:
     with opened(path, name, threads="AUTO") as (container, stream):
-        reader = _Reader(container, stream, numbers)
+        reader = Reader(container, stream, numbers)
         try:
             for packet in reader:
                 for frame in reader.decoded(packet):
@@ -185,7 +189,7 @@ def _decode_carefully(
     path: Path, name: str | None, numbers: FrameNumbers, damage: _Damage
 ) -> Iterator[tuple[int, av.VideoFrame]]:
     with opened(path, name) as (container, stream):
-        reader = _Reader(container, stream, numbers)
+        reader = Reader(container, stream, numbers)
         for packet in reader:
             try:
                 frames = list(reader.decoded(packet))
@@ -208,7 +212,7 @@ def _decode_carefully(
         raise unreadable(path, name, reason) from damage.last_error
 
 
-def _come_later(reader: _Reader, numbers: FrameNumbers) -> bool:
+def _come_later(reader: Reader, numbers: FrameNumbers) -> bool:
     """Whether pictures that were passed over come out all the same: then time stamps are no order of presentation."""
     if numbers.unsure_from is not None or not numbers.lost:
         return False
@@ -225,7 +229,7 @@ def _come_later(reader: _Reader, numbers: FrameNumbers) -> bool:
     return numbers.unsure_from is not None
 
 
-class _Reader:
+class Reader:
     """The packets of a stream, noted in ``numbers``; what cannot be read is passed over.
 
     Attributes:
@@ -381,7 +385,7 @@ def opened(path: Path, name: str | None, *, threads: str = "SLICE") -> Iterator[
             stream.thread_type = threads
             stream.codec_context.flags |= COPY_OPAQUE
             yield container, stream
-    except (FileNotFoundError, MemoryError, UnsupportedAssetError, _SignOfDamage):
+    except (FileNotFoundError, MemoryError, UnsupportedAssetError, LostError, _SignOfDamage):
         raise
     except av.FFmpegError as error:
         raise unreadable(path, name, f"it is damaged, or of an unknown kind: {error.strerror}") from error

@@ -1,0 +1,226 @@
+"""Single frames of a video without decoding what lies before them, where that is exact.
+
+All packets are looked at once, without decoding them. Their time stamps say which number each frame has, and which key
+frame it depends on. That holds for containers that can be sought in, and for files in which nothing contradicts it. For
+all others there is no `Seeker`, and whoever reads them reads from the start; so does who meets a surprise on the way.
+"""
+
+from __future__ import annotations
+
+import itertools
+from array import array
+from bisect import bisect_right
+from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encord_agents.core.frame_numbers import FrameNumbers
+from encord_agents.core.video_stream import TABLED, LostError, Reader, opened
+
+if TYPE_CHECKING:
+    import av
+
+__all__ = ["Seeker"]
+
+SEEKABLE = frozenset({TABLED, "matroska,webm"})
+
+
+class Seeker:
+    """Knows where the frames of one video are. `of` makes it.
+
+    Attributes:
+        count: How many frames there are.
+    """
+
+    def __init__(self, path: Path, name: str | None, packets: _Packets, seconds_per_tick: float) -> None:
+        self._path = path
+        self._seconds_per_tick = seconds_per_tick
+        self._name = name
+        self._times = packets.times
+        self._keys = packets.keys
+        self._key_times = packets.key_times
+        self._ordinals = packets.ordinals
+        self.count = len(packets.times)
+
+    @classmethod
+    def of(cls, path: Path, name: str | None = None) -> Seeker | None:
+        """A seeker, or ``None`` where frames can only be told by decoding the video from its start.
+
+        Raises:
+            UnsupportedAssetError: It is no video.
+        """
+        with opened(path, name) as (container, stream):
+            if container.format.name not in SEEKABLE:
+                return None
+            packets, watch = _Packets(), _Watch()
+            reader = Reader(container, stream, watch)
+            for packet in reader:
+                if packet is None:
+                    break
+                if watch.suspicious or reader.errors or not packets.note(packet, stream.codec_context.name):
+                    return None
+            if watch.suspicious or reader.errors or not packets.finish():
+                return None
+            return cls(path, name, packets, float(stream.time_base))
+
+    def at_seconds(self, every: float) -> Iterator[int]:
+        """The numbers of the frames that are shown at 0 s, and then every so many seconds; each once."""
+        last, begin, end = -1, self._times[0], self._times[-1]
+        for step in itertools.count():
+            # Half a tick: what is meant to be on a frame's time may miss it by a hair.
+            time = begin + step * every / self._seconds_per_tick + 0.5
+            if time > end + 1:
+                return
+            number = bisect_right(self._times, time) - 1
+            if number > last:
+                yield number
+            last = number
+
+    def frames(self, numbers: Iterable[int]) -> Generator[tuple[int, av.VideoFrame], None, None]:
+        """The frames of these numbers, in their order, as often as they are named. Numbers are below `count`.
+
+        Raises:
+            LostError: On the way: the file has a surprise. Frames until then are right.
+        """
+        with opened(self._path, self._name, threads="AUTO") as (container, stream):
+            try:
+                yield from self._frames(container, stream, numbers)
+            except LostError:
+                raise
+            except _av_error() as error:
+                raise LostError from error
+
+    def _frames(self, container: Any, stream: Any, numbers: Iterable[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        reader: _Decoder | None = None
+        frame: Any = None
+        at = -1
+        for number in numbers:
+            if number != at:
+                key = self._keys[number]
+                if reader is None or number < at or key > reader.sent:
+                    reader = self._decoder_at(container, stream, key)
+                frame = reader.find(self._times[number])
+                at = number
+            yield number, frame
+
+    def _decoder_at(self, container: Any, stream: Any, key: int) -> _Decoder:
+        """Begin to decode at a key frame, or at an earlier one where the container does not lead to it."""
+        # Containers look for the time of decoding or for that of presentation: the earlier one is right for both.
+        container.seek(self._key_times[key], stream=stream)
+        return _Decoder(container, stream, key, self._ordinals)
+
+
+class _Decoder:
+    """Decodes from where a container was sought to.
+
+    Attributes:
+        sent: The place, in the file's order, of the packet that the decoder was given last.
+    """
+
+    def __init__(self, container: Any, stream: Any, key: int, ordinals: dict[int, int]) -> None:
+        self._ordinals = ordinals
+        self._codec = stream.codec_context
+        self._may_be_interlaced = self._codec.name == "h264"
+        self.sent = -1
+        self._decoded = self._decode(container, stream, key)
+
+    def find(self, time: int) -> Any:
+        """The frame with this time stamp, which lies ahead."""
+        for frame in self._decoded:
+            if frame.pts is None or frame.is_corrupt or (self._may_be_interlaced and frame.interlaced_frame):
+                break
+            if frame.pts >= time:
+                if frame.pts == time:
+                    return frame
+                break
+        raise LostError
+
+    def _decode(self, container: Any, stream: Any, key: int) -> Iterator[Any]:
+        for packet in container.demux(stream):
+            if packet.size:
+                ordinal = self._ordinals.get(packet.pts)
+                if ordinal is None or (self.sent < 0 and ordinal > key):
+                    raise LostError
+                self.sent = ordinal
+                yield from packet.decode()
+        self.sent = 1 << 62
+        yield from self._codec.decode(None)
+
+
+class _Watch(FrameNumbers):
+    """Sees whether a file shows signs of damage while its packets are read.
+
+    Attributes:
+        suspicious: Whether it does.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.suspicious = False
+        self._count = 0
+
+    def sent(self, pts: int | None, dts: int | None, *, key: bool = False, after_damage: bool = False) -> int:
+        """Note a packet, without keeping it."""
+        self.suspicious |= after_damage
+        self._count += 1
+        return self._count - 1
+
+    def faulty(self) -> None:
+        """Note that there is damage."""
+        self.suspicious = True
+
+    def doubt(self) -> None:
+        """Note that numbers may be wrong."""
+        self.suspicious = True
+
+    def ended(self) -> None:
+        """All packets were read."""
+
+
+class _Packets:
+    """What the packets of a stream say, in the file's order."""
+
+    def __init__(self) -> None:
+        self.times = array("q")  # of frames, ascending
+        self.keys = array("q")  # the place of the key frame that each of them needs
+        self.key_times: dict[int, int] = {}  # where to seek to, by the place of a key frame
+        self.ordinals: dict[int, int] = {}  # places by time stamp
+        self._shown: list[tuple[int, int]] = []  # time stamps and needed key frames
+        self._keys: list[tuple[int, int]] = []  # time stamps and places of key frames
+        self._newest = -(1 << 62)
+
+    def note(self, packet: Any, codec: str) -> bool:
+        """Note a packet, and say whether the file can still be trusted."""
+        time, decoding = packet.pts, packet.dts
+        if time is None or packet.is_corrupt or time in self.ordinals:
+            return False
+        if decoding is not None:
+            if decoding < self._newest:
+                return False
+            self._newest = decoding
+        ordinal = len(self.ordinals)
+        self.ordinals[time] = ordinal
+        if packet.is_keyframe:
+            self._keys.append((time, ordinal))
+            self.key_times[ordinal] = time if decoding is None else min(decoding, time)
+        if packet.is_discard or (codec == "vp8" and not memoryview(packet)[0] & 0x10):
+            return True  # there to be referred to
+        # A picture that is shown before a key frame, and stored after it, needs the key frame before.
+        needed = next((place for shown, place in reversed(self._keys) if shown <= time), None)
+        if needed is None:
+            return False
+        self._shown.append((time, needed))
+        return True
+
+    def finish(self) -> bool:
+        self._shown.sort()
+        self.times.extend(time for time, _ in self._shown)
+        self.keys.extend(key for _, key in self._shown)
+        self._shown.clear()
+        return bool(self.times)
+
+
+def _av_error() -> type[Exception]:
+    import av
+
+    return av.FFmpegError
