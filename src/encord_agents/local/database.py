@@ -99,6 +99,7 @@ CREATE TABLE IF NOT EXISTS tasks (
 );
 CREATE INDEX IF NOT EXISTS queue_of_stage ON tasks (project, stage, rank, id);
 CREATE INDEX IF NOT EXISTS tasks_of_stage ON tasks (project, stage, id);
+CREATE INDEX IF NOT EXISTS tasks_of_project ON tasks (project, id);
 CREATE INDEX IF NOT EXISTS tasks_of_unit ON tasks (unit, branch);
 -- What reviewers say about the labels of a task.
 CREATE TABLE IF NOT EXISTS reviews (

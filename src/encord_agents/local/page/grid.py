@@ -32,7 +32,7 @@ def tasks_page(pages: Pages, request: Request) -> Response:
         stages=list(project.stages.values()),
         counts=counts,
         total=sum(counts.values()),
-        matching=listing.count(database, project, wanted),
+        matching=len(found.rows) if found.is_all else listing.count(database, project, wanted),
         counted=listing.COUNTED,
         listing=found,
         covers=pages.covers(found.rows, known),

@@ -13,15 +13,15 @@ from encord_agents.local.database import Database
 
 PAGE = 48
 """Tasks on a page: whole rows with two, three, four, six or eight columns."""
-COUNTED = 10_000
+COUNTED = 1_000
 """Where a filter is set, tasks are counted up to here."""
 ORDERS = {
     "oldest": ("t.id", "ASC"),
     "newest": ("t.id", "DESC"),
     "changed": ("t.updated_at", "DESC"),
-    "priority": ("coalesce(t.priority, 0.5)", "DESC"),
+    "priority": ("t.rank", "ASC"),
 }
-"""What people may choose -> the column and its direction; the newest task first among equals."""
+"""What people may choose -> the column and its direction; tasks that are equal in it are in order of age."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,11 @@ class Listing:
     rows: list[sqlite3.Row]
     before: str | None
     after: str | None
+
+    @property
+    def is_all(self) -> bool:
+        """Whether there is no other page."""
+        return self.before is None and self.after is None
 
 
 _FROM = "FROM tasks t JOIN units u ON u.id = t.unit"
@@ -158,7 +163,8 @@ def count(database: Database, project: ProjectRecord, wanted: Wanted) -> int:
         if not wanted.is_filter:
             sql = f"SELECT count(*) FROM tasks t WHERE {' AND '.join(conditions)}"
         else:
-            sql = f"SELECT count(*) FROM (SELECT 1 {_FROM} WHERE {' AND '.join(conditions)} LIMIT {COUNTED + 1})"
+            source = _FROM if wanted.title else "FROM tasks t"
+            sql = f"SELECT count(*) FROM (SELECT 1 {source} WHERE {' AND '.join(conditions)} LIMIT {COUNTED + 1})"
         return int(connection.execute(sql, values).fetchone()[0])
 
 
@@ -187,7 +193,10 @@ def _rows(
             values += found
     turn = "ASC" if ascending else "DESC"
     sorting = f"{key} {turn}" if key == "t.id" else f"{key} {turn}, t.id {turn}"
-    sql = f"SELECT {_COLUMNS.format(key=key)} {_FROM} WHERE {' AND '.join(conditions)} ORDER BY {sorting} LIMIT {size}"
+    # First which tasks, by as little as it takes: the sorter is slow with what the page shows of them.
+    source = _FROM if wanted.title else "FROM tasks t"
+    chosen = f"SELECT t.id {source} WHERE {' AND '.join(conditions)} ORDER BY {sorting} LIMIT {size}"
+    sql = f"SELECT {_COLUMNS.format(key=key)} {_FROM} WHERE t.id IN ({chosen}) ORDER BY {sorting}"
     with database.read() as connection:
         return connection.execute(sql, values).fetchall()
 

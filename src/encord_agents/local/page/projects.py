@@ -105,8 +105,8 @@ def class_counts(pages: Pages, project: ProjectRecord) -> list[ClassCount]:
     known = pages.classes(project)
     with pages.service.database.read() as connection:
         rows = connection.execute(
-            "SELECT c.feature, count(*) AS rows, sum(c.n) AS labels FROM units u JOIN label_classes c ON c.unit = u.id"
-            " WHERE u.project = ? GROUP BY c.feature",
+            "SELECT feature, count(*) AS rows, sum(n) AS labels FROM label_classes"
+            " WHERE unit IN (SELECT id FROM entries WHERE project = ?) GROUP BY feature",
             (project.id,),
         ).fetchall()
     used = {row["feature"]: (row["rows"], row["labels"]) for row in rows}
