@@ -38,7 +38,7 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt
 	$(call install,dev)
 	@touch $(VENV)/.installed-demo
 
-demo: $(DEMO) ## Run two agents over real photographs on a platform of your own. IMAGES=DIR runs them over yours.
+demo: $(DEMO) ## Run two agents over real photographs on a platform of your own. IMAGES=DIR: yours. ARGS=--keep: to look at.
 	@$(BIN)/python examples/demo.py $(if $(IMAGES),--images "$(IMAGES)") $(ARGS)
 
 test: $(DEV) ## Run the tests.

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import skimage
@@ -39,10 +40,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--images", type=Path, metavar="DIR", help="your pictures; default: scikit-image's")
     parser.add_argument("--data", type=Path, metavar="DIR", default=Path(".demo"), help="made afresh; default: .demo")
+    parser.add_argument("--keep", action="store_true", help="leave the platform up, with its page, until Ctrl-C")
     options = parser.parse_args()
     try:
         # Not every shell expands the ~ of `make demo IMAGES=~/Pictures`.
-        return demo(options.images and expanded(options.images), expanded(options.data))
+        return demo(options.images and expanded(options.images), expanded(options.data), keep=options.keep)
     except LocalPlatformError as error:
         print(f"\n{error}", file=sys.stderr)
         return 2
@@ -56,7 +58,7 @@ def expanded(path: Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
-def demo(images: Path | None, data: Path) -> int:
+def demo(images: Path | None, data: Path, *, keep: bool = False) -> int:
     if images is not None and not images.is_dir():
         raise LocalPlatformError(f"{images} is no folder. Give one with pictures: make demo IMAGES=DIR")
     make_afresh(data)
@@ -85,13 +87,19 @@ def demo(images: Path | None, data: Path) -> int:
         again = run_agents(platform, project)
         counts = ", ".join(f"{stage.title} {stage.tasks}" for stage in project.stages)
 
-    print(f"\nThe tasks are now in: {counts}")
-    print(f"Project {project.project_hash}: {drawn} labels on {added} photographs, kept by the platform in {data}/")
-    print(f"  the labels, as the SDK gives them:  {labels}/*.json")
-    print(f"  the labels, drawn on photographs:   {overlays}/*.png")
-    print(f"  all of them on one sheet, look at:  {overlays / 'contact-sheet.png'}")
+        print(f"\nThe tasks are now in: {counts}")
+        print(f"Project {project.project_hash}: {drawn} labels on {added} photographs, kept by the platform in {data}/")
+        print(f"  the labels, as the SDK gives them:  {labels}/*.json")
+        print(f"  the labels, drawn on photographs:   {overlays}/*.png")
+        print(f"  all of them on one sheet, look at:  {overlays / 'contact-sheet.png'}")
+        if keep:
+            print(
+                f"Ctrl-C ends the platform. Its page:   {platform.domain}/projects/{project.project_hash}", flush=True
+            )
+            Event().wait()
     command = [os.path.relpath(Path(sys.executable).parent / "encord-agents"), "local", "up", "--data", str(data)]
     print(f"To go on with this platform:          {shlex.join(command)}")
+    print(f"and look at it in a browser:          http://127.0.0.1:8765/projects/{project.project_hash}")
     return code or again
 
 

@@ -165,7 +165,7 @@ def create(
             project = platform.create_project(title=title, workflow=workflow, ontology=ontology, images=images)
         for line in told(project.skipped):
             say(on_one_line(line), err=True)
-        say(f"# project {project.title!r} with {_counted(len(project.tasks()), 'picture')}")
+        say(f"# project {project.title!r} with {counted(len(project.tasks()), 'picture')}")
         say(project.project_hash)
         serve = _command("up", data) + ("" if port == DEFAULT_PORT else f" --port {port}")
         say(f"# Serve it with `{serve}`; in the terminal of your agents:")
@@ -183,7 +183,7 @@ def status(data: Data = DEFAULT_DATA) -> None:
 
     from encord_agents.terminal.streams import stdout_console
 
-    platform = _existing(data)
+    platform = existing(data)
     try:
         console = stdout_console()
         for project in platform.projects():
@@ -208,12 +208,12 @@ def reset(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Send all tasks of a project back to the start, and forget their labels."""
-    platform = _existing(data)
+    platform = existing(data)
     try:
         count = platform.project(project).reset(keep_labels=keep_labels)
         be = "is" if count == 1 else "are"
         labels = "kept" if keep_labels else "forgotten"
-        say(f"{_counted(count, 'task')} {be} at the start again; labels {labels}.")
+        say(f"{counted(count, 'task')} {be} at the start again; labels {labels}.")
     finally:
         platform.close()
 
@@ -249,7 +249,12 @@ def _one_readable(images: Path) -> None:
     raise none_readable(readable(images), broken)
 
 
-def _existing(data: Path) -> LocalPlatform:
+def existing(data: Path) -> LocalPlatform:
+    """Open the platform of a data directory.
+
+    Raises:
+        LocalPlatformError: There is none.
+    """
     from encord_agents.local import LocalPlatform
     from encord_agents.local.trouble import LocalPlatformError
 
@@ -269,7 +274,8 @@ def _command(name: str, data: Path) -> str:
     return f"encord-agents local {name}{where}".encode("utf-8", "replace").decode()
 
 
-def _counted(count: int, what: str) -> str:
+def counted(count: int, what: str) -> str:
+    """``1 task``, ``2 tasks``."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from encord_agents.local import images, items, labels, tasks, wire
 from encord_agents.local.catalogue import ProjectRecord
@@ -14,6 +14,9 @@ from encord_agents.local.items import NewUnit
 from encord_agents.local.service import Service
 from encord_agents.local.trouble import LocalPlatformError
 from encord_agents.local.workflow import ResolvedStage
+
+if TYPE_CHECKING:
+    from encord_agents.local.export import Exported
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,16 @@ class LocalProject:
     def reset(self, *, keep_labels: bool = False) -> int:
         """All tasks back to where they started. Returns how many there are."""
         return tasks.reset(self._database, self._record, keep_labels=keep_labels)
+
+    def export_labels(self, out: str | Path, *, draw: bool = False) -> Exported:
+        """Write the labels of each row as JSON into a directory, and with ``draw``, drawn on its picture.
+
+        Raises:
+            LocalPlatformError: A file cannot be written.
+        """
+        from encord_agents.local.export import export
+
+        return export(self, self._service, Path(out), draw=draw)
 
     def _mark(self, data_hash: str, column: str, value: str | int | None) -> None:
         if not items.mark(self._database, self._record, data_hash, column, value):

@@ -92,6 +92,17 @@ def shown(source: Path | bytes) -> bytes:
     return packed.getvalue()
 
 
+def upright(source: Path | bytes) -> Image:
+    """A picture as it is seen, in RGB.
+
+    Raises:
+        ValueError: It cannot be read.
+        OSError: Neither can the file.
+    """
+    with Picture(source) as picture:
+        return _upright(picture).copy()
+
+
 def jpeg(image: Image, longest: int | None = None, quality: int = 82) -> bytes:
     """An image as a JPEG, no larger than asked for."""
     if longest is not None and max(image.size) > longest:

@@ -1,0 +1,155 @@
+"""Labels as files: each row as JSON, as the SDK gives it, and drawn on its picture."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encord_agents.local import items
+from encord_agents.local.page import classes, film, pictures
+from encord_agents.local.page.labelled import Labelled, Row
+from encord_agents.local.trouble import LocalPlatformError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from encord_agents.local.project import LocalProject
+    from encord_agents.local.service import Service
+
+LONGEST_NAME = 150
+"""Characters of a title that are kept in a file's name, which has 255 bytes at most nearly everywhere."""
+
+
+@dataclass
+class Exported:
+    """The result of an export.
+
+    Attributes:
+        rows: How many label rows were written.
+        drawings: How many pictures were drawn.
+        not_drawn: The rows that were not, each with its reason.
+    """
+
+    rows: int = 0
+    drawings: int = 0
+    not_drawn: list[str] = field(default_factory=list)
+
+
+def export(project: LocalProject, service: Service, out: Path, *, draw: bool) -> Exported:
+    """Write the labels of all rows that have any: ``out/TITLE.json``, and drawn, ``out/TITLE.png``.
+
+    The frames of a video that have labels are ``out/TITLE/FRAME.png``.
+
+    Raises:
+        LocalPlatformError: A file cannot be written.
+    """
+    done = Exported()
+    names: set[str] = set()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for task in project.tasks():
+            label = project.label(task.data_hash, task.branch_name)
+            if label is None:
+                continue
+            name = _name(task.data_title, task.data_hash, task.branch_name, names)
+            if name is None:  # another task of the same row
+                continue
+            text = json.dumps(label, indent=2, ensure_ascii=False)
+            (out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+            done.rows += 1
+            if draw:
+                try:
+                    done.drawings += _draw(service, project, label, task.data_hash, out / name)
+                except (ImportError, ValueError) as error:
+                    done.not_drawn.append(f"{task.data_title}: {error}")
+    except OSError as error:
+        raise LocalPlatformError(f"{error.filename or out} cannot be written: {error.strerror}.") from error
+    return done
+
+
+def _name(title: str, data_hash: str, branch: str, names: set[str]) -> str | None:
+    """A file's name for a row: no directories, and nothing that is special anywhere."""
+    kept = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in title).strip(". ")
+    kept = (kept.rpartition(".")[0] or kept or "untitled")[:LONGEST_NAME]
+    if branch != "main":
+        kept += f"-{''.join(c if c.isalnum() else '_' for c in branch)[:40]}"
+    if kept.casefold() in names:
+        kept += f"-{data_hash[:8]}"
+    if kept.casefold() in names:
+        return None
+    names.add(kept.casefold())
+    return kept
+
+
+def _draw(service: Service, project: LocalProject, label: dict[str, Any], data_hash: str, path: Path) -> int:
+    with service.database.read() as connection:
+        unit = connection.execute(
+            "SELECT item, item_type, width, height FROM units WHERE data_hash = ?", (data_hash,)
+        ).fetchone()
+    ontology = service.catalogue.ontology(project._record.ontology)
+    assert ontology is not None
+    row = Row(label, classes.read(ontology.editor), unit["item_type"], unit["width"], unit["height"])
+    if unit["item_type"] == "image":
+        source = _file(service, unit["item"])[0]
+        painted(pictures.upright(source), row.objects()).save(f"{path}.png")
+        return 1
+    if unit["item_type"] != "video":
+        raise ValueError(f"labels of the type {unit['item_type']} are not drawn")
+    source, _ = _file(service, unit["item"])
+    opened = film.Film(source if isinstance(source, Path) else lambda: io.BytesIO(source))
+    try:
+        path.mkdir(exist_ok=True)
+        for frame in row.frames:
+            painted(opened.frame(frame), row.objects(frame)).save(path / f"{frame:06d}.png")
+    finally:
+        opened.close()
+    return len(row.frames)
+
+
+def _file(service: Service, item: str) -> tuple[Path | bytes, str]:
+    row = items.asset(service.database, item)
+    content = service.assets.get(row["digest"]) if row is not None and row["digest"] else None
+    if row is None or content is None:
+        raise ValueError("its file is not there")
+    return content, row["mime_type"] or ""
+
+
+def painted(image: Image, objects: Sequence[Labelled]) -> Image:
+    """A copy of a picture with labels drawn on it, each in the colour of its class."""
+    from PIL import Image as ImageModule
+    from PIL import ImageDraw, ImageFont
+
+    canvas = image.convert("RGB")
+    size = max(canvas.size)
+    line = max(2, size // 350)
+    font = ImageFont.load_default(size=max(11, size // 55))
+    for labelled in objects:
+        mask = labelled.shape.mask
+        if mask is not None:
+            stencil = ImageModule.frombytes("L", (mask.width, mask.height), mask.pixels()).point(lambda v: v // 2)
+            canvas.paste(ImageModule.new("RGB", stencil.size, labelled.label_class.rgb), (mask.left, mask.top), stencil)
+    drawing = ImageDraw.Draw(canvas)
+    for labelled in objects:
+        colour = labelled.label_class.rgb
+        for stroke in _strokes(labelled):
+            drawing.line(stroke, fill=colour, width=line, joint="curve")
+        for x, y in labelled.shape.dots:
+            drawing.ellipse((x - 2 * line, y - 2 * line, x + 2 * line, y + 2 * line), fill=colour)
+        box = labelled.shape.box
+        if box is not None:
+            left, top, _, bottom = drawing.textbbox((box[0] + 3, 0), labelled.tag, font=font)
+            height = bottom - top + 6
+            at = box[1] - height if box[1] >= height else box[1]
+            right = left + drawing.textlength(labelled.tag, font=font)
+            drawing.rectangle((left - 3, at, right + 3, at + height), fill=colour)
+            drawing.text((left, at + 3 - top), labelled.tag, fill=labelled.label_class.ink, font=font)
+    return canvas
+
+
+def _strokes(labelled: Labelled) -> Iterator[list[tuple[float, float]]]:
+    yield from ([*ring, ring[0]] for ring in labelled.shape.rings if ring)
+    yield from (list(line) for line in labelled.shape.lines if line)
