@@ -18,8 +18,15 @@ LAYERS = [
     ["encord_agents.tasks", "encord_agents.utils"],
     ["encord_agents.tasks.runner.sequential_runner", "encord_agents.tasks.runner.queue_runner"],
     ["encord_agents.tasks.runner.drain"],
-    ["encord_agents.tasks.runner.workers"],
-    ["encord_agents.tasks.runner.processes"],
+    ["encord_agents.tasks.runner.pool_drain", "encord_agents.tasks.runner.executor_drain"],
+    ["encord_agents.tasks.runner.stage_drain", "encord_agents.tasks.runner.workers"],
+    [
+        "encord_agents.tasks.runner.processes",
+        "encord_agents.tasks.runner.driven",
+        "encord_agents.tasks.runner.call",
+    ],
+    ["encord_agents.tasks.runner.worker_main", "encord_agents.tasks.runner.connection"],
+    ["encord_agents.tasks.runner.messages", "encord_agents.tasks.runner.specs"],
     [
         "encord_agents.tasks.runner.passes",
         "encord_agents.tasks.runner.teardown",
@@ -73,7 +80,7 @@ LOOKS_UPWARD = {
     ("encord_agents.tasks.runner.sequential_runner", "encord_agents.cli.runner"),
     ("encord_agents.tasks.runner.passes", "encord_agents.terminal"),
     # lazy, in worker processes: what agents print there is shown, as far as it can be
-    ("encord_agents.tasks.runner.processes", "encord_agents.terminal.streams"),
+    ("encord_agents.tasks.runner.worker_main", "encord_agents.terminal.streams"),
 }
 
 
@@ -197,8 +204,10 @@ def test_threads_are_few_modules_business() -> None:
         "encord_agents.tasks.engine.report",
         "encord_agents.tasks.engine.signals",
         "encord_agents.tasks.engine.stop",
+        "encord_agents.tasks.runner.connection",
         "encord_agents.tasks.runner.queue_runner",
         "encord_agents.tasks.runner.processes",
+        "encord_agents.tasks.runner.worker_main",
     }
     using = {m for m in importers_of("threading") if not m.startswith(("encord_agents.local", "encord_agents.cli"))}
     assert using <= allowed

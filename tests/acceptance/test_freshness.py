@@ -187,7 +187,7 @@ def test_what_is_fresh_is_not_asked_for(world: World) -> None:
 def test_what_waits_behind_a_long_attempt_is_asked_for_together(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a batch whose first attempt takes ten minutes the others, which are quick, are not asked for one by one."""
     clock = Clock()
-    monkeypatch.setattr("encord_agents.tasks.runner.queue_runner.Gate", clock.gate)
+    monkeypatch.setattr("encord_agents.tasks.runner.connection.Gate", clock.gate)
     world.project.add_placeholders(20)
     runner = QueueRunner(world.project.project_hash, user_client=world.client)
     calls = []

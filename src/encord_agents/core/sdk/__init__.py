@@ -12,6 +12,7 @@ module                    does                                                  
 `bundle`                  sends many things at once, without copies of them      the SDK's bundle, which copies
 `as_loaded`               keeps a row's labels as they were loaded               they are loaded anew where needed
 `entrusted`               has agents' own saves wait for others                  a request for each
+`tasks`                   makes tasks of their JSON                              workers ask for each task
 `messages`                reads what the SDK keeps of an error in text only      errors without a name are outages
 ========================  =====================================================  ==================================
 
@@ -36,6 +37,7 @@ from encord_agents.core.sdk.entrusted import (
 from encord_agents.core.sdk.messages import MESSAGES, foreign_answer, names_a_refusal
 from encord_agents.core.sdk.once import ONCE, Sent, hear_of_others, hear_of_strangers, sending_once, sent_once
 from encord_agents.core.sdk.seam import Seam
+from encord_agents.core.sdk.tasks import TASKS, task_of
 
 __all__ = [
     "IDLE",
@@ -62,6 +64,7 @@ __all__ = [
     "sent_once",
     "sent_priorities",
     "state_of",
+    "task_of",
 ]
 
-SEAMS = (CONNECTIONS, ONCE, BUNDLE, AS_LOADED, ENTRUSTED, MESSAGES)
+SEAMS = (CONNECTIONS, ONCE, BUNDLE, AS_LOADED, ENTRUSTED, TASKS, MESSAGES)

@@ -111,6 +111,10 @@ class Backlog:
         """The last page has come."""
         self._reading = False
 
+    def close(self) -> None:
+        """Nothing more will come: whoever feeds this backlog, in place of a reader, says so."""
+        self._reading, self._exact = False, True
+
     def begin_move(self) -> None:
         """Tasks of the stage are about to be moved."""
         self._moves += 1

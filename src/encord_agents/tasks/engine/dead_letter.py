@@ -6,8 +6,8 @@ import threading
 from dataclasses import dataclass
 from uuid import UUID
 
-from encord_agents.core.tracebacks import is_a
-from encord_agents.exceptions import AssetDownloadError
+from encord_agents.core.tracebacks import described, is_a, set_cause
+from encord_agents.exceptions import AssetDownloadError, DependencyError, UnknownPathwayError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.gate import is_nobodys_fault, is_platform_trouble
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase
@@ -17,6 +17,10 @@ __all__ = ["FAILURES_IN_A_ROW", "DeadLetters"]
 
 FAILURES_IN_A_ROW = 20
 """Dead-lettered tasks in a row after which the agent, not the tasks, is to blame."""
+
+NEVER_MADE = """\
+A run-scoped dependency of {}() could not be made, in {} attempts: {}
+Every task needs it, so the run ends here. What was finished is written."""
 
 _counting = threading.Lock()
 """Several calls of a process may serve one agent."""
@@ -82,6 +86,18 @@ class DeadLetters:
             row = "" if number == 1 else " in a row"
             self.halted = f"{tasks} of stage {self.agent.stage.title!r} failed{row}{why}"
             self.stop.request()
+
+    def ends_run(self, fault: Fault) -> Exception | None:
+        """Return the error that a final failure ends the run with: where every task of the stage would fail alike."""
+        if not self.strict or self.stop.requested:
+            return None
+        if fault.run_scoped and not self.agent.has_succeeded:
+            name = self.agent.plan.name
+            error = DependencyError(NEVER_MADE.format(name, fault.attempt, described(fault.exception)), function=name)
+            set_cause(error, fault.exception)
+            return error
+        is_unknown = fault.phase is Phase.PATHWAY and is_a(fault.exception, UnknownPathwayError)
+        return fault.exception if is_unknown and not self.agent.has_named_a_pathway else None  # type: ignore[return-value]
 
     def take(self, fault: Fault) -> bool:
         """A task failed for good. Whether it goes down the failure pathway."""

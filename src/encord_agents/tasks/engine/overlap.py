@@ -23,6 +23,7 @@ from encord.workflow.stages.agent import AgentTask
 from encord_agents.core.dependencies.solve import Attempt
 from encord_agents.core.vision import make_ready
 from encord_agents.exceptions import NoRoomError, OutageError
+from encord_agents.tasks.engine.backlog import Waiting
 from encord_agents.tasks.engine.context import Context, Result
 from encord_agents.tasks.engine.crew import Crew, SentHomeError
 from encord_agents.tasks.engine.event_loop import EventLoop, Going
@@ -60,10 +61,22 @@ class Pipeline:
 
     One lock guards everything that is shared. A *slot* of the window is taken when a task's loading starts and given
     back when its outcome is known.
+
+    Args:
+        feed: In place of the stage's pages: returns some tasks, or none after so many seconds without any; ``None``
+            when there will be no more.
     """
 
-    def __init__(self, run: StageRun, window: int, max_workers: int = 1, loop: EventLoop | None = None) -> None:
+    def __init__(
+        self,
+        run: StageRun,
+        window: int,
+        max_workers: int = 1,
+        loop: EventLoop | None = None,
+        feed: Callable[[float], Sequence[Waiting] | None] | None = None,
+    ) -> None:
         self.run = run
+        self._feed = feed
         self._timing, self._limits = run.gate.timing, run.gate.limits
         self._window = window
         self._loop = loop
@@ -618,6 +631,9 @@ class Pipeline:
 
     def _read(self) -> None:
         """Read the pages as fast as they come, and again until nothing moves meanwhile."""
+        if self._feed is not None:
+            self._take_fed(self._feed)
+            return
         run, backlog = self.run, self._backlog
         reader = StageReader(run.agent.stage, run.gate, backlog, run.events, self._lock)
         again = 0
@@ -642,6 +658,18 @@ class Pipeline:
             with self._lock:
                 self._reread = False
                 self._wake_all()
+
+    def _take_fed(self, feed: Callable[[float], Sequence[Waiting] | None]) -> None:
+        """Take tasks that somebody else has found, until there are no more."""
+        while not self._closing and (fed := feed(self._timing.tick)) is not None:
+            with self._lock:
+                for waiting in fed:
+                    self._backlog.add(waiting.task, waiting.seen_at)
+                if fed:
+                    self._takeable.notify()
+        with self._lock:
+            self._backlog.close()
+            self._wake_all()
 
     def _await_reading(self, again: int) -> bool:
         """Wait until it is time to read the stage, for the first time or again. Return False if it never will be.

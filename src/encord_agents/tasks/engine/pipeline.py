@@ -17,7 +17,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TypeAlias
 from uuid import UUID
 
 from encord.project import Project
@@ -25,14 +24,12 @@ from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.dependencies.solve import Attempt
-from encord_agents.core.tracebacks import described, is_a, set_cause, tracebacks_kept
+from encord_agents.core.tracebacks import described, is_a, tracebacks_kept
 from encord_agents.exceptions import (
     AssetDownloadError,
     CertificateError,
-    DependencyError,
     NoRoomError,
     OutageError,
-    UnknownPathwayError,
 )
 from encord_agents.tasks.engine.advice import advise
 from encord_agents.tasks.engine.backlog import Backlog
@@ -61,7 +58,7 @@ from encord_agents.tasks.engine.retry import decide, retryable
 from encord_agents.tasks.engine.stop import Leaving, Stop, next_of
 from encord_agents.tasks.engine.write import Beside, Writer, dry_summary, in_turn
 
-__all__ = ["StageRun", "Turn", "at_once", "run_chunk", "run_one_by_one"]
+__all__ = ["StageRun", "run_chunk", "run_one_by_one"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +67,6 @@ CHANGED = (
     "it removed is not. With @runner.stage({stage!r}, restore_labels=True) every attempt begins with the row as loaded."
 )
 ODD = "{oddity}. The labels are saved as they are."
-
-BYTES_AHEAD = 128 * 1024 * 1024
-"""Of files that are downloaded ahead for one chunk."""
 
 
 @dataclass(eq=False)
@@ -281,13 +275,9 @@ class StageRun:
         if delay is not None:
             context.close_file()  # the next attempt has it fetched anew, and until then it would take up room
             return delay
-        is_unknown = is_a(fault.exception, UnknownPathwayError) and fault.phase is Phase.PATHWAY
-        if self.strict and is_unknown and not agent.has_named_a_pathway and not self.stop.requested:
+        if (error := self._dead_letters.ends_run(fault)) is not None:
             self._finish_with_run(context, fault)
-            raise SetUpError(fault.exception)  # type: ignore[arg-type]
-        if self.strict and fault.run_scoped and not self.stop.requested:
-            self._finish_with_run(context, fault)
-            raise SetUpError(_never_made(agent, fault))
+            raise SetUpError(error)
         self._dead_letters.gave_up(context.task.uuid, fault)
         return self.own_saves.finally_failed(context, self._dead_letter(context, fault))
 
@@ -385,27 +375,7 @@ class StageRun:
         self.gate.give_up_at(self.gate.clock() + self.gate.timing.time_to_write)
 
 
-def _never_made(agent: Agent, fault: Fault) -> DependencyError:
-    error = DependencyError(
-        f"A run-scoped dependency of {agent.plan.name}() could not be made, in {fault.attempt} attempts: "
-        f"{described(fault.exception)}\n"
-        "Every task needs it, so the run ends here. What was finished is written.",
-        function=agent.plan.name,
-    )
-    set_cause(error, fault.exception)
-    return error
-
-
 # One after the other
-
-
-Turn: TypeAlias = Callable[[Callable[[], None]], None]
-"""Has something done where, and when, agents are to run, and waits for it. What that raises, it raises."""
-
-
-def at_once(work: Callable[[], None]) -> None:
-    """The turn of who has nobody to wait for."""
-    work()
 
 
 def run_chunk(
@@ -414,10 +384,8 @@ def run_chunk(
     *,
     polled_at: float,
     loop: EventLoop | None = None,
-    turn: Turn = at_once,
 ) -> int:
-    """Load tasks together, run them one by one, write them together: all in the caller's thread, unless `turn` has the
-    agents run elsewhere.
+    """Load tasks together, run them one by one, write them together: all in the caller's thread.
 
     Async agents are awaited together, on ``loop``. Whatever ends it early, what is finished is written first.
 
@@ -443,9 +411,7 @@ def run_chunk(
             _run_through(run, contexts[number : number + ahead], results)
 
     try:
-        if turn is not at_once:
-            _fetch_ahead(run, contexts)
-        turn(work)
+        work()
         if not run.stop.requested:
             _write(run, results)
     except KeyboardInterrupt:
@@ -469,17 +435,6 @@ def run_chunk(
             for context in contexts:
                 context.close()
     return len(contexts)
-
-
-def _fetch_ahead(run: StageRun, contexts: Sequence[Context]) -> None:
-    """While others have their turn: download what the agents will ask for. What is left is downloaded in their turn."""
-    size = 0
-    for context in contexts:
-        if context.asset is None or run.stop.requested:
-            continue
-        size += context.asset.item.file_size or 0
-        if size > BYTES_AHEAD or not fetch(context, first_frame=run.agent.wants_first_frame):
-            return
 
 
 def fetch(context: Context, *, first_frame: bool, decoding: AbstractContextManager[object] | None = None) -> bool:

@@ -315,6 +315,10 @@ class Quiet:
                 if self._room > OPEN:
                     self._room = math.inf
 
+    def hold_back(self, seconds: float, now: float) -> None:
+        """Hold attempts back, since a service has refused one in another process."""
+        self.refuse(self._round, RateLimit(seconds), now)
+
     def refuse(self, ticket: int | None, limit: RateLimit, now: float) -> float:
         """Count an attempt as ended by a refusal. Return the seconds until the next one may begin."""
         with self._lock:

@@ -52,9 +52,14 @@ class Turns(Protocol):
         halted: Why the turns asked for a stop by themselves, if they did.
     """
 
-    unwritten: list[TaskRef]
-    unconfirmed: set[UUID]
-    halted: str | None
+    @property
+    def unwritten(self) -> list[TaskRef]: ...
+
+    @property
+    def unconfirmed(self) -> set[UUID]: ...
+
+    @property
+    def halted(self) -> str | None: ...
 
     def take(self, agent: Agent) -> None:
         """Run an agent over what waits in its stage."""

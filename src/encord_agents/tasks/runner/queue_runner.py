@@ -5,63 +5,39 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import json
 import logging
 import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
+from queue import SimpleQueue
 from typing import Any, NoReturn, TypeAlias
 from uuid import UUID
 
-from encord.exceptions import EncordException
 from encord.project import Project
 from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentStage, AgentTask
 
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
-from encord_agents.core.dependencies.scope import RunScope
-from encord_agents.core.room import check_directory, temporary_directory
-from encord_agents.core.tracebacks import described, formatted, is_a, notes, shown
+from encord_agents.core.room import check_directory
 from encord_agents.exceptions import (
-    EncordAgentsError,
-    NoRoomError,
-    OutageError,
     PrintableError,
     ProjectError,
     TasksFailedError,
-    UnknownPathwayError,
 )
-from encord_agents.redaction import without_secrets
 from encord_agents.tasks.engine.backlog import Backlog
-from encord_agents.tasks.engine.context import Agent
-from encord_agents.tasks.engine.event_loop import EventLoop
-from encord_agents.tasks.engine.execute import Executor
-from encord_agents.tasks.engine.gate import Gate, SetUpError, Slots, is_nobodys_fault, is_platform_trouble
-from encord_agents.tasks.engine.observers import LogObserver
-from encord_agents.tasks.engine.outcome import Failed, Fault, Phase
-from encord_agents.tasks.engine.own_saves import OwnSaves
-from encord_agents.tasks.engine.pipeline import StageRun, Turn, at_once, run_chunk
+from encord_agents.tasks.engine.gate import Gate
 from encord_agents.tasks.engine.poll import AT_ONCE, StageReader
 from encord_agents.tasks.engine.report import (
-    ChunkLoaded,
-    ChunkWritten,
-    Event,
-    Events,
     Observer,
     RunReport,
-    StageWarning,
-    TaskFinished,
-    TaskRecord,
 )
-from encord_agents.tasks.engine.retry import retryable
-from encord_agents.tasks.engine.stage import as_uuid
 from encord_agents.tasks.engine.stop import Leaving, Stop
-from encord_agents.tasks.engine.write import MAX_AT_ONCE, Writer
-from encord_agents.tasks.models import NO_TASK, TaskCompletionResult, TaskResult
+from encord_agents.tasks.engine.write import Writer
+from encord_agents.tasks.models import TaskCompletionResult
+from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.base import (
     RegisteredAgent,
     RunnerBase,
@@ -69,8 +45,10 @@ from encord_agents.tasks.runner.base import (
     checked_hash,
     make_agent,
 )
+from encord_agents.tasks.runner.call import Call, directory_for
+from encord_agents.tasks.runner.connection import Connection
 from encord_agents.tasks.runner.drain import DrainTurns
-from encord_agents.tasks.runner.opening import with_advice
+from encord_agents.tasks.runner.driven import drive
 from encord_agents.tasks.runner.passes import (
     STOPPED_BY,
     Passes,
@@ -79,9 +57,11 @@ from encord_agents.tasks.runner.passes import (
     check_number,
     stopped_before,
 )
-from encord_agents.tasks.runner.teardown import tear_down
-from encord_agents.tasks.runner.worker import Answer, Function
-from encord_agents.tasks.runner.workers import Workers, check_workers, workers_for
+from encord_agents.tasks.runner.processes import Processes
+from encord_agents.tasks.runner.specs import Spec, read_specs
+from encord_agents.tasks.runner.stage_drain import DrainRun
+from encord_agents.tasks.runner.worker import Answer
+from encord_agents.tasks.runner.workers import Given, check_workers, workers_for
 
 __all__ = ["QueueFunction", "QueueRunner", "TaskSpec"]
 
@@ -89,9 +69,6 @@ TaskSpec: TypeAlias = str | AgentTask | dict[str, Any]
 """A task: ``task.model_dump_json()``, the same as a dict, or the task itself."""
 
 logger = logging.getLogger(__name__)
-
-IN_FLIGHT = 8
-"""Platform requests of one process at once, over all the threads that call its queue functions."""
 
 NO_PROJECT = """\
 A QueueRunner needs its project from the start, because the processes that run its agents only import it:
@@ -173,9 +150,9 @@ class QueueRunner(RunnerBase):
         self.report: RunReport | None = None
         self._given_client = user_client
         self._functions: dict[int, QueueFunction] = {}
-        self._connection: _Connection | None = None
-        self._connecting: _Connection | None = None
-        self._closing: list[_Connection] = []
+        self._connection: Connection | None = None
+        self._connecting: Connection | None = None
+        self._closing: list[Connection] = []
         self._lock = threading.RLock()
         _forget_after_fork(self)
 
@@ -339,7 +316,6 @@ class QueueRunner(RunnerBase):
             )
         functions = self.functions
         check_workers(executor, functions, overrides=bool(self.dependency_overrides))
-        serving: list[Function] = [Bundling(function) for function in functions] if bundle_saves else [*functions]
         was_connected = self._connection is not None
         stop = Stop(stop)
         try:
@@ -356,9 +332,7 @@ class QueueRunner(RunnerBase):
         try:
             try:
                 with stop.at_work(), Passes(report, self.observers, stop, progress=progress) as passes:
-                    turns = DrainTurns(
-                        {agent.stage.uuid: function for agent, function in zip(agents, serving, strict=True)},
-                        pool,
+                    run = DrainRun(
                         self._gate(stop, grace=0.0),  # only reads
                         stop,
                         passes.events,
@@ -373,7 +347,10 @@ class QueueRunner(RunnerBase):
                         retry_delay=retry_delay,
                         max_failures=max_consecutive_failures,
                         max_tasks=max_tasks_per_stage,
+                        bundle_saves=bundle_saves,
                     )
+                    served = {agent.stage.uuid: function for agent, function in zip(agents, functions, strict=True)}
+                    turns = DrainTurns(run, served, pool)
                     passes.run(turns, agents, project_hash=self.project_hash, refresh_every=refresh_every)
             finally:
                 interrupted = False
@@ -392,7 +369,7 @@ class QueueRunner(RunnerBase):
             raise
         return report
 
-    def _end_drain(self, pool: Workers, stop: Stop, report: RunReport | None) -> None:
+    def _end_drain(self, pool: Processes | Given, stop: Stop, report: RunReport | None) -> None:
         """End the workers and, with a ``report``, what this process has made for the run.
 
         It can be interrupted and called again: an interrupt waits until workers have torn down what they hold; a second
@@ -438,7 +415,7 @@ class QueueRunner(RunnerBase):
     def _gate(self, stop: Stop, **options: Any) -> Gate:
         return Gate(stop, max_outage=self._max_outage, timing=self.timing, limits=self.limits, **options)
 
-    def _connect(self, stop: Stop | None = None) -> _Connection:
+    def _connect(self, stop: Stop | None = None) -> Connection:
         if (connection := self._connection) is not None:
             return connection
         with self._lock:
@@ -447,7 +424,7 @@ class QueueRunner(RunnerBase):
             if self._connection is None:
                 project = self._project_for(self._project_hash, stop=stop, max_outage=self._max_outage)
                 fixed = self._fixed(project, stop=None, max_outage=self._max_outage)
-                connection = _Connection(self, project, fixed)
+                connection = Connection(self, project, self._sender, fixed, self._max_outage)
                 for registered, agent in zip(self.agents, self._bind_all(project, num_retries=0), strict=True):
                     connection.agents[id(registered)] = agent
                 if self.pre_execution_callback is not None:
@@ -463,7 +440,7 @@ class QueueRunner(RunnerBase):
             return self._connection
 
     @contextlib.contextmanager
-    def _in_use(self, stop: Stop | None = None) -> Iterator[_Connection]:
+    def _in_use(self, stop: Stop | None = None) -> Iterator[Connection]:
         """The connection, kept from being torn down meanwhile."""
         while not (connection := self._connect(stop)).enter():  # another thread has just closed it
             pass
@@ -471,78 +448,6 @@ class QueueRunner(RunnerBase):
             yield connection
         finally:
             connection.leave()
-
-
-@dataclass(eq=False)
-class _Connection:
-    """What a process needs to run agents, made at the first use."""
-
-    runner: QueueRunner
-    project: Project
-    fixed: dict[type, object]
-    agents: dict[int, Agent] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.slots = Slots(IN_FLIGHT)
-        self.log = LogObserver()
-        self.loop = EventLoop()
-        # Threads of engines come and go; the main one is there from the beginning to the end.
-        self.scope = RunScope(self.fixed, self.loop, thread=threading.main_thread().ident)
-        self._lock = threading.Lock()
-        self._calls = 0
-        self._closed = False
-        self._overrides = dict(self.runner.dependency_overrides)
-
-    def enter(self) -> bool:
-        """A call begins. Whether it may."""
-        self.loop.revive()
-        with self._lock:
-            self._calls += not self._closed
-            return not self._closed
-
-    def leave(self) -> None:
-        """A call is over."""
-        with self._lock:
-            self._calls -= 1
-            last = self._closed and not self._calls
-        if last:
-            try:
-                self._tear_down()
-            except Exception:
-                logger.exception("What lives as long as the process could not be torn down.")
-
-    def bundle_saves(self) -> None:
-        """From now on, the client that is handed out is the one whose requests are heard of."""
-        if self.fixed[EncordUserClient] is not self.runner._sender:
-            self.fixed = {**self.fixed, EncordUserClient: self.runner._sender}
-            self.scope.values = self.fixed
-
-    def agent(self, registered: RegisteredAgent) -> Agent:
-        """An agent bound to its stage, once per process."""
-        with self._lock:
-            if id(registered) not in self.agents:  # it was decorated after the connection was made
-                self.agents[id(registered)] = self.runner._bind(registered, self.project, num_retries=0)
-            if self._overrides != self.runner.dependency_overrides:
-                self._overrides = dict(self.runner.dependency_overrides)
-                for one in self.runner.agents:
-                    if (bound := self.agents.get(id(one))) is not None:
-                        self.agents[id(one)] = replace(bound, plan=self.runner._plan_with_overrides(one))
-            return self.agents[id(registered)]
-
-    def close(self, report: RunReport | None = None) -> None:
-        """Tear down, at the end of the last call."""
-        with self._lock:
-            self._closed = True
-            in_use = self._calls
-        if not in_use:
-            self._tear_down(report)
-
-    def _tear_down(self, report: RunReport | None = None) -> None:
-        """Twice is harmless."""
-        try:
-            tear_down(self.scope, report)
-        finally:
-            self.loop.close()
 
 
 class QueueFunction:
@@ -602,7 +507,7 @@ class QueueFunction:
                 that have no outcome are told as failed, ``retryable``.
             TasksFailedError: A task failed and the stage was decorated with ``raise_on_failure=True``.
         """
-        given, many = _read(spec)
+        given, many = read_specs(spec)
         call = self._call(given, final=final)
         result = TaskCompletionResult.of([call.result(one) for one in given], call.stage_uuid, many=many)
         if self._raise_on_failure and (failed := result.failures):
@@ -626,7 +531,7 @@ class QueueFunction:
                 did not answer for ``max_outage`` seconds.
         """
         connection = self.runner._connect()
-        gate = self.runner._gate(Stop(), slots=connection.slots)
+        gate = connection.gate(Stop())
         agent = connection.agent(self._registered)
         backlog = Backlog(agent.row_of)
         reader = StageReader(agent.stage, gate, backlog)
@@ -637,294 +542,57 @@ class QueueFunction:
                     backlog.release(waiting.task.uuid)
                     yield waiting.task.model_dump_json()
 
-    def answer(self, specs: Sequence[str], *, stop: Stop, turn: Turn = at_once, bundle_saves: bool = False) -> Answer:
+    def answer(self, specs: Sequence[str], *, stop: Stop, bundle_saves: bool = False) -> Answer:
         """The same for `QueueRunner.drain`: it does not log what the other side will, leaves what failed where it is,
         and raises nothing of a task."""
-        given, _ = _read(specs)
+        given, _ = read_specs(specs)
         try:
-            call = self._call(given, final=False, stop=stop, turn=turn, quiet=True, bundle_saves=bundle_saves)
+            call = self._call(given, final=False, stop=stop, quiet=True, bundle_saves=bundle_saves)
         except Leaving:  # while it connected: nothing was begun
             return Answer()
         return call.answer(given)
 
+    def connect(self, stop: Stop) -> None:
+        """Be ready, in a worker process: open the project, check the stages."""
+        self.runner._connect(stop)
+
+    def drive(
+        self,
+        feed: SimpleQueue[messages.Tasks | messages.HoldBack | None],
+        options: messages.Options,
+        *,
+        stop: Stop,
+        say: Callable[[Any], None],
+    ) -> messages.Ended:
+        """Run the agent over tasks as they come, in a worker process: see `Drives`."""
+        bundle_saves = options.bundle_saves or self.runner.bundle_saves
+        with self.runner._in_use(stop) as connection:
+            agent = connection.agent(self._registered)
+            if bundle_saves:
+                connection.bundle_saves()
+            policy = replace(agent.policy, num_retries=options.num_retries, delay=options.retry_delay)
+            agent, options = replace(agent, policy=policy), replace(options, bundle_saves=bundle_saves)
+            with directory_for(agent) as files:
+                return drive(connection, agent, files, feed, options, stop=stop, say=say)
+
     def _call(
         self,
-        given: Sequence[_Given],
+        given: Sequence[Spec],
         *,
         final: bool,
         stop: Stop | None = None,
-        turn: Turn = at_once,
         quiet: bool = False,
         bundle_saves: bool = False,
-    ) -> _Call:
+    ) -> Call:
         bundle_saves = bundle_saves or self.runner.bundle_saves
         with self.runner._in_use(stop) as connection:
             agent = connection.agent(self._registered)
             if bundle_saves:
                 connection.bundle_saves()
-            with _directory(agent) as files:
-                call = _Call(connection, agent, final, files, stop or Stop(), turn, quiet, bundle_saves)
+            with directory_for(agent) as files:
+                call = Call(connection, agent, final, files, stop or Stop(), quiet, bundle_saves)
                 call.run(given)
         return call
-
-
-class Bundling:
-    """A queue function that holds what agents save by their own hand, in whatever process it answers."""
-
-    def __init__(self, function: QueueFunction) -> None:
-        self.function = function
-        self.__module__, self.__qualname__ = function.__module__, function.__qualname__
-
-    def __reduce__(self) -> tuple[type[Bundling], tuple[QueueFunction]]:
-        return Bundling, (self.function,)
-
-    @property
-    def runner(self) -> QueueRunner:
-        return self.function.runner
-
-    def answer(self, specs: Sequence[str], *, stop: Stop, turn: Turn = at_once) -> Answer:
-        return self.function.answer(specs, stop=stop, turn=turn, bundle_saves=True)
-
-
-class _Call:
-    """One call of a queue function."""
-
-    def __init__(
-        self,
-        connection: _Connection,
-        agent: Agent,
-        final: bool,
-        files: Path | None,
-        stop: Stop,
-        turn: Turn,
-        quiet: bool,
-        bundle_saves: bool,
-    ) -> None:
-        self._connection = connection
-        self._agent = agent
-        self._stop = stop
-        self._turn = turn
-        runner = connection.runner
-        self._gate = runner._gate(stop, slots=connection.slots, grace=runner.timing.time_to_write)
-        self._run = StageRun(
-            agent,
-            connection.project,
-            connection.runner._sender,
-            self._gate,
-            stop,
-            Events([] if quiet else [connection.log], record=self._note),
-            Executor(
-                *(connection.scope, connection.fixed, self._gate, stop, OwnSaves(self._gate, bundle_saves)),
-                contained=quiet,
-            ),
-            strict=False,
-            final=final,
-            dead_letters=not quiet,
-            files=files,
-        )
-        self._results: dict[UUID, TaskResult] = {}
-        self._gone: set[UUID] = set()
-        self._suspects: dict[UUID, Fault] = {}
-        self._blameless: set[UUID] = set()
-        self._limited: set[UUID] = set()
-        self._chunks: list[ChunkLoaded | ChunkWritten] = []
-        self._warnings: list[StageWarning] = []
-        self._trouble: OutageError | Leaving | Exception | None = None
-
-    @property
-    def stage_uuid(self) -> UUID:
-        return self._agent.stage.uuid
-
-    def run(self, given: Sequence[_Given]) -> None:
-        wanted = list({one.uuid: one for one in given if one.error is None}.values())
-        try:
-            for start in range(0, len(wanted), MAX_AT_ONCE):
-                if self._stop.requested:
-                    break
-                self._run_chunk(wanted[start : start + MAX_AT_ONCE])
-        except SetUpError as trouble:
-            self._trouble = trouble.error
-            if isinstance(trouble.error, EncordException):
-                with_advice(trouble.error, self._connection.runner.project_hash, doing="run agents in")
-        except (Leaving, Exception) as trouble:  # noqa: BLE001 - it is told
-            # The platform's, or what cut the call off from outside, such as a time limit: what is done stays done, and
-            # is told.
-            self._trouble = trouble
-        finally:
-            self._run.send_rest()
-
-    def _run_chunk(self, wanted: Sequence[_Given]) -> None:
-        agent = self._agent
-        polled_at = self._gate.clock()
-        there: dict[UUID, AgentTask] = {}
-        for part, reply in self._run.in_stage.each(agent.stage, wanted):
-            if reply.value is not None:
-                there |= reply.value
-                self._gone |= {one.uuid for one in part} - reply.value.keys()
-            if reply.error is not None:
-                self._results |= {one.uuid: _not_done(one, reply.error, phase="load") for one in part}
-        tasks = [there[one.uuid] for one in wanted if one.uuid in there]
-        loop = self._connection.loop if agent.plan.has_async else None
-        while tasks and not self._stop.requested:
-            # Two tasks of one label row must not be at work together: the second is loaded after the first is written.
-            first = list({(task.data_hash, agent.branch_of(task)): task for task in reversed(tasks)}.values())[::-1]
-            run_chunk(self._run, first, polled_at=polled_at, loop=loop, turn=self._turn)
-            done = {task.uuid for task in first}
-            tasks = [task for task in tasks if task.uuid not in done]
-
-    def _note(self, event: Event) -> None:
-        if isinstance(event, ChunkLoaded | ChunkWritten):
-            self._chunks.append(event)
-        if isinstance(event, StageWarning):
-            self._warnings.append(event)
-        if not isinstance(event, TaskFinished):
-            return
-        outcome = event.outcome
-        again = (
-            isinstance(outcome, Failed) and outcome.moved_to is None and retryable(self._agent.policy, outcome.fault)
-        )
-        if isinstance(outcome, Failed) and (outcome.fault.run_scoped or _names_no_pathway(outcome.fault)):
-            self._suspects[event.task.uuid] = outcome.fault
-        if isinstance(outcome, Failed) and (outcome.fault.platform or is_nobodys_fault(outcome.fault.exception)):
-            self._blameless.add(event.task.uuid)
-        # A suspect may end the run, whose caller is to see where it was raised.
-        record = TaskRecord.of(event, keep_traceback=event.task.uuid in self._suspects).to_dict()
-        self._results[event.task.uuid] = TaskResult(
-            task_uuid=event.task.uuid,
-            data_title=event.task.data_title,
-            outcome=record["outcome"],
-            pathway=record.get("pathway_uuid"),
-            confirmed=record.get("confirmed", True),
-            phase=record.get("phase"),
-            error=record.get("error") or record.get("reason"),
-            traceback=record.get("traceback"),
-            retryable=again,
-            seconds=record["seconds"],
-            own_saves=event.own_saves,
-        )
-        if isinstance(outcome, Failed) and outcome.fault.rate_limited:
-            self._limited.add(event.task.uuid)
-
-    def answer(self, given: Sequence[_Given]) -> Answer:
-        """What became of the tasks, and what ends a run."""
-        trouble = self._trouble
-        # What was not begun, because the run stops, is still in its stage: it has no outcome.
-        told = [one for one in given if one.error or one.uuid in self._gone or one.uuid in self._results]
-        return Answer(
-            results=[self.result(one) for one in (given if trouble is None and not self._stop.requested else told)],
-            unwritten=[ref.uuid for ref in self._run.unwritten],
-            unconfirmed=frozenset(self._run.unconfirmed),
-            error=trouble if isinstance(trouble, Exception) else None,
-            named_a_pathway=self._agent.has_named_a_pathway,
-            suspects=self._suspects,
-            blameless=frozenset(self._blameless),
-            chunks=self._chunks,
-            warnings=self._warnings,
-        )
-
-    def result(self, given: _Given) -> TaskResult:
-        """What became of a task."""
-        if given.error is not None:
-            return TaskResult(task_uuid=given.uuid, outcome="failed", phase="spec", error=given.error)
-        if (result := self._results.get(given.uuid)) is not None:
-            if given.uuid in self._limited:
-                result.retry_after = self._agent.quiet.left(self._gate.clock())
-            return result
-        if (trouble := self._trouble) is not None:
-            if given.uuid in self._run.unconfirmed:
-                return _not_done(given, trouble, phase="move")
-            unwritten = given.uuid in {ref.uuid for ref in self._run.unwritten}
-            return _not_done(given, trouble, phase="save" if unwritten else "load")
-        if given.uuid not in self._gone:
-            error = "It is not known what became of the task: it was in its stage, and has no outcome."
-            return TaskResult(task_uuid=given.uuid, outcome="failed", phase=Phase.AGENT, error=error, retryable=True)
-        stage = self._agent.stage.title
-        error = f"The task is not in stage {stage!r}: it has been moved, or it never was there. Nothing was done."
-        return TaskResult(task_uuid=given.uuid, outcome="skipped", error=error)
-
-
-def _names_no_pathway(fault: Fault) -> bool:
-    return fault.phase is Phase.PATHWAY and is_a(fault.exception, UnknownPathwayError)
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """A task as it was given: what to ask the platform for, or why that cannot be told."""
-
-    uuid: UUID
-    data_hash: UUID
-    error: str | None = None
-
-
-def _not_done(given: _Given, trouble: BaseException, *, phase: str) -> TaskResult:
-    """The result of a task that has no outcome of its own: because of the platform's trouble, of the set-up, or of what
-    cut the call off from outside."""
-    says_no = isinstance(trouble, EncordException | EncordAgentsError) and not isinstance(
-        trouble, NoRoomError | OutageError
-    )
-    error = "\n".join([described(trouble), *notes(trouble)])
-    if phase == "move":
-        error += "\nIts move is unconfirmed: it was sent, and whether the task has left its stage is not known."
-    return TaskResult(
-        task_uuid=given.uuid,
-        outcome="failed",
-        phase=phase,
-        error=error,
-        traceback=None if isinstance(trouble, EncordException | EncordAgentsError | Leaving) else formatted(trouble),
-        retryable=is_platform_trouble(trouble) or not says_no,
-    )
-
-
-@contextlib.contextmanager
-def _directory(agent: Agent) -> Iterator[Path | None]:
-    """Where a call's files go, if its agent wants any."""
-    if not agent.needs_asset:
-        yield None
-        return
-    with temporary_directory() as directory:
-        yield directory
-
-
-def _read(spec: object) -> tuple[list[_Given], bool]:
-    """The tasks that were given, and whether they came as a list."""
-    if isinstance(spec, str | bytes):
-        try:
-            spec = json.loads(spec)
-        except (ValueError, RecursionError) as error:
-            return [_malformed(spec, f"it is not JSON ({error})")], False
-    if isinstance(spec, list | tuple):
-        return [_read_one(one) for one in spec], True
-    return [_read_one(spec)], False
-
-
-def _read_one(spec: object) -> _Given:
-    if isinstance(spec, AgentTask):
-        return _Given(spec.uuid, spec.data_hash)
-    if isinstance(spec, str | bytes):
-        try:
-            spec = json.loads(spec)
-        except (ValueError, RecursionError) as error:
-            return _malformed(spec, f"it is not JSON ({error})")
-    if not isinstance(spec, dict):
-        return _malformed(spec, f"it is of type {type(spec).__name__}")
-    # The SDK writes snake case, the platform's own messages camel case.
-    uuid = as_uuid(spec.get("uuid"))
-    data_hash = as_uuid(spec.get("data_hash", spec.get("dataHash")))
-    if uuid is None:
-        return _malformed(spec, "it has no valid 'uuid'")
-    if data_hash is None:
-        return _malformed(spec, "it has no valid 'data_hash'", uuid)
-    return _Given(uuid, data_hash)
-
-
-def _malformed(spec: object, why: str, uuid: UUID = NO_TASK) -> _Given:
-    text = without_secrets(spec if isinstance(spec, str) else shown(spec, 200))
-    return _Given(
-        uuid,
-        NO_TASK,
-        f"This is no task: {why}. A task is given as task.model_dump_json(), or as a list of these. "
-        f"Given was: {text[:200]}",
-    )
 
 
 _inherited: list[object] = []

@@ -18,13 +18,13 @@ from encord_agents.core import tracebacks
 from encord_agents.core.tracebacks import add_note, described, formatted, is_a, notes
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.outcome import Fault
-from encord_agents.tasks.engine.pipeline import Turn, at_once
 from encord_agents.tasks.engine.report import ChunkLoaded, ChunkWritten, StageWarning
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.models import TaskResult
 
 __all__ = [
     "Answer",
+    "Bundling",
     "Closes",
     "Errand",
     "Function",
@@ -99,16 +99,35 @@ class Function(Protocol):
     @property
     def runner(self) -> Closes: ...
 
-    def answer(self, specs: Sequence[str], *, stop: Stop, turn: Turn) -> Answer:
+    def answer(self, specs: Sequence[str], *, stop: Stop, bundle_saves: bool = False) -> Answer:
         """Give tasks to the agent. Without any: be ready to. What fails stays in its stage.
 
         Args:
             stop: Ends it after the task at work; what was finished by then is written.
-            turn: Has the agent run; before and after that, tasks are loaded and written.
+            bundle_saves: Hold what agents save by their own hand, and send it with the others'.
 
         Raises:
             Exception: The process cannot connect, or the set-up is wrong.
         """
+
+
+class Bundling:
+    """A function that holds what agents save by their own hand, in whatever process it answers."""
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self.__module__, self.__qualname__ = function.__module__, function.__qualname__
+
+    def __reduce__(self) -> tuple[type[Bundling], tuple[Function]]:
+        return Bundling, (self.function,)
+
+    @property
+    def runner(self) -> Closes:
+        return self.function.runner
+
+    def answer(self, specs: Sequence[str], *, stop: Stop, bundle_saves: bool = True) -> Answer:
+        """Answer as the function does."""
+        return self.function.answer(specs, stop=stop, bundle_saves=True)
 
 
 def here() -> Place:
@@ -138,10 +157,10 @@ def serve(function: Function, specs: Sequence[str], errand: Errand) -> Answer | 
     return portable_answer(answer_of(function, specs, stop))
 
 
-def answer_of(function: Function, specs: Sequence[str], stop: Stop, *, turn: Turn = at_once) -> Answer:
+def answer_of(function: Function, specs: Sequence[str], stop: Stop) -> Answer:
     """What a function answers, whatever it is."""
     try:
-        return function.answer(specs, stop=stop, turn=turn)
+        return function.answer(specs, stop=stop)
     except Exception as error:  # noqa: BLE001 - an answer like any other: the run ends with it
         return Answer(error=error)
 

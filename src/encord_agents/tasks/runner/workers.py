@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from pathlib import Path
-from typing import Protocol
 from uuid import uuid4
 
 from encord_agents.exceptions import PrintableError
@@ -18,58 +17,10 @@ from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.runner.processes import Processes
 from encord_agents.tasks.runner.worker import Answer, Errand, Function, here, serve, shared
 
-__all__ = ["Workers", "check_workers", "workers_for"]
+__all__ = ["Given", "check_workers", "workers_for"]
 
 AHEAD = 2
 """Batches that are out per worker: one that it works on, and the next, so that it need not wait for it."""
-
-
-class Workers(Protocol):
-    """Whoever works on batches.
-
-    Attributes:
-        own: Whether they are processes of our own: else it is not known who has what, nor whether they die.
-    """
-
-    own: bool
-
-    @property
-    def missing(self) -> int:
-        """How many could be started."""
-
-    @property
-    def starting(self) -> int:
-        """How many are not ready yet."""
-
-    @property
-    def room(self) -> int:
-        """How many more batches those that are ready can take."""
-
-    @property
-    def has_idle(self) -> bool:
-        """Whether one that is ready has nothing to do."""
-
-    def start(self, function: Function) -> Future[Answer | None]:
-        """Have one become ready. What goes wrong in that is no task's fault."""
-
-    def submit(self, function: Function, specs: Sequence[str], *, alone: bool = False) -> Future[Answer | None]:
-        """Send a batch. There must be room for it.
-
-        Args:
-            alone: To one that is idle, and stays so but for this.
-
-        Raises:
-            BrokenExecutor: It cannot be sent.
-        """
-
-    def stop(self) -> None:
-        """Begin no task that has not begun."""
-
-    def leave(self) -> None:
-        """Wait for nothing any more."""
-
-    def close(self, *, at_once: bool = False) -> None:
-        """There are to be no more batches."""
 
 
 class Given:
@@ -78,8 +29,6 @@ class Given:
     Args:
         size: How many there are. Default: as many as the executor says, else one for each processor.
     """
-
-    own = False
 
     def __init__(self, executor: Executor, size: int | None) -> None:
         self.size: int = size or getattr(executor, "_max_workers", None) or os.cpu_count() or 1
@@ -101,38 +50,24 @@ class Given:
         return answer is not None and answer.error is None
 
     @property
-    def missing(self) -> int:
-        """One, until it is tried whether they work."""
-        return int(not self._ready and not self.starting)
-
-    @property
-    def starting(self) -> int:
-        """One, while that is tried."""
-        return int(self._first is not None and not self._first.done())
+    def is_untried(self) -> bool:
+        """True until it is being tried whether the workers can work."""
+        return self._first is None
 
     @property
     def room(self) -> int:
         """How many more batches to send: not many, for what has been sent can seldom be called back."""
         return AHEAD * self.size - sum(not future.done() for future in self._out) if self._ready else 0
 
-    @property
-    def has_idle(self) -> bool:
-        """Nobody knows."""
-        return self.room > 0
-
-    def start(self, function: Function) -> Future[Answer | None]:
-        """Have one be ready."""
-        self._first = self.submit(function, [])
-        return self._first
-
-    def submit(self, function: Function, specs: Sequence[str], *, alone: bool = False) -> Future[Answer | None]:
-        """Send a batch, to whomever.
+    def submit(self, function: Function, specs: Sequence[str]) -> Future[Answer | None]:
+        """Send a batch, to whomever; the first one only tries whether the workers can work.
 
         Raises:
             BrokenExecutor: And whatever else the executor raises.
         """
         errand = Errand(here(), self._run, next(self._numbers))
         future = self._executor.submit(serve, function, specs, errand)
+        self._first = self._first or future
         self._out = {one for one in self._out if not one.done()} | {future}
         return future
 
@@ -149,7 +84,7 @@ class Given:
         self._shared.close()
 
 
-def workers_for(executor: Executor | None, size: int | None) -> Workers:
+def workers_for(executor: Executor | None, size: int | None) -> Processes | Given:
     """Whoever is to work on batches: processes of our own where no executor was given.
 
     Args:

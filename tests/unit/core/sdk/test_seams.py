@@ -56,6 +56,8 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
     "encord.objects.ObjectInstance.__init__": {"0.1.180": "606494df1bd19ffa", "0.1.211": "d7b0187aa74b12e8"},
     "encord.user_client.EncordUserClient.__init__": {"0.1.180": "bd0c522939261223"},
     "encord.user_client.EncordUserClient.get_project": {"0.1.180": "1a433f7fe974822a"},
+    "encord.workflow.stages.agent.AgentStage.get_tasks": {"0.1.180": "4132f7815da71555", "0.1.211": "3532dc4b9a9ee36c"},
+    "encord.workflow.stages.agent.AgentTask.proceed": {"0.1.180": "cd87d61a6502431d"},
 }
 """Of each function that a seam was read from: version of encord in which it was first seen so -> fingerprint."""
 

@@ -1,0 +1,227 @@
+"""One call of a queue function: its tasks loaded together, attempted once each, written together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from uuid import UUID
+
+from encord.exceptions import EncordException
+from encord.workflow.stages.agent import AgentTask
+
+from encord_agents.core.room import temporary_directory
+from encord_agents.core.tracebacks import described, formatted, is_a, notes
+from encord_agents.exceptions import EncordAgentsError, NoRoomError, OutageError, UnknownPathwayError
+from encord_agents.tasks.engine.context import Agent
+from encord_agents.tasks.engine.execute import Executor
+from encord_agents.tasks.engine.gate import SetUpError, is_nobodys_fault, is_platform_trouble
+from encord_agents.tasks.engine.outcome import Failed, Fault, Phase
+from encord_agents.tasks.engine.own_saves import OwnSaves
+from encord_agents.tasks.engine.pipeline import StageRun, run_chunk
+from encord_agents.tasks.engine.report import (
+    ChunkLoaded,
+    ChunkWritten,
+    Event,
+    Events,
+    StageWarning,
+    TaskFinished,
+    TaskRecord,
+)
+from encord_agents.tasks.engine.retry import retryable
+from encord_agents.tasks.engine.stop import Leaving, Stop
+from encord_agents.tasks.engine.write import MAX_AT_ONCE
+from encord_agents.tasks.models import TaskResult
+from encord_agents.tasks.runner.connection import Connection
+from encord_agents.tasks.runner.opening import with_advice
+from encord_agents.tasks.runner.specs import Spec
+from encord_agents.tasks.runner.worker import Answer
+
+__all__ = ["Call", "directory_for"]
+
+
+@contextlib.contextmanager
+def directory_for(agent: Agent) -> Iterator[Path | None]:
+    """Where a call's files go, if its agent wants any."""
+    if not agent.needs_asset:
+        yield None
+        return
+    with temporary_directory() as directory:
+        yield directory
+
+
+class Call:
+    """One call of a queue function."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        agent: Agent,
+        final: bool,
+        files: Path | None,
+        stop: Stop,
+        quiet: bool,
+        bundle_saves: bool,
+    ) -> None:
+        self._connection = connection
+        self._agent = agent
+        self._stop = stop
+        self._gate = connection.gate(stop, grace=connection.runner.timing.time_to_write)
+        self._run = StageRun(
+            agent,
+            connection.project,
+            connection.sender,
+            self._gate,
+            stop,
+            Events([] if quiet else [connection.log], record=self._note),
+            Executor(
+                *(connection.scope, connection.fixed, self._gate, stop, OwnSaves(self._gate, bundle_saves)),
+                contained=quiet,
+            ),
+            strict=False,
+            final=final,
+            dead_letters=not quiet,
+            files=files,
+        )
+        self._results: dict[UUID, TaskResult] = {}
+        self._gone: set[UUID] = set()
+        self._suspects: dict[UUID, Fault] = {}
+        self._blameless: set[UUID] = set()
+        self._limited: set[UUID] = set()
+        self._chunks: list[ChunkLoaded | ChunkWritten] = []
+        self._warnings: list[StageWarning] = []
+        self._trouble: OutageError | Leaving | Exception | None = None
+
+    @property
+    def stage_uuid(self) -> UUID:
+        return self._agent.stage.uuid
+
+    def run(self, given: Sequence[Spec]) -> None:
+        wanted = list({one.uuid: one for one in given if one.error is None}.values())
+        try:
+            for start in range(0, len(wanted), MAX_AT_ONCE):
+                if self._stop.requested:
+                    break
+                self._run_chunk(wanted[start : start + MAX_AT_ONCE])
+        except SetUpError as trouble:
+            self._trouble = trouble.error
+            if isinstance(trouble.error, EncordException):
+                with_advice(trouble.error, self._connection.project.project_hash, doing="run agents in")
+        except (Leaving, Exception) as trouble:  # noqa: BLE001 - it is told
+            # The platform's, or what cut the call off from outside, such as a time limit: what is done stays done, and
+            # is told.
+            self._trouble = trouble
+        finally:
+            self._run.send_rest()
+
+    def _run_chunk(self, wanted: Sequence[Spec]) -> None:
+        agent = self._agent
+        polled_at = self._gate.clock()
+        there: dict[UUID, AgentTask] = {}
+        for part, reply in self._run.in_stage.each(agent.stage, wanted):
+            if reply.value is not None:
+                there |= reply.value
+                self._gone |= {one.uuid for one in part} - reply.value.keys()
+            if reply.error is not None:
+                self._results |= {one.uuid: not_done(one, reply.error, phase="load") for one in part}
+        tasks = [there[one.uuid] for one in wanted if one.uuid in there]
+        loop = self._connection.loop if agent.plan.has_async else None
+        while tasks and not self._stop.requested:
+            # Two tasks of one label row must not be at work together: the second is loaded after the first is written.
+            first = list({(task.data_hash, agent.branch_of(task)): task for task in reversed(tasks)}.values())[::-1]
+            run_chunk(self._run, first, polled_at=polled_at, loop=loop)
+            done = {task.uuid for task in first}
+            tasks = [task for task in tasks if task.uuid not in done]
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, ChunkLoaded | ChunkWritten):
+            self._chunks.append(event)
+        if isinstance(event, StageWarning):
+            self._warnings.append(event)
+        if not isinstance(event, TaskFinished):
+            return
+        outcome = event.outcome
+        again = (
+            isinstance(outcome, Failed) and outcome.moved_to is None and retryable(self._agent.policy, outcome.fault)
+        )
+        if isinstance(outcome, Failed) and (outcome.fault.run_scoped or _names_no_pathway(outcome.fault)):
+            self._suspects[event.task.uuid] = outcome.fault
+        if isinstance(outcome, Failed) and (outcome.fault.platform or is_nobodys_fault(outcome.fault.exception)):
+            self._blameless.add(event.task.uuid)
+        # A suspect may end the run, whose caller is to see where it was raised.
+        record = TaskRecord.of(event, keep_traceback=event.task.uuid in self._suspects).to_dict()
+        self._results[event.task.uuid] = TaskResult(
+            task_uuid=event.task.uuid,
+            data_title=event.task.data_title,
+            outcome=record["outcome"],
+            pathway=record.get("pathway_uuid"),
+            confirmed=record.get("confirmed", True),
+            phase=record.get("phase"),
+            error=record.get("error") or record.get("reason"),
+            traceback=record.get("traceback"),
+            retryable=again,
+            seconds=record["seconds"],
+            own_saves=event.own_saves,
+        )
+        if isinstance(outcome, Failed) and outcome.fault.rate_limited:
+            self._limited.add(event.task.uuid)
+
+    def answer(self, given: Sequence[Spec]) -> Answer:
+        """What became of the tasks, and what ends a run."""
+        trouble = self._trouble
+        # What was not begun, because the run stops, is still in its stage: it has no outcome.
+        told = [one for one in given if one.error or one.uuid in self._gone or one.uuid in self._results]
+        return Answer(
+            results=[self.result(one) for one in (given if trouble is None and not self._stop.requested else told)],
+            unwritten=[ref.uuid for ref in self._run.unwritten],
+            unconfirmed=frozenset(self._run.unconfirmed),
+            error=trouble if isinstance(trouble, Exception) else None,
+            named_a_pathway=self._agent.has_named_a_pathway,
+            suspects=self._suspects,
+            blameless=frozenset(self._blameless),
+            chunks=self._chunks,
+            warnings=self._warnings,
+        )
+
+    def result(self, given: Spec) -> TaskResult:
+        """What became of a task."""
+        if given.error is not None:
+            return TaskResult(task_uuid=given.uuid, outcome="failed", phase="spec", error=given.error)
+        if (result := self._results.get(given.uuid)) is not None:
+            if given.uuid in self._limited:
+                result.retry_after = self._agent.quiet.left(self._gate.clock())
+            return result
+        if (trouble := self._trouble) is not None:
+            if given.uuid in self._run.unconfirmed:
+                return not_done(given, trouble, phase="move")
+            unwritten = given.uuid in {ref.uuid for ref in self._run.unwritten}
+            return not_done(given, trouble, phase="save" if unwritten else "load")
+        if given.uuid not in self._gone:
+            error = "It is not known what became of the task: it was in its stage, and has no outcome."
+            return TaskResult(task_uuid=given.uuid, outcome="failed", phase=Phase.AGENT, error=error, retryable=True)
+        stage = self._agent.stage.title
+        error = f"The task is not in stage {stage!r}: it has been moved, or it never was there. Nothing was done."
+        return TaskResult(task_uuid=given.uuid, outcome="skipped", error=error)
+
+
+def _names_no_pathway(fault: Fault) -> bool:
+    return fault.phase is Phase.PATHWAY and is_a(fault.exception, UnknownPathwayError)
+
+
+def not_done(given: Spec, trouble: BaseException, *, phase: str) -> TaskResult:
+    """The result of a task that has no outcome of its own: because of the platform's trouble, of the set-up, or of what
+    cut the call off from outside."""
+    says_no = isinstance(trouble, EncordException | EncordAgentsError) and not isinstance(
+        trouble, NoRoomError | OutageError
+    )
+    error = "\n".join([described(trouble), *notes(trouble)])
+    if phase == "move":
+        error += "\nIts move is unconfirmed: it was sent, and whether the task has left its stage is not known."
+    return TaskResult(
+        task_uuid=given.uuid,
+        outcome="failed",
+        phase=phase,
+        error=error,
+        traceback=None if isinstance(trouble, EncordException | EncordAgentsError | Leaving) else formatted(trouble),
+        retryable=is_platform_trouble(trouble) or not says_no,
+    )

@@ -1,0 +1,113 @@
+"""A process's connection: what its queue functions share, from the first use until it is closed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from encord.project import Project
+from encord.user_client import EncordUserClient
+
+from encord_agents.core.dependencies.scope import RunScope
+from encord_agents.tasks.engine.context import Agent
+from encord_agents.tasks.engine.event_loop import EventLoop
+from encord_agents.tasks.engine.gate import Gate, Slots
+from encord_agents.tasks.engine.observers import LogObserver
+from encord_agents.tasks.engine.report import RunReport
+from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.runner.base import RegisteredAgent, RunnerBase
+from encord_agents.tasks.runner.teardown import tear_down
+
+__all__ = ["Connection"]
+
+logger = logging.getLogger(__name__)
+
+IN_FLIGHT = 8
+"""Platform requests of one process at once, over all the threads that call its queue functions."""
+
+
+@dataclass(eq=False)
+class Connection:
+    """All that a process needs to run agents, made at the first use.
+
+    Args:
+        sender: The client that the engine's requests are made with.
+        max_outage: Seconds that a call waits for a platform that does not answer.
+    """
+
+    runner: RunnerBase
+    project: Project
+    sender: EncordUserClient
+    fixed: dict[type, object]
+    max_outage: float
+    agents: dict[int, Agent] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.slots = Slots(IN_FLIGHT)
+        self.log = LogObserver()
+        self.loop = EventLoop()
+        # Threads of engines come and go; the main one is there from the beginning to the end.
+        self.scope = RunScope(self.fixed, self.loop, thread=threading.main_thread().ident)
+        self._lock = threading.Lock()
+        self._calls = 0
+        self._closed = False
+        self._overrides = dict(self.runner.dependency_overrides)
+
+    def gate(self, stop: Stop, **options: Any) -> Gate:
+        """Return a way to the platform, for one call: all calls of the process share its slots."""
+        runner = self.runner
+        options = {"max_outage": self.max_outage, "slots": self.slots, **options}
+        return Gate(stop, timing=runner.timing, limits=runner.limits, **options)
+
+    def enter(self) -> bool:
+        """A call begins. Whether it may."""
+        self.loop.revive()
+        with self._lock:
+            self._calls += not self._closed
+            return not self._closed
+
+    def leave(self) -> None:
+        """A call is over."""
+        with self._lock:
+            self._calls -= 1
+            last = self._closed and not self._calls
+        if last:
+            try:
+                self._tear_down()
+            except Exception:
+                logger.exception("What lives as long as the process could not be torn down.")
+
+    def bundle_saves(self) -> None:
+        """From now on, the client that is handed out is the one whose requests are heard of."""
+        if self.fixed[EncordUserClient] is not self.sender:
+            self.fixed = {**self.fixed, EncordUserClient: self.sender}
+            self.scope.values = self.fixed
+
+    def agent(self, registered: RegisteredAgent) -> Agent:
+        """An agent bound to its stage, once per process."""
+        with self._lock:
+            if id(registered) not in self.agents:  # it was decorated after the connection was made
+                self.agents[id(registered)] = self.runner._bind(registered, self.project, num_retries=0)
+            if self._overrides != self.runner.dependency_overrides:
+                self._overrides = dict(self.runner.dependency_overrides)
+                for one in self.runner.agents:
+                    if (bound := self.agents.get(id(one))) is not None:
+                        self.agents[id(one)] = replace(bound, plan=self.runner._plan_with_overrides(one))
+            return self.agents[id(registered)]
+
+    def close(self, report: RunReport | None = None) -> None:
+        """Tear down, at the end of the last call."""
+        with self._lock:
+            self._closed = True
+            in_use = self._calls
+        if not in_use:
+            self._tear_down(report)
+
+    def _tear_down(self, report: RunReport | None = None) -> None:
+        """Twice is harmless."""
+        try:
+            tear_down(self.scope, report)
+        finally:
+            self.loop.close()

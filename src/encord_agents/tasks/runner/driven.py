@@ -1,0 +1,151 @@
+"""A stage in a worker process: the driver of a `Runner`, fed by a pipe, its events sent to the parent."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from encord.workflow.stages.agent import AgentTask
+
+from encord_agents.core.dependencies.solve import Attempt
+from encord_agents.core.sdk import task_of
+from encord_agents.core.tracebacks import is_a
+from encord_agents.exceptions import UnknownPathwayError
+from encord_agents.tasks.engine.backlog import Waiting
+from encord_agents.tasks.engine.context import Agent, Context
+from encord_agents.tasks.engine.execute import Executor
+from encord_agents.tasks.engine.gate import SetUpError
+from encord_agents.tasks.engine.outcome import Failed, Fault, Phase
+from encord_agents.tasks.engine.overlap import Pipeline
+from encord_agents.tasks.engine.own_saves import OwnSaves
+from encord_agents.tasks.engine.pipeline import StageRun
+from encord_agents.tasks.engine.report import AttemptFailed, Event, Events, TaskFinished
+from encord_agents.tasks.engine.stop import Leaving, Stop
+from encord_agents.tasks.runner import messages
+from encord_agents.tasks.runner.connection import Connection
+from encord_agents.tasks.runner.worker import portable
+
+__all__ = ["drive"]
+
+Say = Callable[[Any], None]
+
+
+def drive(
+    connection: Connection,
+    agent: Agent,
+    files: Path | None,
+    feed: SimpleQueue[messages.Tasks | messages.HoldBack | None],
+    options: messages.Options,
+    *,
+    stop: Stop,
+    say: Say,
+) -> messages.Ended:
+    """Run a stage's agent over the tasks that come, until there are no more, or the run ends."""
+    own = {} if options.max_outage is None else {"max_outage": options.max_outage}
+    gate = connection.gate(stop, **own)
+
+    def tell(event: Event) -> None:
+        hold_back = 0.0
+        if isinstance(event, AttemptFailed) and event.fault.rate_limited:
+            hold_back = agent.quiet.left(gate.clock())
+        say(
+            messages.told(
+                event,
+                named_a_pathway=agent.has_named_a_pathway,
+                is_suspect=isinstance(event, TaskFinished) and _is_suspect(event),
+                hold_back=hold_back,
+            )
+        )
+
+    own_saves = OwnSaves(gate, options.bundle_saves, options.dry_run)
+    run = StageRun(
+        agent,
+        connection.project,
+        connection.sender,
+        gate,
+        stop,
+        Events([], record=tell),
+        _TellingExecutor(say, connection.scope, connection.fixed, gate, stop, own_saves, contained=True),
+        dry_run=options.dry_run,
+        strict=False,  # only the parent knows how tasks fare in all workers
+        dead_letters=False,
+        files=files,
+    )
+    loop = connection.loop if agent.plan.has_async else None
+    error: Exception | None = None
+    try:
+        Pipeline(run, options.window, options.workers if loop else 1, loop, _Feed(run, feed)).drive()
+    except SetUpError as trouble:
+        error = trouble.error
+    except Leaving:
+        pass
+    except Exception as trouble:  # noqa: BLE001 - the run ends with it
+        error = trouble
+    finally:
+        run.send_rest()
+    return messages.Ended(
+        tuple(run.unwritten),
+        frozenset(run.unconfirmed),
+        None if error is None else pickle.dumps(portable(error)),
+    )
+
+
+def _is_suspect(event: TaskFinished) -> bool:
+    """Return whether a failure may be every task's."""
+    if not isinstance(event.outcome, Failed):
+        return False
+    fault = event.outcome.fault
+    unknown = fault.phase is Phase.PATHWAY and is_a(fault.exception, UnknownPathwayError)
+    return fault.run_scoped or unknown
+
+
+class _Feed:
+    """Tasks as the parent sends them, as a `Pipeline` takes them."""
+
+    def __init__(self, run: StageRun, feed: SimpleQueue[messages.Tasks | messages.HoldBack | None]) -> None:
+        self._run = run
+        self._feed = feed
+
+    def __call__(self, seconds: float) -> Sequence[Waiting] | None:
+        try:
+            given = self._feed.get(timeout=seconds)
+        except Empty:
+            return ()
+        now = self._run.gate.clock()
+        if given is None:
+            return None
+        if isinstance(given, messages.HoldBack):
+            self._run.quiet.hold_back(given.seconds, now)
+            return ()
+        stage = self._run.agent.stage
+        waiting = []
+        for one in given.tasks:
+            if (task := task_of(stage, one.task)) is not None:
+                waiting.append(Waiting(task, now - one.age))
+            else:  # it is asked for, as what was seen long ago
+                waiting.append(Waiting(AgentTask.model_validate_json(one.task), -math.inf))
+        return waiting
+
+
+class _TellingExecutor(Executor):
+    """Tells the parent of the end of each attempt, so that it is known which task a worker has died of."""
+
+    def __init__(self, say: Say, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._say = say
+
+    def attempt(self, context: Context) -> Attempt | Fault:
+        try:
+            return super().attempt(context)
+        finally:
+            self._say(messages.AttemptEnded(context.task.uuid))
+
+    async def attempt_async(self, context: Context) -> Attempt | Fault:
+        try:
+            return await super().attempt_async(context)
+        finally:
+            self._say(messages.AttemptEnded(context.task.uuid))

@@ -1,0 +1,191 @@
+"""A worker process: stages begin, tasks come in through a pipe, events go out; and it is left tidily.
+
+Its main thread runs the driver that a `Runner` has: agents there, one after the other, while the next tasks are loaded
+and finished ones are written.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import multiprocessing.util
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from encord_agents.tasks.engine.interpreter import SWITCH_INTERVAL
+from encord_agents.tasks.engine.signals import hold_off_signals
+from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.runner import messages
+from encord_agents.tasks.runner.worker import Closes, portable
+
+__all__ = ["Drives", "work"]
+
+logger = logging.getLogger(__name__)
+
+HEARS_WITHIN = 5.0
+"""Seconds in which a worker that cannot be heard learns that its parent is gone; else the pipe itself is broken."""
+LOOK_UP = 1.0
+"""Seconds between two looks at whether the parent is alive: a program that it has started may hold its pipe."""
+
+
+class Drives(Protocol):
+    """Serves a stage in a worker. It pickles by its name."""
+
+    __module__: str
+    __qualname__: str
+
+    @property
+    def runner(self) -> Closes: ...
+
+    def connect(self, stop: Stop) -> None:
+        """Be ready: open the project, check the stages.
+
+        Raises:
+            Exception: The process cannot connect, or the set-up is wrong.
+        """
+
+    def drive(
+        self,
+        feed: SimpleQueue[messages.Tasks | messages.HoldBack | None],
+        options: messages.Options,
+        *,
+        stop: Stop,
+        say: Callable[[Any], None],
+    ) -> messages.Ended:
+        """Run the stage's agent over tasks as they come, until there are no more; what fails stays in its stage.
+
+        Args:
+            feed: The tasks; ``None`` after the last.
+            stop: Ends it after the task at work; what was finished by then is written.
+            say: Told of every event, and of the end of every attempt.
+        """
+
+
+def work(pipe: Connection) -> None:
+    """Live as a worker."""
+    # Ctrl-C in a terminal reaches every process, and so do the SIGHUP of a terminal that is closed and the SIGTERM of a
+    # service manager: it is for the parent to decide what they mean. The worker ends with it.
+    hold_off_signals()
+    if hasattr(signal, "pthread_sigmask"):  # the parent had it blocked until this was done
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    # Agents may compute, and never wait by themselves. The threads that load and write, of which each request wants the
+    # interpreter dozens of times, would wait for 5 ms each time.
+    sys.setswitchinterval(min(SWITCH_INTERVAL, sys.getswitchinterval()))
+    from encord_agents.terminal.streams import forgiving_streams
+
+    with forgiving_streams():  # what agents print is no reason for a task to fail
+        _Child(pipe).live()
+    _exit()
+
+
+def _exit() -> None:
+    """End the process, as multiprocessing ends one that was forked: threads are waited for and what was to be done at
+    exit is done, but the interpreter is not taken apart. That takes a quarter of a second, for which the parent would
+    wait."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    multiprocessing.util._exit_function()  # type: ignore[attr-defined]
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(0)
+
+
+class _Child:
+    """A worker. Its main thread serves stages; another one listens to the parent."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._sending = threading.Lock()
+        self._stages: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._feed: SimpleQueue[messages.Tasks | messages.HoldBack | None] = SimpleQueue()
+        self._stop = Stop()
+        self._runners: list[Closes] = []
+        self._parent = os.getppid()
+        self._orphaned = threading.Event()
+
+    def live(self) -> None:
+        """Serve stages until the parent says that it is enough, or is not there any more."""
+        threading.Thread(target=self._listen, name="encord-agents-parent", daemon=True).start()
+        while (serve := self._stages.get()) is not None:
+            serve()
+        for runner in reversed(self._runners):
+            try:
+                runner.close()
+            except BaseException:
+                logger.exception("What lives as long as the process could not be torn down.")
+
+    def _listen(self) -> None:
+        """Take what the parent says, in a thread. However it ended, this ends with it: after the task at work."""
+        try:
+            self._listen_until_end()
+        except Exception as error:
+            if not isinstance(error, EOFError | OSError):
+                logger.exception("The parent process said something that cannot be read.")
+            self._orphaned.set()
+            self._stop.request()
+        finally:
+            self._feed.put(None)
+            self._stages.put(None)
+
+    def _listen_until_end(self) -> None:
+        while True:
+            while not self._pipe.poll(LOOK_UP):  # a program that the parent has started may hold the pipe
+                if os.getppid() != self._parent:
+                    raise EOFError
+            match self._pipe.recv():
+                case messages.Begin() as begin:
+                    self._feed = SimpleQueue()
+                    self._stages.put(partial(self._serve, begin, self._feed))
+                case messages.Tasks() | messages.HoldBack() as more:
+                    self._feed.put(more)
+                case messages.Close():
+                    self._feed.put(None)
+                case messages.Stop():
+                    self._stop.request()
+                case _:
+                    return
+
+    def _serve(self, begin: messages.Begin, feed: SimpleQueue[messages.Tasks | messages.HoldBack | None]) -> None:
+        """Serve a stage, in the main thread: modules may do at import what only that can."""
+        try:
+            function: Drives = pickle.loads(begin.function)
+            if function.runner not in self._runners:
+                self._runners.append(function.runner)
+            function.connect(self._stop)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the parent waits for an answer
+            self._say_for_certain(messages.Ready(error=pickle.dumps(portable(error))))
+            return
+        self._say_for_certain(messages.Ready())
+        try:
+            ended = function.drive(feed, begin.options, stop=self._stop, say=self._say)
+        except BaseException as error:  # noqa: BLE001 - likewise
+            ended = messages.Ended(error=pickle.dumps(portable(error)))
+        self._say_for_certain(ended)
+
+    def _say_for_certain(self, message: object) -> None:
+        if not self._tell(message) and not self._orphaned.wait(HEARS_WITHIN):
+            os._exit(1)  # an agent has closed the pipe: this is all that the parent will hear
+
+    def _say(self, message: object) -> None:
+        """Say something, in any thread. What cannot be heard any more is not missed: the parent is gone, or will see
+        this process end."""
+        if not self._tell(message):
+            self._stop.request()
+
+    def _tell(self, message: object) -> bool:
+        with self._sending:
+            try:
+                self._pipe.send(message)
+            except OSError:  # the parent is not there any more
+                return False
+        return True
