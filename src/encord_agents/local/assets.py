@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import os
 import re
+import secrets
 import time
 from pathlib import Path
 from typing import Protocol
@@ -21,8 +22,70 @@ class AssetStore(Protocol):
     def put(self, content: bytes) -> str:
         """Keep a file. Returns its digest."""
 
+    def put_file(self, path: Path) -> str:
+        """Keep a copy of a file. Returns its digest."""
+
+    def writer(self) -> Writer:
+        """Begin a file of which the bytes come bit by bit."""
+
     def get(self, digest: str) -> bytes | Path | None:
         """A file's bytes, or where they are; ``None`` if there is no such file."""
+
+
+class Writer(Protocol):
+    """A file that is being written. Nothing is kept of it before :meth:`keep`."""
+
+    def write(self, part: bytes) -> None:
+        """Append some bytes."""
+
+    def keep(self) -> str:
+        """Keep the file. Returns its digest."""
+
+    def drop(self) -> None:
+        """Forget it. Nothing happens once it is kept."""
+
+
+class MemoryWriter:
+    def __init__(self, assets: MemoryAssets) -> None:
+        self._assets = assets
+        self._parts: list[bytes] = []
+
+    def write(self, part: bytes) -> None:
+        self._parts.append(part)
+
+    def keep(self) -> str:
+        return self._assets.put(b"".join(self._parts))
+
+    def drop(self) -> None:
+        self._parts.clear()
+
+
+class DirectoryWriter:
+    """A file beside the others, under a name of its own until its digest is known."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._hash = hashlib.sha256()
+        self._partial = directory / f"{secrets.token_hex(8)}.part"
+        descriptor = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._file = os.fdopen(descriptor, "wb")
+
+    def write(self, part: bytes) -> None:
+        self._hash.update(part)
+        self._file.write(part)
+
+    def keep(self) -> str:
+        self._file.close()
+        digest = self._hash.hexdigest()
+        path = self._directory / digest[:2] / digest
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        self._partial.replace(path)
+        return digest
+
+    def drop(self) -> None:
+        with contextlib.suppress(OSError):  # what it could not write before, it cannot write now
+            self._file.close()
+        self._partial.unlink(missing_ok=True)
 
 
 class MemoryAssets:
@@ -33,6 +96,12 @@ class MemoryAssets:
         digest = hashlib.sha256(content).hexdigest()
         self._files[digest] = content
         return digest
+
+    def put_file(self, path: Path) -> str:
+        return self.put(path.read_bytes())
+
+    def writer(self) -> Writer:
+        return MemoryWriter(self)
 
     def get(self, digest: str) -> bytes | Path | None:
         return self._files.get(digest)
@@ -59,6 +128,19 @@ class DirectoryAssets:
                 file.write(content)
             partial.replace(path)
         return digest
+
+    def put_file(self, path: Path) -> str:
+        writer = self.writer()
+        try:
+            with path.open("rb") as file:
+                while part := file.read(2**20):
+                    writer.write(part)
+            return writer.keep()
+        finally:
+            writer.drop()
+
+    def writer(self) -> Writer:
+        return DirectoryWriter(self._directory)
 
     def get(self, digest: str) -> bytes | Path | None:
         if not _DIGEST.fullmatch(digest):
@@ -103,6 +185,16 @@ class Signer:
         if not hmac.compare_digest(self._sign(item, expires).encode(), signature.encode("utf-8", "replace")):
             return False
         return int(expires) > time.time() * 1000
+
+    def upload_url(self, domain: str, item: str) -> str:
+        """The URL that an item's file can be sent to."""
+        expires = str(round((time.time() + max(self.lifetime, 3600.0)) * 1000))
+        signature = self._sign(f"upload {item}", expires)
+        return f"{domain}/uploads/{item}?expires={expires}&signature={signature}"
+
+    def valid_upload(self, item: str, expires: str, signature: str) -> bool:
+        """Whether this is the URL of an upload, and still good."""
+        return self.valid(f"upload {item}", expires, signature)
 
     def _sign(self, item: str, expires: str) -> str:
         return hmac.digest(self._secret, f"{item}\n{expires}".encode("utf-8", "replace"), "sha256").hex()

@@ -36,11 +36,12 @@ class Verifier:
         self._now = now
         self._keys: dict[str, Ed25519PublicKey] = {}
 
-    def v1_head(self, authorization: str | None) -> Callable[[bytes], None]:
+    def v1_head(self, authorization: str | None) -> tuple[str, Callable[[bytes], None]]:
         """Check all that can be checked before the body is read: that some user has the key.
 
         Returns:
-            A check of ``Authorization: <key>:<signature>`` against the body, whose SHA-256 digest is signed.
+            The key, and a check of ``Authorization: <key>:<signature>`` against the body, of which the SHA-256 digest is
+            signed.
 
         Raises:
             Refusal: 401; so does the check.
@@ -51,13 +52,13 @@ class Verifier:
         except ValueError:
             raise _unauthenticated("the signature is not hexadecimal") from None
         self._public(key)
-        return lambda body: self._verify(key, raw, hashlib.sha256(body).digest())
+        return key, lambda body: self._verify(key, raw, hashlib.sha256(body).digest())
 
-    def v2_head(self, method: str, target: str, headers: Mapping[str, str]) -> Callable[[bytes], None]:
+    def v2_head(self, method: str, target: str, headers: Mapping[str, str]) -> tuple[str, Callable[[bytes], None]]:
         """Check ``Signature-Input`` and ``Signature``, which cover method, target, time and ``Content-Digest``.
 
         Returns:
-            A check of the body against ``Content-Digest``.
+            The key, and a check of the body against ``Content-Digest``.
 
         Raises:
             Refusal: 401; so does the check.
@@ -86,7 +87,7 @@ class Verifier:
             if digest != f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode('ascii')}:":
                 raise _unauthenticated("Content-Digest is missing, or is not the digest of the body")
 
-        return check
+        return match[2], check
 
     def _public(self, key: str) -> Ed25519PublicKey:
         public = self._keys.get(key)

@@ -172,6 +172,11 @@ class Catalogue:
                 (record.id,),
             ).fetchall()
 
+    def all_datasets(self) -> list[sqlite3.Row]:
+        """All datasets, oldest first."""
+        with self._database.read() as connection:
+            return connection.execute("SELECT * FROM datasets ORDER BY created_at, hash").fetchall()
+
     def add_ontology(self, title: str, description: str, editor: Mapping[str, Any]) -> str:
         """Make an ontology. Returns its hash."""
         hash, now = str(uuid4()), time.time()

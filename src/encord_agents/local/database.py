@@ -107,6 +107,11 @@ CREATE TABLE IF NOT EXISTS reviews (
     status TEXT NOT NULL DEFAULT 'NEW', comment TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS reviews_of_task ON reviews (task);
+CREATE TABLE IF NOT EXISTS issues (
+    uuid TEXT PRIMARY KEY, project INTEGER NOT NULL, data_hash TEXT NOT NULL, place TEXT NOT NULL,
+    comment TEXT NOT NULL, tags TEXT NOT NULL, author TEXT NOT NULL, at REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS issues_of_project ON issues (project, data_hash);
 -- How many tasks a router sent where.
 CREATE TABLE IF NOT EXISTS routed (
     project INTEGER NOT NULL, router TEXT NOT NULL, destination TEXT NOT NULL, n INTEGER NOT NULL,
@@ -233,6 +238,12 @@ class Database:
     def add_key(self, key: str, email: str) -> None:
         with self.write() as connection:
             connection.execute("INSERT OR IGNORE INTO keys VALUES (?, ?)", (key, email))
+
+    def owner_of(self, key: str) -> str:
+        """The email of a key's user; empty if nobody has it."""
+        with self.read() as connection:
+            row = connection.execute("SELECT email FROM keys WHERE id = ?", (key,)).fetchone()
+        return "" if row is None else str(row["email"])
 
     def knows_key(self, key: str) -> bool:
         with self.read() as connection:

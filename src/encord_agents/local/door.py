@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +18,8 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from encord_agents.local import items, page, routes_v1, routes_v2
+from encord_agents.local import items, page, routes_v1, routes_v2, uploads
+from encord_agents.local.admission import admit
 from encord_agents.local.auth import Verifier
 from encord_agents.local.faults import Fault, Faults
 from encord_agents.local.history import LONGEST_CLIENT, Client, acting
@@ -78,6 +81,7 @@ class Door:
                 Route("/public", self._v1, methods=["POST"]),
                 Route("/public/user", self._v1, methods=["POST"]),
                 Route("/assets/{item}/{name:path}", self._asset, methods=["GET"]),
+                Route("/uploads/{item}", self._upload, methods=["PUT"]),
                 *page.routes(service, journal, self._now, self._failed),
                 elsewhere,
             ]
@@ -124,7 +128,7 @@ class Door:
         if (strange := stranger(request)) is not None:
             return self._refused(strange, request, at, legacy=False)
         try:
-            body = await self._authenticated_body(request, legacy=legacy)
+            body, user = await self._authenticated_body(request, legacy=legacy)
         except Refusal as refusal:
             return self._refused(refusal, request, at, legacy=legacy)
         method, operation, call = self._read_v1(request, body) if legacy else self._read_v2(request, body)
@@ -141,8 +145,13 @@ class Door:
                 raise _too_large(len(body))
             if operation is None:
                 raise NotKnown(f"{method} {call if isinstance(call, str) else path}.")
-            with acting(Client(_client(request))):
-                answer = operation.handle(self._service, call())
+            asked = replace(call(), user=user)
+            admit(self._service, operation, asked)
+            with acting(Client(_client(request), user)):
+                if operation.slow:
+                    answer = await asyncio.to_thread(operation.handle, self._service, asked)
+                else:
+                    answer = operation.handle(self._service, asked)
             # Written here, so that what cannot be written is a bug like any other.
             response = _json({"status": 200, "response": answer.content} if legacy else answer.content)
         except Refusal as refusal:
@@ -164,20 +173,22 @@ class Door:
             return HangUp(self._hang_up)
         return response
 
-    async def _authenticated_body(self, request: Request, *, legacy: bool) -> bytes:
-        """Return the body, once it is known who sent it: until then nothing is parsed, and no more kept than is taken.
+    async def _authenticated_body(self, request: Request, *, legacy: bool) -> tuple[bytes, str]:
+        """Return the body and the user, once it is known who sent it.
+
+        Until then nothing is parsed, and no more kept than is taken.
 
         Raises:
             Refusal: 401, 413, or 408 for a sender that is too slow.
         """
         try:
             if legacy:
-                check = self._verifier.v1_head(request.headers.get("authorization"))
+                key, check = self._verifier.v1_head(request.headers.get("authorization"))
             else:
                 target = request.scope["raw_path"].decode("latin-1")
                 if query := request.scope["query_string"]:
                     target += "?" + query.decode("latin-1")
-                check = self._verifier.v2_head(request.method, target, request.headers)
+                key, check = self._verifier.v2_head(request.method, target, request.headers)
         except Refusal:
             await _read(request, keep=0)
             raise
@@ -185,7 +196,7 @@ class Door:
         if size > MOST_KEPT:
             raise _too_large(size)
         check(body)
-        return body
+        return body, self._service.database.owner_of(key)
 
     def _read_v1(self, request: Request, body: bytes) -> tuple[str, Operation | None, Any]:
         """The method, the operation if there is one, and how to read the call, which may raise."""
@@ -273,6 +284,55 @@ class Door:
                 response = _refusal(self._failed(error), legacy=False)
         self._note(request, "asset", "GET", response.status_code, 1, at, b"")
         return response
+
+    async def _upload(self, request: Request) -> Response:
+        """Take a file that is sent to a signed address."""
+        if self.outage:
+            return self._out()
+        at = self._now()
+        if (refusal := stranger(request)) is not None:
+            return self._refused(refusal, request, at, legacy=False)
+        fault = self._faults.take("upload", b"", request.scope["path"], envelope=False)
+        response = await self._spoil(fault, request)
+        if response is None:
+            try:
+                response = await self._received(request)
+            except ClientDisconnect:
+                return Response()
+            except Refusal as refused:
+                response = _refusal(refused, legacy=False)
+            except Exception as error:
+                logger.exception("The local platform failed at PUT %s.", request.scope["path"])
+                response = _refusal(self._failed(error), legacy=False)
+            if fault is not None and fault.action == "drop_after":
+                response = HangUp(self._hang_up)
+        self._note(request, "upload", "PUT", response.status_code, 1, at, b"")
+        return response
+
+    async def _received(self, request: Request) -> Response:
+        item, query = request.path_params["item"], request.query_params
+        if not self._service.signer.valid_upload(item, query.get("expires", ""), query.get("signature", "")):
+            await _read(request, keep=0)
+            raise Refusal(403, "This URL has expired, or was never good.")
+        limit, size = self._service.settings.upload_limit, 0
+        writer = self._service.assets.writer()
+        try:
+            async for part in request.stream():
+                size += len(part)
+                if size <= limit:
+                    writer.write(part)
+            if size > limit:
+                raise _too_large(size)
+            digest = writer.keep()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise Refusal(507, "There is no room on this machine's disk for the file.") from error
+        finally:
+            writer.drop()
+        if not uploads.received(self._service, item, digest, size):
+            raise Refusal(403, "This URL has expired, or was never good.")
+        return Response(status_code=200)
 
     async def _elsewhere(self, request: Request) -> Response:
         """No door of the platform: as loud as an operation it does not know."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -17,12 +17,19 @@ CONTENT = ("data_units", "object_answers", "classification_answers", "object_act
 _ANSWERS = "ANSWER_DICTIONARY_ERROR"
 LONGEST_RANGE = 100_000_000
 """Milliseconds of sound (more than a day), or characters of text."""
+_BY_FRAME = ("image", "imageGroup", "imageSequence", "group")
+"""Kinds of items each of whose data units has the labels of one frame."""
 _RANGED = ("audio", "plainText")
 """Kinds of items whose objects have ranges instead of frames, and are in ``object_answers`` only."""
 
 
-def check(label: dict[str, Any], row: sqlite3.Row, features: Mapping[str, Feature]) -> None:
-    """Check the labels that were sent for a row.
+def check(
+    label: dict[str, Any],
+    row: sqlite3.Row,
+    features: Mapping[str, Feature],
+    members: Sequence[sqlite3.Row] = (),
+) -> None:
+    """Check the labels that were sent for a row; of a group with its members.
 
     Raises:
         Refusal: 400, they are not of this row, not of this ontology, or in no shape that could be read back.
@@ -30,44 +37,77 @@ def check(label: dict[str, Any], row: sqlite3.Row, features: Mapping[str, Featur
     title = row["title"]
     if label.get("label_hash", row["label_hash"]) != row["label_hash"]:
         raise corrupted(f"The labels sent for {title} are those of another label row.")
+    grouped = row["item_type"] in ("imageGroup", "imageSequence")
+    expected = [member["uuid"] for member in members] if grouped else [row["data_hash"]]
     units = label.get("data_units")
-    if not isinstance(units, dict) or list(units) != [row["data_hash"]]:
-        raise corrupted(f"The labels of {title} must have the data unit {row['data_hash']}, and no other.")
+    if not isinstance(units, dict) or sorted(units) != sorted(expected):
+        raise corrupted(f"The labels of {title} must have the data units {', '.join(expected)[:500]}, and no other.")
     for key in CONTENT[1:]:
         parts = label.get(key, {})
         if not isinstance(parts, dict) or not all(isinstance(part, dict) for part in parts.values()):
             raise corrupted(f"`{key}` of {title} must be an object of objects.")
-    if label.get("spaces"):
-        raise corrupted(f"{title} is no group, and has no `spaces`.")
-    labels = units[row["data_hash"]].get("labels") if isinstance(units[row["data_hash"]], dict) else None
-    if not isinstance(labels, dict):
-        raise corrupted(f"The data unit of {title} has no labels.")
-    _Row(label, row, features).check(labels)
+    checked = _Row(label, row, features, members)
+    for unit in units.values():
+        labels = unit.get("labels") if isinstance(unit, dict) else None
+        if not isinstance(labels, dict):
+            raise corrupted(f"A data unit of {title} has no labels.")
+        checked.unit(labels)
+    checked.spaces(label.get("spaces") or {})
+    checked.answers()
 
 
 class _Row:
     """The labels of one row. ``objects`` are those that were found so far: their hash -> their feature's."""
 
-    def __init__(self, label: dict[str, Any], row: sqlite3.Row, features: Mapping[str, Feature]) -> None:
+    def __init__(
+        self,
+        label: dict[str, Any],
+        row: sqlite3.Row,
+        features: Mapping[str, Feature],
+        members: Sequence[sqlite3.Row],
+    ) -> None:
         self._title = row["title"]
         self._item_type = row["item_type"]
         self._last = _last_of(row)
+        self._members = {member["uuid"]: member for member in members} if row["item_type"] == "group" else {}
         self._features = features
         self._answers = label.get("object_answers", {})
         self._actions = label.get("object_actions", {})
         self._classifications = label.get("classification_answers", {})
         self._objects: dict[str, str] = {}
 
-    def check(self, labels: dict[str, Any]) -> None:
-        if self._item_type == "image":
+    def unit(self, labels: dict[str, Any]) -> None:
+        """Check the labels of a data unit."""
+        if self._item_type in _BY_FRAME:
             self._frame(labels, required=False)
+            if self._item_type == "group" and labels.get("objects"):
+                raise self._bad("have objects outside of the group's spaces")
         elif self._item_type not in _RANGED:
-            for number, frame in labels.items():
-                if not _is_frame(number):
-                    raise self._bad(f"have {number!r} where a frame's number belongs")
-                if int(number) > self._last:
-                    raise self._bad(f"have a frame {number}, and the last is {self._last}")
-                self._frame(frame, required=True)
+            self._frames(labels, self._last)
+
+    def spaces(self, spaces: dict[str, Any]) -> None:
+        """Check the labels in the spaces of a data group."""
+        if spaces and not self._members:
+            raise corrupted(f"{self._title} is no group, and has no `spaces`.")
+        for key, space in spaces.items():
+            if key not in self._members:
+                raise self._bad(f"have a space {key!r} that the group lacks")
+            labels = space.get("labels")
+            if not isinstance(labels, dict):
+                raise self._bad("have a space without labels")
+            if self._members[key]["item_type"] not in _RANGED:
+                self._frames(labels, _last_of(self._members[key]))
+
+    def _frames(self, labels: dict[str, Any], last: int) -> None:
+        for number, frame in labels.items():
+            if not _is_frame(number):
+                raise self._bad(f"have {number!r} where a frame's number belongs")
+            if int(number) > last:
+                raise self._bad(f"have a frame {number}, and the last is {last}")
+            self._frame(frame, required=True)
+
+    def answers(self) -> None:
+        """Check what is said about all objects and classifications together."""
         for key, answer in self._answers.items():
             self._object_answer(key, answer)
         for action in self._actions.values():
@@ -103,20 +143,37 @@ class _Row:
         if hash != key:
             raise self._bad(f"have object_answers of {hash!r} under {key!r}")
         feature = self._objects.get(key)
-        if self._item_type in _RANGED:
+        placed = answer.get("spaces")
+        if self._item_type in _RANGED or (self._members and placed):
             self._feature(answer, "objectHash", shaped=True)
             self._ranges(answer.get("range"))
             self._annotation(answer)
             feature = answer["featureHash"]
+        self._placed(placed)
         self._attributes(answer.get("classifications"), feature)
 
     def _classification(self, answer: dict[str, Any]) -> None:
         self._feature(answer, "classificationHash", shaped=False)
         self._ranges(answer.get("range") or [])
-        if answer.get("spaces"):
-            raise self._bad("have a classification in a space, which only groups have")
+        self._placed(answer.get("spaces"))
         self._annotation(answer)
         self._attributes(answer.get("classifications"), answer["featureHash"])
+
+    def _placed(self, spaces: Any) -> None:
+        """Check where in a data group something is."""
+        if not spaces:
+            return
+        if not self._members:
+            raise self._bad("have something in a space, which only groups have")
+        if not isinstance(spaces, dict):
+            raise self._bad("have spaces that are none")
+        for key, place in spaces.items():
+            if key not in self._members:
+                raise self._bad(f"have something in a space {key!r} that the group lacks")
+            if not isinstance(place, dict) or not isinstance(place.get("range"), list):
+                raise self._bad("have a place in a space that is none")
+            if place.get("type") != "html" and not all(map(_is_range, place["range"])):
+                raise self._bad("have a range that is none")
 
     def _feature(self, found: Any, hash: str, *, shaped: bool) -> tuple[str, Feature]:
         if not isinstance(found, dict) or not isinstance(found.get(hash), str):
@@ -184,6 +241,8 @@ def _last_of(row: sqlite3.Row) -> int:
     """Return the last frame of a row's data unit; where the platform does not know, a bound that no file reaches."""
     if row["item_type"] == "image":
         return 0
+    if row["item_type"] in ("dicomFile", "dicomSeries", "nifti"):
+        return LONGEST_RANGE  # along which axis, only a viewer knows
     if row["item_type"] in _RANGED or not row["frames"]:
         return LONGEST_RANGE
     return int(row["frames"]) - 1

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import orjson
 
-from encord_agents.local import contents, history, label_shape
+from encord_agents.local import contents, history, items, label_shape, label_wire
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.database import Database
 from encord_agents.local.trouble import Refusal, corrupted, forbidden
@@ -80,7 +80,8 @@ def rows(database: Database, project: ProjectRecord, wanted: RowFilter) -> list[
         conditions.append("l.hash IS NOT NULL")
     with database.read() as connection:
         return connection.execute(
-            f"SELECT {_UNIT}, {_LABEL}, t.uuid AS task, t.stage, t.priority"
+            f"SELECT {_UNIT}, {_LABEL}, t.uuid AS task, t.stage, t.priority, t.status, t.assignee,"
+            " t.actor"
             f" FROM units u LEFT JOIN tasks t ON t.unit = u.id {join}"
             f" WHERE {' AND '.join(conditions)} ORDER BY u.id, t.id",
             values,
@@ -150,13 +151,14 @@ def save(database: Database, project: ProjectRecord, labels: Mapping[str, dict[s
         found = _by_label_hash(connection, project, list(labels))
         _all_known(labels, {row["label_hash"] for row in found}, "label row")
         updates, classified, events = [], [], []
+        members = items.members(database, [row["item"] for row in found if row["item_type"] in label_wire.GROUPS])
         for row in found:
             label = labels[row["label_hash"]]
             if row["deleted"]:
                 raise Refusal(404, f"The label row of {row['title']} is gone.")
             if row["refusal"] is not None:
                 raise corrupted(row["refusal"])
-            label_shape.check(label, row, project.features)
+            label_shape.check(label, row, project.features, members.get(row["item"], ()))
             kept = {key: label[key] for key in label_shape.CONTENT if key in label}
             content = orjson.dumps(kept)
             updates.append((content, now, row["unit"], row["label_branch"]))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from encord_agents.local import reviews, tasks
+from encord_agents.local import reviews, tasks, users
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.database import Database
 from encord_agents.local.trouble import NotKnown, Refusal, forbidden, malformed
@@ -108,6 +108,7 @@ def assign(
         Refusal: 400, people do not work in this stage, or a task is not in it; 403, nobody here has the email.
     """
     _refuse_others(stage, "assign")
+    users.require(database, project.hash, user, "work" if assignee == user else "manage")
     with database.write() as connection:
         _known(connection, project, assignee)
         _update(connection, project, stage, task_uuids, "ASSIGNED", assignee)
@@ -127,6 +128,7 @@ def release(
         Refusal: 400, people do not work in this stage, or a task is not in it.
     """
     _refuse_others(stage, "release")
+    users.require(database, project.hash, user, "work")
     with database.write() as connection:
         _update(connection, project, stage, task_uuids, "RELEASED", None)
 
@@ -147,6 +149,7 @@ def move(
     """
     if destination not in project.stages:
         raise forbidden(f"No access to the stage {destination}.")
+    users.require(database, project.hash, user, "manage")
     tasks.move(database, project, stage.uuid, [(task, destination) for task in task_uuids], user=user)
 
 
@@ -196,6 +199,7 @@ def _send(
     status: str = "NEW",
 ) -> None:
     _refuse_others(stage, action)
+    users.require(database, project.hash, user, action)
     destination = stage.leads(action)
     if destination is None:
         raise malformed(f"Stage {stage.title!r} leads nowhere by {action}: give it `pathways` in the workflow.")
@@ -226,7 +230,10 @@ def _refuse_others(stage: ResolvedStage, action: str) -> None:
 
 
 def _known(connection: sqlite3.Connection, project: ProjectRecord, email: str) -> None:
-    if email != OWNER:
+    there = connection.execute(
+        "SELECT 1 FROM members WHERE kind = 'project' AND hash = ? AND email = ?", (project.hash, email)
+    ).fetchone()
+    if email != OWNER and there is None:
         raise forbidden(f"Nobody in this project has the email {email}: add_users() adds people.")
 
 

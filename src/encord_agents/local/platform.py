@@ -178,6 +178,28 @@ class LocalPlatform:
         project.skipped = skipped
         return project
 
+    def add_workflow_template(
+        self, workflow: Workflow | Mapping[str, Any] | str | Path, *, title: str = "Template"
+    ) -> str:
+        """Make a workflow template. Returns its uuid, for ``client.create_project(workflow_template_hash=...)``.
+
+        Raises:
+            WorkflowError: The workflow makes no sense.
+        """
+        return self._service.catalogue.add_template(readable(title), Workflow.of(workflow))
+
+    def add_user(self, email: str) -> str:
+        """Make a key for a user. Returns the private key; roles come from ``project.add_users`` of the SDK.
+
+        Raises:
+            LocalPlatformError: That is no email.
+        """
+        if "@" not in email or len(email) > 320 or not email.isprintable():
+            raise LocalPlatformError(f"{email!r} is no email.")
+        key = keys.new_key()
+        self._service.database.add_key(keys.key_id(key), email)
+        return key
+
     def project(self, project_hash: str | UUID) -> LocalProject:
         """A project by its hash, with or without hyphens."""
         try:

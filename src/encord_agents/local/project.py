@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from encord_agents.local import images, items, labels, tasks, wire
+from encord_agents.local import images, items, label_wire, labels, tasks
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.items import NewUnit
 from encord_agents.local.service import Service
@@ -155,7 +155,10 @@ class LocalProject:
     def label(self, data_hash: str, branch: str = "main") -> dict[str, Any] | None:
         """The labels that were saved last, as the SDK would get them; ``None`` if none were."""
         row = labels.one(self._database, self._record, data_hash, branch)
-        return wire.label(row, self._record, None) if row is not None and row["saves"] else None
+        if row is None or not row["saves"]:
+            return None
+        members = items.members(self._database, [row["item"]]).get(row["item"], ())
+        return label_wire.label(row, self._record, None, members)
 
     def saves(self, data_hash: str, branch: str = "main") -> int:
         """How many saves of this row were accepted."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import sqlite3
 from typing import Any
 
-from encord_agents.local import labels, people, wire
+from encord_agents.local import filters, items, label_wire, labels, people, routes_data
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.labels import RowFilter
 from encord_agents.local.service import Answer, Call, Operation, Service, mapping, optional
-from encord_agents.local.trouble import Refusal, forbidden, malformed
+from encord_agents.local.trouble import NotKnown, Refusal, forbidden, malformed
 
 
 def rows(service: Service, call: Call) -> Answer:
     record = _project(service, call)
     payload = mapping(call.body["payload"] or {}, "payload")
+    filters.only(payload, "label rows", *_ROW_FILTERS, off=("client_metadata_as_signed_url",))
     branch = optional(payload.get("branch_name"), str, "branch_name") or "main"
     wanted = RowFilter(
         branch=branch,
@@ -25,15 +26,22 @@ def rows(service: Service, call: Call) -> Answer:
         title_like=_like(payload, "data_title_like"),
         stage_eq=optional(payload.get("workflow_graph_node_title_eq"), str, "workflow_graph_node_title_eq"),
         stage_like=_like(payload, "workflow_graph_node_title_like"),
-        edited_before=_date(payload, "edited_before"),
-        edited_after=_date(payload, "edited_after"),
+        edited_before=filters.date(payload.get("edited_before"), "edited_before"),
+        edited_after=filters.date(payload.get("edited_after"), "edited_after"),
         include_uninitialised=bool(payload.get("include_uninitialised_labels", True)),
     )
     metadata = bool(payload.get("include_client_metadata"))
     node = bool(payload.get("include_workflow_graph_node"))
+    rows_ = labels.rows(service.database, record, wanted)
+    members = _members(service, rows_)
+    if payload.get("include_children") and any(row["item_type"] == "group" for row in rows_):
+        raise NotKnown("label rows of members of data groups.", "The group's row has them as spaces.")
+    images = bool(payload.get("include_images_data"))
     found = [
-        wire.label_row(row, record, branch, metadata=metadata, node=node)
-        for row in labels.rows(service.database, record, wanted)
+        label_wire.label_row(
+            row, record, branch, metadata=metadata, node=node, members=members.get(row["item"], ()), images=images
+        )
+        for row in rows_
     ]
     statuses = _texts(payload, "label_statuses")
     if statuses:
@@ -51,7 +59,9 @@ def label_create(service: Service, call: Call) -> Answer:
     branch = optional(payload.get("branch_name"), str, "branch_name") or "main"
     found = labels.create(service.database, record, hashes, branch)
     link = service.link if payload.get("get_signed_url") else None
-    return _labels(service, [wire.label(row, record, link) for row in found], multiple)
+    members = _members(service, found)
+    written = [label_wire.label(row, record, link, members.get(row["item"], ())) for row in found]
+    return _labels(service, written, multiple)
 
 
 def label_get(service: Service, call: Call) -> Answer:
@@ -61,9 +71,13 @@ def label_get(service: Service, call: Call) -> Answer:
     objects = _texts(payload, "include_object_feature_hashes")
     classifications = _texts(payload, "include_classification_feature_hashes")
     link = service.link if payload.get("get_signed_url") else None
+    rows_ = labels.get(service.database, record, hashes)
+    members = _members(service, rows_)
     found = [
-        wire.label(row, record, link, objects=objects, classifications=classifications)
-        for row in labels.get(service.database, record, hashes)
+        label_wire.label(
+            row, record, link, members.get(row["item"], ()), objects=objects, classifications=classifications
+        )
+        for row in rows_
     ]
     return _labels(service, found, multiple)
 
@@ -92,6 +106,20 @@ def workflow_action(service: Service, call: Call) -> Answer:
     act = people.complete if action == "complete" else people.reopen
     act(service.database, record, hashes, user=call.user)
     return Answer(True, len(hashes))
+
+
+_ROW_FILTERS = (
+    "edited_before", "edited_after", "label_statuses", "shadow_data_state", "include_uninitialised_labels",
+    "data_hashes", "label_hashes", "data_title_eq", "data_title_like", "workflow_graph_node_title_eq",
+    "workflow_graph_node_title_like", "include_client_metadata", "include_images_data", "include_children",
+    "include_workflow_graph_node", "include_all_label_branches", "branch_name",
+)  # fmt: skip
+
+
+def _members(service: Service, rows: list[sqlite3.Row]) -> dict[str, list[sqlite3.Row]]:
+    """What the groups among label rows consist of."""
+    groups = [row["item"] for row in rows if row["item_type"] in label_wire.GROUPS]
+    return items.members(service.database, groups) if groups else {}
 
 
 def _labels(service: Service, found: list[dict[str, Any]], multiple: bool) -> Answer:
@@ -131,18 +159,8 @@ def _like(payload: dict[str, Any], key: str) -> str | None:
     return value
 
 
-def _date(payload: dict[str, Any], key: str) -> float | None:
-    value = optional(payload.get(key), str, key)
-    if value is None:
-        return None
-    try:
-        date = datetime.fromisoformat(value)
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        raise Refusal(400, f"{key} is not a date.", name="INVALID_DATE_FORMAT_ERROR") from None
-
-
-OPERATIONS = {
+OPERATIONS: dict[tuple[str, str], Operation] = {
+    **routes_data.OPERATIONS,
     ("labelrowmetadata", "GET"): Operation("rows", rows),
     ("labelrow", "PUT"): Operation("label_create", label_create),
     ("labelrow", "GET"): Operation("label_get", label_get),

@@ -1,4 +1,4 @@
-"""The REST operations, below ``/v2/public/``."""
+"""The REST operations, below ``/v2/public/``: those of workflows here, the others in modules of their own."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 
 import orjson
 
-from encord_agents.local import items, labels, people, reviews, tasks, wire
+from encord_agents.local import filters, people, reviews, routes_catalogue, routes_issues, routes_storage, tasks, wire
 from encord_agents.local.service import Answer, Call, Operation, Service, either, mapping, optional, uuid, uuids
 from encord_agents.local.tasks import Paging, TaskFilter
 from encord_agents.local.trouble import Refusal, forbidden, malformed
 from encord_agents.local.workflow import ResolvedStage
 
+_TASK_FILTERS = ("data_hashes", "dataset_hashes", "data_title_contains", "statuses", "user_emails", "page_token")
 _BY_PEOPLE: dict[str, Callable[..., None]] = {
     "SUBMIT": people.submit,
     "APPROVE": people.approve,
@@ -20,46 +21,17 @@ _BY_PEOPLE: dict[str, Callable[..., None]] = {
 }
 
 
-def project(service: Service, call: Call) -> Answer:
-    record = service.project(call.path["project"])
-    ontology = service.catalogue.ontology(record.ontology)
-    assert ontology is not None
-    return Answer(wire.project(record, ontology))
-
-
-def projects(service: Service, call: Call) -> Answer:
-    found = [project(service, Call({"project": r.hash}, {}, None)).content for r in service.catalogue.projects()]
-    return Answer({"results": found, "nextPageToken": None}, len(found))
-
-
-def ontology(service: Service, call: Call) -> Answer:
-    record = service.catalogue.ontology(call.path["ontology"])
-    if record is None:
-        raise forbidden(f"No access to the ontology {call.path['ontology']}.")
-    return Answer(wire.ontology(record))
-
-
-def datasets(service: Service, call: Call) -> Answer:
-    record = service.project(call.path["project"])
-    found = [{"datasetHash": record.dataset, "title": record.title, "description": ""}]
-    return Answer({"results": found, "nextPageToken": None}, 1)
-
-
-def branches(service: Service, call: Call) -> Answer:
-    found = labels.branches(service.database, service.project(call.path["project"]))
-    return Answer({"results": [{"name": name} for name in found], "nextPageToken": None}, len(found))
-
-
 def list_tasks(service: Service, call: Call) -> Answer:
     record = service.project(call.path["project"])
     stage = _stage(service, call)
-    token = _one(call, "pageToken", "page_token") or ""
+    filters.only(call.query, "tasks", *_TASK_FILTERS)
+    token = filters.one(call.query, "page_token") or ""
     wanted = TaskFilter(
-        data_hashes=_ids(call, "dataHashes", "data_hashes"),
-        dataset_hashes=_ids(call, "datasetHashes", "dataset_hashes"),
-        title_contains=_one(call, "dataTitleContains", "data_title_contains"),
-        statuses=either(call.query, "statuses", "statuses"),
-        assignees=either(call.query, "userEmails", "user_emails"),
+        data_hashes=_ids(call, "data_hashes"),
+        dataset_hashes=_ids(call, "dataset_hashes"),
+        title_contains=filters.one(call.query, "data_title_contains"),
+        statuses=filters.many(call.query, "statuses"),
+        assignees=filters.many(call.query, "user_emails"),
     )
     paging = Paging(service.settings.page_size, service.settings.page_tokens == "offset", token)
     page = tasks.page(service.database, record, stage.uuid, wanted, paging)
@@ -187,49 +159,6 @@ def _priority(entry: Any) -> tuple[str, float]:
     return uuid(entry[0], "A data hash"), float(value)
 
 
-def item(service: Service, call: Call) -> Answer:
-    sign = (_one(call, "signUrl", "sign_url") or "").lower() == "true"
-    row = items.get(service.database, [call.path["item"]])[0]
-    return Answer(wire.item(row, service.link if sign else None), 1)
-
-
-def items_bulk(service: Service, call: Call) -> Answer:
-    body = mapping(call.body, "The body")
-    wanted = uuids(either(body, "itemUuids", "item_uuids"), "itemUuids")
-    sign = optional(either(body, "signUrls", "sign_urls"), bool, "signUrls")
-    rows = service.arranged(items.get(service.database, wanted))
-    link = service.link if sign else None
-    return Answer({"results": [wire.item(row, link) for row in rows], "nextPageToken": None}, len(rows))
-
-
-def children(service: Service, call: Call) -> Answer:
-    rows = items.children(
-        service.database, items.in_folder(service.database, call.path["folder"], call.path["item"])["uuid"]
-    )
-    link = service.link if (_one(call, "signUrls", "sign_urls") or "").lower() == "true" else None
-    return Answer({"results": [wire.item(row, link) for row in rows], "nextPageToken": None}, len(rows))
-
-
-def item_update(service: Service, call: Call) -> Answer:
-    patch = {call.path["item"]: _patch(call.body)}
-    return Answer(wire.item(items.update(service.database, patch, folder=call.path["folder"])[0], None), 1)
-
-
-def items_update(service: Service, call: Call) -> Answer:
-    given = mapping(either(mapping(call.body, "The body"), "itemPatches", "item_patches"), "itemPatches")
-    rows = items.update(service.database, {uuid(key, "An item"): _patch(value) for key, value in given.items()})
-    return Answer({"results": [wire.item(row, None) for row in rows], "nextPageToken": None}, len(rows))
-
-
-def _patch(value: Any) -> dict[str, str]:
-    given = mapping(value, "The body")
-    patch = {key: given[key] for key in ("name", "description") if optional(given.get(key), str, key) is not None}
-    metadata = optional(either(given, "clientMetadata", "client_metadata"), dict, "clientMetadata")
-    if metadata is not None:
-        patch["metadata"] = orjson.dumps(metadata).decode()
-    return patch
-
-
 def _stage(service: Service, call: Call) -> ResolvedStage:
     stage = service.project(call.path["project"]).stages.get(call.path["stage"])
     if stage is None:
@@ -237,21 +166,12 @@ def _stage(service: Service, call: Call) -> ResolvedStage:
     return stage
 
 
-def _one(call: Call, camel: str, snake: str) -> str | None:
-    values = either(call.query, camel, snake)
-    return values[-1] if values else None
+def _ids(call: Call, name: str) -> list[str] | None:
+    values = filters.many(call.query, name)
+    return None if values is None else uuids(values, name)
 
 
-def _ids(call: Call, camel: str, snake: str) -> list[str] | None:
-    values = either(call.query, camel, snake)
-    return None if values is None else uuids(values, camel)
-
-
-_ROUTES = {
-    "GET projects": Operation("projects", projects),
-    "GET projects/{project}": Operation("project", project),
-    "GET projects/{project}/datasets": Operation("datasets", datasets),
-    "GET projects/{project}/branches": Operation("branches", branches),
+ROUTES: dict[str, Operation] = {
     "GET projects/{project}/workflow/stages/{stage}/tasks": Operation("tasks", list_tasks),
     "POST projects/{project}/workflow/stages/{stage}/actions": Operation("actions", actions),
     "POST projects/{project}/workflow/stages/{stage}/move-tasks": Operation("move", move),
@@ -260,15 +180,12 @@ _ROUTES = {
         "review_actions", review_actions
     ),
     "POST projects/{project}/priorities": Operation("priorities", priorities),
-    "GET ontologies/{ontology}": Operation("ontology", ontology),
-    "POST storage/items/get-bulk": Operation("items", items_bulk),
-    "PATCH storage/items/patch-bulk": Operation("item_update", items_update),
-    "GET storage/items/{item}": Operation("item", item),
-    "GET storage/folders/{folder}/items/{item}/child-items": Operation("children", children),
-    "PATCH storage/folders/{folder}/items/{item}": Operation("item_update", item_update),
+    **routes_issues.ROUTES,
+    **routes_catalogue.ROUTES,
+    **routes_storage.ROUTES,
 }
 _TABLE: dict[tuple[str, int], list[tuple[list[str], Operation]]] = {}
-for _route, _operation in _ROUTES.items():
+for _route, _operation in ROUTES.items():
     _method, _path = _route.split(" ")
     _TABLE.setdefault((_method, _path.count("/")), []).append((_path.split("/"), _operation))
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
+import orjson
+
 from encord_agents.local.assets import AssetStore, Signer
 from encord_agents.local.catalogue import Catalogue, ProjectRecord
 from encord_agents.local.database import Database
@@ -58,9 +60,10 @@ class Settings:
     latency_per_item: float = 0.0
     asset_latency: float | None = None
     body_limit: int = 256 * 2**20
+    upload_limit: int = 16 * 2**30
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("page_size", "body_limit"):
+        if name in ("page_size", "body_limit", "upload_limit"):
             count(name, value, least=1)
         elif name == "page_tokens" and value not in ("keyset", "offset"):
             raise LocalPlatformError(f"page_tokens is 'keyset' or 'offset', not {value!r}.")
@@ -93,6 +96,16 @@ class Service:
                 things.append(things.pop(0))
         return things
 
+    def setting(self, name: str) -> Any:
+        """A value that is kept under a name, or ``None``."""
+        with self.database.read() as connection:
+            row = connection.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return None if row is None else orjson.loads(row["value"])
+
+    def set_setting(self, name: str, value: Any) -> None:
+        with self.database.write() as connection:
+            connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, orjson.dumps(value).decode()))
+
     def project(self, hash: str) -> ProjectRecord:
         record = self.catalogue.project(hash)
         if record is None:
@@ -120,10 +133,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Operation:
-    """A request the platform knows."""
+    """A request the platform knows.
+
+    Attributes:
+        needs: What a user must be allowed in the project that it is about (see ``users.MAY``).
+        slow: It reads files, and must keep no other request waiting.
+    """
 
     kind: str
     handle: Callable[[Service, Call], Answer]
+    needs: str | None = None
+    slow: bool = False
 
 
 def uuids(value: Any, what: str) -> list[str]:

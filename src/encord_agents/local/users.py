@@ -1,6 +1,95 @@
-"""The people of the platform: their keys, and their roles in projects."""
+"""The people of the platform: their keys, and their roles in projects and datasets."""
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Sequence
+from typing import Literal
+
+from encord_agents.local.database import Database
+from encord_agents.local.trouble import forbidden, malformed
+
 OWNER = "local@encord-agents.invalid"
-"""The user that every platform has, and that the key in its data directory belongs to."""
+"""The user that every platform has, and that the key in its data directory belongs to: an admin everywhere."""
+
+ADMIN, ANNOTATOR, REVIEWER, ANNOTATOR_REVIEWER, TEAM_MANAGER, VIEWER = range(6)
+"""Roles in a project, as the SDK numbers them."""
+MANAGERS = frozenset({ADMIN, TEAM_MANAGER})
+MAY = {
+    "submit": MANAGERS | {ANNOTATOR, ANNOTATOR_REVIEWER},
+    "approve": MANAGERS | {REVIEWER, ANNOTATOR_REVIEWER},
+    "reject": MANAGERS | {REVIEWER, ANNOTATOR_REVIEWER},
+    "label": MANAGERS | {ANNOTATOR, REVIEWER, ANNOTATOR_REVIEWER},
+    "work": MANAGERS | {ANNOTATOR, REVIEWER, ANNOTATOR_REVIEWER},
+    "manage": MANAGERS,
+}
+"""Who may do what in a project."""
+
+Kind = Literal["project", "dataset"]
+
+
+def role(database: Database, kind: Kind, hash: str, email: str) -> int | None:
+    """The role of a user in a project or dataset, if there is one."""
+    if email == OWNER:
+        return ADMIN
+    with database.read() as connection:
+        row = connection.execute(
+            "SELECT role FROM members WHERE kind = ? AND hash = ? AND email = ?", (kind, hash, email)
+        ).fetchone()
+    return None if row is None else int(row["role"])
+
+
+def require(database: Database, project: str, email: str, what: str) -> None:
+    """Refuse a user whose role in a project does not cover something (see :data:`MAY`).
+
+    Raises:
+        Refusal: 403.
+    """
+    if email != OWNER and role(database, "project", project, email) not in MAY[what]:
+        raise forbidden(f"The role of {email} in this project does not allow that.")
+
+
+def members(database: Database, kind: Kind, hash: str) -> list[tuple[str, int]]:
+    """The users of a project or dataset with their roles, the owner first."""
+    with database.read() as connection:
+        rows = connection.execute(
+            "SELECT email, role FROM members WHERE kind = ? AND hash = ? ORDER BY email", (kind, hash)
+        ).fetchall()
+    return [(OWNER, ADMIN), *((row["email"], row["role"]) for row in rows)]
+
+
+def add(connection: sqlite3.Connection, kind: Kind, hash: str, emails: Sequence[str], role: int) -> None:
+    """Give users a role. Who has one already keeps it, as on the real platform.
+
+    Raises:
+        Refusal: 400, an email or the role is none.
+    """
+    highest = VIEWER if kind == "project" else ANNOTATOR
+    if isinstance(role, bool) or not isinstance(role, int) or not 0 <= role <= highest:
+        raise malformed(f"user_role is a number from 0 to {highest}.")
+    for email in emails:
+        if not isinstance(email, str) or "@" not in email or len(email) > 320:
+            raise malformed("An email is none.")
+        if email != OWNER:
+            connection.execute("INSERT OR IGNORE INTO members VALUES (?, ?, ?, ?)", (kind, hash, email, role))
+
+
+def remove(connection: sqlite3.Connection, kind: Kind, hash: str, emails: Sequence[str]) -> None:
+    """Take users out of a project or dataset. The owner stays.
+
+    Raises:
+        Refusal: 403, one is not in it.
+    """
+    for email in emails:
+        done = connection.execute(
+            "DELETE FROM members WHERE kind = ? AND hash = ? AND email = ?", (kind, hash, email)
+        ).rowcount
+        if not done:
+            raise forbidden(f"There is no user {email!r} who could be removed.")
+
+
+def everybody(database: Database) -> list[str]:
+    """The emails of all users who have a key or a role."""
+    with database.read() as connection:
+        rows = connection.execute("SELECT email FROM keys UNION SELECT email FROM members ORDER BY email").fetchall()
+    return [row["email"] for row in rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,6 @@ import orjson
 
 from encord_agents.local.catalogue import OntologyRecord, ProjectRecord
 from encord_agents.local.items import TYPES
-from encord_agents.local.trouble import NotKnown
 from encord_agents.local.users import OWNER
 
 Link = Callable[[str, str], str]
@@ -31,7 +30,7 @@ def data_type(item_type: str) -> str:
     return TYPES[item_type]
 
 
-def project(record: ProjectRecord, ontology: OntologyRecord) -> dict[str, Any]:
+def project(record: ProjectRecord, ontology: OntologyRecord, role: int | None = 0) -> dict[str, Any]:
     return {
         "projectHash": record.hash,
         "projectType": record.type,
@@ -43,7 +42,7 @@ def project(record: ProjectRecord, ontology: OntologyRecord) -> dict[str, Any]:
         "lastEditedAt": iso(record.edited_at),
         "ontologyHash": record.ontology,
         "editorOntology": ontology.editor,
-        "userRole": 0,
+        "userRole": role,
         "sourceProjects": [],
         "workflowManagerUuid": None,
         "workflow": {"stages": [stage.to_wire() for stage in record.stages.values()]}
@@ -111,107 +110,133 @@ def item(row: sqlite3.Row, link: Link | None) -> dict[str, Any]:
     }
 
 
-def label_status(row: sqlite3.Row, stages: Mapping[str, Any]) -> tuple[str, str]:
-    """``(label status, status of the annotation task)``."""
-    stage = stages.get(row["stage"])
-    if stage is not None and stage.type == "done":
-        return "LABELLED", "COMPLETED"
-    status = "LABEL_IN_PROGRESS" if row["label_hash"] else "NOT_LABELLED"
-    return status, "IN_REVIEW" if stage is not None and "review" in stage.type else "QUEUED"
+def folder(row: sqlite3.Row, above: Sequence[sqlite3.Row], datasets: Mapping[str, str]) -> dict[str, Any]:
+    """A storage folder with those above it, and the datasets that folders belong to."""
+    return {
+        "uuid": row["uuid"],
+        "parent": row["parent"],
+        "name": row["name"],
+        "description": row["description"],
+        "clientMetadata": row["metadata"],
+        "owner": OWNER,
+        "createdAt": iso(row["created_at"]),
+        "lastEditedAt": iso(row["edited_at"]),
+        "userRole": "admin",
+        "syncedDatasetHash": datasets.get(row["uuid"]),
+        "pathToRoot": [
+            {
+                "uuid": one["uuid"], "parentUuid": one["parent"], "name": one["name"],
+                "syncedDatasetHash": datasets.get(one["uuid"]),
+            }
+            for one in above
+        ],
+        "folderType": "generic",
+    }  # fmt: skip
 
 
-def label_row(row: sqlite3.Row, record: ProjectRecord, branch: str, *, metadata: bool, node: bool) -> dict[str, Any]:
-    status, task_status = label_status(row, record.stages)
-    stage = record.stages.get(row["stage"])
-    priority = row["priority"] if row["priority"] is not None else 0.5
-    wire = {
-        "label_hash": row["label_hash"],
-        "created_at": iso(row["created_at"]) if row["label_hash"] else None,
-        "last_edited_at": iso(row["edited_at"]) if row["label_hash"] else None,
-        "branch_name": row["label_branch"] or branch,
+def item_summary(
+    row: sqlite3.Row, groups: Sequence[sqlite3.Row], uses: Sequence[sqlite3.Row], members: Sequence[sqlite3.Row]
+) -> dict[str, Any]:
+    """How an item is used: in groups, and in datasets; of a data group its layout, too."""
+    by_dataset: dict[str, dict[str, Any]] = {}
+    for use in uses:
+        found = by_dataset.setdefault(
+            use["hash"],
+            {
+                "datasetHash": use["hash"], "backingFolderUuid": use["folder"], "title": use["title"], "dataHashes": [],
+                "dataUnitsCreatedAt": iso(use["linked_at"]),
+            },
+        )  # fmt: skip
+        found["dataHashes"].append(use["data_hash"])
+    answer: dict[str, Any] = {
+        "frameInGroups": len(groups),
+        "accessibleGroupItems": [
+            {
+                "uuid": one["uuid"], "name": one["title"], "parentUuid": one["folder"], "parentName": one["folder_name"],
+                "itemType": one["item_type"],
+            }
+            for one in groups
+        ],
+        "usedInDatasets": len(by_dataset),
+        "accessibleDatasets": list(by_dataset.values()),
+    }  # fmt: skip
+    if row["layout"] is not None:
+        layout = orjson.loads(row["layout"])
+        answer["groupLayout"] = {
+            "layoutContents": {one["layout_key"]: {"uuid": one["uuid"]} for one in members},
+            "layout": layout["layout"],
+            "layoutSettings": layout["settings"],
+            "timeline": layout["timeline"],
+        }
+    return answer
+
+
+def dataset_info(row: sqlite3.Row, role: int) -> dict[str, Any]:
+    return {
+        "datasetUuid": row["hash"],
+        "title": row["title"],
+        "description": row["description"],
+        "createdAt": iso(row["created_at"]),
+        "lastEditedAt": iso(row["edited_at"]),
+        "userRole": "admin" if role == 0 else "user",
+        "storageLocation": 0,
+        "backingFolderUuid": row["folder"],
+    }
+
+
+def data_row(
+    row: sqlite3.Row, members: Sequence[sqlite3.Row] | None, *, metadata: bool, link: Link | None
+) -> dict[str, Any]:
+    """A row of a dataset; of a group of images with its images."""
+    answer = {
         "data_hash": row["data_hash"],
-        "dataset_hash": row["dataset"],
-        "dataset_title": row["dataset_title"],
         "data_title": row["title"],
         "data_type": data_type(row["item_type"]).upper(),
-        "data_link": None,
-        "label_status": status,
-        "annotation_task_status": task_status,
-        "is_shadow_data": False,
-        "number_of_frames": row["frames"] or 1,
+        "created_at": sql_date(row["linked_at"]),
+        "last_edited_at": sql_date(row["edited_at"]),
+        "width": row["width"],
+        "height": row["height"],
+        "file_link": row["url"] or row["uuid"],
+        "file_size": row["size"],
+        "file_type": row["mime_type"],
+        "storage_location": 0,
         "frames_per_second": row["fps"],
         "duration": row["duration"],
-        "width": row["width"],
-        "height": row["height"],
-        "spaces": {},
-        "task_uuid": row["task"],
-        "priority": None if task_status == "COMPLETED" else priority,
-        "file_type": row["mime_type"],
-        "is_valid": True,
-        "backing_item_uuid": row["item"],
+        "backing_item_uuid": row["uuid"],
+        "client_metadata": orjson.loads(row["metadata"]) if metadata else None,
+        "signed_url": link(row["uuid"], row["title"]) if link and row["digest"] else None,
+        "is_optimised_image_group": row["item_type"] == "imageSequence" if members is not None else None,
     }
-    if metadata:
-        wire["client_metadata"] = orjson.loads(row["metadata"])
-    if node:
-        wire["workflow_graph_node"] = stage and {"uuid": stage.uuid, "title": stage.title}
-    return wire
+    if members is not None:
+        answer["images_data"] = [
+            {
+                "image_hash": one["uuid"], "title": one["title"], "file_link": one["url"] or one["uuid"],
+                "file_type": one["mime_type"], "file_size": one["size"], "storage_location": 0,
+                "created_at": sql_date(one["created_at"]), "last_edited_at": sql_date(one["edited_at"]),
+                "width": one["width"], "height": one["height"],
+                "signed_url": link(one["uuid"], one["title"]) if link else None,
+            }
+            for one in members
+        ]  # fmt: skip
+    return answer
 
 
-def label(
-    row: sqlite3.Row,
-    record: ProjectRecord,
-    link: Link | None,
-    *,
-    objects: Collection[str] | None = None,
-    classifications: Collection[str] | None = None,
+def file_link(
+    data_hash: str, row: sqlite3.Row, link: Link | None, *, item: str | None = None, image_hash: str | None = None
 ) -> dict[str, Any]:
-    """A label row with its labels; ``objects`` and ``classifications`` leave only labels of those features."""
-    kind = data_type(row["item_type"])
-    if kind == "img_group":
-        raise NotKnown("labels of image groups")
-    content = orjson.loads(row["content"]) if row["content"] is not None else {}
-    saved = content.get("data_units", {}).get(row["data_hash"], {})
-    unit = {
-        "data_hash": row["data_hash"],
-        "data_title": row["title"],
-        "data_link": link(row["item"], row["title"]) if link and row["item"] else None,
-        "data_type": row["mime_type"],
-        "data_sequence": 0,
-        "width": row["width"],
-        "height": row["height"],
-        "labels": saved.get("labels", {"objects": [], "classifications": []} if kind == "image" else {}),
-    }
-    if kind == "video":
-        unit |= {"data_fps": row["fps"], "data_duration": row["duration"]}
-    if kind == "audio":
-        unit |= {"audio_codec": "", "audio_sample_rate": 0, "audio_bit_depth": 0, "audio_num_channels": 0}
-    answers = content.get("object_answers", {})
-    if objects is not None:
-        frames = [unit["labels"]] if kind == "image" else list(unit["labels"].values())
-        for frame in frames:
-            frame["objects"] = [found for found in frame.get("objects", []) if found["featureHash"] in objects]
-        kept = {found["objectHash"] for frame in frames for found in frame["objects"]}
-        answers = {key: a for key, a in answers.items() if key in kept or a.get("featureHash") in objects}
-    classified = content.get("classification_answers", {})
-    if classifications is not None:
-        classified = {key: answer for key, answer in classified.items() if answer["featureHash"] in classifications}
-    status, task_status = label_status(row, record.stages)
-    return {
-        "label_hash": row["label_hash"],
-        "branch_name": row["label_branch"],
-        "created_at": legacy_date(row["created_at"]),
-        "last_edited_at": legacy_date(row["edited_at"]),
-        "dataset_hash": row["dataset"],
-        "dataset_title": row["dataset_title"],
-        "data_title": row["title"],
-        "data_hash": row["data_hash"],
-        "data_type": kind,
-        "data_units": {row["data_hash"]: unit},
-        "object_answers": answers,
-        "classification_answers": classified,
-        "object_actions": content.get("object_actions", {}),
-        "label_status": status,
-        "annotation_task_status": task_status,
-        "is_valid": True,
-        "spaces": content.get("spaces", {}),
-    }
+    """A file in the words of the legacy protocol."""
+    uuid = item or row["uuid"]
+    answer: dict[str, Any] = {"data_hash": data_hash, "title": row["title"], "file_link": uuid}
+    if link is not None:
+        answer["signed_url"] = link(uuid, row["title"])
+    if image_hash is not None:
+        answer["image_hash"] = image_hash
+    return answer
+
+
+def dumped(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def sql_date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -347,3 +347,7 @@ def _text(value: Any, what: str, where: str) -> str:
     if not isinstance(value, str):
         raise WorkflowError(f"{where}: {what} must be text, not {kind(value)} (write it in quotes)")
     return value
+
+
+DEFAULT = Workflow([Stage("Annotate"), Stage("Review", "review"), Stage("Complete", "done")])
+"""The workflow of projects that are made without a template."""

@@ -1,0 +1,107 @@
+"""Copies of projects."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from encord_agents.local import catalogue, datasets, users
+from encord_agents.local.catalogue import ProjectRecord
+from encord_agents.local.service import Service, mapping, optional, uuid, uuids
+from encord_agents.local.trouble import NotKnown, forbidden, malformed
+from encord_agents.local.workflow import Workflow
+
+_OPTIONS = {"collaborators", "datasets", "labels", "models"}
+
+
+def stages_of(workflow: Workflow) -> tuple[str, str]:
+    """A workflow as it is kept, and where its tasks start."""
+    return catalogue.dumped(workflow), workflow.start_uuid
+
+
+def copy(service: Service, record: ProjectRecord, payload: dict[str, Any], user: str) -> str:
+    """Copy a project: its workflow and ontology, and what else is asked for. Returns the hash of the copy.
+
+    Raises:
+        Refusal: 400, the request makes no sense; 501, it asks for what the platform does not have.
+    """
+    options = set(optional(payload.get("copy_project_options"), list, "copy_project_options") or [])
+    if unknown := options - _OPTIONS:
+        raise malformed(f"There is no option {min(map(str, unknown))[:100]!r}.")
+    if "models" in options:
+        raise NotKnown("models, which it has none of.", "Copy the project without copy_models.")
+    named = mapping(payload.get("project_copy_metadata") or {}, "project_copy_metadata")
+    wanted = mapping(payload.get("copy_labels_options") or {}, "copy_labels_options")
+    with service.database.write() as connection:
+        there = [row["hash"] for row in service.catalogue.datasets(record)]
+        listed = there if "datasets" in options else []
+        if wanted.get("create_new_dataset"):
+            listed = [_clone(service, record, named, wanted)]
+        row = connection.execute("SELECT stages FROM projects WHERE id = ?", (record.id,)).fetchone()
+        made = service.catalogue.create_from(
+            title=optional(named.get("project_title"), str, "project_title") or f"{record.title} (copy)",
+            description=optional(named.get("project_description"), str, "project_description") or record.description,
+            ontology=record.ontology,
+            stages=row["stages"],
+            start=record.start,
+            dataset_hashes=listed,
+        )
+        users.add(connection, "project", made.hash, [user], users.ADMIN)
+        if "collaborators" in options:
+            for email, role in users.members(service.database, "project", record.hash):
+                users.add(connection, "project", made.hash, [email], role)
+        if "labels" in options:
+            _copy_labels(service, record, made, wanted, cloned=bool(wanted.get("create_new_dataset")))
+    return made.hash
+
+
+def _clone(service: Service, record: ProjectRecord, named: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """A new dataset of the same items: of all, or of those that are asked for. Returns its hash."""
+    chosen = mapping(wanted.get("datasets_to_data_hashes_map") or {}, "datasets_to_data_hashes_map")
+    found: list[int] = []
+    for dataset in chosen or [row["hash"] for row in service.catalogue.datasets(record)]:
+        hashes = uuids(chosen[dataset], "data hashes") if chosen else None
+        if dataset not in {row["hash"] for row in service.catalogue.datasets(record)}:
+            raise forbidden(f"The project has no dataset {uuid(dataset, 'A dataset')}.")
+        found += [row["id"] for row in datasets.rows(service.database, dataset, hashes=hashes)]
+    with service.database.write() as connection:
+        title = optional(named.get("dataset_title"), str, "dataset_title") or f"{record.title} (copy)"
+        description = optional(named.get("dataset_description"), str, "dataset_description") or ""
+        made = datasets.create(
+            connection, title, description=description, folder=datasets.new_folder(connection, title)
+        )
+        datasets.link(connection, made, found)
+    return made
+
+
+def _copy_labels(
+    service: Service, record: ProjectRecord, made: ProjectRecord, wanted: dict[str, Any], *, cloned: bool
+) -> None:
+    if wanted.get("accepted_label_statuses"):
+        raise NotKnown("copies of labels by their review status.", "Name label hashes, or copy all.")
+    hashes = wanted.get("accepted_label_hashes")
+    accepted = None if hashes is None else orjson.dumps(uuids(hashes, "accepted_label_hashes")).decode()
+    now = time.time()
+    same = "n.item = o.item" if cloned else "n.data_hash = o.data_hash"
+    with service.database.write() as connection:
+        for row in connection.execute(
+            "SELECT n.id, n.data_hash, o.data_hash AS old_hash, l.branch, l.content, l.saves FROM labels l"
+            f" JOIN units o ON o.id = l.unit JOIN units n ON n.project = ? AND {same}"
+            " WHERE o.project = ? AND (? IS NULL OR l.hash IN (SELECT value FROM json_each(?)))",
+            (made.id, record.id, accepted, accepted),
+        ).fetchall():
+            content = row["content"]
+            if content is not None and row["old_hash"] != row["data_hash"]:
+                labels = orjson.loads(content)
+                units = labels.get("data_units", {})
+                if row["old_hash"] in units:
+                    units[row["data_hash"]] = {**units.pop(row["old_hash"]), "data_hash": row["data_hash"]}
+                content = orjson.dumps(labels)
+            connection.execute(
+                "INSERT INTO labels (unit, branch, hash, content, saves, created_at, edited_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (row["id"], row["branch"], str(uuid4()), content, row["saves"], now, now),
+            )

@@ -1,0 +1,263 @@
+"""Storage folders, and searches in them."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from encord_agents.local import datasets, items
+from encord_agents.local.database import Database
+from encord_agents.local.trouble import Refusal, forbidden, malformed
+
+
+@dataclass(frozen=True)
+class Search:
+    """Which folders or items; ``None`` asks for all.
+
+    Attributes:
+        folder: Those in a folder; with ``recursive`` also those in folders below. Without one: all there are.
+        top: Folders only: those that are in no other.
+        search: A part of the name, in either case.
+        in_dataset: Items only: whether a dataset has them. Folders: whether they are a dataset's.
+        types: Items only.
+        order: ``name`` or ``createdAt``.
+        size, start: Of the page.
+    """
+
+    folder: str | None = None
+    recursive: bool = False
+    top: bool = False
+    search: str | None = None
+    in_dataset: bool | None = None
+    types: Sequence[str] = ()
+    order: str = "name"
+    desc: bool = False
+    size: int = 100
+    start: int = 0
+
+
+def get(database: Database, uuid: str) -> sqlite3.Row:
+    """A folder.
+
+    Raises:
+        Refusal: 403, there is none.
+    """
+    with database.read() as connection:
+        row: sqlite3.Row | None = connection.execute("SELECT * FROM folders WHERE uuid = ?", (uuid,)).fetchone()
+    if row is None:
+        raise forbidden(f"No access to the storage folder {uuid}.")
+    return row
+
+
+_BELOW = (
+    "WITH RECURSIVE below (uuid) AS (SELECT ? UNION SELECT f.uuid FROM folders f JOIN below b ON f.parent = b.uuid) "
+)
+
+
+def find(database: Database, wanted: Search) -> list[sqlite3.Row]:
+    """Folders, one more than the page has if there are more."""
+    conditions, values = ["1"], []
+    prefix = ""
+    if wanted.folder is not None and wanted.recursive:
+        prefix = _BELOW
+        conditions.append("f.uuid IN (SELECT uuid FROM below) AND f.uuid != ?")
+        values += [wanted.folder, wanted.folder]
+    elif wanted.folder is not None:
+        conditions.append("f.parent = ?")
+        values.append(wanted.folder)
+    if wanted.top:
+        conditions.append("f.parent IS NULL")
+    if wanted.in_dataset is not None:
+        conditions.append(f"{'' if wanted.in_dataset else 'NOT '}EXISTS (SELECT 1 FROM datasets WHERE folder = f.uuid)")
+    return _page(database, f"{prefix}SELECT f.* FROM folders f", "f.name", "f.created_at", conditions, values, wanted)
+
+
+def find_items(database: Database, wanted: Search) -> list[sqlite3.Row]:
+    """Items, one more than the page has if there are more; those that make up a group, too."""
+    conditions, values = ["i.forbidden = 0"], []
+    prefix = ""
+    if wanted.folder is not None and wanted.recursive:
+        prefix = _BELOW
+        conditions.append("i.folder IN (SELECT uuid FROM below)")
+        values.append(wanted.folder)
+    elif wanted.folder is not None:
+        conditions.append("i.folder = ?")
+        values.append(wanted.folder)
+    if wanted.types:
+        conditions.append("i.item_type IN (SELECT value FROM json_each(?))")
+        values.append(orjson.dumps(list(wanted.types)).decode())
+    if wanted.in_dataset is not None:
+        conditions.append(f"{'' if wanted.in_dataset else 'NOT '}EXISTS (SELECT 1 FROM data WHERE item = i.id)")
+    uses = "(SELECT count(*) FROM data WHERE item = i.id) AS uses"
+    sql = f"{prefix}SELECT i.*, {uses} FROM items i"
+    return _page(database, sql, "i.title", "i.created_at", conditions, values, wanted)
+
+
+def _page(
+    database: Database, sql: str, name: str, created: str, conditions: list[str], values: list[Any], wanted: Search
+) -> list[sqlite3.Row]:
+    if wanted.search:
+        conditions.append(f"instr(lower({name}), lower(?)) > 0")
+        values.append(wanted.search)
+    order = name if wanted.order == "name" else created
+    direction = "DESC" if wanted.desc else "ASC"
+    identity = "f.uuid" if name.startswith("f.") else "i.id"
+    sql += f" WHERE {' AND '.join(conditions)} ORDER BY {order} {direction}, {identity} {direction} LIMIT ? OFFSET ?"
+    with database.read() as connection:
+        return connection.execute(sql, [*values, wanted.size + 1, wanted.start]).fetchall()
+
+
+def path(database: Database, row: sqlite3.Row) -> list[sqlite3.Row]:
+    """The folders above one, the nearest first."""
+    found: list[sqlite3.Row] = []
+    while row["parent"] is not None and len(found) < 1000:
+        row = get(database, row["parent"])
+        found.append(row)
+    return found
+
+
+def datasets_of(database: Database, uuids: Sequence[str]) -> dict[str, str]:
+    """The datasets that folders belong to, by the folder's uuid."""
+    with database.read() as connection:
+        return dict(
+            connection.execute(
+                "SELECT folder, hash FROM datasets WHERE folder IN (SELECT value FROM json_each(?))",
+                (orjson.dumps(list(uuids)).decode(),),
+            ).fetchall()
+        )
+
+
+def update(database: Database, patches: Mapping[str, Mapping[str, Any]]) -> list[sqlite3.Row]:
+    """Change name, description or metadata of folders. All of them, or none.
+
+    Raises:
+        Refusal: 403, one of them is unknown.
+    """
+    with database.write() as connection:
+        for uuid, patch in patches.items():
+            row = get(database, uuid)
+            new = {"name": row["name"], "description": row["description"], "metadata": row["metadata"], **patch}
+            connection.execute(
+                "UPDATE folders SET name = ?, description = ?, metadata = ?, edited_at = ? WHERE uuid = ?",
+                (new["name"], new["description"], new["metadata"], time.time(), uuid),
+            )
+    return [get(database, uuid) for uuid in patches]
+
+
+def move(database: Database, uuids: Sequence[str], parent: str | None) -> None:
+    """Put folders into another, or to the top.
+
+    Raises:
+        Refusal: 403, one is unknown; 400, it would be inside itself.
+    """
+    with database.write() as connection:
+        above = {parent} if parent else set()
+        if parent is not None:
+            above |= {row["uuid"] for row in path(database, get(database, parent))}
+        for uuid in uuids:
+            get(database, uuid)
+            if uuid in above:
+                raise malformed("A folder cannot be moved into itself.")
+            connection.execute(
+                "UPDATE folders SET parent = ?, edited_at = ? WHERE uuid = ?", (parent, time.time(), uuid)
+            )
+
+
+def delete(database: Database, uuid: str) -> None:
+    """Remove an empty folder.
+
+    Raises:
+        Refusal: 403, it is unknown; 400, something is in it.
+    """
+    with database.write() as connection:
+        get(database, uuid)
+        inside = connection.execute(
+            "SELECT (SELECT count(*) FROM items WHERE folder = :f) + (SELECT count(*) FROM folders WHERE parent = :f)",
+            {"f": uuid},
+        ).fetchone()[0]
+        if inside:
+            raise malformed(f"The folder is not empty: {inside} items and folders are in it.")
+        connection.execute("UPDATE datasets SET folder = NULL WHERE folder = ?", (uuid,))
+        connection.execute("DELETE FROM folders WHERE uuid = ?", (uuid,))
+
+
+def move_items(database: Database, folder: str, uuids: Sequence[str], target: str) -> None:
+    """Put items of a folder into another.
+
+    Raises:
+        Refusal: 403, one is unknown or not in the folder.
+    """
+    with database.write() as connection:
+        get(database, target)
+        for uuid in uuids:
+            items.in_folder(database, folder, uuid)
+        connection.execute(
+            "UPDATE items SET folder = ?, edited_at = ? WHERE uuid IN (SELECT value FROM json_each(?))",
+            (target, time.time(), orjson.dumps(list(uuids)).decode()),
+        )
+
+
+def delete_items(database: Database, folder: str, uuids: Sequence[str], *, unused_frames: bool) -> int:
+    """Remove items of a folder, from datasets and projects too. Returns how many.
+
+    Raises:
+        Refusal: 403, one is unknown or not in the folder; 409, a group consists of it.
+    """
+    with database.write() as connection:
+        rows = [items.in_folder(database, folder, uuid) for uuid in uuids]
+        going = {row["uuid"] for row in rows}
+        if unused_frames:
+            for row in rows:
+                for child in items.children(database, row["uuid"]):
+                    used = connection.execute(
+                        "SELECT (SELECT count(*) FROM children WHERE item = ?)"
+                        " + (SELECT count(*) FROM data WHERE item = ?)",
+                        (child["uuid"], child["id"]),
+                    ).fetchone()[0]
+                    if used == 1:
+                        going.add(child["uuid"])
+        listed = (orjson.dumps(sorted(going)).decode(),)
+        some = "(SELECT value FROM json_each(?))"
+        kept = connection.execute(
+            f"SELECT item FROM children WHERE item IN {some} AND parent NOT IN {some} LIMIT 1", listed * 2
+        ).fetchone()
+        if kept is not None:
+            raise Refusal(409, f"The storage item {kept['item']} is part of a group that stays.")
+        data = connection.execute(
+            f"SELECT d.id FROM data d JOIN items i ON i.id = d.item WHERE i.uuid IN {some}", listed
+        ).fetchall()
+        datasets.unlink(connection, [row["id"] for row in data])
+        connection.execute(f"DELETE FROM children WHERE parent IN {some}", listed)
+        return connection.execute(f"DELETE FROM items WHERE uuid IN {some}", listed).rowcount
+
+
+def summary(database: Database, uuid: str) -> dict[str, Any]:
+    """What is in a folder, counted as the SDK wants it."""
+    with database.read() as connection:
+        counts = Counter(
+            dict(
+                connection.execute(
+                    "SELECT item_type, count(*) FROM items WHERE folder = ? GROUP BY item_type", (uuid,)
+                ).fetchall()
+            )
+        )
+        size, folders = connection.execute(
+            "SELECT (SELECT coalesce(sum(size), 0) FROM items WHERE folder = :f),"
+            " (SELECT count(*) FROM folders WHERE parent = :f)",
+            {"f": uuid},
+        ).fetchone()
+    named = {
+        "videos": "video", "images": "image", "imageGroups": "imageGroup", "imageSequences": "imageSequence",
+        "dicomFiles": "dicomFile", "dicomSeries": "dicomSeries", "niftis": "nifti", "audios": "audio", "pdfs": "pdf",
+        "plainTexts": "plainText",
+    }  # fmt: skip
+    return {
+        "files": counts.total(), "folders": folders, "tombstones": 0, "uploadJobs": 0, "totalSize": float(size),
+        **{name: counts[kind] for name, kind in named.items()},
+    }  # fmt: skip

@@ -1,0 +1,258 @@
+"""What a file is, by its content, and its facts: picture, video, sound, text, PDF, DICOM file or NIfTI volume."""
+
+from __future__ import annotations
+
+import gzip
+import mimetypes
+import re
+import struct
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from encord_agents.local import images
+from encord_agents.local.items import NewUnit
+
+TEXTS = ("text/", "application/json", "application/xml", "application/xhtml+xml", "application/x-ndjson")
+LARGEST_TEXT = 64 * 2**20
+"""Bytes. A longer text is left out: no editor shows it."""
+_PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
+_PAGES = re.compile(rb"/Count\s+(\d{1,6})")
+_STREAM = re.compile(rb"stream\r?\n(.*?)endstream", re.DOTALL)
+_DICOM_LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OW", b"SQ", b"UC", b"UR", b"UT", b"UN"})
+
+
+def read_file(path: Path, title: str, kind: str | None = None) -> NewUnit:
+    """What a file is, without a digest yet.
+
+    Args:
+        kind: The type of item that it must be, as storage items have it; any, if it is not given.
+
+    Raises:
+        ValueError: It is broken, of no kind that the platform knows, or not of this one.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(1024)
+    if not head:
+        raise ValueError("it is empty")
+    if kind is not None:
+        return _MUST_BE[kind](path, title, head)
+    if head[:5] == b"%PDF-":
+        return _pdf(path, title, head)
+    if head[128:132] == b"DICM":
+        return _dicom(path, title, head)
+    if _is_nifti(path, head):
+        return _nifti(path, title, head)
+    try:
+        return images.read_file(path, title)
+    except ValueError as error:
+        if not str(error).startswith((images.NO_PICTURE, "a video", "not a picture")):
+            raise
+        if str(error).startswith("not a picture") and path.suffix.lower() != ".svg":
+            raise
+    if _mime(path).startswith(TEXTS) or _looks_like_html(head):
+        return _text(path, title, head)
+    return _stream(path, title, head)
+
+
+def _image(path: Path, title: str, head: bytes) -> NewUnit:
+    return images.read_file(path, title)
+
+
+def _stream(path: Path, title: str, head: bytes, wanted: str | None = None) -> NewUnit:
+    """A video or a sound."""
+    guess = _mime(path)
+    try:
+        import av
+    except ImportError:
+        if guess.startswith(("video/", "audio/")):
+            raise ValueError("it is read with `av`, which is missing: pip install 'encord-agents[local]'") from None
+        raise ValueError(images.NO_PICTURE) from None
+    try:
+        with av.open(str(path)) as container:
+            moving = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+            if moving and wanted != "audio":
+                return _video(container, moving[0], path, title)
+            if container.streams.audio and wanted != "video":
+                return _audio(container, container.streams.audio[0], path, title)
+    except (av.error.FFmpegError, ValueError) as error:
+        if guess.startswith(("video/", "audio/")) or wanted:
+            raise ValueError(f"it cannot be read as a video or sound: {_said(error)}") from None
+    raise ValueError(images.NO_PICTURE if wanted is None else f"there is no {wanted} in it")
+
+
+def _said(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _video(container: Any, stream: Any, path: Path, title: str) -> NewUnit:
+    frames = stream.frames or sum(packet.size > 0 for packet in container.demux(stream))
+    if not frames:
+        raise ValueError("there is no frame in it")
+    fps = float(stream.average_rate or stream.guessed_rate or 0) or None
+    duration = _seconds(container, stream) or (frames / fps if fps else None)
+    name = {"matroska,webm": "video/webm", "avi": "video/x-msvideo"}.get(container.format.name)
+    guess = _mime(path)
+    mime = guess if guess.startswith("video/") else name or "video/mp4"
+    return NewUnit(title, "video", mime, None, path.stat().st_size, stream.width, stream.height, frames, fps, duration)
+
+
+def _audio(container: Any, stream: Any, path: Path, title: str) -> NewUnit:
+    guess = _mime(path)
+    mime = guess if guess.startswith("audio/") else f"audio/{container.format.name.partition(',')[0]}"
+    bits = stream.codec_context.format.bits if stream.codec_context.format else 0
+    return NewUnit(
+        title, "audio", mime, None, path.stat().st_size, duration=_seconds(container, stream), sample_rate=stream.rate,
+        bit_depth=bits or 16, codec=stream.codec_context.name, channels=stream.channels,
+    )  # fmt: skip
+
+
+def _seconds(container: Any, stream: Any) -> float | None:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return container.duration / 1_000_000 if container.duration else None
+
+
+def _text(path: Path, title: str, head: bytes) -> NewUnit:
+    size = path.stat().st_size
+    if size > LARGEST_TEXT:
+        raise ValueError(f"it is a text of {size} bytes, and at most {LARGEST_TEXT} are taken")
+    try:
+        content = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("it is a text that is not UTF-8: convert it first") from None
+    if "\0" in content:
+        raise ValueError("it is no text: there are zero bytes in it")
+    guess = _mime(path)
+    mime = "text/html" if _looks_like_html(head) else guess if guess.startswith(TEXTS) else "text/plain"
+    return NewUnit(title, "plainText", mime, None, size)
+
+
+def _pdf(path: Path, title: str, head: bytes) -> NewUnit:
+    content = path.read_bytes()
+    if content[:1024].find(b"%PDF-") < 0:
+        raise ValueError("it is no PDF")
+    pages = _pages_of(content)
+    if not pages:
+        raise ValueError("it is a PDF in which no page is found")
+    return NewUnit(title, "pdf", "application/pdf", None, len(content), frames=pages)
+
+
+def _pages_of(content: bytes) -> int:
+    """The number of a PDF's pages, also where its objects are in compressed streams."""
+    count = len(_PAGE.findall(content))
+    totals = [int(found) for found in _PAGES.findall(content)]
+    budget = 64 * 2**20
+    for match in _STREAM.finditer(content):
+        if budget <= 0:
+            break
+        decoder = zlib.decompressobj()
+        try:
+            inner = decoder.decompress(match[1], min(budget, 8 * 2**20))
+        except zlib.error:
+            continue
+        if b"/Type" in inner:
+            budget -= len(inner)
+            count += len(_PAGE.findall(inner))
+            totals += [int(found) for found in _PAGES.findall(inner)]
+    # The tree of pages has the total at its root; where a PDF was saved in steps, old pages are still in the file.
+    return min(count, max(totals)) if totals and count else count or max(totals, default=0)
+
+
+def _dicom(path: Path, title: str, head: bytes) -> NewUnit:
+    content = path.read_bytes()
+    if content[128:132] != b"DICM":
+        raise ValueError("it is no DICOM file")
+    tags = _dicom_tags(content)
+    width, height = tags.get((0x28, 0x11)), tags.get((0x28, 0x10))
+    frames = tags.get((0x28, 0x08), 1)
+    return NewUnit(
+        title, "dicomFile", "application/dicom", None, len(content), width or None, height or None, max(frames, 1)
+    )
+
+
+def _dicom_tags(content: bytes) -> dict[tuple[int, int], int]:
+    """Rows, columns and number of frames, as far as the elements before the pixels can be read."""
+    found: dict[tuple[int, int], int] = {}
+    position, implicit = 132, False
+    while position + 8 <= len(content):
+        group, element = struct.unpack_from("<HH", content, position)
+        kind = content[position + 4 : position + 6]
+        explicit = group == 2 or not implicit
+        if explicit and kind.isalpha() and kind.isupper():
+            if kind in _DICOM_LONG:
+                if position + 12 > len(content):
+                    break
+                (length,) = struct.unpack_from("<I", content, position + 8)
+                position += 12
+            else:
+                (length,) = struct.unpack_from("<H", content, position + 6)
+                position += 8
+        else:
+            (length,) = struct.unpack_from("<I", content, position + 4)
+            position += 8
+        if (group, element) == (2, 0x10):
+            syntax = content[position : position + length].rstrip(b"\0 ")
+            implicit = syntax == b"1.2.840.10008.1.2"
+            if syntax == b"1.2.840.10008.1.2.2":  # big endian, given up by the standard
+                break
+        if length == 0xFFFFFFFF or (group, element) >= (0x7FE0, 0x10):
+            break
+        value = content[position : position + length]
+        if (group, element) in ((0x28, 0x10), (0x28, 0x11)) and len(value) >= 2:
+            found[group, element] = struct.unpack_from("<H", value)[0]
+        elif (group, element) == (0x28, 0x08) and value.strip(b"\0 ").isdigit():
+            found[group, element] = int(value.strip(b"\0 "))
+        position += length
+    return found
+
+
+def _is_nifti(path: Path, head: bytes) -> bool:
+    return head[344:348] in (b"n+1\0", b"ni1\0") or (head[:2] == b"\x1f\x8b" and path.name.lower().endswith(".nii.gz"))
+
+
+def _nifti(path: Path, title: str, head: bytes) -> NewUnit:
+    if head[:2] == b"\x1f\x8b":
+        try:
+            with gzip.open(path) as file:
+                head = file.read(352)
+        except (OSError, EOFError, zlib.error):
+            raise ValueError("it is a NIfTI volume that cannot be unpacked") from None
+    if head[344:348] not in (b"n+1\0", b"ni1\0"):
+        raise ValueError("it is no NIfTI volume")
+    order = "<" if struct.unpack_from("<i", head)[0] == 348 else ">"
+    dimensions = struct.unpack_from(f"{order}8h", head, 40)
+    width, height, depth = (max(size, 1) for size in dimensions[1:4])
+    return NewUnit(title, "nifti", "application/nifti", None, path.stat().st_size, width, height, depth)
+
+
+def _looks_like_html(head: bytes) -> bool:
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return start.startswith((b"<!doctype html", b"<html"))
+
+
+def _mime(path: Path) -> str:
+    return mimetypes.guess_type(path.name)[0] or ""
+
+
+_MUST_BE: Mapping[str, Callable[[Path, str, bytes], NewUnit]] = {
+    "image": _image,
+    "video": lambda path, title, head: _stream(path, title, head, "video"),
+    "audio": lambda path, title, head: _stream(path, title, head, "audio"),
+    "plainText": _text,
+    "pdf": _pdf,
+    "dicomFile": _dicom,
+    "nifti": _nifti,
+}
+
+
+def named(unit: NewUnit, title: str) -> NewUnit:
+    """The same file under another name, which may say more about its type than the one it is kept under."""
+    guess = mimetypes.guess_type(title)[0] or ""
+    prefix = {"video": "video/", "audio": "audio/", "plainText": "text/"}.get(unit.item_type)
+    if prefix and unit.mime_type != "text/html" and guess.startswith(prefix if prefix != "text/" else TEXTS):
+        return replace(unit, title=title, mime_type=guess)
+    return replace(unit, title=title)

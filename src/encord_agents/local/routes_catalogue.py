@@ -1,0 +1,323 @@
+"""The REST operations of projects, datasets, ontologies and users: what there is, and who may do what with it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
+
+import orjson
+
+from encord_agents.local import branches, datasets, filters, labels, users, wire
+from encord_agents.local import ontologies as editors
+from encord_agents.local.filters import Listing
+from encord_agents.local.service import Answer, Call, Operation, Service, either, mapping, optional, uuid, uuids
+from encord_agents.local.trouble import LocalPlatformError, NotKnown, forbidden, malformed
+
+STATUSES = ("notStarted", "inProgress", "inReview", "paused", "completed", "cancelled", "archived")
+
+
+def project(service: Service, call: Call) -> Answer:
+    record = service.project(call.path["project"])
+    ontology = service.catalogue.ontology(record.ontology)
+    assert ontology is not None
+    role = users.role(service.database, "project", record.hash, call.user)
+    return Answer(wire.project(record, ontology, role))
+
+
+def projects(service: Service, call: Call) -> Answer:
+    filters.only(call.query, "projects", *filters.NAMES, "page_token", off=("include_org_access", "tags_anyof"))
+    wanted = Listing.of_query(call.query)
+    found = [
+        project(service, Call({"project": record.hash}, {}, None, call.user)).content
+        for record in visible(service, call.user)
+        if wanted.allows(record.title, record.description, record.created_at, record.edited_at)
+    ]
+    return Answer({"results": found, "nextPageToken": None}, len(found))
+
+
+def visible(service: Service, user: str) -> list[Any]:
+    """The projects that a user is in."""
+    return [
+        record
+        for record in service.catalogue.projects()
+        if users.role(service.database, "project", record.hash, user) is not None
+    ]
+
+
+def project_status(service: Service, call: Call) -> Answer:
+    record = service.project(call.path["project"])
+    status = mapping(call.body, "The body").get("status")
+    if status not in STATUSES:
+        raise malformed(f"A status is one of {', '.join(STATUSES)}.")
+    service.catalogue.update(record.hash, status=status)
+    return Answer(None, 1)
+
+
+def project_datasets(service: Service, call: Call) -> Answer:
+    record = service.project(call.path["project"])
+    found = [
+        {"datasetHash": row["hash"], "title": row["title"], "description": row["description"]}
+        for row in service.catalogue.datasets(record)
+    ]
+    return Answer({"results": found, "nextPageToken": None}, len(found))
+
+
+def project_branches(service: Service, call: Call) -> Answer:
+    filters.only(call.query, "branches", "limit", "page_token")
+    found = labels.branches(service.database, service.project(call.path["project"]))
+    return Answer({"results": [{"name": name} for name in found], "nextPageToken": None}, len(found))
+
+
+def copy_branch(service: Service, call: Call) -> Answer:
+    record = service.project(call.path["project"])
+    body = mapping(call.body, "The body")
+    source = optional(either(body, "sourceBranchName", "source_branch_name"), str, "sourceBranchName")
+    target = optional(either(body, "targetBranchName", "target_branch_name"), str, "targetBranchName")
+    if not source or not target or source == target:
+        raise malformed("Two branches are needed.")
+    overwrite = optional(body.get("overwrite"), bool, "overwrite") or False
+    by_data = either(body, "dataUuids", "data_uuids")
+    by_label = either(body, "labelUuids", "label_uuids")
+    done = branches.copy(
+        service.database, record, source, target, overwrite=overwrite,
+        data_hashes=None if by_data is None else uuids(by_data, "dataUuids"),
+        label_hashes=None if by_label is None else uuids(by_label, "labelUuids"),
+    )  # fmt: skip
+    return Answer({"copiedCount": done}, done)
+
+
+def project_users(service: Service, call: Call) -> Answer:
+    record = service.project(call.path["project"])
+    found = [
+        {"userEmail": email, "userRole": role}
+        for email, role in users.members(service.database, "project", record.hash)
+    ]
+    return Answer({"results": found, "nextPageToken": None}, len(found))
+
+
+def remove_project_users(service: Service, call: Call) -> Answer:
+    return _remove_users(service, call, "project", service.project(call.path["project"]).hash)
+
+
+def _remove_users(service: Service, call: Call, kind: users.Kind, hash: str) -> Answer:
+    emails = either(mapping(call.body, "The body"), "userEmails", "user_emails")
+    if not isinstance(emails, list):
+        raise malformed("userEmails must be a list.")
+    with service.database.write() as connection:
+        users.remove(connection, kind, hash, emails)
+    return Answer(None, len(emails))
+
+
+def classifications(service: Service, call: Call) -> Answer:
+    record = service.project(call.path["project"])
+    body = mapping(call.body, "The body")
+    branch = optional(either(body, "branchName", "branch_name"), str, "branchName") or "main"
+    wanted = either(body, "labelUuids", "label_uuids")
+    rows = labels.get(service.database, record, uuids(wanted, "labelUuids"))
+    found = []
+    for row in rows:
+        if row["label_branch"] == branch:
+            content = orjson.loads(row["content"]) if row["content"] is not None else {}
+            found.append(
+                {
+                    "labelUuid": row["label_hash"],
+                    "dataUuid": row["data_hash"],
+                    "dataTitle": row["title"],
+                    "branchName": branch,
+                    "classificationAnswers": content.get("classification_answers", {}),
+                }
+            )
+    return Answer({"labels": found}, len(found))
+
+
+def validation(service: Service, call: Call) -> Answer:
+    record = service.project(call.path["project"])
+    if not labels.get(service.database, record, [call.path["label"]]):
+        raise forbidden(f"No access to the label row {call.path['label']}.")
+    # What is not valid is refused when it is saved.
+    return Answer(
+        {"labelHash": call.path["label"], "branchName": "main", "isValid": True, "errors": [], "version": 0}, 1
+    )
+
+
+def list_datasets(service: Service, call: Call) -> Answer:
+    filters.only(call.query, "datasets", *filters.NAMES, off=("include_org_access",))
+    wanted = Listing.of_query(call.query)
+    found = []
+    for row in service.catalogue.all_datasets():
+        role = users.role(service.database, "dataset", row["hash"], call.user)
+        if role is not None and wanted.allows(row["title"], row["description"], row["created_at"], row["edited_at"]):
+            found.append(wire.dataset_info(row, role))
+    return Answer({"result": found}, len(found))
+
+
+def new_dataset(service: Service, call: Call) -> Answer:
+    body = mapping(call.body, "The body")
+    title = optional(body.get("title"), str, "title")
+    if not title:
+        raise malformed("A dataset needs a title.")
+    backing = either(body, "createBackingFolder", "create_backing_folder")
+    with service.database.write() as connection:
+        folder = datasets.new_folder(connection, title) if backing is not False else None
+        description = optional(body.get("description"), str, "description") or ""
+        made = datasets.create(connection, title, description=description, folder=folder)
+        users.add(connection, "dataset", made, [call.user], users.ADMIN)
+    return Answer({"datasetUuid": made, "backingFolderUuid": folder}, 1)
+
+
+def dataset_users(service: Service, call: Call) -> Answer:
+    hash = datasets.get(service.database, call.path["dataset"])["hash"]
+    found = [
+        {"datasetUuid": hash, "userEmail": email, "userRole": role}
+        for email, role in users.members(service.database, "dataset", hash)
+    ]
+    return Answer({"results": found, "nextPageToken": None}, len(found))
+
+
+def remove_dataset_users(service: Service, call: Call) -> Answer:
+    return _remove_users(service, call, "dataset", datasets.get(service.database, call.path["dataset"])["hash"])
+
+
+def ontology(service: Service, call: Call) -> Answer:
+    record = service.catalogue.ontology(call.path["ontology"])
+    if record is None:
+        raise forbidden(f"No access to the ontology {call.path['ontology']}.")
+    return Answer(wire.ontology(record), 1)
+
+
+def list_ontologies(service: Service, call: Call) -> Answer:
+    filters.only(call.query, "ontologies", *filters.NAMES, "page_token", off=("include_org_access",))
+    wanted = Listing.of_query(call.query)
+    found = [
+        wire.ontology(record)
+        for record in service.catalogue.ontologies()
+        if wanted.allows(record.title, record.description, record.created_at, record.edited_at)
+    ]
+    return Answer({"results": found, "nextPageToken": None}, len(found))
+
+
+def new_ontology(service: Service, call: Call) -> Answer:
+    hash = service.catalogue.add_ontology(*_ontology(call))
+    return ontology(service, Call({"ontology": hash}, {}, None, call.user))
+
+
+def save_ontology(service: Service, call: Call) -> Answer:
+    ontology(service, call)
+    service.catalogue.save_ontology(call.path["ontology"], *_ontology(call))
+    return Answer(None, 1)
+
+
+def _ontology(call: Call) -> tuple[str, str, dict[str, Any]]:
+    body = mapping(call.body, "The body")
+    title = optional(body.get("title"), str, "title")
+    if not title:
+        raise malformed("An ontology needs a title.")
+    try:
+        editor = editors.editor(mapping(body.get("editor"), "editor"))
+    except LocalPlatformError as error:
+        raise malformed(str(error)) from None
+    return title, optional(body.get("description"), str, "description") or "", editor
+
+
+def organisation_users(service: Service, call: Call) -> Answer:
+    found = [
+        {
+            "email": email,
+            "roleMnemonicName": "ADMIN" if email == users.OWNER else "MEMBER",
+            "roleUuid": str(uuid5(NAMESPACE_OID, "role")),
+            "memberType": "MEMBER",
+        }
+        for email in users.everybody(service.database)
+    ]
+    return Answer({"results": found, "nextPageToken": None}, len(found))
+
+
+def groups(service: Service, call: Call) -> Answer:
+    """There are none: users are given their roles one by one."""
+    return Answer({"results": [], "nextPageToken": None}, 0)
+
+
+def new_group(service: Service, call: Call) -> Answer:
+    raise NotKnown("groups of users.", "Give users their roles one by one: project.add_users(...).")
+
+
+def metadata_schema(service: Service, call: Call) -> Answer:
+    return Answer(service.setting("metadata_schema"), 1)
+
+
+def save_metadata_schema(service: Service, call: Call) -> Answer:
+    service.set_setting("metadata_schema", mapping(call.body, "The schema"))
+    return Answer(None, 1)
+
+
+def old_metadata_schema(service: Service, call: Call) -> Answer:
+    schema = service.setting("metadata_schema")
+    if schema is None:
+        return Answer(None, 0)
+    plain = {key: value if isinstance(value, str) else str(value.get("ty", "string")) for key, value in schema.items()}
+    now = wire.iso(time.time())
+    return Answer(
+        {"uuid": str(UUID(int=1)), "metadataSchema": plain, "organisationId": 1, "createdAt": now, "updatedAt": now}, 1
+    )
+
+
+def project_tags(service: Service, call: Call) -> Answer:
+    service.project(call.path["project"])
+    return Answer({"results": [], "nextPageToken": None}, 0)
+
+
+def tags(service: Service, call: Call) -> Answer:
+    found = service.setting("organisation_tags") or []
+    return Answer({"results": found, "nextPageToken": None}, len(found))
+
+
+def new_tag(service: Service, call: Call) -> Answer:
+    name = optional(mapping(call.body, "The body").get("name"), str, "name")
+    if not name:
+        raise malformed("A tag needs a name.")
+    made = {"uuid": str(uuid4()), "name": name}
+    service.set_setting("organisation_tags", [*(service.setting("organisation_tags") or []), made])
+    return Answer(made, 1)
+
+
+def delete_tag(service: Service, call: Call) -> Answer:
+    kept = [tag for tag in service.setting("organisation_tags") or [] if tag["uuid"] != uuid(call.path["tag"], "tag")]
+    service.set_setting("organisation_tags", kept)
+    return Answer(None, 1)
+
+
+ROUTES = {
+    "GET projects": Operation("projects", projects),
+    "GET projects/{project}": Operation("project", project),
+    "PUT projects/{project}/status": Operation("project_status", project_status, needs="manage"),
+    "GET projects/{project}/datasets": Operation("datasets", project_datasets),
+    "GET projects/{project}/branches": Operation("branches", project_branches),
+    "POST projects/{project}/labels/copy-branch": Operation("copy_branch", copy_branch, needs="label"),
+    "GET projects/{project}/users": Operation("project_users", project_users),
+    "POST projects/{project}/users/bulk-delete": Operation("project_users", remove_project_users, needs="manage"),
+    "GET projects/{project}/tags": Operation("project_tags", project_tags),
+    "GET projects/{project}/groups": Operation("groups", groups),
+    "POST projects/{project}/label-rows/classifications": Operation("classifications", classifications),
+    "GET projects/{project}/labels/{label}/validation-state": Operation("validation", validation),
+    "GET datasets/list": Operation("dataset_list", list_datasets),
+    "POST datasets": Operation("dataset_create", new_dataset),
+    "GET datasets/{dataset}/users": Operation("dataset_users", dataset_users),
+    "POST datasets/{dataset}/users/bulk-delete": Operation("dataset_users", remove_dataset_users),
+    "GET datasets/{dataset}/groups": Operation("groups", groups),
+    "GET ontologies": Operation("ontologies", list_ontologies),
+    "POST ontologies": Operation("ontology_create", new_ontology),
+    "GET ontologies/{ontology}": Operation("ontology", ontology),
+    "PUT ontologies/{ontology}": Operation("ontology_save", save_ontology),
+    "GET ontologies/{ontology}/groups": Operation("groups", groups),
+    "GET organisation/users": Operation("organisation_users", organisation_users),
+    "GET user/current-organisation/groups": Operation("groups", groups),
+    "POST organisation/groups": Operation("group_create", new_group),
+    "GET organisation/client-metadata-schema": Operation("metadata_schema", old_metadata_schema),
+    "POST organisation/client-metadata-schema": Operation("metadata_schema", save_metadata_schema),
+    "GET organisation/client-metadata-schema-v2": Operation("metadata_schema", metadata_schema),
+    "POST organisation/client-metadata-schema-v2": Operation("metadata_schema", save_metadata_schema),
+    "GET organisation/organisation-tags": Operation("tags", tags),
+    "POST organisation/organisation-tags": Operation("tags", new_tag),
+    "DELETE organisation/organisation-tags/{tag}": Operation("tags", delete_tag),
+}

@@ -1,0 +1,135 @@
+"""The REST operations of issues: what people say about tasks."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from uuid import NAMESPACE_OID, uuid4, uuid5
+
+import orjson
+
+from encord_agents.local import filters, wire
+from encord_agents.local.service import Answer, Call, Operation, Service, either, mapping, optional, uuid, uuids
+from encord_agents.local.trouble import forbidden, malformed
+
+KINDS = {
+    "dataUnit": (),
+    "frame": ("frameIndex",),
+    "frameCoordinate": ("frameIndex", "x", "y"),
+    "sceneCoordinate": ("frameIndex", "x", "y", "z"),
+    "frameRange": ("frameRanges",),
+    "annotation": ("annotationId",),
+}
+"""What an issue may be about, and what must be said of the place."""
+
+
+def new_issues(service: Service, call: Call) -> Answer:
+    record = service.project(call.path["project"])
+    given = mapping(call.body, "The body").get("issues")
+    if not isinstance(given, list) or not given:
+        raise malformed("issues must be a list.")
+    now, rows = time.time(), []
+    for entry in given:
+        issue = mapping(entry, "An issue")
+        anchor = mapping(issue.get("anchor"), "anchor")
+        comment = optional(issue.get("comment"), str, "comment") or ""
+        tags = optional(either(issue, "issueTags", "issue_tags"), list, "issueTags") or []
+        if not all(isinstance(tag, str) for tag in tags):
+            raise malformed("issueTags must be a list of text.")
+        unit = uuid(either(anchor, "dataUuid", "data_uuid"), "dataUuid")
+        rows.append(
+            (str(uuid4()), record.id, unit, _place(anchor), comment, orjson.dumps(tags).decode(), call.user, now)
+        )
+    with service.database.write() as connection:
+        for row in rows:
+            there = connection.execute("SELECT 1 FROM units WHERE project = ? AND data_hash = ?", row[1:3]).fetchone()
+            if there is None:
+                raise forbidden(f"No access to the data unit {row[2]}.")
+        connection.executemany("INSERT INTO issues VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    return Answer(None, len(rows))
+
+
+def _place(anchor: dict[str, Any]) -> str:
+    kind = anchor.get("type")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise malformed("An issue is about a data unit, a frame, a point, frames or an annotation.")
+    place: dict[str, Any] = {"type": kind}
+    for name in ("frameIndex", "x", "y", "z", "frameRanges", "annotationId", "spaceId"):
+        snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
+        if (value := either(anchor, name, snake)) is not None:
+            place[name] = value
+    if missing := [name for name in KINDS[kind] if name not in place]:
+        raise malformed(f"The place of an issue lacks {missing[0]}.")
+    numbers = [place[name] for name in ("frameIndex", "x", "y", "z") if name in place]
+    if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in numbers):
+        raise malformed("The place of an issue is given in numbers.")
+    return orjson.dumps(place).decode()
+
+
+def list_issues(service: Service, call: Call) -> Answer:
+    record = service.project(call.path["project"])
+    filters.only(call.query, "issues", "data_unit_id", "page_token")
+    wanted = filters.one(call.query, "data_unit_id")
+    with service.database.read() as connection:
+        rows = connection.execute(
+            "SELECT * FROM issues WHERE project = ? AND (? IS NULL OR data_hash = ?) ORDER BY at, uuid",
+            (record.id, wanted, wanted),
+        ).fetchall()
+    found = []
+    for row in rows:
+        place = orjson.loads(row["place"])
+        if place["type"] in ("frameCoordinate", "sceneCoordinate"):
+            place["coordinate"] = {name: place.pop(name) for name in ("x", "y", "z") if name in place}
+        found.append(
+            {
+                "uuid": row["uuid"],
+                "dataUuid": row["data_hash"],
+                "comments": [
+                    {"content": row["comment"], "authorEmail": row["author"], "createdAt": wire.iso(row["at"])}
+                ],
+                "tags": [_tag(name) for name in orjson.loads(row["tags"])],
+                "resolutionHistory": [],
+                **place,
+            }
+        )
+    return Answer({"results": found, "nextPageToken": None}, len(found))
+
+
+def delete_issues(service: Service, call: Call) -> Answer:
+    record = service.project(call.path["project"])
+    wanted = uuids(either(mapping(call.body, "The body"), "issueUuids", "issue_uuids"), "issueUuids")
+    with service.database.write() as connection:
+        done = connection.execute(
+            "DELETE FROM issues WHERE project = ? AND uuid IN (SELECT value FROM json_each(?))",
+            (record.id, orjson.dumps(wanted).decode()),
+        ).rowcount
+    return Answer(None, done)
+
+
+def issue_tags(service: Service, call: Call) -> Answer:
+    record = service.project(call.path["project"])
+    found = [_tag(name) for name in service.setting(f"issue_tags {record.hash}") or []]
+    return Answer({"results": found, "nextPageToken": None}, len(found))
+
+
+def new_issue_tags(service: Service, call: Call) -> Answer:
+    record = service.project(call.path["project"])
+    names = either(mapping(call.body, "The body"), "issueTagNames", "issue_tag_names")
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise malformed("issueTagNames must be a list of text.")
+    there = service.setting(f"issue_tags {record.hash}") or []
+    service.set_setting(f"issue_tags {record.hash}", list(dict.fromkeys([*there, *names])))
+    return Answer(None, len(names))
+
+
+def _tag(name: str) -> dict[str, str]:
+    return {"name": name, "uuid": str(uuid5(NAMESPACE_OID, name))}
+
+
+ROUTES = {
+    "GET projects/{project}/issues": Operation("issues", list_issues),
+    "POST projects/{project}/issues": Operation("issues", new_issues, needs="work"),
+    "POST projects/{project}/issues/delete": Operation("issues", delete_issues, needs="work"),
+    "GET projects/{project}/issue-tags": Operation("issue_tags", issue_tags),
+    "POST projects/{project}/issue-tags": Operation("issue_tags", new_issue_tags, needs="manage"),
+}

@@ -1,0 +1,346 @@
+"""Uploads: files are sent to signed addresses, then a job makes items of them. Private data is read where it is."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from uuid import uuid4
+
+import orjson
+
+from encord_agents.local import datasets, items, media, sequences
+from encord_agents.local.items import NewUnit
+from encord_agents.local.service import Service, either, mapping, optional, uuid
+from encord_agents.local.trouble import NotKnown, malformed
+from encord_agents.local.users import OWNER
+
+PREFIX = "upload:"
+"""What the key of an uploaded object begins with."""
+INTEGRATION = "10ca1000-0000-4000-8000-000000000000"
+"""The one cloud integration there is: files and addresses on this machine."""
+SECONDS_PER_FETCH = 60
+_SINGLE = {
+    "images": "image", "videos": "video", "audio": "audio", "text": "plainText", "pdf": "pdf", "pdfs": "pdf",
+    "nifti": "nifti",
+}  # fmt: skip
+_GROUPS = ("imageGroups", "image_groups", "dicomSeries", "dicom_series", "imageGroupsFromItems")
+_OPTIONS = ("skipDuplicateUrls", "skip_duplicate_urls", "upsertMetadata", "upsert_metadata")
+_NOT_HERE = ("timeSeries", "time_series", "scenes")
+TYPES = frozenset(("image", "video", "audio", "plainText", "pdf", "nifti", "dicomFile"))
+"""Types of items that files can be uploaded for."""
+
+
+@dataclass
+class Job:
+    """What became of an upload job: the items that were made, and what went wrong."""
+
+    made: list[tuple[int, str, str]] = field(default_factory=list)  # row, uuid, name
+    errors: list[tuple[list[str], str]] = field(default_factory=list)  # addresses, reason
+
+
+def signed(service: Service, folder: str | None, count: int) -> list[dict[str, Any]]:
+    """Addresses that as many files can be sent to."""
+    now = time.time()
+    uuids = [str(uuid4()) for _ in range(count)]
+    with service.database.write() as connection:
+        connection.executemany(
+            "INSERT INTO uploads (item, folder, created_at) VALUES (?, ?, ?)", [(item, folder, now) for item in uuids]
+        )
+    return [
+        {
+            "itemUuid": item,
+            "objectKey": f"{PREFIX}{item}",
+            "signedUrl": service.signer.upload_url(service.domain, item),
+            "uploadHeaders": {},
+        }
+        for item in uuids
+    ]
+
+
+def received(service: Service, item: str, digest: str, size: int) -> bool:
+    """Note that a file has arrived. Returns whether it was waited for."""
+    with service.database.write() as connection:
+        done = connection.execute("UPDATE uploads SET digest = ?, size = ? WHERE item = ?", (digest, size, item))
+        return done.rowcount == 1
+
+
+def run(service: Service, folder: str, given: Mapping[str, Any], user: str, *, ignore_errors: bool) -> Job:
+    """Make items of what a job lists. Without ``ignore_errors`` all are made, or none.
+
+    Raises:
+        Refusal: 400, the list is none; 501, it has a kind of data that the platform does not have.
+    """
+    job = Job()
+    wanted = list(_entries(given))
+    read: list[tuple[dict[str, Any], list[NewUnit]]] = []
+    for kind, entry in wanted:
+        addresses = _addresses(kind, entry)
+        try:
+            read.append((entry, [_file(service, address, _child_kind(kind), user) for address in addresses]))
+        except (OSError, ValueError) as error:
+            job.errors.append((addresses, str(error)))
+            read.append((entry, []))
+    if job.errors and not ignore_errors:
+        return job
+    skip = bool(either(given, "skipDuplicateUrls", "skip_duplicate_urls"))
+    with service.database.write() as connection:
+        for (kind, entry), (_, units) in zip(wanted, read, strict=True):
+            if not units and kind != "imageGroupsFromItems":
+                continue
+            metadata = orjson.dumps(either(entry, "clientMetadata", "client_metadata") or {}).decode()
+            title = optional(entry.get("title"), str, "title")
+            if kind in _SINGLE:
+                unit = media.named(units[0], title or units[0].title)
+                if (
+                    skip
+                    and unit.url is not None
+                    and connection.execute(
+                        "SELECT 1 FROM items WHERE folder = ? AND url = ?", (folder, unit.url)
+                    ).fetchone()
+                ):
+                    continue
+                unit = replace(_stated(unit, entry), metadata=metadata)
+                (row,) = items.insert(connection, folder, [unit])
+                job.made.append((row, *_uuid_and_name(connection, row)))
+                continue
+            if kind == "imageGroupsFromItems":
+                uuids = [uuid(found, "An image item") for found in entry.get("imageItems", ())]
+                frames = len(items.get(service.database, uuids))
+            else:
+                titles = [child.get("title") for child in _children(entry)] or [None] * len(units)
+                named = [media.named(unit, name or unit.title) for unit, name in zip(units, titles, strict=True)]
+                uuids = items.uuids_of(connection, items.insert(connection, folder, named))
+                frames = sum(unit.frames or 1 for unit in units)
+            if len(set(uuids)) != len(uuids) or not uuids:
+                raise malformed("A group consists of different items, of at least one.")
+            video = bool(either(entry, "createVideo", "create_video")) and "dicom" not in kind.lower()
+            group_kind = "dicomSeries" if "dicom" in kind.lower() else "imageSequence" if video else "imageGroup"
+            group = sequences.group(service.database, service.assets, group_kind, title or "Group", uuids, frames)
+            row = items.insert_group(connection, folder, replace(group, metadata=metadata), uuids)
+            job.made.append((row, *_uuid_and_name(connection, row)))
+        connection.execute("DELETE FROM uploads WHERE item IN (SELECT uuid FROM items)")
+    return job
+
+
+def _uuid_and_name(connection: Any, row: int) -> tuple[str, str]:
+    found = connection.execute("SELECT uuid, title FROM items WHERE id = ?", (row,)).fetchone()
+    return found["uuid"], found["title"]
+
+
+def _entries(given: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for key, listed in given.items():
+        if key in _OPTIONS or not listed:
+            continue
+        if key in _NOT_HERE:
+            raise NotKnown(f"uploads of {key}.", "Leave them out, or upload them to the real platform.")
+        if key not in _SINGLE and key not in _GROUPS:
+            raise malformed(f"What is to be added has {key!r}, which is no kind of data.")
+        if not isinstance(listed, list):
+            raise malformed(f"{key} must be a list.")
+        for entry in listed:
+            yield key, mapping(entry, f"An entry of {key}")
+
+
+def _child_kind(kind: str) -> str:
+    if kind in _SINGLE:
+        return _SINGLE[kind]
+    return "dicomFile" if "dicom" in kind.lower() else "image"
+
+
+def _children(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    listed = entry.get("images") or either(entry, "dicomFiles", "dicom_files") or []
+    return [mapping(child, "An image") for child in listed]
+
+
+def _addresses(kind: str, entry: Mapping[str, Any]) -> list[str]:
+    """The objects that an entry is made of: one, or, for groups, several; in JSON files ``objectUrl_0`` and so on."""
+    if kind == "imageGroupsFromItems":
+        return []
+    if kind in _SINGLE:
+        found = [either(entry, "objectUrl", "object_url")]
+    elif children := _children(entry):
+        found = [child.get("url") for child in children]
+    else:
+        numbered = [(key.rpartition("_")[2], value) for key, value in entry.items() if key.startswith("objectUrl_")]
+        found = [value for _, value in sorted(numbered, key=lambda pair: int(pair[0]) if pair[0].isdigit() else 0)]
+    if not found or not all(isinstance(address, str) for address in found):
+        raise malformed(f"An entry of {kind} has no objectUrl.")
+    return [str(address) for address in found]
+
+
+def _file(service: Service, address: str, kind: str, user: str) -> NewUnit:
+    """Read an object.
+
+    Raises:
+        ValueError: It is not there, or not what it should be.
+        OSError: It cannot be read.
+    """
+    if address.startswith(PREFIX):
+        item = address.removeprefix(PREFIX)
+        with service.database.read() as connection:
+            row = connection.execute("SELECT * FROM uploads WHERE item = ?", (item,)).fetchone()
+        if row is None or row["digest"] is None:
+            raise ValueError("no file was uploaded for it")
+        return replace(_read(service, row["digest"], kind, "file"), uuid=item)
+    if user != OWNER:
+        raise ValueError("only the platform's owner can add files of this machine")
+    parts = urlsplit(address)
+    title = Path(unquote(parts.path)).name or "file"
+    if parts.scheme in ("", "file"):
+        path = Path(unquote(parts.path))
+        if not path.is_absolute() or not path.is_file():
+            raise ValueError(f"there is no file {address}: name one by its whole path")
+        unit = media.read_file(path, title, kind)
+        return replace(unit, digest=service.assets.put_file(path), url=address)
+    if parts.scheme not in ("http", "https") or parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        raise ValueError(f"{address[:200]} is not on this machine, and the local platform asks no other for files")
+    writer = service.assets.writer()
+    try:
+        with _opener().open(address, timeout=SECONDS_PER_FETCH) as answer:
+            while part := answer.read(2**20):
+                writer.write(part)
+        digest = writer.keep()
+    finally:
+        writer.drop()
+    return replace(_read(service, digest, kind, title), url=address)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """No proxy, and no redirect that could lead elsewhere."""
+
+    class Nowhere(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+            return None
+
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), Nowhere)
+
+
+def _read(service: Service, digest: str, kind: str, title: str) -> NewUnit:
+    content = service.assets.get(digest)
+    if content is None:
+        raise ValueError("its file is gone")
+    with _on_disk(content) as path:
+        unit = media.read_file(path, title, kind)
+    return replace(unit, digest=digest)
+
+
+@contextlib.contextmanager
+def _on_disk(content: bytes | Path) -> Iterator[Path]:
+    if isinstance(content, Path):
+        yield content
+        return
+    with NamedTemporaryFile(prefix="encord-local-") as file:
+        file.write(content)
+        file.flush()
+        yield Path(file.name)
+
+
+def _stated(unit: NewUnit, entry: Mapping[str, Any]) -> NewUnit:
+    """The facts that a client states about its file take the place of those that were read."""
+    stated: dict[str, Any] = {}
+    for key in ("imageMetadata", "videoMetadata", "audioMetadata", "textMetadata", "pdfMetadata"):
+        snake = key.replace("M", "_m")
+        if (found := either(entry, key, snake)) is not None:
+            stated |= mapping(found, key)
+    names = {
+        "mimeType": "mime_type", "width": "width", "height": "height", "fps": "fps", "duration": "duration",
+        "sampleRate": "sample_rate", "bitDepth": "bit_depth", "codec": "codec", "numChannels": "channels",
+        "numPages": "frames",
+    }  # fmt: skip
+    values = {name: stated[key] for key, name in names.items() if isinstance(stated.get(key), (int, float, str))}
+    return replace(unit, **values)
+
+
+def wanted(body: dict[str, Any], *names: str) -> dict[str, Any]:
+    """What a job is to add: under one of two names."""
+    for name in names:
+        snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
+        if (found := either(body, name, snake)) is not None:
+            return mapping(found, name)
+    raise malformed("There is nothing to add.")
+
+
+def keep(service: Service, job: Job, *, ignore_errors: bool, answer: Mapping[str, Any]) -> str:
+    """Keep the answer to those who ask for a job. Returns its uuid."""
+    failed = bool(job.errors) and not ignore_errors
+    state = {
+        "status": "ERROR" if failed else "DONE",
+        "errors": [f"{', '.join(addresses)[:500]}: {reason}" for addresses, reason in job.errors],
+        "units_pending_count": 0,
+        "units_done_count": len(job.made),
+        "units_error_count": len(job.errors),
+        "units_cancelled_count": 0,
+        "unit_errors": [
+            {
+                "object_urls": addresses, "error": reason, "subtask_uuid": str(uuid4()),
+                "action_description": "Reading the file",
+            }
+            for addresses, reason in job.errors
+        ],
+        **answer,
+    }  # fmt: skip
+    name = str(uuid4())
+    with service.database.write() as connection:
+        connection.execute("INSERT INTO jobs VALUES (?, ?, ?)", (name, orjson.dumps(state).decode(), time.time()))
+    return name
+
+
+def state(service: Service, job: str) -> dict[str, Any] | None:
+    """What became of a job, if there is one."""
+    with service.database.read() as connection:
+        row = connection.execute("SELECT answer FROM jobs WHERE uuid = ?", (job,)).fetchone()
+    return None if row is None else orjson.loads(row["answer"])
+
+
+def into_dataset(service: Service, dataset: str, job: Job) -> list[dict[str, str]]:
+    """Link what a job has made to a dataset."""
+    with service.database.write() as connection:
+        hashes = datasets.link(connection, dataset, [row for row, _, _ in job.made])
+    return [
+        {"data_hash": hash, "title": name, "backing_item_uuid": item}
+        for hash, (_, item, name) in zip(hashes, job.made, strict=True)
+    ]
+
+
+def group_items(service: Service, folder: str, given: Sequence[Any]) -> list[str]:
+    """Make data groups of items, each with its layout. Returns their uuids. All of them, or none.
+
+    Raises:
+        Refusal: 400, a layout is none; 403, an item is unknown.
+    """
+    made: list[str] = []
+    with service.database.write() as connection:
+        for entry in given:
+            group = mapping(entry, "A group")
+            contents = either(group, "layoutContents", "layout_contents")
+            kind = either(group, "layoutType", "layout_type")
+            if kind == "custom":
+                keyed = {str(key): uuid(value, "An item") for key, value in mapping(contents, "layoutContents").items()}
+            elif kind in ("default-grid", "default-list") and isinstance(contents, list):
+                keyed = {str(index): uuid(value, "An item") for index, value in enumerate(contents)}
+            else:
+                raise malformed("A group has a layoutType of custom, default-grid or default-list, and layoutContents.")
+            members = items.get(service.database, list(keyed.values()))
+            if not members or len(set(keyed.values())) != len(keyed):
+                raise malformed("A group consists of different items, of at least one.")
+            if any(row["item_type"] == "group" for row in members):
+                raise malformed("A group cannot consist of groups.")
+            layout = {
+                "layout": group.get("layout"), "settings": group.get("settings") or {},
+                "timeline": group.get("timeline") or [], "type": kind,
+            }  # fmt: skip
+            unit = NewUnit(
+                optional(group.get("name"), str, "name") or f"Group of {members[0]['title']}", "group", None, None, 0,
+                frames=1, layout=orjson.dumps(layout).decode(),
+                metadata=orjson.dumps(either(group, "clientMetadata", "client_metadata") or {}).decode(),
+            )  # fmt: skip
+            row = items.insert_group(connection, folder, unit, keyed.values(), keys=list(keyed))
+            made += items.uuids_of(connection, [row])
+    return made
