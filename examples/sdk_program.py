@@ -4,8 +4,8 @@ It runs as it is against a real account and against `encord-agents local up`, wh
 
     python sdk_program.py FILES TEMPLATE
 
-FILES is a directory with files of five kinds, TEMPLATE the hash of a workflow template in which tasks go from an
-annotation stage over a review stage to the end.
+FILES is a directory with files of five kinds, TEMPLATE the hash of a workflow template in which tasks go from a
+stage Annotate over a stage Review to the end.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from encord.objects.coordinates import (
 )
 from encord.objects.frames import Range
 from encord.orm.dataset import StorageLocation
+from encord.workflow import AnnotationStage, ReviewStage
 
 UPLOADS = {".png": "image", ".mp4": "video", ".wav": "audio", ".txt": "text", ".pdf": "pdf"}
 CORNERS = [PointCoordinate(0.1, 0.1), PointCoordinate(0.5, 0.1), PointCoordinate(0.5, 0.5)]
@@ -50,7 +51,10 @@ SHAPES: dict[Shape, Any] = {
 def label(row: Any, structure: OntologyStructure) -> None:
     """Give a row labels of every shape that its kind of data takes."""
     row.initialise_labels()
-    ranges = {DataType.AUDIO: (Shape.AUDIO, AudioCoordinates), DataType.PLAIN_TEXT: (Shape.TEXT, TextCoordinates)}
+    ranges: dict[DataType, Any] = {
+        DataType.AUDIO: (Shape.AUDIO, AudioCoordinates),
+        DataType.PLAIN_TEXT: (Shape.TEXT, TextCoordinates),
+    }
     for object_ in structure.objects:
         instance = object_.create_instance()
         if row.data_type in ranges:
@@ -96,11 +100,10 @@ def main(directory: Path, template: str) -> dict[str, Any]:
     )
     for row in project.list_label_rows_v2():
         label(row, project.ontology_structure)
-    annotate, review = project.workflow.stages[:2]
-    for task in annotate.get_tasks():
+    for task in project.workflow.get_stage(name="Annotate", type_=AnnotationStage).get_tasks():
         task.submit()
-    for task in review.get_tasks():
-        task.approve()
+    for review in project.workflow.get_stage(name="Review", type_=ReviewStage).get_tasks():
+        review.approve()
     rows = project.list_label_rows_v2()
     with project.create_bundle() as bundle:
         for row in rows:

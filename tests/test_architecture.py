@@ -237,6 +237,8 @@ def test_image_libraries_are_imported_when_used() -> None:
         "encord_agents.local.export",
         "encord_agents.local.page.film",
         "encord_agents.local.page.pictures",
+        "encord_agents.local.media",
+        "encord_agents.local.sequences",
         "encord_agents.pictures",
     }
     assert not importers_of("av", "cv2", "PIL", lazy=False)

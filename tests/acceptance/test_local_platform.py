@@ -356,9 +356,9 @@ def test_an_unknown_request_is_loud(caplog: pytest.LogCaptureFixture) -> None:
     """501, named, logged, remembered."""
     with LocalPlatform() as platform:
         with pytest.raises(EncordException, match="does not know"):
-            platform.client(retries=False).get_datasets()
-        assert "datasets/list" in caplog.text
-        with pytest.raises(UnknownRequestError, match="datasets/list"):
+            list(platform.client(retries=False).list_collections())
+        assert "index/collections" in caplog.text
+        with pytest.raises(UnknownRequestError, match="index/collections"):
             platform.check()
 
 

@@ -40,8 +40,8 @@ class Verifier:
         """Check all that can be checked before the body is read: that some user has the key.
 
         Returns:
-            The key, and a check of ``Authorization: <key>:<signature>`` against the body, of which the SHA-256 digest is
-            signed.
+            The key, and a check of ``Authorization: <key>:<signature>`` against the body, whose SHA-256
+            digest is signed.
 
         Raises:
             Refusal: 401; so does the check.
@@ -89,6 +89,20 @@ class Verifier:
 
         return match[2], check
 
+    def bearer(self, token: str) -> tuple[str, Callable[[bytes], None]]:
+        """Check a token, which covers nothing of the request.
+
+        Returns:
+            What the platform knows it by, and a check that lets every body pass.
+
+        Raises:
+            Refusal: 401, nobody has it.
+        """
+        key = token_id(token)
+        if not self._known(key):
+            raise _unauthenticated("no user has this token")
+        return key, lambda body: None
+
     def _public(self, key: str) -> Ed25519PublicKey:
         public = self._keys.get(key)
         if public is None:
@@ -103,6 +117,11 @@ class Verifier:
             public.verify(signature, message)
         except InvalidSignature:
             raise _unauthenticated("the signature does not match the request") from None
+
+
+def token_id(token: str) -> str:
+    """What the platform knows a bearer token by: it does not keep the token."""
+    return f"bearer {hashlib.sha256(token.encode('utf-8', 'replace')).hexdigest()}"
 
 
 def _unauthenticated(why: str) -> Refusal:

@@ -107,6 +107,12 @@ CREATE TABLE IF NOT EXISTS reviews (
     status TEXT NOT NULL DEFAULT 'NEW', comment TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS reviews_of_task ON reviews (task);
+-- What people did, for those who ask who did what.
+CREATE TABLE IF NOT EXISTS actions (
+    id INTEGER PRIMARY KEY, project INTEGER NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL, stage TEXT NOT NULL,
+    task TEXT NOT NULL, actor TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS actions_of_project ON actions (project, at);
 CREATE TABLE IF NOT EXISTS issues (
     uuid TEXT PRIMARY KEY, project INTEGER NOT NULL, data_hash TEXT NOT NULL, place TEXT NOT NULL,
     comment TEXT NOT NULL, tags TEXT NOT NULL, author TEXT NOT NULL, at REAL NOT NULL

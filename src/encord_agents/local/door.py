@@ -25,6 +25,7 @@ from encord_agents.local.faults import Fault, Faults
 from encord_agents.local.history import LONGEST_CLIENT, Client, acting
 from encord_agents.local.journal import Journal
 from encord_agents.local.origins import file_headers, stranger
+from encord_agents.local.remedies import remedy
 from encord_agents.local.service import Answer, Call, Operation, Service, shallow
 from encord_agents.local.trouble import NotKnown, Refusal
 
@@ -144,7 +145,8 @@ class Door:
             if len(body) > self._service.settings.body_limit:
                 raise _too_large(len(body))
             if operation is None:
-                raise NotKnown(f"{method} {call if isinstance(call, str) else path}.")
+                asked_for = call if isinstance(call, str) else path
+                raise NotKnown(f"{method} {asked_for}.", remedy(method, asked_for.partition(" ")[0]))
             asked = replace(call(), user=user)
             admit(self._service, operation, asked)
             with acting(Client(_client(request), user)):
@@ -181,8 +183,11 @@ class Door:
         Raises:
             Refusal: 401, 413, or 408 for a sender that is too slow.
         """
+        bearer = request.headers.get("authorization", "")
         try:
-            if legacy:
+            if bearer.startswith("Bearer "):
+                key, check = self._verifier.bearer(bearer.removeprefix("Bearer "))
+            elif legacy:
                 key, check = self._verifier.v1_head(request.headers.get("authorization"))
             else:
                 target = request.scope["raw_path"].decode("latin-1")
@@ -340,7 +345,7 @@ class Door:
         path = request.scope["path"]
         if (refusal := stranger(request)) is not None:
             return self._refused(refusal, request, at, legacy=False)
-        unknown = NotKnown(f"{request.method} {path}.")
+        unknown = NotKnown(f"{request.method} {path}.", "Leave it out: the SDK asks only below /v2/public and /public.")
         self._remember(unknown)
         self._note(request, "unknown", request.method, unknown.status, 0, at, b"")
         return _json({"message": unknown.message}, unknown.status)

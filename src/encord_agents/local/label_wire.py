@@ -31,7 +31,7 @@ def label_status(row: sqlite3.Row, stages: Mapping[str, Any]) -> tuple[str, str]
     if stage is not None and "review" in stage.type:
         return status, "IN_REVIEW"
     task = row["status"] if "status" in row.keys() else None  # noqa: SIM118 -- a row has its values in it, not its names
-    return status, {"REOPENED": "RETURNED", "ASSIGNED": "ASSIGNED"}.get(task, "QUEUED")
+    return status, {"REOPENED": "RETURNED", "ASSIGNED": "ASSIGNED"}.get(str(task), "QUEUED")
 
 
 def label_row(

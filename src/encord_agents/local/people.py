@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import orjson
 
@@ -112,6 +113,7 @@ def assign(
     with database.write() as connection:
         _known(connection, project, assignee)
         _update(connection, project, stage, task_uuids, "ASSIGNED", assignee)
+        _note(connection, project, stage.uuid, task_uuids, "assign", user)
 
 
 def release(
@@ -131,6 +133,7 @@ def release(
     users.require(database, project.hash, user, "work")
     with database.write() as connection:
         _update(connection, project, stage, task_uuids, "RELEASED", None)
+        _note(connection, project, stage.uuid, task_uuids, "release", user)
 
 
 def move(
@@ -150,7 +153,9 @@ def move(
     if destination not in project.stages:
         raise forbidden(f"No access to the stage {destination}.")
     users.require(database, project.hash, user, "manage")
-    tasks.move(database, project, stage.uuid, [(task, destination) for task in task_uuids], user=user)
+    with database.write() as connection:
+        tasks.move(database, project, stage.uuid, [(task, destination) for task in task_uuids], user=user)
+        _note(connection, project, stage.uuid, task_uuids, "move", user)
 
 
 def reset(database: Database, project: ProjectRecord, *, keep_labels: bool = False) -> int:
@@ -179,6 +184,46 @@ def reopen(database: Database, project: ProjectRecord, label_hashes: Sequence[st
     first = next((stage for stage in project.stages.values() if stage.type == "annotation"), None)
     back = first or project.stages[project.start]
     _jump(database, project, label_hashes, back, user=user, status="REOPENED", unless=None)
+
+
+def actions(
+    database: Database,
+    project: ProjectRecord,
+    *,
+    after: float | None = None,
+    before: float | None = None,
+    actors: Sequence[str] | None = None,
+    kinds: Sequence[str] | None = None,
+    stages: Sequence[str] | None = None,
+    data_hashes: Sequence[str] | None = None,
+) -> list[sqlite3.Row]:
+    """What people did in a project, oldest first; ``None`` asks for all."""
+    conditions: list[str] = ["a.project = ?"]
+    values: list[Any] = [project.id]
+    for column, wanted in (("a.actor", actors), ("a.kind", kinds), ("a.stage", stages), ("u.data_hash", data_hashes)):
+        if wanted is not None:
+            conditions.append(f"{column} IN (SELECT value FROM json_each(?))")
+            values.append(orjson.dumps(list(wanted)).decode())
+    for comparison, limit in ((">", after), ("<", before)):
+        if limit is not None:
+            conditions.append(f"a.at {comparison} ?")
+            values.append(limit)
+    with database.read() as connection:
+        return connection.execute(
+            "SELECT a.*, u.data_hash FROM actions a JOIN tasks t ON t.uuid = a.task JOIN units u ON u.id = t.unit"
+            f" WHERE {' AND '.join(conditions)} ORDER BY a.id",
+            values,
+        ).fetchall()
+
+
+def _note(
+    connection: sqlite3.Connection, project: ProjectRecord, stage: str, task_uuids: Sequence[str], kind: str, user: str
+) -> None:
+    now = time.time()
+    connection.executemany(
+        "INSERT INTO actions (project, at, kind, stage, task, actor) VALUES (?, ?, ?, ?, ?, ?)",
+        [(project.id, now, kind, stage, uuid, user) for uuid in task_uuids],
+    )
 
 
 def possible(stage: ResolvedStage) -> tuple[str, ...]:
@@ -216,6 +261,7 @@ def _send(
             moves = [(uuid, destination) for uuid in uuids]
             now = "COMPLETED" if final else "ASSIGNED" if person is not None else status
             tasks.move(database, project, stage.uuid, moves, user=user, status=now, assignee=person)
+        _note(connection, project, stage.uuid, task_uuids, action, user)
 
 
 def _refuse_others(stage: ResolvedStage, action: str) -> None:

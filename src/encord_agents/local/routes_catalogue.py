@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
 
 import orjson
 
-from encord_agents.local import branches, datasets, filters, labels, users, wire
+from encord_agents.local import branches, datasets, filters, labels, people, users, wire
 from encord_agents.local import ontologies as editors
+from encord_agents.local.auth import token_id
 from encord_agents.local.filters import Listing
 from encord_agents.local.service import Answer, Call, Operation, Service, either, mapping, optional, uuid, uuids
 from encord_agents.local.trouble import LocalPlatformError, NotKnown, forbidden, malformed
@@ -227,6 +229,8 @@ def organisation_users(service: Service, call: Call) -> Answer:
             "roleMnemonicName": "ADMIN" if email == users.OWNER else "MEMBER",
             "roleUuid": str(uuid5(NAMESPACE_OID, "role")),
             "memberType": "MEMBER",
+            "createdAt": wire.iso(0),
+            "lastEditedAt": wire.iso(0),
         }
         for email in users.everybody(service.database)
     ]
@@ -287,7 +291,48 @@ def delete_tag(service: Service, call: Call) -> Answer:
     return Answer(None, 1)
 
 
+def bearer_token(service: Service, call: Call) -> Answer:
+    token = secrets.token_urlsafe(32)
+    service.database.add_key(token_id(token), call.user)
+    return Answer({"token": token}, 1)
+
+
+def task_actions(service: Service, call: Call) -> Answer:
+    names = (
+        "project_uuid",
+        "after",
+        "before",
+        "actor_emails",
+        "event_types",
+        "workflow_stage_uuids",
+        "data_unit_uuids",
+    )
+    filters.only(call.query, "task actions", *names, "page_token")
+    record = service.project(uuid(filters.one(call.query, "project_uuid"), "projectUuid"))
+    if users.role(service.database, "project", record.hash, call.user) is None:
+        raise forbidden(f"No access to the project {record.hash}.")
+    found = people.actions(
+        service.database, record,
+        after=filters.date(filters.one(call.query, "after"), "after"),
+        before=filters.date(filters.one(call.query, "before"), "before"),
+        actors=filters.many(call.query, "actor_emails"), kinds=filters.many(call.query, "event_types"),
+        stages=filters.many(call.query, "workflow_stage_uuids"),
+        data_hashes=filters.many(call.query, "data_unit_uuids"),
+    )  # fmt: skip
+    results = [
+        {
+            "timestamp": wire.iso(row["at"]), "actionType": row["kind"], "projectUuid": record.hash,
+            "workflowStageUuid": row["stage"], "taskUuid": row["task"], "dataUnitUuid": row["data_hash"],
+            "actorEmail": row["actor"],
+        }
+        for row in found
+    ]  # fmt: skip
+    return Answer({"results": results, "nextPageToken": None}, len(results))
+
+
 ROUTES = {
+    "GET user/bearer-token": Operation("bearer_token", bearer_token),
+    "GET analytics/task-actions": Operation("task_actions", task_actions),
     "GET projects": Operation("projects", projects),
     "GET projects/{project}": Operation("project", project),
     "PUT projects/{project}/status": Operation("project_status", project_status, needs="manage"),

@@ -178,7 +178,7 @@ def _add_users(service: Service, call: Call, kind: users.Kind, hash: str) -> Ans
     payload = _payload(call)
     emails = optional(payload.get("user_emails"), list, "user_emails") or []
     with service.database.write() as connection:
-        users.add(connection, kind, hash, emails, payload.get("user_role"))  # type: ignore[arg-type]  # it looks
+        users.add(connection, kind, hash, emails, payload.get("user_role"))
     roles = dict(users.members(service.database, kind, hash))
     found = [{"user_email": email, "user_role": roles[email], f"{kind}_hash": hash} for email in emails]
     return Answer(found, len(found))
@@ -191,7 +191,7 @@ def new_project(service: Service, call: Call) -> Answer:
         raise malformed("A project needs a title.")
     if payload.get("source_projects"):
         raise NotKnown("projects of benchmark QA.", "Make a project from a workflow template.")
-    listed = uuids(payload.get("dataset_hashes") or [], "dataset_hashes")
+    listed = list(dict.fromkeys(uuids(payload.get("dataset_hashes") or [], "dataset_hashes")))
     for hash in listed:
         datasets.get(service.database, hash)
     ontology = payload.get("ontology_hash")
@@ -211,7 +211,7 @@ def new_project(service: Service, call: Call) -> Answer:
     with service.database.write() as connection:
         record = service.catalogue.create_from(
             title=title, description=optional(payload.get("description"), str, "description") or "",
-            ontology=uuid(ontology, "ontology_hash"), stages=stages, start=start, dataset_hashes=list(dict.fromkeys(listed)),
+            ontology=uuid(ontology, "ontology_hash"), stages=stages, start=start, dataset_hashes=listed,
         )  # fmt: skip
         users.add(connection, "project", record.hash, [call.user], users.ADMIN)
     return Answer(record.hash, 1)
@@ -309,7 +309,7 @@ def data_urls(service: Service, call: Call) -> Answer:
     if row is None:
         raise forbidden(f"No access to the data unit {wanted}.")
     link = service.link if given.get("get_signed_url") else None
-    answer = {"data_hash": wanted, "video": None, "images": None}
+    answer: dict[str, Any] = {"data_hash": wanted, "video": None, "images": None}
     members = items.members(service.database, [row["item"]]).get(row["item"], [])
     if members:
         answer["images"] = [wire.file_link(one["uuid"], one, link, image_hash=one["uuid"]) for one in members]
@@ -318,10 +318,6 @@ def data_urls(service: Service, call: Call) -> Answer:
     else:
         answer["video"] = wire.file_link(wanted, row, link, item=row["item"])
     return Answer(answer, 1)
-
-
-def refuse_logs(service: Service, call: Call) -> Answer:
-    raise NotKnown("label logs.", "The history of a task is on the platform's page.")
 
 
 OPERATIONS = {

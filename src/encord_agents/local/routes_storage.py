@@ -26,9 +26,11 @@ def _search(call: Call, *, items_too: bool, **more: Any) -> Search:
     what = "storage items" if items_too else "storage folders"
     names = ["search", "is_recursive", "order", "desc", "page_token", "page_size"]
     names += (
-        ["is_in_dataset", "item_types", "sign_urls", "include_client_metadata"] if items_too else ["dataset_synced"]
+        ["is_in_dataset", "item_types", "sign_urls", "include_client_metadata", "client_metadata_as_signed_url"]
+        if items_too
+        else ["dataset_synced"]
     )
-    off = ("include_org_access", "organisation_tag_names_allof", "client_metadata_as_signed_url")
+    off = ("include_org_access", "organisation_tag_names_allof")
     filters.only(query, what, *names, off=off)
     token, size = filters.one(query, "page_token") or "0", filters.one(query, "page_size") or "100"
     if not all(text.isascii() and text.isdigit() and len(text) < 16 for text in (token, size)):
@@ -205,9 +207,9 @@ def items_update(service: Service, call: Call) -> Answer:
 def patch(value: Any) -> dict[str, str]:
     """A patch of a folder or an item."""
     given = mapping(value, "The body")
-    unknown = given.keys() - {"name", "description", "clientMetadata", "client_metadata"}
-    if any(given[key] is not None for key in unknown):
-        raise NotKnown(f"changing {min(unknown)[:100]} of an item.", "Change name, description or clientMetadata.")
+    for key in ("timeseriesSettings", "sceneViewSettings", "sceneLayout"):
+        if given.get(key) is not None:
+            raise NotKnown(f"changing {key} of an item.", "Change name, description or clientMetadata.")
     changes = {key: given[key] for key in ("name", "description") if optional(given.get(key), str, key) is not None}
     metadata = optional(either(given, "clientMetadata", "client_metadata"), dict, "clientMetadata")
     if metadata is not None:

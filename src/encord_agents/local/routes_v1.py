@@ -1,4 +1,4 @@
-"""The operations of the legacy protocol: label rows."""
+"""The operations of the legacy protocol: label rows here, datasets and projects in a module of their own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from encord_agents.local.trouble import NotKnown, Refusal, forbidden, malformed
 def rows(service: Service, call: Call) -> Answer:
     record = _project(service, call)
     payload = mapping(call.body["payload"] or {}, "payload")
-    filters.only(payload, "label rows", *_ROW_FILTERS, off=("client_metadata_as_signed_url",))
+    filters.only(payload, "label rows", *_ROW_FILTERS)
     branch = optional(payload.get("branch_name"), str, "branch_name") or "main"
     wanted = RowFilter(
         branch=branch,
@@ -108,7 +108,8 @@ def workflow_action(service: Service, call: Call) -> Answer:
     return Answer(True, len(hashes))
 
 
-_ROW_FILTERS = (
+# With client_metadata_as_signed_url the SDK takes what is in the row, where there is no URL.
+_ROW_FILTERS = ("client_metadata_as_signed_url",) + (
     "edited_before", "edited_after", "label_statuses", "shadow_data_state", "include_uninitialised_labels",
     "data_hashes", "label_hashes", "data_title_eq", "data_title_like", "workflow_graph_node_title_eq",
     "workflow_graph_node_title_like", "include_client_metadata", "include_images_data", "include_children",

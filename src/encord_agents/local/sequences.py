@@ -42,6 +42,7 @@ def _film(assets: AssetStore, digests: Sequence[str], width: int, height: int) -
     from encord_agents.pictures import Picture
 
     even = max(width - width % 2, 2), max(height - height % 2, 2)  # what most players insist on
+    from_image: Any = av.VideoFrame.from_image
     target = io.BytesIO()
     with av.open(target, "w", format="mp4") as container:
         stream: Any = container.add_stream("mpeg4", rate=RATE)
@@ -49,7 +50,7 @@ def _film(assets: AssetStore, digests: Sequence[str], width: int, height: int) -
         for digest in digests:
             content = assets.get(digest)
             with Picture(content if isinstance(content, (bytes, Path)) else b"") as picture:
-                frame = av.VideoFrame.from_image(picture.image.convert("RGB").resize(even))
+                frame = from_image(picture.image.convert("RGB").resize(even))
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return target.getvalue()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from encord_agents.local.database import Database
 from encord_agents.local.trouble import forbidden, malformed
@@ -58,7 +58,7 @@ def members(database: Database, kind: Kind, hash: str) -> list[tuple[str, int]]:
     return [(OWNER, ADMIN), *((row["email"], row["role"]) for row in rows)]
 
 
-def add(connection: sqlite3.Connection, kind: Kind, hash: str, emails: Sequence[str], role: int) -> None:
+def add(connection: sqlite3.Connection, kind: Kind, hash: str, emails: Sequence[Any], role: Any) -> None:
     """Give users a role. Who has one already keeps it, as on the real platform.
 
     Raises:

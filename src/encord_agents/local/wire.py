@@ -152,8 +152,8 @@ def item_summary(
         "frameInGroups": len(groups),
         "accessibleGroupItems": [
             {
-                "uuid": one["uuid"], "name": one["title"], "parentUuid": one["folder"], "parentName": one["folder_name"],
-                "itemType": one["item_type"],
+                "uuid": one["uuid"], "name": one["title"], "itemType": one["item_type"],
+                "parentUuid": one["folder"], "parentName": one["folder_name"],
             }
             for one in groups
         ],
