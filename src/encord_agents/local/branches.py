@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import orjson
 
+from encord_agents.local import contents
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.database import Database
 
@@ -48,5 +49,6 @@ def copy(
                     " VALUES (?, ?, ?, ?, 1, ?, ?)",
                     (row["unit"], target, str(uuid4()), row["content"], now, now),
                 )
+            contents.keep(connection, [(row["unit"], target, orjson.loads(row["content"] or b"{}"))])
             done += 1
     return done

@@ -22,7 +22,7 @@ def classes(content: Mapping[str, Any]) -> dict[str, tuple[int, float | None, fl
 
 
 def _found(content: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None]]:
-    for unit in content.get("data_units", {}).values():
+    for unit in (*content.get("data_units", {}).values(), *content.get("spaces", {}).values()):
         labels = unit.get("labels") or {}
         frames = [labels] if isinstance(labels.get("objects"), list) else labels.values()
         for frame in frames:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import orjson
 
-from encord_agents.local import catalogue, datasets, users
+from encord_agents.local import catalogue, contents, datasets, users
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.service import Service, mapping, optional, uuid, uuids
 from encord_agents.local.trouble import NotKnown, forbidden, malformed
@@ -105,3 +105,4 @@ def _copy_labels(
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (row["id"], row["branch"], str(uuid4()), content, row["saves"], now, now),
             )
+            contents.keep(connection, [(row["id"], row["branch"], orjson.loads(content or b"{}"))])

@@ -109,7 +109,8 @@ def workflow_action(service: Service, call: Call) -> Answer:
 
 
 # With client_metadata_as_signed_url the SDK takes what is in the row, where there is no URL.
-_ROW_FILTERS = ("client_metadata_as_signed_url",) + (
+_ROW_FILTERS = (
+    "client_metadata_as_signed_url",
     "edited_before", "edited_after", "label_statuses", "shadow_data_state", "include_uninitialised_labels",
     "data_hashes", "label_hashes", "data_title_eq", "data_title_like", "workflow_graph_node_title_eq",
     "workflow_graph_node_title_like", "include_client_metadata", "include_images_data", "include_children",
