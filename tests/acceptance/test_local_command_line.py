@@ -121,7 +121,7 @@ def home(tmp_path: Path) -> Home:
     (tmp_path / "images" / "more").mkdir(parents=True)
     (tmp_path / "images" / "a.png").write_bytes(png(8, 6))
     (tmp_path / "images" / "more" / "b.png").write_bytes(png(6, 8, 20))
-    (tmp_path / "images" / "notes.txt").write_text("no picture, and not taken for a broken one")
+    (tmp_path / "images" / "notes.xyz").write_text("no picture, and not taken for a broken one")
     (tmp_path / "workflow.yaml").write_text(WORKFLOW)
     return Home(tmp_path)
 
@@ -131,7 +131,7 @@ def test_what_create_exports_leads_the_sdk_to_the_project(home: Home) -> None:
     port = free_port()
     made = home.create("--title", "Holidays", "--port", str(port))
     assert made.returncode == 0, made.stderr
-    assert made.stderr == "left out: 1 file that is no picture: 1 .txt\n"
+    assert made.stderr == "left out: 1 file that is of no kind that the platform takes: 1 .xyz\n"
     environment = exports(made.stdout)
     key = Path(environment["ENCORD_SSH_KEY_FILE"])
     assert key.is_absolute()
@@ -293,13 +293,13 @@ def test_a_broken_picture_is_named_and_left_out(home: Home) -> None:
     made = home.create()
     assert made.returncode == 0, made.stderr
     *named, counted = made.stderr.splitlines()
-    assert counted == "left out: 1 file that is no picture: 1 .txt"
+    assert counted == "left out: 1 file that is of no kind that the platform takes: 1 .xyz"
     assert sorted(line.split(":")[1].strip() for line in named) == [
         "images/cut.png",
         "images/empty.gif",
         "images/words.jpg",
     ]
-    assert "2 pictures" in made.stdout
+    assert "2 images" in made.stdout
     with LocalPlatform(home.data) as platform:
         assert {task.data_title for task in platform.project(hash_in(made.stdout)).tasks()} == {"a.png", "more/b.png"}
 
@@ -335,13 +335,13 @@ def test_images_that_are_none(home: Home) -> None:
     for given, says in (
         ("nowhere", "no directory"),
         ("workflow.yaml", "no directory"),
-        ("empty", "There is no picture in empty"),
+        ("empty", "There is no file in empty"),
     ):
         arguments = ["--images", given, "--workflow", "workflow.yaml", "--data", "data"]
         refused(home.run("create", *arguments), given, says)
     (home.path / "images" / "a.png").write_bytes(b"")
     (home.path / "images" / "more" / "b.png").unlink()
-    refused(home.create(), "images/a.png", "No picture in images could be read")
+    refused(home.create(), "images/a.png", "No file in images could be used")
     assert not home.data.exists()
 
 
@@ -390,9 +390,9 @@ def test_a_data_directory_that_is_something_else(home: Home) -> None:
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ([], ["up", "create", "status", "reset"]),
+        ([], ["up", "create", "status", "reset", "init", "delete", "submit", "approve", "reject", "move"]),
         (["up"], ["--data", "--port", "--latency", "--page-size", "--placeholders", "--workflow", "--memory"]),
-        (["create"], ["--images", "--workflow", "--ontology", "--title", "--data", "--port"]),
+        (["create"], ["--files", "--images", "--groups", "--workflow", "--ontology", "--title", "--data", "--port"]),
         (["status"], ["--data"]),
         (["reset"], ["PROJECT", "--keep-labels", "--data"]),
     ],

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -92,7 +93,7 @@ def up(
     if placeholders and workflow is None:
         raise LocalPlatformError("--placeholders needs a --workflow for its project.")
     if workflow is not None and not placeholders:
-        raise LocalPlatformError("--workflow is for the project of --placeholders; `local create` makes one of images.")
+        raise LocalPlatformError("--workflow is for the project of --placeholders; `local create` makes one of files.")
     # Set explicitly, so that both end it in the background of a script too, where the shell has SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -113,7 +114,7 @@ def up(
             for project in projects:
                 say(f"# project {project.project_hash} {project.title!r}")
             if not projects and not memory:
-                say(f"# There is no project yet: `{_command('create', data)} --images DIR --workflow FILE`.")
+                say(f"# There is no project yet: `{_command('create', data)} --files DIR --workflow FILE`.")
             say(f"# The local platform is up at {platform.domain}; Ctrl-C ends it.")
             say(f"# Look at it in a browser: {platform.domain}/")
             say("# In the terminal of your agents:")
@@ -130,8 +131,11 @@ def up(
 
 @app.command()
 def create(
-    images: Annotated[
-        Path, typer.Option(metavar="DIR", callback=expanded, help="The pictures; subdirectories are included.")
+    files: Annotated[
+        Path,
+        typer.Option(
+            "--files", "--images", metavar="DIR", callback=expanded, help="The files; subdirectories are included."
+        ),
     ],
     workflow: Annotated[
         Path, typer.Option(metavar="FILE", callback=expanded, help="Stages and pathways, as YAML or JSON.")
@@ -142,30 +146,38 @@ def create(
             metavar="FILE", callback=expanded, help="The ontology's editor, as JSON or YAML. Default: a small one."
         ),
     ] = None,
-    title: Annotated[str, typer.Option(help="The project's title.")] = "Local project",
+    groups: Annotated[
+        Literal["group", "sequence"] | None,
+        typer.Option(help="Make one image group, or sequence, of the images of each directory."),
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="The project's title. Default: Local project.")] = None,
     data: Data = DEFAULT_DATA,
     port: Annotated[
         int, typer.Option("--port", min=1, max=65535, help="The port of `up`, for the `export` lines.")
     ] = DEFAULT_PORT,
 ) -> None:
-    """Make a project of pictures. Print its hash and the `export` lines. The platform need not be up.
+    """Make a project of files. Print its hash and the `export` lines. The platform need not be up.
 
-    A picture that cannot be read is named on stderr and left out.
+    Images, videos, audio, PDF, text, HTML, DICOM and NIfTI are taken, by their content. Other files, and those that
+    cannot be read, are left out and named on stderr.
     """
-    from encord_agents.local import LocalPlatform
+    from encord_agents.local import LocalPlatform, collecting
     from encord_agents.local.images import told
     from encord_agents.local.trouble import LocalPlatformError
 
-    if not images.is_dir():
-        raise LocalPlatformError(f"{images} is no directory of pictures.")
-    _one_readable(images)
+    if not files.is_dir():
+        raise LocalPlatformError(f"{files} is no directory of files.")
+    collecting.one_usable(files)
     platform = LocalPlatform(data)
     try:
-        with _only_errors("encord_agents.local.images"):  # skipped pictures are listed once, below
-            project = platform.create_project(title=title, workflow=workflow, ontology=ontology, images=images)
-        for line in told(project.skipped):
+        title = _free_title(platform, title)
+        with _only_errors("encord_agents.local.collecting"):  # skipped files are listed once, below
+            project = platform.create_project(
+                title=title, workflow=workflow, ontology=ontology, files=files, groups=groups
+            )
+        for line in told(project.skipped, collecting.UNKNOWN):
             say(on_one_line(line), err=True)
-        say(f"# project {project.title!r} with {counted(len(project.tasks()), 'picture')}")
+        say(f"# project {project.title!r} with {collecting.counted(project.item_types())}")
         say(project.project_hash)
         serve = _command("up", data) + ("" if port == DEFAULT_PORT else f" --port {port}")
         say(f"# Serve it with `{serve}`; in the terminal of your agents:")
@@ -173,6 +185,25 @@ def create(
         typer.echo(_export_key(platform, data))
     finally:
         platform.close()
+
+
+def _free_title(platform: LocalPlatform, title: str | None) -> str:
+    """Return a title that no project has yet.
+
+    Raises:
+        LocalPlatformError: The one that was asked for is taken.
+    """
+    from encord_agents.local.images import readable
+    from encord_agents.local.trouble import LocalPlatformError
+
+    taken = {project.title: project.project_hash for project in platform.projects()}
+    if title is not None and readable(title) in taken:
+        raise LocalPlatformError(
+            f"There is a project {readable(title)!r} already: {taken[readable(title)]}.\n"
+            "Choose another --title, or delete it with `encord-agents local delete`."
+        )
+    numbered = ("Local project" if number == 1 else f"Local project {number}" for number in itertools.count(1))
+    return title or next(one for one in numbered if one not in taken)
 
 
 @app.command()
@@ -196,7 +227,7 @@ def status(data: Data = DEFAULT_DATA) -> None:
                 table.add_row(Text(on_one_line(stage.title)), stage.type, str(stage.tasks))
             console.print(table)
         if not platform.projects():
-            say(f"There is no project yet: `{_command('create', data)} --images DIR --workflow FILE` makes one.")
+            say(f"There is no project yet: `{_command('create', data)} --files DIR --workflow FILE` makes one.")
     finally:
         platform.close()
 
@@ -228,25 +259,6 @@ def _only_errors(name: str) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-def _one_readable(images: Path) -> None:
-    """Check that a picture can be read, before a data directory is made for a project that would be of no use.
-
-    Raises:
-        LocalPlatformError: The directory has no picture, or none that can be read.
-    """
-    from encord_agents.local.images import found_in, none_readable, read_file, readable, reason
-
-    broken = []
-    for path in found_in(images):
-        try:
-            read_file(path, path.name)
-        except (OSError, ValueError) as error:
-            broken.append(f"{readable(path)}: {reason(error)}")
-        else:
-            return
-    raise none_readable(readable(images), broken)
 
 
 def existing(data: Path) -> LocalPlatform:

@@ -102,21 +102,25 @@ def collect(paths: str | Path | Iterable[str | Path], assets: AssetStore) -> tup
     return units, skipped
 
 
-def told(skipped: Sequence[str]) -> list[str]:
-    """The files that are left out, for people: pictures and videos by name, the others counted by their suffix."""
-    named = [line for line in skipped if not line.endswith(f": {NO_PICTURE}")]
+def told(skipped: Sequence[str], unknown: str = NO_PICTURE) -> list[str]:
+    """Lines for people about the files that are left out: those with a reason by name, the others counted by suffix.
+
+    Args:
+        unknown: The reason of the others.
+    """
+    named = [line for line in skipped if not line.endswith(f": {unknown}")]
     lines = [f"left out: {line}" for line in named[:NAMED]]
     if len(named) > NAMED:
         lines.append(f"left out: {len(named) - NAMED} more like these")
     others = Counter(
-        Path(line.removesuffix(f": {NO_PICTURE}")).suffix.lower() or "without a suffix"
+        Path(line.removesuffix(f": {unknown}")).suffix.lower() or "without a suffix"
         for line in skipped
-        if line.endswith(f": {NO_PICTURE}")
+        if line.endswith(f": {unknown}")
     )
     if others:
         count = sum(others.values())
         kinds = ", ".join(f"{number} {kind}" for kind, number in others.most_common(10))
-        lines.append(f"left out: {count} {'file that is' if count == 1 else 'files that are'} {NO_PICTURE}: {kinds}")
+        lines.append(f"left out: {count} {'file that is' if count == 1 else 'files that are'} {unknown}: {kinds}")
     return lines
 
 

@@ -16,6 +16,8 @@ from encord_agents.local import images
 from encord_agents.local.items import NewUnit
 
 TEXTS = ("text/", "application/json", "application/xml", "application/xhtml+xml", "application/x-ndjson")
+UNKNOWN = "of no kind that the platform takes"
+"""Why a file is left out that nobody takes for one of these."""
 LARGEST_TEXT = 64 * 2**20
 """Bytes. A longer text is left out: no editor shows it."""
 _PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
@@ -70,7 +72,7 @@ def _stream(path: Path, title: str, head: bytes, wanted: str | None = None) -> N
     except ImportError:
         if guess.startswith(("video/", "audio/")):
             raise ValueError("it is read with `av`, which is missing: pip install 'encord-agents[local]'") from None
-        raise ValueError(images.NO_PICTURE) from None
+        raise ValueError(UNKNOWN) from None
     try:
         with av.open(str(path)) as container:
             moving = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
@@ -81,7 +83,7 @@ def _stream(path: Path, title: str, head: bytes, wanted: str | None = None) -> N
     except (av.error.FFmpegError, ValueError) as error:
         if guess.startswith(("video/", "audio/")) or wanted:
             raise ValueError(f"it cannot be read as a video or sound: {_said(error)}") from None
-    raise ValueError(images.NO_PICTURE if wanted is None else f"there is no {wanted} in it")
+    raise ValueError(UNKNOWN if wanted is None else f"there is no {wanted} in it")
 
 
 def _said(error: Exception) -> str:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 from uuid import UUID
 
-from encord_agents.local import items, keys, ontologies
+from encord_agents.local import collecting, keys, ontologies
 from encord_agents.local.assets import AssetStore, DirectoryAssets, MemoryAssets, Signer
 from encord_agents.local.catalogue import Catalogue
 from encord_agents.local.database import Database
@@ -153,6 +153,8 @@ class LocalPlatform:
         ontology: Mapping[str, Any] | OntologyStructure | str | Path | None = None,
         project_type: Literal["workflow", "manual_qa"] = "workflow",
         images: str | Path | Iterable[str | Path] | None = None,
+        files: str | Path | Iterable[str | Path] | None = None,
+        groups: collecting.Groups | None = None,
     ) -> LocalProject:
         """Make a project.
 
@@ -169,13 +171,19 @@ class LocalPlatform:
         units, skipped = ([], []) if images is None else collect(images, self._service.assets)
         if images is not None and not units:
             raise none_readable(readable(images) if isinstance(images, (str, Path)) else "the list", skipped)
+        found = collecting.Collected(units, [], skipped)
+        if files is not None:
+            found = collecting.collect(files, self._service.assets, groups=groups)
+            if found.empty:
+                where = readable(files) if isinstance(files, (str, Path)) else "the list"
+                raise collecting.none_usable(where, found.skipped)
         with self._service.database.write():  # the project with its data, or neither
             record = self._service.catalogue.create(
                 title=readable(title), description=description, type=project_type, workflow=resolved, editor=editor
             )
-            items.add(self._service.database, record, units)
+            collecting.add(self._service.database, self._service.assets, record, found, groups)
         project = LocalProject(self._service, record)
-        project.skipped = skipped
+        project.skipped = found.skipped
         return project
 
     def add_workflow_template(

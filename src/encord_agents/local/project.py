@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from encord_agents.local import images, items, label_wire, labels, tasks
+from encord_agents.local import collecting, images, items, label_wire, labels, people, tasks
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.items import NewUnit
 from encord_agents.local.service import Service
-from encord_agents.local.trouble import LocalPlatformError
+from encord_agents.local.trouble import LocalPlatformError, Refusal
 from encord_agents.local.workflow import ResolvedStage
 
 if TYPE_CHECKING:
@@ -93,6 +93,18 @@ class LocalProject:
         """Add picture files, or all pictures below a directory. Returns data hashes; see :attr:`skipped`."""
         units, self.skipped = images.collect(paths, self._service.assets)
         return items.add(self._database, self._record, units)
+
+    def add_files(
+        self, paths: str | Path | Iterable[str | Path], *, groups: collecting.Groups | None = None
+    ) -> list[str]:
+        """Add files of every kind, or all files below a directory. Returns data hashes; see :attr:`skipped`.
+
+        Args:
+            groups: Make an image group or sequence of the pictures of each directory.
+        """
+        found = collecting.collect(paths, self._service.assets, groups=groups)
+        self.skipped = found.skipped
+        return collecting.add(self._database, self._service.assets, self._record, found, groups)
 
     def add_image(self, title: str, content: bytes | None = None, *, width: int = 64, height: int = 48) -> str:
         """Add a picture; without ``content``, a grey one of that size. Returns its data hash."""
@@ -175,6 +187,47 @@ class LocalProject:
         with self._database.read() as connection:
             row = connection.execute("SELECT priority FROM tasks WHERE unit = ? LIMIT 1", (unit,)).fetchone()
         return None if row is None else row["priority"]
+
+    def item_types(self) -> list[str]:
+        """The type of each data unit, oldest first, in the words of storage items."""
+        with self._database.read() as connection:
+            return [
+                row["item_type"]
+                for row in connection.execute(
+                    "SELECT item_type FROM units WHERE project = ? ORDER BY id", (self._record.id,)
+                )
+            ]
+
+    def act(self, action: str, stage_title: str, *, title: str | None = None, destination: str | None = None) -> int:
+        """People submit, approve, reject or move the tasks of a stage. Returns how many there were.
+
+        Args:
+            action: ``submit``, ``approve``, ``reject`` or ``move``.
+            title: Only tasks whose data title contains this text.
+            destination: The title of the stage to move them to.
+
+        Raises:
+            LocalPlatformError: The stage has no such action, or no such task.
+        """
+        stage = self._stage(stage_title)
+        uuids = [task.uuid for task in self.tasks(stage.uuid) if title is None or title in task.data_title]
+        if not uuids:
+            which = "" if title is None else f" whose title contains {title!r}"
+            raise LocalPlatformError(f"There is no task{which} in the stage {stage.title!r}.")
+        try:
+            if action == "move":
+                there = self._stage(destination or "").uuid
+                people.move(self._database, self._record, stage, uuids, there)
+            else:
+                acts = {"submit": people.submit, "approve": people.approve, "reject": people.reject}
+                acts[action](self._database, self._record, stage, uuids)
+        except Refusal as refusal:
+            raise LocalPlatformError(refusal.message) from None
+        return len(uuids)
+
+    def delete(self) -> None:
+        """Delete the project with its tasks and labels. Its files stay with its dataset."""
+        self._service.catalogue.delete(self._record)
 
     def move(self, task_uuid: str, stage_title: str) -> None:
         """Somebody else moves a task."""

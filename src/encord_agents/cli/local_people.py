@@ -1,0 +1,72 @@
+"""``encord-agents local submit|approve|reject|move``: people in the workflow, and the end of a project."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from encord_agents.cli.local import DEFAULT_DATA, Data, app, counted, existing, say
+
+Project = Annotated[str, typer.Argument(metavar="PROJECT", help="The project's hash; `status` shows it.")]
+StageTitle = Annotated[str, typer.Argument(metavar="STAGE", help="The stage's title.")]
+Title = Annotated[
+    str | None, typer.Option("--title", metavar="TEXT", help="Only tasks whose data title contains this text.")
+]
+
+
+@app.command()
+def submit(project: Project, stage: StageTitle, title: Title = None, data: Data = DEFAULT_DATA) -> None:
+    """Submit the tasks of an annotation stage."""
+    _act("submit", "submitted", project, stage, title, data)
+
+
+@app.command()
+def approve(project: Project, stage: StageTitle, title: Title = None, data: Data = DEFAULT_DATA) -> None:
+    """Approve the tasks of a review stage."""
+    _act("approve", "approved", project, stage, title, data)
+
+
+@app.command()
+def reject(project: Project, stage: StageTitle, title: Title = None, data: Data = DEFAULT_DATA) -> None:
+    """Reject the tasks of a review stage."""
+    _act("reject", "rejected", project, stage, title, data)
+
+
+@app.command()
+def move(
+    project: Project,
+    stage: StageTitle,
+    destination: Annotated[str, typer.Argument(metavar="DESTINATION", help="The title of the stage to move them to.")],
+    title: Title = None,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Move the tasks of any stage to another."""
+    platform = existing(data)
+    try:
+        count = platform.project(project).act("move", stage, title=title, destination=destination)
+        say(f"{counted(count, 'task')} moved to {destination}.")
+    finally:
+        platform.close()
+
+
+@app.command()
+def delete(project: Project, data: Data = DEFAULT_DATA) -> None:
+    """Delete a project with its tasks and labels. Its files stay with its dataset."""
+    platform = existing(data)
+    try:
+        found = platform.project(project)
+        title = found.title
+        found.delete()
+        say(f"The project {title!r} is deleted.")
+    finally:
+        platform.close()
+
+
+def _act(action: str, done: str, project: str, stage: str, title: str | None, data: Data) -> None:
+    platform = existing(data)
+    try:
+        count = platform.project(project).act(action, stage, title=title)
+        say(f"{counted(count, 'task')} {done}.")
+    finally:
+        platform.close()

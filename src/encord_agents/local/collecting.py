@@ -1,0 +1,139 @@
+"""Files of every kind, collected from directories: what becomes an item, what becomes a group, what is left out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from encord_agents.local import datasets, images, items, media, sequences
+from encord_agents.local.assets import AssetStore
+from encord_agents.local.catalogue import ProjectRecord
+from encord_agents.local.database import Database
+from encord_agents.local.items import NewUnit
+from encord_agents.local.trouble import LocalPlatformError
+
+logger = logging.getLogger(__name__)
+
+Groups = Literal["group", "sequence"]
+UNKNOWN = media.UNKNOWN
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was found.
+
+    Attributes:
+        units: Files that are items of their own.
+        groups: Directories whose pictures are one item: its title, and the pictures in order.
+        skipped: Files that are left out, each with its reason.
+    """
+
+    units: list[NewUnit]
+    groups: list[tuple[str, list[NewUnit]]]
+    skipped: list[str]
+
+    @property
+    def empty(self) -> bool:
+        return not self.units and not self.groups
+
+
+def collect(paths: str | Path | Iterable[str | Path], assets: AssetStore, *, groups: Groups | None = None) -> Collected:
+    """Read files, or all files below a directory, and keep them. What is left out is a warning in the log, too.
+
+    Args:
+        groups: Make one item of the pictures of each directory; pictures that are given by themselves stay single.
+
+    Raises:
+        LocalPlatformError: The one path that is given does not exist.
+    """
+    units: list[NewUnit] = []
+    grouped: dict[str, list[NewUnit]] = {}
+    skipped: list[str] = []
+    for path, title in _files(paths):
+        try:
+            unit = media.read_file(path, title)
+            unit = replace(unit, digest=assets.put_file(path))
+        except (OSError, ValueError) as error:
+            skipped.append(f"{images.readable(path)}: {images.reason(error)}")
+            continue
+        if groups is not None and unit.item_type == "image":
+            grouped.setdefault(images.readable(path.parent), []).append(unit)
+        else:
+            units.append(unit)
+    for line in images.told(skipped, UNKNOWN):
+        logger.warning("%s", line)
+    named = [(_title(directory, members), members) for directory, members in grouped.items()]
+    return Collected(units, named, skipped)
+
+
+def _title(directory: str, members: Sequence[NewUnit]) -> str:
+    """A group is called as its pictures' directory is, from where the files were looked for."""
+    above = members[0].title.rpartition("/")[0]
+    return above or Path(directory).name or "Group"
+
+
+def _files(paths: str | Path | Iterable[str | Path]) -> Iterator[tuple[Path, str]]:
+    if not isinstance(paths, (str, Path)):
+        yield from ((Path(path), images.readable(Path(path).name)) for path in paths)
+        return
+    given = Path(paths)
+    if not given.exists():
+        raise LocalPlatformError(f"{images.readable(given)} does not exist.")
+    root = given if given.is_dir() else given.parent
+    for path in images.found_in(given) if given.is_dir() else [given]:
+        yield path, images.readable(path.relative_to(root))
+
+
+def add(
+    database: Database, assets: AssetStore, project: ProjectRecord, found: Collected, groups: Groups | None
+) -> list[str]:
+    """Add what was found to a project's own dataset. Returns data hashes: of files first, then of groups."""
+    with database.write() as connection:
+        hashes = items.add(database, project, found.units) if found.units else []
+        dataset, folder = items.home(connection, project)
+        kind = "imageSequence" if groups == "sequence" else "imageGroup"
+        for title, members in found.groups:
+            uuids = items.uuids_of(connection, items.insert(connection, folder, members))
+            group = sequences.group(database, assets, kind, title, uuids, len(members))
+            hashes += datasets.link(connection, dataset, [items.insert_group(connection, folder, group, uuids)])
+    return hashes
+
+
+def none_usable(where: str, skipped: Sequence[str]) -> LocalPlatformError:
+    """What to say where no file is left."""
+    if not skipped:
+        return LocalPlatformError(f"There is no file in {where}, so no project was made.")
+    lines = "".join(f"\n  - {line.removeprefix('left out: ')}" for line in images.told(skipped, UNKNOWN))
+    return LocalPlatformError(f"No file in {where} could be used, so no project was made:{lines}")
+
+
+def one_usable(directory: Path) -> None:
+    """Look before there is a data directory: a project without files is of no use, and none is made.
+
+    Raises:
+        LocalPlatformError: There is no file that can be used.
+    """
+    broken = []
+    for path in images.found_in(directory):
+        try:
+            media.read_file(path, path.name)
+        except (OSError, ValueError) as error:
+            broken.append(f"{images.readable(path)}: {images.reason(error)}")
+        else:
+            return
+    raise none_usable(images.readable(directory), broken)
+
+
+def counted(units: Sequence[str]) -> str:
+    """How many items of which types there are, in words."""
+    words = {
+        "image": "image", "video": "video", "audio": "audio file", "plainText": "text", "pdf": "PDF",
+        "imageGroup": "image group", "imageSequence": "image sequence", "dicomFile": "DICOM file",
+        "nifti": "NIfTI volume",
+    }  # fmt: skip
+    found = {kind: units.count(kind) for kind in dict.fromkeys(units)}
+    parts = [f"{number} {words.get(kind, kind)}{'' if number == 1 else 's'}" for kind, number in found.items()]
+    return ", ".join(parts)

@@ -1,0 +1,91 @@
+"""What a file is, by its content, and the facts that are read from it."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+from tests import kinds
+
+from encord_agents.local import media
+
+
+def test_a_video(tmp_path: Path) -> None:
+    """Its size, frames, rate and duration; whatever its name is."""
+    film = kinds.video(tmp_path / "film.mp4", frames=7, size=(32, 24), rate=5)
+    unit = media.read_file(film.rename(tmp_path / "film.dat"), "film.mp4")
+    assert (unit.item_type, unit.mime_type) == ("video", "video/mp4")
+    assert (unit.width, unit.height, unit.frames, unit.fps) == (32, 24, 7, 5)
+    assert unit.duration == pytest.approx(1.4)
+
+
+def test_a_sound(tmp_path: Path) -> None:
+    """Its sample rate, bits, channels, codec and duration."""
+    unit = media.read_file(kinds.sound(tmp_path / "a.wav", seconds=0.25, rate=16000), "a.wav")
+    assert (unit.item_type, unit.mime_type) == ("audio", "audio/x-wav")
+    assert (unit.sample_rate, unit.bit_depth, unit.channels, unit.codec) == (16000, 16, 1, "pcm_s16le")
+    assert unit.duration == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_pdf(tmp_path: Path, compressed: bool) -> None:
+    """Its pages, also where they are in compressed streams."""
+    unit = media.read_file(kinds.pdf(tmp_path / "a.pdf", pages=12, compressed=compressed), "a.pdf")
+    assert (unit.item_type, unit.frames) == ("pdf", 12)
+
+
+def test_text_and_html(tmp_path: Path) -> None:
+    """HTML by its beginning, text by its name and that it is UTF-8."""
+    for name, text, mime in (
+        ("a.txt", "words", "text/plain"),
+        ("a.csv", "1,2", "text/csv"),
+        ("a.json", "{}", "application/json"),
+        ("page.txt", " <!DOCTYPE html><p>", "text/html"),
+    ):
+        (tmp_path / name).write_text(text)
+        unit = media.read_file(tmp_path / name, name)
+        assert (unit.item_type, unit.mime_type) == ("plainText", mime)
+
+
+def test_dicom_and_nifti(tmp_path: Path) -> None:
+    """Rows, columns and frames of the one; the dimensions of the other, packed too."""
+    unit = media.read_file(kinds.dicom(tmp_path / "a.dcm", rows=16, columns=24, frames=3), "a.dcm")
+    assert (unit.item_type, unit.width, unit.height, unit.frames) == ("dicomFile", 24, 16, 3)
+    volume = kinds.nifti(tmp_path / "a.nii", (8, 6, 4))
+    packed = tmp_path / "b.nii.gz"
+    packed.write_bytes(gzip.compress(volume.read_bytes()))
+    for path in (volume, packed):
+        unit = media.read_file(path, path.name)
+        assert (unit.item_type, unit.width, unit.height, unit.frames) == ("nifti", 8, 6, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.png", b"", "it is empty"),
+        ("a.mp4", b"no video", "cannot be read as a video or sound"),
+        ("a.txt", b"\xff\xfe\x00x", "not UTF-8"),
+        ("a.pdf", b"%PDF-1.5\nnothing", "no page"),
+        ("a.nii.gz", b"\x1f\x8bnothing", "cannot be unpacked"),
+        ("a.bin", b"\x00\x01\x02", media.UNKNOWN),
+        ("a.dcm", b"\0" * 128 + b"DICM" + b"\xff" * 3, None),
+    ],
+)
+def test_what_cannot_be_used(tmp_path: Path, name: str, content: bytes, says: str | None) -> None:
+    """A damaged file is a reason, and never an exception of another kind."""
+    (tmp_path / name).write_bytes(content)
+    if says is None:
+        assert media.read_file(tmp_path / name, name).frames == 1
+        return
+    with pytest.raises(ValueError, match=says):
+        media.read_file(tmp_path / name, name)
+
+
+def test_a_kind_that_was_asked_for(tmp_path: Path) -> None:
+    """A sound is no video, and a picture no PDF."""
+    sound = kinds.sound(tmp_path / "a.wav")
+    with pytest.raises(ValueError, match="no video in it"):
+        media.read_file(sound, "a.wav", "video")
+    with pytest.raises(ValueError, match="no PDF"):
+        media.read_file(kinds.picture(tmp_path / "a.png"), "a.png", "pdf")
