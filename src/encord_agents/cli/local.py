@@ -81,6 +81,9 @@ def up(
         typer.Option(metavar="FILE", callback=expanded, help="The workflow of the project that --placeholders makes."),
     ] = None,
     memory: Annotated[bool, typer.Option("--memory", help="Keep everything in memory instead of --data.")] = False,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Let tests in other processes set faults, latency and clock over HTTP.")
+    ] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Serve until Ctrl-C. Print the address of the page, and the two `export` lines that point the SDK here."""
@@ -104,7 +107,8 @@ def up(
         latency=latency,
         latency_per_item=latency_per_item,
         asset_latency=asset_latency,
-        journal_body=0,
+        journal_body=0 if not controls else 16_384,
+        controls=controls,
     )
     try:
         with platform:

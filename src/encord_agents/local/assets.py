@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
@@ -30,6 +31,9 @@ class AssetStore(Protocol):
 
     def get(self, digest: str) -> bytes | Path | None:
         """A file's bytes, or where they are; ``None`` if there is no such file."""
+
+    def clear(self) -> None:
+        """Forget all files."""
 
 
 class Writer(Protocol):
@@ -106,6 +110,9 @@ class MemoryAssets:
     def get(self, digest: str) -> bytes | Path | None:
         return self._files.get(digest)
 
+    def clear(self) -> None:
+        self._files.clear()
+
 
 class DirectoryAssets:
     """Files below one directory, and nowhere else."""
@@ -148,6 +155,10 @@ class DirectoryAssets:
         path = self._path(digest)
         return path if path.is_file() else None
 
+    def clear(self) -> None:
+        for path in self._directory.glob("[0-9a-f][0-9a-f]/*"):
+            path.unlink(missing_ok=True)
+
     def _path(self, digest: str) -> Path:
         return self._directory / digest[:2] / digest
 
@@ -160,21 +171,33 @@ def _holds(path: Path, size: int) -> bool:
         return False
 
 
+class Clock:
+    """The time of signed URLs, which a test may set forward. Seconds since 1970."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
 class Signer:
     """Makes URLs that are good for a while, and tells them from others.
 
     Args:
         secret: Whoever has it can make URLs.
         lifetime: Seconds.
+        now: The clock.
     """
 
-    def __init__(self, secret: bytes, lifetime: float) -> None:
+    def __init__(self, secret: bytes, lifetime: float, now: Callable[[], float] = time.time) -> None:
         self._secret = secret
+        self._now = now
         self.lifetime = lifetime
 
     def url(self, domain: str, item: str, name: str) -> str:
         """The URL of an item's file. The name is for people, and for those who guess a type from a suffix."""
-        expires = round((time.time() + self.lifetime) * 1000)
+        expires = round((self._now() + self.lifetime) * 1000)
         # quote() leaves dots alone, and clients drop a path segment of dots; no route matches a line break.
         printable = "".join(character for character in name.rpartition("/")[2] if character.isprintable())
         readable = quote(printable.strip("."), safe="") or "file"
@@ -184,11 +207,11 @@ class Signer:
         """Whether this is a URL of ours, and still good."""
         if not hmac.compare_digest(self._sign(item, expires).encode(), signature.encode("utf-8", "replace")):
             return False
-        return int(expires) > time.time() * 1000
+        return int(expires) > self._now() * 1000
 
     def upload_url(self, domain: str, item: str) -> str:
         """The URL that an item's file can be sent to."""
-        expires = str(round((time.time() + max(self.lifetime, 3600.0)) * 1000))
+        expires = str(round((self._now() + max(self.lifetime, 3600.0)) * 1000))
         signature = self._sign(f"upload {item}", expires)
         return f"{domain}/uploads/{item}?expires={expires}&signature={signature}"
 

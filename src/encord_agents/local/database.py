@@ -255,6 +255,17 @@ class Database:
         with self.read() as connection:
             return connection.execute("SELECT 1 FROM keys WHERE id = ?", (key,)).fetchone() is not None
 
+    def clear(self, *, keep: str) -> None:
+        """Forget everything but the secret and one key."""
+        with self.write() as connection:
+            for table in _TABLE.findall(_SCHEMA):
+                if table == "keys":
+                    connection.execute("DELETE FROM keys WHERE id != ?", (keep,))
+                elif table == "settings":
+                    connection.execute("DELETE FROM settings WHERE name != 'secret'")
+                else:
+                    connection.execute(f"DELETE FROM {table}")
+
     def close(self) -> None:
         with self._lock:
             self._closed = True

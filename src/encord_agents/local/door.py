@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from encord_agents.local import items, page, routes_v1, routes_v2, uploads
 from encord_agents.local.admission import admit
 from encord_agents.local.auth import Verifier
+from encord_agents.local.controls import Controls
 from encord_agents.local.faults import Fault, Faults
 from encord_agents.local.history import LONGEST_CLIENT, Client, acting
 from encord_agents.local.journal import Journal
@@ -62,10 +63,18 @@ class HangUp(Response):
 class Door:
     """The ASGI application."""
 
-    def __init__(self, service: Service, faults: Faults, journal: Journal, hang_up: Callable[[Scope], None]) -> None:
-        self._service = service
-        self._faults = faults
-        self._journal = journal
+    def __init__(
+        self,
+        service: Service,
+        faults: Faults,
+        journal: Journal,
+        hang_up: Callable[[Scope], None],
+        *,
+        controls: bool = False,
+    ) -> None:
+        self._service = self.service = service
+        self._faults = self.faults = faults
+        self._journal = self.journal = journal
         self._hang_up = hang_up
         self._verifier = Verifier(service.database.knows_key)
         self._started = time.monotonic()
@@ -83,6 +92,7 @@ class Door:
                 Route("/public/user", self._v1, methods=["POST"]),
                 Route("/assets/{item}/{name:path}", self._asset, methods=["GET"]),
                 Route("/uploads/{item}", self._upload, methods=["PUT"]),
+                *(Controls(self).routes() if controls else ()),
                 *page.routes(service, journal, self._now, self._failed),
                 elsewhere,
             ]

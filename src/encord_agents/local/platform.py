@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from uuid import UUID
 
 from encord_agents.local import collecting, keys, ontologies
-from encord_agents.local.assets import AssetStore, DirectoryAssets, MemoryAssets, Signer
+from encord_agents.local.assets import AssetStore, Clock, DirectoryAssets, MemoryAssets, Signer
 from encord_agents.local.catalogue import Catalogue
 from encord_agents.local.database import Database
 from encord_agents.local.door import Door, Outage
@@ -43,6 +43,7 @@ class LocalPlatform:
         latency_per_item: Further seconds for each row, task or item in it.
         asset_latency: Seconds before a file is served; ``None``: as ``latency``.
         url_lifetime: Seconds that signed URLs are good for; with a negative one they have expired when they are made.
+        controls: Answer below ``/local-platform/`` too: faults, settings, journal and clock over HTTP, unsigned.
         journal_body: How many bytes of each request's body the journal keeps.
 
     Raises:
@@ -62,6 +63,7 @@ class LocalPlatform:
         asset_latency: float | None = None,
         url_lifetime: float = 3600.0,
         journal_body: int = 16_384,
+        controls: bool = False,
     ) -> None:
         # Before anything is made, in memory or on disk.
         self._port = count("port", port, least=0, most=65535)
@@ -69,16 +71,18 @@ class LocalPlatform:
         lifetime = seconds("url_lifetime", url_lifetime)
         self.journal = Journal(body_limit=count("journal_body", journal_body, least=0))
         self.faults = Faults()
+        self._controls = controls
         assets: AssetStore
         if data is None:
             self.ssh_key = keys.new_key()
             database, assets = Database(None), MemoryAssets()
         else:
             database, assets, self.ssh_key = _opened(Path(data))
+        clock = Clock()
         with _damage_named(data, database):
             database.add_key(keys.key_id(self.ssh_key), OWNER)
             self._service = Service(
-                database, Catalogue(database), assets, Signer(database.secret(), lifetime), self.settings
+                database, Catalogue(database), assets, Signer(database.secret(), lifetime, clock), self.settings, clock
             )
         self._server: Server | None = None
         self._door: Door | None = None
@@ -95,7 +99,7 @@ class LocalPlatform:
             pass
         server = Server(self._port)
         self._service.domain = f"http://{HOST}:{server.port}"
-        self._door = Door(self._service, self.faults, self.journal, server.hang_up)
+        self._door = Door(self._service, self.faults, self.journal, server.hang_up, controls=self._controls)
         server.start(self._door.application)
         self._server = server
 
@@ -227,6 +231,17 @@ class LocalPlatform:
     def max_in_flight(self) -> int:
         """The most API requests there ever were at the same time."""
         return self._door.max_in_flight if self._door is not None else 0
+
+    def clear(self) -> None:
+        """Forget all projects, data, users and requests, faults and outages; the address and the key stay."""
+        self._service.database.clear(keep=keys.key_id(self.ssh_key))
+        self._service.assets.clear()
+        self.faults.clear()
+        self.journal.clear()
+        self.down(False)
+        if self._door is not None:
+            self._door.unknown.clear()
+            self._door.bugs.clear()
 
     def down(self, down: bool = True, *, how: Outage = "refuse") -> None:
         """An outage: until ``down(False)``, connections are dropped, or (``how="503"``) every answer is a 503."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from encord_agents.local.platform import LocalPlatform
+    from encord_agents.local.project import LocalProject
+    from encord_agents.local.workflow import Workflow
 
-__all__ = ["local_platform"]
+__all__ = ["encord_platform", "encord_project", "local_platform", "run_agent"]
 
 
 @pytest.fixture
@@ -24,3 +28,77 @@ def local_platform() -> Iterator[LocalPlatform]:
     with LocalPlatform() as platform:
         yield platform
         platform.check()
+
+
+@pytest.fixture(scope="session")
+def _encord_platform_of_the_session() -> Iterator[LocalPlatform]:
+    from encord_agents.local import LocalPlatform
+
+    with LocalPlatform() as platform:
+        yield platform
+
+
+@pytest.fixture
+def encord_platform(
+    _encord_platform_of_the_session: LocalPlatform, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[LocalPlatform]:
+    """A platform in memory, the same for all tests and empty for each; the environment variables lead to it.
+
+    A request that it did not understand fails the test that caused it, whatever the code under test did with the 501.
+    """
+    platform = _encord_platform_of_the_session
+    platform.clear()
+    for name in ("ENCORD_SSH_KEY_FILE",):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in platform.environment().items():
+        monkeypatch.setenv(name, value)
+    yield platform
+    platform.check()
+
+
+@pytest.fixture
+def encord_project(encord_platform: LocalPlatform) -> Callable[..., LocalProject]:
+    """Makes projects: ``encord_project(files=..., workflow=..., ontology=...)``.
+
+    ``files`` is a directory or a list of files (default: one small grey picture), ``workflow`` a file, a mapping or a
+    ``Workflow`` (default: an agent stage "Agent" with the pathways "review" and "done"), ``ontology`` a file, a mapping
+    or an ``OntologyStructure`` (default: ``Person`` boxes, a ``Scene`` radio).
+    """
+    from encord_agents.local.workflow import AgentStage, Stage, Workflow
+
+    def make(
+        files: Any = None,
+        workflow: Workflow | Mapping[str, Any] | str | Path | None = None,
+        ontology: Any = None,
+        **options: Any,
+    ) -> LocalProject:
+        default = Workflow(
+            [
+                AgentStage("Agent", {"review": "Review", "done": "Done"}),
+                Stage("Review", "review"),
+                Stage("Done", "done"),
+            ]
+        )
+        project = encord_platform.create_project(
+            workflow=workflow or default, ontology=ontology, files=files, **options
+        )
+        if files is None:
+            project.add_placeholders(1)
+        return project
+
+    return make
+
+
+@pytest.fixture
+def run_agent(encord_platform: LocalPlatform) -> Callable[..., Any]:
+    """Runs an agent on one task: ``run_agent(agent, task)``. Nothing of it stays in the project.
+
+    Returns an :class:`encord_agents.testing.AgentRun`: outcome, pathway, labels, priority, exception.
+    """
+    # By name: this package imports nothing of the library's other parts.
+    testing = importlib.import_module("encord_agents.testing")
+
+    def run(agent: Any, task: Any, **options: Any) -> Any:
+        return testing.run_agent(encord_platform, agent, task, **options)
+
+    return run

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import orjson
 
-from encord_agents.local.assets import AssetStore, Signer
+from encord_agents.local.assets import AssetStore, Clock, Signer
 from encord_agents.local.catalogue import Catalogue, ProjectRecord
 from encord_agents.local.database import Database
 from encord_agents.local.trouble import LocalPlatformError, forbidden, malformed
@@ -81,6 +81,7 @@ class Service:
     assets: AssetStore
     signer: Signer
     settings: Settings
+    clock: Clock = field(default_factory=Clock)
     domain: str = ""
     random: random.Random = field(default_factory=lambda: random.Random(0))
 

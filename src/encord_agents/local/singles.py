@@ -1,0 +1,68 @@
+"""A project of one task, copied from another: for an agent to be tried on, without a trace in the other."""
+
+from __future__ import annotations
+
+import time
+from uuid import uuid4
+
+from encord_agents.local.catalogue import ProjectRecord
+from encord_agents.local.service import Service
+from encord_agents.local.trouble import LocalPlatformError
+
+
+def find(service: Service, task_uuid: str) -> ProjectRecord:
+    """The project of a task.
+
+    Raises:
+        LocalPlatformError: There is no such task.
+    """
+    with service.database.read() as connection:
+        row = connection.execute(
+            "SELECT p.hash FROM tasks t JOIN projects p ON p.id = t.project WHERE t.uuid = ?", (task_uuid,)
+        ).fetchone()
+    record = service.catalogue.project(row["hash"]) if row is not None else None
+    if record is None:
+        raise LocalPlatformError(f"There is no task {task_uuid}.")
+    return record
+
+
+def copy(service: Service, record: ProjectRecord, task_uuid: str) -> ProjectRecord:
+    """Copy a project with one of its tasks, in its stage, and that task's data unit and labels."""
+    with service.database.write() as connection:
+        stages = connection.execute("SELECT stages FROM projects WHERE id = ?", (record.id,)).fetchone()["stages"]
+        made = service.catalogue.create_from(
+            title=f"{record.title} (one task)", description=record.description, ontology=record.ontology,
+            stages=stages, start=record.start, dataset_hashes=[],
+        )  # fmt: skip
+        task = connection.execute("SELECT * FROM tasks WHERE uuid = ?", (task_uuid,)).fetchone()
+        entry = connection.execute(
+            "INSERT INTO entries (project, data, refusal, deleted)"
+            " SELECT ?, data, refusal, deleted FROM entries WHERE id = ?",
+            (made.id, task["unit"]),
+        ).lastrowid
+        connection.execute(
+            "INSERT INTO tasks (uuid, project, unit, stage, start, branch, status, priority, created_at, updated_at,"
+            " assignee, actor) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                str(uuid4()), made.id, entry, task["stage"], task["start"], task["branch"], task["status"],
+                task["priority"], task["created_at"], task["updated_at"], task["assignee"], task["actor"],
+            ),
+        )  # fmt: skip
+        now = time.time()
+        for label in connection.execute("SELECT * FROM labels WHERE unit = ?", (task["unit"],)).fetchall():
+            connection.execute(
+                "INSERT INTO labels (unit, branch, hash, content, created_at, edited_at) VALUES (?, ?, ?, ?, ?, ?)",
+                (entry, label["branch"], str(uuid4()), label["content"], now, now),
+            )
+    return made
+
+
+def delete(service: Service, record: ProjectRecord) -> None:
+    """Remove such a project."""
+    with service.database.write() as connection:
+        units = "(SELECT id FROM entries WHERE project = ?)"
+        for table in ("labels", "label_classes", "history", "versions"):
+            connection.execute(f"DELETE FROM {table} WHERE unit IN {units}", (record.id,))
+        for table in ("tasks", "entries"):
+            connection.execute(f"DELETE FROM {table} WHERE project = ?", (record.id,))
+        service.catalogue.delete(record)

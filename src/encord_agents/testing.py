@@ -1,0 +1,92 @@
+"""Trying one agent on one task, for tests: see docs/howto/testing-agents.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from encord_agents.exceptions import PrintableError
+from encord_agents.local import singles
+
+if TYPE_CHECKING:
+    from encord.objects import LabelRowV2
+
+    from encord_agents.local import LocalPlatform, TaskRecord
+    from encord_agents.tasks.runner.sequential_runner import SequentialRunner
+
+__all__ = ["AgentRun", "run_agent"]
+
+
+@dataclass(frozen=True)
+class AgentRun:
+    """What became of a task.
+
+    Attributes:
+        outcome: ``moved``, ``held``, ``failed`` or ``skipped``.
+        pathway: The name of the pathway it went down.
+        labels: The label row as it was saved, initialised.
+        saves: How often it was saved.
+        priority: The task's priority afterwards.
+        exception: What a failed task failed with.
+        phase: Where it failed: load, inject, agent, teardown, pathway, save or move.
+    """
+
+    outcome: str
+    pathway: str | None
+    labels: LabelRowV2
+    saves: int
+    priority: float | None
+    exception: BaseException | None
+    phase: str | None
+
+
+def run_agent(
+    platform: LocalPlatform,
+    agent: Callable[..., Any] | SequentialRunner,
+    task: TaskRecord | str,
+    *,
+    num_retries: int = 0,
+) -> AgentRun:
+    """Run an agent on one task of a local platform, with everything that it asks for, and leave the project as it was.
+
+    It runs on a copy of the task with its labels, in a project that is gone afterwards. Files and storage items are the
+    same ones.
+
+    Args:
+        agent: A function, or a runner that has one for the task's stage.
+        task: One of ``project.tasks()``, or its uuid.
+
+    Raises:
+        PrintableError: There is no such task, it is in no agent stage, or the agent cannot be run at all.
+    """
+    from encord_agents.tasks.runner.sequential_runner import SequentialRunner
+
+    uuid = task if isinstance(task, str) else task.uuid
+    service = platform._service
+    made = singles.copy(service, singles.find(service, uuid), uuid)
+    try:
+        local = platform.project(made.hash)
+        (copied,) = local.tasks()
+        (stage,) = [stage for stage in local.stages if stage.title == copied.stage_title]
+        if stage.type != "agent":
+            raise PrintableError(f"The task is in {stage.title!r}, a stage of type {stage.type}: no agent serves it.")
+        client = platform.client()
+        runner = SequentialRunner(user_client=client)
+        if isinstance(agent, SequentialRunner):
+            runner.agents = list(agent.agents)
+            runner.dependency_overrides = agent.dependency_overrides
+        else:
+            runner.stage(stage.uuid)(agent)
+        report = runner.run_stage(stage.uuid, project_hash=made.hash, num_retries=num_retries, task_batch_size=1)
+        (record,) = report.records
+        (row,) = client.get_project(made.hash).list_label_rows_v2(
+            data_hashes=[copied.data_hash], branch_name=copied.branch_name
+        )
+        row.initialise_labels()
+        return AgentRun(
+            record.outcome, record.pathway, row, local.saves(copied.data_hash, copied.branch_name),
+            local.tasks()[0].priority, record.exception, record.phase,
+        )  # fmt: skip
+    finally:
+        singles.delete(service, made)
