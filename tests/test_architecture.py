@@ -79,6 +79,7 @@ LOOKS_UPWARD = {
     ("encord_agents", "encord_agents.core.data_model"),
     # lazy, inside a function: a command line and a screen are only needed by those who have one
     ("encord_agents.tasks.runner.sequential_runner", "encord_agents.cli.runner"),
+    ("encord_agents.tasks.runner.queue_runner", "encord_agents.cli.drain"),
     ("encord_agents.tasks.runner.passes", "encord_agents.terminal"),
     # lazy, in worker processes: what agents print there is shown, as far as it can be
     ("encord_agents.tasks.runner.worker_main", "encord_agents.terminal.streams"),

@@ -39,6 +39,7 @@ from encord_agents.tasks.engine.report import (
     StageStarted,
     TaskFinished,
     TaskStarted,
+    TaskWouldWrite,
 )
 from encord_agents.tasks.engine.timing import Limits, Timing
 from encord_agents.tasks.models import TaskAgentReturnStruct
@@ -972,3 +973,144 @@ def test_two_interrupts_while_workers_tear_down(world: World, processes: Process
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=PATIENCE)
     eventually(lambda: not any(map(is_alive, processes.pids("made"))))
+
+
+# As a Runner
+
+OF_A_RUNNER = """
+import time
+from encord.workflow.stages.agent import AgentTask
+from encord_agents.tasks import QueueRunner
+
+runner = QueueRunner(os.environ["TEST_PROJECT"])
+tried = {}
+
+@runner.stage("Pre-label", failure_pathway="review")
+def agent(task: AgentTask) -> str:
+    '''Finds cats.'''
+    tried[task.data_title] = tried.get(task.data_title, 0) + 1
+    if task.data_title == "fails" or (task.data_title == "recovers" and tried["recovers"] < 3):
+        raise ValueError("bad pixels")
+    return "complete"
+"""
+
+
+@pytest.fixture
+def like_a_runner(world: World, processes: Processes) -> QueueRunner:
+    """A runner with an agent of which one task fails, and one recovers in its third attempt."""
+    world.project.add_placeholders(5, title="file {index}")
+    world.project.add_placeholders(1, title="fails")
+    world.project.add_placeholders(1, title="recovers")
+    (processes.directory / "some_agents.py").write_text("import os\n" + OF_A_RUNNER)
+    return processes.runner
+
+
+def test_observers_hear_what_they_hear_in_a_runner(like_a_runner: QueueRunner) -> None:
+    """Each attempt begins, fails with its delay or not, and each task ends once; in the order of its own task."""
+    events: list[tuple[str, str, Any]] = []
+
+    def note(event: object) -> None:
+        if isinstance(event, TaskStarted):
+            events.append((event.task.data_title, "started", event.attempt))
+        elif isinstance(event, AttemptFailed):
+            events.append((event.task.data_title, "failed", event.retry_in is not None))
+        elif isinstance(event, TaskFinished):
+            events.append((event.task.data_title, "finished", event.attempts))
+
+    like_a_runner.observers.append(note)
+    report = like_a_runner.drain(workers=1, batch_size=3, num_retries=2, retry_delay=0.01, progress="none")
+    assert (report.moved, report.failed, report.attempts) == (6, 1, 5 + 3 + 3)
+    tries = [("started", 1), ("failed", True), ("started", 2), ("failed", True), ("started", 3)]
+    assert [event[1:] for event in events if event[0] == "recovers"] == [*tries, ("finished", 3)]
+    assert [event[1:] for event in events if event[0] == "fails"] == [*tries, ("failed", False), ("finished", 3)]
+    assert [event[1:] for event in events if event[0] == "file 2"] == [("started", 1), ("finished", 1)]
+    (failure,) = report.failures
+    assert failure.pathway == "review"
+
+
+@pytest.mark.parametrize("where", ["processes", "threads"])
+def test_a_dry_run_writes_nothing(world: World, like_a_runner: QueueRunner, where: str) -> None:
+    """It says what would have been written for each task; the report file has a line for each."""
+    executor = None if where == "processes" else ThreadPoolExecutor(1)
+    would: dict[str, str] = {}
+
+    def note(event: object) -> None:
+        if isinstance(event, TaskWouldWrite):
+            would[event.task.data_title] = event.summary
+
+    like_a_runner.observers.append(note)
+    world.platform.journal.clear()
+    file = Path(os.environ["TEST_NOTES"]).with_name("report.jsonl")
+    report = like_a_runner.drain(
+        workers=None if executor else 1, executor=executor, num_retries=0, dry_run=True, report=file, progress="none"
+    )
+    assert (report.moved, report.failed) == (5, 2)
+    assert world.count("Pre-label") == 7
+    assert not world.requests("save", "actions", "priorities")
+    assert would.pop("fails").startswith("would move along 'review'")
+    assert would.pop("recovers").startswith("would move along 'review'")
+    assert set(would.values()) == {"would move along 'complete'"}
+    assert len(file.read_text().splitlines()) == 7
+    if executor is not None:
+        executor.shutdown()
+    with pytest.raises(PrintableError, match="dry run"):
+        like_a_runner.drain(dry_run=True, refresh_every=1)
+
+
+def test_max_outage_is_the_drains_own(world: World, like_a_runner: QueueRunner) -> None:
+    """A worker waits for so long, whatever the runner was made with."""
+    world.platform.faults.add(Fault("actions", status=503, times=None))
+    with pytest.raises(OutageError):
+        like_a_runner.drain(workers=1, max_outage=0.2, num_retries=3, progress="none")
+    assert like_a_runner.report is not None
+    assert like_a_runner.report.unwritten
+    with pytest.raises(PrintableError, match="max_outage=-1 is out of range"):
+        like_a_runner.drain(max_outage=-1)
+
+
+def test_a_command_line(world: World, processes: Processes, like_a_runner: QueueRunner) -> None:
+    """`runner.run()` drains, with its options; it shows the first failure and the table, and exits with 1."""
+    (processes.directory / "script.py").write_text(
+        "import os\n" + OF_A_RUNNER + 'if __name__ == "__main__":\n    runner.run()\n'
+    )
+    script = [sys.executable, str(processes.directory / "script.py")]
+    shown = subprocess.run([*script, "--help"], capture_output=True, text=True, check=True, timeout=PATIENCE)
+    assert "--workers" in shown.stdout
+    assert "Pre-label: agent() - Finds cats." in shown.stdout
+    wrong = subprocess.run([*script, "--workers", "0"], capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert wrong.returncode == 2
+    assert "workers=0 is out of range" in " ".join(wrong.stderr.split())
+    assert world.count("Pre-label") == 7
+    ended = subprocess.run(
+        [*script, "--workers", "2", "--num-retries", "2", "--progress", "none"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert "bad pixels" in ended.stderr
+    assert "Pre-label" in ended.stdout
+    assert (world.count("Done"), world.count("Review")) == (6, 1)
+
+
+def test_a_command_line_that_is_interrupted(world: World, processes: Processes) -> None:
+    """Ctrl-C has each worker finish the task at work; what they have is written; the exit code is 130."""
+    world.project.add_placeholders(60)
+    agents = AGENTS + '\nif __name__ == "__main__":\n    runner.run()\n'
+    (processes.directory / "script.py").write_text(agents)
+    process = subprocess.Popen(
+        [sys.executable, str(processes.directory / "script.py"), "--workers", "2", "--progress", "none"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    eventually(lambda: len(processes.notes()) >= 12)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    begun = [what for _, what in processes.notes() if what.startswith("image")]
+    assert len(begun) == len(set(begun)) == world.count("Triage") + world.count("Done")
+    assert sorted(processes.pids("torn down")) == sorted(processes.pids("made"))

@@ -22,9 +22,20 @@ from encord_agents.tasks.engine.signals import stop_on_signals
 from encord_agents.tasks.engine.stop import EXIT_CODES, Stop
 
 if TYPE_CHECKING:
+    from encord_agents.tasks.runner.queue_runner import QueueRunner
     from encord_agents.tasks.runner.sequential_runner import SequentialRunner
 
-__all__ = ["run_as_command"]
+__all__ = [
+    "EXIT_CODES_HELP",
+    "READER_LEFT",
+    "Progress",
+    "help_of",
+    "observed",
+    "report_at_the_end",
+    "run_as_command",
+    "set_up_errors",
+    "signals",
+]
 
 READER_LEFT = 141
 """The exit code that a shell shows for a program ended by SIGPIPE."""
@@ -67,7 +78,7 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
     dry_runs: list[Stop] = []
     """The stop of the dry run. Its output is its purpose, so it ends when nobody reads that any more."""
 
-    @app.command(cls=CarefulCommand, help=_help(runner), epilog=EXIT_CODES_HELP)
+    @app.command(cls=CarefulCommand, help=help_of(runner), epilog=EXIT_CODES_HELP)
     def command(
         refresh_every: Annotated[
             int | None,
@@ -132,7 +143,7 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
         ] = False,
     ) -> None:
         if check:
-            with terminal.log_to_terminal(brief=True), _set_up_errors(Stop()):
+            with terminal.log_to_terminal(brief=True), set_up_errors(Stop()):
                 from encord_agents.tasks.runner.sequential_runner import check_numbers
 
                 check_numbers(
@@ -143,10 +154,10 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
             sys.exit(0)
         with (
             terminal.log_to_terminal(brief=True),
-            _observed(runner, dry_run and progress is Progress.NONE),
-            _signals() as stop,
-            _set_up_errors(stop),
-            _report_at_the_end(runner),
+            observed(runner, dry_run and progress is Progress.NONE),
+            signals() as stop,
+            set_up_errors(stop),
+            report_at_the_end(runner),
         ):
             if dry_run:
                 dry_runs.append(stop)
@@ -182,14 +193,14 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
     raise SystemExit(0)
 
 
-def _signals() -> contextlib.AbstractContextManager[Stop]:
+def signals() -> contextlib.AbstractContextManager[Stop]:
     """Install signal handlers if this is the main thread: Python allows them in no other."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     return stop_on_signals() if in_main_thread else contextlib.nullcontext(Stop())
 
 
 @contextlib.contextmanager
-def _set_up_errors(stop: Stop) -> Iterator[None]:
+def set_up_errors(stop: Stop) -> Iterator[None]:
     """Show errors meant for a person as panels; all others pass, since their traceback is wanted."""
     try:
         yield
@@ -205,7 +216,7 @@ def _set_up_errors(stop: Stop) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _report_at_the_end(runner: SequentialRunner) -> Iterator[None]:
+def report_at_the_end(runner: SequentialRunner | QueueRunner) -> Iterator[None]:
     """Show the run's report, if it got as far as having one, whatever ends the run."""
     before = runner.report
     try:
@@ -219,7 +230,8 @@ def _report_at_the_end(runner: SequentialRunner) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _observed(runner: SequentialRunner, would_write: bool) -> Iterator[None]:
+def observed(runner: SequentialRunner | QueueRunner, would_write: bool) -> Iterator[None]:
+    """Show the first failure when it happens and, in a dry run without progress, what would be written."""
     before = list(runner.observers)
     runner.observers.append(terminal.FirstFailure())
     if would_write:
@@ -230,7 +242,8 @@ def _observed(runner: SequentialRunner, would_write: bool) -> Iterator[None]:
         runner.observers[:] = before
 
 
-def _help(runner: SequentialRunner) -> str:
+def help_of(runner: SequentialRunner | QueueRunner) -> str:
+    """Return the help of a runner's command line: its stages and their agents."""
     paragraphs = ["Run the agents over the tasks that wait in their stages."]
     agents = []
     for agent in runner.agents:

@@ -79,6 +79,7 @@ class StageRun:
         dead_letters: Whether a task that failed for good goes down the failure pathway; else whoever called sees to it.
         max_failures: Final failures in a row that end the run; ``None``: any number is endured.
         moves: How many tasks have left the stage so far.
+        on_success: Called after each attempt in which the agent did well, whatever becomes of its result.
     """
 
     agent: Agent
@@ -99,6 +100,7 @@ class StageRun:
     unwritten: list[TaskRef] = field(default_factory=list)
     unconfirmed: set[UUID] = field(default_factory=set)
     moves: int = 0
+    on_success: Callable[[Context], None] | None = None
 
     def __post_init__(self) -> None:
         self._dead_letters = DeadLetters(self.agent, self.stop, self.strict, self.max_failures)
@@ -252,6 +254,8 @@ class StageRun:
         ended = self.own_saves.see_to(context, self.executor.judge(context, attempted))
         if isinstance(ended, Result):
             self._dead_letters.succeeded()
+            if self.on_success is not None:
+                self.on_success(context)
             if ended.oddity is not None:
                 self._warn(context, ODD_LABELS, ODD.format(oddity=ended.oddity))
             return ended

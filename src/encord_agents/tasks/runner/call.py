@@ -27,6 +27,7 @@ from encord_agents.tasks.engine.report import (
     StageWarning,
     TaskFinished,
     TaskRecord,
+    TaskWouldWrite,
 )
 from encord_agents.tasks.engine.retry import retryable
 from encord_agents.tasks.engine.stop import Leaving, Stop
@@ -35,7 +36,7 @@ from encord_agents.tasks.models import TaskResult
 from encord_agents.tasks.runner.connection import Connection
 from encord_agents.tasks.runner.opening import with_advice
 from encord_agents.tasks.runner.specs import Spec
-from encord_agents.tasks.runner.worker import Answer
+from encord_agents.tasks.runner.worker import Answer, CallOptions
 
 __all__ = ["Call", "directory_for"]
 
@@ -51,7 +52,12 @@ def directory_for(agent: Agent) -> Iterator[Path | None]:
 
 
 class Call:
-    """One call of a queue function."""
+    """One call of a queue function.
+
+    Args:
+        final: Whether a task that fails now will not be tried again.
+        options: Of a drain, which logs, reports and decides about failures by itself; ``None``: another engine calls.
+    """
 
     def __init__(
         self,
@@ -60,13 +66,16 @@ class Call:
         final: bool,
         files: Path | None,
         stop: Stop,
-        quiet: bool,
         bundle_saves: bool,
+        options: CallOptions | None = None,
     ) -> None:
         self._connection = connection
         self._agent = agent
         self._stop = stop
-        self._gate = connection.gate(stop, grace=connection.runner.timing.time_to_write)
+        quiet, options = options is not None, options or CallOptions()
+        own = {} if options.max_outage is None else {"max_outage": options.max_outage}
+        self._gate = connection.gate(stop, grace=connection.runner.timing.time_to_write, **own)
+        own_saves = OwnSaves(self._gate, bundle_saves, options.dry_run)
         self._run = StageRun(
             agent,
             connection.project,
@@ -74,10 +83,8 @@ class Call:
             self._gate,
             stop,
             Events([] if quiet else [connection.log], record=self._note),
-            Executor(
-                *(connection.scope, connection.fixed, self._gate, stop, OwnSaves(self._gate, bundle_saves)),
-                contained=quiet,
-            ),
+            Executor(connection.scope, connection.fixed, self._gate, stop, own_saves, contained=quiet),
+            dry_run=options.dry_run,
             strict=False,
             final=final,
             dead_letters=not quiet,
@@ -88,7 +95,7 @@ class Call:
         self._suspects: dict[UUID, Fault] = {}
         self._blameless: set[UUID] = set()
         self._limited: set[UUID] = set()
-        self._chunks: list[ChunkLoaded | ChunkWritten] = []
+        self._events: list[ChunkLoaded | ChunkWritten | TaskWouldWrite] = []
         self._warnings: list[StageWarning] = []
         self._trouble: OutageError | Leaving | Exception | None = None
 
@@ -134,8 +141,8 @@ class Call:
             tasks = [task for task in tasks if task.uuid not in done]
 
     def _note(self, event: Event) -> None:
-        if isinstance(event, ChunkLoaded | ChunkWritten):
-            self._chunks.append(event)
+        if isinstance(event, ChunkLoaded | ChunkWritten | TaskWouldWrite):
+            self._events.append(event)
         if isinstance(event, StageWarning):
             self._warnings.append(event)
         if not isinstance(event, TaskFinished):
@@ -179,7 +186,7 @@ class Call:
             named_a_pathway=self._agent.has_named_a_pathway,
             suspects=self._suspects,
             blameless=frozenset(self._blameless),
-            chunks=self._chunks,
+            events=self._events,
             warnings=self._warnings,
         )
 

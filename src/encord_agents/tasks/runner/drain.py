@@ -14,7 +14,7 @@ from encord_agents.tasks.runner.messages import WorkerDiedError, WorkerError
 from encord_agents.tasks.runner.pool_drain import PoolDrain
 from encord_agents.tasks.runner.processes import Processes
 from encord_agents.tasks.runner.stage_drain import DrainRun, StageDrain
-from encord_agents.tasks.runner.worker import Bundling, Function
+from encord_agents.tasks.runner.worker import Function
 from encord_agents.tasks.runner.worker_main import Drives
 from encord_agents.tasks.runner.workers import Given
 
@@ -68,8 +68,7 @@ class DrainTurns:
         function, workers = self._functions[agent.stage.uuid], self._workers
         if isinstance(workers, Processes):
             return PoolDrain(self._run, agent, function, workers)
-        serving: Function = Bundling(function) if self._run.bundle_saves else function
-        return ExecutorDrain(self._run, agent, serving, workers)
+        return ExecutorDrain(self._run, agent, function, workers)
 
     def _take(self, drain: StageDrain) -> None:
         """The caller's thread only waits: an interrupt may come between any two of its steps, and must find the stop

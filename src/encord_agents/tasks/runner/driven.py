@@ -74,6 +74,7 @@ def drive(
         strict=False,  # only the parent knows how tasks fare in all workers
         dead_letters=False,
         files=files,
+        on_success=lambda context: say(messages.Succeeded(context.task.uuid, agent.has_named_a_pathway)),
     )
     loop = connection.loop if agent.plan.has_async else None
     error: Exception | None = None

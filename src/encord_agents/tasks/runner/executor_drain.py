@@ -162,7 +162,7 @@ class ExecutorDrain(StageDrain):
             self._listen(batch, () if answer is None else answer.results)
         if answer is None:
             return
-        for event in (*answer.chunks, *(one for one in answer.warnings if self._agent.warns_first_of(one.kind))):
+        for event in (*answer.events, *(one for one in answer.warnings if self._agent.warns_first_of(one.kind))):
             self._run.events.emit(event)
         tasks = {task.uuid: task for task in batch.tasks}
         self._run.unwritten += [self._agent.ref(tasks[uuid]) for uuid in answer.unwritten]

@@ -25,6 +25,7 @@ __all__ = [
     "Options",
     "Ready",
     "Stop",
+    "Succeeded",
     "Tasks",
     "Told",
     "WorkerDiedError",
@@ -144,6 +145,14 @@ class AttemptEnded:
     """An attempt of a task is over, whatever it brought."""
 
     uuid: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The agent did well in an attempt of a task, whatever becomes of its result."""
+
+    uuid: UUID
+    named_a_pathway: bool
 
 
 @dataclass(frozen=True, slots=True)

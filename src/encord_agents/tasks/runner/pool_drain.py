@@ -11,7 +11,7 @@ from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.exceptions import NoRoomError, PrintableError
 from encord_agents.tasks.engine.context import Agent
-from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
+from encord_agents.tasks.engine.outcome import Failed, Fault, Moved, Outcome, Phase, Skipped
 from encord_agents.tasks.engine.report import AttemptFailed, StageWarning, TaskFinished, TaskStarted
 from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.messages import WorkerDiedError
@@ -211,6 +211,9 @@ class PoolDrain(StageDrain):
                 self._fail(messages.unpickled(error))
             case messages.AttemptEnded(uuid=uuid):
                 hand.running.discard(uuid)
+            case messages.Succeeded(named_a_pathway=named):
+                self._agent.has_named_a_pathway |= named
+                self._dead_letters.succeeded()
             case messages.Told():
                 self._hear(worker, hand, message)
             case messages.Ended():
@@ -251,8 +254,6 @@ class PoolDrain(StageDrain):
                 if suspect is None or not self._ends_run(fault, messages.unpickled(suspect)):
                     self._fail_task(sent.task, fault, sent.seen_at)
                     return
-            case Failed() | Moved() | Held():
-                self._dead_letters.succeeded()  # the agent did well, whatever became of what it returned
             case Skipped():
                 unused = not (event.attempts or sent.lost)
                 if sent.lost and not event.attempts:

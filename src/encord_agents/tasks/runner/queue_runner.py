@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from dataclasses import replace
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NoReturn, TypeAlias
 from uuid import UUID
@@ -60,7 +61,7 @@ from encord_agents.tasks.runner.passes import (
 from encord_agents.tasks.runner.processes import Processes
 from encord_agents.tasks.runner.specs import Spec, read_specs
 from encord_agents.tasks.runner.stage_drain import DrainRun
-from encord_agents.tasks.runner.worker import Answer
+from encord_agents.tasks.runner.worker import Answer, CallOptions
 from encord_agents.tasks.runner.workers import Given, check_workers, workers_for
 
 __all__ = ["QueueFunction", "QueueRunner", "TaskSpec"]
@@ -78,7 +79,7 @@ WAYS_TO_RUN = """\
 A QueueRunner is not run by calling it: an engine calls its functions. There are three ways.
 
 1. On this machine, over several processes:
-       runner.drain(workers=4)
+       runner.drain(workers=4)      # or, as a command line: runner.run()
 
 2. On Celery, over several machines:
        from encord_agents.integrations.celery import register
@@ -258,7 +259,10 @@ class QueueRunner(RunnerBase):
         refresh_every: int | None = None,
         max_tasks_per_stage: int | None = None,
         progress: Progress = "auto",
+        max_outage: float | None = None,
+        dry_run: bool = False,
         bundle_saves: bool = False,
+        report: str | Path | None = None,
         stop: Stop | None = None,
     ) -> RunReport:
         """Run every agent over what waits in its stage, over several processes of this machine, or on an executor.
@@ -290,8 +294,11 @@ class QueueRunner(RunnerBase):
             refresh_every: Seconds from the start of one pass over the stages to that of the next; ``None``: one pass.
             max_tasks_per_stage: How many tasks to give to each agent in a pass; ``None``: all.
             progress: ``"rich"`` on a terminal, ``"plain"`` lines, ``"none"``; ``"auto"`` chooses between the first two.
+            max_outage: Seconds to wait for a platform that does not answer; ``None``: as the runner was made with.
+            dry_run: Run the agents and write nothing; say for each task what would have been written.
             bundle_saves: Send what agents save by their own hand with the others' of their batch, whatever the runner
                 was made with.
+            report: A file to write one JSON line per task to, as it goes.
             stop: Ends the run from outside, and several runs that share it; see `encord_agents.tasks.stop_on_signals`.
 
         Returns:
@@ -309,6 +316,9 @@ class QueueRunner(RunnerBase):
         """
         check_common_numbers(refresh_every, num_retries, max_tasks_per_stage, retry_delay, max_consecutive_failures)
         check_number("workers", workers, 1, "processes; leave it out for one per processor", whole=True, optional=True)
+        check_number("max_outage", max_outage, 0, "seconds to wait for a platform that does not answer", optional=True)
+        if dry_run and refresh_every is not None:
+            raise PrintableError("A dry run moves no task, so every pass would be the same: leave out refresh_every.")
         check_number("batch_size", batch_size, 1, "tasks that go to a worker together", whole=True)
         if not self.agents:
             raise PrintableError(
@@ -326,28 +336,33 @@ class QueueRunner(RunnerBase):
         agents = self._bind_all(project)
         if executor is None and any(agent.needs_asset for agent in agents):
             check_directory()
-        pool = workers_for(executor, workers)
-        report = self.report = RunReport()
+        pool = workers_for(executor, workers, CallOptions(bundle_saves, dry_run, max_outage))
+        told = self.report = RunReport()
         # An interrupt comes at a call or at a jump backwards: none comes before a `try`, or between it and `finally`.
         try:
             try:
-                with stop.at_work(), Passes(report, self.observers, stop, progress=progress) as passes:
+                with (
+                    stop.at_work(),
+                    Passes(told, self.observers, stop, progress=progress, report_file=report) as passes,
+                ):
                     run = DrainRun(
-                        self._gate(stop, grace=0.0),  # only reads
+                        self._gate(stop, max_outage, grace=0.0),  # only reads
                         stop,
                         passes.events,
                         writer=functools.partial(
                             Writer,
                             project=project,
                             client=self._sender,
-                            gate=self._gate(stop, grace=self.timing.time_to_write),
+                            gate=self._gate(stop, max_outage, grace=self.timing.time_to_write),
                         ),
                         batch_size=batch_size,
                         num_retries=num_retries,
                         retry_delay=retry_delay,
                         max_failures=max_consecutive_failures,
                         max_tasks=max_tasks_per_stage,
+                        dry_run=dry_run,
                         bundle_saves=bundle_saves,
+                        max_outage=max_outage,
                     )
                     served = {agent.stage.uuid: function for agent, function in zip(agents, functions, strict=True)}
                     turns = DrainTurns(run, served, pool)
@@ -356,7 +371,7 @@ class QueueRunner(RunnerBase):
                 interrupted = False
                 while True:
                     try:
-                        self._end_drain(pool, stop, report if not was_connected else None)
+                        self._end_drain(pool, stop, told if not was_connected else None)
                         break
                     except KeyboardInterrupt:
                         if interrupted or stop.requested:
@@ -365,9 +380,9 @@ class QueueRunner(RunnerBase):
                 if interrupted:
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
-            report.stopped = report.stopped or STOPPED_BY["interrupt"]  # it came before or after what says so
+            told.stopped = told.stopped or STOPPED_BY["interrupt"]  # it came before or after what says so
             raise
-        return report
+        return told
 
     def _end_drain(self, pool: Processes | Given, stop: Stop, report: RunReport | None) -> None:
         """End the workers and, with a ``report``, what this process has made for the run.
@@ -380,6 +395,17 @@ class QueueRunner(RunnerBase):
             if report is not None and not stop.leaving:
                 with stop.interruptible(although_interrupted=True):
                     self._close(report)
+
+    def run(self) -> NoReturn:
+        """The command line: `python agents.py --help` lists its options, which are those of `drain`. Ends the process
+        with its exit code.
+
+        Raises:
+            PrintableError: In a notebook or a test runner, whose arguments and process these are: call `drain`.
+        """
+        from encord_agents.cli.drain import drain_as_command
+
+        drain_as_command(self)
 
     def __call__(self, *args: object, **kwargs: object) -> NoReturn:
         """Not this way.
@@ -412,8 +438,9 @@ class QueueRunner(RunnerBase):
             with contextlib.suppress(ValueError):  # another thread has done the same
                 self._closing.remove(connection)
 
-    def _gate(self, stop: Stop, **options: Any) -> Gate:
-        return Gate(stop, max_outage=self._max_outage, timing=self.timing, limits=self.limits, **options)
+    def _gate(self, stop: Stop, max_outage: float | None, *, grace: float) -> Gate:
+        patience = self._max_outage if max_outage is None else max_outage
+        return Gate(stop, max_outage=patience, grace=grace, timing=self.timing, limits=self.limits)
 
     def _connect(self, stop: Stop | None = None) -> Connection:
         if (connection := self._connection) is not None:
@@ -542,12 +569,12 @@ class QueueFunction:
                     backlog.release(waiting.task.uuid)
                     yield waiting.task.model_dump_json()
 
-    def answer(self, specs: Sequence[str], *, stop: Stop, bundle_saves: bool = False) -> Answer:
+    def answer(self, specs: Sequence[str], *, stop: Stop, options: CallOptions) -> Answer:
         """The same for `QueueRunner.drain`: it does not log what the other side will, leaves what failed where it is,
         and raises nothing of a task."""
         given, _ = read_specs(specs)
         try:
-            call = self._call(given, final=False, stop=stop, quiet=True, bundle_saves=bundle_saves)
+            call = self._call(given, final=False, stop=stop, options=options)
         except Leaving:  # while it connected: nothing was begun
             return Answer()
         return call.answer(given)
@@ -581,16 +608,15 @@ class QueueFunction:
         *,
         final: bool,
         stop: Stop | None = None,
-        quiet: bool = False,
-        bundle_saves: bool = False,
+        options: CallOptions | None = None,
     ) -> Call:
-        bundle_saves = bundle_saves or self.runner.bundle_saves
+        bundle_saves = self.runner.bundle_saves or (options is not None and options.bundle_saves)
         with self.runner._in_use(stop) as connection:
             agent = connection.agent(self._registered)
             if bundle_saves:
                 connection.bundle_saves()
             with directory_for(agent) as files:
-                call = Call(connection, agent, final, files, stop or Stop(), quiet, bundle_saves)
+                call = Call(connection, agent, final, files, stop or Stop(), bundle_saves, options)
                 call.run(given)
         return call
 

@@ -20,9 +20,9 @@ from encord_agents.tasks.engine.dead_letter import DeadLetters
 from encord_agents.tasks.engine.gate import Gate, SetUpError
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Outcome, Pathway, Phase
 from encord_agents.tasks.engine.poll import StageReader
-from encord_agents.tasks.engine.report import Events, TaskFinished, TaskRef
+from encord_agents.tasks.engine.report import Events, TaskFinished, TaskRef, TaskWouldWrite
 from encord_agents.tasks.engine.stop import Leaving, Stop
-from encord_agents.tasks.engine.write import Writer
+from encord_agents.tasks.engine.write import Writer, dry_summary
 
 __all__ = ["LEFT_OR_MOVED", "DrainRun", "StageDrain"]
 
@@ -198,6 +198,7 @@ class StageDrain(ABC):
         if self._run.dry_run:
             for result in tuple(letters):
                 assert result.fault is not None
+                self._run.events.emit(TaskWouldWrite(result.context.ref, dry_summary(result)))
                 settle(result, Failed(result.fault))
             return
         try:

@@ -18,13 +18,13 @@ from encord_agents.core import tracebacks
 from encord_agents.core.tracebacks import add_note, described, formatted, is_a, notes
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.outcome import Fault
-from encord_agents.tasks.engine.report import ChunkLoaded, ChunkWritten, StageWarning
+from encord_agents.tasks.engine.report import ChunkLoaded, ChunkWritten, StageWarning, TaskWouldWrite
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.models import TaskResult
 
 __all__ = [
     "Answer",
-    "Bundling",
+    "CallOptions",
     "Closes",
     "Errand",
     "Function",
@@ -54,7 +54,7 @@ class Answer:
         blameless: Tasks that failed because of the platform, wherever it was noticed: their agent is not to blame.
         suspects: Faults of tasks that may be every task's: a run-scoped dependency that could not be made, or an agent
             that named an unknown pathway.
-        chunks: What was loaded and written, and how long it took.
+        events: What was loaded and written, and how long it took; in a dry run, what would have been written.
         warnings: What a person should know about the agent.
     """
 
@@ -65,8 +65,23 @@ class Answer:
     named_a_pathway: bool = False
     suspects: Mapping[UUID, Fault] = field(default_factory=dict)
     blameless: Set[UUID] = frozenset()
-    chunks: Sequence[ChunkLoaded | ChunkWritten] = ()
+    events: Sequence[ChunkLoaded | ChunkWritten | TaskWouldWrite] = ()
     warnings: Sequence[StageWarning] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """How a batch is worked on.
+
+    Attributes:
+        bundle_saves: Hold what agents save by their own hand, and send it with the others'.
+        dry_run: Write nothing.
+        max_outage: Seconds to wait for a platform that does not answer; ``None``: as the runner says.
+    """
+
+    bundle_saves: bool = False
+    dry_run: bool = False
+    max_outage: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +91,13 @@ class Errand:
     Attributes:
         home: Where the run is. Anywhere else, what lives as long as the process is torn down when it ends.
         run: The run's name.
+        options: How the batch is worked on.
         number: The batch's. No two batches are the same call, for there are engines that remember answers.
     """
 
     home: Place
     run: str
+    options: CallOptions
     number: int
 
 
@@ -99,35 +116,15 @@ class Function(Protocol):
     @property
     def runner(self) -> Closes: ...
 
-    def answer(self, specs: Sequence[str], *, stop: Stop, bundle_saves: bool = False) -> Answer:
+    def answer(self, specs: Sequence[str], *, stop: Stop, options: CallOptions) -> Answer:
         """Give tasks to the agent. Without any: be ready to. What fails stays in its stage.
 
         Args:
             stop: Ends it after the task at work; what was finished by then is written.
-            bundle_saves: Hold what agents save by their own hand, and send it with the others'.
 
         Raises:
             Exception: The process cannot connect, or the set-up is wrong.
         """
-
-
-class Bundling:
-    """A function that holds what agents save by their own hand, in whatever process it answers."""
-
-    def __init__(self, function: Function) -> None:
-        self.function = function
-        self.__module__, self.__qualname__ = function.__module__, function.__qualname__
-
-    def __reduce__(self) -> tuple[type[Bundling], tuple[Function]]:
-        return Bundling, (self.function,)
-
-    @property
-    def runner(self) -> Closes:
-        return self.function.runner
-
-    def answer(self, specs: Sequence[str], *, stop: Stop, bundle_saves: bool = True) -> Answer:
-        """Answer as the function does."""
-        return self.function.answer(specs, stop=stop, bundle_saves=True)
 
 
 def here() -> Place:
@@ -152,15 +149,15 @@ def serve(function: Function, specs: Sequence[str], errand: Errand) -> Answer | 
     if stop.requested:
         return None
     if here() == errand.home:
-        return context.copy().run(answer_of, function, specs, stop)
+        return context.copy().run(answer_of, function, specs, stop, errand.options)
     _close_at_exit(function.runner)
-    return portable_answer(answer_of(function, specs, stop))
+    return portable_answer(answer_of(function, specs, stop, errand.options))
 
 
-def answer_of(function: Function, specs: Sequence[str], stop: Stop) -> Answer:
+def answer_of(function: Function, specs: Sequence[str], stop: Stop, options: CallOptions) -> Answer:
     """What a function answers, whatever it is."""
     try:
-        return function.answer(specs, stop=stop)
+        return function.answer(specs, stop=stop, options=options)
     except Exception as error:  # noqa: BLE001 - an answer like any other: the run ends with it
         return Answer(error=error)
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.runner.processes import Processes
-from encord_agents.tasks.runner.worker import Answer, Errand, Function, here, serve, shared
+from encord_agents.tasks.runner.worker import Answer, CallOptions, Errand, Function, here, serve, shared
 
 __all__ = ["Given", "check_workers", "workers_for"]
 
@@ -28,11 +28,13 @@ class Given:
 
     Args:
         size: How many there are. Default: as many as the executor says, else one for each processor.
+        options: How an executor works on batches.
     """
 
-    def __init__(self, executor: Executor, size: int | None) -> None:
+    def __init__(self, executor: Executor, size: int | None, options: CallOptions) -> None:
         self.size: int = size or getattr(executor, "_max_workers", None) or os.cpu_count() or 1
         self._executor = executor
+        self._options = options
         self._first: Future[Answer | None] | None = None
         self._out: set[Future[Answer | None]] = set()
         self._stop = Stop()
@@ -65,7 +67,7 @@ class Given:
         Raises:
             BrokenExecutor: And whatever else the executor raises.
         """
-        errand = Errand(here(), self._run, next(self._numbers))
+        errand = Errand(here(), self._run, self._options, next(self._numbers))
         future = self._executor.submit(serve, function, specs, errand)
         self._first = self._first or future
         self._out = {one for one in self._out if not one.done()} | {future}
@@ -84,13 +86,14 @@ class Given:
         self._shared.close()
 
 
-def workers_for(executor: Executor | None, size: int | None) -> Processes | Given:
+def workers_for(executor: Executor | None, size: int | None, options: CallOptions) -> Processes | Given:
     """Whoever is to work on batches: processes of our own where no executor was given.
 
     Args:
         size: How many there are. Default: as many as the executor says, else one for each processor.
+        options: How an executor works on batches.
     """
-    return Processes(size or os.cpu_count() or 1) if executor is None else Given(executor, size)
+    return Processes(size or os.cpu_count() or 1) if executor is None else Given(executor, size, options)
 
 
 def check_workers(executor: Executor | None, functions: Iterable[Function], *, overrides: bool) -> None:
