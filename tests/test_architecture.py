@@ -64,6 +64,7 @@ LAYERS = [
         "encord_agents.tasks.engine.timing",
     ],
     ["encord_agents.tasks.dependencies"],
+    ["encord_agents.tasks.media"],
     ["encord_agents.tasks.models", "encord_agents.labels"],
     ["encord_agents.core"],
     ["encord_agents.local"],
@@ -233,6 +234,8 @@ def test_image_libraries_are_imported_when_used() -> None:
     """`av`, `cv2` and `PIL` are imported inside functions, of few modules."""
     using = importers_of("av", "cv2", "PIL")
     assert using <= {
+        "encord_agents.core.audio",
+        "encord_agents.core.seeking",
         "encord_agents.core.video",
         "encord_agents.core.video_stream",
         "encord_agents.core.vision",

@@ -10,10 +10,11 @@ from encord_agents.exceptions import MissingExtraError
 
 __all__ = ["Extra", "require"]
 
-Extra = Literal["vision", "local", "celery"]
+Extra = Literal["vision", "pdf", "local", "celery"]
 
 NEEDED: dict[Extra, dict[str, str]] = {
     "vision": {"av": "av", "numpy": "numpy", "PIL": "pillow"},
+    "pdf": {"pypdfium2": "pypdfium2", "numpy": "numpy", "PIL": "pillow"},
     "local": {
         "PIL": "pillow",
         "jinja2": "jinja2",

@@ -63,6 +63,21 @@ def test_vision(runner: str, dependency: str) -> None:
     ), ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("blocked", "dependency", "extra"),
+    [
+        ("pypdfium2", "dep_pdf_pages", "pdf"),
+        ("av", "dep_audio", "vision"),
+        ("av", "dep_object_crops()", "vision"),
+        ("av", "of_child(0, dep_single_frame)", "vision"),
+    ],
+)
+def test_each_dependency_names_its_extra(blocked: str, dependency: str, extra: str) -> None:
+    """Those that are made by a call, too."""
+    ended = without(blocked, run=AGENT.format(runner="Runner()", dependency=dependency))
+    assert f"needs the '{extra}' extra, of which {blocked}" in ended.stdout, ended.stderr
+
+
 def test_files_need_no_extra() -> None:
     """An agent that wants the file alone does without."""
     ended = without("av", "PIL", "numpy", run=AGENT.format(runner="Runner()", dependency="dep_asset") + "print('fine')")

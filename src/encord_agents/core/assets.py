@@ -42,7 +42,7 @@ from encord_agents.exceptions import (
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
-__all__ = ["Asset", "Tries", "image_of_group"]
+__all__ = ["Asset", "Tries", "children_of", "image_of_group"]
 
 logger = logging.getLogger(__name__)
 
@@ -60,9 +60,10 @@ _STALE_URL: Final = frozenset({400, 401, 403, 404, 410})
 _ADVICE: Final = {
     StorageItemType.IMAGE_GROUP: (
         "Ask for one of its images: dep_single_frame is the first, download_asset(storage_item, frame=1) of "
-        "encord_agents.core.utils the second. All of them are storage_item.get_child_items()."
+        "encord_agents.core.utils the second. dep_video_iterator gives all of them, dep_asset a folder of their files."
     ),
-    StorageItemType.GROUP: "Ask for the StorageItem, and download its members: storage_item.get_child_items().",
+    StorageItemType.GROUP: "Ask for one of its members: of_child(0, dep_single_frame) of "
+    "encord_agents.tasks.dependencies. dep_asset gives a folder of their files.",
     StorageItemType.DICOM_SERIES: "Ask for the StorageItem, and download its files: storage_item.get_child_items().",
     StorageItemType.SCENE: "Ask for the StorageItem, and read it with the SDK's encord.beta.scene.SceneReader.",
 }
@@ -72,13 +73,18 @@ def _directly(request: Callable[[], T]) -> T:
     return request()
 
 
+def children_of(item: StorageItem) -> list[StorageItem]:
+    """Return the items that a group consists of, in its order, with their addresses. Costs a request."""
+    return list(item.get_child_items(get_signed_urls=True))
+
+
 def image_of_group(item: StorageItem, frame: int) -> StorageItem:
     """The item of one image of an image group. Costs a request.
 
     Raises:
         PrintableError: The group has no such image.
     """
-    images = list(item.get_child_items(get_signed_urls=True))
+    images = children_of(item)
     if not 0 <= frame < len(images):
         raise PrintableError(
             f"The group {item.name!r} has {len(images)} images (0 to {len(images) - 1}), so there is no frame {frame}."

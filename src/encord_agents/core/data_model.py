@@ -30,7 +30,8 @@ __all__ = [
 
 Base64Formats: TypeAlias = Literal[".jpeg", ".jpg", ".png", ".webp"]
 ImageFormat: TypeAlias = Base64Formats | Literal["JPEG", "PNG", "WEBP", "jpeg", "jpg", "png", "webp"]
-OutputFormat: TypeAlias = Literal["raw", "url", "openai", "anthropic"]
+MessageFormat: TypeAlias = Literal["openai", "openai-responses", "anthropic", "gemini"]
+OutputFormat: TypeAlias = Literal["raw", "url"] | MessageFormat
 
 
 class LabelRowMetadataIncludeArgs(BaseModel):
@@ -98,13 +99,14 @@ class Frame:
 
     @overload
     def b64_encoding(
-        self, image_format: ImageFormat = ..., *, output_format: Literal["openai", "anthropic"]
+        self,
+        image_format: ImageFormat = ...,
+        *,
+        output_format: MessageFormat,
     ) -> dict[str, Any]: ...
 
     @overload
-    def b64_encoding(
-        self, image_format: ImageFormat, output_format: Literal["openai", "anthropic"]
-    ) -> dict[str, Any]: ...
+    def b64_encoding(self, image_format: ImageFormat, output_format: MessageFormat) -> dict[str, Any]: ...
 
     def b64_encoding(
         self, image_format: ImageFormat = ".jpeg", output_format: OutputFormat = "url"
@@ -113,8 +115,9 @@ class Frame:
 
         Args:
             image_format: ``.jpeg`` (small), ``.png`` (exact) or ``.webp``.
-            output_format: ``"url"``: a ``data:`` URL. ``"raw"``: the base64 text alone. ``"openai"`` and
-                ``"anthropic"``: the message part that these providers' chat interfaces accept.
+            output_format: ``"url"``: a ``data:`` URL. ``"raw"``: the base64 text alone. ``"openai"`` (Chat
+                Completions), ``"openai-responses"``, ``"anthropic"`` and ``"gemini"``: the message part that these
+                providers' interfaces accept.
 
         Raises:
             ValueError: An unknown format.

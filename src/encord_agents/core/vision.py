@@ -24,6 +24,7 @@ from encord_agents.core.coordinates import (
     surrounding_bbox,
 )
 from encord_agents.core.data_model import Frame, ImageArray, ImageFormat, InstanceCrop, OutputFormat
+from encord_agents.core.messages import file_part
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 from encord_agents.pictures import NoPictureError, Picture
 
@@ -162,15 +163,11 @@ def b64_encode_image(
     See :meth:`encord_agents.core.data_model.Frame.b64_encoding`, whose default is the URL.
     """
     mime_type = _mime_type(format)
-    if output_format not in {"raw", "url", "openai", "anthropic"}:
-        raise ValueError(f"Unknown output format {output_format!r}: use 'raw', 'url', 'openai' or 'anthropic'.")
-    text = base64.b64encode(encode_image(img, format)).decode("ascii")
-    if output_format == "raw":
-        return text
-    if output_format == "anthropic":
-        return {"type": "image", "source": {"type": "base64", "media_type": mime_type, "data": text}}
-    url = f"data:{mime_type};base64,{text}"
-    return url if output_format == "url" else {"type": "image_url", "image_url": {"url": url}}
+    content = encode_image(img, format)
+    if output_format == "raw" or output_format == "url":
+        text = base64.b64encode(content).decode("ascii")
+        return text if output_format == "raw" else f"data:{mime_type};base64,{text}"
+    return file_part(content, mime_type, output_format)
 
 
 def _mime_type(image_format: str) -> str:

@@ -7,16 +7,18 @@ parameters that have a default: each function then supplies them itself, and rem
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, Protocol
 from uuid import UUID
 
 from encord.exceptions import EncordException
 from encord.objects import LabelRowV2
+from encord.objects.ontology_object import Object
+from encord.objects.ontology_object_instance import ObjectInstance
 from encord.orm.storage import StorageItemType
 from encord.project import Project
 from encord.storage import StorageItem
@@ -27,24 +29,45 @@ from typing_extensions import deprecated
 from encord_agents.core.assets import Asset, image_of_group
 from encord_agents.core.client import get_user_client
 from encord_agents.core.data_lookup import INSTEAD, DataLookup
-from encord_agents.core.data_model import Frame, ImageArray
+from encord_agents.core.data_model import Frame, ImageArray, InstanceCrop
 from encord_agents.core.dependencies.models import Depends as Depends  # existing code imports it from here too
+from encord_agents.core.groups import ImageGroup, folder_of
 from encord_agents.core.tracebacks import add_note
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
+from encord_agents.tasks.media import (
+    asset_or_own,
+    dep_audio,
+    dep_objects,
+    dep_pdf_pages,
+    dep_text,
+    frames_by_number,
+    needs_extra,
+    of_child,
+    of_object_crops,
+)
 
 __all__ = [
     "DataLookup",
+    "FrameSampler",
     "OtherProjects",
     "Twin",
     "dep_asset",
+    "dep_audio",
     "dep_client",
     "dep_data_lookup",
+    "dep_object_crops",
+    "dep_objects",
+    "dep_pdf_pages",
     "dep_single_frame",
     "dep_storage_item",
+    "dep_text",
     "dep_twin_label_row",
     "dep_video_iterator",
     "dep_video_sampler",
+    "of_child",
 ]
+
+_FOLDERS: Final = (StorageItemType.IMAGE_GROUP, StorageItemType.GROUP, StorageItemType.DICOM_SERIES)
 
 
 def dep_client(client: EncordUserClient | None = None) -> EncordUserClient:
@@ -64,14 +87,21 @@ def dep_storage_item(storage_item: StorageItem) -> StorageItem:
 def dep_asset(storage_item: StorageItem, asset: Asset | None = None) -> Iterator[Path]:
     """Yield the path of the task's file: the image, the video, the document. It is removed afterwards.
 
+    Of an image group, a data group or a DICOM series, which have no file of their own, it is a folder with the files of
+    their members: ``00000-front.jpg``, ``00001-back.jpg``, ...
+
     Raises:
-        UnsupportedAssetError: The item has no file of its own, like an image group.
+        UnsupportedAssetError: The item has no file.
         AssetDownloadError: The file could not be fetched.
     """
+    if storage_item.item_type in _FOLDERS:
+        yield from folder_of(storage_item)
+        return
     with ExitStack() as mine:
-        yield _asset_or_own(storage_item, asset, mine).path()
+        yield asset_or_own(storage_item, asset, mine).path()
 
 
+@needs_extra("vision")
 def dep_single_frame(storage_item: StorageItem, asset: Asset | None = None) -> ImageArray:
     """Return the task's image, or the first frame of its video or image group: RGB, uint8, ``[height, width, 3]``.
 
@@ -82,11 +112,12 @@ def dep_single_frame(storage_item: StorageItem, asset: Asset | None = None) -> I
     with ExitStack() as mine:
         if storage_item.item_type == StorageItemType.IMAGE_GROUP:
             storage_item, asset = image_of_group(storage_item, 0), None
-        return _asset_or_own(storage_item, asset, mine).first_frame()
+        return asset_or_own(storage_item, asset, mine).first_frame()
 
 
+@needs_extra("vision")
 def dep_video_iterator(storage_item: StorageItem, asset: Asset | None = None) -> Iterator[Iterator[Frame]]:
-    """Yield an iterator over all frames of the task's video, in order, decoded one at a time.
+    """Yield an iterator over all frames of the task's video or image group, in order, decoded one at a time.
 
     Raises:
         UnsupportedAssetError: The item is no video. While iterating: its file is damaged.
@@ -94,36 +125,99 @@ def dep_video_iterator(storage_item: StorageItem, asset: Asset | None = None) ->
     """
     from encord_agents.core.video import iterate_frames
 
+    if storage_item.item_type == StorageItemType.IMAGE_GROUP:
+        yield ImageGroup(storage_item).frames()
+        return
     with ExitStack() as mine:
         path = _video(storage_item, asset, mine)
         yield iterate_frames(path, name=storage_item.name)
 
 
-def dep_video_sampler(
-    storage_item: StorageItem, asset: Asset | None = None
-) -> Iterator[Callable[[float | Iterable[int]], Iterable[Frame]]]:
-    """Yield a function that samples the task's video, any number of times.
+class FrameSampler(Protocol):
+    """Samples frames of a video, or images of a group, any number of times."""
+
+    def __call__(
+        self, share_or_frames: float | Iterable[int] | None = None, /, *, seconds: float | None = None
+    ) -> Iterable[Frame]:
+        """Return frames: a share of them, those of some numbers, or one every so many seconds."""
+        ...
+
+
+@needs_extra("vision")
+def dep_video_sampler(storage_item: StorageItem, asset: Asset | None = None) -> Iterator[FrameSampler]:
+    """Yield a function that samples the task's video or image group, any number of times.
 
     Call it with a number above 0 and up to 1 for that share of the frames, evenly spaced from frame 0 on (0.1 is every
-    tenth frame), or with an iterable of frame numbers for exactly those: in ascending order, and repeated as often as
-    they are listed. Numbers beyond the last frame are left out, with a warning in the log.
+    tenth frame); with an iterable of frame numbers for exactly those, in their order and as often as they are listed;
+    or with ``seconds=0.5`` for the frames that are shown at 0 s, 0.5 s, 1 s, and so on. Numbers beyond the last frame
+    are left out, with a warning in the log.
 
     Raises:
         UnsupportedAssetError: The item is no video. While iterating: its file is damaged.
         AssetDownloadError: The file could not be fetched.
-        PrintableError: By the sampler: the share is out of range, or a frame number negative.
+        PrintableError: By the sampler: the share or the seconds are out of range, a frame number is negative, or
+            seconds are asked for of images.
     """
-    from encord_agents.core.video import sample_frames, sample_share
+    from encord_agents.core.video import sample_frames, sample_seconds, sample_share
 
+    if storage_item.item_type == StorageItemType.IMAGE_GROUP:
+        yield _sampler_of_group(storage_item)
+        return
     with ExitStack() as mine:
-        path = _video(storage_item, asset, mine)
+        path, name = _video(storage_item, asset, mine), storage_item.name
 
-        def sample(share_or_frames: float | Iterable[int]) -> Iterable[Frame]:
-            if isinstance(share_or_frames, float | Real):  # numpy's numbers are Real
-                return sample_share(path, float(share_or_frames), name=storage_item.name)
-            return sample_frames(path, share_or_frames, name=storage_item.name)
+        def sample(
+            share_or_frames: float | Iterable[int] | None = None, /, *, seconds: float | None = None
+        ) -> Iterable[Frame]:
+            wanted = _one_of(share_or_frames, seconds)
+            if wanted is None:
+                assert seconds is not None
+                return sample_seconds(path, float(seconds), name=name)
+            if isinstance(wanted, float | Real):  # numpy's numbers are Real
+                return sample_share(path, float(wanted), name=name)
+            return sample_frames(path, wanted, name=name)
 
         yield sample
+
+
+def _sampler_of_group(storage_item: StorageItem) -> FrameSampler:
+    group = ImageGroup(storage_item)
+
+    def sample(
+        share_or_frames: float | Iterable[int] | None = None, /, *, seconds: float | None = None
+    ) -> Iterable[Frame]:
+        wanted = _one_of(share_or_frames, seconds)
+        if wanted is None:
+            raise PrintableError(f"{storage_item.name!r} is a group of images, which have no time to sample by.")
+        return group.share(float(wanted)) if isinstance(wanted, float | Real) else group.frames(wanted)
+
+    return sample
+
+
+def _one_of(share_or_frames: float | Iterable[int] | None, seconds: float | None) -> float | Iterable[int] | None:
+    if (share_or_frames is None) == (seconds is None):
+        raise PrintableError("Give the sampler one of these: a share of the frames, numbers of frames, or seconds=...")
+    return share_or_frames
+
+
+def dep_object_crops(
+    filter_ontology_objects: Sequence[Object | str] | None = None,
+    filter_titles: Sequence[str] | str | None = None,
+    filter_object_instances: Sequence[ObjectInstance | str] | None = None,
+) -> Callable[..., list[InstanceCrop]]:
+    """Make a dependency that cuts the labelled objects out of their frames: a list of `InstanceCrop`.
+
+    Use it as ``Annotated[list[InstanceCrop], Depends(dep_object_crops())]``. A crop is the smallest upright rectangle
+    of pixels that holds the object. In images, image groups, videos and PDFs; of an object that is on several frames
+    there is one for each, in the order of the frames. Objects without an area (points, lines) have none; a warning says
+    so. All crops are in memory together, and one frame at a time.
+
+    Args:
+        filter_ontology_objects: Only instances of these objects of the ontology, or of their feature hashes.
+        filter_titles: Only instances of objects with these titles.
+        filter_object_instances: Only these instances, or those of these object hashes.
+    """
+    return of_object_crops(frames_by_number, filter_ontology_objects, filter_titles, filter_object_instances)
 
 
 def _video(storage_item: StorageItem, asset: Asset | None, mine: ExitStack) -> Path:
@@ -142,12 +236,7 @@ def _video(storage_item: StorageItem, asset: Asset | None, mine: ExitStack) -> P
             item=storage_item.name,
             mime_type=storage_item.mime_type,
         )
-    return _asset_or_own(storage_item, asset, mine).path()
-
-
-def _asset_or_own(storage_item: StorageItem, asset: Asset | None, mine: ExitStack) -> Asset:
-    """Return the engine's asset, which the engine closes, or make one that ``mine`` closes."""
-    return asset if asset is not None else mine.enter_context(Asset(storage_item))
+    return asset_or_own(storage_item, asset, mine).path()
 
 
 @deprecated(f"dep_data_lookup is deprecated. {INSTEAD}")

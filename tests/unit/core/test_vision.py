@@ -207,8 +207,8 @@ def test_unknown_formats() -> None:
     """Unknown formats are refused by name."""
     with pytest.raises(ValueError, match="'bmp'"):
         encode_image(PICTURE, "bmp")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="'gemini'"):
-        b64_encode_image(PICTURE, ".png", "gemini")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'mistral'"):
+        b64_encode_image(PICTURE, ".png", "mistral")  # type: ignore[arg-type]
 
 
 # Crops

@@ -29,12 +29,13 @@ from encord_agents.exceptions import (
     StageAlreadyAssignedError,
 )
 from encord_agents.extras import require
-from encord_agents.tasks.dependencies import OtherProjects, dep_single_frame, dep_video_iterator, dep_video_sampler
+from encord_agents.tasks.dependencies import OtherProjects
 from encord_agents.tasks.engine.context import INJECTABLE, RUN_INJECTABLE, Agent
 from encord_agents.tasks.engine.retry import RetryPolicy
 from encord_agents.tasks.engine.stage import Pathways, as_uuid, find_stage, names_stage
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.engine.timing import Limits, Timing
+from encord_agents.tasks.media import extra_of
 from encord_agents.tasks.runner.opening import MAX_OUTAGE, open_project
 
 __all__ = ["RegisteredAgent", "RunnerBase"]
@@ -320,9 +321,9 @@ def make_agent(
             "Write it as in give_up_on=(ValueError,)."
         )
     plan = make_plan(function, {})
-    for dependency in (dep_single_frame, dep_video_iterator, dep_video_sampler):
-        if dependency in plan.dependencies:
-            require("vision", f"{plan.name}() uses {dependency.__name__}, which")
+    for dependency in plan.dependencies:
+        if (extra := extra_of(dependency)) is not None:
+            require(extra, f"{plan.name}() uses {getattr(dependency, '__name__', dependency)}, which")
     args = label_row_initialise_labels_args or LabelRowInitialiseLabelsArgs()
     filters = {name for name in FILTERS if getattr(args, name) is not None}
     if filters and LabelRowV2 in plan.needs:

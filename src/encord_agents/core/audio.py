@@ -1,0 +1,112 @@
+"""Sound: a file's samples, decoded with PyAV."""
+
+from __future__ import annotations
+
+import io
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from encord.objects.ontology_object_instance import ObjectInstance
+
+from encord_agents.exceptions import PrintableError, UnsupportedAssetError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Waveform: TypeAlias = NDArray[np.float32]
+else:
+    Waveform = Any
+
+__all__ = ["Sound", "read_audio"]
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Decoded sound.
+
+    Attributes:
+        waveform: Samples from -1 to 1, float32 ``[channels, samples]``.
+        rate: Samples per second.
+    """
+
+    waveform: Waveform = field(repr=False, compare=False)
+    rate: int
+
+    @property
+    def seconds(self) -> float:
+        """The length."""
+        return float(self.waveform.shape[1] / self.rate)
+
+    def between(self, start: float, end: float) -> Sound:
+        """Return the part from ``start`` to ``end`` seconds, as far as there is one. Not a copy."""
+        first, last = max(0, round(start * self.rate)), max(0, round(end * self.rate))
+        return Sound(self.waveform[:, first:last], self.rate)
+
+    def crops(self, instance: ObjectInstance) -> list[Sound]:
+        """Return the part of each range of a labelled region, whose bounds are milliseconds.
+
+        Raises:
+            PrintableError: The object is no region of sound.
+        """
+        ranges = instance.range_list if instance.is_range_only() else None
+        if ranges is None:
+            raise PrintableError(f"The object {instance.object_hash} ({instance.object_name!r}) has no ranges of time.")
+        return [self.between(one.start / 1000, one.end / 1000) for one in ranges]
+
+    def wav(self) -> bytes:
+        """Return the bytes of a WAV file, 16 bits, for models that take one."""
+        import numpy as np
+
+        samples = (np.clip(self.waveform, -1.0, 1.0).T * 32767).round().astype("<i2")
+        buffer = io.BytesIO()
+        with wave.open(buffer, "wb") as file:
+            file.setnchannels(self.waveform.shape[0])
+            file.setsampwidth(2)
+            file.setframerate(self.rate)
+            file.writeframes(samples.tobytes())
+        return buffer.getvalue()
+
+
+def read_audio(path: Path, *, rate: int | None = None, mono: bool = False, name: str | None = None) -> Sound:
+    """Return the sound of an audio or video file.
+
+    Args:
+        path: The file.
+        rate: Samples per second to resample to. Default: the file's own.
+        mono: Whether to mix all channels to one.
+        name: The name of the file in error messages. Default: the file's name.
+
+    Raises:
+        UnsupportedAssetError: It has no sound, or is damaged.
+    """
+    import av
+    import numpy as np
+
+    called = name or path.name
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            if not container.streams.audio:
+                raise UnsupportedAssetError(f"{called!r} has no sound in it.", item=called)
+            stream = container.streams.audio[0]
+            wanted = rate or stream.codec_context.sample_rate
+            layout = "mono" if mono else stream.codec_context.layout.name
+            resampler = av.AudioResampler(format="fltp", layout=layout, rate=wanted)
+            blocks = list(_blocks(container, stream, resampler))
+    except av.FFmpegError as error:
+        raise UnsupportedAssetError(
+            f"{called!r} cannot be read as sound: it is damaged, or of an unknown kind: {error.strerror}.", item=called
+        ) from error
+    if not blocks:
+        raise UnsupportedAssetError(f"{called!r} has no sound in it.", item=called)
+    return Sound(np.concatenate(blocks, axis=1), wanted)
+
+
+def _blocks(container: Any, stream: Any, resampler: Any) -> Iterator[Any]:
+    for frame in container.decode(stream):
+        frame.pts = None  # samples are counted: gaps in time stamps are no silence
+        yield from (block.to_ndarray() for block in resampler.resample(frame))
+    yield from (block.to_ndarray() for block in resampler.resample(None))

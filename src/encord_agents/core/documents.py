@@ -1,0 +1,120 @@
+"""Documents: the pages of PDF files as pictures, drawn with pypdfium2, and text files as text."""
+
+from __future__ import annotations
+
+import codecs
+import logging
+from collections.abc import Generator, Iterable
+from pathlib import Path
+from typing import Any
+
+from encord_agents.core.data_model import Frame, ImageArray
+from encord_agents.exceptions import PrintableError, UnsupportedAssetError
+
+__all__ = ["DPI", "count_pages", "iterate_pages", "read_text"]
+
+logger = logging.getLogger(__name__)
+
+DPI = 150.0
+"""Dots per inch of a page's picture: text of ten points is 21 pixels high."""
+
+MAX_PAGE_PIXELS = 1 << 27
+"""Pixels of a page above which its picture is refused: files may say that a page is as large as a field."""
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def iterate_pages(
+    path: Path, numbers: Iterable[int] | None = None, *, dpi: float = DPI, name: str | None = None
+) -> Generator[Frame, None, None]:
+    """Yield pages as pictures: RGB, uint8, ``[height, width, 3]``. One is in memory at a time.
+
+    Args:
+        path: The file.
+        numbers: From 0, in any order. Default: all pages.
+        dpi: Dots per inch.
+        name: The name of the file in error messages. Default: the file's name.
+
+    Raises:
+        UnsupportedAssetError: It is no PDF, is damaged, or needs a password.
+        PrintableError: There is no such page.
+    """
+    import pypdfium2 as pdfium
+
+    called = name or path.name
+    try:
+        document = pdfium.PdfDocument(path)
+    except pdfium.PdfiumError as error:
+        raise UnsupportedAssetError(f"{called!r} cannot be read as a PDF: {error}.", item=called) from error
+    try:
+        count = len(document)
+        for number in range(count) if numbers is None else numbers:
+            if not 0 <= number < count:
+                raise PrintableError(f"{called!r} has {count} pages (0 to {count - 1}), so there is no page {number}.")
+            yield Frame(number, _drawn(document, number, dpi, called))
+    finally:
+        document.close()
+
+
+def _drawn(document: Any, number: int, dpi: float, called: str) -> ImageArray:
+    import numpy as np
+    import pypdfium2 as pdfium
+
+    try:
+        page = document[number]
+        width, height = page.get_size()
+        if width * height * (dpi / 72) ** 2 > MAX_PAGE_PIXELS:
+            raise UnsupportedAssetError(
+                f"Page {number} of {called!r} is too large to be drawn at {dpi:g} dpi.", item=called
+            )
+        bitmap = page.render(scale=dpi / 72, rev_byteorder=True)
+        pixels: ImageArray = np.array(bitmap.to_numpy()[:, :, :3])  # a copy: the bitmap's memory goes with it
+        bitmap.close()
+        page.close()
+    except pdfium.PdfiumError as error:
+        raise UnsupportedAssetError(f"Page {number} of {called!r} cannot be drawn: {error}.", item=called) from error
+    return pixels
+
+
+def count_pages(path: Path, *, name: str | None = None) -> int:
+    """Return the number of pages.
+
+    Raises:
+        UnsupportedAssetError: It is no PDF, is damaged, or needs a password.
+    """
+    import pypdfium2 as pdfium
+
+    called = name or path.name
+    try:
+        document = pdfium.PdfDocument(path)
+    except pdfium.PdfiumError as error:
+        raise UnsupportedAssetError(f"{called!r} cannot be read as a PDF: {error}.", item=called) from error
+    count = len(document)
+    document.close()
+    return count
+
+
+def read_text(path: Path, *, name: str | None = None) -> str:
+    """Return the text of a file: in the encoding of its byte order mark, else UTF-8, else Windows-1252.
+
+    Args:
+        path: The file.
+        name: The name of the file in the log. Default: the file's name.
+    """
+    content = path.read_bytes()
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return content.decode(encoding, "replace")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        logger.warning(
+            "The text %r is not UTF-8 (byte %d); it is read as Windows-1252.", name or path.name, error.start
+        )
+        return content.decode("cp1252", "replace")

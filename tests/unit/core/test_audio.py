@@ -1,0 +1,73 @@
+"""Sound: samples as they are in the file."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from encord.objects import OntologyStructure, Shape
+from encord.objects.coordinates import AudioCoordinates, BoundingBoxCoordinates
+from encord.objects.frames import Range
+from tests import films
+
+from encord_agents.core.audio import Sound, read_audio
+from encord_agents.exceptions import PrintableError, UnsupportedAssetError
+
+
+def tone(seconds: float = 1.0, rate: int = 8000, channels: int = 2) -> Sound:
+    times = np.arange(round(seconds * rate)) / rate
+    return Sound(np.stack([np.sin(2 * math.pi * 440 * times) / (n + 2) for n in range(channels)]).astype("f4"), rate)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_there_and_back(tmp_path: Path, channels: int) -> None:
+    """A WAV file has the same samples, to 16 bits."""
+    sound = tone(channels=channels)
+    path = tmp_path / "a.wav"
+    path.write_bytes(sound.wav())
+    found = read_audio(path)
+    assert (found.rate, found.waveform.shape, found.waveform.dtype) == (8000, (channels, 8000), np.float32)
+    assert np.abs(found.waveform - sound.waveform).max() < 1e-4
+    assert found.seconds == 1.0
+
+
+def test_another_rate_and_one_channel(tmp_path: Path) -> None:
+    """For models that want them."""
+    path = tmp_path / "a.wav"
+    path.write_bytes(tone().wav())
+    found = read_audio(path, rate=16000, mono=True)
+    assert found.rate == 16000
+    assert found.waveform.shape[0] == 1
+    assert abs(found.waveform.shape[1] - 16000) < 100
+
+
+def test_of_a_film_with_sound_alone(tmp_path: Path) -> None:
+    """Of any container that PyAV reads."""
+    assert read_audio(films.sound(tmp_path / "a.m4a")).rate == 44100
+
+
+def test_what_has_no_sound(tmp_path: Path) -> None:
+    """It is refused by its name."""
+    with pytest.raises(UnsupportedAssetError, match="'holiday' has no sound"):
+        read_audio(films.film(tmp_path / "a.mp4", 3), name="holiday")
+    (tmp_path / "b").write_bytes(b"no sound at all")
+    with pytest.raises(UnsupportedAssetError, match="'b' cannot be read as sound"):
+        read_audio(tmp_path / "b")
+
+
+def test_parts_of_it() -> None:
+    """By seconds, as far as there are any; by the ranges of a labelled region, in milliseconds."""
+    sound = tone()
+    assert sound.between(0.25, 0.5).waveform.shape == (2, 2000)
+    assert sound.between(-1, 9).waveform.shape == (2, 8000)
+    assert sound.between(2, 3).waveform.shape == (2, 0)
+    structure = OntologyStructure()
+    region = structure.add_object("Speech", Shape.AUDIO).create_instance()
+    region.set_for_frames(AudioCoordinates(range=[Range(0, 100), Range(500, 1000)]))
+    assert [crop.waveform.shape[1] for crop in sound.crops(region)] == [800, 4000]
+    box = structure.add_object("Box", Shape.BOUNDING_BOX).create_instance()
+    box.set_for_frames(BoundingBoxCoordinates(height=0.1, width=0.1, top_left_x=0, top_left_y=0))
+    with pytest.raises(PrintableError, match="'Box'"):
+        sound.crops(box)
