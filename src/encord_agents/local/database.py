@@ -204,10 +204,10 @@ class Database:
             return
         if self._connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             raise LocalPlatformError(f"{path} is not a database of the local platform. Use another directory.")
-        if self._connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
-            raise LocalPlatformError(
-                f"{path} was made by another version of the local platform. Use another directory."
-            )
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version != SCHEMA_VERSION:
+            age = "a newer" if version > SCHEMA_VERSION else "an older"
+            raise LocalPlatformError(f"{path} was made by {age} version of the local platform. Use another directory.")
         there = {row["name"] for row in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if missing := sorted(set(_TABLE.findall(_SCHEMA)) - there):
             raise LocalPlatformError(f"{path} is damaged: it lacks {', '.join(missing)}. Use another directory.")
@@ -231,7 +231,8 @@ class Database:
             try:
                 yield self._connection
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # a full disk has ended it already
+                    self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
 

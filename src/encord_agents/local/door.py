@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import time
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from encord_agents.local.journal import Journal
 from encord_agents.local.origins import file_headers, stranger
 from encord_agents.local.remedies import remedy
 from encord_agents.local.service import Answer, Call, Operation, Service, shallow
-from encord_agents.local.trouble import NotKnown, Refusal
+from encord_agents.local.trouble import NotKnown, Refusal, machine_trouble
 
 logger = logging.getLogger(__name__)
 
@@ -172,9 +171,14 @@ class Door:
                 self._remember(refusal)
             response = _refusal(refusal, legacy)
         except Exception as error:
-            logger.exception("The local platform failed at %s %s.", method, path)
-            status = 500
-            response = _refusal(self._failed(error), legacy)
+            refused = machine_trouble(error)
+            if refused is None:
+                logger.exception("The local platform failed at %s %s.", method, path)
+                refused = self._failed(error)
+            else:
+                logger.error("%s %s: %s", method, path, refused.message)
+            status = refused.status
+            response = _refusal(refused, legacy)
         settings = self._service.settings
         delay = settings.latency + settings.latency_per_item * answer.items
         if delay > 0:
@@ -317,8 +321,10 @@ class Door:
             except Refusal as refused:
                 response = _refusal(refused, legacy=False)
             except Exception as error:
-                logger.exception("The local platform failed at PUT %s.", request.scope["path"])
-                response = _refusal(self._failed(error), legacy=False)
+                trouble = machine_trouble(error)
+                if trouble is None:
+                    logger.exception("The local platform failed at PUT %s.", request.scope["path"])
+                response = _refusal(trouble or self._failed(error), legacy=False)
             if fault is not None and fault.action == "drop_after":
                 response = HangUp(self._hang_up)
         self._note(request, "upload", "PUT", response.status_code, 1, at, b"")
@@ -339,10 +345,6 @@ class Door:
             if size > limit:
                 raise _too_large(size)
             digest = writer.keep()
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise Refusal(507, "There is no room on this machine's disk for the file.") from error
         finally:
             writer.drop()
         if not uploads.received(self._service, item, digest, size):

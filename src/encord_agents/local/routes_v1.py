@@ -166,6 +166,6 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("labelrowmetadata", "GET"): Operation("rows", rows),
     ("labelrow", "PUT"): Operation("label_create", label_create),
     ("labelrow", "GET"): Operation("label_get", label_get),
-    ("labelrow", "POST"): Operation("save", save),
-    ("labelworkflowgraphnode", "POST"): Operation("workflow_action", workflow_action),
+    ("labelrow", "POST"): Operation("save", save, needs="label"),
+    ("labelworkflowgraphnode", "POST"): Operation("workflow_action", workflow_action, needs="manage"),
 }

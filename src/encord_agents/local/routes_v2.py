@@ -179,7 +179,7 @@ ROUTES: dict[str, Operation] = {
     "POST projects/{project}/workflow/stages/{stage}/tasks/{task}/reviews/actions": Operation(
         "review_actions", review_actions
     ),
-    "POST projects/{project}/priorities": Operation("priorities", priorities),
+    "POST projects/{project}/priorities": Operation("priorities", priorities, needs="manage"),
     **routes_issues.ROUTES,
     **routes_catalogue.ROUTES,
     **routes_storage.ROUTES,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 from collections.abc import Sequence
 
 from encord_agents.exceptions import PrintableError
@@ -84,3 +86,23 @@ def forbidden(message: str) -> Refusal:
 def corrupted(message: str) -> Refusal:
     """Labels that cannot be kept."""
     return Refusal(400, message, name="CORRUPTED_LABEL_ERROR")
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_SQLITE = {
+    sqlite3.SQLITE_FULL: (507, "There is no room on the disk of the platform's data directory. Nothing was changed."),
+    sqlite3.SQLITE_BUSY: (503, "Another process has kept the platform's database for too long. Nothing was changed."),
+    sqlite3.SQLITE_READONLY: (507, "The platform's database cannot be written to. Nothing was changed."),
+    sqlite3.SQLITE_IOERR: (507, "The disk of the platform's data directory does not work. Nothing was changed."),
+    sqlite3.SQLITE_CORRUPT: (507, "The platform's database is damaged: use another data directory."),
+}
+
+
+def machine_trouble(error: BaseException) -> Refusal | None:
+    """The answer where this machine is at fault and not the platform; ``None`` for other errors."""
+    if isinstance(error, sqlite3.Error):
+        known = _SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+        return None if known is None else Refusal(*known)
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return Refusal(507, "There is no room on the disk of the platform's data directory. Nothing was changed.")
+    return None

@@ -19,7 +19,7 @@ from encord_agents.local.database import APPLICATION_ID, SCHEMA_VERSION, Databas
         (f"CREATE TABLE projects (a); PRAGMA user_version = {SCHEMA_VERSION}", "not a database of the local platform"),
         (
             f"CREATE TABLE projects (a); PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 99",
-            "another version",
+            "a newer version",
         ),
     ],
 )
