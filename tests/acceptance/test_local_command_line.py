@@ -390,10 +390,27 @@ def test_a_data_directory_that_is_something_else(home: Home) -> None:
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ([], ["up", "create", "status", "reset", "init", "delete", "submit", "approve", "reject", "move"]),
+        (
+            [],
+            [
+                "up",
+                "create",
+                "status",
+                "reset",
+                "init",
+                "delete",
+                "submit",
+                "approve",
+                "reject",
+                "move",
+                "pull",
+                "diff",
+            ],
+        ),
         (["up"], ["--data", "--port", "--latency", "--page-size", "--placeholders", "--workflow", "--memory"]),
         (["create"], ["--files", "--images", "--groups", "--workflow", "--ontology", "--title", "--data", "--port"]),
         (["status"], ["--data"]),
+        (["pull"], ["PROJECT_HASH", "--stage", "--max-tasks", "--with-labels", "--with-files", "--data"]),
         (["reset"], ["PROJECT", "--keep-labels", "--data"]),
     ],
 )

@@ -16,6 +16,7 @@ import requests
 from encord import EncordUserClient
 from encord.exceptions import EncordException
 from encord.http.constants import RequestsSettings
+from encord.http.utils import CloudUploadSettings
 from encord.objects.coordinates import BoundingBoxCoordinates
 from tests import kinds
 
@@ -23,6 +24,7 @@ from encord_agents.local import LocalPlatform, LocalPlatformError, Stage, Workfl
 
 COMMAND = Path(sys.executable).with_name("encord-agents")
 WORKFLOW = Workflow([Stage("Annotate"), Stage("Review", "review"), Stage("Done", "done")])
+ONCE = CloudUploadSettings(max_retries=0, backoff_factor=0.1)
 BOX = BoundingBoxCoordinates(height=0.1, width=0.2, top_left_x=0.3, top_left_y=0.4)
 
 
@@ -79,11 +81,11 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
         for task in list(project.workflow.get_stage(name="Annotate").get_tasks())[:2]:
             task.submit()
         folder = process.client.create_storage_folder(f"Folder {round_}")
-        items.append(folder.upload_image(picture))
+        items.append(folder.upload_image(picture, cloud_upload_settings=ONCE))
         with ThreadPoolExecutor(
             4
         ) as pool:  # what is under way when it is killed may be there, or not, but never in part
-            under_way = [pool.submit(folder.upload_image, picture) for _ in range(8)]
+            under_way = [pool.submit(folder.upload_image, picture, cloud_upload_settings=ONCE) for _ in range(8)]
             process.kill()
         assert all(call.done() for call in under_way)
     with LocalPlatform(data) as platform:

@@ -13,7 +13,7 @@ from threading import RLock
 
 from encord_agents.local.trouble import LocalPlatformError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x656E6C70
 """What SQLite files of ours have in their header, so that nobody else's is taken for one."""
 
@@ -107,6 +107,10 @@ CREATE TABLE IF NOT EXISTS reviews (
     status TEXT NOT NULL DEFAULT 'NEW', comment TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS reviews_of_task ON reviews (task);
+-- Where a task was, and which labels it had, when it was copied from another platform.
+CREATE TABLE IF NOT EXISTS baselines (
+    unit INTEGER NOT NULL, branch TEXT NOT NULL, stage TEXT NOT NULL, content BLOB, PRIMARY KEY (unit, branch)
+) WITHOUT ROWID;
 -- What people did, for those who ask who did what.
 CREATE TABLE IF NOT EXISTS actions (
     id INTEGER PRIMARY KEY, project INTEGER NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL, stage TEXT NOT NULL,

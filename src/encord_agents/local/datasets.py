@@ -130,7 +130,7 @@ def _forget(connection: sqlite3.Connection, entries: str, values: Sequence[objec
     listed = (orjson.dumps(ids).decode(),)
     some = "(SELECT value FROM json_each(?))"
     connection.execute(f"DELETE FROM reviews WHERE task IN (SELECT uuid FROM tasks WHERE unit IN {some})", listed)
-    for table in ("tasks", "labels", "label_classes", "history", "versions"):
+    for table in ("tasks", "labels", "label_classes", "history", "versions", "baselines"):
         connection.execute(f"DELETE FROM {table} WHERE unit IN {some}", listed)
     connection.execute(f"DELETE FROM entries WHERE id IN {some}", listed)
 

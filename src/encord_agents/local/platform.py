@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 from uuid import UUID
 
-from encord_agents.local import collecting, keys, ontologies
+from encord_agents.local import collecting, keys, ontologies, pulling
 from encord_agents.local.assets import AssetStore, Clock, DirectoryAssets, MemoryAssets, Signer
 from encord_agents.local.catalogue import Catalogue
 from encord_agents.local.database import Database
@@ -231,6 +231,41 @@ class LocalPlatform:
     def max_in_flight(self) -> int:
         """The most API requests there ever were at the same time."""
         return self._door.max_in_flight if self._door is not None else 0
+
+    def pull(
+        self,
+        client: EncordUserClient,
+        project_hash: str | UUID,
+        *,
+        stage: str | None = None,
+        max_tasks: int | None = None,
+        with_labels: bool = False,
+        with_files: bool = False,
+        progress: Callable[[int, str], None] = lambda done, what: None,
+    ) -> LocalProject:
+        """Copy what a client of another platform can read of a project. Called again, it goes on where it ended.
+
+        Args:
+            client: Of the other platform. Nothing is written there.
+            stage: Only tasks of this stage, by title or uuid.
+            max_tasks: At most so many tasks of each stage.
+            with_labels: The labels, too.
+            with_files: The files, too. Without them items have their facts, and no content.
+            progress: Told how many tasks are done, and which stage is being read.
+
+        Returns:
+            The copy; ``skipped`` says what could not be copied.
+
+        Raises:
+            LocalPlatformError: The project has no such stage.
+        """
+        pulled = pulling.pull(
+            self._service, client, str(project_hash), stage=stage, max_tasks=max_tasks, with_labels=with_labels,
+            with_files=with_files, progress=progress,
+        )  # fmt: skip
+        project = LocalProject(self._service, pulled.record)
+        project.skipped = pulled.skipped
+        return project
 
     def clear(self) -> None:
         """Forget all projects, data, users and requests, faults and outages; the address and the key stay."""

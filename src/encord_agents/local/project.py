@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from encord_agents.local import collecting, images, items, label_wire, labels, people, tasks
+from encord_agents.local import collecting, differing, images, items, label_wire, labels, people, tasks
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.items import NewUnit
 from encord_agents.local.service import Service
@@ -224,6 +224,10 @@ class LocalProject:
         except Refusal as refusal:
             raise LocalPlatformError(refusal.message) from None
         return len(uuids)
+
+    def differences(self) -> list[differing.Difference]:
+        """What has happened to tasks since the project was pulled, or made: labels and moves."""
+        return differing.differences(self._database, self._record)
 
     def delete(self) -> None:
         """Delete the project with its tasks and labels. Its files stay with its dataset."""
