@@ -6,6 +6,7 @@ import io
 import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from tests.films import WIDTH as FILM_WIDTH
 from tests.films import number_in
 
 from encord_agents.local import LocalPlatform
+from encord_agents.local.images import png
 from encord_agents.tasks import Runner
 
 if TYPE_CHECKING:
@@ -312,6 +314,39 @@ def test_a_text_with_its_marks_and_a_sound(visit: Visit, gallery: Gallery) -> No
     assert page.locator(".text").inner_text().startswith("Ada Lovelace\nAda")
     page.goto(gallery.platform.domain + gallery.task_path("beep.wav"))
     page.locator("[data-wave][data-drawn]").wait_for(state="attached")
+
+
+def test_pages_and_groups_are_gone_through(visit: Visit, gallery: Gallery, tmp_path: Path) -> None:
+    """Each page of a PDF, and each picture of a group, is shown in its own size with its own labels."""
+    from encord.objects.coordinates import BoundingBoxCoordinates
+    from tests.kinds import pdf
+
+    project = gallery.project
+    project.add_file(
+        "doc.pdf", pdf(tmp_path / "doc.pdf", 3).read_bytes(), item_type="pdf", mime_type="application/pdf", frames=3
+    )
+    project.add_image_group("set", [png(60, 40), png(200, 100)])
+    for title, frame in (("doc.pdf", 2), ("set", 1)):
+        row = gallery.row(title)
+        person = row.ontology_structure.get_child_by_title("Person").create_instance()
+        box = BoundingBoxCoordinates(height=0.5, width=0.5, top_left_x=0.25, top_left_y=0.25)
+        person.set_for_frames(box, frame, confidence=0.6)
+        row.add_object_instance(person)
+        row.save()
+    page = visit(f"{gallery.path}/tasks")
+    page.get_by_role("link", name="doc.pdf with 1 Person").click()
+    scene = page.locator("[data-scene]")
+    assert scene.get_attribute("viewBox") == "0 0 400 200"  # two pixels for each point
+    for title, steps, size in (("doc.pdf", 2, (400, 200)), ("set", 1, (200, 100))):
+        page.goto(gallery.platform.domain + gallery.task_path(title))
+        page.locator("[data-player][data-shown='0']").wait_for()
+        assert page.locator("[data-drawn] .label").count() == 0
+        for step in range(steps):
+            page.keyboard.press(".")
+            page.locator(f"[data-player][data-shown='{step + 1}']").wait_for()
+        expect(scene).to_have_attribute("viewBox", f"0 0 {size[0]} {size[1]}")
+        width = page.evaluate("document.querySelector('[data-drawn] .line').getBBox().width")
+        assert width == pytest.approx(size[0] / 2)
 
 
 def test_empty_states_say_what_to_do(visit: Visit, local_platform: LocalPlatform) -> None:

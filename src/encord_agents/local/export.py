@@ -92,7 +92,7 @@ def _draw(service: Service, project: LocalProject, label: dict[str, Any], data_h
         ).fetchone()
     ontology = service.catalogue.ontology(project._record.ontology)
     assert ontology is not None
-    row = Row(label, classes.read(ontology.editor), unit["item_type"], unit["width"], unit["height"])
+    row = Row(label, classes.read(ontology.editor), unit["item_type"], [(unit["width"] or 1, unit["height"] or 1)])
     if unit["item_type"] == "image":
         source = _file(service, unit["item"])[0]
         painted(pictures.upright(source), row.objects()).save(f"{path}.png")

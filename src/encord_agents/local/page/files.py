@@ -11,7 +11,7 @@ from starlette.responses import FileResponse, Response
 
 from encord_agents.local import items
 from encord_agents.local.origins import file_headers
-from encord_agents.local.page import pictures, rendering
+from encord_agents.local.page import documents, pictures, rendering
 from encord_agents.local.page.pages import Pages
 from encord_agents.local.trouble import Refusal
 
@@ -38,8 +38,18 @@ def icon(pages: Pages, request: Request) -> Response:
 
 
 def thumbnail(pages: Pages, request: Request) -> Response:
-    """A small JPEG of a picture, or of a frame of a video."""
+    """A small JPEG of a picture, of a frame of a video, of a page, or of a member of a group."""
+    members = items.children(pages.service.database, request.path_params["item"].lower())
+    if members:
+        request.path_params["item"] = members[min(_frame(request), len(members) - 1)]["uuid"]
     row, source = _file(pages, request)
+    if row["mime_type"] == "application/pdf":
+        number = _frame(request)
+        return _jpeg(
+            pages,
+            ("thumbnail", row["digest"], number),
+            lambda: pictures.jpeg(documents.page(source, number), pictures.THUMBNAIL),
+        )
     if row["mime_type"] == "image/svg+xml":
         return as_it_is(pages, request)
     frame = _frame(request)
@@ -63,6 +73,15 @@ def frame(pages: Pages, request: Request) -> Response:
     row, source = _file(pages, request)
     number = _frame(request)
     return _jpeg(pages, ("frame", row["digest"], number), lambda: _decoded(pages, row, source, number, small=False))
+
+
+def page(pages: Pages, request: Request) -> Response:
+    """A page of a PDF file."""
+    row, source = _file(pages, request)
+    number = _frame(request)
+    return _made(
+        pages, ("page", row["digest"], number), lambda: pictures.png(documents.page(source, number)), "image/png"
+    )
 
 
 def as_it_is(pages: Pages, request: Request) -> Response:

@@ -88,23 +88,38 @@ class Row:
     Args:
         content: As it was saved; ``None`` for a row without labels.
         item_type: As storage items have it.
-        width: Of the picture, in pixels.
+        sizes: Of each picture in pixels, or one that all have.
+        members: The uuids of a group's items, in order.
     """
 
     def __init__(
-        self, content: Mapping[str, Any] | None, classes: Classes, item_type: str, width: int | None, height: int | None
+        self,
+        content: Mapping[str, Any] | None,
+        classes: Classes,
+        item_type: str,
+        sizes: Sequence[tuple[int, int]],
+        members: Sequence[str] = (),
     ) -> None:
         self._content = content or {}
         self._classes = classes
         self._item_type = item_type
-        self._canvas = Canvas(width or 1, height or 1, classes.edges)
-        units = list(self._content.get("data_units", {}).values())
-        labels = units[0].get("labels") if units else None
-        self._labels: dict[str, Any] = labels or {}
+        self._sizes = sizes
+        self._labels: dict[str, Any] = self._by_frame(members)
         self._numbers: dict[str, int] = {}
         self._seen: dict[str, int] = {}
         for hash, feature in self._order():
             self._number(hash, feature)
+
+    def _by_frame(self, members: Sequence[str]) -> dict[str, Any]:
+        """The labels by frame; those of a single picture as they are."""
+        units = self._content.get("data_units", {})
+        if self._item_type in ("imageGroup", "imageSequence"):
+            return {str(k): units[member].get("labels") or {} for k, member in enumerate(members) if member in units}
+        if self._item_type == "group":
+            spaces = self._content.get("spaces", {})
+            return {str(k): _first_of(spaces[member]) for k, member in enumerate(members) if member in spaces}
+        first: Mapping[str, Any] = next(iter(units.values()), {})
+        return first.get("labels") or {}
 
     @property
     def is_ranged(self) -> bool:
@@ -138,7 +153,7 @@ class Row:
                 self._numbers.get(found["objectHash"], 1),
                 self._classes.get(found["featureHash"]),
                 found.get("confidence"),
-                shape(found, self._canvas),
+                shape(found, Canvas(*self._sizes[min(frame, len(self._sizes) - 1)], self._classes.edges)),
                 [*self._static(found["objectHash"]), *self._dynamic(found["objectHash"], frame)],
             )
             for found in self._frame(frame).get("objects", ())
@@ -231,6 +246,13 @@ class Row:
                 text = "" if chosen is None else str(chosen)
             found.append(Answer(question, text))
         return found
+
+
+def _first_of(space: Mapping[str, Any]) -> dict[str, Any]:
+    """The labels of a group's member: of a video, or of pages, those of the first."""
+    labels = space.get("labels") or {}
+    found = labels if isinstance(labels.get("objects"), list) else labels.get("0")
+    return found if isinstance(found, dict) else {}
 
 
 def _ranges(frames: Sequence[int]) -> list[Range]:

@@ -12,10 +12,10 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
-from encord_agents.local import history
+from encord_agents.local import history, items
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.journal import Journal
-from encord_agents.local.page import listing
+from encord_agents.local.page import frames, listing
 from encord_agents.local.page.classes import Classes, LabelClass, read
 from encord_agents.local.page.film import Films
 from encord_agents.local.page.labelled import Labelled, Row
@@ -24,6 +24,7 @@ from encord_agents.local.service import Service
 from encord_agents.local.trouble import Refusal
 
 MOST_COVERS = 5_000
+GROUPS = ("imageGroup", "imageSequence", "group")
 MOST_DRAWN = 200
 """Objects that are drawn on a thumbnail."""
 
@@ -33,6 +34,7 @@ class Cover:
     """What a thumbnail shows of a row's labels: those of its first frame that has any."""
 
     frame: int
+    size: tuple[int, int]
     objects: Sequence[Labelled]
     counts: Sequence[tuple[LabelClass, int]]
 
@@ -87,7 +89,10 @@ class Pages:
             content = None if stored is None else stored["content"]
         else:
             content = history.version(self.service.database, task["unit"], task["branch"], version)
-        return Row(orjson.loads(content) if content else None, known, task["item_type"], task["width"], task["height"])
+        members = items.children(self.service.database, task["item"]) if task["item_type"] in GROUPS else []
+        shown = frames.group(members) if members else frames.of(self, task)
+        uuids = [member["uuid"] for member in members]
+        return Row(orjson.loads(content) if content else None, known, task["item_type"], shown.sizes, uuids)
 
     def covers(self, tasks: Sequence[sqlite3.Row], known: Classes) -> dict[str, Cover]:
         """The labels for thumbnails, by the tasks' uuids. Made once for each save."""
@@ -101,7 +106,7 @@ class Pages:
             with self._lock:
                 cover = self._covers.get(key)
             if cover is None:
-                cover = _cover(self.labels(task, known))
+                cover = _cover(self.labels(task, known), frames.of(self, task))
                 with self._lock:
                     self._covers[key] = cover
                     while len(self._covers) > MOST_COVERS:
@@ -125,11 +130,11 @@ class Pages:
             ).fetchone()
 
 
-def _cover(row: Row) -> Cover:
+def _cover(row: Row, shown: frames.Frames) -> Cover:
     frame = row.frames[0] if row.frames else 0
     found: dict[LabelClass, int] = {}
     drawn = row.objects(frame)
     everything = drawn if row.is_ranged or len(row.frames) <= 1 else [labelled for labelled, _ in row.tracks()]
     for labelled in [*everything, *row.classifications()]:
         found[labelled.label_class] = found.get(labelled.label_class, 0) + 1
-    return Cover(frame, drawn[:MOST_DRAWN], list(found.items()))
+    return Cover(frame, shown.size(frame), drawn[:MOST_DRAWN] if shown.is_drawn else [], list(found.items()))

@@ -39,10 +39,11 @@ _DOCUMENTS: dict[str, Handler] = {
 _PARTS: dict[str, Handler] = {
     "/runs/live": runs.live,
     "/projects/{project}/live": projects.live,
-    "/projects/{project}/tasks/{task}/frames": viewer.frames,
+    "/projects/{project}/tasks/{task}/frames": viewer.frame_labels,
     "/media/{item}/thumbnail": files.thumbnail,
     "/media/{item}/picture": files.picture,
     "/media/{item}/frame/{number}": files.frame,
+    "/media/{item}/page/{number}": files.page,
     "/media/{item}/file": files.as_it_is,
     "/static/{name}": files.static,
     "/favicon.ico": files.icon,

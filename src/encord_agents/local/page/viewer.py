@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from encord_agents.local import history
-from encord_agents.local.page import actions, film, listing, versions
+from encord_agents.local.page import actions, frames, listing, versions
 from encord_agents.local.page.classes import Classes
 from encord_agents.local.page.labelled import Row
 from encord_agents.local.page.pages import Pages
@@ -37,8 +37,8 @@ def task_page(pages: Pages, request: Request) -> Response:
     version = _number(query.get("version", ""))
     version = version if version in kept else None
     row = pages.labels(task, known, version)
-    frames = max(1, task["frames"] or 1) if task["item_type"] == "video" else 1
-    frame = min(_number(query.get("frame", "")) or 0, frames - 1)
+    shown = frames.of(pages, task)
+    frame = min(_number(query.get("frame", "")) or 0, shown.count - 1)
     stage = project.stages.get(task["stage"])
     before, after = listing.neighbours(database, project, wanted, task["uuid"])
     values: dict[str, Any] = {
@@ -49,48 +49,38 @@ def task_page(pages: Pages, request: Request) -> Response:
         "before": before,
         "after": after,
         "frame": frame,
-        "frames": frames,
+        "frames": shown.count,
+        "shown": shown,
+        "sizes": orjson.dumps(list(shown.sizes)).decode(),
+        "addresses": orjson.dumps(list(shown.addresses)).decode(),
         "version": version,
         "versions": kept,
         "row": row,
-        "kind": kind(task),
-        "unit": round(max(task["width"] or 1, 1) / SCREEN, 3),
+        "kind": shown.kind,
+        "unit": _unit(shown, frame),
         "objects": row.objects(frame),
-        "classifications": row.classifications(frame if task["item_type"] == "video" else None),
-        "tracks": tracks(row, frames) if task["item_type"] == "video" else [],
+        "classifications": row.classifications(frame if shown.is_played else None),
+        "tracks": tracks(row, shown.count) if shown.is_played else [],
         "events": history.of_unit(database, task["unit"], task["branch"]),
         "stages": project.stages,
         "metadata": orjson.dumps(orjson.loads(task["metadata"] or "{}"), option=orjson.OPT_INDENT_2).decode(),
         "offered": actions.offered(stage) if stage else [],
         "destinations": actions.destinations(project, stage) if stage else [],
         "chunk": FRAMES_AT_ONCE,
-        "text": _text(pages, task, row) if kind(task) == "text" else [],
+        "text": _text(pages, task, row) if shown.kind == "text" else [],
     }
     return render(pages.service, request, "task.html", section="projects", **values)
 
 
-def kind(task: sqlite3.Row) -> str:
-    """How a file is shown: ``image``, ``video``, ``film`` (by the browser itself), ``audio``, ``text`` or ``file``."""
-    if not task["digest"]:
-        return "none"
-    if task["item_type"] == "video":
-        return "video" if film.can_decode() else "film"
-    if task["item_type"] in ("image", "audio"):
-        return str(task["item_type"])
-    if task["item_type"] == "plainText":
-        return "text"
-    return "pdf" if task["item_type"] == "pdf" else "file"
-
-
-def frames(pages: Pages, request: Request) -> Response:
+def frame_labels(pages: Pages, request: Request) -> Response:
     """The labels of some frames, ready to be put into the page."""
     project = pages.project(request)
     task = pages.task(project, request)
     first = _number(request.query_params.get("from", "")) or 0
     row = pages.labels(task, pages.classes(project), _number(request.query_params.get("version", "")))
-    unit = round(max(task["width"] or 1, 1) / SCREEN, 3)
-    last = min(first + FRAMES_AT_ONCE, task["frames"] or 1)
-    found = {number: _frame(row, number, unit) for number in range(first, last)}
+    shown = frames.of(pages, task)
+    last = min(first + FRAMES_AT_ONCE, shown.count)
+    found = {number: _frame(row, number, _unit(shown, number)) for number in range(first, last)}
     return Response(
         orjson.dumps(found, option=orjson.OPT_NON_STR_KEYS),
         headers={"Cache-Control": "no-store"},
@@ -106,12 +96,12 @@ def _frame(row: Row, number: int, unit: float) -> dict[str, str]:
     }
 
 
-def tracks(row: Row, frames: int) -> list[dict[str, Any]]:
+def tracks(row: Row, count: int) -> list[dict[str, Any]]:
     """The timeline: each object, and where it is, in thousandths of the video."""
     return [
         {
             "labelled": labelled,
-            "bars": [(1000 * first / frames, 1000 * (last - first + 1) / frames) for first, last in ranges],
+            "bars": [(1000 * first / count, 1000 * (last - first + 1) / count) for first, last in ranges],
             "ranges": ranges,
         }
         for labelled, ranges in row.tracks()[:100]
@@ -129,10 +119,12 @@ def compare(pages: Pages, request: Request) -> Response:
     older = _number(request.query_params.get("from", ""))
     earlier = [number for number in kept if newer is not None and number < newer]
     older = older if older in kept else (earlier[-1] if earlier else None)
+    shown = frames.of(pages, task)
     compared = versions.compare(_labels(pages, task, known, older), _labels(pages, task, known, newer))
     frame = _number(request.query_params.get("frame", ""))
     if frame is None:
         frame = compared.frames[0] if compared.frames else 0
+    frame = min(frame, shown.count - 1)
     saves = {
         event.version: event
         for event in reversed(history.of_unit(pages.service.database, task["unit"], task["branch"]))
@@ -153,15 +145,15 @@ def compare(pages: Pages, request: Request) -> Response:
         saves=saves,
         compared=compared,
         frame=frame,
-        kind=kind(task),
+        shown=shown,
         drawn=compared.on(frame),
-        unit=round(max(task["width"] or 1, 1) / SCREEN, 3),
+        unit=_unit(shown, frame),
     )
 
 
 def _labels(pages: Pages, task: sqlite3.Row, known: Classes, version: int | None) -> Row:
     if version is None:
-        return Row(None, known, task["item_type"], task["width"], task["height"])
+        return Row(None, known, task["item_type"], (frames.UNKNOWN,))
     return pages.labels(task, known, version)
 
 
@@ -187,6 +179,11 @@ def _text(pages: Pages, task: sqlite3.Row, row: Row) -> list[dict[str, Any]]:
         }
         for start, end in itertools.pairwise(edges)
     ]
+
+
+def _unit(shown: frames.Frames, frame: int) -> float:
+    """Pixels of the picture for one of the screen, where no script measures it."""
+    return round(max(shown.size(frame)[0], 1) / SCREEN, 3)
 
 
 def _number(text: str) -> int | None:

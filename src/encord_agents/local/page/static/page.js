@@ -114,7 +114,7 @@
     const canvas = one("[data-canvas]", root);
     const drawn = one("[data-drawn]", svg);
     const picture = one("[data-picture]", svg);
-    const width = Number(svg.dataset.width), height = Number(svg.dataset.height);
+    let width = Number(svg.dataset.width), height = Number(svg.dataset.height);
     const base = Number(root.dataset.unit);
     let view = { x: 0, y: 0, width, height };
     let least = 0;
@@ -214,7 +214,14 @@
     };
     for (const button of all("[data-do]", canvas)) button.addEventListener("click", tools[button.dataset.do]);
     show();
-    return { tools, svg, picture, drawn, show, base };
+    // Pages and members of groups have sizes of their own
+    const resize = (w, h) => {
+      if (w === width && h === height) return;
+      [width, height] = [w, h];
+      if (picture) { picture.setAttribute("width", w); picture.setAttribute("height", h); }
+      setView({ x: 0, y: 0, width });
+    };
+    return { tools, svg, picture, drawn, show, base, resize };
   }
 
   // What is pointed at in the list is bright in the picture, and the other way round
@@ -243,7 +250,8 @@
     const labels = new Map(), chunks = new Map(), pictures = new Map();
     let frame = Number(panel.dataset.frame), wanted = frame, playing = false, showing = null;
 
-    const address = (k) => `/media/${panel.dataset.item}/frame/${k}?v=${panel.dataset.v}`;
+    const addresses = JSON.parse(panel.dataset.addresses), sizes = JSON.parse(panel.dataset.sizes), noun = panel.dataset.noun;
+    const address = (k) => (addresses.length > 1 ? addresses[k] : addresses[0].replace("{k}", k));
     const labelsOf = async (k) => {
       const first = k - (k % chunk);
       if (!chunks.has(first)) {
@@ -275,11 +283,12 @@
         const k = wanted;
         const [found] = await Promise.all([labelsOf(k), video ? seek(k) : pictureOf(k)]);
         if (!video) look.picture.setAttribute("href", address(k));
+        look.resize(...sizes[Math.min(k, sizes.length - 1)]);
         if (found) {
           look.drawn.innerHTML = found.drawn;
           listed.innerHTML = found.listed;
         }
-        look.svg.setAttribute("aria-label", look.svg.getAttribute("aria-label").replace(/frame \d+: .*/, `frame ${k}: ${all(".label", look.drawn).length} objects`));
+        look.svg.setAttribute("aria-label", look.svg.getAttribute("aria-label").replace(new RegExp(`${noun} \\d+: .*$`), `${noun} ${k}: ${all(".label", look.drawn).length} objects`));
         look.show();
         showing = k;
         panel.dataset.shown = String(k);

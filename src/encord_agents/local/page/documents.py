@@ -1,0 +1,81 @@
+"""Pages of PDF files as pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from encord_agents.local.page.pictures import Kept
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SCALE = 2.0
+"""Pixels for each point of a page, 1/72 inch."""
+MOST_PIXELS = 40_000_000
+"""Of a page: larger ones are drawn coarser."""
+MOST_PAGES = 2_000
+
+_PDFIUM = Lock()
+"""PDFium is for one thread at a time."""
+
+
+def can_draw() -> bool:
+    """Whether pypdfium2 is there. Without it, PDF files can only be downloaded."""
+    return find_spec("pypdfium2") is not None
+
+
+def sizes(kept: Kept, digest: str, source: Path | bytes | None) -> list[tuple[int, int]]:
+    """The size of each page in pixels as it is drawn; nothing, if the file cannot be read."""
+    if source is None:
+        return []
+    return [(w, h) for w, h in json.loads(kept.get(("sizes", digest), lambda: _sizes(source)))]
+
+
+def _sizes(source: Path | bytes) -> bytes:
+    import pypdfium2
+
+    found = []
+    with _PDFIUM:
+        try:
+            document = pypdfium2.PdfDocument(source)
+        except pypdfium2.PdfiumError:
+            return b"[]"
+        try:
+            for number in range(min(len(document), MOST_PAGES)):
+                width, height = document.get_page_size(number)
+                scale = _scale(width, height)
+                found.append((max(1, round(width * scale)), max(1, round(height * scale))))
+        finally:
+            document.close()
+    return json.dumps(found).encode()
+
+
+def page(source: Path | bytes, number: int) -> Image:
+    """A page.
+
+    Raises:
+        ValueError: There is no such page, or it cannot be drawn.
+    """
+    import pypdfium2
+
+    with _PDFIUM:
+        try:
+            document: Any = pypdfium2.PdfDocument(source)
+            try:
+                found = document[number]
+                width, height = found.get_size()
+                image: Image = found.render(scale=_scale(width, height)).to_pil().convert("RGB")
+                return image
+            finally:
+                document.close()
+        except (pypdfium2.PdfiumError, IndexError) as error:
+            raise ValueError(f"page {number} cannot be drawn") from error
+
+
+def _scale(width: float, height: float) -> float:
+    return min(SCALE, math.sqrt(MOST_PIXELS / max(1.0, width * height)))
