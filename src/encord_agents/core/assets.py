@@ -17,7 +17,7 @@ from encord.orm.storage import StorageItemType
 from encord.storage import StorageItem
 
 from encord_agents.core.data_model import ImageArray
-from encord_agents.core.downloads import Bounds, Interrupted, receive
+from encord_agents.core.downloads import Bounds, Interrupted, Progress, receive
 from encord_agents.core.room import (
     NewFile,
     any_kept,
@@ -113,6 +113,20 @@ class Tries(Protocol):
     def answered(self) -> None:
         """The host is there, whatever it said."""
         ...
+
+
+class _Partial:
+    """The file that a download has begun, over its tries."""
+
+    def __init__(self) -> None:
+        self.file: NewFile | None = None
+        self.progress = Progress()
+
+    def drop(self) -> None:
+        """Remove the file, unless all of it arrived."""
+        if self.file is not None:
+            self.file.abandon()
+        self.file, self.progress = None, Progress()
 
 
 class Asset:
@@ -341,13 +355,20 @@ class Asset:
             return self._try_again_and_again(tries, reserve)
 
     def _try_again_and_again(self, tries: Tries | None, reserve: int) -> Path:
+        partial = _Partial()  # what one try has received, the next one need not ask for
+        try:
+            return self._with(partial, tries, reserve)
+        finally:
+            partial.drop()
+
+    def _with(self, partial: _Partial, tries: Tries | None, reserve: int) -> Path:
         deadline = None if self._max_seconds is None else self._clock() + self._max_seconds
         url = self._signed_url()
         may_refresh, tried = True, 0
         while True:
             try:
                 with nullcontext() if tries is None else tries.slot():
-                    path = self._stream(url, deadline, reserve)
+                    path = self._stream(url, deadline, reserve, partial)
             except Interrupted as interruption:
                 problem = interruption
             else:
@@ -399,21 +420,27 @@ class Asset:
             )
         return url
 
-    def _stream(self, url: str, deadline: float | None, reserve: int) -> Path:
-        """One try: the body of ``url``, in a new file. Nothing is left behind unless all of it arrived."""
+    def _stream(self, url: str, deadline: float | None, reserve: int, partial: _Partial) -> Path:
+        """One try: the body of ``url``, in a new file, or its rest in the file of the try before."""
         suffix = suffix_for(self.item.mime_type, self.item.name, url)
         try:
-            with NewFile(
-                self.item.name, self._folder(), prefix=f"{self.item.uuid}-", suffix=suffix, reserve=reserve
-            ) as file:
-                with open_url(url, self._timeout, begun=self._begins) as response:
-                    self._check_open()
-                    bounds = Bounds(self.item.file_size, deadline, self._clock)
-                    size = receive(response, file, bounds, check=self._check_open)
-                path = file.finish()
-                self._bytes = size
-                return path
+            if partial.file is None:
+                partial.file = NewFile(
+                    self.item.name, self._folder(), prefix=f"{self.item.uuid}-", suffix=suffix, reserve=reserve
+                )
+            file, progress = partial.file, partial.progress
+            with open_url(url, self._timeout, begun=self._begins, headers=progress.headers) as response:
+                self._check_open()
+                bounds = Bounds(self.item.file_size, deadline, self._clock)
+                self._bytes = receive(response, file, bounds, check=self._check_open, progress=progress)
+            return file.finish()
+        except Interrupted:
+            if not progress.headers:
+                partial.drop()
+            raise
         except TransportError as error:
+            if not partial.progress.headers:
+                partial.drop()
             if error.ran_out is not None:
                 raise NoRoomError(f"The file of {self.item.name!r} cannot be fetched", error.ran_out) from None
             raise Interrupted(str(error), may_pass=error.may_pass, certificate=error.certificate) from None

@@ -19,7 +19,7 @@ from encord_agents.core.transport import in_words, renew
 if TYPE_CHECKING:
     from urllib3 import HTTPResponse
 
-__all__ = ["Bounds", "Interrupted", "Refused", "receive"]
+__all__ = ["Bounds", "Interrupted", "Progress", "Refused", "receive"]
 
 BLOCK: Final = 1 << 18  # bytes, at most, of one read
 SECONDS_PER_WINDOW: Final = 60.0
@@ -97,29 +97,85 @@ class Writable(Protocol):
 
     def write(self, block: bytes, /) -> object: ...
 
+    def restart(self) -> object:
+        """Forget the bytes that were written so far."""
+        ...
 
-def receive(response: HTTPResponse, file: Writable, bounds: Bounds, *, check: Callable[[], None]) -> int:
-    """Write the body of an answer to a file, and return its size.
+
+@dataclass
+class Progress:
+    """How far a download came, over several tries.
+
+    Attributes:
+        size: Bytes that are in the file.
+        validator: The host's strong name for this version of the file; ``None``: only all of it can be asked for.
+    """
+
+    size: int = 0
+    validator: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What to ask for: the rest of the same version, or else all of it."""
+        if not self.size or self.validator is None:
+            return {}
+        return {"Range": f"bytes={self.size}-", "If-Range": self.validator}
+
+    def begin(self, response: HTTPResponse, file: Writable) -> None:
+        """Look at the head of an answer: whether its body goes on where the file ends.
+
+        Raises:
+            Interrupted: It does neither that nor begin at the beginning.
+        """
+        if response.status == 206 and self.headers:
+            begins = f"bytes {self.size}-"
+            if response.headers.get("Content-Range", "").startswith(begins):
+                return
+            self.validator = None
+            raise Interrupted("the storage host sent another part of it than it was asked for")
+        if response.status == 416 and self.headers:
+            self.validator = None
+            raise Interrupted("the storage host does not have the rest of it")
+        if response.status != 200:
+            raise Refused(response)
+        if self.size:
+            file.restart()
+            self.size = 0
+        tag = response.headers.get("ETag", "")
+        self.validator = tag if tag.startswith('"') and response.headers.get("Accept-Ranges") != "none" else None
+
+
+def receive(
+    response: HTTPResponse,
+    file: Writable,
+    bounds: Bounds,
+    *,
+    check: Callable[[], None],
+    progress: Progress | None = None,
+) -> int:
+    """Write the body of an answer to a file, and return the file's size.
 
     Args:
         check: Called after each read. What it raises passes.
+        progress: What earlier tries have written, if they have; kept up to date.
 
     Raises:
         Interrupted: The host refused, sent too little, too much, too slowly, or what cannot be taken.
     """
-    if response.status != 200:
-        raise Refused(response)
+    progress = Progress() if progress is None else progress
+    progress.begin(response, file)
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise Interrupted(
             f"the storage host sent it compressed ({cut(on_one_line(encoding), 40)}), which was not asked for",
             may_pass=False,
         )
-    expected = promised_size(response)
+    rest = promised_size(response)
+    expected = None if rest is None else progress.size + rest
     if bounds.size and expected is not None and expected > bounds.size:
         raise Interrupted(_too_large(bounds.size, expected), may_pass=False)
     clock, until = bounds.clock, bounds.until()
-    size, window_size, window_ends = 0, 0, clock() + SECONDS_PER_WINDOW
+    size, window_size, window_ends = progress.size, 0, clock() + SECONDS_PER_WINDOW
     try:
         while True:
             renew(response)
@@ -133,6 +189,7 @@ def receive(response: HTTPResponse, file: Writable, bounds: Bounds, *, check: Ca
             if bounds.size and size > bounds.size:
                 raise Interrupted(_too_large(bounds.size, None), may_pass=False)
             file.write(block)
+            progress.size = size
             if now > until:
                 raise Interrupted("it took too long", may_pass=False)
             if now >= window_ends:

@@ -209,14 +209,24 @@ class NewFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._file is not None:
-            self._abandon()
+        self.abandon()
 
     def write(self, block: bytes) -> int:
         """Write the next bytes."""
         assert self._file is not None
         with _ours(self._what, self._directory):
             return self._file.write(block)
+
+    def restart(self) -> None:
+        """Forget what was written so far."""
+        assert self._file is not None
+        with _ours(self._what, self._directory):
+            self._file.seek(0)
+
+    def abandon(self) -> None:
+        """Remove the file, unless it is finished."""
+        if self._file is not None:
+            self._abandon()
 
     def finish(self) -> Path:
         """Close the completely written file, and return its path."""

@@ -16,7 +16,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urljoin, urlsplit
@@ -70,7 +70,11 @@ class TransportError(Exception):
 
 
 def open_url(
-    url: str, timeout: tuple[float, float], *, begun: Callable[[socket.socket], None] | None = None
+    url: str,
+    timeout: tuple[float, float],
+    *,
+    begun: Callable[[socket.socket], None] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> HTTPResponse:
     """Send a GET and return the answer, its body still unread. Close it; if read to the end, its connection is reused.
 
@@ -78,6 +82,7 @@ def open_url(
         url: The address. Redirects are followed, but not from https to http. A user and password in it are not sent.
         timeout: Seconds to connect, and seconds to wait for the next bytes.
         begun: Called with the socket of each request once that is sent, see `hang_up`.
+        headers: More headers to send.
 
     Raises:
         TransportError: No answer came.
@@ -89,7 +94,9 @@ def open_url(
                 parts = urlsplit(url)
                 if parts.scheme not in {"http", "https"} or not parts.hostname:
                     raise ValueError("not an address")
-                request = session.prepare_request(requests.Request("GET", url, HEADERS, auth=_no_credentials))
+                request = session.prepare_request(
+                    requests.Request("GET", url, {**HEADERS, **(headers or {})}, auth=_no_credentials)
+                )
                 settings = session.merge_environment_settings(url, {}, True, None, None)
                 answer = session.send(request, timeout=timeout, allow_redirects=False, **settings)
                 response = cast("HTTPResponse", answer.raw)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -44,15 +45,24 @@ SECONDS_PER_BODY = 60.0
 class HangUp(Response):
     """Closes the connection: at once, or after the first part of an answer that promised more."""
 
-    def __init__(self, hang_up: Callable[[Scope], None], content: bytes = b"", length: int = 0) -> None:
-        super().__init__(content)
+    def __init__(
+        self,
+        hang_up: Callable[[Scope], None],
+        content: bytes = b"",
+        length: int = 0,
+        *,
+        status: int = 200,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(content, status, headers)
         self._hang_up = hang_up
         self._length = length
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._length:
-            headers = [(b"content-length", str(self._length).encode())]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
+            headers.append((b"content-length", str(self._length).encode()))
+            await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
             await send({"type": "http.response.body", "body": self.body, "more_body": True})
         self._hang_up(scope)
         while (await receive())["type"] != "http.disconnect":
@@ -392,14 +402,27 @@ class Door:
             headers = file_headers(media_type)
             if isinstance(content, Path):
                 return FileResponse(content, headers=headers, media_type=media_type)
-            return Response(content, headers=headers, media_type=media_type)
+            start, status, part = _part(request, row["digest"], len(content))
+            return Response(content[start:], status, headers={**headers, **part}, media_type=media_type)
         whole = content.read_bytes() if isinstance(content, Path) else content
         if row["broken"] == "corrupt":
             return Response(bytes(byte ^ 0xA5 for byte in whole), media_type=media_type)
-        half = whole[: len(whole) // 2]
+        start, status, part = _part(request, row["digest"], len(whole))
+        rest = whole[start:]
+        half = rest[: len(rest) // 2]
         if row["broken"] == "truncated":
-            return HangUp(self._hang_up, half, len(whole))
-        return HangUp(lambda scope: None, half, len(whole))  # stalls until the client gives up
+            return HangUp(self._hang_up, half, len(rest), status=status, headers=part)
+        return HangUp(lambda scope: None, half, len(rest), status=status, headers=part)  # until the client gives up
+
+
+def _part(request: Request, digest: str, size: int) -> tuple[int, int, dict[str, str]]:
+    """Where to begin, as far as a client asks for the rest of a file that it has the beginning of, and what to say."""
+    tag = f'"{digest}"'
+    asked = re.fullmatch(r"bytes=(\d{1,18})-", request.headers.get("range", ""))
+    if asked is None or request.headers.get("if-range", tag) != tag or not 0 < int(asked[1]) < size:
+        return 0, 200, {"ETag": tag, "Accept-Ranges": "bytes"}
+    start = int(asked[1])
+    return start, 206, {"ETag": tag, "Accept-Ranges": "bytes", "Content-Range": f"bytes {start}-{size - 1}/{size}"}
 
 
 def _client(request: Request) -> str:

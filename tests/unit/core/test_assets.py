@@ -304,3 +304,40 @@ def test_closed_while_waiting(world: World) -> None:
         asset.path()
     assert world.files == []
     assert world.downloads() == 1
+
+
+# What arrived is not fetched again
+
+
+def test_the_rest_of_a_file(world: World) -> None:
+    """After a connection that broke, only the rest is asked for, and the file is whole."""
+    content = bytes(range(256)) * 400
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 2:
+            world.project.break_asset(world.hash, None)
+
+    with Asset(world.item("film.mp4", content, "video/mp4"), directory=world.directory, sleep=wait) as asset:
+        world.project.break_asset(world.hash, "truncated")
+        world.platform.journal.clear()
+        assert asset.path().read_bytes() == content
+        assert asset.nbytes == len(content)
+    assert [entry.status for entry in world.platform.journal if entry.kind == "asset"] == [200, 206, 206]
+    assert world.files == []
+
+
+def test_an_address_that_expires_on_the_way(world: World) -> None:
+    """A fresh one is asked for, and only the rest of the file with it."""
+    content = b"x" * 100_000
+
+    def wait(_: float) -> None:
+        world.project.break_asset(world.hash, None)
+        world.platform.faults.add(Fault("asset", status=403))
+
+    with Asset(world.item("film.mp4", content, "video/mp4"), directory=world.directory, sleep=wait) as asset:
+        world.project.break_asset(world.hash, "truncated")
+        world.platform.journal.clear()
+        assert asset.path().read_bytes() == content
+    assert [entry.status for entry in world.platform.journal if entry.kind == "asset"] == [200, 403, 206]

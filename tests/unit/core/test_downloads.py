@@ -14,7 +14,7 @@ from tests.servers import answering
 from tests.waiting import until
 
 from encord_agents.core import transport
-from encord_agents.core.downloads import SECONDS_PER_WINDOW, Bounds, Interrupted, receive
+from encord_agents.core.downloads import SECONDS_PER_WINDOW, Bounds, Interrupted, Progress, Refused, receive
 from encord_agents.core.transport import TransportError, abort, hang_up, open_url
 
 TIMEOUT = (5.0, 30.0)
@@ -208,3 +208,72 @@ def test_a_length_of_many_digits() -> None:
     answer = sends(head("Content-Length: " + "9" * 5000), b"x")
     with answering(answer) as url, suppress(Interrupted, TransportError):
         assert received(url) == b"x"
+
+
+# The rest of a file
+
+
+class Kept(io.BytesIO):
+    """A file that can be begun anew."""
+
+    def restart(self) -> None:
+        self.seek(0)
+        self.truncate()
+
+
+def resumed(answer: bytes, begun: Progress, kept: Kept) -> int:
+    """Take what a host answers, after what is there already."""
+    kept.seek(0, io.SEEK_END)
+    with answering(sends(answer)) as url, closing(open_url(url, TIMEOUT, headers=begun.headers)) as response:
+        return receive(response, kept, Bounds(), check=lambda: None, progress=begun)
+
+
+def test_the_rest_is_asked_for_by_the_name_of_the_version() -> None:
+    """Without a strong name, all of it is."""
+    assert Progress(5, '"v1"').headers == {"Range": "bytes=5-", "If-Range": '"v1"'}
+    assert Progress(0, '"v1"').headers == Progress(5, None).headers == {}
+    for lines in (['ETag: W/"v1"'], [], ['ETag: "v1"', "Accept-Ranges: none"]):
+        begun = Progress()
+        resumed(head("Content-Length: 3", *lines) + b"abc", begun, Kept())
+        assert begun.size == 3
+        assert begun.headers == {}
+
+
+def test_a_host_that_goes_on() -> None:
+    """What it sends is added; the size is that of the whole."""
+    kept = Kept(b"hello")
+    answer = head("Content-Length: 4", "Content-Range: bytes 5-8/9", status="206 Partial Content") + b" you"
+    assert resumed(answer, Progress(5, '"v"'), kept) == 9
+    assert kept.getvalue() == b"hello you"
+
+
+def test_a_host_that_begins_anew() -> None:
+    """It does not know of parts, or has another version."""
+    kept, begun = Kept(b"hello"), Progress(5, '"v"')
+    assert resumed(head("Content-Length: 3", 'ETag: "w"') + b"all", begun, kept) == 3
+    assert kept.getvalue() == b"all"
+    assert begun.validator == '"w"'
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        head("Content-Length: 1", "Content-Range: bytes 0-8/9", status="206 Partial Content") + b"x",
+        head("Content-Length: 1", status="206 Partial Content") + b"x",
+        head("Content-Length: 0", "Content-Range: bytes */3", status="416 Range Not Satisfiable"),
+    ],
+)
+def test_a_host_that_sends_another_part(answer: bytes) -> None:
+    """It is tried again, from the beginning."""
+    begun = Progress(5, '"v"')
+    with pytest.raises(Interrupted) as caught:
+        resumed(answer, begun, Kept(b"hello"))
+    assert caught.value.may_pass
+    assert begun.headers == {}
+
+
+def test_a_part_that_nobody_asked_for() -> None:
+    """It is no file."""
+    answer = head("Content-Length: 1", "Content-Range: bytes 0-0/9", status="206 Partial Content") + b"x"
+    with pytest.raises(Refused):
+        resumed(answer, Progress(), Kept())
