@@ -12,8 +12,8 @@ from encord_agents.core.legible import cut, literally, on_one_line
 from encord_agents.core.tracebacks import formatted, is_a, message_of, notes, type_name
 from encord_agents.exceptions import PrintableError
 from encord_agents.redaction import without_secrets
+from encord_agents.tasks.engine.events import Event, TaskFinished, TaskWouldWrite
 from encord_agents.tasks.engine.outcome import Failed
-from encord_agents.tasks.engine.report import Event, TaskFinished, TaskWouldWrite
 from encord_agents.terminal.streams import stderr_console, stdout, write_line
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from encord_agents.core.legible import on_one_line
 from encord_agents.exceptions import PrintableError
-from encord_agents.tasks.engine.report import (
+from encord_agents.tasks.engine.events import (
     Event,
     PassFinished,
     StageFinished,
@@ -20,8 +20,8 @@ from encord_agents.tasks.engine.report import (
     StageStarted,
     TaskFinished,
     TaskWouldWrite,
-    kind_of,
 )
+from encord_agents.tasks.engine.record import kind_of
 from encord_agents.terminal.log import WouldWrite, log_to_terminal
 from encord_agents.terminal.streams import is_terminal, stderr_console, write_line
 

@@ -18,10 +18,10 @@ from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRow
 from encord_agents.core.dependencies.plan import Plan
 from encord_agents.core.sdk import LoadedLabels, Parcel
 from encord_agents.tasks.dependencies import OtherProjects, dep_single_frame
+from encord_agents.tasks.engine.events import TaskRef
 from encord_agents.tasks.engine.held import Held
 from encord_agents.tasks.engine.outcome import Fault, Pathway
 from encord_agents.tasks.engine.rate_limit import Quiet
-from encord_agents.tasks.engine.report import TaskRef
 from encord_agents.tasks.engine.retry import RetryPolicy
 from encord_agents.tasks.engine.stage import Pathways
 

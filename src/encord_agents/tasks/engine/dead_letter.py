@@ -9,9 +9,9 @@ from uuid import UUID
 from encord_agents.core.tracebacks import described, is_a, set_cause
 from encord_agents.exceptions import AssetDownloadError, DependencyError, UnknownPathwayError
 from encord_agents.tasks.engine.context import Agent
-from encord_agents.tasks.engine.gate import is_nobodys_fault, is_platform_trouble
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase
 from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.engine.verdict import is_nobodys_fault, is_platform_trouble
 
 __all__ = ["FAILURES_IN_A_ROW", "DeadLetters"]
 

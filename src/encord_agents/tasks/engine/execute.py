@@ -16,12 +16,13 @@ from encord_agents.core.sdk import Sent, hear_of_others, packed
 from encord_agents.core.tracebacks import is_a, members, set_cause, shown, type_name
 from encord_agents.exceptions import AssetDownloadError, UnknownPathwayError
 from encord_agents.tasks.engine.context import ODD_LABELS, Context, Result
-from encord_agents.tasks.engine.gate import Gate, is_lost_file
+from encord_agents.tasks.engine.gate import Gate
 from encord_agents.tasks.engine.held import Held
 from encord_agents.tasks.engine.label_check import PartialLabelRowError, find_oddity, make_plain, refuse_partial
 from encord_agents.tasks.engine.outcome import Fault, Phase
 from encord_agents.tasks.engine.own_saves import OwnSaves
 from encord_agents.tasks.engine.stop import Leaving, Stop
+from encord_agents.tasks.engine.verdict import is_lost_file
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
 __all__ = ["Executor", "PartialLabelRowError", "WrongLabelRowError", "was_cancelled"]

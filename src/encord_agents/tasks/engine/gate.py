@@ -16,47 +16,26 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import partial
-from queue import Empty, SimpleQueue
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 from encord.exceptions import (
-    AuthenticationError,
-    AuthorisationError,
-    EncordException,
-    GenericServerError,
-    PayloadTooLargeError,
     RateLimitExceededError,
-    RequestException,
-    SshKeyNotFound,
-    UnknownException,
 )
 
 from encord_agents.core.answers import refused_certificate
 from encord_agents.core.legible import cut, on_one_line
 from encord_agents.core.room import ran_out
-from encord_agents.core.sdk import names_a_refusal, sent_once
-from encord_agents.core.tracebacks import is_a, message_of
-from encord_agents.exceptions import AssetDownloadError, CertificateError, NoRoomError, OutageError
+from encord_agents.core.sdk import sent_once
+from encord_agents.core.tracebacks import message_of
+from encord_agents.exceptions import CertificateError, NoRoomError, OutageError
 from encord_agents.tasks.engine.interruption import interruption
+from encord_agents.tasks.engine.slots import Slots
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.timing import Limits, Timing
+from encord_agents.tasks.engine.verdict import END_ALL, Verdict, verdict
 
-__all__ = [
-    "END_ALL",
-    "DownloadTries",
-    "Gate",
-    "Reply",
-    "SetUpError",
-    "Slots",
-    "Troubles",
-    "Verdict",
-    "is_lost_file",
-    "is_nobodys_fault",
-    "is_platform_trouble",
-    "verdict",
-]
+__all__ = ["Gate", "Reply", "SetUpError", "Troubles"]
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741
@@ -65,45 +44,6 @@ logger = logging.getLogger(__name__)
 
 LONGEST_SAID = 300
 """Characters of a server's answer in a line of the log."""
-
-
-class Verdict(Enum):
-    """What an exception of a request means for what to do next."""
-
-    OUTAGE = "wait and ask again"
-    RATE_LIMIT = "wait as long as the platform says and ask again; nothing was done"
-    TOO_LARGE = "ask for less at once"
-    CREDENTIALS = "the key is refused: nothing will work"
-    FORBIDDEN = "this, or everything, is not permitted"
-    UNTRUSTED = "the platform's certificate is not accepted: nothing can be asked"
-    REFUSED = "the platform says no; asking again would not help"
-
-
-END_ALL = frozenset({Verdict.CREDENTIALS, Verdict.UNTRUSTED})
-"""What no request will fare better with."""
-
-
-def verdict(error: BaseException) -> Verdict:
-    """What an exception means. Anything that does not come from the platform counts as refused."""
-    if is_a(error, CertificateError):
-        return Verdict.UNTRUSTED
-    if is_a(error, RateLimitExceededError):
-        return Verdict.RATE_LIMIT
-    if is_a(error, PayloadTooLargeError):
-        return Verdict.TOO_LARGE
-    if is_a(error, (AuthenticationError, SshKeyNotFound)):
-        return Verdict.CREDENTIALS
-    if is_a(error, AuthorisationError):
-        return Verdict.FORBIDDEN
-    if is_a(error, UnknownException):
-        # Every status without a class of its own, 422 among them. A 422's message is a list of what is wrong.
-        detail: object = error.message
-        return Verdict.OUTAGE if isinstance(detail, str) else Verdict.REFUSED
-    if is_a(error, GenericServerError):
-        return Verdict.REFUSED if names_a_refusal(error) else Verdict.OUTAGE
-    if is_a(error, RequestException):
-        return Verdict.OUTAGE
-    return Verdict.REFUSED
 
 
 class SetUpError(Exception):
@@ -154,26 +94,6 @@ class Troubles:
         """What a part of the request begins with: how others have fared since the whole of it first failed counts, how
         often that was tried does not."""
         return Troubles(self.kind, since=self.since, successes_before=self.successes_before)
-
-
-class Slots:
-    """So many at once. Not a `threading.Semaphore`: an interrupt inside one leaves its lock held."""
-
-    def __init__(self, number: int) -> None:
-        self._free: SimpleQueue[None] = SimpleQueue()
-        for _ in range(number):
-            self._free.put(None)
-
-    def take(self, seconds: float | None = None) -> bool:
-        """Take a slot, or wait so long for one; whether there was one."""
-        try:
-            self._free.get(timeout=seconds)
-        except Empty:
-            return False
-        return True
-
-    def give_back(self) -> None:
-        self._free.put(None)
 
 
 @dataclass
@@ -465,72 +385,6 @@ class Gate:
             state.granted = state.granted or granted
 
 
-class DownloadTries:
-    """How one download of a file deals with its storage host: as the gate does with the platform.
-
-    That one file alone cannot be had, when nothing else is asked for, ends no run. As a context manager it is no longer
-    in trouble when it is left, however that is.
-    """
-
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
-        self._troubles = Troubles("asset")
-        self._in_trouble = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._count(False)
-
-    @contextmanager
-    def slot(self) -> Iterator[None]:
-        """A place among the downloads that are on their way."""
-        with self._gate.slot(self._gate.downloads):
-            yield
-
-    def again(self, error: Exception, retry_after: float) -> bool:
-        """Wait, and say whether there is to be another try."""
-        self._count(True)
-        try:
-            # An attempt that goes on after a stop does so for a little while, not as long as an outage may last.
-            return not self._gate.stop.requested and self._gate.recover(
-                self._troubles, error, at_least=min(retry_after, self._gate.timing.longest_retry_after)
-            )
-        except OutageError:
-            if self._gate.downloads_in_trouble > 1:
-                raise
-            return False
-
-    def answered(self) -> None:
-        """The host is there."""
-        self._count(False)
-        self._gate.answered("asset")
-
-    def _count(self, in_trouble: bool) -> None:
-        """Once per download, however often its host answers, and with what."""
-        self._gate.count_downloads_in_trouble(in_trouble - self._in_trouble)
-        self._in_trouble = in_trouble
-
-
-def is_nobodys_fault(error: BaseException) -> bool:
-    """Whether an exception is neither the task's nor the agent's doing: the platform's, or that of a machine which ran
-    out of room, handles or memory."""
-    return is_platform_trouble(error) or (is_a(error, OSError) and ran_out(error) is not None)
-
-
-def is_lost_file(error: BaseException) -> bool:
-    """Return whether a file could not be had because of its host, which was asked again and again already."""
-    return is_a(error, AssetDownloadError) and is_platform_trouble(error)
-
-
 def _said(error: Exception) -> str:
     """Return what a server answered, as a part of a line in the log: it may be a whole page."""
     return cut(on_one_line(message_of(error)), LONGEST_SAID)
-
-
-def is_platform_trouble(error: BaseException) -> bool:
-    """Whether an exception comes from the platform, or the host of its files, not from what was asked of it."""
-    if is_a(error, AssetDownloadError):
-        return error.status is None or error.status == 429 or error.status >= 500
-    return is_a(error, EncordException) and verdict(error) in (Verdict.OUTAGE, Verdict.RATE_LIMIT)

@@ -21,9 +21,11 @@ from encord.workflow.stages.agent import AgentTask
 from encord_agents.core.assets import Asset
 from encord_agents.core.sdk import LoadedLabels, can_keep_labels, new_bundle, state_of
 from encord_agents.tasks.engine.context import Agent, Context
-from encord_agents.tasks.engine.gate import DownloadTries, Gate, is_platform_trouble
+from encord_agents.tasks.engine.download_tries import DownloadTries
+from encord_agents.tasks.engine.gate import Gate
 from encord_agents.tasks.engine.outcome import Fault, Phase
 from encord_agents.tasks.engine.stop import Leaving
+from encord_agents.tasks.engine.verdict import is_platform_trouble
 
 __all__ = ["LABELLED_VIDEOS_AT_ONCE", "Loader", "NotListedError"]
 

@@ -10,8 +10,7 @@ from uuid import UUID
 
 from encord_agents.core.legible import cut, literally, on_one_line
 from encord_agents.core.tracebacks import described, exc_info, formatted, traceback_of, type_name
-from encord_agents.tasks.engine.outcome import Failed, Moved, Skipped
-from encord_agents.tasks.engine.report import (
+from encord_agents.tasks.engine.events import (
     AttemptFailed,
     Event,
     PassFinished,
@@ -20,9 +19,9 @@ from encord_agents.tasks.engine.report import (
     TaskFinished,
     TaskRef,
     TaskWouldWrite,
-    first_too,
-    kind_of,
 )
+from encord_agents.tasks.engine.outcome import Failed, Moved, Skipped
+from encord_agents.tasks.engine.record import first_too, kind_of
 
 __all__ = ["LogObserver", "PassCounter"]
 

@@ -28,12 +28,14 @@ from encord_agents.tasks.engine.context import Context, Result
 from encord_agents.tasks.engine.crew import Crew, SentHomeError
 from encord_agents.tasks.engine.event_loop import EventLoop, Going
 from encord_agents.tasks.engine.execute import was_cancelled
-from encord_agents.tasks.engine.gate import SetUpError, Slots
+from encord_agents.tasks.engine.gate import SetUpError
 from encord_agents.tasks.engine.interpreter import old_objects_left_alone, quick_switches
 from encord_agents.tasks.engine.outcome import Failed, Fault, Outcome, Skipped
 from encord_agents.tasks.engine.pace import Pace
-from encord_agents.tasks.engine.pipeline import StageRun, fetch
 from encord_agents.tasks.engine.poll import AT_ONCE, StageReader
+from encord_agents.tasks.engine.prefetch import fetch
+from encord_agents.tasks.engine.slots import Slots
+from encord_agents.tasks.engine.stage_run import StageRun
 from encord_agents.tasks.engine.stop import Leaving, next_of
 from encord_agents.tasks.engine.write import MAX_AT_ONCE, Writer, in_turn
 

@@ -16,11 +16,12 @@ from encord_agents.core.sdk import Parcel, can_hold_saves
 from encord_agents.core.tracebacks import add_note, described
 from encord_agents.exceptions import CertificateError, NoRoomError, OutageError
 from encord_agents.tasks.engine.context import ODD_LABELS, Context, Result
-from encord_agents.tasks.engine.gate import Gate, SetUpError, is_platform_trouble
+from encord_agents.tasks.engine.events import TaskRef
+from encord_agents.tasks.engine.gate import Gate, SetUpError
 from encord_agents.tasks.engine.held import Held, send_together
 from encord_agents.tasks.engine.outcome import Fault, Phase
-from encord_agents.tasks.engine.report import TaskRef
 from encord_agents.tasks.engine.stop import Leaving
+from encord_agents.tasks.engine.verdict import is_platform_trouble
 
 __all__ = ["OwnSaves", "is_validated"]
 

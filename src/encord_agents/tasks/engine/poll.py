@@ -12,8 +12,8 @@ from uuid import UUID
 from encord.workflow.stages.agent import AgentStage, AgentTask
 
 from encord_agents.tasks.engine.backlog import Backlog
+from encord_agents.tasks.engine.events import Events, StagePolled
 from encord_agents.tasks.engine.gate import Gate, Reply
-from encord_agents.tasks.engine.report import Events, StagePolled
 
 __all__ = ["AT_ONCE", "StageReader", "TaskKey", "TasksInStage"]
 

@@ -6,23 +6,37 @@ what it cannot take in is an error of the run.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
-import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
-from typing import Any, Protocol
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
-from encord_agents.core.dependencies.signature import readable_name
-from encord_agents.core.dependencies.solve import Interrupt
-from encord_agents.core.legible import cut, literally, on_one_line
-from encord_agents.core.tracebacks import described, detach, exc_info, formatted, portable, type_name
-from encord_agents.exceptions import EncordAgentsError, TasksFailedError
+from encord_agents.core.legible import literally
+from encord_agents.core.tracebacks import described
+from encord_agents.exceptions import TasksFailedError
+from encord_agents.tasks.engine.events import (
+    AttemptFailed,
+    ChunkLoaded,
+    ChunkWritten,
+    Event,
+    Events,
+    Observer,
+    PassFinished,
+    RunStopped,
+    StageFinished,
+    StagePolled,
+    StageStarted,
+    StageWarning,
+    TaskFinished,
+    TaskRef,
+    TaskStarted,
+    TaskWouldWrite,
+    on_a_line,
+)
 from encord_agents.tasks.engine.hints import hint, hint_at_bundling
-from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Skipped
+from encord_agents.tasks.engine.record import TaskRecord, first_too
 
 __all__ = [
     "AttemptFailed",
@@ -47,365 +61,8 @@ __all__ = [
     "first_too",
 ]
 
-logger = logging.getLogger(__name__)
-
-LONGEST_LINE = 2_000
-"""Characters of other people's text in a line that is shown."""
 MAX_RECORDS = 10_000
 """Tasks a report remembers one by one. Beyond that the counts go on, and the moved are forgotten first."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskRef:
-    """Which task an event is about."""
-
-    uuid: UUID
-    data_hash: UUID
-    data_title: str
-    stage_uuid: UUID
-    stage: str
-
-
-@dataclass(frozen=True, slots=True)
-class StageStarted:
-    """A stage's tasks are being asked for."""
-
-    stage_uuid: UUID
-    stage: str
-    function: str
-
-
-@dataclass(frozen=True, slots=True)
-class StagePolled:
-    """So many tasks have been seen waiting in the stage, this pass; ``complete`` when there are no more pages."""
-
-    stage_uuid: UUID
-    stage: str
-    tasks: int
-    complete: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkLoaded:
-    """What so many tasks need was fetched, in so many seconds."""
-
-    stage_uuid: UUID
-    stage: str
-    tasks: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class TaskStarted:
-    """An attempt of a task begins; ``attempt`` counts from 1."""
-
-    task: TaskRef
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptFailed:
-    """An attempt went wrong. ``retry_in``: seconds until the next one, ``None`` where there will be none."""
-
-    task: TaskRef
-    fault: Fault
-    retry_in: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class StageWarning:
-    """Something about an agent that a person should know, seen at a task first; said once a run for each kind."""
-
-    task: TaskRef
-    kind: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class TaskWouldWrite:
-    """In a dry run: what would have been written for a task, in words."""
-
-    task: TaskRef
-    summary: str
-
-
-@dataclass(frozen=True, slots=True)
-class TaskFinished:
-    """A task has its outcome for this pass, and everything of it is written.
-
-    Attributes:
-        attempts: How often it was tried; 0 where it was not.
-        seconds: How long its attempts took together.
-        own_saves: Seconds of those in which the agent waited for `label_row.save()` and `label_row.set_priority()` of
-            its task's row, which ``bundle_saves`` would have sent with others'.
-    """
-
-    task: TaskRef
-    outcome: Outcome
-    attempts: int
-    seconds: float
-    own_saves: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkWritten:
-    """The results of so many tasks were written, in so many seconds."""
-
-    stage_uuid: UUID
-    stage: str
-    tasks: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class StageFinished:
-    """Every task of the stage's queue has its outcome, or the run is stopping. ``seconds`` since it started."""
-
-    stage_uuid: UUID
-    stage: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class PassFinished:
-    """All stages had their turn. ``next_in``: seconds until the next pass, ``None`` after the last."""
-
-    number: int
-    moved: int
-    held: int
-    failed: int
-    skipped: int
-    seconds: float
-    next_in: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class RunStopped:
-    """The run ended before its work did.
-
-    Attributes:
-        reason: Why.
-        unwritten: Tasks that were finished but not written.
-        unconfirmed: The uuids of those among them that were sent to move, without an answer.
-    """
-
-    reason: str
-    unwritten: tuple[TaskRef, ...] = ()
-    unconfirmed: frozenset[UUID] = frozenset()
-
-
-Event = (
-    StageStarted
-    | StagePolled
-    | ChunkLoaded
-    | TaskStarted
-    | AttemptFailed
-    | StageWarning
-    | TaskWouldWrite
-    | TaskFinished
-    | ChunkWritten
-    | StageFinished
-    | PassFinished
-    | RunStopped
-)
-
-
-class Observer(Protocol):
-    """Anything that can be called with an event. It is called by one thread at a time, and should be quick."""
-
-    def __call__(self, event: Event, /) -> object: ...
-
-
-class Events:
-    """Tells every observer of every event, one event at a time, and then the record.
-
-    An observer that raises is logged and ignored. The record is the report of a run, or the results of a queue
-    function: what it raises passes to whoever emitted the event, for a task that is missing there is lost.
-
-    Args:
-        record: Called last: a report removes the tracebacks of exceptions, which observers are still to see.
-    """
-
-    def __init__(self, observers: Iterable[Observer], record: Observer | None = None) -> None:
-        self._observers = tuple(observers)
-        self._record = record
-        self._by_kind: dict[type, tuple[Observer, ...]] = {}
-        self._lock = threading.RLock()
-        self._broken: set[int] = set()
-
-    def wanted(self, kind: type) -> bool:
-        """Return whether anybody looks at a kind of event."""
-        return bool(self._looking_at(kind)) or (self._record is not None and _looks_at(self._record, kind))
-
-    def _looking_at(self, kind: type) -> tuple[Observer, ...]:
-        if kind not in self._by_kind:
-            self._by_kind[kind] = tuple(observer for observer in self._observers if _looks_at(observer, kind))
-        return self._by_kind[kind]
-
-    def emit(self, event: Event) -> None:
-        """Tell the observers and the record of an event."""
-        if not self.wanted(type(event)):
-            return
-        with self._lock:
-            try:
-                for observer in self._looking_at(type(event)):
-                    self._tell(observer, event)
-            finally:  # an interrupt may have come while an observer was told
-                if self._record is not None:
-                    self._record(event)
-
-    def _tell(self, observer: Observer, event: Event) -> None:
-        try:
-            observer(event)
-        except (KeyboardInterrupt, Interrupt):
-            raise
-        except BaseException as error:  # noqa: BLE001 - an observer has no say in what becomes of the run
-            if id(observer) not in self._broken:
-                self._broken.add(id(observer))
-                _complain(observer, error)
-
-
-def _looks_at(observer: Observer, kind: type) -> bool:
-    """Return whether an observer looks at a kind of event: all do, but those of our own that say at which."""
-    kinds = getattr(type(observer), "looks_at", None)
-    return not isinstance(kinds, frozenset) or kind in kinds
-
-
-def _complain(observer: Observer, error: BaseException) -> None:
-    message = "%s raised %s. The run goes on, and this is not reported again."
-    with contextlib.suppress(Exception, SystemExit):  # a log that cannot be written to is no reason to end either
-        logger.error(message, _name_of(observer), _on_a_line(described(error)), exc_info=exc_info(error))
-
-
-def _name_of(observer: Observer) -> str:
-    if isinstance(name := getattr(type(observer), "shown_as", None), str):  # one of our own
-        return name
-    try:
-        return f"The observer {readable_name(observer)}"
-    except Exception:  # noqa: BLE001 - it is the user's object
-        return f"An observer of type {type_name(observer)}"
-
-
-@dataclass(frozen=True, slots=True)
-class TaskRecord:
-    """How a task ended, its latest outcome.
-
-    Attributes:
-        task_uuid: The task.
-        data_hash: Its data unit.
-        data_title: The data unit's title.
-        stage: The title of the stage it was in.
-        stage_uuid: That stage's uuid.
-        outcome: ``moved``, ``held``, ``failed`` or ``skipped``.
-        pathway: The name of the pathway it went down, a failure pathway included.
-        pathway_uuid: That pathway's uuid.
-        confirmed: False where the platform's answer to the move was lost and the task was afterwards gone.
-        attempts: How often it was tried.
-        seconds: How long its attempts took together.
-        phase: Where a failed task failed: load, inject, agent, teardown, pathway, save or move.
-        exception: What a failed task failed with, its traceback taken off (it would keep the task's data in memory).
-        first_error: What the first attempt of a failed task failed with, where that was something else.
-        traceback: The traceback as text.
-        reason: Why a skipped task was skipped.
-    """
-
-    task_uuid: UUID
-    data_hash: UUID
-    data_title: str
-    stage: str
-    stage_uuid: UUID
-    outcome: str
-    pathway: str | None = None
-    pathway_uuid: UUID | None = None
-    confirmed: bool = True
-    attempts: int = 0
-    seconds: float = 0.0
-    phase: str | None = None
-    exception: BaseException | None = field(default=None, repr=False)
-    traceback: str | None = None
-    reason: str | None = None
-    first_error: str | None = None
-
-    @classmethod
-    def of(cls, event: TaskFinished, *, keep_traceback: bool = False) -> TaskRecord:
-        """The record of an event. The exception's own traceback is taken off, unless others are still to see it."""
-        task, outcome = event.task, event.outcome
-        pathway: Pathway | None = None
-        details: dict[str, Any] = {}
-        match outcome:
-            case Moved(pathway=pathway, confirmed=confirmed):
-                details = {"confirmed": confirmed}
-            case Failed(fault=fault, moved_to=pathway):
-                details = {
-                    "phase": str(fault.phase),
-                    "exception": fault.exception,
-                    "first_error": fault.first,
-                    "traceback": formatted(fault.exception),
-                }
-                if not keep_traceback:
-                    detach(fault.exception)
-            case Skipped(reason=reason):
-                details = {"reason": reason}
-            case Held():
-                pass
-        return cls(
-            task_uuid=task.uuid,
-            data_hash=task.data_hash,
-            data_title=task.data_title,
-            stage=task.stage,
-            stage_uuid=task.stage_uuid,
-            outcome=kind_of(outcome),
-            pathway=pathway.name if pathway else None,
-            pathway_uuid=pathway.uuid if pathway else None,
-            attempts=event.attempts,
-            seconds=event.seconds,
-            **details,
-        )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle an exception that another process could not make anew as an `EncordAgentsError` with its text."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        if self.exception is not None and portable(self.exception) is None:
-            values["exception"] = EncordAgentsError(described(self.exception))
-        return TaskRecord, tuple(values.values())
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record as JSON has it: uuids and the exception as text, what does not apply left out."""
-        error = None if self.exception is None else described(self.exception)
-        entries = {
-            "task_uuid": str(self.task_uuid),
-            "data_hash": str(self.data_hash),
-            "data_title": self.data_title,
-            "stage": self.stage,
-            "stage_uuid": str(self.stage_uuid),
-            "outcome": self.outcome,
-            "pathway": self.pathway,
-            "pathway_uuid": None if self.pathway_uuid is None else str(self.pathway_uuid),
-            "confirmed": None if self.confirmed else False,
-            "attempts": self.attempts,
-            "seconds": round(self.seconds, 6),
-            "phase": self.phase,
-            "error": error,
-            "first_error": self.first_error,
-            "traceback": self.traceback,
-            "reason": self.reason,
-        }
-        return {key: value for key, value in entries.items() if value is not None}
-
-
-def first_too(first_error: str | None) -> str:
-    """What to add to an error, where a task's first attempt failed otherwise than its last."""
-    return f" (first: {first_error.partition(chr(10))[0]})" if first_error else ""
-
-
-def _on_a_line(text: str) -> str:
-    """Return other people's text as a part of a line that is shown."""
-    return cut(on_one_line(text), LONGEST_LINE)
-
-
-def kind_of(outcome: Outcome) -> str:
-    """``moved``, ``held``, ``failed`` or ``skipped``."""
-    return type(outcome).__name__.lower()
 
 
 @dataclass(slots=True)
@@ -617,7 +274,7 @@ class RunReport:
                 for record in self.failures
                 if record.exception is not None
             ]
-            raise TasksFailedError(self.failed, self.tasks, [_on_a_line(detail) for detail in details], self)
+            raise TasksFailedError(self.failed, self.tasks, [on_a_line(detail) for detail in details], self)
         return self
 
     def to_dict(self) -> dict[str, Any]:
@@ -653,19 +310,19 @@ class RunReport:
         elif not self.tasks:
             yield "No task was waiting."
         if self.stopped:
-            yield f"Stopped early: {_on_a_line(self.stopped.partition(chr(10))[0]).rstrip('.')}."
+            yield f"Stopped early: {on_a_line(self.stopped.partition(chr(10))[0]).rstrip('.')}."
         if (found := hint([(record.phase, record.exception) for record in self.failures])) is not None:
             yield found
         if left := [task for task in self.unwritten if task not in self.unconfirmed]:
             yield f"Finished but not written, still in their stages: {len(left)}."
-            yield from (f"  {_on_a_line(task.data_title)} ({task.uuid})" for task in left[:20])
+            yield from (f"  {on_a_line(task.data_title)} ({task.uuid})" for task in left[:20])
         if self.unconfirmed:
             yield f"Saved and sent to move, without an answer, so that they may have moved: {len(self.unconfirmed)}."
-            yield from (f"  {_on_a_line(task.data_title)} ({task.uuid})" for task in self.unconfirmed[:20])
+            yield from (f"  {on_a_line(task.data_title)} ({task.uuid})" for task in self.unconfirmed[:20])
         for error in self.teardown_errors:
-            yield f"Raised when it was torn down, after the run: {_on_a_line(error.partition(chr(10))[0])}"
+            yield f"Raised when it was torn down, after the run: {on_a_line(error.partition(chr(10))[0])}"
         if self.report_file_error:
-            yield _on_a_line(self.report_file_error)
+            yield on_a_line(self.report_file_error)
         if (bundling := hint_at_bundling(self.own_saves, max(self.seconds, self.running))) is not None:
             yield bundling
 
@@ -673,7 +330,7 @@ class RunReport:
         head = ("stage", "moved", "held", "failed", "skipped", "attempts", "seconds")
         rows = [
             (
-                _on_a_line(s.title),
+                on_a_line(s.title),
                 *(str(n) for n in (s.moved, s.held, s.failed, s.skipped, s.attempts)),
                 f"{s.seconds:.1f}",
             )

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 
 from encord_agents.exceptions import PrintableError
-from encord_agents.tasks.engine.report import Event, TaskFinished, TaskRecord
+from encord_agents.tasks.engine.events import Event, TaskFinished
+from encord_agents.tasks.engine.record import TaskRecord
 
 __all__ = ["ReportFile"]
 

@@ -7,16 +7,13 @@ however often they are sent, and after an unclear answer to a move the stage is 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
 
 from encord.exceptions import EncordException
 from encord.objects import LabelRowV2
-from encord.objects.bitmask import BitmaskCoordinates
-from encord.objects.common import Shape
-from encord.objects.coordinates import PolygonCoordinates
 from encord.project import Project
 from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
@@ -25,37 +22,19 @@ from encord_agents.core.sdk import Parcel, new_bundle, packed
 from encord_agents.core.tracebacks import add_note, described
 from encord_agents.exceptions import CertificateError
 from encord_agents.tasks.engine.context import Agent, Context, Result
-from encord_agents.tasks.engine.gate import (
-    END_ALL,
-    Gate,
-    Reply,
-    SetUpError,
-    Troubles,
-    Verdict,
-    is_platform_trouble,
-)
+from encord_agents.tasks.engine.gate import Gate, Reply, SetUpError, Troubles
 from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
-from encord_agents.tasks.engine.own_saves import is_validated
 from encord_agents.tasks.engine.poll import TasksInStage
+from encord_agents.tasks.engine.verdict import END_ALL, Verdict, is_platform_trouble
+from encord_agents.tasks.engine.weight import by_weight, halves, validated_alike
 
-__all__ = ["MAX_AT_ONCE", "LabelsChangedError", "Settle", "Writer", "dry_summary", "in_turn"]
+__all__ = ["MAX_AT_ONCE", "LabelsChangedError", "Settle", "Writer", "in_turn"]
 
 logger = logging.getLogger(__name__)
 
 MAX_AT_ONCE = 100
 """Rows, priorities or moves in one request. The vendor's advice is to stay under 1,000 operations in all."""
-
-MAX_WEIGHT = 20_000
-"""Annotations (objects on frames) in one save. At about 0.5 kB each that is some 10 MB of labels."""
-
-POINTS = 10
-"""Points of an outline that take about as much room as a box."""
-
-CHARACTERS = 40
-"""Characters of a bitmask that take about as much room as a point."""
-
-OUTLINES = frozenset({Shape.POLYGON, Shape.POLYLINE, Shape.BITMASK})
 
 
 class LabelsChangedError(ValueError):
@@ -208,7 +187,7 @@ class Writer:
         return found
 
     def _save(self, results: Sequence[Result], refused: dict[int, Fault]) -> None:
-        for part in (part for alike in _validated_alike(results) for part in _by_weight(alike)):
+        for part in (part for alike in validated_alike(results) for part in by_weight(alike)):
             for items, reply in self._gate.each(part, self._save_bundle, kind="save"):
                 _note(items, reply, refused)
                 for result in items:
@@ -283,7 +262,7 @@ class Writer:
             if meaning in END_ALL:
                 raise SetUpError(reply.error) from reply.error
             if meaning is Verdict.TOO_LARGE and len(part) > 1:
-                pending[:0] = [(half, troubles.heir()) for half in _halves(part)]
+                pending[:0] = [(half, troubles.heir()) for half in halves(part)]
                 continue
             if meaning in (Verdict.OUTAGE, Verdict.RATE_LIMIT):
                 self._gate.recover(troubles, reply.error)
@@ -301,7 +280,7 @@ class Writer:
                 # It was not this request's fault, or what was refused in it has gone by itself.
                 pending.insert(0, (stay, troubles))
             elif len(stay) > 1:
-                pending[:0] = [(half, troubles.heir()) for half in _halves(stay)]
+                pending[:0] = [(half, troubles.heir()) for half in halves(stay)]
             else:
                 forbidden += meaning is Verdict.FORBIDDEN
                 if forbidden == len(results) > 1 and not self._gate.has_granted("actions"):
@@ -393,79 +372,3 @@ def _fault(result: Result, phase: Phase, error: Exception) -> Fault:
         add_note(result.fault.exception, f"It could not be moved down its failure pathway: {described(error)}")
         return result.fault
     return Fault(phase, error, result.context.attempts, platform=is_platform_trouble(error))
-
-
-def _halves(results: list[Result]) -> list[list[Result]]:
-    middle = len(results) // 2
-    return [results[:middle], results[middle:]]
-
-
-def _validated_alike(results: Sequence[Result]) -> list[list[Result]]:
-    """Those to be validated first apart from the others: the platform validates all labels of a request, or none."""
-    return [
-        [r for r in results if r.labels is not None and is_validated(r.labels) is wanted] for wanted in (False, True)
-    ]
-
-
-def _by_weight(results: Sequence[Result]) -> list[list[Result]]:
-    """Chunks of rows whose labels go into one request together."""
-    chunks: list[list[Result]] = []
-    room = 0
-    for result in results:
-        weight = _weight(result)
-        if weight > room or not chunks:
-            chunks.append([])
-            room = MAX_WEIGHT
-        chunks[-1].append(result)
-        room -= weight
-    return chunks
-
-
-def _weight(result: Result) -> int:
-    """About how many boxes' worth of labels a row holds."""
-    row = result.label_row
-    if row is None or not row.is_labelling_initialised:
-        return 1
-    try:
-        return _boxes_worth(row)
-    except (Exception, SystemExit):  # noqa: BLE001 - they cannot be counted, but they have been written down
-        return MAX_WEIGHT
-
-
-def _boxes_worth(row: LabelRowV2) -> int:
-    weight = 1 + len(row.get_classification_instances())
-    for instance in row.get_object_instances():
-        weight += len(instance.get_annotation_frames()) if row.number_of_frames > 1 else 1
-        if instance.ontology_item.shape in OUTLINES:
-            weight += sum(_points(annotation.coordinates) // POINTS for annotation in instance.get_annotations())
-    return weight
-
-
-def _points(coordinates: object) -> int:
-    if isinstance(coordinates, BitmaskCoordinates):
-        return len(str(coordinates.to_dict())) // CHARACTERS
-    if isinstance(coordinates, PolygonCoordinates):
-        return sum(len(ring) for polygon in coordinates.polygons for ring in polygon)
-    values = getattr(coordinates, "values", ())
-    return len(values) if isinstance(values, Sized) else 0
-
-
-def dry_summary(result: Result) -> str:
-    """In words, what would have been written for a result."""
-    where = f"move along {result.pathway.name!r}" if result.pathway else "stay in its stage"
-    parts = [where]
-    if result.label_row is not None:
-        row = result.label_row
-        try:
-            objects, classifications = len(row.get_object_instances()), len(row.get_classification_instances())
-        except (Exception, SystemExit):  # noqa: BLE001 - as with `_weight`
-            parts.append("save its labels")
-        else:
-            parts.append(f"save {_counted(objects, 'object')} and {_counted(classifications, 'classification')}")
-    if result.priority is not None:
-        parts.append(f"set its priority to {result.priority:g}")
-    return "would " + ", ".join(parts)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -14,23 +14,25 @@ from encord_agents.core.room import temporary_directory
 from encord_agents.core.tracebacks import described, formatted, is_a, notes
 from encord_agents.exceptions import EncordAgentsError, NoRoomError, OutageError, UnknownPathwayError
 from encord_agents.tasks.engine.context import Agent
-from encord_agents.tasks.engine.execute import Executor
-from encord_agents.tasks.engine.gate import SetUpError, is_nobodys_fault, is_platform_trouble
-from encord_agents.tasks.engine.outcome import Failed, Fault, Phase
-from encord_agents.tasks.engine.own_saves import OwnSaves
-from encord_agents.tasks.engine.pipeline import StageRun, run_chunk
-from encord_agents.tasks.engine.report import (
+from encord_agents.tasks.engine.events import (
     ChunkLoaded,
     ChunkWritten,
     Event,
     Events,
     StageWarning,
     TaskFinished,
-    TaskRecord,
     TaskWouldWrite,
 )
+from encord_agents.tasks.engine.execute import Executor
+from encord_agents.tasks.engine.gate import SetUpError
+from encord_agents.tasks.engine.one_by_one import run_chunk
+from encord_agents.tasks.engine.outcome import Failed, Fault, Phase
+from encord_agents.tasks.engine.own_saves import OwnSaves
+from encord_agents.tasks.engine.record import TaskRecord
 from encord_agents.tasks.engine.retry import retryable
+from encord_agents.tasks.engine.stage_run import StageRun
 from encord_agents.tasks.engine.stop import Leaving, Stop
+from encord_agents.tasks.engine.verdict import is_nobodys_fault, is_platform_trouble
 from encord_agents.tasks.engine.write import MAX_AT_ONCE
 from encord_agents.tasks.models import TaskResult
 from encord_agents.tasks.runner.connection import Connection

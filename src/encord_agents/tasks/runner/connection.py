@@ -13,9 +13,10 @@ from encord.user_client import EncordUserClient
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.event_loop import EventLoop
-from encord_agents.tasks.engine.gate import Gate, Slots
+from encord_agents.tasks.engine.gate import Gate
 from encord_agents.tasks.engine.observers import LogObserver
 from encord_agents.tasks.engine.report import RunReport
+from encord_agents.tasks.engine.slots import Slots
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.runner.base import RegisteredAgent, RunnerBase
 from encord_agents.tasks.runner.teardown import tear_down

@@ -7,7 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from encord_agents.tasks.engine.context import Agent
-from encord_agents.tasks.engine.report import StageFinished, StageStarted, TaskRef
+from encord_agents.tasks.engine.events import StageFinished, StageStarted, TaskRef
 from encord_agents.tasks.runner.apart import Apart
 from encord_agents.tasks.runner.executor_drain import ExecutorDrain
 from encord_agents.tasks.runner.messages import WorkerDiedError, WorkerError

@@ -17,13 +17,13 @@ from encord_agents.core.tracebacks import is_a
 from encord_agents.exceptions import UnknownPathwayError
 from encord_agents.tasks.engine.backlog import Waiting
 from encord_agents.tasks.engine.context import Agent, Context
+from encord_agents.tasks.engine.events import AttemptFailed, Event, Events, TaskFinished
 from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import SetUpError
 from encord_agents.tasks.engine.outcome import Failed, Fault, Phase
 from encord_agents.tasks.engine.overlap import Pipeline
 from encord_agents.tasks.engine.own_saves import OwnSaves
-from encord_agents.tasks.engine.pipeline import StageRun
-from encord_agents.tasks.engine.report import AttemptFailed, Event, Events, TaskFinished
+from encord_agents.tasks.engine.stage_run import StageRun
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.connection import Connection

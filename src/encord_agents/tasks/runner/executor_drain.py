@@ -21,9 +21,9 @@ from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.exceptions import NoRoomError, PrintableError
 from encord_agents.tasks.engine.context import Agent
+from encord_agents.tasks.engine.events import AttemptFailed
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
 from encord_agents.tasks.engine.rate_limit import RateLimit
-from encord_agents.tasks.engine.report import AttemptFailed
 from encord_agents.tasks.engine.retry import backoff
 from encord_agents.tasks.models import TaskResult
 from encord_agents.tasks.runner.messages import WorkerError

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from encord_agents.core.tracebacks import described, formatted, notes
 from encord_agents.exceptions import EncordAgentsError, PrintableError
+from encord_agents.tasks.engine.events import AttemptFailed, Event, TaskFinished, TaskRef
 from encord_agents.tasks.engine.outcome import Failed, Fault
-from encord_agents.tasks.engine.report import AttemptFailed, Event, TaskFinished, TaskRef
 from encord_agents.tasks.runner.worker import portable
 
 __all__ = [

@@ -16,9 +16,10 @@ from encord_agents.core.sdk import IDLE, close_idle
 from encord_agents.core.tracebacks import cause_of, described
 from encord_agents.exceptions import NoRoomError, OutageError, PrintableError
 from encord_agents.tasks.engine.context import Agent
+from encord_agents.tasks.engine.events import Events, Observer, RunStopped, TaskRef
 from encord_agents.tasks.engine.gate import SetUpError
 from encord_agents.tasks.engine.observers import LogObserver, PassCounter
-from encord_agents.tasks.engine.report import Events, Observer, RunReport, RunStopped, TaskRef
+from encord_agents.tasks.engine.report import RunReport
 from encord_agents.tasks.engine.report_file import ReportFile
 from encord_agents.tasks.engine.stop import Leaving, Reason, Stop
 from encord_agents.tasks.runner.opening import with_advice

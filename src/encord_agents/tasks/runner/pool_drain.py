@@ -11,8 +11,8 @@ from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.exceptions import NoRoomError, PrintableError
 from encord_agents.tasks.engine.context import Agent
+from encord_agents.tasks.engine.events import AttemptFailed, StageWarning, TaskFinished, TaskStarted
 from encord_agents.tasks.engine.outcome import Failed, Fault, Moved, Outcome, Phase, Skipped
-from encord_agents.tasks.engine.report import AttemptFailed, StageWarning, TaskFinished, TaskStarted
 from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.messages import WorkerDiedError
 from encord_agents.tasks.runner.processes import Processes, Worker

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 from uuid import UUID
@@ -18,22 +17,10 @@ from encord_agents.core.room import check_directory, temporary_directory
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.event_loop import EventLoop
-from encord_agents.tasks.engine.execute import Executor
-from encord_agents.tasks.engine.gate import Gate
-from encord_agents.tasks.engine.overlap import Pipeline
-from encord_agents.tasks.engine.own_saves import OwnSaves
-from encord_agents.tasks.engine.pipeline import StageRun, run_one_by_one
-from encord_agents.tasks.engine.report import (
-    Events,
-    Observer,
-    RunReport,
-    StageFinished,
-    StageStarted,
-    TaskRef,
-)
+from encord_agents.tasks.engine.events import Observer
+from encord_agents.tasks.engine.report import RunReport
 from encord_agents.tasks.engine.stage import find_stage
 from encord_agents.tasks.engine.stop import Leaving, Stop
-from encord_agents.tasks.engine.timing import Limits, Timing
 from encord_agents.tasks.engine.write import MAX_AT_ONCE
 from encord_agents.tasks.runner.base import RunnerBase, check_stage, make_agent
 from encord_agents.tasks.runner.passes import (
@@ -45,6 +32,7 @@ from encord_agents.tasks.runner.passes import (
     stopped_before,
 )
 from encord_agents.tasks.runner.teardown import tear_down
+from encord_agents.tasks.runner.turns import Options, RunTurns
 
 __all__ = ["MAX_LABEL_ROW_BATCH_SIZE", "Runner", "SequentialRunner", "check_numbers"]
 
@@ -52,24 +40,6 @@ MAX_LABEL_ROW_BATCH_SIZE = MAX_AT_ONCE
 """Label rows in one request, at most."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to run, checked."""
-
-    window: int
-    max_tasks: int | None
-    refresh_every: float | None = None
-    max_workers: int = 1
-    max_outage: float = 300.0
-    max_failures: int | None = None
-    dry_run: bool = False
-    bundle_saves: bool = False
-    progress: Progress = "none"
-    report_file: str | Path | None = None
-    timing: Timing = field(default_factory=Timing)
-    limits: Limits = field(default_factory=Limits)
 
 
 class SequentialRunner(RunnerBase):
@@ -384,7 +354,7 @@ class SequentialRunner(RunnerBase):
             if any(agent.needs_asset for agent in agents):
                 files = stack.enter_context(temporary_directory())
             scope = RunScope(fixed, loop, one_at_a_time=min(options.max_workers, options.window) == 1)
-            turns = _Turns(project, self._sender, options, stop, passes.events, scope, fixed, loop, files)
+            turns = RunTurns(project, self._sender, options, stop, passes.events, scope, fixed, loop, files)
             try:
                 passes.run(turns, agents, project_hash=project.project_hash, refresh_every=options.refresh_every)
             finally:
@@ -400,67 +370,6 @@ class SequentialRunner(RunnerBase):
                         interrupted = True
                 if interrupted:
                     raise KeyboardInterrupt
-
-
-class _Turns:
-    """Each agent's turn in a pass, and what is kept from one turn to the next."""
-
-    def __init__(
-        self,
-        project: Project,
-        client: EncordUserClient,
-        options: Options,
-        stop: Stop,
-        events: Events,
-        scope: RunScope,
-        fixed: dict[type, object],
-        loop: EventLoop,
-        files: Path | None,
-    ) -> None:
-        self._project = project
-        self._client = client
-        self._options = options
-        self._stop = stop
-        self._events = events
-        self._loop = loop
-        self._files = files
-        self._gate = Gate(stop, max_outage=options.max_outage, timing=options.timing, limits=options.limits)
-        own_saves = OwnSaves(self._gate, options.bundle_saves, options.dry_run)
-        self._executor = Executor(scope, fixed, self._gate, stop, own_saves)
-        self.unwritten: list[TaskRef] = []
-        self.unconfirmed: set[UUID] = set()
-        self.halted: str | None = None
-
-    def take(self, agent: Agent) -> None:
-        """Run an agent over what waits in its stage."""
-        options = self._options
-        run = StageRun(
-            agent,
-            self._project,
-            self._client,
-            self._gate,
-            self._stop,
-            self._events,
-            self._executor,
-            max_tasks=options.max_tasks,
-            dry_run=options.dry_run,
-            max_failures=options.max_failures,
-            files=self._files,
-            unwritten=self.unwritten,
-            unconfirmed=self.unconfirmed,
-        )
-        self._events.emit(StageStarted(agent.stage.uuid, agent.stage.title, agent.plan.name))
-        started = self._gate.clock()
-        try:
-            if options.window == 1 and not agent.plan.has_async:
-                run_one_by_one(run)
-            else:
-                loop = self._loop if agent.plan.has_async else None
-                Pipeline(run, options.window, options.max_workers, loop).drive()
-        finally:
-            self.halted = self.halted or run.halted
-            run.send_rest()
-            self._events.emit(StageFinished(agent.stage.uuid, agent.stage.title, self._gate.clock() - started))
 
 
 def check_numbers(

@@ -17,12 +17,13 @@ from encord_agents.exceptions import NoRoomError, OutageError
 from encord_agents.tasks.engine.backlog import Backlog
 from encord_agents.tasks.engine.context import Agent, Context, Result
 from encord_agents.tasks.engine.dead_letter import DeadLetters
+from encord_agents.tasks.engine.dry_run import dry_summary
+from encord_agents.tasks.engine.events import Events, TaskFinished, TaskRef, TaskWouldWrite
 from encord_agents.tasks.engine.gate import Gate, SetUpError
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Outcome, Pathway, Phase
 from encord_agents.tasks.engine.poll import StageReader
-from encord_agents.tasks.engine.report import Events, TaskFinished, TaskRef, TaskWouldWrite
 from encord_agents.tasks.engine.stop import Leaving, Stop
-from encord_agents.tasks.engine.write import Writer, dry_summary
+from encord_agents.tasks.engine.write import Writer
 
 __all__ = ["LEFT_OR_MOVED", "DrainRun", "StageDrain"]
 

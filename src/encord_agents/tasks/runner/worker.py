@@ -17,8 +17,8 @@ from encord.exceptions import EncordException
 from encord_agents.core import tracebacks
 from encord_agents.core.tracebacks import add_note, described, formatted, is_a, notes
 from encord_agents.exceptions import PrintableError
+from encord_agents.tasks.engine.events import ChunkLoaded, ChunkWritten, StageWarning, TaskWouldWrite
 from encord_agents.tasks.engine.outcome import Fault
-from encord_agents.tasks.engine.report import ChunkLoaded, ChunkWritten, StageWarning, TaskWouldWrite
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.models import TaskResult
 

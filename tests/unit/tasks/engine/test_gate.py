@@ -22,17 +22,11 @@ from encord.exceptions import (
 )
 
 from encord_agents.exceptions import AssetDownloadError, NoRoomError, OutageError
-from encord_agents.tasks.engine.gate import (
-    DownloadTries,
-    Gate,
-    SetUpError,
-    Troubles,
-    Verdict,
-    is_platform_trouble,
-    verdict,
-)
+from encord_agents.tasks.engine.download_tries import DownloadTries
+from encord_agents.tasks.engine.gate import Gate, SetUpError, Troubles
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.timing import Limits, Timing
+from encord_agents.tasks.engine.verdict import Verdict, is_platform_trouble, verdict
 
 
 class World:

@@ -11,7 +11,7 @@ from encord.objects.bitmask import BitmaskCoordinates
 from encord.objects.coordinates import BoundingBoxCoordinates, PointCoordinate, PolygonCoordinates
 
 from encord_agents.local import AgentStage, Stage, Workflow
-from encord_agents.tasks.engine import write
+from encord_agents.tasks.engine import weight, write
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
 if TYPE_CHECKING:
@@ -52,11 +52,11 @@ def test_heavy_images_are_saved_apart(
             instance = template.create_instance()
             instance.set_for_frames(coordinates(label_row, number), 0)
             label_row.add_object_instance(instance)
-        weights.append(write._weight(write.Result(None, label_row=label_row)))  # type: ignore[arg-type]
+        weights.append(weight.weight_of(write.Result(None, label_row=label_row)))  # type: ignore[arg-type]
         return TaskAgentReturnStruct(pathway="complete", label_row=label_row)
 
     weights: list[int] = []
-    monkeypatch.setattr(write, "MAX_WEIGHT", 70)
+    monkeypatch.setattr(weight, "MAX_WEIGHT", 70)
     report = world.run(agent)
     assert report.raise_for_failures().moved == 12
     assert min(weights) >= 30

@@ -1,22 +1,17 @@
-"""The way of a stage's tasks: load, execute, write. Reading this is reading the product.
+"""One agent's turn over its stage: the steps that all drivers take. The place to begin reading.
 
-Two drivers share everything but the order in time. `run_chunk` does the three one after the other in the caller's
-thread: for queue functions, and for a runner whose window is a single task. `overlap.Pipeline` overlaps them: while the
-agent runs, the next tasks are loaded and finished ones written, in threads, and never more than the window at once.
+`one_by_one` takes them one after the other, in the caller's thread. `overlap` overlaps them: while the agent runs, the
+next tasks are loaded and finished ones written, in threads, and never more than the window at once.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import random
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from uuid import UUID
 
 from encord.project import Project
@@ -35,15 +30,8 @@ from encord_agents.tasks.engine.advice import advise
 from encord_agents.tasks.engine.backlog import Backlog
 from encord_agents.tasks.engine.context import CHANGED_ROW, ODD_LABELS, Agent, Context, Result
 from encord_agents.tasks.engine.dead_letter import DeadLetters
-from encord_agents.tasks.engine.event_loop import EventLoop, Going
-from encord_agents.tasks.engine.execute import Executor, was_cancelled
-from encord_agents.tasks.engine.gate import Gate, SetUpError, is_lost_file, is_platform_trouble
-from encord_agents.tasks.engine.load import Loader
-from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
-from encord_agents.tasks.engine.pace import Pace
-from encord_agents.tasks.engine.poll import StageReader, TasksInStage
-from encord_agents.tasks.engine.rate_limit import rate_limit_of
-from encord_agents.tasks.engine.report import (
+from encord_agents.tasks.engine.dry_run import dry_summary
+from encord_agents.tasks.engine.events import (
     AttemptFailed,
     ChunkLoaded,
     ChunkWritten,
@@ -54,11 +42,18 @@ from encord_agents.tasks.engine.report import (
     TaskStarted,
     TaskWouldWrite,
 )
+from encord_agents.tasks.engine.execute import Executor
+from encord_agents.tasks.engine.gate import Gate, SetUpError
+from encord_agents.tasks.engine.load import Loader
+from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
+from encord_agents.tasks.engine.poll import TasksInStage
+from encord_agents.tasks.engine.rate_limit import rate_limit_of
 from encord_agents.tasks.engine.retry import decide, retryable
-from encord_agents.tasks.engine.stop import Leaving, Stop, next_of
-from encord_agents.tasks.engine.write import Beside, Writer, dry_summary, in_turn
+from encord_agents.tasks.engine.stop import Leaving, Stop
+from encord_agents.tasks.engine.verdict import is_platform_trouble
+from encord_agents.tasks.engine.write import Beside, Writer, in_turn
 
-__all__ = ["StageRun", "run_chunk", "run_one_by_one"]
+__all__ = ["StageRun"]
 
 logger = logging.getLogger(__name__)
 
@@ -377,279 +372,3 @@ class StageRun:
     def limit_writing(self) -> None:
         """From now on there is only so much time to write what is finished."""
         self.gate.give_up_at(self.gate.clock() + self.gate.timing.time_to_write)
-
-
-# One after the other
-
-
-def run_chunk(
-    run: StageRun,
-    tasks: Sequence[AgentTask],
-    *,
-    polled_at: float,
-    loop: EventLoop | None = None,
-) -> int:
-    """Load tasks together, run them one by one, write them together: all in the caller's thread.
-
-    Async agents are awaited together, on ``loop``. Whatever ends it early, what is finished is written first.
-
-    Returns:
-        How many of the tasks were still in the stage, and so given to the agent.
-    """
-    with _reading(run):
-        contexts, left = run.load(tasks, polled_at)
-    for task in left:
-        run.skip(task)
-    results: list[Result] = []
-    interrupted = too_late = False
-
-    def work() -> None:
-        if loop is not None:
-            _await_together(run, contexts, loop, results)
-            return
-        for number in range(len(contexts)):
-            if run.stop.requested:
-                break
-            seconds = contexts[number - 1].seconds if number else None
-            ahead = Pace(len(contexts), load_ahead=run.gate.timing.load_ahead, seconds=seconds).soon
-            _run_through(run, contexts[number : number + ahead], results)
-
-    try:
-        work()
-        if not run.stop.requested:
-            _write(run, results)
-    except KeyboardInterrupt:
-        interrupted = True
-        run.stop.request("interrupt")
-        raise
-    except Leaving:
-        too_late = True
-        raise
-    finally:
-        # An interrupt, a set-up error or a stop: what was finished by then is written all the same.
-        try:
-            if results and not too_late:
-                run.limit_writing()
-                _write(run, results)
-        except (Leaving, NoRoomError, OutageError, SetUpError):
-            if not interrupted:  # else the interrupt goes on; what is not written is listed
-                raise
-        finally:
-            run.leave(results)
-            for context in contexts:
-                context.close()
-    return len(contexts)
-
-
-def fetch(context: Context, *, first_frame: bool, decoding: AbstractContextManager[object] | None = None) -> bool:
-    """Download a task's file ahead and, where the agent wants its first frame, decode that too.
-
-    Args:
-        decoding: Entered to decode.
-
-    Returns:
-        False if this machine has no room for it now. It is no fault: the attempt downloads it.
-
-    Raises:
-        OutageError: The storage host does not answer any more.
-        SetUpError: Its certificate is not trusted here.
-        Leaving: There is no time for that.
-    """
-    assert context.asset is not None
-    try:
-        context.asset.fetch()
-    except OutageError:
-        raise
-    except NoRoomError:
-        return False
-    except CertificateError as error:
-        raise SetUpError(error) from error
-    except Exception as error:  # noqa: BLE001 - the first attempt's fault, whatever it is
-        context.trouble = Fault(Phase.LOAD, error, 1, platform=is_lost_file(error))
-        return True
-    if not first_frame:
-        return True
-    try:
-        with decoding or contextlib.nullcontext():
-            context.asset.prepare(first_frame=True)
-    except Exception:  # noqa: BLE001 - the dependency will raise it where it belongs: in the attempt
-        logger.debug("The first frame of %s could not be decoded ahead.", context.task.data_title)
-    return True
-
-
-@contextlib.contextmanager
-def _reading(run: StageRun) -> Iterator[None]:
-    """While inside, the platform is asked for what is to be run next: a stop does not wait for that."""
-    with run.gate.optional(), run.stop.interruptible():
-        yield
-
-
-def _write(run: StageRun, results: list[Result]) -> None:
-    before = run.gate.grace
-    if before is None:
-        run.gate.grace = run.gate.timing.time_to_write  # for a stop that comes while this waits
-    try:
-        run.write(results, lambda result, outcome: run.finish(result.context, outcome), run.writer())
-    finally:
-        run.gate.grace = before
-
-
-def _run_through(run: StageRun, contexts: Sequence[Context], results: list[Result]) -> None:
-    """Attempts of the first of some tasks until one is good, or the decision is to stop.
-
-    Args:
-        contexts: The task, and those that come soon after it: what is stale of these is asked for together.
-        results: A result is added to it.
-    """
-    context = contexts[0]
-    while True:
-        if not run.await_quiet(context):
-            return
-        ended: Attempt | Fault | None = None
-        try:
-            if not run.is_fresh(contexts):
-                if context.gone:
-                    run.finish(context, Skipped())
-                return
-            run.start(context)
-            ended = run.executor.attempt(context)
-        finally:
-            run.listen(context, ended)
-        contexts = [context]
-        verdict = run.judge(context, ended)
-        if isinstance(verdict, Result):
-            results.append(verdict)
-            context.close()  # its file makes room for others now; what is left to do needs only the labels
-            return
-        if isinstance(verdict, Fault):
-            run.finish(context, Failed(verdict))
-            return
-        if run.stop.wait(verdict):
-            return
-        with run.stop.interruptible():
-            if not run.reload(context):
-                return
-
-
-def _await_together(run: StageRun, contexts: Sequence[Context], loop: EventLoop, results: list[Result]) -> None:
-    """The same for async agents, all at once; results are added in the order of the tasks.
-
-    Where there is no room for all their files, those that got none wait for the others; where none got one, they take
-    turns.
-    """
-    pending = list(contexts)
-    most = len(pending)
-    while pending and not run.stop.requested:
-        if (left := run.quiet.wait(run.gate.clock())) > 0:
-            run.wait_a_while(left)
-            continue
-        stale = [context for context in pending if run.is_stale(context)]
-        if stale and not run.is_fresh(stale) and not stale[0].gone:
-            return
-        for context in [context for context in pending if context.gone]:
-            pending.remove(context)
-            run.finish(context, Skipped())
-        going: list[tuple[Context, Going]] = []
-        # Not `Future.result()`: an interrupt in there may leave a lock held that the loop waits for.
-        ends: SimpleQueue[None] = SimpleQueue()
-        heard, wait = 0, 0.0
-        again: list[Context] = []
-        lacking: list[Context] = []
-        try:
-            while pending and len(going) < most and (ticket := run.quiet.begin(run.gate.clock())) is not None:
-                context = pending.pop(0)
-                context.ticket = ticket
-                run.start(context)
-                going.append((context, loop.submit(run.executor.attempt_async(context))))
-                going[-1][1].add_done_callback(lambda _, ends=ends: ends.put(None))  # type: ignore[misc]
-            for context, future in going:
-                while not future.done():
-                    next_of(ends)
-                heard += 1
-                try:
-                    verdict = run.judge(context, was_cancelled(context) if future.cancelled() else future.result())
-                except NoRoomError as error:
-                    lacking.append(context)
-                    if not error.may_pass or len(going) == 1:
-                        raise
-                    continue
-                if isinstance(verdict, Result):
-                    results.append(verdict)
-                    context.close()
-                elif isinstance(verdict, Fault):
-                    run.finish(context, Failed(verdict))
-                else:
-                    again.append(context)
-                    wait = max(wait, verdict)
-        except KeyboardInterrupt:
-            run.stop.request("interrupt")  # a second one leaves at once
-            raise
-        finally:
-            for context, _ in going[heard:]:
-                run.listen(context, None)
-            _end_all(run, [future for _, future in going], ends)
-        if lacking and len(lacking) == len(going):
-            most = 1
-        if again:
-            run.stop.wait(wait)
-        pending = [context for context in (*lacking, *again) if run.reload(context)] + pending
-
-
-def _end_all(run: StageRun, going: Sequence[Going], ends: SimpleQueue[None]) -> None:
-    """Cancel the coroutines that still run, and wait for their clean-up as long as there is time to write.
-
-    What they use is gone when the call returns: the files, and soon the run-scoped dependencies.
-
-    Raises:
-        KeyboardInterrupt: It was interrupted meanwhile; at once if that was not the first time.
-    """
-    interrupted = False
-    until = run.gate.clock() + run.gate.timing.time_to_write
-    while True:
-        try:
-            left = [future for future in going if not future.done()]
-            for future in left:
-                future.cancel()
-            while not all(future.done() for future in left) and run.gate.clock() < until and not run.stop.leaving:
-                with contextlib.suppress(Empty):
-                    ends.get(timeout=run.gate.timing.tick)
-            break
-        except KeyboardInterrupt:
-            if interrupted or run.stop.requested:
-                run.stop.leave()
-                raise
-            interrupted = True
-            run.stop.request("interrupt")
-    if interrupted:
-        raise KeyboardInterrupt
-
-
-def run_one_by_one(run: StageRun) -> None:
-    """A window of one: each task is written before the next is loaded, and there are no threads.
-
-    Nothing reads the pages in the background here, so some are read between every two tasks.
-    """
-    try:
-        _run_one_by_one(run)
-    except Leaving:
-        if not run.stop.requested:
-            raise
-
-
-def _run_one_by_one(run: StageRun) -> None:
-    backlog = run.backlog()
-    reader = StageReader(run.agent.stage, run.gate, backlog, run.events)
-    number = run.gate.limits.read_ahead
-    while not run.stop.requested and not backlog.exhausted:
-        if (backlog.reading and backlog.wants_more) or (backlog.must_be_read and not backlog.available):
-            with _reading(run):
-                reader.read(number)
-        if not backlog.reading:
-            number = sys.maxsize  # another reading goes to its end before anything moves, and so is exact
-        for waiting in backlog.take(1):
-            moves = run.moves
-            given = run_chunk(run, [waiting.task], polled_at=waiting.seen_at)
-            backlog.release(waiting.task.uuid, unused=not given)
-            if run.moves > moves:
-                backlog.begin_move()
-                backlog.end_move()

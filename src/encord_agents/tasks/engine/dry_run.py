@@ -1,0 +1,28 @@
+"""What would have been written for a task, in words."""
+
+from __future__ import annotations
+
+from encord_agents.tasks.engine.context import Result
+
+__all__ = ["dry_summary"]
+
+
+def dry_summary(result: Result) -> str:
+    """In words, what would have been written for a result."""
+    where = f"move along {result.pathway.name!r}" if result.pathway else "stay in its stage"
+    parts = [where]
+    if result.label_row is not None:
+        row = result.label_row
+        try:
+            objects, classifications = len(row.get_object_instances()), len(row.get_classification_instances())
+        except (Exception, SystemExit):  # noqa: BLE001 - as with `_weight`
+            parts.append("save its labels")
+        else:
+            parts.append(f"save {_counted(objects, 'object')} and {_counted(classifications, 'classification')}")
+    if result.priority is not None:
+        parts.append(f"set its priority to {result.priority:g}")
+    return "would " + ", ".join(parts)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,278 @@
+"""What happens in a run: one frozen record per event, and the bus that tells observers of them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from encord_agents.core.dependencies.signature import readable_name
+from encord_agents.core.dependencies.solve import Interrupt
+from encord_agents.core.legible import cut, on_one_line
+from encord_agents.core.tracebacks import described, exc_info, type_name
+from encord_agents.tasks.engine.outcome import Fault, Outcome
+
+__all__ = [
+    "AttemptFailed",
+    "ChunkLoaded",
+    "ChunkWritten",
+    "Event",
+    "Events",
+    "Observer",
+    "PassFinished",
+    "RunStopped",
+    "StageFinished",
+    "StagePolled",
+    "StageStarted",
+    "StageWarning",
+    "TaskFinished",
+    "TaskRef",
+    "TaskStarted",
+    "TaskWouldWrite",
+    "on_a_line",
+]
+
+LONGEST_LINE = 2_000
+"""Characters of other people's text in a line that is shown."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRef:
+    """Which task an event is about."""
+
+    uuid: UUID
+    data_hash: UUID
+    data_title: str
+    stage_uuid: UUID
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageStarted:
+    """A stage's tasks are being asked for."""
+
+    stage_uuid: UUID
+    stage: str
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
+class StagePolled:
+    """So many tasks have been seen waiting in the stage, this pass; ``complete`` when there are no more pages."""
+
+    stage_uuid: UUID
+    stage: str
+    tasks: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkLoaded:
+    """What so many tasks need was fetched, in so many seconds."""
+
+    stage_uuid: UUID
+    stage: str
+    tasks: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStarted:
+    """An attempt of a task begins; ``attempt`` counts from 1."""
+
+    task: TaskRef
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """An attempt went wrong. ``retry_in``: seconds until the next one, ``None`` where there will be none."""
+
+    task: TaskRef
+    fault: Fault
+    retry_in: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StageWarning:
+    """Something about an agent that a person should know, seen at a task first; said once a run for each kind."""
+
+    task: TaskRef
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskWouldWrite:
+    """In a dry run: what would have been written for a task, in words."""
+
+    task: TaskRef
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFinished:
+    """A task has its outcome for this pass, and everything of it is written.
+
+    Attributes:
+        attempts: How often it was tried; 0 where it was not.
+        seconds: How long its attempts took together.
+        own_saves: Seconds of those in which the agent waited for `label_row.save()` and `label_row.set_priority()` of
+            its task's row, which ``bundle_saves`` would have sent with others'.
+    """
+
+    task: TaskRef
+    outcome: Outcome
+    attempts: int
+    seconds: float
+    own_saves: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkWritten:
+    """The results of so many tasks were written, in so many seconds."""
+
+    stage_uuid: UUID
+    stage: str
+    tasks: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StageFinished:
+    """Every task of the stage's queue has its outcome, or the run is stopping. ``seconds`` since it started."""
+
+    stage_uuid: UUID
+    stage: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PassFinished:
+    """All stages had their turn. ``next_in``: seconds until the next pass, ``None`` after the last."""
+
+    number: int
+    moved: int
+    held: int
+    failed: int
+    skipped: int
+    seconds: float
+    next_in: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunStopped:
+    """The run ended before its work did.
+
+    Attributes:
+        reason: Why.
+        unwritten: Tasks that were finished but not written.
+        unconfirmed: The uuids of those among them that were sent to move, without an answer.
+    """
+
+    reason: str
+    unwritten: tuple[TaskRef, ...] = ()
+    unconfirmed: frozenset[UUID] = frozenset()
+
+
+Event = (
+    StageStarted
+    | StagePolled
+    | ChunkLoaded
+    | TaskStarted
+    | AttemptFailed
+    | StageWarning
+    | TaskWouldWrite
+    | TaskFinished
+    | ChunkWritten
+    | StageFinished
+    | PassFinished
+    | RunStopped
+)
+
+
+class Observer(Protocol):
+    """Anything that can be called with an event. It is called by one thread at a time, and should be quick."""
+
+    def __call__(self, event: Event, /) -> object: ...
+
+
+class Events:
+    """Tells every observer of every event, one event at a time, and then the record.
+
+    An observer that raises is logged and ignored. The record is the report of a run, or the results of a queue
+    function: what it raises passes to whoever emitted the event, for a task that is missing there is lost.
+
+    Args:
+        record: Called last: a report removes the tracebacks of exceptions, which observers are still to see.
+    """
+
+    def __init__(self, observers: Iterable[Observer], record: Observer | None = None) -> None:
+        self._observers = tuple(observers)
+        self._record = record
+        self._by_kind: dict[type, tuple[Observer, ...]] = {}
+        self._lock = threading.RLock()
+        self._broken: set[int] = set()
+
+    def wanted(self, kind: type) -> bool:
+        """Return whether anybody looks at a kind of event."""
+        return bool(self._looking_at(kind)) or (self._record is not None and _looks_at(self._record, kind))
+
+    def _looking_at(self, kind: type) -> tuple[Observer, ...]:
+        if kind not in self._by_kind:
+            self._by_kind[kind] = tuple(observer for observer in self._observers if _looks_at(observer, kind))
+        return self._by_kind[kind]
+
+    def emit(self, event: Event) -> None:
+        """Tell the observers and the record of an event."""
+        if not self.wanted(type(event)):
+            return
+        with self._lock:
+            try:
+                for observer in self._looking_at(type(event)):
+                    self._tell(observer, event)
+            finally:  # an interrupt may have come while an observer was told
+                if self._record is not None:
+                    self._record(event)
+
+    def _tell(self, observer: Observer, event: Event) -> None:
+        try:
+            observer(event)
+        except (KeyboardInterrupt, Interrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - an observer has no say in what becomes of the run
+            if id(observer) not in self._broken:
+                self._broken.add(id(observer))
+                _complain(observer, error)
+
+
+def _looks_at(observer: Observer, kind: type) -> bool:
+    """Return whether an observer looks at a kind of event: all do, but those of our own that say at which."""
+    kinds = getattr(type(observer), "looks_at", None)
+    return not isinstance(kinds, frozenset) or kind in kinds
+
+
+def _complain(observer: Observer, error: BaseException) -> None:
+    message = "%s raised %s. The run goes on, and this is not reported again."
+    with contextlib.suppress(Exception, SystemExit):  # a log that cannot be written to is no reason to end either
+        logger.error(message, _name_of(observer), on_a_line(described(error)), exc_info=exc_info(error))
+
+
+def _name_of(observer: Observer) -> str:
+    if isinstance(name := getattr(type(observer), "shown_as", None), str):  # one of our own
+        return name
+    try:
+        return f"The observer {readable_name(observer)}"
+    except Exception:  # noqa: BLE001 - it is the user's object
+        return f"An observer of type {type_name(observer)}"
+
+
+def on_a_line(text: str) -> str:
+    """Return other people's text as a part of a line that is shown."""
+    return cut(on_one_line(text), LONGEST_LINE)

@@ -1,0 +1,173 @@
+"""The driver that does one thing after the other: load, attempt, write, in the caller's thread.
+
+For queue functions, whose tasks are loaded and written together, and for a runner whose window is a single task.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+
+from encord.workflow.stages.agent import AgentTask
+
+from encord_agents.core.dependencies.solve import Attempt
+from encord_agents.exceptions import (
+    NoRoomError,
+    OutageError,
+)
+from encord_agents.tasks.engine.context import Context, Result
+from encord_agents.tasks.engine.event_loop import EventLoop
+from encord_agents.tasks.engine.gate import SetUpError
+from encord_agents.tasks.engine.outcome import Failed, Fault, Skipped
+from encord_agents.tasks.engine.pace import Pace
+from encord_agents.tasks.engine.poll import StageReader
+from encord_agents.tasks.engine.stage_run import StageRun
+from encord_agents.tasks.engine.stop import Leaving
+from encord_agents.tasks.engine.together import await_together
+
+__all__ = ["run_chunk", "run_one_by_one"]
+
+
+def run_chunk(
+    run: StageRun,
+    tasks: Sequence[AgentTask],
+    *,
+    polled_at: float,
+    loop: EventLoop | None = None,
+) -> int:
+    """Load tasks together, run them one by one, write them together: all in the caller's thread.
+
+    Async agents are awaited together, on ``loop``. Whatever ends it early, what is finished is written first.
+
+    Returns:
+        How many of the tasks were still in the stage, and so given to the agent.
+    """
+    with _reading(run):
+        contexts, left = run.load(tasks, polled_at)
+    for task in left:
+        run.skip(task)
+    results: list[Result] = []
+    interrupted = too_late = False
+
+    def work() -> None:
+        if loop is not None:
+            await_together(run, contexts, loop, results)
+            return
+        for number in range(len(contexts)):
+            if run.stop.requested:
+                break
+            seconds = contexts[number - 1].seconds if number else None
+            ahead = Pace(len(contexts), load_ahead=run.gate.timing.load_ahead, seconds=seconds).soon
+            _run_through(run, contexts[number : number + ahead], results)
+
+    try:
+        work()
+        if not run.stop.requested:
+            _write(run, results)
+    except KeyboardInterrupt:
+        interrupted = True
+        run.stop.request("interrupt")
+        raise
+    except Leaving:
+        too_late = True
+        raise
+    finally:
+        # An interrupt, a set-up error or a stop: what was finished by then is written all the same.
+        try:
+            if results and not too_late:
+                run.limit_writing()
+                _write(run, results)
+        except (Leaving, NoRoomError, OutageError, SetUpError):
+            if not interrupted:  # else the interrupt goes on; what is not written is listed
+                raise
+        finally:
+            run.leave(results)
+            for context in contexts:
+                context.close()
+    return len(contexts)
+
+
+@contextlib.contextmanager
+def _reading(run: StageRun) -> Iterator[None]:
+    """While inside, the platform is asked for what is to be run next: a stop does not wait for that."""
+    with run.gate.optional(), run.stop.interruptible():
+        yield
+
+
+def _write(run: StageRun, results: list[Result]) -> None:
+    before = run.gate.grace
+    if before is None:
+        run.gate.grace = run.gate.timing.time_to_write  # for a stop that comes while this waits
+    try:
+        run.write(results, lambda result, outcome: run.finish(result.context, outcome), run.writer())
+    finally:
+        run.gate.grace = before
+
+
+def _run_through(run: StageRun, contexts: Sequence[Context], results: list[Result]) -> None:
+    """Attempts of the first of some tasks until one is good, or the decision is to stop.
+
+    Args:
+        contexts: The task, and those that come soon after it: what is stale of these is asked for together.
+        results: A result is added to it.
+    """
+    context = contexts[0]
+    while True:
+        if not run.await_quiet(context):
+            return
+        ended: Attempt | Fault | None = None
+        try:
+            if not run.is_fresh(contexts):
+                if context.gone:
+                    run.finish(context, Skipped())
+                return
+            run.start(context)
+            ended = run.executor.attempt(context)
+        finally:
+            run.listen(context, ended)
+        contexts = [context]
+        verdict = run.judge(context, ended)
+        if isinstance(verdict, Result):
+            results.append(verdict)
+            context.close()  # its file makes room for others now; what is left to do needs only the labels
+            return
+        if isinstance(verdict, Fault):
+            run.finish(context, Failed(verdict))
+            return
+        if run.stop.wait(verdict):
+            return
+        with run.stop.interruptible():
+            if not run.reload(context):
+                return
+
+
+def run_one_by_one(run: StageRun) -> None:
+    """A window of one: each task is written before the next is loaded, and there are no threads.
+
+    Nothing reads the pages in the background here, so some are read between every two tasks.
+    """
+    try:
+        _run_one_by_one(run)
+    except Leaving:
+        if not run.stop.requested:
+            raise
+
+
+def _run_one_by_one(run: StageRun) -> None:
+    backlog = run.backlog()
+    reader = StageReader(run.agent.stage, run.gate, backlog, run.events)
+    number = run.gate.limits.read_ahead
+    while not run.stop.requested and not backlog.exhausted:
+        if (backlog.reading and backlog.wants_more) or (backlog.must_be_read and not backlog.available):
+            with _reading(run):
+                reader.read(number)
+        if not backlog.reading:
+            number = sys.maxsize  # another reading goes to its end before anything moves, and so is exact
+        for waiting in backlog.take(1):
+            moves = run.moves
+            given = run_chunk(run, [waiting.task], polled_at=waiting.seen_at)
+            backlog.release(waiting.task.uuid, unused=not given)
+            if run.moves > moves:
+                backlog.begin_move()
+                backlog.end_move()

@@ -1,0 +1,131 @@
+"""How one task ended, as a report keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+from uuid import UUID
+
+from encord_agents.core.tracebacks import described, detach, formatted, portable
+from encord_agents.exceptions import EncordAgentsError
+from encord_agents.tasks.engine.events import TaskFinished
+from encord_agents.tasks.engine.outcome import Failed, Held, Moved, Outcome, Pathway, Skipped
+
+__all__ = ["TaskRecord", "first_too", "kind_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """How a task ended, its latest outcome.
+
+    Attributes:
+        task_uuid: The task.
+        data_hash: Its data unit.
+        data_title: The data unit's title.
+        stage: The title of the stage it was in.
+        stage_uuid: That stage's uuid.
+        outcome: ``moved``, ``held``, ``failed`` or ``skipped``.
+        pathway: The name of the pathway it went down, a failure pathway included.
+        pathway_uuid: That pathway's uuid.
+        confirmed: False where the platform's answer to the move was lost and the task was afterwards gone.
+        attempts: How often it was tried.
+        seconds: How long its attempts took together.
+        phase: Where a failed task failed: load, inject, agent, teardown, pathway, save or move.
+        exception: What a failed task failed with, its traceback taken off (it would keep the task's data in memory).
+        first_error: What the first attempt of a failed task failed with, where that was something else.
+        traceback: The traceback as text.
+        reason: Why a skipped task was skipped.
+    """
+
+    task_uuid: UUID
+    data_hash: UUID
+    data_title: str
+    stage: str
+    stage_uuid: UUID
+    outcome: str
+    pathway: str | None = None
+    pathway_uuid: UUID | None = None
+    confirmed: bool = True
+    attempts: int = 0
+    seconds: float = 0.0
+    phase: str | None = None
+    exception: BaseException | None = field(default=None, repr=False)
+    traceback: str | None = None
+    reason: str | None = None
+    first_error: str | None = None
+
+    @classmethod
+    def of(cls, event: TaskFinished, *, keep_traceback: bool = False) -> TaskRecord:
+        """The record of an event. The exception's own traceback is taken off, unless others are still to see it."""
+        task, outcome = event.task, event.outcome
+        pathway: Pathway | None = None
+        details: dict[str, Any] = {}
+        match outcome:
+            case Moved(pathway=pathway, confirmed=confirmed):
+                details = {"confirmed": confirmed}
+            case Failed(fault=fault, moved_to=pathway):
+                details = {
+                    "phase": str(fault.phase),
+                    "exception": fault.exception,
+                    "first_error": fault.first,
+                    "traceback": formatted(fault.exception),
+                }
+                if not keep_traceback:
+                    detach(fault.exception)
+            case Skipped(reason=reason):
+                details = {"reason": reason}
+            case Held():
+                pass
+        return cls(
+            task_uuid=task.uuid,
+            data_hash=task.data_hash,
+            data_title=task.data_title,
+            stage=task.stage,
+            stage_uuid=task.stage_uuid,
+            outcome=kind_of(outcome),
+            pathway=pathway.name if pathway else None,
+            pathway_uuid=pathway.uuid if pathway else None,
+            attempts=event.attempts,
+            seconds=event.seconds,
+            **details,
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle an exception that another process could not make anew as an `EncordAgentsError` with its text."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        if self.exception is not None and portable(self.exception) is None:
+            values["exception"] = EncordAgentsError(described(self.exception))
+        return TaskRecord, tuple(values.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON has it: uuids and the exception as text, what does not apply left out."""
+        error = None if self.exception is None else described(self.exception)
+        entries = {
+            "task_uuid": str(self.task_uuid),
+            "data_hash": str(self.data_hash),
+            "data_title": self.data_title,
+            "stage": self.stage,
+            "stage_uuid": str(self.stage_uuid),
+            "outcome": self.outcome,
+            "pathway": self.pathway,
+            "pathway_uuid": None if self.pathway_uuid is None else str(self.pathway_uuid),
+            "confirmed": None if self.confirmed else False,
+            "attempts": self.attempts,
+            "seconds": round(self.seconds, 6),
+            "phase": self.phase,
+            "error": error,
+            "first_error": self.first_error,
+            "traceback": self.traceback,
+            "reason": self.reason,
+        }
+        return {key: value for key, value in entries.items() if value is not None}
+
+
+def first_too(first_error: str | None) -> str:
+    """What to add to an error, where a task's first attempt failed otherwise than its last."""
+    return f" (first: {first_error.partition(chr(10))[0]})" if first_error else ""
+
+
+def kind_of(outcome: Outcome) -> str:
+    """``moved``, ``held``, ``failed`` or ``skipped``."""
+    return type(outcome).__name__.lower()

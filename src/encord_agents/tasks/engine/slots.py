@@ -1,0 +1,27 @@
+"""So many at once."""
+
+from __future__ import annotations
+
+from queue import Empty, SimpleQueue
+
+__all__ = ["Slots"]
+
+
+class Slots:
+    """So many at once. Not a `threading.Semaphore`: an interrupt inside one leaves its lock held."""
+
+    def __init__(self, number: int) -> None:
+        self._free: SimpleQueue[None] = SimpleQueue()
+        for _ in range(number):
+            self._free.put(None)
+
+    def take(self, seconds: float | None = None) -> bool:
+        """Take a slot, or wait so long for one; whether there was one."""
+        try:
+            self._free.get(timeout=seconds)
+        except Empty:
+            return False
+        return True
+
+    def give_back(self) -> None:
+        self._free.put(None)

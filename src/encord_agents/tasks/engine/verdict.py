@@ -1,0 +1,81 @@
+"""What an exception means: whose fault it is, and what to do next."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from encord.exceptions import (
+    AuthenticationError,
+    AuthorisationError,
+    EncordException,
+    GenericServerError,
+    PayloadTooLargeError,
+    RateLimitExceededError,
+    RequestException,
+    SshKeyNotFound,
+    UnknownException,
+)
+
+from encord_agents.core.room import ran_out
+from encord_agents.core.sdk import names_a_refusal
+from encord_agents.core.tracebacks import is_a
+from encord_agents.exceptions import AssetDownloadError, CertificateError
+
+__all__ = ["END_ALL", "Verdict", "is_lost_file", "is_nobodys_fault", "is_platform_trouble", "verdict"]
+
+
+class Verdict(Enum):
+    """What an exception of a request means for what to do next."""
+
+    OUTAGE = "wait and ask again"
+    RATE_LIMIT = "wait as long as the platform says and ask again; nothing was done"
+    TOO_LARGE = "ask for less at once"
+    CREDENTIALS = "the key is refused: nothing will work"
+    FORBIDDEN = "this, or everything, is not permitted"
+    UNTRUSTED = "the platform's certificate is not accepted: nothing can be asked"
+    REFUSED = "the platform says no; asking again would not help"
+
+
+END_ALL = frozenset({Verdict.CREDENTIALS, Verdict.UNTRUSTED})
+"""What no request will fare better with."""
+
+
+def verdict(error: BaseException) -> Verdict:
+    """What an exception means. Anything that does not come from the platform counts as refused."""
+    if is_a(error, CertificateError):
+        return Verdict.UNTRUSTED
+    if is_a(error, RateLimitExceededError):
+        return Verdict.RATE_LIMIT
+    if is_a(error, PayloadTooLargeError):
+        return Verdict.TOO_LARGE
+    if is_a(error, (AuthenticationError, SshKeyNotFound)):
+        return Verdict.CREDENTIALS
+    if is_a(error, AuthorisationError):
+        return Verdict.FORBIDDEN
+    if is_a(error, UnknownException):
+        # Every status without a class of its own, 422 among them. A 422's message is a list of what is wrong.
+        detail: object = error.message
+        return Verdict.OUTAGE if isinstance(detail, str) else Verdict.REFUSED
+    if is_a(error, GenericServerError):
+        return Verdict.REFUSED if names_a_refusal(error) else Verdict.OUTAGE
+    if is_a(error, RequestException):
+        return Verdict.OUTAGE
+    return Verdict.REFUSED
+
+
+def is_nobodys_fault(error: BaseException) -> bool:
+    """Whether an exception is neither the task's nor the agent's doing: the platform's, or that of a machine which ran
+    out of room, handles or memory."""
+    return is_platform_trouble(error) or (is_a(error, OSError) and ran_out(error) is not None)
+
+
+def is_lost_file(error: BaseException) -> bool:
+    """Return whether a file could not be had because of its host, which was asked again and again already."""
+    return is_a(error, AssetDownloadError) and is_platform_trouble(error)
+
+
+def is_platform_trouble(error: BaseException) -> bool:
+    """Whether an exception comes from the platform, or the host of its files, not from what was asked of it."""
+    if is_a(error, AssetDownloadError):
+        return error.status is None or error.status == 429 or error.status >= 500
+    return is_a(error, EncordException) and verdict(error) in (Verdict.OUTAGE, Verdict.RATE_LIMIT)
