@@ -1,0 +1,192 @@
+"""The ready queue: which loaded task is attempted next, and how many are in flight."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from encord_agents.exceptions import NoRoomError
+from encord_agents.tasks.engine.context import Context
+from encord_agents.tasks.engine.files_ahead import FilesAhead
+from encord_agents.tasks.engine.window import Window
+
+__all__ = ["ReadyQueue"]
+
+
+class ReadyQueue:
+    """The tasks of a window that wait for an attempt, and those that are attempted.
+
+    Args:
+        in_writing: Tells how many tasks have been attempted and are not written yet.
+
+    Attributes:
+        delayed: Tasks that wait for their next attempt: when it is due, a tie-breaker, the task.
+        short: Tasks whose attempts were broken off because this machine had no room.
+        most_running: How many may be attempted at once since then.
+        running: How many tasks were handed over, and have not ended yet.
+        out: Those.
+    """
+
+    def __init__(self, window: Window, files: FilesAhead, *, is_async: bool, in_writing: Callable[[], int]) -> None:
+        self.run = window.run
+        self._window = window
+        self._files = files
+        self._is_async = is_async
+        self._in_writing = in_writing
+        self._timing = window.run.gate.timing
+        self.delayed: list[tuple[float, int, Context]] = []
+        self.short: deque[Context] = deque()
+        self.most_running = sys.maxsize
+        self.running = 0
+        self.out: dict[int, Context] = {}
+        self._ties = itertools.count()
+        self._waited_for, self._waited_since = -1, 0.0
+
+    def delay(self, context: Context, seconds: float) -> None:
+        """Have a task attempted again after some seconds."""
+        heapq.heappush(self.delayed, (self.run.gate.clock() + seconds, next(self._ties), context))
+
+    @property
+    def _may_run(self) -> int:
+        """How many may be with the workers."""
+        agent = self.run.agent
+        proven = agent.has_named_a_pathway and not agent.failures_in_a_row
+        return min(
+            self.most_running,
+            self._window.pace.handed_over(
+                proven=proven and not self._is_async and not self.run.quiet.is_kept,
+                patient=agent.failure_pathway is not None,
+            ),
+        )
+
+    def contexts(self) -> Iterator[Context]:
+        """What to attempt next: a task whose delay is over, else the next in order; while a worker is free, and no
+        service wants quiet."""
+        while True:
+            with self._window.lock:
+                while True:
+                    if self._window.is_over:
+                        return
+                    wait = self._timing.tick
+                    if self.running < self._may_run:
+                        now = self.run.gate.clock()
+                        ticket = self.run.quiet.begin(now)
+                        if ticket is None:
+                            wait = min(wait, self.run.quiet.wait(now))
+                        elif (found := self._next_delayed(now) or self._next_short() or self._next_ready()) is not None:
+                            context = found
+                            break
+                        else:
+                            self.run.quiet.end(ticket)
+                            if self.delayed:
+                                wait = min(wait, max(0.0, self.delayed[0][0] - now))
+                        if self._drained():
+                            return
+                    self._window.runnable.wait(wait)
+                context.ticket = ticket
+                self.running += 1
+                self.out[id(context)] = context
+                self._window.alone = context if self.running == 1 and not self._files.arriving else None
+            yield context
+
+    def _next_delayed(self, now: float) -> Context | None:
+        """A task whose delay is over. Of those that a service has refused, the one that it has refused least often: so
+        that it takes long until one of them has no attempts left."""
+        due = [entry for entry in self.delayed if entry[0] <= now] if self.run.quiet.is_kept else self.delayed[:1]
+        if not due or due[0][0] > now:
+            return None
+        chosen = min(due, key=lambda entry: (entry[2].attempts, entry[:2])) if len(due) > 1 else due[0]
+        self.delayed.remove(chosen)
+        heapq.heapify(self.delayed)
+        return chosen[2]
+
+    def _next_short(self) -> Context | None:
+        """A task for whose file there was no room, when no download takes up any that may come free."""
+        return self.short.popleft() if self.short and not self._files.arriving else None
+
+    def _next_ready(self) -> Context | None:
+        if self._window.returned:
+            return self._window.returned.popleft()
+        self._let_pass()
+        while self._window.turn in self._window.ready:
+            context = self._window.ready.pop(self._window.turn)
+            self._window.turn += 1
+            self._window.first_begun_at = self._window.first_begun_at or self.run.gate.clock()
+            self._files.pump()
+            if context is not None:
+                return context
+        return None
+
+    def _let_pass(self) -> None:
+        """Have a task whose file is slow let others pass whose files are there: it is attempted when its own is."""
+        while (
+            self._window.turn not in self._window.ready
+            and self._window.turn in self._files.fetches
+            and self._window.ready
+        ):
+            now = self.run.gate.clock()
+            if self._waited_for != self._window.turn:
+                self._waited_for, self._waited_since = self._window.turn, now
+            if now - self._waited_since < self._timing.slow_file:
+                return
+            self._files.passed.add(self._window.turn)
+            self._window.turn += 1
+            self._files.pump()
+
+    def _drained(self) -> bool:
+        """Nothing runs, nothing waits to run, and nothing more will come."""
+        if (
+            self._window.loading
+            or self.running
+            or self.delayed
+            or self._window.returned
+            or self._files.passed
+            or self.short
+        ):
+            return False
+        if self._window.turn != self._window.next:
+            return False
+        return self._window.backlog.exhausted
+
+    def next_stale(self, context: Context) -> list[Context]:
+        """Those that wait for their turn behind a stale one, and are stale too: they are asked for with it."""
+        if not self.run.is_stale(context):
+            return []
+        with self._window.lock:
+            number = self._window.pace.soon - 1
+            following = (
+                self._window.ready.get(turn)
+                for turn in range(self._window.turn, min(self._window.next, self._window.turn + number))
+            )
+            return [other for other in following if other is not None and self.run.is_stale(other)]
+
+    def await_room(self, context: Context, error: NoRoomError) -> bool:
+        """Have an attempt made again when files of others are removed. False if there is nothing to wait for."""
+        context.close_file()
+        with self._window.lock:
+            if not error.may_pass or self._window.alone is context:
+                return False
+            self._files.most_files = 0
+            self.most_running = max(1, min(self.most_running, self.running - 1))
+            self.short.append(context)
+            return True
+
+    def is_idle(self) -> bool:
+        """True if somebody could attempt something, and nothing is there."""
+        out = self._in_writing()
+        out += self.running + len(self.delayed) + len(self.short)
+        return self.running < self._window.workers and len(self._window.open) <= out
+
+    @property
+    def left(self) -> list[Context]:
+        """The tasks that are not attempted any more."""
+        return [*(context for _, _, context in self.delayed), *self.out.values(), *self.short]
+
+    def clear(self) -> None:
+        """Forget them."""
+        self.delayed.clear()
+        self.out.clear()
+        self.short.clear()

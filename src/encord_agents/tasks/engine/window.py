@@ -1,0 +1,153 @@
+"""The window of a stage: what the threads of an overlapping run share, under one lock."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from encord_agents.exceptions import OutageError
+from encord_agents.tasks.engine.context import Context
+from encord_agents.tasks.engine.pace import Pace
+from encord_agents.tasks.engine.stage_run import StageRun
+from encord_agents.tasks.engine.stop import Leaving
+
+__all__ = ["Window"]
+
+STILL_FOR = 1.0
+"""Seconds without a task that came or went after which one is taken to be waited for that may take long."""
+
+
+class Window:
+    """The state that the threads of one stage's run share.
+
+    The lock guards everything in here, and everything that the prefetch of files and the write-behind have. A *slot* is
+    taken when a task's loading starts, and given back when its outcome is known.
+
+    Args:
+        size: How many slots there are.
+        workers: Attempts at once.
+        is_idle: Tells whether somebody could attempt something, and nothing is there.
+
+    Attributes:
+        open: The tasks that have a slot.
+        next, turn: The number that the next task taken gets, and the one whose first attempt is next.
+        ready: Tasks whose files are here, by their numbers; ``None``: the task was not there any more.
+        returned: Tasks that were handed over, and handed back before they began; or that others have passed.
+        alone: The task that is attempted while nothing else of ours takes up room.
+        seconds: What the last attempts took, on average.
+        reread: Whether the stage is about to be read again, as soon as no moves are under way.
+        executed: Whether no attempt will be made any more.
+        give_up: Whether nothing is to be written any more.
+    """
+
+    def __init__(self, run: StageRun, size: int, workers: int, is_idle: Callable[[], bool]) -> None:
+        self.run = run
+        self.size = size
+        self.workers = workers
+        self._is_idle = is_idle
+        self._timing, self._limits = run.gate.timing, run.gate.limits
+        # One lock, and a condition for each thing that is waited for: waking everybody for everything costs more than
+        # the work.
+        self.lock = threading.RLock()
+        self.runnable = threading.Condition(self.lock)  # something to attempt
+        self.takeable = threading.Condition(self.lock)  # tasks to load, and slots for them
+        self.writable = threading.Condition(self.lock)  # results
+        self.room = threading.Condition(self.lock)  # fewer tasks waiting, or nothing that moves: for the reader
+        self.backlog = run.backlog()
+        self.reread = False
+        self.open: set[UUID] = set()
+        self.loads = 0
+        self.loading = 0
+        self.next = 0
+        self.turn = 0
+        self.ready: dict[int, Context | None] = {}
+        self.returned: deque[Context] = deque()
+        self.alone: Context | None = None
+        self.first_begun_at: float | None = None
+        self.ends = 0
+        self.seconds = 0.0
+        self.stirred_at = run.gate.clock()
+        self.executed = False
+        self.error: BaseException | None = None
+        self.give_up = False
+
+    @property
+    def left(self) -> list[Context]:
+        """The tasks that nobody will attempt any more."""
+        return [*(context for context in self.ready.values() if context is not None), *self.returned]
+
+    def clear(self) -> None:
+        """Forget them."""
+        self.ready.clear()
+        self.returned.clear()
+
+    @property
+    def is_over(self) -> bool:
+        return self.run.stop.requested or self.error is not None
+
+    @property
+    def closing(self) -> bool:
+        return self.is_over or self.executed
+
+    def fail(self, error: BaseException) -> None:
+        with self.lock:
+            if self.error is None or isinstance(self.error, Leaving):
+                self.error = error
+            if isinstance(error, OutageError | Leaving):
+                self.give_up = True
+            self.wake_all()
+
+    def wake_all(self) -> None:
+        for condition in (self.runnable, self.takeable, self.writable, self.room):
+            condition.notify_all()
+
+    def guarded(self, work: Callable[..., None], *args: Any) -> None:
+        try:
+            work(*args)
+        except BaseException as error:  # noqa: BLE001 - a thread's trouble is the run's, and is raised by it
+            self.fail(error)
+
+    @property
+    def pace(self) -> Pace:
+        seconds: float | None = self.seconds
+        if not self.ends:
+            # As long as none has ended, what is known is how long the first one takes at least.
+            begun = self.first_begun_at
+            seconds = None if begun is None else self.run.gate.clock() - begun
+        return Pace(self.size, self.workers, self._timing.load_ahead, seconds, bool(self.ends))
+
+    @property
+    def stands_still(self) -> bool:
+        """True if no task has come or gone for a while: there is one that takes its time, or waits for its retry."""
+        return self.run.gate.clock() - self.stirred_at >= STILL_FOR
+
+    def may_take(self) -> bool:
+        available = self.backlog.available
+        if not available or self.loading >= self._limits.loaders:
+            return False
+        pace = self.pace
+        wanted = pace.to_load(self.loads)
+        if available < wanted and self.more_soon:
+            return False
+        if not pace.may_load(min(wanted, available), self.next - self.turn, self.loads):
+            return False
+        room = self.size - len(self.open)
+        return room >= min(wanted, available) or (room > 0 and self._is_idle() and self.stands_still)
+
+    @property
+    def to_take(self) -> int:
+        """How many tasks to load now, slots aside."""
+        return min(self.pace.to_load(self.loads), self.backlog.available)
+
+    @property
+    def more_soon(self) -> bool:
+        """True if more tasks may come at any moment, and may be taken then."""
+        return self.backlog.reading and self.backlog.wants_more
+
+    def leave(self, uuid: UUID, *, unused: bool = False) -> None:
+        self.open.discard(uuid)
+        self.backlog.release(uuid, unused=unused)
+        self.stirred_at = self.run.gate.clock()

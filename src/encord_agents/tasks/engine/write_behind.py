@@ -1,0 +1,170 @@
+"""Results of attempts, written in threads while agents run: gathered, saved, and held until they may move."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from encord_agents.exceptions import OutageError
+from encord_agents.tasks.engine.context import Context, Result
+from encord_agents.tasks.engine.crew import Crew
+from encord_agents.tasks.engine.gate import SetUpError
+from encord_agents.tasks.engine.outcome import Outcome
+from encord_agents.tasks.engine.window import Window
+from encord_agents.tasks.engine.write import MAX_AT_ONCE, Writer, in_turn
+
+__all__ = ["WriteBehind"]
+
+
+class WriteBehind:
+    """The results of one stage, from the end of their attempts until they are written.
+
+    Attributes:
+        finished: Results that are not written yet, in order.
+        held: Results that are saved, and wait to move until the stage has been read.
+        writing: How many results are being written.
+        batches: Those.
+    """
+
+    def __init__(self, window: Window, close_slot: Callable[[Context, Outcome], None]) -> None:
+        self.run = window.run
+        self._window = window
+        self._close_slot = close_slot
+        self._timing = window.run.gate.timing
+        self.finished: deque[Result] = deque()
+        self.held: deque[Result] = deque()
+        self.writing = 0
+        self.batches: list[list[Result]] = []
+        self.threads = Crew(window.run.gate.limits.writers, "encord-agents-beside")
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks have been attempted and are not written yet."""
+        return len(self.finished) + len(self.held) + self.writing
+
+    def write(self) -> None:
+        writer = self.run.writer(self._beside)
+        while (batch := self._take_finished()) is not None:
+            size = len(batch)
+            try:
+                self._write_batch(batch, writer)
+            finally:
+                with self._window.lock:
+                    if batch in self.batches:
+                        self.batches.remove(batch)
+                        self.run.leave(batch)
+                    self.writing -= size
+                    if self._window.executed or self._window.may_take():
+                        self._window.wake_all()
+                    else:
+                        self._window.room.notify()  # who waits for nothing to move
+
+    def _write_batch(self, batch: list[Result], writer: Writer) -> None:
+        moves = False
+
+        def may_move() -> bool:
+            nonlocal moves
+            with self._window.lock:
+                if not moves and self._must_hold(batch):
+                    return False
+                if not moves:
+                    self._window.backlog.begin_move()
+                moves = True
+                return True
+
+        try:
+            self._write_results(batch, writer, may_move)
+            if not moves:
+                with self._window.lock:  # what is left waits until it may move
+                    self.held.extend(batch)
+                    batch.clear()
+        finally:
+            if moves:
+                with self._window.lock:
+                    self._window.backlog.end_move()
+
+    def _write_results(self, batch: list[Result], writer: Writer, may_move: Callable[[], bool]) -> None:
+        def settle(result: Result, outcome: Outcome) -> None:
+            self._close_slot(result.context, outcome)
+
+        try:
+            self.run.write(batch, settle, writer, may_move)
+        except (SetUpError, OutageError):
+            raise
+        except Exception as error:  # noqa: BLE001 - cut off from outside, maybe between a request and its answer
+            self._window.fail(error)
+            self.run.write(batch, settle, writer, may_move)
+
+    def _take_finished(self) -> list[Result] | None:
+        """Results to write; ``None`` when there will be no more."""
+        with self._window.lock:
+            while True:
+                if self._window.give_up or (self._window.executed and not self.finished and not self.held):
+                    return None
+                if self.held and not self._must_hold(self.held):
+                    results = self.held
+                    break
+                if self.finished and self.should_write():
+                    results = self.finished
+                    break
+                self._window.writable.wait(self._timing.tick)
+            batch = [results.popleft() for _ in range(min(len(results), MAX_AT_ONCE))]
+            self.writing += len(batch)
+            self.batches.append(batch)
+            return batch
+
+    def _must_hold(self, results: Sequence[Result]) -> bool:
+        """True if moves have to wait, since pages that are being read, or are about to be, might skip tasks then.
+
+        Not for longer than the first of them may, nor where their slots are what loading waits for.
+        """
+        backlog = self._window.backlog
+        if self._window.closing or self.run.dry_run or not (backlog.reading_again or self._window.reread):
+            return False
+        if self._window.size - len(self._window.open) < self._window.to_take:
+            return False
+        return self.run.gate.clock() - results[0].finished_at < self._timing.hold_moves
+
+    def should_write(self) -> bool:
+        """There are enough results, or one has waited long enough, or nothing else can go on."""
+        if len(self.finished) >= self._window.pace.at_once or self._window.executed:
+            return True
+        if len(self._window.open) == self.waiting and not self._window.may_take():
+            more_soon = self._window.more_soon and 0 < self._window.backlog.available < self._window.pace.to_load(
+                self._window.loads
+            )
+            if not more_soon:
+                return True
+        return self._is_old()
+
+    def _is_old(self) -> bool:
+        """Whether the result that was finished first has waited long enough."""
+        return bool(self.finished) and (self.run.gate.clock() - self.finished[0].finished_at >= self._timing.gather)
+
+    def _beside(self, first: Callable[[], None], second: Callable[[], None]) -> None:
+        try:
+            other = self.threads.submit(second)
+        except RuntimeError:  # the system has no more threads
+            in_turn(first, second)
+            return
+        try:
+            first()
+        finally:
+            other.exception()  # wait for it, whatever became of the first
+        other.result()
+
+    def is_saved(self) -> bool:
+        """Whether nothing that is finished waits to be written, or for its answer."""
+        with self._window.lock:
+            return not self.finished and not self.held and not self.batches
+
+    @property
+    def left(self) -> list[Result]:
+        """The results that will not be written any more."""
+        return [*self.finished, *self.held, *(result for batch in self.batches for result in batch)]
+
+    def clear(self) -> None:
+        """Forget them."""
+        self.finished.clear()
+        self.held.clear()
+        self.batches.clear()
