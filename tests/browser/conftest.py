@@ -195,6 +195,7 @@ def _ontology() -> Any:
     pose = person.add_attribute(RadioAttribute, "Pose")
     pose.add_option("Standing")
     pose.add_option("Sitting")
+    structure.add_object("Name", Shape.TEXT, color="#0F9D58")
     scene = structure.add_classification().add_attribute(RadioAttribute, "Scene")
     scene.add_option("Indoors")
     scene.add_option("Outdoors")

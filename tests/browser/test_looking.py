@@ -310,8 +310,21 @@ def test_a_text_with_its_marks_and_a_sound(visit: Visit, gallery: Gallery) -> No
         file.setframerate(8000)
         file.writeframes(bytes(range(256)) * 60)
     gallery.project.add_file("beep.wav", packed.getvalue(), item_type="audio", mime_type="audio/wav", duration=1.0)
+    from encord.objects.coordinates import TextCoordinates
+    from encord.objects.frames import Range
+
+    row = gallery.row("note.txt")
+    name = row.ontology_structure.get_child_by_title("Name").create_instance()
+    name.set_for_frames(TextCoordinates(range=[Range(start=13, end=24)]))
+    row.add_object_instance(name)
+    row.save()
     page = visit(gallery.task_path("note.txt"))
     assert page.locator(".text").inner_text().startswith("Ada Lovelace\nAda")
+    mark = page.locator(".text mark")
+    assert mark.all_inner_texts() == ["Ada Lovelace"]
+    assert "13–24" in page.locator("[data-listed]").inner_text()
+    page.locator("[data-toggle-class]").uncheck()
+    expect(mark).to_have_class(re.compile("taken-off"))
     page.goto(gallery.platform.domain + gallery.task_path("beep.wav"))
     page.locator("[data-wave][data-drawn]").wait_for(state="attached")
 

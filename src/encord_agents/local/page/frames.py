@@ -47,6 +47,10 @@ class Frames:
         """Whether there is more than a single picture."""
         return self.is_drawn and self.kind != "image"
 
+    @property
+    def noun(self) -> str:
+        return {"pages": "page", "group": "picture"}.get(self.kind, "frame")
+
     def size(self, number: int) -> Size:
         return self.sizes[min(number, len(self.sizes) - 1)]
 

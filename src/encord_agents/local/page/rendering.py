@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, Response
 
 from encord_agents.local.page.guard import token
 from encord_agents.local.service import Service
+from encord_agents.local.users import OWNER
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -80,6 +81,7 @@ def environment() -> Environment:
         "seconds": duration,
     }
     made.globals["static"] = static
+    made.globals["owner"] = OWNER
     return made
 
 

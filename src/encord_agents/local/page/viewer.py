@@ -57,6 +57,8 @@ def task_page(pages: Pages, request: Request) -> Response:
         "versions": kept,
         "row": row,
         "kind": shown.kind,
+        "noun": shown.noun,
+        "has_confidence": any(o.confidence is not None for o in row.objects(frame)) or shown.is_played,
         "unit": _unit(shown, frame),
         "objects": row.objects(frame),
         "classifications": row.classifications(frame if shown.is_played else None),
@@ -80,7 +82,7 @@ def frame_labels(pages: Pages, request: Request) -> Response:
     row = pages.labels(task, pages.classes(project), _number(request.query_params.get("version", "")))
     shown = frames.of(pages, task)
     last = min(first + FRAMES_AT_ONCE, shown.count)
-    found = {number: _frame(row, number, _unit(shown, number)) for number in range(first, last)}
+    found = {number: _frame(row, number, _unit(shown, number), shown.noun) for number in range(first, last)}
     return Response(
         orjson.dumps(found, option=orjson.OPT_NON_STR_KEYS),
         headers={"Cache-Control": "no-store"},
@@ -88,11 +90,11 @@ def frame_labels(pages: Pages, request: Request) -> Response:
     )
 
 
-def _frame(row: Row, number: int, unit: float) -> dict[str, str]:
+def _frame(row: Row, number: int, unit: float, noun: str) -> dict[str, str]:
     objects, classifications = row.objects(number), row.classifications(number)
     return {
         "drawn": fragment("_drawn.html", objects=objects, unit=unit),
-        "listed": fragment("_listed.html", objects=objects, classifications=classifications, is_frame=True),
+        "listed": fragment("_listed.html", objects=objects, classifications=classifications, is_frame=True, noun=noun),
     }
 
 

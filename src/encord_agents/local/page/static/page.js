@@ -101,7 +101,7 @@
   const viewer = one("[data-viewer]");
   const look = viewer && one("[data-scene]", viewer) ? scene(viewer) : null;
   const player = look && one("[data-player]", viewer) ? film(viewer, look) : null;
-  if (viewer && !look) links(viewer, () => []);
+  if (viewer && !look) listed(viewer);
   if (viewer && one("[data-audio]", viewer)) sound(one("[data-audio]", viewer));
 
   // What is hidden stays so from task to task
@@ -239,6 +239,24 @@
     root.addEventListener("pointerover", (event) => heat(event.target.closest("[data-object]")?.dataset.object));
     root.addEventListener("pointerleave", () => heat(undefined));
     root.addEventListener("focusin", (event) => heat(event.target.closest("[data-object]")?.dataset.object));
+  }
+
+  // Objects of text and sound: taken off, they leave no mark
+  function listed(root) {
+    const labels = () => all("mark.label, .tracks [data-object]", root);
+    const off = new Set();
+    links(root, labels);
+    root.addEventListener("change", (event) => {
+      const { toggleClass, toggleObject } = event.target.dataset;
+      if (!toggleClass && !toggleObject) return;
+      const group = event.target.closest(".class-group");
+      const boxes = toggleObject ? [event.target] : all("[data-toggle-object]", group);
+      for (const box of boxes) {
+        box.checked = event.target.checked;
+        if (box.checked) off.delete(box.dataset.toggleObject); else off.add(box.dataset.toggleObject);
+      }
+      for (const label of labels()) label.classList.toggle("taken-off", off.has(label.dataset.object));
+    });
   }
 
   function film(root, look) {
