@@ -264,6 +264,7 @@ def test_image_libraries_are_imported_when_used() -> None:
         "encord_agents.core.video_stream",
         "encord_agents.core.vision",
         "encord_agents.local.export",
+        "encord_agents.local.page.documents",
         "encord_agents.local.page.film",
         "encord_agents.local.page.pictures",
         "encord_agents.local.media",

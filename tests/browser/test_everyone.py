@@ -21,6 +21,7 @@ def paths(gallery: Gallery) -> list[str]:
         "/",
         "/runs",
         gallery.path,
+        f"{gallery.path}/changes",
         f"{gallery.path}/tasks",
         gallery.stage_path("Pre-label"),
         gallery.stage_path("Done"),

@@ -299,6 +299,25 @@ def test_versions_are_compared(visit: Visit, gallery: Gallery) -> None:
     assert "version 1" in page.locator(".task-head").inner_text()
 
 
+def test_what_changed(visit: Visit, gallery: Gallery) -> None:
+    """Tasks that were moved, and labels that were saved, since the project was made, or copied."""
+    gallery.project.move(gallery.task("plain.png"), "Review")
+    page = visit(gallery.path)
+    page.get_by_role("link", name="What changed").click()
+    rows = page.locator("tbody tr")
+    assert [row.split("\t")[0] for row in rows.all_inner_texts()] == ["boxed.png", "plain.png", "film.mp4"]
+    assert "Pre-label → Review" in rows.nth(1).inner_text()
+    with gallery.project._database.write() as connection:
+        connection.execute(
+            "INSERT INTO baselines (unit, branch, stage, content) SELECT unit, branch, stage, NULL FROM tasks"
+        )
+    page.reload()
+    assert rows.count() == 2
+    page.get_by_role("link", name="boxed.png").click()
+    assert page.locator('[data-count="added"]').inner_text() == "2"
+    assert "as it was copied" in page.locator("select").first.inner_text()
+
+
 def test_a_text_with_its_marks_and_a_sound(visit: Visit, gallery: Gallery) -> None:
     """Text is shown as text, and a sound with its wave."""
     import wave

@@ -21,6 +21,8 @@ VERSIONS_KEPT = 20
 """Replaced labels that are kept per label row."""
 LARGEST_VERSION = 4 * 2**20
 """Bytes of compressed labels. Of larger ones only the event is kept."""
+BASELINE = 0
+"""The version that a row was copied with, where its project is a copy."""
 LONGEST_CLIENT = 200
 
 
@@ -206,6 +208,11 @@ def moves_since(database: Database, project: ProjectRecord, since: float) -> dic
 def version(database: Database, unit: int, branch: str, number: int) -> bytes | None:
     """The labels of a version, as they were saved; ``None`` if they are not kept."""
     with database.read() as connection:
+        if number == BASELINE:
+            copied = connection.execute(
+                "SELECT content FROM baselines WHERE unit = ? AND branch = ?", (unit, branch)
+            ).fetchone()
+            return bytes(copied["content"]) if copied is not None and copied["content"] is not None else None
         row = connection.execute(
             "SELECT content FROM versions WHERE unit = ? AND branch = ? AND number = ?", (unit, branch, number)
         ).fetchone()
@@ -233,7 +240,9 @@ def versions(database: Database, unit: int, branch: str) -> list[int]:
         current = connection.execute(
             "SELECT 1 FROM labels WHERE unit = ? AND branch = ? AND content IS NOT NULL", (unit, branch)
         ).fetchone()
-    numbers = [row["number"] for row in kept if row["there"]]
+        copied = connection.execute("SELECT 1 FROM baselines WHERE unit = ? AND branch = ?", (unit, branch)).fetchone()
+    numbers = [BASELINE] if copied is not None else []
+    numbers += [row["number"] for row in kept if row["there"]]
     if current is not None:
         numbers.append((kept[-1]["number"] if kept else 0) + 1)
     return numbers

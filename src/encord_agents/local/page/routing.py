@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from encord_agents.local.history import Client, acting
 from encord_agents.local.journal import Journal
-from encord_agents.local.page import actions, files, grid, guard, projects, runs, viewer
+from encord_agents.local.page import actions, changes, files, grid, guard, projects, runs, viewer
 from encord_agents.local.page.pages import Pages
 from encord_agents.local.page.rendering import THEME, THEMES, note, render
 from encord_agents.local.service import Service
@@ -32,6 +32,7 @@ _DOCUMENTS: dict[str, Handler] = {
     "/": projects.all_projects,
     "/runs": runs.runs_page,
     "/projects/{project}": projects.overview,
+    "/projects/{project}/changes": changes.changes_page,
     "/projects/{project}/tasks": grid.tasks_page,
     "/projects/{project}/tasks/{task}": viewer.task_page,
     "/projects/{project}/tasks/{task}/compare": viewer.compare,

@@ -1,0 +1,46 @@
+"""What has become of a project since it was copied, or made: the tasks whose labels or stage differ."""
+
+from __future__ import annotations
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from encord_agents.local.differing import differences
+from encord_agents.local.page.pages import Pages
+from encord_agents.local.page.rendering import render
+
+SHOWN = 500
+"""Tasks on the page."""
+
+
+def changes_page(pages: Pages, request: Request) -> Response:
+    """The tasks to which something has happened, and how much."""
+    project = pages.project(request)
+    database = pages.service.database
+    found = differences(database, project)
+    with database.read() as connection:
+        rows = connection.execute(
+            "SELECT u.data_hash, t.uuid FROM tasks t JOIN units u ON u.id = t.unit"
+            " WHERE t.project = ? AND u.data_hash IN (SELECT value FROM json_each(?))",
+            (project.id, orjson.dumps([difference.data_hash for difference in found[:SHOWN]]).decode()),
+        ).fetchall()
+        pulled = connection.execute(
+            "SELECT 1 FROM baselines b JOIN entries e ON e.id = b.unit WHERE e.project = ? LIMIT 1", (project.id,)
+        ).fetchone()
+    return render(
+        pages.service,
+        request,
+        "changes.html",
+        section="projects",
+        project=project,
+        found=found[:SHOWN],
+        total=len(found),
+        tasks={row["data_hash"]: row["uuid"] for row in rows},
+        moved=sum(difference.moved for difference in found),
+        labels={
+            name: sum(getattr(difference, name) for difference in found) for name in ("added", "removed", "changed")
+        },
+        is_copy=pulled is not None,
+        types={stage.title: stage for stage in project.stages.values()},
+    )
