@@ -125,7 +125,7 @@ def test_stages_of_every_type(local_platform: LocalPlatform) -> None:
     assert [stage.title for stage in project.workflow.stages] == ["agent", *others]
     for task, kind in zip(list(project.workflow.get_stage(name="agent").get_tasks()), others, strict=True):
         task.proceed(pathway_name=kind)
-    for kind in ("annotation", "review", "done"):
+    for kind in others:
         (there,) = project.workflow.get_stage(name=kind).get_tasks()
         assert there.data_title
     assert [stage.tasks for stage in local.stages] == [0, 1, 1, 1, 1, 1]

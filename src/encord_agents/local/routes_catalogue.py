@@ -251,7 +251,12 @@ def metadata_schema(service: Service, call: Call) -> Answer:
 
 
 def save_metadata_schema(service: Service, call: Call) -> Answer:
-    service.set_setting("metadata_schema", mapping(call.body, "The schema"))
+    schema = mapping(call.body, "The schema")
+    if not all(
+        isinstance(one, str) or (isinstance(one, dict) and isinstance(one.get("ty"), str)) for one in schema.values()
+    ):
+        raise malformed("A schema has a type for each key.")
+    service.set_setting("metadata_schema", schema)
     return Answer(None, 1)
 
 
@@ -259,7 +264,7 @@ def old_metadata_schema(service: Service, call: Call) -> Answer:
     schema = service.setting("metadata_schema")
     if schema is None:
         return Answer(None, 0)
-    plain = {key: value if isinstance(value, str) else str(value.get("ty", "string")) for key, value in schema.items()}
+    plain = {key: value if isinstance(value, str) else value["ty"] for key, value in schema.items()}
     now = wire.iso(time.time())
     return Answer(
         {"uuid": str(UUID(int=1)), "metadataSchema": plain, "organisationId": 1, "createdAt": now, "updatedAt": now}, 1

@@ -35,7 +35,10 @@ def list_tasks(service: Service, call: Call) -> Answer:
     )
     paging = Paging(service.settings.page_size, service.settings.page_tokens == "offset", token)
     page = tasks.page(service.database, record, stage.uuid, wanted, paging)
-    return Answer({"results": [wire.task(row) for row in page.rows], "nextPageToken": page.next_token}, len(page.rows))
+    # Of consensus nothing is worked out: its tasks have no parts, and there is nothing to choose among.
+    parts: dict[str, Any] = {"subtasks": [], "options": []} if stage.type.startswith("consensus") else {}
+    found = [wire.task(row) | parts for row in page.rows]
+    return Answer({"results": found, "nextPageToken": page.next_token}, len(found))
 
 
 def actions(service: Service, call: Call) -> Answer:
