@@ -1,0 +1,225 @@
+"""Who has which task, and who is to blame when a worker dies: with workers that only say what they are told to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+import pytest
+
+from encord_agents.tasks import QueueRunner
+from encord_agents.tasks.engine.events import Events, TaskFinished, TaskRef, TaskStarted
+from encord_agents.tasks.engine.gate import Gate
+from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Phase, Skipped
+from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.engine.write import Writer
+from encord_agents.tasks.runner import messages
+from encord_agents.tasks.runner.messages import WorkerDiedError, WorkerError
+from encord_agents.tasks.runner.pool_drain import PoolDrain
+from encord_agents.tasks.runner.stage_drain import DrainRun
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+    from encord_agents.tasks.engine.context import Agent
+    from encord_agents.tasks.runner.processes import Processes
+    from encord_agents.tasks.runner.worker_main import Drives
+
+
+class StubWorker:
+    """A worker that does nothing by itself."""
+
+    def __init__(self) -> None:
+        self.ready = False
+        self.dead = False
+        self.heard: list[Any] = []
+
+    def say(self, message: object) -> None:
+        self.heard.append(message)
+
+    @property
+    def titles(self) -> list[str]:
+        """The titles of the tasks that it was sent, batch by batch."""
+        batches = [message.tasks for message in self.heard if isinstance(message, messages.Tasks)]
+        return [" ".join(json.loads(one.task)["data_title"] for one in batch) for batch in batches]
+
+
+class StubPool:
+    """A pool of such workers."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.workers: list[StubWorker] = []
+        self.said: list[tuple[StubWorker, object]] = []
+
+    @property
+    def alive(self) -> list[StubWorker]:
+        return [worker for worker in self.workers if not worker.dead]
+
+    @property
+    def missing(self) -> int:
+        return self.size - len(self.alive)
+
+    def start(self) -> StubWorker:
+        self.workers.append(StubWorker())
+        return self.workers[-1]
+
+    def next(self, timeout: float) -> tuple[StubWorker, object] | None:
+        return self.said.pop(0) if self.said else None
+
+    def stop(self) -> None:
+        pass
+
+
+class Play:
+    """A stage's turn, a step at a time."""
+
+    def __init__(self, world: World, runner: QueueRunner, workers: int, batch_size: int) -> None:
+        runner.stage("Pre-label", failure_pathway="review")(lambda: "complete")
+        project = world.client.get_project(world.project.project_hash)
+        (self.agent,) = runner._bind_all(project)
+        self.events: list[Any] = []
+        self.pool = StubPool(workers)
+        stop = Stop()
+        gate = Gate(stop)
+
+        def writer(agent: Agent) -> Writer:
+            return Writer(agent, project, world.client, gate)
+
+        run = DrainRun(gate, stop, Events([], record=self.events.append), writer, batch_size=batch_size)
+        self.drain = PoolDrain(run, self.agent, cast("Drives", Path), cast("Processes", self.pool))
+        self.drain._read(100)
+        self.tasks = {task.data_title: task for task in self.agent.stage.get_tasks()}
+
+    def ready(self) -> list[StubWorker]:
+        """Have workers start that are wanted, and be ready."""
+        self.drain._send()
+        starting = [worker for worker in self.pool.alive if not worker.ready]
+        for worker in starting:
+            worker.ready = True
+        self.pool.said += [(worker, messages.Ready()) for worker in starting]
+        self.drain._collect(0.0)
+        self.drain._send()
+        return self.pool.alive
+
+    def hear(self, worker: StubWorker, *said: object) -> None:
+        self.pool.said += [(worker, message) for message in said]
+        self.drain._collect(0.0)
+        self.drain._send()
+
+    def ref(self, title: str) -> TaskRef:
+        return self.agent.ref(self.tasks[title])
+
+    def started(self, title: str) -> messages.Told:
+        return messages.Told(TaskStarted(self.ref(title), 1))
+
+    def ended(self, title: str) -> messages.AttemptEnded:
+        return messages.AttemptEnded(self.ref(title).uuid)
+
+    def finished(self, title: str, outcome: Any = None, seconds: float = 0.001) -> messages.Told:
+        return messages.Told(TaskFinished(self.ref(title), outcome or Held(), 1, seconds))
+
+    def dies(self, worker: StubWorker) -> None:
+        worker.dead = True
+        self.hear(worker, messages.Died("killed", ready=True))
+
+    @property
+    def outcomes(self) -> dict[str, Any]:
+        return {event.task.data_title: event.outcome for event in self.events if isinstance(event, TaskFinished)}
+
+
+@pytest.fixture
+def runner(world: World) -> Iterator[QueueRunner]:
+    runner = QueueRunner(world.project.project_hash, user_client=world.client)
+    yield runner
+    runner.close()
+
+
+def play(world: World, runner: QueueRunner, tasks: int = 8, workers: int = 1, batch_size: int = 2) -> Play:
+    for number in range(tasks):
+        world.project.add_placeholders(1, title=str(number))
+    return Play(world, runner, workers, batch_size)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "workers", "batch_size", "sent"),
+    [
+        (1, 4, 2, [["0"]]),
+        (8, 1, 2, [["0 1", "2 3"]]),
+        (8, 2, 2, [["0 1", "4 5"], ["2 3", "6 7"]]),
+        (3, 2, 2, [["0 1"], ["2"]]),
+        (5, 1, 10, [["0 1 2 3 4"]]),
+    ],
+)
+def test_what_goes_where(
+    world: World, runner: QueueRunner, tasks: int, workers: int, batch_size: int, sent: list[list[str]]
+) -> None:
+    """No more workers than there is work for; a batch to each in turn; two at a time before it is known how fast they
+    are."""
+    played = play(world, runner, tasks, workers, batch_size)
+    assert [worker.titles for worker in played.ready()] == sent
+
+
+@pytest.mark.parametrize(("seconds", "batches"), [(0.001, 4), (10.0, 2)])
+def test_quick_agents_have_more_ahead(world: World, runner: QueueRunner, seconds: float, batches: int) -> None:
+    """What one worker has ahead, another one that is idle cannot have."""
+    played = play(world, runner, tasks=20)
+    (worker,) = played.ready()
+    played.hear(worker, played.finished("0", seconds=seconds), played.finished("1", seconds=seconds))
+    assert len(worker.titles) == 1 + batches
+
+
+@pytest.mark.parametrize("writing", [False, True])
+def test_who_is_to_blame(world: World, runner: QueueRunner, writing: bool) -> None:
+    """The task whose attempt had begun and not ended. It gets another try, then one alone; then it has failed, and goes
+    down the failure pathway. All others go on: those that had not begun, and those that were being written."""
+    played = play(world, runner, tasks=4, batch_size=4)
+    (worker,) = played.ready()
+    played.agent.has_succeeded = True
+    if writing:
+        played.hear(worker, played.started("0"), played.ended("0"))
+    for sent in (["0 1 2 3"], ["0 1 2 3"], ["1"]):
+        assert worker.titles == sent
+        played.hear(worker, played.started("1"))
+        played.dies(worker)
+        (worker,) = played.ready()
+    assert list(played.outcomes) == ["1"]
+    outcome = played.outcomes["1"]
+    assert isinstance(outcome, Failed)
+    assert isinstance(outcome.fault.exception, WorkerDiedError)
+    assert world.titles("Review") == ["1"]
+
+
+def test_what_was_lost_is_looked_for(world: World, runner: QueueRunner) -> None:
+    """A task that is gone, when another worker asks for it, is found where its pathway leads: moved, unconfirmed."""
+    played = play(world, runner, tasks=2)
+    (worker,) = played.ready()
+    world.project.move(world.project.tasks("Pre-label")[0].uuid, "Done")
+    played.dies(worker)
+    (worker,) = played.ready()
+    played.hear(worker, messages.Told(TaskFinished(played.ref("0"), Skipped(), 0, 0.0)))
+    assert played.outcomes["0"] == Moved(played.agent.pathways.find("complete"), confirmed=False)
+
+
+def test_failures_count_over_all_workers(world: World, runner: QueueRunner) -> None:
+    """A success in one of them is what makes the failure of another the task's, not the agent's."""
+    played = play(world, runner, tasks=4, workers=2)
+    first, second = played.ready()
+    fault = Fault(Phase.AGENT, WorkerError("ValueError"), 1)
+    played.hear(first, played.finished("0", Failed(fault)))
+    played.hear(second, messages.Succeeded(UUID(int=1), named_a_pathway=True))
+    played.hear(first, played.finished("1", Failed(fault)))
+    assert [played.outcomes[title].moved_to is not None for title in ("0", "1")] == [False, True]
+    assert world.titles("Review") == ["1"]
+
+
+def test_others_hold_back(world: World, runner: QueueRunner) -> None:
+    """A service that refuses one worker is left alone by the others too."""
+    played = play(world, runner, tasks=4, workers=2)
+    first, second = played.ready()
+    played.hear(first, messages.Told(TaskStarted(played.ref("0"), 1), hold_back=7.0))
+    assert messages.HoldBack(7.0) in second.heard
+    assert messages.HoldBack(7.0) not in first.heard
