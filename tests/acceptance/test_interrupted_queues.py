@@ -22,7 +22,7 @@ from tests.waiting import until
 from encord_agents.local import LocalPlatform
 from encord_agents.tasks import Depends, QueueRunner
 from encord_agents.tasks.models import TaskAgentReturnStruct
-from encord_agents.tasks.runner.workers import Given
+from encord_agents.tasks.runner.workers import ExecutorWorkers
 
 TASKS = 8
 PLACES = 40
@@ -40,13 +40,13 @@ def platform() -> Iterator[LocalPlatform]:
 @pytest.fixture
 def told_to_stop(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Set when the workers of an executor have been told to begin nothing more."""
-    told, stop = threading.Event(), Given.stop
+    told, stop = threading.Event(), ExecutorWorkers.stop
 
-    def stop_and_tell(self: Given) -> None:
+    def stop_and_tell(self: ExecutorWorkers) -> None:
         stop(self)
         told.set()
 
-    monkeypatch.setattr(Given, "stop", stop_and_tell)
+    monkeypatch.setattr(ExecutorWorkers, "stop", stop_and_tell)
     yield told
     told.set()
 

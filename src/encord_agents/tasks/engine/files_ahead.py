@@ -6,9 +6,9 @@ from collections import deque
 from functools import partial
 
 from encord_agents.tasks.engine.context import Context
-from encord_agents.tasks.engine.crew import Crew, SentHomeError
 from encord_agents.tasks.engine.prefetch import fetch
 from encord_agents.tasks.engine.slots import Slots
+from encord_agents.tasks.engine.thread_pool import PoolClosedError, ThreadPool
 from encord_agents.tasks.engine.window import Window
 
 __all__ = ["FilesAhead"]
@@ -39,7 +39,7 @@ class FilesAhead:
         self._files = 0
         self._bytes = 0
         self._decoders = Slots(self._limits.decoders)
-        self.downloads = Crew(self._limits.downloads, "encord-agents-fetch")
+        self.downloads = ThreadPool(self._limits.downloads, "encord-agents-fetch")
 
     def add(self, number: int, context: Context) -> None:
         """Add a task that was loaded, with its number."""
@@ -69,7 +69,7 @@ class FilesAhead:
                 self.fetching.appendleft((number, context))
                 self.fetches.discard(number)
                 self.arriving -= 1
-                if not isinstance(error, SentHomeError):
+                if not isinstance(error, PoolClosedError):
                     self._window.fail(error)
                 return
 

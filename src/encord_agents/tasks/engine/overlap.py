@@ -18,7 +18,6 @@ from encord_agents.core.vision import make_ready
 from encord_agents.exceptions import NoRoomError
 from encord_agents.tasks.engine.backlog import Waiting
 from encord_agents.tasks.engine.context import Context, Result
-from encord_agents.tasks.engine.crew import Crew, SentHomeError
 from encord_agents.tasks.engine.event_loop import EventLoop, Going
 from encord_agents.tasks.engine.execute import was_cancelled
 from encord_agents.tasks.engine.files_ahead import FilesAhead
@@ -29,6 +28,7 @@ from encord_agents.tasks.engine.reading import BackgroundReader
 from encord_agents.tasks.engine.ready_queue import ReadyQueue
 from encord_agents.tasks.engine.stage_run import StageRun
 from encord_agents.tasks.engine.stop import Leaving, next_of
+from encord_agents.tasks.engine.thread_pool import PoolClosedError, ThreadPool
 from encord_agents.tasks.engine.window import Window
 from encord_agents.tasks.engine.write_behind import WriteBehind
 
@@ -91,7 +91,7 @@ class Pipeline:
         self._ended_threads: list[threading.Thread] = []
         self._all_started = False
         self._claims: list[bool] = []  # the first says whether the engine's threads were to be started, for good
-        self._reloads = Crew(self._window.workers, "encord-agents-reload")
+        self._reloads = ThreadPool(self._window.workers, "encord-agents-reload")
 
     # The caller's thread
 
@@ -169,8 +169,8 @@ class Pipeline:
                 thread.start()
                 self._threads.append(thread)  # not before: one that could not be started never ends
         if self.run.agent.needs_asset:  # while the first page is on its way
-            with contextlib.suppress(SentHomeError):  # the run is over
-                self._files.downloads.assemble()
+            with contextlib.suppress(PoolClosedError):  # the run is over
+                self._files.downloads.start_all()
                 if self.run.agent.wants_first_frame:
                     self._files.downloads.submit(make_ready)
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from encord_agents.exceptions import OutageError
 from encord_agents.tasks.engine.context import Context, Result
-from encord_agents.tasks.engine.crew import Crew
 from encord_agents.tasks.engine.gate import SetUpError
 from encord_agents.tasks.engine.outcome import Outcome
+from encord_agents.tasks.engine.thread_pool import ThreadPool
 from encord_agents.tasks.engine.window import Window
 from encord_agents.tasks.engine.write import MAX_AT_ONCE, Writer, in_turn
 
@@ -35,7 +35,7 @@ class WriteBehind:
         self.held: deque[Result] = deque()
         self.writing = 0
         self.batches: list[list[Result]] = []
-        self.threads = Crew(window.run.gate.limits.writers, "encord-agents-beside")
+        self.threads = ThreadPool(window.run.gate.limits.writers, "encord-agents-beside")
 
     @property
     def waiting(self) -> int:

@@ -16,7 +16,7 @@ from encord_agents.tasks.runner.processes import Processes
 from encord_agents.tasks.runner.stage_drain import DrainRun, StageDrain
 from encord_agents.tasks.runner.worker import Function
 from encord_agents.tasks.runner.worker_main import Drives
-from encord_agents.tasks.runner.workers import Given
+from encord_agents.tasks.runner.workers import ExecutorWorkers
 
 __all__ = ["DrainTurns", "Serves", "WorkerDiedError", "WorkerError"]
 
@@ -32,7 +32,7 @@ class DrainTurns:
         functions: What serves each agent's stage in the workers.
     """
 
-    def __init__(self, run: DrainRun, functions: Mapping[UUID, Serves], workers: Processes | Given) -> None:
+    def __init__(self, run: DrainRun, functions: Mapping[UUID, Serves], workers: Processes | ExecutorWorkers) -> None:
         self._run = run
         self._functions = functions
         self._workers = workers

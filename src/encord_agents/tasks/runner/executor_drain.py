@@ -29,7 +29,7 @@ from encord_agents.tasks.models import TaskResult
 from encord_agents.tasks.runner.messages import WorkerError
 from encord_agents.tasks.runner.stage_drain import LEFT_OR_MOVED, DrainRun, StageDrain
 from encord_agents.tasks.runner.worker import Answer, Function
-from encord_agents.tasks.runner.workers import Given
+from encord_agents.tasks.runner.workers import ExecutorWorkers
 
 __all__ = ["ExecutorDrain"]
 
@@ -67,7 +67,7 @@ class ExecutorDrain(StageDrain):
         function: Serves the agent's stage in the workers.
     """
 
-    def __init__(self, run: DrainRun, agent: Agent, function: Function, workers: Given) -> None:
+    def __init__(self, run: DrainRun, agent: Agent, function: Function, workers: ExecutorWorkers) -> None:
         super().__init__(run, agent)
         self._function = function
         self._workers = workers

@@ -48,7 +48,7 @@ from encord_agents.tasks.runner.processes import Processes
 from encord_agents.tasks.runner.queue_function import QueueFunction, TaskSpec
 from encord_agents.tasks.runner.stage_drain import DrainRun
 from encord_agents.tasks.runner.worker import CallOptions
-from encord_agents.tasks.runner.workers import Given, check_workers, workers_for
+from encord_agents.tasks.runner.workers import ExecutorWorkers, check_workers, workers_for
 
 __all__ = ["QueueFunction", "QueueRunner", "TaskSpec"]
 
@@ -367,7 +367,7 @@ class QueueRunner(RunnerBase):
             raise
         return told
 
-    def _end_drain(self, pool: Processes | Given, stop: Stop, report: RunReport | None) -> None:
+    def _end_drain(self, pool: Processes | ExecutorWorkers, stop: Stop, report: RunReport | None) -> None:
         """End the workers and, with a ``report``, what this process has made for the run.
 
         It can be interrupted and called again: an interrupt waits until workers have torn down what they hold; a second

@@ -17,13 +17,13 @@ from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.runner.processes import Processes
 from encord_agents.tasks.runner.worker import Answer, CallOptions, Errand, Function, here, serve, shared
 
-__all__ = ["Given", "check_workers", "workers_for"]
+__all__ = ["ExecutorWorkers", "check_workers", "workers_for"]
 
 AHEAD = 2
 """Batches that are out per worker: one that it works on, and the next, so that it need not wait for it."""
 
 
-class Given:
+class ExecutorWorkers:
     """The workers of an executor that was given. How they start, and how they end, is its business.
 
     Args:
@@ -86,14 +86,14 @@ class Given:
         self._shared.close()
 
 
-def workers_for(executor: Executor | None, size: int | None, options: CallOptions) -> Processes | Given:
+def workers_for(executor: Executor | None, size: int | None, options: CallOptions) -> Processes | ExecutorWorkers:
     """Whoever is to work on batches: processes of our own where no executor was given.
 
     Args:
         size: How many there are. Default: as many as the executor says, else one for each processor.
         options: How an executor works on batches.
     """
-    return Processes(size or os.cpu_count() or 1) if executor is None else Given(executor, size, options)
+    return Processes(size or os.cpu_count() or 1) if executor is None else ExecutorWorkers(executor, size, options)
 
 
 def check_workers(executor: Executor | None, functions: Iterable[Function], *, overrides: bool) -> None:

@@ -8,21 +8,21 @@ import threading
 
 import pytest
 
-from encord_agents.tasks.engine.crew import Crew, SentHomeError
+from encord_agents.tasks.engine.thread_pool import PoolClosedError, ThreadPool
 
 HANGING = """
 import threading
-from encord_agents.tasks.engine.crew import Crew, SentHomeError
+from encord_agents.tasks.engine.thread_pool import ThreadPool, PoolClosedError
 
 begun = threading.Event()
-Crew(1, "hanging").submit(lambda: (begun.set(), threading.Event().wait()))
+ThreadPool(1, "hanging").submit(lambda: (begun.set(), threading.Event().wait()))
 begun.wait()
 """
 
 
 def test_no_more_at_once_than_there_are() -> None:
-    """As many jobs at once as the crew has hands; the others wait their turn, and all are done."""
-    crew = Crew(3, "test-crew")
+    """As many jobs at once as the pool has threads; the others wait their turn, and all are done."""
+    pool = ThreadPool(3, "test-pool")
     lock = threading.Lock()
     inside = most = 0
     full = threading.Barrier(3)
@@ -36,10 +36,10 @@ def test_no_more_at_once_than_there_are() -> None:
         with lock:
             inside -= 1
 
-    for future in [crew.submit(job) for _ in range(9)]:
+    for future in [pool.submit(job) for _ in range(9)]:
         future.result(10)
     assert most == 3
-    for thread in crew.close():
+    for thread in pool.close():
         thread.join(10)
         assert not thread.is_alive()
 
@@ -50,55 +50,55 @@ def test_no_job_waits_while_there_could_be_another_thread() -> None:
     sys.setswitchinterval(1e-6)
     try:
         for _ in range(300):
-            crew = Crew(3, "test-together")
-            crew.submit(lambda: None).result(10)
+            pool = ThreadPool(3, "test-together")
+            pool.submit(lambda: None).result(10)
             together = threading.Barrier(3)
-            for future in [crew.submit(lambda barrier=together: barrier.wait(5)) for _ in range(3)]:
+            for future in [pool.submit(lambda barrier=together: barrier.wait(5)) for _ in range(3)]:
                 future.result(10)
-            crew.close()
+            pool.close()
     finally:
         sys.setswitchinterval(before)
 
 
 def test_what_a_job_raises_is_its_own() -> None:
     """Whoever waits for it gets it; the thread goes on with the next."""
-    crew = Crew(1, "test-crew")
+    pool = ThreadPool(1, "test-pool")
 
     def bad() -> None:
         raise LookupError("no")
 
     with pytest.raises(LookupError, match="no"):
-        crew.submit(bad).result(10)
-    crew.submit(lambda: None).result(10)
-    assert len(crew.close()) == 1
+        pool.submit(bad).result(10)
+    pool.submit(lambda: None).result(10)
+    assert len(pool.close()) == 1
 
 
 def test_a_cancelled_job_is_not_done() -> None:
     """And takes no thread along."""
-    crew = Crew(1, "test-crew")
+    pool = ThreadPool(1, "test-pool")
     go, done = threading.Event(), []
-    crew.submit(lambda: bool(go.wait(10)) and None)
-    second = crew.submit(lambda: done.append("second"))
+    pool.submit(lambda: bool(go.wait(10)) and None)
+    second = pool.submit(lambda: done.append("second"))
     assert second.cancel()
-    third = crew.submit(lambda: done.append("third"))
+    third = pool.submit(lambda: done.append("third"))
     go.set()
     third.result(10)
     assert done == ["third"]
-    crew.close()
+    pool.close()
 
 
 def test_sent_home() -> None:
     """Afterwards nothing can be submitted; what was submitted before is done."""
-    crew = Crew(2, "test-crew")
+    pool = ThreadPool(2, "test-pool")
     done: list[int] = []
-    future = crew.submit(lambda: done.append(1))
-    threads = crew.close()
+    future = pool.submit(lambda: done.append(1))
+    threads = pool.close()
     future.result(10)
     for thread in threads:
         thread.join(10)
     assert done == [1]
     with pytest.raises(RuntimeError):
-        crew.submit(lambda: None)
+        pool.submit(lambda: None)
 
 
 def test_a_job_that_hangs_does_not_keep_the_process() -> None:
@@ -106,19 +106,19 @@ def test_a_job_that_hangs_does_not_keep_the_process() -> None:
     assert subprocess.run([sys.executable, "-c", HANGING], timeout=30).returncode == 0
 
 
-def test_assembled() -> None:
-    """All hands are there before there is work for them, and not one more; a crew that was sent home starts none."""
-    crew = Crew(4, "test-assembled")
-    crew.assemble()
-    crew.assemble()
-    names = [thread.name for thread in threading.enumerate() if thread.name.startswith("test-assembled")]
+def test_start_alld() -> None:
+    """All hands are there before there is work for them, and not one more; a pool that was sent home starts none."""
+    pool = ThreadPool(4, "test-start_alld")
+    pool.start_all()
+    pool.start_all()
+    names = [thread.name for thread in threading.enumerate() if thread.name.startswith("test-start_alld")]
     assert len(names) == 4
-    for thread in crew.close():
+    for thread in pool.close():
         thread.join(10)
-    crew.assemble()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("test-assembled")]
-    with pytest.raises(SentHomeError):
-        crew.submit(lambda: None)
+    pool.start_all()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("test-start_alld")]
+    with pytest.raises(PoolClosedError):
+        pool.submit(lambda: None)
 
 
 def test_fewer_threads_than_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,12 +132,12 @@ def test_fewer_threads_than_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", limited)
-    crew, nobody = Crew(4, "test-few"), Crew(4, "test-nobody")
-    crew.assemble()
-    for future in [crew.submit(lambda: None) for _ in range(9)]:
+    pool, nobody = ThreadPool(4, "test-few"), ThreadPool(4, "test-nobody")
+    pool.start_all()
+    for future in [pool.submit(lambda: None) for _ in range(9)]:
         future.result(10)
-    assert len(crew.close()) == 2
-    nobody.assemble()
+    assert len(pool.close()) == 2
+    nobody.start_all()
     with pytest.raises(RuntimeError, match="can't start new thread"):
         nobody.submit(lambda: None)
     assert nobody.close() == []

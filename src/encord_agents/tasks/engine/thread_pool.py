@@ -1,4 +1,4 @@
-"""A few threads for short jobs. They never keep a process from ending."""
+"""A pool of a few threads for short jobs, which never keep a process from ending."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
 
-__all__ = ["Crew", "SentHomeError"]
+__all__ = ["PoolClosedError", "ThreadPool"]
 
 
-class SentHomeError(RuntimeError):
-    """There are to be no more jobs."""
+class PoolClosedError(RuntimeError):
+    """The pool was closed: it takes no more jobs."""
 
 
-class Crew:
+class ThreadPool:
     """Daemon threads, started as there is work for them.
 
     Not a `ThreadPoolExecutor`: that one's threads are waited for at exit, however long a host keeps silent. Each job
-    has a copy of the context variables of whoever makes the crew.
+    has a copy of the context variables of the creator of the pool.
 
     Args:
         size: How many threads at most.
@@ -41,13 +41,13 @@ class Crew:
         """Have a job done.
 
         Raises:
-            SentHomeError: The crew was sent home.
+            PoolClosedError: The pool is closed.
             RuntimeError: There is no thread, and the system has none.
         """
         future: Future[None] = Future()
         with self._lock:
             if self._closed:
-                raise SentHomeError("The crew was sent home.")
+                raise PoolClosedError("The pool is closed.")
             if self._undone >= len(self._threads) and len(self._threads) < self._size:
                 try:
                     self._start_one()
@@ -58,7 +58,7 @@ class Crew:
             self._undone += 1
         return future
 
-    def assemble(self) -> None:
+    def start_all(self) -> None:
         """Start all threads before there is work for them, where a moment later it would hold something up.
 
         Fewer than all do where the system has no more.
