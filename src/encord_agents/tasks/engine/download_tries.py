@@ -1,4 +1,4 @@
-"""How one download of a file deals with its storage host: as the gate does with the platform."""
+"""Tries of one download: its storage host is treated as the gate treats the platform."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["DownloadTries"]
 
 
 class DownloadTries:
-    """How one download of a file deals with its storage host: as the gate does with the platform.
+    """The tries of one download of a file.
 
     That one file alone cannot be had, when nothing else is asked for, ends no run. As a context manager it is no longer
     in trouble when it is left, however that is.

@@ -1,4 +1,4 @@
-"""What would have been written for a task, in words."""
+"""Dry runs: the writes that were not made, in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens in a run: one frozen record per event, and the bus that tells observers of them."""
+"""Events of a run: one frozen record for each, and the bus that tells observers."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class StagePolled:
 
 @dataclass(frozen=True, slots=True)
 class ChunkLoaded:
-    """What so many tasks need was fetched, in so many seconds."""
+    """So many tasks were loaded, in so many seconds."""
 
     stage_uuid: UUID
     stage: str

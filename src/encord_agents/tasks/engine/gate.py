@@ -56,7 +56,7 @@ class SetUpError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply(Generic[T]):
-    """What one try of a request brought: a value, or an error."""
+    """The result of one try of a request: a value, or an error."""
 
     value: T | None = None
     error: Exception | None = None
@@ -68,15 +68,15 @@ class Reply(Generic[T]):
 
 @dataclass(slots=True)
 class _Kind:
-    """How one kind of request fares, over all threads."""
+    """The recent history of one kind of request, over all threads."""
 
     down_since: float | None = None
     warned: bool = False
-    """Whether it was said that it is down."""
+    """True once it was said that it is down."""
     successes: int = 0
     """Answers of any kind, refusals too: the platform is there."""
     granted: bool = False
-    """Whether any of them was more than a refusal."""
+    """True if any of them was more than a refusal."""
 
 
 @dataclass(slots=True)
@@ -90,9 +90,9 @@ class Troubles:
     hopeless: bool = False
     """Everything points to this one request as the cause."""
 
-    def heir(self) -> Troubles:
-        """What a part of the request begins with: how others have fared since the whole of it first failed counts, how
-        often that was tried does not."""
+    def of_part(self) -> Troubles:
+        """Return the history for one part of a split request: it keeps the time of the first failure, and resets the
+        number of tries."""
         return Troubles(self.kind, since=self.since, successes_before=self.successes_before)
 
 
@@ -141,7 +141,7 @@ class Gate:
 
     @property
     def overdue(self) -> bool:
-        """Whether the time that was left has passed."""
+        """True if the time that was left has passed."""
         return self._deadline is not None and self.clock() >= self._deadline
 
     def call(
@@ -209,7 +209,7 @@ class Gate:
                 raise SetUpError(error) from error
             if len(part) > 1:
                 middle = len(part) // 2
-                pending[:0] = [(part[:middle], troubles.heir()), (part[middle:], troubles.heir())]
+                pending[:0] = [(part[:middle], troubles.of_part()), (part[middle:], troubles.of_part())]
                 continue
             if reply.verdict is Verdict.OUTAGE and not troubles.hopeless:
                 # Whether it is the platform or this one shows in how the others fare.
@@ -323,13 +323,13 @@ class Gate:
             self.downloads_in_trouble += more
 
     def has_granted(self, kind: str) -> bool:
-        """Whether a request of this kind has ever succeeded: then permission is there, and a 403 is about its item."""
+        """Return True if a request of this kind has ever succeeded: then a 403 is about its item."""
         with self._lock:
             return kind in self._kinds and self._kinds[kind].granted
 
     @contextmanager
     def optional(self) -> Iterator[None]:
-        """What this thread asks for meanwhile is for another attempt: when the run is to stop, it is not waited for."""
+        """Mark this thread's requests as optional: when the run is to stop, they are not waited for."""
         self._here.optional = True
         try:
             yield

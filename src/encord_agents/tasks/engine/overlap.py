@@ -176,7 +176,7 @@ class Pipeline:
 
     @property
     def _attempts_here(self) -> bool:
-        """Whether the caller's thread is the one that attempts."""
+        """True if the caller's thread makes the attempts."""
         return self._loop is None and self._window.workers == 1
 
     def _serve(self) -> None:
@@ -224,7 +224,7 @@ class Pipeline:
         return None
 
     def _has_to_wait(self, context: Context) -> bool:
-        """Whether a task was handed over too early: a service wants quiet now, or too much time has gone by."""
+        """Return True if a task was handed over too early: a service wants quiet now, or too much time has passed."""
         if self.run.quiet.is_void(context.ticket):
             return True
         if context.handed_back == context.attempts or not self.run.is_stale(context):
@@ -246,7 +246,7 @@ class Pipeline:
         return await self.run.executor.attempt_async(context)
 
     def _before(self, context: Context) -> bool:
-        """Whether there is to be the attempt."""
+        """Prepare an attempt. Return False if it is not to be made."""
         if (context.attempts or context.postponed) and not self.run.reload(context):
             return False
         self.run.start(context)
@@ -277,7 +277,7 @@ class Pipeline:
                 self._a_thread_ended.get(timeout=self._timing.tick)
 
     def _may_leave(self, over_since: float) -> bool:
-        """Whether what hangs may be left hanging: it holds nothing that the process needs to end."""
+        """Return True if threads that hang may be left: they hold nothing that the process needs to end."""
         if self.run.stop.leaving or (self._window.executed and self.run.gate.overdue):
             return True
         return (

@@ -1,4 +1,4 @@
-"""How much is loaded, handed over and written at once: a pure function of what is known of a stage."""
+"""The pace of a stage: how much is loaded, handed over and written at once, as a pure function."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Pace:
 
     @property
     def at_once(self) -> int:
-        """How many tasks are loaded, or written, in one request at most.
+        """The number of tasks that are loaded, or written, in one request at most.
 
         A quarter of the window, so that its four quarters can be in different places: loading, waiting, running, being
         written.
@@ -54,7 +54,7 @@ class Pace:
 
     @property
     def ahead(self) -> float:
-        """How many tasks may be loaded, or loading, and wait for their first attempt; at least two."""
+        """The number of tasks that may be loaded, or loading, and wait for their first attempt; at least two."""
         if not self.seconds:
             return math.inf
         return max(2.0, self.load_ahead * self.workers / self.seconds // 1)
@@ -93,7 +93,7 @@ class Pace:
 
     @property
     def soon(self) -> int:
-        """How many attempts begin before what is fresh now is stale."""
+        """The number of attempts that begin before a task that is fresh now is stale."""
         if not self.seconds:
             return 1
         return max(1, int(min(self.load_ahead * self.workers / self.seconds, 1e6)))

@@ -92,7 +92,7 @@ class StageReader:
 
 
 class TaskKey(Protocol):
-    """What names a task to a stage."""
+    """The two uuids that name a task to a stage."""
 
     @property
     def uuid(self) -> UUID: ...
@@ -111,7 +111,7 @@ class TasksInStage:
         self._gate = gate
 
     def __call__(self, stage: Any, tasks: Sequence[TaskKey]) -> tuple[dict[UUID, AgentTask], dict[UUID, Exception]]:
-        """Those of ``tasks`` that are in ``stage``, as the platform shows them now, by uuid. One request.
+        """Return the tasks that are still in ``stage``, as the platform shows them now, by uuid. One request.
 
         What the platform refuses is split off: the second part is the tasks that it says nothing about, and why.
         """

@@ -51,7 +51,7 @@ class ReadyQueue:
 
     @property
     def _may_run(self) -> int:
-        """How many may be with the workers."""
+        """The number of tasks that may be with the workers."""
         agent = self.run.agent
         proven = agent.has_named_a_pathway and not agent.failures_in_a_row
         return min(
@@ -63,7 +63,7 @@ class ReadyQueue:
         )
 
     def contexts(self) -> Iterator[Context]:
-        """What to attempt next: a task whose delay is over, else the next in order; while a worker is free, and no
+        """Yield the tasks to attempt: one whose delay is over, else the next in order; while a worker is free, and no
         service wants quiet."""
         while True:
             with self._window.lock:
@@ -152,7 +152,7 @@ class ReadyQueue:
         return self._window.backlog.exhausted
 
     def next_stale(self, context: Context) -> list[Context]:
-        """Those that wait for their turn behind a stale one, and are stale too: they are asked for with it."""
+        """Return the tasks that wait behind a stale one and are stale too: they are asked for with it."""
         if not self.run.is_stale(context):
             return []
         with self._window.lock:

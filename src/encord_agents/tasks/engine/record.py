@@ -1,4 +1,4 @@
-"""How one task ended, as a report keeps it."""
+"""The record of one task, as a report keeps it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["TaskRecord", "first_too", "kind_of"]
 
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
-    """How a task ended, its latest outcome.
+    """The latest outcome of a task.
 
     Attributes:
         task_uuid: The task.
@@ -122,7 +122,7 @@ class TaskRecord:
 
 
 def first_too(first_error: str | None) -> str:
-    """What to add to an error, where a task's first attempt failed otherwise than its last."""
+    """Return the words to add to an error, where a task's first attempt failed otherwise than its last."""
     return f" (first: {first_error.partition(chr(10))[0]})" if first_error else ""
 
 

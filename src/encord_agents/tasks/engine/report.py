@@ -1,4 +1,4 @@
-"""What happened: one frozen record per event, and the report that is made of them.
+"""The report of a run: counts, records, totals, text.
 
 The engine announces events; observers do the rest. Progress and logs are observers like any other. The report is none:
 what it cannot take in is an error of the run.
@@ -101,14 +101,14 @@ class StageReport:
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """What is kept of a record that there is no room for: how it was counted, lest its task is counted twice."""
+    """The rest of a record that there is no room for: its counts, lest its task is counted twice."""
 
     outcome: str
     pathway: str | None
 
 
 class RunReport:
-    """What a run did. It is called with the run's events; ``str()`` is a short table.
+    """The report of a run. It is called with the run's events; ``str()`` is a short table.
 
     Attributes:
         stages: A `StageReport` per stage, in order.
@@ -259,7 +259,7 @@ class RunReport:
 
     @property
     def exit_code(self) -> int:
-        """What a program should exit with: 1 if tasks failed or could not be written, else 0."""
+        """The exit code for a program: 1 if tasks failed or could not be written, else 0."""
         return 1 if self.failed or self.unwritten else 0
 
     def raise_for_failures(self) -> RunReport:
@@ -298,7 +298,7 @@ class RunReport:
         return json.dumps(self.to_dict(), indent=indent)
 
     def summary(self) -> Iterator[str]:
-        """What the numbers mean, in a line or two."""
+        """Say what the numbers mean, in a line or two."""
         if self.seconds > 0 and self.tasks:
             phases = {"loading": self.loading, "the agents": self.running, "writing": self.writing}
             slowest = max(phases, key=lambda name: phases[name])

@@ -138,7 +138,7 @@ class StageRun:
     # Before an attempt
 
     def is_stale(self, context: Context) -> bool:
-        """Whether it is so long ago that the task was seen in its stage that it is to be asked for again."""
+        """Return True if the task was seen in its stage so long ago that the platform is to be asked again."""
         return self.gate.clock() - context.seen_at >= self.gate.timing.stale_after
 
     def is_fresh(self, contexts: Sequence[Context]) -> bool:

@@ -1,4 +1,4 @@
-"""What an exception means: whose fault it is, and what to do next."""
+"""The meaning of exceptions: whose fault one is, and what to do next."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["END_ALL", "Verdict", "is_lost_file", "is_nobodys_fault", "is_platfor
 
 
 class Verdict(Enum):
-    """What an exception of a request means for what to do next."""
+    """The meaning of a request's exception: what to do next."""
 
     OUTAGE = "wait and ask again"
     RATE_LIMIT = "wait as long as the platform says and ask again; nothing was done"
@@ -37,11 +37,11 @@ class Verdict(Enum):
 
 
 END_ALL = frozenset({Verdict.CREDENTIALS, Verdict.UNTRUSTED})
-"""What no request will fare better with."""
+"""Verdicts after which no request will succeed."""
 
 
 def verdict(error: BaseException) -> Verdict:
-    """What an exception means. Anything that does not come from the platform counts as refused."""
+    """Return the meaning of an exception. Anything that does not come from the platform counts as refused."""
     if is_a(error, CertificateError):
         return Verdict.UNTRUSTED
     if is_a(error, RateLimitExceededError):
@@ -64,7 +64,7 @@ def verdict(error: BaseException) -> Verdict:
 
 
 def is_nobodys_fault(error: BaseException) -> bool:
-    """Whether an exception is neither the task's nor the agent's doing: the platform's, or that of a machine which ran
+    """Return True if neither the task nor the agent caused an exception, but the platform, or a machine that ran
     out of room, handles or memory."""
     return is_platform_trouble(error) or (is_a(error, OSError) and ran_out(error) is not None)
 
@@ -75,7 +75,7 @@ def is_lost_file(error: BaseException) -> bool:
 
 
 def is_platform_trouble(error: BaseException) -> bool:
-    """Whether an exception comes from the platform, or the host of its files, not from what was asked of it."""
+    """Return True if an exception comes from the platform, or the host of its files, not from what was asked of it."""
     if is_a(error, AssetDownloadError):
         return error.status is None or error.status == 429 or error.status >= 500
     return is_a(error, EncordException) and verdict(error) in (Verdict.OUTAGE, Verdict.RATE_LIMIT)

@@ -1,4 +1,4 @@
-"""How much goes into one request: rows by the weight of their labels."""
+"""The size of save requests: rows are grouped by the weight of their labels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def halves(results: list[Result]) -> list[list[Result]]:
 
 
 def validated_alike(results: Sequence[Result]) -> list[list[Result]]:
-    """Those to be validated first apart from the others: the platform validates all labels of a request, or none."""
+    """Separate rows to be validated from the others: the platform validates all labels of a request, or none."""
     return [
         [r for r in results if r.labels is not None and is_validated(r.labels) is wanted] for wanted in (False, True)
     ]

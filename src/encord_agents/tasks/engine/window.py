@@ -139,7 +139,7 @@ class Window:
 
     @property
     def to_take(self) -> int:
-        """How many tasks to load now, slots aside."""
+        """The number of tasks to load now, slots aside."""
         return min(self.pace.to_load(self.loads), self.backlog.available)
 
     @property

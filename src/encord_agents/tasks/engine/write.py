@@ -102,7 +102,7 @@ class Writer:
         return refused
 
     def arrived(self, tasks: Sequence[AgentTask]) -> dict[UUID, Pathway]:
-        """Those of some tasks that are where a pathway of their stage leads, with it. A request for each such place.
+        """Return the tasks that are where a pathway of their stage leads, with it. A request for each such stage.
 
         Raises:
             OutageError, Leaving, Exception: The platform does not say.
@@ -140,7 +140,7 @@ class Writer:
             self._move(to_move, settle)
 
     def _still_there(self, results: Sequence[Result], settle: Settle) -> list[Result]:
-        """Those whose task is still in its stage, asking only about those not seen there for a while."""
+        """Return the results whose task is still in its stage; only those not seen there lately are asked for."""
         now = self._gate.clock()
         stale = [r for r in results if now - r.context.seen_at >= self._gate.timing.stale_after]
         if not stale:
@@ -164,7 +164,7 @@ class Writer:
         return [r for r in results if id(r) not in left]
 
     def _saved_by_others(self, results: Sequence[Result]) -> list[tuple[Result, datetime]]:
-        """Those whose labels somebody has saved since they were loaded, with the time.
+        """Return the results whose labels somebody has saved since they were loaded, with the time.
 
         An agent that made requests with the runner's client may have saved them itself: then it is a warning.
         """
@@ -210,7 +210,7 @@ class Writer:
                 result.prioritised = reply.error is None
 
     def _listed(self, results: Sequence[Result], refused: dict[int, Fault]) -> list[Result]:
-        """Those whose label row there is to set a priority on."""
+        """Return the results that have a label row to set a priority on."""
         # An agent that asked for no label row may set a priority all the same, and the SDK sets them on label rows.
         rowless = [r.context for r in results if r.context.row is None]
         if rowless:
@@ -262,7 +262,7 @@ class Writer:
             if meaning in END_ALL:
                 raise SetUpError(reply.error) from reply.error
             if meaning is Verdict.TOO_LARGE and len(part) > 1:
-                pending[:0] = [(half, troubles.heir()) for half in halves(part)]
+                pending[:0] = [(half, troubles.of_part()) for half in halves(part)]
                 continue
             if meaning in (Verdict.OUTAGE, Verdict.RATE_LIMIT):
                 self._gate.recover(troubles, reply.error)
@@ -280,7 +280,7 @@ class Writer:
                 # It was not this request's fault, or what was refused in it has gone by itself.
                 pending.insert(0, (stay, troubles))
             elif len(stay) > 1:
-                pending[:0] = [(half, troubles.heir()) for half in halves(stay)]
+                pending[:0] = [(half, troubles.of_part()) for half in halves(stay)]
             else:
                 forbidden += meaning is Verdict.FORBIDDEN
                 if forbidden == len(results) > 1 and not self._gate.has_granted("actions"):
@@ -295,7 +295,7 @@ class Writer:
         bundle.execute()
 
     def _still_to_move(self, results: Sequence[Result], asked: Sequence[Result], settle: Settle) -> list[Result]:
-        """Those of ``results`` that are in the stage still, where the stage is asked about some of them."""
+        """Return the results whose task is still in the stage, which is asked about some of them."""
         if not asked:
             return list(results)
         there, refused = self._in_stage(self._agent.stage, [r.context.task for r in asked])

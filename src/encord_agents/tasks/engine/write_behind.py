@@ -39,7 +39,7 @@ class WriteBehind:
 
     @property
     def waiting(self) -> int:
-        """How many tasks have been attempted and are not written yet."""
+        """The number of tasks that have been attempted and are not written yet."""
         return len(self.finished) + len(self.held) + self.writing
 
     def write(self) -> None:
@@ -138,7 +138,7 @@ class WriteBehind:
         return self._is_old()
 
     def _is_old(self) -> bool:
-        """Whether the result that was finished first has waited long enough."""
+        """Return True if the oldest result has waited long enough."""
         return bool(self.finished) and (self.run.gate.clock() - self.finished[0].finished_at >= self._timing.gather)
 
     def _beside(self, first: Callable[[], None], second: Callable[[], None]) -> None:
@@ -154,7 +154,7 @@ class WriteBehind:
         other.result()
 
     def is_saved(self) -> bool:
-        """Whether nothing that is finished waits to be written, or for its answer."""
+        """Return True if no result waits to be written, or for its answer."""
         with self._window.lock:
             return not self.finished and not self.held and not self.batches
 

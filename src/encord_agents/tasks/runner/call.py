@@ -45,7 +45,7 @@ __all__ = ["Call", "directory_for"]
 
 @contextlib.contextmanager
 def directory_for(agent: Agent) -> Iterator[Path | None]:
-    """Where a call's files go, if its agent wants any."""
+    """Enter a directory for the call's files, if its agent asks for any."""
     if not agent.needs_asset:
         yield None
         return
@@ -176,7 +176,7 @@ class Call:
             self._limited.add(event.task.uuid)
 
     def answer(self, given: Sequence[Spec]) -> Answer:
-        """What became of the tasks, and what ends a run."""
+        """Return the outcomes of the tasks, and the error that ends a run."""
         trouble = self._trouble
         # What was not begun, because the run stops, is still in its stage: it has no outcome.
         told = [one for one in given if one.error or one.uuid in self._gone or one.uuid in self._results]
@@ -193,7 +193,7 @@ class Call:
         )
 
     def result(self, given: Spec) -> TaskResult:
-        """What became of a task."""
+        """Return the outcome of a task."""
         if given.error is not None:
             return TaskResult(task_uuid=given.uuid, outcome="failed", phase="spec", error=given.error)
         if (result := self._results.get(given.uuid)) is not None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["forget_after_fork"]
 
 _inherited: list[object] = []
-"""What forked processes must not give up: the garbage collector would end the parent's run-scoped generators here."""
+"""Objects that forked processes must keep: the garbage collector would end the parent's run-scoped generators here."""
 
 
 def forget_after_fork(runner: QueueRunner) -> None:

@@ -64,7 +64,7 @@ class WorkerDiedError(WorkerError):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a stage is run.
+    """Options of a stage.
 
     Attributes:
         window: How many of its tasks may be loaded, run or written at the same time in one worker.

@@ -64,7 +64,7 @@ class _Sent:
 
 @dataclass(eq=False, slots=True)
 class _Hand:
-    """What one worker has of this stage.
+    """The tasks that one worker has of this stage.
 
     Attributes:
         running: Tasks whose attempt has begun and not ended.

@@ -83,7 +83,7 @@ class Processes:
 
     @property
     def missing(self) -> int:
-        """How many workers could be started."""
+        """The number of workers that could be started."""
         return self.size - len(self.alive)
 
     def start(self) -> Worker:

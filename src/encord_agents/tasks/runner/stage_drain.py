@@ -35,7 +35,7 @@ LEFT_OR_MOVED = "the task had left the stage, unless the worker that died had mo
 
 @dataclass(eq=False)
 class DrainRun:
-    """What the turns of a drain share.
+    """State that the turns of a drain share.
 
     Attributes:
         writer: Makes what moves tasks down an agent's failure pathway.

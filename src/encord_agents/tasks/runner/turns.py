@@ -30,7 +30,7 @@ __all__ = ["Options", "RunTurns"]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to run, checked."""
+    """Checked options of a run."""
 
     window: int
     max_tasks: int | None

@@ -43,7 +43,7 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a batch.
+    """The outcome of a batch.
 
     Attributes:
         results: One for each task that has an outcome.
@@ -71,7 +71,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class CallOptions:
-    """How a batch is worked on.
+    """Options of a batch.
 
     Attributes:
         bundle_saves: Hold what agents save by their own hand, and send it with the others'.
@@ -86,7 +86,7 @@ class CallOptions:
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """What goes along with a batch.
+    """The note that goes with a batch.
 
     Attributes:
         home: Where the run is. Anywhere else, what lives as long as the process is torn down when it ends.
@@ -108,7 +108,7 @@ class Closes(Protocol):
 
 
 class Function(Protocol):
-    """What serves a stage. It pickles by its name."""
+    """A function that serves a stage. It pickles by its name."""
 
     __module__: str
     __qualname__: str
@@ -155,7 +155,7 @@ def serve(function: Function, specs: Sequence[str], errand: Errand) -> Answer | 
 
 
 def answer_of(function: Function, specs: Sequence[str], stop: Stop, options: CallOptions) -> Answer:
-    """What a function answers, whatever it is."""
+    """Return the answer of a function; an exception is an answer too."""
     try:
         return function.answer(specs, stop=stop, options=options)
     except Exception as error:  # noqa: BLE001 - an answer like any other: the run ends with it
@@ -176,9 +176,9 @@ def _close() -> None:
 
 
 _runners: list[Closes] = []
-"""What is to be torn down when this process ends."""
+"""Runners to close when this process ends."""
 _shared: dict[str, tuple[Stop, contextvars.Context]] = {}
-"""What the runs of this process stop with, and the context variables of who called them, by their names."""
+"""Of the runs of this process, by name: their stop, and their caller's context variables."""
 
 
 def portable_answer(answer: Answer) -> Answer:

@@ -1,4 +1,4 @@
-"""Who works on batches: processes of our own, or an executor that was given."""
+"""The choice of workers: processes of our own, or an executor that was given."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ExecutorWorkers:
 
     @property
     def room(self) -> int:
-        """How many more batches to send: not many, for what has been sent can seldom be called back."""
+        """The number of batches to send now: few, for a batch that was sent can seldom be called back."""
         return AHEAD * self.size - sum(not future.done() for future in self._out) if self._ready else 0
 
     def submit(self, function: Function, specs: Sequence[str]) -> Future[Answer | None]:
