@@ -83,7 +83,7 @@ LAYERS = [
         "encord_agents.tasks.engine.timing",
     ],
     ["encord_agents.tasks.dependencies"],
-    ["encord_agents.tasks.media"],
+    ["encord_agents.tasks.media", "encord_agents.tasks.twins"],
     ["encord_agents.tasks.models", "encord_agents.labels"],
     ["encord_agents.core"],
     ["encord_agents.local"],
@@ -233,6 +233,7 @@ def test_threads_are_few_modules_business() -> None:
         "encord_agents.tasks.runner.connection",
         "encord_agents.tasks.runner.forks",
         "encord_agents.tasks.runner.queue_runner",
+        "encord_agents.tasks.twins",  # tasks of several workers share what was fetched
         "encord_agents.tasks.runner.processes",
         "encord_agents.tasks.runner.worker_main",
     }
@@ -304,6 +305,7 @@ def test_sdk_calls_that_do_io_have_their_places() -> None:
         "encord_agents.core.sdk.entrusted",  # what the agent does by its own hand
         "encord_agents.core.utils",  # by hand only
         "encord_agents.tasks.dependencies",
+        "encord_agents.tasks.twins",
         "encord_agents.tasks.engine.load",
         "encord_agents.tasks.engine.poll",
         "encord_agents.tasks.engine.write",

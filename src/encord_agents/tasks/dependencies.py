@@ -45,6 +45,7 @@ from encord_agents.tasks.media import (
     of_child,
     of_object_crops,
 )
+from encord_agents.tasks.twins import TwinRows
 
 __all__ = [
     "DataLookup",
@@ -279,7 +280,8 @@ def dep_twin_label_row(
     """Return a dependency that finds the task's data unit in another project; it supplies ``None`` if it is not there.
 
     Use it as ``Annotated[Twin | None, Depends(dep_twin_label_row(twin_project_hash="..."))]``. Twins are matched by
-    data hash, on the other project's main branch. A project that cannot be opened ends the run, like other set-up
+    data hash, on the same branch or, if there is none, on main. Those of tasks that were loaded together are fetched
+    together, at most a minute before they are needed. A project that cannot be opened ends the run, like other set-up
     errors; an outage is waited out. By hand, it is opened with a client made from the environment.
 
     Args:
@@ -296,9 +298,9 @@ def dep_twin_label_row(
         raise PrintableError(f"twin_project_hash must be a project's uuid, not {str(twin_project_hash)!r}.") from None
 
     # Run-scoped, so that a failure is a set-up error: the other project concerns all tasks alike.
-    def twin_project(others: OtherProjects) -> Project:
+    def twin_rows(others: OtherProjects) -> TwinRows:
         try:
-            return others.open(project_hash)
+            return TwinRows(others.open(project_hash), init_labels=init_labels)
         except (EncordException, PrintableError) as error:
             add_note(
                 error,
@@ -308,23 +310,19 @@ def dep_twin_label_row(
             raise
 
     @functools.cache
-    def twin_project_by_hand() -> Project:
+    def twin_rows_by_hand() -> TwinRows:
         client = get_user_client()
-        return twin_project(OtherProjects(lambda other: client.get_project(str(other))))
+        return twin_rows(OtherProjects(lambda other: client.get_project(str(other))))
 
     def get_twin_label_row(
-        lr_original: LabelRowV2, project: Project | None = Depends(twin_project, scope="run")
+        lr_original: LabelRowV2, twins: TwinRows | None = Depends(twin_rows, scope="run")
     ) -> Twin | None:
-        if not isinstance(project, Project):  # called by hand: the default is the `Depends` mark
-            project = twin_project_by_hand()
-        data_hash = str(lr_original.data_hash)
-        rows = [row for row in project.list_label_rows_v2(data_hashes=[data_hash]) if str(row.data_hash) == data_hash]
-        if not rows:
+        if not isinstance(twins, TwinRows):  # called by hand: the default is the `Depends` mark
+            twins = twin_rows_by_hand()
+        twin = twins.of(lr_original)
+        if twin is None:
             return None
-        (twin, *_) = rows
-        if init_labels:
-            twin.initialise_labels()
-        return Twin(twin, _find_task(project, twin) if include_task else None)
+        return Twin(twin, _find_task(twins.project, twin) if include_task else None)
 
     return get_twin_label_row
 

@@ -19,6 +19,7 @@ from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.assets import Asset
+from encord_agents.core.loaded_together import loaded_together
 from encord_agents.core.sdk import LoadedLabels, can_keep_labels, new_bundle, state_of
 from encord_agents.tasks.engine.context import Agent, Context
 from encord_agents.tasks.engine.download_tries import DownloadTries
@@ -80,6 +81,7 @@ class Loader:
             self.list_rows(contexts, required=agent.requires(ABOUT_A_ROW))
         if agent.needs_labels:
             self._initialise([c for c in contexts if c.row is not None])
+            loaded_together([c.row for c in contexts if c.row is not None])
         if agent.needs_item:
             wanted = contexts if with_items is None else with_items
             self._fetch_items([c for c in wanted if c.row is not None and c.trouble is None])
