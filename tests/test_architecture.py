@@ -23,6 +23,7 @@ LAYERS = [
         "encord_agents.tasks.runner.queue_function",
         "encord_agents.tasks.runner.turns",
         "encord_agents.tasks.runner.forks",
+        "encord_agents.tasks.runner.ways_to_run",
     ],
     ["encord_agents.tasks.runner.pool_drain", "encord_agents.tasks.runner.executor_drain"],
     ["encord_agents.tasks.runner.stage_drain", "encord_agents.tasks.runner.workers"],

@@ -47,33 +47,13 @@ from encord_agents.tasks.runner.passes import (
 from encord_agents.tasks.runner.processes import Processes
 from encord_agents.tasks.runner.queue_function import QueueFunction, TaskSpec
 from encord_agents.tasks.runner.stage_drain import DrainRun
+from encord_agents.tasks.runner.ways_to_run import NO_PROJECT, WAYS_TO_RUN
 from encord_agents.tasks.runner.worker import CallOptions
 from encord_agents.tasks.runner.workers import ExecutorWorkers, check_workers, workers_for
 
 __all__ = ["QueueFunction", "QueueRunner", "TaskSpec"]
 
 logger = logging.getLogger(__name__)
-
-NO_PROJECT = """\
-A QueueRunner needs its project from the start, because the processes that run its agents only import it:
-  QueueRunner(project_hash="12345678-...")"""
-
-WAYS_TO_RUN = """\
-A QueueRunner is not run by calling it: an engine calls its functions. There are three ways.
-
-1. On this machine, over several processes:
-       runner.drain(workers=4)      # or, as a command line: runner.run()
-
-2. On Celery, over several machines:
-       from encord_agents.integrations.celery import register
-       app = register(runner, Celery("agents", broker="redis://..."))
-
-3. On an engine of your own: hand out the tasks, and have a worker call the function of their stage.
-       for stage in runner.get_agent_stages():
-           for task in stage.get_tasks():
-               queue.put(task.model_dump_json())     # a worker calls the stage's function with it
-
-To run everything in this process, one task after the other, use Runner in place of QueueRunner."""
 
 
 class QueueRunner(RunnerBase):
