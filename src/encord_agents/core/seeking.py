@@ -30,9 +30,10 @@ class Seeker:
 
     Attributes:
         count: How many frames there are.
+        pixels: Pixels of a frame.
     """
 
-    def __init__(self, path: Path, name: str | None, packets: _Packets, seconds_per_tick: float) -> None:
+    def __init__(self, path: Path, name: str | None, packets: _Packets, seconds_per_tick: float, pixels: int) -> None:
         self._path = path
         self._seconds_per_tick = seconds_per_tick
         self._name = name
@@ -41,6 +42,7 @@ class Seeker:
         self._key_times = packets.key_times
         self._ordinals = packets.ordinals
         self.count = len(packets.times)
+        self.pixels = pixels
 
     @classmethod
     def of(cls, path: Path, name: str | None = None) -> Seeker | None:
@@ -61,7 +63,7 @@ class Seeker:
                     return None
             if watch.suspicious or reader.errors or not packets.finish():
                 return None
-            return cls(path, name, packets, float(stream.time_base))
+            return cls(path, name, packets, float(stream.time_base), stream.width * stream.height)
 
     def at_seconds(self, every: float) -> Iterator[int]:
         """The numbers of the frames that are shown at 0 s, and then every so many seconds; each once."""

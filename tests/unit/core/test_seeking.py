@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tests import films
 
-from encord_agents.core import seeking
+from encord_agents.core import seeking, video
 from encord_agents.core.seeking import Seeker
 from encord_agents.core.video import (
     iterate_frames,
@@ -91,6 +91,15 @@ def test_the_way_is_as_exact_where_there_is_none(tmp_path: Path) -> None:
         assert films.number_in(read_video_frame(path, 17)) == 17
 
 
+@pytest.mark.parametrize("held", [1, 3, 100])
+def test_few_frames_wait_for_their_turn(tmp_path: Path, held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the order, and however many may wait, they are the frames that were asked for."""
+    monkeypatch.setattr(video, "HELD_PIXELS", held * films.WIDTH * films.HEIGHT)
+    path = films.film(tmp_path / "a.mp4", 30)
+    numbers = [20, 3, 25, 3, 11, 29, 0, 25]
+    assert [films.number_in(frame.content) for frame in sample_frames(path, numbers)] == numbers
+
+
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_a_surprise_on_the_way(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not where it was promised is looked for from the start; frames until then are not given twice."""
@@ -107,6 +116,8 @@ def test_a_surprise_on_the_way(tmp_path: Path, suffix: str, monkeypatch: pytest.
     monkeypatch.setattr(seeking._Decoder, "find", losing)
     numbers = [20, 3, 25, 11, 29]
     assert [films.number_in(frame.content) for frame in sample_frames(path, numbers)] == numbers
+    left[0] = 2
+    assert [films.number_in(frame.content) for frame in sample_frames(path, sorted(numbers))] == sorted(numbers)
     left[0] = 2
     assert [films.number_in(frame.content) for frame in sample_share(path, 0.2)] == [0, 5, 10, 15, 20, 25]
     left[0] = 0
