@@ -100,7 +100,7 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session(python=next(iter(FOUND.values()), None), tags=["tests"])
 @nox.parametrize("versions", ["newest", "lowest"])
-@nox.parametrize("extra", ["none", "vision", "pdf", "local", "celery"])
+@nox.parametrize("extra", ["none", "vision", "pdf", "local", "celery", "fastapi", "gcp", "aws"])
 def extras(session: nox.Session, extra: str, versions: str) -> None:
     """Install each extra alone, as users do, and run its main path: nothing it needs is there by chance."""
     named = [] if extra == "none" else [extra]

@@ -34,7 +34,7 @@ def test_the_package_is_typed() -> None:
     assert files("encord_agents").joinpath("py.typed").is_file()
 
 
-@pytest.mark.parametrize("extra", ["vision", "local", "celery", "demo"])
+@pytest.mark.parametrize("extra", ["vision", "local", "celery", "demo", "fastapi", "gcp"])
 def test_extras(extra: str) -> None:
     """``pip install '.[extra]'`` knows the extra, and it brings something."""
     assert extra in (metadata("encord-agents").get_all("Provides-Extra") or [])

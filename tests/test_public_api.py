@@ -10,8 +10,33 @@ import pytest
 
 PUBLIC = {
     "encord_agents": ["FrameData", "__version__"],
+    "encord_agents.aws": ["Depends", "EncordEditorAgentException", "editor_agent"],
+    "encord_agents.aws.dependencies": [
+        "DAssetPath",
+        "DEncordClient",
+        "DObjectCrops",
+        "DObjectsInstances",
+        "DSingleFrame",
+        "DStorageItem",
+        "DVideoIterator",
+        "dep_asset",
+        "dep_client",
+        "dep_object_crops",
+        "dep_objects",
+        "dep_single_frame",
+        "dep_storage_item",
+        "dep_video_iterator",
+    ],
+    "encord_agents.core.constants": [
+        "EDITOR_TEST_REQUEST_HEADER",
+        "EDITOR_URL_PARTS_REGEX",
+        "ENCORD_DOMAIN_REGEX",
+        "HEADER_CLOUD_TRACE_CONTEXT",
+        "MAX_DECISION_LENGTH",
+    ],
     "encord_agents.core.data_model": [
         "Base64Formats",
+        "EditorAgentResponse",
         "Frame",
         "FrameData",
         "InstanceCrop",
@@ -21,6 +46,7 @@ PUBLIC = {
     "encord_agents.core.dependencies": ["Depends"],
     "encord_agents.core.dependencies.models": ["Depends"],
     "encord_agents.core.dependencies.shares": ["DataLookup"],
+    "encord_agents.core.exceptions": ["EncordEditorAgentException"],
     "encord_agents.core.ontology": ["Answer", "OntologyDataModel"],
     "encord_agents.core.settings": ["Settings"],
     "encord_agents.core.utils": [
@@ -45,6 +71,47 @@ PUBLIC = {
         "rbbox_to_surrounding_bbox",
     ],
     "encord_agents.exceptions": ["PrintableError"],
+    "encord_agents.fastapi": [
+        "EncordEditorAgentException",
+        "dep_client",
+        "dep_label_row",
+        "dep_single_frame",
+        "get_encord_app",
+        "verify_auth",
+    ],
+    "encord_agents.fastapi.cors": ["EncordCORSMiddleware", "EncordTestHeaderMiddleware", "get_encord_app"],
+    "encord_agents.fastapi.dependencies": [
+        "dep_asset",
+        "dep_client",
+        "dep_data_lookup",
+        "dep_label_row",
+        "dep_label_row_with_args",
+        "dep_object_crops",
+        "dep_objects",
+        "dep_project",
+        "dep_single_frame",
+        "dep_storage_item",
+        "dep_trace_id",
+        "dep_video_iterator",
+    ],
+    "encord_agents.fastapi.utils": ["verify_auth"],
+    "encord_agents.gcp": ["Depends", "EncordEditorAgentException", "editor_agent"],
+    "encord_agents.gcp.dependencies": [
+        "DAssetPath",
+        "DEncordClient",
+        "DObjectCrops",
+        "DObjectsInstances",
+        "DSingleFrame",
+        "DStorageItem",
+        "DVideoIterator",
+        "dep_asset",
+        "dep_client",
+        "dep_object_crops",
+        "dep_objects",
+        "dep_single_frame",
+        "dep_storage_item",
+        "dep_video_iterator",
+    ],
     "encord_agents.labels": ["Detections", "add_detections", "to_detections"],
     "encord_agents.tasks": ["Depends", "QueueRunner", "Runner", "SequentialRunner", "stop_on_signals"],
     "encord_agents.tasks.dependencies": [
@@ -210,7 +277,7 @@ def test_struct_has_its_three_fields() -> None:
 
 
 def test_every_error_is_listed_and_printable() -> None:
-    """Every error class of the tree is exported, and all but the two that are no messages are `PrintableError`s."""
+    """Every error class of the tree is exported, and all but three, which are no messages of this library, are `PrintableError`s."""
     from encord_agents import exceptions
 
     classes = {
@@ -220,7 +287,7 @@ def test_every_error_is_listed_and_printable() -> None:
     }
     assert classes == set(exceptions.__all__)
     not_printable = {name for name in classes if not issubclass(getattr(exceptions, name), exceptions.PrintableError)}
-    assert not_printable == {"EncordAgentsError", "TasksFailedError"}
+    assert not_printable == {"EncordAgentsError", "EncordEditorAgentException", "TasksFailedError"}
     assert issubclass(exceptions.PrintableError, ValueError)
     assert exceptions.__doc__ is not None
     assert all(name in exceptions.__doc__ for name in classes)

@@ -4,6 +4,7 @@
 
     EncordAgentsError
     |-- TasksFailedError                     tasks failed, and the caller asked for an exception
+    |-- EncordEditorAgentException           an editor agent's own message to the person in the label editor
     `-- PrintableError (also a ValueError)   a message for a person: what, where, what to do next
         |-- CredentialsError                 no key, or one that cannot be used
         |-- ProjectError                     no project, or one that agents cannot serve
@@ -11,6 +12,7 @@
         |-- StageAlreadyAssignedError        two functions for one stage
         |-- DependencyError                  a parameter that nothing can supply
         |-- MissingExtraError                something needs an extra that is not installed (also an ImportError)
+        |-- EditorRequestError               a request to an editor agent that cannot be served
         |-- UnknownPathwayError              an agent named a pathway its stage does not have
         |-- UnsupportedAssetError            a file that is not what was asked for (no frames, no file of its own, ...)
         |-- AssetDownloadError               a file that could not be fetched
@@ -37,7 +39,9 @@ __all__ = [
     "CertificateError",
     "CredentialsError",
     "DependencyError",
+    "EditorRequestError",
     "EncordAgentsError",
+    "EncordEditorAgentException",
     "MissingExtraError",
     "NoRoomError",
     "OutageError",
@@ -185,6 +189,35 @@ class MissingExtraError(PrintableError, ImportError):
             f"{what} needs the {extra!r} extra, of which {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} "
             f"not installed here.\nInstall it: pip install 'encord-agents[{extra}]'"
         )
+
+
+class EncordEditorAgentException(EncordAgentsError):  # noqa: N818 - the name that existing code uses
+    """An editor agent's own message to the person in the label editor. It is answered with status 400.
+
+    Attributes:
+        message: The message.
+    """
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+        super().__init__(message)
+
+    @property
+    def json_response_body(self) -> dict[str, str]:
+        """The body of the answer."""
+        return {"message": self.message}
+
+
+class EditorRequestError(PrintableError):
+    """A request to an editor agent that cannot be served.
+
+    Attributes:
+        status: The HTTP status to answer it with.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        self.status = status
+        super().__init__(message)
 
 
 class UnknownPathwayError(PrintableError):

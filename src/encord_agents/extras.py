@@ -10,7 +10,7 @@ from encord_agents.exceptions import MissingExtraError
 
 __all__ = ["Extra", "require"]
 
-Extra = Literal["vision", "pdf", "local", "celery"]
+Extra = Literal["vision", "pdf", "local", "celery", "fastapi", "gcp", "aws"]
 
 NEEDED: dict[Extra, dict[str, str]] = {
     "vision": {"av": "av", "numpy": "numpy", "PIL": "pillow"},
@@ -24,6 +24,9 @@ NEEDED: dict[Extra, dict[str, str]] = {
         "yaml": "pyyaml",
     },
     "celery": {"celery": "celery"},  # the extra's redis package is needed only if the broker is a Redis
+    "fastapi": {"fastapi": "fastapi", "uvicorn": "uvicorn"},
+    "gcp": {"flask": "flask", "functions_framework": "functions-framework"},
+    "aws": {},  # AWS Lambda hands over plain values
 }
 """For each extra, the modules to import and the packages that contain them."""
 

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
 from uuid import UUID
 
 from encord.objects.ontology_object_instance import ObjectInstance
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from encord_agents.core.constants import MAX_DECISION_LENGTH
+from encord_agents.exceptions import closest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +31,7 @@ else:
 
 __all__ = [
     "Base64Formats",
+    "EditorAgentResponse",
     "Frame",
     "FrameData",
     "ImageArray",
@@ -80,6 +92,41 @@ class FrameData(BaseModel):
     """The frame's number, from 0. An image is frame 0."""
     object_hashes: list[str] | None = Field(default=None, alias="objectHashes")
     """The selected objects, or ``None`` if there are none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_misspelt(cls, value: Any) -> Any:
+        """Refuse a field that is meant for another one. Others are ignored, since the platform may add fields."""
+        if isinstance(value, dict):
+            known = {name for field, one in cls.model_fields.items() for name in (field, one.alias or field)}
+            for name in value:
+                if name in known or not isinstance(name, str):
+                    continue
+                if meant := closest(name, (one for one in known if one not in value)):
+                    raise ValueError(f"It has a field {name[:80]!r}. Did you mean {meant!r}?")
+        return value
+
+
+class EditorAgentResponse(BaseModel):
+    """The answer of an editor agent. Fields without a value are left out of what is sent, and blanks are no value.
+
+    Attributes:
+        message: Shown to the person in the label editor.
+        decision: The name of the pathway that the task is to take. The platform reads it where a workflow has called
+            the agent; the label editor ignores it.
+    """
+
+    message: str | None = None
+    decision: str | None = Field(default=None, max_length=MAX_DECISION_LENGTH)
+
+    @field_validator("message", "decision", mode="before")
+    @classmethod
+    def _without_blanks(cls, value: Any) -> Any:
+        return value.strip() or None if isinstance(value, str) else value
+
+    @model_serializer(mode="wrap")
+    def _without_nones(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from encord_agents.extras import Extra
 
 __all__ = [
     "asset_or_own",
+    "cut_out",
     "dep_audio",
     "dep_objects",
     "dep_pdf_pages",
@@ -30,6 +31,7 @@ __all__ = [
     "needs_extra",
     "of_child",
     "of_object_crops",
+    "wanted_instances",
 ]
 
 logger = logging.getLogger(__name__)
@@ -167,37 +169,62 @@ def of_object_crops(
     instances: Sequence[ObjectInstance | str] | None,
 ) -> Callable[..., list[InstanceCrop]]:
     """Make the dependency that `dep_object_crops` returns, given a way to frames by their numbers."""
-    hashes = None if ontology_objects is None else {_hash(one) for one in ontology_objects}
-    wanted_titles = None if titles is None else {titles} if isinstance(titles, str) else set(titles)
-    wanted = None if instances is None else {one if isinstance(one, str) else one.object_hash for one in instances}
+    is_wanted = wanted_instances(ontology_objects, titles, instances)
 
     def get_object_crops(
         label_row: LabelRowV2, storage_item: StorageItem, asset: Asset | None = None
     ) -> list[InstanceCrop]:
-        from encord_agents.core.vision import crop_to_instance
-
-        by_frame: dict[int, list[ObjectInstance]] = {}
-        for instance in label_row.get_object_instances():
-            if (
-                (hashes is None or instance.feature_hash in hashes)
-                and (wanted_titles is None or instance.object_name in wanted_titles)
-                and (wanted is None or instance.object_hash in wanted)
-            ):
-                for annotation in instance.get_annotations():
-                    by_frame.setdefault(annotation.frame, []).append(instance)
-        crops = []
-        with ExitStack() as mine:
-            for frame in frames_of(storage_item, asset, sorted(by_frame), mine) if by_frame else ():
-                for instance in by_frame[frame.frame]:
-                    try:
-                        crops.append(crop_to_instance(frame, instance))
-                    except UnsupportedAssetError:
-                        raise
-                    except PrintableError as error:
-                        logger.warning("%r: %s It has no crop.", storage_item.name, error)
-        return crops
+        return cut_out(frames_of, filter(is_wanted, label_row.get_object_instances()), storage_item, asset)
 
     return needs_extra("vision")(get_object_crops)
+
+
+def wanted_instances(
+    ontology_objects: Sequence[Object | str] | None,
+    titles: Sequence[str] | str | None,
+    instances: Sequence[ObjectInstance | str] | None,
+) -> Callable[[ObjectInstance], bool]:
+    """Return a function that tells whether an object passes these filters, of which ``None`` lets all pass."""
+    hashes = None if ontology_objects is None else {_hash(one) for one in ontology_objects}
+    wanted_titles = None if titles is None else {titles} if isinstance(titles, str) else set(titles)
+    wanted = None if instances is None else {one if isinstance(one, str) else one.object_hash for one in instances}
+
+    def is_wanted(instance: ObjectInstance) -> bool:
+        return (
+            (hashes is None or instance.feature_hash in hashes)
+            and (wanted_titles is None or instance.object_name in wanted_titles)
+            and (wanted is None or instance.object_hash in wanted)
+        )
+
+    return is_wanted
+
+
+def cut_out(
+    frames_of: Callable[[StorageItem, Asset | None, list[int], ExitStack], Iterable[Frame]],
+    instances: Iterable[ObjectInstance],
+    storage_item: StorageItem,
+    asset: Asset | None,
+    only_frame: int | None = None,
+) -> list[InstanceCrop]:
+    """Cut objects out of their frames, or out of one of them."""
+    from encord_agents.core.vision import crop_to_instance
+
+    by_frame: dict[int, list[ObjectInstance]] = {}
+    for instance in instances:
+        for annotation in instance.get_annotations():
+            if only_frame is None or annotation.frame == only_frame:
+                by_frame.setdefault(annotation.frame, []).append(instance)
+    crops = []
+    with ExitStack() as mine:
+        for frame in frames_of(storage_item, asset, sorted(by_frame), mine) if by_frame else ():
+            for instance in by_frame[frame.frame]:
+                try:
+                    crops.append(crop_to_instance(frame, instance))
+                except UnsupportedAssetError:
+                    raise
+                except PrintableError as error:
+                    logger.warning("%r: %s It has no crop.", storage_item.name, error)
+    return crops
 
 
 def frames_by_number(item: StorageItem, asset: Asset | None, numbers: list[int], mine: ExitStack) -> Iterator[Frame]:

@@ -1,0 +1,98 @@
+"""The door of AWS Lambda: an event of a function URL or of API Gateway in, a proxy response out."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
+from encord_agents.editor.agent import EditorAgent
+from encord_agents.editor.origins import Origins
+from encord_agents.editor.wire import Reply, Request
+
+__all__ = ["editor_agent"]
+
+MARGIN: Final = 1.0
+"""Seconds before the function's end by which its answer has to be on its way."""
+
+
+def editor_agent(
+    *,
+    label_row_metadata_include_args: LabelRowMetadataIncludeArgs | None = None,
+    label_row_initialise_labels_args: LabelRowInitialiseLabelsArgs | None = None,
+    custom_cors_regex: str | None = None,
+) -> Callable[[Callable[..., Any]], Callable[[dict[str, Any], Any], dict[str, Any]]]:
+    """Make a Lambda function of an editor agent.
+
+    It takes events of both payload versions, with bodies in base64 or not, and a bare `FrameData` as the event. An
+    agent that would be cut off by the function's time limit is answered 504 shortly before.
+
+    Args:
+        label_row_metadata_include_args: Options for listing the label row.
+        label_row_initialise_labels_args: Options for loading its labels.
+        custom_cors_regex: The origins from which the editor calls, for REST APIs, which leave CORS to the function;
+            function URLs and HTTP APIs have settings for it. Default: the platform's own.
+
+    Raises:
+        DependencyError: When it decorates: a parameter that nothing can supply.
+    """
+    origins = Origins(custom_cors_regex)
+
+    def decorate(function: Callable[..., Any]) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+        agent = EditorAgent(
+            function,
+            label_row_metadata_include_args=label_row_metadata_include_args,
+            label_row_initialise_labels_args=label_row_initialise_labels_args,
+        )
+
+        @functools.wraps(function)
+        def serve(event: dict[str, Any], context: Any) -> dict[str, Any]:
+            request = Request(_body(event), _headers(event))
+            origin = request.header("Origin")
+            is_rest = "httpMethod" in event
+            method = _method(event)
+            if origin is not None and not origins.allow(origin):
+                return _response(Reply(403, {"message": "Pages of this origin may not call editor agents."}), {})
+            if method == "OPTIONS":
+                return _response(Reply(204), origins.headers_of_preflight(origin) if origin else {})
+            if method != "POST":
+                return _response(Reply(405, {"message": "An editor agent is called with POST."}), {})
+            is_base64 = bool(event.get("isBase64Encoded"))
+            left = getattr(context, "get_remaining_time_in_millis", None)
+            if left is None:
+                reply = agent.answer(request, is_base64=is_base64)
+            else:
+                reply = agent.answer_within(max(left() / 1000 - MARGIN, MARGIN), request, is_base64=is_base64)
+            return _response(reply, origins.headers(origin) if origin and is_rest else {})
+
+        vars(serve).pop("__wrapped__")  # it is not called as the function is
+        return serve
+
+    return decorate
+
+
+def _is_bare(event: Mapping[str, Any]) -> bool:
+    return "body" not in event and "requestContext" not in event and "httpMethod" not in event
+
+
+def _body(event: Mapping[str, Any]) -> object:
+    return event if _is_bare(event) and event else event.get("body")
+
+
+def _headers(event: Mapping[str, Any]) -> dict[str, str]:
+    several = event.get("multiValueHeaders") or {}
+    found = {name: values[-1] for name, values in several.items() if values}
+    return found | (event.get("headers") or {})
+
+
+def _method(event: Mapping[str, Any]) -> str:
+    context = event.get("requestContext") or {}
+    method = event.get("httpMethod") or (context.get("http") or {}).get("method") or "POST"
+    return str(method).upper()
+
+
+def _response(reply: Reply, headers: dict[str, str]) -> dict[str, Any]:
+    if reply.body is not None:
+        headers = {**headers, "Content-Type": "application/json"}
+    return {"statusCode": reply.status, "headers": headers, "body": reply.text, "isBase64Encoded": False}

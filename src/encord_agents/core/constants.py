@@ -1,0 +1,33 @@
+"""Header names and addresses of the label editor, which existing code imports from here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "EDITOR_TEST_REQUEST_HEADER",
+    "EDITOR_URL_PARTS_REGEX",
+    "ENCORD_DOMAIN_REGEX",
+    "HEADER_CLOUD_TRACE_CONTEXT",
+    "MAX_DECISION_LENGTH",
+]
+
+EDITOR_TEST_REQUEST_HEADER: Final = "X-Encord-Editor-Agent"
+"""The header of the request by which the platform tries whether an agent can be reached."""
+
+HEADER_CLOUD_TRACE_CONTEXT: Final = "X-Cloud-Trace-Context"
+"""The header with the trace id of a request."""
+
+ENCORD_DOMAIN_REGEX: Final = (
+    r"^https://(?:(?:dev|staging|app)\.(?:us\.)?encord\.com|cord-ai-development--\w+-\w+\.web\.app)$"
+)
+"""The origins of the label editor."""
+
+EDITOR_URL_PARTS_REGEX: Final = (
+    r"(?P<domain>https?://[^/?#\s]+)/label_editor/(?P<projectHash>[\w-]{36})/(?P<dataHash>[\w-]{36})"
+    r"(?:/(?P<frame>\d+))?(?:/(?P<additional_path>[^?#]*))?(?:\?(?P<query>[^#]*))?"
+)
+"""The parts of the address that the label editor shows, of any domain."""
+
+MAX_DECISION_LENGTH: Final = 256
+"""Characters of a pathway's name that the platform reads."""

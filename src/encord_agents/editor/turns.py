@@ -1,0 +1,117 @@
+"""One agent at a time on each label row of this process, so that no agent's labels are lost to another's."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Hashable, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+
+from encord_agents.core.data_model import FrameData
+from encord_agents.exceptions import EditorRequestError
+
+__all__ = ["LONGEST_WAIT", "TURNS", "Turns"]
+
+LONGEST_WAIT: Final = 25.0
+"""Seconds after which a request gives up waiting for the label row; most gateways give up at 30."""
+
+
+class Turns:
+    """Turns on label rows, in the order in which they were asked for. A turn may end in another thread.
+
+    Args:
+        longest_wait: The seconds to wait for a turn.
+    """
+
+    def __init__(self, longest_wait: float = LONGEST_WAIT) -> None:
+        self._longest_wait = longest_wait
+        self._lock = threading.Lock()
+        self._waiting: dict[Hashable, deque[Future[None]]] = {}  # an entry for each row on which there is a turn
+
+    @contextmanager
+    def on(self, frame: FrameData) -> Iterator[None]:
+        """Take a turn on the label row that is on the screen.
+
+        Raises:
+            EditorRequestError: Another agent did not end its own in time.
+        """
+        key = _key(frame)
+        turn = self._ask(key)
+        try:
+            turn.result(self._longest_wait)
+        except TimeoutError:
+            if turn.cancel():
+                raise _busy(self._longest_wait) from None
+        except BaseException:
+            self._give_up(key, turn)
+            raise
+        try:
+            yield
+        finally:
+            self._end(key)
+
+    @asynccontextmanager
+    async def on_async(self, frame: FrameData) -> AsyncIterator[None]:
+        """Do the same without keeping a thread waiting."""
+        key = _key(frame)
+        turn = self._ask(key)
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(turn), self._longest_wait)
+        except TimeoutError:
+            self._give_up(key, turn)
+            raise _busy(self._longest_wait) from None
+        except BaseException:
+            self._give_up(key, turn)
+            raise
+        try:
+            yield
+        finally:
+            self._end(key)
+
+    def __len__(self) -> int:
+        """Return the number of rows on which there is a turn."""
+        return len(self._waiting)
+
+    def _ask(self, key: Hashable) -> Future[None]:
+        turn: Future[None] = Future()
+        with self._lock:
+            if key in self._waiting:
+                self._waiting[key].append(turn)
+                return turn
+            self._waiting[key] = deque()
+        turn.set_result(None)
+        return turn
+
+    def _give_up(self, key: Hashable, turn: Future[None]) -> None:
+        if not turn.cancel():  # it came at the last moment
+            self._end(key)
+
+    def _end(self, key: Hashable) -> None:
+        with self._lock:
+            waiting = self._waiting[key]
+            while waiting:
+                turn = waiting.popleft()
+                if turn.set_running_or_notify_cancel():
+                    break
+            else:
+                del self._waiting[key]
+                return
+        turn.set_result(None)
+
+
+def _key(frame: FrameData) -> Hashable:
+    return frame.project_hash, frame.data_hash
+
+
+def _busy(seconds: float) -> EditorRequestError:
+    return EditorRequestError(
+        f"Another agent has been at work on this label row for more than {seconds:g} s. Try again in a moment.",
+        status=409,
+    )
+
+
+TURNS: Final = Turns()
+"""Those of this process."""

@@ -1,0 +1,156 @@
+"""Requests of the label editor as they are sent, and the answers to them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from encord.exceptions import AuthorisationError
+from pydantic import BaseModel, ValidationError
+
+from encord_agents.core.constants import EDITOR_TEST_REQUEST_HEADER, HEADER_CLOUD_TRACE_CONTEXT
+from encord_agents.core.data_model import EditorAgentResponse, FrameData
+from encord_agents.core.tracebacks import described, is_a
+from encord_agents.exceptions import EditorRequestError, EncordEditorAgentException
+from encord_agents.redaction import without_secrets
+
+__all__ = [
+    "ALLOWED_HEADERS",
+    "MAX_BODY",
+    "Reply",
+    "Request",
+    "read_frame",
+    "reply_to_error",
+    "reply_with",
+    "sentence_about",
+    "too_large",
+    "trace_id_of",
+]
+
+logger = logging.getLogger("encord_agents.editor")
+
+MAX_BODY: Final = 1_000_000
+"""Bytes of a request: room for the hashes of 80,000 selected objects."""
+
+ALLOWED_HEADERS: Final = ("Content-Type", EDITOR_TEST_REQUEST_HEADER, HEADER_CLOUD_TRACE_CONTEXT)
+"""The headers that the editor may send across origins."""
+
+_TRACE_ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request, whichever door it came through.
+
+    Attributes:
+        body: The body: bytes, text, or JSON that somebody has read already.
+        headers: The headers; their names are looked up without regard to case.
+    """
+
+    body: object
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def header(self, name: str) -> str | None:
+        wanted = name.lower()
+        return next((value for key, value in self.headers.items() if key.lower() == wanted), None)
+
+    @property
+    def is_test(self) -> bool:
+        """True if the platform only tries whether the agent can be reached."""
+        return bool(self.header(EDITOR_TEST_REQUEST_HEADER))
+
+    @property
+    def trace_id(self) -> str | None:
+        return trace_id_of(self.header(HEADER_CLOUD_TRACE_CONTEXT))
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: a status, and a body of JSON, which may be empty."""
+
+    status: int = 200
+    body: dict[str, Any] | None = None
+
+    @property
+    def text(self) -> str:
+        return "" if self.body is None else json.dumps(self.body)
+
+
+def trace_id_of(header: str | None) -> str | None:
+    """Return the trace id of a header such as ``105445aa7843bc8bf206b12000100000/1;o=1``. Nonsense is no trace id."""
+    trace_id = (header or "").partition("/")[0].partition(";")[0].strip()
+    return trace_id if _TRACE_ID.fullmatch(trace_id) else None
+
+
+def read_frame(body: object, *, is_base64: bool = False) -> FrameData:
+    """Read the body of a request.
+
+    Raises:
+        EditorRequestError: It is not what the editor sends. The message says what is wrong with it.
+    """
+    if isinstance(body, str | bytes):
+        if len(body) > MAX_BODY * (4 / 3 if is_base64 else 1):
+            raise too_large()
+        if is_base64:
+            try:
+                body = base64.b64decode(body, validate=True)
+            except (binascii.Error, ValueError):
+                raise EditorRequestError("The body is said to be base64, and is not.") from None
+        if not body.strip():
+            raise EditorRequestError("No request body: an editor agent is called with the JSON of a FrameData.")
+        try:
+            body = json.loads(body)
+        except (ValueError, RecursionError):
+            raise EditorRequestError("The request body is not JSON.") from None
+    if body is None:
+        raise EditorRequestError("No request body: an editor agent is called with the JSON of a FrameData.")
+    if not isinstance(body, dict):
+        raise EditorRequestError("The request body is not a JSON object with projectHash, dataHash and frame.")
+    try:
+        return FrameData.model_validate(body)
+    except ValidationError as error:
+        raise EditorRequestError(sentence_about(error.errors())) from None
+
+
+def too_large() -> EditorRequestError:
+    return EditorRequestError(f"The request body has more than {MAX_BODY:,} bytes.", status=413)
+
+
+def sentence_about(errors: Any) -> str:
+    """Return what is wrong with a request, in a sentence, given pydantic's errors."""
+    told = []
+    for one in errors[:5]:
+        place = ".".join(str(part) for part in one["loc"] if part != "body")
+        problem = str(one["msg"]).removeprefix("Value error, ").rstrip(".")
+        told.append(f"{place}: {problem}" if place else problem)
+    text = "; ".join(told)[:1000]
+    return f"The request is not a FrameData: {text}" + ("" if text.endswith("?") else ".")
+
+
+def reply_with(value: object) -> Reply:
+    """Return the answer for what an agent returned: a response, or nothing; anything else is for nobody."""
+    if is_a(value, EditorAgentResponse):
+        # Made anew and so validated: anything may have been assigned to it since it was made.
+        response: Any = value
+        return Reply(200, EditorAgentResponse.model_validate(dict(response)).model_dump(mode="json"))
+    if isinstance(value, BaseModel):
+        logger.warning("The agent returned a %s, and only an EditorAgentResponse is sent.", type(value).__name__)
+    return Reply(200)
+
+
+def reply_to_error(error: BaseException, *, name: str = "the agent") -> Reply:
+    """Return the answer for an exception. One that nobody has foreseen is logged, with its traceback."""
+    if isinstance(error, EncordEditorAgentException):
+        return Reply(400, error.json_response_body)
+    if isinstance(error, EditorRequestError):
+        return Reply(error.status, {"message": str(error)})
+    if isinstance(error, AuthorisationError):
+        return Reply(403, {"message": without_secrets(str(error.message))})
+    logger.error("%s failed: %s", name, without_secrets(described(error)), exc_info=error)
+    return Reply(500, {"message": f"Internal server error: {without_secrets(described(error))[:1000]}"})

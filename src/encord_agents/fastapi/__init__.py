@@ -1,0 +1,24 @@
+"""Editor agents on FastAPI."""
+
+from encord_agents.extras import require
+
+require("fastapi", "encord_agents.fastapi")
+
+# ruff: noqa: E402 - not before it is known that they can be imported
+from encord_agents.core.data_model import EditorAgentResponse
+from encord_agents.exceptions import EncordEditorAgentException
+from encord_agents.fastapi.cors import EncordCORSMiddleware, EncordTestHeaderMiddleware, get_encord_app
+from encord_agents.fastapi.dependencies import dep_client, dep_label_row, dep_single_frame
+from encord_agents.fastapi.utils import verify_auth
+
+__all__ = [
+    "EditorAgentResponse",
+    "EncordCORSMiddleware",
+    "EncordEditorAgentException",
+    "EncordTestHeaderMiddleware",
+    "dep_client",
+    "dep_label_row",
+    "dep_single_frame",
+    "get_encord_app",
+    "verify_auth",
+]

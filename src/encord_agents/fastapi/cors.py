@@ -1,0 +1,162 @@
+"""The app for editor agents: who may call it, and how errors are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from encord.exceptions import AuthorisationError
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
+from pydantic_core import to_jsonable_python
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from encord_agents.core.constants import EDITOR_TEST_REQUEST_HEADER, ENCORD_DOMAIN_REGEX
+from encord_agents.editor.wire import (
+    ALLOWED_HEADERS,
+    MAX_BODY,
+    Reply,
+    reply_to_error,
+    sentence_about,
+    too_large,
+)
+from encord_agents.exceptions import EditorRequestError, EncordEditorAgentException
+
+__all__ = ["EncordCORSMiddleware", "EncordTestHeaderMiddleware", "get_encord_app"]
+
+
+class EncordCORSMiddleware(CORSMiddleware):
+    """Starlette's `CORSMiddleware`, which by default lets the label editor's origins in.
+
+    A POST of a page of any other origin is answered 403: a browser would only keep the answer from that page.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        allow_origins: Sequence[str] = (),
+        allow_methods: Sequence[str] = ("POST",),
+        allow_headers: Sequence[str] = ALLOWED_HEADERS,
+        allow_credentials: bool = False,
+        allow_origin_regex: str = ENCORD_DOMAIN_REGEX,
+        expose_headers: Sequence[str] = (),
+        max_age: int = 3600,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            app,
+            allow_origins=allow_origins,
+            allow_methods=allow_methods,
+            allow_headers=allow_headers,
+            allow_credentials=allow_credentials,
+            allow_origin_regex=allow_origin_regex,
+            expose_headers=expose_headers,
+            max_age=max_age,
+            **options,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            headers = Headers(scope=scope)
+            origin = headers.get("origin")
+            own = origin is not None and urlsplit(origin).netloc == headers.get("host")
+            if origin is not None and not own and not self.is_allowed_origin(origin):
+                refusal = Reply(403, {"message": "Pages of this origin may not call editor agents."})
+                await _response(refusal)(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
+
+
+class EncordTestHeaderMiddleware:
+    """Answers 200 where the platform only tries whether the agent can be reached."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_post = scope["type"] == "http" and scope["method"] == "POST"
+        if is_post and Headers(scope=scope).get(EDITOR_TEST_REQUEST_HEADER):
+            await JSONResponse(None)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+class _Answers:
+    """Refuses huge bodies, and answers what nobody handles where the answer still gets the headers of CORS."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        is_json = headers.get("content-type", "").partition(";")[0].strip().lower().endswith("json")
+        length = headers.get("content-length", "0")
+        if is_json and length.isdecimal() and int(length) > MAX_BODY:
+            await _response(reply_to_error(too_large()))(scope, receive, send)
+            return
+        begun = False
+        received = 0
+
+        async def receive_some() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if is_json and received > MAX_BODY:
+                raise too_large()
+            return message
+
+        async def send_some(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive_some, send_some)
+        except EditorRequestError as error:
+            if begun:
+                raise
+            await _response(reply_to_error(error))(scope, receive, send)
+        except Exception as error:
+            if begun:
+                raise
+            await _response(reply_to_error(error, name=scope.get("path", "the agent")))(scope, receive, send)
+
+
+def get_encord_app(*, custom_cors_regex: str | None = None) -> FastAPI:
+    """Return an app for editor agents: an agent is ``@app.post("/name")``.
+
+    Args:
+        custom_cors_regex: The origins from which the editor calls. Default: the platform's own.
+    """
+    app = FastAPI()
+    app.add_middleware(_Answers)
+    app.add_middleware(EncordTestHeaderMiddleware)
+    # The last is the outermost: every answer gets its headers.
+    regex = custom_cors_regex or ENCORD_DOMAIN_REGEX
+    app.add_middleware(EncordCORSMiddleware, allow_origin_regex=regex)  # type: ignore[arg-type]
+    for kind in (AuthorisationError, EncordEditorAgentException, EditorRequestError):
+        app.add_exception_handler(kind, _answer)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    return app
+
+
+def _answer(request: Request, error: Exception) -> JSONResponse:
+    return _response(reply_to_error(error))
+
+
+def _answer_invalid(request: Request, error: Exception) -> JSONResponse:
+    """Answer as FastAPI does, with a sentence besides."""
+    assert isinstance(error, RequestValidationError)
+    detail = [{name: value for name, value in one.items() if name in ("type", "loc", "msg")} for one in error.errors()]
+    return _response(Reply(422, {"message": sentence_about(error.errors()), "detail": to_jsonable_python(detail)}))
+
+
+def _response(reply: Reply) -> JSONResponse:
+    return JSONResponse(reply.body, status_code=reply.status)

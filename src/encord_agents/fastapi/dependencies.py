@@ -1,0 +1,194 @@
+"""Dependencies for ``Annotated[T, Depends(...)]`` with FastAPI's own `Depends`.
+
+Those about files, objects and frames are the ones of all editor agents; here FastAPI supplies their parameters. The
+request's body is a `FrameData`; a function that needs it asks for ``frame_data: FrameData``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from encord.objects import LabelRowV2
+from encord.objects.ontology_object import Object
+from encord.objects.ontology_object_instance import ObjectInstance
+from encord.project import Project
+from encord.storage import StorageItem
+from encord.user_client import EncordUserClient
+from fastapi import Depends, Request
+
+from encord_agents.core.assets import Asset
+from encord_agents.core.client import get_user_client
+from encord_agents.core.constants import HEADER_CLOUD_TRACE_CONTEXT
+from encord_agents.core.data_lookup import DataLookup
+from encord_agents.core.data_model import (
+    Frame,
+    FrameData,
+    ImageArray,
+    InstanceCrop,
+    LabelRowInitialiseLabelsArgs,
+    LabelRowMetadataIncludeArgs,
+)
+from encord_agents.editor import dependencies as editor
+from encord_agents.editor.loading import item_of, load_row, open_project
+from encord_agents.editor.turns import TURNS
+from encord_agents.editor.wire import trace_id_of
+
+__all__ = [
+    "DataLookup",
+    "Frame",
+    "FrameData",
+    "InstanceCrop",
+    "LabelRowInitialiseLabelsArgs",
+    "LabelRowMetadataIncludeArgs",
+    "dep_asset",
+    "dep_client",
+    "dep_data_lookup",
+    "dep_label_row",
+    "dep_label_row_with_args",
+    "dep_object_crops",
+    "dep_objects",
+    "dep_project",
+    "dep_single_frame",
+    "dep_storage_item",
+    "dep_trace_id",
+    "dep_video_iterator",
+]
+
+
+def dep_trace_id(request: Request) -> str | None:
+    """Return the trace id of the request."""
+    return trace_id_of(request.headers.get(HEADER_CLOUD_TRACE_CONTEXT))
+
+
+def dep_client(trace_id: Annotated[str | None, Depends(dep_trace_id)] = None) -> EncordUserClient:
+    """Return an authenticated client for this request, which forwards its trace id.
+
+    Raises:
+        CredentialsError: There is no key, or it cannot be used.
+    """
+    return get_user_client(trace_id=trace_id)
+
+
+def dep_project(frame_data: FrameData, client: Annotated[EncordUserClient, Depends(dep_client)]) -> Project:
+    """Return the project that is in the editor."""
+    return open_project(client, frame_data)
+
+
+async def _turn(frame_data: FrameData) -> AsyncIterator[None]:
+    async with TURNS.on_async(frame_data):
+        yield
+
+
+def dep_label_row_with_args(
+    label_row_metadata_include_args: LabelRowMetadataIncludeArgs | None = None,
+    label_row_initialise_labels_args: LabelRowInitialiseLabelsArgs | None = None,
+) -> Callable[..., LabelRowV2]:
+    """Make a dependency: the label row that is in the editor, loaded with these options.
+
+    Args:
+        label_row_metadata_include_args: Options for listing the row.
+        label_row_initialise_labels_args: Options for loading its labels.
+    """
+
+    def get_label_row(
+        frame_data: FrameData,
+        client: Annotated[EncordUserClient | None, Depends(dep_client)] = None,
+        turn: Annotated[Any, Depends(_turn)] = None,
+    ) -> LabelRowV2:
+        project = open_project(client or get_user_client(), frame_data)
+        return load_row(project, frame_data, label_row_metadata_include_args, label_row_initialise_labels_args)
+
+    return get_label_row
+
+
+def dep_label_row(
+    frame_data: FrameData,
+    client: Annotated[EncordUserClient | None, Depends(dep_client)] = None,
+    turn: Annotated[Any, Depends(_turn)] = None,
+) -> LabelRowV2:
+    """Return the label row that is in the editor, with its labels.
+
+    Until the request is answered, other requests of this process for the same row wait.
+
+    Raises:
+        EditorRequestError: The project has no such row, or another agent did not end in time.
+    """
+    return load_row(open_project(client or get_user_client(), frame_data), frame_data)
+
+
+def dep_storage_item(
+    label_row: Annotated[LabelRowV2, Depends(dep_label_row)],
+    user_client: Annotated[EncordUserClient, Depends(dep_client)],
+) -> StorageItem:
+    """Return the storage item that is in the editor."""
+    return item_of(user_client, label_row)
+
+
+def _asset(storage_item: Annotated[StorageItem, Depends(dep_storage_item)]) -> Iterator[Asset | None]:
+    if not Asset.exists_for(storage_item):
+        yield None
+        return
+    with Asset(storage_item) as asset:
+        yield asset
+
+
+_Item = Annotated[StorageItem, Depends(dep_storage_item)]
+_File = Annotated[Any, Depends(_asset)]
+
+
+def dep_single_frame(storage_item: _Item, frame_data: FrameData, asset: _File = None) -> ImageArray:
+    """Return the frame on the screen: RGB, uint8, ``[height, width, 3]``."""
+    return editor.dep_single_frame(storage_item, frame_data, asset)
+
+
+def dep_asset(storage_item: _Item, asset: _File = None) -> Iterator[Path]:
+    """Yield the path of the file that is in the editor. It is removed afterwards."""
+    yield from editor.dep_asset(storage_item, asset)
+
+
+def dep_video_iterator(storage_item: _Item, asset: _File = None) -> Iterator[Iterator[Frame]]:
+    """Yield an iterator over all frames of the video, in order, decoded one at a time."""
+    yield from editor.dep_video_iterator(storage_item, asset)
+
+
+def dep_objects(frame_data: FrameData, lr: Annotated[LabelRowV2, Depends(dep_label_row)]) -> list[ObjectInstance]:
+    """Return the objects that are selected, in the order of the request; an empty list if none are."""
+    return editor.dep_objects(lr, frame_data)
+
+
+def dep_object_crops(
+    filter_ontology_objects: Sequence[Object | str] | None = None,
+    filter_titles: Sequence[str] | str | None = None,
+    filter_object_instances: Sequence[ObjectInstance | str] | None = None,
+) -> Callable[..., list[InstanceCrop]]:
+    """Make a dependency that cuts labelled objects out of the frame on the screen: those selected, or else all on it.
+
+    Args:
+        filter_ontology_objects: Only instances of these objects of the ontology, or of their feature hashes.
+        filter_titles: Only instances of objects with these titles.
+        filter_object_instances: Only these instances, or those of these object hashes.
+    """
+    cut = editor.dep_object_crops(filter_ontology_objects, filter_titles, filter_object_instances)
+
+    def get_object_crops(
+        frame_data: FrameData,
+        label_row: Annotated[LabelRowV2, Depends(dep_label_row)],
+        storage_item: _Item,
+        asset: _File = None,
+    ) -> list[InstanceCrop]:
+        return cut(label_row, storage_item, frame_data, asset)
+
+    return get_object_crops
+
+
+def _lookup(
+    project: Annotated[Project, Depends(dep_project)], client: Annotated[EncordUserClient, Depends(dep_client)]
+) -> DataLookup:
+    return DataLookup.sharable(project, client)
+
+
+def dep_data_lookup(lookup: Annotated[DataLookup, Depends(_lookup)]) -> DataLookup:
+    """Return a lookup of data rows and storage items by data hash. Deprecated: `dep_storage_item` does instead."""
+    return lookup

@@ -1,0 +1,13 @@
+"""Editor agents on Google Cloud Functions."""
+
+from encord_agents.extras import require
+
+require("gcp", "encord_agents.gcp")
+
+# ruff: noqa: E402 - not before it is known that they can be imported
+from encord_agents.core.data_model import EditorAgentResponse
+from encord_agents.core.dependencies import Depends
+from encord_agents.exceptions import EncordEditorAgentException
+from encord_agents.gcp.wrappers import editor_agent
+
+__all__ = ["Depends", "EditorAgentResponse", "EncordEditorAgentException", "editor_agent"]
