@@ -277,7 +277,7 @@ def test_struct_has_its_three_fields() -> None:
 
 
 def test_every_error_is_listed_and_printable() -> None:
-    """Every error class of the tree is exported, and all but three, which are no messages of this library, are `PrintableError`s."""
+    """Every error class of the tree is exported, and all but three are `PrintableError`s."""
     from encord_agents import exceptions
 
     classes = {
