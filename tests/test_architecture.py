@@ -99,6 +99,8 @@ LAYERS = [
 LOOKS_UPWARD = {
     # lazy, at the first use: a name that users import from the top, and that costs what the SDK costs
     ("encord_agents", "encord_agents.core.data_model"),
+    # lazy, at the first use: a column of rich's, under the name that existing code imports
+    ("encord_agents.core.rich_columns", "encord_agents.terminal.columns"),
     # lazy, inside a function: a command line and a screen are only needed by those who have one
     ("encord_agents.tasks.runner.sequential_runner", "encord_agents.cli.runner"),
     ("encord_agents.tasks.runner.queue_runner", "encord_agents.cli.drain"),

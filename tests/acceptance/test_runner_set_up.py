@@ -427,3 +427,28 @@ def test_no_agents(world: World) -> None:
     """A runner without agents says what to write."""
     with pytest.raises(PrintableError, match=r"@runner\.stage"):
         world.runner()(progress="none")
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_subclass_checks_the_project(world: World, own: bool) -> None:
+    """`_validate_project`, overridden, is called when the runner is made and once for each call; what it keeps of
+    the project is there."""
+    seen: list[object] = []
+
+    class Mine(Runner):
+        def _validate_project(self, project: Any) -> None:  # type: ignore[override]
+            super()._validate_project(project)
+            seen.append(None if project is None else project.title)
+            if project is not None:
+                self.objects = {o.feature_node_hash: o for o in project.ontology_structure.objects}
+
+    project_hash = world.project.project_hash
+    title = world.client.get_project(project_hash).title
+    runner = Mine(project_hash if own else None, user_client=world.client)
+    first = title if own else None
+    assert seen == [first]
+    runner.stage("Pre-label")(hold)
+    for calls in (1, 2):
+        runner(project_hash=project_hash, progress="none")
+        assert seen == [first, *[title] * calls]
+    assert len(runner.objects) == 1

@@ -13,7 +13,7 @@ from encord_agents import __version__
 if TYPE_CHECKING:
     from encord_agents.core.settings import Settings
 
-__all__ = ["get_user_client"]
+__all__ = ["get_user_client", "traced"]
 
 CONNECT_TIMEOUT = 10  # seconds
 READ_TIMEOUT = WRITE_TIMEOUT = 60  # seconds
@@ -42,8 +42,7 @@ def get_user_client(
         connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, write_timeout=WRITE_TIMEOUT
     )
     if trace_id is not None:
-        header = trace_id if "/" in trace_id else f"{trace_id}/1;o=1"
-        requests_settings.trace_id_provider = partial(str, header)  # it can be pickled
+        requests_settings.trace_id_provider = partial(str, traced(trace_id))  # it can be pickled
     if not retries:
         requests_settings.max_retries = 0
         requests_settings.connection_retries = 0
@@ -53,3 +52,8 @@ def get_user_client(
         domain=settings.domain,
         user_agent_suffix=f"encord-agents/{__version__}",
     )
+
+
+def traced(trace_id: str) -> str:
+    """Return the value of the header that gives a request its trace id."""
+    return trace_id if "/" in trace_id else f"{trace_id}/1;o=1"

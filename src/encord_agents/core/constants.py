@@ -1,4 +1,4 @@
-"""Header names and addresses of the label editor, which existing code imports from here."""
+"""Names of headers and shapes of addresses that the platform and its editor use."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ __all__ = [
     "ENCORD_DOMAIN_REGEX",
     "HEADER_CLOUD_TRACE_CONTEXT",
     "MAX_DECISION_LENGTH",
+    "WEBHOOK_SIGNATURE_HEADER",
+    "WEBHOOK_TIMESTAMP_HEADER",
 ]
 
 EDITOR_TEST_REQUEST_HEADER: Final = "X-Encord-Editor-Agent"
@@ -31,3 +33,9 @@ EDITOR_URL_PARTS_REGEX: Final = (
 
 MAX_DECISION_LENGTH: Final = 256
 """Characters of a pathway's name that the platform reads."""
+
+WEBHOOK_SIGNATURE_HEADER: Final = "X-Encord-Signature"
+"""The header with the signature of a notification."""
+
+WEBHOOK_TIMESTAMP_HEADER: Final = "X-Encord-Timestamp"
+"""The header with the time, in seconds since 1970, that is part of what is signed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import warnings
 from pathlib import Path
 from typing import Any, NoReturn, SupportsIndex
 from urllib.parse import urlsplit
@@ -14,14 +15,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from encord_agents.core.keys import MAKE_A_KEY_PAIR, MAX_KEY_BYTES, decoded, openssh_key
 from encord_agents.core.legible import quotable
-from encord_agents.exceptions import CredentialsError
+from encord_agents.exceptions import CredentialsError, PrintableError
 from encord_agents.redaction import may_be_secret
 
-__all__ = ["Settings"]
+__all__ = ["PrintableError", "Settings", "WebhookSettings"]
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_DOMAIN = "https://api.encord.com"
+BOTH_KEYS = "Both ENCORD_SSH_KEY and ENCORD_SSH_KEY_FILE are set: the key in ENCORD_SSH_KEY is used."
 
 
 class _Secret(str):
@@ -42,7 +44,7 @@ class Settings(BaseSettings):
         ssh_key_content: The text of an unencrypted Ed25519 private key, in OpenSSH's format, as PKCS#8, or either as
             base64 (see `encord_agents.core.keys`). Default: the environment's ``ENCORD_SSH_KEY``.
         ssh_key_file: The file that holds such a key; ``~`` is expanded. Default: ``ENCORD_SSH_KEY_FILE``. If the
-            environment has both, the text wins and a warning is logged.
+            environment has both, the text wins, a warning is logged and a `UserWarning` is given.
         domain: The platform's address. Default: ``ENCORD_DOMAIN``, or else ``https://api.encord.com``.
         aliases: The same values by the names of their environment variables.
 
@@ -80,9 +82,8 @@ class Settings(BaseSettings):
         if self.ssh_key_content is not None:
             self.ssh_key_content = _Secret(self.ssh_key_content)
             if self.ssh_key_file is not None:
-                logger.warning(
-                    "Both ENCORD_SSH_KEY and ENCORD_SSH_KEY_FILE are set: the key in ENCORD_SSH_KEY is used."
-                )
+                logger.warning(BOTH_KEYS)
+                warnings.warn(BOTH_KEYS, UserWarning, stacklevel=2)
             self._ssh_key = openssh_key(self.ssh_key_content, source="ENCORD_SSH_KEY")
         elif self.ssh_key_file is not None:
             self.ssh_key_file = _checked_path(self.ssh_key_file)
@@ -109,6 +110,20 @@ class Settings(BaseSettings):
     def ssh_key(self) -> str:
         """The private key's text, wherever it came from."""
         return self._ssh_key
+
+
+class WebhookSettings(BaseSettings):
+    """The secret with which the platform signs what it sends. Apart from `Settings`: a receiver needs no key.
+
+    Args:
+        webhook_secret: The secret. Default: the environment's ``ENCORD_WEBHOOK_SECRET``.
+    """
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, extra="ignore", hide_input_in_errors=True, populate_by_name=True
+    )
+
+    webhook_secret: str | None = Field(default=None, validation_alias="ENCORD_WEBHOOK_SECRET", repr=False, exclude=True)
 
 
 def _checked_domain(domain: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -14,7 +15,7 @@ from encord.storage import StorageItem
 from encord.user_client import EncordUserClient
 
 from encord_agents.core.assets import Asset, image_of_group
-from encord_agents.core.client import get_user_client
+from encord_agents.core.client import get_user_client, traced
 from encord_agents.core.data_model import FrameData, LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.exceptions import PrintableError
 
@@ -22,16 +23,26 @@ if TYPE_CHECKING:
     from encord_agents.core.settings import Settings
 
 __all__ = [
+    "DOWNLOAD_GROUP_ERROR_MESSAGE",
+    "DOWNLOAD_NATIVE_IMAGE_GROUP_WO_FRAME_ERROR_MESSAGE",
     "batch_iterator",
     "download_asset",
     "get_frame_count",
     "get_initialised_label_row",
     "get_user_client",
     "get_user_client_from_settings",
+    "trace_provider",
     "translate_suffixes_to_filesystem_suffixes",
 ]
 
 T = TypeVar("T")
+
+DOWNLOAD_NATIVE_IMAGE_GROUP_WO_FRAME_ERROR_MESSAGE = (
+    "An image group has no file of its own. Give the number of an image: download_asset(item, frame=0)."
+)
+"""The advice for an image group's item without a frame. The text differs from that of 0.2.10."""
+DOWNLOAD_GROUP_ERROR_MESSAGE = "A data group has no file of its own: download the items of its members."
+"""The advice for a data group's item. The text differs from that of 0.2.10."""
 
 
 @contextmanager
@@ -92,6 +103,11 @@ def batch_iterator(iterator: Iterable[T], batch_size: int) -> Iterator[list[T]]:
 def get_user_client_from_settings(settings: Settings) -> EncordUserClient:
     """Return the client of these settings: `get_user_client` by another name."""
     return get_user_client(settings)
+
+
+def trace_provider(trace_id: str) -> Callable[[], str]:
+    """Return a function that gives every request of a client the same trace id."""
+    return partial(str, traced(trace_id))
 
 
 def get_initialised_label_row(

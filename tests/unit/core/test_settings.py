@@ -77,10 +77,12 @@ def test_the_key_file_of_the_environment(monkeypatch: pytest.MonkeyPatch, key_fi
 
 
 def test_both_set(monkeypatch: pytest.MonkeyPatch, key_file: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """With both in the environment the text wins, and a warning says so."""
+    """With both in the environment the text wins, and a warning says so: in the log, and as a `UserWarning`."""
     monkeypatch.setenv("ENCORD_SSH_KEY", OTHER_KEY)
     monkeypatch.setenv("ENCORD_SSH_KEY_FILE", str(key_file))
-    assert Settings().ssh_key == OTHER_KEY
+    with pytest.warns(UserWarning, match="the key in ENCORD_SSH_KEY is used"):
+        settings = Settings()
+    assert settings.ssh_key == OTHER_KEY
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.name.startswith("encord_agents")

@@ -117,6 +117,7 @@ class RunnerBase:
         if project_hash is not None:
             self._project_hash = checked_hash(project_hash)
             self._project = self._open_project(self._project_hash)
+        self._validate_project(self._project)
 
     @property
     def project_hash(self) -> str | None:
@@ -158,20 +159,33 @@ class RunnerBase:
         return self._sending_client
 
     def _open_project(self, project_hash: UUID, *, stop: Stop | None = None, max_outage: float = MAX_OUTAGE) -> Project:
-        project = open_project(self._sender, project_hash, stop=stop, max_outage=max_outage)
+        return open_project(self._sender, project_hash, stop=stop, max_outage=max_outage)
+
+    @staticmethod
+    def _validate_project(project: Project | None) -> None:
+        """Check that agents can serve the project.
+
+        Subclasses override it, to check more or to read what they need of the project. It is called when the runner
+        is made, with ``None`` where it was made for no project, and once for each call.
+
+        Raises:
+            ProjectError: It has no workflow, or one without an agent stage.
+        """
+        if project is None:
+            return
+        where = f"project {project.title!r} ({project.project_hash})"
         if project.project_type != ProjectType.WORKFLOW:
             raise ProjectError(
-                f"Project {project.title!r} ({project_hash}) is of type {project.project_type.value!r}. "
+                f"P{where[1:]} is of type {project.project_type.value!r}. "
                 "Agents serve the stages of a workflow: use a project that has one.",
-                given=project_hash,
+                given=UUID(str(project.project_hash)),
             )
         if not any(isinstance(stage, AgentStage) for stage in project.workflow.stages):
             raise ProjectError(
-                f"The workflow of project {project.title!r} ({project_hash}) has no agent stage. Add one to it, on the "
-                "platform, and name it in @runner.stage(...).",
-                given=project_hash,
+                f"The workflow of {where} has no agent stage. Add one to it, on the platform, and name it in "
+                "@runner.stage(...).",
+                given=UUID(str(project.project_hash)),
             )
-        return project
 
     def _project_for(
         self, project_hash: str | UUID | None, *, stop: Stop | None = None, max_outage: float = MAX_OUTAGE
@@ -190,10 +204,14 @@ class RunnerBase:
                     given=project_hash,
                 )
             if self._project is None or UUID(str(self._project.project_hash)) != wanted:
-                self._project = self._open_project(wanted, stop=stop, max_outage=max_outage)
+                opened = self._open_project(wanted, stop=stop, max_outage=max_outage)
+                self._validate_project(opened)
+                self._project = opened
+                return opened
         elif self._project_hash is None:
             raise ProjectError(NO_PROJECT)
         assert self._project is not None
+        self._validate_project(self._project)
         return self._project
 
     def _fixed(self, project: Project, *, stop: Stop | None, max_outage: float) -> dict[type, object]:

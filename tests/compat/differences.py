@@ -1,0 +1,117 @@
+"""The deliberate differences from 0.2.10, each with its reason. docs/migrating.md is generated from this table."""
+
+from __future__ import annotations
+
+EDITOR_AGENTS = ("encord_agents.aws", "encord_agents.fastapi", "encord_agents.gcp", "encord_agents.cli.test")
+"""Packages whose own tests hold their names."""
+
+INSIDE = "They are the inside of its injection. Mark parameters with `Depends`; `runner.check()` says what is needed."
+MODELS = "They are steps on the way to `OntologyDataModel`, which is here, and the only one that its guide names."
+
+NAMES_LEFT_OUT: dict[str, tuple[tuple[str, ...], str]] = {
+    "encord_agents.cli.main": (("version",), "`encord-agents --version` is the command."),
+    "encord_agents.cli.print": (
+        ("print_agent_nodes", "print_system_info"),
+        "They are the inside of a command. `encord-agents print` does the same.",
+    ),
+    "encord_agents.core.data_model": (
+        ("EditorAgentResponse", "MAX_DECISION_LENGTH"),
+        "The response comes with editor agents; the number is in `encord_agents.core.constants`.",
+    ),
+    "encord_agents.core.dependencies.models": (("Context", "Dependant", "ParamDetails"), INSIDE),
+    "encord_agents.core.dependencies.serverless": (("*",), "They come with editor agents."),
+    "encord_agents.core.dependencies.utils": (("*",), INSIDE),
+    "encord_agents.core.ontology": (
+        (
+            "GenericFieldModel",
+            "GenericRadioModel",
+            "KEEP_CHARS",
+            "OBJECTS_RADIO_MODEL",
+            "construct_fields",
+            "create_checkbox_field",
+            "create_objects_model",
+            "create_radio_field",
+            "create_text_field",
+            "safe_key",
+            "safe_str",
+            "safe_str_camel",
+        ),
+        MODELS,
+    ),
+    "encord_agents.tasks.runner.runner_base": (
+        ("PendingPathway", "StagePathways"),
+        "They are the inside of the runner.",
+    ),
+    "encord_agents.utils.colab": (
+        ("DARK_LOGO", "LIGHT_LOGO"),
+        "The instructions show no pictures from elsewhere.",
+    ),
+}
+"""Module -> the names that it lacks (``*``: all that it lacks), and the reason."""
+
+BEHAVIOUR: dict[str, tuple[str, str]] = {
+    "python": (
+        "Python 3.11 or newer is required.",
+        "Exception groups and notes carry errors of several tasks.",
+    ),
+    "vision": (
+        "The `vision` extra brings PyAV and Pillow in place of OpenCV. An agent that imports `cv2` needs the `compat` "
+        "extra, which brings both.",
+        "PyAV counts frames as the platform does, where OpenCV loses some.",
+    ),
+    "report": (
+        "`runner()` returns a `RunReport`, where it returned `None`. Failed tasks do not raise; "
+        "`runner().raise_for_failures()` does.",
+        "One bad file must not end a night of work.",
+    ),
+    "exit-code": (
+        "`runner.run()` exits with 1 if tasks failed.",
+        "A scheduler has to notice.",
+    ),
+    "retries": (
+        "A retry is a whole attempt: dependencies are made and torn down each time.",
+        "What the first attempt left behind, a half-read file or a closed connection, must not meet the second.",
+    ),
+    "bundles": (
+        "Labels, priorities and moves are sent together, for up to 100 tasks. For that, return the label row in a "
+        "`TaskAgentReturnStruct`, or use `bundle_saves=True`; `label_row.save()` still works.",
+        "It is many times faster.",
+    ),
+    "priority": (
+        "`will_set_priority` is accepted, and no longer needed.",
+        "It is known from what the agent returns.",
+    ),
+    "yield": (
+        "An agent's exception is raised at the `yield` of a dependency, so code after the `yield` is skipped unless it "
+        "is in a `finally`.",
+        "A dependency has to know whether to commit or to roll back. It is how FastAPI does it.",
+    ),
+    "transparency": (
+        "`dep_single_frame` composites transparency onto white.",
+        "The colours below transparent pixels are arbitrary.",
+    ),
+    "queue-errors": (
+        "A queue function raises no task's error, not even for an unknown pathway or a malformed task: the answer says "
+        "it. With `raise_on_failure=True` it raises.",
+        "Workers that die of one message lose the others.",
+    ),
+    "set-up": (
+        "`QueueRunner` opens its project at first use, so that set-up errors are raised there.",
+        "Importing a module should make no request.",
+    ),
+    "image-group": (
+        "The texts of `DOWNLOAD_..._ERROR_MESSAGE` are other texts, and the exception is an `UnsupportedAssetError`, "
+        "which is a `PrintableError` too.",
+        "They say what to do instead.",
+    ),
+    "key-pair": (
+        "`generate_public_private_keypair` keeps a private key that it finds, and the instructions in a notebook do "
+        "not hold it.",
+        "A deleted key is gone, and outputs are saved with notebooks.",
+    ),
+    "validate-project": (
+        "`_validate_project` raises a `ProjectError`, where it raised an `AssertionError`.",
+        "Assertions are gone under `python -O`.",
+    ),
+}
+"""A short name -> what differs, and the reason."""
