@@ -108,6 +108,19 @@ def extras(session: nox.Session, extra: str, versions: str) -> None:
     session.run("python", "-m", f"tests.extras.{extra}", env={"PYTHONWARNINGS": "ignore", "PYTHONPATH": ""})
 
 
+@nox.session(venv_backend="none")
+def compat(session: nox.Session) -> None:
+    """Run the programs of tests/compat with encord-agents 0.2.10, and fail if they do not do what is recorded."""
+    peer = Path(session.create_tmp()) / "encord-agents-0.2.10"
+    python = peer / "bin" / "python"
+    if not python.is_file():
+        session.run(sys.executable, "-m", "venv", str(peer))
+        session.run(str(python), "-m", "pip", "install", "--quiet", "encord-agents[vision]==0.2.10", "fastapi")
+    environment = {"PYTHONPATH": f"src{os.pathsep}."}
+    session.run(sys.executable, "-m", "tests.compat.programs", str(python), env=environment)
+    session.run("git", "diff", "--exit-code", "tests/compat/results.json", external=True)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check the style."""
