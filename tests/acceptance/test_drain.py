@@ -794,9 +794,12 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_processes(world: World, processes: Processes, capfd: pytest.CaptureFixture[str]) -> None:
-    """By default over processes: each connects once and tears down at its end, retries go where there is room, and
-    what became of a task is told once."""
+def test_processes(
+    world: World, processes: Processes, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default over processes: each connects once and tears down at its end, failed tasks are tried again, and what
+    became of a task is told once."""
+    monkeypatch.setenv("TEST_SLEEP", "0.2")  # else the first worker may do all of it while the second one starts
     world.project.add_placeholders(39, title="file {index}")
     world.project.add_placeholders(1, title="fails")
     report = processes.runner.drain(workers=2, batch_size=5, num_retries=2, progress="none")
