@@ -86,7 +86,11 @@ def test_files_need_no_extra() -> None:
 
 @pytest.mark.parametrize(
     ("blocked", "arguments", "extra"),
-    [("uvicorn", ["local", "status"], "local"), ("celery", ["celery", "status", "agents:app"], "celery")],
+    [
+        ("uvicorn", ["local", "status"], "local"),
+        ("fastapi", ["serve", "agents:app"], "fastapi"),
+        ("celery", ["celery", "status", "agents:app"], "celery"),
+    ],
 )
 def test_commands(blocked: str, arguments: list[str], extra: str) -> None:
     """They say which extra they need, in two lines, and exit with 2."""
@@ -102,6 +106,9 @@ def test_commands(blocked: str, arguments: list[str], extra: str) -> None:
     [
         ("celery", "from encord_agents.integrations.celery import register", "celery"),
         ("starlette", "from encord_agents.local import LocalPlatform", "local"),
+        ("fastapi", "import encord_agents.fastapi", "fastapi"),
+        ("fastapi", "from encord_agents.fastapi.dependencies import dep_label_row", "fastapi"),
+        ("functions_framework", "from encord_agents.gcp import editor_agent", "gcp"),
     ],
 )
 def test_imports(blocked: str, imported: str, extra: str) -> None:

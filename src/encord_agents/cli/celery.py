@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
 from encord_agents.core.legible import literally
-from encord_agents.exceptions import OutageError, PrintableError
+from encord_agents.exceptions import OutageError
 from encord_agents.extras import require
 
 app = typer.Typer(no_args_is_help=True)
@@ -90,27 +89,8 @@ def status(where: App) -> None:
 
 
 def _find(where: str) -> Any:
-    """Import the Celery app at ``module:name``; the working directory counts as on the path."""
-    import importlib
-    import os
-
     from celery import Celery
 
-    module_name, _, name = where.partition(":")
-    how = "Say where the Celery app is as MODULE:APP, for instance agents:app for the `app` of agents.py."
-    if not module_name or module_name.startswith("."):
-        raise PrintableError(f"{where!r} names no module. {how}")
-    if (here := os.getcwd()) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not module_name.startswith(error.name):
-            raise
-        raise PrintableError(f"There is no module {module_name!r} here ({here}). {how}") from error
-    found = getattr(module, name or "app", None)
-    if not isinstance(found, Celery):
-        apps = [key for key, value in vars(module).items() if isinstance(value, Celery)]
-        there = f" It has: {', '.join(apps)}." if apps else ""
-        raise PrintableError(f"Module {module_name!r} has no Celery app {name or 'app'!r}.{there}")
-    return found
+    from encord_agents.cli.apps import find_app
+
+    return find_app(where, Celery, "Celery")

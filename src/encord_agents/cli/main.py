@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from encord_agents.cli import about, celery, local, local_copy, local_labels, local_people, local_start
+from encord_agents.cli import about, celery, editor, local, local_copy, local_labels, local_people, local_start
 from encord_agents.cli.usage import CarefulGroup
 from encord_agents.core.legible import literally
 from encord_agents.exceptions import OutageError, PrintableError
@@ -27,6 +27,8 @@ COMMANDS = (local_copy, local_people, local_start)
 app.add_typer(local.app, name="local")
 app.add_typer(celery.app, name="celery")
 app.add_typer(about.app, name="print")
+app.add_typer(editor.app, name="test")
+app.command()(editor.serve)
 
 
 @app.callback(invoke_without_command=True)

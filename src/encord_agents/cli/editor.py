@@ -1,0 +1,158 @@
+"""``encord-agents test`` calls an editor agent as the label editor does; ``encord-agents serve`` serves an app of them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import time
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import parse_qs
+
+import typer
+
+from encord_agents.core.legible import literally, on_one_line
+from encord_agents.exceptions import PrintableError
+from encord_agents.extras import require
+
+if TYPE_CHECKING:
+    from encord_agents.core.data_model import FrameData
+
+app = typer.Typer(no_args_is_help=True, help="Call an editor agent as the label editor does.")
+
+LAMBDA = "/2015-03-31/functions/function/invocations"
+"""Where AWS's images for Lambda functions take events."""
+
+EditorUrl = Annotated[str, typer.Argument(help="The address that the label editor shows, of any domain.")]
+Port = Annotated[int, typer.Option(help="The port on this machine.")]
+TestHeader = Annotated[
+    bool, typer.Option("--test-header", help="Only try whether the agent can be reached, as the platform does.")
+]
+
+
+def frame_of(editor_url: str) -> FrameData:
+    """Return what is on the screen at an address of the label editor.
+
+    Raises:
+        PrintableError: It is no such address.
+    """
+    from pydantic import ValidationError
+
+    from encord_agents.core.constants import EDITOR_URL_PARTS_REGEX
+    from encord_agents.core.data_model import FrameData
+
+    found = re.match(EDITOR_URL_PARTS_REGEX, editor_url.strip())
+    try:
+        if found is None:
+            raise ValueError
+        parts = {name: found[name] for name in ("projectHash", "dataHash")}
+        objects = parse_qs(found["query"] or "").get("objectHash")
+        return FrameData.model_validate({**parts, "frame": found["frame"] or 0, "objectHashes": objects})
+    except (ValueError, ValidationError):
+        raise PrintableError(
+            f"{editor_url!r} is no address of the label editor. "
+            "Copy it from the browser: https://app.encord.com/label_editor/PROJECT/DATA/FRAME"
+        ) from None
+
+
+@app.command()
+def local(
+    target: Annotated[str, typer.Argument(help="The agent's path on this machine, for instance my-agent.")],
+    editor_url: EditorUrl,
+    port: Port = 8080,
+    test_header: TestHeader = False,
+) -> None:
+    """Call an agent on this machine. The exit code is 1 if it does not answer, or with a status of 400 or more."""
+    call(f"http://localhost:{port}/{target.removeprefix('/')}", editor_url, test_header=test_header)
+
+
+@app.command()
+def custom(
+    endpoint: Annotated[str, typer.Argument(help="The agent's address.")],
+    editor_url: EditorUrl,
+    test_header: TestHeader = False,
+) -> None:
+    """Call an agent at any address."""
+    call(endpoint, editor_url, test_header=test_header)
+
+
+@app.command()
+def aws(editor_url: EditorUrl, port: Port = 8080, test_header: TestHeader = False) -> None:
+    """Call an agent in a container of AWS's image for Lambda functions, with the event of a function URL."""
+    call(f"http://localhost:{port}{LAMBDA}", editor_url, test_header=test_header, as_event=True)
+
+
+def call(endpoint: str, editor_url: str, *, test_header: bool, as_event: bool = False) -> None:
+    """Send a request, and print it, its answer, the time it took and a curl line that does the same.
+
+    Raises:
+        PrintableError: The addresses are none.
+        typer.Exit: The agent does not answer, or with an error.
+    """
+    import requests
+
+    from encord_agents.core.constants import EDITOR_TEST_REQUEST_HEADER
+
+    body = frame_of(editor_url).model_dump_json(by_alias=True)
+    headers = {"Content-Type": "application/json"}
+    if test_header:
+        headers[EDITOR_TEST_REQUEST_HEADER] = "test-header"
+    if as_event:
+        event = {"version": "2.0", "headers": headers, "body": body, "isBase64Encoded": False}
+        body, headers = json.dumps(event), {"Content-Type": "application/json"}
+    given = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+    curl = shlex.join(["curl", "-X", "POST", endpoint, *given, "-d", body])
+    _tell("request", f"POST {endpoint}")
+    _tell("data", body)
+    started = time.perf_counter()
+    try:
+        answer = requests.post(endpoint, data=body, headers=headers, timeout=(10, None))
+    except (ValueError, requests.exceptions.InvalidURL) as error:
+        raise PrintableError(f"{endpoint!r} is no address: {error}") from None
+    except requests.RequestException as error:
+        _tell("error", f"No answer: {error}")
+        _tell("curl", curl)
+        raise typer.Exit(1) from error
+    seconds = time.perf_counter() - started
+    status, text = answer.status_code, answer.text
+    if as_event and answer.ok:
+        status, text = _unpacked(status, text)
+    _tell("status", str(status))
+    _tell("answer", text)
+    _tell("elapsed", f"{seconds:.3f} s")
+    _tell("editor", editor_url)
+    _tell("curl", curl)
+    if status >= 400:
+        raise typer.Exit(1)
+
+
+def _unpacked(status: int, text: str) -> tuple[int, str]:
+    """Return what a gateway would make of a function's answer: without a status, the function has failed."""
+    try:
+        answer = json.loads(text)
+        return int(answer["statusCode"]), str(answer.get("body") or "")
+    except (ValueError, TypeError, KeyError):
+        return 502, text
+
+
+def _tell(what: str, text: str) -> None:
+    typer.echo(f"{what + ':':<9} {on_one_line(text) if what != 'curl' else literally(text)}")
+
+
+def serve(
+    where: Annotated[str, typer.Argument(metavar="MODULE:APP", help="The app, for instance agents:app.")],
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Port = 8080,
+    reload: Annotated[bool, typer.Option("--reload", help="Begin anew when a file changes.")] = False,
+) -> None:
+    """Serve an app of editor agents, until it is interrupted."""
+    require("fastapi", "This command")
+    import uvicorn
+    from starlette.applications import Starlette
+
+    from encord_agents.cli.apps import find_app
+
+    found = find_app(where, Starlette, "FastAPI")
+    module, _, name = where.partition(":")
+    # Whoever is to begin anew has to import it by itself.
+    uvicorn.run(f"{module}:{name or 'app'}" if reload else found, host=host, port=port, reload=reload)
