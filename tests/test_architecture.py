@@ -32,6 +32,7 @@ LAYERS = [
         "encord_agents.tasks.runner.processes",
         "encord_agents.tasks.runner.driven",
         "encord_agents.tasks.runner.call",
+        "encord_agents.tasks.runner.trying",
     ],
     ["encord_agents.tasks.runner.worker_main", "encord_agents.tasks.runner.connection"],
     ["encord_agents.tasks.runner.messages", "encord_agents.tasks.runner.specs"],
@@ -65,7 +66,7 @@ LAYERS = [
     ["encord_agents.tasks.engine.report"],
     ["encord_agents.tasks.engine.record"],
     ["encord_agents.tasks.engine.events"],
-    ["encord_agents.tasks.engine.hints", "encord_agents.tasks.engine.held"],
+    ["encord_agents.tasks.engine.hints", "encord_agents.tasks.engine.held", "encord_agents.tasks.engine.report_html"],
     ["encord_agents.tasks.engine.download_tries"],
     ["encord_agents.tasks.engine.gate", "encord_agents.tasks.engine.retry", "encord_agents.tasks.engine.stage"],
     ["encord_agents.tasks.engine.verdict"],
@@ -270,6 +271,7 @@ def test_image_libraries_are_imported_when_used() -> None:
         "encord_agents.core.video",
         "encord_agents.core.video_stream",
         "encord_agents.core.vision",
+        "encord_agents.labels.painting",
         "encord_agents.local.export",
         "encord_agents.local.page.documents",
         "encord_agents.local.page.film",
@@ -317,6 +319,7 @@ def test_sdk_calls_that_do_io_have_their_places() -> None:
         "encord_agents.tasks.engine.poll",
         "encord_agents.tasks.engine.write",
         "encord_agents.tasks.runner.opening",
+        "encord_agents.tasks.runner.trying",  # one task, and through the gate
         "encord_agents.testing",  # on a platform of its own
     }
     calling = {

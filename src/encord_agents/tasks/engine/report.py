@@ -37,6 +37,7 @@ from encord_agents.tasks.engine.events import (
 )
 from encord_agents.tasks.engine.hints import hint, hint_at_bundling
 from encord_agents.tasks.engine.record import TaskRecord, first_too
+from encord_agents.tasks.engine.report_html import report_html
 
 __all__ = [
     "AttemptFailed",
@@ -348,3 +349,5 @@ class RunReport:
     def __repr__(self) -> str:
         counts = ", ".join(f"{name}={getattr(self, name)}" for name in ("moved", "held", "failed", "skipped"))
         return f"<RunReport {counts}>"
+
+    _repr_html_ = report_html

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import UUID
 
 from encord.project import Project
@@ -33,6 +33,9 @@ from encord_agents.tasks.runner.passes import (
 )
 from encord_agents.tasks.runner.teardown import tear_down
 from encord_agents.tasks.runner.turns import Options, RunTurns
+
+if TYPE_CHECKING:
+    from encord_agents.tasks.runner.trying import Trial
 
 __all__ = ["MAX_LABEL_ROW_BATCH_SIZE", "Runner", "SequentialRunner", "check_numbers"]
 
@@ -273,6 +276,23 @@ class SequentialRunner(RunnerBase):
             limits=self.limits,
         )
         return self._run(project, agents, options, stop)
+
+    def try_on(self, task: str | UUID | None = None, *, project_hash: str | UUID | None = None) -> Trial:
+        """Try an agent on one task, once, and write nothing: to develop it, best in a notebook, which shows the labels.
+
+        What the agent saves by its own hand through its label row is not sent either. A task that fails is shown with
+        its traceback.
+
+        Args:
+            task: The title of a data unit, or the uuid of a task or of a data unit. Default: the first task there is.
+            project_hash: The project, where the runner was made without one.
+
+        Raises:
+            PrintableError: No stage that the runner serves has such a task, or the set-up is wrong.
+        """
+        from encord_agents.tasks.runner.trying import try_on
+
+        return try_on(self, task, project_hash)
 
     def run(self) -> NoReturn:
         """The command line: `python agents.py --help` lists its options. Ends the process with its exit code.

@@ -1,0 +1,200 @@
+"""An agent tried on one task, with nothing written: the way an agent is developed, cell by cell."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from dataclasses import dataclass
+from functools import partial
+from html import escape
+from uuid import UUID
+
+from encord.constants.enums import DataType
+from encord.objects import LabelRowV2
+from encord.project import Project
+from encord.user_client import EncordUserClient
+from encord.workflow.stages.agent import AgentTask
+
+from encord_agents.core.assets import Asset
+from encord_agents.core.dependencies.scope import RunScope
+from encord_agents.core.room import temporary_directory
+from encord_agents.core.tracebacks import described
+from encord_agents.exceptions import PrintableError
+from encord_agents.labels.painting import first_labelled_frame, painted
+from encord_agents.tasks.engine.context import Agent, Context
+from encord_agents.tasks.engine.event_loop import EventLoop
+from encord_agents.tasks.engine.events import Event, Events, TaskFinished, TaskWouldWrite
+from encord_agents.tasks.engine.execute import Executor
+from encord_agents.tasks.engine.gate import Gate, SetUpError
+from encord_agents.tasks.engine.one_by_one import run_chunk
+from encord_agents.tasks.engine.own_saves import OwnSaves
+from encord_agents.tasks.engine.record import TaskRecord
+from encord_agents.tasks.engine.stage import as_uuid
+from encord_agents.tasks.engine.stage_run import StageRun
+from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.runner.base import RunnerBase
+from encord_agents.tasks.runner.opening import MAX_OUTAGE
+from encord_agents.tasks.runner.teardown import tear_down
+
+__all__ = ["Trial", "try_on"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The result of an agent on one task. Nothing was written. Shown by notebooks, with the picture.
+
+    Attributes:
+        data_title: The title of the task's data unit.
+        stage: The title of the stage.
+        function: The name of the agent's function.
+        would: What a run would have written, in words; ``None`` if the agent failed.
+        label_row: The label row as the agent left it; ``None`` if it did not ask for one, or failed.
+        picture: A PNG file of the image, or of the video's first frame with an object, with the objects painted on it;
+            ``None`` if there is nothing to paint on.
+        not_painted: Why there is no picture, where there should be one.
+        exception: What the agent failed with.
+        traceback: Its traceback, as text.
+    """
+
+    data_title: str
+    stage: str
+    function: str
+    would: str | None = None
+    label_row: LabelRowV2 | None = None
+    picture: bytes | None = None
+    not_painted: str | None = None
+    exception: BaseException | None = None
+    traceback: str | None = None
+
+    def __str__(self) -> str:
+        said = self.would or (self.traceback or "it was not run").rstrip()
+        return f"{self.function}() on {self.data_title!r} in {self.stage!r}: {said}"
+
+    def __repr__(self) -> str:
+        return f"<Trial {self}>"
+
+    def _repr_html_(self) -> str:
+        parts = [f"<p><code>{escape(self.function)}()</code> on <b>{escape(self.data_title)}</b>"]
+        parts.append(f" in {escape(self.stage)}: {escape(self.would or 'failed')}</p>")
+        if self.traceback is not None:
+            parts.append(f"<pre>{escape(self.traceback)}</pre>")
+        parts += [f"<p>{escape(answer)}</p>" for answer in self._classifications()]
+        if self.picture is not None:
+            data = base64.b64encode(self.picture).decode()
+            parts.append(f'<img src="data:image/png;base64,{data}" style="max-width:100%" alt="the labels">')
+        elif self.not_painted is not None:
+            parts.append(f"<p>No picture: {escape(self.not_painted)}</p>")
+        return "".join(parts)
+
+    def _classifications(self) -> list[str]:
+        instances = [] if self.label_row is None else self.label_row.get_classification_instances()
+        return [f"{instance.classification_name}: {_answer(instance.get_answer())}" for instance in instances]
+
+
+def try_on(runner: RunnerBase, wanted: str | UUID | None, project_hash: str | UUID | None) -> Trial:
+    """See `SequentialRunner.try_on`."""
+    stop = Stop()
+    project = runner._project_for(project_hash)
+    agents = runner._bind_all(project, num_retries=0)
+    gate = Gate(stop, max_outage=MAX_OUTAGE, timing=runner.timing, limits=runner.limits)
+    agent, task = _find(agents, gate, wanted)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(stop.at_work())
+        loop = EventLoop()
+        stack.callback(loop.close)
+        fixed = {**runner._fixed(project, stop=stop, max_outage=MAX_OUTAGE), EncordUserClient: runner._sender}
+        scope = RunScope(fixed, loop, one_at_a_time=True)
+        stack.callback(tear_down, scope)
+        attempt = _Attempt(agent, project, runner, gate, stop)
+        try:
+            return attempt.run(task, scope, fixed, loop)
+        except SetUpError as error:
+            raise error.error from None
+
+
+class _Attempt:
+    """One attempt, and what is seen of it."""
+
+    def __init__(self, agent: Agent, project: Project, runner: RunnerBase, gate: Gate, stop: Stop) -> None:
+        self._agent, self._project, self._runner = agent, project, runner
+        self._gate, self._stop = gate, stop
+        self._would: str | None = None
+        self._record: TaskRecord | None = None
+        self._row: LabelRowV2 | None = None
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, TaskWouldWrite):
+            self._would = event.summary
+        elif isinstance(event, TaskFinished):
+            self._record = TaskRecord.of(event)
+
+    def _succeeded(self, context: Context) -> None:
+        self._row = context.row
+
+    def run(self, task: AgentTask, scope: RunScope, fixed: dict[type, object], loop: EventLoop) -> Trial:
+        agent, gate = self._agent, self._gate
+        with temporary_directory() as files:
+            run = StageRun(
+                agent,
+                self._project,
+                self._runner._sender,
+                gate,
+                self._stop,
+                Events([], record=self._hear),
+                Executor(scope, fixed, gate, self._stop, OwnSaves(gate, bundled=True, dry_run=True)),
+                dry_run=True,
+                dead_letters=False,
+                strict=False,
+                files=files,
+                on_success=self._succeeded,
+            )
+            run_chunk(run, [task], polled_at=gate.clock(), loop=loop if agent.plan.has_async else None)
+        told = partial(Trial, task.data_title, agent.stage.title, agent.plan.name)
+        if (record := self._record) is not None and record.exception is not None:
+            return told(exception=record.exception, traceback=record.traceback or described(record.exception))
+        picture, reason = self._painted()
+        return told(would=self._would, label_row=self._row, picture=picture, not_painted=reason)
+
+    def _painted(self) -> tuple[bytes | None, str | None]:
+        row = self._row
+        uuid = None if row is None else row.backing_item_uuid
+        if row is None or uuid is None or row.data_type not in (DataType.IMAGE, DataType.VIDEO):
+            return None, None
+        try:
+            item = self._gate.call(lambda: self._runner._sender.get_storage_item(uuid), kind="item")
+            frame = first_labelled_frame(row)
+            with Asset(item) as asset:
+                if frame == 0:
+                    return painted(asset.first_frame(), row), None
+                from encord_agents.core.video import read_video_frame
+
+                return painted(read_video_frame(asset.path(), frame, name=item.name), row, frame), None
+        except Exception as error:  # noqa: BLE001 - the trial is what counts, and it was fine
+            return None, described(error)
+
+
+def _find(agents: list[Agent], gate: Gate, wanted: str | UUID | None) -> tuple[Agent, AgentTask]:
+    if not agents:
+        raise PrintableError('The runner has no agent. Decorate a function with @runner.stage("...") before trying it.')
+    uuid = None if wanted is None else as_uuid(wanted)
+    for agent in agents:
+        task = gate.call(lambda agent=agent: _first(agent, wanted, uuid), kind="tasks")  # type: ignore[misc]
+        if task is not None:
+            return agent, task
+    stages = ", ".join(repr(agent.stage.title) for agent in agents)
+    what = "task" if wanted is None else f"task, data unit or title {str(wanted)!r}"
+    raise PrintableError(f"There is no {what} in the stages that the runner serves: {stages}.")
+
+
+def _first(agent: Agent, wanted: str | UUID | None, uuid: UUID | None) -> AgentTask | None:
+    if wanted is None:
+        return next(iter(agent.stage.get_tasks()), None)
+    named = agent.stage.get_tasks(data_title=str(wanted)) if uuid is None else agent.stage.get_tasks()
+    matching = (t for t in named if t.data_title == wanted or (uuid is not None and uuid in (t.uuid, t.data_hash)))
+    return next(matching, None)
+
+
+def _answer(given: object) -> str:
+    if isinstance(given, list | tuple | set):
+        return ", ".join(_answer(one) for one in given)
+    return str(getattr(given, "title", getattr(given, "label", given)))

@@ -1,0 +1,145 @@
+"""`runner.try_on()`: one task, nothing written, the labels to look at."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+from encord.objects import LabelRowV2
+from PIL import Image
+
+from encord_agents.core.assets import Asset
+from encord_agents.exceptions import PrintableError
+from encord_agents.tasks.models import TaskAgentReturnStruct
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+
+def drawing(row: LabelRowV2) -> TaskAgentReturnStruct:
+    from tests.conftest import World
+
+    World.mark(row)
+    return TaskAgentReturnStruct(pathway="review", label_row=row, label_row_priority=0.5)
+
+
+def test_the_labels_are_shown_and_not_saved(world: World) -> None:
+    """The trial has the row as the agent drew on it, painted on the picture; the platform has nothing of it."""
+    world.project.add_image("a.png", width=200, height=100)
+    trial = world.agent(drawing).try_on()
+    assert trial.would == "would move along 'review', save 1 object and 0 classifications, set its priority to 0.5"
+    assert trial.label_row is not None
+    assert len(trial.label_row.get_object_instances()) == 1
+    assert trial.picture is not None, trial.not_painted
+    picture = Image.open(io.BytesIO(trial.picture)).convert("RGB")
+    assert picture.size == (200, 100)
+    # the left edge of the box, and a place far from it
+    assert picture.getpixel((50, 45)) != picture.getpixel((190, 10))
+    (task,) = world.project.tasks()
+    assert (task.stage_title, task.priority) == ("Pre-label", None)
+    assert world.project.label(task.data_hash) is None
+    shown = trial._repr_html_()
+    assert "data:image/png;base64," in shown
+    assert "drawing()" in shown
+
+
+def test_what_agents_save_by_hand_is_not_saved(world: World) -> None:
+    """A `label_row.save()` in the agent is not sent either."""
+    data_hash = world.project.add_image("a.png")
+
+    def by_hand(row: LabelRowV2) -> str:
+        world.mark(row)
+        row.save()
+        row.set_priority(0.5)
+        return "review"
+
+    trial = world.agent(by_hand).try_on()
+    assert trial.picture is not None
+    assert "would move along 'review'" in str(trial.would)
+    assert world.project.label(data_hash) is None
+    assert world.titles("Pre-label") == ["a.png"]
+    assert world.project.tasks()[0].priority is None
+
+
+@pytest.mark.parametrize("by", ["title", "task", "data"])
+def test_which_task(world: World, by: str) -> None:
+    """A task is named by its title, its own uuid or its data unit's; otherwise it is the first."""
+    for title in ("a.png", "b.png", "b.png.png"):
+        world.project.add_image(title)
+    second = world.project.tasks()[1]
+    wanted: Any = {"title": "b.png", "task": second.uuid, "data": UUID(second.data_hash)}[by]
+    runner = world.agent(lambda: "complete")
+    assert runner.try_on(wanted).data_title == "b.png"
+    assert runner.try_on(world.project.tasks()[0].uuid).data_title == "a.png"
+    assert world.count("Pre-label") == 3
+
+
+def test_a_stage_further_on(world: World) -> None:
+    """Every stage that the runner serves is looked through."""
+    data_hash = world.project.add_image("a.png")
+    world.project.add_task(data_hash, "Triage")
+    runner = world.agent(lambda: "ok", stage="Triage")
+    assert runner.try_on("a.png").stage == "Triage"
+
+
+def test_no_such_task(world: World) -> None:
+    """A message names what was asked for, and the stages."""
+    runner = world.agent(lambda: "complete")
+    with pytest.raises(PrintableError, match=r"no task in the stages.*'Pre-label'"):
+        runner.try_on()
+    with pytest.raises(PrintableError, match=r"'z\.png'"):
+        runner.try_on("z.png")
+    with pytest.raises(PrintableError, match="has no agent"):
+        world.runner().try_on()
+
+
+@pytest.mark.parametrize("returned", [None, "nowhere"])
+def test_an_agent_that_fails(world: World, returned: str | None) -> None:
+    """It is tried once, and its error shown; so is a pathway that there is not."""
+    world.project.add_image("<b>a</b>.png")
+    calls: list[int] = []
+
+    def failing() -> str:
+        calls.append(1)
+        if returned is None:
+            raise ValueError("<i>bad</i> file")
+        return returned
+
+    trial = world.agent(failing).try_on()
+    assert calls == [1]
+    assert trial.would is None
+    assert trial.exception is not None
+    assert "bad" in str(trial) if returned is None else "nowhere" in str(trial)
+    shown = trial._repr_html_()
+    assert "<b>a</b>" not in shown
+    assert "<i>bad" not in shown
+    assert world.count("Pre-label") == 1
+
+
+def test_dependencies_and_async(world: World) -> None:
+    """Files are supplied and async agents awaited, as in a run."""
+    world.project.add_image("a.png")
+
+    async def agent(asset: Asset) -> str:
+        return "complete" if asset.path().is_file() else "review"
+
+    assert world.agent(agent).try_on().would == "would move along 'complete'"
+
+
+def test_a_report_is_a_table_in_a_notebook(world: World) -> None:
+    """It has a row per stage, and failures below, whatever is in their text."""
+    world.project.add_image("<b>a</b>.png")
+    world.project.add_image("b.png")
+
+    def agent(row: LabelRowV2) -> str:
+        if row.data_title == "b.png":
+            return "complete"
+        raise ValueError("<script>")
+
+    shown = world.run(agent, num_retries=0)._repr_html_()
+    assert "<td>Pre-label</td><td>1</td><td>0</td><td>1</td>" in shown
+    assert "&lt;b&gt;a&lt;/b&gt;.png" in shown
+    assert "ValueError: &lt;script&gt;" in shown
+    assert "<script>" not in shown
