@@ -1,4 +1,4 @@
-"""``encord-agents test`` calls an editor agent as the label editor does; ``encord-agents serve`` serves an app of them."""
+"""``encord-agents test`` calls an editor agent as the label editor does; ``encord-agents serve`` serves agents."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from encord.objects import LabelRowV2
 from encord.objects.ontology_object import Object
 from encord.objects.ontology_object_instance import ObjectInstance
+from encord.orm.storage import StorageItemType
 from encord.storage import StorageItem
 
 from encord_agents.core.assets import Asset
@@ -36,8 +37,10 @@ def dep_single_frame(storage_item: StorageItem, frame_data: FrameData, asset: As
         UnsupportedAssetError: The item's file has no frames, or is damaged.
         AssetDownloadError: The file could not be fetched.
     """
+    is_single = storage_item.item_type == StorageItemType.IMAGE
+    wanted = [frame_data.frame] if frame_data.frame == 0 or not is_single else []
     with ExitStack() as mine:
-        for frame in frames_by_number(storage_item, asset, [frame_data.frame], mine):
+        for frame in frames_by_number(storage_item, asset, wanted, mine) if wanted else ():
             return frame.content
     raise EditorRequestError(f"{storage_item.name!r} has no frame {frame_data.frame}.", status=404)
 

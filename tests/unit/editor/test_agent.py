@@ -67,7 +67,7 @@ def test_everything_that_can_be_asked_for(shown: dict[str, Any]) -> None:
 
 
 def test_only_what_is_asked_for_is_fetched(world: World, shown: dict[str, Any]) -> None:
-    """An agent that wants the request alone makes no request of its own; one that wants the row does not get the item."""
+    """An agent that wants nothing has no request made for it; one that wants the row does not get the item."""
     before = len(world.requests())
     assert EditorAgent(lambda: None).answer(Request(shown)).status == 200
     assert len(world.requests()) == before

@@ -83,9 +83,14 @@ def test_a_failure_ends_the_turn() -> None:
             reached.set()
 
     thread = threading.Thread(target=wait)
-    with pytest.raises(ZeroDivisionError), turns.on(frame()):
-        thread.start()
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with turns.on(frame()):
+            thread.start()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert reached.wait(60)
     thread.join()
     assert len(turns) == 0
