@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-EDITOR_AGENTS = ("encord_agents.aws", "encord_agents.fastapi", "encord_agents.gcp", "encord_agents.cli.test")
-"""Packages whose own tests hold their names."""
-
 INSIDE = "They are the inside of its injection. Mark parameters with `Depends`; `runner.check()` says what is needed."
 MODELS = "They are steps on the way to `OntologyDataModel`, which is here, and the only one that its guide names."
 
@@ -15,8 +12,8 @@ NAMES_LEFT_OUT: dict[str, tuple[tuple[str, ...], str]] = {
         "They are the inside of a command. `encord-agents print` does the same.",
     ),
     "encord_agents.core.data_model": (
-        ("EditorAgentResponse", "MAX_DECISION_LENGTH"),
-        "The response comes with editor agents; the number is in `encord_agents.core.constants`.",
+        ("MAX_DECISION_LENGTH",),
+        "It is in `encord_agents.core.constants`.",
     ),
     "encord_agents.core.dependencies.models": (("Context", "Dependant", "ParamDetails"), INSIDE),
     "encord_agents.core.dependencies.serverless": (("*",), "They come with editor agents."),

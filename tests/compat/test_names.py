@@ -7,14 +7,14 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.compat.differences import EDITOR_AGENTS, NAMES_LEFT_OUT
+from tests.compat.differences import NAMES_LEFT_OUT
 
 RECORDED: dict[str, list[str]] = json.loads((Path(__file__).parent / "names.json").read_text(encoding="utf-8"))["names"]
 NAMES = [
     (module, name)
     for module, names in RECORDED.items()
     for name in names
-    if not module.startswith(EDITOR_AGENTS) and not {"*", name}.intersection(NAMES_LEFT_OUT.get(module, ((), ""))[0])
+    if not {"*", name}.intersection(NAMES_LEFT_OUT.get(module, ((), ""))[0])
 ]
 
 

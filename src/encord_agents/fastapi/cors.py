@@ -25,6 +25,7 @@ from encord_agents.editor.wire import (
     too_large,
 )
 from encord_agents.exceptions import EditorRequestError, EncordEditorAgentException
+from encord_agents.fastapi.notifications import add_notification_handlers
 
 __all__ = ["EncordCORSMiddleware", "EncordTestHeaderMiddleware", "get_encord_app"]
 
@@ -141,6 +142,7 @@ def get_encord_app(*, custom_cors_regex: str | None = None) -> FastAPI:
     # The last is the outermost: every answer gets its headers.
     regex = custom_cors_regex or ENCORD_DOMAIN_REGEX
     app.add_middleware(EncordCORSMiddleware, allow_origin_regex=regex)  # type: ignore[arg-type]
+    add_notification_handlers(app)
     for kind in (AuthorisationError, EncordEditorAgentException, EditorRequestError):
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(RequestValidationError, _answer_invalid)

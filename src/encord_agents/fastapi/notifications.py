@@ -1,0 +1,94 @@
+"""Notifications that tasks wait in an agent stage, verified and read, and the answers to what is refused."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from encord_agents.core.legible import on_one_line
+from encord_agents.core.webhooks import (
+    DEFAULT_TIMESTAMP_TOLERANCE_SECONDS,
+    TaskNotification,
+    UnexpectedEventType,
+    UnsupportedNotificationVersion,
+    WebhookVerificationError,
+    verify_and_parse_notification,
+)
+from encord_agents.exceptions import EditorRequestError, PrintableError
+
+__all__ = ["add_notification_handlers", "dep_task_notification", "dep_task_notification_with_args"]
+
+logger = logging.getLogger(__name__)
+
+
+def dep_task_notification_with_args(
+    secret: str | None = None, tolerance_seconds: int = DEFAULT_TIMESTAMP_TOLERANCE_SECONDS
+) -> Callable[[Request], Awaitable[TaskNotification]]:
+    """Make a dependency: the notification in the request, once it is verified.
+
+    Args:
+        secret: The secret that the platform shows for the address. Default: ``ENCORD_WEBHOOK_SECRET``.
+        tolerance_seconds: Seconds between the time of signing and now, either way.
+    """
+
+    async def get_notification(request: Request) -> TaskNotification:
+        body = await request.body()
+        try:
+            return verify_and_parse_notification(
+                body, request.headers, secret=secret, tolerance_seconds=tolerance_seconds
+            )
+        except PrintableError:
+            raise
+        except ValueError as error:
+            raise EditorRequestError(f"The notification cannot be read: {on_one_line(error)[:500]}") from None
+
+    return get_notification
+
+
+async def dep_task_notification(request: Request) -> TaskNotification:
+    """Return the notification in the request, once it is verified with the secret in ``ENCORD_WEBHOOK_SECRET``.
+
+    It says where tasks wait, and not that this server may serve that project: check the project before the work.
+
+    Raises:
+        WebhookVerificationError: Nothing shows that the platform sent it.
+        UnexpectedEventType: It is another kind of event.
+        UnsupportedNotificationVersion: It is of a later version.
+        EditorRequestError: The platform sent something that cannot be read.
+    """
+    return await _from_environment(request)
+
+
+_from_environment = dep_task_notification_with_args()
+
+
+def add_notification_handlers(app: FastAPI) -> None:
+    """Have an app answer requests that are no notification for it. `get_encord_app` calls this."""
+    app.add_exception_handler(WebhookVerificationError, _refuse)
+    app.add_exception_handler(UnexpectedEventType, _acknowledge)
+    app.add_exception_handler(UnsupportedNotificationVersion, _cannot_read)
+    app.add_exception_handler(EditorRequestError, _bad_request)
+
+
+def _refuse(request: Request, error: Exception) -> JSONResponse:
+    # Which check failed is for those who can read the log.
+    logger.warning("Refused a request to %s: %s", request.url.path, on_one_line(error))
+    return JSONResponse({"message": "The request could not be verified as one of the platform's."}, status_code=401)
+
+
+def _acknowledge(request: Request, error: Exception) -> JSONResponse:
+    logger.info("Acknowledged an event that is for others: %s", on_one_line(error))
+    return JSONResponse({"message": str(error)})
+
+
+def _cannot_read(request: Request, error: Exception) -> JSONResponse:
+    logger.error("%s", on_one_line(error))
+    return JSONResponse({"message": str(error)}, status_code=501)
+
+
+def _bad_request(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, EditorRequestError)
+    return JSONResponse({"message": str(error)}, status_code=error.status)
