@@ -100,6 +100,9 @@ LAYERS = [
 LOOKS_UPWARD = {
     # lazy, at the first use: a name that users import from the top, and that costs what the SDK costs
     ("encord_agents", "encord_agents.core.data_model"),
+    # lazy, when a name is asked for that existing code imports from below
+    ("encord_agents.core.dependencies.serverless", "encord_agents.editor.aliases"),
+    ("encord_agents.core.dependencies.serverless", "encord_agents.editor.dependencies"),
     # lazy, at the first use: a column of rich's, under the name that existing code imports
     ("encord_agents.core.rich_columns", "encord_agents.terminal.columns"),
     # lazy, inside a function: a command line and a screen are only needed by those who have one

@@ -64,8 +64,8 @@ def test_the_platforms_own(receiver: tuple[str, list[int]]) -> None:
         (CONTENT, "wrong", 401),
         ({**CONTENT, "event_type": "another"}, SECRET, 200),
         ({**CONTENT, "version": 2}, SECRET, 501),
-        ({**CONTENT, "payload": {}}, SECRET, 400),
-        ([], SECRET, 400),
+        ({**CONTENT, "payload": {}}, SECRET, 422),
+        ([], SECRET, 422),
     ],
     ids=["wrong secret", "another event", "later version", "no stage", "a list"],
 )

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 INSIDE = "They are the inside of its injection. Mark parameters with `Depends`; `runner.check()` says what is needed."
+CONSTANTS = "They are in `encord_agents.core.constants`."
 MODELS = "They are steps on the way to `OntologyDataModel`, which is here, and the only one that its guide names."
 
 NAMES_LEFT_OUT: dict[str, tuple[tuple[str, ...], str]] = {
+    "encord_agents.aws.wrappers": (
+        ("EDITOR_TEST_REQUEST_HEADER", "HEADER_CLOUD_TRACE_CONTEXT"),
+        CONSTANTS,
+    ),
+    "encord_agents.fastapi.cors": (("HEADER_CLOUD_TRACE_CONTEXT",), CONSTANTS),
+    "encord_agents.gcp.wrappers": (
+        ("EDITOR_TEST_REQUEST_HEADER", "ENCORD_DOMAIN_REGEX", "HEADER_CLOUD_TRACE_CONTEXT"),
+        CONSTANTS,
+    ),
+    "encord_agents.cli.test": (("*",), "They are the inside of a command. `encord-agents test` does the same."),
     "encord_agents.cli.main": (("version",), "`encord-agents --version` is the command."),
     "encord_agents.cli.print": (
         ("print_agent_nodes", "print_system_info"),
@@ -16,7 +27,6 @@ NAMES_LEFT_OUT: dict[str, tuple[tuple[str, ...], str]] = {
         "It is in `encord_agents.core.constants`.",
     ),
     "encord_agents.core.dependencies.models": (("Context", "Dependant", "ParamDetails"), INSIDE),
-    "encord_agents.core.dependencies.serverless": (("*",), "They come with editor agents."),
     "encord_agents.core.dependencies.utils": (("*",), INSIDE),
     "encord_agents.core.ontology": (
         (

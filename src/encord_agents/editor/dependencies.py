@@ -9,9 +9,12 @@ from encord.objects import LabelRowV2
 from encord.objects.ontology_object import Object
 from encord.objects.ontology_object_instance import ObjectInstance
 from encord.orm.storage import StorageItemType
+from encord.project import Project
 from encord.storage import StorageItem
+from encord.user_client import EncordUserClient
 
 from encord_agents.core.assets import Asset
+from encord_agents.core.data_lookup import DataLookup
 from encord_agents.core.data_model import FrameData, ImageArray, InstanceCrop
 from encord_agents.exceptions import EditorRequestError
 from encord_agents.tasks.dependencies import dep_asset, dep_client, dep_storage_item, dep_video_iterator
@@ -20,6 +23,7 @@ from encord_agents.tasks.media import cut_out, frames_by_number, needs_extra, wa
 __all__ = [
     "dep_asset",
     "dep_client",
+    "dep_data_lookup",
     "dep_object_crops",
     "dep_objects",
     "dep_single_frame",
@@ -43,6 +47,11 @@ def dep_single_frame(storage_item: StorageItem, frame_data: FrameData, asset: As
         for frame in frames_by_number(storage_item, asset, wanted, mine) if wanted else ():
             return frame.content
     raise EditorRequestError(f"{storage_item.name!r} has no frame {frame_data.frame}.", status=404)
+
+
+def dep_data_lookup(project: Project, client: EncordUserClient) -> DataLookup:
+    """Return a lookup of data rows and storage items by data hash. Deprecated: the `StorageItem` does instead."""
+    return DataLookup.sharable(project, client)
 
 
 def dep_objects(label_row: LabelRowV2, frame_data: FrameData) -> list[ObjectInstance]:

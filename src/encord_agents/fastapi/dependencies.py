@@ -186,7 +186,7 @@ def dep_object_crops(
 def _lookup(
     project: Annotated[Project, Depends(dep_project)], client: Annotated[EncordUserClient, Depends(dep_client)]
 ) -> DataLookup:
-    return DataLookup.sharable(project, client)
+    return editor.dep_data_lookup(project, client)
 
 
 def dep_data_lookup(lookup: Annotated[DataLookup, Depends(_lookup)]) -> DataLookup:

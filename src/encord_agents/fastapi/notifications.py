@@ -43,7 +43,9 @@ def dep_task_notification_with_args(
         except PrintableError:
             raise
         except ValueError as error:
-            raise EditorRequestError(f"The notification cannot be read: {on_one_line(error)[:500]}") from None
+            raise EditorRequestError(
+                f"The notification cannot be read: {on_one_line(error)[:500]}", status=422
+            ) from None
 
     return get_notification
 

@@ -1,0 +1,15 @@
+"""Names that existing code imports from here. New code has those of `encord_agents.gcp.dependencies`, ..."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    # Only when asked for: editor agents are above injection, which knows nothing of Encord.
+    from encord_agents.editor import aliases, dependencies
+
+    for module in (aliases, dependencies):
+        if name in module.__all__:
+            return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
