@@ -14,12 +14,12 @@ from encord.storage import StorageItem
 from encord.user_client import EncordUserClient
 
 from encord_agents.core.assets import Asset
-from encord_agents.core.client import get_user_client
 from encord_agents.core.data_model import FrameData, LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.plan import build_plan
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.solve import Attempt, attempt, attempt_async
 from encord_agents.core.tracebacks import is_a
+from encord_agents.editor.clients import client_for
 from encord_agents.editor.loading import Inputs
 from encord_agents.editor.turns import TURNS
 from encord_agents.editor.wire import Reply, Request, read_frame, reply_to_error, reply_with
@@ -74,7 +74,7 @@ class EditorAgent:
         try:
             frame = read_frame(request.body, is_base64=is_base64)
             log_request(frame, request.trace_id)
-            client = get_user_client(trace_id=request.trace_id)
+            client = client_for(request.trace_id)
             inputs = Inputs(client, frame, self._include_args, self._initialise_args)
             with ExitStack() as until_answered:
                 if LabelRowV2 in self.plan.needs:

@@ -19,7 +19,6 @@ from encord.user_client import EncordUserClient
 from fastapi import Depends, Request
 
 from encord_agents.core.assets import Asset
-from encord_agents.core.client import get_user_client
 from encord_agents.core.constants import HEADER_CLOUD_TRACE_CONTEXT
 from encord_agents.core.data_lookup import DataLookup
 from encord_agents.core.data_model import (
@@ -31,6 +30,7 @@ from encord_agents.core.data_model import (
     LabelRowMetadataIncludeArgs,
 )
 from encord_agents.editor import dependencies as editor
+from encord_agents.editor.clients import client_for
 from encord_agents.editor.loading import item_of, load_row, open_project
 from encord_agents.editor.turns import TURNS
 from encord_agents.editor.wire import trace_id_of
@@ -68,7 +68,7 @@ def dep_client(trace_id: Annotated[str | None, Depends(dep_trace_id)] = None) ->
     Raises:
         CredentialsError: There is no key, or it cannot be used.
     """
-    return get_user_client(trace_id=trace_id)
+    return client_for(trace_id)
 
 
 def dep_project(frame_data: FrameData, client: Annotated[EncordUserClient, Depends(dep_client)]) -> Project:
@@ -97,7 +97,7 @@ def dep_label_row_with_args(
         client: Annotated[EncordUserClient | None, Depends(dep_client)] = None,
         turn: Annotated[Any, Depends(_turn)] = None,
     ) -> LabelRowV2:
-        project = open_project(client or get_user_client(), frame_data)
+        project = open_project(client or client_for(None), frame_data)
         return load_row(project, frame_data, label_row_metadata_include_args, label_row_initialise_labels_args)
 
     return get_label_row
@@ -115,7 +115,7 @@ def dep_label_row(
     Raises:
         EditorRequestError: The project has no such row, or another agent did not end in time.
     """
-    return load_row(open_project(client or get_user_client(), frame_data), frame_data)
+    return load_row(open_project(client or client_for(None), frame_data), frame_data)
 
 
 def dep_storage_item(
