@@ -59,6 +59,16 @@ PUBLIC = {
         "translate_suffixes_to_filesystem_suffixes",
     ],
     "encord_agents.core.video": ["get_frame", "iter_video", "iter_video_with_indices", "write_frame"],
+    "encord_agents.core.webhooks": [
+        "StageWorkAvailable",
+        "TaskNotification",
+        "UnexpectedEventType",
+        "UnsupportedNotificationVersion",
+        "WebhookVerificationError",
+        "parse_notification",
+        "verify_and_parse_notification",
+        "verify_signature",
+    ],
     "encord_agents.core.vision": [
         "DATA_TYPES",
         "CroppableCoordinates",
@@ -93,6 +103,11 @@ PUBLIC = {
         "dep_storage_item",
         "dep_trace_id",
         "dep_video_iterator",
+    ],
+    "encord_agents.fastapi.notifications": [
+        "add_notification_handlers",
+        "dep_task_notification",
+        "dep_task_notification_with_args",
     ],
     "encord_agents.fastapi.utils": ["verify_auth"],
     "encord_agents.gcp": ["Depends", "EncordEditorAgentException", "editor_agent"],
@@ -147,6 +162,12 @@ PUBLIC = {
     "encord_agents.tasks.runner.queue_runner": ["QueueRunner"],
     "encord_agents.tasks.runner.runner_base": ["RunnerAgent", "RunnerBase"],
     "encord_agents.tasks.runner.sequential_runner": ["MAX_LABEL_ROW_BATCH_SIZE", "SequentialRunner"],
+    "encord_agents.utils.colab": [
+        "IS_COLAB",
+        "generate_public_private_key_pair_with_instructions",
+        "generate_public_private_keypair",
+        "is_running_on_colab",
+    ],
     "encord_agents.utils.generic_utils": ["try_coerce_UUID"],
 }
 

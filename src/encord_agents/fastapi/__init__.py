@@ -14,6 +14,7 @@ from encord_agents.fastapi.notifications import (
     dep_task_notification,
     dep_task_notification_with_args,
 )
+from encord_agents.fastapi.serving import serve_runner
 from encord_agents.fastapi.utils import verify_auth
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "dep_task_notification",
     "dep_task_notification_with_args",
     "get_encord_app",
+    "serve_runner",
     "verify_auth",
 ]

@@ -1,0 +1,117 @@
+"""A runner on the web: notifications in, runs of stages out."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+from fastapi import Depends, FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from encord_agents.core.tracebacks import formatted
+from encord_agents.core.webhooks import TaskNotification
+from encord_agents.fastapi.notifications import add_notification_handlers, dep_task_notification_with_args
+from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.runner.sequential_runner import SequentialRunner
+
+__all__ = ["serve_runner"]
+
+logger = logging.getLogger(__name__)
+
+Stage = tuple[UUID, UUID]
+"""A project and a stage of it."""
+
+
+def serve_runner(
+    runner: SequentialRunner, *, path: str = "/notifications", secret: str | None = None, **options: Any
+) -> FastAPI:
+    """Return an app that runs a stage when the platform says that tasks wait in it.
+
+    A notification is verified and answered at once, with 202. Stages are run one after the other; a notification for a
+    stage that is to be run anyway adds nothing, and one for the stage that is being run has it run once more. When the
+    server shuts down, as on SIGTERM, the run stops as on Ctrl-C: what is finished is written.
+
+    ::
+
+        app = serve_runner(runner)  # uvicorn agents:app
+
+    Args:
+        runner: The runner; one without a project serves the stages of any.
+        path: The address's path.
+        secret: The secret that the platform shows for the address. Default: ``ENCORD_WEBHOOK_SECRET``.
+        options: For `SequentialRunner.run_stage`.
+    """
+    runs = _Runs(runner, options)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        runs.open()
+        try:
+            yield
+        finally:
+            await run_in_threadpool(runs.close)
+
+    app = FastAPI(lifespan=lifespan)
+    add_notification_handlers(app)
+    received = dep_task_notification_with_args(secret)
+
+    @app.post(path, status_code=202)
+    async def receive(notification: TaskNotification = Depends(received)) -> dict[str, str]:
+        runs.add((notification.project_hash, notification.stage_uuid))
+        return {"message": "The stage will be run."}
+
+    return app
+
+
+class _Runs:
+    """Runs stages one after the other, in a thread: a runner keeps one project and one report at a time."""
+
+    def __init__(self, runner: SequentialRunner, options: dict[str, Any]) -> None:
+        self._runner = runner
+        self._options = options
+        self._changed = threading.Condition()
+        self._waiting: OrderedDict[Stage, None] = OrderedDict()
+        self._closed = True
+        self._stop = Stop()
+        self._thread: threading.Thread | None = None
+
+    def open(self) -> None:
+        self._closed, self._stop = False, Stop()
+        self._thread = threading.Thread(target=self._work, name="encord-agents-notified")
+        self._thread.start()
+
+    def add(self, stage: Stage) -> None:
+        with self._changed:
+            self._waiting[stage] = None
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Stop the run, and wait until what is finished is written."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._stop.request("terminate")
+        if self._thread is not None:
+            self._thread.join()
+
+    def _work(self) -> None:
+        while (stage := self._next()) is not None:
+            self._run(*stage)
+
+    def _next(self) -> Stage | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._waiting)
+            return None if self._closed else self._waiting.popitem(last=False)[0]
+
+    def _run(self, project_hash: UUID, stage_uuid: UUID) -> None:
+        try:
+            report = self._runner.run_stage(stage_uuid, project_hash=project_hash, stop=self._stop, **self._options)
+        except Exception as error:  # noqa: BLE001 - the next notification may be about another stage
+            logger.error("Stage %s of project %s could not be run.\n%s", stage_uuid, project_hash, formatted(error))
+        else:
+            logger.info("%s", report)
