@@ -13,7 +13,7 @@ import pytest
 from encord.workflow.stages.agent import AgentTask
 from pydantic import BaseModel
 
-from encord_agents.core.settings import Settings
+from encord_agents.core.settings import Settings, WebhookSettings
 from encord_agents.integrations.celery import register
 from encord_agents.integrations.celery.at_work import HEARTBEAT, LEASE
 from encord_agents.integrations.celery.delivery import FAILED_FOR, IN_QUEUE_FOR, LOOK_AGAIN_AFTER, MAX_LOST
@@ -154,7 +154,10 @@ def test_every_field_of_an_answer_is_documented(model: type[BaseModel]) -> None:
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [*model.model_fields]
 
 
-@pytest.mark.parametrize("variable", [str(field.validation_alias) for field in Settings.model_fields.values()])
+@pytest.mark.parametrize(
+    "variable",
+    [str(field.validation_alias) for kind in (Settings, WebhookSettings) for field in kind.model_fields.values()],
+)
 def test_every_environment_variable_is_documented(variable: str) -> None:
     """Each variable that the settings read has a line in the README and in the runner's page."""
     assert variable.startswith("ENCORD_")
@@ -219,6 +222,14 @@ def test_python_snippets_compile(page: Path) -> None:
     """What is marked as Python is Python."""
     for code in snippets(page.read_text(encoding="utf-8"), "python"):
         ast.parse(code, filename=page.name)
+
+
+@pytest.mark.parametrize("code", snippets((ROOT / "docs" / "notifications.md").read_text(encoding="utf-8"), "python"))
+def test_the_receivers_of_the_notifications_page_can_be_made(code: str) -> None:
+    """Each snippet of the page runs: what it imports is there, and an app takes its routes."""
+    names: dict[str, Any] = {}
+    exec(compile(code, "notifications.md", "exec"), names)
+    assert {"app", "receive"} & names.keys()
 
 
 @pytest.fixture
