@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 from encord.objects import LabelRowV2
+from encord.objects.coordinates import BoundingBoxCoordinates
 from PIL import Image
+from tests.films import film, number_in
 
 from encord_agents.core.assets import Asset
 from encord_agents.exceptions import PrintableError
@@ -143,3 +147,28 @@ def test_a_report_is_a_table_in_a_notebook(world: World) -> None:
     assert "&lt;b&gt;a&lt;/b&gt;.png" in shown
     assert "ValueError: &lt;script&gt;" in shown
     assert "<script>" not in shown
+
+
+def test_a_video_shows_its_first_frame_with_an_object(world: World, tmp_path: Path) -> None:
+    """The picture is of that frame, at the video's size."""
+    world.project.add_files(film(tmp_path / "film.mp4", 12))
+
+    def agent(row: LabelRowV2) -> str:
+        instance = row.ontology_structure.objects[0].create_instance()
+        box = BoundingBoxCoordinates(height=0.1, width=0.2, top_left_x=0.25, top_left_y=0.0)
+        instance.set_for_frames(box, [7, 9])
+        row.add_object_instance(instance)
+        return "review"
+
+    trial = world.agent(agent).try_on()
+    assert trial.picture is not None, trial.not_painted
+    pixels = np.asarray(Image.open(io.BytesIO(trial.picture)).convert("RGB"))
+    assert number_in(pixels) == 7
+
+
+def test_what_has_no_picture(world: World) -> None:
+    """An agent without a label row is tried all the same, and answers are shown without a picture."""
+    world.project.add_image("a.png")
+    trial = world.agent(lambda: "complete").try_on()
+    assert (trial.picture, trial.not_painted, trial.label_row) == (None, None, None)
+    assert "<img" not in trial._repr_html_()
