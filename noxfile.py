@@ -111,7 +111,7 @@ def extras(session: nox.Session, extra: str, versions: str) -> None:
 @nox.session(venv_backend="none")
 def compat(session: nox.Session) -> None:
     """Run the programs of tests/compat with encord-agents 0.2.10, and fail if they do not do what is recorded."""
-    peer = Path(session.create_tmp()) / "encord-agents-0.2.10"
+    peer = Path(session.create_tmp()).absolute() / "encord-agents-0.2.10"
     python = peer / "bin" / "python"
     if not python.is_file():
         session.run(sys.executable, "-m", "venv", str(peer))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -25,10 +24,10 @@ KEYS_PAGE = "https://app.encord.com/settings/public-keys"
 
 def is_running_on_colab() -> bool:
     """Return whether this process is a kernel of Google Colab."""
-    return "google.colab" in sys.modules and find_spec("google.colab") is not None
+    return "google.colab" in sys.modules
 
 
-IS_COLAB = "google.colab" in sys.modules
+IS_COLAB = is_running_on_colab()
 """True in a kernel of Google Colab."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,21 @@ def test_here_is_not_colab() -> None:
     """Only a kernel of Colab is one."""
     assert not colab.IS_COLAB
     assert not colab.is_running_on_colab()
+
+
+def test_instructions_in_a_notebook(tmp_path: Path) -> None:
+    """In IPython they are shown as HTML with the public key, and the private key is not in them."""
+    script = """
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+InteractiveShell.instance()
+from encord_agents.utils.colab import generate_public_private_key_pair_with_instructions
+with capture_output() as captured:
+    private, public = generate_public_private_key_pair_with_instructions()
+(shown,) = captured.outputs
+html = shown.data["text/html"]
+assert public.read_text().strip() in html
+assert private.read_text().splitlines()[1] not in html
+assert private.name == "temporary_key"
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, timeout=120)
