@@ -29,9 +29,13 @@ BOX = (0.25, 0.2, 0.5, 0.4)
 COLOUR = (228, 87, 46)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, without a window."""
+    """Debian's Chromium, without a window.
+
+    One for each module: while it is open, Playwright's event loop counts as running in this thread, and tests of other
+    modules run loops of their own.
+    """
     playwright = pytest.importorskip("playwright.sync_api")
     program = shutil.which("chromium")
     if program is None:
