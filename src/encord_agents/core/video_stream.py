@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -384,13 +385,26 @@ def opened(path: Path, name: str | None, *, threads: str = "SLICE") -> Iterator[
                 )
             stream.thread_type = threads
             stream.codec_context.flags |= COPY_OPAQUE
-            yield container, stream
+            try:
+                yield container, stream
+            finally:
+                let_decoders_finish(stream)
     except (FileNotFoundError, MemoryError, UnsupportedAssetError, LostError, _SignOfDamage):
         raise
     except av.FFmpegError as error:
         raise unreadable(path, name, f"it is damaged, or of an unknown kind: {error.strerror}") from error
     except Exception as error:
         raise unreadable(path, name, f"it is damaged ({type(error).__name__})") from error
+
+
+def let_decoders_finish(stream: Any) -> None:
+    """Wait for the decoder's own threads, before the decoder is freed.
+
+    PyAV frees it under the interpreter's lock, and waits there for its threads. One that has something to say of a
+    damaged frame waits for the same lock, to log it: nobody would go on. To flush gives the lock away meanwhile.
+    """
+    with contextlib.suppress(Exception):
+        stream.codec_context.flush_buffers()
 
 
 def _without_film(container: Any) -> str:

@@ -23,6 +23,9 @@ __all__ = ["add_notification_handlers", "dep_task_notification", "dep_task_notif
 
 logger = logging.getLogger(__name__)
 
+LONGEST_BODY = 1_000_000
+"""Bytes; a notification has a few hundred."""
+
 
 def dep_task_notification_with_args(
     secret: str | None = None, tolerance_seconds: int = DEFAULT_TIMESTAMP_TOLERANCE_SECONDS
@@ -35,7 +38,7 @@ def dep_task_notification_with_args(
     """
 
     async def get_notification(request: Request) -> TaskNotification:
-        body = await request.body()
+        body = await _read(request)
         try:
             return verify_and_parse_notification(
                 body, request.headers, secret=secret, tolerance_seconds=tolerance_seconds
@@ -48,6 +51,15 @@ def dep_task_notification_with_args(
             ) from None
 
     return get_notification
+
+
+async def _read(request: Request) -> bytes:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > LONGEST_BODY:
+            raise EditorRequestError(f"A notification has at most {LONGEST_BODY:,} bytes.", status=413)
+    return bytes(body)
 
 
 async def dep_task_notification(request: Request) -> TaskNotification:

@@ -26,16 +26,23 @@ def _found(content: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None]
         labels = unit.get("labels") or {}
         frames = [labels] if isinstance(labels.get("objects"), list) else labels.values()
         for frame in frames:
-            for found in frame.get("objects", ()):
+            if not isinstance(frame, Mapping):
+                continue
+            for found in _listed(frame.get("objects")):
                 yield found["featureHash"], found["objectHash"], found.get("confidence")
-            for found in frame.get("classifications") or ():
-                if isinstance(found, dict) and isinstance(found.get("confidence"), (int, float)):
+            for found in _listed(frame.get("classifications")):
+                if isinstance(found.get("confidence"), (int, float)):
                     yield str(found.get("featureHash")), str(found.get("classificationHash")), found["confidence"]
     for key, answer in content.get("object_answers", {}).items():
         if "range" in answer and isinstance(answer.get("featureHash"), str):  # objects of audio and text
             yield answer["featureHash"], key, answer.get("confidence")
     for key, answer in content.get("classification_answers", {}).items():
         yield answer["featureHash"], key, answer.get("confidence")
+
+
+def _listed(value: object) -> list[Mapping[str, Any]]:
+    """The labels in a list; none of a value that the platform keeps without reading it."""
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
 def keep(connection: sqlite3.Connection, saves: Sequence[tuple[int, str, Mapping[str, Any]]]) -> None:

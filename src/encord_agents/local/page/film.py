@@ -40,7 +40,7 @@ class Film:
         try:
             self._container: Any = av.open(str(source) if isinstance(source, Path) else source())
             self._stream = self._container.streams.video[0]
-            self._stream.thread_type = "AUTO"
+            self._stream.thread_type = "SLICE"  # threads for frames may be waited for under the interpreter's lock
             times: list[int] = []
             keys: list[int] = []
             for packet in self._container.demux(self._stream):

@@ -40,6 +40,8 @@ class Going(Future[Any]):
 
     def start(self) -> None:
         """Start the coroutine. Called on the loop."""
+        if self.done():  # it was abandoned, as its submission was interrupted
+            return
         if self._owner.over:  # the coroutines on it are being cancelled, and this one would be missed
             self.abandon(self._owner.error)
             return
@@ -58,9 +60,9 @@ class Going(Future[Any]):
             self.set_exception(error)
 
     def _cancel(self) -> None:
-        if (
-            self._task is not None and not self._asked_to_end
-        ):  # only once: a second cancellation would interrupt its clean-up
+        if self._task is None:
+            self.abandon(None)
+        elif not self._asked_to_end:  # once: asked again, it would leave its clean-up undone
             self._asked_to_end = True
             self._task.cancel()
 
@@ -166,17 +168,25 @@ class EventLoop:
             LoopEndedError: The loop has ended.
         """
         going = Going(self, work)
+        going.add_done_callback(self._going.discard)
+        handed_over = False
         try:
             self._start()
             with self._lock:
                 if self._over or self._closed:
                     raise self.error or LoopEndedError("The event loop of the async agents is closed.")
-                self.loop.call_soon_threadsafe(going.start)
                 self._going.add(going)
+                handed_over = True  # from here on it may run, although an interrupt comes
+                self.loop.call_soon_threadsafe(going.start)
         except BaseException:
-            work.close()
+            if not handed_over:
+                work.close()
+                raise
+            going.cancel()
+            while not going.done():  # the caller has no hold of it, and leaves when what has begun is cleaned up
+                with contextlib.suppress(Empty):
+                    self._ended.get(timeout=TICK)
             raise
-        going.add_done_callback(self._going.discard)
         return going
 
     def _start(self) -> None:
