@@ -19,10 +19,11 @@ from encord_agents.tasks.engine.event_loop import EventLoop, LoopEndedError
 
 @pytest.fixture
 def loop() -> Iterator[EventLoop]:
+    before = set(threading.enumerate())  # another test's loop may be ending
     loop = EventLoop()
     yield loop
     loop.close()
-    assert not any(thread.name == "encord-agents-loop" for thread in threading.enumerate())
+    assert not any(thread.name == "encord-agents-loop" for thread in set(threading.enumerate()) - before)
 
 
 def test_no_thread_before_there_is_work() -> None:
