@@ -79,7 +79,7 @@ def test_every_option_of_the_command_is_documented(capsys: pytest.CaptureFixture
 
 def test_every_exit_code_is_documented() -> None:
     """The exit codes that ``--help`` explains are in the runner's page."""
-    from encord_agents.cli.runner import EXIT_CODES_HELP
+    from encord_agents.cli.options import EXIT_CODES_HELP
 
     section = RUNNER_PAGE.partition("### Exit codes")[2].partition("\n## ")[0]
     for code in re.findall(r"^  (\d+) ", EXIT_CODES_HELP, re.MULTILINE):

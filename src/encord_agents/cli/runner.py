@@ -7,8 +7,6 @@ import inspect
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -16,6 +14,19 @@ from encord.exceptions import EncordException
 
 from encord_agents import terminal
 from encord_agents.cli.host import check_host
+from encord_agents.cli.options import (
+    EXIT_CODES_HELP,
+    BundleSaves,
+    DryRun,
+    MaxConsecutiveFailures,
+    MaxTasksPerStage,
+    NumRetries,
+    Progress,
+    RefreshEvery,
+    ReportFile,
+    RetryDelay,
+    ShownProgress,
+)
 from encord_agents.cli.usage import CarefulCommand
 from encord_agents.exceptions import NoRoomError, OutageError, PrintableError
 from encord_agents.tasks.engine.signals import stop_on_signals
@@ -26,9 +37,7 @@ if TYPE_CHECKING:
     from encord_agents.tasks.runner.sequential_runner import SequentialRunner
 
 __all__ = [
-    "EXIT_CODES_HELP",
-    "READER_LEFT",
-    "Progress",
+    "DryRunOutput",
     "help_of",
     "observed",
     "report_at_the_end",
@@ -40,24 +49,29 @@ __all__ = [
 READER_LEFT = 141
 """The exit code that a shell shows for a program ended by SIGPIPE."""
 
-EXIT_CODES_HELP = """\b
-Exit codes:
-  0    no task failed
-  1    some tasks failed, the platform was down for too long, or this machine had no room
-  2    the set-up is wrong: options, credentials, project, stages, agents
-  129  stopped by SIGHUP: the terminal was closed; finished tasks are written
-  130  stopped by Ctrl-C; finished tasks are written
-  141  a dry run ended because its output was no longer read
-  143  stopped by SIGTERM; finished tasks are written"""
 
+class DryRunOutput:
+    """The output of a dry run: it is the run's purpose, so the run ends when nobody reads it any more."""
 
-class Progress(StrEnum):
-    """`encord_agents.terminal.ProgressKind` as an enumeration, which typer needs."""
+    def __init__(self) -> None:
+        self._stops: list[Stop] = []
+        self._unread = False
 
-    AUTO = "auto"
-    RICH = "rich"
-    PLAIN = "plain"
-    NONE = "none"
+    def of(self, stop: Stop) -> None:
+        """Have the dry run of a stop end when its output is no longer read."""
+        self._stops.append(stop)
+
+    def reader_left(self) -> None:
+        """End the dry run, since stdout has no reader any more."""
+        for stop in self._stops:
+            self._unread = True
+            stop.request()
+
+    def exit_code(self, code: int, stop: Stop) -> int:
+        """Return the exit code of the process, for a run with an exit code of its own."""
+        if stop.exit_code is not None:
+            return stop.exit_code
+        return READER_LEFT if self._unread else code
 
 
 def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) -> NoReturn:
@@ -75,18 +89,12 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
     if argv is None:
         check_host()
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    dry_runs: list[Stop] = []
-    """The stop of the dry run. Its output is its purpose, so it ends when nobody reads that any more."""
+    output = DryRunOutput()
 
     @app.command(cls=CarefulCommand, help=help_of(runner), epilog=EXIT_CODES_HELP)
     def command(
-        refresh_every: Annotated[
-            int | None,
-            typer.Option(
-                metavar="SECONDS", help="From the start of one pass to the start of the next. Default: one pass."
-            ),
-        ] = None,
-        num_retries: Annotated[int, typer.Option(help="Attempts of a task after its first.")] = 3,
+        refresh_every: RefreshEvery = None,
+        num_retries: NumRetries = 3,
         task_batch_size: Annotated[
             int,
             typer.Option(
@@ -96,48 +104,19 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
         project_hash: Annotated[
             str | None, typer.Option(help="The project. Default: the one named in the script.")
         ] = None,
-        max_tasks_per_stage: Annotated[
-            int | None, typer.Option(help="Tasks per stage in one pass. Default: all.")
-        ] = None,
-        progress: Annotated[
-            Progress, typer.Option(help="Bars, lines or nothing; auto: bars on a terminal, lines elsewhere.")
-        ] = Progress.AUTO,
+        max_tasks_per_stage: MaxTasksPerStage = None,
+        progress: ShownProgress = Progress.AUTO,
         max_workers: Annotated[
             int, typer.Option(help="Attempts at the same time, for agents that wait for something.")
         ] = 1,
         max_outage: Annotated[
             float, typer.Option(metavar="SECONDS", help="The longest wait for a platform that does not answer.")
         ] = 300.0,
-        retry_delay: Annotated[
-            float,
-            typer.Option(
-                metavar="SECONDS", help="Delay before a task's second attempt; doubles with each, at most 60."
-            ),
-        ] = 0.0,
-        max_consecutive_failures: Annotated[
-            int | None,
-            typer.Option(help="End the run after this many failed tasks of a stage in a row. Default: never."),
-        ] = None,
-        dry_run: Annotated[
-            bool,
-            typer.Option(
-                "--dry-run",
-                help="Run the agents and print what would be written for each task, without writing it. "
-                "Writes that an agent makes itself are made, except those that --bundle-saves holds back.",
-            ),
-        ] = False,
-        bundle_saves: Annotated[
-            bool,
-            typer.Option(
-                "--bundle-saves",
-                help="Let label_row.save() and label_row.set_priority() in agents return at once, and send them in "
-                "bundles before the task moves.",
-            ),
-        ] = False,
-        report: Annotated[
-            Path | None,
-            typer.Option(metavar="FILE", help="Append one JSON line per task to this file, during the run."),
-        ] = None,
+        retry_delay: RetryDelay = 0.0,
+        max_consecutive_failures: MaxConsecutiveFailures = None,
+        dry_run: DryRun = False,
+        bundle_saves: BundleSaves = False,
+        report: ReportFile = None,
         check: Annotated[
             bool, typer.Option("--check", help="Validate everything and show what each agent needs; run nothing.")
         ] = False,
@@ -160,7 +139,7 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
             report_at_the_end(runner),
         ):
             if dry_run:
-                dry_runs.append(stop)
+                output.of(stop)
             code = runner(
                 refresh_every,
                 num_retries,
@@ -177,18 +156,9 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
                 report=report,
                 stop=stop,
             ).exit_code
-        if unread:
-            code = READER_LEFT
-        sys.exit(code if stop.exit_code is None else stop.exit_code)
+        sys.exit(output.exit_code(code, stop))
 
-    unread: list[Stop] = []
-
-    def reader_left() -> None:
-        for stop in dry_runs:
-            unread.append(stop)
-            stop.request()
-
-    with terminal.forgiving_streams(reader_left):
+    with terminal.forgiving_streams(output.reader_left):
         typer.main.get_command(app).main(args=None if argv is None else list(argv))
     raise SystemExit(0)
 
