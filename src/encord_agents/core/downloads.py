@@ -104,7 +104,7 @@ class Writable(Protocol):
 
 @dataclass
 class Progress:
-    """How far a download came, over several tries.
+    """The progress of a download over several tries.
 
     Attributes:
         size: Bytes that are in the file.
@@ -116,7 +116,7 @@ class Progress:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What to ask for: the rest of the same version, or else all of it."""
+        """The headers that ask for the rest of the same version, or else all of it."""
         if not self.size or self.validator is None:
             return {}
         return {"Range": f"bytes={self.size}-", "If-Range": self.validator}

@@ -58,7 +58,7 @@ AS_LOADED = Seam(
 
 
 def can_keep_labels() -> bool:
-    """Whether a row's labels can be kept as they were loaded: by bundles that show the platform's answers."""
+    """Return True if a row's labels can be kept as they were loaded: by bundles that show the platform's answers."""
     return BUNDLE.holds and AS_LOADED.holds
 
 

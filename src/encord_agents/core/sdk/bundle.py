@@ -121,7 +121,7 @@ class _Operation:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """What one of the SDK's methods would send, to be put into a bundle: now or later, once or again.
+    """The payload that one of the SDK's methods would send, to be put into a bundle: now or later, once or again.
 
     Attributes:
         payload: What is to be sent, as the SDK holds it.

@@ -65,7 +65,7 @@ class Saver(Protocol):
 
 
 def can_hold_saves() -> bool:
-    """Whether saves can wait: what rows would save can be kept, and other requests are heard of."""
+    """Return True if saves can wait: what rows would save can be kept, and other requests are heard of."""
     return ENTRUSTED.holds and ONCE.holds
 
 
