@@ -79,6 +79,14 @@ class Pace:
             return False
         return waiting == 0 or waiting + number <= self.ahead
 
+    def to_write(self, finished: int) -> int:
+        """Return how many of the finished results to write together.
+
+        Whole chunks: the rest of one would only wait for a part of the next, and every later request be as late.
+        """
+        number = min(finished, MOST_AT_ONCE)
+        return number - number % self.at_once if number > self.at_once else number
+
     def handed_over(self, *, proven: bool, patient: bool) -> int:
         """Return how many tasks may be with the workers: the ones they run, and the ones they run next.
 

@@ -11,7 +11,7 @@ from encord_agents.tasks.engine.gate import SetUpError
 from encord_agents.tasks.engine.outcome import Outcome
 from encord_agents.tasks.engine.thread_pool import ThreadPool
 from encord_agents.tasks.engine.window import Window
-from encord_agents.tasks.engine.write import MAX_AT_ONCE, Writer, in_turn
+from encord_agents.tasks.engine.write import Writer, in_turn
 
 __all__ = ["WriteBehind"]
 
@@ -108,7 +108,7 @@ class WriteBehind:
                     results = self.finished
                     break
                 self._window.writable.wait(self._timing.tick)
-            batch = [results.popleft() for _ in range(min(len(results), MAX_AT_ONCE))]
+            batch = [results.popleft() for _ in range(self._window.pace.to_write(len(results)))]
             self.writing += len(batch)
             self.batches.append(batch)
             return batch

@@ -114,3 +114,12 @@ def test_a_tenth_of_a_second_is_handed_over(
 def test_those_that_are_soon_attempted(seconds: float | None, workers: int, number: int) -> None:
     """As many as begin within half a minute; the next one in any case."""
     assert pace(seconds, workers).soon == number
+
+
+@pytest.mark.parametrize(
+    ("window", "finished", "number"),
+    [(300, 74, 74), (300, 75, 75), (300, 149, 75), (300, 300, 75), (8, 3, 3), (8, 7, 4), (8, 8, 8), (5000, 250, 100)],
+)
+def test_whole_chunks_are_written(window: int, finished: int, number: int) -> None:
+    """The rest of a chunk stays for the next request, and is not written alone or made to wait for half of another."""
+    assert pace(0.001, window=window).to_write(finished) == number
