@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from encord.workflow.stages.agent import AgentTask
 
@@ -65,8 +67,15 @@ def test_a_runner(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> No
     ],
     ids=lambda arguments: arguments[1],
 )
-def test_paths_that_the_machine_refuses(arguments: list[str], path: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_paths_that_the_machine_refuses(
+    arguments: list[str],
+    path: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     """A path that is too long, or leads through a file, is a message without a traceback; a key in it is hidden."""
+    monkeypatch.chdir(tmp_path)  # the readable part of a path is made before the machine refuses the rest
     with pytest.raises((SystemExit, PrintableError)) as ended:
         app([*arguments, path])
     told = f"{ended.value}{capfd.readouterr().err}"
