@@ -1,17 +1,9 @@
-"""A project from nothing, through people's hands, to an export: with the SDK only.
+"""A project from nothing, through people's hands, to an export, with the SDK only: sdk_program.py FILES TEMPLATE DOMAIN
 
-It runs as it is against a real account and against `encord-agents local up`, which ENCORD_DOMAIN leads to::
-
-    python sdk_program.py FILES TEMPLATE
-
-FILES is a directory with files of five kinds, TEMPLATE the hash of a workflow template in which tasks go from a
-stage Annotate over a stage Review to the end.
+FILES is a directory, TEMPLATE a workflow template (Annotate, Review, an end), DOMAIN an account or a local platform.
 """
 
-from __future__ import annotations
-
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,97 +11,70 @@ from typing import Any
 import numpy as np
 from encord import EncordUserClient
 from encord.constants.enums import DataType
-from encord.objects import OntologyStructure, Shape
+from encord.objects import LabelRowV2, Object, OntologyStructure, Shape, coordinates
 from encord.objects.attributes import TextAttribute
 from encord.objects.bitmask import BitmaskCoordinates
-from encord.objects.coordinates import (
-    AudioCoordinates,
-    BoundingBoxCoordinates,
-    PointCoordinate,
-    PolygonCoordinates,
-    PolylineCoordinates,
-    RotatableBoundingBoxCoordinates,
-    TextCoordinates,
-)
 from encord.objects.frames import Range
 from encord.orm.dataset import StorageLocation
 from encord.workflow import AnnotationStage, ReviewStage
 
-UPLOADS = {".png": "image", ".mp4": "video", ".wav": "audio", ".txt": "text", ".pdf": "pdf"}
-CORNERS = [PointCoordinate(0.1, 0.1), PointCoordinate(0.5, 0.1), PointCoordinate(0.5, 0.5)]
-SHAPES: dict[Shape, Any] = {
-    Shape.BOUNDING_BOX: BoundingBoxCoordinates(height=0.2, width=0.3, top_left_x=0.1, top_left_y=0.1),
-    Shape.ROTATABLE_BOUNDING_BOX: RotatableBoundingBoxCoordinates(
-        height=0.2, width=0.3, top_left_x=0.1, top_left_y=0.1, theta=30.0
-    ),
-    Shape.POLYGON: PolygonCoordinates(CORNERS),
-    Shape.POLYLINE: PolylineCoordinates(CORNERS),
-    Shape.POINT: PointCoordinate(0.4, 0.6),
+KINDS = {".png": "image", ".mp4": "video", ".wav": "audio", ".txt": "text", ".pdf": "pdf"}
+CORNERS = [coordinates.PointCoordinate(x, y) for x, y in ((0.1, 0.1), (0.5, 0.1), (0.5, 0.5))]
+BOX = {"height": 0.2, "width": 0.3, "top_left_x": 0.1, "top_left_y": 0.1}
+DRAWN: dict[Shape, Any] = {
+    Shape.BOUNDING_BOX: coordinates.BoundingBoxCoordinates(**BOX),
+    Shape.ROTATABLE_BOUNDING_BOX: coordinates.RotatableBoundingBoxCoordinates(**BOX, theta=30.0),
+    Shape.POLYGON: coordinates.PolygonCoordinates(CORNERS),
+    Shape.POLYLINE: coordinates.PolylineCoordinates(CORNERS),
+    Shape.POINT: coordinates.PointCoordinate(0.4, 0.6),
 }
+HEARD: dict[Shape, Any] = {Shape.AUDIO: coordinates.AudioCoordinates(range=[Range(0, 5)])}
+READ: dict[Shape, Any] = {Shape.TEXT: coordinates.TextCoordinates(range=[Range(0, 5)])}
 
 
-def label(row: Any, structure: OntologyStructure) -> None:
-    """Give a row labels of every shape that its kind of data takes."""
+def label(row: LabelRowV2) -> None:
+    """Give a row a label of every shape that its kind of data takes, and a caption."""
     row.initialise_labels()
-    ranges: dict[DataType, Any] = {
-        DataType.AUDIO: (Shape.AUDIO, AudioCoordinates),
-        DataType.PLAIN_TEXT: (Shape.TEXT, TextCoordinates),
-    }
-    for object_ in structure.objects:
-        instance = object_.create_instance()
-        if row.data_type in ranges:
-            shape, place = ranges[row.data_type]
-            if object_.shape != shape:
-                continue
-            instance.set_for_frames(place(range=[Range(0, 5)]))
-        elif object_.shape == Shape.BITMASK and row.data_type == DataType.IMAGE:
-            mask = np.zeros((row.height, row.width), dtype=bool)
-            mask[2:6, 3:9] = True
-            instance.set_for_frames(BitmaskCoordinates(mask), 0)
-        elif object_.shape in SHAPES:
-            instance.set_for_frames(SHAPES[object_.shape], list(range(row.number_of_frames)))
-        else:
-            continue
+    ranged = {DataType.AUDIO: HEARD, DataType.PLAIN_TEXT: READ}.get(row.data_type)
+    shapes = dict(ranged or DRAWN)
+    if row.data_type == DataType.IMAGE:
+        shapes[Shape.BITMASK] = BitmaskCoordinates(np.ones((row.height or 1, row.width or 1), dtype=np.bool_))
+    for shape, place in shapes.items():
+        instance = row.ontology_structure.get_child_by_title(shape.value, Object).create_instance()
+        instance.set_for_frames(place, 0 if ranged else list(range(row.number_of_frames)))
         row.add_object_instance(instance)
-    caption = structure.classifications[0].create_instance(range_only=row.data_type in ranges)
+    caption = row.ontology_structure.classifications[0].create_instance(range_only=bool(ranged))
     caption.set_answer(f"This is {row.data_title}.")
     caption.set_for_frames(Range(0, 0))
     row.add_classification_instance(caption)
     row.save()
 
 
-def main(directory: Path, template: str) -> dict[str, Any]:
-    client = EncordUserClient.create_with_ssh_private_key(domain=os.environ["ENCORD_DOMAIN"])
-    folder = client.create_storage_folder("SDK program", client_metadata={"made by": "sdk_program.py"})
-    items = [
-        getattr(folder, f"upload_{UPLOADS[path.suffix]}")(path, client_metadata={"path": path.name})
-        for path in sorted(directory.iterdir())
-        if path.suffix in UPLOADS
-    ]
+def main(directory: Path, template: str, domain: str) -> dict[str, Any]:
+    client = EncordUserClient.create_with_ssh_private_key(domain=domain)
+    folder = client.create_storage_folder("SDK program")
+    files = sorted(path for path in directory.iterdir() if path.suffix in KINDS)
+    items = [getattr(folder, f"upload_{KINDS[path.suffix]}")(path) for path in files]
     structure = OntologyStructure()
-    for shape in (*SHAPES, Shape.BITMASK, Shape.AUDIO, Shape.TEXT):
+    for shape in (*DRAWN, Shape.BITMASK, *HEARD, *READ):
         structure.add_object(shape.value, shape)
     structure.add_classification().add_attribute(TextAttribute, "Caption")
-    ontology = client.create_ontology("SDK program", structure=structure)
-    dataset = client.get_dataset(client.create_dataset("SDK program", StorageLocation.CORD_STORAGE).dataset_hash)
-    dataset.link_items(items)
-    project = client.get_project(
-        client.create_project(
-            "SDK program", [dataset.dataset_hash], ontology_hash=ontology.ontology_hash, workflow_template_hash=template
-        )
-    )
+    ontology = client.create_ontology("SDK program", structure=structure).ontology_hash
+    dataset = client.create_dataset("SDK program", StorageLocation.CORD_STORAGE).dataset_hash
+    client.get_dataset(dataset).link_items(items)
+    made = client.create_project("SDK program", [dataset], ontology_hash=ontology, workflow_template_hash=template)
+    project = client.get_project(made)
     for row in project.list_label_rows_v2():
-        label(row, project.ontology_structure)
+        label(row)
     for task in project.workflow.get_stage(name="Annotate", type_=AnnotationStage).get_tasks():
         task.submit()
     for review in project.workflow.get_stage(name="Review", type_=ReviewStage).get_tasks():
         review.approve()
     rows = project.list_label_rows_v2()
-    with project.create_bundle() as bundle:
-        for row in rows:
-            row.initialise_labels(bundle=bundle)
+    for row in rows:
+        row.initialise_labels()
     return {row.data_title: row.to_encord_dict() for row in rows}
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]), sys.argv[2]), indent=2))
+    print(json.dumps(main(Path(sys.argv[1]), *sys.argv[2:]), indent=2))

@@ -26,10 +26,11 @@ def example(name: str) -> ModuleType:
 
 def test_a_program_of_the_sdk(local_platform: LocalPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Folder, uploads, ontology, dataset, project from a template, labels of every shape, submit, approve, export."""
-    for name, value in local_platform.environment().items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ENCORD_SSH_KEY", local_platform.ssh_key)
     template = local_platform.add_workflow_template(WORKFLOW)
-    export = example("sdk_program").main(kinds.five(tmp_path / "files"), template)
+    export = example("sdk_program").main(kinds.five(tmp_path / "files"), template, local_platform.domain)
+    (project,) = local_platform.projects()
+    assert {stage.title: stage.tasks for stage in project.stages} == {"Annotate": 0, "Review": 0, "Complete": 5}
     assert sorted(export) == ["film.mp4", "pages.pdf", "picture.png", "sound.wav", "words.txt"]
     counts = {title: len(labels["object_answers"]) for title, labels in export.items()}
     assert counts == {"film.mp4": 5, "pages.pdf": 5, "picture.png": 6, "sound.wav": 1, "words.txt": 1}
@@ -39,3 +40,10 @@ def test_a_program_of_the_sdk(local_platform: LocalPlatform, tmp_path: Path, mon
     (sound,) = export["sound.wav"]["data_units"].values()
     assert (sound["audio_sample_rate"], sound["audio_num_channels"], sound["audio_bit_depth"]) == (8000, 1, 16)
     assert {labels["label_status"] for labels in export.values()} == {"LABELLED"}
+
+
+def test_the_program_of_the_sdk_is_short() -> None:
+    """It has at most 80 lines, and uses the SDK only."""
+    text = (EXAMPLES / "sdk_program.py").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 80
+    assert "encord_agents" not in text
