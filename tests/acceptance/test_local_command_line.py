@@ -194,6 +194,17 @@ def test_status_shows_stages_and_counts(home: Home) -> None:
     assert re.search(r"Done\W+done\W+0\b", shown.stdout)
 
 
+def test_create_and_status_say_that_consensus_waits(home: Home) -> None:
+    """Tasks of a consensus stage wait: both commands say so, and print the command that moves them."""
+    text = "{title: Agree now, type: consensus_annotation}"
+    (home.path / "workflow.yaml").write_text(WORKFLOW.replace("{title: Done", f"{text}\n  - {{title: Done"))
+    made = home.create()
+    hash = hash_in(made.stdout)
+    command = f"encord-agents local move --data data {hash} 'Agree now' DESTINATION"
+    assert command in made.stderr
+    assert command in home.run("status", "--data", "data").stdout
+
+
 @pytest.mark.parametrize("keep", [False, True])
 def test_reset_while_the_platform_serves(home: Home, keep: bool) -> None:
     """Tasks are back at the start for whoever asks next; labels are forgotten, or kept with `--keep-labels`."""

@@ -6,7 +6,8 @@ import contextlib
 import itertools
 import logging
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,9 +19,11 @@ from encord_agents.exceptions import PrintableError
 from encord_agents.extras import require
 
 if TYPE_CHECKING:
-    from encord_agents.local import LocalPlatform
+    from encord_agents.local import LocalPlatform, LocalProject
 
 DEFAULT_PORT = 8765
+SECONDS_BETWEEN_LINES = 2.0
+"""While something takes long, a line says so that often."""
 DEFAULT_DATA = Path(".encord-local")
 
 
@@ -177,18 +180,33 @@ def create(
         title = _free_title(platform, title)
         with _only_errors("encord_agents.local.collecting"):  # skipped files are listed once, below
             project = platform.create_project(
-                title=title, workflow=workflow, ontology=ontology, files=files, groups=groups
-            )
+                title=title, workflow=workflow, ontology=ontology, files=files, groups=groups,
+                progress=_now_and_then("file"),
+            )  # fmt: skip
         for line in told(project.skipped, collecting.UNKNOWN):
             say(on_one_line(line), err=True)
         say(f"# project {project.title!r} with {collecting.counted(project.item_types())}")
         say(project.project_hash)
+        for line in _waiting_for_consensus(project, data):
+            say(line, err=True)
         serve = _command("up", data) + ("" if port == DEFAULT_PORT else f" --port {port}")
         say(f"# Serve it with `{serve}`; in the terminal of your agents:")
         say(f"export ENCORD_DOMAIN=http://127.0.0.1:{port}")
         typer.echo(_export_key(platform, data))
     finally:
         platform.close()
+
+
+def _now_and_then(what: str) -> Callable[[int], None]:
+    """Return a progress that writes a line on stderr every few seconds."""
+    said = [time.monotonic()]
+
+    def progress(done: int) -> None:
+        if time.monotonic() - said[0] >= SECONDS_BETWEEN_LINES:
+            said[0] = time.monotonic()
+            say(f"# {counted(done, what)} read", err=True)
+
+    return progress
 
 
 def _free_title(platform: LocalPlatform, title: str | None) -> str:
@@ -230,10 +248,25 @@ def status(data: Data = DEFAULT_DATA) -> None:
             for stage in project.stages:
                 table.add_row(Text(on_one_line(stage.title)), stage.type, str(stage.tasks))
             console.print(table)
+            for line in _waiting_for_consensus(project, data):
+                say(line)
         if not platform.projects():
             say(f"There is no project yet: `{_command('create', data)} --files DIR --workflow FILE` makes one.")
     finally:
         platform.close()
+
+
+def _waiting_for_consensus(project: LocalProject, data: Path) -> Iterator[str]:
+    """Say of each consensus stage that its tasks wait there, and how they get on."""
+    import shlex
+
+    for stage in project.stages:
+        if stage.type.startswith("consensus"):
+            title = shlex.quote(stage.title)
+            yield on_one_line(
+                f"# {stage.title}: consensus is not worked out here. Its tasks ({stage.tasks} now) wait until they are "
+                f"moved: {_command('move', data)} {project.project_hash} {title} DESTINATION"
+            )
 
 
 @app.command()

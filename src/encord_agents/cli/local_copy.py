@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
 
-from encord_agents.cli.local import DEFAULT_DATA, Data, app, counted, existing, say
+from encord_agents.cli.local import DEFAULT_DATA, SECONDS_BETWEEN_LINES, Data, app, counted, existing, say
 from encord_agents.core.legible import on_one_line
 
 
@@ -28,8 +29,13 @@ def pull(
     from encord_agents.core.client import get_user_client
     from encord_agents.local import LocalPlatform
 
+    told: list[float] = []
+
     def progress(done: int, what: str) -> None:
-        say(f"# {counted(done, 'task')}" + (f", reading {what}" if what else ""), err=True)
+        if told and what and time.monotonic() - told[-1] < SECONDS_BETWEEN_LINES:
+            return
+        told.append(time.monotonic())
+        say(on_one_line(f"# {counted(done, 'task')}" + (f", reading {what}" if what else "")), err=True)
 
     client = get_user_client()
     platform = LocalPlatform(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -40,11 +40,18 @@ class Collected:
         return not self.units and not self.groups
 
 
-def collect(paths: str | Path | Iterable[str | Path], assets: AssetStore, *, groups: Groups | None = None) -> Collected:
+def collect(
+    paths: str | Path | Iterable[str | Path],
+    assets: AssetStore,
+    *,
+    groups: Groups | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Collected:
     """Read files, or all files below a directory, and keep them. What is left out is a warning in the log, too.
 
     Args:
         groups: Make one item of the pictures of each directory; pictures that are given by themselves stay single.
+        progress: Told how many files are read.
 
     Raises:
         LocalPlatformError: The one path that is given does not exist.
@@ -52,7 +59,8 @@ def collect(paths: str | Path | Iterable[str | Path], assets: AssetStore, *, gro
     units: list[NewUnit] = []
     grouped: dict[str, list[NewUnit]] = {}
     skipped: list[str] = []
-    for path, title in _files(paths):
+    for done, (path, title) in enumerate(_files(paths)):
+        progress(done)
         try:
             unit = media.read_file(path, title)
             unit = replace(unit, digest=assets.put_file(path))

@@ -265,7 +265,7 @@ def _send(
 
 
 def _refuse_others(stage: ResolvedStage, action: str) -> None:
-    if stage.type.startswith("consensus"):
+    if stage.is_consensus:
         raise NotKnown(
             f"the action {action} on the {stage.type} stage {stage.title!r}: consensus is not worked out here.",
             remedy="Move the task on: task.move(destination_stage_uuid=...) or `encord-agents local move`.",

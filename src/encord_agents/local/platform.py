@@ -159,6 +159,7 @@ class LocalPlatform:
         images: str | Path | Iterable[str | Path] | None = None,
         files: str | Path | Iterable[str | Path] | None = None,
         groups: collecting.Groups | None = None,
+        progress: Callable[[int], None] = lambda done: None,
     ) -> LocalProject:
         """Make a project.
 
@@ -166,6 +167,9 @@ class LocalPlatform:
             ontology: Default: ``Person`` boxes, a ``Scene`` radio.
             images: Picture files, or a directory, to begin with, as for ``LocalProject.add_images``. Without them the
                 project has no data yet.
+            files: Files of every kind, or a directory, as for ``LocalProject.add_files``.
+            groups: Make an image group or sequence of the pictures of each directory.
+            progress: Told how many files are read.
 
         Raises:
             WorkflowError: The workflow makes no sense.
@@ -177,7 +181,7 @@ class LocalPlatform:
             raise none_readable(readable(images) if isinstance(images, (str, Path)) else "the list", skipped)
         found = collecting.Collected(units, [], skipped)
         if files is not None:
-            found = collecting.collect(files, self._service.assets, groups=groups)
+            found = collecting.collect(files, self._service.assets, groups=groups, progress=progress)
             if found.empty:
                 where = readable(files) if isinstance(files, (str, Path)) else "the list"
                 raise collecting.none_usable(where, found.skipped)

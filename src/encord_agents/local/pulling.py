@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from sqlite3 import Connection
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import orjson
 
-from encord_agents.local import contents, datasets, items
+from encord_agents.local import contents, datasets, items, tasks
 from encord_agents.local.assets import AssetStore
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.items import NewUnit
@@ -22,6 +24,7 @@ from encord_agents.local.workflow import AgentStage, Pathway, Stage, Workflow
 
 if TYPE_CHECKING:
     from encord import EncordUserClient
+    from encord.exceptions import EncordException
     from encord.objects import LabelRowV2
     from encord.project import Project
     from encord.storage import StorageItem
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 CHUNK = 100
 """Tasks that are asked about at a time."""
 SECONDS_PER_FILE = 60
+WITHOUT_FILE = ("imageGroup", "dicomSeries", "group")
+"""Types of items that consist of others, and have no file of their own."""
 
 
 @dataclass
@@ -45,6 +50,8 @@ class Pulled:
     tasks: int = 0
     there: int = 0
     skipped: list[str] = field(default_factory=list)
+    seen: dict[tuple[str, str], str] = field(default_factory=dict)
+    """The task that each data hash and branch was first seen with."""
 
 
 def pull(
@@ -59,6 +66,8 @@ def pull(
     progress: Callable[[int, str], None] = lambda done, what: None,
 ) -> Pulled:
     """Copy stages, pathways, ontology, tasks, label rows and files. Called again, it goes on where it ended.
+
+    What an earlier call was not asked for, labels or files, is added to the tasks that are there.
 
     Args:
         stage: Only tasks of this stage, by title or uuid.
@@ -83,8 +92,9 @@ def pull(
         while chunk := list(islice(tasks, CHUNK)):
             progress(done.tasks + done.there, found.title)
             _take(
-                service, client, project, done, str(found.uuid), chunk, with_labels=with_labels, with_files=with_files
-            )
+                service, client, project, done, str(found.uuid), chunk, with_labels=with_labels, with_files=with_files,
+                progress=lambda: progress(done.tasks + done.there, found.title),  # noqa: B023 -- called within the loop
+            )  # fmt: skip
     progress(done.tasks + done.there, "")
     return done
 
@@ -127,57 +137,123 @@ def _take(
     *,
     with_labels: bool,
     with_files: bool,
+    progress: Callable[[], None],
 ) -> None:
-    known = _known(service, done.record, tasks)
-    done.there += len(known)
-    tasks = [task for task in tasks if str(task.data_hash) not in known]
-    if not tasks:
-        return
-    rows = {
-        str(row.data_hash): row
-        for row in project.list_label_rows_v2(
-            data_hashes=[task.data_hash for task in tasks], include_client_metadata=True
-        )
-    }
-    wanted = [rows[str(task.data_hash)] for task in tasks if str(task.data_hash) in rows]
-    uuids = [row.backing_item_uuid for row in wanted if row.backing_item_uuid is not None]
-    found = {item.uuid: item for item in client.get_storage_items(uuids, sign_url=with_files)}
-    if with_labels:
-        with project.create_bundle() as bundle:
-            for row in wanted:
-                if row.label_hash is not None:
-                    row.initialise_labels(bundle=bundle)
+    there, complete = _known(service, done.record, tasks, with_labels=with_labels, with_files=with_files)
+    # Which branch a reviewed or finished task is on, the SDK does not say.
+    further = [task for task in tasks if done.seen.setdefault(_key(task), str(task.uuid)) != str(task.uuid)]
+    done.skipped += [f"{task.data_title}: it has another task, which was copied" for task in further]
+    tasks = [task for task in tasks if task not in further]
+    done.there += sum(_key(task) in there for task in tasks)
+    tasks = [task for task in tasks if _key(task) not in complete]
+    rows: dict[tuple[str, str], LabelRowV2] = {}
+    for branch in sorted({branch for _, branch in map(_key, tasks)}):
+        hashes = [task.data_hash for task in tasks if _key(task)[1] == branch]
+        for row in project.list_label_rows_v2(data_hashes=hashes, branch_name=branch, include_client_metadata=True):
+            rows[str(row.data_hash), branch] = row
+    found = _items(client, [row.backing_item_uuid for row in rows.values()], sign_url=with_files)
+    unlabelled = _initialise(project, rows.values()) if with_labels else {}
     for task in tasks:
-        own = rows.get(str(task.data_hash))
-        item = None if own is None or own.backing_item_uuid is None else found.get(own.backing_item_uuid)
+        own = rows.get(_key(task))
+        item = None if own is None or own.backing_item_uuid is None else found.get(str(own.backing_item_uuid))
         if own is None or item is None:
             done.skipped.append(f"{task.data_title}: its label row or its storage item cannot be read")
             continue
+        if (reason := unlabelled.get(id(own))) is not None:
+            done.skipped.append(f"{task.data_title}: its labels cannot be read ({reason})")
         try:
-            units = _units(service.assets, item, with_files=with_files)
+            units, keys = _units(service.assets, item, with_files=with_files)
+            labelled = with_labels and own.label_hash is not None and reason is None
+            content = _content(own, units, keys) if labelled else None
         except Exception as error:  # noqa: BLE001 -- whatever the SDK or the network says, it is this task's
             done.skipped.append(f"{task.data_title}: {error}")
             continue
-        _keep(service, done, stage, task, own, units, labels=with_labels and own.label_hash is not None)
-        done.tasks += 1
+        _keep(service, done.record, stage, task, own, units, keys, content)
+        done.tasks += _key(task) not in there
+        progress()
 
 
-def _known(service: Service, record: ProjectRecord, tasks: Sequence[Any]) -> set[str]:
+def _key(task: Any) -> tuple[str, str]:
+    """The data hash and the branch of a task."""
+    return str(task.data_hash), getattr(task, "label_branch_name", None) or "main"
+
+
+def _items(client: EncordUserClient, uuids: Iterable[Any], *, sign_url: bool) -> dict[str, StorageItem]:
+    """The storage items that can be read, by their uuids: one that is forbidden keeps nobody else's back."""
+    refusals = _refusals()
+    wanted = list({str(uuid): uuid for uuid in uuids if uuid is not None}.values())
+    if not wanted:
+        return {}
+    try:
+        return {str(item.uuid): item for item in client.get_storage_items(wanted, sign_url=sign_url)}
+    except refusals:
+        found = {}
+        for uuid in wanted:
+            with suppress(*refusals):
+                found[str(uuid)] = client.get_storage_item(uuid, sign_url=sign_url)
+        return found
+
+
+def _initialise(project: Project, rows: Iterable[LabelRowV2]) -> dict[int, EncordException]:
+    """Load labels, together or, if that is refused, one by one. Return what was said of those that cannot be read."""
+    refusals = _refusals()
+    labelled = [row for row in rows if row.label_hash is not None]
+    refused: dict[int, EncordException] = {}
+    try:
+        with project.create_bundle() as bundle:
+            for row in labelled:
+                row.initialise_labels(bundle=bundle)
+    except refusals:
+        for row in labelled:
+            try:
+                row.initialise_labels(overwrite=True)
+            except refusals as error:
+                refused[id(row)] = error
+    return refused
+
+
+def _refusals() -> tuple[type[EncordException], ...]:
+    """What the SDK raises for a thing that cannot be read, and not for a platform that cannot be reached."""
+    from encord import exceptions
+
+    return (
+        exceptions.AuthorisationError, exceptions.ResourceNotFoundError, exceptions.InvalidArgumentsError,
+        exceptions.CorruptedLabelError,
+    )  # fmt: skip
+
+
+def _known(
+    service: Service, record: ProjectRecord, tasks: Sequence[Any], *, with_labels: bool, with_files: bool
+) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """Which tasks are there, and which of them lack nothing that is asked for: data hashes and branches."""
     listed = orjson.dumps([str(task.data_hash) for task in tasks]).decode()
     with service.database.read() as connection:
-        return {
-            row["data_hash"]
-            for row in connection.execute(
-                "SELECT data_hash FROM units WHERE project = ? AND data_hash IN (SELECT value FROM json_each(?))",
-                (record.id, listed),
-            )
-        }
+        rows = connection.execute(
+            "SELECT u.data_hash, t.branch,"
+            " b.content IS NOT NULL OR EXISTS (SELECT 1 FROM labels l WHERE l.unit = t.unit AND l.branch = t.branch)"
+            " AS labelled,"
+            " NOT EXISTS (SELECT 1 FROM items i WHERE i.digest IS NULL AND i.item_type NOT IN (?, ?, ?)"
+            " AND (i.uuid = u.item OR i.uuid IN (SELECT c.item FROM children c WHERE c.parent = u.item))) AS filed"
+            " FROM tasks t JOIN units u ON u.id = t.unit"
+            " LEFT JOIN baselines b ON b.unit = t.unit AND b.branch = t.branch"
+            " WHERE t.project = ? AND u.data_hash IN (SELECT value FROM json_each(?))",
+            (*WITHOUT_FILE, record.id, listed),
+        ).fetchall()
+    complete = [row for row in rows if (row["labelled"] or not with_labels) and (row["filed"] or not with_files)]
+    return {(row["data_hash"], row["branch"]) for row in rows}, {(row["data_hash"], row["branch"]) for row in complete}
 
 
-def _units(assets: AssetStore, item: StorageItem, *, with_files: bool) -> list[NewUnit]:
-    """An item, and those that it consists of."""
-    children = list(item.get_child_items(get_signed_urls=with_files))
-    return [_unit(assets, one, with_files=with_files) for one in (item, *children)]
+def _units(assets: AssetStore, item: StorageItem, *, with_files: bool) -> tuple[list[NewUnit], dict[str, str]]:
+    """An item and those that it consists of; of a data group also its layout's keys, by the uuids of its items."""
+    own = _unit(assets, item, with_files=with_files)
+    children = [_unit(assets, one, with_files=with_files) for one in item.get_child_items(get_signed_urls=with_files)]
+    group = item.get_summary().data_group if own.item_type == "group" else None
+    if group is None:
+        return [own, *children], {}
+    layout = group.model_dump(mode="json", include={"layout", "layout_settings", "timeline"})
+    layout["settings"] = layout.pop("layout_settings")
+    keys = {str(child.uuid): key for key, child in group.layout_contents.items()}
+    return [replace(own, layout=orjson.dumps(layout).decode()), *children], keys
 
 
 def _unit(assets: AssetStore, item: StorageItem, *, with_files: bool) -> NewUnit:
@@ -189,7 +265,7 @@ def _unit(assets: AssetStore, item: StorageItem, *, with_files: bool) -> NewUnit
         item.duration, item.audio_sample_rate, item.audio_bit_depth, item.audio_codec, item.audio_num_channels,
         orjson.dumps(dict(item.client_metadata or {})).decode(), uuid=str(item.uuid),
     )  # fmt: skip
-    url = item.get_signed_url() if with_files and kind not in ("imageGroup", "dicomSeries", "group") else None
+    url = item.get_signed_url() if with_files and kind not in WITHOUT_FILE else None
     return unit if url is None else replace(unit, digest=_download(assets, url))
 
 
@@ -208,17 +284,24 @@ def _download(assets: AssetStore, url: str) -> str:
 
 
 def _keep(
-    service: Service, done: Pulled, stage: str, task: Any, row: LabelRowV2, units: Sequence[NewUnit], *, labels: bool
+    service: Service,
+    record: ProjectRecord,
+    stage: str,
+    task: Any,
+    row: LabelRowV2,
+    units: Sequence[NewUnit],
+    keys: Mapping[str, str],
+    content: dict[str, Any] | None,
 ) -> None:
-    """Keep a task with all that belongs to it, or nothing of it."""
-    record, now = done.record, time.time()
+    """Keep a task with all that belongs to it, or nothing of it. One that is there is given what it lacks."""
+    now, branch = time.time(), _key(task)[1]
     with service.database.write() as connection:
         dataset, folder = items.home(connection, record)
         ids = [_item(connection, folder, unit) for unit in units]
         for position, child in enumerate(units[1:]):
             connection.execute(
                 "INSERT OR IGNORE INTO children (parent, position, item, layout_key) VALUES (?, ?, ?, ?)",
-                (units[0].uuid, position, child.uuid, str(position)),
+                (units[0].uuid, position, child.uuid, keys.get(str(child.uuid), str(position))),
             )
         data = connection.execute("SELECT id FROM data WHERE data_hash = ?", (str(task.data_hash),)).fetchone()
         if data is None:
@@ -229,29 +312,47 @@ def _keep(
             assert added is not None
         else:
             added = data["id"]
-        datasets.enter(connection, record.id, [added], stage=stage)
-        entry = connection.execute(
-            "SELECT id FROM entries WHERE project = ? AND data = ?", (record.id, added)
-        ).fetchone()["id"]
-        branch = getattr(task, "label_branch_name", "main")
-        connection.execute("UPDATE tasks SET branch = ?, priority = ? WHERE unit = ?", (branch, row.priority, entry))
-        content = _content(row, units) if labels else None
-        if labels and content is None:
-            done.skipped.append(f"{task.data_title}: labels of data groups are not copied")
-        if content is not None:
+        entry = _entry(connection, record, added, stage, branch, row.priority)
+        copied = orjson.dumps(content) if content is not None else None
+        if copied is not None and not _labelled(connection, entry, branch):
             connection.execute(
                 "INSERT INTO labels (unit, branch, hash, content, saves, created_at, edited_at)"
                 " VALUES (?, ?, ?, ?, 1, ?, ?)",
-                (entry, row.branch_name, str(uuid4()), orjson.dumps(content), now, now),
+                (entry, branch, str(uuid4()), copied, now, now),
             )
-            contents.keep(connection, [(entry, row.branch_name, content)])
-        connection.execute(
-            "INSERT OR REPLACE INTO baselines VALUES (?, ?, ?, ?)",
-            (entry, branch, stage, orjson.dumps(content) if content is not None else None),
-        )
+            contents.keep(connection, [(entry, branch, content or {})])
+            connection.execute(
+                "UPDATE baselines SET content = ? WHERE unit = ? AND branch = ?", (copied, entry, branch)
+            )
 
 
-def _item(connection: Any, folder: str, unit: NewUnit) -> int:
+def _entry(
+    connection: Connection, record: ProjectRecord, data: int, stage: str, branch: str, priority: float | None
+) -> int:
+    """The project's row of a data unit, with a task on the branch in that stage. Both are made where they are not."""
+    find = "SELECT id FROM entries WHERE project = ? AND data = ?"
+    known = connection.execute(find, (record.id, data)).fetchone()
+    if known is None:
+        datasets.enter(connection, record.id, [data], stage=stage)
+        known = connection.execute(find, (record.id, data)).fetchone()
+        connection.execute("UPDATE tasks SET branch = ? WHERE unit = ?", (branch, known["id"]))
+    entry = int(known["id"])
+    if connection.execute("SELECT 1 FROM tasks WHERE unit = ? AND branch = ?", (entry, branch)).fetchone() is None:
+        tasks.add(connection, record, [entry], stage, branch)
+    fresh = connection.execute(
+        "INSERT OR IGNORE INTO baselines (unit, branch, stage, content) VALUES (?, ?, ?, NULL)", (entry, branch, stage)
+    )
+    if fresh.rowcount:  # later, priorities are the agents' own here
+        connection.execute("UPDATE tasks SET priority = ? WHERE unit = ? AND branch = ?", (priority, entry, branch))
+    return entry
+
+
+def _labelled(connection: Connection, entry: int, branch: str) -> bool:
+    sql = "SELECT 1 FROM labels WHERE unit = ? AND branch = ?"
+    return connection.execute(sql, (entry, branch)).fetchone() is not None
+
+
+def _item(connection: Connection, folder: str, unit: NewUnit) -> int:
     there = connection.execute("SELECT id, digest FROM items WHERE uuid = ?", (unit.uuid,)).fetchone()
     if there is None:
         return items.insert(connection, folder, [unit])[0]
@@ -260,11 +361,9 @@ def _item(connection: Any, folder: str, unit: NewUnit) -> int:
     return int(there["id"])
 
 
-def _content(row: LabelRowV2, units: Sequence[NewUnit]) -> dict[str, Any] | None:
-    """The labels of a row, as they are kept here; ``None`` if they cannot be."""
+def _content(row: LabelRowV2, units: Sequence[NewUnit], keys: Mapping[str, str]) -> dict[str, Any]:
+    """The labels of a row, as they are kept here."""
     kind = units[0].item_type
-    if kind == "group":
-        return None
     labels: Mapping[str, Any] = row.to_encord_dict()
     content = {key: labels[key] for key in CONTENT if key in labels}
     if kind in ("imageGroup", "imageSequence"):  # here an image of a group has the hash of its item
@@ -273,4 +372,17 @@ def _content(row: LabelRowV2, units: Sequence[NewUnit]) -> dict[str, Any] | None
             str(child.uuid): {**unit, "data_hash": str(child.uuid)}
             for unit, child in zip(ordered, units[1:], strict=True)
         }
+    if kind == "group":  # and a member's space the id of its item
+        by_key = {key: uuid for uuid, key in keys.items()}
+        here = {
+            space.space_id: by_key.get(getattr(space.metadata, "layout_key", None) or "", space.space_id)
+            for space in row.get_spaces()
+        }
+        content["spaces"] = {
+            here.get(id, id): {"labels": space.get("labels", {})} for id, space in content.get("spaces", {}).items()
+        }
+        for answers in (content.get("object_answers", {}), content.get("classification_answers", {})):
+            for answer in answers.values():
+                if answer.get("spaces"):
+                    answer["spaces"] = {here.get(id, id): found for id, found in answer["spaces"].items()}
     return content

@@ -90,6 +90,11 @@ class ResolvedStage:
     pathways: tuple[Pathway, ...] = ()
     shares: tuple[float, ...] = ()
 
+    @property
+    def is_consensus(self) -> bool:
+        """True if tasks wait here until somebody moves them: consensus is not worked out."""
+        return self.type.startswith("consensus")
+
     def leads(self, name: str) -> str | None:
         """The destination of a pathway by its name, if there is one."""
         return next((pathway.to for pathway in self.pathways if pathway.name == name), None)
