@@ -20,8 +20,10 @@ help: ## Show this list.
 define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; say which with: make PYTHON=python3.12 ..."; exit 1; }
-	@echo "Installing into $(VENV) (a minute, the first time) ..."
-	@if [ -n "$(UV)" ]; then \
+	@printf 'Installing into $(VENV) (a minute, the first time) '; \
+	( while :; do sleep 2 >/dev/null 2>&1; printf .; done ) & beat=$$!; \
+	trap 'kill $$beat; echo' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
+	if [ -n "$(UV)" ]; then \
 		{ test -x $(BIN)/python || "$(UV)" venv --quiet --python $(PYTHON) $(VENV); } && \
 		"$(UV)" pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[$(1)]'; \
 	else \
@@ -38,7 +40,7 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt
 	$(call install,dev)
 	@touch $(VENV)/.installed-demo
 
-demo: $(DEMO) ## Run two agents over real photographs on a platform of your own. IMAGES=DIR: yours. ARGS=--keep: to look at.
+demo: $(DEMO) ## Run two agents over real photographs on a platform of your own. IMAGES=DIR: yours. ARGS=--keep: to look at; --notifications.
 	@$(BIN)/python examples/demo.py $(if $(IMAGES),--images "$(IMAGES)") $(ARGS)
 
 test: $(DEV) ## Run the tests.

@@ -6,6 +6,10 @@ import re
 from pathlib import Path
 
 import requests
+from encord.objects import OntologyStructure, Shape
+from encord.objects.coordinates import BoundingBoxCoordinates
+from encord.objects.frames import Range
+from encord.orm.storage import DataGroupCustom
 from tests import kinds
 
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
@@ -56,3 +60,48 @@ def test_every_page(local_platform: LocalPlatform, tmp_path: Path) -> None:
         if "html" in answer.headers.get("content-type", ""):
             waiting += [found.replace("&amp;", "&") for found in re.findall(r'(?:href|src)="(/[^"#]*)"', answer.text)]
     assert len([path for path in seen if "/tasks/" in path]) >= 11
+
+
+def test_the_members_of_a_data_group(local_platform: LocalPlatform, tmp_path: Path) -> None:
+    """The page shows the frames of its videos, and a card for what has no picture, each with its own labels."""
+    files = kinds.five(tmp_path / "files")
+    local = local_platform.create_project(workflow=WORKFLOW, ontology=_ontology())
+    client = local_platform.client()
+    folder = client.create_storage_folder("Group")
+    members = {
+        "left": folder.upload_image(files / "picture.png"),
+        "right": folder.upload_video(files / "film.mp4"),
+        "ear": folder.upload_audio(files / "sound.wav"),
+    }
+    group = folder.create_data_group(DataGroupCustom(name="trio", layout_contents=members))
+    project = client.get_project(local.project_hash)
+    client.get_dataset(next(iter(project.list_datasets())).dataset_hash).link_items([group])
+    (row,) = project.list_label_rows_v2()
+    row.initialise_labels()
+    person, noise = row.ontology_structure.objects
+    box = BoundingBoxCoordinates(height=0.1, width=0.2, top_left_x=0.3, top_left_y=0.4)
+    row.get_space(layout_key="right", type_="video").put_object_instance(person.create_instance(), 2, box)
+    row.get_space(layout_key="ear", type_="audio").put_object_instance(noise.create_instance(), Range(10, 20))
+    row.save()
+    (task,) = local.tasks()
+    base = f"{local_platform.domain}/projects/{local.project_hash}/tasks/{task.uuid}"
+    counts = {}
+    for frame in (0, 2, 3, 7):
+        page = requests.get(f"{base}?frame={frame}", timeout=20).text
+        assert 'data-frames="8"' in page
+        (counts[frame],) = re.findall(rf"trio, picture {frame}: (\d) object", page)
+    assert counts == {0: "0", 2: "0", 3: "1", 7: "1"}
+    assert "10–20" in page
+    card = requests.get(f"{local_platform.domain}/media/{members['ear']}/card", timeout=20)
+    assert card.headers["content-type"] == "image/svg+xml"
+    assert "sound.wav" in card.text
+    for frame in (0, 3, 7):
+        address = f"{local_platform.domain}/media/{group}/thumbnail?frame={frame}"
+        assert requests.get(address, timeout=20).status_code == 200
+
+
+def _ontology() -> OntologyStructure:
+    structure = OntologyStructure()
+    structure.add_object("Person", Shape.BOUNDING_BOX)
+    structure.add_object("Noise", Shape.AUDIO)
+    return structure

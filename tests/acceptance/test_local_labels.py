@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from encord.objects.coordinates import BoundingBoxCoordinates
+from encord.orm.storage import DataGroupGrid
 from PIL import Image
+from tests import kinds
 from tests.films import HEIGHT, WIDTH, film
 from typer.testing import CliRunner
 
@@ -91,3 +93,45 @@ def test_nothing_to_write(tmp_path: Path) -> None:
     assert ran.exit_code == 0
     assert "No labels were saved yet." in ran.output
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_every_kind_is_drawn_or_named(tmp_path: Path) -> None:
+    """Pages, members of groups and of data groups are drawn by their number; of what is not, the reason is said."""
+    files = kinds.five(tmp_path / "files")
+    kinds.dicom(files / "scan.dcm")
+    kinds.nifti(files / "volume.nii")
+    shots = tmp_path / "shots"
+    shots.mkdir()
+    for name in ("a.png", "b.png"):
+        kinds.picture(shots / name)
+    with LocalPlatform(tmp_path / "data") as platform:
+        project = platform.create_project(workflow=WORKFLOW, files=files)
+        project.add_files(shots, groups="group")
+        client = platform.client()
+        folder = client.create_storage_folder("Group")
+        members = [folder.upload_image(files / "picture.png"), folder.upload_pdf(files / "pages.pdf")]
+        sdk = client.get_project(project.project_hash)
+        dataset = client.get_dataset(next(iter(sdk.list_datasets())).dataset_hash)
+        dataset.link_items([folder.create_data_group(DataGroupGrid(name="grid", layout_contents=members))])
+        for row in sdk.list_label_rows_v2():
+            row.initialise_labels()
+            structure = row.ontology_structure
+            box = BoundingBoxCoordinates(height=0.5, width=0.5, top_left_x=0.25, top_left_y=0.25)
+            if row.data_title == "grid":
+                instance: Any = structure.objects[0].create_instance()
+                row.get_space(id=str(members[0]), type_="image").put_object_instance(instance, box)
+            elif row.data_title not in ("sound.wav", "words.txt", "scan.dcm", "volume.nii"):
+                instance = structure.objects[0].create_instance()
+                instance.set_for_frames(box, row.number_of_frames - 1)
+                row.add_object_instance(instance)
+            row.save()
+        done = project.export_labels(tmp_path / "out", draw=True)
+    found = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png")}
+    assert found == {"film/000005.png", "grid/000000.png", "pages/000001.png", "picture.png", "shots/000001.png"}
+    assert done.drawings == 5
+    reasons = dict(reason.split(": ", 1) for reason in done.not_drawn)
+    assert set(reasons) == {"sound.wav", "words.txt", "scan.dcm", "volume.nii"}
+    assert reasons["scan.dcm"].startswith("DICOM is not drawn")
+    assert reasons["volume.nii"].startswith("NIfTI is not drawn")
+    page = np.asarray(Image.open(tmp_path / "out/pages/000001.png"))
+    assert tuple(page[page.shape[0] // 2, page.shape[1] // 4]) == RED

@@ -7,13 +7,24 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import requests
 from encord.exceptions import AuthorisationError, InvalidArgumentsError, UnknownException
 from encord.objects.coordinates import BoundingBoxCoordinates
 from encord.workflow.stages.annotation import _ActionSubmit
 from encord.workflow.stages.review import LabelReviewStatus
 
-from encord_agents.local import AgentStage, LocalPlatform, LocalProject, Stage, UnknownRequestError, Workflow
+from encord_agents.exceptions import UnknownStageError
+from encord_agents.local import (
+    AgentStage,
+    LocalPlatform,
+    LocalPlatformError,
+    LocalProject,
+    Stage,
+    UnknownRequestError,
+    Workflow,
+)
 from encord_agents.local.users import OWNER
+from encord_agents.tasks import Runner
 
 WORKFLOW = Workflow(
     [
@@ -161,6 +172,33 @@ def test_a_router_keeps_its_percentages(local_platform: LocalPlatform) -> None:
         for task in tasks_of(project, "Annotate"):
             task.submit(bundle=bundle)
     assert Counter(task.stage_title for task in local.tasks()) == {"Review": 2, "Done": 8}
+
+
+def test_consensus_is_told_of_on_the_page(local_platform: LocalPlatform) -> None:
+    """Tasks wait in a consensus stage: the project, the stage and the task say so, and offer to move them."""
+    stages = [Stage("Agree", "consensus_annotation"), Stage("Judge", "consensus_review"), Stage("Done", "done")]
+    local, project = made(local_platform, Workflow(stages))
+    (task,) = local.tasks()
+    base = f"{local_platform.domain}/projects/{local.project_hash}"
+    paths = ["", f"/tasks?stage={local.stage('Agree').uuid}", f"/tasks/{task.uuid}"]
+    pages = [requests.get(base + path, timeout=60).text for path in paths]
+    assert ["tasks wait in Agree until you move them on" in page for page in pages] == [True] * 3
+    assert ['value="move"' in page for page in pages] == [False, True, True]
+    assert "tasks wait in" not in requests.get(f"{base}/tasks?stage={local.stage('Done').uuid}", timeout=60).text
+    assert [found.uuid for found in tasks_of(project, "Agree")] == [UUID(task.uuid)]
+    local.act("move", "Agree", destination="Judge")
+    assert len(tasks_of(project, "Judge")) == 1
+    with pytest.raises(LocalPlatformError, match="consensus is not worked out here"):
+        local.act("approve", "Judge")
+
+
+def test_an_agent_cannot_serve_a_consensus_stage(local_platform: LocalPlatform) -> None:
+    """It is told what the stage is, before anything runs."""
+    workflow = Workflow([Stage("Agree", "consensus_annotation"), AgentStage("Check", {"go": "Agree"})])
+    local, _ = made(local_platform, workflow)
+    runner = Runner(local.project_hash, user_client=local_platform.client())
+    with pytest.raises(UnknownStageError, match="is of type consensus annotation"):
+        runner.stage("Agree")(lambda: "go")
 
 
 def test_consensus_says_what_to_do() -> None:

@@ -398,3 +398,22 @@ def test_empty_states_say_what_to_do(visit: Visit, local_platform: LocalPlatform
     assert "No task matches" in page.locator("main").inner_text()
     page.goto(f"{local_platform.domain}/projects/{project.project_hash}")
     assert "python agents.py --project-hash" in page.locator("main").inner_text()
+
+
+def test_what_people_say(visit: Visit, gallery: Gallery) -> None:
+    """Issues and reviews of labels are beside the picture; pointing at one lights up its label."""
+    gallery.project.move(gallery.task("boxed.png"), "Review")
+    project = gallery.platform.client().get_project(gallery.project.project_hash)
+    (task,) = project.workflow.get_stage(name="Review").get_tasks()
+    task.issues.add_file_issue("blurred", ["quality"])
+    for review in task.get_label_reviews():
+        if review.label_type == "Object":
+            review.reject(comment="too large")
+    page = visit(gallery.task_path("boxed.png"))
+    issues = page.get_by_role("region", name="Issues")
+    assert re.search(r"blurred\s+quality\s+local@", issues.inner_text())
+    reviews = page.get_by_role("region", name="Label reviews")
+    assert re.search(r"Person 1\s+rejected\s+too large", reviews.inner_text())
+    reviews.get_by_text("Person 1").hover()
+    expect(page.locator("[data-drawn] .label.hot")).to_have_count(1)
+    assert page.locator(".object[data-classification]").count() == 1

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encord_agents.local import items
-from encord_agents.local.page import classes, film, pictures
+from encord_agents.local.page import classes, documents, film, pictures
+from encord_agents.local.page.frames import UNKNOWN
 from encord_agents.local.page.labelled import Labelled, Row
 from encord_agents.local.trouble import LocalPlatformError
 
@@ -42,7 +46,7 @@ class Exported:
 def export(project: LocalProject, service: Service, out: Path, *, draw: bool) -> Exported:
     """Write the labels of all rows that have any: ``out/TITLE.json``, and drawn, ``out/TITLE.png``.
 
-    The frames of a video that have labels are ``out/TITLE/FRAME.png``.
+    The frames of a video, pages of a PDF and members of a group that have labels are ``out/TITLE/NUMBER.png``.
 
     Raises:
         LocalPlatformError: A file cannot be written.
@@ -62,10 +66,7 @@ def export(project: LocalProject, service: Service, out: Path, *, draw: bool) ->
             (out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
             done.rows += 1
             if draw:
-                try:
-                    done.drawings += _draw(service, project, label, task.data_hash, out / name)
-                except (ImportError, ValueError) as error:
-                    done.not_drawn.append(f"{task.data_title}: {error}")
+                _draw(service, project, label, task.data_hash, out / name, done)
     except OSError as error:
         raise LocalPlatformError(f"{error.filename or out} cannot be written: {error.strerror}.") from error
     return done
@@ -85,37 +86,93 @@ def _name(title: str, data_hash: str, branch: str, names: set[str]) -> str | Non
     return kept
 
 
-def _draw(service: Service, project: LocalProject, label: dict[str, Any], data_hash: str, path: Path) -> int:
+def _draw(
+    service: Service, project: LocalProject, label: dict[str, Any], data_hash: str, path: Path, done: Exported
+) -> None:
+    """Draw a row's labels, and count the drawings, or say why there is none."""
     with service.database.read() as connection:
         unit = connection.execute(
-            "SELECT item, item_type, width, height FROM units WHERE data_hash = ?", (data_hash,)
+            "SELECT title, item, item_type, width, height FROM units WHERE data_hash = ?", (data_hash,)
         ).fetchone()
     ontology = service.catalogue.ontology(project._record.ontology)
     assert ontology is not None
-    row = Row(label, classes.read(ontology.editor), unit["item_type"], [(unit["width"] or 1, unit["height"] or 1)])
-    if unit["item_type"] == "image":
-        source = _file(service, unit["item"])[0]
-        painted(pictures.upright(source), row.objects()).save(f"{path}.png")
-        return 1
-    if unit["item_type"] != "video":
-        raise ValueError(f"labels of the type {unit['item_type']} are not drawn")
-    source, _ = _file(service, unit["item"])
-    opened = film.Film(source if isinstance(source, Path) else lambda: io.BytesIO(source))
     try:
-        path.mkdir(exist_ok=True)
-        for frame in row.frames:
-            painted(opened.frame(frame), row.objects(frame)).save(path / f"{frame:06d}.png")
-    finally:
-        opened.close()
-    return len(row.frames)
+        with contextlib.ExitStack() as opened:
+            sizes, picture, parts = _pictures(service, unit["item"], unit, opened)
+            row = Row(label, classes.read(ontology.editor), unit["item_type"], sizes, parts)
+            single = unit["item_type"] == "image"
+            for number in row.frames:
+                try:
+                    image = painted(picture(number), row.objects(number))
+                except (ImportError, ValueError, OSError) as error:
+                    done.not_drawn.append(f"{unit['title']}{'' if single else f', {number}'}: {error}")
+                    continue
+                if not single:
+                    path.mkdir(exist_ok=True)
+                image.save(f"{path}.png" if single else path / f"{number:06d}.png")
+                done.drawings += 1
+    except (ImportError, ValueError) as error:
+        done.not_drawn.append(f"{unit['title']}: {error}")
 
 
-def _file(service: Service, item: str) -> tuple[Path | bytes, str]:
+NOT_DRAWN = {
+    "audio": "labels of sound are ranges of time: they are in the JSON file",
+    "plainText": "labels of text are ranges of characters: they are in the JSON file",
+    "dicomFile": "DICOM is not drawn here: its labels are in the JSON file",
+    "dicomSeries": "DICOM is not drawn here: its labels are in the JSON file",
+    "nifti": "NIfTI is not drawn here: its labels are in the JSON file",
+}
+"""Why there is no picture, by the type of the item."""
+
+
+def _pictures(
+    service: Service, item: str, facts: sqlite3.Row, opened: contextlib.ExitStack
+) -> tuple[Sequence[tuple[int, int]], Callable[[int], Image], Sequence[tuple[str, int]]]:
+    """How to get the pictures of an item by number; their sizes, and what each is of in a group.
+
+    Raises:
+        ValueError: There are none.
+    """
+    kind, size = facts["item_type"], (facts["width"] or UNKNOWN[0], facts["height"] or UNKNOWN[1])
+    if kind in NOT_DRAWN:
+        raise ValueError(NOT_DRAWN[kind])
+    if kind in ("imageGroup", "imageSequence", "group"):
+        members = {member["uuid"]: member for member in items.children(service.database, item)}
+        reader = cache(lambda uuid: _pictures(service, uuid, members[uuid], opened))
+        sizes: list[tuple[int, int]] = []
+        parts: list[tuple[str, int]] = []
+        for uuid, member in members.items():
+            try:
+                own = list(reader(uuid)[0])
+            except (ImportError, ValueError, OSError):  # the reason is told where there is something to draw
+                own = [UNKNOWN]
+            own = own * (member["frames"] or 1) if len(own) == 1 else own
+            sizes += own
+            parts += [(uuid, number) for number in range(len(own))]
+        return sizes or [UNKNOWN], lambda number: reader(parts[number][0])[1](parts[number][1]), parts
+    source = _file(service, item)
+    if kind == "video":
+        return [size], _film(source, opened).frame, ()
+    if kind == "pdf":
+        if not documents.can_draw():
+            raise ValueError("pages are drawn with pypdfium2, which is missing: pip install 'encord-agents[pdf]'")
+        pages = documents.sizes(pictures.Kept(), "", source)
+        return pages or [UNKNOWN], lambda number: documents.page(source, number), ()
+    return [size], lambda number: pictures.upright(source), ()
+
+
+def _film(source: Path | bytes, opened: contextlib.ExitStack) -> film.Film:
+    found = film.Film(source if isinstance(source, Path) else lambda: io.BytesIO(source))
+    opened.callback(found.close)
+    return found
+
+
+def _file(service: Service, item: str) -> Path | bytes:
     row = items.asset(service.database, item)
     content = service.assets.get(row["digest"]) if row is not None and row["digest"] else None
-    if row is None or content is None:
+    if content is None:
         raise ValueError("its file is not there")
-    return content, row["mime_type"] or ""
+    return content
 
 
 def painted(image: Image, objects: Sequence[Labelled]) -> Image:

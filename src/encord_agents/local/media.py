@@ -75,15 +75,26 @@ def _stream(path: Path, title: str, head: bytes, wanted: str | None = None) -> N
         raise ValueError(UNKNOWN) from None
     try:
         with av.open(str(path)) as container:
-            moving = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-            if moving and wanted != "audio":
-                return _video(container, moving[0], path, title)
+            moving = main_stream(container)
+            if moving is not None and wanted != "audio":
+                return _video(container, moving, path, title)
             if container.streams.audio and wanted != "video":
                 return _audio(container, container.streams.audio[0], path, title)
     except (av.error.FFmpegError, ValueError) as error:
         if guess.startswith(("video/", "audio/")) or wanted:
             raise ValueError(f"it cannot be read as a video or sound: {_said(error)}") from None
     raise ValueError(UNKNOWN if wanted is None else f"there is no {wanted} in it")
+
+
+def main_stream(container: Any) -> Any | None:
+    """The stream that is the film, as runners choose it: not a cover; else the one that ffmpeg would choose."""
+    import av
+
+    films = [one for one in container.streams.video if not one.disposition & av.stream.Disposition.attached_pic]
+    if len(films) > 1:
+        best = container.streams.best("video")
+        return next((one for one in films if best is not None and one.index == best.index), films[0])
+    return films[0] if films else None
 
 
 def _said(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from starlette.responses import FileResponse, Response
 
 from encord_agents.local import items
 from encord_agents.local.origins import file_headers
-from encord_agents.local.page import documents, pictures, rendering
+from encord_agents.local.page import documents, frames, pictures, rendering
 from encord_agents.local.page.pages import Pages
 from encord_agents.local.trouble import Refusal
 
@@ -39,12 +40,14 @@ def icon(pages: Pages, request: Request) -> Response:
 
 def thumbnail(pages: Pages, request: Request) -> Response:
     """A small JPEG of a picture, of a frame of a video, of a page, or of a member of a group."""
+    frame = _frame(request)
     members = items.children(pages.service.database, request.path_params["item"].lower())
     if members:
-        request.path_params["item"] = members[min(_frame(request), len(members) - 1)]["uuid"]
+        parts = frames.group(pages, members).parts
+        request.path_params["item"], frame = parts[min(frame, len(parts) - 1)]
     row, source = _file(pages, request)
     if row["mime_type"] == "application/pdf":
-        number = _frame(request)
+        number = frame
         return _jpeg(
             pages,
             ("thumbnail", row["digest"], number),
@@ -52,12 +55,33 @@ def thumbnail(pages: Pages, request: Request) -> Response:
         )
     if row["mime_type"] == "image/svg+xml":
         return as_it_is(pages, request)
-    frame = _frame(request)
     if (row["mime_type"] or "").startswith("video/"):
         return _jpeg(
             pages, ("thumbnail", row["digest"], frame), lambda: _decoded(pages, row, source, frame, small=True)
         )
+    if not (row["mime_type"] or "").startswith("image/"):
+        return card(pages, request)
     return _jpeg(pages, ("thumbnail", row["digest"]), lambda: pictures.thumbnail(source))
+
+
+def card(pages: Pages, request: Request) -> Response:
+    """A picture that stands for a file which has none: its title, and what it is."""
+    row = items.asset(pages.service.database, request.path_params["item"].lower())
+    if row is None:
+        raise Refusal(404, "There is no such file.")
+    kind = (row["mime_type"] or "").partition("/")[0]
+    lines = (row["title"].rpartition("/")[2][:40], {"audio": "sound", "text": "text"}.get(kind, "no picture"))
+    text = "".join(
+        f'<text x="320" y="{230 + 36 * index}" font-size="{24 - 4 * index}">{escape(line)}</text>'
+        for index, line in enumerate(lines)
+    )
+    content = (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 480" width="640" height="480"'
+        ' font-family="sans-serif" text-anchor="middle" fill="#d6d6e0"><rect width="640" height="480" fill="#24242d"/>'
+        f"{text}</svg>"
+    )
+    headers = file_headers("image/svg+xml") | {"Cache-Control": "no-store"}
+    return Response(content.encode("utf-8", "replace"), headers=headers, media_type="image/svg+xml")
 
 
 def picture(pages: Pages, request: Request) -> Response:

@@ -10,6 +10,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from encord_agents.local.media import main_stream
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -39,7 +41,9 @@ class Film:
 
         try:
             self._container: Any = av.open(str(source) if isinstance(source, Path) else source())
-            self._stream = self._container.streams.video[0]
+            self._stream: Any = main_stream(self._container)
+            if self._stream is None:
+                raise ValueError("there is no video in it, only sound or a cover")
             self._stream.thread_type = "SLICE"  # threads for frames may be waited for under the interpreter's lock
             times: list[int] = []
             keys: list[int] = []

@@ -1,4 +1,4 @@
-"""The pictures of a task, by number: a picture, the frames of a video, the pages of a PDF, the members of a group."""
+"""The pictures of a task by number: a picture, frames of a video, pages of a PDF; of a group, its members' in turn."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 UNKNOWN = (640, 480)
 """Where nobody has said how large a picture is."""
 
+MOST_OF_A_MEMBER = 1_000
+"""Frames of a video within a group that can be looked at."""
+
 Size = tuple[int, int]
 
 
@@ -29,14 +32,14 @@ class Frames:
         count: How many there are; at least 1.
         sizes: The size of each in pixels, or one that all have.
         addresses: The address of each, or one with ``{k}`` in place of the number.
-        names: The titles of a group's members.
+        parts: Of a group, the member that each picture is of, by its uuid, and the picture's number in it.
     """
 
     kind: str
     count: int = 1
     sizes: Sequence[Size] = (UNKNOWN,)
     addresses: Sequence[str] = ()
-    names: Sequence[str] = ()
+    parts: Sequence[tuple[str, int]] = ()
 
     @property
     def is_drawn(self) -> bool:
@@ -66,7 +69,7 @@ def of(pages: Pages, task: sqlite3.Row) -> Frames:
     size = (task["width"] or UNKNOWN[0], task["height"] or UNKNOWN[1])
     media = f"/media/{task['item']}"
     if item_type in ("imageGroup", "imageSequence", "group"):
-        return group(items.children(pages.service.database, task["item"]))
+        return group(pages, items.children(pages.service.database, task["item"]))
     if not task["digest"]:
         return Frames("none")
     if item_type == "image":
@@ -83,18 +86,32 @@ def of(pages: Pages, task: sqlite3.Row) -> Frames:
     return Frames({"audio": "audio", "plainText": "text"}.get(item_type, "file"))
 
 
-def group(members: Sequence[sqlite3.Row]) -> Frames:
-    """The members of a group, those that are pictures or have one that stands for them."""
+def group(pages: Pages, members: Sequence[sqlite3.Row]) -> Frames:
+    """The pictures of a group's members, one after the other; a card stands for a member that has none."""
+    found = [(member["uuid"], *one) for member in members for one in _pictures(pages, member)]
+    if not found:
+        return Frames("none")
     return Frames(
-        "group" if members else "none",
-        max(1, len(members)),
-        [(member["width"] or UNKNOWN[0], member["height"] or UNKNOWN[1]) for member in members] or (UNKNOWN,),
-        [f"/media/{m['uuid']}/{_shown(m)}?v={(m['digest'] or '')[:12]}" for m in members],
-        [member["title"] for member in members],
+        "group",
+        len(found),
+        [size for _, _, size, _ in found],
+        [address for _, _, _, address in found],
+        [(uuid, number) for uuid, number, _, _ in found],
     )
 
 
-def _shown(member: sqlite3.Row) -> str:
-    if member["item_type"] == "video":
-        return "frame/0"
-    return "page/0" if member["item_type"] == "pdf" else "picture"
+def _pictures(pages: Pages, member: sqlite3.Row) -> list[tuple[int, Size, str]]:
+    """The pictures of a member: number, size and address of each."""
+    kind, digest, media = member["item_type"], member["digest"], f"/media/{member['uuid']}"
+    version = f"?v={(digest or '')[:12]}"
+    size = (member["width"] or UNKNOWN[0], member["height"] or UNKNOWN[1])
+    if digest and kind == "image":
+        return [(0, size, f"{media}/picture{version}")]
+    if digest and kind == "video" and film.can_decode():
+        count = min(member["frames"] or 1, MOST_OF_A_MEMBER)
+        return [(number, size, f"{media}/frame/{number}{version}") for number in range(count)]
+    if digest and kind == "pdf" and documents.can_draw():
+        sizes = documents.sizes(pages.kept, digest, pages.service.assets.get(digest))
+        if sizes:
+            return [(number, one, f"{media}/page/{number}{version}") for number, one in enumerate(sizes)]
+    return [(0, UNKNOWN, f"{media}/card{version}")]

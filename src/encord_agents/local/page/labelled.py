@@ -89,7 +89,7 @@ class Row:
         content: As it was saved; ``None`` for a row without labels.
         item_type: As storage items have it.
         sizes: Of each picture in pixels, or one that all have.
-        members: The uuids of a group's items, in order.
+        parts: Of a group, what each picture is of: a member's uuid, and the number of the picture in it.
     """
 
     def __init__(
@@ -98,26 +98,28 @@ class Row:
         classes: Classes,
         item_type: str,
         sizes: Sequence[tuple[int, int]],
-        members: Sequence[str] = (),
+        parts: Sequence[tuple[str, int]] = (),
     ) -> None:
         self._content = content or {}
         self._classes = classes
         self._item_type = item_type
         self._sizes = sizes
-        self._labels: dict[str, Any] = self._by_frame(members)
+        self._parts = parts
+        self._labels: dict[str, Any] = self._by_frame()
         self._numbers: dict[str, int] = {}
         self._seen: dict[str, int] = {}
         for hash, feature in self._order():
             self._number(hash, feature)
 
-    def _by_frame(self, members: Sequence[str]) -> dict[str, Any]:
+    def _by_frame(self) -> dict[str, Any]:
         """The labels by frame; those of a single picture as they are."""
         units = self._content.get("data_units", {})
         if self._item_type in ("imageGroup", "imageSequence"):
-            return {str(k): units[member].get("labels") or {} for k, member in enumerate(members) if member in units}
+            found = [(k, units.get(member)) for k, (member, _) in enumerate(self._parts)]
+            return {str(k): unit.get("labels") or {} for k, unit in found if unit is not None}
         if self._item_type == "group":
             spaces = self._content.get("spaces", {})
-            return {str(k): _first_of(spaces[member]) for k, member in enumerate(members) if member in spaces}
+            return {str(k): _labels_of(spaces.get(member), number) for k, (member, number) in enumerate(self._parts)}
         first: Mapping[str, Any] = next(iter(units.values()), {})
         return first.get("labels") or {}
 
@@ -130,7 +132,8 @@ class Row:
         """The frames that have objects, in order."""
         if self._item_type == "image" or self.is_ranged:
             return [0]
-        return sorted(int(frame) for frame, labels in self._labels.items() if labels.get("objects"))
+        drawn = {int(frame) for frame, labels in self._labels.items() if labels.get("objects")}
+        return sorted(drawn | {k for k in range(len(self._parts)) if self._ranged(k)})
 
     def objects(self, frame: int = 0) -> list[Labelled]:
         """The objects on a frame; those of sound and text, whatever their range."""
@@ -157,6 +160,24 @@ class Row:
                 [*self._static(found["objectHash"]), *self._dynamic(found["objectHash"], frame)],
             )
             for found in self._frame(frame).get("objects", ())
+        ] + self._ranged(frame)
+
+    def _ranged(self, frame: int) -> list[Labelled]:
+        """The objects of a group's member that have ranges in its sound or text, and no place on a picture."""
+        if self._item_type != "group" or frame >= len(self._parts) or self._parts[frame][1]:
+            return []
+        member = self._parts[frame][0]
+        return [
+            Labelled(
+                key,
+                self._numbers.get(key, 1),
+                self._classes.get(answer["featureHash"]),
+                answer.get("confidence"),
+                answers=self._answers(answer.get("classifications")),
+                ranges=[(first, last) for first, last in answer["spaces"][member].get("range") or []],
+            )
+            for key, answer in self._content.get("object_answers", {}).items()
+            if "featureHash" in answer and (answer.get("spaces") or {}).get(member, {}).get("range")
         ]
 
     def classifications(self, frame: int | None = None) -> list[Labelled]:
@@ -195,13 +216,17 @@ class Row:
         """How many objects and classifications there are."""
         return len(self._numbers)
 
+    def names(self) -> dict[str, str]:
+        """What each object and classification is called, by its hash."""
+        return {hash: f"{self._classes.get(feature).name} {self._numbers[hash]}" for hash, feature in self._order()}
+
     def _order(self) -> Iterator[tuple[str, str]]:
         frames = [self._labels] if self._item_type == "image" else [self._frame(frame) for frame in self.frames]
         for frame in frames if not self.is_ranged else []:
             for found in frame.get("objects", ()):
                 yield found["objectHash"], found["featureHash"]
         for key, answer in self._content.get("object_answers", {}).items():
-            if self.is_ranged and "featureHash" in answer:
+            if "featureHash" in answer and (self.is_ranged or answer.get("spaces")):
                 yield key, answer["featureHash"]
         for key, answer in self._content.get("classification_answers", {}).items():
             yield key, answer["featureHash"]
@@ -248,10 +273,12 @@ class Row:
         return found
 
 
-def _first_of(space: Mapping[str, Any]) -> dict[str, Any]:
-    """The labels of a group's member: of a video, or of pages, those of the first."""
-    labels = space.get("labels") or {}
-    found = labels if isinstance(labels.get("objects"), list) else labels.get("0")
+def _labels_of(space: Mapping[str, Any] | None, number: int) -> dict[str, Any]:
+    """The labels of a picture of a group's member."""
+    labels = (space or {}).get("labels") or {}
+    if isinstance(labels.get("objects"), list):
+        return dict(labels) if number == 0 else {}
+    found = labels.get(str(number))
     return found if isinstance(found, dict) else {}
 
 

@@ -90,9 +90,8 @@ class Pages:
         else:
             content = history.version(self.service.database, task["unit"], task["branch"], version)
         members = items.children(self.service.database, task["item"]) if task["item_type"] in GROUPS else []
-        shown = frames.group(members) if members else frames.of(self, task)
-        uuids = [member["uuid"] for member in members]
-        return Row(orjson.loads(content) if content else None, known, task["item_type"], shown.sizes, uuids)
+        shown = frames.group(self, members) if members else frames.of(self, task)
+        return Row(orjson.loads(content) if content else None, known, task["item_type"], shown.sizes, shown.parts)
 
     def covers(self, tasks: Sequence[sqlite3.Row], known: Classes) -> dict[str, Cover]:
         """The labels for thumbnails, by the tasks' uuids. Made once for each save."""

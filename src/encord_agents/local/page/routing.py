@@ -43,6 +43,7 @@ _PARTS: dict[str, Handler] = {
     "/projects/{project}/tasks/{task}/frames": viewer.frame_labels,
     "/media/{item}/thumbnail": files.thumbnail,
     "/media/{item}/picture": files.picture,
+    "/media/{item}/card": files.card,
     "/media/{item}/frame/{number}": files.frame,
     "/media/{item}/page/{number}": files.page,
     "/media/{item}/file": files.as_it_is,

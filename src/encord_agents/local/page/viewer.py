@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from encord_agents.local import history
-from encord_agents.local.page import actions, frames, listing, versions
+from encord_agents.local.page import actions, frames, listing, said, versions
 from encord_agents.local.page.classes import Classes
 from encord_agents.local.page.labelled import Row
 from encord_agents.local.page.pages import Pages
@@ -63,6 +63,8 @@ def task_page(pages: Pages, request: Request) -> Response:
         "objects": row.objects(frame),
         "classifications": row.classifications(frame if shown.is_played else None),
         "tracks": tracks(row, shown.count) if shown.is_played else [],
+        "issues": said.issues(pages, project, task, row),
+        "reviews": said.reviews(pages, task, row),
         "events": history.of_unit(database, task["unit"], task["branch"]),
         "stages": project.stages,
         "metadata": orjson.dumps(orjson.loads(task["metadata"] or "{}"), option=orjson.OPT_INDENT_2).decode(),
