@@ -1,16 +1,19 @@
 """Run `prelabel_and_triage.py` over photographs, on a platform of your own, and draw what it saved.
 
-``make demo`` does this; ``make demo IMAGES=DIR`` takes your pictures. No account and no download is needed.
+``make demo`` does this; ``make demo IMAGES=DIR`` takes your pictures, and with ``make demo ARGS=--notifications`` the
+platform tells the agents when tasks wait. No account and no download is needed.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -41,10 +44,12 @@ def main() -> int:
     parser.add_argument("--images", type=Path, metavar="DIR", help="your pictures; default: scikit-image's")
     parser.add_argument("--data", type=Path, metavar="DIR", default=Path(".demo"), help="made afresh; default: .demo")
     parser.add_argument("--keep", action="store_true", help="leave the platform up, with its page, until Ctrl-C")
+    parser.add_argument("--notifications", action="store_true", help="run the agents as a server that is notified")
     options = parser.parse_args()
     try:
         # Not every shell expands the ~ of `make demo IMAGES=~/Pictures`.
-        return demo(options.images and expanded(options.images), expanded(options.data), keep=options.keep)
+        images, data = options.images and expanded(options.images), expanded(options.data)
+        return demo(images, data, keep=options.keep, notified=options.notifications)
     except LocalPlatformError as error:
         print(f"\n{error}", file=sys.stderr)
         return 2
@@ -58,7 +63,7 @@ def expanded(path: Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
-def demo(images: Path | None, data: Path, *, keep: bool = False) -> int:
+def demo(images: Path | None, data: Path, *, keep: bool = False, notified: bool = False) -> int:
     if images is not None and not images.is_dir():
         raise LocalPlatformError(f"{images} is no folder. Give one with pictures: make demo IMAGES=DIR")
     make_afresh(data)
@@ -75,7 +80,7 @@ def demo(images: Path | None, data: Path, *, keep: bool = False) -> int:
         added = len(project.tasks())
         print(f"A platform of your own is at {platform.domain}: {added} photographs in project {project.title!r}.")
 
-        code = run_agents(platform, project)
+        code = (serve_agents if notified else run_agents)(platform, project)
         if waiting(project) == added:
             print("\nThe agents moved no task: see above.", file=sys.stderr)
             return code or 1
@@ -147,6 +152,37 @@ def run_agents(platform: LocalPlatform, project: LocalProject) -> int:
             process.kill()
             process.wait()
         raise
+
+
+def serve_agents(platform: LocalPlatform, project: LocalProject) -> int:
+    """Serve the agents' runner, and have the platform notify it, until no task waits for an agent."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}/notifications"
+    receiver = platform.receivers.add(address)  # nobody listens there yet: it is told again until somebody does
+    command = ["-m", "uvicorn", "notified_agents:app", "--app-dir", str(HERE), "--port", str(port)]
+    print(f"\n$ encord-agents local notify {address}\n$ python {shlex.join(command)}", flush=True)
+    environment = {**os.environ, **platform.environment(), "ENCORD_WEBHOOK_SECRET": receiver.secret}
+    process = subprocess.Popen([sys.executable, *command, "--log-level", "warning"], env=environment)
+    said: dict[str, str] = {}
+    try:
+        while (left := waiting(project)) and process.poll() is None:
+            for sent in reversed(platform.receivers.sent()):
+                if sent.answer and said.get(sent.uid) != sent.answer:
+                    said[sent.uid] = sent.answer
+                    stage = project.stage(sent.stage).title
+                    print(f"Notified ({sent.pending} waiting in {stage}): {sent.answer}", flush=True)
+            print(f"  {left} waiting for an agent", flush=True)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=1)
+        process.terminate()  # as on SIGTERM: what is finished is written
+        process.wait(timeout=35)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        platform.receivers.remove(receiver)
+    return 1 if waiting(project) else 0
 
 
 def draw_labels(platform: LocalPlatform, project: LocalProject, overlays: Path, labels: Path) -> int:

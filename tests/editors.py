@@ -40,11 +40,11 @@ def served(door: str, behaviour: Behaviour, **options: Any) -> Iterator[str]:
 
 
 @contextmanager
-def listening(app: Any) -> Iterator[str]:
-    """Serve an ASGI app over HTTP."""
+def listening(app: Any, port: int = 0) -> Iterator[str]:
+    """Serve an ASGI app over HTTP, on a free port if none is given."""
     import uvicorn
 
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical"))
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="critical"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

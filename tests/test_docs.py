@@ -229,6 +229,8 @@ def test_the_receivers_of_the_notifications_page_can_be_made(code: str) -> None:
     """Each snippet of the page runs: what it imports is there, and an app takes its routes."""
     names: dict[str, Any] = {}
     exec(compile(code, "notifications.md", "exec"), names)
+    if "platform" in names:
+        names["platform"].close()
     assert {"app", "receive"} & names.keys()
 
 

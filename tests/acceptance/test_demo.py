@@ -108,3 +108,23 @@ def test_only_a_directory_of_the_demo_is_emptied(tmp_path: Path) -> None:
 def test_the_agents_are_a_short_file() -> None:
     """A user's file with two agents has fewer than 60 lines."""
     assert len((EXAMPLES / "prelabel_and_triage.py").read_text().splitlines()) < 60
+
+
+def test_the_agents_can_be_notified(tmp_path: Path) -> None:
+    """`--notifications`: a server of the agents is told of the tasks, and they end where they end otherwise."""
+    photographs = scikit_image_data()
+    images, data = tmp_path / "images", tmp_path / "data"
+    images.mkdir()
+    (images / "coins.png").write_bytes((photographs / "coins.png").read_bytes())
+
+    ran = demo("--images", images, "--data", data, "--notifications")
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "Notified (1 waiting in Pre-label): 202 Accepted" in ran.stdout
+    platform = LocalPlatform(data)
+    try:
+        (project,) = platform.projects()
+        (task,) = project.tasks()
+        assert (task.stage_title, project.moves(task.uuid), project.saves(task.data_hash)) == ("Complete", 2, 1)
+    finally:
+        platform.close()

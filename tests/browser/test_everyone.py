@@ -17,9 +17,11 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobil
 
 
 def paths(gallery: Gallery) -> list[str]:
+    gallery.platform.receivers.add("http://127.0.0.1:9/notifications")
     return [
         "/",
         "/runs",
+        "/notifications",
         gallery.path,
         f"{gallery.path}/changes",
         f"{gallery.path}/tasks",

@@ -7,7 +7,17 @@ import sys
 
 import typer
 
-from encord_agents.cli import about, celery, editor, local, local_copy, local_labels, local_people, local_start
+from encord_agents.cli import (
+    about,
+    celery,
+    editor,
+    local,
+    local_copy,
+    local_labels,
+    local_notify,
+    local_people,
+    local_start,
+)
 from encord_agents.cli.usage import CarefulGroup
 from encord_agents.core.legible import literally
 from encord_agents.exceptions import OutageError, PrintableError
@@ -22,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 local.app.command()(local_labels.labels)
-COMMANDS = (local_copy, local_people, local_start)
+COMMANDS = (local_copy, local_notify, local_people, local_start)
 """Modules whose import adds commands to ``local``."""
 app.add_typer(local.app, name="local")
 app.add_typer(celery.app, name="celery")

@@ -159,7 +159,8 @@ class Catalogue:
                 "SELECT dataset FROM project_datasets WHERE project = ?", (record.id,)
             ).fetchall():
                 datasets.detach(connection, record.id, dataset)
-            connection.execute("DELETE FROM routed WHERE project = ?", (record.id,))
+            for table in ("routed", "receivers", "arrivals", "notifications"):
+                connection.execute(f"DELETE FROM {table} WHERE project = ?", (record.id,))
             connection.execute("DELETE FROM members WHERE kind = 'project' AND hash = ?", (record.hash,))
             connection.execute("DELETE FROM projects WHERE id = ?", (record.id,))
 

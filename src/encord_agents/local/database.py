@@ -13,7 +13,7 @@ from threading import RLock
 
 from encord_agents.local.trouble import LocalPlatformError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 APPLICATION_ID = 0x656E6C70
 """What SQLite files of ours have in their header, so that nobody else's is taken for one."""
 
@@ -151,7 +151,36 @@ CREATE TABLE IF NOT EXISTS versions (
     unit INTEGER NOT NULL, branch TEXT NOT NULL, number INTEGER NOT NULL, content BLOB,
     PRIMARY KEY (unit, branch, number)
 ) WITHOUT ROWID;
-"""
+-- Addresses that are notified when tasks wait in an agent stage: of one project or stage, or, where null, of all.
+CREATE TABLE IF NOT EXISTS receivers (
+    id INTEGER PRIMARY KEY, address TEXT NOT NULL, secret TEXT NOT NULL, project INTEGER, stage TEXT,
+    batch_size INTEGER NOT NULL, max_wait REAL NOT NULL, created_at REAL NOT NULL
+);
+-- Tasks that came to a stage since its receiver was notified last. With n = 0, a reminder of those that stay there.
+CREATE TABLE IF NOT EXISTS arrivals (
+    receiver INTEGER NOT NULL, stage TEXT NOT NULL, project INTEGER NOT NULL, n INTEGER NOT NULL, since REAL NOT NULL,
+    reminders INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (receiver, stage)
+) WITHOUT ROWID;
+-- status is waiting (to be sent, or sent again), delivered or overtaken.
+CREATE TABLE IF NOT EXISTS notifications (
+    id INTEGER PRIMARY KEY, uid TEXT NOT NULL, receiver INTEGER NOT NULL, project INTEGER NOT NULL, stage TEXT NOT NULL,
+    pending INTEGER NOT NULL, reason TEXT NOT NULL, body BLOB NOT NULL, reminders INTEGER NOT NULL,
+    status TEXT NOT NULL DEFAULT 'waiting', attempts INTEGER NOT NULL DEFAULT 0, created_at REAL NOT NULL,
+    next_at REAL NOT NULL, sent_at REAL, seconds REAL, answer TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX IF NOT EXISTS waiting_notifications ON notifications (next_at) WHERE status = 'waiting';
+-- Arrivals are written along with the move itself, whichever process makes it.
+CREATE TRIGGER IF NOT EXISTS task_added AFTER INSERT ON tasks WHEN EXISTS (SELECT 1 FROM receivers)
+    BEGIN {arrived} END;
+CREATE TRIGGER IF NOT EXISTS task_moved AFTER UPDATE OF stage ON tasks WHEN EXISTS (SELECT 1 FROM receivers)
+    BEGIN {arrived} END;
+""".replace(
+    "{arrived}",
+    "INSERT INTO arrivals (receiver, stage, project, n, since)"
+    " SELECT id, NEW.stage, NEW.project, 1, NEW.updated_at FROM receivers"
+    " WHERE coalesce(project, NEW.project) = NEW.project AND coalesce(stage, NEW.stage) = NEW.stage"
+    " ON CONFLICT (receiver, stage) DO UPDATE SET n = n + 1, since = min(since, excluded.since), reminders = 0;",
+)
 
 
 class Database:

@@ -18,7 +18,9 @@ from encord_agents.local.door import Door, Outage
 from encord_agents.local.faults import Faults
 from encord_agents.local.images import collect, none_readable, readable
 from encord_agents.local.journal import Journal
+from encord_agents.local.notifier import Notifier
 from encord_agents.local.project import LocalProject
+from encord_agents.local.receivers import Receivers
 from encord_agents.local.server import HOST, Server
 from encord_agents.local.service import Service, Settings, count, seconds
 from encord_agents.local.trouble import LocalPlatformError, UnknownRequestError
@@ -84,8 +86,11 @@ class LocalPlatform:
             self._service = Service(
                 database, Catalogue(database), assets, Signer(database.secret(), lifetime, clock), self.settings, clock
             )
+        self.receivers = Receivers(self._service)
+        """The addresses that are notified when tasks wait in agent stages, while the platform is up."""
         self._server: Server | None = None
         self._door: Door | None = None
+        self._notifier: Notifier | None = None
 
     def start(self) -> None:
         """Serve. Returns when requests are answered.
@@ -102,9 +107,14 @@ class LocalPlatform:
         self._door = Door(self._service, self.faults, self.journal, server.hang_up, controls=self._controls)
         server.start(self._door.application)
         self._server = server
+        self._notifier = Notifier(self._service)
+        self._notifier.start()
 
     def close(self) -> None:
         """Stop serving, cutting off what is under way, and let go of the state."""
+        if self._notifier is not None:
+            self._notifier.stop()
+            self._notifier = None
         if self._server is not None:
             self._server.stop()
             self._server = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from datetime import UTC, datetime
 from functools import cache
@@ -79,6 +80,8 @@ def environment() -> Environment:
         "client": client,
         "percent": lambda share: f"{share * 100:.0f} %",
         "seconds": duration,
+        "soon": soon,
+        "shell": shlex.quote,
     }
     made.globals["static"] = static
     made.globals["owner"] = OWNER
@@ -111,6 +114,12 @@ def ago(seconds: float, now: float | None = None) -> str:
         if passed < length * most:
             return f"{int(passed // length)} {unit} ago"
     return f"{int(passed // 86400)} days ago"
+
+
+def soon(seconds: float, now: float | None = None) -> str:
+    """The time until something, in a few characters."""
+    left = seconds - (time.time() if now is None else now)
+    return "now" if left < 1 else f"again in {left:.0f} s" if left < 90 else f"again in {left / 60:.0f} min"
 
 
 def duration(seconds: float) -> str:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from encord_agents.local.history import Client, acting
 from encord_agents.local.journal import Journal
-from encord_agents.local.page import actions, changes, files, grid, guard, projects, runs, viewer
+from encord_agents.local.page import actions, changes, files, grid, guard, notifications, projects, runs, viewer
 from encord_agents.local.page.pages import Pages
 from encord_agents.local.page.rendering import THEME, THEMES, note, render
 from encord_agents.local.service import Service
@@ -31,6 +31,7 @@ CLIENT = Client("The page")
 _DOCUMENTS: dict[str, Handler] = {
     "/": projects.all_projects,
     "/runs": runs.runs_page,
+    "/notifications": notifications.notifications_page,
     "/projects/{project}": projects.overview,
     "/projects/{project}/changes": changes.changes_page,
     "/projects/{project}/tasks": grid.tasks_page,
@@ -39,6 +40,7 @@ _DOCUMENTS: dict[str, Handler] = {
 }
 _PARTS: dict[str, Handler] = {
     "/runs/live": runs.live,
+    "/notifications/live": notifications.live,
     "/projects/{project}/live": projects.live,
     "/projects/{project}/tasks/{task}/frames": viewer.frame_labels,
     "/media/{item}/thumbnail": files.thumbnail,
@@ -185,6 +187,8 @@ def _theme(pages: Pages, request: Request, form: Form) -> Response:
 _FORMS: dict[str, FormHandler] = {
     "/projects/{project}/act": _act,
     "/projects/{project}/reset": _reset,
+    "/notifications/add": notifications.add,
+    "/notifications/act": notifications.act,
     "/theme": _theme,
 }
 

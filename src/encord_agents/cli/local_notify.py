@@ -1,0 +1,86 @@
+"""``encord-agents local notify`` and ``notifications``: addresses that are told when tasks wait."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from encord_agents.cli.local import DEFAULT_DATA, Data, app, counted, existing, say
+from encord_agents.core.legible import on_one_line
+
+
+@app.command()
+def notify(
+    address: Annotated[
+        str, typer.Argument(metavar="ADDRESS", help="Where to POST, as http://127.0.0.1:8000/notifications.")
+    ],
+    project: Annotated[
+        str | None, typer.Option(metavar="HASH", help="Only of this project; `status` shows the hash.")
+    ] = None,
+    stage: Annotated[str | None, typer.Option(metavar="TITLE", help="Only of this agent stage of --project.")] = None,
+    secret: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", envvar="ENCORD_WEBHOOK_SECRET", help="What signs the notifications. Default: a new one."
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Notify as soon as so many tasks have come.")] = 100,
+    max_wait: Annotated[float, typer.Option(min=0, help="Seconds after which fewer are enough.")] = 1.0,
+    remove: Annotated[bool, typer.Option("--remove", help="Notify the address no longer.")] = False,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Notify an address when tasks wait in an agent stage, while `up` serves. Print the secret that signs it."""
+    import shlex
+
+    platform = existing(data)
+    try:
+        receivers = platform.receivers
+        if remove:
+            found = [one for one in receivers if one.address.rstrip("/") == address.strip().rstrip("/")]
+            if project is not None:
+                found = [one for one in found if one.project == project]
+            for one in found:
+                receivers.remove(one)
+            say(f"{counted(len(found), 'registration')} removed.")
+            return
+        # The CLI is handed hashes with or without hyphens, as elsewhere.
+        known = platform.project(project).project_hash if project is not None else None
+        one = receivers.add(
+            address, secret=secret, project=known, stage=stage, batch_size=batch_size, max_wait=max_wait
+        )
+        say(f"# {one.address} is notified while `encord-agents local up` serves. For the receiver:")
+        say(f"export ENCORD_WEBHOOK_SECRET={shlex.quote(one.secret)}")
+    finally:
+        platform.close()
+
+
+@app.command()
+def notifications(data: Data = DEFAULT_DATA) -> None:
+    """Show the addresses that are notified, and the latest notifications with their answers."""
+    from datetime import datetime
+
+    from rich.table import Table
+    from rich.text import Text
+
+    from encord_agents.terminal.streams import stdout_console
+
+    platform = existing(data)
+    try:
+        projects = {project.project_hash: project for project in platform.projects()}
+        for receiver in platform.receivers:
+            of = on_one_line(projects[receiver.project].title) if receiver.project in projects else "all projects"
+            say(f"{receiver.address} ({of})")
+        if not len(platform.receivers):
+            say("Nobody is notified: `encord-agents local notify ADDRESS` registers an address.")
+        sent = platform.receivers.sent()
+        table = Table("time", "stage", "tasks", "address", "status", "tries", "answer")
+        for one in sent[:50]:
+            stage = next((s.title for s in projects[one.project].stages if s.uuid == one.stage), one.stage)
+            at = datetime.fromtimestamp(one.sent_at or one.created_at).strftime("%H:%M:%S")
+            row = (at, on_one_line(stage), str(one.pending), one.address, one.status, str(one.attempts), one.answer)
+            table.add_row(*map(Text, row))
+        if sent:
+            stdout_console().print(table)
+    finally:
+        platform.close()

@@ -1,0 +1,143 @@
+"""Sends notifications, in threads of its own: no request to the platform ever waits for a receiver."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import sqlite3
+import time
+from http import HTTPStatus
+from threading import Event, Lock, Thread
+from typing import Any
+from urllib.parse import urlsplit
+
+from encord_agents.local import notifications
+from encord_agents.local.notifications import Sending
+from encord_agents.local.origins import OURS
+from encord_agents.local.service import Service
+from encord_agents.local.trouble import LocalPlatformError
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY = 0.2
+"""Seconds between two looks: tasks may be moved, and addresses registered, by another process on the same directory."""
+SECONDS_TO_CONNECT = 5.0
+SECONDS_TO_ANSWER = 10.0
+MOST_AT_ONCE = 8
+"""Requests in flight, one for each receiver."""
+SIGNATURE, TIMESTAMP = "X-Encord-Signature", "X-Encord-Timestamp"
+
+
+class Notifier:
+    """Looks for what is due, and sends it until it is answered with a 2xx.
+
+    A notification is delivered at least once: if the platform ends between the answer and its record, it is sent again,
+    with the same uid.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._stopped = Event()
+        self._thread = Thread(target=self._work, name="local-platform-notifier", daemon=True)
+        self._busy: set[int] = set()
+        self._lock = Lock()
+
+    def start(self) -> None:
+        notifications.try_all_again(self._service.database)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send nothing more. A request in flight is left to itself."""
+        self._stopped.set()
+        self._thread.join(5)
+
+    def _work(self) -> None:
+        while not self._stopped.wait(LOOK_EVERY):
+            try:
+                self._look()
+            except (LocalPlatformError, sqlite3.Error) as error:
+                if not self._stopped.is_set():
+                    logger.error("Notifications wait: %s", error)
+                    self._stopped.wait(SECONDS_TO_ANSWER)
+
+    def _look(self) -> None:
+        database, now = self._service.database, time.time()
+        notifications.collect(database, self._service.catalogue, now)
+        for sending in notifications.due(database, now):
+            with self._lock:
+                if sending.receiver in self._busy or len(self._busy) >= MOST_AT_ONCE:
+                    continue
+                self._busy.add(sending.receiver)
+            Thread(target=self._send, args=(sending,), name="local-platform-notification", daemon=True).start()
+
+    def _send(self, sending: Sending) -> None:
+        try:
+            at, start = time.time(), time.monotonic()
+            accepted, answer = post(sending.address, sending.body, sending.secret)
+            taken = time.monotonic() - start
+            notifications.answered(
+                self._service.database, sending.uid, answer, accepted=accepted, at=at, seconds=taken, now=time.time()
+            )
+        except (LocalPlatformError, sqlite3.Error) as error:  # closed meanwhile, or no room: it is sent again later
+            if not self._stopped.is_set():
+                logger.error("A notification cannot be recorded: %s", error)
+        finally:
+            with self._lock:
+                self._busy.discard(sending.receiver)
+
+
+def signature(body: bytes, timestamp: str, secret: str) -> str:
+    """Return the signature that `encord_agents.core.webhooks` verifies."""
+    return hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+
+
+def post(address: str, body: bytes, secret: str) -> tuple[bool, str]:
+    """Send a body. Return whether it was accepted, and the answer's status, or why there was no answer."""
+    import requests
+
+    timestamp = str(int(time.time()))
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "encord-agents-local-platform",
+        SIGNATURE: signature(body, timestamp, secret),
+        TIMESTAMP: timestamp,
+    }
+    with requests.Session() as session:
+        # A proxy of the environment does not lead to this machine's own receivers.
+        session.trust_env = urlsplit(address).hostname not in OURS
+        try:
+            # Nothing of the answer's body is read, however long it is.
+            with session.post(
+                address, data=body, headers=headers, timeout=(SECONDS_TO_CONNECT, SECONDS_TO_ANSWER),
+                allow_redirects=False, stream=True,
+            ) as answer:  # fmt: skip
+                return answer.ok and answer.status_code < 300, _status(answer.status_code)
+        except (requests.RequestException, OSError, ValueError) as error:
+            return False, _reason(error)
+
+
+def _status(code: int) -> str:
+    try:
+        return f"{code} {HTTPStatus(code).phrase}"
+    except ValueError:
+        return str(code)
+
+
+def _reason(error: BaseException) -> str:
+    """Say in a few words why there was no answer."""
+    import requests
+
+    if isinstance(error, requests.ConnectTimeout):
+        return f"no connection within {SECONDS_TO_CONNECT:g} s"
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {SECONDS_TO_ANSWER:g} s"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate is not trusted"
+    seen: Any = error
+    for _ in range(10):  # the system's own word is at the bottom
+        if isinstance(seen, OSError) and seen.strerror:
+            return seen.strerror.lower()
+        inner = [getattr(seen, "reason", None), *getattr(seen, "args", ()), getattr(seen, "__context__", None)]
+        seen = next((found for found in inner if isinstance(found, BaseException)), None)
+    return "the connection was closed" if isinstance(error, requests.ConnectionError) else type(error).__name__

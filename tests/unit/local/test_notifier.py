@@ -1,0 +1,50 @@
+"""A notification's signature, and what is said where there is no answer."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from tests.servers import answering, server
+
+from encord_agents.core.constants import WEBHOOK_SIGNATURE_HEADER, WEBHOOK_TIMESTAMP_HEADER
+from encord_agents.core.webhooks import sign
+from encord_agents.local import notifier
+
+
+def test_the_signature_is_the_librarys() -> None:
+    """Header names and signature are those that `core.webhooks` verifies."""
+    assert (notifier.SIGNATURE, notifier.TIMESTAMP) == (WEBHOOK_SIGNATURE_HEADER, WEBHOOK_TIMESTAMP_HEADER)
+    assert notifier.signature(b"{}", "1700000000", "secret") == sign(b"{}", timestamp="1700000000", secret="secret")
+
+
+@pytest.mark.parametrize(
+    ("status", "accepted", "said"),
+    [(200, True, "200 OK"), (204, True, "204 No Content"), (302, False, "302 Found"), (401, False, "401 Unauthorized"),
+     (503, False, "503 Service Unavailable"), (799, False, "799")],
+)  # fmt: skip
+def test_only_a_2xx_is_an_acceptance(status: int, accepted: bool, said: str) -> None:
+    """A redirect is not followed."""
+    with server((status, b"x" * 1000)) as address:
+        assert notifier.post(address, b"{}", "s") == (accepted, said)
+
+
+def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason is a few words: nobody listens, the connection is closed, or the wait is over."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert notifier.post(f"http://127.0.0.1:{port}/", b"{}", "s") == (False, "connection refused")
+    with answering(lambda connection: None) as address:
+        assert notifier.post(address, b"{}", "s")[1] in ("the connection was closed", "connection reset by peer")
+    monkeypatch.setattr(notifier, "SECONDS_TO_ANSWER", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        assert notifier.post(address, b"{}", "s") == (False, "no answer within 0.05 s")
+
+
+def test_a_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receiver here is reached whatever the environment says of proxies."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with server((200, b"")) as address:
+        assert notifier.post(address, b"{}", "s") == (True, "200 OK")
