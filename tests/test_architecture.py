@@ -313,6 +313,7 @@ def test_sdk_calls_that_do_io_have_their_places() -> None:
     allowed = {
         "encord_agents.core.assets",
         "encord_agents.core.client",
+        "encord_agents.core.fetching",
         "encord_agents.core.data_lookup",  # deprecated: when an agent asks it to
         "encord_agents.core.sdk.entrusted",  # what the agent does by its own hand
         "encord_agents.core.utils",  # by hand only

@@ -13,7 +13,7 @@ import pytest
 from encord.workflow.stages.agent import AgentTask
 from pydantic import BaseModel
 
-from encord_agents.core.settings import Settings, WebhookSettings
+from encord_agents.core.settings import CacheSettings, Settings, WebhookSettings
 from encord_agents.integrations.celery import register
 from encord_agents.integrations.celery.at_work import HEARTBEAT, LEASE
 from encord_agents.integrations.celery.delivery import FAILED_FOR, IN_QUEUE_FOR, LOOK_AGAIN_AFTER, MAX_LOST
@@ -156,7 +156,11 @@ def test_every_field_of_an_answer_is_documented(model: type[BaseModel]) -> None:
 
 @pytest.mark.parametrize(
     "variable",
-    [str(field.validation_alias) for kind in (Settings, WebhookSettings) for field in kind.model_fields.values()],
+    [
+        str(field.validation_alias)
+        for kind in (Settings, WebhookSettings, CacheSettings)
+        for field in kind.model_fields.values()
+    ],
 )
 def test_every_environment_variable_is_documented(variable: str) -> None:
     """Each variable that the settings read has a line in the README and in the runner's page."""
@@ -188,6 +192,7 @@ def test_every_event_is_documented(event: str) -> None:
     [
         "",
         "core",
+        "core/cache",
         "core/dependencies",
         "core/ontology",
         "labels",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from urllib3 import exceptions
@@ -19,15 +19,49 @@ from encord_agents.core.transport import in_words, renew
 if TYPE_CHECKING:
     from urllib3 import HTTPResponse
 
-__all__ = ["Bounds", "Interrupted", "Progress", "Refused", "receive"]
+__all__ = ["Bounds", "DownloadLimits", "Interrupted", "Progress", "Refused", "receive"]
 
-BLOCK: Final = 1 << 18  # bytes, at most, of one read
-SECONDS_PER_WINDOW: Final = 60.0
-LEAST_PER_WINDOW: Final = 60 * 1024  # bytes
-"""A host that sends less than 1 kB a second, over a minute, is taken for one that does not answer."""
-LEAST_SECONDS: Final = 600.0
-LEAST_RATE: Final = 100_000.0  # bytes per second, over the whole file
-SIZE_UNKNOWN: Final = 360_000_000  # bytes: an hour
+BLOCK: Final = 1 << 18
+"""The maximum number of bytes of one read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadLimits:
+    """The seconds, counts and sizes of a download.
+
+    Attributes:
+        connect: Seconds to connect.
+        silence: Seconds without a byte.
+        tries: How often a download that was cut short, refused for the moment, or never answered is tried in all.
+        first_backoff: Seconds before the second try; doubled with each.
+        longest_wait: Seconds before any try, also if the host asks for more.
+        window: Seconds over which a host has to send `least_per_window` bytes. If it sends less, it does not answer.
+        least_per_window: Bytes.
+        least_seconds: Seconds that any try may take.
+        least_rate: Bytes per second over the whole file, for larger ones.
+        unknown_size: Bytes of a file whose size is unknown: an hour's.
+    """
+
+    connect: float = 10.0
+    silence: float = 60.0
+    tries: int = 4
+    first_backoff: float = 0.5
+    longest_wait: float = 30.0
+    window: float = 60.0
+    least_per_window: int = 60 * 1024
+    least_seconds: float = 600.0
+    least_rate: float = 100_000.0
+    unknown_size: int = 360_000_000
+
+    @property
+    def timeout(self) -> tuple[float, float]:
+        """Seconds to connect, and seconds without a byte."""
+        return self.connect, self.silence
+
+    def wait_after(self, tried: int, asked: float, *, jitter: float = 1.0) -> float:
+        """Return the seconds to wait after so many tries, if the host asks for a wait of ``asked`` seconds."""
+        backoff: float = self.first_backoff * 2 ** (tried - 1) * jitter
+        return min(max(backoff, asked), self.longest_wait)
 
 
 class Interrupted(Exception):  # noqa: N818 - never seen outside
@@ -73,23 +107,26 @@ class Refused(Interrupted):
 
 @dataclass
 class Bounds:
-    """How much of a file is taken, and for how long.
+    """The bounds of one try: of size and time.
 
     Attributes:
-        size: Bytes that the platform says the file has; ``None`` where it does not say.
-        deadline: When it must be here, on the clock; ``None``: see `Bounds.until`.
+        size: The file's size in bytes according to the platform; ``None`` if the platform does not say.
+        deadline: The time on the clock by which the file must be here; ``None``: see `Bounds.until`.
         clock: Monotonic seconds.
+        limits: The limits of any download.
     """
 
     size: int | None = None
     deadline: float | None = None
     clock: Callable[[], float] = time.monotonic
+    limits: DownloadLimits = field(default_factory=DownloadLimits)
 
     def until(self) -> float:
-        """Return when the file must be here: the deadline, or ten minutes from now, more for a large file."""
+        """Return the time by which the file must be here: the deadline, or in ten minutes, later for large files."""
         if self.deadline is not None:
             return self.deadline
-        return self.clock() + max(LEAST_SECONDS, (self.size or SIZE_UNKNOWN) / LEAST_RATE)
+        limits = self.limits
+        return self.clock() + max(limits.least_seconds, (self.size or limits.unknown_size) / limits.least_rate)
 
 
 class Writable(Protocol):
@@ -174,8 +211,8 @@ def receive(
     expected = None if rest is None else progress.size + rest
     if bounds.size and expected is not None and expected > bounds.size:
         raise Interrupted(_too_large(bounds.size, expected), may_pass=False)
-    clock, until = bounds.clock, bounds.until()
-    size, window_size, window_ends = progress.size, 0, clock() + SECONDS_PER_WINDOW
+    clock, until, limits = bounds.clock, bounds.until(), bounds.limits
+    size, window_size, window_ends = progress.size, 0, clock() + limits.window
     try:
         while True:
             renew(response)
@@ -193,9 +230,9 @@ def receive(
             if now > until:
                 raise Interrupted("it took too long", may_pass=False)
             if now >= window_ends:
-                if window_size < LEAST_PER_WINDOW and size != expected:
-                    raise Interrupted(f"the storage host sent only {window_size:,} bytes in {SECONDS_PER_WINDOW:g} s")
-                window_size, window_ends = 0, now + SECONDS_PER_WINDOW
+                if window_size < limits.least_per_window and size != expected:
+                    raise Interrupted(f"the storage host sent only {window_size:,} bytes in {limits.window:g} s")
+                window_size, window_ends = 0, now + limits.window
     except exceptions.HTTPError as error:
         check()  # a connection that was cut because nobody waits any more is not the host's fault
         raise Interrupted(in_words(error)) from None

@@ -19,7 +19,10 @@ from encord_agents.core.tracebacks import chain, is_a
 from encord_agents.exceptions import NoRoomError, PrintableError
 
 __all__ = [
+    "HANDLES",
+    "SPACE",
     "NewFile",
+    "allocate",
     "any_kept",
     "check_directory",
     "discard",
@@ -198,7 +201,7 @@ class NewFile:
             with _ours(self._what, directory):
                 self._file = os.fdopen(descriptor, "wb")
                 if reserve:
-                    _reserve(descriptor, reserve)
+                    allocate(descriptor, reserve)
         except BaseException:
             self._abandon()
             raise
@@ -261,7 +264,12 @@ def any_kept() -> bool:
     return False
 
 
-def _reserve(descriptor: int, size: int) -> None:
+def allocate(descriptor: int, size: int) -> None:
+    """Reserve bytes on the disk for an open file, on file systems that can.
+
+    Raises:
+        OSError: There is no room for so many.
+    """
     if not hasattr(os, "posix_fallocate"):
         return
     try:

@@ -1,4 +1,4 @@
-"""The key and the domain, from environment variables. The only module of ``core`` that reads the environment."""
+"""The key, the domain and the cache, from environment variables. Nothing else in ``core`` reads the environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn, SupportsIndex
 from urllib.parse import urlsplit
 
-from pydantic import Field, PrivateAttr
+from pydantic import ByteSize, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from encord_agents.core.keys import MAKE_A_KEY_PAIR, MAX_KEY_BYTES, decoded, openssh_key
@@ -18,7 +18,7 @@ from encord_agents.core.legible import quotable
 from encord_agents.exceptions import CredentialsError, PrintableError
 from encord_agents.redaction import may_be_secret
 
-__all__ = ["PrintableError", "Settings", "WebhookSettings"]
+__all__ = ["CacheSettings", "PrintableError", "Settings", "WebhookSettings"]
 
 logger = logging.getLogger(__name__)
 
@@ -124,6 +124,54 @@ class WebhookSettings(BaseSettings):
     )
 
     webhook_secret: str | None = Field(default=None, validation_alias="ENCORD_WEBHOOK_SECRET", repr=False, exclude=True)
+
+
+class CacheSettings(BaseSettings):
+    """The directory in which files of storage items are kept from run to run, and its maximum size.
+
+    Args:
+        directory: The directory. Default: the environment's ``ENCORD_AGENTS_CACHE``.
+        size: Bytes. Default: the environment's ``ENCORD_AGENTS_CACHE_SIZE``, or 20 GB.
+    """
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, extra="ignore", hide_input_in_errors=True, populate_by_name=True
+    )
+
+    directory: Path | None = Field(default=None, validation_alias="ENCORD_AGENTS_CACHE")
+    size: ByteSize = Field(default=ByteSize(20_000_000_000), validation_alias="ENCORD_AGENTS_CACHE_SIZE", gt=0)
+
+    @classmethod
+    def checked(cls, directory: str | Path | None, size: int | str | None) -> CacheSettings:
+        """Return the settings, given those that a runner was made with; others are the environment's.
+
+        Raises:
+            PrintableError: The directory is a file, or cannot be a path; the size is not a size.
+        """
+        given = {"directory": directory or None, "size": size}
+        try:
+            settings = cls(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        except ValidationError as error:
+            of_size = any(part["loc"] == ("size",) or "SIZE" in str(part["loc"]) for part in error.errors())
+            raise PrintableError(_NO_SIZE if of_size else _NO_DIRECTORY) from None
+        if settings.directory is not None:
+            if "\0" in str(settings.directory):
+                raise PrintableError(_NO_DIRECTORY)
+            try:
+                settings.directory = Path(os.path.abspath(settings.directory.expanduser()))
+                is_file = settings.directory.is_file()
+            except (OSError, RuntimeError, ValueError):
+                raise PrintableError(_NO_DIRECTORY) from None
+            if is_file:
+                raise PrintableError(f"{_NO_DIRECTORY} {quotable(str(settings.directory))} is a file.")
+        return settings
+
+
+_NO_SIZE = (
+    "The size of the asset cache (asset_cache_size, or ENCORD_AGENTS_CACHE_SIZE) must be a number of bytes above 0, or "
+    "text such as '50 GB'."
+)
+_NO_DIRECTORY = "The asset cache (asset_cache, or ENCORD_AGENTS_CACHE) must be the path of a directory."
 
 
 def _checked_domain(domain: str) -> str:

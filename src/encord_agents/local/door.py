@@ -400,8 +400,11 @@ class Door:
         media_type = row["mime_type"] or "application/octet-stream"
         if row["broken"] is None:
             headers = file_headers(media_type)
+            tag = f'"{row["digest"]}"'
+            if request.headers.get("if-none-match") == tag:
+                return Response(status_code=304, headers={**headers, "ETag": tag})
             if isinstance(content, Path):
-                return FileResponse(content, headers=headers, media_type=media_type)
+                return FileResponse(content, headers={**headers, "ETag": tag}, media_type=media_type)
             start, status, part = _part(request, row["digest"], len(content))
             return Response(content[start:], status, headers={**headers, **part}, media_type=media_type)
         whole = content.read_bytes() if isinstance(content, Path) else content

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from encord.storage import StorageItem
 
-from encord_agents.core.assets import BACKOFF, LONGEST_WAIT, Asset
+from encord_agents.core.assets import Asset
+from encord_agents.core.downloads import DownloadLimits
 from encord_agents.exceptions import AssetDownloadError, UnsupportedAssetError
 from encord_agents.local import Fault, LocalPlatform
 from encord_agents.local.images import png
@@ -124,9 +125,10 @@ def test_a_hiccup(world: World) -> None:
     world.platform.faults.add(Fault("asset", action="drop_before"))
     assert asset.path().read_bytes() == CONTENT
     first, second, third = world.waits.seconds
-    assert BACKOFF / 2 <= first <= BACKOFF
+    backoff = DownloadLimits().first_backoff
+    assert backoff / 2 <= first <= backoff
     assert second == 7
-    assert BACKOFF * 2 <= third <= BACKOFF * 4
+    assert backoff * 2 <= third <= backoff * 4
 
 
 def test_a_long_retry_after(world: World) -> None:
@@ -134,7 +136,7 @@ def test_a_long_retry_after(world: World) -> None:
     asset = world.asset()
     world.platform.faults.add(Fault("asset", status=503, retry_after=3600))
     asset.path()
-    assert world.waits.seconds == [LONGEST_WAIT]
+    assert world.waits.seconds == [DownloadLimits().longest_wait]
 
 
 def test_an_expired_url(world: World) -> None:
@@ -165,7 +167,7 @@ def test_a_missing_file(world: World) -> None:
 )
 def test_half_a_file(world: World, how: Literal["truncated", "stall"], words: str) -> None:
     """A body that breaks off, or stops coming, is never taken for the file; tried again, then an error that says so."""
-    asset = world.asset(timeout=(1.0, 0.05), tries=2)
+    asset = world.asset(limits=DownloadLimits(connect=1.0, silence=0.05, tries=2))
     world.project.break_asset(world.hash, how)
     with pytest.raises(AssetDownloadError, match=f"{words}.*tried 2 times"):
         asset.path()
@@ -177,7 +179,7 @@ def test_half_a_file(world: World, how: Literal["truncated", "stall"], words: st
 
 def test_nobody_there(world: World) -> None:
     """Where nothing listens, the error says so after the last try."""
-    asset = world.asset(tries=3)
+    asset = world.asset(limits=DownloadLimits(tries=3))
     world.platform.down()
     with pytest.raises(AssetDownloadError, match=r"no connection to the storage host.*tried 3 times") as error:
         asset.path()
@@ -202,7 +204,7 @@ def test_signed_urls_are_not_shown(
     item = world.item()
     url = "nonsense?signature=secret" if trouble == "no address" else item.get_signed_url()
     assert url is not None
-    asset = world.asset(item, tries=2, call=lambda request: url)
+    asset = world.asset(item, limits=DownloadLimits(tries=2), call=lambda request: url)
     if trouble == "down":
         world.platform.down()
     elif trouble != "no address":

@@ -14,7 +14,7 @@ from tests.servers import answering
 from tests.waiting import until
 
 from encord_agents.core import transport
-from encord_agents.core.downloads import SECONDS_PER_WINDOW, Bounds, Interrupted, Progress, Refused, receive
+from encord_agents.core.downloads import Bounds, DownloadLimits, Interrupted, Progress, Refused, receive
 from encord_agents.core.transport import TransportError, abort, hang_up, open_url
 
 TIMEOUT = (5.0, 30.0)
@@ -108,7 +108,7 @@ def test_a_drip() -> None:
 
     with answering(drip) as url:
         with pytest.raises(Interrupted, match="sent only") as caught:
-            received(url, Bounds(clock=Clock(SECONDS_PER_WINDOW / 10)))
+            received(url, Bounds(clock=Clock(DownloadLimits().window / 10)))
         assert caught.value.may_pass
         with pytest.raises(Interrupted, match="took too long") as caught:
             received(url, Bounds(deadline=50.0, clock=Clock(20.0)))

@@ -14,6 +14,7 @@ from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentStage, AgentTask
 
 from encord_agents.core.assets import Asset
+from encord_agents.core.cache import AssetCache
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.plan import Plan
 from encord_agents.core.sdk import LoadedLabels, Parcel
@@ -58,6 +59,7 @@ class Agent:
     will_set_priority: bool = False
     failure_pathway: Pathway | None = None
     restore_labels: bool = False
+    cache: AssetCache | None = None
     has_succeeded: bool = False
     has_named_a_pathway: bool = False
     failures_in_a_row: int = 0

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from encord.objects import LabelRowV2
 
+from encord_agents.core.cache import use_cache
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.solve import Attempt, Interrupt, attempt, attempt_async
 from encord_agents.core.room import no_room
@@ -73,7 +74,7 @@ class Executor:
         started, sent, held = self._clock(), Sent(), self.own_saves.begin(context)
         try:
             with self._stop.interruptible():
-                caller = self._hearing(sent, held)
+                caller = self._variables(context, sent, held)
                 ended = attempt(context.agent.plan, context.values(self._fixed), self._run, caller)
         except BaseException as error:  # noqa: BLE001 - told apart below
             return self._contain(context, error)
@@ -90,7 +91,7 @@ class Executor:
             return context.trouble
         started, sent, held = self._clock(), Sent(), self.own_saves.begin(context)
         try:
-            caller = self._hearing(sent, held)
+            caller = self._variables(context, sent, held)
             ended = await attempt_async(context.agent.plan, context.values(self._fixed), self._run, caller)
         except BaseException as error:  # noqa: BLE001 - told apart below
             return self._contain(context, error)
@@ -108,17 +109,18 @@ class Executor:
             raise KeyboardInterrupt from error
         return Fault(Phase.AGENT, error, context.attempts)
 
-    def _hearing(self, sent: Sent, held: Held) -> contextvars.Context:
-        """Return the caller's context variables for an attempt, in which the agent's own requests are noted, and are
-        sent after the saves that it has made so far."""
+    def _variables(self, context: Context, sent: Sent, held: Held) -> contextvars.Context:
+        """Return the caller's context variables for an attempt. With them, the agent's own requests are noted, and are
+        sent after the saves that it has made so far; and its dependencies use the runner's cache."""
 
         def hear() -> None:
             sent.any = True
             held.send()
 
-        context = self._caller.copy()
-        context.run(hear_of_others, hear)
-        return context
+        variables = self._caller.copy()
+        variables.run(hear_of_others, hear)
+        variables.run(use_cache, context.agent.cache)
+        return variables
 
     @staticmethod
     def looks_done(context: Context, ended: object) -> bool:

@@ -244,7 +244,12 @@ class Loader:
                 context.item = item
                 if self._agent.needs_asset and (Asset.exists_for(item) or Asset not in self._agent.plan.optional):
                     context.asset = Asset(
-                        item, directory=self._files, call=self._through_gate, begin=self._begin_download
+                        item,
+                        directory=self._files,
+                        limits=self._gate.limits.download,
+                        call=self._through_gate,
+                        begin=self._begin_download,
+                        cache=self._agent.cache,
                     )
 
     def _items(self, uuids: Sequence[UUID]) -> list[StorageItem]:

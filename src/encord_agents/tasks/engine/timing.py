@@ -7,7 +7,9 @@ others; users have no reason to.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from encord_agents.core.downloads import DownloadLimits
 
 __all__ = ["Limits", "Timing"]
 
@@ -63,6 +65,7 @@ class Limits:
         files_ahead: Files that may be here before their agents run.
         bytes_ahead: Their size, first frames included.
         read_ahead: Tasks read from the pages between two attempts, where no thread reads them in the background.
+        download: The seconds, counts and sizes of one download.
     """
 
     tries: int = 8
@@ -73,3 +76,4 @@ class Limits:
     files_ahead: int = 64
     bytes_ahead: int = 512 * 1024 * 1024
     read_ahead: int = 1000
+    download: DownloadLimits = field(default_factory=DownloadLimits)

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from encord.project import Project
 from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentStage
 
+from encord_agents.core.cache import cache_for
 from encord_agents.core.client import get_user_client
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.plan import Plan, build_plan
@@ -105,7 +107,15 @@ class RunnerBase:
         dependency_overrides: For tests: functions to use in place of others as dependencies.
     """
 
-    def __init__(self, project_hash: str | UUID | None = None, *, user_client: EncordUserClient | None = None) -> None:
+    def __init__(
+        self,
+        project_hash: str | UUID | None = None,
+        *,
+        user_client: EncordUserClient | None = None,
+        asset_cache: str | Path | None = None,
+        asset_cache_size: int | str | None = None,
+    ) -> None:
+        self._cache = cache_for(asset_cache, asset_cache_size)
         self._project: Project | None = None
         self.agents: list[RegisteredAgent] = []
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
@@ -269,6 +279,7 @@ class RunnerBase:
             will_set_priority=agent.will_set_priority,
             failure_pathway=failure_pathway,
             restore_labels=agent.restore_labels,
+            cache=self._cache,
         )
 
     def _bind_all(self, project: Project, *, only: AgentStage | None = None, **options: Any) -> list[Agent]:

@@ -78,6 +78,10 @@ class QueueRunner(RunnerBase):
         pre_execution_callback: Called with the runner once per process, when it has connected and everything is
             checked. What it raises passes unchanged, and the next use tries again.
         user_client: The client to use, for everything. Default: one made from the environment, in each process.
+        asset_cache: A directory in which the tasks' files are kept from run to run, for all processes of this machine.
+            Default: that of the environment variable ``ENCORD_AGENTS_CACHE``; without it, files are not kept.
+        asset_cache_size: The maximum size of that directory, in bytes or as text, ``"50 GB"``; the least recently used
+            files are removed first. Default: ``ENCORD_AGENTS_CACHE_SIZE``, or 20 GB.
         max_outage: Seconds a call waits for a platform that does not answer. After that its tasks fail, retryable.
         bundle_saves: Have `label_row.save()` and `label_row.set_priority()` of a task's own row, called by its agent or
             dependencies, return at once, and send them with the others' of the call, before the task moves.
@@ -102,10 +106,12 @@ class QueueRunner(RunnerBase):
         pre_execution_callback: Callable[[QueueRunner], None] | None = None,
         max_outage: float = 300.0,
         bundle_saves: bool = False,
+        asset_cache: str | Path | None = None,
+        asset_cache_size: int | str | None = None,
     ) -> None:
         if project_hash is None:
             raise ProjectError(NO_PROJECT)
-        super().__init__(user_client=user_client)
+        super().__init__(user_client=user_client, asset_cache=asset_cache, asset_cache_size=asset_cache_size)
         self._project_hash: UUID = checked_hash(project_hash)
         self.pre_execution_callback = pre_execution_callback
         self.bundle_saves = bundle_saves

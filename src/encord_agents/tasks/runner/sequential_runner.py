@@ -66,6 +66,10 @@ class SequentialRunner(RunnerBase):
         pre_execution_callback: Called with the runner once per call, after everything is checked and before any task.
             What it raises passes unchanged.
         user_client: The client to use, for everything. Default: one made from the environment.
+        asset_cache: A directory in which the tasks' files are kept from run to run, for all processes of this machine.
+            Default: that of the environment variable ``ENCORD_AGENTS_CACHE``; without it, files are not kept.
+        asset_cache_size: The maximum size of that directory, in bytes or as text, ``"50 GB"``; the least recently used
+            files are removed first. Default: ``ENCORD_AGENTS_CACHE_SIZE``, or 20 GB.
 
     Raises:
         CredentialsError: There is no key, or it cannot be used.
@@ -86,8 +90,12 @@ class SequentialRunner(RunnerBase):
         *,
         pre_execution_callback: Callable[[SequentialRunner], None] | None = None,
         user_client: EncordUserClient | None = None,
+        asset_cache: str | Path | None = None,
+        asset_cache_size: int | str | None = None,
     ) -> None:
-        super().__init__(project_hash, user_client=user_client)
+        super().__init__(
+            project_hash, user_client=user_client, asset_cache=asset_cache, asset_cache_size=asset_cache_size
+        )
         self.pre_execution_callback = pre_execution_callback
         self.observers: list[Observer] = []
         self.report: RunReport | None = None

@@ -163,7 +163,7 @@ class _Attempt:
         try:
             item = self._gate.call(lambda: self._runner._sender.get_storage_item(uuid), kind="item")
             frame = first_labelled_frame(row)
-            with Asset(item) as asset:
+            with Asset(item, cache=self._runner._cache) as asset:
                 if frame == 0:
                     return painted(asset.first_frame(), row), None
                 from encord_agents.core.video import read_video_frame

@@ -1,0 +1,247 @@
+"""A directory of bounded size that several processes add files to, and from which the least recently used go first.
+
+The total size is kept in a locked file. It includes files that are still being written: each is locked by its writer,
+so those that a killed process left behind are recognised and removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from encord_agents.core.cache.locks import try_lock
+from encord_agents.core.room import allocate
+
+__all__ = ["BoundedDirectory", "Part"]
+
+LOCK_SECONDS: Final = 5.0
+"""The longest wait for other processes: the cache is optional, so a run never stands still because of it."""
+
+LEFT_AFTER: Final = 86_400.0
+"""Seconds after which a partial file counts as left behind, on systems without file locks."""
+
+_PREFIX, _SUFFIX = ".encord-agents-", ".part"
+
+
+@dataclass(slots=True)
+class Part:
+    """A file that is being written, under a name of its own.
+
+    Attributes:
+        file: The file.
+        path: Its path until it is complete.
+        size: Bytes.
+        is_done: True once it is complete.
+    """
+
+    file: BinaryIO
+    path: Path
+    size: int
+    is_done: bool = False
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Found:
+    """A file in the directory. Partial ones come last in the order of removal."""
+
+    is_part: bool
+    used_at: int
+    size: int
+    path: str
+
+
+class BoundedDirectory:
+    """The directory.
+
+    Args:
+        path: Its path. It is made when the first file is added.
+        size: The maximum number of bytes in it, partial files included.
+        names: The names of files that are counted and removed. Others are somebody else's.
+    """
+
+    def __init__(self, path: Path, size: int, names: re.Pattern[str]) -> None:
+        self.path = path
+        self.size = size
+        self._names = names
+        self._counted_by: int | None = None  # the process that has counted what is there; a fork counts for itself
+
+    @contextmanager
+    def new(self, name: str, size: int) -> Iterator[Part | None]:
+        """Make room for a file, and yield it to be written; ``None`` if others are writing, and leave too little room.
+
+        The file gets its name at the end, if `Part.is_done` is set by then, in place of an older one; or else it is
+        removed.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if (part := self._begin(size)) is None:
+            yield None
+            return
+        try:
+            yield part
+            if part.is_done:
+                part.is_done = False  # until it has its name
+                part.file.flush()
+                self._complete(part, self.path / name)
+        finally:
+            with contextlib.suppress(OSError):  # there may be no room for its buffered bytes
+                part.file.close()
+            if not part.is_done:
+                self._abandon(part)
+
+    def shrink(self, size: int) -> int:
+        """Remove files, the least recently used first, until ``size`` bytes are freed; return how many were.
+
+        Raises:
+            OSError: Other processes do not let go of the directory in time.
+        """
+        with self._locked() as total:
+            files = self._scan()
+            before = sum(one.size for one in files)
+            after = self._evict(files, max(0, before - size))
+            total.write(after)
+        return before - after
+
+    def _begin(self, size: int) -> Part | None:
+        with self._locked() as total:
+            counted = total.read() if self._counted_by == os.getpid() else None
+            if counted is None or counted + size > self.size:
+                files = self._scan()
+                counted = sum(one.size for one in files)
+                if counted + size > self.size:
+                    # Of many files, some more than needed, since each time costs a look at the whole directory.
+                    counted = self._evict(files, max(0, self.size - size), at_least=len(files) // 20)
+                self._counted_by = os.getpid()
+                if counted + size > self.size:
+                    total.write(counted)
+                    return None
+            descriptor, path = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=self.path)
+            part = Part(os.fdopen(descriptor, "wb"), Path(path), size)
+            try:
+                try_lock(descriptor)
+                allocate(descriptor, size)
+                os.truncate(descriptor, size)  # so that it is counted in full where nothing could be allocated
+            except BaseException:
+                part.file.close()
+                _remove(part.path)
+                raise
+            total.write(counted + size)
+            return part
+
+    def _complete(self, part: Part, path: Path) -> None:
+        with self._locked() as total:
+            older = _size_of(path)
+            part.path.replace(path)
+            part.is_done = True
+            if (counted := total.read()) is not None:
+                total.write(counted - older)
+
+    def _abandon(self, part: Part) -> None:
+        _remove(part.path)
+        with contextlib.suppress(OSError), self._locked() as total:
+            if (counted := total.read()) is not None:
+                total.write(counted - part.size)
+
+    @contextmanager
+    def _locked(self) -> Iterator[_Total]:
+        """Keep other processes and threads out.
+
+        Raises:
+            OSError: They do not leave in time.
+        """
+        descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        try:
+            until = time.monotonic() + LOCK_SECONDS
+            while not try_lock(descriptor):
+                if time.monotonic() > until:
+                    raise OSError("another process keeps it locked")
+                time.sleep(0.005)
+            yield _Total(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _scan(self) -> list[_Found]:
+        """Return the files in order of removal, and remove those that killed processes left behind."""
+        found = []
+        with os.scandir(self.path) as listed:
+            for one in listed:
+                is_part = one.name.startswith(_PREFIX) and one.name.endswith(_SUFFIX)
+                if not is_part and not self._names.fullmatch(one.name):
+                    continue
+                try:
+                    if not one.is_file(follow_symlinks=False):
+                        continue
+                    if is_part and _is_left(one.path):
+                        os.unlink(one.path)
+                        continue
+                    stat = one.stat(follow_symlinks=False)
+                except OSError:  # it was removed meanwhile
+                    continue
+                found.append(_Found(is_part, stat.st_mtime_ns, stat.st_size, one.path))
+        return sorted(found)
+
+    def _evict(self, files: list[_Found], size: int, *, at_least: int = 0) -> int:
+        """Remove files until no more than ``size`` bytes are left, and return how many are left."""
+        left = sum(one.size for one in files)
+        for number, one in enumerate(files):
+            if (left <= size and number >= at_least) or one.is_part:
+                break
+            try:
+                os.unlink(one.path)  # a process that reads it can still do so, until it closes it
+            except FileNotFoundError:
+                pass
+            except OSError:  # on systems where it cannot be removed meanwhile
+                continue
+            left -= one.size
+        return left
+
+
+class _Total:
+    """The total size, in the file that is locked."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def read(self) -> int | None:
+        """Return it, or ``None`` if it has to be counted."""
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        text = os.read(self._descriptor, 32).strip()
+        return int(text) if text.isdigit() and len(text) < 20 else None
+
+    def write(self, total: int) -> None:
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        os.write(self._descriptor, b"%-31d\n" % max(0, total))
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _is_left(path: str) -> bool:
+    """Return True if nobody is writing a partial file any more."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        locked = try_lock(descriptor, otherwise=None)
+        if locked is None:
+            return time.time() - os.fstat(descriptor).st_mtime > LEFT_AFTER
+        return locked
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,165 @@
+"""One file of the cache: a header that says what it holds, and the content."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Protocol
+
+__all__ = ["HEADER", "Entry", "Writable", "write_entry"]
+
+logger = logging.getLogger(__name__)
+
+HEADER: Final = 1024
+"""Bytes before the content."""
+
+BLOCK: Final = 1 << 20
+"""Bytes that are copied at once."""
+
+_FORMAT = "encord-agents asset 1"
+
+
+class Writable(Protocol):
+    """A file that takes a copy of the content."""
+
+    def write(self, block: bytes, /) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    format: str
+    uuid: str
+    size: int  # of the content
+    crc: int
+    tag: str | None
+    suffix: str
+
+    def packed(self) -> bytes | None:
+        """Return its bytes, or ``None`` if there are too many of them."""
+        text = json.dumps(asdict(self)).encode()
+        return text.ljust(HEADER - 1) + b"\n" if len(text) < HEADER else None
+
+    @classmethod
+    def read(cls, file: BinaryIO) -> _Header | None:
+        """Return the header of an open file; ``None`` if it has none, or the content is not complete."""
+        try:
+            header = cls(**json.loads(file.read(HEADER)))
+            complete = os.fstat(file.fileno()).st_size == HEADER + header.size >= HEADER
+        except (OSError, TypeError, ValueError, RecursionError):
+            return None
+        values: tuple[object, object] = header.tag, header.suffix
+        usable = header.format == _FORMAT and isinstance(values[0], str | None) and isinstance(values[1], str)
+        return header if complete and usable else None
+
+
+class Entry:
+    """A file of the cache, open for reading. As a context manager, it closes itself.
+
+    Attributes:
+        uuid: The uuid of the item whose file it holds.
+        size: Bytes of the content.
+        tag: The storage host's strong name for this version of the file, with which it can be asked for a newer one;
+            ``None`` if it gave none.
+        suffix: The suffix of the file's name.
+    """
+
+    def __init__(self, file: BinaryIO, header: _Header) -> None:
+        self._file = file
+        self._crc = header.crc
+        self.uuid = header.uuid
+        self.size = header.size
+        self.tag = header.tag
+        self.suffix = header.suffix
+
+    @classmethod
+    def open(cls, path: Path) -> Entry | None:
+        """Open a file; return ``None`` if it is not an entry, or is not complete.
+
+        Raises:
+            OSError: It cannot be opened.
+        """
+        file = path.open("rb")
+        header = _Header.read(file)
+        if header is None:
+            file.close()
+            return None
+        return cls(file, header)
+
+    def __enter__(self) -> Entry:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def copy_to(self, file: Writable, *, check: Callable[[], None]) -> bool:
+        """Copy the content to a file, and count the entry as used.
+
+        Args:
+            file: The file. Its own errors must not be of type `OSError`.
+            check: Called for each block. Its exceptions are raised.
+
+        Returns:
+            False if the entry is damaged. What was written is not the item's file then.
+        """
+        crc, rest = 0, self.size
+        try:
+            self._file.seek(HEADER)
+            while rest and (block := self._file.read(min(BLOCK, rest))):
+                check()
+                file.write(block)
+                crc, rest = zlib.crc32(block, crc), rest - len(block)
+        except OSError as error:
+            logger.debug("An entry of the cache cannot be read (%s).", error)
+            return False
+        if rest or crc != self._crc:
+            return False
+        with contextlib.suppress(OSError):  # on a disk that is read-only
+            os.utime(self._file.fileno())
+        return True
+
+
+def write_entry(file: BinaryIO, content: Path, *, uuid: str, size: int, tag: str | None, suffix: str) -> bool:
+    """Write an entry.
+
+    Args:
+        file: An empty file, or one of which nothing is to be kept.
+        content: The file to copy.
+        uuid: The item's uuid.
+        size: The bytes of the content.
+        tag: The storage host's strong name for this version.
+        suffix: The suffix of the file's name.
+
+    Returns:
+        False if the content does not have this size, or its name does not fit into the header.
+
+    Raises:
+        OSError: A file cannot be read or written.
+    """
+    crc, written = 0, 0
+    file.seek(HEADER)
+    with content.open("rb") as source:
+        while block := source.read(BLOCK):
+            written += len(block)
+            if written > size:
+                return False
+            file.write(block)
+            crc = zlib.crc32(block, crc)
+    header = _Header(_FORMAT, uuid, size, crc, tag, suffix).packed()
+    if written != size or header is None:
+        return False
+    file.seek(0)
+    file.write(header)
+    return True
