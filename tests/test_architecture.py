@@ -273,6 +273,7 @@ def test_image_libraries_are_imported_when_used() -> None:
         "encord_agents.core.audio",
         "encord_agents.core.seeking",
         "encord_agents.core.video",
+        "encord_agents.core.video_file",
         "encord_agents.core.video_stream",
         "encord_agents.core.vision",
         "encord_agents.labels.painting",

@@ -10,26 +10,34 @@ from __future__ import annotations
 import itertools
 from array import array
 from bisect import bisect_right
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encord_agents.core.frame_numbers import FrameNumbers
-from encord_agents.core.video_stream import TABLED, LostError, Reader, opened
+from encord_agents.core.video_file import TABLED, ReadAnewError, av_errors, opened
+from encord_agents.core.video_stream import Reader
 
 if TYPE_CHECKING:
     import av
 
-__all__ = ["Seeker"]
+__all__ = ["LostError", "Seeker"]
 
 SEEKABLE = frozenset({TABLED, "matroska,webm"})
 
+SKIPPABLE = frozenset({"h264", "mpeg2video"})
+"""Codecs whose decoder can leave out pictures that no other picture refers to, which changes nothing in the others."""
+
+
+class LostError(ReadAnewError):
+    """A frame is not where the packets promised it: the film has to be read from the start."""
+
 
 class Seeker:
-    """Knows where the frames of one video are. `of` makes it.
+    """The places of the frames in a video's file. `of` makes it.
 
     Attributes:
-        count: How many frames there are.
+        count: The number of frames.
         pixels: Pixels of a frame.
     """
 
@@ -41,12 +49,13 @@ class Seeker:
         self._keys = packets.keys
         self._key_times = packets.key_times
         self._ordinals = packets.ordinals
+        self._skips = True
         self.count = len(packets.times)
         self.pixels = pixels
 
     @classmethod
     def of(cls, path: Path, name: str | None = None) -> Seeker | None:
-        """A seeker, or ``None`` where frames can only be told by decoding the video from its start.
+        """Return a seeker, or ``None`` if the frames' numbers are known only by decoding the video from its start.
 
         Raises:
             UnsupportedAssetError: It is no video.
@@ -66,7 +75,7 @@ class Seeker:
             return cls(path, name, packets, float(stream.time_base), stream.width * stream.height)
 
     def at_seconds(self, every: float) -> Iterator[int]:
-        """The numbers of the frames that are shown at 0 s, and then every so many seconds; each once."""
+        """Yield the numbers of the frames that are shown at 0 s, and then every so many seconds; each once."""
         last, begin, end = -1, self._times[0], self._times[-1]
         for step in itertools.count():
             # Half a tick: what is meant to be on a frame's time may miss it by a hair.
@@ -78,56 +87,73 @@ class Seeker:
                 yield number
             last = number
 
-    def frames(self, numbers: Iterable[int]) -> Generator[tuple[int, av.VideoFrame], None, None]:
-        """The frames of these numbers, in their order, as often as they are named. Numbers are below `count`.
+    def frames(self, numbers: Sequence[int]) -> Generator[tuple[int, av.VideoFrame], None, None]:
+        """Yield the frames of these numbers, in their order, as often as they are named. Numbers are below `count`.
 
         Raises:
             LostError: On the way: the file has a surprise. Frames until then are right.
         """
+        wanted = {self._times[number] for number in numbers}
         with opened(self._path, self._name, threads="AUTO") as (container, stream):
             try:
-                yield from self._frames(container, stream, numbers)
-            except LostError:
-                raise
-            except _av_error() as error:
+                yield from self._frames(container, stream, numbers, wanted)
+            except av_errors() as error:
                 raise LostError from error
 
-    def _frames(self, container: Any, stream: Any, numbers: Iterable[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        reader: _Decoder | None = None
+    def _frames(
+        self, container: Any, stream: Any, numbers: Sequence[int], wanted: Collection[int]
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
+        decoder: _Decoder | None = None
         frame: Any = None
         at = -1
         for number in numbers:
             if number != at:
                 key = self._keys[number]
-                if reader is None or number < at or key > reader.sent:
-                    reader = self._decoder_at(container, stream, key)
-                frame = reader.find(self._times[number])
+                if decoder is None or number < at or key > decoder.sent:
+                    decoder = self._decoder_at(container, stream, key, wanted)
+                try:
+                    frame = decoder.find(self._times[number])
+                except LostError:
+                    if not self._skips:
+                        raise
+                    # A decoder that has to guess the order of pictures may need to see all of them.
+                    self._skips = False
+                    decoder = self._decoder_at(container, stream, key, wanted)
+                    frame = decoder.find(self._times[number])
                 at = number
             yield number, frame
 
-    def _decoder_at(self, container: Any, stream: Any, key: int) -> _Decoder:
+    def _decoder_at(self, container: Any, stream: Any, key: int, wanted: Collection[int]) -> _Decoder:
         """Begin to decode at a key frame, or at an earlier one where the container does not lead to it."""
         # Containers look for the time of decoding or for that of presentation: the earlier one is right for both.
         container.seek(self._key_times[key], stream=stream)
-        return _Decoder(container, stream, key, self._ordinals)
+        return _Decoder(container, stream, key, self._ordinals, wanted if self._skips else None)
 
 
 class _Decoder:
     """Decodes from where a container was sought to.
 
+    Args:
+        wanted: The times of the frames that are asked for: other pictures are left out if no picture refers to them and
+            the decoder can do that. ``None``: all are decoded.
+
     Attributes:
         sent: The place, in the file's order, of the packet that the decoder was given last.
     """
 
-    def __init__(self, container: Any, stream: Any, key: int, ordinals: dict[int, int]) -> None:
+    def __init__(
+        self, container: Any, stream: Any, key: int, ordinals: dict[int, int], wanted: Collection[int] | None
+    ) -> None:
         self._ordinals = ordinals
         self._codec = stream.codec_context
+        self._wanted = wanted if self._codec.name in SKIPPABLE else None
         self._may_be_interlaced = self._codec.name == "h264"
+        self._codec.skip_frame = "DEFAULT"
         self.sent = -1
         self._decoded = self._decode(container, stream, key)
 
     def find(self, time: int) -> Any:
-        """The frame with this time stamp, which lies ahead."""
+        """Return the frame with this time stamp, which lies ahead."""
         for frame in self._decoded:
             if frame.pts is None or frame.is_corrupt or (self._may_be_interlaced and frame.interlaced_frame):
                 break
@@ -138,22 +164,27 @@ class _Decoder:
         raise LostError
 
     def _decode(self, container: Any, stream: Any, key: int) -> Iterator[Any]:
+        skipping = False
         for packet in container.demux(stream):
             if packet.size:
                 ordinal = self._ordinals.get(packet.pts)
                 if ordinal is None or (self.sent < 0 and ordinal > key):
                     raise LostError
                 self.sent = ordinal
+                # Per packet, since by the time a frame comes out, the decoder has been given several more.
+                if self._wanted is not None and skipping != (packet.pts not in self._wanted):
+                    skipping = not skipping
+                    self._codec.skip_frame = "NONREF" if skipping else "DEFAULT"
                 yield from packet.decode()
         self.sent = 1 << 62
         yield from self._codec.decode(None)
 
 
 class _Watch(FrameNumbers):
-    """Sees whether a file shows signs of damage while its packets are read.
+    """Signs of damage in a file, looked for while its packets are read.
 
     Attributes:
-        suspicious: Whether it does.
+        suspicious: True if there are any.
     """
 
     def __init__(self) -> None:
@@ -180,7 +211,7 @@ class _Watch(FrameNumbers):
 
 
 class _Packets:
-    """What the packets of a stream say, in the file's order."""
+    """The time stamps and key frames of a stream's packets, in the file's order."""
 
     def __init__(self) -> None:
         self.times = array("q")  # of frames, ascending
@@ -192,7 +223,7 @@ class _Packets:
         self._newest = -(1 << 62)
 
     def note(self, packet: Any, codec: str) -> bool:
-        """Note a packet, and say whether the file can still be trusted."""
+        """Note a packet, and return True if the file can still be trusted."""
         time, decoding = packet.pts, packet.dts
         if time is None or packet.is_corrupt or time in self.ordinals:
             return False
@@ -220,9 +251,3 @@ class _Packets:
         self.keys.extend(key for _, key in self._shown)
         self._shown.clear()
         return bool(self.times)
-
-
-def _av_error() -> type[Exception]:
-    import av
-
-    return av.FFmpegError

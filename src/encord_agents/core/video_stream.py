@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from encord_agents.core.frame_numbers import FrameNumbers, spans
+from encord_agents.core.video_file import TABLED, ReadAnewError, av_errors, opened, unreadable
 from encord_agents.exceptions import UnsupportedAssetError
 
 if TYPE_CHECKING:
     import av
 
-__all__ = ["Film", "LostError", "OnDamage", "Reader", "count_in_stream", "main_stream", "unreadable"]
+__all__ = ["Film", "OnDamage", "Reader", "count_in_stream"]
 
 logger = logging.getLogger(__name__)
 
 OnDamage: TypeAlias = Literal["warn", "raise"]
-
-COPY_OPAQUE = 1 << 7
-"""AV_CODEC_FLAG_COPY_OPAQUE: a frame carries what its packet carried, which tells the packet that it came from."""
 
 LOOK_AHEAD = 64
 """Frames within which a picture that was passed over comes, if it comes at all: decoders hold back 16 or so."""
@@ -39,17 +35,10 @@ CONTIGUOUS = frozenset({"matroska,webm", "flv", "avi"})
 WITHOUT_TIME = frozenset({"avi", "mpeg"})
 """Containers whose time stamps are counted, packet by packet, so that what is missing shifts them."""
 
-TABLED = "mov,mp4,m4a,3gp,3g2,mj2"
-"""The container that has a table of its packets: damage takes none of them away."""
-
-
-MAX_FRAME_PIXELS = 1 << 27
-"""Pixels of a frame above which a video is refused: small files can hold frames that fill the memory. 16K fits."""
-
 
 @dataclass
 class _Damage:
-    """What is wrong with a film."""
+    """The damage of a film."""
 
     frames: int = 0
     faulty: list[int] = field(default_factory=list)  # frames whose pixels are partly made up
@@ -57,28 +46,12 @@ class _Damage:
     last_error: Exception | None = None
 
 
-class LostError(Exception):
-    """A frame is not where the packets promised it: the film has to be read from the start."""
-
-
-class _SignOfDamage(Exception):  # noqa: N818 - never seen outside
+class _SignOfDamage(ReadAnewError):  # noqa: N818 - never seen outside
     """The film is to be decoded anew, carefully. ``by_time``: its time stamps can be trusted."""
 
     def __init__(self, *, by_time: bool = True) -> None:
         self.by_time = by_time
         super().__init__()
-
-
-def main_stream(container: Any) -> Any | None:
-    """The stream that is the film: not an attached picture, such as a cover; else the one that ffmpeg would choose."""
-    import av
-
-    cover = av.stream.Disposition.attached_pic
-    films = [stream for stream in container.streams.video if not stream.disposition & cover]
-    if len(films) > 1:
-        best = container.streams.best("video")
-        return next((stream for stream in films if best is not None and stream.index == best.index), films[0])
-    return films[0] if films else None
 
 
 class Film:
@@ -89,7 +62,7 @@ class Film:
 
     Args:
         path: The file.
-        name: What to call it in errors and warnings. Default: its name.
+        name: The name of the file in errors and warnings. Default: its own.
         on_damage: Whether damage is a warning in the end, or an error at once.
     """
 
@@ -101,7 +74,7 @@ class Film:
         self.damage = _Damage()
 
     def frames(self) -> Generator[tuple[int, av.VideoFrame], None, None]:
-        """The frames with their numbers, ascending. To be called once.
+        """Yield the frames with their numbers, ascending. To be called once.
 
         Raises:
             UnsupportedAssetError: It is no video, or has no frame that can be decoded; or it is damaged, and
@@ -138,7 +111,7 @@ class Film:
 
 
 def count_in_stream(path: Path, name: str | None) -> int:
-    """How many numbers a `Film` gives out, lost frames at the end included.
+    """Return the number of frames that a `Film` numbers, lost ones at the end included.
 
     Where the container has a table of its packets, they are counted, and only the first frame is decoded.
     """
@@ -162,7 +135,7 @@ def count_in_stream(path: Path, name: str | None) -> int:
 def _first_of(reader: Reader, packet: Any) -> Any | None:
     try:
         return next(iter(reader.decoded(packet)), None)
-    except _av_errors():
+    except av_errors():
         return None
 
 
@@ -179,7 +152,7 @@ def _decode_fast(
                     if numbers.lost or numbers.unsure_from is not None or frame.is_corrupt or reader.errors:
                         raise _SignOfDamage(by_time=not _come_later(reader, numbers))
                     yield number, frame
-        except _av_errors() as error:
+        except av_errors() as error:
             raise _SignOfDamage from error
         numbers.end()
         if reader.errors or numbers.lost or numbers.unsure_from is not None or not damage.frames:
@@ -194,7 +167,7 @@ def _decode_carefully(
         for packet in reader:
             try:
                 frames = list(reader.decoded(packet))
-            except _av_errors() as error:
+            except av_errors() as error:
                 damage.last_error = error
                 reader.beside_damage()
                 continue
@@ -214,7 +187,7 @@ def _decode_carefully(
 
 
 def _come_later(reader: Reader, numbers: FrameNumbers) -> bool:
-    """Whether pictures that were passed over come out all the same: then time stamps are no order of presentation."""
+    """Return True if pictures that were passed over come out all the same: then time stamps are no order of display."""
     if numbers.unsure_from is not None or not numbers.lost:
         return False
     seen = 0
@@ -225,7 +198,7 @@ def _come_later(reader: Reader, numbers: FrameNumbers) -> bool:
                 seen += 1
             if seen >= LOOK_AHEAD or numbers.unsure_from is not None:
                 break
-    except _av_errors():
+    except av_errors():
         return False
     return numbers.unsure_from is not None
 
@@ -258,7 +231,7 @@ class Reader:
         return self._packets
 
     def decoded(self, packet: Any) -> list[Any]:
-        """The frames that come out when this packet goes in."""
+        """Return the frames that come out of the decoder when this packet goes in."""
         if packet is None or not packet.size:
             return list(self._context.decode(None))
         return list(packet.decode())
@@ -276,7 +249,7 @@ class Reader:
         source = self._container.demux(*wanted)
         failed = 0
         # PyAV raises an IndexError for streams that turn up on the way.
-        read_errors: tuple[type[Exception], ...] = (*_av_errors(), IndexError)
+        read_errors: tuple[type[Exception], ...] = (*av_errors(), IndexError)
         while failed < BROKEN_READS:
             try:
                 packet = next(source, None)
@@ -321,12 +294,12 @@ def _ordinal_of(frame: Any, numbers: FrameNumbers) -> int | None:
 
 
 def _makes_one_frame_of_two_packets(stream: Any, frame: Any) -> bool:
-    """Whether it may: where each packet holds one field."""
+    """Return True if it may: if each packet holds one field."""
     return stream.codec_context.name == "h264" and bool(frame.interlaced_frame)
 
 
 def _described(path: Path, name: str | None, numbers: FrameNumbers, damage: _Damage) -> str:
-    """What is wrong with a film, in words; empty where nothing is."""
+    """Return the damage of a film in words; an empty text if there is none."""
     parts = []
     if numbers.lost:
         be = (
@@ -357,71 +330,3 @@ def _described(path: Path, name: str | None, numbers: FrameNumbers, damage: _Dam
 
 def _frames(numbers: list[int]) -> str:
     return f"{'Frame' if len(numbers) == 1 else 'Frames'} {spans(numbers)}"
-
-
-@contextmanager
-def opened(path: Path, name: str | None, *, threads: str = "SLICE") -> Iterator[tuple[Any, Any]]:
-    """A video's container and main stream. Whatever goes wrong is told by the file's name.
-
-    Raises:
-        UnsupportedAssetError: It is no video.
-        FileNotFoundError: There is no such file.
-    """
-    import av
-
-    try:
-        with av.open(str(path), metadata_errors="replace") as container:
-            stream = main_stream(container)
-            if stream is None:
-                raise unreadable(path, name, _without_film(container))
-            if stream.codec_context is None:
-                raise unreadable(path, name, "there is no decoder for its codec")
-            if (pixels := stream.width * stream.height) > MAX_FRAME_PIXELS:
-                raise unreadable(
-                    path,
-                    name,
-                    f"each of its frames has {pixels:,} pixels, and the limit is {MAX_FRAME_PIXELS:,}. "
-                    "To raise it, set encord_agents.core.video_stream.MAX_FRAME_PIXELS before the run",
-                )
-            stream.thread_type = threads
-            stream.codec_context.flags |= COPY_OPAQUE
-            try:
-                yield container, stream
-            finally:
-                let_decoders_finish(stream)
-    except (FileNotFoundError, MemoryError, UnsupportedAssetError, LostError, _SignOfDamage):
-        raise
-    except av.FFmpegError as error:
-        raise unreadable(path, name, f"it is damaged, or of an unknown kind: {error.strerror}") from error
-    except Exception as error:
-        raise unreadable(path, name, f"it is damaged ({type(error).__name__})") from error
-
-
-def let_decoders_finish(stream: Any) -> None:
-    """Wait for the decoder's own threads, before the decoder is freed.
-
-    PyAV frees it under the interpreter's lock, and waits there for its threads. One that has something to say of a
-    damaged frame waits for the same lock, to log it: nobody would go on. To flush gives the lock away meanwhile.
-    """
-    with contextlib.suppress(Exception):
-        stream.codec_context.flush_buffers()
-
-
-def _without_film(container: Any) -> str:
-    sound = "sound" if container.streams.audio else "something else"
-    if container.streams.video:
-        return f"it has {sound} and an attached picture (a cover), but no video.\n{ADVICE}"
-    return f"it has no pictures in it, only {sound}"
-
-
-ADVICE = "Ask for the file instead: Annotated[Path, Depends(dep_asset)]"
-
-
-def unreadable(path: Path, name: str | None, reason: str) -> UnsupportedAssetError:
-    return UnsupportedAssetError(f"{name or path.name!r} cannot be read as a video: {reason}.", item=name or path.name)
-
-
-def _av_errors() -> tuple[type[Exception], ...]:
-    import av
-
-    return (av.FFmpegError,)

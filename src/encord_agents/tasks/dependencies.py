@@ -159,13 +159,13 @@ def dep_video_sampler(storage_item: StorageItem, asset: Asset | None = None) -> 
         PrintableError: By the sampler: the share or the seconds are out of range, a frame number is negative, or
             seconds are asked for of images.
     """
-    from encord_agents.core.video import sample_frames, sample_seconds, sample_share
+    from encord_agents.core.sampling import VideoSampler
 
     if storage_item.item_type == StorageItemType.IMAGE_GROUP:
         yield _sampler_of_group(storage_item)
         return
     with ExitStack() as mine:
-        path, name = _video(storage_item, asset, mine), storage_item.name
+        sampler = VideoSampler(_video(storage_item, asset, mine), name=storage_item.name)
 
         def sample(
             share_or_frames: float | Iterable[int] | None = None, /, *, seconds: float | None = None
@@ -173,10 +173,10 @@ def dep_video_sampler(storage_item: StorageItem, asset: Asset | None = None) -> 
             wanted = _one_of(share_or_frames, seconds)
             if wanted is None:
                 assert seconds is not None
-                return sample_seconds(path, float(seconds), name=name)
+                return sampler.seconds(float(seconds))
             if isinstance(wanted, float | Real):  # numpy's numbers are Real
-                return sample_share(path, float(wanted), name=name)
-            return sample_frames(path, wanted, name=name)
+                return sampler.share(float(wanted))
+            return sampler.frames(wanted)
 
         yield sample
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from tests import films
 
-from encord_agents.core import seeking, video
-from encord_agents.core.seeking import Seeker
+from encord_agents.core import sampling, seeking
+from encord_agents.core.seeking import LostError, Seeker
 from encord_agents.core.video import (
     iterate_frames,
     read_video_frame,
@@ -20,7 +20,6 @@ from encord_agents.core.video import (
     sample_seconds,
     sample_share,
 )
-from encord_agents.core.video_stream import LostError
 from encord_agents.exceptions import PrintableError
 
 FRAMES = 60
@@ -94,7 +93,7 @@ def test_the_way_is_as_exact_where_there_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("held", [1, 3, 100])
 def test_few_frames_wait_for_their_turn(tmp_path: Path, held: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the order, and however many may wait, they are the frames that were asked for."""
-    monkeypatch.setattr(video, "HELD_PIXELS", held * films.WIDTH * films.HEIGHT)
+    monkeypatch.setattr(sampling, "HELD_PIXELS", held * films.WIDTH * films.HEIGHT)
     path = films.film(tmp_path / "a.mp4", 30)
     numbers = [20, 3, 25, 3, 11, 29, 0, 25]
     assert [films.number_in(frame.content) for frame in sample_frames(path, numbers)] == numbers

@@ -9,7 +9,7 @@ import av
 import pytest
 from tests import films
 
-from encord_agents.core import video_stream
+from encord_agents.core import video_file
 from encord_agents.core.video import count_frames, iterate_frames, read_video_frame, sample_frames
 from encord_agents.core.vision import read_first_frame
 from encord_agents.exceptions import UnsupportedAssetError
@@ -156,7 +156,7 @@ def test_a_film_that_breaks_off(tmp_path: Path, caplog: pytest.LogCaptureFixture
 
 def test_frames_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are refused before one is decoded, and the message says how to have them."""
-    monkeypatch.setattr(video_stream, "MAX_FRAME_PIXELS", films.WIDTH * films.HEIGHT - 1)
+    monkeypatch.setattr(video_file, "MAX_FRAME_PIXELS", films.WIDTH * films.HEIGHT - 1)
     with pytest.raises(UnsupportedAssetError, match=r"16,384 pixels, and the limit is 16,383.*MAX_FRAME_PIXELS"):
         count_frames(films.film(tmp_path / "film.mp4", 2))
 
