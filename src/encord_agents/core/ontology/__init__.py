@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, overload
 
 from encord.objects.classification import Classification
@@ -12,12 +12,13 @@ from encord.objects.classification_instance import ClassificationInstance
 from encord.objects.ontology_object import Object
 from encord.objects.ontology_object_instance import ObjectInstance
 from pydantic import BaseModel, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from encord_agents.core.ontology.answer import Answer, settings_in
 from encord_agents.core.ontology.fields import HASH, choices_of_objects, fields_of_classifications
 from encord_agents.core.ontology.matching import match_choice, match_fields
 from encord_agents.core.ontology.models import AnswerModel, model_of_choices, model_of_fields
-from encord_agents.core.ontology.reading import objects_in
+from encord_agents.core.ontology.reading import breaks_off, objects_in
 from encord_agents.core.ontology.schema import schema_of_choices, schema_of_fields
 from encord_agents.exceptions import PrintableError
 
@@ -89,10 +90,11 @@ class OntologyDataModel(Generic[OntologyType]):
     def read(self, answer: str | bytes | Mapping[str, Any] | BaseModel, *, strict: bool = False) -> Answer:
         """Check an answer.
 
-        Unambiguous deviations from the schema are accepted: a code fence or words around the JSON, a comma too many, an
-        option's title in another case, titles in place of keys, a list of titles in place of a checklist's flags, a
-        value without the object around it, missing hashes. ``null`` means no answer, which is allowed for attributes
-        that are not required. Values that do not belong to the ontology are left out.
+        Unambiguous deviations from the schema are accepted: a code fence or words around the JSON, a comma too many,
+        other quotes or none around keys, an option's title in another case, titles in place of keys, a list of titles
+        in place of a checklist's flags, a value without the object around it, one more object or quotes around it all,
+        missing hashes. ``null`` means no answer, which is allowed for attributes that are not required. Values that do
+        not belong to the ontology are left out.
 
         Args:
             answer: JSON text, or parsed JSON.
@@ -146,18 +148,36 @@ class OntologyDataModel(Generic[OntologyType]):
     def _leniently(self, answer: str | bytes | Mapping[str, Any] | BaseModel) -> dict[str, Any]:
         if isinstance(answer, bytes):
             answer = answer.decode("utf-8", "replace")
-        if not isinstance(answer, str):
-            return self._matched(_as_mapping(answer))
+        text: str | None = None
+        found: Sequence[Mapping[str, Any]]
+        if isinstance(answer, str):
+            text = _without_quotes(answer)
+            found = list(objects_in(text))[::-1]  # a model that thinks aloud gives its answer last
+        else:
+            found = [_as_mapping(answer)]
         problem: ValidationError | None = None
-        for data in reversed(list(objects_in(answer))):  # a model that thinks aloud gives its answer last
+        for candidate in _candidates(found):
             try:
-                return self._matched(data)
-            except ValidationError as error:
-                problem = problem or error
+                return self._matched(candidate)
+            except ValidationError as error:  # of several objects, the error of the one that comes closest
+                if problem is None or error.error_count() < problem.error_count():
+                    problem = error
+        if text is not None and breaks_off(text):
+            raise self._cut_short(text)
         if problem is None:
-            self.DataModel.model_validate_json(answer)  # raises an error that says why it is no JSON
+            assert text is not None
+            self.DataModel.model_validate_json(text)  # raises an error that says why it is no JSON
             raise AssertionError("a JSON object was not found, and then it was")
         raise problem
+
+    def _cut_short(self, answer: str) -> ValidationError:
+        kind = PydanticCustomError(
+            "answer_cut_short",
+            "The answer ends in the middle of its JSON. Let the model write more (its maximum of tokens), or ask for "
+            "less at once",
+        )
+        details = InitErrorDetails(type=kind, loc=(), input=answer)
+        return ValidationError.from_exception_data(self.DataModel.__name__, [details])
 
     def _matched(self, data: Mapping[str, Any]) -> dict[str, Any]:
         title = self.DataModel.__name__
@@ -180,6 +200,26 @@ class OntologyDataModel(Generic[OntologyType]):
 
 def _as_mapping(answer: Mapping[str, Any] | BaseModel) -> Mapping[str, Any]:
     return answer.model_dump(by_alias=True) if isinstance(answer, BaseModel) else answer
+
+
+def _without_quotes(answer: str) -> str:
+    """Return the text that a text in JSON's quotes stands for; other texts unchanged."""
+    if answer.lstrip().startswith('"'):
+        try:
+            inner = json.loads(answer, strict=False)
+        except (ValueError, RecursionError):
+            return answer
+        if isinstance(inner, str):
+            return inner
+    return answer
+
+
+def _candidates(found: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+    """Yield objects, and the only value of each if that is an object: some models add one more around their answer."""
+    for data in found:
+        yield data
+        if len(data) == 1:
+            yield from (value for value in data.values() if isinstance(value, Mapping))
 
 
 def _flattened(root: Any) -> Iterable[Any]:

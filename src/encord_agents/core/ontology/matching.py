@@ -187,15 +187,21 @@ class _Matcher:
 
 
 def _find(names: Mapping[str, tuple[str, ...]], name: str) -> list[str]:
-    """Return the keys of those that have a name: exactly, apart from spaces around it, or else loosely."""
+    """Return the keys of those that have a name: exactly but for spaces around it, or in another case, or loosely."""
     name = name.strip()
-    for place in range(max(map(len, names.values()), default=0)):
-        if exact := [key for key, known in names.items() if place < len(known) and known[place].strip() == name]:
-            return exact
+    for alike in (str.strip, _in_one_case):
+        for place in range(max(map(len, names.values()), default=0)):
+            same = [key for key, known in names.items() if place < len(known) and alike(known[place]) == alike(name)]
+            if same:
+                return same
     plain = loose(name)
     if not plain:
         return []
     return [key for key, known in names.items() if any(loose(one) == plain for one in known)]
+
+
+def _in_one_case(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def _by_name(names: Mapping[str, tuple[str, str]], data: Mapping[str, Any]) -> dict[str, Any]:

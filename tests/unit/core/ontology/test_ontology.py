@@ -177,6 +177,56 @@ def test_fences_and_words_around_it(things: Things, about_all: OntologyDataModel
             about_all.read(written, strict=True)
 
 
+def test_answers_that_are_nearly_json(things: Things, about_all: OntologyDataModel[Any]) -> None:
+    """As models write them that know Python, JavaScript or typography better; in one more object, or in quotes."""
+    answer = things.answer()
+    text = json.dumps(answer)
+    for written in (
+        repr(answer),
+        f"```python\nanswer = {answer!r}\n```",
+        text.replace('"', "”").replace("”", "“", 1),
+        text.replace("}}", "},}", 1),
+        json.dumps(text),
+        json.dumps({"answer": answer}),
+        {"result": answer},
+        text.replace('"tags"', "tags").replace('"caption"', "caption"),
+        "def f(x) { return {}; } // {1} {2}\n" * 100 + text,
+    ):
+        assert told(about_all, written) == SAID
+
+
+def test_an_answer_that_breaks_off(things: Things, about_all: OntologyDataModel[Any]) -> None:
+    """It is said so, wherever the model ran out of tokens, and never taken for a whole one."""
+    text = json.dumps(things.answer())
+    for end in range(text.index('"') + 1, len(text)):
+        (message,) = problems(about_all, text[:end]).values()
+        assert "ends in the middle of its JSON" in message
+    for written in ("```json\n" + text[:-40], f"Well {{ok}}: {text[:-1]}\n```"):
+        (message,) = problems(about_all, written).values()
+        assert "maximum of tokens" in message
+    assert told(about_all, text + text[:-40]) == SAID
+
+
+def test_the_error_of_the_object_that_comes_closest(things: Things, about_all: OntologyDataModel[Any]) -> None:
+    """Not of one that was only mentioned."""
+    answer = things.answer()
+    answer["how_many"]["value"] = "many"
+    written = f"{{'format': 'json'}} {json.dumps(answer)} {{'done': True}}"
+    assert list(problems(about_all, written)) == ["how_many.value"]
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("c++", "C++"), ("C", "C"), ("c#", "C#"), (" c ", "C"), ("F sharp", "F-sharp")]
+)
+def test_case_before_punctuation(given: str, meant: str) -> None:
+    """Options that differ in punctuation are told apart in any case."""
+    structure = OntologyStructure()
+    radio = structure.add_classification().add_attribute(RadioAttribute, "Language")
+    for option in ("C", "C++", "C#", "F-sharp"):
+        radio.add_option(option)
+    assert told(OntologyDataModel(structure.classifications), {"language": given}) == {"Language": meant}
+
+
 def test_null_is_no_answer(things: Things, about_all: OntologyDataModel[Any]) -> None:
     """Attributes that are not required may be without one; a required one says so."""
     answer = things.answer() | {"caption": {"value": None}, "tags": None}
