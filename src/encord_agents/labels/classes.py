@@ -58,7 +58,11 @@ def objects_for(label_row: LabelRowV2, found: Detections, classes: Classes | Non
 
 
 def _mapped(classes: Mapping[Any, str | Object | None], number: int | None, name: str | None) -> str | Object | None:
-    return classes.get(name, classes.get(number))
+    """Return the mapping's value for a class, by its name or else its number."""
+    for key in (name, number, None if number is None else str(number)):  # JSON knows no keys but text
+        if key is not None and key in classes:
+            return classes[key]
+    return None
 
 
 def _object_called(label_row: LabelRowV2, title: str, found: Detections) -> Object | None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 else:
     Array = Boxes = Any
 
-__all__ = ["CORNERS", "KEYPOINTS", "NAMES", "POLYGONS", "Array", "Boxes", "Detections"]
+__all__ = ["CORNERS", "KEYPOINTS", "NAMES", "NO_TRACK", "POLYGONS", "Array", "Boxes", "Detections"]
 
 NAMES = "class_name"
 """The key of the classes' names in `Detections.data`, as in supervision."""
@@ -25,7 +25,10 @@ POLYGONS = "polygons"
 """The key of outlines: for each detection a list of polygons, each a list of rings, each float ``[points, 2]``; the
 first ring is the outer one, and others are holes. ``None`` for a detection that has none."""
 KEYPOINTS = "keypoints"
-"""The key of keypoints, float ``[n, points, 3]``: x and y in pixels, and the point's visibility: 0 is invisible."""
+"""The key of keypoints, for each detection float ``[points, 3]``: x and y in pixels, and the point's visibility: 0 is
+invisible. ``None`` for a detection that has none."""
+NO_TRACK = -1
+"""The track of a detection that belongs to none, as in supervision."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Detections:
         mask: Bool ``[n, height, width]``; ``None`` if there are none.
         confidence: Float ``[n]``, 0 to 1.
         class_id: Int ``[n]``.
-        tracker_id: Int ``[n]``: the same number on several frames means the same physical object.
+        tracker_id: Int ``[n]``: the same number on several frames means the same physical object; below 0, none.
         data: More columns, by name: ``class_name``, ``xyxyxyxy``, ``polygons``, ``keypoints``, ...
         size: Width and height of the picture that the pixels refer to, if known.
     """

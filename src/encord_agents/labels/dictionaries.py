@@ -7,8 +7,8 @@ from pathlib import PurePath
 from typing import Any
 
 from encord_agents.exceptions import PrintableError
-from encord_agents.labels.detections import CORNERS, KEYPOINTS, NAMES, POLYGONS, Array, Boxes, Detections
-from encord_agents.labels.outlines import box_around
+from encord_agents.labels.detections import CORNERS, KEYPOINTS, NAMES, NO_TRACK, POLYGONS, Array, Boxes, Detections
+from encord_agents.labels.outlines import box_around, outlines
 
 __all__ = ["of_coco", "of_dictionaries", "of_yolo_text"]
 
@@ -50,34 +50,88 @@ def of_dictionaries(
 
     rows = [_Row(one, number, size) for number, one in enumerate(found)]
     data: dict[str, Any] = {}
-    ids = _column(found, ("category_id", "class_id", "class"))
-    told: Sequence[Any] | None = _column(found, ("name", "class_name", "category", "label"))
-    if told is None and ids is not None and names:
-        told = [names.get(one, str(one)) for one in ids]
+    ids, told = _classes(found, names)
     if told is not None:
-        data[NAMES] = [str(one) for one in told]
+        data[NAMES] = told
     if any(row.corners is not None for row in rows):
         data[CORNERS] = np.array([row.corners if row.corners is not None else _corners(row.box) for row in rows])
-    if any(row.polygons is not None for row in rows):
-        data[POLYGONS] = [row.polygons for row in rows]
-    if rows and all(row.keypoints is not None for row in rows):
-        data[KEYPOINTS] = np.array([row.keypoints for row in rows])
-    mask = None
-    if rows and all(row.mask is not None for row in rows):
-        mask = np.stack([row.mask for row in rows if row.mask is not None])
+    mask, polygons = _areas(rows, size)
+    if mask is not None:
         size = (mask.shape[2], mask.shape[1])
-    scores = _column(found, ("score", "confidence"))
-    tracks = _column(found, ("track_id", "tracker_id"))
-    numbers = None if ids is None or not all(isinstance(one, int) for one in ids) else np.array(ids, dtype="int64")
+    if polygons is not None:
+        data[POLYGONS] = polygons
+    if any(row.keypoints is not None for row in rows):
+        data[KEYPOINTS] = [row.keypoints for row in rows]
     return Detections(
         np.array([row.box for row in rows], dtype="float64").reshape(-1, 4),
         mask,
-        None if scores is None else np.array(scores, dtype="float64"),
-        numbers,
-        None if tracks is None else np.array(tracks),
+        _numbers(found, ("score", "confidence"), otherwise=1.0),
+        ids,
+        _numbers(found, ("track_id", "tracker_id"), otherwise=NO_TRACK),
         data,
         size,
     )
+
+
+def _classes(
+    found: Sequence[Mapping[str, Any]], names: Mapping[Any, str] | None
+) -> tuple[Array | None, list[str] | None]:
+    """Return the classes' numbers and names. A number under a key for names, and the other way round, is accepted."""
+    import numpy as np
+
+    ids = _column(found, ("category_id", "class_id", "class"))
+    told = _column(found, ("name", "class_name", "category", "label"))
+    if ids is not None and told is None:
+        if names:
+            told = [names.get(one, str(one)) for one in ids]
+        elif all(isinstance(one, str) for one in ids):
+            told = ids
+    elif ids is None and told is not None and all(_is_whole(one) for one in told):
+        ids, told = told, None
+    numbers = None if ids is None or not all(map(_is_whole, ids)) else np.array([int(one) for one in ids])
+    return numbers, None if told is None else [str(one) for one in told]
+
+
+def _is_whole(value: Any) -> bool:
+    """Return True for a whole number of any type that is not text."""
+    try:
+        return not isinstance(value, str | bytes) and int(value) == value
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def _areas(rows: Sequence[_Row], size: tuple[int, int]) -> tuple[Array | None, list[Any] | None]:
+    """Return masks if all detections have one of one size; otherwise outlines, made of masks where there are those."""
+    import numpy as np
+
+    masks = [row.mask for row in rows if row.mask is not None]
+    if masks and len(masks) == len(rows) and len({mask.shape for mask in masks}) == 1:
+        return np.stack(masks), None
+    if not masks and all(row.polygons is None for row in rows):
+        return None, None
+    return None, [row.polygons if row.mask is None else _outlines(row.mask, size) for row in rows]
+
+
+def _outlines(mask: Array, size: tuple[int, int]) -> list[list[Array]]:
+    """Return the outlines of a mask on a picture of this size."""
+    import numpy as np
+
+    scale = np.array(size) / np.array((mask.shape[1], mask.shape[0]))
+    return [[ring * scale for ring in polygon] for polygon in outlines(mask)]
+
+
+def _numbers(found: Sequence[Mapping[str, Any]], keys: Sequence[str], *, otherwise: float) -> Array | None:
+    """Return the values of the first of these keys that a dictionary has; ``None`` if none has any of them."""
+    import numpy as np
+
+    for key in keys:
+        values = [one.get(key) for one in found]
+        if any(value is not None for value in values):
+            try:
+                return np.array([otherwise if value is None else float(value) for value in values])
+            except (TypeError, ValueError) as error:
+                raise PrintableError(f"The detections' values of {key!r} are not all numbers ({error}).") from error
+    return None
 
 
 def of_yolo_text(found: str, size: tuple[int, int]) -> Detections:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 from collections.abc import MutableMapping
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -62,7 +63,8 @@ def add_detections(
         frame: The frame's number.
         min_confidence: Detections with a lower confidence are left out.
         tracker: The objects of tracks, to which this call adds: pass the same dictionary for each frame. Detections
-            with a track's number become one object over all frames. Default: one for the label row and ``source``.
+            with a track's number become one object over all frames; those with a negative one, and further ones of a
+            track on the same frame, are objects of their own. Default: one for the label row and ``source``.
         replace: First remove objects that the same ``source`` has drawn on this frame, except those that a person has
             changed since.
         source: The name of the detector. If several detectors draw on the same rows, each needs a name of its own.
@@ -78,6 +80,7 @@ def add_detections(
         MissingExtraError: numpy is not installed.
     """
     require("vision", "add_detections()")
+    frame = operator.index(frame)  # numpy's whole numbers are welcome
     drawn_on = frame_size(label_row, frame)
     seen = size or drawn_on
     found = read_detections(detections, size=seen or (1, 1), title=label_row.data_title)
@@ -114,12 +117,17 @@ def add_detections(
     known: Any = tracker if tracker is not None or tracks is None else _tracks_of(label_row, source)
     confidence = None if found.confidence is None else found.confidence.tolist()
     instances: list[ObjectInstance] = []
+    taken: set[tuple[str, int]] = set()
     for number, drawn_as, coordinates in drawn:
         marks: dict[str, Any] = {
             "confidence": 1.0 if confidence is None else confidence[number],
             "manual_annotation": False,
         }
-        key = None if tracks is None else (drawn_as.feature_node_hash, int(tracks[number]))
+        key = None if tracks is None or tracks[number] < 0 else (drawn_as.feature_node_hash, int(tracks[number]))
+        if key in taken:
+            key = None
+        elif key is not None:
+            taken.add(key)
         old: ObjectInstance | None = None if key is None else known.get(key)
         if old is not None and present.get(old.object_hash) is old:
             old.set_for_frames(coordinates, frame, overwrite=True, **marks)

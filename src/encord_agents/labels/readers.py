@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from encord_agents.exceptions import PrintableError
@@ -11,6 +12,9 @@ from encord_agents.labels.dictionaries import of_coco, of_dictionaries, of_yolo_
 from encord_agents.labels.outlines import box_around
 
 __all__ = ["read_detections"]
+
+ROUNDING = 1e-3
+"""The distance beyond 0 and 1 that is allowed for a confidence: half-precision numbers are rounded."""
 
 KINDS = (
     "supervision's Detections or KeyPoints, a Results of ultralytics, a dictionary of torchvision or transformers "
@@ -34,7 +38,7 @@ def read_detections(found: Any, *, size: tuple[int, int], title: str = "") -> De
 
 def _read(found: Any, size: tuple[int, int], title: str) -> Detections:
     if isinstance(found, Detections):
-        return found
+        return _of_our_own(found)
     if isinstance(found, str):
         return of_yolo_text(found, size)
     if isinstance(found, Mapping):
@@ -72,12 +76,27 @@ def array(values: Any) -> Array:
         values = values.cpu()
     try:
         return np.asarray(values)
-    except TypeError:  # numpy has no bfloat16
-        return np.asarray(values.float())
+    except TypeError:
+        # torch's bfloat16, which numpy does not have; CuPy's arrays, which have to be fetched.
+        fetch = getattr(values, "float", None) or getattr(values, "get", None)
+        if fetch is None:
+            raise
+        return np.asarray(fetch())
 
 
 def _floats(values: Any) -> Boxes:
     return array(values).astype("float64")
+
+
+def _of_our_own(found: Detections) -> Detections:
+    return replace(
+        found,
+        xyxy=_floats(found.xyxy).reshape(-1, 4),
+        mask=None if found.mask is None else _masks(found.mask),
+        confidence=_optional(found.confidence),
+        class_id=_optional(found.class_id),
+        tracker_id=_optional(found.tracker_id),
+    )
 
 
 def _of_supervision(found: Any) -> Detections:
@@ -117,7 +136,7 @@ def _of_ultralytics(found: Any) -> Detections:
     main = turned if turned is not None else boxes
     if main is None:
         return Detections(_floats([]).reshape(0, 4), size=(width, height))
-    ids = array(main.cls).astype("int64").reshape(-1)
+    ids = array(main.cls).reshape(-1).astype("int64")
     names = found.names if isinstance(found.names, Mapping) else dict(enumerate(found.names))
     data: dict[str, Any] = {NAMES: [str(names.get(int(one), one)) for one in ids]}
     mask = None
@@ -139,6 +158,12 @@ def _of_ultralytics(found: Any) -> Detections:
 
 def _of_torchvision(found: Mapping[str, Any]) -> Detections:
     data: dict[str, Any] = {}
+    labels = None if found.get("labels") is None else array(found["labels"]).reshape(-1)
+    # Detectors that are asked for words answer with words.
+    words = found.get("text_labels") if labels is None or labels.dtype.kind not in "USO" else labels
+    if words is not None:
+        data[NAMES] = [str(word) for word in words]
+        labels = None if labels is words else labels
     if "keypoints" in found:
         data[KEYPOINTS] = _with_visibility(_floats(found["keypoints"]))
     masks = found.get("masks")
@@ -146,7 +171,7 @@ def _of_torchvision(found: Mapping[str, Any]) -> Detections:
         _floats(found["boxes"]).reshape(-1, 4),
         None if masks is None else _masks(masks),
         _optional(found.get("scores")),
-        _optional(found.get("labels")),
+        labels,
         _optional(found.get("track_ids")),
         data,
     )
@@ -168,12 +193,13 @@ def _of_array(found: Any) -> Detections:
     if values.ndim != 2 or values.shape[1] not in (4, 5, 6, 7) or values.dtype.kind not in "iuf":
         raise PrintableError(f"Detections cannot be read from {type(found).__name__}.\nGive {KINDS}.")
     columns = values.shape[1]
+    values = values.astype("float64")
     return Detections(
-        values[:, :4].astype("float64"),
+        values[:, :4],
         None,
-        values[:, 5 if columns == 7 else 4].astype("float64") if columns > 4 else None,
-        values[:, columns - 1].astype("int64") if columns > 5 else None,
-        values[:, 4].astype("int64") if columns == 7 else None,
+        values[:, 5 if columns == 7 else 4] if columns > 4 else None,
+        values[:, columns - 1] if columns > 5 else None,
+        values[:, 4] if columns == 7 else None,
     )
 
 
@@ -219,7 +245,7 @@ def _around_points(points: Boxes) -> Boxes:
 
 
 def _checked(found: Detections) -> Detections:
-    """Refuse columns of different lengths, and values that are not finite numbers."""
+    """Refuse columns of different lengths, values that are not finite numbers, and confidences that are not shares."""
     import numpy as np
 
     count = len(found.xyxy)
@@ -233,15 +259,26 @@ def _checked(found: Detections) -> Detections:
     for name, column in columns.items():
         if column is not None and len(column) != count:
             raise PrintableError(f"There are {count} detections, and {len(column)} values of {name!r}.")
-    parts: Iterable[tuple[str, Any]] = (
-        ("xyxy", found.xyxy), ("confidence", found.confidence), (CORNERS, found.data.get(CORNERS)),
-        (KEYPOINTS, found.data.get(KEYPOINTS)),
-    )  # fmt: skip
-    for name, column in parts:
+    for name in ("xyxy", "confidence", "class_id", "tracker_id", CORNERS, KEYPOINTS):
+        column = found.xyxy if name == "xyxy" else columns[name]
         if column is None or not len(column):
             continue
-        bad = ~np.isfinite(np.asarray(column, dtype="float64")).reshape(count, -1).all(axis=1)
-        if bad.any():
-            first = int(np.flatnonzero(bad)[0])
-            raise PrintableError(f"Detection {first} of {count}: {name!r} has values that are no finite numbers.")
+        finite: Any = (
+            np.isfinite(column.reshape(count, -1)).all(axis=1)
+            if isinstance(column, np.ndarray) and column.dtype.kind in "iufb"
+            else [one is None or bool(np.isfinite(np.asarray(one, dtype="float64")).all()) for one in column]
+        )
+        if not all(finite):
+            raise _wrong(found, name, list(finite).index(False), "has values that are no finite numbers")
+    if found.confidence is not None and count:
+        confidence = np.asarray(found.confidence, dtype="float64")
+        beyond = (confidence < -ROUNDING) | (confidence > 1.0 + ROUNDING)
+        if beyond.any():
+            first = int(np.flatnonzero(beyond)[0])
+            raise _wrong(found, "confidence", first, f"is {confidence[first]:g}, and must be between 0 and 1")
+        found = replace(found, confidence=np.clip(confidence, 0.0, 1.0))
     return found
+
+
+def _wrong(found: Detections, column: str, number: int, problem: str) -> PrintableError:
+    return PrintableError(f"Detection {number} of {len(found)}: {column!r} {problem}.")

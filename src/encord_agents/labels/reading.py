@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,6 +48,7 @@ def to_detections(
     require("vision", "to_detections()")
     import numpy as np
 
+    frame = operator.index(frame)  # numpy's whole numbers are welcome
     size = size or frame_size(label_row, frame)
     if size is None:
         raise PrintableError(

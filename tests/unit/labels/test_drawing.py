@@ -260,6 +260,54 @@ def test_a_track_whose_object_was_removed_begins_anew(row_of: Any) -> None:
     assert row.get_object_instances() == [newest]
 
 
+def test_detections_without_a_track(row_of: Any) -> None:
+    """Trackers give them -1: each is an object of its own, on every frame."""
+    row = row_of("video")
+    for frame in (0, 1):
+        assert len(set(add_detections(row, tracked(-1, -1, 3), frame=frame))) == 3
+    assert sorted(len(instance.get_annotations()) for instance in row.get_object_instances()) == [1, 1, 1, 1, 2]
+
+
+def test_a_track_twice_on_a_frame(row_of: Any) -> None:
+    """An object is in one place, so the second is another: no detection is lost."""
+    row = row_of("video")
+    for frame in (0, 1):
+        assert len(set(add_detections(row, tracked(3, 3), frame=frame))) == 2
+    assert sorted(len(instance.get_annotations()) for instance in row.get_object_instances()) == [1, 1, 2]
+
+
+def test_numbers_of_numpy(row_of: Any) -> None:
+    """A frame may be one, and numbers of classes may be text, as in a mapping that was JSON."""
+    row = row_of("video")
+    found_ = np.array([[*BOX, 0.5, 1]], dtype="float16")
+    (instance,) = add_detections(row, found_, classes={"1": "Box"}, frame=np.int64(4))
+    assert instance.get_annotation_frames() == {4}
+    assert len(to_detections(row, np.int64(4))) == 1
+    row.save()
+
+
+def test_several_shapes_in_one_file(row_of: Any) -> None:
+    """Masks and outlines beside each other, as in COCO's files, are drawn as what they are."""
+    row = row_of("image")
+    mask = {"size": [100, 200], "counts": [100 * 10 + 20, 20, 100 * 190 - 40]}
+    add_detections(
+        row,
+        [
+            {"name": "Mask", "segmentation": mask},
+            {"name": "Polygon", "segmentation": mask},
+            {"name": "Mask", "segmentation": [[10, 20, 11, 20, 11, 40, 10, 40]]},
+            {"name": "Face", "keypoints": [1, 2, 2, 3, 4, 0, 5, 6, 1]},
+        ],
+    )
+    first, polygon, second, face = row.get_object_instances()
+    assert np.array_equal(np.asarray(first.get_annotation(0).coordinates), pixels((slice(20, 40), slice(10, 11))))
+    assert np.array_equal(
+        np.asarray(first.get_annotation(0).coordinates), np.asarray(second.get_annotation(0).coordinates)
+    )
+    assert len(polygon.get_annotation(0).coordinates.values) == 4
+    assert [v.name for v in face.get_annotation(0).coordinates.values] == ["nose", "left", "right"]
+
+
 def test_tracks_keep_no_row_alive(row_of: Any) -> None:
     """Neither the row nor its objects."""
     row = row_of("video")

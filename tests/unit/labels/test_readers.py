@@ -207,3 +207,119 @@ def test_what_cannot_be_read_is_told(found: Any, words: str) -> None:
     """With the detection that is wrong."""
     with pytest.raises(PrintableError, match=words):
         read(found)
+
+
+# Columns that are odd
+
+
+class OnAnotherProcessor:
+    """Like CuPy's arrays, which numpy may not take, but which can be fetched."""
+
+    def __init__(self, values: Any) -> None:
+        self._values = np.asarray(values)
+        self.shape = self._values.shape
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed.")
+
+    def get(self) -> Any:
+        return self._values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+@pytest.mark.parametrize("make", [np.asarray, Tensor, OnAnotherProcessor, list], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64", "uint8", "int64"])
+def test_numbers_of_every_type(make: Any, kind: str) -> None:
+    """Half precision, whole numbers, lists, and arrays that are elsewhere."""
+    boxes = make(np.array(BOXES, dtype=kind))
+    for found in (
+        Supervision(boxes, None, make(np.array([1, 0], dtype=kind)), make(np.array([0, 3], dtype=kind))),
+        {"boxes": boxes, "scores": make(np.array([1, 0], dtype=kind)), "labels": make(np.array([0, 3], dtype=kind))},
+        Detections(boxes, None, make(np.array([1, 0], dtype=kind)), make(np.array([0, 3], dtype=kind))),
+    ):
+        read_ = read(found)
+        assert read_.xyxy.tolist() == BOXES
+        assert read_.confidence is not None
+        assert read_.confidence.tolist() == [1, 0]
+        assert read_.class_id is not None
+        assert read_.class_id.tolist() == [0, 3]
+
+
+def test_confidences_that_are_rounded_up() -> None:
+    """They are 1. Percentages and logits are refused, with the detection and the value."""
+    found = read(Supervision(np.array(BOXES), None, np.array([1.0005, -0.0005]), IDS))
+    assert found.confidence is not None
+    assert found.confidence.tolist() == [1.0, 0.0]
+    with pytest.raises(PrintableError, match=r"Detection 1 of 2: 'confidence' is 87, and must be between 0 and 1"):
+        read(Supervision(np.array(BOXES), None, np.array([0.5, 87.0]), IDS))
+
+
+@pytest.mark.parametrize("column", ["class", "track"])
+def test_whole_numbers_that_are_none(column: str) -> None:
+    """They are refused, not turned into some other number."""
+    values = np.array([[*BOXES[0], 1, 0.5, 1], [*BOXES[1], 1, 0.5, 1]])
+    values[1, {"class": 6, "track": 4}[column]] = np.nan
+    with pytest.raises(PrintableError, match=r"Detection 1 of 2: .* no finite numbers"):
+        read(values)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"boxes": Tensor(BOXES), "labels": ["cat", "dog"], "scores": Tensor(SCORES)},
+        {"boxes": Tensor(BOXES), "labels": Tensor([0, 1]), "text_labels": ["cat", "dog"], "scores": Tensor(SCORES)},
+        [{"bbox": [1, 2, 3, 4], "class": "cat"}, {"bbox": [1, 2, 3, 4], "class": "dog"}],
+        [{"bbox": [1, 2, 3, 4], "label": "cat"}, {"bbox": [1, 2, 3, 4], "label": "dog"}],
+    ],
+)
+def test_classes_in_words(found: Any) -> None:
+    """Detectors that are asked for words answer with words, under several keys."""
+    assert list(read(found).data["class_name"]) == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("kind", [int, float, np.int64, np.float32, np.uint8])
+def test_classes_in_numbers_of_every_type(kind: Any) -> None:
+    """As dictionaries hold them that were made of arrays."""
+    for key in ("category_id", "class", "label"):
+        found = read([{"bbox": [1, 2, 3, 4], key: kind(3)}])
+        assert found.class_id is not None
+        assert found.class_id.tolist() == [3]
+        assert "class_name" not in found.data
+
+
+def test_dictionaries_that_differ() -> None:
+    """What one of them lacks costs the others nothing: confidences, tracks, keypoints, outlines and masks."""
+    mask = {"size": [100, 200], "counts": [100 * 10 + 20, 20, 100 * 190 - 40]}
+    found = read(
+        [
+            {"bbox": [10, 20, 1, 20], "segmentation": mask, "score": 0.25, "track_id": 4},
+            {"bbox": [10, 20, 40, 20], "segmentation": [np.ravel(RING).tolist()]},
+            {"bbox": [10, 20, 40, 20], "keypoints": [1, 2, 2, 3, 4, 0]},
+        ]
+    )
+    assert found.confidence is not None
+    assert found.confidence.tolist() == [0.25, 1.0, 1.0]
+    assert found.tracker_id is not None
+    assert found.tracker_id.tolist() == [4, -1, -1]
+    assert [None if one is None else len(one) for one in found.data["keypoints"]] == [None, None, 2]
+    first, second, third = found.data["polygons"]
+    assert found.mask is None
+    assert {tuple(point) for point in first[0][0].tolist()} == {(10, 20), (11, 20), (11, 40), (10, 40)}
+    assert second[0][0].tolist() == RING
+    assert third is None
+
+
+def test_masks_of_several_sizes() -> None:
+    """They become outlines."""
+    masks = [{"size": [4, 4], "counts": [5, 1, 10]}, {"size": [8, 8], "counts": [9, 1, 54]}]
+    found = read([{"segmentation": one} for one in masks])
+    assert found.mask is None
+    assert [len(polygons) for polygons in found.data["polygons"]] == [1, 1]
+
+
+def test_values_that_are_no_numbers() -> None:
+    """They are told by their key."""
+    with pytest.raises(PrintableError, match="'track_id' are not all numbers"):
+        read([{"bbox": [1, 2, 3, 4], "track_id": "person-1"}])
