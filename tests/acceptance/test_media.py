@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from encord.objects import LabelRowV2
 from encord.objects.coordinates import BoundingBoxCoordinates
+from encord.orm.storage import DataGroupCustom
 from PIL import Image
-from tests import films
+from tests import films, kinds
 
 from encord_agents.core.audio import Sound
+from encord_agents.exceptions import PrintableError
 from encord_agents.tasks import Depends
 from encord_agents.tasks.dependencies import (
     dep_asset,
@@ -79,6 +81,30 @@ def a_text(world: World, directory: Path) -> None:
     world.project.add_file("words.txt", content, item_type="plainText", mime_type="text/plain")
 
 
+def a_data_group(world: World, directory: Path) -> None:
+    for name, value in (("front.png", 10), ("back.png", 20)):
+        (directory / name).write_bytes(picture(value))
+    (directory / "notes.txt").write_text("Notes")
+    folder = world.client.create_storage_folder("Members")
+    contents = {
+        "left": folder.upload_image(directory / "front.png"),
+        "right": folder.upload_image(directory / "back.png"),
+        "notes": folder.upload_text(directory / "notes.txt"),
+    }
+    link(world, folder.create_data_group(DataGroupCustom(name="group", layout_contents=contents)))
+
+
+def a_series(world: World, directory: Path) -> None:
+    folder = world.client.create_storage_folder("Scans")
+    files = [kinds.dicom(directory / f"{name}.dcm") for name in "ab"]
+    link(world, folder.create_dicom_series(files, title="series"))
+
+
+def link(world: World, item: Any) -> None:
+    project = world.client.get_project(world.project.project_hash)
+    world.client.get_dataset(next(iter(project.list_datasets())).dataset_hash).link_items([item])
+
+
 MEDIA: dict[str, Callable[[Any, Path], None]] = {
     "image": an_image,
     "video": a_video,
@@ -86,6 +112,8 @@ MEDIA: dict[str, Callable[[Any, Path], None]] = {
     "PDF": a_pdf,
     "audio": a_sound,
     "text": a_text,
+    "data group": a_data_group,
+    "DICOM series": a_series,
 }
 
 
@@ -130,6 +158,10 @@ def text(found: Annotated[str, Depends(dep_text)]) -> Any:
     return found
 
 
+def second_file(path: Annotated[Path, Depends(of_child(1, dep_asset))]) -> Any:
+    return path.suffix
+
+
 def second_child(frame: Annotated[Any, Depends(of_child(1, dep_single_frame))]) -> Any:
     return round(float(frame.mean()))
 
@@ -147,7 +179,8 @@ DEPENDENCIES: dict[str, Callable[..., Any]] = {
     "dep_pdf_pages": pages,
     "dep_audio": sound,
     "dep_text": text,
-    "of_child": second_child,
+    "of_child, file": second_file,
+    "of_child, frame": second_child,
 }
 GROUP = ["00000-group-0.png", "00001-group-1.png", "00002-group-2.png"]
 FILM = [(number, number) for number in range(12)]
@@ -155,6 +188,8 @@ EXPECTED: dict[tuple[str, str], Any] = {
     ("dep_asset", "image"): ".png",
     ("dep_asset", "video"): ".mp4",
     ("dep_asset", "image group"): GROUP,
+    ("dep_asset", "data group"): ["00000-front.png", "00001-back.png", "00002-notes.txt"],
+    ("dep_asset", "DICOM series"): ["00000-a.dcm", "00001-b.dcm"],
     ("dep_asset", "PDF"): ".pdf",
     ("dep_asset", "audio"): ".wav",
     ("dep_asset", "text"): ".txt",
@@ -169,7 +204,11 @@ EXPECTED: dict[tuple[str, str], Any] = {
     ("dep_pdf_pages", "PDF"): [(0, 40), (1, 80)],
     ("dep_audio", "audio"): ((2, 8000), 8000, 0.5),
     ("dep_text", "text"): "Zwölf Boxkämpfer",
-    ("of_child", "image group"): 20,
+    ("of_child, file", "image group"): ".png",
+    ("of_child, file", "data group"): ".png",
+    ("of_child, file", "DICOM series"): ".dcm",
+    ("of_child, frame", "image group"): 20,
+    ("of_child, frame", "data group"): 20,
 }
 """What each gives; where there is nothing, the task fails with words that say why."""
 
@@ -193,18 +232,55 @@ def test_the_table(world: World, tmp_path: Path, dependency: str, media: str) ->
     else:
         (failure,) = report.failures
         assert seen == []
-        assert repr(world.project.tasks()[0].data_title)[:5] in str(failure.exception)
+        is_about_a_member = dependency == "of_child, frame" and media == "DICOM series"
+        title = "b.dcm" if is_about_a_member else world.project.tasks()[0].data_title
+        assert repr(title)[:5] in str(failure.exception)
+        assert isinstance(failure.exception, PrintableError)
+
+
+def test_members_by_name_and_by_key(world: World, tmp_path: Path) -> None:
+    """A data group's member has a number, a name, and a key in its layout."""
+    a_data_group(world, tmp_path)
+    seen: list[int] = []
+
+    def agent(
+        by_number: Annotated[Any, Depends(of_child(1, dep_single_frame))],
+        by_name: Annotated[Any, Depends(of_child("back.png", dep_single_frame))],
+        by_key: Annotated[Any, Depends(of_child("right", dep_single_frame))],
+        words: Annotated[str, Depends(of_child("notes", dep_text))],
+    ) -> str:
+        seen.extend(round(float(frame.mean())) for frame in (by_number, by_name, by_key))
+        assert words == "Notes"
+        return "complete"
+
+    assert world.run(agent).failures == []
+    assert seen == [20, 20, 20]
+
+
+@pytest.mark.parametrize("member", [3, -1, "middle"])
+def test_a_member_that_is_not_there(world: World, tmp_path: Path, member: Any) -> None:
+    """The error lists those that are."""
+    a_data_group(world, tmp_path)
+
+    def agent(path: Annotated[Path, Depends(of_child(member, dep_asset))]) -> str:
+        return "complete"
+
+    (failure,) = world.run(agent).failures
+    assert f"no single member {member!r}. It has 3: 'front.png', 'back.png', 'notes.txt'" in str(failure.exception)
 
 
 def test_the_table_is_as_documented() -> None:
     """A cell has a value where the tests expect one, and a dash where they do not."""
-    rows = re.findall(r"^\| `(dep_\w+|of_child)[^`]*`([^|]*)\|(.*)\|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    told = {
-        (name + (", seconds" if "seconds" in more else ""), media)
-        for name, more, cells in rows
-        for media, cell in zip(MEDIA, cells.split("|"), strict=False)
-        if not cell.strip().startswith("—") and (name + (", seconds" if "seconds" in more else "")) in DEPENDENCIES
-    }
+    rows = re.findall(
+        r"^\| `(dep_\w+|of_child)([^`]*)`([^|]*)\|(.*)\|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    kinds_of = {", by seconds": ", seconds", "dep_asset)": ", file", "dep_single_frame)": ", frame"}
+    told = set()
+    for name, given, more, cells in rows:
+        full = name + next((kind for words, kind in kinds_of.items() if words in given + more), "")
+        for media, cell in zip(MEDIA, cells.split("|"), strict=False):
+            if not cell.strip().startswith("—") and full in DEPENDENCIES:
+                told.add((full, media))
     assert told == set(EXPECTED)
 
 

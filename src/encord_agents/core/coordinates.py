@@ -6,7 +6,7 @@ Boxes are in fractions of the image's width and height, as labels are, unless a 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from encord.objects.bitmask import BitmaskCoordinates
 from encord.objects.coordinates import (
@@ -50,6 +50,8 @@ def surrounding_bbox(coordinates: CroppableCoordinates, img_width: int, img_heig
         return poly_to_bbox(coordinates)
     if isinstance(coordinates, BitmaskCoordinates):
         return mask_to_bbox(coordinates)
+    if (around := _ellipse_to_bbox(coordinates, img_width, img_height) or _prism_to_bbox(coordinates)) is not None:
+        return around
     raise PrintableError(f"{type(coordinates).__name__} have no area to cut out.")
 
 
@@ -86,6 +88,38 @@ def mask_to_bbox(coords: BitmaskCoordinates) -> BoundingBoxCoordinates:
         raise PrintableError("The mask is empty, so there is no box around it.")
     height, width = mask.shape[:2]
     return _around([(columns[0] / width, rows[0] / height), ((columns[-1] + 1) / width, (rows[-1] + 1) / height)])
+
+
+# Older versions of the SDK do not have the shapes below, so they are recognised by their attributes.
+
+
+def _ellipse_to_bbox(coordinates: Any, img_width: int, img_height: int) -> BoundingBoxCoordinates | None:
+    """Return the upright box around a circle or an ellipse; ``None`` for other shapes."""
+    if hasattr(coordinates, "radius"):
+        across = coordinates.radius * img_width
+        along = across * coordinates.stretch
+    elif hasattr(coordinates, "rx"):
+        across, along = coordinates.rx * img_width, coordinates.ry * img_height
+    else:
+        return None
+    cos, sin = math.cos(math.radians(coordinates.theta)), math.sin(math.radians(coordinates.theta))
+    half_w = math.hypot(across * cos, along * sin) / img_width
+    half_h = math.hypot(across * sin, along * cos) / img_height
+    x, y = coordinates.center_x, coordinates.center_y
+    return _around([(x - half_w, y - half_h), (x + half_w, y + half_h)])
+
+
+def _prism_to_bbox(coordinates: Any) -> BoundingBoxCoordinates | None:
+    """Return the upright box around both faces of a prism; ``None`` for other shapes."""
+    front = [(point.x, point.y) for point in getattr(coordinates, "front", ())]
+    if not front:
+        return None
+    if hasattr(coordinates, "offset"):
+        back = [(x + coordinates.offset.x, y + coordinates.offset.y) for x, y in front]
+    else:
+        vanishing, ratio = coordinates.vanishing_point, coordinates.scale_ratio
+        back = [(vanishing.x + (x - vanishing.x) * ratio, vanishing.y + (y - vanishing.y) * ratio) for x, y in front]
+    return _around(front + back)
 
 
 def _corners(rbb: RotatableBoundingBoxCoordinates, img_width: int, img_height: int) -> list[tuple[float, float]]:

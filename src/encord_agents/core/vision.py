@@ -51,7 +51,7 @@ DATA_TYPES = {".jpeg": "image/jpeg", ".jpg": "image/jpeg", ".png": "image/png", 
 
 
 def make_ready() -> None:
-    """Import what reading images takes: a twentieth of a second, better spent before the first is there.
+    """Import the modules that reading images needs. It takes a twentieth of a second, better spent before the first.
 
     Raises:
         ImportError: Pillow is not installed.
@@ -62,17 +62,18 @@ def make_ready() -> None:
 
 
 def read_image(path: Path, *, name: str | None = None) -> ImageArray:
-    """The pixels of an image file, upright.
+    """Return the pixels of an image file, upright.
 
-    The Exif orientation tag is applied, as browsers do where people draw labels: what an agent sees is what they see.
-    What each kind of pixel becomes is in `encord_agents.pictures.Picture.pixels`; of several images in a file, the
-    first is read. Of a file that is cut short, or damaged inside, what can be decoded is read, and a warning says so.
+    The Exif orientation tag is applied, as browsers do when people draw labels, so agents see what people see.
+    The conversion of each kind of pixel is described at `encord_agents.pictures.Picture.pixels`; of several images in a
+    file, the first is read. Of a file that is cut short, or damaged inside, what can be decoded is read, and a warning
+    says so.
 
     In memory are the decoded image and the array: 7 bytes a pixel at most.
 
     Args:
         path: The file.
-        name: What to call it in an error. Default: the file's name.
+        name: The name of the file in errors. Default: its own.
 
     Raises:
         UnsupportedAssetError: It is no image, nothing of it can be decoded, or it has more pixels than Pillow opens.
@@ -90,12 +91,12 @@ def read_image(path: Path, *, name: str | None = None) -> ImageArray:
 
 
 def read_first_frame(path: Path, *, mime_type: str | None = None, name: str | None = None) -> ImageArray:
-    """An image's pixels, or those of a video's first frame.
+    """Return an image's pixels, or those of a video's first frame.
 
     Args:
         path: The file.
         mime_type: Its MIME type. Default: whatever the file turns out to be.
-        name: What to call it in an error. Default: the file's name.
+        name: The name of the file in errors. Default: its own.
 
     Raises:
         UnsupportedAssetError: It is neither, or damaged.
@@ -124,7 +125,7 @@ def read_first_frame(path: Path, *, mime_type: str | None = None, name: str | No
 
 
 def encode_image(image: ImageArray, image_format: ImageFormat = ".jpeg") -> bytes:
-    """The image as the bytes of a file.
+    """Return the bytes of an image file.
 
     Args:
         image: RGB, uint8, ``[height, width, 3]``. Grey works too, and so does a fourth channel for transparency, which
@@ -158,7 +159,7 @@ def b64_encode_image(
 def b64_encode_image(
     img: ImageArray, format: ImageFormat = ".jpg", output_format: OutputFormat = "raw"
 ) -> str | dict[str, Any]:
-    """The image as base64 text, alone, as a ``data:`` URL, or as the part of a chat message that holds it.
+    """Return an image as base64 text, alone, as a ``data:`` URL, or as the part of a chat message that holds it.
 
     See :meth:`encord_agents.core.data_model.Frame.b64_encoding`, whose default is the URL.
     """
@@ -181,7 +182,7 @@ def _mime_type(image_format: str) -> str:
 
 
 def crop_to_bbox(image: ImageArray, bbox: BoundingBoxCoordinates) -> ImageArray:
-    """The pixels that a box touches, cut at the image's edge, and at least one. A copy.
+    """Return a copy of the pixels that a box touches, cut at the image's edge, and at least one.
 
     Raises:
         PrintableError: The box lies outside the image.
@@ -198,9 +199,10 @@ def crop_to_bbox(image: ImageArray, bbox: BoundingBoxCoordinates) -> ImageArray:
 
 
 def crop_to_object(image: ImageArray, coordinates: CroppableCoordinates) -> ImageArray:
-    """The smallest upright rectangle of the image that holds an object, at least one pixel large. A copy.
+    """Return a copy of the smallest upright rectangle that holds an object, at least one pixel large.
 
-    Boxes, rotatable boxes, polygons and bitmasks. Pixels of the rectangle outside a polygon or mask stay as they are.
+    Boxes, rotatable boxes, polygons, bitmasks, circles, ellipses and prisms. Pixels of the rectangle outside a polygon
+    or mask stay as they are.
 
     Args:
         image: ``[height, width, channels]``, or grey.
@@ -214,10 +216,10 @@ def crop_to_object(image: ImageArray, coordinates: CroppableCoordinates) -> Imag
 
 
 def crop_to_instance(frame: Frame, instance: ObjectInstance) -> InstanceCrop:
-    """`crop_to_object` of a frame, which keeps the frame's number and the object.
+    """Return the `crop_to_object` of a frame, with the frame's number and the object.
 
     Args:
-        frame: The frame that the object is on; ``frame.frame`` says which of the object's places is meant.
+        frame: The frame that the object is on. Its number tells which of the object's coordinates are meant.
         instance: The object.
 
     Raises:

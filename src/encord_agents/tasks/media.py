@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from typing import Any, TypeVar
+from uuid import UUID
 
 from encord.objects import LabelRowV2
 from encord.objects.ontology_object import Object
@@ -122,7 +123,7 @@ def of_child(child: int | str, dependency: F) -> F:
     Use it as ``Annotated[ImageArray, Depends(of_child("front", dep_single_frame))]``.
 
     Args:
-        child: The member's number from 0, or its name.
+        child: The member's number from 0, its name, or its key in the layout of a data group.
         dependency: One that asks for the storage item: `dep_asset`, `dep_single_frame`, `dep_video_iterator`,
             `dep_video_sampler`, `dep_pdf_pages`, `dep_audio`, `dep_text`, `dep_storage_item`.
 
@@ -156,10 +157,20 @@ def _child(item: StorageItem, child: int | str) -> StorageItem:
             return children[child]
     else:
         named = [one for one in children if one.name == child]
+        if len(named) != 1 and (uuid := _layout_of(item).get(child)) is not None:
+            named = [one for one in children if one.uuid == uuid]
         if len(named) == 1:
             return named[0]
     names = ", ".join(repr(one.name) for one in children[:20])
     raise PrintableError(f"{item.name!r} has no single member {child!r}. It has {len(children)}: {names or 'none'}.")
+
+
+def _layout_of(item: StorageItem) -> dict[str, UUID]:
+    """Return the members of a data group by their keys in its layout, if it has keys. Costs a request."""
+    if item.item_type != StorageItemType.GROUP:
+        return {}
+    group = item.get_summary().data_group
+    return {} if group is None else {key: member.uuid for key, member in group.layout_contents.items()}
 
 
 def of_object_crops(
