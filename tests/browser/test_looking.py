@@ -128,6 +128,17 @@ def test_a_frame_shows_its_own_labels(visit: Visit, gallery: Gallery) -> None:
     check(3)
 
 
+def test_the_timeline_shows_where_the_video_is(visit: Visit, gallery: Gallery) -> None:
+    """A line over the tracks of the objects follows the frame."""
+    page = visit(gallery.task_path("film.mp4") + "?frame=14")
+    line = page.locator("[data-playhead]")
+    for frame in (14, 15):
+        page.locator(f"[data-player][data-shown='{frame}']").wait_for()
+        assert line.is_visible()
+        assert float(line.locator("rect").get_attribute("x") or 0) == pytest.approx(1000 * (frame + 0.5) / 30)
+        page.keyboard.press(".")
+
+
 def test_a_video_plays_to_its_end(visit: Visit, gallery: Gallery) -> None:
     """Space plays; the last frame is the last one shown."""
     page = visit(gallery.task_path("film.mp4") + "?frame=20")

@@ -13,7 +13,7 @@ from encord_agents.local.assets import AssetStore
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.database import Database
 from encord_agents.local.items import NewUnit
-from encord_agents.local.trouble import LocalPlatformError
+from encord_agents.local.trouble import LocalPlatformError, machine_trouble
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def collect(
         progress: Told how many files are read.
 
     Raises:
-        LocalPlatformError: The one path that is given does not exist.
+        LocalPlatformError: The one path that is given does not exist, or there is no room for the files.
     """
     units: list[NewUnit] = []
     grouped: dict[str, list[NewUnit]] = {}
@@ -65,7 +65,12 @@ def collect(
             unit = media.read_file(path, title)
             unit = replace(unit, digest=assets.put_file(path))
         except (OSError, ValueError) as error:
+            if (trouble := machine_trouble(error)) is not None:  # no fault of the file
+                raise LocalPlatformError(trouble.message) from error
             skipped.append(f"{images.readable(path)}: {images.reason(error)}")
+            continue
+        except Exception as error:  # noqa: BLE001 -- a decoder's own trouble with one file is no reason to take none
+            skipped.append(f"{images.readable(path)}: it cannot be read ({type(error).__name__})")
             continue
         if groups is not None and unit.item_type == "image":
             grouped.setdefault(images.readable(path.parent), []).append(unit)
@@ -130,6 +135,8 @@ def one_usable(directory: Path) -> None:
             media.read_file(path, path.name)
         except (OSError, ValueError) as error:
             broken.append(f"{images.readable(path)}: {images.reason(error)}")
+        except Exception as error:  # noqa: BLE001 -- as in `collect`
+            broken.append(f"{images.readable(path)}: it cannot be read ({type(error).__name__})")
         else:
             return
     raise none_usable(images.readable(directory), broken)

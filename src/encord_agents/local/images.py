@@ -14,7 +14,7 @@ from pathlib import Path
 
 from encord_agents.local.assets import AssetStore
 from encord_agents.local.items import NewUnit
-from encord_agents.local.trouble import LocalPlatformError
+from encord_agents.local.trouble import LocalPlatformError, machine_trouble
 from encord_agents.pictures import NoPictureError, Picture
 
 logger = logging.getLogger(__name__)
@@ -94,6 +94,8 @@ def collect(paths: str | Path | Iterable[str | Path], assets: AssetStore) -> tup
             unit, digest = read_file(path, title), None
             digest = assets.put(path.read_bytes())
         except (OSError, ValueError) as error:
+            if (trouble := machine_trouble(error)) is not None:  # no fault of the file
+                raise LocalPlatformError(trouble.message) from error
             skipped.append(f"{readable(path)}: {reason(error)}")
             continue
         units.append(replace(unit, digest=digest))

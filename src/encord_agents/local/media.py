@@ -23,6 +23,7 @@ LARGEST_TEXT = 64 * 2**20
 _PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
 _PAGES = re.compile(rb"/Count\s+(\d{1,6})")
 _STREAM = re.compile(rb"stream\r?\n(.*?)endstream", re.DOTALL)
+_SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml.*?\?>\s*|<!--.*?-->\s*|<!DOCTYPE svg.*?>\s*)*<svg[\s>]", re.DOTALL)
 _DICOM_LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OW", b"SQ", b"UC", b"UR", b"UT", b"UN"})
 
 
@@ -53,7 +54,9 @@ def read_file(path: Path, title: str, kind: str | None = None) -> NewUnit:
     except ValueError as error:
         if not str(error).startswith((images.NO_PICTURE, "a video", "not a picture")):
             raise
-        if str(error).startswith("not a picture") and path.suffix.lower() != ".svg":
+        if path.suffix.lower() == ".svg" or _SVG.match(head):
+            raise ValueError("an SVG is a drawing, which has no pixels: convert it to a PNG first") from None
+        if str(error).startswith("not a picture"):
             raise
     if _mime(path).startswith(TEXTS) or _looks_like_html(head):
         return _text(path, title, head)
@@ -90,7 +93,9 @@ def main_stream(container: Any) -> Any | None:
     """The stream that is the film, as runners choose it: not a cover; else the one that ffmpeg would choose."""
     import av
 
-    films = [one for one in container.streams.video if not one.disposition & av.stream.Disposition.attached_pic]
+    cover = av.stream.Disposition.attached_pic
+    # One without a decoder has no size either.
+    films = [one for one in container.streams.video if one.codec_context and not one.disposition & cover]
     if len(films) > 1:
         best = container.streams.best("video")
         return next((one for one in films if best is not None and one.index == best.index), films[0])

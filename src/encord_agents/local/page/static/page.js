@@ -5,7 +5,7 @@
   const one = (selector, root = document) => root.querySelector(selector);
   const clamp = (value, least, most) => Math.min(Math.max(value, least), most);
 
-  for (const element of all(".needs-script")) element.hidden = false;
+  for (const element of all(".needs-script")) element.removeAttribute("hidden"); // SVG has no property of that name
   if (matchMedia("(min-width: 761px)").matches) for (const fold of all("[data-open-wide]")) fold.open = true;
 
   // Thumbnails that cannot be made
@@ -102,7 +102,8 @@
   const look = viewer && one("[data-scene]", viewer) ? scene(viewer) : null;
   const player = look && one("[data-player]", viewer) ? film(viewer, look) : null;
   if (viewer && !look) listed(viewer);
-  if (viewer && one("[data-audio]", viewer)) sound(one("[data-audio]", viewer));
+  const audio = viewer && one("[data-sound]", viewer);
+  if (audio) sound(one("[data-audio]", viewer));
 
   // What is hidden stays so from task to task
   function remembered(name) {
@@ -359,12 +360,13 @@
 
   async function sound(root) {
     const canvas = one("[data-wave]", root), audio = one("[data-sound]", root);
-    const context = canvas.getContext("2d");
+    const context = canvas.getContext("2d"), head = one("[data-playhead] rect", root);
     let peaks = [];
     const draw = () => {
       const { width, height } = canvas;
       context.clearRect(0, 0, width, height);
       const played = audio.duration ? audio.currentTime / audio.duration : 0;
+      if (head) head.setAttribute("x", String(1000 * played));
       peaks.forEach((peak, index) => {
         context.fillStyle = index / peaks.length <= played ? "#a5a1ff" : "#6c6c80";
         const tall = Math.max(2, peak * (height - 8));
@@ -386,7 +388,12 @@
     } catch { /* the browser does not know the format: its own player says so */ }
     draw();
     audio.addEventListener("timeupdate", draw);
-    canvas.addEventListener("click", (event) => { audio.currentTime = audio.duration * event.offsetX / canvas.clientWidth; });
+    const seek = (share) => { if (audio.duration) audio.currentTime = audio.duration * clamp(share, 0, 1); };
+    canvas.addEventListener("click", (event) => seek(event.offsetX / canvas.clientWidth));
+    for (const row of all(".track-row", root)) row.addEventListener("click", (event) => {
+      const box = one("svg:not(.swatch)", row).getBoundingClientRect();
+      if (event.clientX >= box.left) seek((event.clientX - box.left) / box.width);
+    });
   }
 
   addEventListener("keydown", (event) => {
@@ -403,7 +410,7 @@
       case "Escape": follow(); break;
       case ",": case "<": act(player && (() => player.step(event.shiftKey ? -10 : -1))); break;
       case ".": case ">": act(player && (() => player.step(event.shiftKey ? 10 : 1))); break;
-      case " ": if (!target.closest("button, a, summary, label, input")) act(player && player.play); break;
+      case " ": if (!target.closest("button, a, summary, label, input")) act(player ? player.play : audio && (() => (audio.paused ? audio.play() : audio.pause()))); break;
       case "l": act(look && look.tools.labels); break;
       case "t": act(look && look.tools.names); break;
       case "+": case "=": act(look && look.tools.in); break;
