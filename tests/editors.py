@@ -22,7 +22,9 @@ __all__ = ["DOORS", "Behaviour", "listening", "served"]
 
 Behaviour = Callable[[FrameData, LabelRowV2, EncordUserClient], Any]
 
-DOORS = ("fastapi", "gcp", "aws-1", "aws-2", "aws-2-base64")
+DOORS = ("fastapi", "gcp", "aws-1", "aws-2", "aws-2-base64", "aws-alb", "aws-alb-several")
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 @contextmanager
@@ -89,7 +91,7 @@ def _on_flask(behaviour: Behaviour, **options: Any) -> Iterator[str]:
 
     function = editor_agent(**options)(_injected(behaviour))
     app = flask.Flask("agents")
-    app.add_url_rule("/agent", view_func=lambda: function(flask.request), endpoint="a", methods=["POST", "OPTIONS"])
+    app.add_url_rule("/agent", view_func=lambda: function(flask.request), endpoint="a", methods=METHODS)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -114,17 +116,41 @@ def _on_lambda(door: str, behaviour: Behaviour, **options: Any) -> Iterator[str]
             answer = function(json.loads(json.dumps(self.event(body))), None)
             content = answer["body"].encode()
             self.send_response(answer["statusCode"])
-            for name, value in answer["headers"].items():
+            if door == "aws-alb-several":
+                headers = [(name, one) for name, values in answer["multiValueHeaders"].items() for one in values]
+            else:
+                headers = [*answer["headers"].items()]
+            for name, value in headers:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
 
-        do_OPTIONS = do_POST  # noqa: N815
+        do_OPTIONS = do_GET = do_PUT = do_PATCH = do_DELETE = do_POST  # noqa: N815
 
         def event(self, body: bytes) -> dict[str, Any]:
             coded = door.endswith("base64")
-            text = base64.b64encode(body).decode() if coded else body.decode()
+            if not coded:
+                try:
+                    text = body.decode()
+                except UnicodeDecodeError:  # as gateways send what is no text
+                    coded = True
+            if coded:
+                text = base64.b64encode(body).decode()
+            if door.startswith("aws-alb"):
+                event = {
+                    "requestContext": {
+                        "elb": {"targetGroupArn": "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/a/b"}
+                    },
+                    "httpMethod": self.command,
+                    "path": "/agent",
+                    "body": text,
+                    "isBase64Encoded": coded,
+                }
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                if door == "aws-alb":
+                    return event | {"headers": headers}
+                return event | {"multiValueHeaders": {name: [value] for name, value in headers.items()}}
             if door == "aws-1":
                 several = {name: [value] for name, value in self.headers.items()}
                 return {
@@ -132,7 +158,7 @@ def _on_lambda(door: str, behaviour: Behaviour, **options: Any) -> Iterator[str]
                     "headers": dict(self.headers.items()),
                     "multiValueHeaders": several,
                     "body": text or None,
-                    "isBase64Encoded": False,
+                    "isBase64Encoded": coded,
                 }
             event = {
                 "version": "2.0",

@@ -318,7 +318,9 @@ def test_sdk_calls_that_do_io_have_their_places() -> None:
         "encord_agents.core.data_lookup",  # deprecated: when an agent asks it to
         "encord_agents.core.sdk.entrusted",  # what the agent does by its own hand
         "encord_agents.core.utils",  # by hand only
+        "encord_agents.core.sdk.remembered",
         "encord_agents.editor.loading",
+        "encord_agents.editor.rows",
         "encord_agents.tasks.dependencies",
         "encord_agents.tasks.twins",
         "encord_agents.tasks.engine.load",

@@ -213,10 +213,12 @@ class EditorRequestError(PrintableError):
 
     Attributes:
         status: The HTTP status to answer it with.
+        retry_after: The seconds after which it may be sent again, if that is of use.
     """
 
-    def __init__(self, message: str, status: int = 400) -> None:
+    def __init__(self, message: str, status: int = 400, *, retry_after: int | None = None) -> None:
         self.status = status
+        self.retry_after = retry_after
         super().__init__(message)
 
 

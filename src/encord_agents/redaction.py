@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["may_be_secret", "without_secrets", "without_user_info"]
+__all__ = ["may_be_secret", "without_queries", "without_secrets", "without_user_info"]
 
 KEY_MARKS: Final = ("-----BEGIN", "BEGIN OPENSSH", "PRIVATE KEY", "b3BlbnNzaC1rZXk", "LS0tLS1CRUdJTi")
 """Marks of a private key: its label, and the first characters of OpenSSH's format and of a PEM file as base64."""
@@ -18,6 +18,7 @@ RUN: Final = re.compile(r"[A-Za-z0-9+/=]{60,}|[A-Za-z0-9+=]{40,}")
 """A line of a key has 64 to 76 characters of base64, with an occasional slash; few paths have such long runs."""
 
 USER_INFO: Final = re.compile(r"//[^/@\s'\"]*@")
+QUERY: Final = re.compile(r"(https?://[^\s?'\"<>]+\?)[^\s'\"<>]+")
 HIDDEN: Final = "***"
 PEM: Final = re.compile(r"-----\s*BEGIN[A-Z ]*PRIVATE KEY.*?(?:-----\s*END[A-Z ]*KEY\s*-----|\Z)", re.DOTALL)
 LONG_RUN: Final = re.compile(r"[A-Za-z0-9+/=_-]{50,}")
@@ -37,6 +38,11 @@ def may_be_secret(text: str) -> bool:
 def without_user_info(address: str) -> str:
     """Return an address, or a text that contains addresses, without their user names and passwords."""
     return USER_INFO.sub(f"//{HIDDEN}@", address)
+
+
+def without_queries(text: str) -> str:
+    """Return a text without the queries of addresses in it: those of signed URLs are as good as a password."""
+    return QUERY.sub(rf"\1{HIDDEN}", text)
 
 
 def without_secrets(text: str) -> str:

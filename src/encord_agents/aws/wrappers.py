@@ -1,4 +1,4 @@
-"""The door of AWS Lambda: an event of a function URL or of API Gateway in, a proxy response out."""
+"""The door of AWS Lambda: an event of a function URL, API Gateway or a load balancer in, a proxy response out."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def editor_agent(
     Args:
         label_row_metadata_include_args: Options for listing the label row.
         label_row_initialise_labels_args: Options for loading its labels.
-        custom_cors_regex: The origins from which the editor calls, for REST APIs, which leave CORS to the function;
-            function URLs and HTTP APIs have settings for it. Default: the platform's own.
+        custom_cors_regex: The origins from which the editor calls, for REST APIs and load balancers, which leave CORS
+            to the function; function URLs and HTTP APIs have settings for it. Default: the platform's own.
 
     Raises:
         DependencyError: When it decorates: a parameter that nothing can supply.
@@ -53,18 +53,18 @@ def editor_agent(
             is_rest = "httpMethod" in event
             method = _method(event)
             if origin is not None and not origins.allow(origin):
-                return _response(Reply(403, {"message": "Pages of this origin may not call editor agents."}), {})
+                return _response(Reply(403, {"message": "Pages of this origin may not call editor agents."}), {}, event)
             if method == "OPTIONS":
-                return _response(Reply(204), origins.headers_of_preflight(origin) if origin else {})
+                return _response(Reply(204), origins.headers_of_preflight(origin) if origin else {}, event)
             if method != "POST":
-                return _response(Reply(405, {"message": "An editor agent is called with POST."}), {})
+                return _response(Reply(405, {"message": "An editor agent is called with POST."}), {}, event)
             is_base64 = bool(event.get("isBase64Encoded"))
             left = getattr(context, "get_remaining_time_in_millis", None)
             if left is None:
                 reply = agent.answer(request, is_base64=is_base64)
             else:
                 reply = agent.answer_within(max(left() / 1000 - MARGIN, MARGIN), request, is_base64=is_base64)
-            return _response(reply, origins.headers(origin) if origin and is_rest else {})
+            return _response(reply, origins.headers(origin) if origin and is_rest else {}, event)
 
         vars(serve).pop("__wrapped__")  # it is not called as the function is
         return serve
@@ -92,7 +92,11 @@ def _method(event: Mapping[str, Any]) -> str:
     return str(method).upper()
 
 
-def _response(reply: Reply, headers: dict[str, str]) -> dict[str, Any]:
+def _response(reply: Reply, headers: dict[str, str], event: Mapping[str, Any]) -> dict[str, Any]:
+    headers = {**headers, **reply.headers}
     if reply.body is not None:
         headers = {**headers, "Content-Type": "application/json"}
-    return {"statusCode": reply.status, "headers": headers, "body": reply.text, "isBase64Encoded": False}
+    answer = {"statusCode": reply.status, "headers": headers, "body": reply.text, "isBase64Encoded": False}
+    if "multiValueHeaders" in event and "headers" not in event:  # a load balancer that is set up to read no others
+        answer["multiValueHeaders"] = {name: [value] for name, value in headers.items()}
+    return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from encord_agents import __version__
 if TYPE_CHECKING:
     from encord_agents.core.settings import Settings
 
-__all__ = ["get_user_client", "traced"]
+__all__ = ["get_user_client", "trace_by", "traced"]
 
 CONNECT_TIMEOUT = 10  # seconds
 READ_TIMEOUT = WRITE_TIMEOUT = 60  # seconds
@@ -41,8 +42,7 @@ def get_user_client(
     requests_settings = RequestsSettings(
         connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, write_timeout=WRITE_TIMEOUT
     )
-    if trace_id is not None:
-        requests_settings.trace_id_provider = partial(str, traced(trace_id))  # it can be pickled
+    requests_settings = trace_by(requests_settings, trace_id)
     if not retries:
         requests_settings.max_retries = 0
         requests_settings.connection_retries = 0
@@ -52,6 +52,12 @@ def get_user_client(
         domain=settings.domain,
         user_agent_suffix=f"encord-agents/{__version__}",
     )
+
+
+def trace_by(settings: RequestsSettings, trace_id: str | None) -> RequestsSettings:
+    """Return a copy of a client's settings, in which every request has this trace id, or each a new one."""
+    provider = None if trace_id is None else partial(str, traced(trace_id))  # it can be pickled
+    return replace(settings, trace_id_provider=provider)
 
 
 def traced(trace_id: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "AGENT_TEST_REQUEST_HEADER",
     "EDITOR_TEST_REQUEST_HEADER",
     "EDITOR_URL_PARTS_REGEX",
     "ENCORD_DOMAIN_REGEX",
@@ -16,6 +17,9 @@ __all__ = [
 
 EDITOR_TEST_REQUEST_HEADER: Final = "X-Encord-Editor-Agent"
 """The header of the request by which the platform tries whether an agent can be reached."""
+
+AGENT_TEST_REQUEST_HEADER: Final = "X-Encord-Agent"
+"""The same, as the platform calls it since editor agents are called custom agents."""
 
 HEADER_CLOUD_TRACE_CONTEXT: Final = "X-Cloud-Trace-Context"
 """The header with the trace id of a request."""

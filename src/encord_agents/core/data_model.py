@@ -88,7 +88,7 @@ class FrameData(BaseModel):
 
     project_hash: UUID = Field(alias="projectHash")
     data_hash: UUID = Field(alias="dataHash")
-    frame: int = Field(ge=0)
+    frame: int = Field(default=0, ge=0)
     """The frame's number, from 0. An image is frame 0."""
     object_hashes: list[str] | None = Field(default=None, alias="objectHashes")
     """The selected objects, or ``None`` if there are none."""
@@ -121,8 +121,10 @@ class EditorAgentResponse(BaseModel):
 
     @field_validator("message", "decision", mode="before")
     @classmethod
-    def _without_blanks(cls, value: Any) -> Any:
-        return value.strip() or None if isinstance(value, str) else value
+    def _as_it_can_be_sent(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return value.encode("utf-8", "replace").decode().strip() or None  # UTF-8 has no half characters
 
     @model_serializer(mode="wrap")
     def _without_nones(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -112,6 +112,35 @@ class Settings(BaseSettings):
         return self._ssh_key
 
 
+_latest: tuple[object, Settings] | None = None
+
+
+def settings_of_environment() -> Settings:
+    """Return the settings of the environment, read anew only where it, or the key's file, has changed.
+
+    Raises:
+        CredentialsError: There is no key, or it cannot be used.
+    """
+    global _latest
+    environment = tuple((name, value) for name, value in os.environ.items() if name.upper().startswith("ENCORD_"))
+    latest = _latest
+    if latest is None or latest[0] != (environment, _stamp(latest[1].ssh_key_file)):
+        settings = Settings()
+        latest = _latest = (environment, _stamp(settings.ssh_key_file)), settings
+    return latest[1]
+
+
+def _stamp(path: Path | None) -> object:
+    """Return what changes with a file."""
+    if path is None:
+        return None
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 class WebhookSettings(BaseSettings):
     """The secret with which the platform signs what it sends. Apart from `Settings`: a receiver needs no key.
 

@@ -1,17 +1,28 @@
-"""A client for each request, over connections that the requests of the process share."""
+"""A client for each request, over connections, a key and answers that the requests of the process share."""
 
 from __future__ import annotations
 
+import copy
 from typing import Final
 
+from encord.configs import UserConfig
+from encord.project import Project
 from encord.user_client import EncordUserClient
 
-from encord_agents.core.client import get_user_client
+from encord_agents.core.client import get_user_client, trace_by
 from encord_agents.core.sdk.connections import Connections, kept_client
+from encord_agents.core.sdk.remembered import Remembered
+from encord_agents.core.settings import Settings, settings_of_environment
 
-__all__ = ["client_for"]
+__all__ = ["client_for", "open_project"]
+
+FRESH: Final = 2.0
+"""Seconds for which a project and its ontology are used again: under load that saves half of all requests, and a person
+who has changed the ontology does not come back sooner."""
 
 _CONNECTIONS: Final = Connections()
+_PROJECTS: Final = Remembered(FRESH)
+_known: tuple[Settings, EncordUserClient] | None = None
 
 
 def client_for(trace_id: str | None) -> EncordUserClient:
@@ -20,5 +31,23 @@ def client_for(trace_id: str | None) -> EncordUserClient:
     Raises:
         CredentialsError: There is no key, or it cannot be used.
     """
-    client = get_user_client(trace_id=trace_id)
-    return kept_client(client, client.user_config, _CONNECTIONS)
+    shared = _shared_client()
+    config = copy.copy(shared.user_config.config)
+    config.requests_settings = trace_by(config.requests_settings, trace_id)
+    return kept_client(shared, UserConfig(config), _CONNECTIONS)
+
+
+def open_project(client: EncordUserClient, project_hash: str) -> Project:
+    """Return a project of a client, as it was at most two seconds ago."""
+    config = client.user_config.config
+    return _PROJECTS.open(client, project_hash, (config.domain, getattr(config, "public_key_hex", id(config))))
+
+
+def _shared_client() -> EncordUserClient:
+    """Return a client of the environment's key, made anew where the environment has changed."""
+    global _known
+    settings = settings_of_environment()
+    known = _known
+    if known is None or known[0] is not settings:
+        known = _known = settings, get_user_client(settings)
+    return known[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import cached_property
 
 from encord.objects import LabelRowV2
@@ -11,32 +10,17 @@ from encord.storage import StorageItem
 from encord.user_client import EncordUserClient
 
 from encord_agents.core.data_model import FrameData, LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
+from encord_agents.editor import clients
+from encord_agents.editor.rows import find_row
+from encord_agents.editor.saving import guard
 from encord_agents.exceptions import EditorRequestError
 
-__all__ = ["Inputs", "find_row", "item_of", "load_row", "open_project"]
-
-AS_EDITED = LabelRowMetadataIncludeArgs(include_children=True)
-"""Members of data groups are rows of their own where they are asked for."""
+__all__ = ["Inputs", "item_of", "load_row", "open_project"]
 
 
 def open_project(client: EncordUserClient, frame: FrameData) -> Project:
     """Return the project that is in the editor."""
-    return client.get_project(str(frame.project_hash))
-
-
-def find_row(project: Project, frame: FrameData, args: LabelRowMetadataIncludeArgs | None = None) -> LabelRowV2:
-    """Return the label row that is in the editor, without its labels.
-
-    Raises:
-        EditorRequestError: The project has no such row.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of `include_children`
-        rows = project.list_label_rows_v2(data_hashes=[str(frame.data_hash)], **(args or AS_EDITED).model_dump())
-    for row in rows:
-        if str(row.data_hash) == str(frame.data_hash):
-            return row
-    raise EditorRequestError(f"Project {frame.project_hash} has no data unit {frame.data_hash}.", status=404)
+    return clients.open_project(client, str(frame.project_hash))
 
 
 def load_row(
@@ -45,13 +29,16 @@ def load_row(
     include_args: LabelRowMetadataIncludeArgs | None = None,
     initialise_args: LabelRowInitialiseLabelsArgs | None = None,
 ) -> LabelRowV2:
-    """Return the label row that is in the editor, with its labels.
+    """Return the label row that is in the editor, with its labels. Its saves are checked (`saving`).
 
     Raises:
         EditorRequestError: The project has no such row.
     """
     row = find_row(project, frame, include_args)
-    row.initialise_labels(**(initialise_args or LabelRowInitialiseLabelsArgs()).model_dump())
+    listed_at = row.last_edited_at
+    options = initialise_args or LabelRowInitialiseLabelsArgs()
+    row.initialise_labels(**options.model_dump())
+    guard(row, project, frame, listed_at, options)
     return row
 
 

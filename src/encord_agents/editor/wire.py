@@ -14,15 +14,21 @@ from typing import Any, Final
 from encord.exceptions import AuthorisationError
 from pydantic import BaseModel, ValidationError
 
-from encord_agents.core.constants import EDITOR_TEST_REQUEST_HEADER, HEADER_CLOUD_TRACE_CONTEXT
+from encord_agents.core.constants import (
+    AGENT_TEST_REQUEST_HEADER,
+    EDITOR_TEST_REQUEST_HEADER,
+    HEADER_CLOUD_TRACE_CONTEXT,
+)
 from encord_agents.core.data_model import EditorAgentResponse, FrameData
-from encord_agents.core.tracebacks import described, is_a
+from encord_agents.core.legible import literally, on_one_line
+from encord_agents.core.tracebacks import described, formatted, is_a
 from encord_agents.exceptions import EditorRequestError, EncordEditorAgentException
-from encord_agents.redaction import without_secrets
+from encord_agents.redaction import without_queries, without_secrets
 
 __all__ = [
     "ALLOWED_HEADERS",
     "MAX_BODY",
+    "TEST_HEADERS",
     "Reply",
     "Request",
     "read_frame",
@@ -38,7 +44,10 @@ logger = logging.getLogger("encord_agents.editor")
 MAX_BODY: Final = 1_000_000
 """Bytes of a request: room for the hashes of 80,000 selected objects."""
 
-ALLOWED_HEADERS: Final = ("Content-Type", EDITOR_TEST_REQUEST_HEADER, HEADER_CLOUD_TRACE_CONTEXT)
+TEST_HEADERS: Final = (EDITOR_TEST_REQUEST_HEADER, AGENT_TEST_REQUEST_HEADER)
+"""The headers by which the platform says that it only tries whether an agent can be reached."""
+
+ALLOWED_HEADERS: Final = ("Content-Type", *TEST_HEADERS, HEADER_CLOUD_TRACE_CONTEXT)
 """The headers that the editor may send across origins."""
 
 _TRACE_ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
@@ -63,7 +72,7 @@ class Request:
     @property
     def is_test(self) -> bool:
         """True if the platform only tries whether the agent can be reached."""
-        return bool(self.header(EDITOR_TEST_REQUEST_HEADER))
+        return any(self.header(name) for name in TEST_HEADERS)
 
     @property
     def trace_id(self) -> str | None:
@@ -72,10 +81,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: a status, and a body of JSON, which may be empty."""
+    """An answer: a status, a body of JSON, which may be empty, and headers besides those of CORS."""
 
     status: int = 200
     body: dict[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -146,11 +156,28 @@ def reply_with(value: object) -> Reply:
 
 def reply_to_error(error: BaseException, *, name: str = "the agent") -> Reply:
     """Return the answer for an exception. One that nobody has foreseen is logged, with its traceback."""
-    if isinstance(error, EncordEditorAgentException):
+    if is_a(error, EncordEditorAgentException):
         return Reply(400, error.json_response_body)
-    if isinstance(error, EditorRequestError):
-        return Reply(error.status, {"message": str(error)})
-    if isinstance(error, AuthorisationError):
+    if is_a(error, EditorRequestError):
+        headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+        return Reply(error.status, {"message": str(error)}, headers)
+    if is_a(error, AuthorisationError):
         return Reply(403, {"message": without_secrets(str(error.message))})
-    logger.error("%s failed: %s", name, without_secrets(described(error)), exc_info=error)
-    return Reply(500, {"message": f"Internal server error: {without_secrets(described(error))[:1000]}"})
+    if (reply := _reply_of_framework(error)) is not None:
+        return reply
+    told = without_queries(without_secrets(described(error)))
+    traceback = literally(without_queries(without_secrets(formatted(error))))
+    logger.error("%s failed: %s\n%s", name, on_one_line(told), traceback)
+    return Reply(500, {"message": f"Internal server error: {told[:1000]}"})
+
+
+def _reply_of_framework(error: BaseException) -> Reply | None:
+    """Return the answer that an agent asks for by an ``HTTPException`` of Starlette (FastAPI) or Werkzeug (Flask)."""
+    if not {"starlette", "werkzeug"} & {kind.__module__.partition(".")[0] for kind in type(error).__mro__}:
+        return None
+    status = getattr(error, "status_code", None) or getattr(error, "code", None)
+    if not isinstance(status, int) or not 300 <= status <= 599:
+        return None
+    told = getattr(error, "detail", None) or getattr(error, "description", None) or f"Status {status}."
+    headers = getattr(error, "headers", None)
+    return Reply(status, {"message": str(told)}, dict(headers) if isinstance(headers, Mapping) else {})

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from encord.exceptions import AuthorisationError
 from fastapi import FastAPI, Request
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic_core import to_jsonable_python
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from encord_agents.core.constants import EDITOR_TEST_REQUEST_HEADER, ENCORD_DOMAIN_REGEX
+from encord_agents.core.constants import ENCORD_DOMAIN_REGEX
+from encord_agents.core.tracebacks import is_a
 from encord_agents.editor.wire import (
     ALLOWED_HEADERS,
     MAX_BODY,
+    TEST_HEADERS,
     Reply,
     reply_to_error,
     sentence_about,
@@ -80,7 +85,7 @@ class EncordTestHeaderMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_post = scope["type"] == "http" and scope["method"] == "POST"
-        if is_post and Headers(scope=scope).get(EDITOR_TEST_REQUEST_HEADER):
+        if is_post and any(Headers(scope=scope).get(name) for name in TEST_HEADERS):
             await JSONResponse(None)(scope, receive, send)
             return
         await self.app(scope, receive, send)
@@ -105,29 +110,36 @@ class _Answers:
         begun = False
         received = 0
 
+        def is_too_large() -> bool:
+            return is_json and received > MAX_BODY
+
         async def receive_some() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if is_json and received > MAX_BODY:
+            if is_too_large():
                 raise too_large()
             return message
 
         async def send_some(message: Message) -> None:
             nonlocal begun
+            if is_too_large() and not begun:
+                return  # FastAPI takes it for a body that cannot be read
             begun = True
             await send(message)
 
+        reply: Reply | None = None
         try:
             await self.app(scope, receive_some, send_some)
-        except EditorRequestError as error:
-            if begun:
+        except BaseException as error:
+            # SystemExit is answered, too: an agent that calls sys.exit() does not end the server.
+            if begun or is_a(error, (KeyboardInterrupt, GeneratorExit, asyncio.CancelledError)):
                 raise
-            await _response(reply_to_error(error))(scope, receive, send)
-        except Exception as error:
-            if begun:
-                raise
-            await _response(reply_to_error(error, name=scope.get("path", "the agent")))(scope, receive, send)
+            reply = reply_to_error(error, name=scope.get("path", "the agent"))
+        if is_too_large() and not begun:
+            reply = reply_to_error(too_large())
+        if reply is not None:
+            await _response(reply)(scope, receive, send)
 
 
 def get_encord_app(*, custom_cors_regex: str | None = None) -> FastAPI:
@@ -146,19 +158,33 @@ def get_encord_app(*, custom_cors_regex: str | None = None) -> FastAPI:
     for kind in (AuthorisationError, EncordEditorAgentException, EditorRequestError):
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_http)
     return app
 
 
-def _answer(request: Request, error: Exception) -> JSONResponse:
+def _answer(request: Request, error: Exception) -> Response:
     return _response(reply_to_error(error))
 
 
-def _answer_invalid(request: Request, error: Exception) -> JSONResponse:
+def _answer_invalid(request: Request, error: Exception) -> Response:
     """Answer as FastAPI does, with a sentence besides."""
     assert isinstance(error, RequestValidationError)
     detail = [{name: value for name, value in one.items() if name in ("type", "loc", "msg")} for one in error.errors()]
     return _response(Reply(422, {"message": sentence_about(error.errors()), "detail": to_jsonable_python(detail)}))
 
 
-def _response(reply: Reply) -> JSONResponse:
-    return JSONResponse(reply.body, status_code=reply.status)
+async def _answer_http(request: Request, error: Exception) -> Response:
+    """Answer as FastAPI does, with the detail as the message besides."""
+    assert isinstance(error, HTTPException)
+    answer = await http_exception_handler(request, error)
+    if error.status_code < 400:
+        return answer
+    told = str(error.detail)
+    body = {"detail": error.detail, "message": f"{told}." if told[-1:].isalnum() else told}
+    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+
+
+def _response(reply: Reply) -> Response:
+    # In ASCII, as through the other doors: what people and agents send may be half a character, which UTF-8 has not.
+    headers = {**reply.headers, "Content-Type": "application/json"}
+    return Response("null" if reply.body is None else reply.text, reply.status, headers)

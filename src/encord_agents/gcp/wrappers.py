@@ -72,6 +72,7 @@ def _answer(agent: EditorAgent, request: flask.Request) -> Reply:
 
 
 def _response(reply: Reply, headers: dict[str, str]) -> flask.Response:
+    headers = {**headers, **reply.headers}
     if reply.body is not None:
         headers = {**headers, "Content-Type": "application/json"}
     return flask.Response(reply.text, status=reply.status, headers=headers)

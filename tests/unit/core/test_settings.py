@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import logging
+import os
 import pickle
 import struct
 import traceback
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from encord_agents.core.settings import DEFAULT_DOMAIN, Settings
+from encord_agents.core.settings import DEFAULT_DOMAIN, Settings, settings_of_environment
 from encord_agents.exceptions import CredentialsError, PrintableError
 from encord_agents.tasks.runner.base import checked_hash
 
@@ -298,3 +299,26 @@ def test_a_file_that_is_no_key_is_not_read_whole(tmp_path: Path) -> None:
     """A film, or a device without an end, in place of the key is refused after a megabyte."""
     with pytest.raises(CredentialsError):
         Settings(ssh_key_file="/dev/zero")
+
+
+def test_the_environments_settings_are_read_again_where_it_changed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A server reads its key once, and notices another key, another domain, and another content of the key's file."""
+    path = tmp_path / "key"
+    path.write_text(key_text(Ed25519PrivateKey.generate()))
+    monkeypatch.delenv("ENCORD_SSH_KEY", raising=False)
+    monkeypatch.setenv("ENCORD_SSH_KEY_FILE", str(path))
+    monkeypatch.setenv("ENCORD_DOMAIN", "http://127.0.0.1:1")
+    first = settings_of_environment()
+    assert settings_of_environment() is first
+    monkeypatch.setenv("ENCORD_DOMAIN", "http://127.0.0.1:2")
+    second = settings_of_environment()
+    assert second.domain == "http://127.0.0.1:2"
+    other = key_text(Ed25519PrivateKey.generate())
+    path.write_text(other)
+    os.utime(path, ns=(1, 1))
+    assert settings_of_environment().ssh_key == other != second.ssh_key
+    path.unlink()
+    with pytest.raises(CredentialsError):
+        settings_of_environment()

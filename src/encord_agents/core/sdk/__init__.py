@@ -13,6 +13,7 @@ module                    does                                                  
 `as_loaded`               keeps a row's labels as they were loaded               they are loaded anew where needed
 `entrusted`               has agents' own saves wait for others                  a request for each
 `tasks`                   makes tasks of their JSON                              workers ask for each task
+`remembered`              opens a project again without asking for it            two requests more
 `messages`                reads what the SDK keeps of an error in text only      errors without a name are outages
 ========================  =====================================================  ==================================
 
@@ -36,6 +37,7 @@ from encord_agents.core.sdk.entrusted import (
 )
 from encord_agents.core.sdk.messages import MESSAGES, foreign_answer, names_a_refusal
 from encord_agents.core.sdk.once import ONCE, Sent, hear_of_others, hear_of_strangers, sending_once, sent_once
+from encord_agents.core.sdk.remembered import REMEMBERED, Remembered
 from encord_agents.core.sdk.seam import Seam
 from encord_agents.core.sdk.tasks import TASKS, task_of
 
@@ -44,6 +46,7 @@ __all__ = [
     "SEAMS",
     "LoadedLabels",
     "Parcel",
+    "Remembered",
     "Saver",
     "Seam",
     "Send",
@@ -67,4 +70,4 @@ __all__ = [
     "task_of",
 ]
 
-SEAMS = (CONNECTIONS, ONCE, BUNDLE, AS_LOADED, ENTRUSTED, TASKS, MESSAGES)
+SEAMS = (CONNECTIONS, ONCE, BUNDLE, AS_LOADED, ENTRUSTED, TASKS, REMEMBERED, MESSAGES)

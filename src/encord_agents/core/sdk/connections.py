@@ -107,7 +107,15 @@ class Connections:
         self._pid = os.getpid()
         self._idle: deque[tuple[float, requests.Session]] = deque()  # the one used last is at the right
         self._policies: dict[object, Any] = {}
+        self._variants: dict[type, type] = {}
         _all.add(self)
+
+    def variant(self, base: type, make: Callable[[], type]) -> type:
+        """Return the subclass of one of the SDK's classes whose requests go over these connections, made once."""
+        found = self._variants.get(base)
+        if found is None:
+            found = self._variants[base] = make()
+        return found
 
     def session(self, opens: OpenSession) -> OpenSession:
         """Return what to call in place of ``opens``, the SDK's way to make a session."""
@@ -192,9 +200,17 @@ def kept_client(client: EncordUserClient, user_config: UserConfig, connections: 
         EncordUserClient.__init__(made, user_config, Querier(user_config))
         return made
     senders = {
-        sender: _variant(sender, {OPENS: connections.session(getattr(module, OPENS))}) for sender, _, module in SENDERS
+        sender: connections.variant(
+            sender,
+            lambda sender=sender, module=module: _variant(  # type: ignore[misc]
+                sender, {OPENS: connections.session(getattr(module, OPENS))}
+            ),
+        )
+        for sender, _, module in SENDERS
     }
-    made.__class__ = _variant(type(client), {"Querier": senders[Querier]}, methods_of=EncordUserClient)
+    made.__class__ = connections.variant(
+        type(client), lambda: _variant(type(client), {"Querier": senders[Querier]}, methods_of=EncordUserClient)
+    )
     EncordUserClient.__init__(made, user_config, senders[Querier](user_config))
     made._api_client = senders[ApiClient](user_config.config)
     return made

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tests.conftest import World
 
 FINGERPRINTS: dict[str, dict[str, str]] = {
+    "encord.client.EncordClientProject.get_project_v2": {"0.1.180": "b8ef36a46ce53793"},
     "encord.client.EncordClientProject.workflow_set_priority": {"0.1.180": "d353c4157653373c"},
     "encord.exceptions.GenericServerError": {"0.1.180": "d5724bb451889a90", "0.1.211": "8f2a7f391d35da5d"},
     "encord.http.bundle.Bundle": {"0.1.180": "33bb67faa83e2bc3"},
@@ -48,6 +49,7 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
     "encord.http.error_utils.check_error_response": {"0.1.180": "d6b7a496b4527ce1", "0.1.211": "33821e2517cd3d02"},
     "encord.http.querier.Querier._execute": {"0.1.180": "184ccb9a3b4c670b", "0.1.211": "b9530220adccd444"},
     "encord.http.querier.create_new_session": {"0.1.180": "321d80805587ed35", "0.1.211": "67e1867ee8fd91fd"},
+    "encord.http.v2.api_client.ApiClient.get": {"0.1.180": "f9914568e59066e5"},
     "encord.http.v2.api_client.ApiClient._request": {"0.1.180": "87a96310350e4499", "0.1.211": "0e85fab8c972ae00"},
     "encord.objects.ClassificationInstance.__init__": {"0.1.180": "b18c82c886660481", "0.1.211": "ed5bf2f9ad40f6bc"},
     "encord.objects.LabelRowV2.from_labels_dict": {"0.1.180": "5f0bb3059b58a3bd", "0.1.211": "fe28243b112af92e"},
@@ -55,6 +57,7 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
     "encord.objects.LabelRowV2.set_priority": {"0.1.180": "1cfba31eea4d4416", "0.1.211": "dafa6537fc2c399e"},
     "encord.objects.ObjectInstance.__init__": {"0.1.180": "606494df1bd19ffa", "0.1.211": "d7b0187aa74b12e8"},
     "encord.user_client.EncordUserClient.__init__": {"0.1.180": "bd0c522939261223"},
+    "encord.user_client.EncordUserClient.get_ontology": {"0.1.180": "efeca0227c3bcbd8"},
     "encord.user_client.EncordUserClient.get_project": {"0.1.180": "1a433f7fe974822a"},
     "encord.workflow.stages.agent.AgentStage.get_tasks": {"0.1.180": "4132f7815da71555", "0.1.211": "3532dc4b9a9ee36c"},
     "encord.workflow.stages.agent.AgentTask.proceed": {"0.1.180": "cd87d61a6502431d"},

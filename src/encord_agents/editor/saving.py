@@ -1,0 +1,87 @@
+"""Saves of the row on the screen: refused where they would delete what others have saved, or what was not loaded."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from encord.objects import LabelRowV2
+from encord.project import Project
+
+from encord_agents.core.data_model import FrameData, LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
+from encord_agents.core.sdk import state_of
+from encord_agents.core.sdk.entrusted import Send, entrust, in_part_of
+from encord_agents.editor.rows import find_row
+from encord_agents.exceptions import EditorRequestError
+from encord_agents.tasks.engine.label_check import refuse_partial
+
+__all__ = ["guard"]
+
+SAME_EDIT = timedelta(seconds=1)
+"""Two times of one edit may differ by this: the platform tells fractions of a second in lists only."""
+
+
+def guard(
+    row: LabelRowV2,
+    project: Project,
+    frame: FrameData,
+    listed_at: datetime | None,
+    initialise_args: LabelRowInitialiseLabelsArgs,
+) -> None:
+    """Have the row's saves checked from now on.
+
+    Args:
+        row: The row, with its labels.
+        project: Its project.
+        frame: The request.
+        listed_at: The last save of its labels, as the platform listed it before they were loaded.
+        initialise_args: The options that its labels were loaded with.
+    """
+    is_in_part = (
+        initialise_args.include_object_feature_hashes is not None
+        or initialise_args.include_classification_feature_hashes is not None
+    )
+    saver = _Saver(row, project, frame, listed_at)
+    entrust(row, saver, state_of(row) if is_in_part else None)
+
+
+class _Saver:
+    """The first save of a request is checked; later ones replace its own."""
+
+    def __init__(self, row: LabelRowV2, project: Project, frame: FrameData, listed_at: datetime | None) -> None:
+        self._project = project
+        self._frame = frame
+        self._options = LabelRowMetadataIncludeArgs(include_workflow_graph_node=False, branch_name=row.branch_name)
+        self._state = state_of(row)
+        # Where there were no labels, loading has made the row.
+        self._listed_at = listed_at if listed_at is not None else self._now()
+        self._is_checked = False
+
+    def save(self, row: LabelRowV2, send: Send) -> None:
+        refuse_partial(row, in_part_of(row), "The agent saves")
+        if not self._is_checked and self._is_edited(row):
+            raise EditorRequestError(
+                "Somebody saved the labels while the agent was at work. Theirs stand, and the agent's are not saved. "
+                "Try again: the agent begins with them.",
+                status=409,
+                retry_after=1,
+            )
+        send()
+        self._is_checked = True
+
+    def set_priority(self, row: LabelRowV2, send: Send) -> None:
+        send()
+
+    def _now(self) -> datetime | None:
+        return find_row(self._project, self._frame, self._options).last_edited_at
+
+    def _is_edited(self, row: LabelRowV2) -> bool:
+        now = self._now()
+        if state_of(row) is self._state:
+            return now != self._listed_at
+        # The agent has loaded the labels again, and of that only whole seconds are known.
+        again = row.last_edited_at
+        return now is not None and again is not None and _utc(now) - _utc(again) >= SAME_EDIT
+
+
+def _utc(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at

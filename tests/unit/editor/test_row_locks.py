@@ -1,0 +1,76 @@
+"""Locks between processes: one at a time, gone with their process, and done without where there can be none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.unit.editor.test_turns import frame
+
+from encord_agents.editor.row_locks import RowLocks
+from encord_agents.editor.turns import Turns
+from encord_agents.exceptions import EditorRequestError
+
+HOLDER = """
+import sys
+from pathlib import Path
+from encord_agents.editor.row_locks import RowLocks
+from encord_agents.editor.turns import Turns
+from tests.unit.editor.test_turns import frame
+with Turns(locks=RowLocks(Path(sys.argv[1]))).on(frame()):
+    print("taken", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def held_elsewhere(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that is at work on the row of `frame()`."""
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "taken\n"
+        yield process
+
+
+def test_another_process_is_waited_for(tmp_path: Path) -> None:
+    """Its row is taken, and no other; when it is done, or killed, the row is free."""
+    path = tmp_path / "locks"
+    impatient, patient = (Turns(longest_wait=wait, locks=RowLocks(path)) for wait in (0, 60))
+    with held_elsewhere(path) as process:
+        with pytest.raises(EditorRequestError, match="Try again") as caught, impatient.on(frame()):
+            pytest.fail("two at a time")
+        assert (caught.value.status, caught.value.retry_after) == (409, 5)
+        with impatient.on(frame(2)):
+            pass
+        process.kill()
+        with patient.on(frame()):
+            pass
+    with held_elsewhere(path) as process:
+        assert process.stdin is not None
+        process.stdin.close()
+        with patient.on(frame()):
+            pass
+    assert len(impatient) == len(patient) == 0
+
+
+def test_without_a_file_processes_do_not_wait(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Agents are served all the same, and the log says so once."""
+    locks = RowLocks(tmp_path / "no such directory" / "locks")
+    for _ in range(2):
+        assert locks.take(1)
+        locks.release(1)
+    assert len(caplog.records) == 1
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    """Somebody else may have put one in the place of the file."""
+    (tmp_path / "elsewhere").touch()
+    (tmp_path / "locks").symlink_to(tmp_path / "elsewhere")
+    locks = RowLocks(tmp_path / "locks")
+    assert locks.take(1)
+    assert locks._file is None
