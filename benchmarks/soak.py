@@ -24,7 +24,7 @@ from benchmarks.document import table
 from benchmarks.platform_process import PlatformProcess
 from benchmarks.targets import MEGABYTE
 from encord_agents.tasks import Runner
-from encord_agents.tasks.engine.report import Event, PassFinished
+from encord_agents.tasks.engine.events import Event, PassFinished
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.models import TaskAgentReturnStruct
 

@@ -20,7 +20,7 @@ from encord_agents.integrations.celery.delivery import FAILED_FOR, IN_QUEUE_FOR,
 from encord_agents.integrations.celery.registration import DEFAULTS
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
 from encord_agents.tasks import QueueRunner, Runner, dependencies
-from encord_agents.tasks.engine import report
+from encord_agents.tasks.engine import events
 from encord_agents.tasks.engine.outcome import Phase
 from encord_agents.tasks.models import TaskCompletionResult, TaskResult
 from encord_agents.tasks.runner.queue_runner import QueueFunction
@@ -181,7 +181,7 @@ def test_every_phase_is_documented(phase: Phase) -> None:
     assert f"| `{phase}` |" in RUNNER_PAGE
 
 
-@pytest.mark.parametrize("event", [event.__name__ for event in report.Event.__args__])
+@pytest.mark.parametrize("event", [event.__name__ for event in events.Event.__args__])
 def test_every_event_is_documented(event: str) -> None:
     """Each event that observers are called with is named in the runner's page."""
     assert f"`{event}`" in RUNNER_PAGE

@@ -32,7 +32,7 @@ from encord_agents.exceptions import (
 from encord_agents.local import Fault
 from encord_agents.tasks import Depends, QueueRunner
 from encord_agents.tasks.engine.dead_letter import FAILURES_IN_A_ROW
-from encord_agents.tasks.engine.report import (
+from encord_agents.tasks.engine.events import (
     AttemptFailed,
     PassFinished,
     StagePolled,
@@ -705,7 +705,7 @@ if __name__ == "__main__":
 
 
 FORKS = """
-from encord_agents.tasks.engine.report import TaskFinished
+from encord_agents.tasks.engine.events import TaskFinished
 
 def fork_once(event: object) -> None:
     if isinstance(event, TaskFinished):

@@ -12,7 +12,7 @@ from tests.drivers import RUNNERS, ByThreads, Driver
 
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks import QueueRunner
-from encord_agents.tasks.engine.report import AttemptFailed
+from encord_agents.tasks.engine.events import AttemptFailed
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def test_a_task_that_fails_in_each_pass_counts_once(world: World) -> None:
         raise ValueError
 
     runner = world.agent(agent)
-    from encord_agents.tasks.engine.report import PassFinished
+    from encord_agents.tasks.engine.events import PassFinished
     from encord_agents.tasks.engine.stop import Stop
 
     stop = Stop()

@@ -26,8 +26,8 @@ from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs
 from encord_agents.exceptions import UnknownPathwayError
 from encord_agents.local import Fault
 from encord_agents.tasks import Depends, QueueRunner
+from encord_agents.tasks.engine.events import TaskWouldWrite
 from encord_agents.tasks.engine.label_check import LabelValueError, PartialLabelRowError
-from encord_agents.tasks.engine.report import TaskWouldWrite
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.models import TaskAgentReturnStruct, TaskCompletionResult
 
@@ -307,6 +307,9 @@ WAYS_TO_ASK: dict[str, Callable[..., Any]] = {
     "bundle": lambda row, project, **_: row.save(bundle=(made := project.create_bundle())) or made.execute(),
     "copy": lambda row, **_: copy.copy(row).initialise_labels(overwrite=True),
     "deep copy": lambda row, **_: copy.deepcopy(row).initialise_labels(overwrite=True),
+    "deep copy of the project": lambda project, **_: copy.deepcopy(project).list_label_rows_v2(),
+    "copy of the client": lambda client, project, **_: copy.copy(client).get_project(project.project_hash),
+    "deep copy of the client": lambda client, project, **_: copy.deepcopy(client).get_project(project.project_hash),
     "thread": lambda project, **_: in_thread(project.list_label_rows_v2),
     "pool": lambda row, **_: ThreadPoolExecutor(1).submit(row.initialise_labels, overwrite=True).result(),
 }

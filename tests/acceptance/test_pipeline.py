@@ -19,7 +19,7 @@ from encord_agents.core.assets import Asset
 from encord_agents.local import Fault
 from encord_agents.tasks import Depends
 from encord_agents.tasks.dependencies import dep_asset
-from encord_agents.tasks.engine.report import Event, TaskFinished, TaskStarted
+from encord_agents.tasks.engine.events import Event, TaskFinished, TaskStarted
 from encord_agents.tasks.engine.timing import Timing
 from encord_agents.tasks.models import TaskAgentReturnStruct
 

@@ -855,4 +855,4 @@ def test_a_long_life(world: World, queue: QueueRunner) -> None:
     agent = queue.stage("Pre-label")(lambda: None)
     agent(specs(world))
     assert queue._connection is not None
-    assert [bound.known for bound in queue._connection.agents.values()] == [set()]
+    assert [bound.history.known for bound in queue._connection.agents.values()] == [set()]

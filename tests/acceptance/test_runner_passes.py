@@ -12,7 +12,7 @@ from encord.workflow.stages.agent import AgentTask
 from encord_agents.exceptions import UnknownStageError
 from encord_agents.local import AgentStage, Fault, Stage, Workflow
 from encord_agents.tasks import Runner
-from encord_agents.tasks.engine.report import (
+from encord_agents.tasks.engine.events import (
     Event,
     PassFinished,
     StageFinished,

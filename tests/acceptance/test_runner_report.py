@@ -12,7 +12,7 @@ from encord.objects import LabelRowV2
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.exceptions import EncordAgentsError, PrintableError, TasksFailedError
-from encord_agents.tasks.engine.report import Event, TaskWouldWrite
+from encord_agents.tasks.engine.events import Event, TaskWouldWrite
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentStage, AgentTask
 from tests.drivers import DRIVERS, Driver
 
-from encord_agents.core.sdk import sent_once
+from encord_agents.core.sdk.once import sent_once
 from encord_agents.tasks import Depends, Runner
 
 if TYPE_CHECKING:

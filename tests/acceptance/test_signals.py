@@ -21,7 +21,7 @@ from encord_agents.exceptions import PrintableError
 from encord_agents.local import Fault
 from encord_agents.tasks import QueueRunner, stop_on_signals
 from encord_agents.tasks.engine.dead_letter import FAILURES_IN_A_ROW
-from encord_agents.tasks.engine.report import StageStarted
+from encord_agents.tasks.engine.events import StageStarted
 from encord_agents.tasks.engine.stop import Stop
 
 if TYPE_CHECKING:

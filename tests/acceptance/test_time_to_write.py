@@ -20,9 +20,9 @@ from tests.waiting import PATIENCE, until
 from encord_agents.core.assets import Asset
 from encord_agents.local import Fault
 from encord_agents.tasks import Depends
-from encord_agents.tasks.engine.pace import FIRST_LOADS
-from encord_agents.tasks.engine.report import AttemptFailed, Event
+from encord_agents.tasks.engine.events import AttemptFailed, Event
 from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.engine.timing import Limits
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ STALLED = """
 import os, threading, time
 from encord.objects import LabelRowV2
 from encord_agents.tasks import Runner
-from encord_agents.tasks.engine.report import AttemptFailed, Event
+from encord_agents.tasks.engine.events import AttemptFailed, Event
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.engine.timing import Timing
 from encord_agents.tasks.models import TaskAgentReturnStruct
@@ -102,7 +102,7 @@ def test_loading_that_does_not_get_on(world: World, kind: str) -> None:
     rows = world.client.get_project(world.project.project_hash).list_label_rows_v2()
     items = {row.data_hash: str(row.backing_item_uuid) for row in rows}
     # The first chunk is loaded, whichever is asked for first.
-    for data_hash in hashes[FIRST_LOADS[0] :]:
+    for data_hash in hashes[Limits().first_loads[0] :]:
         text = data_hash if kind in ("rows", "label_create") else items[data_hash]
         world.platform.faults.add(Fault(kind, action="stall", seconds=FOR_EVER, contains=text))
     stop, calls, waiting = Stop(), 0, len(world.platform.faults.pending)

@@ -17,7 +17,8 @@ from tests.waiting import PATIENCE
 from encord_agents.exceptions import DependencyError, PrintableError
 from encord_agents.local import Fault
 from encord_agents.tasks import Depends
-from encord_agents.tasks.engine.report import AttemptFailed, Event, RunReport, TaskStarted
+from encord_agents.tasks.engine.events import AttemptFailed, Event, TaskStarted
+from encord_agents.tasks.engine.report import RunReport
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encord_agents.core.dependencies import Depends
-from encord_agents.core.dependencies.plan import build_plan
+from encord_agents.core.dependencies.build import build_plan
 from encord_agents.core.dependencies.scope import BadTeardown, RunScope
 from encord_agents.core.dependencies.solve import Attempt, attempt, attempt_async
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, TypeGuard, TypeVar, overload
 
@@ -20,6 +20,7 @@ __all__ = [
     "add_note",
     "cause_of",
     "chain",
+    "contained",
     "described",
     "detach",
     "exc_info",
@@ -44,6 +45,17 @@ _ATTRIBUTES = BaseException.__dict__
 _TRACEBACK, _CAUSE, _CONTEXT = (_ATTRIBUTES[name] for name in ("__traceback__", "__cause__", "__context__"))
 _EXCEPTIONS = BaseExceptionGroup.__dict__["exceptions"]
 _TYPE_NAME = type.__dict__["__name__"]
+
+
+class _Contained:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        return kind is not None and not issubclass(kind, KeyboardInterrupt)
+
+
+contained = _Contained()
+"""A context manager that swallows all that foreign code raises inside, interrupts aside: `SystemExit` too."""
 
 
 @overload
@@ -74,12 +86,9 @@ def described(exception: BaseException) -> str:
 
 def message_of(exception: BaseException) -> str:
     """Return the message of an exception, without its type; empty if ``str()`` of it raises."""
-    try:
+    with contained:
         return legible(str(exception)).strip()
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001 - the exception's own code may raise anything
-        return ""
+    return ""
 
 
 def shown(value: object, most: int = 80) -> str:
@@ -94,12 +103,9 @@ def shown(value: object, most: int = 80) -> str:
 
 def formatted(exception: BaseException) -> str:
     """Return the traceback as Python prints it, with its causes, or in a plain form if Python cannot print it."""
-    try:
+    with contained:
         return legible("".join(traceback.format_exception(type(exception), exception, traceback_of(exception))))
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001 - the exception's own code may raise anything
-        return "\nIts cause, its context, or a member of it:\n\n".join(map(_plainly, chain(exception)))
+    return "\nIts cause, its context, or a member of it:\n\n".join(map(_plainly, chain(exception)))
 
 
 def _plainly(exception: BaseException) -> str:
@@ -110,43 +116,29 @@ def _plainly(exception: BaseException) -> str:
 
 def exc_info(exception: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
     """Return the ``exc_info`` for a log record, or ``None`` if loggers cannot print the exception."""
-    try:
+    with contained:
         traceback.format_exception(exception)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001 - the exception's own code may raise anything
-        return None
-    return type(exception), exception, traceback_of(exception)
+        return type(exception), exception, traceback_of(exception)
+    return None
 
 
 def notes(exception: BaseException) -> list[str]:
     """Return the notes of an exception, each as text."""
-    try:
+    with contained:
         found = getattr(exception, "__notes__", ())
         return [legible(note) if isinstance(note, str) else shown(note) for note in found]
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001 - the exception's own code may raise anything
-        return []
+    return []
 
 
 def add_note(exception: BaseException, note: str) -> None:
     """Add a note, once, to be shown with the exception's traceback. An exception that takes no notes stays as it is."""
     if note in notes(exception):
         return
-    try:
+    with contained:
         BaseException.add_note(exception, note)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001 - it refuses attributes
-        _add_note_by_force(exception, note)
-
-
-def _add_note_by_force(exception: BaseException, note: str) -> None:
-    try:
-        object.__setattr__(exception, "__notes__", [*notes(exception), note])
-    except (AttributeError, TypeError):  # such as a property of that name
         return
+    with suppress(AttributeError, TypeError):  # it refuses attributes, or has a property of that name
+        object.__setattr__(exception, "__notes__", [*notes(exception), note])
 
 
 def traceback_of(exception: BaseException) -> TracebackType | None:
@@ -200,7 +192,7 @@ def _members(exception: BaseException) -> tuple[BaseException, ...]:
 
 
 @contextmanager
-def tracebacks_kept(exception: BaseException) -> Iterator[None]:
+def tracebacks_kept(exception: BaseException | None) -> Iterator[None]:
     """Restore the tracebacks of an exception and of its chain at the end, whatever happens to them inside."""
     kept = [(one, traceback_of(one)) for one in chain(exception)]
     try:
@@ -218,14 +210,11 @@ def detach(exception: BaseException | None) -> None:
 
 def portable(exception: E) -> E | None:
     """Return the exception if another process can restore it from its pickle, else ``None``."""
-    try:
+    with contained:  # anything that is raised here means that it cannot be sent
         copy = pickle.loads(pickle.dumps(exception))
-        same = type(copy) is type(exception) and _told(copy) == _told(exception)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001 - whatever it is, it cannot be sent
-        return None
-    return exception if same else None
+        if type(copy) is type(exception) and _told(copy) == _told(exception):
+            return exception
+    return None
 
 
 def _told(exception: BaseException) -> list[str]:

@@ -15,7 +15,7 @@ from encord.user_client import EncordUserClient
 
 from encord_agents.core.assets import Asset
 from encord_agents.core.data_model import FrameData, LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
-from encord_agents.core.dependencies.plan import build_plan
+from encord_agents.core.dependencies.build import build_plan
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.solve import Attempt, attempt, attempt_async
 from encord_agents.core.tracebacks import is_a

@@ -8,7 +8,7 @@ from encord.objects import LabelRowV2
 from encord.project import Project
 
 from encord_agents.core.data_model import FrameData, LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
-from encord_agents.core.sdk import state_of
+from encord_agents.core.sdk.as_loaded import state_of
 from encord_agents.core.sdk.entrusted import Send, entrust, in_part_of
 from encord_agents.editor.rows import find_row
 from encord_agents.exceptions import EditorRequestError

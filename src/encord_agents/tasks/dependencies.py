@@ -6,10 +6,10 @@ parameters that have a default: each function then supplies them itself, and rem
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from numbers import Real
 from pathlib import Path
 from typing import Annotated, Final, Protocol
@@ -161,44 +161,40 @@ def dep_video_sampler(storage_item: StorageItem, asset: Asset | None = None) -> 
     """
     from encord_agents.core.sampling import VideoSampler
 
+    name = storage_item.name
     if storage_item.item_type == StorageItemType.IMAGE_GROUP:
-        yield _sampler_of_group(storage_item)
+        group = ImageGroup(storage_item)
+
+        def no_seconds(_: float) -> Iterable[Frame]:
+            raise PrintableError(f"{name!r} is a group of images, which have no time to sample by.")
+
+        yield _sampler(group.share, group.frames, no_seconds)
         return
     with ExitStack() as mine:
-        sampler = VideoSampler(_video(storage_item, asset, mine), name=storage_item.name)
-
-        def sample(
-            share_or_frames: float | Iterable[int] | None = None, /, *, seconds: float | None = None
-        ) -> Iterable[Frame]:
-            wanted = _one_of(share_or_frames, seconds)
-            if wanted is None:
-                assert seconds is not None
-                return sampler.seconds(float(seconds))
-            if isinstance(wanted, float | Real):  # numpy's numbers are Real
-                return sampler.share(float(wanted))
-            return sampler.frames(wanted)
-
-        yield sample
+        sampler = VideoSampler(_video(storage_item, asset, mine), name=name)
+        yield _sampler(sampler.share, sampler.frames, sampler.seconds)
 
 
-def _sampler_of_group(storage_item: StorageItem) -> FrameSampler:
-    group = ImageGroup(storage_item)
-
+def _sampler(
+    by_share: Callable[[float], Iterable[Frame]],
+    by_number: Callable[[Iterable[int]], Iterable[Frame]],
+    by_seconds: Callable[[float], Iterable[Frame]],
+) -> FrameSampler:
     def sample(
         share_or_frames: float | Iterable[int] | None = None, /, *, seconds: float | None = None
     ) -> Iterable[Frame]:
-        wanted = _one_of(share_or_frames, seconds)
-        if wanted is None:
-            raise PrintableError(f"{storage_item.name!r} is a group of images, which have no time to sample by.")
-        return group.share(float(wanted)) if isinstance(wanted, float | Real) else group.frames(wanted)
+        if (share_or_frames is None) == (seconds is None):
+            raise PrintableError(
+                "Give the sampler one of these: a share of the frames, numbers of frames, or seconds=..."
+            )
+        if seconds is not None:
+            return by_seconds(float(seconds))
+        if isinstance(share_or_frames, float | Real):  # numpy's numbers are Real
+            return by_share(float(share_or_frames))
+        assert share_or_frames is not None
+        return by_number(share_or_frames)
 
     return sample
-
-
-def _one_of(share_or_frames: float | Iterable[int] | None, seconds: float | None) -> float | Iterable[int] | None:
-    if (share_or_frames is None) == (seconds is None):
-        raise PrintableError("Give the sampler one of these: a share of the frames, numbers of frames, or seconds=...")
-    return share_or_frames
 
 
 def dep_object_crops(
@@ -309,7 +305,7 @@ def dep_twin_label_row(
             )
             raise
 
-    @functools.cache
+    @cache
     def twin_rows_by_hand() -> TwinRows:
         client = get_user_client()
         return twin_rows(OtherProjects(lambda other: client.get_project(str(other))))

@@ -62,7 +62,7 @@ class TwinRows:
             except EncordException:
                 if not others:
                     raise
-                found = self._fetch([row])  # what is refused may be another's
+                found = self._fetch([row])  # the refusal may concern another row
             now = self._clock()
             for one, twin in found.items():
                 self._asked[one] = True

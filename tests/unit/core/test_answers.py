@@ -12,7 +12,7 @@ from tests.brokers import free_port
 from tests.servers import PAGE, Answer, answering, private_authority, server
 
 from encord_agents.core.answers import is_loopback, refused_certificate, unreachable
-from encord_agents.core.sdk import foreign_answer
+from encord_agents.core.sdk.messages import foreign_answer
 from encord_agents.local.keys import new_key
 
 

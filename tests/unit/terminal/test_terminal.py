@@ -11,10 +11,8 @@ from rich.console import Console
 
 from encord_agents import terminal
 from encord_agents.exceptions import CredentialsError, PrintableError
-from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase
-from encord_agents.tasks.engine.report import (
+from encord_agents.tasks.engine.events import (
     PassFinished,
-    RunReport,
     StageFinished,
     StagePolled,
     StageStarted,
@@ -22,6 +20,8 @@ from encord_agents.tasks.engine.report import (
     TaskRef,
     TaskWouldWrite,
 )
+from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase
+from encord_agents.tasks.engine.report import RunReport
 from encord_agents.terminal.progress import StageCounts
 
 STAGE = UUID(int=1)

@@ -13,7 +13,7 @@ from typing import Any
 from encord_agents.core.dependencies.awaiting import Hidden, settled
 from encord_agents.core.dependencies.plan import Kind, Step
 from encord_agents.core.dependencies.signature import readable_name
-from encord_agents.core.tracebacks import add_note, cause_of, described, is_a, set_traceback, traceback_of
+from encord_agents.core.tracebacks import add_note, cause_of, described, is_a, tracebacks_kept
 
 __all__ = ["Opened", "add_teardown_note", "set_up", "set_up_async", "tear_down", "tear_down_async"]
 
@@ -63,40 +63,34 @@ def tear_down(opened: Opened, exception: BaseException | None) -> BaseException 
         What went wrong in the teardown. Neither swallowing ``exception`` nor passing it on is wrong.
     """
     step, made = opened
-    traceback = None if exception is None else traceback_of(exception)
-    try:
-        if exception is None:
-            next(made)
-        else:
-            made.throw(exception)
-        made.close()
-    except StopIteration:
-        return None
-    except BaseException as raised:  # noqa: BLE001  (returned)
-        return None if _is_same(raised, exception) else raised
-    finally:
-        if exception is not None:
-            set_traceback(exception, traceback)
+    with tracebacks_kept(exception):
+        try:
+            if exception is None:
+                next(made)
+            else:
+                made.throw(exception)
+            made.close()
+        except StopIteration:
+            return None
+        except BaseException as raised:  # noqa: BLE001  (returned)
+            return None if _is_same(raised, exception) else raised
     return _second_yield(step)
 
 
 async def tear_down_async(opened: Opened, exception: BaseException | None) -> BaseException | None:
     """Do the same as `tear_down` for async generators."""
     step, made = opened
-    traceback = None if exception is None else traceback_of(exception)
-    try:
-        if exception is None:
-            await anext(made)
-        else:
-            await made.athrow(exception)
-        await made.aclose()
-    except StopAsyncIteration:
-        return None
-    except BaseException as raised:  # noqa: BLE001  (returned)
-        return None if _is_same(raised, exception) else raised
-    finally:
-        if exception is not None:
-            set_traceback(exception, traceback)
+    with tracebacks_kept(exception):
+        try:
+            if exception is None:
+                await anext(made)
+            else:
+                await made.athrow(exception)
+            await made.aclose()
+        except StopAsyncIteration:
+            return None
+        except BaseException as raised:  # noqa: BLE001  (returned)
+            return None if _is_same(raised, exception) else raised
     return _second_yield(step)
 
 

@@ -22,13 +22,10 @@ from encord_agents.core.dependencies.lifetime import (
     tear_down_async,
 )
 from encord_agents.core.dependencies.plan import Step, hashable
-from encord_agents.core.dependencies.threads import Pending, WorkerThread
+from encord_agents.core.dependencies.threads import TICK, Pending, WorkerThread
 from encord_agents.core.tracebacks import is_a
 
 __all__ = ["BadTeardown", "RunScope"]
-
-LOOK_UP = 0.2
-"""Seconds between two checks whether the event loop that a teardown waits for still exists."""
 
 
 class BadTeardown(NamedTuple):
@@ -310,7 +307,7 @@ class _AsyncLife:
             return self.loop.run_until_complete(self.finish())
         finish = self.finish()
         finishing = asyncio.run_coroutine_threadsafe(finish, self.loop)
-        while not wait([finishing], LOOK_UP).done:
+        while not wait([finishing], TICK).done:
             if self.loop.is_closed():  # something stopped it before this could begin
                 finish.close()
                 return self._too_late()

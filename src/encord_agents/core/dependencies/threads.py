@@ -10,10 +10,10 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
-__all__ = ["Pending", "WorkerThread"]
+__all__ = ["TICK", "Pending", "WorkerThread"]
 
 TICK = 0.1
-"""Seconds between two checks whether a call is over, since an interrupt may have swallowed the notification."""
+"""Seconds between two checks whether a wait is over: an interrupt, or the end of a loop, may swallow the news."""
 
 _Outcome = tuple[Any, BaseException | None]
 

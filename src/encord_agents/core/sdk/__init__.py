@@ -14,7 +14,7 @@ module                    does                                                  
 `entrusted`               has agents' own saves wait for others                  a request for each
 `tasks`                   makes tasks of their JSON                              workers ask for each task
 `remembered`              opens a project again without asking for it            two requests more
-`messages`                reads what the SDK keeps of an error in text only      errors without a name are outages
+`messages`                tells errors apart that the SDK keeps as text only     errors without a name are outages
 ========================  =====================================================  ==================================
 
 To allow a newer SDK, run ``tests/unit/core/sdk``: `test_seams.py` names each function that is not as it was read. Read
@@ -23,51 +23,15 @@ it again, then add the version and the fingerprint there.
 
 from __future__ import annotations
 
-from encord_agents.core.sdk.as_loaded import AS_LOADED, LoadedLabels, can_keep_labels, state_of
-from encord_agents.core.sdk.bundle import BUNDLE, Parcel, SharingBundle, new_bundle, packed
-from encord_agents.core.sdk.connections import CONNECTIONS, IDLE, close_idle
-from encord_agents.core.sdk.entrusted import (
-    ENTRUSTED,
-    Saver,
-    Send,
-    can_hold_saves,
-    entrust,
-    in_part_of,
-    sent_priorities,
-)
-from encord_agents.core.sdk.messages import MESSAGES, foreign_answer, names_a_refusal
-from encord_agents.core.sdk.once import ONCE, Sent, hear_of_others, hear_of_strangers, sending_once, sent_once
-from encord_agents.core.sdk.remembered import REMEMBERED, Remembered
-from encord_agents.core.sdk.seam import Seam
-from encord_agents.core.sdk.tasks import TASKS, task_of
+from encord_agents.core.sdk.as_loaded import AS_LOADED
+from encord_agents.core.sdk.bundle import BUNDLE
+from encord_agents.core.sdk.connections import CONNECTIONS
+from encord_agents.core.sdk.entrusted import ENTRUSTED
+from encord_agents.core.sdk.messages import MESSAGES
+from encord_agents.core.sdk.once import ONCE
+from encord_agents.core.sdk.remembered import REMEMBERED
+from encord_agents.core.sdk.tasks import TASKS
 
-__all__ = [
-    "IDLE",
-    "SEAMS",
-    "LoadedLabels",
-    "Parcel",
-    "Remembered",
-    "Saver",
-    "Seam",
-    "Send",
-    "Sent",
-    "SharingBundle",
-    "can_hold_saves",
-    "can_keep_labels",
-    "close_idle",
-    "entrust",
-    "foreign_answer",
-    "hear_of_others",
-    "hear_of_strangers",
-    "in_part_of",
-    "names_a_refusal",
-    "new_bundle",
-    "packed",
-    "sending_once",
-    "sent_once",
-    "sent_priorities",
-    "state_of",
-    "task_of",
-]
+__all__ = ["SEAMS"]
 
 SEAMS = (CONNECTIONS, ONCE, BUNDLE, AS_LOADED, ENTRUSTED, TASKS, REMEMBERED, MESSAGES)

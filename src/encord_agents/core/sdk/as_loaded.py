@@ -1,8 +1,8 @@
 """A row's labels as they were loaded: to see whether an attempt changed them, and to have them back.
 
 Kept as the bytes of the platform's answer, not as a copy of the SDK's objects: that costs a thirtieth of what loading
-does (0.8 ms and 0.4 MB for a thousand boxes), and what an agent does to the objects cannot reach it. The row is not
-asked for again: what the failed attempt saved by its own hand would be there then, and be drawn once more.
+does (0.8 ms and 0.4 MB for a thousand boxes), and nothing that an agent does to the objects reaches it. The row is not
+requested again: it would then contain the labels that the failed attempt saved by its own hand, to be drawn once more.
 
 Read from encord 0.1.180 and 0.1.211: `LabelRowV2.from_labels_dict` makes objects and classifications anew, in the
 dictionaries that are named below, and puts another object in the place of ``_label_row_read_only_data``.
@@ -23,7 +23,7 @@ from encord_agents.core.sdk.seam import Seam, names_in
 __all__ = ["AS_LOADED", "LoadedLabels", "can_keep_labels", "state_of"]
 
 DATES = frozenset({"createdAt", "lastEditedAt"})
-"""Where the platform gave none, the SDK says now."""
+"""Fields that the SDK fills with the present time if the platform sent none."""
 
 OBJECTS = ("_objects_map", "_space_objects_map")
 CLASSIFICATIONS = ("_classifications_map", "_space_classifications_map")
@@ -39,7 +39,7 @@ def _differences() -> Iterator[str]:
     if missing:
         yield f"LabelRowV2.from_labels_dict() does not set {', '.join(sorted(missing))}"
     if "_parent" not in names_in(ObjectInstance.__init__) or "_parent" not in names_in(ClassificationInstance.__init__):
-        yield "what is on a label row has no _parent"
+        yield "objects and classifications have no _parent"
     if "_dynamic_answer_manager" not in names_in(ObjectInstance.__init__):
         yield "ObjectInstance has no _dynamic_answer_manager"
 
@@ -63,9 +63,9 @@ def can_keep_labels() -> bool:
 
 
 def state_of(row: LabelRowV2) -> object:
-    """Return what the SDK puts another in the place of whenever it reads a row's labels anew.
+    """Return an object that the SDK replaces by another one whenever it reads a row's labels anew.
 
-    Where it does not, the row itself: then it is always as it was loaded first.
+    If it does not, return the row itself: then the row always counts as loaded once.
     """
     return row._label_row_read_only_data if AS_LOADED.holds else row
 
@@ -84,9 +84,9 @@ class LoadedLabels:
         self._instances = _instances(row)
 
     def differ_from(self, row: LabelRowV2) -> bool:
-        """Whether the row's labels are others by now. Takes as long as loading it and saving it twice.
+        """Return True if the row's labels have changed. Takes as long as loading it and saving it twice.
 
-        Rows with spaces (groups, scenes) are taken to be unchanged: what they hold cannot be read twice over.
+        Rows with spaces (groups, scenes) are taken to be unchanged: their contents cannot be read twice.
         """
         if getattr(row, "_space_map", None) or row.data_type.value == "scene":
             return False
@@ -99,9 +99,9 @@ class LoadedLabels:
             return True
 
     def restore(self, row: LabelRowV2) -> None:
-        """Have the row as it was loaded. Objects that were loaded are the same ones again, also if they were removed.
+        """Restore the row as it was loaded. Loaded objects are the same ones again, even if they were removed.
 
-        What was added since belongs to no row any more, and may be added again.
+        Objects added since belong to no row any more, and may be added again.
         """
         added = {id(instance): instance for instance in _instances(row).values()}
         for instance in self._instances.values():
@@ -136,7 +136,7 @@ def _instances(row: LabelRowV2) -> dict[tuple[tuple[str, ...], str], Instance]:
 
 
 def _become(instance: Instance, other: Instance) -> None:
-    """Have an instance be in the state of another, which nobody has seen."""
+    """Put an instance in the state of another one, which nobody has seen."""
     vars(instance).clear()
     vars(instance).update(vars(other))
     if isinstance(instance, ObjectInstance):
@@ -144,7 +144,7 @@ def _become(instance: Instance, other: Instance) -> None:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two rows' labels say the same, dates aside."""
+    """Return True if two rows' labels are equal, dates aside."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one if key not in DATES)
     if isinstance(one, list) and isinstance(other, list):

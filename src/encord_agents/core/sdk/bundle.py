@@ -58,7 +58,7 @@ def new_bundle(seen: Callable[[str, Any], None] | None = None) -> Bundle:
 
 
 class SharingBundle(Bundle):
-    """A bundle of the SDK that sends what it is given, not a copy.
+    """A bundle of the SDK that sends its payloads themselves, not copies.
 
     The SDK's own copies every value of every label (`dataclasses.asdict`) before it is written down as JSON: a quarter
     of the processor time of a run that saves labels. Nothing changes in between, so the copy is for nobody. All that is
@@ -90,10 +90,10 @@ class SharingBundle(Bundle):
             added.handlers[result_mapper.result_handler.predicate] = result_mapper.result_handler.handler
 
     def execute(self) -> None:
-        """Make the requests, and give each answer to whom it belongs.
+        """Make the requests, and hand each answer to its handler.
 
         Raises:
-            EncordException: What the platform's answer is, or that there was none.
+            EncordException: The platform refused, or did not answer.
         """
         for operation, added in self._added.items():
             for start in range(0, len(added.payloads), added.limit):
@@ -135,13 +135,13 @@ class Parcel:
 
 
 def packed(method: Callable[..., object], *args: object) -> Parcel:
-    """Have a method of the SDK say what it would send, and send nothing.
+    """Return the payload that a method of the SDK would send, without sending it.
 
     Args:
         method: One that takes a ``bundle``, and no answer: `LabelRowV2.save`, `LabelRowV2.set_priority`.
 
     Raises:
-        Exception: What the SDK says against it.
+        Exception: The SDK refuses the call.
     """
     packing = _Packing()
     method(*args, bundle=packing)
@@ -150,7 +150,7 @@ def packed(method: Callable[..., object], *args: object) -> Parcel:
 
 
 class _Packing(Bundle):
-    """A bundle that keeps what is added to it, whatever a bundle's ``add`` takes."""
+    """A bundle that only collects payloads, whatever arguments a bundle's ``add`` takes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -176,13 +176,13 @@ def _own(value: Any) -> Any:
 
 
 def _fresh(payload: Any) -> Any:
-    """A payload whose lists can be added to: the SDK adds the others of a bundle to those of the first."""
+    """Return a payload with lists of its own: the SDK extends those of a bundle's first payload by the others."""
     lists = {field.name: getattr(payload, field.name) for field in fields(payload)}
     return replace(payload, **{name: list(value) for name, value in lists.items() if isinstance(value, list)})
 
 
 def _plain(value: Any) -> Any:
-    """The SDK's operations know dictionaries, where its payloads may hold dataclasses."""
+    """Return a value with dictionaries in place of dataclasses, which the SDK's operations do not accept."""
     if isinstance(value, list):
         return [asdict(part) if is_dataclass(part) else part for part in value]  # type: ignore[arg-type]
     return asdict(value) if is_dataclass(value) else value  # type: ignore[arg-type]

@@ -85,7 +85,7 @@ _all: weakref.WeakSet[Connections] = weakref.WeakSet()
 
 
 def close_idle() -> None:
-    """Close what nobody uses just now, of every prepared client of this process; what is asked for later is opened."""
+    """Close the idle connections of every prepared client of this process. Later requests open new ones."""
     for connections in tuple(_all):
         connections.close()
 
@@ -118,7 +118,7 @@ class Connections:
         return found
 
     def session(self, opens: OpenSession) -> OpenSession:
-        """Return what to call in place of ``opens``, the SDK's way to make a session."""
+        """Return a replacement for ``opens``, the SDK's way to make a session."""
 
         @contextmanager
         def session(*args: Any, **kwargs: Any) -> Iterator[requests.Session]:
@@ -136,14 +136,14 @@ class Connections:
                 self._put_back(kept)  # `urllib3` has dropped a connection that is not to be used again
                 raise
             except BaseException:
-                kept.close()  # an interrupt: nobody knows what is still to be read
+                kept.close()  # an interrupt: there may be something left to read on the connection
                 raise
             self._put_back(kept)
 
         return session
 
     def close(self) -> None:
-        """Close what is idle. Sessions that are in use are kept, for the next request."""
+        """Close idle sessions. Those in use are kept, for the next request."""
         idle, self._idle = self._idle, deque()
         if self._pid == os.getpid():
             for _, session in idle:
@@ -193,7 +193,7 @@ def _new_session() -> requests.Session:
 def kept_client(client: EncordUserClient, user_config: UserConfig, connections: Connections) -> EncordUserClient:
     """Return a copy of a client, with another configuration, whose requests go over connections that stay open.
 
-    So do those of what is made from it: projects, label rows, storage items.
+    So do those of everything made from it: projects, label rows, storage items.
     """
     made = copy.copy(client)
     if not CONNECTIONS.holds:

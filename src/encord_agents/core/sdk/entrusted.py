@@ -1,7 +1,7 @@
-"""Label rows that leave it to somebody else to save them.
+"""Label rows that hand their saves over to a `Saver`.
 
 The row that an agent is given becomes an instance of a subclass whose `save` and `set_priority`, called without a
-bundle, go to whom the row is entrusted. Every other row, and everything else of this one, is as the SDK has it.
+bundle, go to the row's saver. Every other row, and everything else of this one, is as the SDK has it.
 
 Read from encord 0.1.180 and 0.1.211: both methods take a ``bundle``, and make one request where there is none.
 `EncordClientProject.workflow_set_priority` sends priorities as `TaskPriorityParams` makes them.
@@ -55,7 +55,7 @@ ENTRUSTED = Seam(
 
 
 class Saver(Protocol):
-    """Whom a label row is entrusted to."""
+    """The owner of a label row's saves."""
 
     def save(self, row: LabelRowV2, send: Send) -> None:
         """Called for ``row.save()``."""
@@ -65,13 +65,12 @@ class Saver(Protocol):
 
 
 def can_hold_saves() -> bool:
-    """Return True if saves can wait: what rows would save can be kept, and other requests are heard of."""
+    """Return True if saves can be held: their payloads can be kept, and other requests are noticed."""
     return ENTRUSTED.holds and ONCE.holds
 
 
 def entrust(row: LabelRowV2, saver: Saver, in_part: object = None) -> None:
-    """Have a label row leave saving to somebody, from now on. So do copies of it, which share its client; pickles of it
-    are plain rows of the SDK.
+    """Hand a label row's saves over to a saver from now on, and those of its copies. Pickles are plain rows of the SDK.
 
     Args:
         in_part: The state (`state_of`) of the row when some of its labels were not loaded; ``None``: all were.

@@ -2,7 +2,7 @@
 
 Read from encord 0.1.180 and 0.1.211. The older protocol names its errors; `check_error_response` has classes for some,
 and of the others it keeps the name in the message of a `GenericServerError`. Of an answer that is not the API's, both
-protocols chain what they met: an exception of the JSON decoder, of pydantic, of `requests`.
+protocols chain the exception that they met of the JSON decoder, of pydantic, of `requests`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MESSAGES = Seam(
 
 
 def names_a_refusal(error: GenericServerError) -> bool:
-    """Whether an error has a name that does not speak of the server: the platform said no.
+    """Return True if an error has a name that is not about the server: the platform said no.
 
     An error without any name is the answer of something in front of the platform.
     """
@@ -55,7 +55,7 @@ def names_a_refusal(error: GenericServerError) -> bool:
 
 
 def foreign_answer(error: EncordException) -> str | None:
-    """Return what was answered in place of the API's JSON, in words, or ``None`` where nothing says that it was."""
+    """Describe an answer that is not the API's JSON, or return ``None`` if nothing shows that it was one."""
     for found in (error.__cause__, error.__context__):
         body = getattr(found, "doc", None)
         if isinstance(found, ValueError) and isinstance(body, str):

@@ -19,7 +19,7 @@ from encord.user_client import EncordUserClient
 from encord_agents.core.sdk.connections import SENDERS, Connections, kept_client
 from encord_agents.core.sdk.seam import Seam, names_in
 
-__all__ = ["ONCE", "Sent", "hear_of_others", "hear_of_strangers", "sending_once", "sent_once"]
+__all__ = ["ONCE", "hear_of_others", "hear_of_strangers", "sending_once", "sent_once"]
 
 
 def _differences() -> Iterator[str]:
@@ -50,49 +50,39 @@ ONCE = Seam(
 )
 
 
-class Sent:
-    """What was sent meanwhile.
-
-    Attributes:
-        any: Whether there was a request at all: the SDK may know the answer already.
-    """
-
-    any = False
-
-
-_once: ContextVar[Sent | None] = ContextVar("encord_agents_sent_once", default=None)
+_once: ContextVar[bool] = ContextVar("encord_agents_sent_once", default=False)
 _others: ContextVar[Callable[[], None] | None] = ContextVar("encord_agents_sent_by_others", default=None)
 _strangers: dict[object, Callable[[], None]] = {}
 
 
 @contextmanager
-def sent_once() -> Iterator[Sent]:
-    """While inside, in this thread, the transport of a client made by `sending_once` repeats nothing by itself.
+def sent_once() -> Iterator[None]:
+    """Keep the transport of a client made by `sending_once` from repeating requests, while inside, in this thread.
 
-    For callers who wait and repeat by rules of their own: what is repeated beneath them is waited for twice, and what
-    may not be done twice (a move) would be.
+    For callers that wait and repeat by rules of their own: repeating beneath them would wait twice, and would do twice
+    what must be done once (a move).
     """
-    sent = Sent()
-    token = _once.set(sent)
+    token = _once.set(True)
     try:
-        yield sent
+        yield
     finally:
         _once.reset(token)
 
 
 def hear_of_others(call: Callable[[], None]) -> None:
-    """From now on, in this context, call something before each request that is not within `sent_once`: of user code.
+    """Have a function called before each request of user code in this context: of all that are not in `sent_once`.
 
-    It is called before a client made by `sending_once` sends, in the thread that is about to.
+    It is called before a client made by `sending_once` sends, in the sending thread.
     """
     _others.set(call)
 
 
 def hear_of_strangers(key: object, call: Callable[[], None] | None) -> None:
-    """Likewise before requests that come from a context where nobody hears of them: of threads that user code started.
+    """Do the same for requests from contexts that have no such function: of threads that user code started.
 
     Args:
-        key: Whose call it is. ``None`` as its call: it is not to be called any more.
+        key: The owner of the call.
+        call: The function; ``None`` ends the calls.
     """
     if call is None:
         _strangers.pop(key, None)
@@ -125,12 +115,11 @@ def sending_once(client: EncordUserClient) -> EncordUserClient:
 
 def _unless_once(name: str) -> property:
     def read(self: RequestsSettings) -> int:
+        if _once.get():
+            return 0
+        _hear()  # whoever reads this is about to send
         value: int = self.__dict__[name]
-        if (sent := _once.get()) is None:
-            _hear()
-            return value
-        sent.any = True  # who asks is about to send
-        return 0
+        return value
 
     def write(self: RequestsSettings, value: int) -> None:
         self.__dict__[name] = value
@@ -141,7 +130,8 @@ def _unless_once(name: str) -> property:
 class _Settings(RequestsSettings):
     """A client's settings, but without retries where requests are to be sent once.
 
-    Copies and pickles of it are the SDK's plain settings, and so are those of label rows and projects.
+    Copies hear of requests too, so that an agent that asks through a copy reads what it wrote. Pickles are plain
+    settings of the SDK: there, nobody listens.
     """
 
     max_retries = _unless_once("max_retries")
@@ -152,6 +142,14 @@ class _Settings(RequestsSettings):
         """Settings that share their values with others."""
         made = cls.__new__(cls)
         made.__dict__ = settings.__dict__
+        return made
+
+    def __copy__(self) -> _Settings:
+        return self.__deepcopy__(None)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None) -> _Settings:
+        made = _Settings.__new__(_Settings)
+        made.__dict__ = dict(self.__dict__) if memo is None else copy.deepcopy(self.__dict__, memo)
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -14,14 +14,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Seam:
-    """What is expected of the SDK's inside, and how to see whether it is so.
+    """An expectation about the SDK's inside, and a check whether it holds.
 
     Attributes:
-        does: What it is used for.
+        does: Its use.
         read_from: Versions of `encord` whose source was read.
-        reads: Dotted names of what was read there.
-        differences: Yields, in words, what is not as expected. Makes no request, and changes nothing.
-        otherwise: What happens where something is not.
+        reads: Dotted names of the functions and classes read there.
+        differences: Yields differences from the expectation, in words. Makes no request, and changes nothing.
+        otherwise: The consequence of a difference.
     """
 
     does: str
@@ -32,11 +32,11 @@ class Seam:
 
     @property
     def holds(self) -> bool:
-        """Whether the SDK is as expected. Looked at once in a process; if it is not, one line at DEBUG says so."""
+        """True if the SDK is as expected. Checked once per process; if it is not, one line at DEBUG says so."""
         return _holds(self)
 
     def found(self) -> list[str]:
-        """Return what is not as expected."""
+        """Return the differences from the expectation."""
         try:
             return list(self.differences())
         except Exception as error:  # noqa: BLE001 - another SDK may be different in any way
@@ -57,6 +57,6 @@ def _holds(seam: Seam) -> bool:
 
 
 def names_in(function: object) -> tuple[str, ...]:
-    """Return the global names and attributes that a function's code uses; nothing for what has no code."""
+    """Return the global names and attributes that a function's code uses; none for objects without code."""
     code = getattr(function, "__code__", None)
     return () if code is None else tuple(code.co_names)

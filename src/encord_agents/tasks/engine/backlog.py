@@ -94,7 +94,7 @@ class Backlog:
         return self._moves > 0
 
     def begin_reading(self) -> None:
-        """The first page of the stage is about to be asked for."""
+        """Begin a reading: the first page of the stage is about to be requested."""
         self._reading = True
         self._readings += 1
         self._exact = not self._moves
@@ -108,21 +108,21 @@ class Backlog:
         return True
 
     def end_reading(self) -> None:
-        """The last page has come."""
+        """End a reading: the last page has come."""
         self._reading = False
 
     def close(self) -> None:
-        """Nothing more will come: whoever feeds this backlog, in place of a reader, says so."""
+        """Note that nothing more will come. Called by whoever feeds this backlog in place of a reader."""
         self._reading, self._exact = False, True
 
     def begin_move(self) -> None:
-        """Tasks of the stage are about to be moved."""
+        """Note that tasks of the stage are about to be moved."""
         self._moves += 1
         if self._reading:
             self._exact = False
 
     def end_move(self) -> None:
-        """It is known what became of that."""
+        """End a move: its answer is known."""
         self._moves -= 1
 
     # Taking

@@ -17,37 +17,33 @@ from encord_agents.core.assets import Asset
 from encord_agents.core.cache import AssetCache
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.plan import Plan
-from encord_agents.core.sdk import LoadedLabels, Parcel
+from encord_agents.core.sdk.as_loaded import LoadedLabels
+from encord_agents.core.sdk.bundle import Parcel
 from encord_agents.tasks.dependencies import OtherProjects, dep_single_frame
 from encord_agents.tasks.engine.events import TaskRef
 from encord_agents.tasks.engine.held import Held
+from encord_agents.tasks.engine.history import CHANGED_ROW, History
 from encord_agents.tasks.engine.outcome import Fault, Pathway
-from encord_agents.tasks.engine.rate_limit import Quiet
 from encord_agents.tasks.engine.retry import RetryPolicy
 from encord_agents.tasks.engine.stage import Pathways
 
-__all__ = ["CHANGED_ROW", "INJECTABLE", "ODD_LABELS", "RUN_INJECTABLE", "Agent", "Context", "Result"]
+__all__ = ["INJECTABLE", "RUN_INJECTABLE", "Agent", "Context", "Result"]
 
 INJECTABLE: frozenset[type] = frozenset(
     {LabelRowV2, AgentTask, AgentStage, Project, StorageItem, EncordUserClient, Asset}
 )
 """The types a parameter may ask for."""
 
-CHANGED_ROW = "changed row"
-ODD_LABELS = "odd labels"
-"""A kind of warning, given once for each agent of a run."""
-
 RUN_INJECTABLE: frozenset[type] = frozenset({Project, EncordUserClient, OtherProjects})
 """The types that outlive a task, so that run-scoped dependencies may ask for them."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Agent:
-    """A user's function, bound to the stage it serves for the length of a run.
+    """A user's function as it was declared, bound to the stage it serves for the length of a run.
 
-    The last fields are the stage's history in this run, over all passes: ``known`` are the tasks that were held or
-    failed and are still there, ``warned`` the kinds of warnings given so far, and ``quiet`` holds back attempts while a
-    service that the agent calls is over its limits.
+    Attributes:
+        history: The part that changes during the run. Copies of the agent share it.
     """
 
     stage: AgentStage
@@ -60,14 +56,7 @@ class Agent:
     failure_pathway: Pathway | None = None
     restore_labels: bool = False
     cache: AssetCache | None = None
-    has_succeeded: bool = False
-    has_named_a_pathway: bool = False
-    failures_in_a_row: int = 0
-    given_up_in_a_row: int = 0
-    refused_in_a_row: int = 0
-    known: set[UUID] = field(default_factory=set)
-    warned: dict[str, object] = field(default_factory=dict)
-    quiet: Quiet = field(default_factory=Quiet)
+    history: History = field(default_factory=History)
 
     @property
     def needs_labels(self) -> bool:
@@ -94,12 +83,8 @@ class Agent:
     @property
     def keeps_labels(self) -> bool:
         """True if another attempt needs a row's labels as they were loaded."""
-        return self.policy.num_retries > 0 and (self.restore_labels or CHANGED_ROW not in self.warned)
-
-    def warns_first_of(self, kind: str) -> bool:
-        """Return True the first time that a kind of warning is given in this run."""
-        mine = object()
-        return self.warned.setdefault(kind, mine) is mine
+        wanted = self.restore_labels or not self.history.has_warned_of(CHANGED_ROW)
+        return wanted and self.policy.num_retries > 0
 
     def requires(self, types: Collection[type]) -> bool:
         """Return True if a parameter that does not accept ``None`` needs one of some types."""
@@ -170,11 +155,6 @@ class Context:
     @property
     def branch(self) -> str:
         return self.agent.branch_of(self.task)
-
-    @property
-    def row_key(self) -> tuple[UUID, str]:
-        """The label row, which two tasks in the window must not share."""
-        return self.task.data_hash, self.branch
 
     def values(self, fixed: Mapping[type, object]) -> dict[type, object]:
         """Return the values to inject, by type."""

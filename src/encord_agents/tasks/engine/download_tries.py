@@ -22,39 +22,33 @@ class DownloadTries:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._troubles = Troubles("asset")
-        self._in_trouble = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._count(False)
+        self._gate.downloads_in_trouble.discard(self)
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """A place among the downloads that are on their way."""
+        """Enter one of the slots for downloads on their way."""
         with self._gate.slot(self._gate.downloads):
             yield
 
     def again(self, error: Exception, retry_after: float) -> bool:
-        """Wait, and say whether there is to be another try."""
-        self._count(True)
+        """Wait. Return True if there is to be another try."""
+        self._gate.downloads_in_trouble.add(self)  # adding to a set is atomic, and so needs no lock
         try:
             # An attempt that goes on after a stop does so for a little while, not as long as an outage may last.
             return not self._gate.stop.requested and self._gate.recover(
                 self._troubles, error, at_least=min(retry_after, self._gate.timing.longest_retry_after)
             )
         except OutageError:
-            if self._gate.downloads_in_trouble > 1:
+            if len(self._gate.downloads_in_trouble) > 1:
                 raise
             return False
 
     def answered(self) -> None:
-        """The host is there."""
-        self._count(False)
+        """Note that the host has answered."""
+        self._gate.downloads_in_trouble.discard(self)
         self._gate.answered("asset")
-
-    def _count(self, in_trouble: bool) -> None:
-        """Once per download, however often its host answers, and with what."""
-        self._gate.count_downloads_in_trouble(in_trouble - self._in_trouble)
-        self._in_trouble = in_trouble

@@ -8,7 +8,7 @@ __all__ = ["dry_summary"]
 
 
 def dry_summary(result: Result) -> str:
-    """In words, what would have been written for a result."""
+    """Describe the writes that a result would have caused."""
     where = f"move along {result.pathway.name!r}" if result.pathway else "stay in its stage"
     parts = [where]
     if result.label_row is not None:
@@ -24,5 +24,5 @@ def dry_summary(result: Result) -> str:
     return "would " + ", ".join(parts)
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

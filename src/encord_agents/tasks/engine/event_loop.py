@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from encord_agents.core.tracebacks import described
+from encord_agents.tasks.engine.timing import Timing
 
 __all__ = ["EventLoop", "Going", "LoopEndedError"]
-
-TICK = 0.05
-"""Seconds between two checks whether the loop is ready or has ended: threads may have to share a notification."""
 
 
 class LoopEndedError(RuntimeError):
@@ -87,20 +85,22 @@ class EventLoop:
 
     loop: asyncio.AbstractEventLoop
 
-    def __init__(self) -> None:
+    def __init__(self, timing: Timing | None = None) -> None:
+        self._tick = (timing or Timing()).tick
         self._lock = threading.Lock()
         self._closed = False
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        self._ready = _Flag()
+        # No `threading.Event`, in which an interrupt can leave a lock held, and block all that wait.
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._is_ready = False
         self._thread: threading.Thread | None = None
         self._claims: list[bool] = []  # the first entry decides: True, the thread serves; False, it was closed before
         self._going: set[Going] = set()
         self._over = False  # True: no coroutine is started any more
         # The thread announces its own end: if `is_alive()` is interrupted by a signal, it returns False from then on.
         self._has_ended = False
-        self._ended: SimpleQueue[None] = SimpleQueue()
         self.error: BaseException | None = None
 
     @property
@@ -114,9 +114,7 @@ class EventLoop:
         An ended loop fails its work before its thread is gone. This waits for that thread, since a caller that has
         just received the failure may call at once.
         """
-        while self._over and not self._closed and self._claims[:1] == [True] and not self._has_ended:
-            with contextlib.suppress(Empty):
-                self._ended.get(timeout=TICK)
+        self._await(lambda: not self._over or self._closed or self._claims[:1] != [True] or self._has_ended)
         with self._lock:
             if self._has_ended and not self._closed:
                 self._begin_anew()
@@ -134,15 +132,15 @@ class EventLoop:
                 left = tuple(self._going)
             for one in left:
                 one.abandon(self.error)
-            self._ready.set()
+            bell, self._is_ready = self._bell, True
             self._has_ended = True  # last, since the loop may be revived from then on
-            self._ended.put(None)
+            bell.put(None)
 
     def _serve_until_end(self) -> None:
         with asyncio.Runner() as runner:
             self.loop = runner.get_loop()
             self._end = asyncio.Event()
-            self.loop.call_soon(self._ready.set)
+            self.loop.call_soon(self._say_ready)
             try:
                 runner.run(self._end.wait())
             except BaseException as error:  # noqa: BLE001 - recorded before the runner cancels the coroutines
@@ -151,10 +149,20 @@ class EventLoop:
                 with self._lock:
                     self._over = True
 
+    def _say_ready(self) -> None:
+        self._is_ready = True
+        self._bell.put(None)
+
+    def _await(self, is_so: Callable[[], bool]) -> None:
+        """Wait until something is so. Of several threads that wait, one hears the bell; so all look at each tick."""
+        while not is_so():
+            with contextlib.suppress(Empty):
+                self._bell.get(timeout=self._tick)
+
     def _give_up(self, error: BaseException) -> None:
         if self.error is not None:
             return
-        if not self._ready.is_set() or isinstance(error, KeyboardInterrupt):
+        if not self._is_ready or isinstance(error, KeyboardInterrupt):
             self.error = error  # the loop could not be started, or an agent interrupted the run
             return
         self.error = LoopEndedError(f"The event loop of the async agents has ended: {described(error)}")
@@ -183,9 +191,7 @@ class EventLoop:
                 work.close()
                 raise
             going.cancel()
-            while not going.done():  # the caller has no hold of it, and leaves when what has begun is cleaned up
-                with contextlib.suppress(Empty):
-                    self._ended.get(timeout=TICK)
+            self._await(going.done)  # the caller has no hold of it, and leaves when what has begun is cleaned up
             raise
         return going
 
@@ -202,7 +208,7 @@ class EventLoop:
                     self._over = True
                     raise
         if self._thread is not None:
-            self._ready.wait()
+            self._await(lambda: self._is_ready)
 
     def close(self) -> None:
         """End the loop, and cancel the coroutines on it. An interrupt waits for their end; a second interrupt does not.
@@ -216,35 +222,13 @@ class EventLoop:
                 self._claims.append(False)
                 if not self._claims[0]:  # the thread has not begun, and now will not serve
                     break
-                self._ready.wait()
+                self._await(lambda: self._is_ready)
                 with contextlib.suppress(RuntimeError, AttributeError):  # the loop is closed already, or was never made
                     self.loop.call_soon_threadsafe(self._end.set)
-                while not self._has_ended:  # inside the `try`, so that an interrupt of this loop is caught too
-                    with contextlib.suppress(Empty):
-                        self._ended.get(timeout=TICK)
+                self._await(lambda: self._has_ended)
             except KeyboardInterrupt:
                 if interrupted:
                     raise
                 interrupted = True
         if interrupted:
             raise KeyboardInterrupt
-
-
-class _Flag:
-    """A `threading.Event` without a lock, since an interrupt can leave an event's lock held, and block all waiters."""
-
-    def __init__(self) -> None:
-        self._is_set = False
-        self._bell: SimpleQueue[None] = SimpleQueue()
-
-    def is_set(self) -> bool:
-        return self._is_set
-
-    def set(self) -> None:
-        self._is_set = True
-        self._bell.put(None)
-
-    def wait(self) -> None:
-        while not self._is_set:
-            with contextlib.suppress(Empty):
-                self._bell.get(timeout=TICK)

@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TaskRef:
-    """Which task an event is about."""
+    """The task that an event is about."""
 
     uuid: UUID
     data_hash: UUID
@@ -110,7 +110,7 @@ class StageWarning:
 
 @dataclass(frozen=True, slots=True)
 class TaskWouldWrite:
-    """In a dry run: what would have been written for a task, in words."""
+    """In a dry run: the writes that a task would have caused, in words."""
 
     task: TaskRef
     summary: str
@@ -216,26 +216,14 @@ class Events:
     def __init__(self, observers: Iterable[Observer], record: Observer | None = None) -> None:
         self._observers = tuple(observers)
         self._record = record
-        self._by_kind: dict[type, tuple[Observer, ...]] = {}
         self._lock = threading.RLock()
         self._broken: set[int] = set()
 
-    def wanted(self, kind: type) -> bool:
-        """Return whether anybody looks at a kind of event."""
-        return bool(self._looking_at(kind)) or (self._record is not None and _looks_at(self._record, kind))
-
-    def _looking_at(self, kind: type) -> tuple[Observer, ...]:
-        if kind not in self._by_kind:
-            self._by_kind[kind] = tuple(observer for observer in self._observers if _looks_at(observer, kind))
-        return self._by_kind[kind]
-
     def emit(self, event: Event) -> None:
         """Tell the observers and the record of an event."""
-        if not self.wanted(type(event)):
-            return
         with self._lock:
             try:
-                for observer in self._looking_at(type(event)):
+                for observer in self._observers:  # before the record, which takes tracebacks off
                     self._tell(observer, event)
             finally:  # an interrupt may have come while an observer was told
                 if self._record is not None:
@@ -250,12 +238,6 @@ class Events:
             if id(observer) not in self._broken:
                 self._broken.add(id(observer))
                 _complain(observer, error)
-
-
-def _looks_at(observer: Observer, kind: type) -> bool:
-    """Return whether an observer looks at a kind of event: all do, but those of our own that say at which."""
-    kinds = getattr(type(observer), "looks_at", None)
-    return not isinstance(kinds, frozenset) or kind in kinds
 
 
 def _complain(observer: Observer, error: BaseException) -> None:

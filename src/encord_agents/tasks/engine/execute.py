@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from uuid import UUID
 
 from encord.objects import LabelRowV2
@@ -13,16 +14,16 @@ from encord_agents.core.cache import use_cache
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.solve import Attempt, Interrupt, attempt, attempt_async
 from encord_agents.core.room import no_room
-from encord_agents.core.sdk import Sent, hear_of_others, packed
+from encord_agents.core.sdk.bundle import packed
+from encord_agents.core.sdk.once import hear_of_others
 from encord_agents.core.tracebacks import is_a, members, set_cause, shown, type_name
 from encord_agents.exceptions import AssetDownloadError, UnknownPathwayError
-from encord_agents.tasks.engine.context import ODD_LABELS, Context, Result
+from encord_agents.tasks.engine.context import Context, Result
 from encord_agents.tasks.engine.gate import Gate
-from encord_agents.tasks.engine.held import Held
 from encord_agents.tasks.engine.label_check import PartialLabelRowError, find_oddity, make_plain, refuse_partial
 from encord_agents.tasks.engine.outcome import Fault, Phase
 from encord_agents.tasks.engine.own_saves import OwnSaves
-from encord_agents.tasks.engine.stop import Leaving, Stop
+from encord_agents.tasks.engine.stop import Leaving
 from encord_agents.tasks.engine.verdict import is_lost_file
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
@@ -41,7 +42,7 @@ class Executor:
     Each attempt has its own copy of the context variables of the executor's creator, in every thread.
 
     Args:
-        own_saves: The treatment of agents' own saves. Default: each is sent when it is made.
+        own_saves: The treatment of agents' own saves.
         contained: Let an agent that exits, or raises an interrupt, only fail its task. In a process without a person or
             another program to inform, it must not take other tasks' results along.
     """
@@ -51,16 +52,15 @@ class Executor:
         run: RunScope,
         fixed: Mapping[type, object],
         gate: Gate,
-        stop: Stop,
-        own_saves: OwnSaves | None = None,
+        own_saves: OwnSaves,
         *,
         contained: bool = False,
     ) -> None:
-        self.own_saves = own_saves or OwnSaves(gate)
+        self.own_saves = own_saves
         self._run = run
         self._fixed = fixed
         self._clock = gate.clock
-        self._stop = stop
+        self._stop = gate.stop
         self._caller = contextvars.copy_context()
         self._passing: tuple[type[BaseException], ...] = (Leaving, asyncio.CancelledError)
         if not contained:
@@ -71,56 +71,50 @@ class Executor:
         context.attempts += 1
         if context.trouble is not None:
             return context.trouble
-        started, sent, held = self._clock(), Sent(), self.own_saves.begin(context)
         try:
-            with self._stop.interruptible():
-                caller = self._variables(context, sent, held)
-                ended = attempt(context.agent.plan, context.values(self._fixed), self._run, caller)
+            with self._begin(context) as variables, self._stop.interruptible():
+                return attempt(context.agent.plan, context.values(self._fixed), self._run, variables)
         except BaseException as error:  # noqa: BLE001 - told apart below
             return self._contain(context, error)
-        finally:
-            held.end()
-            context.used_client |= sent.any or held.sent
-            context.seconds += self._clock() - started
-        return ended
 
     async def attempt_async(self, context: Context) -> Attempt | Fault:
         """Make an attempt on the running event loop."""
         context.attempts += 1
         if context.trouble is not None:
             return context.trouble
-        started, sent, held = self._clock(), Sent(), self.own_saves.begin(context)
         try:
-            caller = self._variables(context, sent, held)
-            ended = await attempt_async(context.agent.plan, context.values(self._fixed), self._run, caller)
+            with self._begin(context) as variables:
+                return await attempt_async(context.agent.plan, context.values(self._fixed), self._run, variables)
         except BaseException as error:  # noqa: BLE001 - told apart below
             return self._contain(context, error)
-        finally:
-            held.end()
-            context.used_client |= sent.any or held.sent
-            context.seconds += self._clock() - started
-        return ended
 
     def _contain(self, context: Context, error: BaseException) -> Fault:
-        """Return the fault for an exception that leaves the attempt; raise those that are to leave more than that."""
+        """Return the fault for an exception that leaves the attempt; raise those that end the run or the coroutine."""
         if is_a(error, self._passing):
             raise error
         if KeyboardInterrupt in self._passing and any(is_a(one, KeyboardInterrupt) for one in members(error)):
             raise KeyboardInterrupt from error
         return Fault(Phase.AGENT, error, context.attempts)
 
-    def _variables(self, context: Context, sent: Sent, held: Held) -> contextvars.Context:
-        """Return the caller's context variables for an attempt. With them, the agent's own requests are noted, and are
-        sent after the saves that it has made so far; and its dependencies use the runner's cache."""
+    @contextmanager
+    def _begin(self, context: Context) -> Iterator[contextvars.Context]:
+        """Measure an attempt. Yield the caller's context variables for it: with them, the agent's own requests are
+        noted, and are sent after the saves that it has made so far; and its dependencies use the runner's cache."""
+        started, held = self._clock(), self.own_saves.begin(context)
 
         def hear() -> None:
-            sent.any = True
+            context.used_client = True
             held.send()
 
         variables = self._caller.copy()
         variables.run(hear_of_others, hear)
         variables.run(use_cache, context.agent.cache)
-        return variables
+        try:
+            yield variables
+        finally:
+            held.end()
+            context.used_client |= held.sent
+            context.seconds += self._clock() - started
 
     @staticmethod
     def looks_done(context: Context, ended: object) -> bool:
@@ -200,7 +194,7 @@ def _interpret(context: Context, value: object, now: float) -> Result | Fault:
             result.pathway = agent.pathways.find(given)  # type: ignore[arg-type]
         except UnknownPathwayError as unknown:
             return Fault(Phase.PATHWAY, unknown, context.attempts)
-        agent.has_named_a_pathway = True
+        agent.history.has_named_a_pathway = True
     row: object = struct.label_row
     if row is not None and not isinstance(row, LabelRowV2):
         return _unwanted(context, f"a TaskAgentReturnStruct whose label_row is of type {type_name(row)} ({shown(row)})")
@@ -240,8 +234,7 @@ def _prepare(context: Context, result: Result, row: LabelRowV2) -> None:
     result.labels = packed(row.save)
     for label in result.labels.payload.payload:
         make_plain(label)
-        if ODD_LABELS not in context.agent.warned and result.oddity is None:
-            result.oddity = find_oddity(label)
+        result.oddity = result.oddity or find_oddity(label)
 
 
 def _unwanted(context: Context, returned: str) -> Fault:

@@ -1,17 +1,24 @@
-"""Files of the next tasks, downloaded while agents run: in order, and within bounds of number and size."""
+"""Prefetch of files: downloaded while agents run, in order, and within bounds of number and size."""
 
 from __future__ import annotations
 
+import logging
+from bisect import insort
 from collections import deque
 from functools import partial
 
+from encord_agents.exceptions import CertificateError, NoRoomError, OutageError
 from encord_agents.tasks.engine.context import Context
-from encord_agents.tasks.engine.prefetch import fetch
+from encord_agents.tasks.engine.gate import SetUpError
+from encord_agents.tasks.engine.outcome import Fault, Phase
 from encord_agents.tasks.engine.slots import Slots
 from encord_agents.tasks.engine.thread_pool import PoolClosedError, ThreadPool
+from encord_agents.tasks.engine.verdict import is_lost_file
 from encord_agents.tasks.engine.window import Window
 
 __all__ = ["FilesAhead"]
+
+logger = logging.getLogger(__name__)
 
 
 class FilesAhead:
@@ -21,9 +28,10 @@ class FilesAhead:
         fetching: Tasks whose files have not been asked for, in order.
         fetches: The numbers of tasks whose files are on their way.
         passed: Of these, those that have let others pass.
-        arriving: How many files are on their way, or about to be.
-        most_files: How many may be here before their agents run.
-        fetched_now: The tasks whose files are just being downloaded.
+        arriving: The number of files on their way, or about to be.
+        most_files: The number of files that may be here before their agents run.
+        fetched_now: The tasks whose files are just being downloaded. A list, as appending and removing are atomic: the
+            caller's thread, which must take no lock, goes through a copy to cancel what still downloads at a stop.
     """
 
     def __init__(self, window: Window) -> None:
@@ -43,7 +51,7 @@ class FilesAhead:
 
     def add(self, number: int, context: Context) -> None:
         """Add a task that was loaded, with its number."""
-        self.fetching = deque(sorted([*self.fetching, (number, context)], key=lambda entry: entry[0]))
+        insort(self.fetching, (number, context), key=lambda entry: entry[0])
 
     def pump(self) -> None:
         """Start downloads, in order, as far ahead as is allowed; the task whose turn it is always gets its file."""
@@ -61,6 +69,7 @@ class FilesAhead:
             self._files += 1
             self.arriving += 1
             self._window.alone = None
+            # Counted before it is there: sixteen downloads that began together would else all find room.
             self._bytes += promised
             self.fetches.add(number)
             try:
@@ -74,7 +83,7 @@ class FilesAhead:
                 return
 
     def _promised(self, context: Context) -> int:
-        """About how many bytes a file, and its first frame, will take: they are counted before they are there."""
+        """Return about how many bytes a file, and its first frame, will take."""
         item = context.item
         if item is None:
             return 0
@@ -82,20 +91,15 @@ class FilesAhead:
         return (item.file_size or 0) + frame
 
     def _fetch(self, number: int, context: Context, promised: int) -> None:
-        """Download a file ahead and, where the agent wants its first frame, decode that too."""
         assert context.asset is not None
         has_room = True
         if not self._window.closing:
             self.fetched_now.append(context)
             try:
-                slot = self.run.gate.slot(self._decoders)
-                has_room = fetch(context, first_frame=self.run.agent.wants_first_frame, decoding=slot)
+                has_room = self._download(context)
             finally:
                 self.fetched_now.remove(context)
-        if not has_room:
-            self._put_off(number, context, promised)
-            return
-        held = context.asset.nbytes
+        held = context.asset.nbytes if has_room else 0
 
         def release() -> None:
             with self._window.lock:
@@ -106,11 +110,45 @@ class FilesAhead:
         with self._window.lock:
             self.arriving -= 1
             self._bytes += held - promised
-            context.release.append(release)
-            self._is_there(number, context)
+            if has_room:
+                context.release.append(release)
+                self._is_there(number, context)
+            else:
+                self._put_off(number, context)
+
+    def _download(self, context: Context) -> bool:
+        """Download a task's file and, where the agent wants its first frame, decode that too.
+
+        Returns:
+            False if this machine has no room for it now. It is no fault: the attempt downloads it.
+
+        Raises:
+            OutageError: The storage host does not answer any more.
+            SetUpError: Its certificate is not trusted here.
+            Leaving: There is no time for that.
+        """
+        assert context.asset is not None
+        try:
+            context.asset.fetch()
+        except OutageError:
+            raise
+        except NoRoomError:
+            return False
+        except CertificateError as error:
+            raise SetUpError(error) from error
+        except Exception as error:  # noqa: BLE001 - the first attempt's fault, whatever it is
+            context.trouble = Fault(Phase.LOAD, error, 1, platform=is_lost_file(error))
+            return True
+        if self.run.agent.wants_first_frame:
+            try:
+                with self.run.gate.slot(self._decoders):
+                    context.asset.prepare(first_frame=True)
+            except Exception:  # noqa: BLE001 - the dependency will raise it where it belongs: in the attempt
+                logger.debug("The first frame of %s could not be decoded ahead.", context.task.data_title)
+        return True
 
     def _is_there(self, number: int, context: Context) -> None:
-        """All is there that is fetched ahead for a task."""
+        """Take a task for which all is there that is fetched ahead."""
         self.fetches.discard(number)
         if number in self.passed:
             self.passed.discard(number)
@@ -120,25 +158,18 @@ class FilesAhead:
         if number <= self._window.turn:
             self._window.runnable.notify()
 
-    def _put_off(self, number: int, context: Context, promised: int) -> None:
-        """There was no room for a file: from now on, no more are downloaded ahead than are there or on their way."""
-        with self._window.lock:
-            self._files -= 1
-            self.arriving -= 1
-            self._bytes -= promised
-            self.most_files = min(self.most_files, self._files)
-            self.fetches.discard(number)
-            if number in self.passed:
-                self._is_there(number, context)
-            else:
-                self.fetching = deque(sorted([*self.fetching, (number, context)], key=lambda entry: entry[0]))
-            self.pump()
+    def _put_off(self, number: int, context: Context) -> None:
+        """Take a task for whose file there was no room: from now on, no more are downloaded ahead than are there."""
+        self._files -= 1
+        self.most_files = min(self.most_files, self._files)
+        self.fetches.discard(number)
+        if number in self.passed:
+            self._is_there(number, context)
+        else:
+            self.add(number, context)
+        self.pump()
 
     @property
     def left(self) -> list[Context]:
         """The tasks whose files nobody will ask for any more."""
         return [context for _, context in self.fetching]
-
-    def clear(self) -> None:
-        """Forget them."""
-        self.fetching.clear()

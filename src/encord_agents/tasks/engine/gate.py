@@ -1,4 +1,4 @@
-"""Every request of the engine passes here: how many at once, what to wait out, and for how long.
+"""The gate that every request of the engine passes: so many at once, and outages are waited out, for so long.
 
 The SDK retries some requests and not others (the first ``initialise_labels`` of a row never is). Here all of them are
 treated alike, and the SDK's own retries are off. An *outage* is trouble of the platform or of the way to it: timeouts,
@@ -19,14 +19,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
-from encord.exceptions import (
-    RateLimitExceededError,
-)
+from encord.exceptions import RateLimitExceededError
 
 from encord_agents.core.answers import refused_certificate
 from encord_agents.core.legible import cut, on_one_line
 from encord_agents.core.room import ran_out
-from encord_agents.core.sdk import sent_once
+from encord_agents.core.sdk.once import sent_once
 from encord_agents.core.tracebacks import message_of
 from encord_agents.exceptions import CertificateError, NoRoomError, OutageError
 from encord_agents.tasks.engine.interruption import interruption
@@ -35,7 +33,7 @@ from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.timing import Limits, Timing
 from encord_agents.tasks.engine.verdict import END_ALL, Verdict, verdict
 
-__all__ = ["Gate", "Reply", "SetUpError", "Troubles"]
+__all__ = ["Gate", "Reply", "SetUpError", "Troubles", "split"]
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741
@@ -47,7 +45,7 @@ LONGEST_SAID = 300
 
 
 class SetUpError(Exception):
-    """Inside the engine: what is wrong is the set-up, not a task. ``error`` is what the user is to see."""
+    """Inside the engine: the set-up is wrong, not a task. ``error`` is the exception that the user is to see."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -96,6 +94,12 @@ class Troubles:
         return Troubles(self.kind, since=self.since, successes_before=self.successes_before)
 
 
+def split(items: Sequence[I], troubles: Troubles) -> list[tuple[Sequence[I], Troubles]]:
+    """Return the halves of a request's items, each with a history of its own."""
+    middle = len(items) // 2
+    return [(items[:middle], troubles.of_part()), (items[middle:], troubles.of_part())]
+
+
 @dataclass
 class Gate:
     """The way to the platform.
@@ -106,7 +110,7 @@ class Gate:
         in_flight: Platform requests at once, over all threads.
         clock: Monotonic seconds.
         jitter: A number in [0, 1).
-        slots: In place of `in_flight`: what several gates of one process share.
+        slots: In place of `in_flight`: slots that several gates of one process share.
         grace: Seconds that waiting may go on once a stop is requested. Default: whoever stops says, by `give_up_at`.
         timing: The seconds that the engine goes by, here and wherever the gate goes.
         limits: Its counts and sizes, likewise.
@@ -120,7 +124,7 @@ class Gate:
     pause: Callable[[float], None] | None = None
     on_outage: Callable[[str, Exception], None] | None = None
     slots: Slots | None = None
-    downloads_in_trouble: int = 0
+    downloads_in_trouble: set[object] = field(default_factory=set)
     grace: float | None = None
     timing: Timing = field(default_factory=Timing)
     limits: Limits = field(default_factory=Limits)
@@ -130,12 +134,13 @@ class Gate:
     def __post_init__(self) -> None:
         self._slots = self.slots or Slots(self.in_flight)
         self.downloads = Slots(self.limits.downloads)
+        # Held for a few lines of counting at a time, never while a request is made or waited for.
         self._lock = threading.Lock()
         self._here = threading.local()
         self._deadline: float | None = None
 
     def give_up_at(self, deadline: float) -> None:
-        """Waiting ends at this time of the clock, and no request is begun after it. The first call counts."""
+        """End waiting at this time of the clock, after which no request is begun. The first call counts."""
         if self._deadline is None:
             self._deadline = deadline
 
@@ -189,7 +194,7 @@ class Gate:
             request: Makes the request for some of them. It must do no harm when done twice.
 
         Yields:
-            The items of a request with what it brought. An error comes with a single item.
+            The items of a request with its reply. An error comes with a single item.
 
         Raises:
             SetUpError: The key, or the certificate, is refused; or every single item of several is forbidden, and
@@ -208,8 +213,7 @@ class Gate:
             if reply.verdict in END_ALL:
                 raise SetUpError(error) from error
             if len(part) > 1:
-                middle = len(part) // 2
-                pending[:0] = [(part[:middle], troubles.of_part()), (part[middle:], troubles.of_part())]
+                pending[:0] = split(part, troubles)
                 continue
             if reply.verdict is Verdict.OUTAGE and not troubles.hopeless:
                 # Whether it is the platform or this one shows in how the others fare.
@@ -228,7 +232,7 @@ class Gate:
             Exception: What cut it off from outside, such as a time limit: nobody knows whether it was carried out.
         """
         self._await_turn()
-        handled = sys.exception()
+        handled = sys.exception()  # a request may be made while another exception is handled, which did not cut it off
         with self.slot(self._slots):
             try:
                 with sent_once():
@@ -250,7 +254,7 @@ class Gate:
         """Wait before the next try of a request that failed with ``error``; false if it is not worth another.
 
         Args:
-            at_least: Seconds that who answered asked to wait.
+            at_least: Seconds that the other side asked to wait.
 
         Raises:
             OutageError: There was no success of this kind for too long; or the platform asks to wait for longer than
@@ -262,6 +266,7 @@ class Gate:
         asked = float(error.retry_after or 0) if isinstance(error, RateLimitExceededError) else 0.0
         with self._lock:
             kind = self._kinds.setdefault(troubles.kind, _Kind())
+            # By kind, over all threads: eight requests that fail for ten seconds each are one outage of ten seconds.
             if kind.down_since is None:
                 kind.down_since = now
             if troubles.since is None:
@@ -311,16 +316,12 @@ class Gate:
         return True
 
     def _keep_still(self, kind: str, now: float, seconds: float) -> None:
-        """Have every thread wait for as long as the platform asks, not only the one that was told."""
+        """Make every thread wait for as long as the platform asks, not only the one that was told."""
         with self._lock:
             is_news = seconds >= self.timing.long_wait and now + seconds >= self._not_before + self.timing.long_wait
             self._not_before = max(self._not_before, now + seconds)
         if is_news:
             logger.warning("The platform asks to wait %.0f s, in its answer to a %s request; waiting.", seconds, kind)
-
-    def count_downloads_in_trouble(self, more: int) -> None:
-        with self._lock:
-            self.downloads_in_trouble += more
 
     def has_granted(self, kind: str) -> bool:
         """Return True if a request of this kind has ever succeeded: then a 403 is about its item."""
@@ -338,12 +339,12 @@ class Gate:
 
     @contextmanager
     def slot(self, slots: Slots) -> Iterator[None]:
-        """One of some slots, waited for as long as there is time.
+        """Enter one of some slots, waiting for it as long as there is time.
 
         Raises:
-            Leaving: There is none.
+            Leaving: There was no slot in time.
         """
-        while not slots.take(self.timing.tick):
+        while not slots.take(self.timing.tick):  # in short waits: whoever has a slot may hang past the deadline
             self._check_time()
         try:
             yield
@@ -352,7 +353,7 @@ class Gate:
 
     def _await_turn(self) -> None:
         self._check_time()
-        while (wait := self._not_before - self.clock()) > 0:
+        while (wait := self._not_before - self.clock()) > 0:  # another thread may have been told to wait for longer
             self._pause(wait)
         self._check_time()
 
@@ -376,7 +377,7 @@ class Gate:
             self._check_time()
 
     def answered(self, kind: str, *, granted: bool = True) -> None:
-        """A request of this kind was answered, so there is no outage of the kind."""
+        """Note that a request of this kind was answered, so that there is no outage of the kind."""
         with self._lock:
             state = self._kinds.setdefault(kind, _Kind())
             state.down_since = None
@@ -386,5 +387,5 @@ class Gate:
 
 
 def _said(error: Exception) -> str:
-    """Return what a server answered, as a part of a line in the log: it may be a whole page."""
+    """Return a server's answer as a part of a line in the log: it may be a whole page."""
     return cut(on_one_line(message_of(error)), LONGEST_SAID)

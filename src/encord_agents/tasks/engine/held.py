@@ -4,56 +4,27 @@ from __future__ import annotations
 
 import pickle
 import threading
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Literal, TypeVar
 
 from encord.exceptions import EncordException
 from encord.objects import LabelRowV2
 
-from encord_agents.core.sdk import (
-    Parcel,
-    Send,
-    entrust,
-    hear_of_strangers,
-    in_part_of,
-    new_bundle,
-    packed,
-    sent_priorities,
-)
+from encord_agents.core.sdk.bundle import Parcel, new_bundle, packed
+from encord_agents.core.sdk.entrusted import Send, entrust, in_part_of, sent_priorities
+from encord_agents.core.sdk.once import hear_of_strangers
 from encord_agents.core.tracebacks import is_a
 from encord_agents.tasks.engine.gate import Gate
 from encord_agents.tasks.engine.label_check import find_oddity, make_plain, refuse_partial
 
-__all__ = ["Contents", "Held", "send_together"]
+__all__ = ["KINDS", "Held", "Kind", "send_together", "validated_apart"]
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """The content to be sent: the last of several saves, and the last of several priorities.
+Kind = Literal["save", "priorities"]
+KINDS: tuple[Kind, ...] = ("save", "priorities")
+"""The kinds of requests that agents' own saves are sent with, in their order."""
 
-    Attributes:
-        row: The row of the labels, in its current state.
-    """
-
-    labels: Parcel | None = None
-    row: LabelRowV2 | None = None
-    priority: Parcel | None = None
-
-    def __bool__(self) -> bool:
-        return self.labels is not None or self.priority is not None
-
-    def or_else(self, older: Contents) -> Contents:
-        """Return these contents, with missing parts taken from older ones."""
-        newer = self if self.labels is not None else older
-        return Contents(newer.labels, newer.row, self.priority or older.priority)
-
-    def without(self, parcel: Parcel) -> Contents:
-        """Return these contents without one part."""
-        labels = None if self.labels is parcel else self.labels
-        return Contents(labels, self.row, None if self.priority is parcel else self.priority)
-
-
-NOTHING = Contents()
+T = TypeVar("T")
 
 
 class Held:
@@ -62,7 +33,11 @@ class Held:
     While an attempt runs, `save` and `set_priority` are checked, kept and return at once; outside attempts, and if
     nothing is to be bundled, they are the SDK's own. Safe for the threads of an agent.
 
+    Saves are released only after they were sent: an interrupt may come between any two steps, and sending them again
+    does no harm.
+
     Attributes:
+        row: The row of the held labels, in its current state.
         refused: The platform's refusal of a save that was sent while the agent ran. Nothing is held after that.
         sent: True if anything was sent while the agent ran, so that the labels' last save may be the agent's.
         with_result: True if the held contents are sent with the task's result.
@@ -75,11 +50,12 @@ class Held:
         self._bundled = bundled
         self._dry_run = dry_run
         self._open = False
-        self._contents = NOTHING
+        self._parcels: dict[Kind, Parcel] = {}  # the last of several saves, and the last of several priorities
         self._label_hash: str | None = None
         self._function = ""
         self._lock = threading.Lock()
         self._sending = threading.Lock()  # so that earlier saves are sent first
+        self.row: LabelRowV2 | None = None
         self.refused: Exception | None = None
         self.sent = False
         self.with_result = False
@@ -87,7 +63,11 @@ class Held:
         self.seconds = 0.0
 
     def __bool__(self) -> bool:
-        return bool(self._contents)
+        return bool(self._parcels)
+
+    def parcel(self, kind: Kind) -> Parcel | None:
+        """Return the held part of a kind."""
+        return self._parcels.get(kind)
 
     def begin(self, row: LabelRowV2 | None, in_part: object, function: str) -> None:
         """Begin an attempt.
@@ -128,7 +108,7 @@ class Held:
             self.oddity = self.oddity or find_oddity(label)
         # A copy, since the SDK's serialised labels share parts with the row, which the agent may go on to change.
         labels[:] = pickle.loads(pickle.dumps(labels))
-        self._hold(Contents(labels=parcel, row=row), send)
+        self._hold("save", parcel, send, row)
 
     def set_priority(self, row: LabelRowV2, send: Send) -> None:
         """Check the row's priority, and hold it."""
@@ -137,12 +117,12 @@ class Held:
             return
         parcel = packed(send)
         parcel.payload.priorities[:] = sent_priorities(parcel.payload.priorities)
-        self._hold(Contents(priority=parcel), send)
+        self._hold("priorities", parcel, send)
 
-    def _hold(self, contents: Contents, send: Send) -> None:
+    def _hold(self, kind: Kind, parcel: Parcel, send: Send, row: LabelRowV2 | None = None) -> None:
         with self._lock:
             if (is_open := self._open) and self.refused is None:
-                self._contents = contents.or_else(self._contents)
+                self._parcels[kind], self.row = parcel, row or self.row
         if not is_open:  # the attempt has ended meanwhile
             send()
 
@@ -157,18 +137,11 @@ class Held:
 
     # Sending
 
-    # Contents are released only after they were sent: an interrupt may come between any two steps, and sending them
-    # again does no harm.
-
-    @property
-    def contents(self) -> Contents:
-        """The contents held at present."""
-        return self._contents
-
     def let_go(self, sent: Parcel | None = None) -> None:
         """Release a part unless a newer one is held; without an argument, release everything."""
         with self._lock:
-            self._contents = NOTHING if sent is None else self._contents.without(sent)
+            kept = {kind: one for kind, one in self._parcels.items() if sent is not None and one is not sent}
+            self._parcels = kept
 
     def send(self) -> None:
         """Send the held contents, waiting out outages. A refusal is kept until the attempt is over.
@@ -179,13 +152,12 @@ class Held:
         if self._dry_run:
             return
         with self._sending:  # even if nothing is held: another thread may be sending it
-            contents = self._contents
-            for parcel, kind in ((contents.labels, "save"), (contents.priority, "priorities")):
-                if parcel is not None:
+            for kind in KINDS:
+                if (parcel := self._parcels.get(kind)) is not None:
                     self._ask(parcel, kind)
                     self.let_go(parcel)
 
-    def _ask(self, parcel: Parcel, kind: str) -> None:
+    def _ask(self, parcel: Parcel, kind: Kind) -> None:
         self.sent = True
         try:
             self._gate.call(lambda: send_together([parcel]), kind=kind)
@@ -195,9 +167,17 @@ class Held:
             self.refused = self.refused or error
 
 
-def send_together(parcels: list[Parcel]) -> Any:
+def send_together(parcels: Iterable[Parcel]) -> None:
     """Send the parcels of several rows, in one request for each kind."""
     bundle = new_bundle()
     for parcel in parcels:
         parcel.add_to(bundle)
     bundle.execute()
+
+
+def validated_apart(items: Iterable[T], parcel_of: Callable[[T], Parcel]) -> list[list[T]]:
+    """Separate labels to be validated from the others: the platform validates all labels of a request, or none."""
+    apart: tuple[list[T], list[T]] = ([], [])
+    for item in items:
+        apart[bool(getattr(parcel_of(item).payload, "validate_before_saving", False))].append(item)
+    return list(apart)

@@ -15,8 +15,8 @@ from typing import Any
 from encord.objects import LabelRowV2
 
 from encord_agents.core.legible import legible
-from encord_agents.core.sdk import state_of
-from encord_agents.core.tracebacks import shown
+from encord_agents.core.sdk.as_loaded import state_of
+from encord_agents.core.tracebacks import contained, shown
 
 __all__ = ["LabelValueError", "PartialLabelRowError", "find_oddity", "make_plain", "refuse_partial"]
 
@@ -150,7 +150,7 @@ def _plain(value: Any, key: object) -> Any:
 
 def _unwrapped(value: Any) -> object:
     """Return the Python value of a numpy scalar, an array or a tensor; return other values unchanged."""
-    try:
+    with contained:
         if not hasattr(value, "item"):
             return value
         try:
@@ -159,10 +159,7 @@ def _unwrapped(value: Any) -> object:
             return value.tolist()
         # Python has no number as long as a `numpy.longdouble`, so its `item()` returns another one.
         return float(plain) if isinstance(plain, Real) and hasattr(plain, "item") else plain
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001 - the object's own code may raise anything
-        return value
+    return value
 
 
 def _finite(number: float) -> float:

@@ -20,7 +20,8 @@ from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.assets import Asset
 from encord_agents.core.loaded_together import loaded_together
-from encord_agents.core.sdk import LoadedLabels, can_keep_labels, new_bundle, state_of
+from encord_agents.core.sdk.as_loaded import LoadedLabels, can_keep_labels, state_of
+from encord_agents.core.sdk.bundle import new_bundle
 from encord_agents.tasks.engine.context import Agent, Context
 from encord_agents.tasks.engine.download_tries import DownloadTries
 from encord_agents.tasks.engine.gate import Gate
@@ -28,11 +29,7 @@ from encord_agents.tasks.engine.outcome import Fault, Phase
 from encord_agents.tasks.engine.stop import Leaving
 from encord_agents.tasks.engine.verdict import is_platform_trouble
 
-__all__ = ["LABELLED_VIDEOS_AT_ONCE", "Loader", "NotListedError"]
-
-LABELLED_VIDEOS_AT_ONCE = 20
-"""Labels of videos can be megabytes per row; the vendor advises to start with about this many per request."""
-
+__all__ = ["Loader", "NotListedError"]
 
 ABOUT_A_ROW: frozenset[type] = frozenset({LabelRowV2, StorageItem, Asset})
 
@@ -87,7 +84,7 @@ class Loader:
             self._fetch_items([c for c in wanted if c.row is not None and c.trouble is None])
 
     def reload(self, context: Context) -> bool:
-        """Prepare another attempt: fetch anew what could not be loaded, and have the file fetched with a fresh URL.
+        """Prepare another attempt: load again after a failure, and have the file fetched with a fresh URL.
 
         The label row object, if there is one, stays the same. Its labels stay as the attempt left them, unless the
         agent is to get them as they were loaded.
@@ -179,8 +176,9 @@ class Loader:
         for group in new.values():
             self._initialise_all(group, kind="label_create")
         self._initialise_all(known, kind="label_get")
-        for start in range(0, len(heavy), LABELLED_VIDEOS_AT_ONCE):
-            self._initialise_all(heavy[start : start + LABELLED_VIDEOS_AT_ONCE], kind="label_get")
+        at_once = self._gate.limits.videos_at_once
+        for start in range(0, len(heavy), at_once):
+            self._initialise_all(heavy[start : start + at_once], kind="label_get")
 
     def _initialise_all(self, contexts: Sequence[Context], *, kind: str) -> None:
         if not contexts:

@@ -26,12 +26,13 @@ class BackgroundLoader:
                 contexts, left = self.run.load(tasks, polled_at)
             except BaseException:
                 with self._window.lock:
-                    self._window.loading -= 1
+                    self._window.loading -= 1  # else the queue would wait for tasks that never come
                 raise
             by_uuid = {context.task.uuid: context for context in contexts}
             for task in left:
-                self.run.skip(task)
+                self.run.skip(task)  # not under the lock: observers are the user's code
             with self._window.lock:
+                # In one step with the tasks' coming: a moment without either would look like the end of the stage.
                 self._window.loading -= 1
                 for number, task in enumerate(tasks, first):
                     context = by_uuid.get(task.uuid)
@@ -46,7 +47,7 @@ class BackgroundLoader:
                 self._window.wake_all()
 
     def _take(self) -> tuple[int, list[AgentTask], float] | None:
-        """The next chunk to load, when there are tasks and slots for one; ``None`` when there will be no more."""
+        """Return the next chunk to load, when there are tasks and slots for it; ``None`` if there will be no more."""
         with self._window.lock:
             while True:
                 if self._window.closing:
@@ -63,5 +64,5 @@ class BackgroundLoader:
             self._window.loading += 1
             self._window.room.notify()
             if self._window.may_take():
-                self._window.takeable.notify()
+                self._window.takeable.notify()  # one wakes the next, so that no more wake than there is work for
             return first, [waiting.task for waiting in taken], min(waiting.seen_at for waiting in taken)

@@ -64,9 +64,8 @@ logger.addFilter(_mark_traceback)
 
 
 class LogObserver:
-    """Logs what a person needs to know: each failure, with its traceback if it is a new one."""
+    """Logs each failure, with its traceback if it is a new one, and all else that a person needs to know."""
 
-    looks_at = frozenset({AttemptFailed, StageWarning, TaskFinished, TaskWouldWrite, RunStopped})
     shown_as = "The run's log"
 
     def __init__(self) -> None:
@@ -143,8 +142,6 @@ def _where(exception: BaseException) -> str:
 
 class PassCounter:
     """Counts the outcomes of a pass."""
-
-    looks_at = frozenset({TaskFinished})
 
     def __init__(self) -> None:
         self._number = 0

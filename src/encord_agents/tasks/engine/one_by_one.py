@@ -11,20 +11,14 @@ from collections.abc import Iterator, Sequence
 
 from encord.workflow.stages.agent import AgentTask
 
-from encord_agents.core.dependencies.solve import Attempt
-from encord_agents.exceptions import (
-    NoRoomError,
-    OutageError,
-)
-from encord_agents.tasks.engine.context import Context, Result
+from encord_agents.exceptions import NoRoomError, OutageError
+from encord_agents.tasks.engine.chunk import attempt_all
+from encord_agents.tasks.engine.context import Result
 from encord_agents.tasks.engine.event_loop import EventLoop
 from encord_agents.tasks.engine.gate import SetUpError
-from encord_agents.tasks.engine.outcome import Failed, Fault, Skipped
-from encord_agents.tasks.engine.pace import Pace
 from encord_agents.tasks.engine.poll import StageReader
 from encord_agents.tasks.engine.stage_run import StageRun
 from encord_agents.tasks.engine.stop import Leaving
-from encord_agents.tasks.engine.together import await_together
 
 __all__ = ["run_chunk", "run_one_by_one"]
 
@@ -41,7 +35,7 @@ def run_chunk(
     Async agents are awaited together, on ``loop``. Whatever ends it early, what is finished is written first.
 
     Returns:
-        How many of the tasks were still in the stage, and so given to the agent.
+        The number of tasks that were still in the stage, and so given to the agent.
     """
     with _reading(run):
         contexts, left = run.load(tasks, polled_at)
@@ -50,19 +44,8 @@ def run_chunk(
     results: list[Result] = []
     interrupted = too_late = False
 
-    def work() -> None:
-        if loop is not None:
-            await_together(run, contexts, loop, results)
-            return
-        for number in range(len(contexts)):
-            if run.stop.requested:
-                break
-            seconds = contexts[number - 1].seconds if number else None
-            ahead = Pace(len(contexts), load_ahead=run.gate.timing.load_ahead, seconds=seconds).soon
-            _run_through(run, contexts[number : number + ahead], results)
-
     try:
-        work()
+        attempt_all(run, contexts, loop, results)
         if not run.stop.requested:
             _write(run, results)
     except KeyboardInterrupt:
@@ -90,7 +73,7 @@ def run_chunk(
 
 @contextlib.contextmanager
 def _reading(run: StageRun) -> Iterator[None]:
-    """While inside, the platform is asked for what is to be run next: a stop does not wait for that."""
+    """Mark requests for the next tasks, which a stop does not wait for."""
     with run.gate.optional(), run.stop.interruptible():
         yield
 
@@ -103,43 +86,6 @@ def _write(run: StageRun, results: list[Result]) -> None:
         run.write(results, lambda result, outcome: run.finish(result.context, outcome), run.writer())
     finally:
         run.gate.grace = before
-
-
-def _run_through(run: StageRun, contexts: Sequence[Context], results: list[Result]) -> None:
-    """Attempts of the first of some tasks until one is good, or the decision is to stop.
-
-    Args:
-        contexts: The task, and those that come soon after it: what is stale of these is asked for together.
-        results: A result is added to it.
-    """
-    context = contexts[0]
-    while True:
-        if not run.await_quiet(context):
-            return
-        ended: Attempt | Fault | None = None
-        try:
-            if not run.is_fresh(contexts):
-                if context.gone:
-                    run.finish(context, Skipped())
-                return
-            run.start(context)
-            ended = run.executor.attempt(context)
-        finally:
-            run.listen(context, ended)
-        contexts = [context]
-        verdict = run.judge(context, ended)
-        if isinstance(verdict, Result):
-            results.append(verdict)
-            context.close()  # its file makes room for others now; what is left to do needs only the labels
-            return
-        if isinstance(verdict, Fault):
-            run.finish(context, Failed(verdict))
-            return
-        if run.stop.wait(verdict):
-            return
-        with run.stop.interruptible():
-            if not run.reload(context):
-                return
 
 
 def run_one_by_one(run: StageRun) -> None:

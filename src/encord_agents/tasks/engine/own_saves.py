@@ -8,22 +8,23 @@ an attempt was interrupted and has no result.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from encord_agents.core.legible import on_one_line
-from encord_agents.core.sdk import Parcel, can_hold_saves
+from encord_agents.core.sdk.bundle import Parcel
+from encord_agents.core.sdk.entrusted import can_hold_saves
 from encord_agents.core.tracebacks import add_note, described
 from encord_agents.exceptions import CertificateError, NoRoomError, OutageError
-from encord_agents.tasks.engine.context import ODD_LABELS, Context, Result
+from encord_agents.tasks.engine.context import Context, Result
 from encord_agents.tasks.engine.events import TaskRef
 from encord_agents.tasks.engine.gate import Gate, SetUpError
-from encord_agents.tasks.engine.held import Held, send_together
+from encord_agents.tasks.engine.held import KINDS, Held, send_together, validated_apart
 from encord_agents.tasks.engine.outcome import Fault, Phase
 from encord_agents.tasks.engine.stop import Leaving
 from encord_agents.tasks.engine.verdict import is_platform_trouble
 
-__all__ = ["OwnSaves", "is_validated"]
+__all__ = ["OwnSaves"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class OwnSaves:
         if held is None:
             held = context.held = Held(self.gate, bundled=self.bundled, dry_run=self.dry_run)
         held.begin(context.row, context.in_part, context.agent.plan.name)
-        if self.bundled:
+        if self.bundled:  # noted before the agent is called: an interrupt leaves no other trace of what it saved
             self._at_work[id(context)] = context
         return held
 
@@ -80,17 +81,15 @@ class OwnSaves:
         return self._with_contents(verdict)
 
     def _with_contents(self, result: Result) -> Result:
-        """Have a result take over the held contents, unless the agent returned something newer."""
+        """Have a result take over the held saves, unless the agent returned something newer."""
         if (held := result.context.held) is None:
             return result
-        contents = held.contents  # held until the task has its outcome: an interrupt may come before the result is kept
-        if result.labels is None and contents.labels is not None:
-            result.labels, result.label_row = contents.labels, contents.row
-            if ODD_LABELS not in result.context.agent.warned:
-                result.oddity = held.oddity
+        # It is held until the task has its outcome: an interrupt may come before the result is kept.
+        if result.labels is None and (labels := held.parcel("save")) is not None:
+            result.labels, result.label_row, result.oddity = labels, held.row, held.oddity
         held.with_result = True
-        if result.priority is None and contents.priority is not None:
-            ((_, result.priority),) = contents.priority.payload.priorities
+        if result.priority is None and (priority := held.parcel("priorities")) is not None:
+            ((_, result.priority),) = priority.payload.priorities
         return result
 
     def finished(self, context: Context) -> None:
@@ -111,9 +110,10 @@ class OwnSaves:
         if self.dry_run:
             return
         held = [one for context in contexts if (one := context.held)]
-        for kind in ("save", "priorities"):
-            for alike in _alike(held, kind):
-                for part, reply in self.gate.each(alike, _send, kind=kind):
+        for kind in KINDS:
+            parcels = [(one, parcel) for one in held if (parcel := one.parcel(kind)) is not None]
+            for alike in validated_apart(parcels, _parcel):
+                for part, reply in self.gate.each(alike, lambda part: send_together(map(_parcel, part)), kind=kind):
                     for one, parcel in part:
                         one.sent = True
                         one.refused = one.refused or reply.error
@@ -125,43 +125,29 @@ class OwnSaves:
         Args:
             unwritten: The list to which tasks are added whose saves could not be sent.
         """
-        rest = [context for context in self._at_work.values() if context.held and context.ref not in unwritten]
+        at_work = [(one, one.held) for one in self._at_work.values() if one.held and one.ref not in unwritten]
         self._at_work.clear()
-        for context in rest:
-            if context.held is not None:
-                context.held.end()
+        for _, held in at_work:
+            held.end()  # threads that agents left behind may go on to save: from now on, by themselves
         if self.dry_run:
             return
         try:
-            self.send(rest)
+            self.send(context for context, _ in at_work)
         except (Leaving, NoRoomError, OutageError, CertificateError, SetUpError) as error:
             logger.debug("What interrupted attempts have saved could not all be sent: %s", described(error))
         finally:
-            unsent = [one for one in rest if one.held is not None and (one.held or one.held.refused is not None)]
-            for one in unsent:
-                refused = one.held.refused if one.held is not None else None
+            for context, held in at_work:
+                if not held and held.refused is None:
+                    continue
                 logger.warning(
                     "%s (%s): what its agent has saved by its own hand is not written%s.",
-                    on_one_line(one.task.data_title),
-                    one.task.uuid,
-                    "" if refused is None else f": {on_one_line(described(refused))}",
+                    on_one_line(context.task.data_title),
+                    context.task.uuid,
+                    "" if held.refused is None else f": {on_one_line(described(held.refused))}",
                 )
-                if one.ref not in unwritten:
-                    unwritten.append(one.ref)
+                if context.ref not in unwritten:
+                    unwritten.append(context.ref)
 
 
-def _alike(held: Sequence[Held], kind: str) -> list[list[tuple[Held, Parcel]]]:
-    """Group parcels of a kind into requests. Labels that are to be validated go apart: validation is per request."""
-    if kind == "priorities":
-        return [[(one, parcel) for one in held if (parcel := one.contents.priority) is not None]]
-    labels = [(one, parcel) for one in held if (parcel := one.contents.labels) is not None]
-    return [[one for one in labels if is_validated(one[1]) is wanted] for wanted in (False, True)]
-
-
-def is_validated(parcel: Parcel) -> bool:
-    """Return True if labels are to be validated by the platform before they are saved."""
-    return bool(getattr(parcel.payload, "validate_before_saving", False))
-
-
-def _send(part: Sequence[tuple[Held, Parcel]]) -> None:
-    send_together([parcel for _, parcel in part])
+def _parcel(held: tuple[Held, Parcel]) -> Parcel:
+    return held[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
@@ -15,12 +15,7 @@ from encord_agents.tasks.engine.backlog import Backlog
 from encord_agents.tasks.engine.events import Events, StagePolled
 from encord_agents.tasks.engine.gate import Gate, Reply
 
-__all__ = ["AT_ONCE", "StageReader", "TaskKey", "TasksInStage"]
-
-AT_ONCE = 20
-"""Tasks taken from the SDK's iterator together: most are there already, and one by one costs more than they do."""
-TOLD_EVERY = 500
-"""Tasks from one `StagePolled` to the next."""
+__all__ = ["StageReader", "TaskKey", "each_still_in", "still_in"]
 
 
 class StageReader:
@@ -65,19 +60,19 @@ class StageReader:
             now = self._gate.clock()
             with self._lock:
                 found += sum(backlog.add(task, now) for task in tasks)
-                if len(tasks) < AT_ONCE:
+                if len(tasks) < self._gate.limits.read_together:
                     backlog.end_reading()
                     break
         self._tell()
 
     def _tell(self) -> None:
         complete, shown = not self._backlog.reading, self._backlog.shown
-        if self._events is not None and (complete or shown >= self._told + TOLD_EVERY):
+        if self._events is not None and (complete or shown >= self._told + self._gate.limits.told_every):
             self._told = shown
             self._events.emit(StagePolled(self._stage.uuid, self._stage.title, shown, complete))
 
     def _next_tasks(self) -> list[AgentTask]:
-        """Return some tasks; fewer than `AT_ONCE` are the last.
+        """Return some tasks; fewer than were asked for are the last.
 
         The SDK's iterator is finished once a page could not be had, so after an outage the pages are read again from
         the first.
@@ -85,14 +80,14 @@ class StageReader:
         if self._tasks is None:
             self._tasks = iter(self._stage.get_tasks())
         try:
-            return list(itertools.islice(self._tasks, AT_ONCE))
+            return list(itertools.islice(self._tasks, self._gate.limits.read_together))
         except BaseException:
             self._tasks = None
             raise
 
 
 class TaskKey(Protocol):
-    """The two uuids that name a task to a stage."""
+    """The two uuids by which a stage knows a task."""
 
     @property
     def uuid(self) -> UUID: ...
@@ -104,35 +99,28 @@ class TaskKey(Protocol):
 Key = TypeVar("Key", bound=TaskKey)
 
 
-class TasksInStage:
-    """Asks a stage which of some tasks it still holds."""
+def still_in(stage: Any, tasks: Sequence[TaskKey], gate: Gate) -> tuple[dict[UUID, AgentTask], dict[UUID, Exception]]:
+    """Return the tasks that are still in a stage, as the platform shows them now, by uuid. One request.
 
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
+    What the platform refuses is split off: the second part is the tasks that it says nothing about, and why.
+    """
+    there: dict[UUID, AgentTask] = {}
+    refused: dict[UUID, Exception] = {}
+    for part, reply in each_still_in(stage, tasks, gate):
+        there |= reply.value or {}
+        if reply.error is not None:
+            refused |= {task.uuid: reply.error for task in part}
+    return there, refused
 
-    def __call__(self, stage: Any, tasks: Sequence[TaskKey]) -> tuple[dict[UUID, AgentTask], dict[UUID, Exception]]:
-        """Return the tasks that are still in ``stage``, as the platform shows them now, by uuid. One request.
 
-        What the platform refuses is split off: the second part is the tasks that it says nothing about, and why.
-        """
-        there: dict[UUID, AgentTask] = {}
-        refused: dict[UUID, Exception] = {}
-        for part, reply in self.each(stage, tasks):
-            there |= reply.value or {}
-            if reply.error is not None:
-                refused |= {task.uuid: reply.error for task in part}
-        return there, refused
+def each_still_in(
+    stage: Any, tasks: Sequence[Key], gate: Gate
+) -> Iterator[tuple[Sequence[Key], Reply[dict[UUID, AgentTask]]]]:
+    """Do the same, a request at a time."""
 
-    def each(
-        self, stage: AgentStage, tasks: Sequence[Key]
-    ) -> Iterator[tuple[Sequence[Key], Reply[dict[UUID, AgentTask]]]]:
-        """The same, a request at a time."""
-        return self._gate.each(tasks, lambda part: self._ask(stage, part), kind="tasks")
-
-    @staticmethod
-    def _ask(stage: Any, tasks: Iterable[TaskKey]) -> dict[UUID, Any]:
-        asked = {task.uuid: task for task in tasks}
-        hashes = list(dict.fromkeys(task.data_hash for task in asked.values()))
-        if not hashes:
-            return {}
+    def ask(part: Sequence[Key]) -> dict[UUID, AgentTask]:
+        asked = {task.uuid: task.data_hash for task in part}
+        hashes = list(dict.fromkeys(asked.values()))
         return {task.uuid: task for task in stage.get_tasks(data_hash=hashes) if task.uuid in asked}
+
+    return gate.each(tasks, ask, kind="tasks")

@@ -1,12 +1,10 @@
-"""Rate limits of the services that agents call: recognised in exceptions, and respected by pausing the stage."""
+"""Rate limits of the services that agents call, recognised in exceptions. `quiet` has the stage pause for them."""
 
 from __future__ import annotations
 
 import math
 import numbers
-import random
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,16 +13,9 @@ from email.utils import parsedate_to_datetime
 from itertools import islice
 from typing import Any
 
-from encord_agents.core.tracebacks import chain
+from encord_agents.core.tracebacks import chain, contained
 
-__all__ = ["LONGEST_QUIET", "Quiet", "RateLimit", "rate_limit_of"]
-
-LONGEST_QUIET = 60.0
-"""The longest pause in seconds, whatever a service asks for; after that, it is tried again."""
-FIRST_BACKOFF = 1.0
-"""Seconds before the first probe of a service that does not say when to come back. They double from there."""
-OPEN = 64
-"""Concurrent attempts that a stage must have worked up to before it is no longer held back."""
+__all__ = ["RateLimit", "rate_limit_of"]
 
 STATUSES = frozenset({429, 503, 529})
 """"Too many requests", "unavailable", and "overloaded" as some hosted models have it."""
@@ -48,7 +39,7 @@ class RateLimit:
     """A service refused a call because it receives too many, or is overloaded.
 
     Attributes:
-        after: Seconds after which it wants to be called again, at most `LONGEST_QUIET`; ``None`` if it did not say.
+        after: Seconds after which it wants to be called again; ``None`` if it did not say.
     """
 
     after: float | None = None
@@ -69,22 +60,18 @@ def rate_limit_of(exception: BaseException | None, *, now: Callable[[], float] =
     for one in islice(chain(exception), MOST_LINKS):
         if issubclass(type(one), SystemExit | KeyboardInterrupt):  # their `code` means something else
             continue
-        try:
+        with contained:
             limit = _limit_of(one, now)
-        except KeyboardInterrupt:
-            raise
-        except BaseException:  # noqa: BLE001 - the exception's own code may raise anything
-            continue
-        if limit is not None and limit.after is not None:
-            return limit
-        found = found or limit
+            if limit is not None and limit.after is not None:
+                return limit
+            found = found or limit
     return found
 
 
 def _limit_of(one: BaseException, now: Callable[[], float]) -> RateLimit | None:
     after = next((seconds for value in _times(one) if (seconds := _seconds(value, now)) is not None), None)
     if after is not None and after > 0:
-        return RateLimit(min(after, LONGEST_QUIET))
+        return RateLimit(after)
     return RateLimit() if any(_says_so(value) for value in _statuses(one)) else None
 
 
@@ -92,26 +79,18 @@ def _limit_of(one: BaseException, now: Callable[[], float]) -> RateLimit | None:
 
 
 def _get(value: object, name: str) -> Any:
-    try:
+    with contained:
         return getattr(value, name, None)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001 - the exception's own code may raise anything
-        return None
+    return None
 
 
 def _item(value: object, *names: str) -> Any:
     """Look up names in nested mappings, one after the other; ``None`` if one is missing."""
-    for name in names:
-        if not isinstance(value, Mapping):
-            return None
-        try:
-            value = value.get(name)
-        except KeyboardInterrupt:
-            raise
-        except BaseException:  # noqa: BLE001 - a mapping of the exception's own
-            return None
-    return value
+    with contained:
+        for name in names:
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return value
+    return None
 
 
 def _times(exception: object) -> Iterator[object]:
@@ -152,7 +131,7 @@ def _headers(exception: object) -> Iterator[object]:
 
 def _header(headers: Any, name: str) -> object:
     """Return a header of a response, from a mapping that ignores case or does not, or from a list of pairs."""
-    try:
+    with contained:
         for spelling in (name, name.title()):
             get = getattr(headers, "get", None)
             if get is not None and (value := get(spelling)) is not None:
@@ -162,10 +141,6 @@ def _header(headers: Any, name: str) -> object:
             text = key.decode("latin-1") if isinstance(key, bytes) else key
             if isinstance(text, str) and text.lower() == name:
                 return value
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001, S110 - whatever it is, it is no header
-        pass
     return None
 
 
@@ -181,12 +156,8 @@ def _statuses(exception: object) -> Iterator[object]:
         for name in ("status_code", "status", "http_status", "code", "grpc_status_code"):
             value = _get(holder, name)
             if name == "code" and callable(value):  # gRPC's
-                try:
+                with contained:
                     value = value()
-                except KeyboardInterrupt:
-                    raise
-                except BaseException:  # noqa: BLE001 - not gRPC's
-                    continue
             yield value
     response = _get(exception, "response")
     yield _item(response, "ResponseMetadata", "HTTPStatusCode")
@@ -214,13 +185,10 @@ def _is_number(value: object) -> bool:
 
 def _seconds(value: object, now: Callable[[], float]) -> float | None:
     """Return the seconds that a value says to wait, or ``None`` if it makes no sense."""
-    try:
+    with contained:
         seconds = _read(value, now)
         return None if seconds is None or math.isnan(seconds) or seconds < 0 else seconds
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001 - whatever it is, it is no time
-        return None
+    return None
 
 
 def _read(value: object, now: Callable[[], float]) -> float | None:
@@ -238,96 +206,3 @@ def _read(value: object, now: Callable[[], float]) -> float | None:
         aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
         return aware.timestamp() - now()
     return None
-
-
-# Pausing a stage
-
-
-class Quiet:
-    """Holds back the attempts of a stage while a service refuses calls, and lets them begin again gradually.
-
-    After a refusal nothing begins until the time that the service named, or for a time that doubles with each refusal
-    in a row. Then one attempt probes the service. Each attempt that succeeds allows one more at a time, so that the
-    many waiting attempts do not run into the next refusal together.
-
-    Every attempt has a *ticket*, the number of refusals it knows of. An attempt that was under way when the service
-    first refused neither lengthens the backoff nor allows another.
-
-    Args:
-        jitter: Returns a number in [0, 1).
-    """
-
-    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
-        self.jitter = jitter
-        self._lock = threading.Lock()
-        self._round = 0
-        self._out = 0
-        self._room = math.inf
-        self._not_before = -math.inf
-        self._refusals = 0
-
-    @property
-    def is_kept(self) -> bool:
-        """True if a service has refused, and too few attempts have succeeded since."""
-        return self._room != math.inf
-
-    def wait(self, now: float) -> float:
-        """Return the seconds until an attempt may begin: 0 if now, infinity if another has to end first."""
-        if not self.is_kept:
-            return 0.0
-        with self._lock:
-            return self._wait(now)
-
-    def _wait(self, now: float) -> float:
-        if self.is_kept and now < self._not_before:
-            return self._not_before - now
-        return 0.0 if self._out < self._room else math.inf
-
-    def left(self, now: float) -> float:
-        """Return the seconds for which the service still wants no calls."""
-        return max(0.0, self._not_before - now) if self.is_kept else 0.0
-
-    def begin(self, now: float) -> int | None:
-        """Count an attempt as under way and return its ticket; ``None`` if none may begin now."""
-        with self._lock:
-            if self._wait(now) > 0:
-                return None
-            self._out += 1
-            return self._round
-
-    def is_void(self, ticket: int | None) -> bool:
-        """Return True if an attempt that has a ticket, but has not begun, must wait after all."""
-        return ticket != self._round
-
-    def end(self, ticket: int | None, *, well: bool = False) -> None:
-        """Count an attempt as ended.
-
-        Args:
-            well: True if it shows that the service answers.
-        """
-        with self._lock:
-            if ticket != self._round:
-                return
-            self._out -= 1
-            if well and self.is_kept:
-                self._refusals = 0
-                self._room += 1
-                if self._room > OPEN:
-                    self._room = math.inf
-
-    def hold_back(self, seconds: float, now: float) -> None:
-        """Hold attempts back, since a service has refused one in another process."""
-        self.refuse(self._round, RateLimit(seconds), now)
-
-    def refuse(self, ticket: int | None, limit: RateLimit, now: float) -> float:
-        """Count an attempt as ended by a refusal. Return the seconds until the next one may begin."""
-        with self._lock:
-            if ticket == self._round:
-                self._round += 1
-                self._out, self._room = 0, 1.0
-                backoff = min(FIRST_BACKOFF * 2.0 ** min(self._refusals, 16), LONGEST_QUIET)
-                self._refusals += 1
-                self._not_before = now + (limit.after or backoff * (0.5 + 0.5 * self.jitter()))
-            elif limit.after is not None:
-                self._not_before = max(self._not_before, now + limit.after)
-            return max(0.0, self._not_before - now)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from encord_agents.tasks.engine.backlog import Waiting
-from encord_agents.tasks.engine.poll import AT_ONCE, StageReader
+from encord_agents.tasks.engine.poll import StageReader
 from encord_agents.tasks.engine.window import Window
 
-__all__ = ["BackgroundReader"]
+__all__ = ["BackgroundReader", "Feed"]
 
 Feed = Callable[[float], Sequence[Waiting] | None]
+"""Returns some tasks, or none after so many seconds without any; ``None`` when there will be no more."""
 
 
 class BackgroundReader:
     """Fills the backlog of a window, in a thread.
 
     Args:
-        feed: In place of the stage's pages: returns some tasks, or none after so many seconds without any; ``None``
-            when there will be no more.
+        feed: In place of the stage's pages: tasks that somebody else has found.
     """
 
     def __init__(self, window: Window, feed: Feed | None = None) -> None:
@@ -38,7 +38,7 @@ class BackgroundReader:
         try:
             while self._await_reading(again):
                 while True:
-                    reader.read(AT_ONCE)
+                    reader.read(run.gate.limits.read_together)
                     with self._window.lock:
                         self._window.reread = False
                         if not backlog.reading:
@@ -54,10 +54,10 @@ class BackgroundReader:
                 again += 1
         finally:
             with self._window.lock:
-                self._window.reread = False
+                self._window.reread = False  # after an error too: moves must not wait for a reading that never comes
                 self._window.wake_all()
 
-    def _take_fed(self, feed: Callable[[float], Sequence[Waiting] | None]) -> None:
+    def _take_fed(self, feed: Feed) -> None:
         """Take tasks that somebody else has found, until there are no more."""
         while not self._window.closing and (fed := feed(self._timing.tick)) is not None:
             with self._window.lock:
@@ -79,9 +79,11 @@ class BackgroundReader:
         clock, over_at = self.run.gate.clock, self.run.gate.clock()
         with self._window.lock:
             while self._window.backlog.must_be_read and not self._window.closing:
+                # Else a stage whose readings take long would hold its moves nearly all the time.
                 rested = again <= 1 or clock() - over_at >= self._timing.hold_moves
                 due = not self._window.open or (self._window.stands_still and rested)
                 self._window.reread = again > 0 and due and not self._window.backlog.available
+                # A reading that begins while moves are under way could not be exact, and would be for nothing.
                 if not again or (self._window.reread and not self._window.backlog.moving):
                     return True
                 self._window.room.wait(self._timing.tick)

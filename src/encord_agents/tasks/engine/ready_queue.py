@@ -20,14 +20,12 @@ class ReadyQueue:
     """The tasks of a window that wait for an attempt, and those that are attempted.
 
     Args:
-        in_writing: Tells how many tasks have been attempted and are not written yet.
+        in_writing: Returns the number of tasks that have been attempted and are not written yet.
 
     Attributes:
         delayed: Tasks that wait for their next attempt: when it is due, a tie-breaker, the task.
         short: Tasks whose attempts were broken off because this machine had no room.
-        most_running: How many may be attempted at once since then.
-        running: How many tasks were handed over, and have not ended yet.
-        out: Those.
+        most_running: The number of attempts allowed at once since then.
     """
 
     def __init__(self, window: Window, files: FilesAhead, *, is_async: bool, in_writing: Callable[[], int]) -> None:
@@ -40,8 +38,7 @@ class ReadyQueue:
         self.delayed: list[tuple[float, int, Context]] = []
         self.short: deque[Context] = deque()
         self.most_running = sys.maxsize
-        self.running = 0
-        self.out: dict[int, Context] = {}
+        self._out: dict[int, Context] = {}  # handed over, and not ended yet
         self._ties = itertools.count()
         self._waited_for, self._waited_since = -1, 0.0
 
@@ -50,10 +47,19 @@ class ReadyQueue:
         heapq.heappush(self.delayed, (self.run.gate.clock() + seconds, next(self._ties), context))
 
     @property
+    def running(self) -> int:
+        """The number of tasks in flight: handed over, and not ended yet."""
+        return len(self._out)
+
+    def land(self, context: Context) -> None:
+        """Take a task out of flight."""
+        self._out.pop(id(context), None)
+
+    @property
     def _may_run(self) -> int:
         """The number of tasks that may be with the workers."""
         agent = self.run.agent
-        proven = agent.has_named_a_pathway and not agent.failures_in_a_row
+        proven = agent.history.does_well
         return min(
             self.most_running,
             self._window.pace.handed_over(
@@ -66,6 +72,8 @@ class ReadyQueue:
         """Yield the tasks to attempt: one whose delay is over, else the next in order; while a worker is free, and no
         service wants quiet."""
         while True:
+            # Held over the choice and the note of it: between the two, the task would be in no place, and `_drained`
+            # could end the stage without it. Not over the `yield`: the caller may ask the platform about the task.
             with self._window.lock:
                 while True:
                     if self._window.is_over:
@@ -73,6 +81,7 @@ class ReadyQueue:
                     wait = self._timing.tick
                     if self.running < self._may_run:
                         now = self.run.gate.clock()
+                        # Before the choice: only a task with a ticket may leave its place in the order.
                         ticket = self.run.quiet.begin(now)
                         if ticket is None:
                             wait = min(wait, self.run.quiet.wait(now))
@@ -85,15 +94,14 @@ class ReadyQueue:
                                 wait = min(wait, max(0.0, self.delayed[0][0] - now))
                         if self._drained():
                             return
-                    self._window.runnable.wait(wait)
+                    self._window.runnable.wait(wait)  # never for longer than a tick: a stop notifies nobody
                 context.ticket = ticket
-                self.running += 1
-                self.out[id(context)] = context
+                self._out[id(context)] = context
                 self._window.alone = context if self.running == 1 and not self._files.arriving else None
             yield context
 
     def _next_delayed(self, now: float) -> Context | None:
-        """A task whose delay is over. Of those that a service has refused, the one that it has refused least often: so
+        """Return a task whose delay is over. Of tasks that a service has refused, it is the one refused least often, so
         that it takes long until one of them has no attempts left."""
         due = [entry for entry in self.delayed if entry[0] <= now] if self.run.quiet.is_kept else self.delayed[:1]
         if not due or due[0][0] > now:
@@ -104,7 +112,7 @@ class ReadyQueue:
         return chosen[2]
 
     def _next_short(self) -> Context | None:
-        """A task for whose file there was no room, when no download takes up any that may come free."""
+        """Return a task for whose file there was no room, when no download takes up room that may come free."""
         return self.short.popleft() if self.short and not self._files.arriving else None
 
     def _next_ready(self) -> Context | None:
@@ -114,6 +122,7 @@ class ReadyQueue:
         while self._window.turn in self._window.ready:
             context = self._window.ready.pop(self._window.turn)
             self._window.turn += 1
+            # From here on the pace has something to go by, even if the first attempt takes hours.
             self._window.first_begun_at = self._window.first_begun_at or self.run.gate.clock()
             self._files.pump()
             if context is not None:
@@ -137,7 +146,7 @@ class ReadyQueue:
             self._files.pump()
 
     def _drained(self) -> bool:
-        """Nothing runs, nothing waits to run, and nothing more will come."""
+        """Return True if nothing runs, nothing waits to run, and nothing more will come."""
         if (
             self._window.loading
             or self.running
@@ -167,9 +176,10 @@ class ReadyQueue:
         """Have an attempt made again when files of others are removed. False if there is nothing to wait for."""
         context.close_file()
         with self._window.lock:
+            # Alone, it has had all the room that there is: nothing of ours would ever make more.
             if not error.may_pass or self._window.alone is context:
                 return False
-            self._files.most_files = 0
+            self._files.most_files = 0  # what is fetched ahead takes the room that attempts lack
             self.most_running = max(1, min(self.most_running, self.running - 1))
             self.short.append(context)
             return True
@@ -183,10 +193,4 @@ class ReadyQueue:
     @property
     def left(self) -> list[Context]:
         """The tasks that are not attempted any more."""
-        return [*(context for _, _, context in self.delayed), *self.out.values(), *self.short]
-
-    def clear(self) -> None:
-        """Forget them."""
-        self.delayed.clear()
-        self.out.clear()
-        self.short.clear()
+        return [*(context for _, _, context in self.delayed), *self._out.values(), *self.short]

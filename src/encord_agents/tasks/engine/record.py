@@ -98,27 +98,18 @@ class TaskRecord:
         return TaskRecord, tuple(values.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as JSON has it: uuids and the exception as text, what does not apply left out."""
-        error = None if self.exception is None else described(self.exception)
-        entries = {
-            "task_uuid": str(self.task_uuid),
-            "data_hash": str(self.data_hash),
-            "data_title": self.data_title,
-            "stage": self.stage,
-            "stage_uuid": str(self.stage_uuid),
-            "outcome": self.outcome,
-            "pathway": self.pathway,
-            "pathway_uuid": None if self.pathway_uuid is None else str(self.pathway_uuid),
-            "confirmed": None if self.confirmed else False,
-            "attempts": self.attempts,
-            "seconds": round(self.seconds, 6),
-            "phase": self.phase,
-            "error": error,
-            "first_error": self.first_error,
-            "traceback": self.traceback,
-            "reason": self.reason,
-        }
-        return {key: value for key, value in entries.items() if value is not None}
+        """Return the record as JSON has it: uuids and the exception as text, what does not apply left out."""
+        entries: dict[str, Any] = {}
+        for field_ in fields(self):
+            name, value = field_.name, getattr(self, field_.name)
+            if name == "exception":
+                name, value = "error", None if value is None else described(value)
+            elif isinstance(value, UUID):
+                value = str(value)
+            entries[name] = value
+        entries["seconds"] = round(self.seconds, 6)
+        entries["confirmed"] = None if self.confirmed else False
+        return {name: value for name, value in entries.items() if value is not None}
 
 
 def first_too(first_error: str | None) -> str:

@@ -1,7 +1,7 @@
 """The report of a run: counts, records, totals, text.
 
-The engine announces events; observers do the rest. Progress and logs are observers like any other. The report is none:
-what it cannot take in is an error of the run.
+The engine announces events; observers do the rest. Progress and logs are observers like any other. The report is not:
+an event that it cannot take in is an error of the run.
 """
 
 from __future__ import annotations
@@ -17,50 +17,22 @@ from encord_agents.core.legible import literally
 from encord_agents.core.tracebacks import described
 from encord_agents.exceptions import TasksFailedError
 from encord_agents.tasks.engine.events import (
-    AttemptFailed,
     ChunkLoaded,
     ChunkWritten,
     Event,
-    Events,
-    Observer,
     PassFinished,
     RunStopped,
     StageFinished,
-    StagePolled,
     StageStarted,
-    StageWarning,
     TaskFinished,
     TaskRef,
-    TaskStarted,
-    TaskWouldWrite,
     on_a_line,
 )
 from encord_agents.tasks.engine.hints import hint, hint_at_bundling
 from encord_agents.tasks.engine.record import TaskRecord, first_too
 from encord_agents.tasks.engine.report_html import report_html
 
-__all__ = [
-    "AttemptFailed",
-    "ChunkLoaded",
-    "ChunkWritten",
-    "Event",
-    "Events",
-    "Observer",
-    "PassFinished",
-    "RunReport",
-    "RunStopped",
-    "StageFinished",
-    "StagePolled",
-    "StageReport",
-    "StageStarted",
-    "StageWarning",
-    "TaskFinished",
-    "TaskRecord",
-    "TaskRef",
-    "TaskStarted",
-    "TaskWouldWrite",
-    "first_too",
-]
+__all__ = ["RunReport", "StageReport", "TaskRecord"]
 
 MAX_RECORDS = 10_000
 """Tasks a report remembers one by one. Beyond that the counts go on, and the moved are forgotten first."""
@@ -123,10 +95,6 @@ class RunReport:
         report_file_error: What is wrong with the report file of the run, as a sentence; ``None`` if all is well, or
             there was none. It changes no exit code: the tasks' outcomes are what they are.
     """
-
-    looks_at = frozenset(
-        {StageStarted, TaskFinished, ChunkLoaded, ChunkWritten, StageFinished, PassFinished, RunStopped}
-    )
 
     def __init__(self, max_records: int = MAX_RECORDS) -> None:
         self.passes = 0
@@ -191,8 +159,8 @@ class RunReport:
             counts[before.outcome] -= 1
             if before.pathway is not None:
                 moved_to[before.pathway] -= 1
-        # Who is interrupted in here tells of the task again. Python looks for interrupts after calls, and there is none
-        # from here to the record: so a task is counted and recorded, or neither.
+        # A caller that is interrupted in here emits the event again. Python looks for interrupts after calls, and there
+        # is no call from here to the record: so a task is counted and recorded, or neither.
         stage.attempts += record.attempts
         self.running += record.seconds
         self.own_saves += event.own_saves

@@ -34,7 +34,6 @@ class ReportFile:
         path: The file, to which lines are appended.
     """
 
-    looks_at = frozenset({TaskFinished})
     shown_as = "The report file"
 
     def __init__(self, path: str | Path) -> None:

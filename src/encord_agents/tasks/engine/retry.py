@@ -11,10 +11,7 @@ from encord_agents.core.tracebacks import is_a
 from encord_agents.exceptions import UnsupportedAssetError
 from encord_agents.tasks.engine.outcome import Fault, Phase
 
-__all__ = ["MAX_RETRY_DELAY", "RetryPolicy", "backoff", "decide", "retryable"]
-
-MAX_RETRY_DELAY = 60.0
-"""The longest delay before an attempt, in seconds, however often the task has failed."""
+__all__ = ["RetryPolicy", "decide", "retryable"]
 
 WRONG_IN_ITSELF = (UnsupportedAssetError,)
 """Exceptions about the kind of a file, which would be the same if it were fetched again."""
@@ -31,13 +28,24 @@ class RetryPolicy:
 
     Attributes:
         num_retries: Attempts after the first; 3 means at most 4 attempts.
-        delay: Seconds before the second attempt; it doubles from there, up to `MAX_RETRY_DELAY`.
+        delay: Seconds before the second attempt; it doubles from there.
         give_up_on: Exceptions that another attempt would only raise again.
+        longest_delay: The longest delay before an attempt, in seconds, however often the task has failed.
     """
 
     num_retries: int = 3
     delay: float = 0.0
     give_up_on: tuple[type[Exception], ...] = ()
+    longest_delay: float = 60.0
+
+    def backoff(self, attempt: int, *, jitter: Callable[[], float]) -> float:
+        """Return the seconds to wait after a task's failed attempt with this number.
+
+        ``jitter`` returns a number in [0, 1); half of the delay is fixed and half is random, so that tasks that failed
+        together do not come back together.
+        """
+        ceiling = min(self.delay * 2.0 ** min(attempt - 1, 32), self.longest_delay)
+        return ceiling * (0.5 + 0.5 * jitter())
 
 
 def retryable(policy: RetryPolicy, fault: Fault) -> bool:
@@ -51,25 +59,15 @@ def retryable(policy: RetryPolicy, fault: Fault) -> bool:
     return fault.phase in RETRIED and not is_a(fault.exception, policy.give_up_on)
 
 
-def backoff(delay: float, attempt: int, *, jitter: Callable[[], float]) -> float:
-    """Return the seconds to wait after a task's failed attempt with this number.
-
-    ``jitter`` returns a number in [0, 1); half of the delay is fixed and half is random, so that tasks that failed
-    together do not come back together.
-    """
-    ceiling = min(delay * 2.0 ** min(attempt - 1, 32), MAX_RETRY_DELAY)
-    return ceiling * (0.5 + 0.5 * jitter())
-
-
 def decide(policy: RetryPolicy, fault: Fault, *, jitter: Callable[[], float], at_least: float = 0.0) -> float | None:
     """Return the seconds to wait before the next attempt, or ``None`` to stop trying.
 
     Args:
-        jitter: See `backoff`.
+        jitter: See `RetryPolicy.backoff`.
         at_least: Seconds for which a service that the agent calls wants to be left alone.
     """
     if fault.attempt > policy.num_retries or not retryable(policy, fault):
         return None
     if fault.platform:
         return None  # the gate has tried it many times already, while other requests were answered
-    return max(at_least, backoff(policy.delay, fault.attempt, jitter=jitter))
+    return max(at_least, policy.backoff(fault.attempt, jitter=jitter))

@@ -16,7 +16,7 @@ class Slots:
             self._free.put(None)
 
     def take(self, seconds: float | None = None) -> bool:
-        """Take a slot, or wait so long for one; whether there was one."""
+        """Take a slot, waiting for one for so long. Return True if there was one."""
         try:
             self._free.get(timeout=seconds)
         except Empty:

@@ -7,7 +7,6 @@ next tasks are loaded and finished ones written, in threads, and never more than
 from __future__ import annotations
 
 import logging
-import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,15 +19,10 @@ from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.dependencies.solve import Attempt
 from encord_agents.core.tracebacks import described, is_a, tracebacks_kept
-from encord_agents.exceptions import (
-    AssetDownloadError,
-    CertificateError,
-    NoRoomError,
-    OutageError,
-)
+from encord_agents.exceptions import AssetDownloadError, CertificateError, NoRoomError, OutageError
 from encord_agents.tasks.engine.advice import advise
 from encord_agents.tasks.engine.backlog import Backlog
-from encord_agents.tasks.engine.context import CHANGED_ROW, ODD_LABELS, Agent, Context, Result
+from encord_agents.tasks.engine.context import Agent, Context, Result
 from encord_agents.tasks.engine.dead_letter import DeadLetters
 from encord_agents.tasks.engine.dry_run import dry_summary
 from encord_agents.tasks.engine.events import (
@@ -44,12 +38,13 @@ from encord_agents.tasks.engine.events import (
 )
 from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import Gate, SetUpError
+from encord_agents.tasks.engine.history import CHANGED_ROW, ODD_LABELS
 from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
-from encord_agents.tasks.engine.poll import TasksInStage
+from encord_agents.tasks.engine.poll import still_in
 from encord_agents.tasks.engine.rate_limit import rate_limit_of
 from encord_agents.tasks.engine.retry import decide, retryable
-from encord_agents.tasks.engine.stop import Leaving, Stop
+from encord_agents.tasks.engine.stop import Leaving
 from encord_agents.tasks.engine.verdict import is_platform_trouble
 from encord_agents.tasks.engine.write import Beside, Writer, in_turn
 
@@ -66,22 +61,21 @@ ODD = "{oddity}. The labels are saved as they are."
 
 @dataclass(eq=False)
 class StageRun:
-    """One agent's turn: what both drivers need, and what they do alike.
+    """One agent's turn: the steps, and the state, that all drivers share.
 
     Attributes:
-        strict: Whether what no task of the stage can survive ends the run. Queue functions answer with results instead.
-        final: Whether a task that fails now will not be tried again by whoever called.
-        dead_letters: Whether a task that failed for good goes down the failure pathway; else whoever called sees to it.
+        strict: True if an error that no task of the stage can survive ends the run. Queue functions answer instead.
+        final: True if a task that fails now will not be tried again by the caller.
+        dead_letters: True if a task that failed for good goes down the failure pathway; else the caller sees to it.
         max_failures: Final failures in a row that end the run; ``None``: any number is endured.
-        moves: How many tasks have left the stage so far.
-        on_success: Called after each attempt in which the agent did well, whatever becomes of its result.
+        moves: The number of tasks that have left the stage so far.
+        on_success: Called after each good attempt, whatever becomes of its result.
     """
 
     agent: Agent
     project: Project
     client: EncordUserClient
     gate: Gate
-    stop: Stop
     events: Events
     executor: Executor
     max_tasks: int | None = None
@@ -98,27 +92,28 @@ class StageRun:
     on_success: Callable[[Context], None] | None = None
 
     def __post_init__(self) -> None:
+        self.stop = self.gate.stop
         self._dead_letters = DeadLetters(self.agent, self.stop, self.strict, self.max_failures)
-        self.quiet = self.agent.quiet
+        self.history = self.agent.history
+        self.quiet = self.history.quiet
         self.loader = Loader(self.agent, self.project, self.client, self.gate, self.files)
-        self.in_stage = TasksInStage(self.gate)
         self.own_saves = self.executor.own_saves
 
     @property
     def halted(self) -> str | None:
-        """Why the agent has ended the run, if it has."""
+        """The reason why the agent has ended the run, if it has."""
         return self._dead_letters.halted
 
     def load(self, tasks: Sequence[AgentTask], polled_at: float) -> tuple[list[Context], list[AgentTask]]:
-        """Contexts for tasks, and the tasks that have left the stage since they were polled, if that is a while ago.
+        """Return contexts for tasks, and the tasks that have left the stage since they were polled.
 
-        What is loaded may have to wait for its turn, so a while is less here than for what is to begin.
+        Only tasks polled a while ago are asked about: a shorter while than before an attempt, since they may wait yet.
         """
         started = self.gate.clock()
         left: list[AgentTask] = []
         unknown: list[Context] = []
         if started - polled_at >= self.gate.timing.stale_after / 3:
-            there, refused = self.in_stage(self.agent.stage, tasks)
+            there, refused = still_in(self.agent.stage, tasks, self.gate)
             left = [task for task in tasks if task.uuid not in there and task.uuid not in refused]
             unknown = [
                 Context(self.agent, task, polled_at, trouble=Fault(Phase.LOAD, refused[task.uuid], 1))
@@ -128,12 +123,13 @@ class StageRun:
             tasks = [there[task.uuid] for task in tasks if task.uuid in there]
             polled_at = started
         contexts = self.loader.load(tasks, seen_at=polled_at) + unknown
-        self.emit_loaded(len(contexts), self.gate.clock() - started)
+        stage = self.agent.stage
+        self.events.emit(ChunkLoaded(stage.uuid, stage.title, len(contexts), self.gate.clock() - started))
         return contexts, left
 
     def backlog(self) -> Backlog:
         """Return the stage's backlog, of which nothing is known yet."""
-        return Backlog(self.agent.row_of, known=self.agent.known, budget=self.max_tasks)
+        return Backlog(self.agent.row_of, known=self.history.known, budget=self.max_tasks)
 
     # Before an attempt
 
@@ -142,13 +138,13 @@ class StageRun:
         return self.gate.clock() - context.seen_at >= self.gate.timing.stale_after
 
     def is_fresh(self, contexts: Sequence[Context]) -> bool:
-        """Before an attempt of the first of some tasks: ask again for those of them that are stale, all at once.
+        """Ask again for those of some tasks that are stale, all at once, before an attempt of the first.
 
         Those that are still in the stage are loaded anew; the others are marked as gone.
 
         Returns:
-            Whether there is to be the attempt. Not if the task is gone, nor if the run is to stop and the platform
-            does not answer.
+            True if there is to be the attempt: not if the task is gone, nor if the run is to stop and the platform does
+            not answer.
         """
         if self.is_stale(contexts[0]):
             try:
@@ -163,7 +159,7 @@ class StageRun:
     def _refresh(self, contexts: Sequence[Context]) -> None:
         self.own_saves.send(contexts)
         now = self.gate.clock()
-        there, refused = self.in_stage(self.agent.stage, [context.task for context in contexts])
+        there, refused = still_in(self.agent.stage, [context.task for context in contexts], self.gate)
         here = []
         for context in contexts:
             uuid = context.task.uuid
@@ -177,18 +173,6 @@ class StageRun:
             else:
                 context.gone = True
         self.loader.refresh(here)
-
-    def await_quiet(self, context: Context) -> bool:
-        """Wait until an attempt may begin, as services that the agent calls want it. False if the run is to stop."""
-        while (ticket := self.quiet.begin(now := self.gate.clock())) is None:
-            if self.wait_a_while(self.quiet.wait(now)):
-                return False
-        context.ticket = ticket
-        return True
-
-    def wait_a_while(self, held_back: float) -> bool:
-        """Wait for as long as attempts are held back, or until that may have changed. Whether the run is to stop."""
-        return self.stop.wait(held_back if math.isfinite(held_back) else self.gate.timing.tick)
 
     # After an attempt
 
@@ -212,32 +196,28 @@ class StageRun:
                 *(self.agent.stage.title, self.agent.plan.name, described(error), context.limited),  # type: ignore[arg-type]
             )
 
-    def emit_loaded(self, tasks: int, seconds: float) -> None:
-        self.events.emit(ChunkLoaded(self.agent.stage.uuid, self.agent.stage.title, tasks, seconds))
-
     def reload(self, context: Context) -> bool:
-        """Before another attempt, see `Loader.reload`; a row that is not as it was loaded is warned of, once."""
+        """Prepare another attempt, see `Loader.reload`. A row that is not as it was loaded is warned of, once."""
         if context.trouble is not None:  # the row is loaded anew
             self.own_saves.send([context])
         if not self.loader.reload(context):
             return False
         loaded, row = context.loaded, context.row
-        if loaded is None or row is None or self.agent.restore_labels or CHANGED_ROW in self.agent.warned:
+        if loaded is None or row is None or self.agent.restore_labels or self.history.has_warned_of(CHANGED_ROW):
             return True
         if loaded.differ_from(row):
             self._warn(context, CHANGED_ROW, CHANGED.format(stage=self.agent.stage.title))
         return True
 
     def _warn(self, context: Context, kind: str, message: str) -> None:
-        if self.agent.warns_first_of(kind):
+        if self.history.warns_first_of(kind):
             self.events.emit(StageWarning(context.ref, kind, message))
 
     def start(self, context: Context) -> None:
-        if self.events.wanted(TaskStarted):
-            self.events.emit(TaskStarted(context.ref, context.attempts + 1))
+        self.events.emit(TaskStarted(context.ref, context.attempts + 1))
 
     def judge(self, context: Context, attempted: Attempt | Fault) -> Result | Fault | float:
-        """After an attempt: what to write, what it finally failed with, or the seconds until the next attempt.
+        """Return the meaning of an attempt: a result to write, the final fault, or the seconds until the next attempt.
 
         Raises:
             SetUpError: No task of this stage can succeed.
@@ -248,14 +228,14 @@ class StageRun:
         self.listen(context, attempted)
         ended = self.own_saves.see_to(context, self.executor.judge(context, attempted))
         if isinstance(ended, Result):
-            self._dead_letters.succeeded()
+            self.history.succeed()
             if self.on_success is not None:
                 self.on_success(context)
             if ended.oddity is not None:
                 self._warn(context, ODD_LABELS, ODD.format(oddity=ended.oddity))
             return ended
         if is_a(ended.exception, NoRoomError):
-            context.attempts -= 1
+            context.attempts -= 1  # the machine is to blame, so the task keeps its number of attempts
             context.heard, context.postponed = context.attempts, True
             raise ended.exception
         fault = ended if context.limited is None else replace(ended, rate_limited=True)
@@ -275,15 +255,11 @@ class StageRun:
             context.close_file()  # the next attempt has it fetched anew, and until then it would take up room
             return delay
         if (error := self._dead_letters.ends_run(fault)) is not None:
-            self._finish_with_run(context, fault)
+            with tracebacks_kept(fault.exception):  # the caller sees the exception, and where it was raised
+                self.finish(context, Failed(fault))
             raise SetUpError(error)
         self._dead_letters.gave_up(context.task.uuid, fault)
         return self.own_saves.finally_failed(context, self._dead_letter(context, fault))
-
-    def _finish_with_run(self, context: Context, fault: Fault) -> None:
-        """Finish a task whose fault ends the run: the caller sees the exception, and where it was raised."""
-        with tracebacks_kept(fault.exception):
-            self.finish(context, Failed(fault))
 
     def _dead_letter(self, context: Context, fault: Fault) -> Result | Fault:
         tried_again = not self.final and retryable(self.agent.policy, fault)
@@ -292,7 +268,7 @@ class StageRun:
         return Result(context, self.agent.failure_pathway, fault=fault, finished_at=self.gate.clock())
 
     def finish(self, context: Context, outcome: Outcome) -> None:
-        """A task has its outcome."""
+        """Give a task its outcome."""
         context.close()
         self.own_saves.finished(context)
         if isinstance(outcome, Failed) and context.first_error not in (None, described(outcome.fault.exception)):
@@ -301,7 +277,7 @@ class StageRun:
         self.moves += isinstance(outcome, Moved) or (isinstance(outcome, Failed) and outcome.moved_to is not None)
         # Queue functions have no order of their own, and their processes live long.
         if self.strict and (isinstance(outcome, Held) or (isinstance(outcome, Failed) and outcome.moved_to is None)):
-            self.agent.known.add(context.task.uuid)
+            self.history.remember(context.task.uuid)
         own_saves = context.held.seconds if context.held is not None else 0.0
         self.events.emit(TaskFinished(context.ref, outcome, context.attempts, context.seconds, own_saves))
 
@@ -315,7 +291,7 @@ class StageRun:
         writer: Writer,
         may_move: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Write results, and take those that are settled out of the list: what raises leaves the others in it.
+        """Write results, and remove those that are settled from the list. An exception leaves the others in it.
 
         Args:
             may_move: See `Writer.write`.
@@ -326,7 +302,7 @@ class StageRun:
 
         def settle_once(result: Result, outcome: Outcome) -> None:
             settle(result, outcome)
-            results.remove(result)
+            results.remove(result)  # afterwards: interrupted in between, it is listed twice rather than not at all
 
         try:
             if self.dry_run:
@@ -359,7 +335,7 @@ class StageRun:
                 self.unconfirmed.add(result.context.task.uuid)
 
     def send_rest(self) -> None:
-        """At the end of the stage's turn, however it ends: see to what agents saved in attempts that have no result."""
+        """Send agents' own saves of attempts that have no result, at the end of the stage's turn, however it ends."""
         if self.stop.requested:
             self.limit_writing()
         self.own_saves.send_rest(self.unwritten)
@@ -370,5 +346,5 @@ class StageRun:
         )
 
     def limit_writing(self) -> None:
-        """From now on there is only so much time to write what is finished."""
+        """Limit the time for writing finished results, from now on."""
         self.gate.give_up_at(self.gate.clock() + self.gate.timing.time_to_write)

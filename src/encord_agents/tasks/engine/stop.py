@@ -17,9 +17,6 @@ Reason = Literal["interrupt", "terminate", "hangup"]
 EXIT_CODES: dict[Reason, int] = {"interrupt": 130, "terminate": 143, "hangup": 129}
 
 
-WAKES_EVERY = 0.25
-"""Seconds between two wake-ups of the main thread, so that a signal delivered to another thread is handled soon."""
-
 T = TypeVar("T")
 
 
@@ -168,15 +165,15 @@ class _Interruptible:
             self._root._interruptible -= 1
 
 
-def next_of(queue: SimpleQueue[T]) -> T:
+def next_of(queue: SimpleQueue[T], tick: float) -> T:
     """Wait for the next entry of a queue in the main thread, and return it.
 
     The system may deliver a signal to any thread. Python handles it in the main thread, at the latest when that next
-    wakes, hence the timeout.
+    wakes: so it wakes every ``tick`` seconds.
     """
     while True:
         with suppress(Empty):
-            return queue.get(timeout=WAKES_EVERY)
+            return queue.get(timeout=tick)
 
 
 def _wait(seconds: float, places: Sequence[list[SimpleQueue[None]]], is_so: Callable[[], bool]) -> None:

@@ -54,6 +54,7 @@ class ThreadPool:
                 except RuntimeError:  # the system has no more threads
                     if not self._threads:
                         raise
+            # Under the lock, so that `close` cannot put its ends before it: the job would never be done.
             self._jobs.put((future, job))
             self._undone += 1
         return future

@@ -33,7 +33,14 @@ class Timing:
         slow_file: How long agents wait for the file of the next task before tasks whose files are there pass it.
         same_edit: By how much two times of one edit may differ: the platform tells fractions of a second in one
             place, and whole seconds in another.
-        tick: Between two looks at whether the run is to stop.
+        fast_attempt: The longest attempt of a fast agent, whose tasks are loaded and written in larger chunks.
+        slow_attempt: From when on nothing is gained by handing tasks to workers before they are free.
+        handed_over: Work that is handed to workers ahead, so that no worker waits for the next task.
+        waiting_attempt: From when on an agent probably waits for something in its attempts.
+        stands_still: How long no task comes or goes until one of them is taken to be waited for.
+        first_quiet: Before the first probe of a service that does not say when to come back; doubles with each refusal.
+        longest_quiet: The longest pause for a service, whatever it asks for; after that, it is tried again.
+        tick: Between two looks at whether the run is to stop, and for a wake-up call that was lost.
     """
 
     first_backoff: float = 0.5
@@ -49,6 +56,13 @@ class Timing:
     load_ahead: float = 30.0
     slow_file: float = 2.0
     same_edit: float = 1.0
+    fast_attempt: float = 0.02
+    slow_attempt: float = 1.0
+    handed_over: float = 0.1
+    waiting_attempt: float = 0.003
+    stands_still: float = 1.0
+    first_quiet: float = 1.0
+    longest_quiet: float = 60.0
     tick: float = 0.1
 
 
@@ -57,6 +71,16 @@ class Limits:
     """Counts and sizes.
 
     Attributes:
+        at_once: Rows, priorities, moves or tasks in one request. The vendor advises to stay under 1,000 operations.
+        at_least: Tasks loaded in one request where agents are fast, unless the window holds no more.
+        first_loads: Tasks in the first requests: few, so that the first agent starts soon.
+        videos_at_once: Labelled videos in one request, whose labels can be megabytes per row.
+        weight: Annotations (objects on frames) in one save. At about 0.5 kB each that is some 10 MB of labels.
+        read_together: Tasks taken from the SDK's iterator together: most are there already, and each step costs.
+        told_every: Tasks shown by a stage from one `StagePolled` to the next.
+        first_ends: Attempts that show whether agents wait for anything.
+        last_ends: Attempts, about, whose average says how fast agents are now: a slow one is soon forgotten.
+        open_after: Concurrent attempts that a stage must have worked up to before it is no longer held back.
         tries: After how many tries a request that fails while others of its kind succeed may be to blame itself.
         downloads: Files on their way at once, over all threads.
         loaders: Threads that load.
@@ -68,6 +92,16 @@ class Limits:
         download: The seconds, counts and sizes of one download.
     """
 
+    at_once: int = 100
+    at_least: int = 25
+    first_loads: tuple[int, ...] = (25, 50)
+    videos_at_once: int = 20
+    weight: int = 20_000
+    read_together: int = 20
+    told_every: int = 500
+    first_ends: int = 10
+    last_ends: int = 20
+    open_after: int = 64
     tries: int = 8
     downloads: int = 16
     loaders: int = 4

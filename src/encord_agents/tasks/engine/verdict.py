@@ -17,7 +17,7 @@ from encord.exceptions import (
 )
 
 from encord_agents.core.room import ran_out
-from encord_agents.core.sdk import names_a_refusal
+from encord_agents.core.sdk.messages import names_a_refusal
 from encord_agents.core.tracebacks import is_a
 from encord_agents.exceptions import AssetDownloadError, CertificateError
 
@@ -70,12 +70,12 @@ def is_nobodys_fault(error: BaseException) -> bool:
 
 
 def is_lost_file(error: BaseException) -> bool:
-    """Return whether a file could not be had because of its host, which was asked again and again already."""
+    """Return True if a file is missing because of its host, which was asked again and again already."""
     return is_a(error, AssetDownloadError) and is_platform_trouble(error)
 
 
 def is_platform_trouble(error: BaseException) -> bool:
-    """Return True if an exception comes from the platform, or the host of its files, not from what was asked of it."""
+    """Return True if the platform, or the host of its files, caused an exception, and not the request itself."""
     if is_a(error, AssetDownloadError):
         return error.status is None or error.status == 429 or error.status >= 500
     return is_a(error, EncordException) and verdict(error) in (Verdict.OUTAGE, Verdict.RATE_LIMIT)

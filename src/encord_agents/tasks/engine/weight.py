@@ -10,12 +10,8 @@ from encord.objects.common import Shape
 from encord.objects.coordinates import PolygonCoordinates
 
 from encord_agents.tasks.engine.context import Result
-from encord_agents.tasks.engine.own_saves import is_validated
 
-__all__ = ["MAX_WEIGHT", "by_weight", "halves", "validated_alike", "weight_of"]
-
-MAX_WEIGHT = 20_000
-"""Annotations (objects on frames) in one save. At about 0.5 kB each that is some 10 MB of labels."""
+__all__ = ["by_weight", "weight_of"]
 
 POINTS = 10
 """Points of an outline that take about as much room as a box."""
@@ -26,41 +22,29 @@ CHARACTERS = 40
 OUTLINES = frozenset({Shape.POLYGON, Shape.POLYLINE, Shape.BITMASK})
 
 
-def halves(results: list[Result]) -> list[list[Result]]:
-    middle = len(results) // 2
-    return [results[:middle], results[middle:]]
-
-
-def validated_alike(results: Sequence[Result]) -> list[list[Result]]:
-    """Separate rows to be validated from the others: the platform validates all labels of a request, or none."""
-    return [
-        [r for r in results if r.labels is not None and is_validated(r.labels) is wanted] for wanted in (False, True)
-    ]
-
-
-def by_weight(results: Sequence[Result]) -> list[list[Result]]:
-    """Chunks of rows whose labels go into one request together."""
+def by_weight(results: Sequence[Result], most: int) -> list[list[Result]]:
+    """Return chunks of rows whose labels go into one request together: of at most some weight, or a single row."""
     chunks: list[list[Result]] = []
     room = 0
     for result in results:
-        weight = weight_of(result)
+        weight = weight_of(result, most)
         if weight > room or not chunks:
             chunks.append([])
-            room = MAX_WEIGHT
+            room = most
         chunks[-1].append(result)
         room -= weight
     return chunks
 
 
-def weight_of(result: Result) -> int:
-    """About how many boxes' worth of labels a row holds."""
+def weight_of(result: Result, uncounted: int) -> int:
+    """Return about how many boxes' worth of labels a row holds; ``uncounted`` if they cannot be counted."""
     row = result.label_row
     if row is None or not row.is_labelling_initialised:
         return 1
     try:
         return _boxes_worth(row)
     except (Exception, SystemExit):  # noqa: BLE001 - they cannot be counted, but they have been written down
-        return MAX_WEIGHT
+        return uncounted
 
 
 def _boxes_worth(row: LabelRowV2) -> int:

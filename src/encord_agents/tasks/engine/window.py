@@ -1,4 +1,4 @@
-"""The window of a stage: what the threads of an overlapping run share, under one lock."""
+"""The window of a stage: the state that the threads of an overlapping run share, under one lock."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from uuid import UUID
 
 from encord_agents.exceptions import OutageError
 from encord_agents.tasks.engine.context import Context
+from encord_agents.tasks.engine.outcome import Outcome
 from encord_agents.tasks.engine.pace import Pace
 from encord_agents.tasks.engine.stage_run import StageRun
 from encord_agents.tasks.engine.stop import Leaving
 
 __all__ = ["Window"]
-
-STILL_FOR = 1.0
-"""Seconds without a task that came or went after which one is taken to be waited for that may take long."""
 
 
 class Window:
@@ -29,7 +27,7 @@ class Window:
     Args:
         size: How many slots there are.
         workers: Attempts at once.
-        is_idle: Tells whether somebody could attempt something, and nothing is there.
+        is_idle: Returns True if a worker is free and there is nothing to attempt.
 
     Attributes:
         open: The tasks that have a slot.
@@ -37,10 +35,10 @@ class Window:
         ready: Tasks whose files are here, by their numbers; ``None``: the task was not there any more.
         returned: Tasks that were handed over, and handed back before they began; or that others have passed.
         alone: The task that is attempted while nothing else of ours takes up room.
-        seconds: What the last attempts took, on average.
-        reread: Whether the stage is about to be read again, as soon as no moves are under way.
-        executed: Whether no attempt will be made any more.
-        give_up: Whether nothing is to be written any more.
+        seconds: The average duration of the last attempts.
+        reread: True if the stage is about to be read again, as soon as no moves are under way.
+        executed: True if no attempt will be made any more.
+        give_up: True if nothing is to be written any more.
     """
 
     def __init__(self, run: StageRun, size: int, workers: int, is_idle: Callable[[], bool]) -> None:
@@ -79,11 +77,6 @@ class Window:
         """The tasks that nobody will attempt any more."""
         return [*(context for context in self.ready.values() if context is not None), *self.returned]
 
-    def clear(self) -> None:
-        """Forget them."""
-        self.ready.clear()
-        self.returned.clear()
-
     @property
     def is_over(self) -> bool:
         return self.run.stop.requested or self.error is not None
@@ -114,15 +107,15 @@ class Window:
     def pace(self) -> Pace:
         seconds: float | None = self.seconds
         if not self.ends:
-            # As long as none has ended, what is known is how long the first one takes at least.
+            # As long as none has ended, the first one gives a lower bound.
             begun = self.first_begun_at
             seconds = None if begun is None else self.run.gate.clock() - begun
-        return Pace(self.size, self.workers, self._timing.load_ahead, seconds, bool(self.ends))
+        return Pace(self.size, self.workers, seconds, bool(self.ends), self._timing, self._limits)
 
     @property
     def stands_still(self) -> bool:
         """True if no task has come or gone for a while: there is one that takes its time, or waits for its retry."""
-        return self.run.gate.clock() - self.stirred_at >= STILL_FOR
+        return self.run.gate.clock() - self.stirred_at >= self._timing.stands_still
 
     def may_take(self) -> bool:
         available = self.backlog.available
@@ -147,7 +140,14 @@ class Window:
         """True if more tasks may come at any moment, and may be taken then."""
         return self.backlog.reading and self.backlog.wants_more
 
+    def settle(self, context: Context, outcome: Outcome, *, unused: bool = False) -> None:
+        """Give a task its outcome, and its slot back."""
+        self.run.finish(context, outcome)
+        with self.lock:
+            self.leave(context.task.uuid, unused=unused)
+
     def leave(self, uuid: UUID, *, unused: bool = False) -> None:
+        """Give a task's slot back."""
         self.open.discard(uuid)
         self.backlog.release(uuid, unused=unused)
         self.stirred_at = self.run.gate.clock()

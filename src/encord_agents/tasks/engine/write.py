@@ -18,27 +18,25 @@ from encord.project import Project
 from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
-from encord_agents.core.sdk import Parcel, new_bundle, packed
+from encord_agents.core.sdk.bundle import Parcel, new_bundle, packed
 from encord_agents.core.tracebacks import add_note, described
 from encord_agents.exceptions import CertificateError
 from encord_agents.tasks.engine.context import Agent, Context, Result
-from encord_agents.tasks.engine.gate import Gate, Reply, SetUpError, Troubles
+from encord_agents.tasks.engine.gate import Gate, Reply, SetUpError, Troubles, split
+from encord_agents.tasks.engine.held import send_together, validated_apart
 from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
-from encord_agents.tasks.engine.poll import TasksInStage
+from encord_agents.tasks.engine.poll import still_in
 from encord_agents.tasks.engine.verdict import END_ALL, Verdict, is_platform_trouble
-from encord_agents.tasks.engine.weight import by_weight, halves, validated_alike
+from encord_agents.tasks.engine.weight import by_weight
 
-__all__ = ["MAX_AT_ONCE", "LabelsChangedError", "Settle", "Writer", "in_turn"]
+__all__ = ["LabelsChangedError", "Settle", "Writer", "in_turn"]
 
 logger = logging.getLogger(__name__)
 
-MAX_AT_ONCE = 100
-"""Rows, priorities or moves in one request. The vendor's advice is to stay under 1,000 operations in all."""
-
 
 class LabelsChangedError(ValueError):
-    """Somebody saved a task's labels while its agent ran: what the agent returned was made from older ones."""
+    """Somebody saved a task's labels while its agent ran, which was given older ones."""
 
 
 Settle = Callable[[Result, Outcome], None]
@@ -46,16 +44,16 @@ Beside = Callable[[Callable[[], None], Callable[[], None]], None]
 
 
 def in_turn(first: Callable[[], None], second: Callable[[], None]) -> None:
-    """Both, one after the other; the threaded driver does them beside each other."""
+    """Call both, one after the other. The overlapping driver calls them at the same time."""
     first()
     second()
 
 
 class Writer:
-    """Writes results of one agent's tasks and says what became of each.
+    """Writes results of one agent's tasks and reports the outcome of each.
 
-    Every outcome is reported as soon as it is known, so that what is written stays written in the report too, whatever
-    goes wrong with the rest.
+    Every outcome is reported as soon as it is known, so that a task that is written is in the report too, whatever goes
+    wrong with the rest.
     """
 
     def __init__(
@@ -73,7 +71,6 @@ class Writer:
         self._beside = beside
         self._may_dead_letter = may_dead_letter
         self._loader = Loader(agent, project, client, gate)
-        self._in_stage = TasksInStage(gate)
 
     def write(self, results: Sequence[Result], settle: Settle, may_move: Callable[[], bool] = lambda: True) -> None:
         """Write results and settle each of them.
@@ -87,12 +84,13 @@ class Writer:
                 written.
             OutageError, Leaving: Likewise.
         """
-        for start in range(0, len(results), MAX_AT_ONCE):
-            self._write_chunk(results[start : start + MAX_AT_ONCE], settle, may_move)
+        at_once = self._gate.limits.at_once
+        for start in range(0, len(results), at_once):
+            self._write_chunk(results[start : start + at_once], settle, may_move)
 
     def rehearse(self, results: Sequence[Result]) -> dict[int, Fault]:
-        """Do what writing would do on this side, and send nothing: faults, by the ids of results. Labels have been
-        written down as they would be sent already, when their attempt was over."""
+        """Do the part of writing that makes no request. Return faults, by the ids of results. Labels were serialised
+        when their attempt was over."""
         refused: dict[int, Fault] = {}
         for result in self._listed([r for r in results if r.priority is not None], refused):
             try:
@@ -112,7 +110,7 @@ class Writer:
         for pathway in self._agent.pathways.all:
             missing = [task for task in tasks if task.uuid not in found]
             if missing and (destination := stages.get(pathway.destination_uuid)) is not None:
-                found |= dict.fromkeys(self._in_stage(destination, missing)[0], pathway)
+                found |= dict.fromkeys(still_in(destination, missing, self._gate)[0], pathway)
         return found
 
     def _write_chunk(self, results: Sequence[Result], settle: Settle, may_move: Callable[[], bool]) -> None:
@@ -140,12 +138,12 @@ class Writer:
             self._move(to_move, settle)
 
     def _still_there(self, results: Sequence[Result], settle: Settle) -> list[Result]:
-        """Return the results whose task is still in its stage; only those not seen there lately are asked for."""
+        """Return the results whose task is still in its stage. Only tasks not seen there lately are asked about."""
         now = self._gate.clock()
         stale = [r for r in results if now - r.context.seen_at >= self._gate.timing.stale_after]
         if not stale:
             return list(results)
-        there, refused = self._in_stage(self._agent.stage, [r.context.task for r in stale])
+        there, refused = still_in(self._agent.stage, [r.context.task for r in stale], self._gate)
         left = set()
         for result in stale:
             uuid = result.context.task.uuid
@@ -187,7 +185,8 @@ class Writer:
         return found
 
     def _save(self, results: Sequence[Result], refused: dict[int, Fault]) -> None:
-        for part in (part for alike in validated_alike(results) for part in by_weight(alike)):
+        weight = self._gate.limits.weight
+        for part in (part for alike in validated_apart(results, _labels) for part in by_weight(alike, weight)):
             for items, reply in self._gate.each(part, self._save_bundle, kind="save"):
                 _note(items, reply, refused)
                 for result in items:
@@ -196,11 +195,7 @@ class Writer:
                         result.labels = None
 
     def _save_bundle(self, results: Sequence[Result]) -> None:
-        bundle = new_bundle()
-        for result in results:
-            assert result.labels is not None
-            result.labels.add_to(bundle)
-        bundle.execute()
+        send_together(map(_labels, results))
 
     def _prioritise(self, results: Sequence[Result], refused: dict[int, Fault]) -> None:
         listed = self._listed(results, refused)
@@ -228,16 +223,13 @@ class Writer:
         return listed
 
     def _priority_bundle(self, results: Sequence[Result]) -> None:
-        bundle = new_bundle()
-        for result in results:
-            _pack_priority(result).add_to(bundle)
-        bundle.execute()
+        send_together(map(_pack_priority, results))
 
     def _move(self, results: Sequence[Result], settle: Settle) -> None:
-        """Send tasks down their pathways: once each, whatever becomes of the answers."""
+        """Send tasks down their pathways: once each, even if answers are lost."""
         # Where an interrupt came between a request and its answer, it may have been done.
         results = self._still_to_move(results, [r for r in results if r.move_unclear], settle)
-        pending = [(list(results), Troubles("actions"))] if results else []
+        pending: list[tuple[Sequence[Result], Troubles]] = [(results, Troubles("actions"))] if results else []
         forbidden = 0
         while pending:
             part, troubles = pending.pop(0)
@@ -262,7 +254,7 @@ class Writer:
             if meaning in END_ALL:
                 raise SetUpError(reply.error) from reply.error
             if meaning is Verdict.TOO_LARGE and len(part) > 1:
-                pending[:0] = [(half, troubles.of_part()) for half in halves(part)]
+                pending[:0] = split(part, troubles)
                 continue
             if meaning in (Verdict.OUTAGE, Verdict.RATE_LIMIT):
                 self._gate.recover(troubles, reply.error)
@@ -277,10 +269,10 @@ class Writer:
                 # Whether it is the platform or this one shows in how the others fare.
                 pending.append((stay, troubles))
             elif (patient and troubles.tries < self._gate.limits.tries) or len(stay) < len(part):
-                # It was not this request's fault, or what was refused in it has gone by itself.
+                # It was not this request's fault, or the tasks refused in it have left by themselves.
                 pending.insert(0, (stay, troubles))
             elif len(stay) > 1:
-                pending[:0] = [(half, troubles.of_part()) for half in halves(stay)]
+                pending[:0] = split(stay, troubles)
             else:
                 forbidden += meaning is Verdict.FORBIDDEN
                 if forbidden == len(results) > 1 and not self._gate.has_granted("actions"):
@@ -298,7 +290,7 @@ class Writer:
         """Return the results whose task is still in the stage, which is asked about some of them."""
         if not asked:
             return list(results)
-        there, refused = self._in_stage(self._agent.stage, [r.context.task for r in asked])
+        there, refused = still_in(self._agent.stage, [r.context.task for r in asked], self._gate)
         stay = []
         for result in results:
             uuid = result.context.task.uuid
@@ -313,7 +305,7 @@ class Writer:
         return stay
 
     def _settle_gone(self, results: Sequence[Result], settle: Settle, why: str) -> None:
-        """Tasks that are no longer in the stage, though no answer said that they were moved."""
+        """Settle tasks that are no longer in the stage, though no answer said that they were moved."""
         for result in results:
             if result.move_unclear:
                 self._settle_moved(result, settle, confirmed=False)
@@ -331,6 +323,11 @@ class Writer:
             settle(result, Moved(result.pathway, confirmed=confirmed))
 
 
+def _labels(result: Result) -> Parcel:
+    assert result.labels is not None
+    return result.labels
+
+
 def _pack_priority(result: Result) -> Parcel:
     assert result.context.row is not None
     assert result.priority is not None
@@ -338,7 +335,7 @@ def _pack_priority(result: Result) -> Parcel:
 
 
 def _edited_since(context: Context, row: LabelRowV2, same_edit: timedelta) -> datetime | None:
-    """When labels were saved since they were loaded, as the platform lists them now; ``None``: they were not."""
+    """Return the time of a save since labels were loaded, as the platform lists it now; ``None`` if there was none."""
     edited_at = _utc(row.last_edited_at)
     if edited_at is None:
         return None
@@ -366,7 +363,7 @@ def _note(results: Sequence[Result], reply: Reply[None], refused: dict[int, Faul
 
 
 def _fault(result: Result, phase: Phase, error: Exception) -> Fault:
-    if result.fault is not None:  # what it failed with before is what there is to know
+    if result.fault is not None:  # the earlier fault says more
         if phase is Phase.SAVE and (result.labels is not None or result.priority is not None):
             return Fault(phase, error, result.context.attempts, platform=is_platform_trouble(error))
         add_note(result.fault.exception, f"It could not be moved down its failure pathway: {described(error)}")

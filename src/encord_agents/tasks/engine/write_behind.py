@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from encord_agents.exceptions import OutageError
-from encord_agents.tasks.engine.context import Context, Result
+from encord_agents.tasks.engine.context import Result
 from encord_agents.tasks.engine.gate import SetUpError
 from encord_agents.tasks.engine.outcome import Outcome
 from encord_agents.tasks.engine.thread_pool import ThreadPool
@@ -22,14 +22,13 @@ class WriteBehind:
     Attributes:
         finished: Results that are not written yet, in order.
         held: Results that are saved, and wait to move until the stage has been read.
-        writing: How many results are being written.
+        writing: The number of results that are being written.
         batches: Those.
     """
 
-    def __init__(self, window: Window, close_slot: Callable[[Context, Outcome], None]) -> None:
+    def __init__(self, window: Window) -> None:
         self.run = window.run
         self._window = window
-        self._close_slot = close_slot
         self._timing = window.run.gate.timing
         self.finished: deque[Result] = deque()
         self.held: deque[Result] = deque()
@@ -57,13 +56,14 @@ class WriteBehind:
                     if self._window.executed or self._window.may_take():
                         self._window.wake_all()
                     else:
-                        self._window.room.notify()  # who waits for nothing to move
+                        self._window.room.notify()  # the reader may wait for moves to end
 
     def _write_batch(self, batch: list[Result], writer: Writer) -> None:
         moves = False
 
         def may_move() -> bool:
             nonlocal moves
+            # Asked and noted in one step: a reading that began in between would believe itself exact.
             with self._window.lock:
                 if not moves and self._must_hold(batch):
                     return False
@@ -75,17 +75,17 @@ class WriteBehind:
         try:
             self._write_results(batch, writer, may_move)
             if not moves:
-                with self._window.lock:  # what is left waits until it may move
+                with self._window.lock:  # the rest waits until it may move
                     self.held.extend(batch)
                     batch.clear()
         finally:
             if moves:
-                with self._window.lock:
+                with self._window.lock:  # only when the answer is known: until then, tasks may still leave the pages
                     self._window.backlog.end_move()
 
     def _write_results(self, batch: list[Result], writer: Writer, may_move: Callable[[], bool]) -> None:
         def settle(result: Result, outcome: Outcome) -> None:
-            self._close_slot(result.context, outcome)
+            self._window.settle(result.context, outcome)
 
         try:
             self.run.write(batch, settle, writer, may_move)
@@ -101,6 +101,7 @@ class WriteBehind:
             while True:
                 if self._window.give_up or (self._window.executed and not self.finished and not self.held):
                     return None
+                # Those that were held come first: their labels are written, and their time has run longest.
                 if self.held and not self._must_hold(self.held):
                     results = self.held
                     break
@@ -116,7 +117,7 @@ class WriteBehind:
     def _must_hold(self, results: Sequence[Result]) -> bool:
         """True if moves have to wait, since pages that are being read, or are about to be, might skip tasks then.
 
-        Not for longer than the first of them may, nor where their slots are what loading waits for.
+        Not for longer than the first of them may, nor if loading waits for their slots.
         """
         backlog = self._window.backlog
         if self._window.closing or self.run.dry_run or not (backlog.reading_again or self._window.reread):
@@ -126,7 +127,7 @@ class WriteBehind:
         return self.run.gate.clock() - results[0].finished_at < self._timing.hold_moves
 
     def should_write(self) -> bool:
-        """There are enough results, or one has waited long enough, or nothing else can go on."""
+        """Return True if there are enough results, one has waited long enough, or nothing else can go on."""
         if len(self.finished) >= self._window.pace.at_once or self._window.executed:
             return True
         if len(self._window.open) == self.waiting and not self._window.may_take():
@@ -162,9 +163,3 @@ class WriteBehind:
     def left(self) -> list[Result]:
         """The results that will not be written any more."""
         return [*self.finished, *self.held, *(result for batch in self.batches for result in batch)]
-
-    def clear(self) -> None:
-        """Forget them."""
-        self.finished.clear()
-        self.held.clear()
-        self.batches.clear()

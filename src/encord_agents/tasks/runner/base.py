@@ -21,10 +21,11 @@ from encord.workflow.stages.agent import AgentStage
 from encord_agents.core.cache import cache_for
 from encord_agents.core.client import get_user_client
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
-from encord_agents.core.dependencies.plan import Plan, build_plan
+from encord_agents.core.dependencies.build import build_plan
+from encord_agents.core.dependencies.plan import Plan
 from encord_agents.core.dependencies.signature import without_alias
 from encord_agents.core.legible import quotable
-from encord_agents.core.sdk import sending_once
+from encord_agents.core.sdk.once import sending_once
 from encord_agents.exceptions import (
     PrintableError,
     ProjectError,
@@ -33,6 +34,7 @@ from encord_agents.exceptions import (
 from encord_agents.extras import require
 from encord_agents.tasks.dependencies import OtherProjects
 from encord_agents.tasks.engine.context import INJECTABLE, RUN_INJECTABLE, Agent
+from encord_agents.tasks.engine.history import History
 from encord_agents.tasks.engine.retry import RetryPolicy
 from encord_agents.tasks.engine.stage import Pathways, as_uuid, find_stage, names_stage
 from encord_agents.tasks.engine.stop import Stop
@@ -280,6 +282,7 @@ class RunnerBase:
             failure_pathway=failure_pathway,
             restore_labels=agent.restore_labels,
             cache=self._cache,
+            history=History(self.timing, self.limits),
         )
 
     def _bind_all(self, project: Project, *, only: AgentStage | None = None, **options: Any) -> list[Agent]:

@@ -28,12 +28,12 @@ from encord_agents.tasks.engine.gate import SetUpError
 from encord_agents.tasks.engine.one_by_one import run_chunk
 from encord_agents.tasks.engine.outcome import Failed, Fault, Phase
 from encord_agents.tasks.engine.own_saves import OwnSaves
+from encord_agents.tasks.engine.poll import each_still_in
 from encord_agents.tasks.engine.record import TaskRecord
 from encord_agents.tasks.engine.retry import retryable
 from encord_agents.tasks.engine.stage_run import StageRun
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.verdict import is_nobodys_fault, is_platform_trouble
-from encord_agents.tasks.engine.write import MAX_AT_ONCE
 from encord_agents.tasks.models import TaskResult
 from encord_agents.tasks.runner.connection import Connection
 from encord_agents.tasks.runner.opening import with_advice
@@ -83,9 +83,8 @@ class Call:
             connection.project,
             connection.sender,
             self._gate,
-            stop,
             Events([] if quiet else [connection.log], record=self._note),
-            Executor(connection.scope, connection.fixed, self._gate, stop, own_saves, contained=quiet),
+            Executor(connection.scope, connection.fixed, self._gate, own_saves, contained=quiet),
             dry_run=options.dry_run,
             strict=False,
             final=final,
@@ -107,11 +106,12 @@ class Call:
 
     def run(self, given: Sequence[Spec]) -> None:
         wanted = list({one.uuid: one for one in given if one.error is None}.values())
+        at_once = self._gate.limits.at_once
         try:
-            for start in range(0, len(wanted), MAX_AT_ONCE):
+            for start in range(0, len(wanted), at_once):
                 if self._stop.requested:
                     break
-                self._run_chunk(wanted[start : start + MAX_AT_ONCE])
+                self._run_chunk(wanted[start : start + at_once])
         except SetUpError as trouble:
             self._trouble = trouble.error
             if isinstance(trouble.error, EncordException):
@@ -127,7 +127,7 @@ class Call:
         agent = self._agent
         polled_at = self._gate.clock()
         there: dict[UUID, AgentTask] = {}
-        for part, reply in self._run.in_stage.each(agent.stage, wanted):
+        for part, reply in each_still_in(agent.stage, wanted, self._gate):
             if reply.value is not None:
                 there |= reply.value
                 self._gone |= {one.uuid for one in part} - reply.value.keys()
@@ -185,7 +185,7 @@ class Call:
             unwritten=[ref.uuid for ref in self._run.unwritten],
             unconfirmed=frozenset(self._run.unconfirmed),
             error=trouble if isinstance(trouble, Exception) else None,
-            named_a_pathway=self._agent.has_named_a_pathway,
+            named_a_pathway=self._agent.history.has_named_a_pathway,
             suspects=self._suspects,
             blameless=frozenset(self._blameless),
             events=self._events,
@@ -198,7 +198,7 @@ class Call:
             return TaskResult(task_uuid=given.uuid, outcome="failed", phase="spec", error=given.error)
         if (result := self._results.get(given.uuid)) is not None:
             if given.uuid in self._limited:
-                result.retry_after = self._agent.quiet.left(self._gate.clock())
+                result.retry_after = self._agent.history.quiet.left(self._gate.clock())
             return result
         if (trouble := self._trouble) is not None:
             if given.uuid in self._run.unconfirmed:

@@ -48,7 +48,7 @@ class Connection:
     def __post_init__(self) -> None:
         self.slots = Slots(IN_FLIGHT)
         self.log = LogObserver()
-        self.loop = EventLoop()
+        self.loop = EventLoop(self.runner.timing)
         # Threads of engines come and go; the main one is there from the beginning to the end.
         self.scope = RunScope(self.fixed, self.loop, thread=threading.main_thread().ident)
         self._lock = threading.Lock()

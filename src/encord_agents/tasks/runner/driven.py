@@ -12,7 +12,7 @@ from typing import Any
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.dependencies.solve import Attempt
-from encord_agents.core.sdk import task_of
+from encord_agents.core.sdk.tasks import task_of
 from encord_agents.core.tracebacks import is_a
 from encord_agents.exceptions import UnknownPathwayError
 from encord_agents.tasks.engine.backlog import Waiting
@@ -51,11 +51,11 @@ def drive(
     def tell(event: Event) -> None:
         hold_back = 0.0
         if isinstance(event, AttemptFailed) and event.fault.rate_limited:
-            hold_back = agent.quiet.left(gate.clock())
+            hold_back = agent.history.quiet.left(gate.clock())
         say(
             messages.told(
                 event,
-                named_a_pathway=agent.has_named_a_pathway,
+                named_a_pathway=agent.history.has_named_a_pathway,
                 is_suspect=isinstance(event, TaskFinished) and _is_suspect(event),
                 hold_back=hold_back,
             )
@@ -67,14 +67,13 @@ def drive(
         connection.project,
         connection.sender,
         gate,
-        stop,
         Events([], record=tell),
-        _TellingExecutor(say, connection.scope, connection.fixed, gate, stop, own_saves, contained=True),
+        _TellingExecutor(say, connection.scope, connection.fixed, gate, own_saves, contained=True),
         dry_run=options.dry_run,
         strict=False,  # only the parent knows how tasks fare in all workers
         dead_letters=False,
         files=files,
-        on_success=lambda context: say(messages.Succeeded(context.task.uuid, agent.has_named_a_pathway)),
+        on_success=lambda context: say(messages.Succeeded(context.task.uuid, agent.history.has_named_a_pathway)),
     )
     loop = connection.loop if agent.plan.has_async else None
     error: Exception | None = None

@@ -24,7 +24,7 @@ from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.events import AttemptFailed
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
 from encord_agents.tasks.engine.rate_limit import RateLimit
-from encord_agents.tasks.engine.retry import backoff
+from encord_agents.tasks.engine.retry import RetryPolicy
 from encord_agents.tasks.models import TaskResult
 from encord_agents.tasks.runner.messages import WorkerError
 from encord_agents.tasks.runner.stage_drain import LEFT_OR_MOVED, DrainRun, StageDrain
@@ -96,15 +96,15 @@ class ExecutorDrain(StageDrain):
     def _held_back(self) -> float:
         now = self._run.gate.clock()
         if self._has_work:
-            return self._agent.quiet.wait(now)
-        return max(self._delayed[0][0] - now, self._agent.quiet.wait(now)) if self._delayed else 0.0
+            return self._history.quiet.wait(now)
+        return max(self._delayed[0][0] - now, self._history.quiet.wait(now)) if self._delayed else 0.0
 
     def _send(self) -> None:
         now = self._run.gate.clock()
         while self._delayed and self._delayed[0][0] <= now:  # what has waited comes before what is new
             self._again.appendleft(heapq.heappop(self._delayed)[2])
         while not self._closing and self._has_work and self._batches_out < self._most_out:
-            if self._agent.quiet.wait(self._run.gate.clock()) > 0:
+            if self._history.quiet.wait(self._run.gate.clock()) > 0:
                 return
             if self._workers.is_untried:
                 self._start(Batch([]))
@@ -128,11 +128,11 @@ class ExecutorDrain(StageDrain):
         # What a queue function reads of a task, and no more.
         specs = [json.dumps({"uuid": str(task.uuid), "data_hash": str(task.data_hash)}) for task in batch.tasks]
         batch.sent_at = self._run.gate.clock()
-        batch.ticket = self._agent.quiet.begin(batch.sent_at) if batch.tasks else None
+        batch.ticket = self._history.quiet.begin(batch.sent_at) if batch.tasks else None
         try:
             self._out[self._workers.submit(self._function, specs)] = batch
         except Exception as error:  # noqa: BLE001 - an executor that takes nothing ends the run
-            self._agent.quiet.end(batch.ticket)
+            self._history.quiet.end(batch.ticket)
             self._fail(error)
             return False
         if batch.tasks:
@@ -149,7 +149,7 @@ class ExecutorDrain(StageDrain):
             if batch.tasks:
                 self._backlog.end_move()
                 if future.cancelled() or future.exception() is not None:
-                    self._agent.quiet.end(batch.ticket)
+                    self._history.quiet.end(batch.ticket)
             if future.cancelled():
                 self._cancelled(batch)
             elif (error := future.exception()) is None:
@@ -162,20 +162,20 @@ class ExecutorDrain(StageDrain):
             self._listen(batch, () if answer is None else answer.results)
         if answer is None:
             return
-        for event in (*answer.events, *(one for one in answer.warnings if self._agent.warns_first_of(one.kind))):
+        for event in (*answer.events, *(one for one in answer.warnings if self._history.warns_first_of(one.kind))):
             self._run.events.emit(event)
         tasks = {task.uuid: task for task in batch.tasks}
         self._run.unwritten += [self._agent.ref(tasks[uuid]) for uuid in answer.unwritten]
         self._run.unconfirmed |= answer.unconfirmed
-        self._agent.has_named_a_pathway |= answer.named_a_pathway
+        self._history.has_named_a_pathway |= answer.named_a_pathway
         # What one task of the batch shows is known before another one is blamed for what all would fail with.
-        self._agent.has_succeeded |= any(_agent_succeeded(result) for result in answer.results)
+        self._history.has_succeeded |= any(_agent_succeeded(result) for result in answer.results)
         makes_room = isinstance(answer.error, NoRoomError) and self._may_make_room(batch, answer.error, answer)
         if answer.error is not None and not makes_room:
             self._fail(answer.error)
         results = [(tasks[result.task_uuid], result) for result in answer.results]
         arrived = self._gone(results) if batch.cancelled else {}
-        wait = backoff(self._run.retry_delay, batch.attempt, jitter=random.random)
+        wait = RetryPolicy(delay=self._run.retry_delay).backoff(batch.attempt, jitter=random.random)
         wait = max([wait, *(result.retry_after or 0.0 for _, result in results if result.retryable)])
         again = []
         for task, result in results:
@@ -198,9 +198,9 @@ class ExecutorDrain(StageDrain):
         """Send nothing for a while if a service that the agent calls wants that."""
         waits = [result.retry_after for result in results if result.retry_after]
         if waits:
-            self._agent.quiet.refuse(batch.ticket, RateLimit(max(waits)), self._run.gate.clock())
+            self._history.quiet.refuse(batch.ticket, RateLimit(max(waits)), self._run.gate.clock())
         else:
-            self._agent.quiet.end(batch.ticket, well=any(_agent_succeeded(result) for result in results))
+            self._history.quiet.end(batch.ticket, well=any(_agent_succeeded(result) for result in results))
 
     def _goes_on(self, task: AgentTask, result: TaskResult, batch: Batch, answer: Answer, wait: float) -> bool:
         """Take a task's result. Return whether the task is to be tried again."""
@@ -217,7 +217,7 @@ class ExecutorDrain(StageDrain):
                 attempts -= 1
                 unused = attempts == 0 and not batch.cancelled
         else:
-            self._dead_letters.succeeded()
+            self._history.succeed()
             outcome = Held() if pathway is None else Moved(pathway, confirmed=result.confirmed)
         self._finish(task, outcome, attempts, unused=unused)
         return False
@@ -234,7 +234,7 @@ class ExecutorDrain(StageDrain):
         )
         again = result.retryable and batch.attempt <= self._run.num_retries
         if _agent_succeeded(result):
-            self._dead_letters.succeeded()
+            self._history.succeed()
         else:
             self._run.events.emit(AttemptFailed(self._agent.ref(task), fault, wait if again else None))
         if again:

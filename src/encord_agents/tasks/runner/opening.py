@@ -19,7 +19,7 @@ from encord.user_client import EncordUserClient
 
 from encord_agents.core.answers import NOBODY, is_loopback, refused_certificate, unreachable
 from encord_agents.core.legible import cut, on_one_line
-from encord_agents.core.sdk import foreign_answer
+from encord_agents.core.sdk.messages import foreign_answer
 from encord_agents.core.tracebacks import add_note, described
 from encord_agents.exceptions import CertificateError, OutageError, PrintableError
 from encord_agents.redaction import without_secrets

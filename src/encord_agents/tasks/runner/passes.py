@@ -12,7 +12,7 @@ from uuid import UUID
 
 from encord.exceptions import EncordException
 
-from encord_agents.core.sdk import IDLE, close_idle
+from encord_agents.core.sdk.connections import IDLE, close_idle
 from encord_agents.core.tracebacks import cause_of, described
 from encord_agents.exceptions import NoRoomError, OutageError, PrintableError
 from encord_agents.tasks.engine.context import Agent

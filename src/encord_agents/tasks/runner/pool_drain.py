@@ -212,8 +212,8 @@ class PoolDrain(StageDrain):
             case messages.AttemptEnded(uuid=uuid):
                 hand.running.discard(uuid)
             case messages.Succeeded(named_a_pathway=named):
-                self._agent.has_named_a_pathway |= named
-                self._dead_letters.succeeded()
+                self._history.has_named_a_pathway |= named
+                self._history.succeed()
             case messages.Told():
                 self._hear(worker, hand, message)
             case messages.Ended():
@@ -222,7 +222,7 @@ class PoolDrain(StageDrain):
                 self._lost(worker, hand, message)
 
     def _hear(self, worker: Worker, hand: _Hand, told: messages.Told) -> None:
-        self._agent.has_named_a_pathway |= told.named_a_pathway
+        self._history.has_named_a_pathway |= told.named_a_pathway
         if told.hold_back > 0:
             for other in self._hands:
                 if other is not worker and other.ready:
@@ -232,7 +232,7 @@ class PoolDrain(StageDrain):
             self._garbled = 0
             self._finished(hand, event, told.suspect)
             return
-        if isinstance(event, StageWarning) and not self._agent.warns_first_of(event.kind):
+        if isinstance(event, StageWarning) and not self._history.warns_first_of(event.kind):
             return  # each worker says it once
         if isinstance(event, TaskStarted):
             hand.running.add(event.task.uuid)

@@ -15,7 +15,7 @@ from encord_agents.exceptions import (
     TasksFailedError,
 )
 from encord_agents.tasks.engine.backlog import Backlog
-from encord_agents.tasks.engine.poll import AT_ONCE, StageReader
+from encord_agents.tasks.engine.poll import StageReader
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.models import TaskCompletionResult
 from encord_agents.tasks.runner import messages
@@ -121,9 +121,10 @@ class QueueFunction:
         agent = connection.agent(self._registered)
         backlog = Backlog(agent.row_of)
         reader = StageReader(agent.stage, gate, backlog)
+        number = gate.limits.read_together
         while backlog.reading or backlog.must_be_read:
-            reader.read(AT_ONCE)
-            while taken := backlog.take(AT_ONCE):
+            reader.read(number)
+            while taken := backlog.take(number):
                 for waiting in taken:
                     backlog.release(waiting.task.uuid)
                     yield waiting.task.model_dump_json()

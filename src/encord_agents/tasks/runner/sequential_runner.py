@@ -21,7 +21,7 @@ from encord_agents.tasks.engine.events import Observer
 from encord_agents.tasks.engine.report import RunReport
 from encord_agents.tasks.engine.stage import find_stage
 from encord_agents.tasks.engine.stop import Leaving, Stop
-from encord_agents.tasks.engine.write import MAX_AT_ONCE
+from encord_agents.tasks.engine.timing import Limits
 from encord_agents.tasks.runner.base import RunnerBase, check_stage, make_agent
 from encord_agents.tasks.runner.passes import (
     STOPPED_BY,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_LABEL_ROW_BATCH_SIZE", "Runner", "SequentialRunner", "check_numbers"]
 
-MAX_LABEL_ROW_BATCH_SIZE = MAX_AT_ONCE
+MAX_LABEL_ROW_BATCH_SIZE = Limits().at_once
 """Label rows in one request, at most."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -349,7 +349,7 @@ class SequentialRunner(RunnerBase):
             with stop.at_work():
                 # Not by the stack: an interrupt between two of its exits leaves out the rest.
                 try:
-                    loop = EventLoop()
+                    loop = EventLoop(self.timing)
                     self._run_reported(report, project, agents, options, stop, loop)
                 finally:
                     if loop is not None:

@@ -71,7 +71,8 @@ class StageDrain(ABC):
     def __init__(self, run: DrainRun, agent: Agent) -> None:
         self._run = run
         self._agent = agent
-        self._backlog = Backlog(agent.row_of, known=agent.known, budget=run.max_tasks)
+        self._history = agent.history
+        self._backlog = Backlog(agent.row_of, known=self._history.known, budget=run.max_tasks)
         self._reader = StageReader(agent.stage, run.gate, self._backlog, run.events)
         # Workers leave what failed where it is: only here it is known how all of them fare.
         self._dead_letters = DeadLetters(agent, run.stop, most=run.max_failures)
@@ -174,7 +175,7 @@ class StageDrain(ABC):
         self._dead_letters.finished(task.uuid, outcome)
         self._backlog.release(task.uuid, unused=unused)
         if isinstance(outcome, Held) or (isinstance(outcome, Failed) and outcome.moved_to is None):
-            self._agent.known.add(task.uuid)
+            self._history.remember(task.uuid)
         seconds, own_saves = (float(one.pop(task.uuid, 0.0)) for one in (self._seconds, self._own_saves))
         self._run.events.emit(TaskFinished(self._agent.ref(task), outcome, attempts, seconds, own_saves))
 

@@ -100,12 +100,12 @@ def try_on(runner: RunnerBase, wanted: str | UUID | None, project_hash: str | UU
     agent, task = _find(agents, gate, wanted)
     with contextlib.ExitStack() as stack:
         stack.enter_context(stop.at_work())
-        loop = EventLoop()
+        loop = EventLoop(runner.timing)
         stack.callback(loop.close)
         fixed = {**runner._fixed(project, stop=stop, max_outage=MAX_OUTAGE), EncordUserClient: runner._sender}
         scope = RunScope(fixed, loop, one_at_a_time=True)
         stack.callback(tear_down, scope)
-        attempt = _Attempt(agent, project, runner, gate, stop)
+        attempt = _Attempt(agent, project, runner, gate)
         try:
             return attempt.run(task, scope, fixed, loop)
         except SetUpError as error:
@@ -115,9 +115,9 @@ def try_on(runner: RunnerBase, wanted: str | UUID | None, project_hash: str | UU
 class _Attempt:
     """One attempt, and what is seen of it."""
 
-    def __init__(self, agent: Agent, project: Project, runner: RunnerBase, gate: Gate, stop: Stop) -> None:
+    def __init__(self, agent: Agent, project: Project, runner: RunnerBase, gate: Gate) -> None:
         self._agent, self._project, self._runner = agent, project, runner
-        self._gate, self._stop = gate, stop
+        self._gate = gate
         self._would: str | None = None
         self._record: TaskRecord | None = None
         self._row: LabelRowV2 | None = None
@@ -139,9 +139,8 @@ class _Attempt:
                 self._project,
                 self._runner._sender,
                 gate,
-                self._stop,
                 Events([], record=self._hear),
-                Executor(scope, fixed, gate, self._stop, OwnSaves(gate, bundled=True, dry_run=True)),
+                Executor(scope, fixed, gate, OwnSaves(gate, bundled=True, dry_run=True)),
                 dry_run=True,
                 dead_letters=False,
                 strict=False,

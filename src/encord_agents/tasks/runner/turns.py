@@ -64,13 +64,12 @@ class RunTurns:
         self._project = project
         self._client = client
         self._options = options
-        self._stop = stop
         self._events = events
         self._loop = loop
         self._files = files
         self._gate = Gate(stop, max_outage=options.max_outage, timing=options.timing, limits=options.limits)
         own_saves = OwnSaves(self._gate, options.bundle_saves, options.dry_run)
-        self._executor = Executor(scope, fixed, self._gate, stop, own_saves)
+        self._executor = Executor(scope, fixed, self._gate, own_saves)
         self.unwritten: list[TaskRef] = []
         self.unconfirmed: set[UUID] = set()
         self.halted: str | None = None
@@ -83,7 +82,6 @@ class RunTurns:
             self._project,
             self._client,
             self._gate,
-            self._stop,
             self._events,
             self._executor,
             max_tasks=options.max_tasks,

@@ -11,7 +11,7 @@ import pytest
 import typing_extensions
 
 from encord_agents.core.dependencies import Depends
-from encord_agents.core.dependencies.plan import build_plan
+from encord_agents.core.dependencies.build import build_plan
 from encord_agents.core.dependencies.signature import Unresolved, split_annotation
 from encord_agents.exceptions import DependencyError
 from encord_agents.tasks.runner.base import literals

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from encord_agents.core.dependencies import Depends, scope
-from encord_agents.core.dependencies.plan import Plan, build_plan
+from encord_agents.core.dependencies.build import build_plan
+from encord_agents.core.dependencies.plan import Plan
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.solve import attempt, attempt_async
 from encord_agents.tasks.engine.event_loop import EventLoop

@@ -14,7 +14,8 @@ from tests.misbehaving import EXCEPTIONS
 
 from encord_agents.core.dependencies import Depends
 from encord_agents.core.dependencies import solve as solving
-from encord_agents.core.dependencies.plan import Plan, build_plan
+from encord_agents.core.dependencies.build import build_plan
+from encord_agents.core.dependencies.plan import Plan
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.solve import Attempt, Interrupt, attempt, attempt_async
 from encord_agents.exceptions import DependencyError

@@ -10,7 +10,7 @@ from encord.exceptions import EncordException
 from encord.http.bundle import Bundle, BundleResultHandler, BundleResultMapper
 from encord.workflow import AgentStage
 
-from encord_agents.core.sdk import SharingBundle, packed
+from encord_agents.core.sdk.bundle import SharingBundle, packed
 from encord_agents.local import Fault
 
 if TYPE_CHECKING:

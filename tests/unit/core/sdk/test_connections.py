@@ -22,8 +22,8 @@ from encord.workflow.stages.agent import AgentTask
 from tests.servers import private_authority, tls_before
 from tests.waiting import until
 
-from encord_agents.core.sdk import sending_once
 from encord_agents.core.sdk.connections import IDLE, Connections
+from encord_agents.core.sdk.once import sending_once
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
 from encord_agents.tasks import Runner
 

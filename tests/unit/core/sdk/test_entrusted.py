@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from encord.http.bundle import Bundle
 from encord.objects import LabelRowV2
 
-from encord_agents.core.sdk import Send, entrust, in_part_of, sent_priorities, state_of
+from encord_agents.core.sdk.as_loaded import state_of
+from encord_agents.core.sdk.entrusted import Send, entrust, in_part_of, sent_priorities
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from encord.workflow.stages.agent import AgentStage
 
-from encord_agents.core.sdk import seam, task_of
-from encord_agents.core.sdk.tasks import TASKS
+from encord_agents.core.sdk import seam
+from encord_agents.core.sdk.tasks import TASKS, task_of
 
 if TYPE_CHECKING:
     from tests.conftest import World

@@ -19,8 +19,8 @@ PATHWAY = Pathway(uuid4(), "review", uuid4())
 def letters(*, strict: bool = True, pathway: bool = True, most: int | None = None) -> DeadLetters:
     anything: Any = None
     stage: Any = SimpleNamespace(title="Pre-label")
-    agent = Agent(stage, anything, anything, anything, anything, anything)
-    agent.failure_pathway = Pathway(uuid4(), "review", uuid4()) if pathway else None
+    way = PATHWAY if pathway else None
+    agent = Agent(stage, anything, anything, anything, anything, anything, failure_pathway=way)
     return DeadLetters(agent, Stop(), strict, most)
 
 
@@ -44,7 +44,7 @@ def test_before_the_first_success() -> None:
     """An agent that has never succeeded is not believed, in a run."""
     ours = letters()
     assert not ours.take(fault())
-    ours.succeeded()
+    ours.agent.history.succeed()
     assert ours.take(fault())
 
 
@@ -54,14 +54,14 @@ def test_calls_count_together() -> None:
     second = DeadLetters(first.agent, Stop(), strict=False)
     taken = [one.take(fault()) for _ in range(FAILURES_IN_A_ROW // 2) for one in (first, second)]
     assert taken == [True] * (FAILURES_IN_A_ROW - 1) + [False]
-    second.succeeded()
+    second.agent.history.succeed()
     assert first.take(fault())
 
 
 def test_a_rate_limit_sends_nobody_down() -> None:
     """Another time the task may well succeed; but it counts, for an agent that cannot work ends the run."""
     ours = letters()
-    ours.succeeded()
+    ours.agent.history.succeed()
     limited = Fault(Phase.AGENT, LookupError(), 4, rate_limited=True)
     assert [ours.take(limited) for _ in range(FAILURES_IN_A_ROW)] == [False] * FAILURES_IN_A_ROW
     assert ours.halted is not None
@@ -76,7 +76,7 @@ def test_so_many_in_a_row_end_the_run() -> None:
         ours = letters(pathway=pathway, most=3)
         for _ in range(2):
             ours.gave_up(uuid4(), fault())
-        ours.succeeded()
+        ours.agent.history.succeed()
         for _ in range(2):
             ours.gave_up(uuid4(), fault())
         assert not ours.stop.requested
@@ -104,7 +104,7 @@ def test_none_never_ends_the_run() -> None:
 def test_what_does_not_count() -> None:
     """The platform's trouble, and a task that had failed in an earlier pass."""
     ours, known = letters(most=1), uuid4()
-    ours.agent.known.add(known)
+    ours.agent.history.remember(known)
     ours.gave_up(uuid4(), fault(platform=True))
     ours.gave_up(known, fault())
     ours.finished(known, Failed(fault(Phase.SAVE)))
@@ -118,7 +118,7 @@ def test_refused_writes_are_a_row_of_their_own() -> None:
     ours = letters(most=3)
     for outcome in (Moved(PATHWAY), Held(), None):
         for _ in range(2):
-            ours.succeeded()
+            ours.agent.history.succeed()
             ours.finished(uuid4(), Failed(fault(Phase.SAVE)))
         if outcome is not None:
             ours.finished(uuid4(), outcome)

@@ -12,7 +12,7 @@ from encord_agents.tasks.engine.timing import Timing
 
 
 def pace(seconds: float | None = None, workers: int = 1, window: int = 300, *, any_ended: bool = True) -> Pace:
-    return Pace(window, workers, 30.0, seconds, any_ended)
+    return Pace(window, workers, seconds, any_ended)
 
 
 @pytest.mark.parametrize(

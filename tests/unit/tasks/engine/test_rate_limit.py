@@ -16,7 +16,7 @@ import numpy
 import pytest
 import requests
 
-from encord_agents.tasks.engine.rate_limit import LONGEST_QUIET, Quiet, RateLimit, rate_limit_of
+from encord_agents.tasks.engine.rate_limit import RateLimit, rate_limit_of
 
 NOW = 1_700_000_000.0
 NONE: Any = None
@@ -79,8 +79,8 @@ GENAI = {
         (error(retry_after=numpy.float32(2)), 2.0),
         (error(retry_after=date(9)), 9.0),
         (error(retry_after=datetime.fromtimestamp(NOW + 5, UTC)), 5.0),
-        (error(retry_after=86_400), LONGEST_QUIET),
-        (error(retry_after=math.inf), LONGEST_QUIET),
+        (error(retry_after=86_400), 86_400.0),
+        (error(retry_after=math.inf), math.inf),
         (error(response=response(retry_after="6")), 6.0),
         (error(response=response(Retry_After="6")), 6.0),
         (error(response=response(RETRY_AFTER=date(6))), 6.0),
@@ -97,7 +97,7 @@ GENAI = {
     ],
 )
 def test_a_time_is_believed(raised: Exception, after: float | None) -> None:
-    """Whatever form a client gives it, up to a minute."""
+    """Whatever form a client gives it."""
     assert rate_limit_of(raised, now=lambda: NOW) == (None if after is None else RateLimit(after))
 
 
@@ -238,79 +238,3 @@ def test_nothing_is_raised_whatever_the_exception() -> None:
     """One that raises at each attribute, and headers without an end."""
     assert rate_limit_of(HostileError()) is None
     assert rate_limit_of(error(headers=SimpleNamespace(items=endless))) is None
-
-
-# Quiet
-
-
-def refuse(quiet: Quiet, now: float, after: float | None = None) -> float:
-    ticket = quiet.begin(now)
-    assert ticket is not None
-    return quiet.refuse(ticket, RateLimit(after), now)
-
-
-def test_nothing_is_held_back_before_a_refusal() -> None:
-    """As many at once as there are."""
-    quiet = Quiet()
-    assert [quiet.begin(0.0) for _ in range(1000)] == [0] * 1000
-    assert quiet.wait(0.0) == 0.0
-    assert not quiet.is_kept
-
-
-def test_after_a_refusal_one_attempt_probes() -> None:
-    """When the time is over that the service named; those that were under way do not count."""
-    quiet = Quiet()
-    under_way = quiet.begin(0.0)
-    assert refuse(quiet, 0.0, 3.0) == 3.0
-    assert quiet.is_void(under_way)
-    assert (quiet.begin(2.9), quiet.wait(2.5), quiet.left(2.5)) == (None, 0.5, 0.5)
-    quiet.end(under_way, well=True)
-    assert quiet.begin(2.9) is None
-    probe = quiet.begin(3.0)
-    assert probe is not None
-    assert not quiet.is_void(probe)
-    assert (quiet.begin(3.0), quiet.wait(3.0)) == (None, math.inf)
-
-
-def test_each_that_ends_well_makes_room_for_one_more() -> None:
-    """1, 2, 4, 8 ... as rounds end; not those that end otherwise."""
-    quiet = Quiet()
-    refuse(quiet, 0.0, 1.0)
-    at_once = []
-    for _ in range(7):
-        out = []
-        while quiet.is_kept and (ticket := quiet.begin(1.0)) is not None:
-            out.append(ticket)
-        at_once.append(len(out))
-        for ticket in out:
-            quiet.end(ticket, well=True)
-    assert at_once == [1, 2, 4, 8, 16, 32, 64]
-    assert not quiet.is_kept
-    refuse(quiet, 2.0, 1.0)
-    quiet.end(quiet.begin(3.0))
-    assert quiet.begin(3.0) is not None
-    assert quiet.begin(3.0) is None
-
-
-def test_backoff_doubles_from_refusal_to_refusal() -> None:
-    """From 1 s to 60 s where the service says nothing, half of it random; what was under way does not double it."""
-    quiet, now, waits = Quiet(jitter=lambda: 1.0), 0.0, []
-    for _ in range(8):
-        others = quiet.begin(now) if not quiet.is_kept else None
-        waits.append(refuse(quiet, now))
-        if others is not None:
-            assert quiet.refuse(others, RateLimit(), now) == waits[-1]
-        now += waits[-1]
-    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
-    quiet.end(quiet.begin(now), well=True)
-    assert refuse(quiet, now) == 1.0
-    assert refuse(Quiet(jitter=lambda: 0.0), 0.0) == 0.5
-
-
-def test_one_that_was_under_way_may_name_a_later_time() -> None:
-    """The later one is obeyed, and an earlier one changes nothing."""
-    quiet = Quiet()
-    one, other, third = (quiet.begin(0.0) for _ in range(3))
-    quiet.refuse(one, RateLimit(2.0), 0.0)
-    assert quiet.refuse(other, RateLimit(5.0), 1.0) == 5.0
-    assert quiet.refuse(third, RateLimit(1.0), 1.0) == 5.0

@@ -20,18 +20,18 @@ from tests.misbehaving import EXCEPTIONS
 
 from encord_agents.core.tracebacks import described
 from encord_agents.exceptions import TasksFailedError
-from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
-from encord_agents.tasks.engine.report import (
+from encord_agents.tasks.engine.events import (
     Event,
     Events,
     PassFinished,
-    RunReport,
     RunStopped,
     StageFinished,
     StageStarted,
     TaskFinished,
     TaskRef,
 )
+from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
+from encord_agents.tasks.engine.report import RunReport
 from encord_agents.terminal import PlainProgress
 
 STAGE = uuid4()
@@ -192,8 +192,6 @@ def test_the_table_is_aligned() -> None:
 
 class Counter:
     """A user's observer, as an object."""
-
-    looks_at = "everything"
 
     def __call__(self, event: Event) -> None:
         raise LookupError("odd")

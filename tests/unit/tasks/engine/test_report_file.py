@@ -13,8 +13,8 @@ import pytest
 
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine import report_file
+from encord_agents.tasks.engine.events import TaskFinished, TaskRef
 from encord_agents.tasks.engine.outcome import Held
-from encord_agents.tasks.engine.report import TaskFinished, TaskRef
 from encord_agents.tasks.engine.report_file import ReportFile
 
 STAGE = UUID(int=1)

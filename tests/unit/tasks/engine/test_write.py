@@ -11,7 +11,8 @@ from encord.objects.bitmask import BitmaskCoordinates
 from encord.objects.coordinates import BoundingBoxCoordinates, PointCoordinate, PolygonCoordinates
 
 from encord_agents.local import AgentStage, Stage, Workflow
-from encord_agents.tasks.engine import weight, write
+from encord_agents.tasks.engine.context import Result
+from encord_agents.tasks.engine.weight import weight_of
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
 if TYPE_CHECKING:
@@ -36,9 +37,7 @@ def bitmask(row: LabelRowV2, number: int) -> Any:
     ("shape", "coordinates", "each"),
     [(Shape.BOUNDING_BOX, box, 30), (Shape.POLYGON, polygon, 3), (Shape.BITMASK, bitmask, 12)],
 )
-def test_heavy_images_are_saved_apart(
-    world: World, monkeypatch: pytest.MonkeyPatch, shape: Shape, coordinates: Any, each: int
-) -> None:
+def test_heavy_images_are_saved_apart(world: World, shape: Shape, coordinates: Any, each: int) -> None:
     """Many boxes, long outlines and dense masks on images count, as objects on frames of a video do."""
     structure = OntologyStructure()
     structure.add_object(name="Thing", shape=shape)
@@ -52,11 +51,11 @@ def test_heavy_images_are_saved_apart(
             instance = template.create_instance()
             instance.set_for_frames(coordinates(label_row, number), 0)
             label_row.add_object_instance(instance)
-        weights.append(weight.weight_of(write.Result(None, label_row=label_row)))  # type: ignore[arg-type]
+        weights.append(weight_of(Result(None, label_row=label_row), 70))  # type: ignore[arg-type]
         return TaskAgentReturnStruct(pathway="complete", label_row=label_row)
 
     weights: list[int] = []
-    monkeypatch.setattr(weight, "MAX_WEIGHT", 70)
+    world.numbers["weight"] = 70
     report = world.run(agent)
     assert report.raise_for_failures().moved == 12
     assert min(weights) >= 30

@@ -15,7 +15,7 @@ from encord.exceptions import AuthenticationError, AuthorisationError, EncordExc
 from tests.brokers import free_port
 from tests.servers import PAGE, Answer, private_authority, server
 
-from encord_agents.core.sdk import sending_once
+from encord_agents.core.sdk.once import sending_once
 from encord_agents.core.tracebacks import chain, described
 from encord_agents.exceptions import CertificateError, OutageError, PrintableError
 from encord_agents.local import Fault

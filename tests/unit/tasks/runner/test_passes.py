@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from encord_agents.tasks.engine.events import Events
 from encord_agents.tasks.engine.observers import PassCounter
-from encord_agents.tasks.engine.report import Events
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.runner.passes import pass_numbers
 

@@ -178,7 +178,7 @@ def test_who_is_to_blame(world: World, runner: QueueRunner, writing: bool) -> No
     down the failure pathway. All others go on: those that had not begun, and those that were being written."""
     played = play(world, runner, tasks=4, batch_size=4)
     (worker,) = played.ready()
-    played.agent.has_succeeded = True
+    played.agent.history.succeed()
     if writing:
         played.hear(worker, played.started("0"), played.ended("0"))
     for sent in (["0 1 2 3"], ["0 1 2 3"], ["1"]):

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Optional
 import pytest
 
 from encord_agents.core.dependencies import Depends
-from encord_agents.core.dependencies.plan import Kind, Plan, build_plan, kind_of
+from encord_agents.core.dependencies.build import build_plan, kind_of
+from encord_agents.core.dependencies.plan import Kind, Plan
 from encord_agents.exceptions import DependencyError
 
 
@@ -23,6 +24,10 @@ class Client: ...
 
 
 class SubRow(Row): ...
+
+
+def run_scoped(made: Plan) -> set[Any]:
+    return {step.function for step in made.steps if step.scope == "run"}
 
 
 def plan(function: Callable[..., Any], **options: Any) -> Plan:
@@ -76,7 +81,7 @@ def test_run_needs_are_kept_apart() -> None:
     def agent(row: Row, held: Annotated[str, Depends(client_holder, scope="run")]) -> None: ...
 
     made = plan(agent)
-    assert (made.needs, made.run_needs, made.run_scoped) == ({Row}, {Client}, {client_holder})
+    assert (made.needs, made.run_needs, run_scoped(made)) == ({Row}, {Client}, {client_holder})
 
 
 def test_an_injectable_type_with_a_default_is_injected_and_optional() -> None:
@@ -219,7 +224,7 @@ def test_run_scope_may_need_nothing_of_a_task() -> None:
 
     assert "belongs to a single task" in str(refusal(depending_on(wants_row)))
     assert 'Depends(client_holder, scope="run")' in str(refusal(depending_on(wants_attempt)))
-    assert plan(depending_on(wants_run)).run_scoped == {wants_run, client_holder}
+    assert run_scoped(plan(depending_on(wants_run))) == {wants_run, client_holder}
 
 
 def test_wrong_marks_are_refused() -> None:

@@ -1,0 +1,135 @@
+"""Attempts of a few tasks, for a caller that waits: one after the other, or all at once on an event loop."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from queue import Empty, SimpleQueue
+
+from encord_agents.core.dependencies.solve import Attempt
+from encord_agents.exceptions import NoRoomError
+from encord_agents.tasks.engine.context import Context, Result
+from encord_agents.tasks.engine.event_loop import EventLoop, Going
+from encord_agents.tasks.engine.execute import was_cancelled
+from encord_agents.tasks.engine.outcome import Failed, Fault, Skipped
+from encord_agents.tasks.engine.pace import Pace
+from encord_agents.tasks.engine.stage_run import StageRun
+from encord_agents.tasks.engine.stop import next_of
+
+__all__ = ["attempt_all"]
+
+
+def attempt_all(run: StageRun, contexts: Sequence[Context], loop: EventLoop | None, results: list[Result]) -> None:
+    """Attempt tasks until each has a result or an outcome, or the run is to stop.
+
+    Without a loop, they are attempted in order, in this thread. On a loop, all run at once; where there is no room for
+    all their files, those that got none wait for the others, and where none got one, they take turns.
+
+    Args:
+        results: Results are added to it, in the order of the tasks.
+    """
+    pending = list(contexts)
+    most = len(pending) if loop is not None else 1
+    seconds: float | None = None
+    while pending and not run.stop.requested:
+        if (left := run.quiet.wait(run.gate.clock())) > 0:
+            run.stop.wait(left if math.isfinite(left) else run.gate.timing.tick)
+            continue
+        soon = most if loop is not None else Pace(len(contexts), seconds=seconds, timing=run.gate.timing).soon
+        if any(run.is_stale(context) for context in pending[:most]):
+            stale = [context for context in pending[:soon] if run.is_stale(context)]
+            if not run.is_fresh(stale) and not stale[0].gone:
+                return
+            for context in [context for context in stale if context.gone]:
+                pending.remove(context)
+                run.finish(context, Skipped())
+            continue
+        begun: list[tuple[Context, Callable[[], Attempt | Fault]]] = []
+        going: list[Going] = []
+        # Not `Future.result()`: an interrupt in there may leave a lock held that the loop waits for.
+        bell: SimpleQueue[None] = SimpleQueue()
+        heard, wait = 0, 0.0
+        again: list[Context] = []
+        lacking: list[Context] = []
+        try:
+            while pending and len(begun) < most and (ticket := run.quiet.begin(run.gate.clock())) is not None:
+                context = pending.pop(0)
+                context.ticket = ticket
+                run.start(context)
+                if loop is None:
+                    begun.append((context, partial(run.executor.attempt, context)))
+                    continue
+                one = loop.submit(run.executor.attempt_async(context))
+                going.append(one)
+                begun.append((context, partial(_end_of, one, context, bell, run.gate.timing.tick)))
+                one.add_done_callback(lambda _, bell=bell: bell.put(None))  # type: ignore[misc]
+            for context, attempt in begun:
+                ended = attempt()
+                heard += 1
+                try:
+                    verdict = run.judge(context, ended)
+                except NoRoomError as error:
+                    lacking.append(context)
+                    if not error.may_pass or len(begun) == 1:
+                        raise
+                    continue
+                if isinstance(verdict, float):
+                    again.append(context)
+                    wait = max(wait, verdict)
+                    continue
+                seconds = context.seconds
+                if isinstance(verdict, Result):
+                    results.append(verdict)
+                    context.close()  # its file makes room for others now; the rest needs only the labels
+                else:
+                    run.finish(context, Failed(verdict))
+        except KeyboardInterrupt:
+            run.stop.request("interrupt")  # a second one leaves at once
+            raise
+        finally:
+            for context, _ in begun[heard:]:  # their tickets count as under way until they are given back
+                run.listen(context, None)
+            _end_all(run, going, bell)
+        if lacking and len(lacking) == len(begun):
+            most = 1  # they took the room from each other
+        if again and run.stop.wait(wait):
+            return
+        with run.stop.interruptible():
+            pending = [context for context in (*lacking, *again) if run.reload(context)] + pending
+
+
+def _end_of(going: Going, context: Context, bell: SimpleQueue[None], tick: float) -> Attempt | Fault:
+    while not going.done():
+        next_of(bell, tick)
+    return was_cancelled(context) if going.cancelled() else going.result()
+
+
+def _end_all(run: StageRun, going: Sequence[Going], bell: SimpleQueue[None]) -> None:
+    """Cancel the coroutines that still run, and wait for their clean-up as long as there is time to write.
+
+    They use the files, and soon the run-scoped dependencies, which are gone when the call returns.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted meanwhile; at once if that was not the first time.
+    """
+    interrupted = False
+    until = run.gate.clock() + run.gate.timing.time_to_write
+    while True:
+        try:
+            left = [future for future in going if not future.done()]
+            for future in left:
+                future.cancel()
+            while not all(future.done() for future in left) and run.gate.clock() < until and not run.stop.leaving:
+                with contextlib.suppress(Empty):
+                    bell.get(timeout=run.gate.timing.tick)
+            break
+        except KeyboardInterrupt:
+            if interrupted or run.stop.requested:
+                run.stop.leave()
+                raise
+            interrupted = True
+            run.stop.request("interrupt")
+    if interrupted:
+        raise KeyboardInterrupt

@@ -1,0 +1,112 @@
+"""Pausing a stage while a service that its agent calls is over its limits."""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+from collections.abc import Callable
+
+from encord_agents.tasks.engine.rate_limit import RateLimit
+from encord_agents.tasks.engine.timing import Limits, Timing
+
+__all__ = ["Quiet"]
+
+
+class Quiet:
+    """Holds back the attempts of a stage while a service refuses calls, and lets them begin again gradually.
+
+    After a refusal nothing begins until the time that the service named, or for a time that doubles with each refusal
+    in a row. Then one attempt probes the service. Each attempt that succeeds allows one more at a time, so that the
+    many waiting attempts do not run into the next refusal together.
+
+    Every attempt has a *ticket*, the number of refusals it knows of. An attempt that was under way when the service
+    first refused neither lengthens the backoff nor allows another.
+
+    Args:
+        jitter: Returns a number in [0, 1).
+    """
+
+    def __init__(
+        self,
+        timing: Timing | None = None,
+        limits: Limits | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._timing = timing or Timing()
+        self._limits = limits or Limits()
+        self._jitter = jitter
+        self._lock = threading.Lock()
+        self._round = 0
+        self._out = 0
+        self._room = math.inf
+        self._not_before = -math.inf
+        self._refusals = 0
+
+    @property
+    def is_kept(self) -> bool:
+        """True if a service has refused, and too few attempts have succeeded since."""
+        return self._room != math.inf
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until an attempt may begin: 0 if now, infinity if another has to end first."""
+        if not self.is_kept:  # without the lock, which every worker would wait for at each attempt
+            return 0.0
+        with self._lock:
+            return self._wait(now)
+
+    def _wait(self, now: float) -> float:
+        if self.is_kept and now < self._not_before:
+            return self._not_before - now
+        return 0.0 if self._out < self._room else math.inf
+
+    def left(self, now: float) -> float:
+        """Return the seconds for which the service still wants no calls."""
+        return max(0.0, self._not_before - now) if self.is_kept else 0.0
+
+    def begin(self, now: float) -> int | None:
+        """Count an attempt as under way and return its ticket; ``None`` if none may begin now."""
+        with self._lock:
+            if self._wait(now) > 0:
+                return None
+            self._out += 1
+            return self._round
+
+    def is_void(self, ticket: int | None) -> bool:
+        """Return True if an attempt that has a ticket, but has not begun, must wait after all."""
+        return ticket != self._round
+
+    def end(self, ticket: int | None, *, well: bool = False) -> None:
+        """Count an attempt as ended.
+
+        Args:
+            well: True if it shows that the service answers.
+        """
+        with self._lock:
+            if ticket != self._round:  # it began before the last refusal: it says nothing about the time after it
+                return
+            self._out -= 1
+            if well and self.is_kept:
+                self._refusals = 0
+                self._room += 1
+                if self._room > self._limits.open_after:
+                    self._room = math.inf
+
+    def hold_back(self, seconds: float, now: float) -> None:
+        """Hold attempts back, since a service has refused one in another process."""
+        self.refuse(self._round, RateLimit(seconds), now)
+
+    def refuse(self, ticket: int | None, limit: RateLimit, now: float) -> float:
+        """Count an attempt as ended by a refusal. Return the seconds until the next one may begin."""
+        longest = self._timing.longest_quiet
+        named = None if limit.after is None else min(limit.after, longest)
+        with self._lock:
+            if ticket == self._round:
+                self._round += 1  # which makes the tickets void of all that were handed over and have not begun
+                self._out, self._room = 0, 1.0
+                backoff = min(self._timing.first_quiet * 2.0 ** min(self._refusals, 16), longest)
+                self._refusals += 1
+                self._not_before = now + (named or backoff * (0.5 + 0.5 * self._jitter()))
+            elif named is not None:
+                self._not_before = max(self._not_before, now + named)
+            return max(0.0, self._not_before - now)
