@@ -42,10 +42,11 @@ def attempt_all(run: StageRun, contexts: Sequence[Context], loop: EventLoop | No
             stale = [context for context in pending[:soon] if run.is_stale(context)]
             if not run.is_fresh(stale) and not stale[0].gone:
                 return
-            for context in [context for context in stale if context.gone]:
-                pending.remove(context)
-                run.finish(context, Skipped())
-            continue
+            if gone := [context for context in stale if context.gone]:
+                for context in gone:
+                    pending.remove(context)
+                    run.finish(context, Skipped())
+                continue  # those that come in their places may not have been asked about
         begun: list[tuple[Context, Callable[[], Attempt | Fault]]] = []
         going: list[Going] = []
         # Not `Future.result()`: an interrupt in there may leave a lock held that the loop waits for.

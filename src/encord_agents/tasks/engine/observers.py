@@ -67,6 +67,7 @@ class LogObserver:
     """Logs each failure, with its traceback if it is a new one, and all else that a person needs to know."""
 
     shown_as = "The run's log"
+    hears_starts = False
 
     def __init__(self) -> None:
         self._last: dict[UUID, str] = {}
@@ -142,6 +143,8 @@ def _where(exception: BaseException) -> str:
 
 class PassCounter:
     """Counts the outcomes of a pass."""
+
+    hears_starts = False
 
     def __init__(self) -> None:
         self._number = 0

@@ -9,7 +9,7 @@ from uuid import UUID
 from encord_agents.core.tracebacks import described, detach, formatted, portable
 from encord_agents.exceptions import EncordAgentsError
 from encord_agents.tasks.engine.events import TaskFinished
-from encord_agents.tasks.engine.outcome import Failed, Held, Moved, Outcome, Pathway, Skipped
+from encord_agents.tasks.engine.outcome import Failed, Moved, Outcome, Skipped
 
 __all__ = ["TaskRecord", "first_too", "kind_of"]
 
@@ -58,25 +58,9 @@ class TaskRecord:
     def of(cls, event: TaskFinished, *, keep_traceback: bool = False) -> TaskRecord:
         """The record of an event. The exception's own traceback is taken off, unless others are still to see it."""
         task, outcome = event.task, event.outcome
-        pathway: Pathway | None = None
-        details: dict[str, Any] = {}
-        match outcome:
-            case Moved(pathway=pathway, confirmed=confirmed):
-                details = {"confirmed": confirmed}
-            case Failed(fault=fault, moved_to=pathway):
-                details = {
-                    "phase": str(fault.phase),
-                    "exception": fault.exception,
-                    "first_error": fault.first,
-                    "traceback": formatted(fault.exception),
-                }
-                if not keep_traceback:
-                    detach(fault.exception)
-            case Skipped(reason=reason):
-                details = {"reason": reason}
-            case Held():
-                pass
-        return cls(
+        fault = outcome.fault if isinstance(outcome, Failed) else None
+        pathway = outcome.moved_to if isinstance(outcome, Failed) else getattr(outcome, "pathway", None)
+        record = cls(
             task_uuid=task.uuid,
             data_hash=task.data_hash,
             data_title=task.data_title,
@@ -85,10 +69,18 @@ class TaskRecord:
             outcome=kind_of(outcome),
             pathway=pathway.name if pathway else None,
             pathway_uuid=pathway.uuid if pathway else None,
+            confirmed=outcome.confirmed if isinstance(outcome, Moved) else True,
             attempts=event.attempts,
             seconds=event.seconds,
-            **details,
+            phase=None if fault is None else str(fault.phase),
+            exception=None if fault is None else fault.exception,
+            traceback=None if fault is None else formatted(fault.exception),
+            reason=outcome.reason if isinstance(outcome, Skipped) else None,
+            first_error=None if fault is None else fault.first,
         )
+        if not keep_traceback:
+            detach(record.exception)
+        return record
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle an exception that another process could not make anew as an `EncordAgentsError` with its text."""

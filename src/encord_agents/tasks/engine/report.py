@@ -96,6 +96,8 @@ class RunReport:
             there was none. It changes no exit code: the tasks' outcomes are what they are.
     """
 
+    hears_starts = False
+
     def __init__(self, max_records: int = MAX_RECORDS) -> None:
         self.passes = 0
         self.stopped: str | None = None

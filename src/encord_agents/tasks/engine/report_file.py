@@ -35,6 +35,7 @@ class ReportFile:
     """
 
     shown_as = "The report file"
+    hears_starts = False
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)

@@ -214,7 +214,8 @@ class StageRun:
             self.events.emit(StageWarning(context.ref, kind, message))
 
     def start(self, context: Context) -> None:
-        self.events.emit(TaskStarted(context.ref, context.attempts + 1))
+        if self.events.wants_starts:
+            self.events.emit(TaskStarted(context.ref, context.attempts + 1))
 
     def judge(self, context: Context, attempted: Attempt | Fault) -> Result | Fault | float:
         """Return the meaning of an attempt: a result to write, the final fault, or the seconds until the next attempt.
