@@ -1,1 +1,1 @@
-"""How fast, how lean and how steady: measured side by side with `encord-agents` 0.2.10, see `docs/performance.md`."""
+"""Speed, memory and steadiness, measured side by side with `encord-agents` 0.2.10: see `docs/performance.md`."""

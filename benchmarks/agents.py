@@ -26,13 +26,13 @@ from encord_agents.tasks.models import TaskAgentReturnStruct
 SCENARIO = os.environ["BENCH_SCENARIO"]
 SECONDS = float(os.environ["BENCH_AGENT_SECONDS"])
 ADDITIONS = float(os.environ.get("BENCH_ADDITIONS", "80_000_000"))
-"""What Python does in a second."""
+"""The additions that Python does in a second."""
 in_agents = 0.0
 
 
 @contextlib.contextmanager
 def own_time() -> Iterator[None]:
-    """What is inside is the agent's own doing."""
+    """Mark the block as the agent's own work."""
     global in_agents
     started = time.perf_counter()
     yield

@@ -36,7 +36,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Emptied:
-    """What came of it.
+    """The result.
 
     Attributes:
         per_second: Tasks moved in a second, between the first tenth and the last one: when all workers are at work.

@@ -26,7 +26,7 @@ MEGABYTE = 1e6
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured.
+    """A measurement.
 
     Attributes:
         agent: A name of `benchmarks.agents.AGENTS`, or ``drained``.
@@ -46,7 +46,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What came of it.
+    """The result.
 
     Attributes:
         seconds: Around the runner's call.
@@ -150,7 +150,7 @@ class Side:
 
 @functools.cache
 def additions_per_second() -> float:
-    """What an interpreter does here that has a processor to itself."""
+    """Measure the work of an interpreter that has a processor to itself."""
     best = 0.0
     for _ in range(10):
         started = time.perf_counter()

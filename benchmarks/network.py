@@ -55,7 +55,7 @@ class Network:
         self.trust = Path(ready["trust"])
 
     def connections(self) -> tuple[int, int]:
-        """How many connections arrived at the far end, since it began: the platform's, and its files'."""
+        """Return the numbers of connections that arrived at the far end so far: the platform's, and its files'."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()

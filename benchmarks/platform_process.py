@@ -42,11 +42,11 @@ class PlatformProcess:
         self.environment: dict[str, str] = ready["environment"]
 
     def requests(self) -> dict[str, int]:
-        """How many requests there were, by kind."""
+        """Return the number of requests, by kind."""
         return dict(self._ask("requests"))
 
     def in_stage(self, title: str) -> int:
-        """How many tasks are in a stage."""
+        """Return the number of tasks in a stage."""
         return int(self._ask("in_stage", title))
 
     def files_from(self, domain: str) -> None:

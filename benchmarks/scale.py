@@ -65,7 +65,7 @@ class Scale:
 
 
 def cases(*, quick: bool) -> Iterator[tuple[str, int, Case]]:
-    """What is measured of `Runner` and `drain`: series, x, and the case."""
+    """Return the cases of `Runner` and `drain`: series, x, and the case."""
     for tasks in (300, 1_000, 3_000) if quick else (1_000, 3_000, 10_000, 30_000, 100_000):
         yield "tasks", tasks, Case("struct", tasks)
     few = 64 if quick else 320
@@ -81,7 +81,7 @@ def cases(*, quick: bool) -> Iterator[tuple[str, int, Case]]:
 
 
 def on_celery(*, quick: bool) -> Iterator[dict[str, Any]]:
-    """What is measured on Celery: arguments of `empty_a_stage`."""
+    """Return the cases on Celery: arguments of `empty_a_stage`."""
     for workers in (1, 2) if quick else (1, 2, 3, 4):
         yield {"tasks": 200 if quick else 200 + 200 * workers, "workers": workers, "batch": 10, "agent_seconds": 0.1}
     for batch in (1, 10) if quick else (1, 3, 10, 30, 100):

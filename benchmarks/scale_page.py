@@ -1,4 +1,4 @@
-"""What `benchmarks.scale` measured, as plots, as a section of `docs/performance.md`, and as arithmetic."""
+"""The measurements of `benchmarks.scale` as plots, as a section of `docs/performance.md`, and as arithmetic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured, and in which order."""
+"""The measurements, in order."""
 
 from __future__ import annotations
 

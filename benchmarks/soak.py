@@ -36,7 +36,7 @@ MAY_GROW = 20 * MEGABYTE
 
 @dataclass(frozen=True)
 class State:
-    """What this process holds. `memory` is resident, in bytes."""
+    """The resources that this process holds. `memory` is resident, in bytes."""
 
     threads: int
     files: int

@@ -1,4 +1,4 @@
-"""What the numbers have to be, and whether they are."""
+"""The targets, and the verdict on each."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Target:
 
 
 def targets(results: Results) -> Iterator[Target]:
-    """Those that the measurements can say something about."""
+    """Return the targets that the measurements can say something about."""
     for key, times in (("c0", 3.0), ("d0", 8.0), ("a0", 1.4)):
         if (row := results.get(key)) and row.ratio:
             yield _at_least(f"({key[0]}) against the peer", times, row.ratio)

@@ -1,1 +1,1 @@
-"""What goes wrong, and what it costs: this library and its peer, run over the same trouble."""
+"""Failures and their cost: this library and its peer, run over the same trouble."""

@@ -361,10 +361,10 @@ def test_images_that_are_none(home: Home) -> None:
     [
         ("--workflow", "none.yaml", None, "No such file"),
         ("--workflow", "bad.yaml", "stages: [", "neither YAML nor JSON"),
-        ("--workflow", "typo.yaml", WORKFLOW.replace("Done}}", "Dome}}"), "Did you mean 'Done'?"),
+        ("--workflow", "typo.yaml", WORKFLOW.replace("Done}}", "Dome}}"), "did you mean 'Done'?"),
         ("--ontology", "none.json", None, "No such file"),
         ("--ontology", "bad.json", '{"objects": [', "neither YAML nor JSON"),
-        ("--ontology", "lacking.json", '{"objects": [{"id": "1", "name": "Cat"}]}', "something in it lacks '"),
+        ("--ontology", "lacking.json", '{"objects": [{"id": "1", "name": "Cat"}]}', "objects[0].shape: is missing"),
     ],
 )
 def test_a_file_that_makes_no_sense(home: Home, option: str, name: str, text: str | None, says: str) -> None:

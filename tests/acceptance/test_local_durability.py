@@ -158,3 +158,49 @@ def test_a_database_of_another_version(tmp_path: Path, version: int, says: str) 
     connection.close()
     with pytest.raises(LocalPlatformError, match=says):
         LocalPlatform(tmp_path / "data")
+
+
+def test_a_commit_that_fails(tmp_path: Path) -> None:
+    """The change is refused and taken back; what is answered afterwards is on the disk."""
+    with LocalPlatform(tmp_path / "data") as platform:
+        client = platform.client(retries=False)
+        database = platform._service.database
+        real = database._connection
+
+        class Full:
+            """A connection to a disk that is full when a transaction ends, as SQLite may only find out then."""
+
+            full = True
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(real, name)
+
+            def execute(self, sql: str, *values: Any) -> Any:
+                if sql == "COMMIT" and self.full:
+                    error = sqlite3.OperationalError("database or disk is full")
+                    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+                    raise error
+                return real.execute(sql, *values)
+
+        disk = Full()
+        database._connection = disk  # type: ignore[assignment]
+        with pytest.raises(EncordException, match="no room on the disk"):
+            client.create_storage_folder("Lost")
+        disk.full = False
+        client.create_storage_folder("Kept")
+        with sqlite3.connect(tmp_path / "data" / "platform.sqlite3") as other:
+            assert [name for (name,) in other.execute("SELECT name FROM folders")] == ["Kept"]
+        other.close()
+
+
+def test_a_database_that_cannot_be_opened_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock, or a disk that is full, is said to be that: the file itself is sound."""
+    LocalPlatform(tmp_path / "data").close()
+    monkeypatch.setattr("encord_agents.local.database.PATIENCE", 0.05)
+    with sqlite3.connect(tmp_path / "data" / "platform.sqlite3", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LocalPlatformError, match="Another process has kept the platform's database"):
+            LocalPlatform(tmp_path / "data")
+        other.execute("ROLLBACK")
+    other.close()
+    LocalPlatform(tmp_path / "data").close()

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+from encord import EncordUserClient
 from encord.exceptions import EncordException
+from encord.http.bundle import Bundle
 from encord.objects import OntologyStructure, Shape
 from encord.objects.attributes import RadioAttribute
 from encord.objects.bitmask import BitmaskCoordinates
@@ -180,7 +182,14 @@ check("get_projects", lambda w: [p["project"].title for p in w.client.get_projec
 check("get_project", lambda w: w.client.get_project(w.project.project_hash).title == "Project")
 check("project.ontology_structure", lambda w: len(w.project.ontology_structure.objects) == 7)
 check("project.workflow.stages", lambda w: [s.title for s in w.project.workflow.stages][-1] == "Complete")
-check("project.refetch_data", lambda w: w.project.refetch_data() is None)
+check(
+    "project.refetch_data",
+    lambda w: (
+        w.client.get_project(w.project.project_hash).set_status(ProjectStatus.PAUSED) is None
+        and w.project.refetch_data() is None
+        and w.project.status == ProjectStatus.PAUSED
+    ),
+)
 check("project.label_rows", lambda w: len(w.project.label_rows) == 5)
 check(
     "project.list_datasets",
@@ -344,7 +353,10 @@ check(
     lambda w: [i.name for i in w.folder.list_items(item_types=[StorageItemType.PDF])] == ["pages.pdf"],
 )
 check("folder.create_subfolder", lambda w: w.folder.create_subfolder("below").parent_uuid == w.folder.uuid)
-check("folder.upload_image", lambda w: w.folder.upload_image(w.files / "picture.png"))
+check(
+    "folder.upload_image",
+    lambda w: (i := w.client.get_storage_item(w.items["image"])).width == 40 and i.client_metadata == {"a": 1},
+)
 check("folder.upload_video", lambda w: w.client.get_storage_item(w.items["video"]).frame_count == 6)
 check("folder.upload_audio", lambda w: w.client.get_storage_item(w.items["audio"]).audio_sample_rate == 8000)
 check("folder.upload_text", lambda w: w.client.get_storage_item(w.items["text"]).mime_type == "text/plain")
@@ -437,7 +449,12 @@ check(
 )
 check("image: box", lambda w: len(w.boxed().get_object_instances()) == 1)
 check("audio_sample_rate", lambda w: w.row("sound.wav").audio_sample_rate == 8000)
-check("row.to_encord_dict, from_labels_dict", lambda w: (r := w.boxed()).from_labels_dict(r.to_encord_dict()) is None)
+check(
+    "row.to_encord_dict, from_labels_dict",
+    lambda w: (
+        (r := w.boxed()).from_labels_dict(r.to_encord_dict()) is None and len(w.kept(r).get_object_instances()) == 1
+    ),
+)
 check("row.get_validation_errors", lambda w: w.boxed().get_validation_errors() in ([], None))
 check("row.save(validate_before_saving)", lambda w: w.boxed().save(validate_before_saving=True) is None)
 check(
@@ -538,9 +555,11 @@ def _(world: World) -> None:
     with world.project.create_bundle() as bundle:
         for row in rows:
             row.initialise_labels(bundle=bundle)
+    world.add(rows[0], Shape.BOUNDING_BOX, BOX)
     with world.project.create_bundle() as bundle:
         for row in rows:
             row.save(bundle=bundle)
+    assert [bool(world.row(row.data_title).get_object_instances()) for row in rows] == [True] + [False] * 4
 
 
 @works("save on a branch, copy_labels_to_branch")
@@ -568,7 +587,7 @@ check(
     lambda w: [t.data_title for t in w.stage("Annotate").get_tasks(data_title="film")] == ["film.mp4"],
 )
 check("task.assign", lambda w: w.task().assign(OWNER) is None and w.task().assignee == OWNER)
-check("task.release", lambda w: w.task().release() is None)
+check("task.release", lambda w: (t := w.task()).assign(OWNER) is None and t.release() is None and not w.task().assignee)
 check("task.submit", lambda w: w.task().submit() is None and w.task("Review"))
 check("task.approve", lambda w: w.reviewed().approve() is None and w.task("Check").last_actioned_by == OWNER)
 check(
@@ -619,6 +638,154 @@ def _(world: World) -> None:
     schema.add_scalar("speed", data_type="number")
     schema.save()
     assert "speed" in world.client.metadata_schema().keys()  # noqa: SIM118 -- it is no mapping
+
+
+# Less frequent ones, each with what can be read back afterwards
+@works("dataset.update_data_item, data_row.save")
+def _(world: World) -> None:
+    row = world.dataset.list_data_rows(title_eq="picture.png")[0]
+    assert world.dataset.update_data_item(row.uid, "renamed.png")
+    row.refetch_data()
+    assert row.title == "renamed.png"
+    row.title, row.client_metadata = "again.png", {"c": 3}
+    row.save()
+    item = world.client.get_storage_item(world.items["image"])
+    assert (item.name, item.client_metadata) == ("again.png", {"c": 3})
+
+
+@works("dataset.remove_users, list_users")
+def _(world: World) -> None:
+    world.dataset.add_users(["b@example.com"], DatasetUserRole.USER)
+    assert [user.user_email for user in world.dataset.list_users()] == [OWNER, "b@example.com"]
+    world.dataset.remove_users(["b@example.com"])
+    assert [user.user_email for user in world.dataset.list_users()] == [OWNER]
+
+
+@works("dataset.create_image_group")
+def _(world: World) -> None:
+    paths = [str(kinds.picture(world.files / "one" / name)) for name in ("a.png", "b.png")]
+    world.dataset.create_image_group(paths, title="grouped")
+    (row,) = world.dataset.list_data_rows(title_eq="grouped")
+    assert [image.title for image in row.images_data] == ["a.png", "b.png"]
+
+
+@works("folder.update, update(bundle=...)")
+def _(world: World) -> None:
+    other = world.client.create_storage_folder("Other")
+    world.folder.update(name="New", description="d", client_metadata={"k": 1})
+    with Bundle() as bundle:
+        other.update(name="Newer", bundle=bundle)
+        world.folder.update(client_metadata={"k": 2}, bundle=bundle)
+    found = {folder.name: folder for folder in world.client.list_storage_folders()}
+    assert (found["New"].description, found["New"].client_metadata) == ("d", {"k": 2})
+    assert found["Newer"].uuid == other.uuid
+
+
+@works("folder.move_to_folder")
+def _(world: World) -> None:
+    other = world.client.create_storage_folder("Other")
+    other.move_to_folder(world.folder)
+    assert [folder.name for folder in world.folder.list_subfolders()] == ["Other"]
+    other.move_to_folder(None)
+    assert list(world.folder.list_subfolders()) == []
+
+
+@works("folder.move_items_to_folder, delete_storage_items")
+def _(world: World) -> None:
+    other = world.client.create_storage_folder("Other")
+    world.folder.move_items_to_folder(other, [world.items["image"], world.items["pdf"]])
+    assert {item.name for item in other.list_items()} == {"picture.png", "pages.pdf"}
+    other.delete_storage_items([world.items["image"]])
+    assert [item.name for item in other.list_items()] == ["pages.pdf"]
+    assert len(world.project.list_label_rows_v2()) == 4
+
+
+@works("item.update(bundle=...)")
+def _(world: World) -> None:
+    items = world.client.get_storage_items([world.items["image"], world.items["pdf"]])
+    with Bundle() as bundle:
+        for item in items:
+            item.update(description=f"the {item.name}", client_metadata={"n": item.name}, bundle=bundle)
+    again = world.client.get_storage_items([world.items["image"], world.items["pdf"]])
+    assert [(item.description, item.client_metadata) for item in again] == [
+        ("the picture.png", {"n": "picture.png"}), ("the pages.pdf", {"n": "pages.pdf"}),
+    ]  # fmt: skip
+
+
+@works("folder.create_data_groups")
+def _(world: World) -> None:
+    first, second = world.folder.create_data_groups(
+        [
+            [world.items["image"], world.items["video"]],
+            DataGroupCustom(name="b", layout_contents={"x": world.items["pdf"]}),
+        ]
+    )
+    children = [len(list(world.client.get_storage_item(group).get_child_items())) for group in (first, second)]
+    assert children == [2, 1]
+
+
+@works("folder.add_private_data_to_folder_start, get_result, job_cancel")
+def _(world: World) -> None:
+    good, bad = f"file://{world.files / 'picture.png'}", "file:///no/such.png"
+    files = {"images": [{"objectUrl": good, "title": "good"}, {"objectUrl": bad, "title": "bad"}]}
+    job = world.folder.add_private_data_to_folder_start(INTEGRATION, files, ignore_errors=True)
+    result = world.folder.add_private_data_to_folder_get_result(job)
+    assert [item.name for item in result.items_with_names] == ["good"]
+    assert (result.units_done_count, result.units_error_count) == (1, 1)
+    assert result.unit_errors[0].object_urls == [bad]
+    assert world.folder.add_data_to_folder_job_cancel(job).units_cancelled_count == 0
+    assert world.folder.add_private_data_to_folder_get_result(job).status.value == "DONE"
+
+
+@works("metadata schema of the older kind")
+def _(world: World) -> None:
+    assert world.client.get_client_metadata_schema() is None
+    world.client.set_client_metadata_schema_from_dict({"speed": "number", "night": "boolean"})
+    found = world.client.get_client_metadata_schema()
+    assert found is not None
+    assert {key: getattr(kind, "value", kind) for key, kind in found.items()} == {"speed": "number", "night": "boolean"}
+
+
+@works("organisation tags")
+def _(world: World) -> None:
+    tag = world.client.create_organisation_tag("night")
+    assert [found.name for found in world.client.list_organisation_tags()] == ["night"]
+    world.client.delete_organisation_tag(tag)
+    assert world.client.list_organisation_tags() == []
+    assert (
+        list(world.ontology.list_groups())
+        == list(world.dataset.list_groups())
+        == list(world.project.list_groups())
+        == []
+    )
+
+
+@works("create_with_bearer_token")
+def _(world: World) -> None:
+    client = EncordUserClient.create_with_bearer_token(world.client.get_bearer_token(), domain=world.platform.domain)
+    assert [project.title for project in client.list_projects()] == ["Project"]
+
+
+@works("label_review.approve, reject, reopen")
+def _(world: World) -> None:
+    task = world.reviewed()
+    (review,) = task.get_label_reviews()
+    for act, status in ((review.reject, "REJECTED"), (review.reopen, "REOPENED"), (review.approve, "APPROVED")):
+        act()
+        assert [found.status.value for found in task.get_label_reviews()] == [status]
+
+
+@works("task.issues.delete")
+def _(world: World) -> None:
+    task = world.task()
+    task.issues.add_file_issue("one", [])
+    task.issues.add_file_issue("two", [])
+    first = next(issue for issue in task.issues.list() if issue.comments[0].content == "one")
+    task.issues.delete([first.uuid])
+    assert [issue.comments[0].content for issue in task.issues.list()] == ["two"]
+    assert [list(other.issues.list()) for other in world.stage("Annotate").get_tasks() if other.uuid != task.uuid] == [
+        []
+    ] * 4
 
 
 AFTER = datetime.now() - timedelta(days=1)

@@ -554,8 +554,8 @@ def test_a_project_with_its_pictures_or_neither(tmp_path: Path, monkeypatch: pyt
     with LocalPlatform() as platform:
         for given, says in (
             (tmp_path / "empty", "There is no picture in"),
-            (tmp_path / "cut.png", r"(?s)could be read.*cut\.png"),
-            ([tmp_path / "none.png"], r"(?s)the list could be read.*none\.png: No such file"),
+            (tmp_path / "cut.png", r"(?s)could be used.*cut\.png"),
+            ([tmp_path / "none.png"], r"(?s)the list could be used.*none\.png: No such file"),
             (tmp_path / "nowhere", "does not exist"),
         ):
             with pytest.raises(LocalPlatformError, match=says):

@@ -59,16 +59,16 @@ def test_pages_of_other_origins(local_platform: LocalPlatform, path: str, header
 
 def test_a_body_of_a_stranger_is_not_parsed(local_platform: LocalPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is parsed, and nothing kept, of a body before it is known who sent it."""
-    from encord_agents.local import door
+    from encord_agents.local import api
 
     parsed: list[int] = []
-    loads = door.orjson.loads
+    loads = api.orjson.loads
 
     def counted(body: bytes) -> object:
         parsed.append(len(body))
         return loads(body)
 
-    monkeypatch.setattr(door.orjson, "loads", counted)
+    monkeypatch.setattr(api.orjson, "loads", counted)
     body = b"[" + b"[]," * 100_000 + b"[]]"
     for path, headers in (
         ("/public", {}),
@@ -92,9 +92,9 @@ def test_what_is_kept_of_strangers_is_bounded(local_platform: LocalPlatform) -> 
 
 def test_slow_senders_are_dropped(local_platform: LocalPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that does not come to its end in time is refused."""
-    from encord_agents.local import door
+    from encord_agents.local import responses
 
-    monkeypatch.setattr(door, "SECONDS_PER_BODY", 0.05)
+    monkeypatch.setattr(responses, "SECONDS_PER_BODY", 0.05)
     with socket.create_connection(address(local_platform), timeout=30) as connection:
         connection.sendall(b"POST /public HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf")
         response = http.client.HTTPResponse(connection)

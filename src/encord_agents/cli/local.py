@@ -183,7 +183,7 @@ def create(
                 title=title, workflow=workflow, ontology=ontology, files=files, groups=groups,
                 progress=_now_and_then("file"),
             )  # fmt: skip
-        for line in told(project.skipped, collecting.UNKNOWN):
+        for line in told(project.skipped, collecting.FILES.unknown):
             say(on_one_line(line), err=True)
         say(f"# project {project.title!r} with {collecting.counted(project.item_types())}")
         say(project.project_hash)

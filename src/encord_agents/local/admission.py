@@ -1,4 +1,4 @@
-"""Who may ask for what: users see the projects and datasets that they are in, and do what their role allows."""
+"""Admission of requests: users see the projects and datasets that they are in, and do what their role allows."""
 
 from __future__ import annotations
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
+ABANDONED = 86_400.0
+"""Seconds after which a file that was begun and not finished is removed."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -70,6 +72,7 @@ class DirectoryWriter:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._hash = hashlib.sha256()
+        # A name of its own: two processes may receive the same file at the same time.
         self._partial = directory / f"{secrets.token_hex(8)}.part"
         descriptor = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._file = os.fdopen(descriptor, "wb")
@@ -83,7 +86,7 @@ class DirectoryWriter:
         digest = self._hash.hexdigest()
         path = self._directory / digest[:2] / digest
         path.parent.mkdir(exist_ok=True, mode=0o700)
-        self._partial.replace(path)
+        self._partial.replace(path)  # in one step: who finds the name finds the whole file, also after a kill -9
         return digest
 
     def drop(self) -> None:
@@ -122,18 +125,20 @@ class DirectoryAssets:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         with contextlib.suppress(OSError):  # somebody else's directory, or a file system without modes
             directory.chmod(0o700)
+        for partial in directory.glob("*.part"):  # of a process that was killed; younger ones may be of a living one
+            with contextlib.suppress(OSError):
+                if partial.stat().st_mtime < time.time() - ABANDONED:
+                    partial.unlink()
 
     def put(self, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
-        path = self._path(digest)
-        if not _holds(path, len(content)):
-            path.parent.mkdir(exist_ok=True, mode=0o700)
-            # Whole or not at all, also when two processes add the same file.
-            partial = path.with_suffix(f".{os.getpid()}")
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            partial.replace(path)
+        if not _holds(self._path(digest), len(content)):
+            writer = self.writer()
+            try:
+                writer.write(content)
+                writer.keep()
+            finally:
+                writer.drop()
         return digest
 
     def put_file(self, path: Path) -> str:
@@ -156,6 +161,7 @@ class DirectoryAssets:
         return path if path.is_file() else None
 
     def clear(self) -> None:
+        # What is being written stays: its writer would find nothing to rename.
         for path in self._directory.glob("[0-9a-f][0-9a-f]/*"):
             path.unlink(missing_ok=True)
 
@@ -204,7 +210,7 @@ class Signer:
         return f"{domain}/assets/{item}/{readable}?expires={expires}&signature={self._sign(item, str(expires))}"
 
     def valid(self, item: str, expires: str, signature: str) -> bool:
-        """Whether this is a URL of ours, and still good."""
+        """Return True if this is a URL of ours, and still good."""
         if not hmac.compare_digest(self._sign(item, expires).encode(), signature.encode("utf-8", "replace")):
             return False
         return int(expires) > self._now() * 1000
@@ -216,7 +222,7 @@ class Signer:
         return f"{domain}/uploads/{item}?expires={expires}&signature={signature}"
 
     def valid_upload(self, item: str, expires: str, signature: str) -> bool:
-        """Whether this is the URL of an upload, and still good."""
+        """Return True if this is the URL of an upload, and still good."""
         return self.valid(f"upload {item}", expires, signature)
 
     def _sign(self, item: str, expires: str) -> str:

@@ -1,4 +1,4 @@
-"""Who sent a request: the signatures of both protocols."""
+"""The senders of requests: the signatures of both protocols."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Verifier:
 
 
 def token_id(token: str) -> str:
-    """What the platform knows a bearer token by: it does not keep the token."""
+    """Return the name that the platform keeps in place of a bearer token."""
     return f"bearer {hashlib.sha256(token.encode('utf-8', 'replace')).hexdigest()}"
 
 

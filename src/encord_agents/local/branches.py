@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from uuid import uuid4
 
-import orjson
-
-from encord_agents.local import contents
+from encord_agents.local import history, labels
 from encord_agents.local.catalogue import ProjectRecord
-from encord_agents.local.database import Database
+from encord_agents.local.database import Database, Where
 
 
 def copy(
@@ -24,31 +21,22 @@ def copy(
     label_hashes: Sequence[str] | None,
 ) -> int:
     """Copy labels from a branch to another one, where there are none or they may be overwritten. Returns how many."""
-    sql = (
-        "SELECT l.unit, l.content, (SELECT count(*) FROM labels t WHERE t.unit = l.unit AND t.branch = ?) AS there"
-        " FROM labels l JOIN units u ON u.id = l.unit WHERE u.project = ? AND l.branch = ?"
-    )
-    values: list[object] = [target, project.id, source]
-    for column, hashes in (("u.data_hash", data_hashes), ("l.hash", label_hashes)):
-        if hashes is not None:
-            sql += f" AND {column} IN (SELECT value FROM json_each(?))"
-            values.append(orjson.dumps(list(hashes)).decode())
-    now, done = time.time(), 0
+    where = Where("u.project = ? AND l.branch = ?", project.id, source)
+    where.among("u.data_hash", data_hashes)
+    where.among("l.hash", label_hashes)
+    done = 0
     with database.write() as connection:
-        for row in connection.execute(sql, values).fetchall():
-            if row["there"] and not overwrite:
+        for row in connection.execute(
+            "SELECT l.unit, l.content, t.unit AS there, t.content AS before FROM labels l JOIN units u ON u.id = l.unit"
+            f" LEFT JOIN labels t ON t.unit = l.unit AND t.branch = ? WHERE {where}",
+            [target, *where.values],
+        ).fetchall():
+            if row["there"] is not None and not overwrite:
                 continue
-            if row["there"]:
-                connection.execute(
-                    "UPDATE labels SET content = ?, saves = saves + 1, edited_at = ? WHERE unit = ? AND branch = ?",
-                    (row["content"], now, row["unit"], target),
-                )
-            else:
-                connection.execute(
-                    "INSERT INTO labels (unit, branch, hash, content, saves, created_at, edited_at)"
-                    " VALUES (?, ?, ?, ?, 1, ?, ?)",
-                    (row["unit"], target, str(uuid4()), row["content"], now, now),
-                )
-            contents.keep(connection, [(row["unit"], target, orjson.loads(row["content"] or b"{}"))])
+            content = row["content"]
+            labels.put(connection, row["unit"], target, content)
+            if content is not None:
+                events = [(row["unit"], target, row["before"], content)]
+                history.saved(connection, project.id, events, at=time.time())
             done += 1
     return done

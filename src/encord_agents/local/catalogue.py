@@ -14,7 +14,7 @@ import orjson
 from encord_agents.local import datasets
 from encord_agents.local.database import Database
 from encord_agents.local.features import Feature, features
-from encord_agents.local.trouble import LocalPlatformError, WorkflowError
+from encord_agents.local.trouble import LocalPlatformError
 from encord_agents.local.workflow import Pathway, ResolvedStage, Workflow
 
 
@@ -159,8 +159,10 @@ class Catalogue:
                 "SELECT dataset FROM project_datasets WHERE project = ?", (record.id,)
             ).fetchall():
                 datasets.detach(connection, record.id, dataset)
-            for table in ("routed", "receivers", "arrivals", "notifications"):
+            # The next project may get the same row, and must not inherit anything.
+            for table in ("routed", "receivers", "arrivals", "notifications", "actions", "issues"):
                 connection.execute(f"DELETE FROM {table} WHERE project = ?", (record.id,))
+            connection.execute("DELETE FROM settings WHERE name = ?", (f"issue_tags {record.hash}",))
             connection.execute("DELETE FROM members WHERE kind = 'project' AND hash = ?", (record.hash,))
             connection.execute("DELETE FROM projects WHERE id = ?", (record.id,))
 
@@ -224,15 +226,8 @@ class Catalogue:
 
 
 def dumped(workflow: Workflow) -> str:
-    """A workflow's stages as they are kept.
-
-    Raises:
-        WorkflowError: They cannot be.
-    """
-    try:
-        return orjson.dumps([asdict(stage) for stage in workflow.resolved]).decode()
-    except TypeError as error:  # half a character, which JSON files may have
-        raise WorkflowError(f"The workflow cannot be stored: {error}.") from error
+    """Return a workflow's stages as they are kept."""
+    return orjson.dumps([asdict(stage) for stage in workflow.resolved]).decode()
 
 
 def _ontology(row: sqlite3.Row) -> OntologyRecord:

@@ -6,7 +6,9 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
+
+from pydantic import TypeAdapter
 
 from encord_agents.local import datasets, images, items, media, sequences
 from encord_agents.local.assets import AssetStore
@@ -14,16 +16,34 @@ from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.database import Database
 from encord_agents.local.items import NewUnit
 from encord_agents.local.trouble import LocalPlatformError, machine_trouble
+from encord_agents.local.written import checked
 
 logger = logging.getLogger(__name__)
 
+
+class Wanted(NamedTuple):
+    """The kind of files that are collected.
+
+    Attributes:
+        name: One of them, in messages.
+        read: Reads a file's facts, and raises for one that is left out.
+        unknown: The reason that it gives for files of other kinds.
+    """
+
+    name: str
+    read: Callable[[Path, str], NewUnit]
+    unknown: str
+
+
+FILES = Wanted("file", lambda path, title: media.read_file(path, title), media.UNKNOWN)
+PICTURES = Wanted("picture", images.read_file, images.NO_PICTURE)
 Groups = Literal["group", "sequence"]
-UNKNOWN = media.UNKNOWN
+_GROUPS = TypeAdapter(Groups | None)
 
 
 @dataclass(frozen=True)
 class Collected:
-    """What was found.
+    """The files that were found.
 
     Attributes:
         units: Files that are items of their own.
@@ -35,35 +55,35 @@ class Collected:
     groups: list[tuple[str, list[NewUnit]]]
     skipped: list[str]
 
-    @property
-    def empty(self) -> bool:
-        return not self.units and not self.groups
-
 
 def collect(
     paths: str | Path | Iterable[str | Path],
     assets: AssetStore,
     *,
+    wanted: Wanted = FILES,
     groups: Groups | None = None,
+    some: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Collected:
     """Read files, or all files below a directory, and keep them. What is left out is a warning in the log, too.
 
     Args:
+        some: Raise an error if there is none.
         groups: Make one item of the pictures of each directory; pictures that are given by themselves stay single.
         progress: Told how many files are read.
 
     Raises:
-        LocalPlatformError: The one path that is given does not exist, or there is no room for the files.
+        LocalPlatformError: The one path that is given does not exist, there is no room for the files, or there is no file
+            although there must be some.
     """
+    checked(_GROUPS, groups, "groups")
     units: list[NewUnit] = []
     grouped: dict[str, list[NewUnit]] = {}
     skipped: list[str] = []
     for done, (path, title) in enumerate(_files(paths)):
         progress(done)
         try:
-            unit = media.read_file(path, title)
-            unit = replace(unit, digest=assets.put_file(path))
+            unit = replace(wanted.read(path, title), digest=assets.put_file(path))
         except (OSError, ValueError) as error:
             if (trouble := machine_trouble(error)) is not None:  # no fault of the file
                 raise LocalPlatformError(trouble.message) from error
@@ -76,8 +96,10 @@ def collect(
             grouped.setdefault(images.readable(path.parent), []).append(unit)
         else:
             units.append(unit)
-    for line in images.told(skipped, UNKNOWN):
+    for line in images.told(skipped, wanted.unknown):
         logger.warning("%s", line)
+    if some and not units and not grouped:
+        raise none_usable(images.readable(paths) if isinstance(paths, (str, Path)) else "the list", skipped, wanted)
     named = [(_title(directory, members), members) for directory, members in grouped.items()]
     return Collected(units, named, skipped)
 
@@ -105,7 +127,9 @@ def add(
 ) -> list[str]:
     """Add what was found to a project's own dataset. Returns data hashes: of files first, then of groups."""
     with database.write() as connection:
-        hashes = items.add(database, project, found.units) if found.units else []
+        if not found.units and not found.groups:
+            return []
+        hashes = items.add(database, project, found.units)
         dataset, folder = items.home(connection, project)
         kind = "imageSequence" if groups == "sequence" else "imageGroup"
         for title, members in found.groups:
@@ -115,12 +139,12 @@ def add(
     return hashes
 
 
-def none_usable(where: str, skipped: Sequence[str]) -> LocalPlatformError:
-    """What to say where no file is left."""
+def none_usable(where: str, skipped: Sequence[str], wanted: Wanted = FILES) -> LocalPlatformError:
+    """Return the error of a project for which no file is left."""
     if not skipped:
-        return LocalPlatformError(f"There is no file in {where}, so no project was made.")
-    lines = "".join(f"\n  - {line.removeprefix('left out: ')}" for line in images.told(skipped, UNKNOWN))
-    return LocalPlatformError(f"No file in {where} could be used, so no project was made:{lines}")
+        return LocalPlatformError(f"There is no {wanted.name} in {where}, so no project was made.")
+    lines = "".join(f"\n  - {line.removeprefix('left out: ')}" for line in images.told(skipped, wanted.unknown))
+    return LocalPlatformError(f"No {wanted.name} in {where} could be used, so no project was made:{lines}")
 
 
 def one_usable(directory: Path) -> None:
@@ -143,7 +167,7 @@ def one_usable(directory: Path) -> None:
 
 
 def counted(units: Sequence[str]) -> str:
-    """How many items of which types there are, in words."""
+    """Return the number of items of each type, in words."""
     words = {
         "image": "image", "video": "video", "audio": "audio file", "plainText": "text", "pdf": "PDF",
         "imageGroup": "image group", "imageSequence": "image sequence", "dicomFile": "DICOM file",

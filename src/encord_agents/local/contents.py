@@ -1,4 +1,4 @@
-"""Which classes a row's labels have, kept beside them: so that tasks can be found by class without reading labels."""
+"""The classes in a row's labels, kept next to them, so that tasks are found by class without reading labels."""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from encord_agents.local.faults import Fault
+from encord_agents.local.faults import read_fault
 from encord_agents.local.origins import stranger
+from encord_agents.local.service import Settings
 from encord_agents.local.trouble import LocalPlatformError, Refusal, malformed
 
 if TYPE_CHECKING:
@@ -42,27 +43,20 @@ class Controls:
         return [dataclasses.asdict(fault) for fault in self._door.faults.pending]
 
     def _add_fault(self, body: dict[str, Any], request: Request) -> Any:
-        names = {found.name for found in dataclasses.fields(Fault)}
-        if unknown := body.keys() - names:
-            raise malformed(f"A fault has no {min(unknown)[:100]!r}; it has {', '.join(sorted(names))}.")
-        fault = Fault(**body)
-        _check(fault)
-        self._door.faults.add(fault)
+        self._door.faults.add(read_fault(body))
 
     def _clear_faults(self, body: dict[str, Any], request: Request) -> Any:
         self._door.faults.clear()
 
     def _settings(self, body: dict[str, Any], request: Request) -> Any:
-        return dataclasses.asdict(self._door.service.settings)
+        return self._door.service.settings.model_dump()
 
     def _set(self, body: dict[str, Any], request: Request) -> Any:
         settings = self._door.service.settings
-        known = {found.name for found in dataclasses.fields(settings)}
+        Settings(**{**settings.model_dump(), **body})  # all of them, or none
         for name, value in body.items():
-            if name not in known:
-                raise malformed(f"There is no setting {name[:100]!r}; there are {', '.join(sorted(known))}.")
             setattr(settings, name, value)
-        return dataclasses.asdict(settings)
+        return settings.model_dump()
 
     def _journal(self, body: dict[str, Any], request: Request) -> Any:
         kind = request.query_params.get("kind")
@@ -88,23 +82,6 @@ class Controls:
         if how not in (None, "refuse", "503"):
             raise malformed("how is refuse, 503 or null.")
         self._door.outage = how
-
-
-def _check(fault: Fault) -> None:
-    """Refuse a fault that could not happen: it would be found only when it does."""
-    numbers = (fault.skip, fault.status, fault.times or 0, fault.retry_after or 0, fault.seconds)
-    if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in numbers):
-        raise malformed("A fault's times, skip, status, retry_after and seconds are numbers.")
-    if not 100 <= fault.status < 600 or fault.action not in (
-        "status",
-        "drop_before",
-        "drop_after",
-        "stall",
-        "envelope",
-    ):
-        raise malformed("A fault's status is a status, and its action one of those there are.")
-    if not all(isinstance(text, str) or text is None for text in (fault.kind, fault.contains)):
-        raise malformed("A fault's kind and contains are text.")
 
 
 def _answering(acts: dict[str, Callable[[dict[str, Any], Request], Any]]) -> Callable[[Request], Any]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
-from uuid import uuid4
-
 import orjson
 
-from encord_agents.local import catalogue, contents, datasets, users
+from encord_agents.local import catalogue, datasets, labels, users
 from encord_agents.local.catalogue import ProjectRecord
-from encord_agents.local.service import Service, mapping, optional, uuid, uuids
+from encord_agents.local.database import listed
+from encord_agents.local.service import Given, Service, uuid, uuids
 from encord_agents.local.trouble import NotKnown, forbidden, malformed
 from encord_agents.local.workflow import Workflow
 
@@ -22,19 +19,18 @@ def stages_of(workflow: Workflow) -> tuple[str, str]:
     return catalogue.dumped(workflow), workflow.start_uuid
 
 
-def copy(service: Service, record: ProjectRecord, payload: dict[str, Any], user: str) -> str:
+def copy(service: Service, record: ProjectRecord, payload: Given, user: str) -> str:
     """Copy a project: its workflow and ontology, and what else is asked for. Returns the hash of the copy.
 
     Raises:
         Refusal: 400, the request makes no sense; 501, it asks for what the platform does not have.
     """
-    options = set(optional(payload.get("copy_project_options"), list, "copy_project_options") or [])
+    options = set(payload.list("copy_project_options") or [])
     if unknown := options - _OPTIONS:
         raise malformed(f"There is no option {min(map(str, unknown))[:100]!r}.")
     if "models" in options:
         raise NotKnown("models, which it has none of.", "Copy the project without copy_models.")
-    named = mapping(payload.get("project_copy_metadata") or {}, "project_copy_metadata")
-    wanted = mapping(payload.get("copy_labels_options") or {}, "copy_labels_options")
+    named, wanted = payload.part("project_copy_metadata"), payload.part("copy_labels_options")
     with service.database.write() as connection:
         there = [row["hash"] for row in service.catalogue.datasets(record)]
         listed = there if "datasets" in options else []
@@ -42,8 +38,8 @@ def copy(service: Service, record: ProjectRecord, payload: dict[str, Any], user:
             listed = [_clone(service, record, named, wanted)]
         row = connection.execute("SELECT stages FROM projects WHERE id = ?", (record.id,)).fetchone()
         made = service.catalogue.create_from(
-            title=optional(named.get("project_title"), str, "project_title") or f"{record.title} (copy)",
-            description=optional(named.get("project_description"), str, "project_description") or record.description,
+            title=named.text("project_title") or f"{record.title} (copy)",
+            description=named.text("project_description") or record.description,
             ontology=record.ontology,
             stages=row["stages"],
             start=record.start,
@@ -58,9 +54,9 @@ def copy(service: Service, record: ProjectRecord, payload: dict[str, Any], user:
     return made.hash
 
 
-def _clone(service: Service, record: ProjectRecord, named: dict[str, Any], wanted: dict[str, Any]) -> str:
+def _clone(service: Service, record: ProjectRecord, named: Given, wanted: Given) -> str:
     """A new dataset of the same items: of all, or of those that are asked for. Returns its hash."""
-    chosen = mapping(wanted.get("datasets_to_data_hashes_map") or {}, "datasets_to_data_hashes_map")
+    chosen = wanted.part("datasets_to_data_hashes_map").fields
     found: list[int] = []
     for dataset in chosen or [row["hash"] for row in service.catalogue.datasets(record)]:
         hashes = uuids(chosen[dataset], "data hashes") if chosen else None
@@ -68,8 +64,8 @@ def _clone(service: Service, record: ProjectRecord, named: dict[str, Any], wante
             raise forbidden(f"The project has no dataset {uuid(dataset, 'A dataset')}.")
         found += [row["id"] for row in datasets.rows(service.database, dataset, hashes=hashes)]
     with service.database.write() as connection:
-        title = optional(named.get("dataset_title"), str, "dataset_title") or f"{record.title} (copy)"
-        description = optional(named.get("dataset_description"), str, "dataset_description") or ""
+        title = named.text("dataset_title") or f"{record.title} (copy)"
+        description = named.text("dataset_description") or ""
         made = datasets.create(
             connection, title, description=description, folder=datasets.new_folder(connection, title)
         )
@@ -77,14 +73,11 @@ def _clone(service: Service, record: ProjectRecord, named: dict[str, Any], wante
     return made
 
 
-def _copy_labels(
-    service: Service, record: ProjectRecord, made: ProjectRecord, wanted: dict[str, Any], *, cloned: bool
-) -> None:
+def _copy_labels(service: Service, record: ProjectRecord, made: ProjectRecord, wanted: Given, *, cloned: bool) -> None:
     if wanted.get("accepted_label_statuses"):
         raise NotKnown("copies of labels by their review status.", "Name label hashes, or copy all.")
-    hashes = wanted.get("accepted_label_hashes")
-    accepted = None if hashes is None else orjson.dumps(uuids(hashes, "accepted_label_hashes")).decode()
-    now = time.time()
+    chosen = wanted.get("accepted_label_hashes") is not None
+    accepted = listed(wanted.ids("accepted_label_hashes")) if chosen else None
     same = "n.item = o.item" if cloned else "n.data_hash = o.data_hash"
     with service.database.write() as connection:
         for row in connection.execute(
@@ -95,14 +88,9 @@ def _copy_labels(
         ).fetchall():
             content = row["content"]
             if content is not None and row["old_hash"] != row["data_hash"]:
-                labels = orjson.loads(content)
-                units = labels.get("data_units", {})
+                copied = orjson.loads(content)
+                units = copied.get("data_units", {})
                 if row["old_hash"] in units:
                     units[row["data_hash"]] = {**units.pop(row["old_hash"]), "data_hash": row["data_hash"]}
-                content = orjson.dumps(labels)
-            connection.execute(
-                "INSERT INTO labels (unit, branch, hash, content, saves, created_at, edited_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (row["id"], row["branch"], str(uuid4()), content, row["saves"], now, now),
-            )
-            contents.keep(connection, [(row["id"], row["branch"], orjson.loads(content or b"{}"))])
+                content = orjson.dumps(copied)
+            labels.put(connection, row["id"], row["branch"], content, saves=row["saves"])

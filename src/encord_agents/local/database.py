@@ -1,4 +1,4 @@
-"""Where the platform keeps its state: one SQLite connection, shared by all threads, one at a time."""
+"""The platform's state: one SQLite connection, shared by all threads, one at a time."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import os
 import re
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
-from encord_agents.local.trouble import LocalPlatformError
+import orjson
+
+from encord_agents.local.trouble import LocalPlatformError, machine_trouble
 
 SCHEMA_VERSION = 4
 APPLICATION_ID = 0x656E6C70
-"""What SQLite files of ours have in their header, so that nobody else's is taken for one."""
+"""The number in the header of our SQLite files, so that nobody else's is taken for one."""
 
+PATIENCE = 30.0
+"""Seconds to wait for another process that writes to the same database."""
 _TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -183,6 +188,37 @@ CREATE TRIGGER IF NOT EXISTS task_moved AFTER UPDATE OF stage ON tasks WHEN EXIS
 )
 
 
+SOME = "(SELECT value FROM json_each(?))"
+"""A list of any length as one value of a query: see :func:`listed`."""
+
+
+def listed(values: Iterable[Any]) -> str:
+    """Return values as :data:`SOME` takes them."""
+    return orjson.dumps(list(values)).decode()
+
+
+class Where:
+    """The conditions of a query, all of which must hold, with their values. ``None`` as a value asks for all."""
+
+    def __init__(self, condition: str, *values: Any) -> None:
+        self._conditions = [condition]
+        self.values = list(values)
+
+    def also(self, condition: str, *values: Any) -> None:
+        """Add a condition, unless one of its values is ``None``."""
+        if None not in values:
+            self._conditions.append(condition)
+            self.values += values
+
+    def among(self, column: str, wanted: Iterable[Any] | None) -> None:
+        """Add the condition that a column has one of some values."""
+        if wanted is not None:
+            self.also(f"{column} IN {SOME}", listed(wanted))
+
+    def __str__(self) -> str:
+        return " AND ".join(self._conditions)
+
+
 class Database:
     """The state, in a file or in memory.
 
@@ -194,7 +230,8 @@ class Database:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self._lock = RLock()
+        # One connection for all threads: in memory there is only one, and in a file SQLite has one writer anyway.
+        self._lock = RLock()  # reentrant, since a change may read, and be a part of a larger one
         self._closed = False
         if path is not None:
             # The secret that signs asset URLs is inside.
@@ -203,13 +240,16 @@ class Database:
             except OSError as error:
                 raise LocalPlatformError(f"{path} cannot be opened: {error.strerror}.") from error
         self._connection = sqlite3.connect(
-            ":memory:" if path is None else path, isolation_level=None, check_same_thread=False, timeout=30.0
+            ":memory:" if path is None else path, isolation_level=None, check_same_thread=False, timeout=PATIENCE
         )
         self._connection.row_factory = sqlite3.Row
         try:
             self._prepare(path)
         except BaseException as error:
             self._connection.close()
+            if isinstance(error, sqlite3.OperationalError):  # the disk, or a lock: the file itself may be sound
+                trouble = machine_trouble(error)
+                raise LocalPlatformError(f"{path}: {trouble.message if trouble else error}") from error
             if isinstance(error, sqlite3.DatabaseError):
                 raise LocalPlatformError(f"{path} is not a database of the local platform: {error}.") from error
             raise
@@ -217,6 +257,8 @@ class Database:
     def _prepare(self, path: Path | None) -> None:
         self._refuse_others(path)
         if path is not None:
+            # Readers of another process do not wait for our writes; and a commit survives the end of this process
+            # without waiting for the disk (of the machine's, the last ones may be lost, each as a whole).
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
         with self.write() as connection:
@@ -247,27 +289,33 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for looking something up."""
-        with self._lock:
+        """Lend the connection, for looking something up."""
+        with (
+            self._lock
+        ):  # to the end of the block: rows are fetched one by one, and another thread may commit meanwhile
             self._refuse_closed()
             yield self._connection
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """The connection in a transaction: all of it happens, or, if the block raises, nothing."""
+        """Lend the connection in a transaction: all of it happens, or, if the block raises, nothing."""
         with self._lock:
             self._refuse_closed()
             if self._connection.in_transaction:  # within a larger whole
                 yield self._connection
                 return
+            # At once for writing: a transaction that begins as a reader and is overtaken by another process could only
+            # fail in the middle.
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                # A full disk may fail only this, and leave the transaction open. Whatever came next would then be
+                # taken for a part of it: answered, and never written.
+                self._connection.execute("COMMIT")
             except BaseException:
-                if self._connection.in_transaction:  # a full disk has ended it already
+                if self._connection.in_transaction:  # a full disk may also have ended it already
                     self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def secret(self) -> bytes:
         """The key that signs asset URLs; the same for as long as the state lives."""

@@ -7,9 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from uuid import uuid4
 
-import orjson
-
-from encord_agents.local.database import Database
+from encord_agents.local.database import SOME, Database, Where, listed
 from encord_agents.local.trouble import Refusal, forbidden
 
 
@@ -73,6 +71,7 @@ def link(connection: sqlite3.Connection, dataset: str, items: Iterable[int], *, 
         stage: Where the tasks begin, if not at the start of the workflow.
     """
     now = time.time()
+    # Ids are chosen here, so that many rows are one statement; the caller's transaction keeps other writers out.
     first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM data").fetchone()[0]
     rows = [(first + index, str(uuid4()), dataset, item, now) for index, item in enumerate(items)]
     connection.executemany("INSERT INTO data VALUES (?, ?, ?, ?, ?)", rows)
@@ -110,7 +109,7 @@ def attach(connection: sqlite3.Connection, project: int, dataset: str) -> None:
 def detach(connection: sqlite3.Connection, project: int, dataset: str) -> None:
     """Take a dataset from a project, with the tasks and labels of its data units."""
     connection.execute("DELETE FROM project_datasets WHERE project = ? AND dataset = ?", (project, dataset))
-    _forget(
+    forget(
         connection,
         "SELECT e.id FROM entries e JOIN data d ON d.id = e.data WHERE e.project = ? AND d.dataset = ?",
         (project, dataset),
@@ -119,20 +118,30 @@ def detach(connection: sqlite3.Connection, project: int, dataset: str) -> None:
 
 def unlink(connection: sqlite3.Connection, data: Sequence[int]) -> None:
     """Remove data units (their rows' ids) from their dataset and from all projects. The items stay."""
-    ids = orjson.dumps(list(data)).decode()
-    _forget(connection, "SELECT id FROM entries WHERE data IN (SELECT value FROM json_each(?))", (ids,))
+    ids = listed(data)
+    forget(connection, "SELECT id FROM entries WHERE data IN (SELECT value FROM json_each(?))", (ids,))
     connection.execute("DELETE FROM data WHERE id IN (SELECT value FROM json_each(?))", (ids,))
 
 
-def _forget(connection: sqlite3.Connection, entries: str, values: Sequence[object]) -> None:
-    """Remove a project's rows, with all that hangs on them."""
+def forget(connection: sqlite3.Connection, entries: str, values: Sequence[object]) -> None:
+    """Remove rows of projects, with their tasks, labels, reviews and history, and what people did with them.
+
+    Args:
+        entries: A query of the rows' ids.
+        values: Its values.
+    """
     ids = [row[0] for row in connection.execute(entries, values).fetchall()]
-    listed = (orjson.dumps(ids).decode(),)
-    some = "(SELECT value FROM json_each(?))"
-    connection.execute(f"DELETE FROM reviews WHERE task IN (SELECT uuid FROM tasks WHERE unit IN {some})", listed)
+    some = (listed(ids),)
+    for table in ("reviews", "actions"):
+        connection.execute(f"DELETE FROM {table} WHERE task IN (SELECT uuid FROM tasks WHERE unit IN {SOME})", some)
+    connection.execute(
+        "DELETE FROM issues WHERE (project, data_hash) IN"
+        f" (SELECT e.project, d.data_hash FROM entries e JOIN data d ON d.id = e.data WHERE e.id IN {SOME})",
+        some,
+    )
     for table in ("tasks", "labels", "label_classes", "history", "versions", "baselines"):
-        connection.execute(f"DELETE FROM {table} WHERE unit IN {some}", listed)
-    connection.execute(f"DELETE FROM entries WHERE id IN {some}", listed)
+        connection.execute(f"DELETE FROM {table} WHERE unit IN {SOME}", some)
+    connection.execute(f"DELETE FROM entries WHERE id IN {SOME}", some)
 
 
 def rows(database: Database, dataset: str, *, hashes: Sequence[str] | None = None) -> list[sqlite3.Row]:
@@ -141,16 +150,14 @@ def rows(database: Database, dataset: str, *, hashes: Sequence[str] | None = Non
     Raises:
         Refusal: 403, a data hash is not of this dataset.
     """
-    sql = (
-        "SELECT d.id AS row, d.data_hash, d.created_at AS linked_at, i.* FROM data d JOIN items i ON i.id = d.item"
-        " WHERE d.dataset = ?"
-    )
-    values: list[object] = [dataset]
-    if hashes is not None:
-        sql += " AND d.data_hash IN (SELECT value FROM json_each(?))"
-        values.append(orjson.dumps(list(hashes)).decode())
+    where = Where("d.dataset = ?", dataset)
+    where.among("d.data_hash", hashes)
     with database.read() as connection:
-        found = connection.execute(f"{sql} ORDER BY d.id", values).fetchall()
+        found = connection.execute(
+            "SELECT d.id AS row, d.data_hash, d.created_at AS linked_at, i.* FROM data d JOIN items i ON i.id = d.item"
+            f" WHERE {where} ORDER BY d.id",
+            where.values,
+        ).fetchall()
     for hash in hashes or ():
         if all(row["data_hash"] != hash for row in found):
             raise forbidden(f"No access to the data unit {hash}.")
@@ -167,10 +174,9 @@ def link_items(database: Database, dataset: str, uuids: Sequence[str], duplicate
         Refusal: 403, an item is unknown; 409, it is there already.
     """
     with database.write() as connection:
-        listed = orjson.dumps(list(uuids)).decode()
         found = dict(
             connection.execute(
-                "SELECT uuid, id FROM items WHERE forbidden = 0 AND uuid IN (SELECT value FROM json_each(?))", (listed,)
+                f"SELECT uuid, id FROM items WHERE forbidden = 0 AND uuid IN {SOME}", (listed(uuids),)
             ).fetchall()
         )
         there = {row["item"] for row in connection.execute("SELECT item FROM data WHERE dataset = ?", (dataset,))}

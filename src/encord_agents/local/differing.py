@@ -1,4 +1,4 @@
-"""What has happened to a project since it was copied, or made: labels and moves."""
+"""Labels and moves of a project since it was copied, or made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from encord_agents.local.database import Database
 
 @dataclass(frozen=True)
 class Difference:
-    """What has happened to a task. Objects and classifications are counted by their hashes.
+    """The changes of a task. Objects and classifications are counted by their hashes.
 
     Attributes:
         origin, stage: The titles of the stages where it was and is.

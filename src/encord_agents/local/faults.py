@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from encord_agents.local.written import Number, Seconds, checked, known
 
 Action = Literal["status", "drop_before", "drop_after", "stall", "envelope"]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with the next requests of a kind.
+    """A failure that the next requests of a kind meet.
 
     Args:
         kind: The kind of request (see :class:`~encord_agents.local.Entry`), or ``None`` for any, assets too.
@@ -30,14 +35,27 @@ class Fault:
     """
 
     kind: str | None = None
-    times: int | None = 1
-    skip: int = 0
+    times: Annotated[int, Field(strict=True)] | None = 1
+    skip: Annotated[int, Field(strict=True, ge=0)] = 0
     action: Action = "status"
-    status: int = 500
-    retry_after: int | None = None
+    status: Annotated[int, Field(strict=True, ge=100, le=599)] = 500
+    retry_after: Number | None = None
     error: str = "RATE_LIMIT_ERROR"
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
     contains: str | None = None
+
+
+_FAULT = TypeAdapter(Annotated[Fault, known(*Fault.__annotations__)])
+
+
+def read_fault(given: Mapping[str, Any]) -> Fault:
+    """Return the fault that a mapping describes.
+
+    Raises:
+        LocalPlatformError: There is no such fault.
+    """
+    checked(_FAULT, given)
+    return Fault(**given)
 
 
 class Faults:
@@ -47,9 +65,15 @@ class Faults:
         self._waiting: list[_Waiting] = []
         self._lock = Lock()
         self.cleared = 0
-        """How often the faults were cleared."""
+        """The number of times that the faults were cleared."""
 
     def add(self, fault: Fault) -> None:
+        """Let a fault wait for its requests.
+
+        Raises:
+            LocalPlatformError: It cannot happen.
+        """
+        checked(_FAULT, fault)
         with self._lock:
             self._waiting.append(_Waiting(fault, fault.skip, fault.times))
 
@@ -57,7 +81,7 @@ class Faults:
         """Forget all faults; requests that are stalled go on."""
         with self._lock:
             self._waiting.clear()
-            self.cleared += 1
+            self.cleared += 1  # a count and no flag: requests that are stalled look for a change, and never reset it
 
     @property
     def pending(self) -> list[Fault]:
@@ -74,9 +98,10 @@ class Faults:
             path: Its path.
             envelope: Whether it is a v1 request, the only ones that can have an error inside a 200.
         """
-        if not self._waiting:
+        if not self._waiting:  # without the lock: nearly every request of nearly every run
             return None
         with self._lock:
+            # Counted down before it happens: two requests at once must not both take the last one.
             for waiting in self._waiting:
                 if not _matches(waiting.fault, kind, body, path, envelope):
                     continue

@@ -1,4 +1,4 @@
-"""What an ontology lets labels say: its features, their shapes, and the answers to their attributes."""
+"""The content of an ontology that labels refer to: features, their shapes, and the answers to their attributes."""
 
 from __future__ import annotations
 

@@ -64,7 +64,8 @@ def _unique(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
 
 
 def kind(value: Any) -> str:
-    """What a value is, for a message."""
+    """Describe a value in a message: a short one as it is, others by their type."""
     if value is None:
         return "nothing"
-    return f"{value!r}" if isinstance(value, (bool, int, float)) else f"a {type(value).__name__}"
+    short = isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= 100)
+    return f"{value!r}" if short else f"a {type(value).__name__}"

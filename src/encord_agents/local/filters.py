@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import Any
 
 from encord_agents.local.trouble import NotKnown, Refusal, malformed
@@ -68,34 +69,12 @@ def only(query: Mapping[str, Any], what: str, *names: str, off: Sequence[str] = 
 
 
 def like(value: str, pattern: str) -> bool:
-    """SQL's LIKE: % is any text, _ any character; case does not matter."""
+    """Match as SQL's LIKE does: % is any text, _ any character; case does not matter."""
     if len(pattern) > LONGEST_PATTERN:
         raise malformed("The pattern is too long.")
-    # Stars that follow each other would make the search slow, and mean the same as one.
-    parts = re.split("([%_])", re.sub("%+", "%", pattern.lower()))
-    return _like(value.lower(), [part for part in parts if part])
-
-
-def _like(value: str, parts: list[str]) -> bool:
-    """Greedy matching with one way back, which is linear for each star."""
-    tokens: list[str] = []
-    for part in parts:
-        tokens += [part] if part in ("%", "_") else list(part)
-    at = token = 0
-    star, mark = -1, 0
-    while at < len(value):
-        if token < len(tokens) and tokens[token] == "%":
-            star, mark = token, at
-            token += 1
-        elif token < len(tokens) and (tokens[token] == "_" or tokens[token] == value[at]):
-            token += 1
-            at += 1
-        elif star >= 0:
-            token, mark = star + 1, mark + 1
-            at = mark
-        else:
-            return False
-    return all(rest == "%" for rest in tokens[token:])
+    # The standard library's patterns never go back over a star, however many there are.
+    plain = re.sub(r"([*?[])", r"[\1]", pattern.lower())
+    return fnmatchcase(value.lower(), plain.replace("%", "*").replace("_", "?"))
 
 
 def date(value: Any, name: str) -> float | None:
@@ -131,7 +110,7 @@ class Listing:
         return cls({name: one(query, name) for name in NAMES if one(query, name) is not None})
 
     def allows(self, title: str, description: str, created_at: float, edited_at: float) -> bool:
-        """Whether a thing is to be listed.
+        """Return True if a thing is to be listed.
 
         Raises:
             Refusal: 400, a date is none.

@@ -9,16 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from encord_agents.local import datasets, items
-from encord_agents.local.database import Database
+from encord_agents.local.database import SOME, Database, Where, listed
 from encord_agents.local.trouble import Refusal, forbidden, malformed
 
 
 @dataclass(frozen=True)
 class Search:
-    """Which folders or items; ``None`` asks for all.
+    """A search for folders or items; ``None`` asks for all.
 
     Attributes:
         folder: Those in a folder; with ``recursive`` also those in folders below. Without one: all there are.
@@ -61,56 +59,46 @@ _BELOW = (
 
 
 def find(database: Database, wanted: Search) -> list[sqlite3.Row]:
-    """Folders, one more than the page has if there are more."""
-    conditions, values = ["1"], []
-    prefix = ""
+    """Return folders, one more than the page has if there are more."""
+    where = Where("1")
     if wanted.folder is not None and wanted.recursive:
-        prefix = _BELOW
-        conditions.append("f.uuid IN (SELECT uuid FROM below) AND f.uuid != ?")
-        values += [wanted.folder, wanted.folder]
-    elif wanted.folder is not None:
-        conditions.append("f.parent = ?")
-        values.append(wanted.folder)
+        where.also("f.uuid IN (SELECT uuid FROM below) AND f.uuid != ?", wanted.folder)
+    else:
+        where.also("f.parent = ?", wanted.folder)
     if wanted.top:
-        conditions.append("f.parent IS NULL")
+        where.also("f.parent IS NULL")
     if wanted.in_dataset is not None:
-        conditions.append(f"{'' if wanted.in_dataset else 'NOT '}EXISTS (SELECT 1 FROM datasets WHERE folder = f.uuid)")
-    return _page(database, f"{prefix}SELECT f.* FROM folders f", "f.name", "f.created_at", conditions, values, wanted)
+        where.also(f"{'' if wanted.in_dataset else 'NOT '}EXISTS (SELECT 1 FROM datasets WHERE folder = f.uuid)")
+    return _page(database, "SELECT f.* FROM folders f", "f.name", "f.created_at", "f.uuid", where, wanted)
 
 
 def find_items(database: Database, wanted: Search) -> list[sqlite3.Row]:
-    """Items, one more than the page has if there are more; those that make up a group, too."""
-    conditions, values = ["i.forbidden = 0"], []
-    prefix = ""
+    """Return items, one more than the page has if there are more; those that make up a group, too."""
+    where = Where("i.forbidden = 0")
     if wanted.folder is not None and wanted.recursive:
-        prefix = _BELOW
-        conditions.append("i.folder IN (SELECT uuid FROM below)")
-        values.append(wanted.folder)
-    elif wanted.folder is not None:
-        conditions.append("i.folder = ?")
-        values.append(wanted.folder)
-    if wanted.types:
-        conditions.append("i.item_type IN (SELECT value FROM json_each(?))")
-        values.append(orjson.dumps(list(wanted.types)).decode())
+        where.also("i.folder IN (SELECT uuid FROM below)")
+    else:
+        where.also("i.folder = ?", wanted.folder)
+    where.among("i.item_type", wanted.types or None)
     if wanted.in_dataset is not None:
-        conditions.append(f"{'' if wanted.in_dataset else 'NOT '}EXISTS (SELECT 1 FROM data WHERE item = i.id)")
-    uses = "(SELECT count(*) FROM data WHERE item = i.id) AS uses"
-    sql = f"{prefix}SELECT i.*, {uses} FROM items i"
-    return _page(database, sql, "i.title", "i.created_at", conditions, values, wanted)
+        where.also(f"{'' if wanted.in_dataset else 'NOT '}EXISTS (SELECT 1 FROM data WHERE item = i.id)")
+    sql = "SELECT i.*, (SELECT count(*) FROM data WHERE item = i.id) AS uses FROM items i"
+    return _page(database, sql, "i.title", "i.created_at", "i.id", where, wanted)
 
 
 def _page(
-    database: Database, sql: str, name: str, created: str, conditions: list[str], values: list[Any], wanted: Search
+    database: Database, sql: str, name: str, created: str, identity: str, where: Where, wanted: Search
 ) -> list[sqlite3.Row]:
-    if wanted.search:
-        conditions.append(f"instr(lower({name}), lower(?)) > 0")
-        values.append(wanted.search)
+    where.also(f"instr(lower({name}), lower(?)) > 0", wanted.search or None)
     order = name if wanted.order == "name" else created
     direction = "DESC" if wanted.desc else "ASC"
-    identity = "f.uuid" if name.startswith("f.") else "i.id"
-    sql += f" WHERE {' AND '.join(conditions)} ORDER BY {order} {direction}, {identity} {direction} LIMIT ? OFFSET ?"
+    below = [wanted.folder] if wanted.folder is not None and wanted.recursive else []
     with database.read() as connection:
-        return connection.execute(sql, [*values, wanted.size + 1, wanted.start]).fetchall()
+        return connection.execute(
+            f"{_BELOW if below else ''}{sql} WHERE {where}"
+            f" ORDER BY {order} {direction}, {identity} {direction} LIMIT ? OFFSET ?",
+            [*below, *where.values, wanted.size + 1, wanted.start],
+        ).fetchall()
 
 
 def path(database: Database, row: sqlite3.Row) -> list[sqlite3.Row]:
@@ -128,7 +116,7 @@ def datasets_of(database: Database, uuids: Sequence[str]) -> dict[str, str]:
         return dict(
             connection.execute(
                 "SELECT folder, hash FROM datasets WHERE folder IN (SELECT value FROM json_each(?))",
-                (orjson.dumps(list(uuids)).decode(),),
+                (listed(uuids),),
             ).fetchall()
         )
 
@@ -199,7 +187,7 @@ def move_items(database: Database, folder: str, uuids: Sequence[str], target: st
             items.in_folder(database, folder, uuid)
         connection.execute(
             "UPDATE items SET folder = ?, edited_at = ? WHERE uuid IN (SELECT value FROM json_each(?))",
-            (target, time.time(), orjson.dumps(list(uuids)).decode()),
+            (target, time.time(), listed(uuids)),
         )
 
 
@@ -222,23 +210,22 @@ def delete_items(database: Database, folder: str, uuids: Sequence[str], *, unuse
                     ).fetchone()[0]
                     if used == 1:
                         going.add(child["uuid"])
-        listed = (orjson.dumps(sorted(going)).decode(),)
-        some = "(SELECT value FROM json_each(?))"
+        these = (listed(sorted(going)),)
         kept = connection.execute(
-            f"SELECT item FROM children WHERE item IN {some} AND parent NOT IN {some} LIMIT 1", listed * 2
+            f"SELECT item FROM children WHERE item IN {SOME} AND parent NOT IN {SOME} LIMIT 1", these * 2
         ).fetchone()
         if kept is not None:
             raise Refusal(409, f"The storage item {kept['item']} is part of a group that stays.")
         data = connection.execute(
-            f"SELECT d.id FROM data d JOIN items i ON i.id = d.item WHERE i.uuid IN {some}", listed
+            f"SELECT d.id FROM data d JOIN items i ON i.id = d.item WHERE i.uuid IN {SOME}", these
         ).fetchall()
         datasets.unlink(connection, [row["id"] for row in data])
-        connection.execute(f"DELETE FROM children WHERE parent IN {some}", listed)
-        return connection.execute(f"DELETE FROM items WHERE uuid IN {some}", listed).rowcount
+        connection.execute(f"DELETE FROM children WHERE parent IN {SOME}", these)
+        return connection.execute(f"DELETE FROM items WHERE uuid IN {SOME}", these).rowcount
 
 
 def summary(database: Database, uuid: str) -> dict[str, Any]:
-    """What is in a folder, counted as the SDK wants it."""
+    """Count the content of a folder, in the SDK's words."""
     with database.read() as connection:
         counts = Counter(
             dict(

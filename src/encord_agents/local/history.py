@@ -10,10 +10,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-import orjson
-
 from encord_agents.local.catalogue import ProjectRecord
-from encord_agents.local.database import Database
+from encord_agents.local.database import Database, listed
 
 MOST_EVENTS = 500_000
 """Events that are kept, of all projects together; about 60 MB. The oldest go first."""
@@ -126,6 +124,8 @@ def saved(
             too_old.append((unit, branch, current - VERSIONS_KEPT))
             current += 1
         events.append((project, unit, branch, at, "save", client.name, client.user, None, None, current))
+    # With the save itself, in the caller's transaction: a version that is not there cannot be looked at, and one of a
+    # save that never was would be a lie.
     connection.executemany(_INSERT, events)
     connection.executemany("INSERT INTO versions (unit, branch, number, content) VALUES (?, ?, ?, ?)", replaced)
     connection.executemany("DELETE FROM versions WHERE unit = ? AND branch = ? AND number <= ?", too_old)
@@ -159,6 +159,7 @@ def _packed(content: bytes) -> bytes | None:
 
 
 def _trim(connection: sqlite3.Connection) -> None:
+    # By id and not by count, which would read the whole table at each save.
     connection.execute("DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?", (MOST_EVENTS,))
 
 
@@ -189,13 +190,13 @@ def latest(database: Database, units: Sequence[int]) -> dict[tuple[int, str], Ev
         rows = connection.execute(
             "SELECT * FROM history WHERE id IN (SELECT max(id) FROM history"
             " WHERE unit IN (SELECT value FROM json_each(?)) GROUP BY unit, branch)",
-            (orjson.dumps(list(units)).decode(),),
+            (listed(units),),
         ).fetchall()
     return {(row["unit"], row["branch"]): _event(row) for row in rows}
 
 
 def moves_since(database: Database, project: ProjectRecord, since: float) -> dict[tuple[str, str], int]:
-    """How many tasks left each stage since a time: ``(client, uuid of the stage)`` -> tasks."""
+    """Count the tasks that left each stage since a time: ``(client, uuid of the stage)`` -> tasks."""
     with database.read() as connection:
         rows = connection.execute(
             "SELECT client, stage, count(*) AS n FROM history"

@@ -1,4 +1,4 @@
-"""Pictures: those of a directory, what a file is, and small ones made on the spot."""
+"""Pictures: their facts, by their content; and small ones made on the spot."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ import struct
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
-from encord_agents.local.assets import AssetStore
 from encord_agents.local.items import NewUnit
-from encord_agents.local.trouble import LocalPlatformError, machine_trouble
 from encord_agents.pictures import NoPictureError, Picture
 
 logger = logging.getLogger(__name__)
@@ -36,7 +33,7 @@ BY_THE_WAY = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store"})
 """Files that file managers leave behind, in lower case; nobody misses them."""
 
 NAMED = 20
-"""How many files that are left out are named."""
+"""The most files that are left out and named."""
 
 
 def png(width: int, height: int, grey: int = 128) -> bytes:
@@ -70,40 +67,6 @@ def readable(name: str | Path) -> str:
     return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def collect(paths: str | Path | Iterable[str | Path], assets: AssetStore) -> tuple[list[NewUnit], list[str]]:
-    """Read picture files, or all pictures below a directory, and keep them.
-
-    Returns:
-        What can be added to a project; and the files that are left out, each with its reason.
-
-    Raises:
-        LocalPlatformError: The one path that is given does not exist.
-    """
-    if isinstance(paths, (str, Path)):
-        given = Path(paths)
-        if not given.exists():
-            raise LocalPlatformError(f"{readable(given)} does not exist.")
-        files = found_in(given) if given.is_dir() else [given]
-        root = given if given.is_dir() else given.parent
-    else:
-        files, root = [Path(path) for path in paths], None
-    units, skipped = [], []
-    for path in files:
-        title = readable(path.relative_to(root) if root is not None else path.name)
-        try:
-            unit, digest = read_file(path, title), None
-            digest = assets.put(path.read_bytes())
-        except (OSError, ValueError) as error:
-            if (trouble := machine_trouble(error)) is not None:  # no fault of the file
-                raise LocalPlatformError(trouble.message) from error
-            skipped.append(f"{readable(path)}: {reason(error)}")
-            continue
-        units.append(replace(unit, digest=digest))
-    for line in told(skipped):
-        logger.warning("%s", line)
-    return units, skipped
-
-
 def told(skipped: Sequence[str], unknown: str = NO_PICTURE) -> list[str]:
     """Lines for people about the files that are left out: those with a reason by name, the others counted by suffix.
 
@@ -131,16 +94,8 @@ def reason(error: OSError | ValueError) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def none_readable(where: str, skipped: Sequence[str]) -> LocalPlatformError:
-    """What to say where no picture is left."""
-    if not skipped:
-        return LocalPlatformError(f"There is no picture in {where}, so no project was made.")
-    lines = "".join(f"\n  - {line.removeprefix('left out: ')}" for line in told(skipped))
-    return LocalPlatformError(f"No picture in {where} could be read, so no project was made:{lines}")
-
-
 def read_file(path: Path, title: str) -> NewUnit:
-    """What a picture file is, by its content, without a digest yet.
+    """Read the facts of a picture file, by its content, without a digest yet.
 
     Raises:
         ValueError: It is broken, or no picture.
@@ -165,7 +120,7 @@ def _no_picture(suffix: str) -> str:
 
 
 def read(content: bytes, title: str) -> NewUnit:
-    """What a picture is, without a digest yet.
+    """Read the facts of a picture, without a digest yet.
 
     Raises:
         ValueError: It is broken, or no picture.

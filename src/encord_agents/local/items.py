@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-import orjson
-
 from encord_agents.local import datasets
 from encord_agents.local.catalogue import ProjectRecord
-from encord_agents.local.database import Database
+from encord_agents.local.database import Database, listed
 from encord_agents.local.trouble import LocalPlatformError, forbidden
 
 TYPES = {
@@ -145,7 +143,7 @@ def uuids_of(connection: sqlite3.Connection, ids: Iterable[int]) -> list[str]:
     found = dict(
         connection.execute(
             "SELECT id, uuid FROM items WHERE id IN (SELECT value FROM json_each(?))",
-            (orjson.dumps(list(ids)).decode(),),
+            (listed(ids),),
         ).fetchall()
     )
     return [found[id] for id in ids]
@@ -163,7 +161,7 @@ def get(database: Database, uuids: Sequence[str]) -> list[sqlite3.Row]:
     with database.read() as connection:
         found = connection.execute(
             f"SELECT i.*, {_USES} FROM items i WHERE i.uuid IN (SELECT value FROM json_each(?))",
-            (orjson.dumps(list(uuids)).decode(),),
+            (listed(uuids),),
         )
         by_uuid = {row["uuid"]: row for row in found}
     for uuid in uuids:
@@ -201,14 +199,14 @@ def members(database: Database, items: Sequence[str]) -> dict[str, list[sqlite3.
         for row in connection.execute(
             "SELECT i.*, c.parent, c.layout_key FROM children c JOIN items i ON i.uuid = c.item"
             " WHERE c.parent IN (SELECT value FROM json_each(?)) ORDER BY c.parent, c.position",
-            (orjson.dumps(list(items)).decode(),),
+            (listed(items),),
         ):
             found.setdefault(row["parent"], []).append(row)
     return found
 
 
 def asset(database: Database, uuid: str) -> sqlite3.Row | None:
-    """What is needed to serve an item's file."""
+    """Return the columns that are needed to serve an item's file."""
     with database.read() as connection:
         row: sqlite3.Row | None = connection.execute(
             "SELECT digest, mime_type, broken, title FROM items WHERE uuid = ?", (uuid,)

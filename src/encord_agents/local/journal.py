@@ -1,4 +1,4 @@
-"""What the platform was asked, in order, so that a test can count requests."""
+"""The journal: every request in order, so that a test can count them."""
 
 from __future__ import annotations
 
@@ -66,20 +66,21 @@ class Journal:
         client: str = "",
         seconds: float = 0.0,
     ) -> None:
+        # Before the lock is taken: decoding takes longer than all that is done under it.
         text = body[: self.body_limit].decode("utf-8", "replace")
         path = path[:LONGEST_PATH]
-        with self._lock:
+        with self._lock:  # a test's thread reads and clears, while the server's thread writes
             self._entries.append(Entry(kind, method, path, status, items, at, text, client, seconds))
             self._counts[kind] += 1
         self.pulse.add(client, kind, status, items, at, seconds)
 
     def count(self, kind: str | None = None) -> int:
-        """How many requests of that kind there were; of all kinds, assets too, without one."""
+        """Return the number of requests of a kind; of all kinds, assets too, without one."""
         with self._lock:
             return self._counts.total() if kind is None else self._counts[kind]
 
     def kinds(self) -> dict[str, int]:
-        """How many requests there were of each kind."""
+        """Return the number of requests of each kind."""
         with self._lock:
             return dict(self._counts)
 
@@ -93,7 +94,7 @@ class Journal:
             self._counts.clear()
 
     def __iter__(self) -> Iterator[Entry]:
-        with self._lock:
+        with self._lock:  # a copy: a deque that is written to while somebody iterates raises an error
             return iter(list(self._entries))
 
     def __len__(self) -> int:

@@ -24,7 +24,7 @@ def new_key() -> str:
 
 
 def key_id(private_key: str) -> str:
-    """What the platform knows a key by: its raw public half, as 64 hex characters."""
+    """Return the name that the platform knows a key by: its raw public half, as 64 hex characters."""
     key = ssh.load_ssh_private_key(private_key.encode("ascii"), None)
     if not isinstance(key, Ed25519PrivateKey):
         raise LocalPlatformError("Only Ed25519 keys can sign requests.")

@@ -1,4 +1,4 @@
-"""Whether labels that are saved have the shape of labels: what nobody could read back is not kept."""
+"""The check of labels that are saved: those that nobody could read back are refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from encord_agents.local.features import Attribute, Feature
 from encord_agents.local.trouble import Refusal, corrupted
 
 CONTENT = ("data_units", "object_answers", "classification_answers", "object_actions", "spaces")
-"""What is kept of a label row; the rest is the platform's to say."""
+"""The parts of a label row that are kept; the rest is the platform's to say."""
 
 _ANSWERS = "ANSWER_DICTIONARY_ERROR"
 LONGEST_RANGE = 100_000_000

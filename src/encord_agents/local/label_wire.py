@@ -1,4 +1,4 @@
-"""What label rows look like on the wire, for every kind of data."""
+"""Label rows on the wire, for every kind of data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SPACES = {
     "image": "image", "video": "video", "audio": "audio", "pdf": "pdf", "plainText": "text",
     "imageSequence": "image_sequence", "dicomFile": "medical_file", "nifti": "medical_file",
 }  # fmt: skip
-"""What a member of a data group is called as a space, by its type of item."""
+"""The types of spaces, by the type of the item that is a member of a data group."""
 
 
 def label_status(row: sqlite3.Row, stages: Mapping[str, Any]) -> tuple[str, str]:

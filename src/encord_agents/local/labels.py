@@ -13,7 +13,7 @@ import orjson
 
 from encord_agents.local import contents, history, items, label_shape, label_wire
 from encord_agents.local.catalogue import ProjectRecord
-from encord_agents.local.database import Database
+from encord_agents.local.database import Database, Where, listed
 from encord_agents.local.trouble import Refusal, corrupted, forbidden
 
 _UNIT = (
@@ -31,7 +31,7 @@ _STAGE = (
 
 @dataclass(frozen=True)
 class RowFilter:
-    """Which label rows; ``None`` asks for all. ``all_branches`` lists each branch that has labels."""
+    """A filter of label rows; ``None`` asks for all. ``all_branches`` lists each branch that has labels."""
 
     branch: str = "main"
     all_branches: bool = False
@@ -48,43 +48,30 @@ class RowFilter:
 
 def rows(database: Database, project: ProjectRecord, wanted: RowFilter) -> list[sqlite3.Row]:
     """One row per task: the task's own data unit, and its label on the branch that was asked for, if there is one."""
-    conditions = ["u.project = ?", "u.deleted = 0"]
-    values: list[Any] = []
     # A unit may have tasks on several branches; those of another branch only stand in where this one has none.
     own = "(t.branch = {0} OR NOT EXISTS (SELECT 1 FROM tasks o WHERE o.unit = u.id AND o.branch = {0}))"
+    where = Where("u.project = ? AND u.deleted = 0", project.id)
+    join = "LEFT JOIN labels l ON l.unit = u.id"
     if wanted.all_branches:
-        join = "LEFT JOIN labels l ON l.unit = u.id"
-        values.append(project.id)
-        conditions.append(f"(l.branch IS NULL OR {own.format('l.branch')})")
+        where.also(f"(l.branch IS NULL OR {own.format('l.branch')})")
     else:
-        join = "LEFT JOIN labels l ON l.unit = u.id AND l.branch = ?"
-        values += [wanted.branch, project.id, wanted.branch, wanted.branch]
-        conditions.append(own.format("?"))
-    for column, hashes in (("u.data_hash", wanted.data_hashes), ("l.hash", wanted.label_hashes)):
-        if hashes is not None:
-            conditions.append(f"{column} IN (SELECT value FROM json_each(?))")
-            values.append(orjson.dumps(list(hashes)).decode())
-    for expression, value in (
-        ("u.title = ?", wanted.title_eq),
-        ("u.title LIKE ?", wanted.title_like),
-        ("l.edited_at < ?", wanted.edited_before),
-        ("l.edited_at > ?", wanted.edited_after),
-    ):
-        if value is not None:
-            conditions.append(expression)
-            values.append(value)
+        join += " AND l.branch = ?"
+        where.also(own.format("?"), wanted.branch, wanted.branch)
+    where.among("u.data_hash", wanted.data_hashes)
+    where.among("l.hash", wanted.label_hashes)
+    where.also("u.title = ?", wanted.title_eq)
+    where.also("u.title LIKE ?", wanted.title_like)
+    where.also("l.edited_at < ?", wanted.edited_before)
+    where.also("l.edited_at > ?", wanted.edited_after)
     if wanted.stage_eq is not None or wanted.stage_like is not None:
-        conditions.append("t.stage IN (SELECT value FROM json_each(?))")
-        values.append(orjson.dumps(_stages(database, project, wanted)).decode())
+        where.among("t.stage", _stages(database, project, wanted))
     if not wanted.include_uninitialised:
-        conditions.append("l.hash IS NOT NULL")
+        where.also("l.hash IS NOT NULL")
     with database.read() as connection:
         return connection.execute(
-            f"SELECT {_UNIT}, {_LABEL}, t.uuid AS task, t.stage, t.priority, t.status, t.assignee,"
-            " t.actor"
-            f" FROM units u LEFT JOIN tasks t ON t.unit = u.id {join}"
-            f" WHERE {' AND '.join(conditions)} ORDER BY u.id, t.id",
-            values,
+            f"SELECT {_UNIT}, {_LABEL}, t.uuid AS task, t.stage, t.priority, t.status, t.assignee, t.actor"
+            f" FROM units u LEFT JOIN tasks t ON t.unit = u.id {join} WHERE {where} ORDER BY u.id, t.id",
+            [*([] if wanted.all_branches else [wanted.branch]), *where.values],
         ).fetchall()
 
 
@@ -106,7 +93,7 @@ def create(database: Database, project: ProjectRecord, data_hashes: Sequence[str
         Refusal: 403, one of the data units is unknown.
     """
     now = time.time()
-    wanted = orjson.dumps(list(data_hashes)).decode()
+    wanted = listed(data_hashes)
     with database.write() as connection:
         units = connection.execute(
             "SELECT id, data_hash, deleted FROM units"
@@ -171,6 +158,18 @@ def save(database: Database, project: ProjectRecord, labels: Mapping[str, dict[s
         history.saved(connection, project.id, events, at=now)
 
 
+def put(connection: sqlite3.Connection, unit: int, branch: str, content: bytes | None, *, saves: int = 1) -> None:
+    """Write the labels of a row that need no check, since another row had them. Make the row if there is none."""
+    now = time.time()
+    connection.execute(
+        "INSERT INTO labels (unit, branch, hash, content, saves, created_at, edited_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (unit, branch) DO UPDATE SET content = excluded.content, saves = saves + 1,"
+        " edited_at = excluded.edited_at",
+        (unit, branch, str(uuid4()), content, saves, now, now),
+    )
+    contents.keep(connection, [(unit, branch, orjson.loads(content or b"{}"))])
+
+
 def one(database: Database, project: ProjectRecord, data_hash: str, branch: str) -> sqlite3.Row | None:
     """The label row of one data unit, if it was ever initialised."""
     with database.read() as connection:
@@ -200,7 +199,7 @@ def _by_label_hash(
         f"SELECT {_UNIT}, {_LABEL}, l.content, u.deleted, u.refusal, {_STAGE}"
         " FROM labels l JOIN units u ON u.id = l.unit WHERE u.project = ?"
         " AND l.hash IN (SELECT value FROM json_each(?))",
-        (project.id, orjson.dumps(list(label_hashes)).decode()),
+        (project.id, listed(label_hashes)),
     ).fetchall()
 
 

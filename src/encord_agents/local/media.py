@@ -1,4 +1,4 @@
-"""What a file is, by its content, and its facts: picture, video, sound, text, PDF, DICOM file or NIfTI volume."""
+"""The type of a file, by its content, and its facts: picture, video, sound, text, PDF, DICOM file or NIfTI volume."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DICOM_LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OW", b"SQ", b"UC", b"UR",
 
 
 def read_file(path: Path, title: str, kind: str | None = None) -> NewUnit:
-    """What a file is, without a digest yet.
+    """Read the type and the facts of a file, without a digest yet.
 
     Args:
         kind: The type of item that it must be, as storage items have it; any, if it is not given.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, model_validator
 
 from encord_agents.local.files import kind, read_mapping
 from encord_agents.local.trouble import LocalPlatformError
+from encord_agents.local.written import Flag, Text, checked, choice, refuse_others
 
 if TYPE_CHECKING:
     from encord.objects import OntologyStructure
@@ -49,8 +51,70 @@ DEFAULT: dict[str, Any] = {
 }
 
 
+class _Part(BaseModel):
+    """A part of an ontology as people write it: the keys that the SDK reads, and no other."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, given: Any) -> Any:
+        return refuse_others(given, [field.alias or name for name, field in cls.model_fields.items()])
+
+
+class _Feature(_Part):
+    id: Any
+    feature: Annotated[Text, Field(alias="featureNodeHash")]
+
+
+class _Option(_Feature):
+    label: Text
+    value: Text
+    archived: Flag = False
+    options: list[_Attribute] = []
+
+
+class _Attribute(_Feature):
+    name: Text
+    type: Literal["radio", "checklist", "text", "numeric"]
+    required: Flag
+    archived: Flag = False
+    dynamic: Flag = False
+    options: list[_Option] = []
+
+
+def _shape(given: str) -> str:
+    from encord.objects import Shape
+
+    there = [shape.value for shape in Shape]
+    if given not in there:
+        raise ValueError(f"no shape is called {given!r}; {choice(given, there, 'shapes')}")
+    return given
+
+
+class _Object(_Feature):
+    name: Text
+    color: Text
+    shape: Annotated[Text, AfterValidator(_shape)]
+    required: Flag = False
+    archived: Flag = False
+    attributes: list[_Attribute] = []
+
+
+class _Classification(_Feature):
+    level: Text | None = None
+    attributes: list[_Attribute]
+
+
+class _Editor(_Part):
+    objects: list[_Object] = []
+    classifications: list[_Classification] = []
+    skeleton_templates: list[Any] = []
+
+
+_WRITTEN = TypeAdapter(_Editor)
+
+
 def editor(given: Mapping[str, Any] | OntologyStructure | str | Path | None) -> dict[str, Any]:
-    """The editor of an ontology: the platform's word for its content.
+    """Return the editor of an ontology that a person gives: the platform's word for its content.
 
     Raises:
         LocalPlatformError: It is none, or one that the SDK does not understand.
@@ -61,18 +125,30 @@ def editor(given: Mapping[str, Any] | OntologyStructure | str | Path | None) -> 
 
     source = "The ontology"
     if isinstance(given, OntologyStructure):
-        given = given.to_dict()
+        return understood(given.to_dict())
     if isinstance(given, (str, Path)):
         source = str(given)
         given = read_mapping(Path(given))
     content = given.get("editor") or given
     if not isinstance(content, Mapping) or not ("objects" in content or "classifications" in content):
         raise LocalPlatformError(f"{source} is not an ontology: it has neither `objects` nor `classifications`.")
+    checked(_WRITTEN, content, source)
+    return understood(content, source)
+
+
+def understood(content: Mapping[str, Any], source: str = "The ontology") -> dict[str, Any]:
+    """Return an editor as the SDK writes it again.
+
+    Raises:
+        LocalPlatformError: The SDK does not understand it.
+    """
+    from encord.objects import OntologyStructure
+
     try:
-        understood = OntologyStructure.from_dict({"objects": [], "classifications": [], **content}).to_dict()
-        _check_features(understood, source)
-        orjson.dumps([[[[understood]]]])  # it will be sent, deep within an answer
-        return understood
+        read = OntologyStructure.from_dict({"objects": [], "classifications": [], **content}).to_dict()
+        _check_features(read, source)
+        orjson.dumps([[[[read]]]])  # it will be sent, deep within an answer
+        return read
     except LocalPlatformError:
         raise
     except RecursionError:

@@ -9,7 +9,7 @@ from encord_agents.local.trouble import Refusal
 OURS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 """Hosts that a request may name. A page of another origin that has its own name lead here names that one."""
 ACTIVE = ("text/html", "application/xhtml+xml", "image/svg+xml", "text/xml", "application/xml", "application/pdf")
-"""What a browser would run, or show as a document of this origin."""
+"""Media types that a browser would run, or show as a document of this origin."""
 
 
 def stranger(request: Request) -> Refusal | None:

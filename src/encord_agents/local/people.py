@@ -197,7 +197,7 @@ def actions(
     stages: Sequence[str] | None = None,
     data_hashes: Sequence[str] | None = None,
 ) -> list[sqlite3.Row]:
-    """What people did in a project, oldest first; ``None`` asks for all."""
+    """Return the actions of people in a project, oldest first; ``None`` asks for all."""
     conditions: list[str] = ["a.project = ?"]
     values: list[Any] = [project.id]
     for column, wanted in (("a.actor", actors), ("a.kind", kinds), ("a.stage", stages), ("u.data_hash", data_hashes)):

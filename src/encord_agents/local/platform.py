@@ -10,26 +10,46 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 from uuid import UUID
 
+from pydantic import Field
+
 from encord_agents.local import collecting, keys, ontologies, pulling
 from encord_agents.local.assets import AssetStore, Clock, DirectoryAssets, MemoryAssets, Signer
 from encord_agents.local.catalogue import Catalogue
 from encord_agents.local.database import Database
 from encord_agents.local.door import Door, Outage
 from encord_agents.local.faults import Faults
-from encord_agents.local.images import collect, none_readable, readable
+from encord_agents.local.images import readable
 from encord_agents.local.journal import Journal
 from encord_agents.local.notifier import Notifier
 from encord_agents.local.project import LocalProject
 from encord_agents.local.receivers import Receivers
 from encord_agents.local.server import HOST, Server
-from encord_agents.local.service import Service, Settings, count, seconds
+from encord_agents.local.service import Service, Settings
 from encord_agents.local.trouble import LocalPlatformError, UnknownRequestError
 from encord_agents.local.users import OWNER
 from encord_agents.local.workflow import Workflow
+from encord_agents.local.written import Number, Options
 
 if TYPE_CHECKING:
     from encord import EncordUserClient
     from encord.objects import OntologyStructure
+
+
+class _Start(Options):
+    """The options that cannot be changed any more once the platform is there."""
+
+    port: int = Field(ge=0, le=65535)
+    url_lifetime: Number
+    journal_body: int = Field(ge=0)
+    controls: bool
+
+
+class _NewProject(Options):
+    """The options of a new project that are plain values."""
+
+    title: str
+    description: str
+    project_type: Literal["workflow", "manual_qa"]
 
 
 class LocalPlatform:
@@ -68,12 +88,13 @@ class LocalPlatform:
         controls: bool = False,
     ) -> None:
         # Before anything is made, in memory or on disk.
-        self._port = count("port", port, least=0, most=65535)
-        self.settings = Settings(page_size, page_tokens, shuffle, latency, latency_per_item, asset_latency)
-        lifetime = seconds("url_lifetime", url_lifetime)
-        self.journal = Journal(body_limit=count("journal_body", journal_body, least=0))
+        self._start = _Start(port=port, url_lifetime=url_lifetime, journal_body=journal_body, controls=controls)
+        self.settings = Settings(
+            page_size=page_size, page_tokens=page_tokens, shuffle=shuffle, latency=latency,
+            latency_per_item=latency_per_item, asset_latency=asset_latency,
+        )  # fmt: skip
+        self.journal = Journal(body_limit=journal_body)
         self.faults = Faults()
-        self._controls = controls
         assets: AssetStore
         if data is None:
             self.ssh_key = keys.new_key()
@@ -83,9 +104,8 @@ class LocalPlatform:
         clock = Clock()
         with _damage_named(data, database):
             database.add_key(keys.key_id(self.ssh_key), OWNER)
-            self._service = Service(
-                database, Catalogue(database), assets, Signer(database.secret(), lifetime, clock), self.settings, clock
-            )
+            signer = Signer(database.secret(), url_lifetime, clock)
+            self._service = Service(database, Catalogue(database), assets, signer, self.settings, clock)
         self.receivers = Receivers(self._service)
         """The addresses that are notified when tasks wait in agent stages, while the platform is up."""
         self._server: Server | None = None
@@ -102,9 +122,9 @@ class LocalPlatform:
             return
         with self._service.database.read():  # raises if it is closed
             pass
-        server = Server(self._port)
+        server = Server(self._start.port)
         self._service.domain = f"http://{HOST}:{server.port}"
-        self._door = Door(self._service, self.faults, self.journal, server.hang_up, controls=self._controls)
+        self._door = Door(self._service, self.faults, self.journal, server.hang_up, controls=self._start.controls)
         server.start(self._door.application)
         self._server = server
         self._notifier = Notifier(self._service)
@@ -175,26 +195,24 @@ class LocalPlatform:
 
         Args:
             ontology: Default: ``Person`` boxes, a ``Scene`` radio.
-            images: Picture files, or a directory, to begin with, as for ``LocalProject.add_images``. Without them the
-                project has no data yet.
-            files: Files of every kind, or a directory, as for ``LocalProject.add_files``.
+            images: Picture files, or a directory, to begin with, as for ``LocalProject.add_images``.
+            files: Files of every kind, or a directory, as for ``LocalProject.add_files``. Without either the project has
+                no data yet.
             groups: Make an image group or sequence of the pictures of each directory.
             progress: Told how many files are read.
 
         Raises:
             WorkflowError: The workflow makes no sense.
-            LocalPlatformError: Neither does the ontology, or none of the pictures can be read. No project is made.
+            LocalPlatformError: Another option does not, or no file can be used. No project is made.
         """
+        _NewProject(title=readable(title), description=description, project_type=project_type)
         resolved, editor = Workflow.of(workflow), ontologies.editor(ontology)
-        units, skipped = ([], []) if images is None else collect(images, self._service.assets)
-        if images is not None and not units:
-            raise none_readable(readable(images) if isinstance(images, (str, Path)) else "the list", skipped)
-        found = collecting.Collected(units, [], skipped)
-        if files is not None:
-            found = collecting.collect(files, self._service.assets, groups=groups, progress=progress)
-            if found.empty:
-                where = readable(files) if isinstance(files, (str, Path)) else "the list"
-                raise collecting.none_usable(where, found.skipped)
+        if images is not None and files is not None:
+            raise LocalPlatformError("images, files: give one of the two.")
+        found, assets = collecting.Collected([], [], []), self._service.assets
+        wanted = collecting.FILES if images is None else collecting.PICTURES
+        if (given := files if images is None else images) is not None:
+            found = collecting.collect(given, assets, wanted=wanted, groups=groups, some=True, progress=progress)
         with self._service.database.write():  # the project with its data, or neither
             record = self._service.catalogue.create(
                 title=readable(title), description=description, type=project_type, workflow=resolved, editor=editor

@@ -8,15 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import TypeAdapter
+
 from encord_agents.local import collecting, differing, images, items, label_wire, labels, people, tasks
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.items import NewUnit
 from encord_agents.local.service import Service
 from encord_agents.local.trouble import LocalPlatformError, Refusal
 from encord_agents.local.workflow import ResolvedStage
+from encord_agents.local.written import checked, choice
 
 if TYPE_CHECKING:
     from encord_agents.local.export import Exported
+
+
+Broken = Literal["missing", "corrupt", "truncated", "stall"]
+_BROKEN = TypeAdapter(Broken | None)
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class TaskRecord:
 
 
 class LocalProject:
-    """What a test or a script may do to a project without asking the SDK. Made by ``LocalPlatform``."""
+    """A project as tests and scripts use it without the SDK. Made by ``LocalPlatform``."""
 
     def __init__(self, service: Service, record: ProjectRecord) -> None:
         self._service = service
@@ -91,8 +98,7 @@ class LocalProject:
 
     def add_images(self, paths: str | Path | Iterable[str | Path]) -> list[str]:
         """Add picture files, or all pictures below a directory. Returns data hashes; see :attr:`skipped`."""
-        units, self.skipped = images.collect(paths, self._service.assets)
-        return items.add(self._database, self._record, units)
+        return self._add(collecting.collect(paths, self._service.assets, wanted=collecting.PICTURES), None)
 
     def add_files(
         self, paths: str | Path | Iterable[str | Path], *, groups: collecting.Groups | None = None
@@ -102,7 +108,9 @@ class LocalProject:
         Args:
             groups: Make an image group or sequence of the pictures of each directory.
         """
-        found = collecting.collect(paths, self._service.assets, groups=groups)
+        return self._add(collecting.collect(paths, self._service.assets, groups=groups), groups)
+
+    def _add(self, found: collecting.Collected, groups: collecting.Groups | None) -> list[str]:
         self.skipped = found.skipped
         return collecting.add(self._database, self._service.assets, self._record, found, groups)
 
@@ -173,12 +181,12 @@ class LocalProject:
         return label_wire.label(row, self._record, None, members)
 
     def saves(self, data_hash: str, branch: str = "main") -> int:
-        """How many saves of this row were accepted."""
+        """Return the number of saves of this row that were accepted."""
         row = labels.one(self._database, self._record, data_hash, branch)
         return row["saves"] if row is not None else 0
 
     def moves(self, task_uuid: str) -> int:
-        """How many times a task has left a stage."""
+        """Return the number of times that a task has left a stage."""
         return int(self._task(task_uuid)["moves"])
 
     def priority(self, data_hash: str) -> float | None:
@@ -209,6 +217,9 @@ class LocalProject:
         Raises:
             LocalPlatformError: The stage has no such action, or no such task.
         """
+        acts = {"submit": people.submit, "approve": people.approve, "reject": people.reject}
+        if action not in (*acts, "move"):
+            raise LocalPlatformError(f"action: no action is called {action!r}; {choice(action, (*acts, 'move'))}")
         stage = self._stage(stage_title)
         uuids = [task.uuid for task in self.tasks(stage.uuid) if title is None or title in task.data_title]
         if not uuids:
@@ -219,14 +230,13 @@ class LocalProject:
                 there = self._stage(destination or "").uuid
                 people.move(self._database, self._record, stage, uuids, there)
             else:
-                acts = {"submit": people.submit, "approve": people.approve, "reject": people.reject}
                 acts[action](self._database, self._record, stage, uuids)
         except Refusal as refusal:
             raise LocalPlatformError(refusal.message) from None
         return len(uuids)
 
     def differences(self) -> list[differing.Difference]:
-        """What has happened to tasks since the project was pulled, or made: labels and moves."""
+        """Return the changes of tasks since the project was pulled, or made: labels and moves."""
         return differing.differences(self._database, self._record)
 
     def delete(self) -> None:
@@ -246,11 +256,9 @@ class LocalProject:
         """The label row disappears; its task stays."""
         self._mark(data_hash, "deleted", 1)
 
-    def break_asset(
-        self, data_hash: str, how: Literal["missing", "corrupt", "truncated", "stall"] | None = "missing"
-    ) -> None:
+    def break_asset(self, data_hash: str, how: Broken | None = "missing") -> None:
         """The file is a 404, is garbage, breaks off in the middle, or stops coming there; ``None`` mends it."""
-        self._mark(data_hash, "broken", how)
+        self._mark(data_hash, "broken", checked(_BROKEN, how, "how"))
 
     def forbid_item(self, data_hash: str, forbidden: bool = True) -> None:
         """The storage item is 403, and so is every bulk that has it."""

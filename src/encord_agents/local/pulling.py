@@ -38,7 +38,7 @@ WITHOUT_FILE = ("imageGroup", "dicomSeries", "group")
 
 @dataclass
 class Pulled:
-    """What was copied.
+    """The result of a copy.
 
     Attributes:
         record: The copy.

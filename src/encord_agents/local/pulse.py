@@ -11,14 +11,14 @@ PAUSE = 60.0
 """Seconds without a request after which a client's next one begins another run."""
 MOST_RUNS = 50
 SECONDS_SHOWN = 120
-"""How far back requests are counted second by second."""
+"""The time for which requests are counted second by second."""
 _BOUNDS = tuple(0.0005 * 1.3**step for step in range(50))
 """Latencies are counted in steps of 30 %, from 0.5 ms to four minutes."""
 
 
 @dataclass
 class Latencies:
-    """How many answers took how long, in steps."""
+    """A histogram of the seconds that answers took."""
 
     counts: Counter[int] = field(default_factory=Counter)
     total: int = 0
@@ -88,6 +88,7 @@ class Pulse:
                 run = self._runs[self._number] = Run(client, at, end)
                 self._current[client] = self._number
                 while len(self._runs) > MOST_RUNS:
+                    # Whoever invents a client per request must not fill the memory.
                     _, gone = self._runs.popitem(last=False)
                     if self._current.get(gone.client, -1) not in self._runs:
                         self._current.pop(gone.client, None)
@@ -98,6 +99,7 @@ class Pulse:
             if status >= 400 or status == 0:
                 run.errors[status] += 1
             run.latencies.setdefault(kind, Latencies()).add(seconds)
+            # Answers may end in another order than they began: one that ends in an earlier second counts in the latest.
             second = int(end)
             if run.seconds and run.seconds[-1][0] >= second:
                 run.seconds[-1][1] += 1

@@ -1,4 +1,4 @@
-"""What to do instead of what the platform does not know: the end of every 501."""
+"""Remedies: the end of every 501 says what to do instead."""
 
 from __future__ import annotations
 

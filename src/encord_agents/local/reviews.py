@@ -13,7 +13,7 @@ from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.trouble import forbidden
 
 ACTIONS = {"APPROVE": "APPROVED", "REJECT": "REJECTED", "REOPEN": "REOPENED"}
-"""What a reviewer does, and the status it leaves."""
+"""The actions of reviewers, and the status that each leaves."""
 
 
 def open_for(connection: sqlite3.Connection, project: ProjectRecord, task_uuids: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from encord_agents.local import branches, datasets, filters, labels, people, use
 from encord_agents.local import ontologies as editors
 from encord_agents.local.auth import token_id
 from encord_agents.local.filters import Listing
-from encord_agents.local.service import Answer, Call, Operation, Service, either, mapping, optional, uuid, uuids
+from encord_agents.local.service import Answer, Call, Given, Operation, Service, mapping, uuid
 from encord_agents.local.trouble import LocalPlatformError, NotKnown, forbidden, malformed
 
 STATUSES = ("notStarted", "inProgress", "inReview", "paused", "completed", "cancelled", "archived")
@@ -28,14 +28,13 @@ def project(service: Service, call: Call) -> Answer:
 
 
 def projects(service: Service, call: Call) -> Answer:
-    filters.only(call.query, "projects", *filters.NAMES, "page_token", off=("include_org_access", "tags_anyof"))
     wanted = Listing.of_query(call.query)
     found = [
         project(service, Call({"project": record.hash}, {}, None, call.user)).content
         for record in visible(service, call.user)
         if wanted.allows(record.title, record.description, record.created_at, record.edited_at)
     ]
-    return Answer({"results": found, "nextPageToken": None}, len(found))
+    return Answer.listing(found)
 
 
 def visible(service: Service, user: str) -> list[Any]:
@@ -49,7 +48,7 @@ def visible(service: Service, user: str) -> list[Any]:
 
 def project_status(service: Service, call: Call) -> Answer:
     record = service.project(call.path["project"])
-    status = mapping(call.body, "The body").get("status")
+    status = call.given.get("status")
     if status not in STATUSES:
         raise malformed(f"A status is one of {', '.join(STATUSES)}.")
     service.catalogue.update(record.hash, status=status)
@@ -62,29 +61,28 @@ def project_datasets(service: Service, call: Call) -> Answer:
         {"datasetHash": row["hash"], "title": row["title"], "description": row["description"]}
         for row in service.catalogue.datasets(record)
     ]
-    return Answer({"results": found, "nextPageToken": None}, len(found))
+    return Answer.listing(found)
 
 
 def project_branches(service: Service, call: Call) -> Answer:
-    filters.only(call.query, "branches", "limit", "page_token")
     found = labels.branches(service.database, service.project(call.path["project"]))
-    return Answer({"results": [{"name": name} for name in found], "nextPageToken": None}, len(found))
+    limit = filters.one(call.query, "limit") or str(len(found))
+    if not (limit.isascii() and limit.isdigit() and len(limit) < 10):
+        raise malformed("limit is a number.")
+    found = found[: int(limit)]
+    return Answer.listing([{"name": name} for name in found])
 
 
 def copy_branch(service: Service, call: Call) -> Answer:
     record = service.project(call.path["project"])
-    body = mapping(call.body, "The body")
-    source = optional(either(body, "sourceBranchName", "source_branch_name"), str, "sourceBranchName")
-    target = optional(either(body, "targetBranchName", "target_branch_name"), str, "targetBranchName")
+    given = call.given
+    source, target = given.text("source_branch_name"), given.text("target_branch_name")
     if not source or not target or source == target:
         raise malformed("Two branches are needed.")
-    overwrite = optional(body.get("overwrite"), bool, "overwrite") or False
-    by_data = either(body, "dataUuids", "data_uuids")
-    by_label = either(body, "labelUuids", "label_uuids")
     done = branches.copy(
-        service.database, record, source, target, overwrite=overwrite,
-        data_hashes=None if by_data is None else uuids(by_data, "dataUuids"),
-        label_hashes=None if by_label is None else uuids(by_label, "labelUuids"),
+        service.database, record, source, target, overwrite=given.flag("overwrite") or False,
+        data_hashes=None if given.get("data_uuids") is None else given.ids("data_uuids"),
+        label_hashes=None if given.get("label_uuids") is None else given.ids("label_uuids"),
     )  # fmt: skip
     return Answer({"copiedCount": done}, done)
 
@@ -95,7 +93,7 @@ def project_users(service: Service, call: Call) -> Answer:
         {"userEmail": email, "userRole": role}
         for email, role in users.members(service.database, "project", record.hash)
     ]
-    return Answer({"results": found, "nextPageToken": None}, len(found))
+    return Answer.listing(found)
 
 
 def remove_project_users(service: Service, call: Call) -> Answer:
@@ -103,8 +101,8 @@ def remove_project_users(service: Service, call: Call) -> Answer:
 
 
 def _remove_users(service: Service, call: Call, kind: users.Kind, hash: str) -> Answer:
-    emails = either(mapping(call.body, "The body"), "userEmails", "user_emails")
-    if not isinstance(emails, list):
+    emails = call.given.list("user_emails")
+    if emails is None:
         raise malformed("userEmails must be a list.")
     with service.database.write() as connection:
         users.remove(connection, kind, hash, emails)
@@ -113,10 +111,8 @@ def _remove_users(service: Service, call: Call, kind: users.Kind, hash: str) -> 
 
 def classifications(service: Service, call: Call) -> Answer:
     record = service.project(call.path["project"])
-    body = mapping(call.body, "The body")
-    branch = optional(either(body, "branchName", "branch_name"), str, "branchName") or "main"
-    wanted = either(body, "labelUuids", "label_uuids")
-    rows = labels.get(service.database, record, uuids(wanted, "labelUuids"))
+    branch = call.given.text("branch_name") or "main"
+    rows = labels.get(service.database, record, call.given.ids("label_uuids"))
     found = []
     for row in rows:
         if row["label_branch"] == branch:
@@ -144,7 +140,6 @@ def validation(service: Service, call: Call) -> Answer:
 
 
 def list_datasets(service: Service, call: Call) -> Answer:
-    filters.only(call.query, "datasets", *filters.NAMES, off=("include_org_access",))
     wanted = Listing.of_query(call.query)
     found = []
     for row in service.catalogue.all_datasets():
@@ -155,14 +150,11 @@ def list_datasets(service: Service, call: Call) -> Answer:
 
 
 def new_dataset(service: Service, call: Call) -> Answer:
-    body = mapping(call.body, "The body")
-    title = optional(body.get("title"), str, "title")
-    if not title:
-        raise malformed("A dataset needs a title.")
-    backing = either(body, "createBackingFolder", "create_backing_folder")
+    given = Given(call.body, "A dataset")
+    title, description = given.needed("title"), given.text("description") or ""
     with service.database.write() as connection:
-        folder = datasets.new_folder(connection, title) if backing is not False else None
-        description = optional(body.get("description"), str, "description") or ""
+        backing = given.get("create_backing_folder") is not False
+        folder = datasets.new_folder(connection, title) if backing else None
         made = datasets.create(connection, title, description=description, folder=folder)
         users.add(connection, "dataset", made, [call.user], users.ADMIN)
     return Answer({"datasetUuid": made, "backingFolderUuid": folder}, 1)
@@ -174,7 +166,7 @@ def dataset_users(service: Service, call: Call) -> Answer:
         {"datasetUuid": hash, "userEmail": email, "userRole": role}
         for email, role in users.members(service.database, "dataset", hash)
     ]
-    return Answer({"results": found, "nextPageToken": None}, len(found))
+    return Answer.listing(found)
 
 
 def remove_dataset_users(service: Service, call: Call) -> Answer:
@@ -189,14 +181,13 @@ def ontology(service: Service, call: Call) -> Answer:
 
 
 def list_ontologies(service: Service, call: Call) -> Answer:
-    filters.only(call.query, "ontologies", *filters.NAMES, "page_token", off=("include_org_access",))
     wanted = Listing.of_query(call.query)
     found = [
         wire.ontology(record)
         for record in service.catalogue.ontologies()
         if wanted.allows(record.title, record.description, record.created_at, record.edited_at)
     ]
-    return Answer({"results": found, "nextPageToken": None}, len(found))
+    return Answer.listing(found)
 
 
 def new_ontology(service: Service, call: Call) -> Answer:
@@ -211,15 +202,12 @@ def save_ontology(service: Service, call: Call) -> Answer:
 
 
 def _ontology(call: Call) -> tuple[str, str, dict[str, Any]]:
-    body = mapping(call.body, "The body")
-    title = optional(body.get("title"), str, "title")
-    if not title:
-        raise malformed("An ontology needs a title.")
+    given = Given(call.body, "An ontology")
     try:
-        editor = editors.editor(mapping(body.get("editor"), "editor"))
+        editor = editors.understood(given.part("editor").fields)
     except LocalPlatformError as error:
         raise malformed(str(error)) from None
-    return title, optional(body.get("description"), str, "description") or "", editor
+    return given.needed("title"), given.text("description") or "", editor
 
 
 def organisation_users(service: Service, call: Call) -> Answer:
@@ -234,12 +222,12 @@ def organisation_users(service: Service, call: Call) -> Answer:
         }
         for email in users.everybody(service.database)
     ]
-    return Answer({"results": found, "nextPageToken": None}, len(found))
+    return Answer.listing(found)
 
 
 def groups(service: Service, call: Call) -> Answer:
     """There are none: users are given their roles one by one."""
-    return Answer({"results": [], "nextPageToken": None}, 0)
+    return Answer.listing([])
 
 
 def new_group(service: Service, call: Call) -> Answer:
@@ -252,6 +240,8 @@ def metadata_schema(service: Service, call: Call) -> Answer:
 
 def save_metadata_schema(service: Service, call: Call) -> Answer:
     schema = mapping(call.body, "The schema")
+    if isinstance(schema.get("metadataSchema"), dict):  # as the older of the two requests has it
+        schema = schema["metadataSchema"]
     if not all(
         isinstance(one, str) or (isinstance(one, dict) and isinstance(one.get("ty"), str)) for one in schema.values()
     ):
@@ -273,19 +263,16 @@ def old_metadata_schema(service: Service, call: Call) -> Answer:
 
 def project_tags(service: Service, call: Call) -> Answer:
     service.project(call.path["project"])
-    return Answer({"results": [], "nextPageToken": None}, 0)
+    return Answer.listing([])
 
 
 def tags(service: Service, call: Call) -> Answer:
     found = service.setting("organisation_tags") or []
-    return Answer({"results": found, "nextPageToken": None}, len(found))
+    return Answer.listing(found)
 
 
 def new_tag(service: Service, call: Call) -> Answer:
-    name = optional(mapping(call.body, "The body").get("name"), str, "name")
-    if not name:
-        raise malformed("A tag needs a name.")
-    made = {"uuid": str(uuid4()), "name": name}
+    made = {"uuid": str(uuid4()), "name": Given(call.body, "A tag").needed("name")}
     service.set_setting("organisation_tags", [*(service.setting("organisation_tags") or []), made])
     return Answer(made, 1)
 
@@ -302,17 +289,12 @@ def bearer_token(service: Service, call: Call) -> Answer:
     return Answer({"token": token}, 1)
 
 
+_TASK_ACTIONS = (
+    "project_uuid", "after", "before", "actor_emails", "event_types", "workflow_stage_uuids", "data_unit_uuids",
+)  # fmt: skip
+
+
 def task_actions(service: Service, call: Call) -> Answer:
-    names = (
-        "project_uuid",
-        "after",
-        "before",
-        "actor_emails",
-        "event_types",
-        "workflow_stage_uuids",
-        "data_unit_uuids",
-    )
-    filters.only(call.query, "task actions", *names, "page_token")
     record = service.project(uuid(filters.one(call.query, "project_uuid"), "projectUuid"))
     if users.role(service.database, "project", record.hash, call.user) is None:
         raise forbidden(f"No access to the project {record.hash}.")
@@ -332,30 +314,34 @@ def task_actions(service: Service, call: Call) -> Answer:
         }
         for row in found
     ]  # fmt: skip
-    return Answer({"results": results, "nextPageToken": None}, len(results))
+    return Answer.listing(results)
 
 
 ROUTES = {
     "GET user/bearer-token": Operation("bearer_token", bearer_token),
-    "GET analytics/task-actions": Operation("task_actions", task_actions),
-    "GET projects": Operation("projects", projects),
+    "GET analytics/task-actions": Operation("task_actions", task_actions, query=_TASK_ACTIONS, off=("page_token",)),
+    "GET projects": Operation(
+        "projects", projects, query=filters.NAMES, off=("include_org_access", "tags_anyof", "page_token")
+    ),
     "GET projects/{project}": Operation("project", project),
     "PUT projects/{project}/status": Operation("project_status", project_status, needs="manage"),
     "GET projects/{project}/datasets": Operation("datasets", project_datasets),
-    "GET projects/{project}/branches": Operation("branches", project_branches),
+    "GET projects/{project}/branches": Operation("branches", project_branches, query=("limit",), off=("page_token",)),
     "POST projects/{project}/labels/copy-branch": Operation("copy_branch", copy_branch, needs="label"),
-    "GET projects/{project}/users": Operation("project_users", project_users),
+    "GET projects/{project}/users": Operation("project_users", project_users, off=("page_token",)),
     "POST projects/{project}/users/bulk-delete": Operation("project_users", remove_project_users, needs="manage"),
     "GET projects/{project}/tags": Operation("project_tags", project_tags),
     "GET projects/{project}/groups": Operation("groups", groups),
     "POST projects/{project}/label-rows/classifications": Operation("classifications", classifications),
     "GET projects/{project}/labels/{label}/validation-state": Operation("validation", validation),
-    "GET datasets/list": Operation("dataset_list", list_datasets),
+    "GET datasets/list": Operation("dataset_list", list_datasets, query=filters.NAMES, off=("include_org_access",)),
     "POST datasets": Operation("dataset_create", new_dataset),
     "GET datasets/{dataset}/users": Operation("dataset_users", dataset_users),
     "POST datasets/{dataset}/users/bulk-delete": Operation("dataset_users", remove_dataset_users),
     "GET datasets/{dataset}/groups": Operation("groups", groups),
-    "GET ontologies": Operation("ontologies", list_ontologies),
+    "GET ontologies": Operation(
+        "ontologies", list_ontologies, query=filters.NAMES, off=("include_org_access", "page_token")
+    ),
     "POST ontologies": Operation("ontology_create", new_ontology),
     "GET ontologies/{ontology}": Operation("ontology", ontology),
     "PUT ontologies/{ontology}": Operation("ontology_save", save_ontology),

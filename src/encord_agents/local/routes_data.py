@@ -8,7 +8,7 @@ from typing import Any
 from encord_agents.local import copying, datasets, filters, folders, items, label_wire, labels, uploads, users, wire
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.labels import RowFilter
-from encord_agents.local.service import Answer, Call, Operation, Service, mapping, optional, uuid, uuids
+from encord_agents.local.service import Answer, Call, Given, Operation, Service, uuid
 from encord_agents.local.trouble import NotKnown, forbidden, malformed
 from encord_agents.local.workflow import DEFAULT
 
@@ -25,12 +25,9 @@ def _project(service: Service, call: Call) -> ProjectRecord:
     return service.project(call.path["id"])
 
 
-def _payload(call: Call) -> dict[str, Any]:
-    return mapping(call.body["payload"] or {}, "payload")
-
-
-def _rows(service: Service, found: list[sqlite3.Row], settings: Any, *, sign: bool = False) -> list[dict[str, Any]]:
-    metadata = bool(mapping(settings or {}, "dataset_access_settings").get("fetch_client_metadata"))
+def _rows(
+    service: Service, found: list[sqlite3.Row], *, metadata: bool = False, sign: bool = False
+) -> list[dict[str, Any]]:
     groups = [row["uuid"] for row in found if row["item_type"] in ("imageGroup", "imageSequence")]
     members = items.members(service.database, groups)
     link = service.link if sign else None
@@ -39,30 +36,27 @@ def _rows(service: Service, found: list[sqlite3.Row], settings: Any, *, sign: bo
 
 def dataset(service: Service, call: Call) -> Answer:
     row = _dataset(service, call)
-    settings = mapping(_payload(call).get("dataset_access_settings") or {}, "dataset_access_settings")
-    rows = datasets.rows(service.database, row["hash"]) if settings.get("fetch_rows", True) else []
+    settings = call.payload.part("dataset_access_settings")
+    rows = datasets.rows(service.database, row["hash"]) if settings.flag("fetch_rows") is not False else []
     answer = {
         "dataset_hash": row["hash"],
         "title": row["title"],
         "description": row["description"],
         "dataset_type": "CORD_STORAGE",
-        "data_rows": _rows(service, rows, settings),
+        "data_rows": _rows(service, rows, metadata=bool(settings.flag("fetch_client_metadata"))),
         "backing_folder_uuid": row["folder"],
     }
     return Answer(answer, len(rows))
 
 
 def data_rows(service: Service, call: Call) -> Answer:
-    row, payload = _dataset(service, call), _payload(call)
+    row, payload = _dataset(service, call), call.payload
     known = ("title_eq", "title_like", "created_before", "created_after", "data_types", "data_hashes")
-    filters.only(payload, "data rows", *known, "dataset_access_settings")
-    hashes = payload.get("data_hashes")
-    found = datasets.rows(
-        service.database, row["hash"], hashes=None if hashes is None else uuids(hashes, "data_hashes")
-    )
+    filters.only(payload.fields, "data rows", *known, "dataset_access_settings")
+    chosen = payload.get("data_hashes") is not None
+    found = datasets.rows(service.database, row["hash"], hashes=payload.ids("data_hashes") if chosen else None)
     before, after = (filters.date(payload.get(key), key) for key in ("created_before", "created_after"))
-    types = optional(payload.get("data_types"), list, "data_types")
-    eq, like = (optional(payload.get(key), str, key) for key in ("title_eq", "title_like"))
+    types, eq, like = payload.list("data_types"), payload.text("title_eq"), payload.text("title_like")
     found = [
         one
         for one in found
@@ -72,49 +66,46 @@ def data_rows(service: Service, call: Call) -> Answer:
         and (after is None or one["linked_at"] > after)
         and (types is None or wire.data_type(one["item_type"]).upper() in types)
     ]
-    return Answer(_rows(service, found, payload.get("dataset_access_settings")), len(found))
+    metadata = bool(payload.part("dataset_access_settings").flag("fetch_client_metadata"))
+    return Answer(_rows(service, found, metadata=metadata), len(found))
 
 
 def data_row(service: Service, call: Call) -> Answer:
     row = _dataset(service, call)
-    more = mapping(_payload(call).get("additional_data") or {}, "additional_data")
+    more = call.payload.part("additional_data")
     found = datasets.rows(service.database, row["hash"], hashes=[uuid(call.body["uid"], "uid")])
-    settings = {"fetch_client_metadata": more.get("client_metadata")}
-    return Answer(_rows(service, found, settings, sign=bool(more.get("signed_url")))[0], 1)
+    metadata, sign = bool(more.get("client_metadata")), bool(more.get("signed_url"))
+    return Answer(_rows(service, found, metadata=metadata, sign=sign)[0], 1)
 
 
 def data_row_save(service: Service, call: Call) -> Answer:
-    row, payload = _dataset(service, call), _payload(call)
+    row, payload = _dataset(service, call), call.payload
     (found,) = datasets.rows(service.database, row["hash"], hashes=[uuid(call.body["uid"], "uid")])
-    if unknown := payload.keys() - {"data_title", "client_metadata"}:
+    if unknown := payload.fields.keys() - {"data_title", "client_metadata"}:
         raise malformed(f"A data row's {min(unknown)[:100]} cannot be changed.")
     changes: dict[str, Any] = {}
-    if (title := optional(payload.get("data_title"), str, "data_title")) is not None:
+    if (title := payload.text("data_title")) is not None:
         changes["name"] = title
-    if (metadata := optional(payload.get("client_metadata"), dict, "client_metadata")) is not None:
-        changes["metadata"] = wire.dumped(metadata)
+    if payload.get("client_metadata") is not None:
+        changes["metadata"] = wire.dumped(payload.part("client_metadata").fields)
     items.update(service.database, {found["uuid"]: changes})
     again = datasets.rows(service.database, row["hash"], hashes=[found["data_hash"]])
-    answer = {"data_row": _rows(service, again, {"fetch_client_metadata": True})[0], "updated_fields": list(payload)}
+    answer = {"data_row": _rows(service, again, metadata=True)[0], "updated_fields": list(payload.fields)}
     return Answer(answer, 1)
 
 
 def link_items(service: Service, call: Call) -> Answer:
-    row, payload = _dataset(service, call), _payload(call)
+    row, payload = _dataset(service, call), call.payload
     behaviour = payload.get("duplicates_behavior") or "SKIP"
     if behaviour not in ("DUPLICATE", "FAIL", "SKIP"):
         raise malformed("duplicates_behavior is DUPLICATE, FAIL or SKIP.")
-    wanted = uuids(payload.get("item_uuids"), "item_uuids")
-    found = datasets.link_items(service.database, row["hash"], wanted, behaviour)
-    return Answer(_rows(service, found, None), len(found))
+    found = datasets.link_items(service.database, row["hash"], payload.ids("item_uuids"), behaviour)
+    return Answer(_rows(service, found), len(found))
 
 
 def delete_data(service: Service, call: Call) -> Answer:
     row = _dataset(service, call)
-    given = call.body["uid"]
-    found = datasets.rows(
-        service.database, row["hash"], hashes=uuids([given] if isinstance(given, str) else given, "uid")
-    )
+    found = datasets.rows(service.database, row["hash"], hashes=call.uids)
     with service.database.write() as connection:
         datasets.unlink(connection, [one["row"] for one in found])
     return Answer(True, len(found))
@@ -127,27 +118,21 @@ def rename_data(service: Service, call: Call) -> Answer:
         raise malformed("payload must be a list.")
     with service.database.write():
         for entry in given:
-            change = mapping(entry, "A change")
-            title = optional(change.get("title"), str, "title")
-            if not title:
-                raise malformed("A title is needed.")
-            (found,) = datasets.rows(
-                service.database, row["hash"], hashes=[uuid(change.get("video_hash"), "video_hash")]
-            )
-            items.update(service.database, {found["uuid"]: {"name": title}})
+            change = Given(entry, "A change")
+            (found,) = datasets.rows(service.database, row["hash"], hashes=[change.id("video_hash")])
+            items.update(service.database, {found["uuid"]: {"name": change.needed("title")}})
     return Answer({"success": True}, len(given))
 
 
 def add_data(service: Service, call: Call) -> Answer:
-    row, payload = _dataset(service, call), _payload(call)
-    folder_uuid = payload.get("folder_uuid")
+    row, payload = _dataset(service, call), call.payload
     with service.database.write() as connection:
-        if folder_uuid is None:
+        if payload.get("folder_uuid") is None:
             folder = datasets.folder_of(connection, row["hash"])
         else:
-            folder = folders.get(service.database, uuid(folder_uuid, "folder_uuid"))["uuid"]
-    ignore = optional(payload.get("ignore_errors"), bool, "ignore_errors") or False
-    job = uploads.run(service, folder, uploads.wanted(payload, "dataItems", "files"), call.user, ignore_errors=ignore)
+            folder = folders.get(service.database, payload.id("folder_uuid"))["uuid"]
+    ignore = payload.flag("ignore_errors") or False
+    job = uploads.run(service, folder, uploads.wanted(payload, "data_items", "files"), call.user, ignore_errors=ignore)
     linked = uploads.into_dataset(service, row["hash"], job)
     more = {"data_hashes_with_titles": linked, "data_unit_errors": []}
     return Answer({"process_hash": uploads.keep(service, job, ignore_errors=ignore, answer=more)}, len(linked))
@@ -155,7 +140,7 @@ def add_data(service: Service, call: Call) -> Answer:
 
 def add_data_state(service: Service, call: Call) -> Answer:
     _dataset(service, call)
-    job = _payload(call).get("process_hash")
+    job = call.payload.get("process_hash")
     state = uploads.state(service, job) if isinstance(job, str) else None
     if state is None:
         raise malformed("There is no such upload.")
@@ -175,8 +160,8 @@ def add_project_users(service: Service, call: Call) -> Answer:
 
 
 def _add_users(service: Service, call: Call, kind: users.Kind, hash: str) -> Answer:
-    payload = _payload(call)
-    emails = optional(payload.get("user_emails"), list, "user_emails") or []
+    payload = call.payload
+    emails = payload.list("user_emails") or []
     with service.database.write() as connection:
         users.add(connection, kind, hash, emails, payload.get("user_role"))
     roles = dict(users.members(service.database, kind, hash))
@@ -185,32 +170,30 @@ def _add_users(service: Service, call: Call, kind: users.Kind, hash: str) -> Ans
 
 
 def new_project(service: Service, call: Call) -> Answer:
-    payload = _payload(call)
-    title = optional(payload.get("title"), str, "title")
-    if not title:
-        raise malformed("A project needs a title.")
+    payload = Given(call.body["payload"] or {}, "A project")
+    title = payload.needed("title")
     if payload.get("source_projects"):
         raise NotKnown("projects of benchmark QA.", "Make a project from a workflow template.")
-    listed = list(dict.fromkeys(uuids(payload.get("dataset_hashes") or [], "dataset_hashes")))
+    listed = list(dict.fromkeys(payload.ids("dataset_hashes") if payload.get("dataset_hashes") else []))
     for hash in listed:
         datasets.get(service.database, hash)
     ontology = payload.get("ontology_hash")
     if ontology is None:
         with service.database.write():
             ontology = service.catalogue.add_ontology(title, "", {"objects": [], "classifications": []})
-    elif service.catalogue.ontology(uuid(ontology, "ontology_hash")) is None:
+    elif service.catalogue.ontology(payload.id("ontology_hash")) is None:
         raise forbidden(f"No access to the ontology {ontology}.")
     template = payload.get("workflow_template_id")
     if template is None:
         stages, start = copying.stages_of(DEFAULT)
     else:
-        row = service.catalogue.template(uuid(template, "workflow_template_id"))
+        row = service.catalogue.template(payload.id("workflow_template_id"))
         if row is None:
             raise forbidden(f"No access to the workflow template {template}.")
         stages, start = row["stages"], row["start"]
     with service.database.write() as connection:
         record = service.catalogue.create_from(
-            title=title, description=optional(payload.get("description"), str, "description") or "",
+            title=title, description=payload.text("description") or "",
             ontology=uuid(ontology, "ontology_hash"), stages=stages, start=start, dataset_hashes=listed,
         )  # fmt: skip
         users.add(connection, "project", record.hash, [call.user], users.ADMIN)
@@ -225,12 +208,12 @@ def delete_project(service: Service, call: Call) -> Answer:
 
 
 def copy_project(service: Service, call: Call) -> Answer:
-    record, payload = _project(service, call), _payload(call)
+    record, payload = _project(service, call), call.payload
     return Answer(copying.copy(service, record, payload, call.user), 1)
 
 
 def old_project(service: Service, call: Call) -> Answer:
-    with_rows = bool(_payload(call).get("include_labels_metadata"))
+    with_rows = bool(call.payload.get("include_labels_metadata"))
     return Answer(_old_project(service, _project(service, call), with_rows=with_rows), 1)
 
 
@@ -257,7 +240,7 @@ def _old_project(service: Service, record: ProjectRecord, *, with_rows: bool) ->
 
 
 def old_projects(service: Service, call: Call) -> Answer:
-    given = mapping(_payload(call).get("filter") or {}, "filter")
+    given = call.payload.part("filter").fields
     filters.only(given, "projects", *filters.NAMES)
     wanted = filters.Listing(given)
     found = []
@@ -271,7 +254,7 @@ def old_projects(service: Service, call: Call) -> Answer:
 def add_datasets(service: Service, call: Call) -> Answer:
     record = _project(service, call)
     users.require(service.database, record.hash, call.user, "manage")
-    listed = uuids(_payload(call).get("dataset_hashes"), "dataset_hashes")
+    listed = call.payload.ids("dataset_hashes")
     for hash in listed:
         datasets.get(service.database, hash)
     with service.database.write() as connection:
@@ -285,8 +268,7 @@ def add_datasets(service: Service, call: Call) -> Answer:
 def remove_datasets(service: Service, call: Call) -> Answer:
     record = _project(service, call)
     users.require(service.database, record.hash, call.user, "manage")
-    given = call.body["uid"]
-    listed = uuids([given] if isinstance(given, str) else given, "uid")
+    listed = call.uids
     there = {row["hash"] for row in service.catalogue.datasets(record)}
     if missing := set(listed) - there:
         raise forbidden(f"The project has no dataset {min(missing)}.")
@@ -300,8 +282,8 @@ def remove_datasets(service: Service, call: Call) -> Answer:
 
 def data_urls(service: Service, call: Call) -> Answer:
     record = _project(service, call)
-    given = mapping(call.body["uid"], "uid")
-    wanted = uuid(given.get("data_hash"), "data_hash")
+    given = Given(call.body["uid"], "uid")
+    wanted = given.id("data_hash")
     with service.database.read() as connection:
         row = connection.execute(
             "SELECT * FROM units WHERE project = ? AND data_hash = ?", (record.id, wanted)

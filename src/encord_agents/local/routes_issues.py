@@ -9,7 +9,8 @@ from uuid import NAMESPACE_OID, uuid4, uuid5
 import orjson
 
 from encord_agents.local import filters, wire
-from encord_agents.local.service import Answer, Call, Operation, Service, either, mapping, optional, uuid, uuids
+from encord_agents.local.database import listed
+from encord_agents.local.service import Answer, Call, Given, Operation, Service
 from encord_agents.local.trouble import forbidden, malformed
 
 KINDS = {
@@ -20,26 +21,21 @@ KINDS = {
     "frameRange": ("frameRanges",),
     "annotation": ("annotationId",),
 }
-"""What an issue may be about, and what must be said of the place."""
+"""The places that an issue may be about, and the fields that each must have."""
 
 
 def new_issues(service: Service, call: Call) -> Answer:
     record = service.project(call.path["project"])
-    given = mapping(call.body, "The body").get("issues")
-    if not isinstance(given, list) or not given:
-        raise malformed("issues must be a list.")
     now, rows = time.time(), []
-    for entry in given:
-        issue = mapping(entry, "An issue")
-        anchor = mapping(issue.get("anchor"), "anchor")
-        comment = optional(issue.get("comment"), str, "comment") or ""
-        tags = optional(either(issue, "issueTags", "issue_tags"), list, "issueTags") or []
+    for entry in call.given.list("issues") or []:
+        issue = Given(entry, "An issue")
+        anchor, tags = issue.part("anchor"), issue.list("issue_tags") or []
         if not all(isinstance(tag, str) for tag in tags):
             raise malformed("issueTags must be a list of text.")
-        unit = uuid(either(anchor, "dataUuid", "data_uuid"), "dataUuid")
-        rows.append(
-            (str(uuid4()), record.id, unit, _place(anchor), comment, orjson.dumps(tags).decode(), call.user, now)
-        )
+        unit, comment = anchor.id("data_uuid"), issue.text("comment") or ""
+        rows.append((str(uuid4()), record.id, unit, _place(anchor), comment, listed(tags), call.user, now))
+    if not rows:
+        raise malformed("issues must be a list.")
     with service.database.write() as connection:
         for row in rows:
             there = connection.execute("SELECT 1 FROM units WHERE project = ? AND data_hash = ?", row[1:3]).fetchone()
@@ -49,15 +45,14 @@ def new_issues(service: Service, call: Call) -> Answer:
     return Answer(None, len(rows))
 
 
-def _place(anchor: dict[str, Any]) -> str:
+def _place(anchor: Given) -> str:
     kind = anchor.get("type")
     if not isinstance(kind, str) or kind not in KINDS:
         raise malformed("An issue is about a data unit, a frame, a point, frames or an annotation.")
     place: dict[str, Any] = {"type": kind}
-    for name in ("frameIndex", "x", "y", "z", "frameRanges", "annotationId", "spaceId"):
-        snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
-        if (value := either(anchor, name, snake)) is not None:
-            place[name] = value
+    for name in ("frame_index", "x", "y", "z", "frame_ranges", "annotation_id", "space_id"):
+        if (value := anchor.get(name)) is not None:
+            place[filters.camel(name)] = value
     if missing := [name for name in KINDS[kind] if name not in place]:
         raise malformed(f"The place of an issue lacks {missing[0]}.")
     numbers = [place[name] for name in ("frameIndex", "x", "y", "z") if name in place]
@@ -68,7 +63,6 @@ def _place(anchor: dict[str, Any]) -> str:
 
 def list_issues(service: Service, call: Call) -> Answer:
     record = service.project(call.path["project"])
-    filters.only(call.query, "issues", "data_unit_id", "page_token")
     wanted = filters.one(call.query, "data_unit_id")
     with service.database.read() as connection:
         rows = connection.execute(
@@ -92,16 +86,16 @@ def list_issues(service: Service, call: Call) -> Answer:
                 **place,
             }
         )
-    return Answer({"results": found, "nextPageToken": None}, len(found))
+    return Answer.listing(found)
 
 
 def delete_issues(service: Service, call: Call) -> Answer:
     record = service.project(call.path["project"])
-    wanted = uuids(either(mapping(call.body, "The body"), "issueUuids", "issue_uuids"), "issueUuids")
+    wanted = call.given.ids("issue_uuids")
     with service.database.write() as connection:
         done = connection.execute(
             "DELETE FROM issues WHERE project = ? AND uuid IN (SELECT value FROM json_each(?))",
-            (record.id, orjson.dumps(wanted).decode()),
+            (record.id, listed(wanted)),
         ).rowcount
     return Answer(None, done)
 
@@ -109,13 +103,13 @@ def delete_issues(service: Service, call: Call) -> Answer:
 def issue_tags(service: Service, call: Call) -> Answer:
     record = service.project(call.path["project"])
     found = [_tag(name) for name in service.setting(f"issue_tags {record.hash}") or []]
-    return Answer({"results": found, "nextPageToken": None}, len(found))
+    return Answer.listing(found)
 
 
 def new_issue_tags(service: Service, call: Call) -> Answer:
     record = service.project(call.path["project"])
-    names = either(mapping(call.body, "The body"), "issueTagNames", "issue_tag_names")
-    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+    names = call.given.list("issue_tag_names")
+    if names is None or not all(isinstance(name, str) and name for name in names):
         raise malformed("issueTagNames must be a list of text.")
     there = service.setting(f"issue_tags {record.hash}") or []
     service.set_setting(f"issue_tags {record.hash}", list(dict.fromkeys([*there, *names])))
@@ -127,7 +121,7 @@ def _tag(name: str) -> dict[str, str]:
 
 
 ROUTES = {
-    "GET projects/{project}/issues": Operation("issues", list_issues),
+    "GET projects/{project}/issues": Operation("issues", list_issues, query=("data_unit_id",), off=("page_token",)),
     "POST projects/{project}/issues": Operation("issues", new_issues, needs="work"),
     "POST projects/{project}/issues/delete": Operation("issues", delete_issues, needs="work"),
     "GET projects/{project}/issue-tags": Operation("issue_tags", issue_tags),

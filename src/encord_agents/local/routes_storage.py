@@ -9,7 +9,7 @@ import orjson
 
 from encord_agents.local import datasets, filters, folders, items, uploads, wire
 from encord_agents.local.folders import Search
-from encord_agents.local.service import Answer, Call, Operation, Service, either, mapping, optional, uuid, uuids
+from encord_agents.local.service import Answer, Call, Given, Operation, Service, mapping, uuid
 from encord_agents.local.trouble import NotKnown, malformed
 
 MOST_PER_PAGE = 1000
@@ -23,18 +23,9 @@ def _folder(service: Service, row: sqlite3.Row) -> dict[str, Any]:
 
 def _search(call: Call, *, items_too: bool, **more: Any) -> Search:
     query = call.query
-    what = "storage items" if items_too else "storage folders"
-    names = ["search", "is_recursive", "order", "desc", "page_token", "page_size"]
-    names += (
-        ["is_in_dataset", "item_types", "sign_urls", "include_client_metadata", "client_metadata_as_signed_url"]
-        if items_too
-        else ["dataset_synced"]
-    )
-    off = ("include_org_access", "organisation_tag_names_allof")
-    filters.only(query, what, *names, off=off)
     token, size = filters.one(query, "page_token") or "0", filters.one(query, "page_size") or "100"
     if not all(text.isascii() and text.isdigit() and len(text) < 16 for text in (token, size)):
-        raise malformed("The page is none.")
+        raise malformed("pageToken or pageSize is not one of ours.")
     order = filters.one(query, "order") or "name"
     if order not in ("name", "createdAt"):
         raise malformed("order is name or createdAt.")
@@ -82,23 +73,19 @@ def folder(service: Service, call: Call) -> Answer:
 
 
 def new_folder(service: Service, call: Call) -> Answer:
-    body = mapping(call.body, "The body")
-    if either(body, "cloudSyncedFolderParams", "cloud_synced_folder_params") is not None:
+    given = Given(call.body, "A folder")
+    if given.get("cloud_synced_folder_params") is not None:
         raise NotKnown("folders that are in step with a cloud.", "Make a plain folder and upload the files.")
-    name = optional(body.get("name"), str, "name")
-    if not name:
-        raise malformed("A folder needs a name.")
-    parent = body.get("parent")
-    metadata = optional(either(body, "clientMetadata", "client_metadata"), str, "clientMetadata")
+    name, metadata = given.needed("name"), given.text("client_metadata")
     if metadata is not None:
         _json_object(metadata)
     with service.database.write() as connection:
-        if parent is not None:
-            parent = folders.get(service.database, uuid(parent, "parent"))["uuid"]
+        parent = None
+        if given.get("parent") is not None:
+            parent = folders.get(service.database, given.id("parent"))["uuid"]
         made = datasets.new_folder(
-            connection, name, description=optional(body.get("description"), str, "description") or "", parent=parent,
-            metadata=metadata,
-        )  # fmt: skip
+            connection, name, description=given.text("description") or "", parent=parent, metadata=metadata
+        )
     return Answer(_folder(service, folders.get(service.database, made)), 1)
 
 
@@ -121,16 +108,15 @@ def update_folder(service: Service, call: Call) -> Answer:
 
 
 def update_folders(service: Service, call: Call) -> Answer:
-    given = mapping(either(mapping(call.body, "The body"), "folderPatches", "folder_patches"), "folderPatches")
+    given = mapping(call.given.get("folder_patches"), "folderPatches")
     rows = folders.update(service.database, {uuid(key, "A folder"): patch(value) for key, value in given.items()})
-    return Answer({"results": [_folder(service, row) for row in rows], "nextPageToken": None}, len(rows))
+    return Answer.listing([_folder(service, row) for row in rows])
 
 
 def move_folders(service: Service, call: Call) -> Answer:
-    body = mapping(call.body, "The body")
-    parent = either(body, "newParentUuid", "new_parent_uuid")
-    wanted = uuids(either(body, "folderUuids", "folder_uuids"), "folderUuids")
-    folders.move(service.database, wanted, None if parent is None else uuid(parent, "newParentUuid"))
+    given = call.given
+    wanted, parent = given.ids("folder_uuids"), given.get("new_parent_uuid")
+    folders.move(service.database, wanted, None if parent is None else given.id("new_parent_uuid"))
     return Answer(None, len(wanted))
 
 
@@ -151,7 +137,8 @@ def find_items(service: Service, call: Call) -> Answer:
 def _items(service: Service, call: Call, **more: Any) -> Answer:
     wanted = _search(call, items_too=True, **more)
     link = service.link if filters.flag(call.query, "sign_urls") else None
-    return _paged(folders.find_items(service.database, wanted), wanted, lambda row: wire.item(row, link))
+    unasked = {"clientMetadata": "{}"} if filters.flag(call.query, "include_client_metadata") is False else {}
+    return _paged(folders.find_items(service.database, wanted), wanted, lambda row: wire.item(row, link) | unasked)
 
 
 def item(service: Service, call: Call) -> Answer:
@@ -161,19 +148,16 @@ def item(service: Service, call: Call) -> Answer:
 
 
 def items_bulk(service: Service, call: Call) -> Answer:
-    body = mapping(call.body, "The body")
-    wanted = uuids(either(body, "itemUuids", "item_uuids"), "itemUuids")
-    sign = optional(either(body, "signUrls", "sign_urls"), bool, "signUrls")
-    rows = service.arranged(items.get(service.database, wanted))
-    link = service.link if sign else None
-    return Answer({"results": [wire.item(row, link) for row in rows], "nextPageToken": None}, len(rows))
+    rows = service.arranged(items.get(service.database, call.given.ids("item_uuids")))
+    link = service.link if call.given.flag("sign_urls") else None
+    return Answer.listing([wire.item(row, link) for row in rows])
 
 
 def children(service: Service, call: Call) -> Answer:
     group = items.in_folder(service.database, call.path["folder"], call.path["item"])
     rows = items.children(service.database, group["uuid"])
     link = service.link if filters.flag(call.query, "sign_urls") else None
-    return Answer({"results": [wire.item(row, link) for row in rows], "nextPageToken": None}, len(rows))
+    return Answer.listing([wire.item(row, link) for row in rows])
 
 
 def item_summary(service: Service, call: Call) -> Answer:
@@ -199,44 +183,39 @@ def item_update(service: Service, call: Call) -> Answer:
 
 
 def items_update(service: Service, call: Call) -> Answer:
-    given = mapping(either(mapping(call.body, "The body"), "itemPatches", "item_patches"), "itemPatches")
+    given = mapping(call.given.get("item_patches"), "itemPatches")
     rows = items.update(service.database, {uuid(key, "An item"): patch(value) for key, value in given.items()})
-    return Answer({"results": [wire.item(row, None) for row in rows], "nextPageToken": None}, len(rows))
+    return Answer.listing([wire.item(row, None) for row in rows])
 
 
 def patch(value: Any) -> dict[str, str]:
     """A patch of a folder or an item."""
-    given = mapping(value, "The body")
-    for key in ("timeseriesSettings", "sceneViewSettings", "sceneLayout"):
+    given = Given(value)
+    for key in ("timeseries_settings", "scene_view_settings", "scene_layout"):
         if given.get(key) is not None:
             raise NotKnown(f"changing {key} of an item.", "Change name, description or clientMetadata.")
-    changes = {key: given[key] for key in ("name", "description") if optional(given.get(key), str, key) is not None}
-    metadata = optional(either(given, "clientMetadata", "client_metadata"), dict, "clientMetadata")
-    if metadata is not None:
-        changes["metadata"] = orjson.dumps(metadata).decode()
+    changes = {key: text for key in ("name", "description") if (text := given.text(key)) is not None}
+    if given.get("client_metadata") is not None:
+        changes["metadata"] = orjson.dumps(given.part("client_metadata").fields).decode()
     return changes
 
 
 def move_items(service: Service, call: Call) -> Answer:
-    body = mapping(call.body, "The body")
-    wanted = uuids(either(body, "itemUuids", "item_uuids"), "itemUuids")
-    target = uuid(either(body, "newParentUuid", "new_parent_uuid"), "newParentUuid")
-    folders.move_items(service.database, call.path["folder"], wanted, target)
+    wanted = call.given.ids("item_uuids")
+    folders.move_items(service.database, call.path["folder"], wanted, call.given.id("new_parent_uuid"))
     return Answer(None, len(wanted))
 
 
 def delete_items(service: Service, call: Call) -> Answer:
-    body = mapping(call.body, "The body")
-    wanted = uuids(either(body, "childUuids", "child_uuids"), "childUuids")
-    frames = optional(either(body, "removeUnusedFrames", "remove_unused_frames"), bool, "removeUnusedFrames")
-    done = folders.delete_items(service.database, call.path["folder"], wanted, unused_frames=frames is not False)
+    wanted = call.given.ids("child_uuids")
+    frames = call.given.flag("remove_unused_frames") is not False
+    done = folders.delete_items(service.database, call.path["folder"], wanted, unused_frames=frames)
     return Answer({"removedItemsCount": done, "removedFoldersCount": 0}, len(wanted))
 
 
 def upload_urls(service: Service, call: Call) -> Answer:
-    body = mapping(call.body, "The body")
     folders.get(service.database, call.path["folder"])
-    return _upload_urls(service, call.path["folder"], either(body, "itemType", "item_type"), body.get("count"))
+    return _upload_urls(service, call.path["folder"], call.given.get("item_type"), call.given.get("count"))
 
 
 def presigned_urls(service: Service, call: Call) -> Answer:
@@ -257,12 +236,11 @@ def _upload_urls(service: Service, folder: str | None, kind: Any, count: Any) ->
 
 
 def upload_job(service: Service, call: Call) -> Answer:
-    body = mapping(call.body, "The body")
+    given = call.given
     folder = folders.get(service.database, call.path["folder"])["uuid"]
-    ignore = optional(either(body, "ignoreErrors", "ignore_errors"), bool, "ignoreErrors") or False
-    job = uploads.run(
-        service, folder, uploads.wanted(body, "dataItems", "externalFiles"), call.user, ignore_errors=ignore
-    )
+    ignore = given.flag("ignore_errors") or False
+    wanted = uploads.wanted(given, "data_items", "external_files")
+    job = uploads.run(service, folder, wanted, call.user, ignore_errors=ignore)
     made = [{"item_uuid": item, "name": name} for _, item, name in job.made]
     name = uploads.keep(service, job, ignore_errors=ignore, answer={"items_with_names": made})
     return Answer(name, len(job.made))
@@ -289,8 +267,6 @@ def group_items(service: Service, call: Call) -> Answer:
 
 
 def integrations(service: Service, call: Call) -> Answer:
-    known = ("filter_integration_uuids", "filter_integration_titles")
-    filters.only(call.query, "cloud integrations", *known, off=("include_org_access",))
     found = {"integrationUuid": uploads.INTEGRATION, "title": "Files on this machine"}
     wanted_uuids = filters.many(call.query, "filter_integration_uuids")
     titles = filters.many(call.query, "filter_integration_titles")
@@ -300,32 +276,53 @@ def integrations(service: Service, call: Call) -> Answer:
     return Answer({"result": [found] if there else []}, 1)
 
 
+_PAGED = ("search", "is_recursive", "order", "desc", "page_token", "page_size")
+_FOLDERS = (*_PAGED, "dataset_synced")
+_ITEMS = (
+    *_PAGED,
+    "is_in_dataset",
+    "item_types",
+    "sign_urls",
+    "include_client_metadata",
+    "client_metadata_as_signed_url",
+)
+_OFF = ("include_org_access", "organisation_tag_names_allof")
+
 ROUTES = {
-    "GET storage/folders": Operation("folders", list_folders),
+    "POST storage/items/get-bulk": Operation("items", items_bulk),
+    "GET storage/items/{item}": Operation("item", item, query=("sign_url",)),
+    "GET storage/folders": Operation("folders", list_folders, query=_FOLDERS, off=_OFF),
     "POST storage/folders": Operation("folder_create", new_folder),
     "POST storage/folders/move": Operation("folder_move", move_folders),
     "PATCH storage/folders/patch-bulk": Operation("folder_update", update_folders),
-    "GET storage/search/folders": Operation("folders", find_folders),
-    "GET storage/search/items": Operation("items_search", find_items),
+    "GET storage/search/folders": Operation("folders", find_folders, query=_FOLDERS, off=_OFF),
+    "GET storage/search/items": Operation("items_search", find_items, query=_ITEMS, off=_OFF),
     "GET storage/folders/{folder}": Operation("folder", folder),
     "PATCH storage/folders/{folder}": Operation("folder_update", update_folder),
     "DELETE storage/folders/{folder}": Operation("folder_delete", delete_folder),
-    "GET storage/folders/{folder}/folders": Operation("folders", subfolders),
+    "GET storage/folders/{folder}/folders": Operation("folders", subfolders, query=_FOLDERS, off=_OFF),
     "GET storage/folders/{folder}/summary": Operation("folder_summary", folder_summary),
-    "GET storage/folders/{folder}/items": Operation("items_search", folder_items),
+    "GET storage/folders/{folder}/items": Operation("items_search", folder_items, query=_ITEMS, off=_OFF),
     "POST storage/folders/{folder}/items/move": Operation("item_move", move_items),
     "POST storage/folders/{folder}/items/delete": Operation("item_delete", delete_items),
-    "GET storage/folders/{folder}/items/{item}/child-items": Operation("children", children),
-    "GET storage/folders/{folder}/items/{item}/summary": Operation("item_summary", item_summary),
+    "GET storage/folders/{folder}/items/{item}/child-items": Operation("children", children, query=("sign_urls",)),
+    "GET storage/folders/{folder}/items/{item}/summary": Operation(
+        "item_summary", item_summary, query=("include_group_layout",)
+    ),
     "PATCH storage/folders/{folder}/items/{item}": Operation("item_update", item_update),
     "POST storage/folders/{folder}/upload-signed-urls": Operation("upload_urls", upload_urls),
     "POST storage/folders/{folder}/data-upload-jobs": Operation("upload_job", upload_job, slow=True),
-    "GET storage/folders/{folder}/data-upload-jobs/{job}": Operation("upload_state", upload_state),
+    "GET storage/folders/{folder}/data-upload-jobs/{job}": Operation(
+        "upload_state", upload_state, query=("timeout_seconds",)
+    ),
     "POST storage/folders/{folder}/data-upload-jobs/{job}/cancel": Operation("upload_cancel", upload_cancel),
     "POST storage/folders/{folder}/create-group-items": Operation("group_create", group_items),
-    "POST storage/items/get-bulk": Operation("items", items_bulk),
     "PATCH storage/items/patch-bulk": Operation("item_update", items_update),
-    "GET storage/items/{item}": Operation("item", item),
-    "GET presigned-urls": Operation("upload_urls", presigned_urls),
-    "GET cloud-integrations": Operation("integrations", integrations),
+    "GET presigned-urls": Operation("upload_urls", presigned_urls, query=("count", "upload_item_type")),
+    "GET cloud-integrations": Operation(
+        "integrations",
+        integrations,
+        query=("filter_integration_uuids", "filter_integration_titles"),
+        off=("include_org_access",),
+    ),
 }

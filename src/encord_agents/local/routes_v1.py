@@ -8,27 +8,27 @@ from typing import Any
 from encord_agents.local import filters, items, label_wire, labels, people, routes_data
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.labels import RowFilter
-from encord_agents.local.service import Answer, Call, Operation, Service, mapping, optional
+from encord_agents.local.service import Answer, Call, Given, Operation, Service, mapping
 from encord_agents.local.trouble import NotKnown, Refusal, forbidden, malformed
 
 
 def rows(service: Service, call: Call) -> Answer:
     record = _project(service, call)
-    payload = mapping(call.body["payload"] or {}, "payload")
-    filters.only(payload, "label rows", *_ROW_FILTERS)
-    branch = optional(payload.get("branch_name"), str, "branch_name") or "main"
+    payload = call.payload
+    filters.only(payload.fields, "label rows", *_ROW_FILTERS)
+    branch = payload.text("branch_name") or "main"
     wanted = RowFilter(
         branch=branch,
         all_branches=bool(payload.get("include_all_label_branches")),
         data_hashes=_texts(payload, "data_hashes"),
         label_hashes=_texts(payload, "label_hashes"),
-        title_eq=optional(payload.get("data_title_eq"), str, "data_title_eq"),
+        title_eq=payload.text("data_title_eq"),
         title_like=_like(payload, "data_title_like"),
-        stage_eq=optional(payload.get("workflow_graph_node_title_eq"), str, "workflow_graph_node_title_eq"),
+        stage_eq=payload.text("workflow_graph_node_title_eq"),
         stage_like=_like(payload, "workflow_graph_node_title_like"),
         edited_before=filters.date(payload.get("edited_before"), "edited_before"),
         edited_after=filters.date(payload.get("edited_after"), "edited_after"),
-        include_uninitialised=bool(payload.get("include_uninitialised_labels", True)),
+        include_uninitialised=payload.get("include_uninitialised_labels") in (None, True),
     )
     metadata = bool(payload.get("include_client_metadata"))
     node = bool(payload.get("include_workflow_graph_node"))
@@ -55,8 +55,8 @@ def rows(service: Service, call: Call) -> Answer:
 def label_create(service: Service, call: Call) -> Answer:
     record = _project(service, call)
     hashes, multiple = _hashes(call.body["uid"])
-    payload = mapping(call.body["payload"] or {}, "payload")
-    branch = optional(payload.get("branch_name"), str, "branch_name") or "main"
+    payload = call.payload
+    branch = payload.text("branch_name") or "main"
     found = labels.create(service.database, record, hashes, branch)
     link = service.link if payload.get("get_signed_url") else None
     members = _members(service, found)
@@ -67,7 +67,7 @@ def label_create(service: Service, call: Call) -> Answer:
 def label_get(service: Service, call: Call) -> Answer:
     record = _project(service, call)
     hashes, multiple = _hashes(call.body["uid"])
-    payload = mapping(call.body["payload"] or {}, "payload")
+    payload = call.payload
     objects = _texts(payload, "include_object_feature_hashes")
     classifications = _texts(payload, "include_classification_feature_hashes")
     link = service.link if payload.get("get_signed_url") else None
@@ -119,7 +119,7 @@ _ROW_FILTERS = (
 
 
 def _members(service: Service, rows: list[sqlite3.Row]) -> dict[str, list[sqlite3.Row]]:
-    """What the groups among label rows consist of."""
+    """Return the members of the groups among label rows."""
     groups = [row["item"] for row in rows if row["item_type"] in label_wire.GROUPS]
     return items.members(service.database, groups) if groups else {}
 
@@ -147,15 +147,15 @@ def _hashes(uid: Any) -> tuple[list[str], bool]:
     return uid, True
 
 
-def _texts(payload: dict[str, Any], key: str) -> list[str] | None:
-    value = optional(payload.get(key), list, key)
+def _texts(payload: Given, key: str) -> list[str] | None:
+    value = payload.list(key)
     if value is not None and not all(isinstance(entry, str) for entry in value):
         raise malformed(f"{key} must be a list of text.")
     return value
 
 
-def _like(payload: dict[str, Any], key: str) -> str | None:
-    value = optional(payload.get(key), str, key)
+def _like(payload: Given, key: str) -> str | None:
+    value = payload.text(key)
     if value is not None and len(value) > 1000:
         raise malformed(f"{key} is too long.")
     return value

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from encord_agents.local import filters, people, reviews, routes_catalogue, routes_issues, routes_storage, tasks, wire
-from encord_agents.local.service import Answer, Call, Operation, Service, either, mapping, optional, uuid, uuids
+from encord_agents.local.service import Answer, Call, Given, Operation, Service, uuid, uuids
 from encord_agents.local.tasks import Paging, TaskFilter
 from encord_agents.local.trouble import Refusal, forbidden, malformed
 from encord_agents.local.workflow import ResolvedStage
@@ -24,7 +24,6 @@ _BY_PEOPLE: dict[str, Callable[..., None]] = {
 def list_tasks(service: Service, call: Call) -> Answer:
     record = service.project(call.path["project"])
     stage = _stage(service, call)
-    filters.only(call.query, "tasks", *_TASK_FILTERS)
     token = filters.one(call.query, "page_token") or ""
     wanted = TaskFilter(
         data_hashes=_ids(call, "data_hashes"),
@@ -49,27 +48,27 @@ def actions(service: Service, call: Call) -> Answer:
     pathways: list[tuple[str, str]] = []
     others: dict[tuple[str, str], list[str]] = {}
     for entry in call.body:
-        action = mapping(entry, "An action")
-        task = uuid(either(action, "taskUuid", "task_uuid"), "taskUuid")
+        action = Given(entry, "An action")
+        task = action.id("task_uuid")
         if action.get("action") == "PATHWAY_ACTION" and stage.type == "agent":
             pathways.append((task, _destination(stage, action)))
         else:
-            rest = {key: value for key, value in action.items() if key not in ("taskUuid", "task_uuid", "action")}
+            rest = {
+                key: value for key, value in action.fields.items() if key not in ("taskUuid", "task_uuid", "action")
+            }
             same = str(action.get("action")), orjson.dumps(rest, option=orjson.OPT_SORT_KEYS).decode()
             others.setdefault(same, []).append(task)
     with service.database.write():
         if pathways:
             tasks.move(service.database, record, stage.uuid, pathways, user=call.user)
         for (name, options), uuids in others.items():
-            _by_people(service, call, stage, name, orjson.loads(options), uuids)
+            _by_people(service, call, stage, name, Given(orjson.loads(options)), uuids)
     return Answer(None, len(call.body))
 
 
-def _by_people(
-    service: Service, call: Call, stage: ResolvedStage, name: str, given: dict[str, Any], uuids: list[str]
-) -> None:
+def _by_people(service: Service, call: Call, stage: ResolvedStage, name: str, given: Given, uuids: list[str]) -> None:
     record = service.project(call.path["project"])
-    assignee = optional(given.get("assignee"), str, "assignee")
+    assignee = given.text("assignee")
     if name == "ASSIGN":
         if assignee is None:
             raise malformed("An assignee is needed.")
@@ -77,9 +76,9 @@ def _by_people(
     elif name == "RELEASE":
         people.release(service.database, record, stage, uuids, user=call.user)
     elif name in _BY_PEOPLE:
-        retain = optional(either(given, "retainAssignee", "retain_assignee"), bool, "retainAssignee") or False
+        retain = given.flag("retain_assignee") or False
         word = {"SUBMIT": "resolve", "APPROVE": "approve", "REJECT": "reject"}[name]
-        labels_too = optional(either(given, f"{word}LabelReviews", f"{word}_label_reviews"), bool, "LabelReviews")
+        labels_too = given.flag(f"{word}_label_reviews")
         _BY_PEOPLE[name](
             service.database, record, stage, uuids, user=call.user, assignee=assignee, retain_assignee=retain,
             label_reviews=labels_too is not False,
@@ -88,11 +87,10 @@ def _by_people(
         raise malformed(f"No such action on the {stage.type} stage {stage.title!r}.")
 
 
-def _destination(stage: ResolvedStage, action: dict[str, Any]) -> str:
-    by_uuid = either(action, "pathwayUuid", "pathway_uuid")
-    name = either(action, "pathwayName", "pathway_name")
+def _destination(stage: ResolvedStage, action: Given) -> str:
+    by_uuid, name = action.get("pathway_uuid"), action.get("pathway_name")
     if by_uuid is not None:
-        by_uuid = uuid(by_uuid, "pathwayUuid")
+        by_uuid = action.id("pathway_uuid")
     elif not isinstance(name, str):
         raise malformed("A pathway's name or uuid is needed.")
     for pathway in stage.pathways:
@@ -103,9 +101,7 @@ def _destination(stage: ResolvedStage, action: dict[str, Any]) -> str:
 
 def move(service: Service, call: Call) -> Answer:
     record = service.project(call.path["project"])
-    body = mapping(call.body, "The body")
-    wanted = uuids(either(body, "taskUuids", "task_uuids"), "taskUuids")
-    destination = uuid(either(body, "destinationStageUuid", "destination_stage_uuid"), "destinationStageUuid")
+    wanted, destination = call.given.ids("task_uuids"), call.given.id("destination_stage_uuid")
     people.move(service.database, record, _stage(service, call), wanted, destination, user=call.user)
     return Answer(None, len(wanted))
 
@@ -115,7 +111,7 @@ def label_reviews(service: Service, call: Call) -> Answer:
     _here(service, call)
     with service.database.write() as connection:
         found = reviews.of_task(connection, record, call.path["task"])
-    return Answer({"results": [reviews.to_wire(row) for row in found], "nextPageToken": None}, len(found))
+    return Answer.listing([reviews.to_wire(row) for row in found])
 
 
 def review_actions(service: Service, call: Call) -> Answer:
@@ -124,12 +120,11 @@ def review_actions(service: Service, call: Call) -> Answer:
         raise malformed("The body must be a list of actions.")
     given = []
     for entry in call.body:
-        action = mapping(entry, "An action")
+        action = Given(entry, "An action")
         status = reviews.ACTIONS.get(str(action.get("action")))
         if status is None:
             raise malformed("A label review is approved, rejected or reopened.")
-        comment = optional(action.get("comment"), str, "comment")
-        given.append((uuid(either(action, "reviewUuid", "review_uuid"), "reviewUuid"), status, comment))
+        given.append((action.id("review_uuid"), status, action.text("comment")))
     with service.database.write() as connection:
         reviews.act(connection, call.path["task"], given)
     return Answer(None, len(given))
@@ -146,8 +141,8 @@ def _here(service: Service, call: Call) -> None:
 
 def priorities(service: Service, call: Call) -> Answer:
     record = service.project(call.path["project"])
-    given = mapping(call.body, "The body").get("priorities")
-    if not isinstance(given, list):
+    given = call.given.list("priorities")
+    if given is None:
         raise malformed("priorities must be a list.")
     tasks.set_priorities(service.database, record, [_priority(entry) for entry in given])
     return Answer(None, len(given))
@@ -175,31 +170,20 @@ def _ids(call: Call, name: str) -> list[str] | None:
 
 
 ROUTES: dict[str, Operation] = {
-    "GET projects/{project}/workflow/stages/{stage}/tasks": Operation("tasks", list_tasks),
+    "GET projects/{project}/workflow/stages/{stage}/tasks": Operation("tasks", list_tasks, query=_TASK_FILTERS),
     "POST projects/{project}/workflow/stages/{stage}/actions": Operation("actions", actions),
     "POST projects/{project}/workflow/stages/{stage}/move-tasks": Operation("move", move),
-    "GET projects/{project}/workflow/stages/{stage}/tasks/{task}/reviews": Operation("reviews", label_reviews),
+    "GET projects/{project}/workflow/stages/{stage}/tasks/{task}/reviews": Operation(
+        "reviews", label_reviews, off=("page_token",)
+    ),
     "POST projects/{project}/workflow/stages/{stage}/tasks/{task}/reviews/actions": Operation(
         "review_actions", review_actions
     ),
     "POST projects/{project}/priorities": Operation("priorities", priorities, needs="manage"),
+    **routes_storage.ROUTES,
     **routes_issues.ROUTES,
     **routes_catalogue.ROUTES,
-    **routes_storage.ROUTES,
 }
-_TABLE: dict[tuple[str, int], list[tuple[list[str], Operation]]] = {}
-for _route, _operation in ROUTES.items():
-    _method, _path = _route.split(" ")
-    _TABLE.setdefault((_method, _path.count("/")), []).append((_path.split("/"), _operation))
-
-
-def find(method: str, path: str) -> tuple[Operation, dict[str, str]] | None:
-    """The operation that a path (without its prefix) names, and the ids in it; not checked yet."""
-    parts = path.strip("/").split("/")
-    for pattern, operation in _TABLE.get((method, len(parts) - 1), ()):
-        if all(p[0] == "{" or p == part for p, part in zip(pattern, parts, strict=True)):
-            return operation, {p[1:-1]: part for p, part in zip(pattern, parts, strict=True) if p[0] == "{"}
-    return None
 
 
 def checked(ids: dict[str, str]) -> dict[str, str]:

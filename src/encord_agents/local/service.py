@@ -1,8 +1,8 @@
-"""What the handlers of both protocols work with."""
+"""The tools of the handlers of both protocols."""
 
 from __future__ import annotations
 
-import math
+import builtins
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,66 +10,30 @@ from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 import orjson
+from pydantic import Field
 
+from encord_agents.local import filters
 from encord_agents.local.assets import AssetStore, Clock, Signer
 from encord_agents.local.catalogue import Catalogue, ProjectRecord
 from encord_agents.local.database import Database
-from encord_agents.local.trouble import LocalPlatformError, forbidden, malformed
+from encord_agents.local.trouble import forbidden, malformed
 from encord_agents.local.users import OWNER
+from encord_agents.local.written import Options, Seconds
 
 T = TypeVar("T")
 
 
-def count(name: str, value: Any, *, least: int, most: int | None = None) -> int:
-    """An option that is a whole number.
+class Settings(Options):
+    """The settings that a test may change while the platform runs. Seconds and counts; see ``LocalPlatform``."""
 
-    Raises:
-        LocalPlatformError: It is something else.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
-        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise LocalPlatformError(f"{name} is a whole number {bounds}, not {value!r}.")
-    return value
-
-
-def seconds(name: str, value: Any, *, least: float | None = None) -> float:
-    """An option that is a time.
-
-    Raises:
-        LocalPlatformError: It is something else.
-    """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or (least is not None and value < least):
-        bounds = "" if least is None else f" of at least {least:g}"
-        raise LocalPlatformError(f"{name} is a number of seconds{bounds}, not {value!r}.")
-    return float(value)
-
-
-@dataclass
-class Settings:
-    """What a test may switch, also while the platform runs. Seconds and counts; see ``LocalPlatform``.
-
-    Raises:
-        LocalPlatformError: A value that makes no sense, also when it is set later.
-    """
-
-    page_size: int = 100
+    page_size: int = Field(default=100, ge=1)
     page_tokens: Literal["keyset", "offset"] = "keyset"
     shuffle: bool = False
-    latency: float = 0.0
-    latency_per_item: float = 0.0
-    asset_latency: float | None = None
-    body_limit: int = 256 * 2**20
-    upload_limit: int = 16 * 2**30
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("page_size", "body_limit", "upload_limit"):
-            count(name, value, least=1)
-        elif name == "page_tokens" and value not in ("keyset", "offset"):
-            raise LocalPlatformError(f"page_tokens is 'keyset' or 'offset', not {value!r}.")
-        elif name.startswith(("latency", "asset_latency")) and not (name == "asset_latency" and value is None):
-            seconds(name, value, least=0)
-        object.__setattr__(self, name, value)
+    latency: Seconds = 0.0
+    latency_per_item: Seconds = 0.0
+    asset_latency: Seconds | None = None
+    body_limit: int = Field(default=256 * 2**20, ge=1)
+    upload_limit: int = Field(default=16 * 2**30, ge=1)
 
 
 @dataclass
@@ -123,13 +87,34 @@ class Call:
     body: Any
     user: str = OWNER
 
+    @property
+    def given(self) -> Given:
+        """The body, which must be an object."""
+        return Given(self.body)
+
+    @property
+    def payload(self) -> Given:
+        """The payload of the older protocol, empty where there is none."""
+        return Given(self.body["payload"] or {}, "payload")
+
+    @property
+    def uids(self) -> list[str]:
+        """The ids that a request of the older protocol is about, of which it has one or a list."""
+        found = self.body["uid"]
+        return uuids([found] if isinstance(found, str) else found, "uid")
+
 
 @dataclass(frozen=True)
 class Answer:
-    """What to answer, and how many things the request was about."""
+    """The content of an answer, and the number of things that the request was about."""
 
     content: Any
     items: int = 0
+
+    @classmethod
+    def listing(cls, results: Sequence[Any]) -> Answer:
+        """Answer with a list that has one page."""
+        return cls({"results": results, "nextPageToken": None}, len(results))
 
 
 @dataclass(frozen=True)
@@ -139,12 +124,16 @@ class Operation:
     Attributes:
         needs: What a user must be allowed in the project that it is about (see ``users.MAY``).
         slow: It reads files, and must keep no other request waiting.
+        query: The parameters of the query, in snake case. Others are refused.
+        off: Parameters that may be there if they ask for nothing.
     """
 
     kind: str
     handle: Callable[[Service, Call], Answer]
     needs: str | None = None
     slow: bool = False
+    query: tuple[str, ...] = ()
+    off: tuple[str, ...] = ()
 
 
 def uuids(value: Any, what: str) -> list[str]:
@@ -172,7 +161,7 @@ def mapping(value: Any, what: str) -> dict[str, Any]:
 
 
 MAX_DEPTH = 100
-"""How deep a body may be nested. It is written again as a part of answers, and writers of JSON have a limit."""
+"""The greatest depth of a body. It is written again as a part of answers, and writers of JSON have a limit."""
 
 
 def shallow(value: Any) -> Any:
@@ -205,6 +194,43 @@ def optional(value: Any, kind: type[T], what: str) -> T | None:
     return value
 
 
-def either(call: Mapping[str, Any], camel: str, snake: str) -> Any:
-    """A field under the name of either case."""
-    return call[camel] if camel in call else call.get(snake)
+class Given:
+    """A JSON object that was sent. Its fields, named here in snake case, may have either.
+
+    Raises:
+        Refusal: 400, it is no object; and for each field, it is of another type.
+    """
+
+    def __init__(self, value: Any, what: str = "The body") -> None:
+        self.fields = mapping(value, what)
+        self._what = what
+
+    def get(self, name: str) -> Any:
+        """Return a field of any type."""
+        camel = filters.camel(name)
+        return self.fields[camel] if camel in self.fields else self.fields.get(name)
+
+    def text(self, name: str) -> str | None:
+        return optional(self.get(name), str, filters.camel(name))
+
+    def needed(self, name: str) -> str:
+        """Return a text that must not be empty."""
+        if not (found := self.text(name)):
+            raise malformed(f"{self._what} needs a {filters.camel(name)}.")
+        return found
+
+    def flag(self, name: str) -> bool | None:
+        return optional(self.get(name), bool, filters.camel(name))
+
+    def list(self, name: str) -> list[Any] | None:
+        return optional(self.get(name), list, filters.camel(name))
+
+    def part(self, name: str) -> Given:
+        """Return an object in it; an empty one where there is none."""
+        return Given(self.get(name) or {}, filters.camel(name))
+
+    def id(self, name: str) -> str:
+        return uuid(self.get(name), filters.camel(name))
+
+    def ids(self, name: str) -> builtins.list[str]:
+        return uuids(self.get(name), filters.camel(name))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from uuid import uuid4
 
+from encord_agents.local import datasets, labels
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.service import Service
 from encord_agents.local.trouble import LocalPlatformError
@@ -40,6 +40,7 @@ def copy(service: Service, record: ProjectRecord, task_uuid: str) -> ProjectReco
             " SELECT ?, data, refusal, deleted FROM entries WHERE id = ?",
             (made.id, task["unit"]),
         ).lastrowid
+        assert entry is not None
         connection.execute(
             "INSERT INTO tasks (uuid, project, unit, stage, start, branch, status, priority, created_at, updated_at,"
             " assignee, actor) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -48,21 +49,13 @@ def copy(service: Service, record: ProjectRecord, task_uuid: str) -> ProjectReco
                 task["priority"], task["created_at"], task["updated_at"], task["assignee"], task["actor"],
             ),
         )  # fmt: skip
-        now = time.time()
         for label in connection.execute("SELECT * FROM labels WHERE unit = ?", (task["unit"],)).fetchall():
-            connection.execute(
-                "INSERT INTO labels (unit, branch, hash, content, created_at, edited_at) VALUES (?, ?, ?, ?, ?, ?)",
-                (entry, label["branch"], str(uuid4()), label["content"], now, now),
-            )
+            labels.put(connection, entry, label["branch"], label["content"], saves=0)  # none of this project's own
     return made
 
 
 def delete(service: Service, record: ProjectRecord) -> None:
     """Remove such a project."""
     with service.database.write() as connection:
-        units = "(SELECT id FROM entries WHERE project = ?)"
-        for table in ("labels", "label_classes", "history", "versions"):
-            connection.execute(f"DELETE FROM {table} WHERE unit IN {units}", (record.id,))
-        for table in ("tasks", "entries"):
-            connection.execute(f"DELETE FROM {table} WHERE project = ?", (record.id,))
+        datasets.forget(connection, "SELECT id FROM entries WHERE project = ?", (record.id,))
         service.catalogue.delete(record)

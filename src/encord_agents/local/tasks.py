@@ -7,21 +7,18 @@ import sqlite3
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
-
-import orjson
 
 from encord_agents.local import contents, history
 from encord_agents.local.catalogue import ProjectRecord
-from encord_agents.local.database import Database
+from encord_agents.local.database import Database, Where, listed
 from encord_agents.local.trouble import Refusal, forbidden, malformed
 from encord_agents.local.users import OWNER
 
 
 @dataclass(frozen=True)
 class TaskFilter:
-    """Which tasks of a stage; ``None`` asks for all."""
+    """A filter of a stage's tasks; ``None`` asks for all."""
 
     data_hashes: Sequence[str] | None = None
     dataset_hashes: Sequence[str] | None = None
@@ -38,7 +35,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Paging:
-    """Where a page begins and how far it goes. A keyset token names the last task seen; an offset counts tasks."""
+    """The beginning and the size of a page. A keyset token names the last task seen; an offset counts tasks."""
 
     size: int
     offset: bool = False
@@ -79,30 +76,18 @@ _COLUMNS = (
 
 def page(database: Database, project: ProjectRecord, stage: str, wanted: TaskFilter, paging: Paging) -> Page:
     """Some of a stage's tasks: those of the highest priority first, among equals the oldest."""
-    conditions = ["t.project = ?", "t.stage = ?"]
-    values: list[Any] = [project.id, stage]
-    if wanted.data_hashes is not None:
-        conditions.append("u.data_hash IN (SELECT value FROM json_each(?))")
-        values.append(orjson.dumps(list(wanted.data_hashes)).decode())
-    if wanted.dataset_hashes is not None:
-        conditions.append("u.dataset IN (SELECT value FROM json_each(?))")
-        values.append(orjson.dumps(list(wanted.dataset_hashes)).decode())
-    if wanted.statuses is not None:
-        conditions.append("t.status IN (SELECT value FROM json_each(?))")
-        values.append(orjson.dumps(list(wanted.statuses)).decode())
-    if wanted.assignees is not None:
-        conditions.append("t.assignee IN (SELECT value FROM json_each(?))")
-        values.append(orjson.dumps(list(wanted.assignees)).decode())
-    if wanted.title_contains is not None:
-        conditions.append("instr(u.title, ?) > 0")
-        values.append(wanted.title_contains)
+    where = Where("t.project = ? AND t.stage = ?", project.id, stage)
+    where.among("u.data_hash", wanted.data_hashes)
+    where.among("u.dataset", wanted.dataset_hashes)
+    where.among("t.status", wanted.statuses)
+    where.among("t.assignee", wanted.assignees)
+    where.also("instr(u.title, ?) > 0", wanted.title_contains)
+    # A keyset goes on after the last task seen, wherever it is now; an offset skips as many as have left meanwhile.
     after = None if paging.offset else paging.after()
     if after is not None:
-        conditions.append("(t.rank, t.id) > (?, ?)")
-        values += after
-    where = " AND ".join(conditions)
+        where.also("(t.rank, t.id) > (?, ?)", *after)
     sql = f"SELECT {_COLUMNS} FROM tasks t JOIN units u ON u.id = t.unit WHERE {where} ORDER BY t.rank, t.id LIMIT ?"
-    values.append(paging.size + 1)
+    values = [*where.values, paging.size + 1]
     if paging.offset:
         sql += " OFFSET ?"
         values.append(paging.start())
@@ -143,8 +128,9 @@ def move(
         here = connection.execute(
             "SELECT id, uuid, unit, branch FROM tasks"
             " WHERE project = ? AND stage = ? AND uuid IN (SELECT value FROM json_each(?))",
-            (project.id, origin, orjson.dumps(list(by_task)).decode()),
+            (project.id, origin, listed(by_task)),
         ).fetchall()
+        # Looked at within the transaction: of two who move the same task, the second is told that it has left.
         if len(here) != len(by_task):
             missing = by_task.keys() - {row["uuid"] for row in here}
             raise malformed(f"{len(missing)} of {len(by_task)} tasks are not in this stage, for one {min(missing)}.")
@@ -206,7 +192,7 @@ def set_priorities(database: Database, project: ProjectRecord, priorities: Seque
     with database.write() as connection:
         rows = connection.execute(
             "SELECT id, data_hash FROM units WHERE project = ? AND data_hash IN (SELECT value FROM json_each(?))",
-            (project.id, orjson.dumps([data_hash for data_hash, _ in priorities]).decode()),
+            (project.id, listed([data_hash for data_hash, _ in priorities])),
         )
         units = {row["data_hash"]: row["id"] for row in rows}
         for data_hash, _ in priorities:
@@ -234,17 +220,15 @@ def add(
 
 def records(database: Database, project: ProjectRecord, stage: str | None = None) -> list[sqlite3.Row]:
     """All tasks of a project, or of one of its stages, oldest first."""
-    sql = f"SELECT {_COLUMNS}, t.moves FROM tasks t JOIN units u ON u.id = t.unit WHERE t.project = ?"
-    values: list[Any] = [project.id]
-    if stage is not None:
-        sql += " AND t.stage = ?"
-        values.append(stage)
+    where = Where("t.project = ?", project.id)
+    where.also("t.stage = ?", stage)
+    sql = f"SELECT {_COLUMNS}, t.moves FROM tasks t JOIN units u ON u.id = t.unit WHERE {where} ORDER BY t.id"
     with database.read() as connection:
-        return connection.execute(f"{sql} ORDER BY t.id", values).fetchall()
+        return connection.execute(sql, where.values).fetchall()
 
 
 def counts(database: Database, project: ProjectRecord) -> dict[str, int]:
-    """How many tasks are in each stage that has any, by its uuid."""
+    """Count the tasks in each stage that has any, by its uuid."""
     with database.read() as connection:
         rows = connection.execute(
             "SELECT stage, count(*) AS n FROM tasks WHERE project = ? GROUP BY stage", (project.id,)

@@ -1,4 +1,4 @@
-"""What can go wrong with the local platform itself, and how a request is refused."""
+"""Errors of the local platform itself, and refusals of requests."""
 
 from __future__ import annotations
 

@@ -9,20 +9,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import orjson
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic.alias_generators import to_camel
 
 from encord_agents.local import datasets, items, media, sequences
 from encord_agents.local.items import NewUnit
-from encord_agents.local.service import Service, either, mapping, optional, uuid
-from encord_agents.local.trouble import NotKnown, malformed
+from encord_agents.local.service import Given, Service, mapping, uuid
+from encord_agents.local.trouble import LocalPlatformError, NotKnown, malformed
 from encord_agents.local.users import OWNER
+from encord_agents.local.written import checked
 
 PREFIX = "upload:"
-"""What the key of an uploaded object begins with."""
+"""The beginning of an uploaded object's key."""
 INTEGRATION = "10ca1000-0000-4000-8000-000000000000"
 """The one cloud integration there is: files and addresses on this machine."""
 SECONDS_PER_FETCH = 60
@@ -39,7 +42,7 @@ TYPES = frozenset(("image", "video", "audio", "plainText", "pdf", "nifti", "dico
 
 @dataclass
 class Job:
-    """What became of an upload job: the items that were made, and what went wrong."""
+    """The result of an upload job: the items that were made, and the failures."""
 
     made: list[tuple[int, str, str]] = field(default_factory=list)  # row, uuid, name
     errors: list[tuple[list[str], str]] = field(default_factory=list)  # addresses, reason
@@ -89,13 +92,14 @@ def run(service: Service, folder: str, given: Mapping[str, Any], user: str, *, i
             read.append((entry, []))
     if job.errors and not ignore_errors:
         return job
-    skip = bool(either(given, "skipDuplicateUrls", "skip_duplicate_urls"))
+    # All files are read before the transaction begins: it holds the database's lock, and reading may take minutes.
+    skip = bool(Given(given).get("skip_duplicate_urls"))
     with service.database.write() as connection:
         for (kind, entry), (_, units) in zip(wanted, read, strict=True):
             if not units and kind != "imageGroupsFromItems":
                 continue
-            metadata = orjson.dumps(either(entry, "clientMetadata", "client_metadata") or {}).decode()
-            title = optional(entry.get("title"), str, "title")
+            metadata = orjson.dumps(Given(entry).get("client_metadata") or {}).decode()
+            title = Given(entry).text("title")
             if kind in _SINGLE:
                 unit = media.named(units[0], title or units[0].title)
                 if (
@@ -120,7 +124,7 @@ def run(service: Service, folder: str, given: Mapping[str, Any], user: str, *, i
                 frames = sum(unit.frames or 1 for unit in units)
             if len(set(uuids)) != len(uuids) or not uuids:
                 raise malformed("A group consists of different items, of at least one.")
-            video = bool(either(entry, "createVideo", "create_video")) and "dicom" not in kind.lower()
+            video = bool(Given(entry).get("create_video")) and "dicom" not in kind.lower()
             group_kind = "dicomSeries" if "dicom" in kind.lower() else "imageSequence" if video else "imageGroup"
             group = sequences.group(service.database, service.assets, group_kind, title or "Group", uuids, frames)
             row = items.insert_group(connection, folder, replace(group, metadata=metadata), uuids)
@@ -155,7 +159,7 @@ def _child_kind(kind: str) -> str:
 
 
 def _children(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    listed = entry.get("images") or either(entry, "dicomFiles", "dicom_files") or []
+    listed = entry.get("images") or Given(entry).get("dicom_files") or []
     return [mapping(child, "An image") for child in listed]
 
 
@@ -164,7 +168,7 @@ def _addresses(kind: str, entry: Mapping[str, Any]) -> list[str]:
     if kind == "imageGroupsFromItems":
         return []
     if kind in _SINGLE:
-        found = [either(entry, "objectUrl", "object_url")]
+        found = [Given(entry).get("object_url")]
     elif children := _children(entry):
         found = [child.get("url") for child in children]
     else:
@@ -242,28 +246,51 @@ def _on_disk(content: bytes | Path) -> Iterator[Path]:
         yield Path(file.name)
 
 
+Count = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+Amount = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+
+
+class _Stated(BaseModel):
+    """The facts that a client may state about its file, in the names of :class:`NewUnit`."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+    mime_type: str | None = None
+    width: Count | None = None
+    height: Count | None = None
+    fps: Amount | None = None
+    duration: Amount | None = None
+    sample_rate: Count | None = None
+    bit_depth: Count | None = None
+    codec: str | None = None
+    channels: Count | None = Field(None, alias="numChannels")
+    frames: Count | None = Field(None, alias="numPages")
+
+
 def _stated(unit: NewUnit, entry: Mapping[str, Any]) -> NewUnit:
-    """The facts that a client states about its file take the place of those that were read."""
+    """Return a unit with the facts that its client states in place of those that were read.
+
+    Raises:
+        Refusal: 400, one cannot be.
+    """
     stated: dict[str, Any] = {}
-    for key in ("imageMetadata", "videoMetadata", "audioMetadata", "textMetadata", "pdfMetadata"):
-        snake = key.replace("M", "_m")
-        if (found := either(entry, key, snake)) is not None:
-            stated |= mapping(found, key)
-    names = {
-        "mimeType": "mime_type", "width": "width", "height": "height", "fps": "fps", "duration": "duration",
-        "sampleRate": "sample_rate", "bitDepth": "bit_depth", "codec": "codec", "numChannels": "channels",
-        "numPages": "frames",
-    }  # fmt: skip
-    values = {name: stated[key] for key, name in names.items() if isinstance(stated.get(key), (int, float, str))}
-    return replace(unit, **values)
+    for kind in ("image", "video", "audio", "text", "pdf"):
+        stated |= Given(entry).part(f"{kind}_metadata").fields
+    try:
+        facts = checked(_STATED, stated)
+    except LocalPlatformError as error:
+        raise malformed(str(error)) from None
+    return replace(unit, **facts.model_dump(exclude_none=True))
 
 
-def wanted(body: dict[str, Any], *names: str) -> dict[str, Any]:
-    """What a job is to add: under one of two names."""
+_STATED = TypeAdapter(_Stated)
+
+
+def wanted(given: Given, *names: str) -> dict[str, Any]:
+    """Return the files that a job is to add, which are under one of two names."""
     for name in names:
-        snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
-        if (found := either(body, name, snake)) is not None:
-            return mapping(found, name)
+        if given.get(name) is not None:
+            return given.part(name).fields
     raise malformed("There is nothing to add.")
 
 
@@ -293,7 +320,7 @@ def keep(service: Service, job: Job, *, ignore_errors: bool, answer: Mapping[str
 
 
 def state(service: Service, job: str) -> dict[str, Any] | None:
-    """What became of a job, if there is one."""
+    """Return the state of a job, if there is one."""
     with service.database.read() as connection:
         row = connection.execute("SELECT answer FROM jobs WHERE uuid = ?", (job,)).fetchone()
     return None if row is None else orjson.loads(row["answer"])
@@ -318,9 +345,8 @@ def group_items(service: Service, folder: str, given: Sequence[Any]) -> list[str
     made: list[str] = []
     with service.database.write() as connection:
         for entry in given:
-            group = mapping(entry, "A group")
-            contents = either(group, "layoutContents", "layout_contents")
-            kind = either(group, "layoutType", "layout_type")
+            group = Given(entry, "A group")
+            contents, kind = group.get("layout_contents"), group.get("layout_type")
             if kind == "custom":
                 keyed = {str(key): uuid(value, "An item") for key, value in mapping(contents, "layoutContents").items()}
             elif kind in ("default-grid", "default-list") and isinstance(contents, list):
@@ -337,9 +363,9 @@ def group_items(service: Service, folder: str, given: Sequence[Any]) -> list[str
                 "timeline": group.get("timeline") or [], "type": kind,
             }  # fmt: skip
             unit = NewUnit(
-                optional(group.get("name"), str, "name") or f"Group of {members[0]['title']}", "group", None, None, 0,
+                group.text("name") or f"Group of {members[0]['title']}", "group", None, None, 0,
                 frames=1, layout=orjson.dumps(layout).decode(),
-                metadata=orjson.dumps(either(group, "clientMetadata", "client_metadata") or {}).decode(),
+                metadata=orjson.dumps(group.get("client_metadata") or {}).decode(),
             )  # fmt: skip
             row = items.insert_group(connection, folder, unit, keyed.values(), keys=list(keyed))
             made += items.uuids_of(connection, [row])

@@ -23,7 +23,7 @@ MAY = {
     "work": MANAGERS | {ANNOTATOR, REVIEWER, ANNOTATOR_REVIEWER},
     "manage": MANAGERS,
 }
-"""Who may do what in a project."""
+"""The roles that may do something in a project."""
 
 Kind = Literal["project", "dataset"]
 

@@ -1,4 +1,4 @@
-"""What the platform's records look like on the wire."""
+"""The platform's records on the wire."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def folder(row: sqlite3.Row, above: Sequence[sqlite3.Row], datasets: Mapping[str
 def item_summary(
     row: sqlite3.Row, groups: Sequence[sqlite3.Row], uses: Sequence[sqlite3.Row], members: Sequence[sqlite3.Row]
 ) -> dict[str, Any]:
-    """How an item is used: in groups, and in datasets; of a data group its layout, too."""
+    """Return the uses of an item in groups and in datasets; of a data group its layout, too."""
     by_dataset: dict[str, dict[str, Any]] = {}
     for use in uses:
         found = by_dataset.setdefault(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
-from encord_agents.local.files import kind, read_mapping
-from encord_agents.local.trouble import WorkflowError
+from pydantic import Discriminator, Field, Tag, TypeAdapter
 
-STAGE_TYPES = ("agent", "annotation", "review", "consensus_annotation", "consensus_review", "done", "router")
+from encord_agents.local.files import read_mapping
+from encord_agents.local.trouble import WorkflowError
+from encord_agents.local.written import Number, Text, checked, choice, known
+
 ACTIONS = {"annotation": ("submit",), "review": ("approve", "reject")}
-"""What people do in a stage of a type, and what its pathways are called."""
+"""The actions of people in a stage of a type, which are the names of its pathways, too."""
+StageType = Literal["agent", "annotation", "review", "consensus_annotation", "consensus_review", "done", "router"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,18 @@ class Pathway:
         uuid: Chosen by the platform when not given.
     """
 
-    name: str
-    to: str
-    uuid: str | None = None
+    name: Text
+    to: Text
+    uuid: Text | None = None
+
+
+_STAGE = ("title", "type", "uuid", "id", "pathways", "routes")
+# Tags in angle brackets are no part of a place in a file.
+_Pathways = Annotated[
+    Annotated[Mapping[Text, Text], Tag("<mapping>")]
+    | Annotated[Sequence[Annotated[Pathway, known("name", "to", "uuid")]], Tag("<list>")],
+    Discriminator(lambda given: "<list>" if isinstance(given, (list, tuple)) else "<mapping>"),
+]
 
 
 @dataclass(frozen=True)
@@ -49,12 +60,12 @@ class Stage:
         routes: Of a router: destination -> percentage; together 100.
     """
 
-    title: str
-    type: str = "annotation"
-    uuid: str | None = None
-    id: str | None = None
-    pathways: Mapping[str, str] | Sequence[Pathway] = ()
-    routes: Mapping[str, float] = field(default_factory=dict)
+    title: Text
+    type: StageType = "annotation"
+    uuid: Text | None = None
+    id: Text | None = None
+    pathways: _Pathways = ()
+    routes: Mapping[Text, Annotated[Number, Field(ge=0)]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,35 +131,39 @@ class Workflow:
     start_uuid: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        resolved, start = _resolve(self.stages, self.start)
+        written = checked(_WRITTEN, {"stages": list(self.stages), "start": self.start}, error=WorkflowError)
+        resolved, start = _Resolving(written.stages).all(written.start)
         object.__setattr__(self, "resolved", resolved)
         object.__setattr__(self, "start_uuid", start)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, source: str = "The workflow") -> Workflow:
-        """From ``{"stages": [{"title", "type", "uuid"?, "id"?, "pathways"?}], "start"?}``. It must have an agent stage.
+        """Read ``{"stages": [{"title", "type", "uuid"?, "id"?, "pathways"?}], "start"?}``. One must be an agent stage.
 
         Args:
-            data: What a workflow file holds.
-            source: What messages call it.
+            data: The content of a workflow file.
+            source: Its name in messages.
         """
+        written = checked(_WRITTEN, data, source, WorkflowError)
         try:
-            workflow = cls(_stages_from(data), _optional_text(data, "start", "the workflow"))
-            if not any(stage.type == "agent" for stage in workflow.stages):
-                raise WorkflowError("it has no agent stage, so no agent could ever run; give one stage `type: agent`")
+            workflow = cls(written.stages, written.start)
         except WorkflowError as error:
             raise WorkflowError(f"{source}: {error}") from None
+        if not any(stage.type == "agent" for stage in workflow.stages):
+            raise WorkflowError(
+                f"{source}: stages: there is no agent stage, so no agent could ever run; give one stage `type: agent`"
+            )
         return workflow
 
     @classmethod
     def from_file(cls, path: str | Path) -> Workflow:
-        """From a YAML (``.yaml``, ``.yml``) or JSON file."""
+        """Read a YAML (``.yaml``, ``.yml``) or JSON file."""
         path = Path(path)
         return cls.from_dict(read_mapping(path), source=str(path))
 
     @classmethod
     def of(cls, given: Workflow | Mapping[str, Any] | str | Path) -> Workflow:
-        """Whatever a user may give for a workflow, as one."""
+        """Return a workflow from any form in which users may give one."""
         if isinstance(given, Workflow):
             return given
         if isinstance(given, (str, Path)):
@@ -156,175 +171,112 @@ class Workflow:
         return cls.from_dict(given)
 
 
-def _stages_from(data: Mapping[str, Any]) -> list[Stage]:
-    if not isinstance(data, Mapping):
-        raise WorkflowError(f"a workflow is a mapping with `stages`, not {kind(data)}")
-    _only(data, {"stages", "start", "title"}, "the workflow")
-    stages = data.get("stages")
-    if not isinstance(stages, list) or not stages:
-        raise WorkflowError("`stages` must be a list with at least one stage")
-    return [_stage_from(stage, index) for index, stage in enumerate(stages)]
+@dataclass(frozen=True)
+class _Written:
+    """A workflow as people write it."""
+
+    stages: Annotated[list[Annotated[Stage, known(*_STAGE)]], Field(min_length=1)]
+    start: Text | None = None
+    title: Text | None = None
 
 
-def _stage_from(data: Any, index: int) -> Stage:
-    where = f"stage {index + 1}"
-    if not isinstance(data, Mapping):
-        raise WorkflowError(f"{where} must be a mapping with `title` and `type`, not {kind(data)}")
-    _only(data, {"title", "type", "uuid", "id", "pathways", "routes"}, where)
-    title = _optional_text(data, "title", where)
-    if not title:
-        raise WorkflowError(f"{where} has no `title`")
-    where = f"stage {title!r}"
-    return Stage(
-        title=title,
-        type=_optional_text(data, "type", where) or "annotation",
-        uuid=_optional_text(data, "uuid", where),
-        id=_optional_text(data, "id", where),
-        pathways=_pathways_from(data.get("pathways"), where),
-        routes=_routes_from(data.get("routes"), where),
-    )
+_WRITTEN = TypeAdapter(Annotated[_Written, known("stages", "start", "title")])
 
 
-def _routes_from(data: Any, where: str) -> Mapping[str, float]:
-    if data is None:
-        return {}
-    if not isinstance(data, Mapping):
-        raise WorkflowError(f"{where}: `routes` must be a mapping from stages to percentages, not {kind(data)}")
-    for to, share in data.items():
-        if isinstance(share, bool) or not isinstance(share, (int, float)):
-            raise WorkflowError(f"{where}: the percentage of {to!r} must be a number, not {kind(share)}")
-    return {_text(to, "a destination", where): float(share) for to, share in data.items()}
+class _Resolving:
+    """Titles and ids in a workflow become uuids.
 
+    Raises:
+        WorkflowError: One leads nowhere, or is not the only one of its kind.
+    """
 
-def _pathways_from(data: Any, where: str) -> Sequence[Pathway]:
-    if data is None:
-        return ()
-    if isinstance(data, Mapping):
-        return [
-            Pathway(_text(name, "a pathway's name", where), _text(to, "a destination", where))
-            for name, to in data.items()
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self._stages = [
+            (uuid, stage) for index, stage in enumerate(stages) for uuid in [_uuid(stage.uuid, f"stages[{index}].uuid")]
         ]
-    if not isinstance(data, list):
-        raise WorkflowError(f"{where}: `pathways` must be a mapping from names to stages, not {kind(data)}")
-    pathways = []
-    for entry in data:
-        if not isinstance(entry, Mapping):
-            raise WorkflowError(f"{where}: a listed pathway is a mapping with `name` and `to`, not {kind(entry)}")
-        _only(entry, {"name", "to", "uuid"}, f"a pathway of {where}")
-        name = _optional_text(entry, "name", where)
-        to = _optional_text(entry, "to", where)
-        if not name or not to:
-            raise WorkflowError(f"{where}: a pathway needs `name` and `to`")
-        pathways.append(Pathway(name, to, _optional_text(entry, "uuid", where)))
-    return pathways
+        self._named: dict[str, list[str]] = {}
+        self._ids: dict[str, str] = {}
+        for index, (uuid, stage) in enumerate(self._stages):
+            if uuid in self._named:
+                raise WorkflowError(f"stages[{index}].uuid: another stage has {uuid}")
+            if stage.id in self._ids:
+                raise WorkflowError(f"stages[{index}].id: another stage has {stage.id!r}")
+            for name in {stage.title, uuid, stage.id or uuid}:
+                self._named.setdefault(name, []).append(uuid)
+            if stage.id is not None:
+                self._ids[stage.id] = uuid
 
+    def all(self, start: str | None) -> tuple[tuple[ResolvedStage, ...], str]:
+        """Return the stages, and the uuid of the one that tasks start in."""
+        begin = self._find(start, "start") if start is not None else self._stages[0][0]
+        if next(stage.type for uuid, stage in self._stages if uuid == begin) == "router":
+            raise WorkflowError("start: it is a router, and tasks start in a stage")
+        resolved = tuple(self._stage(index, begin) for index in range(len(self._stages)))
+        ids = [pathway.uuid for stage in resolved for pathway in stage.pathways]
+        if len(set(ids)) != len(ids):
+            raise WorkflowError("stages: two pathways have the same uuid")
+        return resolved, begin
 
-def _resolve(stages: Sequence[Stage], start: str | None) -> tuple[tuple[ResolvedStage, ...], str]:
-    if not stages:
-        raise WorkflowError("a workflow needs at least one stage")
-    by_name: dict[str, set[str]] = {}
-    with_uuid: list[tuple[str, Stage]] = []
-    for stage in stages:
-        if stage.type not in STAGE_TYPES:
-            raise WorkflowError(f"stage {stage.title!r} has the type {stage.type!r}; known: {', '.join(STAGE_TYPES)}")
-        uuid = _uuid(stage.uuid, f"stage {stage.title!r}")
-        if any(uuid == other for other, _ in with_uuid):
-            raise WorkflowError(f"two stages have the uuid {uuid}")
-        if stage.id is not None and any(stage.id == other.id for _, other in with_uuid):
-            raise WorkflowError(f"two stages have the id {stage.id!r}")
-        with_uuid.append((uuid, stage))
-        for name in {stage.title, uuid, *([stage.id] if stage.id else [])}:
-            by_name.setdefault(name, set()).add(uuid)
-    ids = {stage.id: uuid for uuid, stage in with_uuid if stage.id}
-
-    def find(name: str, where: str) -> str:
-        found = {ids[name]} if name in ids else by_name.get(name) or by_name.get(name.lower(), set())
-        if len(found) == 1:
-            return next(iter(found))
-        if found:
-            raise WorkflowError(f"{where} is {name!r}, and {len(found)} stages are called so: use an `id` or a `uuid`")
-        guess = get_close_matches(name, by_name, n=1)
-        hint = f" Did you mean {guess[0]!r}?" if guess else ""
-        raise WorkflowError(f"{where} is {name!r}, and there is no such stage.{hint}")
-
-    begin = find(start, "`start`") if start is not None else with_uuid[0][0]
-    if next(stage.type for uuid, stage in with_uuid if uuid == begin) == "router":
-        raise WorkflowError("the workflow starts with a router: tasks start in a stage")
-    resolved = []
-    for index, (uuid, stage) in enumerate(with_uuid):
-        pathways = _as_pathways(stage)
+    def _stage(self, index: int, begin: str) -> ResolvedStage:
+        uuid, stage = self._stages[index]
+        where = f"stages[{index}]"
         if stage.type == "router":
-            resolved.append(_router(uuid, stage, find))
-            continue
+            return self._router(uuid, stage, where)
         if stage.routes:
-            raise WorkflowError(f"stage {stage.title!r} is of type {stage.type!r}: only routers have `routes`")
-        _check_names(stage, pathways)
-        pathways += _left_out(with_uuid, index, begin, {pathway.name for pathway in pathways})
-        where = f"the destination of pathway {{!r}} of stage {stage.title!r}"
-        resolved.append(
-            ResolvedStage(
-                uuid=uuid,
-                title=stage.title,
-                type=stage.type,
-                pathways=tuple(
-                    replace(p, to=find(p.to, where.format(p.name)), uuid=_uuid(p.uuid, f"pathway {p.name!r}"))
-                    for p in pathways
-                ),
-            )
-        )
-    ids_of_pathways = [p.uuid for stage in resolved for p in stage.pathways]
-    if len(set(ids_of_pathways)) != len(ids_of_pathways):
-        raise WorkflowError("two pathways have the same uuid")
-    return tuple(resolved), begin
+            raise WorkflowError(f"{where}.routes: only routers have them, and {stage.title!r} is of type {stage.type}")
+        pathways: list[Pathway] = []
+        for place, way in _placed(stage.pathways, f"{where}.pathways"):
+            if stage.type != "agent" and way.name not in ACTIONS.get(stage.type, ()):
+                raise WorkflowError(
+                    f"{place}: only agent stages have pathways of any name; an annotation stage has `submit`, a review "
+                    f"stage `approve` and `reject`, and {stage.title!r} is of type {stage.type}"
+                )
+            if any(way.name == other.name for other in pathways):
+                raise WorkflowError(f"{place}: stage {stage.title!r} has two pathways named {way.name!r}")
+            to = self._find(way.to, place if isinstance(stage.pathways, Mapping) else f"{place}.to")
+            pathways.append(Pathway(way.name, to, _uuid(way.uuid, f"{place}.uuid")))
+        left_out = self._left_out(index, begin, {pathway.name for pathway in pathways})
+        return ResolvedStage(uuid, stage.title, stage.type, (*pathways, *left_out))
+
+    def _router(self, uuid: str, stage: Stage, where: str) -> ResolvedStage:
+        if stage.pathways:
+            raise WorkflowError(f"{where}.pathways: {stage.title!r} is a router, which has `routes` in their place")
+        shares = tuple(stage.routes.values())
+        if not shares or abs(sum(shares) - 100) > 1e-6:
+            raise WorkflowError(f"{where}.routes: they must be percentages that make 100 together")
+        ways = []
+        for to, share in stage.routes.items():
+            ways.append(Pathway(f"{share:g} %", self._find(to, f"{where}.routes"), str(uuid4())))
+            if ways[-1].to == uuid:
+                raise WorkflowError(f"{where}.routes.{to}: the router leads to itself")
+        return ResolvedStage(uuid, stage.title, "router", tuple(ways), shares)
+
+    def _left_out(self, index: int, start: str, there: Set[str]) -> list[Pathway]:
+        """Return the pathways of a stage where people work that nobody wrote down."""
+        uuid, stage = self._stages[index]
+        done = [found for found in self._stages if found[1].type == "done"]
+        following = (self._stages[index + 1 : index + 2] or done[:1] or [(uuid, stage)])[0][0]
+        before = [found for found, other in self._stages[:index] if other.type == "annotation"]
+        ways = {"submit": following, "approve": following, "reject": (before[-1:] or [start])[0]}
+        names = [name for name in ACTIONS.get(stage.type, ()) if name not in there and ways[name] != uuid]
+        return [Pathway(name, ways[name], str(uuid4())) for name in names]
+
+    def _find(self, name: str, where: str) -> str:
+        found = [self._ids[name]] if name in self._ids else self._named.get(name) or self._named.get(name.lower(), [])
+        if len(found) > 1:
+            raise WorkflowError(f"{where}: {len(found)} stages are called {name!r}; use an `id` or a `uuid`")
+        if not found:
+            titles = (stage.title for _, stage in self._stages)
+            raise WorkflowError(f"{where}: no stage named {name!r}; {choice(name, titles, 'stages')}")
+        return found[0]
 
 
-def _router(uuid: str, stage: Stage, find: Callable[[str, str], str]) -> ResolvedStage:
-    if stage.pathways:
-        raise WorkflowError(f"stage {stage.title!r} is a router: it has `routes`, not pathways")
-    shares = tuple(stage.routes.values())
-    if not shares or any(share < 0 for share in shares) or abs(sum(shares) - 100) > 1e-6:
-        raise WorkflowError(f"stage {stage.title!r}: `routes` must be percentages that make 100 together")
-    where = f"a route of stage {stage.title!r}"
-    ways = [Pathway(f"{share:g} %", find(to, where), str(uuid4())) for to, share in stage.routes.items()]
-    if any(way.to == uuid for way in ways):
-        raise WorkflowError(f"{where} leads to itself")
-    return ResolvedStage(uuid, stage.title, "router", tuple(ways), shares)
-
-
-def _check_names(stage: Stage, pathways: Sequence[Pathway]) -> None:
-    if stage.type == "agent":
-        return
-    known = ACTIONS.get(stage.type, ())
-    for pathway in pathways:
-        if pathway.name not in known:
-            raise WorkflowError(
-                f"stage {stage.title!r} is of type {stage.type!r}: only agent stages have pathways of any name; "
-                "an annotation stage has `submit`, a review stage `approve` and `reject`"
-            )
-
-
-def _left_out(stages: Sequence[tuple[str, Stage]], index: int, start: str, there: Set[str]) -> list[Pathway]:
-    """The ways out of a stage where people work that nobody wrote down."""
-    following = stages[index + 1 : index + 2] or [found for found in stages if found[1].type == "done"][:1]
-    before = [uuid for uuid, stage in stages[:index] if stage.type == "annotation"]
-    back = before[-1:] or [start]
-    ways = {"submit": [uuid for uuid, _ in following], "approve": [uuid for uuid, _ in following], "reject": back}
-    uuid, stage = stages[index]
-    return [
-        Pathway(name, ways[name][0])
-        for name in ACTIONS.get(stage.type, ())
-        if name not in there and ways[name] and ways[name] != [uuid]
-    ]
-
-
-def _as_pathways(stage: Stage) -> list[Pathway]:
-    given = stage.pathways
-    pathways = [Pathway(name, to) for name, to in given.items()] if isinstance(given, Mapping) else list(given)
-    names = [pathway.name for pathway in pathways]
-    for name in names:
-        if names.count(name) > 1:
-            raise WorkflowError(f"stage {stage.title!r} has two pathways named {name!r}")
-    return pathways
+def _placed(given: Mapping[str, str] | Sequence[Pathway], where: str) -> Iterator[tuple[str, Pathway]]:
+    """Yield pathways, each with its place in the file."""
+    if isinstance(given, Mapping):
+        yield from ((f"{where}.{name}", Pathway(name, to)) for name, to in given.items())
+    else:
+        yield from ((f"{where}[{index}]", way) for index, way in enumerate(given))
 
 
 def _uuid(given: str | None, where: str) -> str:
@@ -333,25 +285,7 @@ def _uuid(given: str | None, where: str) -> str:
     try:
         return str(UUID(given))
     except ValueError:
-        raise WorkflowError(f"{where} has the uuid {given!r}, which is not a UUID") from None
-
-
-def _only(data: Mapping[str, Any], known: set[str], where: str) -> None:
-    for key in data:
-        if key not in known:
-            raise WorkflowError(f"{where} has {key!r}; what may be there: {', '.join(sorted(known))}")
-
-
-def _optional_text(data: Mapping[str, Any], key: str, where: str) -> str | None:
-    value = data.get(key)
-    return None if value is None else _text(value, f"`{key}`", where)
-
-
-def _text(value: Any, what: str, where: str) -> str:
-    # YAML reads `yes`, `no` and `1` as something else than the words on the page; asking for quotes beats guessing.
-    if not isinstance(value, str):
-        raise WorkflowError(f"{where}: {what} must be text, not {kind(value)} (write it in quotes)")
-    return value
+        raise WorkflowError(f"{where}: {given!r} is not a UUID") from None
 
 
 DEFAULT = Workflow([Stage("Annotate"), Stage("Review", "review"), Stage("Complete", "done")])

@@ -1,4 +1,4 @@
-"""Files collected from a directory: one that cannot be read keeps none of the others out."""
+"""Files of directories: what is taken, what becomes a group, what is left out with its reason."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from tests import kinds
 
-from encord_agents.local import LocalPlatform, LocalPlatformError, Stage, Workflow, media
+from encord_agents.local import LocalPlatform, LocalPlatformError, LocalProject, Stage, Workflow, media
 from encord_agents.local.assets import MemoryAssets
+from encord_agents.local.collecting import collect, counted, one_usable
+from encord_agents.local.images import png
 
 WORKFLOW = Workflow([Stage("Annotate"), Stage("Done", "done")])
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="10" height="8"><rect width="4" height="4"/></svg>'
@@ -79,3 +81,61 @@ def test_no_room_is_no_fault_of_the_files(option: str, tmp_path: Path, monkeypat
         assert platform.projects() == []
     finally:
         platform.close()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    for name in ("a.png", "left/1.png", "left/2.png", "right/1.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(png(4, 3))
+    kinds.pdf(tmp_path / "left" / "pages.pdf")
+    (tmp_path / "core.bin").write_bytes(b"\0\1\2")
+    (tmp_path / "empty.png").touch()
+    return tmp_path
+
+
+def test_files_of_a_directory(files: Path) -> None:
+    """By their content, titled by their way from where it began; the same file is kept once."""
+    assets = MemoryAssets()
+    found = collect(files, assets)
+    assert [unit.title for unit in found.units] == [
+        "a.png",
+        "left/1.png",
+        "left/2.png",
+        "left/pages.pdf",
+        "right/1.png",
+    ]
+    assert len({unit.digest for unit in found.units}) == 2
+    assert [line.partition(": ")[2] for line in found.skipped] == ["of no kind that the platform takes", "it is empty"]
+
+
+def test_groups(files: Path) -> None:
+    """The pictures of each directory are one; files of other kinds stay what they are."""
+    found = collect(files, MemoryAssets(), groups="group")
+    assert [(title, len(members)) for title, members in found.groups] == [(files.name, 1), ("left", 2), ("right", 1)]
+    assert [unit.title for unit in found.units] == ["left/pages.pdf"]
+    with pytest.raises(LocalPlatformError, match="groups: must be 'group' or 'sequence', not 'grup'"):
+        collect(files, MemoryAssets(), groups="grup")  # type: ignore[arg-type]
+
+
+def test_nothing_to_take(tmp_path: Path) -> None:
+    """It is an error where there must be something, and names what was left out."""
+    assert collect(tmp_path, MemoryAssets()).units == []
+    with pytest.raises(LocalPlatformError, match="There is no file in"):
+        collect(tmp_path, MemoryAssets(), some=True)
+    (tmp_path / "core.bin").write_bytes(b"\0")
+    for call in (lambda: collect(tmp_path, MemoryAssets(), some=True), lambda: one_usable(tmp_path)):
+        with pytest.raises(LocalPlatformError, match=r"(?s)could be used.*1 file that is of no kind.*1 \.bin"):
+            call()
+    with pytest.raises(LocalPlatformError, match="does not exist"):
+        collect(tmp_path / "none", MemoryAssets())
+
+
+def test_a_project_of_files(platform: LocalPlatform, project: LocalProject, files: Path) -> None:
+    """Data units in order: files first, then groups."""
+    assert len(project.add_files(files, groups="group")) == 4
+    assert counted(project.item_types()[3:]) == "1 PDF, 3 image groups"
+    assert len(project.add_images(files)) == 4
+    with pytest.raises(LocalPlatformError, match="give one of the two"):
+        platform.create_project(workflow={"stages": [{"title": "A", "type": "agent"}]}, images=files, files=files)

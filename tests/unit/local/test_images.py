@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from encord_agents.local.assets import MemoryAssets
-from encord_agents.local.images import collect, found_in, png, read, readable, told
+from encord_agents.local.collecting import PICTURES, collect
+from encord_agents.local.images import found_in, png, read, readable, told
 
 
 def encoded(kind: str) -> bytes:
@@ -90,10 +91,9 @@ def test_a_folder_and_a_list_agree(tmp_path: Path) -> None:
     (tmp_path / "z.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
     (tmp_path / "z.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(100))
     image.save(tmp_path / "looks-like-a-tga.bin", "TGA")
-    by_folder, left_out = collect(tmp_path, MemoryAssets())
-    by_list, also_left_out = collect(sorted(tmp_path.iterdir()), MemoryAssets())
-    assert by_folder == by_list
-    assert left_out == also_left_out
+    found = collect(tmp_path, MemoryAssets(), wanted=PICTURES)
+    assert found == collect(sorted(tmp_path.iterdir()), MemoryAssets(), wanted=PICTURES)
+    by_folder, left_out = found.units, found.skipped
     assert [unit.title for unit in by_folder] == [
         "a.jfif", "b.avif", "c.jp2", "d.mpo", "e.ppm", "f.tga", "g.jpg_large", "noext", "wrong.jpg",
     ]  # fmt: skip

@@ -43,9 +43,14 @@ def test_the_default_is_one() -> None:
         ("{}", "neither `objects` nor `classifications`"),
         ('{"stages": []}', "neither `objects` nor `classifications`"),
         ('{"editor": "words"}', "neither `objects` nor `classifications`"),
-        ('{"objects": [{"id": "1", "name": "Cat"}]}', "something in it lacks '"),
-        (json.dumps({"objects": [CAT | {"shape": "blob"}]}), "blob"),
-        ('{"objects": "cats"}', "SDK understands"),
+        ('{"objects": [{"id": "1", "name": "Cat"}]}', "objects[0].shape: is missing"),
+        (json.dumps({"objects": [CAT | {"shape": "blob"}]}), "objects[0].shape: no shape is called 'blob'; shapes are"),
+        ('{"objects": "cats"}', "objects: must be a list, not 'cats'"),
+        (
+            json.dumps({"objects": [CAT | {"colour": "red"}]}),
+            "there is no 'colour' here; there are 'id', 'featureNodeHash'",
+        ),
+        (json.dumps({"objects": [CAT], "title": "Cats"}), "there is no 'title' here"),
         ('{"objects": [], "objects": []}', "'objects' is there twice"),
     ],
 )
@@ -69,15 +74,15 @@ def radio(hash: Any, option: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"objects": [CAT | {"featureNodeHash": None}]}, "featureNodeHash of 'Cat' must be text, not nothing"),
-        ({"objects": [CAT | {"featureNodeHash": 3}]}, "featureNodeHash of 'Cat' must be text, not 3"),
-        ({"objects": [CAT | {"featureNodeHash": ""}]}, "featureNodeHash of 'Cat' must be text"),
+        ({"objects": [CAT | {"featureNodeHash": None}]}, "objects[0].featureNodeHash: is missing"),
+        ({"objects": [CAT | {"featureNodeHash": 3}]}, "objects[0].featureNodeHash: must be text, not 3"),
+        ({"objects": [CAT | {"featureNodeHash": ""}]}, "objects[0].featureNodeHash: must not be empty"),
         ({"objects": [CAT, CAT | {"id": "2", "name": "Dog"}]}, "'Cat' and 'Dog' have the same featureNodeHash, 'c4t'"),
-        ({"classifications": [radio(None, "o")]}, "featureNodeHash of 'Where' must be text"),
-        ({"classifications": [radio("r", 7)]}, "featureNodeHash of 'In' must be text, not 7"),
+        ({"classifications": [radio(None, "o")]}, "classifications[0].attributes[0].featureNodeHash: is missing"),
+        ({"classifications": [radio("r", 7)]}, "attributes[0].options[0].featureNodeHash: must be text, not 7"),
         ({"classifications": [radio("cl4", "o")]}, "have the same featureNodeHash, 'cl4'"),
         ({"objects": [CAT], "classifications": [radio("r", "c4t")]}, "'Cat' and 'In' have the same featureNodeHash"),
-        ({"objects": [CAT | {"name": "\ud800"}]}, "not an ontology that the SDK understands"),
+        ({"objects": [CAT | {"name": "\ud800"}]}, "objects[0].name: must be text that can be stored"),
     ],
 )
 def test_hashes_that_name_no_one_feature(given: Any, says: str) -> None:
@@ -96,5 +101,5 @@ def test_an_ontology_that_is_too_deep() -> None:
             options[0]["options"] = [inner]  # type: ignore[assignment]
         inner = {"id": "1.1", "name": "x", "type": "radio", "required": False, "featureNodeHash": f"a{level}"}
         inner["options"] = options
-    with pytest.raises(LocalPlatformError, match=r"nested too deeply|SDK understands"):
+    with pytest.raises(LocalPlatformError, match=r"nested too deeply|SDK understands|there is no"):
         editor({"classifications": [{"id": "1", "featureNodeHash": "c", "attributes": [inner]}]})

@@ -30,7 +30,7 @@ NAN = float("nan")
 def test_an_option_that_makes_no_sense(tmp_path: Path, option: str, values: tuple[Any, ...]) -> None:
     """It is named, with what it may be, before anything is made."""
     for value in values:
-        with pytest.raises(LocalPlatformError, match=rf"^{option} is .*{value!r}".replace("[]", r"\[\]")):
+        with pytest.raises(LocalPlatformError, match=rf"^{option}: must be "):
             LocalPlatform(tmp_path / "data", **{option: value})
     assert not (tmp_path / "data").exists()
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from encord_agents.exceptions import PrintableError
-from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow, WorkflowError
+from encord_agents.local import AgentStage, Stage, Workflow, WorkflowError
 
 DONE = {"title": "Done", "type": "done"}
 
@@ -32,14 +32,36 @@ def test_titles_may_repeat_with_ids() -> None:
 @pytest.mark.parametrize(
     ("stages", "says"),
     [
-        ([], "at least one stage"),
+        ([], "stages: must not be empty"),
         ([DONE], "no agent stage"),
-        ([{"title": "A", "type": "agent", "pathways": {"go": "Dome"}}, DONE], "Did you mean 'Done'"),
-        ([{"title": "A", "type": "agnt"}], "has the type 'agnt'"),
+        (
+            [{"title": "A", "type": "agent", "pathways": {"go": "Dome"}}, DONE],
+            "stages[0].pathways.go: no stage named 'Dome'; stages are 'A', 'Done'; did you mean 'Done'?",
+        ),
+        ([{"title": "A", "type": "agnt"}], "stages[0].type: must be 'agent', 'annotation'"),
         ([{"title": "A", "type": "agent", "pathways": {"go": "Done"}}, DONE, DONE], "use an `id` or a `uuid`"),
         ([{"title": "A", "type": "agent", "pathways": [{"name": "x", "to": "A"}] * 2}], "two pathways named 'x'"),
+        (
+            [
+                {"title": "Review", "type": "review"},
+                {"title": "A", "type": "agent", "pathways": [{"name": "x", "to": "Reviw"}]},
+            ],
+            "stages[1].pathways[0].to: no stage named 'Reviw'; stages are 'Review', 'A'; did you mean 'Review'?",
+        ),
+        ([{"title": "A", "uuid": "x"}], "stages[0].uuid: 'x' is not a UUID"),
+        ([{"title": "A", "id": "x"}, {"title": "B", "id": "x"}], "stages[1].id: another stage has 'x'"),
+        ([{"title": "A", "routes": {"A": 100}}], "stages[0].routes: only routers have them"),
+        ([DONE, {"title": "R", "type": "router", "routes": {"Done": 60}}], "percentages that make 100"),
+        (
+            [DONE, {"title": "R", "type": "router", "routes": {"R": 100}}],
+            "stages[1].routes.R: the router leads to itself",
+        ),
+        (
+            [DONE, {"title": "R", "type": "router", "routes": {"Done": "100"}}],
+            "stages[1].routes.Done: must be a number",
+        ),
         ([{"title": "A", "type": "agent"}, {**DONE, "pathways": {"x": "A"}}], "only agent stages have pathways"),
-        ([{"title": "A", "type": "agent", "pathway": {}}], "has 'pathway'"),
+        ([{"title": "A", "type": "agent", "pathway": {}}], "stages[0]: there is no 'pathway' here"),
         ([{"title": "A", "type": "agent", "pathways": {True: "A"}}], "write it in quotes"),
     ],
 )
@@ -62,10 +84,6 @@ def test_from_a_file(tmp_path: Path) -> None:
 
 
 def test_half_a_character() -> None:
-    """A title that cannot be stored is refused when the project is made, and no project is."""
-    workflow = Workflow([AgentStage("\ud800"), Stage("Done", "done")])
-    platform = LocalPlatform()
-    with pytest.raises(WorkflowError, match="cannot be stored"):
-        platform.create_project(workflow=workflow)
-    assert platform.projects() == []
-    platform.close()
+    """A title that cannot be stored is refused when the workflow is made."""
+    with pytest.raises(WorkflowError, match=r"stages\[0\]\.title: must be text that can be stored"):
+        Workflow([AgentStage("\ud800"), Stage("Done", "done")])

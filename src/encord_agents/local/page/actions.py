@@ -32,7 +32,7 @@ _VERBS: dict[str, tuple[Action, str, Callable[..., None]]] = {
     "approve": (Action("approve", "Approve", "good"), "approved", people.approve),
     "reject": (Action("reject", "Reject", "bad"), "rejected", people.reject),
 }
-"""What people do -> the button, how it is told, and the function."""
+"""Actions of people -> the button, the sentence afterwards, and the function."""
 
 
 def offered(stage: ResolvedStage) -> list[Action]:
@@ -77,7 +77,7 @@ def act(service: Service, project: ProjectRecord, stage: ResolvedStage, value: s
 
 
 def _to(project: ProjectRecord, destination: str) -> str:
-    """Where tasks went; nothing for a router, which sends each its own way."""
+    """Return the stage that tasks went to; nothing for a router, which sends each its own way."""
     return f" to {project.stages[destination].title}" if destination in project.stages else ""
 
 

@@ -1,4 +1,4 @@
-"""What has become of a project since it was copied, or made: the tasks whose labels or stage differ."""
+"""The tasks whose labels or stage differ since the project was copied, or made."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _PDFIUM = Lock()
 
 
 def can_draw() -> bool:
-    """Whether pypdfium2 is there. Without it, PDF files can only be downloaded."""
+    """Return True if pypdfium2 is there. Without it, PDF files can only be downloaded."""
     return find_spec("pypdfium2") is not None
 
 

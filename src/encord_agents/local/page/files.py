@@ -34,7 +34,7 @@ def static(pages: Pages, request: Request) -> Response:
 
 
 def icon(pages: Pages, request: Request) -> Response:
-    """What browsers ask for of an address that shows no page of ours."""
+    """Serve the icon that browsers ask for."""
     return Response(rendering.content("icon.svg"), headers=KEPT, media_type="image/svg+xml")
 
 

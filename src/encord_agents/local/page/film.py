@@ -22,7 +22,7 @@ _NEAR = 60
 
 
 def can_decode() -> bool:
-    """Whether PyAV is there. Without it, browsers play videos by themselves."""
+    """Return True if PyAV is there. Without it, browsers play videos by themselves."""
     return find_spec("av") is not None
 
 

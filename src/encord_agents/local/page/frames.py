@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from encord_agents.local.page.pages import Pages
 
 UNKNOWN = (640, 480)
-"""Where nobody has said how large a picture is."""
+"""The size of a picture of which nobody has said it."""
 
 MOST_OF_A_MEMBER = 1_000
 """Frames of a video within a group that can be looked at."""
@@ -47,7 +47,7 @@ class Frames:
 
     @property
     def is_played(self) -> bool:
-        """Whether there is more than a single picture."""
+        """True if there is more than a single picture."""
         return self.is_drawn and self.kind != "image"
 
     @property

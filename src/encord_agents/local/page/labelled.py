@@ -49,7 +49,7 @@ class Labelled:
 
     @property
     def tag(self) -> str:
-        """What is written beside it: its class, and its confidence where it is not certain."""
+        """The text next to it: its class, and its confidence where it is not certain."""
         certain = self.confidence is None or self.confidence == 1
         return self.name if certain else f"{self.name} {self.confidence:.2f}"
 
@@ -213,7 +213,7 @@ class Row:
         ]
 
     def count(self) -> int:
-        """How many objects and classifications there are."""
+        """Return the number of objects and classifications."""
         return len(self._numbers)
 
     def names(self) -> dict[str, str]:

@@ -14,19 +14,19 @@ from encord_agents.local.database import Database
 PAGE = 48
 """Tasks on a page: whole rows with two, three, four, six or eight columns."""
 COUNTED = 1_000
-"""Where a filter is set, tasks are counted up to here."""
+"""The number up to which tasks are counted where a filter is set."""
 ORDERS = {
     "oldest": ("t.id", "ASC"),
     "newest": ("t.id", "DESC"),
     "changed": ("t.updated_at", "DESC"),
     "priority": ("t.rank", "ASC"),
 }
-"""What people may choose -> the column and its direction; tasks that are equal in it are in order of age."""
+"""The orders to choose from -> the column and its direction; tasks that are equal in it are in order of age."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which tasks, in which order; empty texts ask for all.
+    """A filter of tasks, and their order; empty texts ask for all.
 
     Attributes:
         stage: A stage's uuid.
@@ -72,7 +72,7 @@ class Wanted:
 
     @property
     def is_filter(self) -> bool:
-        """Whether more is asked than which stage."""
+        """True if there is a filter other than the stage."""
         return bool(self.title or self.label_class or self.least is not None or self.most is not None)
 
 
@@ -91,7 +91,7 @@ class Listing:
 
     @property
     def is_all(self) -> bool:
-        """Whether there is no other page."""
+        """True if there is no other page."""
         return self.before is None and self.after is None
 
 
@@ -135,7 +135,7 @@ def _place(row: sqlite3.Row) -> str:
 
 
 def place_of(database: Database, project: ProjectRecord, uuid: str, order: str) -> str | None:
-    """Where a task is in an order."""
+    """The position of a task in an order."""
     key = ORDERS[order][0]
     with database.read() as connection:
         row = connection.execute(
@@ -157,7 +157,7 @@ def neighbours(
 
 
 def count(database: Database, project: ProjectRecord, wanted: Wanted) -> int:
-    """How many tasks there are, up to one more than ``COUNTED`` where a filter is set."""
+    """Count tasks, up to one more than ``COUNTED`` where a filter is set."""
     conditions, values = _conditions(project, wanted)
     with database.read() as connection:
         if not wanted.is_filter:

@@ -1,4 +1,4 @@
-"""What all pages work with, and how they find what an address names."""
+"""The tools of all pages, and the things that their addresses name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MOST_DRAWN = 200
 
 @dataclass(frozen=True)
 class Cover:
-    """What a thumbnail shows of a row's labels: those of its first frame that has any."""
+    """The labels on a thumbnail: those of a row's first frame that has any."""
 
     frame: int
     size: tuple[int, int]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp", "image/svg+xml")
-"""What browsers show as it is."""
+"""Media types that browsers show as they are."""
 THUMBNAIL = 480
 """The longer side of a thumbnail, in pixels: sharp on screens with two pixels for one."""
 _MOST_KEPT = 64 * 2**20

@@ -119,7 +119,7 @@ def class_counts(pages: Pages, project: ProjectRecord) -> list[ClassCount]:
 
 
 def activity(pages: Pages, project: ProjectRecord) -> str:
-    """What happened last, as a part of a page that renews itself."""
+    """Answer with the latest events, as a part of a page that renews itself."""
     events = [
         {"event": event, "title": row["title"], "task": row["task"]}
         for event, row in history.of_project(pages.service.database, project, limit=12)

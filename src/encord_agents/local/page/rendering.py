@@ -106,7 +106,7 @@ def counted(count: int, one: str, several: str | None = None) -> str:
 
 
 def ago(seconds: float, now: float | None = None) -> str:
-    """How long ago something was, in a few characters."""
+    """Return the time since something happened, in a few characters."""
     passed = (time.time() if now is None else now) - seconds
     if passed < 5:
         return "just now"

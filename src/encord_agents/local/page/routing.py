@@ -26,7 +26,7 @@ Form = dict[str, list[str]]
 FormHandler = Callable[[Pages, Request, Form], Response]
 
 CLIENT = Client("The page")
-"""Who has done what was done here."""
+"""The client that history names for actions on the page."""
 
 _DOCUMENTS: dict[str, Handler] = {
     "/": projects.all_projects,

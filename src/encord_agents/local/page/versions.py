@@ -14,7 +14,7 @@ ALIKE = 0.5
 
 @dataclass(frozen=True)
 class Compared:
-    """What differs. A changed label has both its states on a frame, the earlier one first.
+    """The differences of two versions. A changed label has both its states on a frame, the earlier one first.
 
     Attributes:
         by_frame: The labels that differ, or do not (without ``change``), by frame.

@@ -1,0 +1,164 @@
+"""Both protocols of the SDK: who asks, for which operation, and its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from encord_agents.local import filters, routes_v1, routes_v2
+from encord_agents.local.admission import admit
+from encord_agents.local.auth import Verifier
+from encord_agents.local.exchange import Exchange, Prepare, Work
+from encord_agents.local.history import Client, acting
+from encord_agents.local.remedies import remedy
+from encord_agents.local.responses import MOST_KEPT, read, too_large, written
+from encord_agents.local.service import Answer, Call, Operation, Service, shallow
+from encord_agents.local.trouble import NotKnown, Refusal
+
+PREFIX = "/v2/public"
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+class Answering(Protocol):
+    """Makes endpoints of ways to prepare an answer."""
+
+    def __call__(self, prepare: Prepare, *, counted: bool = False) -> Callable[[Request], Any]: ...
+
+
+class Api:
+    """The operations of :data:`routes_v1.OPERATIONS` and :data:`routes_v2.ROUTES` as HTTP."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._verifier = Verifier(service.database.knows_key)
+
+    def routes(self, answering: Answering) -> list[Route]:
+        """Return a route for each operation, and one below the prefix for all requests that are none."""
+        v1 = answering(self._v1, counted=True)
+        known = [(request.partition(" "), operation) for request, operation in routes_v2.ROUTES.items()]
+        return [
+            Route("/public", v1, methods=["POST"]),
+            Route("/public/user", v1, methods=["POST"]),
+            *(
+                Route(f"{PREFIX}/{path}", answering(partial(self._v2, operation), counted=True), methods=[method])
+                for (method, _, path), operation in known
+            ),
+            Route(f"{PREFIX}/{{path:path}}", answering(partial(self._v2, None), counted=True), methods=METHODS),
+        ]
+
+    async def _v1(self, exchange: Exchange) -> Work:
+        exchange.envelope = True
+        user = await self._authenticated(exchange)
+        request = exchange.request
+        try:
+            query = orjson.loads(exchange.body)
+        except orjson.JSONDecodeError:
+            query = None
+        given = query if isinstance(query, dict) else {}
+        method, kind, values = given.get("query_method"), given.get("query_type"), given.get("values")
+        if not isinstance(method, str) or not isinstance(kind, str) or not isinstance(values, dict):
+            return self._work(exchange, Operation("malformed", _refuse), lambda: Call({}, {}, None, user))
+        exchange.method = method
+        operation = routes_v1.OPERATIONS.get((kind, method))
+        if operation is None:
+            return self._unknown(exchange, f"{method} {kind} ({exchange.path})", remedy(method, kind))
+        ids = {"type": request.headers.get("resourcetype", ""), "id": request.headers.get("resourceid", "").lower()}
+
+        def read() -> Call:
+            shallow(query)
+            return Call(ids, {}, {"uid": values.get("uid"), "payload": values.get("payload")}, user)
+
+        return self._work(exchange, operation, read)
+
+    async def _v2(self, operation: Operation | None, exchange: Exchange) -> Work:
+        user = await self._authenticated(exchange)
+        request = exchange.request
+        if operation is None:
+            return self._unknown(exchange, f"{exchange.method} {exchange.path}", remedy(exchange.method, exchange.path))
+
+        def read() -> Call:
+            try:
+                content = shallow(orjson.loads(exchange.body)) if exchange.body else None
+            except orjson.JSONDecodeError:
+                raise Refusal(400, "The body is not JSON.") from None
+            query: dict[str, list[str]] = {}
+            for key, value in request.query_params.multi_items():
+                query.setdefault(key, []).append(value)
+            what = request.scope["path"].removeprefix(f"{PREFIX}/")
+            filters.only(query, what, *operation.query, off=operation.off)
+            return Call(routes_v2.checked(request.path_params), query, content, user)
+
+        return self._work(exchange, operation, read)
+
+    async def _authenticated(self, exchange: Exchange) -> str:
+        """Read the body, and return the user, once it is known who sent it.
+
+        Until then nothing is parsed, and no more kept than is taken.
+
+        Raises:
+            Refusal: 401, 413, or 408 for a sender that is too slow.
+        """
+        request, verifier = exchange.request, self._verifier
+        authorization = request.headers.get("authorization", "")
+        try:
+            if authorization.startswith("Bearer "):
+                key, check = verifier.bearer(authorization.removeprefix("Bearer "))
+            elif exchange.envelope:
+                key, check = verifier.v1_head(authorization)
+            else:
+                target = request.scope["raw_path"].decode("latin-1")
+                if query := request.scope["query_string"]:
+                    target += "?" + query.decode("latin-1")
+                key, check = verifier.v2_head(request.method, target, request.headers)
+        except Refusal:
+            await read(request, keep=0)  # a client that is still sending does not look for an answer
+            raise
+        body, size = await read(request, keep=MOST_KEPT)
+        if size > MOST_KEPT:
+            raise too_large(size)
+        check(body)
+        exchange.body = body
+        user = self._service.database.owner_of(key)
+        if not user:  # the verifier keeps keys, and this one has been removed since
+            raise Refusal(401, "Not authenticated: no user has this key any more.")
+        return user
+
+    def _unknown(self, exchange: Exchange, asked: str, instead: str) -> Work:
+        def refuse(service: Service, call: Call) -> Answer:
+            raise NotKnown(f"{asked}.", instead)
+
+        return self._work(exchange, Operation("unknown", refuse), lambda: Call({}, {}, None))
+
+    def _work(self, exchange: Exchange, operation: Operation, read: Callable[[], Call]) -> Work:
+        """Return the work of an operation. ``read`` parses the request, and may refuse it."""
+        service, settings = self._service, self._service.settings
+        exchange.kind = operation.kind
+        exchange.latency, exchange.latency_per_item = settings.latency, settings.latency_per_item
+
+        async def work() -> Response:
+            if len(exchange.body) > settings.body_limit:
+                raise too_large(len(exchange.body))
+            call = read()
+            admit(service, operation, call)
+            with acting(Client(exchange.client, call.user)):
+                # The others take less time than a change of threads, and hold the database's lock anyway.
+                if operation.slow:
+                    answer = await asyncio.to_thread(operation.handle, service, call)
+                else:
+                    answer = operation.handle(service, call)
+            exchange.items = answer.items
+            # Written here, so that what cannot be written is a bug like any other.
+            return written({"status": 200, "response": answer.content} if exchange.envelope else answer.content)
+
+        return work
+
+
+def _refuse(service: Service, call: Call) -> Answer:
+    raise Refusal(400, "The body must be JSON with query_type, query_method and values.")

@@ -1,0 +1,170 @@
+"""Datasets and projects: what is linked gets tasks, and what goes takes everything with it that hangs on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from encord_agents.local import LocalPlatform, LocalProject, copying, datasets, items, singles
+from encord_agents.local.service import Given
+from encord_agents.local.trouble import Refusal
+from encord_agents.local.users import OWNER
+
+HANGING = (
+    "entries",
+    "tasks",
+    "labels",
+    "label_classes",
+    "history",
+    "versions",
+    "baselines",
+    "reviews",
+    "actions",
+    "issues",
+)
+
+
+def counts(platform: LocalPlatform, *tables: str) -> dict[str, int]:
+    with platform._service.database.read() as connection:
+        return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables or HANGING}
+
+
+def filled(platform: LocalPlatform, project: LocalProject) -> None:
+    """Put a row of everything into a project."""
+    client_like = project.tasks()[0]
+    with platform._service.database.write() as connection:
+        task = connection.execute("SELECT * FROM tasks WHERE uuid = ?", (client_like.uuid,)).fetchone()
+        unit = (task["unit"], "main")
+        connection.execute("INSERT INTO labels VALUES (?, ?, 'hash', '{}', 1, 0, 0)", unit)
+        connection.execute("INSERT INTO label_classes VALUES (?, ?, 'f', 1, 0, 0)", unit)
+        connection.execute("INSERT INTO versions VALUES (?, ?, 1, NULL)", unit)
+        connection.execute("INSERT INTO baselines VALUES (?, ?, 's', NULL)", unit)
+        connection.execute("INSERT INTO reviews VALUES ('r', ?, 'Object', 'o', 'NEW', NULL)", (task["uuid"],))
+        connection.execute(
+            "INSERT INTO issues VALUES ('i', ?, ?, '{}', '', '[]', '', 0)", (project._record.id, client_like.data_hash)
+        )
+        connection.execute(
+            "INSERT INTO actions (project, at, kind, stage, task, actor) VALUES (?, 0, 'submit', 's', ?, 'a')",
+            (project._record.id, task["uuid"]),
+        )
+    project.move(client_like.uuid, "Done")
+
+
+def test_a_deleted_project_leaves_nothing_to_the_next(platform: LocalPlatform, project: LocalProject) -> None:
+    """The next project may get its row in the database, and inherits nothing; files and dataset stay."""
+    filled(platform, project)
+    assert all(counts(platform).values())
+    row = project._record.id
+    platform._service.set_setting(f"issue_tags {project.project_hash}", ["tag"])
+    project.delete()
+    assert set(counts(platform).values()) == {0}
+    assert platform._service.setting(f"issue_tags {project.project_hash}") is None
+    assert counts(platform, "items", "data", "datasets") == {"items": 3, "data": 3, "datasets": 1}
+    again = platform.create_project(workflow={"stages": [{"title": "A", "type": "agent"}]})
+    assert again._record.id == row
+
+
+def test_a_row_that_is_unlinked_takes_everything_with_it(platform: LocalPlatform, project: LocalProject) -> None:
+    """And leaves the rest of the project alone."""
+    filled(platform, project)
+    rows = datasets.rows(platform._service.database, project._record.dataset or "")
+    with platform._service.database.write() as connection:
+        datasets.unlink(connection, [rows[0]["row"]])
+    assert {table for table, n in counts(platform).items() if n} == {"entries", "tasks"}
+    assert [task.data_title for task in project.tasks()] == ["b.png", "c.png"]
+
+
+def test_a_copy_of_one_task_leaves_no_trace(platform: LocalPlatform, project: LocalProject) -> None:
+    """An agent can be tried on it; afterwards it is as if it had never been there."""
+    filled(platform, project)
+    before = counts(platform)
+    service = platform._service
+    record = singles.copy(service, project._record, project.tasks()[1].uuid)
+    copied = LocalProject(service, record)
+    assert [task.data_title for task in copied.tasks()] == ["b.png"]
+    copied.move(copied.tasks()[0].uuid, "Done")
+    singles.delete(service, record)
+    assert counts(platform) == before
+    assert singles.find(service, project.tasks()[0].uuid).hash == project.project_hash
+
+
+def test_linking(platform: LocalPlatform, project: LocalProject) -> None:
+    """The same item again is skipped, refused or doubled, as asked for; each project of the dataset gets a task."""
+    database, dataset = platform._service.database, project._record.dataset or ""
+    other = platform.create_project(workflow={"stages": [{"title": "A", "type": "agent"}]})
+    with database.write() as connection:
+        datasets.attach(connection, other._record.id, dataset)
+        datasets.attach(connection, other._record.id, dataset)
+    item = datasets.rows(database, dataset)[0]["uuid"]
+    assert datasets.link_items(database, dataset, [item], "SKIP") == []
+    with pytest.raises(Refusal) as caught:
+        datasets.link_items(database, dataset, [item], "FAIL")
+    assert caught.value.status == 409
+    with pytest.raises(Refusal):
+        datasets.link_items(database, dataset, ["other"], "SKIP")
+    assert len(datasets.link_items(database, dataset, [item], "DUPLICATE")) == 1
+    assert (len(project.tasks()), len(other.tasks())) == (4, 4)
+    with database.write() as connection:
+        datasets.detach(connection, other._record.id, dataset)
+    assert (len(project.tasks()), len(other.tasks())) == (4, 0)
+    with pytest.raises(Refusal):
+        datasets.rows(database, dataset, hashes=["other"])
+
+
+@pytest.mark.parametrize(
+    ("payload", "tasks"),
+    [
+        ({}, 0),
+        ({"copy_project_options": ["datasets"]}, 3),
+        ({"copy_project_options": ["labels"], "copy_labels_options": {"create_new_dataset": True}}, 3),
+    ],
+)
+def test_copies_of_a_project(platform: LocalPlatform, project: LocalProject, payload: Any, tasks: int) -> None:
+    """With the same stages, and as much of the rest as was asked for."""
+    made = LocalProject(platform._service, platform._service.project(copying.copy(
+        platform._service, project._record, Given(payload), OWNER
+    )))  # fmt: skip
+    assert made.title == "Project (copy)"
+    assert [stage.title for stage in made.stages] == [stage.title for stage in project.stages]
+    assert len(made.tasks()) == tasks
+
+
+@pytest.mark.parametrize(
+    ("payload", "status"),
+    [
+        ({"copy_project_options": ["x"]}, 400),
+        ({"copy_project_options": "datasets"}, 400),
+        ({"copy_project_options": ["models"]}, 501),
+        ({"copy_project_options": ["labels"], "copy_labels_options": {"accepted_label_statuses": ["x"]}}, 501),
+    ],
+)
+def test_a_copy_that_cannot_be(platform: LocalPlatform, project: LocalProject, payload: Any, status: int) -> None:
+    """It is refused, and there is none."""
+    with pytest.raises(Refusal) as caught:
+        copying.copy(platform._service, project._record, Given(payload), OWNER)
+    assert caught.value.status == status
+    assert len(platform.projects()) == 1
+
+
+def test_items(platform: LocalPlatform, project: LocalProject) -> None:
+    """In the order asked for; one that is unknown, forbidden or elsewhere is refused for all."""
+    database, record = platform._service.database, project._record
+    with database.read() as connection:
+        rows = {row["title"]: row["uuid"] for row in connection.execute("SELECT title, uuid FROM items")}
+        (folder,) = connection.execute("SELECT uuid FROM folders").fetchone()
+    wanted = [rows["c.png"], rows["a.png"]]
+    assert [row["title"] for row in items.get(database, wanted)] == ["c.png", "a.png"]
+    items.update(database, {rows["a.png"]: {"name": "new.png"}}, folder=folder)
+    assert items.in_folder(database, folder, rows["a.png"])["title"] == "new.png"
+    project.forbid_item(project.tasks()[2].data_hash)
+    for call in (
+        lambda: items.get(database, wanted),
+        lambda: items.get(database, ["other"]),
+        lambda: items.in_folder(database, "other", rows["a.png"]),
+        lambda: items.update(database, {rows["a.png"]: {}}, folder="other"),
+    ):
+        with pytest.raises(Refusal) as caught:
+            call()
+        assert caught.value.status == 403
+    assert items.mark(database, record, "other", "deleted", 1) is False

@@ -1,0 +1,34 @@
+"""Each 501 says what to do instead."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from encord_agents.local import routes_v2
+from encord_agents.local.remedies import DEFAULT, REMEDIES, remedy
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "says"),
+    [
+        ("GET", "/v2/public/analytics/time-spent", "get_task_actions"),
+        ("POST", "/v2/public/storage/items/reencode", "ffmpeg"),
+        ("GET", "labellog", "history"),
+        ("GET", "/v2/public/index/collections", "hashes"),
+        ("GET", "/v2/public/nothing/at/all", DEFAULT),
+    ],
+)
+def test_a_remedy(method: str, path: str, says: str) -> None:
+    """In the words of the SDK; without one, where to look."""
+    assert says in remedy(method, path)
+
+
+def test_remedies_are_for_what_is_not_there() -> None:
+    """Nothing that has a route has a remedy, but for the lists that are always empty."""
+    for request in routes_v2.ROUTES:
+        method, path = request.split(" ")
+        if not path.endswith(("/groups", "/tags", "organisation/groups")):
+            assert remedy(method, re.sub(r"\{\w+\}", "x", path)) == DEFAULT
+    assert all(sentence.endswith(".") for _, sentence in REMEDIES.values())

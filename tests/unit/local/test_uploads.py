@@ -1,0 +1,126 @@
+"""Upload jobs: all files of a job become items, or none; private data is read on this machine only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from encord_agents.local import LocalPlatform, LocalProject, datasets, uploads
+from encord_agents.local.images import png
+from encord_agents.local.service import Given
+from encord_agents.local.trouble import Refusal
+from encord_agents.local.users import OWNER
+
+
+@pytest.fixture
+def folder(platform: LocalPlatform, project: LocalProject) -> str:
+    with platform._service.database.write() as connection:
+        return datasets.new_folder(connection, "Folder")
+
+
+def sent(platform: LocalPlatform, content: bytes) -> str:
+    """Send a file as clients do, and return its key."""
+    service = platform._service
+    service.domain = "http://127.0.0.1:1"
+    (address,) = uploads.signed(service, None, 1)
+    assert uploads.received(service, address["itemUuid"], service.assets.put(content), len(content))
+    return str(address["objectKey"])
+
+
+def run(platform: LocalPlatform, folder: str, given: Any, *, user: str = OWNER, ignore: bool = False) -> uploads.Job:
+    return uploads.run(platform._service, folder, given, user, ignore_errors=ignore)
+
+
+def test_all_or_none(platform: LocalPlatform, folder: str) -> None:
+    """A file that cannot be read stops the job, unless errors are ignored; it is named with the reason."""
+    good, bad = sent(platform, png(4, 3)), sent(platform, b"no picture")
+    given = {"images": [{"objectUrl": good, "title": "a"}, {"object_url": bad}]}
+    job = run(platform, folder, given)
+    assert (job.made, len(job.errors)) == ([], 1)
+    assert job.errors[0][0] == [bad]
+    job = run(platform, folder, given, ignore=True)
+    assert [name for _, _, name in job.made] == ["a"]
+    state = uploads.state(platform._service, uploads.keep(platform._service, job, ignore_errors=True, answer={}))
+    assert state is not None
+    assert (state["status"], state["units_done_count"], state["units_error_count"]) == ("DONE", 1, 1)
+    assert uploads.state(platform._service, "other") is None
+
+
+def test_facts_that_are_stated(platform: LocalPlatform, folder: str) -> None:
+    """They take the place of those that were read; others are not taken."""
+    entry = {
+        "objectUrl": sent(platform, png(4, 3)), "clientMetadata": {"a": 1},
+        "imageMetadata": {"width": 40, "colour": "red"},
+    }  # fmt: skip
+    ((row, _, _),) = run(platform, folder, {"images": [entry]}).made
+    with platform._service.database.read() as connection:
+        found = connection.execute("SELECT * FROM items WHERE id = ?", (row,)).fetchone()
+    assert (found["width"], found["height"], found["metadata"]) == (40, 3, '{"a":1}')
+
+
+@pytest.mark.parametrize(
+    "stated", [{"width": "wide"}, {"width": 2**63}, {"fps": -1}, {"mimeType": 3}, {"height": True}]
+)
+def test_facts_that_cannot_be(platform: LocalPlatform, folder: str, stated: dict[str, Any]) -> None:
+    """They are refused: nobody could read them back."""
+    entry = {"objectUrl": sent(platform, png(4, 3)), "videoMetadata": stated}
+    with pytest.raises(Refusal) as caught:
+        run(platform, folder, {"images": [entry]})
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("upload:other", "no file was uploaded"),
+        ("relative/path.png", "by its whole path"),
+        ("/no/such/file.png", "there is no file"),
+        ("https://example.com/a.png", "is not on this machine"),
+        ("http://127.0.0.1.example.com/a.png", "is not on this machine"),
+        ("ftp://127.0.0.1/a.png", "is not on this machine"),
+    ],
+)
+def test_an_address_that_leads_nowhere(platform: LocalPlatform, folder: str, address: str, reason: str) -> None:
+    """No other machine is asked for anything."""
+    job = run(platform, folder, {"images": [{"objectUrl": address}]})
+    assert reason in job.errors[0][1]
+
+
+def test_files_of_this_machine_are_the_owners(platform: LocalPlatform, folder: str, tmp_path: Path) -> None:
+    """Another user's key reads none of them."""
+    path = tmp_path / "a b.png"
+    path.write_bytes(png(4, 3))
+    for address in (str(path), f"file://{tmp_path}/a%20b.png"):
+        assert "only the platform's owner" in run(
+            platform, folder, {"images": [{"objectUrl": address}]}, user="ann@example.com"
+        ).errors[0][1]  # fmt: skip
+        ((_, _, name),) = run(platform, folder, {"images": [{"objectUrl": address}]}).made
+        assert name == "a b.png"
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ({"images": "x"}, 400),
+        ({"images": [3]}, 400),
+        ({"images": [{}]}, 400),
+        ({"pictures": [{}]}, 400),
+        ({"scenes": [{}]}, 501),
+        ({"imageGroups": [{"title": "g"}]}, 400),
+    ],
+)
+def test_a_job_that_is_none(platform: LocalPlatform, folder: str, given: Any, status: int) -> None:
+    """It is refused, and nothing is made."""
+    with pytest.raises(Refusal) as caught:
+        run(platform, folder, given)
+    assert caught.value.status == status
+
+
+def test_the_list_of_files() -> None:
+    """Under either name, in either case."""
+    for body in ({"dataItems": {"a": 1}}, {"data_items": {"a": 1}}, {"externalFiles": {"a": 1}}):
+        assert uploads.wanted(Given(body), "data_items", "external_files") == {"a": 1}
+    with pytest.raises(Refusal):
+        uploads.wanted(Given({}), "data_items")
