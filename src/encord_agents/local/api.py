@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from encord_agents.local import filters, routes_v1, routes_v2
 from encord_agents.local.admission import admit
@@ -32,6 +33,15 @@ class Answering(Protocol):
     def __call__(self, prepare: Prepare, *, counted: bool = False) -> Callable[[Request], Any]: ...
 
 
+class _Operation(Route):
+    """A route of one method. Another method is no partial match, which Starlette would answer with a 405: it is unknown."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope.get("method") not in (self.methods or ()):  # before the path is looked at: most routes end here
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
 class Api:
     """The operations of :data:`routes_v1.OPERATIONS` and :data:`routes_v2.ROUTES` as HTTP."""
 
@@ -47,7 +57,7 @@ class Api:
             Route("/public", v1, methods=["POST"]),
             Route("/public/user", v1, methods=["POST"]),
             *(
-                Route(f"{PREFIX}/{path}", answering(partial(self._v2, operation), counted=True), methods=[method])
+                _Operation(f"{PREFIX}/{path}", answering(partial(self._v2, operation), counted=True), methods=[method])
                 for (method, _, path), operation in known
             ),
             Route(f"{PREFIX}/{{path:path}}", answering(partial(self._v2, None), counted=True), methods=METHODS),

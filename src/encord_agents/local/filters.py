@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 
 from encord_agents.local.trouble import NotKnown, Refusal, malformed
@@ -16,7 +17,9 @@ _CAMEL = re.compile(r"_([a-z])")
 _OFF = (None, "", "False", "false", False)
 
 
+@lru_cache(maxsize=1024)  # of a request every field is looked for in both cases
 def camel(name: str) -> str:
+    """Return a name of snake case in camel case."""
     return _CAMEL.sub(lambda match: match[1].upper(), name)
 
 

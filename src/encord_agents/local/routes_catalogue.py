@@ -323,7 +323,6 @@ ROUTES = {
     "GET projects": Operation(
         "projects", projects, query=filters.NAMES, off=("include_org_access", "tags_anyof", "page_token")
     ),
-    "GET projects/{project}": Operation("project", project),
     "PUT projects/{project}/status": Operation("project_status", project_status, needs="manage"),
     "GET projects/{project}/datasets": Operation("datasets", project_datasets),
     "GET projects/{project}/branches": Operation("branches", project_branches, query=("limit",), off=("page_token",)),

@@ -169,9 +169,12 @@ def _ids(call: Call, name: str) -> list[str] | None:
     return None if values is None else uuids(values, name)
 
 
+# Routes are tried in order: those that agents use all the time come first.
 ROUTES: dict[str, Operation] = {
     "GET projects/{project}/workflow/stages/{stage}/tasks": Operation("tasks", list_tasks, query=_TASK_FILTERS),
     "POST projects/{project}/workflow/stages/{stage}/actions": Operation("actions", actions),
+    "POST projects/{project}/priorities": Operation("priorities", priorities, needs="manage"),
+    "GET projects/{project}": Operation("project", routes_catalogue.project),
     "POST projects/{project}/workflow/stages/{stage}/move-tasks": Operation("move", move),
     "GET projects/{project}/workflow/stages/{stage}/tasks/{task}/reviews": Operation(
         "reviews", label_reviews, off=("page_token",)
@@ -179,7 +182,6 @@ ROUTES: dict[str, Operation] = {
     "POST projects/{project}/workflow/stages/{stage}/tasks/{task}/reviews/actions": Operation(
         "review_actions", review_actions
     ),
-    "POST projects/{project}/priorities": Operation("priorities", priorities, needs="manage"),
     **routes_storage.ROUTES,
     **routes_issues.ROUTES,
     **routes_catalogue.ROUTES,
