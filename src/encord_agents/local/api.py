@@ -34,7 +34,7 @@ class Answering(Protocol):
 
 
 class _Operation(Route):
-    """A route of one method. Another method is no partial match, which Starlette would answer with a 405: it is unknown."""
+    """A route of one method. Another one is no partial match, which Starlette answers with a 405: it is unknown."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         if scope.get("method") not in (self.methods or ()):  # before the path is looked at: most routes end here

@@ -73,7 +73,7 @@ def collect(
         progress: Told how many files are read.
 
     Raises:
-        LocalPlatformError: The one path that is given does not exist, there is no room for the files, or there is no file
+        LocalPlatformError: The one path that is given does not exist, there is no room for the files, or there is none
             although there must be some.
     """
     checked(_GROUPS, groups, "groups")

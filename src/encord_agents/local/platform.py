@@ -196,8 +196,7 @@ class LocalPlatform:
         Args:
             ontology: Default: ``Person`` boxes, a ``Scene`` radio.
             images: Picture files, or a directory, to begin with, as for ``LocalProject.add_images``.
-            files: Files of every kind, or a directory, as for ``LocalProject.add_files``. Without either the project has
-                no data yet.
+            files: Files of every kind, or a directory, as for ``LocalProject.add_files``. Default: no data yet.
             groups: Make an image group or sequence of the pictures of each directory.
             progress: Told how many files are read.
 

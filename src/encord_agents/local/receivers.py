@@ -10,11 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from pydantic import Field
+
 from encord_agents.local import notifications
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.notifications import Notification
-from encord_agents.local.service import Service, count, seconds
+from encord_agents.local.service import Service
 from encord_agents.local.trouble import LocalPlatformError
+from encord_agents.local.written import Options, Seconds
 
 BATCH_SIZE = 100
 MAX_WAIT = 1.0
@@ -44,6 +47,11 @@ class Receiver:
     batch_size: int
     max_wait: float
     created_at: float
+
+
+class _Bounds(Options):
+    batch_size: int = Field(ge=1, le=1_000_000)
+    max_wait: Seconds
 
 
 class Receivers:
@@ -79,8 +87,7 @@ class Receivers:
             LocalPlatformError: An argument makes no sense, or there are too many addresses.
         """
         address = _checked(address)
-        count("batch_size", batch_size, least=1)
-        seconds("max_wait", max_wait, least=0)
+        _Bounds(batch_size=batch_size, max_wait=max_wait)
         if secret is not None and not (0 < len(secret) <= LONGEST and secret.isprintable()):
             raise LocalPlatformError(f"A secret has 1 to {LONGEST} printable characters.")
         record = self._project(project) if project is not None else None
