@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from encord_agents.local import LocalPlatform, LocalProject, copying, datasets, items, singles
-from encord_agents.local.service import Given
+from encord_agents.local import LocalPlatform, LocalProject, datasets, singles
 from encord_agents.local.trouble import Refusal
-from encord_agents.local.users import OWNER
 
 HANGING = (
     "entries",
@@ -110,61 +106,3 @@ def test_linking(platform: LocalPlatform, project: LocalProject) -> None:
     assert (len(project.tasks()), len(other.tasks())) == (4, 0)
     with pytest.raises(Refusal):
         datasets.rows(database, dataset, hashes=["other"])
-
-
-@pytest.mark.parametrize(
-    ("payload", "tasks"),
-    [
-        ({}, 0),
-        ({"copy_project_options": ["datasets"]}, 3),
-        ({"copy_project_options": ["labels"], "copy_labels_options": {"create_new_dataset": True}}, 3),
-    ],
-)
-def test_copies_of_a_project(platform: LocalPlatform, project: LocalProject, payload: Any, tasks: int) -> None:
-    """With the same stages, and as much of the rest as was asked for."""
-    made = LocalProject(platform._service, platform._service.project(copying.copy(
-        platform._service, project._record, Given(payload), OWNER
-    )))  # fmt: skip
-    assert made.title == "Project (copy)"
-    assert [stage.title for stage in made.stages] == [stage.title for stage in project.stages]
-    assert len(made.tasks()) == tasks
-
-
-@pytest.mark.parametrize(
-    ("payload", "status"),
-    [
-        ({"copy_project_options": ["x"]}, 400),
-        ({"copy_project_options": "datasets"}, 400),
-        ({"copy_project_options": ["models"]}, 501),
-        ({"copy_project_options": ["labels"], "copy_labels_options": {"accepted_label_statuses": ["x"]}}, 501),
-    ],
-)
-def test_a_copy_that_cannot_be(platform: LocalPlatform, project: LocalProject, payload: Any, status: int) -> None:
-    """It is refused, and there is none."""
-    with pytest.raises(Refusal) as caught:
-        copying.copy(platform._service, project._record, Given(payload), OWNER)
-    assert caught.value.status == status
-    assert len(platform.projects()) == 1
-
-
-def test_items(platform: LocalPlatform, project: LocalProject) -> None:
-    """In the order asked for; one that is unknown, forbidden or elsewhere is refused for all."""
-    database, record = platform._service.database, project._record
-    with database.read() as connection:
-        rows = {row["title"]: row["uuid"] for row in connection.execute("SELECT title, uuid FROM items")}
-        (folder,) = connection.execute("SELECT uuid FROM folders").fetchone()
-    wanted = [rows["c.png"], rows["a.png"]]
-    assert [row["title"] for row in items.get(database, wanted)] == ["c.png", "a.png"]
-    items.update(database, {rows["a.png"]: {"name": "new.png"}}, folder=folder)
-    assert items.in_folder(database, folder, rows["a.png"])["title"] == "new.png"
-    project.forbid_item(project.tasks()[2].data_hash)
-    for call in (
-        lambda: items.get(database, wanted),
-        lambda: items.get(database, ["other"]),
-        lambda: items.in_folder(database, "other", rows["a.png"]),
-        lambda: items.update(database, {rows["a.png"]: {}}, folder="other"),
-    ):
-        with pytest.raises(Refusal) as caught:
-            call()
-        assert caught.value.status == 403
-    assert items.mark(database, record, "other", "deleted", 1) is False
