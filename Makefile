@@ -41,6 +41,7 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt
 	@touch $(VENV)/.installed-demo
 
 demo: $(DEMO) ## Run two agents over real photographs on a platform of your own. IMAGES=DIR: yours. ARGS=--keep: to look at; --notifications.
+	@echo "Starting a platform, with photographs ..."
 	@$(BIN)/python examples/demo.py $(if $(IMAGES),--images "$(IMAGES)") $(ARGS)
 
 test: $(DEV) ## Run the tests.

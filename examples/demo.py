@@ -7,7 +7,6 @@ platform tells the agents when tasks wait. No account and no download is needed.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import logging
 import os
@@ -16,6 +15,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from threading import Event
 
@@ -35,6 +35,8 @@ BUNDLED = (  # photographs in the scikit-image wheel; what it fetches from elsew
 )
 MARKER = ".made-by-the-demo"
 """In a data directory of ours. Only such a one is emptied."""
+SILENCE = 2.0
+"""Seconds after which a line says that the demonstration goes on."""
 SHEET_LIMIT = 60
 """Pictures on the contact sheet, at most."""
 
@@ -144,7 +146,10 @@ def run_agents(platform: LocalPlatform, project: LocalProject) -> int:
     print(f"\n$ python {shlex.join(command)}", flush=True)
     process = subprocess.Popen([sys.executable, *command], env={**os.environ, **platform.environment()})
     try:
-        return process.wait()
+        while (code := ended(process, SILENCE)) is None:
+            if not sys.stdout.isatty():  # on a terminal the script has a bar that moves
+                print(f"  {waiting(project)} waiting for an agent", flush=True)
+        return code
     except KeyboardInterrupt:
         try:
             process.wait(timeout=35)  # Ctrl-C reached it too; it writes what is finished
@@ -152,6 +157,14 @@ def run_agents(platform: LocalPlatform, project: LocalProject) -> int:
             process.kill()
             process.wait()
         raise
+
+
+def ended(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """Wait some seconds for a process. Return its exit code, or nothing if it goes on."""
+    try:
+        return process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def serve_agents(platform: LocalPlatform, project: LocalProject) -> int:
@@ -173,8 +186,7 @@ def serve_agents(platform: LocalPlatform, project: LocalProject) -> int:
                     stage = project.stage(sent.stage).title
                     print(f"Notified ({sent.pending} waiting in {stage}): {sent.answer}", flush=True)
             print(f"  {left} waiting for an agent", flush=True)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=1)
+            ended(process, SILENCE)
         process.terminate()  # as on SIGTERM: what is finished is written
         process.wait(timeout=35)
     finally:
@@ -194,7 +206,12 @@ def draw_labels(platform: LocalPlatform, project: LocalProject, overlays: Path, 
     tiles: list[Image.Image] = []
     names: set[str] = set()
     total = 0
-    for row in online.list_label_rows_v2():
+    print("\nReading the labels back, and drawing them", flush=True)
+    said = time.monotonic()
+    for done, row in enumerate(online.list_label_rows_v2()):
+        if time.monotonic() - said > SILENCE:
+            said = time.monotonic()
+            print(f"  {done} drawn", flush=True)
         row.initialise_labels(include_signed_url=True)
         name = file_name(row.data_title)
         if name in names:  # the same title in two folders

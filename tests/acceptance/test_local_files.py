@@ -109,18 +109,21 @@ def test_what_init_writes_runs_at_once(home: Path) -> None:
 
 
 def test_people_on_the_command_line(home: Path) -> None:
-    """Submit, approve, reject and move, of some tasks or all; a stage without such tasks is a message."""
+    """Submit, approve, reject and move, of some tasks or all; a stage without such tasks is a message.
+
+    A project may be given by its title, and a stage in other case.
+    """
     hash = hash_in(create(home).stdout)
     assert "7 tasks moved to Annotate" in run(home, "move", hash, "Pre-label", "Annotate").stdout
     assert "7 tasks submitted" in run(home, "submit", hash, "Annotate").stdout
-    assert "1 task rejected" in run(home, "reject", hash, "Review", "--title", "film").stdout
+    assert "1 task rejected" in run(home, "reject", "Local project", "review", "--title", "film").stdout
     assert "6 tasks approved" in run(home, "approve", hash, "Review").stdout
     refused = run(home, "approve", hash, "Review")
     assert refused.returncode == 2
     assert "no task" in refused.stderr
     wrong = run(home, "approve", hash, "Annotate")
     assert wrong.returncode == 2
-    assert "No such action" in wrong.stderr
+    assert "No such action on the annotation stage 'Annotate': approve. People submit there." in wrong.stderr
 
 
 def test_titles_do_not_collide_and_projects_can_be_deleted(home: Path) -> None:

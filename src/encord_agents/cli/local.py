@@ -271,7 +271,7 @@ def _waiting_for_consensus(project: LocalProject, data: Path) -> Iterator[str]:
 
 @app.command()
 def reset(
-    project: Annotated[str, typer.Argument(metavar="PROJECT", help="The project's hash; `status` shows it.")],
+    project: Annotated[str, typer.Argument(metavar="PROJECT", help="The project's hash or title, as `status` has it.")],
     keep_labels: Annotated[bool, typer.Option("--keep-labels", help="Only move the tasks.")] = False,
     data: Data = DEFAULT_DATA,
 ) -> None:

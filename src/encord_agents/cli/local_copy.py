@@ -56,7 +56,7 @@ def pull(
 
 @app.command()
 def diff(
-    project: Annotated[str, typer.Argument(metavar="PROJECT", help="The project's hash; `status` shows it.")],
+    project: Annotated[str, typer.Argument(metavar="PROJECT", help="The project's hash or title, as `status` has it.")],
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Show which labels and moves were made since a project was pulled, or made."""

@@ -12,7 +12,7 @@ from encord_agents.core.legible import on_one_line
 
 
 def labels(
-    project: Annotated[str, typer.Argument(metavar="PROJECT", help="The project's hash; `status` shows it.")],
+    project: Annotated[str, typer.Argument(metavar="PROJECT", help="The project's hash or title, as `status` has it.")],
     out: Annotated[
         Path, typer.Option(metavar="DIR", callback=expanded, help="Where the files go; made if it is not there.")
     ],

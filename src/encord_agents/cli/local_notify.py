@@ -16,7 +16,7 @@ def notify(
         str, typer.Argument(metavar="ADDRESS", help="Where to POST, as http://127.0.0.1:8000/notifications.")
     ],
     project: Annotated[
-        str | None, typer.Option(metavar="HASH", help="Only of this project; `status` shows the hash.")
+        str | None, typer.Option(metavar="PROJECT", help="Only of this project, by hash or title.")
     ] = None,
     stage: Annotated[str | None, typer.Option(metavar="TITLE", help="Only of this agent stage of --project.")] = None,
     secret: Annotated[
@@ -39,12 +39,11 @@ def notify(
         if remove:
             found = [one for one in receivers if one.address.rstrip("/") == address.strip().rstrip("/")]
             if project is not None:
-                found = [one for one in found if one.project == project]
+                found = [one for one in found if one.project == platform.project(project).project_hash]
             for one in found:
                 receivers.remove(one)
             say(f"{counted(len(found), 'registration')} removed.")
             return
-        # The CLI is handed hashes with or without hyphens, as elsewhere.
         known = platform.project(project).project_hash if project is not None else None
         one = receivers.add(
             address, secret=secret, project=known, stage=stage, batch_size=batch_size, max_wait=max_wait

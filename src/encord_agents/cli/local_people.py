@@ -8,7 +8,7 @@ import typer
 
 from encord_agents.cli.local import DEFAULT_DATA, Data, app, counted, existing, say
 
-Project = Annotated[str, typer.Argument(metavar="PROJECT", help="The project's hash; `status` shows it.")]
+Project = Annotated[str, typer.Argument(metavar="PROJECT", help="The project's hash or title, as `status` has it.")]
 StageTitle = Annotated[str, typer.Argument(metavar="STAGE", help="The stage's title.")]
 Title = Annotated[
     str | None, typer.Option("--title", metavar="TEXT", help="Only tasks whose data title contains this text.")

@@ -264,6 +264,15 @@ def _send(
         _note(connection, project, stage.uuid, task_uuids, action, user)
 
 
+_INSTEAD = {
+    "agent": "Agents send its tasks on, and `move` puts them anywhere.",
+    "annotation": "People submit there.",
+    "review": "People approve and reject there.",
+    "done": "Its tasks are done; `move` puts them anywhere.",
+}
+"""What can be done in a stage, by its type."""
+
+
 def _refuse_others(stage: ResolvedStage, action: str) -> None:
     if stage.is_consensus:
         raise NotKnown(
@@ -272,7 +281,7 @@ def _refuse_others(stage: ResolvedStage, action: str) -> None:
         )
     kinds = {"submit": ("annotation",), "approve": ("review",), "reject": ("review",)}
     if stage.type not in kinds.get(action, ("annotation", "review")):
-        raise malformed(f"No such action on the {stage.type} stage {stage.title!r}: {action}.")
+        raise malformed(f"No such action on the {stage.type} stage {stage.title!r}: {action}. {_INSTEAD[stage.type]}")
 
 
 def _known(connection: sqlite3.Connection, project: ProjectRecord, email: str) -> None:

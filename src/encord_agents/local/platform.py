@@ -244,11 +244,12 @@ class LocalPlatform:
         return key
 
     def project(self, project_hash: str | UUID) -> LocalProject:
-        """A project by its hash, with or without hyphens."""
+        """A project by its hash, with or without hyphens, or by its title where no other has it."""
         try:
             record = self._service.catalogue.project(str(UUID(str(project_hash).strip())))
         except ValueError:
-            record = None
+            named = [found for found in self._service.catalogue.projects() if found.title == project_hash]
+            record = named[0] if len(named) == 1 else None
         if record is None:
             known = "\n".join(f"  - {found.project_hash} ({found.title})" for found in self.projects())
             raise LocalPlatformError(f"There is no project {project_hash}. There are:\n{known or '  none'}")

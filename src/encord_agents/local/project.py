@@ -301,7 +301,9 @@ class LocalProject:
         return row
 
     def _stage(self, title: str) -> ResolvedStage:
-        found = [stage for stage in self._record.stages.values() if title in (stage.title, stage.uuid)]
+        stages = list(self._record.stages.values())
+        found = [stage for stage in stages if title in (stage.title, stage.uuid)]
+        found = found or [stage for stage in stages if title.casefold() == stage.title.casefold()]
         if len(found) != 1:
             there = ", ".join(repr(stage.title) for stage in self._record.stages.values())
             raise LocalPlatformError(
