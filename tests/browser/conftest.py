@@ -48,7 +48,10 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(chromium: Browser, local_platform: LocalPlatform) -> Iterator[Callable[..., Page]]:
-    """Open an address of the platform in a context of its own. Whatever the console complains of fails the test."""
+    """Open an address of the platform in a context of its own.
+
+    Whatever the console complains of, and whatever is asked of another origin, fails the test.
+    """
     complaints: list[str] = []
     contexts = []
 
@@ -59,6 +62,8 @@ def visit(chromium: Browser, local_platform: LocalPlatform) -> Iterator[Callable
         page = context.new_page()
         page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
+        ours = (f"{local_platform.domain}/", "data:", "about:")
+        page.on("request", lambda request: request.url.startswith(ours) or complaints.append(request.url))
         page.goto(local_platform.domain + path)
         return page
 

@@ -124,6 +124,8 @@ def up(
                 say(f"# There is no project yet: `{_command('create', data)} --files DIR --workflow FILE`.")
             say(f"# The local platform is up at {platform.domain}; Ctrl-C ends it.")
             say(f"# Look at it in a browser: {platform.domain}/")
+            for receiver in platform.receivers:
+                say(f"# Notified when tasks wait in agent stages: {receiver.address}")
             say("# In the terminal of your agents:")
             say(f"export ENCORD_DOMAIN={platform.domain}")
             typer.echo(_export_key(platform, data if not memory else None))
