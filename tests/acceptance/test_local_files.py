@@ -90,6 +90,20 @@ def test_directories_as_groups(home: Path, groups: str, kind: str) -> None:
         assert [child.name for child in item.get_child_items()] == ["shots/a.png", "shots/b.png", "shots/c.png"]
 
 
+def test_a_directory_is_enough(home: Path) -> None:
+    """Without a workflow, the stages are those of the agent that `init` writes; they are named."""
+    made = run(home, "create", "--files", "files")
+    assert made.returncode == 0, made.stderr
+    assert "# Its stages: Pre-label (agent), Annotate (annotation), Review (review), Done (done)." in made.stdout
+    platform = LocalPlatform(home / ".encord-local")
+    try:
+        (project,) = platform.projects()
+        assert [stage.title for stage in project.stages] == ["Pre-label", "Annotate", "Review", "Done"]
+        assert len(project.tasks("Pre-label")) == len(project.tasks()) > 0
+    finally:
+        platform.close()
+
+
 def test_what_init_writes_runs_at_once(home: Path) -> None:
     """The agent goes through all files, people finish the rest, and nothing that is there is written over."""
     made = create(home)

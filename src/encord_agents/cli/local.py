@@ -121,7 +121,7 @@ def up(
             for project in projects:
                 say(f"# project {project.project_hash} {project.title!r}")
             if not projects and not memory:
-                say(f"# There is no project yet: `{_command('create', data)} --files DIR --workflow FILE`.")
+                say(f"# There is no project yet: `{_command('create', data)} --files DIR` makes one.")
             say(f"# The local platform is up at {platform.domain}; Ctrl-C ends it.")
             say(f"# Look at it in a browser: {platform.domain}/")
             for receiver in platform.receivers:
@@ -147,8 +147,11 @@ def create(
         ),
     ],
     workflow: Annotated[
-        Path, typer.Option(metavar="FILE", callback=expanded, help="Stages and pathways, as YAML or JSON.")
-    ],
+        Path | None,
+        typer.Option(
+            metavar="FILE", callback=expanded, help="Stages and pathways, as YAML or JSON. Default: those of `init`."
+        ),
+    ] = None,
     ontology: Annotated[
         Path | None,
         typer.Option(
@@ -170,7 +173,7 @@ def create(
     Images, videos, audio, PDF, text, HTML, DICOM and NIfTI are taken, by their content. Other files, and those that
     cannot be read, are left out and named on stderr.
     """
-    from encord_agents.local import LocalPlatform, collecting
+    from encord_agents.local import LocalPlatform, collecting, starting
     from encord_agents.local.images import told
     from encord_agents.local.trouble import LocalPlatformError
 
@@ -182,13 +185,16 @@ def create(
         title = _free_title(platform, title)
         with _only_errors("encord_agents.local.collecting"):  # skipped files are listed once, below
             project = platform.create_project(
-                title=title, workflow=workflow, ontology=ontology, files=files, groups=groups,
-                progress=_now_and_then("file"),
+                title=title, workflow=workflow or starting.default_workflow(), ontology=ontology, files=files,
+                groups=groups, progress=now_and_then("file"),
             )  # fmt: skip
         for line in told(project.skipped, collecting.FILES.unknown):
             say(on_one_line(line), err=True)
         say(f"# project {project.title!r} with {collecting.counted(project.item_types())}")
         say(project.project_hash)
+        if workflow is None:
+            ways = ", ".join(f"{stage.title} ({stage.type})" for stage in project.stages)
+            say(f"# Its stages: {ways}. `encord-agents local init` writes an agent for it, and files to change.")
         for line in _waiting_for_consensus(project, data):
             say(line, err=True)
         serve = _command("up", data) + ("" if port == DEFAULT_PORT else f" --port {port}")
@@ -199,14 +205,14 @@ def create(
         platform.close()
 
 
-def _now_and_then(what: str) -> Callable[[int], None]:
+def now_and_then(what: str) -> Callable[[int], None]:
     """Return a progress that writes a line on stderr every few seconds."""
     said = [time.monotonic()]
 
     def progress(done: int) -> None:
         if time.monotonic() - said[0] >= SECONDS_BETWEEN_LINES:
             said[0] = time.monotonic()
-            say(f"# {counted(done, what)} read", err=True)
+            say(f"# {counted(done, what)} so far", err=True)
 
     return progress
 
@@ -253,7 +259,7 @@ def status(data: Data = DEFAULT_DATA) -> None:
             for line in _waiting_for_consensus(project, data):
                 say(line)
         if not platform.projects():
-            say(f"There is no project yet: `{_command('create', data)} --files DIR --workflow FILE` makes one.")
+            say(f"There is no project yet: `{_command('create', data)} --files DIR` makes one.")
     finally:
         platform.close()
 

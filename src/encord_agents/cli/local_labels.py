@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from encord_agents.cli.local import DEFAULT_DATA, Data, counted, existing, expanded, say
+from encord_agents.cli.local import DEFAULT_DATA, Data, counted, existing, expanded, now_and_then, say
 from encord_agents.core.legible import on_one_line
 
 
@@ -22,7 +22,7 @@ def labels(
     """Write the saved labels of a project: a JSON file for each row, as the SDK gives it, and drawings with --draw."""
     platform = existing(data)
     try:
-        done = platform.project(project).export_labels(out, draw=draw)
+        done = platform.project(project).export_labels(out, draw=draw, progress=now_and_then("label row"))
         drawn = f", {counted(done.drawings, 'drawing')}" if draw else ""
         say(on_one_line(f"{counted(done.rows, 'label row')}{drawn} in {out}"))
         for reason in done.not_drawn:

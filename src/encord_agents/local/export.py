@@ -43,7 +43,14 @@ class Exported:
     not_drawn: list[str] = field(default_factory=list)
 
 
-def export(project: LocalProject, service: Service, out: Path, *, draw: bool) -> Exported:
+def export(
+    project: LocalProject,
+    service: Service,
+    out: Path,
+    *,
+    draw: bool,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Exported:
     """Write the labels of all rows that have any: ``out/TITLE.json``, and drawn, ``out/TITLE.png``.
 
     The frames of a video, pages of a PDF and members of a group that have labels are ``out/TITLE/NUMBER.png``.
@@ -65,6 +72,7 @@ def export(project: LocalProject, service: Service, out: Path, *, draw: bool) ->
             text = json.dumps(label, indent=2, ensure_ascii=False)
             (out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
             done.rows += 1
+            progress(done.rows)
             if draw:
                 _draw(service, project, label, task.data_hash, out / name, done)
     except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -268,15 +268,20 @@ class LocalProject:
         """All tasks back to where they started. Returns how many there are."""
         return tasks.reset(self._database, self._record, keep_labels=keep_labels)
 
-    def export_labels(self, out: str | Path, *, draw: bool = False) -> Exported:
-        """Write the labels of each row as JSON into a directory, and with ``draw``, drawn on its picture.
+    def export_labels(
+        self, out: str | Path, *, draw: bool = False, progress: Callable[[int], None] = lambda done: None
+    ) -> Exported:
+        """Write the labels of each row as JSON into a directory, and with ``draw``, drawn on its pictures.
+
+        Args:
+            progress: Told how many label rows are written.
 
         Raises:
             LocalPlatformError: A file cannot be written.
         """
         from encord_agents.local.export import export
 
-        return export(self, self._service, Path(out), draw=draw)
+        return export(self, self._service, Path(out), draw=draw, progress=progress)
 
     def _mark(self, data_hash: str, column: str, value: str | int | None) -> None:
         if not items.mark(self._database, self._record, data_hash, column, value):

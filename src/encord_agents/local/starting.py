@@ -7,6 +7,7 @@ from pathlib import Path
 
 from encord_agents.local.ontologies import DEFAULT
 from encord_agents.local.trouble import LocalPlatformError
+from encord_agents.local.workflow import Workflow
 
 AGENTS = '''"""Task agents: each function serves the stage that it is named after."""
 
@@ -51,7 +52,7 @@ stages:
 
 
 def write(directory: Path) -> list[Path]:
-    """Write ``agents.py``, ``workflow.yaml`` and ``ontology.json``: all of them, or none. Returns their paths.
+    """Write ``agents.py``, ``workflow.yaml`` and ``ontology.yaml``: all of them, or none. Returns their paths.
 
     Raises:
         LocalPlatformError: One is there already, or cannot be written.
@@ -71,6 +72,13 @@ def write(directory: Path) -> list[Path]:
     except OSError as error:
         raise LocalPlatformError(f"{directory} cannot be written to: {error.strerror}.") from error
     return [directory / name for name in contents]
+
+
+def default_workflow() -> Workflow:
+    """The workflow of ``workflow.yaml``, for projects that are made without one."""
+    import yaml
+
+    return Workflow.from_dict(yaml.safe_load(WORKFLOW))
 
 
 def _ontology() -> str:
