@@ -203,6 +203,13 @@ def test_two_branches_of_one_file(local_platform: LocalPlatform, real: LocalProj
         label = pulled.label(task.data_hash, "second")
         assert label is not None
         assert len(label["object_answers"]) == 3
+        assert pulled.differences() == []
+        pulled.act("move", "Annotate", destination="Done")
+        (difference,) = pulled.differences()
+        assert (difference.branch, difference.stage) == ("second", "Done")
+        assert difference.task in {t.uuid for t in pulled.tasks("Done")}
+        page = requests.get(f"{copy.domain}/projects/{pulled.project_hash}/changes", timeout=60).text
+        assert f"/tasks/{difference.task}" in page
         real.act("move", "Annotate", destination="Review")
         (reason,) = copy.pull(local_platform.client(), real.project_hash).skipped
         assert reason == f"{task.data_title}: it has another task, which was copied"

@@ -73,7 +73,8 @@ def diff(
             counts = [f"+{one.added}", f"-{one.removed}", f"~{one.changed}"]
             labels = " ".join(count for count in counts if count[1:] != "0")
             moved = f"{one.origin} -> {one.stage}" if one.moved else one.stage
-            table.add_row(Text(on_one_line(one.data_title)), labels, Text(on_one_line(moved)))
+            title = one.data_title if one.branch == "main" else f"{one.data_title} ({one.branch})"
+            table.add_row(Text(on_one_line(title)), labels, Text(on_one_line(moved)))
         if found:
             stdout_console().print(table)
         added, removed, changed = (sum(getattr(one, name) for one in found) for name in ("added", "removed", "changed"))

@@ -18,6 +18,8 @@ class Difference:
 
     Attributes:
         origin, stage: The titles of the stages where it was and is.
+        task: Its uuid.
+        branch: The branch of its labels.
     """
 
     data_title: str
@@ -27,6 +29,8 @@ class Difference:
     added: int
     removed: int
     changed: int
+    task: str = ""
+    branch: str = "main"
 
     @property
     def moved(self) -> bool:
@@ -41,7 +45,8 @@ def differences(database: Database, project: ProjectRecord) -> list[Difference]:
     found = []
     with database.read() as connection:
         for row in connection.execute(
-            "SELECT u.title, u.data_hash, t.stage, coalesce(b.stage, t.start) AS origin, l.content, b.content AS before"
+            "SELECT u.title, u.data_hash, t.uuid, t.branch, t.stage, coalesce(b.stage, t.start) AS origin, l.content,"
+            " b.content AS before"
             " FROM tasks t JOIN units u ON u.id = t.unit"
             " LEFT JOIN labels l ON l.unit = t.unit AND l.branch = t.branch"
             " LEFT JOIN baselines b ON b.unit = t.unit AND b.branch = t.branch"
@@ -54,7 +59,7 @@ def differences(database: Database, project: ProjectRecord) -> list[Difference]:
             difference = Difference(
                 row["title"], row["data_hash"], project.stages[row["origin"]].title, project.stages[row["stage"]].title,
                 len(now.keys() - before.keys()), len(before.keys() - now.keys()),
-                sum(before[key] != now[key] for key in before.keys() & now.keys()),
+                sum(before[key] != now[key] for key in before.keys() & now.keys()), row["uuid"], row["branch"],
             )  # fmt: skip
             if difference.moved or difference.added or difference.removed or difference.changed:
                 found.append(difference)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,11 +19,6 @@ def changes_page(pages: Pages, request: Request) -> Response:
     database = pages.service.database
     found = differences(database, project)
     with database.read() as connection:
-        rows = connection.execute(
-            "SELECT u.data_hash, t.uuid FROM tasks t JOIN units u ON u.id = t.unit"
-            " WHERE t.project = ? AND u.data_hash IN (SELECT value FROM json_each(?))",
-            (project.id, orjson.dumps([difference.data_hash for difference in found[:SHOWN]]).decode()),
-        ).fetchall()
         pulled = connection.execute(
             "SELECT 1 FROM baselines b JOIN entries e ON e.id = b.unit WHERE e.project = ? LIMIT 1", (project.id,)
         ).fetchone()
@@ -36,7 +30,6 @@ def changes_page(pages: Pages, request: Request) -> Response:
         project=project,
         found=found[:SHOWN],
         total=len(found),
-        tasks={row["data_hash"]: row["uuid"] for row in rows},
         moved=sum(difference.moved for difference in found),
         labels={
             name: sum(getattr(difference, name) for difference in found) for name in ("added", "removed", "changed")
