@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
+import socket
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -13,8 +19,17 @@ import pytest
 import requests
 from tests.editors import listening
 
+from encord_agents.local.images import png
+
 if TYPE_CHECKING:
     from tests.conftest import World
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
 
 PAGE = (Path(__file__).parents[2] / "docs" / "editor_agents.md").read_text(encoding="utf-8")
 
@@ -68,3 +83,63 @@ def test_lambda(body: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """The handler answers an event of a function URL."""
     answer = section("AWS Lambda", monkeypatch)["handler"]({"version": "2.0", "body": json.dumps(body)}, None)
     assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"message": "1 objects"})
+
+
+@contextmanager
+def standing(command: list[str], said: str, **options: Any) -> Iterator[None]:
+    """A command that stays up, once it has said that it is."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, **options, **pipes) as process:
+        assert process.stdout is not None
+        try:
+            lines: list[str] = []
+            for line in process.stdout:
+                lines.append(line)
+                if said in line:
+                    break
+            else:
+                raise AssertionError("".join(lines))
+            yield
+        finally:
+            process.terminate()
+            process.stdout.read()
+
+
+def test_on_the_local_platform(tmp_path: Path) -> None:
+    """The commands of the page, as they are but for ports, pictures and the browser, end in a box that is drawn."""
+    text = PAGE.partition("\n## On the local platform\n")[2].partition("\n## ")[0]
+    blocks = "".join(re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "a.png").write_bytes(png(64, 48))
+    fastapi = PAGE.partition("\n## FastAPI\n")[2]
+    (tmp_path / "box.py").write_text(re.findall(r"^```python\n(.*?)^```$", fastapi, re.MULTILINE | re.DOTALL)[0])
+    local, agents = str(free_port()), str(free_port())
+    text = blocks.replace("8765", local).replace("8080", agents).replace("~/Pictures", str(pictures))
+    environment = dict(os.environ)
+    options: dict[str, Any] = {"cwd": tmp_path, "env": environment}
+    with ExitStack() as stack:
+        for line in text.splitlines():
+            words = shlex.split(line, comments=True)
+            if words[0] == "export":
+                name, _, value = words[1].partition("=")
+                environment[name] = value
+                continue
+            command = [sys.executable, "-m", "encord_agents.cli.main", *words[1:]]
+            if words[1:3] == ["local", "up"]:
+                command = [*command[:-1], "--port", local]  # without a browser
+                stack.enter_context(standing(command, "export ENCORD_SSH_KEY", **options))
+            elif words[1] == "serve":
+                stack.enter_context(standing([*command, "--port", agents], "running on", **options))
+            else:
+                subprocess.run(command, check=True, capture_output=True, **options)
+        start = f"http://127.0.0.1:{local}"
+        project = re.findall(r"/projects/([0-9a-f-]{36})\"", requests.get(start, timeout=60).text)[0]
+        tasks = requests.get(f"{start}/projects/{project}/tasks", timeout=60).text
+        task = re.findall(rf"/projects/{project}/tasks/([0-9a-f-]{{36}})", tasks)[0]
+        page = requests.get(f"{start}/projects/{project}/tasks/{task}", timeout=60).text
+        form = {"token": re.findall(r'data-token="(\w+)"', page)[0], "agent": "box", "frame": "0"}
+        answer = requests.post(f"{start}/projects/{project}/tasks/{task}/agents", data=form, timeout=60)
+    assert "One box in the middle." in answer.text
+    assert "Editor agent box" in answer.text
+    assert 'class="label"' in answer.text

@@ -18,9 +18,11 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobil
 
 def paths(gallery: Gallery) -> list[str]:
     gallery.platform.receivers.add("http://127.0.0.1:9/notifications")
+    gallery.platform.add_editor_agent("Draw a box around everybody", "http://127.0.0.1:9/box")
     return [
         "/",
         "/runs",
+        "/agents",
         "/notifications",
         gallery.path,
         f"{gallery.path}/changes",

@@ -12,6 +12,7 @@ from encord_agents.cli import (
     celery,
     editor,
     local,
+    local_agents,
     local_copy,
     local_labels,
     local_notify,
@@ -34,6 +35,7 @@ app = typer.Typer(
 local.app.command()(local_labels.labels)
 COMMANDS = (local_copy, local_notify, local_people, local_start)
 """Modules whose import adds commands to ``local``."""
+local.app.add_typer(local_agents.app, name="agents")
 app.add_typer(local.app, name="local")
 app.add_typer(celery.app, name="celery")
 app.add_typer(about.app, name="print")

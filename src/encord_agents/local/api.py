@@ -16,6 +16,7 @@ from starlette.types import Scope
 from encord_agents.local import filters, routes_v1, routes_v2
 from encord_agents.local.admission import admit
 from encord_agents.local.auth import Verifier
+from encord_agents.local.calls import TRACE_HEADER
 from encord_agents.local.exchange import Exchange, Prepare, Work
 from encord_agents.local.history import Client, acting
 from encord_agents.local.remedies import remedy
@@ -157,7 +158,8 @@ class Api:
                 raise too_large(len(exchange.body))
             call = read()
             admit(service, operation, call)
-            with acting(Client(exchange.client, call.user)):
+            agent = service.calls.caller(exchange.request.headers.get(TRACE_HEADER))
+            with acting(Client(agent or exchange.client, call.user)):
                 # The others take less time than a change of threads, and hold the database's lock anyway.
                 if operation.slow:
                     answer = await asyncio.to_thread(operation.handle, service, call)

@@ -143,7 +143,7 @@ CREATE TABLE IF NOT EXISTS label_classes (
     PRIMARY KEY (unit, branch, feature)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS units_of_class ON label_classes (feature, unit, branch);
--- Each save, move and reset. The version is the number of the labels that a save left.
+-- Each save, move, reset and call of an agent. The version is the number of the labels that a save left.
 CREATE TABLE IF NOT EXISTS history (
     id INTEGER PRIMARY KEY, project INTEGER NOT NULL, unit INTEGER NOT NULL, branch TEXT NOT NULL, at REAL NOT NULL,
     kind TEXT NOT NULL, client TEXT NOT NULL, user TEXT, stage TEXT, destination TEXT, version INTEGER

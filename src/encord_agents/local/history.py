@@ -1,4 +1,4 @@
-"""Each save and move: when, by which client, and the labels that it replaced."""
+"""Each save, move and call of an agent: when, by which client, and the labels that it replaced."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Client:
 
 @dataclass(frozen=True)
 class Event:
-    """A save, a move or a reset of one task's data unit.
+    """A save, a move or a reset of one task's data unit, or the call of an editor agent for it.
 
     Attributes:
-        kind: ``save``, ``move`` or ``reset``.
+        kind: ``save``, ``move``, ``reset`` or ``call``.
         stage: The uuid of the stage it was in (moves and resets).
         destination: The uuid of the stage it went to.
         version: The number of the labels that a save left; ``None`` for other events.
@@ -129,6 +129,15 @@ def saved(
     connection.executemany(_INSERT, events)
     connection.executemany("INSERT INTO versions (unit, branch, number, content) VALUES (?, ?, ?, ?)", replaced)
     connection.executemany("DELETE FROM versions WHERE unit = ? AND branch = ? AND number <= ?", too_old)
+    _trim(connection)
+
+
+def called(connection: sqlite3.Connection, project: int, unit: int, branch: str) -> None:
+    """Record that the client, an editor agent, is called for a data unit."""
+    client = _CLIENT.get()
+    connection.execute(
+        _INSERT, (project, unit, branch, time.time(), "call", client.name, client.user, None, None, None)
+    )
     _trim(connection)
 
 

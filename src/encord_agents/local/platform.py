@@ -12,7 +12,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from encord_agents.local import collecting, keys, ontologies, pulling
+from encord_agents.local import collecting, editor_agents, keys, ontologies, pulling
 from encord_agents.local.assets import AssetStore, Clock, DirectoryAssets, MemoryAssets, Signer
 from encord_agents.local.catalogue import Catalogue
 from encord_agents.local.database import Database
@@ -242,6 +242,31 @@ class LocalPlatform:
         key = keys.new_key()
         self._service.database.add_key(keys.key_id(key), email)
         return key
+
+    def add_editor_agent(self, name: str, address: str, *, elsewhere: bool = False) -> None:
+        """Register an editor agent, or give it another address: the page has a button for it on each task and object.
+
+        Args:
+            name: On the button.
+            address: Where it takes requests, for instance ``http://127.0.0.1:8080/my-agent``.
+            elsewhere: Allow an address of another machine.
+
+        Raises:
+            LocalPlatformError: The name or the address cannot be used.
+        """
+        editor_agents.add(self._service, name, address, elsewhere=elsewhere)
+
+    def remove_editor_agent(self, name: str) -> None:
+        """Forget an editor agent.
+
+        Raises:
+            LocalPlatformError: There is none of this name.
+        """
+        editor_agents.remove(self._service, name)
+
+    def editor_agents(self) -> dict[str, str]:
+        """The addresses of the registered editor agents, by name."""
+        return {agent.name: agent.address for agent in editor_agents.registered(self._service)}
 
     def project(self, project_hash: str | UUID) -> LocalProject:
         """A project by its hash, with or without hyphens, or by its title where no other has it."""

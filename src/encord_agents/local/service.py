@@ -14,6 +14,7 @@ from pydantic import Field
 
 from encord_agents.local import filters
 from encord_agents.local.assets import AssetStore, Clock, Signer
+from encord_agents.local.calls import Calls
 from encord_agents.local.catalogue import Catalogue, ProjectRecord
 from encord_agents.local.database import Database
 from encord_agents.local.trouble import forbidden, malformed
@@ -34,6 +35,7 @@ class Settings(Options):
     asset_latency: Seconds | None = None
     body_limit: int = Field(default=256 * 2**20, ge=1)
     upload_limit: int = Field(default=16 * 2**30, ge=1)
+    agent_timeout: Seconds = 60.0
 
 
 @dataclass
@@ -46,6 +48,7 @@ class Service:
     signer: Signer
     settings: Settings
     clock: Clock = field(default_factory=Clock)
+    calls: Calls = field(default_factory=Calls)
     domain: str = ""
     random: random.Random = field(default_factory=lambda: random.Random(0))
 

@@ -19,6 +19,7 @@ from encord_agents.local.page import frames, listing
 from encord_agents.local.page.classes import Classes, LabelClass, read
 from encord_agents.local.page.film import Films
 from encord_agents.local.page.labelled import Labelled, Row
+from encord_agents.local.page.outcomes import Outcomes
 from encord_agents.local.page.pictures import Kept
 from encord_agents.local.service import Service
 from encord_agents.local.trouble import Refusal
@@ -52,6 +53,7 @@ class Pages:
     now: Callable[[], float]
     kept: Kept = field(default_factory=Kept)
     films: Films = field(default_factory=Films)
+    outcomes: Outcomes = field(default_factory=Outcomes)
     _covers: OrderedDict[tuple[int, str, float], Cover] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
 

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from encord_agents.local.calls import client_of
 from encord_agents.local.page.guard import token
 from encord_agents.local.service import Service
 from encord_agents.local.users import OWNER
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 THEMES = ("light", "dark")
+AGENT = client_of("")
 NOTE = "local-note"
 THEME = "local-theme"
 """Cookies. Those of one machine are shared by all its ports, so that nothing else is ever in them."""
@@ -143,6 +145,8 @@ def size(count: float) -> str:
 
 def client(name: str) -> str:
     """The part of a ``User-Agent`` that says most: our own runners, then the SDK, then whatever is first."""
+    if name.startswith(AGENT):
+        return name
     products = [product.partition("/") for product in name.split()]
     for wanted, shown in (("encord-agents", "encord-agents"), ("encord-sdk-python", "Encord SDK")):
         for product, _, version in products:

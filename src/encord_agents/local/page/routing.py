@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from encord_agents.local.history import Client, acting
 from encord_agents.local.journal import Journal
-from encord_agents.local.page import actions, changes, files, grid, guard, notifications, projects, runs, viewer
+from encord_agents.local.page import actions, agents, changes, files, grid, guard, notifications, projects, runs, viewer
 from encord_agents.local.page.pages import Pages
 from encord_agents.local.page.rendering import THEME, THEMES, note, render
 from encord_agents.local.service import Service
@@ -32,6 +32,9 @@ _DOCUMENTS: dict[str, Handler] = {
     "/": projects.all_projects,
     "/runs": runs.runs_page,
     "/notifications": notifications.notifications_page,
+    "/agents": agents.agents_page,
+    "/label_editor/{project}/{data}": viewer.as_in_the_editor,
+    "/label_editor/{project}/{data}/{frame}": viewer.as_in_the_editor,
     "/projects/{project}": projects.overview,
     "/projects/{project}/changes": changes.changes_page,
     "/projects/{project}/tasks": grid.tasks_page,
@@ -176,6 +179,24 @@ def _reset(pages: Pages, request: Request, form: Form) -> Response:
     return note(_then(form, f"/projects/{project.hash}"), done)
 
 
+def _call_agent(pages: Pages, request: Request, form: Form) -> Response:
+    objects = request.query_params.getlist("object")
+    agents.call(pages, request, name=_one(form, "agent"), frame=_one(form, "frame"), objects=objects)
+    return _then(form, request.url.path.removesuffix("/agents"))
+
+
+def _add_agent(pages: Pages, request: Request, form: Form) -> Response:
+    return note(RedirectResponse("/agents", 303), agents.add(pages, _one(form, "name"), _one(form, "address")))
+
+
+def _change_agent(pages: Pages, request: Request, form: Form) -> Response:
+    response = RedirectResponse("/agents", 303)
+    if _one(form, "do") == "remove":
+        return note(response, agents.remove(pages, _one(form, "agent")))
+    agents.try_out(pages, _one(form, "agent"))
+    return response
+
+
 def _theme(pages: Pages, request: Request, form: Form) -> Response:
     response = _then(form, "/")
     theme = _one(form, "theme")
@@ -189,6 +210,9 @@ _FORMS: dict[str, FormHandler] = {
     "/projects/{project}/reset": _reset,
     "/notifications/add": notifications.add,
     "/notifications/act": notifications.act,
+    "/projects/{project}/tasks/{task}/agents": _call_agent,
+    "/agents": _add_agent,
+    "/agents/change": _change_agent,
     "/theme": _theme,
 }
 

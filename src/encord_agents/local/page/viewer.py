@@ -8,14 +8,15 @@ from typing import Any
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
-from encord_agents.local import history
+from encord_agents.local import editor_agents, history
 from encord_agents.local.page import actions, frames, listing, said, versions
 from encord_agents.local.page.classes import Classes
 from encord_agents.local.page.labelled import Row
 from encord_agents.local.page.pages import Pages
 from encord_agents.local.page.rendering import fragment, render
+from encord_agents.local.trouble import Refusal
 
 FRAMES_AT_ONCE = 40
 """Frames whose labels are fetched together."""
@@ -71,6 +72,8 @@ def task_page(pages: Pages, request: Request) -> Response:
         "offered": actions.offered(stage) if stage else [],
         "destinations": actions.destinations(project, stage) if stage else [],
         "chunk": FRAMES_AT_ONCE,
+        "agents": editor_agents.registered(pages.service) if version is None else [],
+        "outcome": pages.outcomes.of(task["uuid"]),
         "text": _text(pages, task, row) if shown.kind == "text" else [],
     }
     return render(pages.service, request, "task.html", section="projects", **values)
@@ -84,7 +87,12 @@ def frame_labels(pages: Pages, request: Request) -> Response:
     row = pages.labels(task, pages.classes(project), _number(request.query_params.get("version", "")))
     shown = frames.of(pages, task)
     last = min(first + FRAMES_AT_ONCE, shown.count)
-    found = {number: _frame(row, number, _unit(shown, number), shown.noun) for number in range(first, last)}
+    agents = editor_agents.registered(pages.service) if "version" not in request.query_params else []
+    path = request.url.path.removesuffix("/frames")
+    found = {
+        number: _frame(row, number, _unit(shown, number), noun=shown.noun, agents=agents, here_task=path)
+        for number in range(first, last)
+    }
     return Response(
         orjson.dumps(found, option=orjson.OPT_NON_STR_KEYS),
         headers={"Cache-Control": "no-store"},
@@ -92,11 +100,26 @@ def frame_labels(pages: Pages, request: Request) -> Response:
     )
 
 
-def _frame(row: Row, number: int, unit: float, noun: str) -> dict[str, str]:
+def as_in_the_editor(pages: Pages, request: Request) -> Response:
+    """The task at an address of the label editor: it is that of the first branch."""
+    project = pages.project(request)
+    with pages.service.database.read() as connection:
+        found = connection.execute(
+            "SELECT t.uuid FROM tasks t JOIN units u ON u.id = t.unit"
+            " WHERE t.project = ? AND u.data_hash = ? ORDER BY t.id LIMIT 1",
+            (project.id, request.path_params["data"].lower()),
+        ).fetchone()
+    if found is None:
+        raise Refusal(404, "The project has no such data unit.")
+    frame = _number(request.path_params.get("frame", "")) or 0
+    return RedirectResponse(f"/projects/{project.hash}/tasks/{found['uuid']}?frame={frame}", 303)
+
+
+def _frame(row: Row, number: int, unit: float, **shown: Any) -> dict[str, str]:
     objects, classifications = row.objects(number), row.classifications(number)
     return {
         "drawn": fragment("_drawn.html", objects=objects, unit=unit),
-        "listed": fragment("_listed.html", objects=objects, classifications=classifications, is_frame=True, noun=noun),
+        "listed": fragment("_listed.html", objects=objects, classifications=classifications, is_frame=True, **shown),
     }
 
 

@@ -96,7 +96,8 @@
     show();
   }
 
-  for (const mark of all("mark[data-colour]")) mark.style.setProperty("--colour", mark.dataset.colour);
+  const colour = () => { for (const mark of all("mark[data-colour]")) mark.style.setProperty("--colour", mark.dataset.colour); };
+  colour();
 
   const viewer = one("[data-viewer]");
   const look = viewer && one("[data-scene]", viewer) ? scene(viewer) : null;
@@ -104,6 +105,46 @@
   if (viewer && !look) listed(viewer);
   const audio = viewer && one("[data-sound]", viewer);
   if (audio) sound(one("[data-audio]", viewer));
+
+  // An editor agent is called, and what it changed is shown, without loading the page again
+  const agents = one("#agents");
+  if (agents) agents.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const pressed = event.submitter, name = pressed.value;
+    const action = pressed.getAttribute("formaction") || agents.getAttribute("action");
+    const buttons = all('#agents button, button[form="agents"]');
+    const told = one('[data-renewed="outcome"]');
+    agents.elements.then.value = location.pathname + location.search;
+    const body = new URLSearchParams(new FormData(agents));
+    body.append("agent", name);
+    told.textContent = `${name} is at work …`;
+    for (const button of buttons) button.disabled = true;
+    try {
+      const answer = await fetch(action, { method: "POST", body });
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (answer.ok) renewed(fresh);
+      else told.textContent = fresh.querySelector("main p")?.textContent || `The local platform answered ${answer.status}: load the page again.`;
+    } catch {
+      told.textContent = "The local platform does not answer. Is it still up? Load the page again.";
+    }
+    for (const button of all('#agents button, button[form="agents"]')) button.disabled = false;
+    const again = all('#agents button, button[form="agents"]').find((button) => button.value === name && (button.getAttribute("formaction") || "") === (pressed.getAttribute("formaction") || ""));
+    (again || agents.querySelector("button")).focus({ preventScroll: true });
+  });
+  function renewed(fresh) {
+    for (const part of all("[data-renewed]")) {
+      const other = one(`[data-renewed="${part.dataset.renewed}"]`, fresh);
+      if (other) part.innerHTML = other.innerHTML;
+    }
+    for (const element of all("[data-renewed] .needs-script")) element.hidden = false;
+    colour();
+    if (player) { player.forget(); return; }
+    one("[data-listed]").innerHTML = one("[data-listed]", fresh).innerHTML;
+    if (!look) { for (const box of all("[data-listed] .needs-script")) box.hidden = false; return; }
+    look.drawn.innerHTML = one("[data-drawn]", fresh).innerHTML;
+    look.svg.setAttribute("aria-label", one("[data-scene]", fresh).getAttribute("aria-label"));
+    look.show();
+  }
 
   // What is hidden stays so from task to task
   function remembered(name) {
@@ -264,7 +305,7 @@
     const panel = one("[data-player]", root);
     const frames = Number(panel.dataset.frames), fps = Number(panel.dataset.fps) || 25, chunk = Number(panel.dataset.chunk);
     const scrub = one("[data-scrub]", panel), number = one("[data-frame-number]", panel);
-    const listed = one("[data-listed]", root), head = one("[data-playhead] rect", panel);
+    const listed = one("[data-listed]", root), at = one('#agents [name="frame"]', root);
     const video = one("[data-film]", root);
     const labels = new Map(), chunks = new Map(), pictures = new Map();
     let frame = Number(panel.dataset.frame), wanted = frame, playing = false, showing = null;
@@ -313,6 +354,8 @@
         panel.dataset.shown = String(k);
         scrub.value = String(k);
         if (document.activeElement !== number) number.value = String(k);
+        if (at) at.value = String(k);
+        const head = one("[data-playhead] rect", panel);
         if (head) head.setAttribute("x", String(1000 * (k + 0.5) / frames));
       }
     };
@@ -350,22 +393,27 @@
     scrub.addEventListener("input", () => { setPlaying(false); go(Number(scrub.value)); });
     number.addEventListener("change", () => go(Number(number.value)));
     number.form.addEventListener("submit", (event) => { event.preventDefault(); go(Number(number.value)); });
-    for (const row of all(".track-row", panel)) row.addEventListener("click", (event) => {
+    panel.addEventListener("click", (event) => {
+      const row = event.target.closest(".track-row");
+      if (!row) return;
       const box = one("svg:not(.swatch)", row).getBoundingClientRect();
       if (event.clientX >= box.left) go(Math.floor(frames * (event.clientX - box.left) / box.width));
     });
     go(frame);
-    return { go, play, step: (by) => { setPlaying(false); go(frame + by); } };
+    // Other labels than those that were fetched
+    const forget = () => { labels.clear(); chunks.clear(); showing = null; go(frame); };
+    return { go, play, forget, step: (by) => { setPlaying(false); go(frame + by); } };
   }
 
   async function sound(root) {
     const canvas = one("[data-wave]", root), audio = one("[data-sound]", root);
-    const context = canvas.getContext("2d"), head = one("[data-playhead] rect", root);
+    const context = canvas.getContext("2d");
     let peaks = [];
     const draw = () => {
       const { width, height } = canvas;
       context.clearRect(0, 0, width, height);
       const played = audio.duration ? audio.currentTime / audio.duration : 0;
+      const head = one("[data-playhead] rect", root);
       if (head) head.setAttribute("x", String(1000 * played));
       peaks.forEach((peak, index) => {
         context.fillStyle = index / peaks.length <= played ? "#a5a1ff" : "#6c6c80";
@@ -390,7 +438,9 @@
     audio.addEventListener("timeupdate", draw);
     const seek = (share) => { if (audio.duration) audio.currentTime = audio.duration * clamp(share, 0, 1); };
     canvas.addEventListener("click", (event) => seek(event.offsetX / canvas.clientWidth));
-    for (const row of all(".track-row", root)) row.addEventListener("click", (event) => {
+    root.addEventListener("click", (event) => {
+      const row = event.target.closest(".track-row");
+      if (!row) return;
       const box = one("svg:not(.swatch)", row).getBoundingClientRect();
       if (event.clientX >= box.left) seek((event.clientX - box.left) / box.width);
     });

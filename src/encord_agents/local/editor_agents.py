@@ -1,0 +1,129 @@
+"""Editor agents that the page can call: their names and addresses."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from urllib.parse import SplitResult, urlsplit
+
+from encord_agents.local.service import Service
+from encord_agents.local.trouble import LocalPlatformError
+
+__all__ = ["EditorAgent", "add", "find", "registered", "remove"]
+
+SETTING = "editor_agents"
+LONGEST_NAME = 80
+LONGEST_ADDRESS = 2_000
+
+
+@dataclass(frozen=True)
+class EditorAgent:
+    """An editor agent that was registered.
+
+    Attributes:
+        name: Unique, for people.
+        address: ``http`` or ``https``.
+        elsewhere: It may be on another machine.
+    """
+
+    name: str
+    address: str
+    elsewhere: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The address without its query, which may be a secret."""
+        return self.address.partition("?")[0]
+
+
+def registered(service: Service) -> list[EditorAgent]:
+    """Return the agents, in the order in which they were registered."""
+    return [EditorAgent(**kept) for kept in service.setting(SETTING) or ()]
+
+
+def find(service: Service, name: str) -> EditorAgent | None:
+    """Return the agent of a name, if there is one."""
+    return next((agent for agent in registered(service) if agent.name == name), None)
+
+
+def add(service: Service, name: str, address: str, *, elsewhere: bool = False) -> EditorAgent:
+    """Register an agent, or give it another address.
+
+    Args:
+        name: Up to 80 characters.
+        address: Where it takes requests.
+        elsewhere: Allow an address that is not of this machine.
+
+    Raises:
+        LocalPlatformError: The name or the address cannot be used.
+    """
+    agent = EditorAgent(_checked_name(name), _checked_address(address, elsewhere=elsewhere), elsewhere)
+    with service.database.write():  # read and written as one
+        agents = registered(service)
+        known = [other.name for other in agents]
+        if agent.name in known:
+            agents[known.index(agent.name)] = agent
+        else:
+            agents.append(agent)
+        _keep(service, agents)
+    return agent
+
+
+def remove(service: Service, name: str) -> None:
+    """Forget an agent.
+
+    Raises:
+        LocalPlatformError: There is none of this name.
+    """
+    with service.database.write():
+        agents = registered(service)
+        left = [agent for agent in agents if agent.name != name]
+        if len(left) == len(agents):
+            known = ", ".join(repr(agent.name) for agent in agents) or "none"
+            raise LocalPlatformError(f"There is no editor agent {name[:LONGEST_NAME]!r}. Registered: {known}.")
+        _keep(service, left)
+
+
+def _keep(service: Service, agents: Sequence[EditorAgent]) -> None:
+    service.set_setting(SETTING, [asdict(agent) for agent in agents])
+
+
+def _checked_name(name: str) -> str:
+    name = name.strip()
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise LocalPlatformError(f"An editor agent has a name of 1 to {LONGEST_NAME} printable characters.")
+    return name
+
+
+def _checked_address(address: str, *, elsewhere: bool) -> str:
+    address = address.strip()
+    hint = "An address is like http://127.0.0.1:8080/my-agent."
+    if not address.isascii() or not address.isprintable() or " " in address or len(address) > LONGEST_ADDRESS:
+        raise LocalPlatformError(f"The address has characters that addresses cannot have, or too many. {hint}")
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        raise LocalPlatformError(f"{address!r} is not an address. {hint}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise LocalPlatformError(f"{address!r} is not an http or https address. {hint}")
+    if parts.username is not None or parts.password is not None:
+        raise LocalPlatformError(f"Leave user and password out of the address: the label editor sends none. {hint}")
+    if parts.fragment:
+        raise LocalPlatformError(f"Leave out what is behind the #: it is never sent. {hint}")
+    if not elsewhere and not _is_here(parts):
+        raise LocalPlatformError(
+            f"{parts.hostname} is not this machine. If the agent is meant to be called there, register it with "
+            "`encord-agents local agents add --elsewhere`, or `add_editor_agent(..., elsewhere=True)`."
+        )
+    return address
+
+
+def _is_here(parts: SplitResult) -> bool:
+    host = (parts.hostname or "").lower()
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        # Where a name leads is looked at again when a connection is made.
+        return host == "localhost" or host.endswith(".localhost")
