@@ -111,15 +111,20 @@ def test_a_lambda_container_gets_an_event(capsys: pytest.CaptureFixture[str]) ->
     assert "403" in capsys.readouterr().out
 
 
-def test_an_app_is_served_until_it_is_interrupted(tmp_path: Path) -> None:
-    """``serve agents:app`` finds the app in the working directory."""
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_app_is_served_until_it_is_interrupted(tmp_path: Path, workers: int) -> None:
+    """``serve agents:app`` finds the app in the working directory, also from the processes that it starts."""
     (tmp_path / "agents.py").write_text("from encord_agents.fastapi import get_encord_app\napp = get_encord_app()\n")
     command = [sys.executable, "-m", "encord_agents.cli.main", "serve", "agents:app", "--port", "0"]
+    command += ["--workers", str(workers)]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         try:
-            line = next(line for line in server.stderr if "running on" in line)
-            address = line.split("running on ")[1].split()[0]
+            address, ready = "", 0
+            while not address or ready < workers:
+                line = next(server.stderr)
+                address = line.split("running on ")[1].split()[0] if "running on" in line else address
+                ready += "startup complete" in line
             answer = requests.post(address, headers={"X-Encord-Editor-Agent": "test"}, timeout=60)
         finally:
             server.terminate()

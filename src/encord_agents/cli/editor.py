@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shlex
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import parse_qs
 
 import typer
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Call an editor agent as the label editor does.")
 
+STARTING = 60
+"""Seconds that a process of the server has to import the app: models may be loaded in it."""
 LAMBDA = "/2015-03-31/functions/function/invocations"
 """Where AWS's images for Lambda functions take events."""
 
@@ -144,6 +147,7 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Port = 8080,
     reload: Annotated[bool, typer.Option("--reload", help="Begin anew when a file changes.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that serve it; without --reload.")] = 1,
 ) -> None:
     """Serve an app of editor agents, until it is interrupted."""
     require("fastapi", "This command")
@@ -154,5 +158,11 @@ def serve(
 
     found = find_app(where, Starlette, "FastAPI")
     module, _, name = where.partition(":")
-    # Whoever is to begin anew has to import it by itself.
-    uvicorn.run(f"{module}:{name or 'app'}" if reload else found, host=host, port=port, reload=reload)
+    # Processes that begin anew, or besides this one, import it by themselves.
+    by_name = reload or workers > 1
+    where = f"{module}:{name or 'app'}"
+    options: dict[str, Any] = {"host": host, "port": port, "reload": reload, "workers": None if reload else workers}
+    if "timeout_worker_healthcheck" in inspect.signature(uvicorn.run).parameters:
+        # By default, one that has not imported the app within 5 s is ended and started again, for ever.
+        options["timeout_worker_healthcheck"] = STARTING
+    uvicorn.run(where if by_name else found, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import warnings
 from pathlib import Path
 from typing import Any, NoReturn, SupportsIndex
@@ -128,6 +129,18 @@ def settings_of_environment() -> Settings:
         settings = Settings()
         latest = _latest = (environment, _stamp(settings.ssh_key_file)), settings
     return latest[1]
+
+
+def names_proxies() -> bool:
+    """Return True if requests may have to go over a proxy: one is named here, or may be named elsewhere."""
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return any(name[-6:].lower() == b"_proxy" for name in os.environb)
+
+
+def authorities() -> str | None:
+    """Return the file of trusted certificates that `requests` is told to use."""
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
 
 
 def _stamp(path: Path | None) -> object:

@@ -9,6 +9,7 @@ from encord.project import Project
 
 from encord_agents.core.data_model import FrameData, LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.sdk.as_loaded import state_of
+from encord_agents.core.sdk.bundle import new_bundle
 from encord_agents.core.sdk.entrusted import Send, entrust, in_part_of
 from encord_agents.editor.rows import find_row
 from encord_agents.exceptions import EditorRequestError
@@ -65,7 +66,8 @@ class _Saver:
                 status=409,
                 retry_after=1,
             )
-        send()
+        with new_bundle() as bundle:  # which sends the labels without copying them first
+            send(bundle=bundle)
         self._is_checked = True
 
     def set_priority(self, row: LabelRowV2, send: Send) -> None:

@@ -20,8 +20,8 @@ from encord_agents.core.constants import (
     HEADER_CLOUD_TRACE_CONTEXT,
 )
 from encord_agents.core.data_model import EditorAgentResponse, FrameData
-from encord_agents.core.legible import literally, on_one_line
-from encord_agents.core.tracebacks import described, formatted, is_a
+from encord_agents.core.legible import on_one_line
+from encord_agents.core.tracebacks import described, exc_info, is_a
 from encord_agents.exceptions import EditorRequestError, EncordEditorAgentException
 from encord_agents.redaction import without_queries, without_secrets
 
@@ -166,8 +166,7 @@ def reply_to_error(error: BaseException, *, name: str = "the agent") -> Reply:
     if (reply := _reply_of_framework(error)) is not None:
         return reply
     told = without_queries(without_secrets(described(error)))
-    traceback = literally(without_queries(without_secrets(formatted(error))))
-    logger.error("%s failed: %s\n%s", name, on_one_line(told), traceback)
+    logger.error("%s failed: %s", name, on_one_line(told), exc_info=exc_info(error))
     return Reply(500, {"message": f"Internal server error: {told[:1000]}"})
 
 

@@ -181,8 +181,26 @@ class Connections:
             oldest[1].close()
 
 
+class _Session(requests.Session):
+    """Looks for proxies only where some are named: `requests` reads the whole environment twice for each request, which
+    takes it as long as all else that it does."""
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        from encord_agents.core.settings import authorities, names_proxies  # pydantic-settings takes a while to import
+
+        if not self.trust_env or names_proxies():
+            return super().merge_environment_settings(url, proxies, stream, verify, cert)
+        if verify is True or verify is None:
+            verify = authorities() or verify
+        self.trust_env = False
+        try:
+            return super().merge_environment_settings(url, proxies, stream, verify, cert)
+        finally:
+            self.trust_env = True
+
+
 def _new_session() -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     for scheme in ("https://", "http://"):
         session.mount(scheme, TrustingAdapter(pool_connections=1, pool_maxsize=1))
     # The SDK's sessions live for one request, so no cookie ever came back.

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 from encord import EncordUserClient
 from encord.exceptions import RequestException
 from encord.http.constants import RequestsSettings
@@ -365,3 +366,31 @@ def test_looking_for_old_ones_takes_none_away() -> None:
         pass
     assert inside == [first]
     assert again is first
+
+
+@pytest.mark.parametrize("verify", [None, True, False, "/certificates"])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"REQUESTS_CA_BUNDLE": "/a", "CURL_CA_BUNDLE": "/b"},
+        {"CURL_CA_BUNDLE": "/b"},
+        {"HTTPS_PROXY": "http://proxy:1"},
+        {"https_proxy": "http://proxy:1", "no_proxy": "example.com", "REQUESTS_CA_BUNDLE": "/a"},
+        {"All_Proxy": "http://proxy:1"},
+    ],
+)
+def test_the_environment_means_what_it_means_to_requests(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], verify: Any
+) -> None:
+    """Proxies and certificates of kept sessions are those of any session of `requests`."""
+    for name in [name for name in os.environ if name.lower().endswith(("_proxy", "_ca_bundle"))]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    connections = Connections()
+    with connections.session(create_new_session)(max_retries=0, backoff_factor=0, connect_retries=0) as kept:
+        for url in ("https://example.com/", "http://example.com/", "https://other.example/"):
+            given = (url, {}, None, verify, None)
+            assert kept.merge_environment_settings(*given) == requests.Session().merge_environment_settings(*given)
+        assert kept.trust_env
