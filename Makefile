@@ -10,7 +10,7 @@ UV     := $(shell command -v uv 2>/dev/null)
 XDIST  ?= -n 3 --dist worksteal
 ARGS   ?=
 
-.PHONY: help demo test test-all test-repeat coverage lint format typecheck check bench bench-scale soak clean
+.PHONY: help demo test test-all test-repeat coverage lint format typecheck check bench bench-editor bench-scale soak clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -74,6 +74,9 @@ check: lint typecheck test ## All of the above.
 
 bench: $(DEV) ## Compare with encord-agents 0.2.10, side by side. Takes some minutes.
 	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+bench-editor: $(DEV) ## Compare editor agents with those of encord-agents 0.2.10. Takes three minutes.
+	@$(BIN)/python -m benchmarks.editor $(ARGS)
 
 bench-scale: $(DEV) ## Measure how cost grows with tasks, workers and batches. Takes a quarter of an hour.
 	@$(BIN)/python -m benchmarks.scale $(ARGS)

@@ -49,6 +49,18 @@ class PlatformProcess:
         """Return the number of tasks in a stage."""
         return int(self._ask("in_stage", title))
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def data_hashes(self) -> list[str]:
+        """The data hashes of all tasks."""
+        return [str(found) for found in self._ask("data_hashes")]
+
+    def boxes(self) -> int:
+        """How many objects the labels have, of all rows together."""
+        return int(self._ask("boxes"))
+
     def files_from(self, domain: str) -> None:
         """Have files' addresses be at this domain, from which they are handed on to this process."""
         self._ask("files_from", domain)
@@ -115,6 +127,15 @@ def serve(settings: dict[str, Any]) -> None:
                     answer = platform.journal.kinds()
                 case ["in_stage", title]:
                     answer = project.stage(title).tasks
+                case ["data_hashes"]:
+                    answer = [task.data_hash for task in project.tasks()]
+                case ["boxes"]:
+                    labels = filter(None, (project.label(task.data_hash) for task in project.tasks()))
+                    answer = sum(
+                        len(unit["labels"].get("objects", ()))
+                        for label in labels
+                        for unit in label["data_units"].values()
+                    )
                 case ["files_from", domain]:
                     platform._service.domain = domain
                 case ["down", down]:
