@@ -79,6 +79,7 @@ def test_a_call_is_shown(world: World, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert lines["elapsed"].endswith(" s")
     assert answer.json()["message"].startswith("it's")
     assert run("custom", address, editor) == 1, "nobody listens there any more"
+    assert "encord-agents serve" in capsys.readouterr().out
 
 
 def test_a_lambda_container_gets_an_event(capsys: pytest.CaptureFixture[str]) -> None:

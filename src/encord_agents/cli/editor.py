@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 import typer
 
 from encord_agents.core.legible import literally, on_one_line
+from encord_agents.core.tracebacks import chain, described, is_a
 from encord_agents.exceptions import PrintableError
 from encord_agents.extras import require
 
@@ -96,7 +97,7 @@ def call(endpoint: str, editor_url: str, *, test_header: bool, as_event: bool = 
 
     from encord_agents.core.constants import EDITOR_TEST_REQUEST_HEADER
 
-    body = frame_of(editor_url).model_dump_json(by_alias=True)
+    body = frame_of(editor_url).model_dump_json(by_alias=True, exclude_none=True)
     headers = {"Content-Type": "application/json"}
     if test_header:
         headers[EDITOR_TEST_REQUEST_HEADER] = "test-header"
@@ -113,7 +114,7 @@ def call(endpoint: str, editor_url: str, *, test_header: bool, as_event: bool = 
     except (ValueError, requests.exceptions.InvalidURL) as error:
         raise PrintableError(f"{endpoint!r} is no address: {error}") from None
     except requests.RequestException as error:
-        _tell("error", f"No answer: {error}")
+        _tell("error", _why(endpoint, error, as_event=as_event))
         _tell("curl", curl)
         raise typer.Exit(1) from error
     seconds = time.perf_counter() - started
@@ -127,6 +128,14 @@ def call(endpoint: str, editor_url: str, *, test_header: bool, as_event: bool = 
     _tell("curl", curl)
     if status >= 400:
         raise typer.Exit(1)
+
+
+def _why(endpoint: str, error: Exception, *, as_event: bool) -> str:
+    """Return why there is no answer, and what to do about it."""
+    if any(is_a(one, ConnectionRefusedError) for one in chain(error)):
+        how = "docker run -p 8080:8080 IMAGE" if as_event else "encord-agents serve agents:app"
+        return f"Nobody listens at {endpoint}. Start the agent, for instance with `{how}`, or correct the address."
+    return f"No answer from {endpoint}: {described(error)}"
 
 
 def _unpacked(status: int, text: str) -> tuple[int, str]:

@@ -54,7 +54,7 @@ def item_of(client: EncordUserClient, row: LabelRowV2) -> StorageItem:
 
 
 class Inputs:
-    """What an agent may ask for by type, each fetched when it is needed."""
+    """The inputs that an agent may ask for by type, each fetched when it is needed."""
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ MAX_AGE = 3600
 
 
 class Origins:
-    """Those of the editor, or others that a regular expression matches as a whole.
+    """The origins of the editor, or others that a regular expression matches as a whole.
 
     Args:
         regex: The expression. Default: the editor's origins.

@@ -160,4 +160,4 @@ def _busy(seconds: float) -> EditorRequestError:
 
 
 TURNS: Final = Turns(locks=RowLocks())
-"""Those of this process, which it shares with others of this machine."""
+"""The turns of this process, which it shares with others of this machine."""
