@@ -44,6 +44,7 @@ class Pixels:
         self._path = path
         self._name = name
         self._reformatter = VideoReformatter()
+        self._is_first = True
 
     def of(self, frame: av.VideoFrame) -> ImageArray:
         """Return the pixels of a frame.
@@ -53,6 +54,11 @@ class Pixels:
         """
         import numpy as np
 
+        if self._is_first:
+            # Until a somewhat larger block was freed, glibc asks the system for the memory of each frame anew, which
+            # takes a third of the whole time.
+            self._is_first = False
+            np.empty(frame.width * frame.height * 27 // 8, np.uint8)
         try:
             pixels = np.asarray(self._reformatter.reformat(frame, format="rgb24").to_ndarray(), dtype=np.uint8)
         except Exception as error:
