@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,16 +19,29 @@ if TYPE_CHECKING:
     from tests.conftest import World
 
 
-def loaded(world: World, *, tasks: int = 1) -> tuple[list[Context], list[Held]]:
-    world.project.add_placeholders(tasks)
+Load = Callable[..., tuple[list[Context], list[Held]]]
 
-    def agent(label_row: LabelRowV2) -> None: ...
 
-    run = stage_run(world, agent, bundle_saves=True)
-    contexts, _ = run.load(waiting(run), run.gate.clock())
-    held = [run.own_saves.begin(context) for context in contexts]
-    world.platform.journal.clear()
-    return contexts, held
+@pytest.fixture
+def loaded(world: World) -> Iterator[Load]:
+    """Tasks in an attempt, which is over when the test is: it hears of all requests in the process until then."""
+    begun: list[Held] = []
+
+    def load(*, tasks: int = 1) -> tuple[list[Context], list[Held]]:
+        world.project.add_placeholders(tasks)
+
+        def agent(label_row: LabelRowV2) -> None: ...
+
+        run = stage_run(world, agent, bundle_saves=True)
+        contexts, _ = run.load(waiting(run), run.gate.clock())
+        held = [run.own_saves.begin(context) for context in contexts]
+        begun.extend(held)
+        world.platform.journal.clear()
+        return contexts, held
+
+    yield load
+    for one in begun:
+        one.end()
 
 
 def row_of(context: Context) -> LabelRowV2:
@@ -35,9 +49,9 @@ def row_of(context: Context) -> LabelRowV2:
     return context.row
 
 
-def test_saves_are_held_and_sent_in_their_order(world: World) -> None:
+def test_saves_are_held_and_sent_in_their_order(world: World, loaded: Load) -> None:
     """Labels before the priority, the last of several each: one request of each kind."""
-    (context,), (held,) = loaded(world)
+    (context,), (held,) = loaded()
     row = row_of(context)
     row.set_priority(0.2)
     for x in (0.1, 0.25):
@@ -53,9 +67,9 @@ def test_saves_are_held_and_sent_in_their_order(world: World) -> None:
     assert world.project.priority(row.data_hash) == 0.5
 
 
-def test_labels_are_held_as_they_are_at_the_call(world: World) -> None:
+def test_labels_are_held_as_they_are_at_the_call(world: World, loaded: Load) -> None:
     """The agent may go on to change them."""
-    (context,), (held,) = loaded(world)
+    (context,), (held,) = loaded()
     world.mark(row_of(context), 0.1)
     row_of(context).save()
     world.mark(row_of(context), 0.6)
@@ -63,9 +77,9 @@ def test_labels_are_held_as_they_are_at_the_call(world: World) -> None:
     assert world.marks(row_of(context).data_hash) == [0.1]
 
 
-def test_a_newer_save_is_not_released_with_an_older_one(world: World) -> None:
+def test_a_newer_save_is_not_released_with_an_older_one(world: World, loaded: Load) -> None:
     """Only what was sent is: another thread of the agent may have saved meanwhile."""
-    (context,), (held,) = loaded(world)
+    (context,), (held,) = loaded()
     row_of(context).save()
     older = held.parcel("save")
     world.mark(row_of(context))
@@ -76,18 +90,18 @@ def test_a_newer_save_is_not_released_with_an_older_one(world: World) -> None:
     assert not held
 
 
-def test_after_the_attempt_saves_are_the_sdks_own(world: World) -> None:
+def test_after_the_attempt_saves_are_the_sdks_own(world: World, loaded: Load) -> None:
     """Nobody would send them."""
-    (context,), (held,) = loaded(world)
+    (context,), (held,) = loaded()
     held.end()
     row_of(context).save()
     assert world.requests() == ["save"]
     assert not held
 
 
-def test_a_refusal_is_kept_and_nothing_is_held_after_it(world: World) -> None:
+def test_a_refusal_is_kept_and_nothing_is_held_after_it(world: World, loaded: Load) -> None:
     """The attempt goes on; its task fails when it is over."""
-    (context,), (held,) = loaded(world)
+    (context,), (held,) = loaded()
     world.platform.faults.add(Fault("save", action="envelope", status=400, error="CORRUPTED_LABEL_ERROR"))
     row_of(context).save()
     held.send()
@@ -96,17 +110,17 @@ def test_a_refusal_is_kept_and_nothing_is_held_after_it(world: World) -> None:
     assert not held
 
 
-def test_a_bad_priority_is_refused_at_the_call(world: World) -> None:
+def test_a_bad_priority_is_refused_at_the_call(loaded: Load) -> None:
     """As the SDK does before it sends one."""
-    (context,), (held,) = loaded(world)
+    (context,), (held,) = loaded()
     with pytest.raises(ValueError, match="priority"):
         row_of(context).set_priority(float("nan"))
     assert not held
 
 
-def test_the_end_of_an_attempt_waits_for_a_save_that_is_being_sent(world: World) -> None:
+def test_the_end_of_an_attempt_waits_for_a_save_that_is_being_sent(world: World, loaded: Load) -> None:
     """Else it could come after the task's next attempt."""
-    (context,), (held,) = loaded(world)
+    (context,), (held,) = loaded()
     row_of(context).save()
     world.platform.faults.add(Fault("save", action="stall", seconds=600.0))
     sending = threading.Thread(target=held.send)
@@ -121,9 +135,9 @@ def test_the_end_of_an_attempt_waits_for_a_save_that_is_being_sent(world: World)
     ending.join()
 
 
-def test_labels_to_be_validated_go_apart(world: World) -> None:
+def test_labels_to_be_validated_go_apart(loaded: Load) -> None:
     """The platform validates all labels of a request, or none."""
-    contexts, held = loaded(world, tasks=3)
+    contexts, held = loaded(tasks=3)
     for number, context in enumerate(contexts):
         row_of(context).save(validate_before_saving=number == 1)
     parcels = [parcel for one in held if (parcel := one.parcel("save")) is not None]
