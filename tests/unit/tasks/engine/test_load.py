@@ -1,0 +1,99 @@
+"""Tasks made into contexts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from encord.objects import LabelRowV2
+from encord.storage import StorageItem
+from tests.stage_runs import stage_run, waiting
+
+from encord_agents.local import Fault
+from encord_agents.tasks.engine.load import NotListedError
+from encord_agents.tasks.engine.outcome import Phase
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+
+def nothing() -> None: ...
+
+
+def labels(label_row: LabelRowV2) -> None: ...
+
+
+def items(item: StorageItem) -> None: ...
+
+
+def both(label_row: LabelRowV2, item: StorageItem | None) -> None: ...
+
+
+def requests(world: World, function: Any, **options: Any) -> list[str]:
+    run = stage_run(world, function, **options)
+    tasks = waiting(run)
+    world.platform.journal.clear()
+    run.loader.load(tasks)
+    return world.requests()
+
+
+def test_only_what_is_asked_for(world: World) -> None:
+    """An agent that needs nothing costs no request."""
+    world.project.add_placeholders(3)
+    assert requests(world, nothing) == []
+    assert requests(world, items) == ["rows", "items"]
+    assert requests(world, labels) == ["rows", "label_create"]
+    assert requests(world, both) == ["rows", "label_get", "items"]
+
+
+def test_matched_by_id(world: World) -> None:
+    """Whatever the order of the platform's answers."""
+    world.project.add_placeholders(5)
+    run = stage_run(world, labels)
+    tasks = waiting(run)[::-1]
+    contexts = run.loader.load(tasks)
+    assert [context.task for context in contexts] == tasks
+    rows = [context.row for context in contexts]
+    assert [row and row.data_hash for row in rows] == [str(task.data_hash) for task in tasks]
+
+
+def test_a_refused_bundle_is_split(world: World) -> None:
+    """One task's trouble is that task's."""
+    hashes = world.project.add_placeholders(4)
+    run = stage_run(world, labels)
+    tasks = waiting(run)
+    refused = Fault(
+        "label_create", times=None, action="envelope", status=400, error="CORRUPTED_LABEL_ERROR", contains=hashes[2]
+    )
+    world.platform.faults.add(refused)
+    troubled = [context for context in run.loader.load(tasks) if context.trouble is not None]
+    assert [str(context.task.data_hash) for context in troubled] == [hashes[2]]
+    assert troubled[0].trouble is not None
+    assert troubled[0].trouble.phase is Phase.LOAD
+
+
+def test_a_row_that_is_not_listed(world: World) -> None:
+    """The task fails, and the message names its data unit."""
+    world.project.add_placeholders(1)
+    run = stage_run(world, labels)
+    (task,) = waiting(run)
+    task.data_hash = uuid4()
+    (context,) = run.loader.load([task])
+    assert context.trouble is not None
+    assert isinstance(context.trouble.exception, NotListedError)
+    assert str(task.data_hash) in str(context.trouble.exception)
+
+
+def test_a_retry_loads_what_could_not_be_loaded(world: World) -> None:
+    """And leaves a row that is there as it is."""
+    world.project.add_placeholders(1)
+    run = stage_run(world, labels)
+    tasks = waiting(run)
+    world.platform.faults.add(Fault("label_create", action="envelope", status=400, error="CORRUPTED_LABEL_ERROR"))
+    (context,) = run.loader.load(tasks)
+    assert context.trouble is not None
+    assert run.loader.reload(context)
+    assert (context.trouble, context.row is not None) == (None, True)
+    world.platform.journal.clear()
+    assert run.loader.reload(context)
+    assert world.requests() == []
