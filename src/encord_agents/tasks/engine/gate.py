@@ -107,10 +107,9 @@ class Gate:
     Args:
         stop: Ends waiting.
         max_outage: Seconds without any success of a kind of request after which the run gives up.
-        in_flight: Platform requests at once, over all threads.
         clock: Monotonic seconds.
         jitter: A number in [0, 1).
-        slots: In place of `in_flight`: slots that several gates of one process share.
+        slots: Slots that several gates of one process share. Default: `Limits.in_flight` of its own.
         grace: Seconds that waiting may go on once a stop is requested. Default: whoever stops says, by `give_up_at`.
         timing: The seconds that the engine goes by, here and wherever the gate goes.
         limits: Its counts and sizes, likewise.
@@ -118,7 +117,6 @@ class Gate:
 
     stop: Stop
     max_outage: float = 300.0
-    in_flight: int = 8
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
     pause: Callable[[float], None] | None = None
@@ -132,7 +130,7 @@ class Gate:
     _not_before: float = 0.0
 
     def __post_init__(self) -> None:
-        self._slots = self.slots or Slots(self.in_flight)
+        self._slots = self.slots or Slots(self.limits.in_flight)
         self.downloads = Slots(self.limits.downloads)
         # Held for a few lines of counting at a time, never while a request is made or waited for.
         self._lock = threading.Lock()

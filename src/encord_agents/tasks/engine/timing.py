@@ -81,6 +81,7 @@ class Limits:
         first_ends: Attempts that show whether agents wait for anything.
         last_ends: Attempts, about, whose average says how fast agents are now: a slow one is soon forgotten.
         open_after: Concurrent attempts that a stage must have worked up to before it is no longer held back.
+        in_flight: Requests to the platform at once, over all threads.
         tries: After how many tries a request that fails while others of its kind succeed may be to blame itself.
         downloads: Files on their way at once, over all threads.
         loaders: Threads that load.
@@ -102,6 +103,7 @@ class Limits:
     first_ends: int = 10
     last_ends: int = 20
     open_after: int = 64
+    in_flight: int = 8
     tries: int = 8
     downloads: int = 16
     loaders: int = 4

@@ -25,9 +25,6 @@ __all__ = ["Connection"]
 
 logger = logging.getLogger(__name__)
 
-IN_FLIGHT = 8
-"""Platform requests of one process at once, over all the threads that call its queue functions."""
-
 
 @dataclass(eq=False)
 class Connection:
@@ -46,7 +43,7 @@ class Connection:
     agents: dict[int, Agent] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.slots = Slots(IN_FLIGHT)
+        self.slots = Slots(self.runner.limits.in_flight)  # over all the threads that call its queue functions
         self.log = LogObserver()
         self.loop = EventLoop(self.runner.timing)
         # Threads of engines come and go; the main one is there from the beginning to the end.

@@ -271,7 +271,7 @@ def test_leaving_ends_the_wait() -> None:
 
 def test_no_more_in_flight_than_allowed() -> None:
     """Whatever the number of threads."""
-    gate = Gate(Stop(), in_flight=3)
+    gate = Gate(Stop(), limits=Limits(in_flight=3))
     lock, now, most = threading.Lock(), 0, 0
     there = threading.Barrier(3, timeout=10)
 
