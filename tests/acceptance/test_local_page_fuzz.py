@@ -33,7 +33,7 @@ PLACES = ("http://127.0.0.1:9/", "/", "//elsewhere", "\\\\", "0.5_1", "-0.5_99",
 ODD = ("", "\0", "\udcff", "%", "_", "²", "٣", "x" * 5000, "9" * 30, "1e400", "nan", "inf", "-1", "2.5")
 WORDS = ("changed", "newest", "none", "priority", *ACTIONS, *PLACES, *ODD)
 FIELDS = ("action", "address", "batch_size", "destination", "labels", "max_wait", "of", "receiver", "secret", "then")
-OTHERS = ("stage", "task", "theme")
+OTHERS = ("agent", "do", "frame", "name", "object", "stage", "task", "theme", "url")
 
 
 class Pages:
@@ -51,6 +51,7 @@ class Pages:
         platform.receivers.add("http://127.0.0.1:9/")
         self.projects = [local.project_hash]
         self.tasks = [task.uuid for task in local.tasks()]
+        self.data = [task.data_hash for task in local.tasks()]
         self.stages = [stage.uuid for stage in local.stages]
         with platform._service.database.read() as connection:
             self.items = [row["uuid"] for row in connection.execute("SELECT uuid FROM items")]
@@ -64,7 +65,15 @@ class Pages:
         return made | st.tuples(st.sampled_from(WORDS), st.sampled_from(self.stages)).map("".join)
 
     def path(self, draw: Any, template: str) -> str:
-        own = {"project": self.projects, "task": self.tasks, "item": self.items, "name": ["page.css"], "number": ["0"]}
+        own = {
+            "project": self.projects,
+            "task": self.tasks,
+            "item": self.items,
+            "data": self.data,
+            "name": ["page.css"],
+            "number": ["0", "1"],
+            "frame": ["0", "1"],
+        }
 
         def filled(found: re.Match[str]) -> str:
             choices = st.sampled_from(own[found[1]])
