@@ -31,7 +31,7 @@ KEYS = (
     "pageToken", "parent", "path", "priorities", "process_hash", "projectUuid", "project_copy_metadata", "search",
     "settings", "signUrls", "sourceBranchName", "status", "targetBranchName", "taskUuids", "title", "titleLike",
     "titleEq", "createdAfter", "type", "url", "user_emails", "userEmails", "user_role", "videos",
-    "workflow_template_id", "xs",
+    "workflow_template_id", "xs", "imageMetadata", "limit",
 )  # fmt: skip
 
 
@@ -78,7 +78,8 @@ class Asked:
 def anything(asked: Asked) -> st.SearchStrategy[Any]:
     """JSON that has the platform's own ids and words in it more often than not."""
     leaves = (
-        st.none() | st.booleans() | st.integers(-5, 10**9) | st.floats(allow_nan=False, allow_infinity=False)
+        st.none() | st.booleans() | st.integers(-5, 10**9) | st.sampled_from([2**31, 2**63, 2**64 - 1])
+        | st.floats(allow_nan=False, allow_infinity=False)
         | st.text(max_size=8) | st.sampled_from([*asked.ids.values(), "main", "image", "SUBMIT", "APPROVE", "custom"])
     )  # fmt: skip
     keys = st.sampled_from(KEYS) | st.sampled_from(list(asked.ids.values()))
@@ -120,3 +121,24 @@ def test_no_route_fails() -> None:
         v1()
         assert platform._door is not None
         assert platform._door.bugs == []
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"])
+def test_no_door_fails_for_strangers(method: str) -> None:
+    """Whatever is asked by somebody without a key, of any path, it is refused or shown, and nothing is done."""
+    with LocalPlatform(controls=True) as platform:
+        local = platform.create_project(workflow=WORKFLOW)
+        local.add_placeholders(1)
+        before = local.tasks()
+        assert platform._door is not None
+        paths = sorted({getattr(route, "path", "") for route in platform._door.application.routes})
+        with requests.Session() as session:
+            for path in paths:
+                for value in (local.project_hash, UNKNOWN, "x", "..%2F..%2Fetc%2Fpasswd", "%00", "%FF", "\u0661"):
+                    url = platform.domain + re.sub(r"\{[^}]+\}", value, path)
+                    body = b'{"how": null}' if "local-platform" in path else b"\xff[[[{"
+                    answer = session.request(method, url, data=body, timeout=10, allow_redirects=False)
+                    assert answer.status_code != 500, (method, url, answer.text)
+                    assert b"root:" not in answer.content
+        assert platform._door.bugs == []
+        assert local.tasks() == before

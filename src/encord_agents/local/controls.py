@@ -97,7 +97,8 @@ def _answering(acts: dict[str, Callable[[dict[str, Any], Request], Any]]) -> Cal
             given = orjson.loads(body) if body else {}
             if not isinstance(given, dict):
                 raise malformed("The body must be an object.")
-            content, status = acts[request.method](given, request), 200
+            act = acts["GET" if request.method == "HEAD" else request.method]
+            content, status = act(given, request), 200
         except orjson.JSONDecodeError:
             content, status = {"message": "The body is not JSON."}, 400
         except LocalPlatformError as error:

@@ -136,7 +136,7 @@ NOT_DRAWN = {
 def _pictures(
     service: Service, item: str, facts: sqlite3.Row, opened: contextlib.ExitStack
 ) -> tuple[Sequence[tuple[int, int]], Callable[[int], Image], Sequence[tuple[str, int]]]:
-    """How to get the pictures of an item by number; their sizes, and what each is of in a group.
+    """Return the sizes of an item's pictures, a reader of one by its number, and of a group each one's member.
 
     Raises:
         ValueError: There are none.

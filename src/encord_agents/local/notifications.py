@@ -68,7 +68,7 @@ class Notification:
 
 @dataclass(frozen=True)
 class Sending:
-    """What is to be sent now."""
+    """A notification that is due."""
 
     uid: str
     receiver: int

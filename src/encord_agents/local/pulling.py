@@ -213,7 +213,7 @@ def _initialise(project: Project, rows: Iterable[LabelRowV2]) -> dict[int, Encor
 
 
 def _refusals() -> tuple[type[EncordException], ...]:
-    """What the SDK raises for a thing that cannot be read, and not for a platform that cannot be reached."""
+    """Exceptions of the SDK for a thing that cannot be read, and not for a platform that cannot be reached."""
     from encord import exceptions
 
     return (
@@ -225,7 +225,7 @@ def _refusals() -> tuple[type[EncordException], ...]:
 def _known(
     service: Service, record: ProjectRecord, tasks: Sequence[Any], *, with_labels: bool, with_files: bool
 ) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
-    """Which tasks are there, and which of them lack nothing that is asked for: data hashes and branches."""
+    """Find the tasks that are there, and those that lack nothing that is asked for: data hashes and branches."""
     listed = orjson.dumps([str(task.data_hash) for task in tasks]).decode()
     with service.database.read() as connection:
         rows = connection.execute(

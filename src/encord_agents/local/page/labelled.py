@@ -217,7 +217,7 @@ class Row:
         return len(self._numbers)
 
     def names(self) -> dict[str, str]:
-        """What each object and classification is called, by its hash."""
+        """Return the name of each object and classification, by its hash."""
         return {hash: f"{self._classes.get(feature).name} {self._numbers[hash]}" for hash, feature in self._order()}
 
     def _order(self) -> Iterator[tuple[str, str]]:

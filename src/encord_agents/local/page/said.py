@@ -1,4 +1,4 @@
-"""What people say about a task: issues, and reviews of single labels."""
+"""The words of people about a task: issues, and reviews of single labels."""
 
 from __future__ import annotations
 
