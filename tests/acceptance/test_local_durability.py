@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sqlite3
@@ -20,7 +21,8 @@ from encord.http.utils import CloudUploadSettings
 from encord.objects.coordinates import BoundingBoxCoordinates
 from tests import kinds
 
-from encord_agents.local import LocalPlatform, LocalPlatformError, Stage, Workflow
+from encord_agents.local import LocalPlatform, LocalPlatformError, Stage, Workflow, uploads
+from encord_agents.local.assets import DirectoryWriter
 
 COMMAND = Path(sys.executable).with_name("encord-agents")
 WORKFLOW = Workflow([Stage("Annotate"), Stage("Review", "review"), Stage("Done", "done")])
@@ -204,3 +206,38 @@ def test_a_database_that_cannot_be_opened_now(tmp_path: Path, monkeypatch: pytes
         other.execute("ROLLBACK")
     other.close()
     LocalPlatform(tmp_path / "data").close()
+
+
+def test_a_disk_that_is_full_for_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The upload is refused with a message, and nothing of the file is left; the next one finds room again."""
+    picture = kinds.picture(tmp_path / "a.png")
+    with LocalPlatform(tmp_path / "data") as platform:
+        folder = platform.client(retries=False).create_storage_folder("Folder")
+        (address,) = uploads.signed(platform._service, None, 1)
+        write = DirectoryWriter.write
+
+        def full(writer: DirectoryWriter, part: bytes) -> None:
+            write(writer, part[:10])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(DirectoryWriter, "write", full)
+            answer = requests.put(address["signedUrl"], data=picture.read_bytes(), timeout=10)
+        assert answer.status_code == 507
+        assert "no room on the disk" in answer.text
+        assert [path for path in (tmp_path / "data" / "assets").rglob("*") if path.is_file()] == []
+        item = folder.upload_image(picture, cloud_upload_settings=ONCE)
+        assert platform.client().get_storage_item(item).name == "a.png"
+        platform.check()
+
+
+def test_what_a_killed_upload_left_is_removed(tmp_path: Path) -> None:
+    """Once it is old enough to be nobody's any more."""
+    LocalPlatform(tmp_path / "data").close()
+    old, young = (tmp_path / "data" / "assets" / f"{name}.part" for name in ("old", "young"))
+    for path in (old, young):
+        path.write_bytes(b"half a file")
+    os.utime(old, (0, 0))
+    LocalPlatform(tmp_path / "data").close()
+    assert not old.exists()
+    assert young.exists()

@@ -35,7 +35,7 @@ LONGEST_MESSAGE = 2_000
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a call.
+    """The result of a call.
 
     Attributes:
         agent: Its name.

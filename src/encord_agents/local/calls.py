@@ -1,4 +1,4 @@
-"""Which editor agents were called lately, so that the history knows their saves by the trace ids they pass on."""
+"""Editor agents that were called lately: the history knows their saves by the trace ids that they pass on."""
 
 from __future__ import annotations
 

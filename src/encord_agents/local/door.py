@@ -102,7 +102,7 @@ class Door:
                 fault = self.faults.take(exchange.kind, exchange.body, exchange.target, envelope=exchange.envelope)
                 early = await self._spoiled(fault, request)
                 if early is not None:
-                    self._note(exchange, early.status_code, at)
+                    self._note(exchange, 0 if isinstance(early, HangUp) else early.status_code, at)
                     return early
             response = await work()
             status = response.status_code

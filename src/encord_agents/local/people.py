@@ -270,7 +270,7 @@ _INSTEAD = {
     "review": "People approve and reject there.",
     "done": "Its tasks are done; `move` puts them anywhere.",
 }
-"""What can be done in a stage, by its type."""
+"""Return a sentence about what can be done in a stage, by its type."""
 
 
 def _refuse_others(stage: ResolvedStage, action: str) -> None:
