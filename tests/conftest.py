@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 
 FORBID_SKIPS = "ENCORD_AGENTS_FORBID_SKIPS"
 """Set where everything is installed: there, a test that is skipped is a promise that nobody looked at."""
+
+
+def pytest_configure() -> None:
+    """Hear the signals that a shell has its jobs in the background ignore: tests send them to this process."""
+    if threading.current_thread() is threading.main_thread():
+        for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                signal.signal(number, usual)
 
 
 @pytest.hookimpl(wrapper=True)

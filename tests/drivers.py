@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from tests import preloaded
+
 from encord_agents.tasks import QueueRunner
 from encord_agents.tasks.models import TaskCompletionResult
 
@@ -177,7 +179,7 @@ class Processes(Driver):
             # A queue function pickles by its name, in its module.
             f"drained.__module__, drained.__qualname__ = {name!r}, 'drained'\n"
         )
-        with pytest.MonkeyPatch.context() as patch:
+        with preloaded.spawning(), pytest.MonkeyPatch.context() as patch:
             patch.syspath_prepend(str(self.directory))
             for key, value in world.platform.environment().items():
                 patch.setenv(key, value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from encord.objects import LabelRowV2
 from encord.workflow.stages.agent import AgentTask
+from tests import preloaded
 from tests.waiting import until
 
 from encord_agents.core import assets
@@ -246,7 +246,7 @@ def test_the_report_file_survives_a_kill(world: World, tmp_path: Path) -> None:
         "TEST_REPORT": str(report),
         "PYTHONWARNINGS": "ignore",
     }
-    ended = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, timeout=60)
+    ended = preloaded.run([sys.executable, str(script)], env=environment, capture_output=True, timeout=60)
     assert ended.returncode == -signal.SIGKILL
     lines = [json.loads(line) for line in report.read_text().splitlines()]
     assert len(lines) == 30

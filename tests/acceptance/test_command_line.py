@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import preloaded
 from tests.waiting import PATIENCE
 
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
@@ -68,7 +69,7 @@ def script(directory: Path, body: str = "pass") -> Path:
 
 def run(platform: LocalPlatform, path: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(path), *options]
-    return subprocess.run(command, env=environment(platform), capture_output=True, text=True, timeout=60, check=False)
+    return preloaded.run(command, env=environment(platform), capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_a_run_without_failures_exits_0(platform: LocalPlatform, project: LocalProject, tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_missing_credentials_are_a_panel(platform: LocalPlatform, tmp_path: Path
     path = script(tmp_path)
     env = {k: v for k, v in environment(platform).items() if k != "ENCORD_SSH_KEY"}
     options = ["--project-hash", "11111111-1111-4111-8111-111111111111"]
-    result = subprocess.run(
+    result = preloaded.run(
         [sys.executable, str(path), *options], env=env, cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert result.returncode == 2
@@ -209,7 +210,7 @@ def test_a_signal_ends_the_run_with_a_report(
     sleep = f"while task.data_title[-5] != '0' and not os.path.exists({str(awake)!r}): time.sleep(0.01)"
     body = f"print('called', flush=True)\n{sleep}"
     command = [sys.executable, str(script(tmp_path, body)), "--project-hash", project.project_hash]
-    process = subprocess.Popen(
+    process = preloaded.Popen(
         command, env=environment(platform), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import preloaded
 
 from encord_agents.local import LocalPlatform
 
@@ -30,7 +31,7 @@ def scikit_image_data() -> Path:
 def demo(*arguments: str | Path, home: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(EXAMPLES / "demo.py"), *map(str, arguments)]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict", **({"HOME": str(home)} if home else {})}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    return preloaded.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
 
 
 def test_photographs_become_labels_drawings_and_moved_tasks(tmp_path: Path) -> None:

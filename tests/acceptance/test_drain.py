@@ -20,6 +20,7 @@ import pytest
 from encord.exceptions import AuthorisationError, EncordException
 from encord.objects import LabelRowV2
 from encord.workflow.stages.agent import AgentTask
+from tests import preloaded
 from tests.waiting import PATIENCE, until
 
 from encord_agents.exceptions import (
@@ -762,11 +763,12 @@ class Processes:
         return self.run()
 
     def run(self) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        return preloaded.Popen(
             [sys.executable, str(self.directory / "script.py")],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            spawning=True,
             start_new_session=True,  # what Ctrl-C in a terminal reaches: the process and its workers
         )
 
@@ -779,7 +781,8 @@ class Processes:
 
 @pytest.fixture
 def processes(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
-    yield Processes(world, tmp_path, monkeypatch)
+    with preloaded.spawning():
+        yield Processes(world, tmp_path, monkeypatch)
     sys.modules.pop("some_agents", None)
 
 
@@ -1077,18 +1080,19 @@ def test_a_command_line(world: World, processes: Processes, like_a_runner: Queue
         "import os\n" + OF_A_RUNNER + 'if __name__ == "__main__":\n    runner.run()\n'
     )
     script = [sys.executable, str(processes.directory / "script.py")]
-    shown = subprocess.run([*script, "--help"], capture_output=True, text=True, check=True, timeout=PATIENCE)
+    shown = preloaded.run([*script, "--help"], capture_output=True, text=True, check=True, timeout=PATIENCE)
     assert "--workers" in shown.stdout
     assert "Pre-label: agent() - Finds cats." in shown.stdout
-    wrong = subprocess.run([*script, "--workers", "0"], capture_output=True, text=True, check=False, timeout=PATIENCE)
+    wrong = preloaded.run([*script, "--workers", "0"], capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert wrong.returncode == 2
     assert "workers=0 is out of range" in " ".join(wrong.stderr.split())
     assert world.count("Pre-label") == 7
-    ended = subprocess.run(
+    ended = preloaded.run(
         [*script, "--workers", "2", "--num-retries", "2", "--progress", "none"],
         capture_output=True,
         text=True,
         check=False,
+        spawning=True,
         timeout=PATIENCE,
     )
     assert ended.returncode == 1, ended.stderr
@@ -1102,11 +1106,12 @@ def test_a_command_line_that_is_interrupted(world: World, processes: Processes) 
     world.project.add_placeholders(60)
     agents = AGENTS + '\nif __name__ == "__main__":\n    runner.run()\n'
     (processes.directory / "script.py").write_text(agents)
-    process = subprocess.Popen(
+    process = preloaded.Popen(
         [sys.executable, str(processes.directory / "script.py"), "--workers", "2", "--progress", "none"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        spawning=True,
         start_new_session=True,
     )
     eventually(lambda: len(processes.notes()) >= 12)

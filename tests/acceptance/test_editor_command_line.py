@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from tests import preloaded
 from tests.editors import served
 
 from encord_agents.cli.editor import LAMBDA, frame_of
@@ -118,7 +119,7 @@ def test_an_app_is_served_until_it_is_interrupted(tmp_path: Path, workers: int) 
     (tmp_path / "agents.py").write_text("from encord_agents.fastapi import get_encord_app\napp = get_encord_app()\n")
     command = [sys.executable, "-m", "encord_agents.cli.main", "serve", "agents:app", "--port", "0"]
     command += ["--workers", str(workers)]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as server:
+    with preloaded.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         try:
             address, ready = "", 0
@@ -138,7 +139,7 @@ def test_no_app_is_a_message(tmp_path: Path) -> None:
     (tmp_path / "agents.py").write_text("other = 1\n")
     for where in ("nothing:app", "agents:other"):
         command = [sys.executable, "-m", "encord_agents.cli.main", "serve", where]
-        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        ended = preloaded.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert ended.returncode == 2
         assert ended.stderr.startswith("Error: ")
         assert "Traceback" not in ended.stderr

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import pytest
 from encord.objects import LabelRowV2
+from tests import preloaded
 from tests.acceptance.test_interrupts import WORKFLOW, agrees, threads_left
 from tests.conftest import World
 from tests.interrupts import Interrupter, Place
@@ -178,7 +179,7 @@ def test_a_drain_over_processes_that_is_interrupted(
         project.add_placeholders(TASKS)
         (tmp_path / f"interrupted_{number}.py").write_text(MODULE.format(project=project.project_hash))
         runner = importlib.import_module(f"interrupted_{number}").runner
-        with Interrupter(at) as interrupter:
+        with preloaded.spawning(), Interrupter(at) as interrupter:
             try:
                 runner.drain(workers=1, batch_size=2, progress="none")
             except KeyboardInterrupt:

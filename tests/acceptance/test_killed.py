@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests import preloaded
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def test_kill_in_mid_run(world: World, tmp_path: Path, after: int) -> None:
         "TEST_PROJECT": world.project.project_hash,
         "TEST_CALLS": str(calls),
     }
-    first = subprocess.Popen([sys.executable, "-W", "ignore", "-c", SCRIPT], env=environment)
+    first = preloaded.Popen([sys.executable, "-W", "ignore", "-c", SCRIPT], env=environment)
     assert until(lambda: len(calls.read_text().split()) >= after or first.poll() is not None)
     assert first.poll() is None, "it ended by itself"
     first.kill()
@@ -60,7 +60,7 @@ def test_kill_in_mid_run(world: World, tmp_path: Path, after: int) -> None:
     assert len(waiting) < TASKS, "nothing had been written by then"
     assert sum(world.project.saves(data_hash) > 0 for data_hash in waiting) <= 100
 
-    second = subprocess.run([sys.executable, "-W", "ignore", "-c", SCRIPT], env=environment, check=False)
+    second = preloaded.run([sys.executable, "-W", "ignore", "-c", SCRIPT], env=environment, check=False)
     assert second.returncode == 0
     assert world.count("Done") == TASKS
     assert all(world.project.moves(task.uuid) == 1 for task in world.project.tasks())

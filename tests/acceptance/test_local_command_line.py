@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import requests
 from encord import EncordUserClient
+from tests import preloaded
 
 from encord_agents.local import LocalPlatform
 from encord_agents.local.images import png
@@ -47,7 +48,7 @@ class Home:
         return {**clean, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        return preloaded.run(
             [str(COMMAND), "local", *arguments],
             cwd=self.path, env=self.environment(), capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
@@ -64,7 +65,7 @@ class Home:
     @contextmanager
     def up(self, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
         """The platform in a process, and the environment that its lines export."""
-        with subprocess.Popen(
+        with preloaded.Popen(
             [str(COMMAND), "local", "up", *arguments],
             cwd=self.path, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         ) as process:  # fmt: skip
@@ -152,7 +153,7 @@ def test_each_command_says_what_comes_next(home: Home) -> None:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(COMMAND), "local", *arguments]
-        return subprocess.run(
+        return preloaded.run(
             command, cwd=home.path, env=environment, capture_output=True, text=True, timeout=60, check=False
         )
 
@@ -167,7 +168,7 @@ def test_each_command_says_what_comes_next(home: Home) -> None:
 
 def test_up_names_the_projects_it_has(home: Home) -> None:
     """In comments, so that the output can still be evaluated by a shell; with none, it says how to make one."""
-    with subprocess.Popen(
+    with preloaded.Popen(
         [str(COMMAND), "local", "up", "--data", "data", "--port", "0"],
         cwd=home.path, env=home.environment(), stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
@@ -175,7 +176,7 @@ def test_up_names_the_projects_it_has(home: Home) -> None:
         assert "no project yet: `encord-agents local create --data data" in process.stdout.readline()
         process.terminate()
     project = home.project()
-    with subprocess.Popen(
+    with preloaded.Popen(
         [str(COMMAND), "local", "up", "--data", "data", "--port", "0"],
         cwd=home.path, env=home.environment(), stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
@@ -322,7 +323,7 @@ def test_names_that_are_not_utf_8(home: Home) -> None:
     (images / os.fsdecode(b"caf\xe9.png")).write_bytes(png(8, 6))
     (images / os.fsdecode(b"cut\xff.png")).write_bytes(png(8, 6)[:20])
     strict = {**home.environment(), "PYTHONIOENCODING": "utf-8:strict"}
-    made = subprocess.run(
+    made = preloaded.run(
         [str(COMMAND), "local", "create", "--images", images, "--workflow", "workflow.yaml", "--data", data,
          "--title", os.fsdecode(b"\xff")],
         cwd=home.path, env=strict, capture_output=True, timeout=60, check=False,

@@ -12,7 +12,7 @@ import pytest
 import requests
 from encord.objects.coordinates import BoundingBoxCoordinates
 from encord.orm.storage import DataGroupCustom
-from tests import kinds
+from tests import kinds, preloaded
 from tests.waiting import until
 
 from encord_agents.local import AgentStage, LocalPlatform, LocalPlatformError, LocalProject, Stage, Workflow
@@ -108,7 +108,7 @@ def test_on_the_command_line(local_platform: LocalPlatform, real: LocalProject, 
     environment = {**os.environ, **local_platform.environment(), "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "100"}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        return preloaded.run(
             [str(COMMAND), "local", *arguments],
             cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip

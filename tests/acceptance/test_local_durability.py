@@ -19,7 +19,7 @@ from encord.exceptions import EncordException
 from encord.http.constants import RequestsSettings
 from encord.http.utils import CloudUploadSettings
 from encord.objects.coordinates import BoundingBoxCoordinates
-from tests import kinds
+from tests import kinds, preloaded
 
 from encord_agents.local import LocalPlatform, LocalPlatformError, Stage, Workflow, uploads
 from encord_agents.local.assets import DirectoryWriter
@@ -35,7 +35,7 @@ class Process:
 
     def __init__(self, data: Path) -> None:
         clean = {key: value for key, value in os.environ.items() if not key.startswith("ENCORD_")}
-        self._process = subprocess.Popen(
+        self._process = preloaded.Popen(
             [str(COMMAND), "local", "up", "--data", str(data), "--port", "0"],
             env=clean, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip

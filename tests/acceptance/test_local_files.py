@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests import kinds
+from tests import kinds, preloaded
 
 from encord_agents.local import LocalPlatform, LocalPlatformError
 
@@ -17,7 +17,7 @@ COMMAND = Path(sys.executable).with_name("encord-agents")
 
 def run(directory: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith("ENCORD_")}
-    return subprocess.run(
+    return preloaded.run(
         [str(COMMAND), "local", *arguments],
         cwd=directory, env={**clean, **more, "NO_COLOR": "1", "TERM": "dumb"},
         capture_output=True, text=True, timeout=60, check=False,
@@ -109,7 +109,7 @@ def test_what_init_writes_runs_at_once(home: Path) -> None:
     made = create(home)
     hash = hash_in(made.stdout)
     with LocalPlatform(home / ".encord-local") as platform:
-        ran = subprocess.run(
+        ran = preloaded.run(
             [sys.executable, "agents.py", "--project-hash", hash],
             cwd=home, env={**os.environ, **platform.environment()},
             capture_output=True, text=True, timeout=120, check=False,

@@ -7,7 +7,6 @@ import json
 import socket
 import sqlite3
 import stat
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from tests import preloaded
 
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
 from encord_agents.local.journal import LONGEST_PATH
@@ -174,7 +174,7 @@ def test_damage_is_a_message(damage: Callable[[Path], None], command: list[str],
         project.add_image("a.png")
     damage(tmp_path)
     command = [project.project_hash if part == "PROJECT" else part for part in command]
-    done = subprocess.run(
+    done = preloaded.run(
         [sys.executable, "-m", "encord_agents.cli.main", "local", *command, "--data", str(tmp_path)],
         capture_output=True,
         text=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import pytest
 from encord.workflow.stages.agent import AgentTask
+from tests import preloaded
 from tests.disks import PLACES, Disk
 from tests.drivers import DRIVERS, RUNNERS, Driver, Processes
 
@@ -277,7 +277,7 @@ if __name__ == "__main__":
 def test_exit_codes(world: World, size: int, tmp_path: Path, before: str, options: list[str], code: int) -> None:
     """2 for a set-up that has no directory; 1 for a machine without room, which may have some later. No traceback."""
     (tmp_path / "agents.py").write_text(SCRIPT.format(before=before))
-    ended = subprocess.run(
+    ended = preloaded.run(
         [sys.executable, "agents.py", "--project-hash", world.project.project_hash, "--progress", "none", *options],
         cwd=tmp_path,
         env={**os.environ, **world.platform.environment(), "PYTHONDONTWRITEBYTECODE": "1"},

@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from tests import preloaded
 
 from encord_agents import __version__
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
@@ -18,7 +19,7 @@ COMMAND = Path(sys.executable).with_name("encord-agents")
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("ENCORD_", "PYTHONWARNINGS"))}
-    return subprocess.run(
+    return preloaded.run(
         [str(COMMAND), *arguments],
         env={**clean, **environment},
         capture_output=True,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import re
 import runpy
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests import preloaded
 
 from encord_agents.tasks.models import NO_TASK, TaskResult
 
@@ -90,7 +90,9 @@ def test_processes(world: World, folder: Path, name: str) -> None:
     code = (folder / f"{name}.py").read_text(encoding="utf-8")
     # One process imports as well as two do, and in half the time; test_drain.py has several.
     (folder / f"{name}.py").write_text(code.replace("workers=2", "workers=1"), encoding="utf-8")
-    script = subprocess.run([sys.executable, f"{name}.py"], cwd=folder, capture_output=True, text=True, timeout=60)
+    script = preloaded.run(
+        [sys.executable, f"{name}.py"], cwd=folder, capture_output=True, text=True, timeout=60, spawning=True
+    )
     assert script.returncode == 0, script.stderr
     assert re.search(rf"^Pre-label +{TASKS - 1} +0 +1 ", script.stdout, re.MULTILINE), script.stdout
     check(world, attempts=None)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from encord.workflow.stages.agent import AgentTask
+from tests import preloaded
 
 from encord_agents.exceptions import PrintableError
 from encord_agents.local import Fault
@@ -32,15 +33,23 @@ AFTER = 60.0
 
 
 class Script:
-    """A script in a process of its own, which prints what it does."""
+    """A script in a process of its own, which prints what it does.
 
-    def __init__(self, world: World, directory: Path, code: str, *arguments: str, **options: Any) -> None:
+    Args:
+        imported: Whether it begins with its imports done.
+    """
+
+    def __init__(
+        self, world: World, directory: Path, code: str, *arguments: str, imported: bool = True, **options: Any
+    ) -> None:
         path = directory / "agents.py"
         path.write_text(code, encoding="utf-8")
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ENCORD_")}
         self.environment = clean | world.platform.environment() | {"TEST_PROJECT": world.project.project_hash}
         self.environment |= {"PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"} | options.pop("environment", {})
-        self.process = subprocess.Popen(
+        if imported:
+            options["spawning"] = True
+        self.process = (preloaded.Popen if imported else subprocess.Popen)(
             [sys.executable, str(path), *arguments],
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -427,7 +436,7 @@ def test_children_ended_as_they_begin(world: World, tmp_path: Path, kind: str) -
     for number in (signal.SIGTERM, signal.SIGHUP):
         world.project.add_placeholders(1, title=str(int(number)))
     options = ("--progress", "none") if kind == "command" else ()
-    script = Script(world, tmp_path, EARLY, *options, environment={"TEST_KIND": kind})
+    script = Script(world, tmp_path, EARLY, *options, imported=False, environment={"TEST_KIND": kind})
     assert script.end() == 0, script.printed
     assert world.count("Done") == 2, script.printed
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from encord.objects import LabelRowV2
+from tests import preloaded
 from tests.waiting import PATIENCE, until
 
 from encord_agents.core.assets import Asset
@@ -68,7 +69,7 @@ class Command:
             "TEST_AWAKE": str(self._awake),
             "PYTHONWARNINGS": "ignore",
         }
-        self.process = subprocess.Popen(
+        self.process = preloaded.Popen(
             [sys.executable, str(script), "--progress", "none"],
             env=environment,
             stdout=subprocess.PIPE,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests import preloaded
 
 from encord_agents.local import AgentStage, Stage, Workflow
 
@@ -80,7 +81,24 @@ TOOL = [sys.executable, "-m", "encord_agents.cli.main"]
 
 @BUFFERED
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_narrow_encodings(
+def test_a_narrow_encoding(
+    encoding: str, unbuffered: str, local_platform: LocalPlatform, project: LocalProject, script: Path
+) -> None:
+    """Titles that the streams of an interpreter cannot encode are escaped; what is shown is the same, and the code."""
+    env = environment(local_platform, PYTHONUNBUFFERED=unbuffered, **ENCODINGS[encoding])
+    project.add_placeholders(2, title="写 {index}")
+    project.add_placeholders(1, title="bad 写")
+    done = subprocess.run(
+        command(script, project, "--progress", "plain"), env=env, capture_output=True, timeout=100, check=False
+    )
+    assert b"EncodeError" not in done.stderr, done.stderr.decode("utf-8", "replace")
+    assert done.returncode == 1
+    assert b"3 tasks" in done.stdout
+    assert b"bad \\u5199" in done.stderr
+
+
+@pytest.mark.parametrize(("encoding", "unbuffered"), [("cp1252", ""), ("ascii", "1")])
+def test_narrow_encodings_on_every_command(
     encoding: str, unbuffered: str, local_platform: LocalPlatform, project: LocalProject, script: Path, tmp_path: Path
 ) -> None:
     """Titles that stdout cannot encode are escaped, on every command; what is shown, and exit codes, are the same."""
@@ -88,7 +106,7 @@ def test_narrow_encodings(
     project.add_placeholders(2, title="写 {index}")
 
     def shown(code: int, *arguments: str) -> str:
-        done = subprocess.run(arguments, env=env, capture_output=True, timeout=100)
+        done = preloaded.run(arguments, env=env, capture_output=True, timeout=100)
         assert b"EncodeError" not in done.stderr, done.stderr.decode("utf-8", "replace")
         assert done.returncode == code, done.stderr.decode("utf-8", "replace")
         return done.stdout.decode("latin-1")
@@ -124,7 +142,7 @@ def leaving_reader(arguments: list[str], env: dict[str, str], *, merged: bool = 
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        done = subprocess.run(
+        done = preloaded.run(
             arguments, env=env, stdout=writing, stderr=writing if merged else subprocess.PIPE, timeout=100
         )
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from encord.objects import LabelRowV2
+from tests import preloaded
 from tests.waiting import PATIENCE, until
 
 from encord_agents.core.assets import Asset
@@ -176,7 +176,7 @@ def test_the_process_can_end(world: World, tmp_path: Path) -> None:
         "TEST_PROJECT": world.project.project_hash,
         "PYTHONWARNINGS": "ignore",
     }
-    ended = subprocess.run(
+    ended = preloaded.run(
         [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     assert ended.stdout.strip().startswith("asked to stop "), ended.stdout

@@ -8,6 +8,7 @@ import sys
 from types import ModuleType
 
 import pytest
+from tests import preloaded
 
 from encord_agents.exceptions import MissingExtraError, PrintableError
 from encord_agents.extras import require
@@ -19,6 +20,9 @@ class Block:
         if name.partition(".")[0] in {blocked!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Block())
+for name in [*sys.modules]:
+    if name.partition(".")[0] in {{*{blocked!r}, "encord_agents"}}:
+        del sys.modules[name]
 """
 
 
@@ -26,7 +30,7 @@ def without(*blocked: str, run: str) -> subprocess.CompletedProcess[str]:
     """A Python that cannot import some packages."""
     code = BLOCKED.format(blocked=set(blocked)) + run
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    return preloaded.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
 
 
 AGENT = """

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery
+from tests import preloaded
 from tests.brokers import PATIENCE, RABBITMQ, Broker, RabbitMQ, running, until
 
 from encord_agents.integrations.celery import enqueue, status
@@ -96,7 +97,7 @@ class Site:
             log = self.folder / f"{name}.log"
             with open(log, "ab") as out:
                 self.workers.append(
-                    subprocess.Popen(
+                    preloaded.Popen(
                         [
                             *(sys.executable, "-m", "celery", "-A", "agents", "worker", "--loglevel", "info"),
                             *("--concurrency", str(concurrency), "--hostname", f"{name}@localhost"),
@@ -149,7 +150,7 @@ class Site:
 
     def command(self, *words: str) -> str:
         """What ``encord-agents celery ...`` prints."""
-        done = subprocess.run(
+        done = preloaded.run(
             [sys.executable, "-m", "encord_agents.cli.main", "celery", words[0], "agents:app", *words[1:]],
             cwd=self.folder,
             env=self.environment,

@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import pytest
-from tests.brokers import until
+from tests import preloaded
+from tests.waiting import until
 
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.runner import messages
@@ -108,12 +109,20 @@ executors: list[ThreadPoolExecutor] = []
 
 
 @pytest.fixture
-def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
+def slow_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
+    """A pool whose workers import what they need, as those of users do."""
     monkeypatch.setenv("TEST_DIRECTORY", str(tmp_path))
     monkeypatch.syspath_prepend(str(ROOT))  # where workers find this module
     pool = Processes(2)
     yield pool
     pool.close(at_once=True)
+
+
+@pytest.fixture
+def pool(slow_pool: Processes) -> Iterator[Processes]:
+    """A pool whose workers begin with their imports done."""
+    with preloaded.spawning():
+        yield slow_pool
 
 
 def begin(pool: Processes, function: Told = told) -> Worker:
@@ -217,9 +226,9 @@ def test_nobody_waits_for_a_full_pipe(pool: Processes) -> None:
     assert heard(pool, worker, messages.Ended) == messages.Ended()
 
 
-def test_workers_are_deaf_to_interrupts_while_they_import(pool: Processes) -> None:
+def test_workers_are_deaf_to_interrupts_while_they_import(slow_pool: Processes) -> None:
     """From their beginning, the first as well as the others: Ctrl-C in a terminal reaches all processes."""
-    workers = [begin(pool) for _ in range(2)]
+    workers = [begin(slow_pool) for _ in range(2)]
     for worker in workers:
         os.kill(worker.process.pid or 0, signal.SIGINT)
     assert until(lambda: all(worker.ready for worker in workers), 60)
@@ -360,10 +369,10 @@ def test_a_thread_that_cannot_be_started(pool: Processes, monkeypatch: pytest.Mo
     pool.close()
 
 
-def test_a_system_without_file_descriptors(pool: Processes) -> None:
+def test_a_system_without_file_descriptors(slow_pool: Processes) -> None:
     """However many there are: starting a worker raises, or it dies, or it works; and closing returns."""
-    ready(pool)
-    pool.close()
+    ready(slow_pool)
+    slow_pool.close()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for more in range(8):
         free = os.dup(0)
@@ -371,8 +380,8 @@ def test_a_system_without_file_descriptors(pool: Processes) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (free + more, hard))
         try:
             with suppress(OSError):
-                heard(pool, begin(pool), object)
+                heard(slow_pool, begin(slow_pool), object)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        pool.close()
-    assert not pool.alive
+        slow_pool.close()
+    assert not slow_pool.alive
