@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import sys
 import threading
@@ -16,6 +15,7 @@ from encord.objects import LabelRowV2
 from encord.project import Project
 from tests.conftest import World
 from tests.interrupts import Interrupter, Place
+from tests.thorough import THOROUGH
 from tests.waiting import until
 
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
@@ -144,7 +144,7 @@ def test_an_interrupt_at_any_point(
     options["bundle_saves"] = bundle_saves
     places = sorted(run(platform, None, **options).places)
     assert len(places) > 5 * POINTS
-    if not os.environ.get("ENCORD_AGENTS_EVERY_POINT"):
+    if not THOROUGH:
         places = random.Random(f"{window} {workers} {is_async} {bundle_saves}").sample(places, POINTS)
     for place in places:
         run(platform, place, **options)

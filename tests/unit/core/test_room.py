@@ -38,8 +38,15 @@ def test_a_file_that_is_given_up(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("place", ["make", "open", "reserve", "write", "end"])
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG])
+# Space and handles come back; other troubles do not pass by themselves.
+SCARCE = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+ABOUT_SIZE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+ERRORS = (*SCARCE, errno.EFBIG, errno.EROFS, errno.EIO)
+SAID = [("reserve", number) for number in ABOUT_SIZE]
+SAID += [(place, number) for place in ("make", "open", "write", "end") for number in ERRORS]
+
+
+@pytest.mark.parametrize(("place", "number"), SAID, ids=lambda one: errno.errorcode.get(one, one))
 def test_what_the_machine_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, number: int) -> None:
     """It names the item, the reason, the directory and a remedy; nothing stays."""
     Disk(monkeypatch, fails_at=place, number=number)
@@ -52,16 +59,17 @@ def test_what_the_machine_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(NoRoomError) as caught:
         write()
     assert caught.value.errno == number
-    assert caught.value.may_pass is (number == errno.ENOSPC)
+    assert caught.value.may_pass is (number in SCARCE)
     assert caught.value.directory == str(tmp_path)
     for words in ("cat.png", os.strerror(number), str(tmp_path), "run again"):
         assert words in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_room_is_kept_where_it_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system that knows nothing of it is written to all the same."""
-    Disk(monkeypatch, fails_at="reserve", number=errno.EOPNOTSUPP)
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, *set(ERRORS).difference(ABOUT_SIZE)], ids=errno.errorcode.get)
+def test_room_is_kept_where_it_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """A file system that knows nothing of it, or has some trouble with it, is written to all the same."""
+    Disk(monkeypatch, fails_at="reserve", number=number)
     with new_file(tmp_path, reserve=10) as file:
         assert file.finish().exists()
 
