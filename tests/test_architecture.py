@@ -42,7 +42,7 @@ LAYERS = [
         "encord_agents.tasks.runner.worker",
     ],
     ["encord_agents.tasks.runner.base", "encord_agents.tasks.runner.apart"],
-    ["encord_agents.tasks.runner.opening"],
+    ["encord_agents.tasks.runner.opening", "encord_agents.tasks.runner.typed_in"],
     ["encord_agents.tasks.engine.overlap", "encord_agents.tasks.engine.one_by_one"],
     ["encord_agents.tasks.engine.attempts"],
     ["encord_agents.tasks.engine.ready_queue", "encord_agents.tasks.engine.loading"],
@@ -254,6 +254,7 @@ def test_threads_are_few_modules_business() -> None:
         "encord_agents.tasks.twins",  # tasks of several workers share what was fetched
         "encord_agents.tasks.runner.processes",
         "encord_agents.tasks.runner.worker_main",
+        "encord_agents.terminal.notebook",  # draws while agents work
     }
     using = {m for m in importers_of("threading") if not m.startswith(("encord_agents.local", "encord_agents.cli"))}
     assert using <= allowed

@@ -28,6 +28,8 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
+import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +56,7 @@ __all__ = [
     "UnsupportedAssetError",
 ]
 
+HERE = os.path.dirname(__file__) + os.sep
 LONGEST_ANSWER = 300
 """Characters of a server's answer that the message of an outage quotes."""
 
@@ -96,6 +99,19 @@ class PrintableError(EncordAgentsError, ValueError):
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(without_secrets(arg) if isinstance(arg, str) else arg for arg in args))
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the text that notebooks show for it: the lines of the caller's own code, the message, the notes.
+
+        The rest of the traceback would show where in this library the message was made.
+        """
+        lines = []
+        for frame in traceback.extract_tb(self.__traceback__):
+            if frame.filename.startswith(HERE):
+                break
+            if f"{os.sep}IPython{os.sep}" not in frame.filename:
+                lines.append(f"line {frame.lineno}, in {frame.name}: {frame.line}")
+        return [*lines, f"\x1b[31m{type(self).__name__}\x1b[0m: {self}", *getattr(self, "__notes__", ())]
 
 
 class CredentialsError(PrintableError):

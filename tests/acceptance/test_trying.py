@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -17,6 +18,7 @@ from tests.films import film, number_in
 from encord_agents.core.assets import Asset
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.models import TaskAgentReturnStruct
+from encord_agents.tasks.runner.trying import _answer
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -45,7 +47,7 @@ def test_the_labels_are_shown_and_not_saved(world: World) -> None:
     assert (task.stage_title, task.priority) == ("Pre-label", None)
     assert world.project.label(task.data_hash) is None
     shown = trial._repr_html_()
-    assert "data:image/png;base64," in shown
+    assert "data:image/jpeg;base64," in shown
     assert "drawing()" in shown
 
 
@@ -116,6 +118,8 @@ def test_an_agent_that_fails(world: World, returned: str | None) -> None:
     assert trial.would is None
     assert trial.exception is not None
     assert "bad" in str(trial) if returned is None else "nowhere" in str(trial)
+    assert len(repr(trial).splitlines()) == 1
+    assert type(trial.exception).__name__ in repr(trial)
     shown = trial._repr_html_()
     assert "<b>a</b>" not in shown
     assert "<i>bad" not in shown
@@ -143,7 +147,8 @@ def test_a_report_is_a_table_in_a_notebook(world: World) -> None:
         raise ValueError("<script>")
 
     shown = world.run(agent, num_retries=0)._repr_html_()
-    assert "<td>Pre-label</td><td>1</td><td>0</td><td>1</td>" in shown
+    assert re.findall(r"<td[^>]*>(\w*[^<]*)</td>", shown)[:5] == ["Pre-label", "1", "0", "1", "0"]
+    assert "complete: 1" in shown
     assert "&lt;b&gt;a&lt;/b&gt;.png" in shown
     assert "ValueError: &lt;script&gt;" in shown
     assert "<script>" not in shown
@@ -164,6 +169,47 @@ def test_a_video_shows_its_first_frame_with_an_object(world: World, tmp_path: Pa
     assert trial.picture is not None, trial.not_painted
     pixels = np.asarray(Image.open(io.BytesIO(trial.picture)).convert("RGB"))
     assert number_in(pixels) == 7
+    assert list(trial.frames) == [7, 9]
+    assert trial._repr_html_().count("<img") == 2
+
+
+def test_a_long_video_shows_some_frames(world: World, tmp_path: Path) -> None:
+    """Of many labelled frames four are painted: the first, the last, and two between, each with its number."""
+    world.project.add_files(film(tmp_path / "film.mp4", 12))
+
+    def agent(row: LabelRowV2) -> str:
+        instance = row.ontology_structure.objects[0].create_instance()
+        box = BoundingBoxCoordinates(height=0.1, width=0.2, top_left_x=0.25, top_left_y=0.0)
+        instance.set_for_frames(box, list(range(1, 11)))
+        row.add_object_instance(instance)
+        return "review"
+
+    trial = world.agent(agent).try_on()
+    assert list(trial.frames) == [1, 4, 7, 10]
+    for frame, picture in trial.frames.items():
+        assert number_in(np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))) == frame
+    assert "frame 10" in trial._repr_html_()
+
+
+def test_answers_are_shown(world: World) -> None:
+    """Texts as they are, options by their titles."""
+    world.project.add_image("a.png")
+
+    def agent(row: LabelRowV2) -> str:
+        for item in row.ontology_structure.classifications:
+            instance = item.create_instance()
+            instance.set_answer(item.attributes[0].options[0])
+            instance.set_for_frames(0)
+            row.add_classification_instance(instance)
+        return "review"
+
+    trial = world.agent(agent).try_on()
+    assert trial.label_row is not None
+    (instance,) = trial.label_row.get_classification_instances()
+    answer: Any = instance.get_answer()
+    assert f"{instance.classification_name}: {answer.title}</div>" in trial._repr_html_()
+    assert _answer("a text") == "a text"
+    assert _answer([answer, 3.5]) == f"{answer.title}, 3.5"
 
 
 def test_what_has_no_picture(world: World) -> None:

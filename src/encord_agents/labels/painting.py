@@ -21,17 +21,35 @@ from encord_agents.core.coordinates import rbb_to_poly
 if TYPE_CHECKING:
     from encord_agents.core.data_model import ImageArray
 
-__all__ = ["first_labelled_frame", "painted"]
+__all__ = ["for_a_page", "painted", "some_labelled_frames"]
 
 LARGEST = 1600
-"""Pixels of the longer side of what is painted; a notebook keeps its pictures in its file."""
+"""Pixels of the longer side of what is painted."""
 
 Point = tuple[float, float]
 
 
-def first_labelled_frame(row: LabelRowV2) -> int:
-    """Return the number of the first frame with an object; 0 if there is none."""
-    return min((a.frame for instance in row.get_object_instances() for a in instance.get_annotations()), default=0)
+def some_labelled_frames(row: LabelRowV2, most: int) -> list[int]:
+    """Return the numbers of frames with objects: the first, the last, and some between; 0 if there is none."""
+    frames = sorted({a.frame for instance in row.get_object_instances() for a in instance.get_annotations()}) or [0]
+    if len(frames) <= most:
+        return frames
+    return [frames[place * (len(frames) - 1) // (most - 1)] for place in range(most)]
+
+
+def for_a_page(picture: bytes, *, most: int) -> bytes:
+    """Return a picture as a small JPEG file: a notebook keeps its pictures in its file.
+
+    Args:
+        most: Pixels of its longer side.
+    """
+    from PIL import Image
+
+    file = io.BytesIO()
+    with Image.open(io.BytesIO(picture)) as image:
+        image.thumbnail((most, most))
+        image.save(file, "JPEG", quality=85)
+    return file.getvalue()
 
 
 def painted(image: ImageArray, row: LabelRowV2, frame: int = 0) -> bytes:

@@ -98,16 +98,19 @@ class TerminalLog(logging.Handler):
 
 
 @contextlib.contextmanager
-def log_to_terminal(console: Console | None = None, *, brief: bool = False) -> Iterator[None]:
-    """Send this library's log to stderr, above the bars, while inside. Do nothing if the user has handlers."""
+def log_to_terminal(console: Console | None = None, *, brief: bool = False) -> Iterator[TerminalLog | None]:
+    """Send this library's log to stderr, above the bars, while inside. Do nothing if the user has handlers.
+
+    Yields the handler, if one was added.
+    """
     log = logging.getLogger("encord_agents")
     if log.hasHandlers():
-        yield
+        yield None
         return
     handler = TerminalLog(brief=brief, console=console)
     log.addHandler(handler)
     try:
-        yield
+        yield handler
     finally:
         log.removeHandler(handler)
 

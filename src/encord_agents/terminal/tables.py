@@ -10,7 +10,8 @@ from encord_agents.core.legible import cut, literally, on_one_line
 from encord_agents.core.tracebacks import described
 from encord_agents.tasks.engine.record import TaskRecord, first_too
 from encord_agents.tasks.engine.report import RunReport
-from encord_agents.terminal.progress import OUTCOMES, STYLES, tasks_in_words
+from encord_agents.terminal.counting import OUTCOMES, tasks_in_words
+from encord_agents.terminal.progress import STYLES
 from encord_agents.terminal.streams import is_terminal, stdout, stdout_console
 
 if TYPE_CHECKING:

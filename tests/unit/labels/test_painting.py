@@ -18,7 +18,7 @@ from encord.objects.coordinates import (
 )
 from PIL import Image
 
-from encord_agents.labels.painting import first_labelled_frame, painted
+from encord_agents.labels.painting import painted, some_labelled_frames
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
 
 POINTS = [PointCoordinate(0.2, 0.4), PointCoordinate(0.4, 0.4), PointCoordinate(0.4, 0.8), PointCoordinate(0.2, 0.8)]
@@ -54,7 +54,7 @@ def test_a_kind_of_object(
     project.add_image("a.png", width=200, height=100)
     (row,) = local_platform.client().get_project(project.project_hash).list_label_rows_v2()
     row.initialise_labels()
-    assert first_labelled_frame(row) == 0
+    assert some_labelled_frames(row, 4) == [0]
     grey = np.full((100, 200, 3), 128, dtype=np.uint8)
     assert _pixel(grey, row, on_it) == (128, 128, 128)
     instance = row.ontology_structure.objects[0].create_instance()

@@ -22,7 +22,7 @@ from encord_agents.tasks.engine.events import (
 )
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase
 from encord_agents.tasks.engine.report import RunReport
-from encord_agents.terminal.progress import StageCounts
+from encord_agents.terminal.counting import StageCounts
 
 STAGE = UUID(int=1)
 GO = Pathway(UUID(int=2), "go", UUID(int=3))
@@ -87,8 +87,8 @@ def test_plain_progress_speaks_at_most_every_ten_seconds() -> None:
         progress(finished(Moved(GO)))
     lines = out.getvalue().splitlines()[1:]
     assert lines == [
-        "Pre-label: 160 of 500 so far; 160 moved; 16.0 per second",
-        "Pre-label: 320 of 500 so far; 320 moved; 16.0 per second",
+        "Pre-label: 160 of 500 so far; 160 moved; 16.0 per second; 0:10",
+        "Pre-label: 320 of 500 so far; 320 moved; 16.0 per second; 0:20",
     ]
 
 

@@ -20,6 +20,12 @@ ABOUT_LOOPS = (
     "the runner with max_workers=2: agents then run in threads of their own."
 )
 
+NO_OPENCV = "No module named 'cv2'"
+ABOUT_OPENCV = (
+    "The vision extra does not bring OpenCV, as that of encord-agents 0.2.10 did. Install it: "
+    "pip install 'encord-agents[compat]'"
+)
+
 
 def advise(exception: BaseException) -> None:
     """Add a note to an exception, or to one of its causes, if there is advice for it."""
@@ -28,3 +34,5 @@ def advise(exception: BaseException) -> None:
             add_note(one, ABOUT_DAEMONIC)
         if is_a(one, RuntimeError) and any(said in described(one) for said in LOOP_RUNS):
             add_note(one, ABOUT_LOOPS)
+        if is_a(one, ImportError) and NO_OPENCV in described(one):
+            add_note(one, ABOUT_OPENCV)

@@ -5,45 +5,67 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from encord_agents.core.legible import on_one_line
+from encord_agents.core.legible import cut, literally, on_one_line
 from encord_agents.core.tracebacks import described
 
 __all__ = ["report_html"]
 
 MAX_FAILURES_SHOWN = 10
+LONGEST_LINE = 400
+LONGEST_TRACEBACK = 10_000
 OUTCOMES = ("moved", "held", "failed", "skipped")
+COLOURS = {"moved": "#1a7f37", "held": "#0a7ea4", "failed": "#cf222e", "skipped": "#9a6700"}
+"""Legible on white and on the dark themes' greys."""
+LEFT = ' style="text-align:left"'
 
 
 def report_html(report: Any) -> str:
-    """Return a table with a row per stage, and the first failures below it.
+    """Return a table with a row per stage; below it the first failures, and what the numbers mean.
 
     Args:
         report: A `RunReport`.
     """
-    head = "".join(f"<th>{name}</th>" for name in ("stage", *OUTCOMES, "attempts", "seconds"))
-    rows = "".join(_row(stage.title, stage) for stage in report.stages)
+    head = f"<th{LEFT}>stage</th>" + "".join(f"<th>{name}</th>" for name in (*OUTCOMES, "attempts", "seconds"))
+    rows = "".join(_row(stage.title, stage, stage.moved_to) for stage in report.stages)
     if len(report.stages) > 1:
-        rows += _row("total", report, bold=True)
-    parts = [f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"]
-    if report.stopped is not None:
-        parts.append(f"<p>{_text(report.stopped)}</p>")
-    if shown := report.failures[:MAX_FAILURES_SHOWN]:
-        listed = "".join(
-            f"<li><b>{_text(record.data_title)}</b>, {_text(record.stage)}, {_text(record.phase)}: "
-            f"{_text('' if record.exception is None else described(record.exception))}</li>"
-            for record in shown
-        )
-        more = report.failed - len(shown)
-        listed += f"<li>and {more} more: <code>report.failures</code></li>" if more > 0 else ""
-        parts.append(f"<p>{report.failed} failed:</p><ul>{listed}</ul>")
-    return "".join(parts)
+        rows += _row("total", report, {}, bold=True)
+    table = f"<table><thead><tr>{head}<th{LEFT}>went down</th></tr></thead><tbody>{rows}</tbody></table>"
+    said = "".join(f"<div>{_text(line)}</div>" for line in report.summary())
+    return f"{table if report.stages else ''}{_failures(report)}{said}"
 
 
-def _row(title: str, counted: Any, *, bold: bool = False) -> str:
-    numbers = [str(getattr(counted, name)) for name in (*OUTCOMES, "attempts")] + [f"{counted.seconds:.1f}"]
+def _row(title: str, counted: Any, moved_to: dict[str, int], *, bold: bool = False) -> str:
     tag = "th" if bold else "td"
-    return f"<tr><{tag}>{_text(title)}</{tag}>{''.join(f'<{tag}>{number}</{tag}>' for number in numbers)}</tr>"
+    cells = [f"<{tag}{LEFT}>{_text(title)}</{tag}>"]
+    for name in OUTCOMES:
+        number = getattr(counted, name)
+        cells.append(f'<{tag} style="color:{COLOURS[name]}">{number}</{tag}>' if number else f"<{tag}>0</{tag}>")
+    cells += [f"<{tag}>{counted.attempts}</{tag}>", f"<{tag}>{counted.seconds:.1f}</{tag}>"]
+    went = ", ".join(f"{name}: {number}" for name, number in moved_to.items() if number)
+    return f"<tr>{''.join(cells)}<{tag}{LEFT}>{_text(went)}</{tag}></tr>"
+
+
+def _failures(report: Any) -> str:
+    shown = report.failures[:MAX_FAILURES_SHOWN]
+    if not shown:
+        return ""
+    rows = "".join(
+        f"<tr><td{LEFT}><b>{_text(record.data_title)}</b></td><td{LEFT}>{_text(f'{record.stage}, {record.phase}')}</td>"
+        f"<td{LEFT}>{_error(record)}</td></tr>"
+        for record in shown
+    )
+    more = report.failed - len(shown)
+    rest = f"<div>and {more} more: <code>report.failures</code></div>" if more > 0 else ""
+    return f"<div>{report.failed} failed:</div><table><tbody>{rows}</tbody></table>{rest}"
+
+
+def _error(record: Any) -> str:
+    error = _text("unknown" if record.exception is None else described(record.exception))
+    if not record.traceback:
+        return error
+    trace = escape(cut(literally(record.traceback).rstrip(), LONGEST_TRACEBACK))
+    return f'<details><summary>{error}</summary><pre style="text-align:left">{trace}</pre></details>'
 
 
 def _text(given: object) -> str:
-    return escape(on_one_line(str(given)))
+    return escape(cut(on_one_line(given), LONGEST_LINE))

@@ -41,6 +41,7 @@ from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.engine.timing import Limits, Timing
 from encord_agents.tasks.media import extra_of
 from encord_agents.tasks.runner.opening import MAX_OUTAGE, open_project
+from encord_agents.tasks.runner.typed_in import is_defined_again
 
 __all__ = ["RegisteredAgent", "RunnerBase"]
 
@@ -242,7 +243,7 @@ class RunnerBase:
         agent.overwrite = overwrite
         for place, other in enumerate(self.agents):
             if self._same_stage(agent.identity, other.identity):
-                if not overwrite:
+                if not overwrite and not is_defined_again(agent.callable, other.callable):
                     raise StageAlreadyAssignedError(str(agent.identity), other.name)
                 self.agents[place] = agent
                 return
@@ -293,7 +294,7 @@ class RunnerBase:
         for registered, agent in bound:
             # A title and a uuid may turn out to be the same stage once there is a project.
             if (other := taken.get(agent.stage.uuid)) is not None:
-                if not registered.overwrite:
+                if not registered.overwrite and not is_defined_again(registered.callable, other.callable):
                     raise StageAlreadyAssignedError(agent.stage.title, other.name)
                 self.agents.remove(registered)
                 self.agents[self.agents.index(other)] = registered

@@ -96,6 +96,8 @@ class QueueRunner(RunnerBase):
         report: The last `drain`'s report, also when it raised.
         observers: Called with each event of a `drain`, see `encord_agents.tasks.engine.report`.
         bundle_saves: As given.
+        wake: Called with a project and a stage when a notification says that tasks wait there, to fill the queue of an
+            engine; see `encord_agents.fastapi.serve_runner`.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class QueueRunner(RunnerBase):
         self._max_outage = max_outage
         self.observers: list[Observer] = []
         self.report: RunReport | None = None
+        self.wake: Callable[[UUID, UUID], object] | None = None
         self._given_client = user_client
         self._functions: dict[int, QueueFunction] = {}
         self._connection: Connection | None = None
@@ -167,7 +170,8 @@ class QueueRunner(RunnerBase):
             stage: The stage's title or uuid. Checked when the runner connects.
             label_row_metadata_include_args: What to list of label rows. A ``branch_name`` wins over the task's own.
             label_row_initialise_labels_args: What to fetch of their labels.
-            overwrite: Replace the function that serves the stage already, in its place.
+            overwrite: Replace the function that serves the stage already, in its place. Not needed in a notebook, where
+                a cell that defines the same function again replaces it.
             will_set_priority: Not needed any more: priorities can always be set. Kept for code that says it.
             give_up_on: Exceptions that another attempt would only raise again: failures that are not ``retryable``.
             failure_pathway: Where a task goes that failed in its dependencies, agent, teardown or pathway, for good:

@@ -120,7 +120,8 @@ class SequentialRunner(RunnerBase):
             stage: The stage's title or uuid.
             label_row_metadata_include_args: What to list of label rows. A ``branch_name`` wins over the task's own.
             label_row_initialise_labels_args: What to fetch of their labels.
-            overwrite: Replace the function that serves the stage already, in its place.
+            overwrite: Replace the function that serves the stage already, in its place. Not needed in a notebook, where
+                a cell that defines the same function again replaces it.
             will_set_priority: Not needed any more: priorities can always be set. Kept for code that says it.
             give_up_on: Exceptions that are never retried.
             failure_pathway: Where a task goes that finally failed in its dependencies, agent, teardown or pathway:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from html import escape
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from encord.constants.enums import DataType
 from encord.objects import LabelRowV2
+from encord.objects.options import Option
 from encord.project import Project
 from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.assets import Asset
 from encord_agents.core.dependencies.scope import RunScope
+from encord_agents.core.legible import cut, literally, on_one_line
 from encord_agents.core.room import temporary_directory
 from encord_agents.core.tracebacks import described
 from encord_agents.exceptions import PrintableError
-from encord_agents.labels.painting import first_labelled_frame, painted
+from encord_agents.labels.painting import for_a_page, painted, some_labelled_frames
 from encord_agents.tasks.engine.context import Agent, Context
 from encord_agents.tasks.engine.event_loop import EventLoop
 from encord_agents.tasks.engine.events import Event, Events, TaskFinished, TaskWouldWrite
@@ -36,7 +39,16 @@ from encord_agents.tasks.runner.base import RunnerBase
 from encord_agents.tasks.runner.opening import MAX_OUTAGE
 from encord_agents.tasks.runner.teardown import tear_down
 
+if TYPE_CHECKING:
+    from encord_agents.core.data_model import ImageArray
+
 __all__ = ["Trial", "try_on"]
+
+MAX_FRAMES = 4
+"""Frames of a video that are painted."""
+PIXELS = 960
+"""Pixels of the longer side of a picture in a notebook; two pictures have half of it each."""
+LONGEST_TRACEBACK = 10_000
 
 
 @dataclass(frozen=True)
@@ -49,8 +61,8 @@ class Trial:
         function: The name of the agent's function.
         would: What a run would have written, in words; ``None`` if the agent failed.
         label_row: The label row as the agent left it; ``None`` if it did not ask for one, or failed.
-        picture: A PNG file of the image, or of the video's first frame with an object, with the objects painted on it;
-            ``None`` if there is nothing to paint on.
+        frames: PNG files of the image, or of up to four of the video's frames with objects, by frame number, with the
+            objects painted on them; empty if there is nothing to paint on.
         not_painted: Why there is no picture, where there should be one.
         exception: What the agent failed with.
         traceback: Its traceback, as text.
@@ -61,29 +73,38 @@ class Trial:
     function: str
     would: str | None = None
     label_row: LabelRowV2 | None = None
-    picture: bytes | None = None
+    frames: dict[int, bytes] = field(default_factory=dict, hash=False)
     not_painted: str | None = None
     exception: BaseException | None = None
     traceback: str | None = None
+
+    @property
+    def picture(self) -> bytes | None:
+        """The first of `frames`."""
+        return next(iter(self.frames.values()), None)
 
     def __str__(self) -> str:
         said = self.would or (self.traceback or "it was not run").rstrip()
         return f"{self.function}() on {self.data_title!r} in {self.stage!r}: {said}"
 
     def __repr__(self) -> str:
-        return f"<Trial {self}>"
+        said = self.would or ("not run" if self.exception is None else described(self.exception))
+        return f"<Trial {self.function}() on {self.data_title!r} in {self.stage!r}: {cut(on_one_line(said))}>"
 
     def _repr_html_(self) -> str:
-        parts = [f"<p><code>{escape(self.function)}()</code> on <b>{escape(self.data_title)}</b>"]
-        parts.append(f" in {escape(self.stage)}: {escape(self.would or 'failed')}</p>")
+        said = escape(on_one_line(self.would or "failed"))
+        parts = [f"<div><code>{escape(self.function)}()</code> on <b>{escape(on_one_line(self.data_title))}</b>"]
+        parts.append(f" in {escape(on_one_line(self.stage))}: {said}</div>")
         if self.traceback is not None:
-            parts.append(f"<pre>{escape(self.traceback)}</pre>")
-        parts += [f"<p>{escape(answer)}</p>" for answer in self._classifications()]
-        if self.picture is not None:
-            data = base64.b64encode(self.picture).decode()
-            parts.append(f'<img src="data:image/png;base64,{data}" style="max-width:100%" alt="the labels">')
-        elif self.not_painted is not None:
-            parts.append(f"<p>No picture: {escape(self.not_painted)}</p>")
+            parts.append(f"<pre>{escape(cut(literally(self.traceback), LONGEST_TRACEBACK))}</pre>")
+        parts += [f"<div>{escape(on_one_line(answer))}</div>" for answer in self._classifications()]
+        if self.not_painted is not None:
+            parts.append(f"<div>No picture: {escape(on_one_line(self.not_painted))}</div>")
+        for frame, picture in self.frames.items():
+            data = base64.b64encode(for_a_page(picture, most=PIXELS if len(self.frames) == 1 else PIXELS // 2)).decode()
+            image = f'<img src="data:image/jpeg;base64,{data}" style="max-width:100%" alt="the labels">'
+            caption = f"<figcaption>frame {frame}</figcaption>" if len(self.frames) > 1 else ""
+            parts.append(f'<figure style="display:inline-block;margin:4px 8px 4px 0">{image}{caption}</figure>')
         return "".join(parts)
 
     def _classifications(self) -> list[str]:
@@ -151,25 +172,30 @@ class _Attempt:
         told = partial(Trial, task.data_title, agent.stage.title, agent.plan.name)
         if (record := self._record) is not None and record.exception is not None:
             return told(exception=record.exception, traceback=record.traceback or described(record.exception))
-        picture, reason = self._painted()
-        return told(would=self._would, label_row=self._row, picture=picture, not_painted=reason)
+        frames, reason = self._painted()
+        return told(would=self._would, label_row=self._row, frames=frames, not_painted=reason)
 
-    def _painted(self) -> tuple[bytes | None, str | None]:
+    def _painted(self) -> tuple[dict[int, bytes], str | None]:
         row = self._row
         uuid = None if row is None else row.backing_item_uuid
         if row is None or uuid is None or row.data_type not in (DataType.IMAGE, DataType.VIDEO):
-            return None, None
+            return {}, None
+        frames: dict[int, bytes] = {}
         try:
             item = self._gate.call(lambda: self._runner._sender.get_storage_item(uuid), kind="item")
-            frame = first_labelled_frame(row)
             with Asset(item, cache=self._runner._cache) as asset:
-                if frame == 0:
-                    return painted(asset.first_frame(), row), None
-                from encord_agents.core.video import read_video_frame
-
-                return painted(read_video_frame(asset.path(), frame, name=item.name), row, frame), None
+                for frame in some_labelled_frames(row, MAX_FRAMES):
+                    frames[frame] = painted(self._pixels(asset, item.name, frame), row, frame)
         except Exception as error:  # noqa: BLE001 - the trial is what counts, and it was fine
-            return None, described(error)
+            return frames, described(error)
+        return frames, None
+
+    def _pixels(self, asset: Asset, name: str, frame: int) -> ImageArray:
+        if frame == 0:
+            return asset.first_frame()
+        from encord_agents.core.video import read_video_frame
+
+        return read_video_frame(asset.path(), frame, name=name)
 
 
 def _find(agents: list[Agent], gate: Gate, wanted: str | UUID | None) -> tuple[Agent, AgentTask]:
@@ -196,4 +222,6 @@ def _first(agent: Agent, wanted: str | UUID | None, uuid: UUID | None) -> AgentT
 def _answer(given: object) -> str:
     if isinstance(given, list | tuple | set):
         return ", ".join(_answer(one) for one in given)
-    return str(getattr(given, "title", getattr(given, "label", given)))
+    if isinstance(given, Option):
+        return given.title
+    return str(given)

@@ -6,15 +6,14 @@ import contextlib
 import itertools
 import os
 import pickle
-import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from pathlib import Path
 from uuid import uuid4
 
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.runner.processes import Processes
+from encord_agents.tasks.runner.typed_in import main_is_importable
 from encord_agents.tasks.runner.worker import Answer, CallOptions, Errand, Function, here, serve, shared
 
 __all__ = ["ExecutorWorkers", "check_workers", "workers_for"]
@@ -128,13 +127,8 @@ def check_workers(executor: Executor | None, functions: Iterable[Function], *, o
             continue
         if loky:
             raise _not_importable(name, "loky's workers do not import the script that is run")
-        if executor is None and not _main_is_importable():
+        if executor is None and not main_is_importable():
             raise _not_importable(name, "it was defined in a notebook, or typed in")
-
-
-def _main_is_importable() -> bool:
-    main = sys.modules["__main__"]
-    return getattr(main, "__spec__", None) is not None or Path(getattr(main, "__file__", None) or "").is_file()
 
 
 def _not_importable(name: str, why: str) -> PrintableError:

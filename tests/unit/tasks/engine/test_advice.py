@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from encord_agents.core.tracebacks import notes
-from encord_agents.tasks.engine.advice import ABOUT_DAEMONIC, ABOUT_LOOPS, advise
+from encord_agents.tasks.engine.advice import ABOUT_DAEMONIC, ABOUT_LOOPS, ABOUT_OPENCV, advise
 
 
 @pytest.fixture
@@ -76,3 +76,15 @@ def test_a_loop_that_runs() -> None:
     for error in met:
         advise(error)
         assert notes(error) == [ABOUT_LOOPS]
+
+
+def test_opencv_that_is_not_there() -> None:
+    """An agent that imports it, directly or by a package of its own, is told which extra brings it."""
+    missing = ModuleNotFoundError("No module named 'cv2'", name="cv2")
+    outer = RuntimeError("the detector cannot be loaded")
+    outer.__cause__ = missing
+    advise(outer)
+    assert notes(missing) == [ABOUT_OPENCV]
+    other = ModuleNotFoundError("No module named 'torch'", name="torch")
+    advise(other)
+    assert notes(other) == []

@@ -1,0 +1,22 @@
+"""Functions that were defined in a notebook's cell or at a prompt, rather than in a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+__all__ = ["is_defined_again", "main_is_importable"]
+
+
+def main_is_importable() -> bool:
+    """Return True if the main module is a script or a module, which another process can import."""
+    main = sys.modules["__main__"]
+    return getattr(main, "__spec__", None) is not None or Path(getattr(main, "__file__", None) or "").is_file()
+
+
+def is_defined_again(function: Callable[..., Any], earlier: Callable[..., Any]) -> bool:
+    """Return True if a cell, or lines at a prompt, that defined the earlier function have been run again."""
+    names = [(getattr(one, "__module__", None), getattr(one, "__qualname__", None)) for one in (function, earlier)]
+    return names[0] == names[1] and names[0][0] == "__main__" and None not in names[0] and not main_is_importable()

@@ -1,0 +1,157 @@
+"""Live bars below a notebook's cell, without a kernel: what is shown, how often, and what happens if it cannot be."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from uuid import UUID
+
+import pytest
+from tests.waiting import until
+
+from encord_agents import terminal
+from encord_agents.tasks.engine.events import (
+    Event,
+    PassFinished,
+    StageFinished,
+    StagePolled,
+    StageStarted,
+    TaskFinished,
+    TaskRef,
+    TaskWouldWrite,
+)
+from encord_agents.tasks.engine.outcome import Failed, Fault, Moved, Pathway, Phase
+from encord_agents.terminal.notebook import Bundle, NotebookProgress, in_notebook
+
+STAGE = UUID(int=1)
+MOVED = Moved(Pathway(UUID(int=2), "go", UUID(int=3)))
+TASK = TaskRef(UUID(int=4), UUID(int=5), "a.png", STAGE, "Pre-label")
+STARTED = StageStarted(STAGE, "<b>Pre-label</b>", "find_cats")
+
+
+class Screen:
+    """A display, and all that it showed."""
+
+    def __init__(self, fails: type[Exception] | None = None) -> None:
+        self.shown: list[Bundle] = []
+        self.threads: set[int] = set()
+        self.fails = fails
+
+    def __call__(self, bundle: Bundle) -> Callable[[Bundle], object]:
+        self.replace(bundle)
+        return self.replace
+
+    def replace(self, bundle: Bundle) -> None:
+        if self.fails is not None:
+            raise self.fails("no display")
+        self.threads.add(threading.get_ident())
+        self.shown.append(bundle)
+
+
+def progress(screen: Screen, clock: Callable[[], float] = lambda: 100.0, *, every: float = 3600) -> NotebookProgress:
+    return NotebookProgress(lambda: terminal.PlainProgress(io.StringIO()), show=screen, clock=clock, every=every)
+
+
+def run(shown: NotebookProgress, *events: Event) -> None:
+    for event in (STARTED, StagePolled(STAGE, "", 4, True), *events):
+        shown(event)
+
+
+def test_a_table_that_is_replaced() -> None:
+    """It is shown when the first stage starts, and drawn a last time at the end; titles are never read as HTML."""
+    screen = Screen()
+    shown = progress(screen)
+    run(shown, TaskFinished(TASK, MOVED, 1, 0.5), StageFinished(STAGE, "", 65.0))
+    shown.close()
+    shown.close()
+    first, last = screen.shown
+    assert "0/0 so far" in first["text/html"]
+    assert '<progress style="width:12em"></progress>' in first["text/html"]
+    assert "&lt;b&gt;Pre-label&lt;/b&gt;" in last["text/html"]
+    assert 'value="1" max="4"' in last["text/html"]
+    assert "1/4" in last["text/html"]
+    assert last["text/plain"] == "<b>Pre-label</b>: 1 of 4; 1 moved; 1:05"
+
+
+def test_the_time_that_is_left() -> None:
+    """At the rate so far, once all tasks are known and one is done."""
+    now = [0.0]
+    shown = progress(Screen(), lambda: now[0])
+    run(shown)
+    now[0] = 30.0
+    assert shown.bundle()["text/plain"].endswith("; 0:30")
+    shown(TaskFinished(TASK, MOVED, 1, 0.5))
+    assert shown.bundle()["text/plain"].endswith("; 0:30, 1:30 left")
+    shown.close()
+
+
+def test_updates_come_from_a_thread_and_only_where_something_changed() -> None:
+    """Whoever runs tasks draws nothing; without a change nothing is sent."""
+    screen = Screen()
+    shown = progress(screen, every=0.001)
+    run(shown)
+    assert until(lambda: len(screen.shown) >= 2)
+    shown(TaskFinished(TASK, MOVED, 1, 0.5))
+    assert until(lambda: "1 of 4" in screen.shown[-1]["text/plain"])
+    shown.close()
+    assert len({repr(bundle) for bundle in screen.shown[1:]}) == len(screen.shown[1:])
+    assert len(screen.threads) == 2
+
+
+def test_polling_has_one_line_for_the_last_pass() -> None:
+    """Passes do not pile up below the cell."""
+    screen = Screen()
+    shown = progress(screen)
+    for number in (1, 2):
+        run(shown, StageFinished(STAGE, "", 0.1), PassFinished(number, 0, 0, 0, 0, 0.1, 9.9))
+    shown.close()
+    assert screen.shown[-1]["text/html"].count("Pass") == 1
+    assert "Pass 2: no task in 0.1 s; the next in 10 s" in screen.shown[-1]["text/plain"]
+
+
+@pytest.mark.parametrize("fails", [RuntimeError, OSError])
+def test_without_a_display_there_are_lines(fails: type[Exception]) -> None:
+    """A kernel that refuses to show something gets lines instead."""
+    out = io.StringIO()
+    shown = NotebookProgress(lambda: terminal.PlainProgress(out), show=Screen(fails))
+    run(shown, TaskFinished(TASK, MOVED, 1, 0.5), StageFinished(STAGE, "", 2.0))
+    shown.close()
+    assert out.getvalue().endswith("<b>Pre-label</b>: finished 1 task in 2.0 s; 1 moved\n")
+
+
+def test_a_display_that_fails_later() -> None:
+    """A front end that leaves during the run disturbs nothing."""
+    screen = Screen()
+    shown = progress(screen)
+    run(shown)
+    screen.fails = OSError
+    shown(StageFinished(STAGE, "", 2.0))
+    shown.close()
+
+
+def test_the_first_failure_and_dry_runs_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """The traceback of the first failure goes to stderr, what would be written to stdout."""
+    shown = progress(Screen())
+    run(shown, *[TaskFinished(TASK, Failed(Fault(Phase.AGENT, ValueError("why"), 1)), 1, 0.5)] * 2)
+    shown(TaskWouldWrite(TASK, "would move"))
+    shown.close()
+    out, err = capsys.readouterr()
+    assert err.count("The first failure: a.png") == 1
+    assert "ValueError: why" in err
+    assert "would move" in out
+
+
+def test_what_is_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel is one; IPython on a terminal, a script that imports IPython, and a script without it are not."""
+    for shell, expected in ((SimpleNamespace(kernel=object()), True), (SimpleNamespace(), False), (None, False)):
+        monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda shell=shell: shell))  # type: ignore[arg-type]
+        assert in_notebook() is expected
+        if expected:
+            assert isinstance(terminal.progress_observer("auto"), NotebookProgress)
+            assert isinstance(terminal.progress_observer("rich"), NotebookProgress)
+            assert isinstance(terminal.progress_observer("plain"), terminal.PlainProgress)
+    monkeypatch.delitem(sys.modules, "IPython")
+    assert in_notebook() is False
