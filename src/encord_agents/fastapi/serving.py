@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +15,10 @@ from starlette.concurrency import run_in_threadpool
 
 from encord_agents.core.tracebacks import formatted
 from encord_agents.core.webhooks import TaskNotification
+from encord_agents.exceptions import PrintableError
 from encord_agents.fastapi.notifications import add_notification_handlers, dep_task_notification_with_args
 from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.runner.queue_runner import QueueRunner
 from encord_agents.tasks.runner.sequential_runner import SequentialRunner
 
 __all__ = ["serve_runner"]
@@ -26,11 +28,19 @@ logger = logging.getLogger(__name__)
 Stage = tuple[UUID, UUID]
 """A project and a stage of it."""
 
+NO_QUEUE = """\
+Say how its queue is filled: on Celery with register(runner, app, wake=True), on an engine of your own with \
+runner.wake = function, which is called with a project's hash and a stage's uuid."""
+
 
 def serve_runner(
-    runner: SequentialRunner, *, path: str = "/notifications", secret: str | None = None, **options: Any
+    runner: SequentialRunner | QueueRunner,
+    *,
+    path: str = "/notifications",
+    secret: str | None = None,
+    **options: Any,
 ) -> FastAPI:
-    """Return an app that runs a stage when the platform says that tasks wait in it.
+    """Return an app that runs a stage, or fills its queue, when the platform says that tasks wait in it.
 
     A notification is verified and answered at once, with 202. Stages are run one after the other; a notification for a
     stage that is to be run anyway adds nothing, and one for the stage that is being run has it run once more. When the
@@ -41,12 +51,16 @@ def serve_runner(
         app = serve_runner(runner)  # uvicorn agents:app
 
     Args:
-        runner: The runner; one without a project serves the stages of any.
+        runner: The runner; one without a project serves the stages of any. Of a `QueueRunner` the queue is filled: on
+            Celery with ``register(runner, app, wake=True)``, on an engine of your own by ``runner.wake``.
         path: The address's path.
         secret: The secret that the platform shows for the address. Default: ``ENCORD_WEBHOOK_SECRET``.
         options: For `SequentialRunner.run_stage`.
+
+    Raises:
+        PrintableError: Nothing says how the queue of a `QueueRunner` is filled.
     """
-    runs = _Runs(runner, options)
+    runs = _Runs(_work_of(runner, options))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -68,12 +82,25 @@ def serve_runner(
     return app
 
 
-class _Runs:
-    """Runs stages one after the other, in a thread: a runner keeps one project and one report at a time."""
+Work = Callable[[Stage, Stop], object]
+"""What is done for a stage; returns what to log of it."""
 
-    def __init__(self, runner: SequentialRunner, options: dict[str, Any]) -> None:
-        self._runner = runner
-        self._options = options
+
+def _work_of(runner: SequentialRunner | QueueRunner, options: dict[str, Any]) -> Work:
+    if isinstance(runner, SequentialRunner):
+        return lambda stage, stop: runner.run_stage(stage[1], project_hash=stage[0], stop=stop, **options)
+    if runner.wake is None or options:
+        said = f"It takes no {', '.join(options)}: those are options of a Runner." if options else NO_QUEUE
+        raise PrintableError(f"serve_runner(runner): the runner is a QueueRunner. {said}")
+    wake = runner.wake
+    return lambda stage, stop: f"Stage {stage[1]} of project {stage[0]}: {wake(*stage)} task(s) sent."
+
+
+class _Runs:
+    """Works on stages one after the other, in a thread: a runner keeps one project and one report at a time."""
+
+    def __init__(self, work: Work) -> None:
+        self._do = work
         self._changed = threading.Condition()
         self._waiting: OrderedDict[Stage, None] = OrderedDict()
         self._closed = True
@@ -101,17 +128,17 @@ class _Runs:
 
     def _work(self) -> None:
         while (stage := self._next()) is not None:
-            self._run(*stage)
+            self._run(stage)
 
     def _next(self) -> Stage | None:
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._waiting)
             return None if self._closed else self._waiting.popitem(last=False)[0]
 
-    def _run(self, project_hash: UUID, stage_uuid: UUID) -> None:
+    def _run(self, stage: Stage) -> None:
         try:
-            report = self._runner.run_stage(stage_uuid, project_hash=project_hash, stop=self._stop, **self._options)
+            said = self._do(stage, self._stop)
         except Exception as error:  # noqa: BLE001 - the next notification may be about another stage
-            logger.error("Stage %s of project %s could not be run.\n%s", stage_uuid, project_hash, formatted(error))
+            logger.error("Stage %s of project %s could not be run.\n%s", stage[1], stage[0], formatted(error))
         else:
-            logger.info("%s", report)
+            logger.info("%s", said)

@@ -99,9 +99,16 @@ def fill_each(
         raise PrintableError(f"No function serves stage {str(stage)!r}. Stages that are served: {', '.join(served)}.")
 
 
-def fill(registration: Registration) -> int:
-    """Poll once: as `enqueue`, but tasks that failed lately are left alone. Return the number of tasks sent."""
-    stages = list(_stages(registration, None, []))
+def fill(registration: Registration, stage: UUID | None = None) -> int:
+    """Poll once: as `enqueue`, but tasks that failed lately are left alone. Return the number of tasks sent.
+
+    Raises:
+        PrintableError: No function serves that stage.
+    """
+    served: list[str] = []
+    stages = list(_stages(registration, stage, served))
+    if not stages:
+        raise PrintableError(f"No function serves stage {str(stage)!r}. Stages that are served: {', '.join(served)}.")
     return sum(_fill(registration, function, title, None, failed=False).sent for function, title in stages)
 
 

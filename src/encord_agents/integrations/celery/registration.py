@@ -17,6 +17,7 @@ from encord_agents.integrations.celery.delivery import AgentTasksFailed, Deliver
 from encord_agents.integrations.celery.filling import fill
 from encord_agents.integrations.celery.message import read
 from encord_agents.integrations.celery.store import BrokerError, Seldom
+from encord_agents.integrations.celery.waking import waker
 from encord_agents.tasks import QueueRunner
 from encord_agents.tasks.runner.queue_runner import QueueFunction
 
@@ -69,6 +70,7 @@ def register(
     retry_delay: float = 1.0,
     poll_every: float | None = None,
     bundle_saves: bool = False,
+    wake: bool = False,
 ) -> Celery:
     """Make a Celery task of each stage's function, and one that polls. Start nothing, and make no request.
 
@@ -86,6 +88,8 @@ def register(
             polling, see `enqueue`.
         bundle_saves: Send what agents save by their own hand with the others' of their message: sets the runner's
             ``bundle_saves``.
+        wake: Have notifications fill the queue: `encord_agents.fastapi.serve_runner(runner)` is the app that receives
+            them.
 
     Returns:
         The app.
@@ -125,6 +129,8 @@ def register(
     else:
         registration.batch_size, registration.max_retries = batch_size, max_retries
         registration.retry_delay, registration.poll_every = retry_delay, poll_every
+    if wake:
+        runner.wake = waker(registration)
     for function in runner.functions:
         _make_task(registration, function)
     return app
