@@ -67,6 +67,7 @@ class Window:
         self.first_begun_at: float | None = None
         self.ends = 0
         self.seconds = 0.0
+        self._known_pace: Pace | None = None
         self.stirred_at = run.gate.clock()
         self.executed = False
         self.error: BaseException | None = None
@@ -105,11 +106,17 @@ class Window:
 
     @property
     def pace(self) -> Pace:
-        seconds: float | None = self.seconds
+        """The pace, as far as it is known now."""
         if not self.ends:
             # As long as none has ended, the first one gives a lower bound.
             begun = self.first_begun_at
-            seconds = None if begun is None else self.run.gate.clock() - begun
+            return self._pace_of(None if begun is None else self.run.gate.clock() - begun)
+        # Made anew only when attempts have ended: threads ask for it some twenty times in between.
+        if self._known_pace is None or self._known_pace.seconds != self.seconds:
+            self._known_pace = self._pace_of(self.seconds)
+        return self._known_pace
+
+    def _pace_of(self, seconds: float | None) -> Pace:
         return Pace(self.size, self.workers, seconds, bool(self.ends), self._timing, self._limits)
 
     @property
