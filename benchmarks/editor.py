@@ -234,6 +234,7 @@ def main() -> None:
     parser.add_argument("--peer", type=Path, default=HERE.parent / ".venv-peer", help="its virtual environment")
     options = parser.parse_args()
     sides = [ours()] if options.ours else [ours(), _with_fastapi(peer(options.peer))]
+    load = os.getloadavg()[0]
     results = []
     for number, case in enumerate(CASES):
         if options.only and number not in options.only:
@@ -244,7 +245,10 @@ def main() -> None:
     print(table(results))
     if options.only or options.ours:
         return
-    where = f"{os.cpu_count()} processors, Python {platform.python_version()}, {options.seconds:.0f} s each.\n\n"
+    where = (
+        f"{os.cpu_count()} processors, Python {platform.python_version()}, {options.seconds:.0f} s each, and a load of "
+        f"{load:.0f} from other programs.\n\n"
+    )
     page = PAGE.read_text()
     before, _, rest = page.partition(BEGIN)
     PAGE.write_text(before + BEGIN + where + table(results) + END + rest.partition(END)[2])
