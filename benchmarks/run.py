@@ -6,7 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
-from benchmarks import chart, document, scale_page, scenarios
+from benchmarks import chart, document, media, scale_page, scenarios
 from benchmarks.measure import ours, peer
 from benchmarks.scale import Scale
 from benchmarks.scenarios import Results, Row, Scenario
@@ -22,8 +22,11 @@ QUICK_OVER_A_NETWORK = 60
 def main() -> None:
     options = _options()
     sides = ours(), peer(options.peer)
+    if options.only == ["media"]:
+        media.measure(sides, options.repeat, write=True)
+        return
     wanted = _wanted(options.tasks, full=options.full, quick=options.quick)
-    known = [*wanted, *(scenario.key for found in wanted.values() for scenario in found), "start"]
+    known = [*wanted, *(scenario.key for found in wanted.values() for scenario in found), "start", "media"]
     if unknown := [key for key in options.only or () if key not in known]:
         raise SystemExit(f"Unknown: {', '.join(unknown)}. There are: {', '.join(known)}.")
     started = time.monotonic()
@@ -45,6 +48,7 @@ def main() -> None:
     PLOT.write_text(chart.chart(results))
     PAGE.write_text(scale_page.with_section(document.page(results), Scale.read()))
     print(f"Written: {PAGE.relative_to(ROOT)}, {PLOT.relative_to(ROOT)}")
+    media.measure(sides, options.repeat, write=True)
 
 
 def _options() -> argparse.Namespace:

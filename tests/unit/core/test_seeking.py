@@ -32,6 +32,9 @@ FILMS: dict[str, dict[str, Any]] = {
     "vp9.webm": {"codec": "libvpx-vp9", "options": {"g": "10"}},
     "vp8.webm": {"codec": "libvpx", "options": {"g": "10", "auto-alt-ref": "1", "lag-in-frames": "10"}},
     "mpeg4.mov": {"codec": "mpeg4", "options": {"bf": "2", "g": "10"}},
+    "mpeg2.mkv": {"codec": "mpeg2video", "options": {"bf": "2", "g": "10"}},
+    "pyramid.mp4": {"options": {"bf": "7", "g": "30", "x264-params": "b-pyramid=normal:b-adapt=0:ref=4:weightp=2"}},
+    "strict-pyramid.mkv": {"options": {"bf": "4", "g": "25", "x264-params": "b-pyramid=strict:b-adapt=0:open-gop=1"}},
     "variable.mp4": {"times": [2 * n + n % 5 * (n % 3) for n in range(FRAMES)]},
     "variable.mkv": {"times": [2 * n + n % 5 * (n % 3) for n in range(FRAMES)]},
 }
@@ -78,6 +81,65 @@ def test_only_what_is_needed_is_decoded(tmp_path: Path, monkeypatch: pytest.Monk
     decoders_hold_back = 8
     assert len(sent) <= (47 - 40 + 1) + (3 + 1) + 2 * decoders_hold_back
     assert min(sent) < 10
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.mkv", "mpeg2video")])
+def test_pictures_that_no_other_refers_to(
+    tmp_path: Path, name: str, codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are decoded only if they are asked for."""
+    options = {"bf": "2", "g": "60", "b_strategy": "0"}
+    path = films.film(tmp_path / name, FRAMES, codec=codec, options=options)
+    wanted = [7, 20, 21, 59]
+    shown: list[int] = []
+    real = seeking._Decoder._decode
+
+    def counting(self: Any, *arguments: Any) -> Any:
+        for frame in real(self, *arguments):
+            shown.append(frame.pts)
+            yield frame
+
+    monkeypatch.setattr(seeking._Decoder, "_decode", counting)
+    assert [films.number_in(frame.content) for frame in sample_frames(path, wanted)] == wanted
+    assert len(wanted) < len(shown) < FRAMES * 0.75
+
+
+def test_a_decoder_that_has_to_see_all_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given them, without reading the film from its start."""
+    path = films.film(tmp_path / "a.mp4", FRAMES, options={"bf": "2", "g": "20"})
+    real = seeking._Decoder.find
+    lost: list[bool] = []
+
+    def losing(self: Any, time: int) -> Any:
+        if self._wanted is not None and time > 20_000:
+            lost.append(True)
+            raise LostError
+        return real(self, time)
+
+    monkeypatch.setattr(seeking._Decoder, "find", losing)
+    monkeypatch.setattr(sampling, "Film", None)
+    numbers = [5, 30, 55, 31]
+    assert [films.number_in(frame.content) for frame in sample_frames(path, numbers)] == numbers
+    assert lost == [True]
+
+
+def test_a_sampler_looks_at_the_packets_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is asked."""
+    path = films.film(tmp_path / "a.mp4", 30)
+    looks: list[Path] = []
+    real = Seeker.of
+
+    def counting(path: Path, name: str | None = None) -> Seeker | None:
+        looks.append(path)
+        return real(path, name)
+
+    monkeypatch.setattr(Seeker, "of", counting)
+    sampler = sampling.VideoSampler(path)
+    for _ in range(3):
+        assert [films.number_in(frame.content) for frame in sampler.frames([7, 3])] == [7, 3]
+        assert [films.number_in(frame.content) for frame in sampler.share(0.1)] == [0, 10, 20]
+        assert [films.number_in(frame.content) for frame in sampler.seconds(1.0)] == [0, 10, 20]
+    assert looks == [path]
 
 
 def test_the_way_is_as_exact_where_there_is_none(tmp_path: Path) -> None:
