@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
-import subprocess
 import sys
 import threading
 from collections import Counter
@@ -806,18 +804,3 @@ def test_a_module_that_cannot_be_imported(command: Command) -> None:
     """An import error inside the user's module is shown unchanged."""
     with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
         command("enqueue", "broken:app")
-
-
-def test_celery_is_not_installed(tmp_path: Path) -> None:
-    """The command says which extra is missing."""
-    code = (
-        "import sys; sys.modules['celery'] = None; sys.argv = ['encord-agents', 'celery', 'status', 'agents:app']\n"
-        "from encord_agents.cli.main import main; main()"
-    )
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ENCORD_")}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert "pip install 'encord-agents[celery]'" in done.stderr
-    assert "Traceback" not in done.stderr

@@ -6,11 +6,11 @@ Each run is in a process of its own, which shows its stacks and ends if the run 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests import preloaded
 
 ROOT = Path(__file__).parents[2]
 
@@ -114,7 +114,7 @@ print(starts, errors)
 @pytest.mark.parametrize("kind", ["window", "workers", "async", "drain"])
 def test_a_system_without_threads(kind: str) -> None:
     """However many it still has: the run ends with the error, or does what there is to do, and its report is true."""
-    process = subprocess.run(
+    process = preloaded.run(
         [sys.executable, "-c", RUN, kind],
         capture_output=True,
         text=True,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import requests
 from encord.exceptions import EncordException
+from tests import preloaded
 
 from encord_agents.local import LocalPlatform, Stage, Workflow
 
@@ -18,7 +18,7 @@ WORKFLOW = Workflow([Stage("Annotate"), Stage("Done", "done")])
 
 def test_the_example_of_the_how_to(tmp_path: Path) -> None:
     """The test file that the how-to shows passes as it is written."""
-    ran = subprocess.run(
+    ran = preloaded.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", ".", "."],
         cwd=EXAMPLES, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip

@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests import preloaded
+
 if TYPE_CHECKING:
     from encord_agents.local import LocalPlatform, LocalProject
 
@@ -277,7 +279,8 @@ def result(platform: LocalPlatform, name: str, python: str = sys.executable) -> 
     environment = dict(os.environ)
     if python != sys.executable:
         environment.pop("PYTHONPATH", None)
-    process = subprocess.run(
+    run: Any = subprocess.run if python != sys.executable else preloaded.run
+    process = run(
         [python, "-W", "ignore", "-c", STARTER],
         input=json.dumps(given),
         capture_output=True,
