@@ -75,16 +75,16 @@ def status(where: App) -> None:
     """Show for each stage how many tasks are waiting, in flight, done and failed."""
     from encord_agents.integrations.celery import status as stages
     from encord_agents.integrations.celery.adapter import adapter_of
-    from encord_agents.terminal import show_numbers
+    from encord_agents.terminal import show_table
 
     celery_app = _find(where)
     with _told():
         rows = stages(celery_app)
     if adapter_of(celery_app).is_shared:
         columns = ["stage", "waiting", "in flight", "done", "failed"]
-        show_numbers(columns, [(s.stage, s.waiting, s.in_flight, s.done, s.failed) for s in rows])
+        show_table(columns, [(s.stage, s.waiting, s.in_flight, s.done, s.failed) for s in rows])
         return
-    show_numbers(["stage", "in the stage"], [(s.stage, s.waiting) for s in rows])
+    show_table(["stage", "in the stage"], [(s.stage, s.waiting) for s in rows])
     typer.echo("What is in flight, done and failed is known only if the broker or the result backend is a Redis.")
 
 

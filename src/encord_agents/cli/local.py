@@ -180,8 +180,7 @@ def create(
     if not files.is_dir():
         raise LocalPlatformError(f"{files} is no directory of files.")
     collecting.one_usable(files)
-    platform = LocalPlatform(data)
-    try:
+    with contextlib.closing(LocalPlatform(data)) as platform:
         title = _free_title(platform, title)
         with _only_errors("encord_agents.local.collecting"):  # skipped files are listed once, below
             project = platform.create_project(
@@ -201,8 +200,6 @@ def create(
         say(f"# Serve it with `{serve}`; in the terminal of your agents:")
         say(f"export ENCORD_DOMAIN=http://127.0.0.1:{port}")
         typer.echo(_export_key(platform, data))
-    finally:
-        platform.close()
 
 
 def now_and_then(what: str) -> Callable[[int], None]:
@@ -239,29 +236,17 @@ def _free_title(platform: LocalPlatform, title: str | None) -> str:
 @app.command()
 def status(data: Data = DEFAULT_DATA) -> None:
     """Show each project's stages with their numbers of tasks."""
-    from rich.table import Table
-    from rich.text import Text
+    from encord_agents.terminal import show_table
 
-    from encord_agents.terminal.streams import stdout_console
-
-    platform = existing(data)
-    try:
-        console = stdout_console()
-        for project in platform.projects():
-            console.print(Text(f"{on_one_line(project.title)}\n{project.project_hash}"), soft_wrap=True)
-            table = Table()
-            table.add_column("stage")
-            table.add_column("type")
-            table.add_column("tasks", justify="right")
-            for stage in project.stages:
-                table.add_row(Text(on_one_line(stage.title)), stage.type, str(stage.tasks))
-            console.print(table)
+    with existing(data) as platform:
+        projects = platform.projects()
+        for project in projects:
+            say(f"{on_one_line(project.title)}\n{project.project_hash}")
+            show_table(["stage", "type", "tasks"], [(stage.title, stage.type, stage.tasks) for stage in project.stages])
             for line in _waiting_for_consensus(project, data):
                 say(line)
-        if not platform.projects():
+        if not projects:
             say(f"There is no project yet: `{_command('create', data)} --files DIR` makes one.")
-    finally:
-        platform.close()
 
 
 def _waiting_for_consensus(project: LocalProject, data: Path) -> Iterator[str]:
@@ -284,14 +269,11 @@ def reset(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Send all tasks of a project back to the start, and forget their labels."""
-    platform = existing(data)
-    try:
+    with existing(data) as platform:
         count = platform.project(project).reset(keep_labels=keep_labels)
-        be = "is" if count == 1 else "are"
-        labels = "kept" if keep_labels else "forgotten"
-        say(f"{counted(count, 'task')} {be} at the start again; labels {labels}.")
-    finally:
-        platform.close()
+    be = "is" if count == 1 else "are"
+    labels = "kept" if keep_labels else "forgotten"
+    say(f"{counted(count, 'task')} {be} at the start again; labels {labels}.")
 
 
 @contextlib.contextmanager
@@ -306,8 +288,8 @@ def _only_errors(name: str) -> Iterator[None]:
         logger.setLevel(before)
 
 
-def existing(data: Path) -> LocalPlatform:
-    """Open the platform of a data directory.
+def existing(data: Path) -> contextlib.closing[LocalPlatform]:
+    """Open the platform of a data directory, until the block is left. It is not served.
 
     Raises:
         LocalPlatformError: There is none.
@@ -320,7 +302,7 @@ def existing(data: Path) -> LocalPlatform:
             f"There is no local platform in {data}. "
             f"`{_command('create', data)}` makes one with a project, `{_command('up', data)}` an empty one."
         )
-    return LocalPlatform(data)
+    return contextlib.closing(LocalPlatform(data))
 
 
 def _command(name: str, data: Path) -> str:

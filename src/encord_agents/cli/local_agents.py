@@ -26,34 +26,25 @@ def add(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Register an editor agent, or give it another address. The platform may be up."""
-    platform = existing(data)
-    try:
+    with existing(data) as platform:
         platform.add_editor_agent(name, address, elsewhere=elsewhere)
         say(f"{name.strip()} is registered: each task and object on the page has a button for it.")
-    finally:
-        platform.close()
 
 
 @app.command("list")
 def list_agents(data: Data = DEFAULT_DATA) -> None:
     """List the registered editor agents with their addresses."""
-    platform = existing(data)
-    try:
+    with existing(data) as platform:
         agents = platform.editor_agents()
         for name, address in agents.items():
             say(f"{name}  {address.partition('?')[0]}")
         if not agents:
             say("No editor agent is registered: `encord-agents local agents add NAME ADDRESS` registers one.")
-    finally:
-        platform.close()
 
 
 @app.command()
 def remove(name: Name, data: Data = DEFAULT_DATA) -> None:
     """Forget an editor agent."""
-    platform = existing(data)
-    try:
+    with existing(data) as platform:
         platform.remove_editor_agent(name)
         say(f"{name} is no longer registered.")
-    finally:
-        platform.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Annotated
 
@@ -38,8 +39,7 @@ def pull(
         say(on_one_line(f"# {counted(done, 'task')}" + (f", reading {what}" if what else "")), err=True)
 
     client = get_user_client()
-    platform = LocalPlatform(data)
-    try:
+    with contextlib.closing(LocalPlatform(data)) as platform:
         pulled = platform.pull(
             client, project_hash, stage=stage, max_tasks=max_tasks, with_labels=with_labels, with_files=with_files,
             progress=progress,
@@ -50,8 +50,6 @@ def pull(
             say(f"left out: {len(pulled.skipped) - 20} more like these", err=True)
         say(f"# project {pulled.title!r} with {counted(len(pulled.tasks()), 'task')}")
         say(pulled.project_hash)
-    finally:
-        platform.close()
 
 
 @app.command()
@@ -60,26 +58,19 @@ def diff(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Show which labels and moves were made since a project was pulled, or made."""
-    from rich.table import Table
-    from rich.text import Text
+    from encord_agents.terminal import show_table
 
-    from encord_agents.terminal.streams import stdout_console
-
-    platform = existing(data)
-    try:
+    with existing(data) as platform:
         found = platform.project(project).differences()
-        table = Table("data", "labels", "stage")
-        for one in found[:1000]:
-            counts = [f"+{one.added}", f"-{one.removed}", f"~{one.changed}"]
-            labels = " ".join(count for count in counts if count[1:] != "0")
-            moved = f"{one.origin} -> {one.stage}" if one.moved else one.stage
-            title = one.data_title if one.branch == "main" else f"{one.data_title} ({one.branch})"
-            table.add_row(Text(on_one_line(title)), labels, Text(on_one_line(moved)))
-        if found:
-            stdout_console().print(table)
-        added, removed, changed = (sum(getattr(one, name) for one in found) for name in ("added", "removed", "changed"))
-        moves = sum(one.moved for one in found)
-        labels = f"{added} new, {removed} gone, {changed} changed"
-        say(f"{counted(len(found), 'task')}: {counted(moves, 'move')}; labels: {labels}")
-    finally:
-        platform.close()
+    rows = []
+    for one in found[:1000]:
+        counts = [f"+{one.added}", f"-{one.removed}", f"~{one.changed}"]
+        labels = " ".join(count for count in counts if count[1:] != "0")
+        title = one.data_title if one.branch == "main" else f"{one.data_title} ({one.branch})"
+        rows.append((title, labels, f"{one.origin} -> {one.stage}" if one.moved else one.stage))
+    if rows:
+        show_table(["data", "labels", "stage"], rows)
+    added, removed, changed = (sum(getattr(one, name) for one in found) for name in ("added", "removed", "changed"))
+    moves = sum(one.moved for one in found)
+    labels = f"{added} new, {removed} gone, {changed} changed"
+    say(f"{counted(len(found), 'task')}: {counted(moves, 'move')}; labels: {labels}")

@@ -20,14 +20,11 @@ def labels(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Write the saved labels of a project: a JSON file for each row, as the SDK gives it, and drawings with --draw."""
-    platform = existing(data)
-    try:
+    with existing(data) as platform:
         done = platform.project(project).export_labels(out, draw=draw, progress=now_and_then("label row"))
-        drawn = f", {counted(done.drawings, 'drawing')}" if draw else ""
-        say(on_one_line(f"{counted(done.rows, 'label row')}{drawn} in {out}"))
-        for reason in done.not_drawn:
-            say(on_one_line(f"not drawn: {reason}"), err=True)
-        if not done.rows:
-            say("No labels were saved yet.", err=True)
-    finally:
-        platform.close()
+    drawn = f", {counted(done.drawings, 'drawing')}" if draw else ""
+    say(on_one_line(f"{counted(done.rows, 'label row')}{drawn} in {out}"))
+    for reason in done.not_drawn:
+        say(on_one_line(f"not drawn: {reason}"), err=True)
+    if not done.rows:
+        say("No labels were saved yet.", err=True)

@@ -33,8 +33,7 @@ def notify(
     """Notify an address when tasks wait in an agent stage, while `up` serves. Print the secret that signs it."""
     import shlex
 
-    platform = existing(data)
-    try:
+    with existing(data) as platform:
         receivers = platform.receivers
         if remove:
             found = [one for one in receivers if one.address.rstrip("/") == address.strip().rstrip("/")]
@@ -50,8 +49,6 @@ def notify(
         )
         say(f"# {one.address} is notified while `encord-agents local up` serves. For the receiver:")
         say(f"export ENCORD_WEBHOOK_SECRET={shlex.quote(one.secret)}")
-    finally:
-        platform.close()
 
 
 @app.command()
@@ -59,27 +56,19 @@ def notifications(data: Data = DEFAULT_DATA) -> None:
     """Show the addresses that are notified, and the latest notifications with their answers."""
     from datetime import datetime
 
-    from rich.table import Table
-    from rich.text import Text
+    from encord_agents.terminal import show_table
 
-    from encord_agents.terminal.streams import stdout_console
-
-    platform = existing(data)
-    try:
+    with existing(data) as platform:
         projects = {project.project_hash: project for project in platform.projects()}
         for receiver in platform.receivers:
             of = on_one_line(projects[receiver.project].title) if receiver.project in projects else "all projects"
             say(f"{receiver.address} ({of})")
         if not len(platform.receivers):
             say("Nobody is notified: `encord-agents local notify ADDRESS` registers an address.")
-        sent = platform.receivers.sent()
-        table = Table("time", "stage", "tasks", "address", "status", "tries", "answer")
-        for one in sent[:50]:
+        rows = []
+        for one in platform.receivers.sent()[:50]:
             stage = next((s.title for s in projects[one.project].stages if s.uuid == one.stage), one.stage)
             at = datetime.fromtimestamp(one.sent_at or one.created_at).strftime("%H:%M:%S")
-            row = (at, on_one_line(stage), str(one.pending), one.address, one.status, str(one.attempts), one.answer)
-            table.add_row(*map(Text, row))
-        if sent:
-            stdout_console().print(table)
-    finally:
-        platform.close()
+            rows.append((at, stage, one.pending, one.address, one.status, one.attempts, one.answer))
+    if rows:
+        show_table(["time", "stage", "tasks", "address", "status", "tries", "answer"], rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,31 +43,20 @@ def move(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Move the tasks of any stage to another."""
-    platform = existing(data)
-    try:
-        count = platform.project(project).act("move", stage, title=title, destination=destination)
-        say(f"{counted(count, 'task')} moved to {destination}.")
-    finally:
-        platform.close()
+    _act("move", f"moved to {destination}", project, stage, title, data, destination=destination)
 
 
 @app.command()
 def delete(project: Project, data: Data = DEFAULT_DATA) -> None:
     """Delete a project with its tasks and labels. Its files stay with its dataset."""
-    platform = existing(data)
-    try:
+    with existing(data) as platform:
         found = platform.project(project)
         title = found.title
         found.delete()
-        say(f"The project {title!r} is deleted.")
-    finally:
-        platform.close()
+    say(f"The project {title!r} is deleted.")
 
 
-def _act(action: str, done: str, project: str, stage: str, title: str | None, data: Data) -> None:
-    platform = existing(data)
-    try:
-        count = platform.project(project).act(action, stage, title=title)
-        say(f"{counted(count, 'task')} {done}.")
-    finally:
-        platform.close()
+def _act(action: str, done: str, project: str, stage: str, title: str | None, data: Path, **more: str) -> None:
+    with existing(data) as platform:
+        count = platform.project(project).act(action, stage, title=title, **more)
+    say(f"{counted(count, 'task')} {done}.")

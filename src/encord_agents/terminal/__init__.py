@@ -17,7 +17,7 @@ from encord_agents.terminal.progress import (
     progress_observer,
 )
 from encord_agents.terminal.streams import forgiving_streams, is_terminal, stderr_console, stdout_console, write_line
-from encord_agents.terminal.tables import report_table, show_check, show_numbers, show_report
+from encord_agents.terminal.tables import report_table, show_check, show_report, show_table
 
 __all__ = [
     "FirstFailure",
@@ -36,8 +36,8 @@ __all__ = [
     "report_table",
     "show_check",
     "show_error",
-    "show_numbers",
     "show_report",
+    "show_table",
     "stderr_console",
     "stdout_console",
     "write_line",

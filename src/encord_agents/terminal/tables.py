@@ -1,4 +1,4 @@
-"""Tables on stdout: the report at the end, the agents' needs, and plain numbers."""
+"""Tables on stdout: the report at the end, the agents' needs, and others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from encord_agents.terminal.streams import is_terminal, stdout, stdout_console
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["report_table", "show_check", "show_numbers", "show_report"]
+__all__ = ["report_table", "show_check", "show_report", "show_table"]
 
 MAX_FAILURES_SHOWN = 10
 MAX_LINE = 400
@@ -112,20 +112,22 @@ def show_check(rows: Iterable[tuple[str, str, str, Sequence[str]]]) -> None:
     stdout_console().print(table)
 
 
-def show_numbers(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Show a table on stdout. The first column is text, the others are numbers."""
+def show_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Show a table on stdout, with numbers on the right of their columns."""
     cells = [tuple(on_one_line(cell) for cell in row) for row in rows]
     if not is_terminal(sys.stdout):
         _write_columns(head, cells)
         return
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.ROUNDED)
-    for number, title in enumerate(head):
-        table.add_column(title, justify="right" if number else "left")
+    for title, column in zip(head, zip(*rows, strict=True) if rows else [()] * len(head), strict=True):
+        is_number = bool(column) and all(isinstance(cell, int | float) for cell in column)
+        table.add_column(title, justify="right" if is_number else "left", overflow="fold")
     for row in cells:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     stdout_console().print(table)
 
 
