@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,6 +130,28 @@ class RabbitMQ(Broker):
         app = Celery(broker=self.url)
         with app.connection_for_write() as connection, contextlib.suppress(Exception):
             connection.default_channel.queue_purge("celery")
+
+
+@contextlib.contextmanager
+def refusing_redis(answer: str) -> Iterator[str]:
+    """The address of a Redis that gives every command the same answer."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve(client: socket.socket) -> None:
+            with client, contextlib.suppress(OSError):
+                while commands := client.recv(65536):
+                    number = commands.count(b"\r\n*") + commands.startswith(b"*")
+                    client.sendall(f"-{answer}\r\n".encode() * number)
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    client, _ = listener.accept()
+                    threading.Thread(target=serve, args=(client,), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def running(kind: type[Broker], folder: Path) -> Iterator[Broker]:

@@ -15,9 +15,8 @@ from pydantic import BaseModel
 
 from encord_agents.core.settings import CacheSettings, Settings, WebhookSettings
 from encord_agents.integrations.celery import register
-from encord_agents.integrations.celery.at_work import HEARTBEAT, LEASE
-from encord_agents.integrations.celery.delivery import FAILED_FOR, IN_QUEUE_FOR, LOOK_AGAIN_AFTER, MAX_LOST
 from encord_agents.integrations.celery.registration import DEFAULTS
+from encord_agents.integrations.celery.timing import Limits, Timing
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
 from encord_agents.tasks import QueueRunner, Runner, dependencies
 from encord_agents.tasks.engine import events
@@ -127,8 +126,9 @@ def test_the_settings_that_registering_on_celery_makes_are_documented() -> None:
 
 def test_the_times_of_celery_are_as_documented() -> None:
     """Marks, holds and heartbeats last as long as the page says."""
-    assert (IN_QUEUE_FOR, FAILED_FOR) == (24 * 3600, 3600)
-    assert (HEARTBEAT, LEASE, LOOK_AGAIN_AFTER, MAX_LOST) == (5, 30, 10, 3)
+    timing = Timing()
+    assert (timing.in_queue, timing.failed) == (24 * 3600, 3600)
+    assert (timing.heartbeat, timing.lease, timing.look_again, Limits().lost) == (5, 30, 10, 3)
     for said in (
         "24 hours",
         "for an hour",

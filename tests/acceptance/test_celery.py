@@ -29,6 +29,7 @@ from tests.brokers import PATIENCE, free_port, until
 from encord_agents.exceptions import PrintableError, UnknownStageError
 from encord_agents.integrations.celery import AgentTasksFailed, StageStatus, enqueue, register, status
 from encord_agents.integrations.celery.adapter import adapter_of
+from encord_agents.integrations.celery.timing import Timing
 from encord_agents.local import Fault
 from encord_agents.tasks import Depends, QueueRunner
 from encord_agents.tasks.models import TaskAgentReturnStruct
@@ -492,9 +493,8 @@ def test_a_message_that_comes_twice(line: Line) -> None:
     assert len(calls) == 3
 
 
-def test_a_message_whose_tasks_are_at_work(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_whose_tasks_are_at_work(line: Line) -> None:
     """Two threads of a worker have the same batch: the second looks again later, and finds nothing to do."""
-    monkeypatch.setattr("encord_agents.integrations.celery.delivery.LOOK_AGAIN_AFTER", 0.05)
     going, most = 0, 0
     lock = threading.Lock()
     looked = threading.Event()
@@ -511,6 +511,7 @@ def test_a_message_whose_tasks_are_at_work(line: Line, monkeypatch: pytest.Monke
 
     line.agent(agent)
     line.register()
+    adapter_of(line.app).timing = Timing(look_again=0.05)
     line.world.project.add_placeholders(1)
     assert enqueue(line.app) == enqueue(line.app, again=True) == 1
     with line.listening(), working(line.app, pool="threads", concurrency=2):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import shutil
 import sys
 import threading
 from collections import Counter
@@ -13,14 +15,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery.exceptions import Reject
 from encord.workflow.stages.agent import AgentTask
+from redis import exceptions
 from redis.exceptions import NoPermissionError
 from tests.acceptance.test_celery import Line, working
-from tests.brokers import free_port, until
+from tests.brokers import Redis, free_port, refusing_redis, until
+from tests.servers import private_authority, tls_before
 
 from encord_agents.integrations.celery import delivery, enqueue
 from encord_agents.integrations.celery.adapter import adapter_of
 from encord_agents.integrations.celery.message import Batch
 from encord_agents.integrations.celery.store import Seldom
+from encord_agents.integrations.celery.timing import Timing
 from encord_agents.tasks import QueueRunner
 
 if TYPE_CHECKING:
@@ -108,9 +113,8 @@ def test_a_message_without_tasks(line: Line) -> None:
     assert line.world.requests() == []
 
 
-def test_two_messages_about_one_label_row(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_messages_about_one_label_row(world: World) -> None:
     """Two threads of a worker: the second message waits as for a busy task, then is done; others are not held up."""
-    monkeypatch.setattr(delivery, "LOOK_AGAIN_AFTER", 0.05)
     going: Counter[str] = Counter()
     most: Counter[str] = Counter()
     lock = threading.Lock()
@@ -130,6 +134,7 @@ def test_two_messages_about_one_label_row(world: World, monkeypatch: pytest.Monk
     line = Line(world, runner)
     line.agent(agent)
     line.register(batch_size=1)
+    adapter_of(line.app).timing = Timing(look_again=0.05)
     (unit,) = world.project.add_placeholders(1)
     world.project.add_task(unit)
     assert enqueue(line.app) == 2
@@ -141,31 +146,54 @@ def test_two_messages_about_one_label_row(world: World, monkeypatch: pytest.Monk
     assert most == {unit: 1}
 
 
-class Refusing:
-    """A store of holds that refuses so many times."""
+REFUSALS: dict[str, tuple[Exception, str]] = {
+    "acl": (NoPermissionError("No permissions to access a key"), "ACL SETUSER <user> '~encord-agents:*'"),
+    "disk": (exceptions.ResponseError("MISCONF Errors writing to disk"), "make room there"),
+    "memory": (exceptions.OutOfMemoryError("command not allowed"), "raise its `maxmemory`"),
+    "loading": (exceptions.BusyLoadingError("Redis is loading the dataset in memory"), "as after a start: wait"),
+    "cluster": (exceptions.ClusterDownError("CLUSTERDOWN Hash slot not served"), "a cluster that is not complete"),
+    "password": (exceptions.AuthenticationError("invalid username-password pair"), "correct the address"),
+    "clients": (exceptions.ConnectionError("max number of clients reached"), "raise its `maxclients`"),
+    "tls": (exceptions.ConnectionError("Error 1: [SSL: WRONG_VERSION_NUMBER]"), "not rediss://"),
+    "away": (exceptions.TimeoutError("Timeout reading from socket"), "cannot be reached"),
+}
 
-    def __init__(self, store: Any, times: int) -> None:
+
+class Refusing:
+    """A store whose methods refuse, so many times in all."""
+
+    def __init__(self, store: Any, times: float, error: Exception, methods: str = "begin") -> None:
         self._store = store
+        self._error = error
+        self._methods = methods.split()
         self.left = times
 
-    def begin(self, *args: Any, **options: Any) -> Any:
-        if self.left:
-            self.left -= 1
-            raise NoPermissionError("No permissions to access a key")
-        return self._store.begin(*args, **options)
-
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
+        def refuse(*_: Any, **__: Any) -> Any:
+            self.left -= 1
+            raise self._error
+
+        return refuse if name in self._methods and self.left > 0 else getattr(self._store, name)
 
 
-def test_a_store_that_refuses(line: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_a_store_that_refuses(
+    line: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
     """The message is delivered again after pauses that grow, with one line in the log; attempts are not spent on it."""
+    error, said = REFUSALS[kind]
     pauses: list[int] = []
+
+    class Noted(Timing):
+        def pause_after(self, refused: int) -> float:
+            pauses.append(refused)
+            return 0.01
+
     monkeypatch.setattr(delivery, "_seldom", Seldom())
-    monkeypatch.setattr(delivery, "pause_after", lambda refused: pauses.append(refused) or 0.01)
     adapter = adapter_of(line.app)
+    adapter.timing = Noted()
     in_flight, at_work = adapter.marks
-    adapter._marks = in_flight, Refusing(at_work, 6)
+    adapter._marks = in_flight, Refusing(at_work, 6, error)
     line.register(max_retries=0)
     send(line, specs=[spec(line)])
     with caplog.at_level(logging.WARNING):
@@ -173,8 +201,29 @@ def test_a_store_that_refuses(line: Line, monkeypatch: pytest.MonkeyPatch, caplo
     assert line.done == [{"moved": 1}]
     assert pauses == [0, 1, 2, 3, 4, 5]
     (record,) = [record for record in caplog.records if "cannot see which tasks are at work" in record.message]
-    assert "ACL SETUSER <user> '~encord-agents:*'" in record.message
+    assert said.lower() in record.message.lower()
     assert not any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_a_store_that_takes_no_notes(
+    line: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    """What became of tasks cannot be noted, before or after they are done: one line says so, and they are done once."""
+    error, said = REFUSALS[kind]
+    monkeypatch.setattr(delivery, "_seldom", Seldom())
+    adapter = adapter_of(line.app)
+    in_flight, at_work = adapter.marks
+    adapter._marks = (
+        Refusing(in_flight, math.inf, error, "extend release fail ended"),
+        Refusing(at_work, math.inf, error, "forget_lost count_lost"),
+    )
+    send(line, specs=[spec(line)])
+    with caplog.at_level(logging.WARNING):
+        line.work(1)
+    assert (line.done, line.failed, line.retried) == ([{"moved": 1}], [], [])
+    (record,) = [record for record in caplog.records if "could not record the outcome" in record.message]
+    assert said.lower() in record.message.lower()
 
 
 def test_a_broker_that_takes_no_message(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,6 +254,8 @@ AGENTS = """
 import os
 from celery import Celery
 from encord_agents.integrations.celery import register
+from encord_agents.integrations.celery.adapter import adapter_of
+from encord_agents.integrations.celery.timing import Limits, Timing
 from encord_agents.tasks import QueueRunner
 
 runner = QueueRunner(os.environ["PROJECT"])
@@ -213,7 +264,10 @@ runner = QueueRunner(os.environ["PROJECT"])
 def pre_label() -> str:
     return "complete"
 
-app = register(runner, Celery("agents", broker=os.environ["BROKER"]))
+app = Celery("agents", broker=os.environ["BROKER"])
+app.conf.broker_transport_options = {"max_retries": 0}
+register(runner, app)
+adapter_of(app).limits, adapter_of(app).timing = Limits(redis_tries=0), Timing(redis=2.0)
 """
 Command = Callable[[str, str], tuple[int, str]]
 
@@ -225,7 +279,6 @@ def command(
     """``encord-agents celery ...`` with some broker: its exit code, and all that it prints."""
     from encord_agents.cli import main
 
-    monkeypatch.setattr("encord_agents.integrations.celery.adapter.REDIS_TRIES", 0)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("PROJECT", world.project.project_hash)
@@ -317,3 +370,79 @@ def test_a_memory_that_is_full(command: Command, redis_server: Broker) -> None:
     assert code == 2
     assert "raise its `maxmemory`" in printed
     assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("word", ["enqueue", "status"])
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [
+        (
+            "MISCONF Redis is configured to save RDB snapshots, but cannot persist",
+            2,
+            "make room there",
+        ),
+        ("LOADING Redis is loading the dataset in memory", 1, "as after a start: wait"),
+        ("CLUSTERDOWN The cluster is down", 1, "a cluster that is not complete"),
+        ("MOVED 3999 127.0.0.1:6381", 2, "name a single Redis"),
+        ("MASTERDOWN Link with MASTER is down", 1, "name the master"),
+        ("ERR max number of clients reached", 1, "Raise its `maxclients`"),
+        ("WRONGPASS invalid username-password pair or user is disabled.", 2, "correct the address"),
+        ("NOAUTH Authentication required.", 2, "correct the address"),
+    ],
+    ids=lambda value: str(value).partition(" ")[0],
+)
+def test_answers_of_redis(command: Command, word: str, answer: str, code: int, said: str) -> None:
+    """Each with its remedy, and exit code 1 where it is enough to wait."""
+    with refusing_redis(answer) as broker:
+        ended, printed = command(word, broker)
+    assert ended == code, printed
+    assert printed.startswith("Error: The broker ")
+    assert said in printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("word", ["enqueue", "status"])
+def test_tls_where_there_is_none(command: Command, redis_server: Broker, word: str) -> None:
+    """Exit code 1, since a Redis that waits for a command says nothing to a handshake; and what it may be."""
+    code, printed = command(word, redis_server.url.replace("redis://", "rediss://") + "?ssl_cert_reqs=CERT_NONE")
+    assert code == 1, printed
+    assert "If its address begins with rediss://, it must speak TLS." in printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("word", ["enqueue", "status"])
+def test_no_tls_where_it_is_wanted(command: Command, tmp_path: Path, word: str) -> None:
+    """Exit code 1, since whoever closes a connection says no reason; and how the address might begin."""
+    context, _ = private_authority(tmp_path)
+    with tls_before("http://127.0.0.1:1", context) as front:
+        code, printed = command(word, f"redis://127.0.0.1:{front.rpartition(':')[2]}/0")
+    assert code == 1, printed
+    assert "must begin with rediss://" in printed
+    assert "Traceback" not in printed
+
+
+def test_a_disk_that_is_full(command: Command, tmp_path: Path, world: World) -> None:
+    """A Redis that could not save takes no task: none is lost, and all are sent when it can."""
+    import redis
+
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    broker = Redis(folder)
+    broker.start()
+    try:
+        with redis.Redis.from_url(broker.url, decode_responses=True) as client:
+            client.ping()  # it has looked for what it saved
+            (folder / "dump.rdb" / "in the way").mkdir(parents=True)
+            client.bgsave()
+            assert until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+            code, printed = command("enqueue", broker.url)
+            assert code == 2
+            assert "It cannot save to its disk" in printed
+            assert world.count("Pre-label") == 1
+            shutil.rmtree(folder / "dump.rdb")
+            client.bgsave()
+            assert until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "ok")
+            _, printed = command("enqueue", broker.url)
+            assert "1 task sent." in printed
+    finally:
+        broker.stop()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -172,9 +175,49 @@ def test_the_next_attempt_comes_directly_after_the_failed_one(world: World, driv
     assert order == [number for number in range(60) for _ in range(3 if number % 5 == 4 else 1)]
 
 
-def test_a_drain_waits_before_another_attempt(world: World) -> None:
+WAITING = """
+import os
+from pathlib import Path
+
+from encord.workflow.stages.agent import AgentTask
+from encord_agents.tasks import QueueRunner
+
+runner = QueueRunner(os.environ["TEST_PROJECT"])
+notes = Path(os.environ["TEST_NOTES"])
+
+@runner.stage("Pre-label")
+def agent(task: AgentTask) -> str:
+    with notes.open("a") as file:
+        file.write(task.data_title + chr(10))
+    if task.data_title == "file 0" and notes.read_text().count("file 0") < 3:
+        raise TimeoutError
+    return "complete"
+"""
+
+
+def test_a_drain_waits_before_another_attempt(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`retry_delay` doubles from attempt to attempt, jittered; others are not held up by it."""
     world.project.add_placeholders(4, title="file {index}")
+    (tmp_path / "waiting_agents.py").write_text(WAITING)
+    notes = tmp_path / "notes"
+    environment = {"TEST_PROJECT": world.project.project_hash, "TEST_NOTES": str(notes)}
+    for name, value in {**world.platform.environment(), **environment}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    runner: QueueRunner = importlib.import_module("waiting_agents").runner
+    events: list[Any] = []
+    runner.observers.append(events.append)
+    report = runner.drain(workers=1, batch_size=1, retry_delay=2.0, progress="none")
+    assert (report.moved, report.attempts) == (4, 6)
+    assert notes.read_text().splitlines() == ["file 0", "file 1", "file 2", "file 3", "file 0", "file 0"]
+    waits = [event.retry_in for event in events if isinstance(event, AttemptFailed)]
+    assert len(waits) == 2
+    assert 1.0 <= waits[0] <= 2.0 <= waits[1] <= 4.0
+
+
+def test_an_executors_worker_waits_itself(world: World) -> None:
+    """It makes the retries of its batch, after the same delays."""
+    world.project.add_placeholders(2, title="file {index}")
     runner = QueueRunner(world.project.project_hash, user_client=world.client)
     order: list[str] = []
     events: list[Any] = []
@@ -187,12 +230,10 @@ def test_a_drain_waits_before_another_attempt(world: World) -> None:
 
     runner.stage("Pre-label")(agent)
     runner.observers.append(events.append)
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(1) as pool:
-        report = runner.drain(executor=pool, batch_size=1, retry_delay=0.2, progress="none")
-    assert (report.moved, report.attempts) == (4, 6)
-    assert order == ["file 0", "file 1", "file 2", "file 3", "file 0", "file 0"]
+        report = runner.drain(executor=pool, batch_size=1, retry_delay=0.02, progress="none")
+    assert (report.moved, report.attempts) == (2, 4)
+    assert order == ["file 0", "file 0", "file 0", "file 1"]
     waits = [event.retry_in for event in events if isinstance(event, AttemptFailed)]
     assert len(waits) == 2
-    assert 0.1 <= waits[0] <= 0.2 <= waits[1] <= 0.4
+    assert 0.01 <= waits[0] <= 0.02 <= waits[1] <= 0.04

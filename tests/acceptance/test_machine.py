@@ -172,16 +172,23 @@ def test_what_was_finished_is_written(world: World, size: int, monkeypatch: pyte
     assert world.count("Done") == 3
 
 
+def writes_itself(task: AgentTask) -> str:
+    if int(task.data_title.rpartition(" ")[2]) % 3:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/features.npy")
+    return "complete"
+
+
+def test_files_of_agents_in_processes(world: World, size: int, tmp_path: Path) -> None:
+    """Those of their own: the parent, which sees only the error's text, decides alike."""
+    told = Processes(tmp_path).run(world, writes_itself, failure_pathway="triage")
+    assert told.counts == {"moved": 4, "failed": 8}
+    assert world.count("Triage") == 0
+
+
 @pytest.mark.parametrize("driver", DRIVERS, ids=str)
 def test_an_agents_own_files(world: World, driver: Driver, size: int) -> None:
     """A disk that is full for what the agent writes itself fails the task, which does not go down the pathway."""
-
-    def agent(task: AgentTask) -> str:
-        if int(task.data_title.rpartition(" ")[2]) % 3:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/features.npy")
-        return "complete"
-
-    told = driver.run(world, agent, failure_pathway="triage")
+    told = driver.run(world, writes_itself, failure_pathway="triage")
     assert told.counts == {"moved": 4, "failed": 8}
     assert world.count("Triage") == 0
 

@@ -25,7 +25,7 @@ app = typer.Typer(no_args_is_help=True, help="Call an editor agent as the label 
 STARTING = 60
 """Seconds that a process of the server has to import the app: models may be loaded in it."""
 LAMBDA = "/2015-03-31/functions/function/invocations"
-"""Where AWS's images for Lambda functions take events."""
+"""The path at which AWS's images for Lambda functions take events."""
 
 EditorUrl = Annotated[str, typer.Argument(help="The address that the label editor shows, of any domain.")]
 Port = Annotated[int, typer.Option(help="The port on this machine.")]
@@ -35,7 +35,7 @@ TestHeader = Annotated[
 
 
 def frame_of(editor_url: str) -> FrameData:
-    """Return what is on the screen at an address of the label editor.
+    """Return the frame at an address of the label editor.
 
     Raises:
         PrintableError: It is no such address.

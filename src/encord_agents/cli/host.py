@@ -7,7 +7,9 @@ from pathlib import PurePath
 
 from encord_agents.exceptions import PrintableError
 
-__all__ = ["check_host"]
+__all__ = ["NOTEBOOK", "check_host", "host"]
+
+NOTEBOOK = "the notebook"
 
 TEST_RUNNERS = frozenset({"pytest", "py.test", "_pytest", "unittest"})
 
@@ -18,15 +20,16 @@ def check_host() -> None:
     Raises:
         PrintableError: They belong to a host program. The message says what to call instead.
     """
-    if (host := _host()) is not None:
+    if (found := host()) is not None:
         raise PrintableError(
             "runner.run() is a script's command line: it reads the process's arguments and ends the process. "
-            f"Here both are {host}'s.\nCall the runner instead, with options as arguments: "
+            f"Here both are {found}'s.\nCall the runner instead, with options as arguments: "
             'report = runner(project_hash="...", max_tasks_per_stage=10)'
         )
 
 
-def _host() -> str | None:
+def host() -> str | None:
+    """Return the program whose arguments and process these are, in words; ``None`` if they are a script's."""
     main = sys.modules.get("__main__")
     file = getattr(main, "__file__", None)
     first = sys.argv[0] if sys.argv else ""
@@ -37,7 +40,7 @@ def _host() -> str | None:
     if file is not None or first in ("-c", "-"):  # %run of IPython makes the script __main__, and its arguments argv
         return None
     if "ipykernel" in sys.modules or "IPython" in sys.modules:
-        return "the notebook"
+        return NOTEBOOK
     return "the interpreter" if first == "" else "the host program"
 
 

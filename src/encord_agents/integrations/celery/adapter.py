@@ -12,15 +12,13 @@ from celery import Celery
 from encord_agents.exceptions import PrintableError
 from encord_agents.integrations.celery.at_work import AtWork, MemoryAtWork, RedisAtWork
 from encord_agents.integrations.celery.marks import InFlight, MemoryInFlight, RedisInFlight
+from encord_agents.integrations.celery.timing import Limits, Timing
 from encord_agents.tasks import QueueRunner
 from encord_agents.tasks.runner.queue_runner import QueueFunction
 
 __all__ = ["Adapter", "Registration", "adapter_of", "visibility_timeout"]
 
 PREFIX = "encord-agents"
-REDIS_TIMEOUT = 10.0
-REDIS_TRIES = 12
-"""With growing pauses between them: about half a minute in all, enough for a broker to restart."""
 VISIBILITY_TIMEOUT = 3600.0
 """Celery's own default."""
 
@@ -58,10 +56,16 @@ class Registration:
 
 @dataclass(eq=False)
 class Adapter:
-    """An app's runners, and the marks of their tasks: in Redis, if the broker or the result backend is one."""
+    """An app's runners, and the marks of their tasks: in Redis, if the broker or the result backend is one.
+
+    Attributes:
+        timing, limits: For tests: the numbers that they go by.
+    """
 
     app: Celery
     registrations: list[Registration] = field(default_factory=list)
+    timing: Timing = field(default_factory=Timing)
+    limits: Limits = field(default_factory=Limits)
     _marks: tuple[InFlight, AtWork] | None = None
 
     @property
@@ -90,12 +94,37 @@ class Adapter:
                 (conf.broker_write_url or conf.broker_url, conf.broker_use_ssl),
                 (conf.result_backend, conf.redis_backend_use_ssl),
             ):
-                if isinstance(url, str) and (client := _redis_at(url, tls)) is not None:
-                    self._marks = RedisInFlight(client, self.prefix), RedisAtWork(client, self.prefix)
+                if isinstance(url, str) and (client := self._redis_at(url, tls)) is not None:
+                    self._marks = (
+                        RedisInFlight(client, self.prefix),
+                        RedisAtWork(client, self.prefix, self.timing),
+                    )
                     break
             else:
                 self._marks = MemoryInFlight(), MemoryAtWork()
         return self._marks
+
+    def _redis_at(self, url: str, tls: object) -> Any:
+        """Return a client of the Redis at a broker's address, or ``None`` if that is no Redis, or several."""
+        if not url.startswith(("redis://", "rediss://", "redis+socket://", "socket://")) or ";" in url:
+            return None
+        import redis
+
+        # Celery spells these addresses in ways that redis-py does not read.
+        address = url.replace("redis+socket://", "unix://", 1).replace("socket://", "unix://", 1)
+        address = address.replace("?virtual_host=", "?db=").replace("&virtual_host=", "&db=")
+        address = re.sub(r"(?<=ssl_cert_reqs=)CERT_(\w+)", lambda found: found[1].lower(), address)
+        if tls and address.startswith("redis://"):
+            address = address.replace("redis://", "rediss://", 1)
+        return redis.Redis.from_url(
+            address,
+            socket_timeout=self.timing.redis,
+            socket_connect_timeout=self.timing.redis,
+            retry=redis.retry.Retry(redis.backoff.ExponentialBackoff(cap=5, base=0.2), self.limits.redis_tries),
+            retry_on_error=[redis.ConnectionError, redis.TimeoutError],
+            health_check_interval=30,
+            **(tls if isinstance(tls, dict) else {}),
+        )
 
 
 _adapters: weakref.WeakKeyDictionary[Celery, Adapter] = weakref.WeakKeyDictionary()
@@ -124,26 +153,3 @@ def adapter_of(app: Celery, *, make: bool = False) -> Adapter:
 def visibility_timeout(app: Celery) -> float:
     """Return the seconds after which Redis redelivers a message that was not acknowledged."""
     return float((app.conf.broker_transport_options or {}).get("visibility_timeout", VISIBILITY_TIMEOUT))
-
-
-def _redis_at(url: str, tls: object) -> Any:
-    """Return a client of the Redis at a broker's address, or ``None`` if that is no Redis, or several."""
-    if not url.startswith(("redis://", "rediss://", "redis+socket://", "socket://")) or ";" in url:
-        return None
-    import redis
-
-    # Celery spells these addresses in ways that redis-py does not read.
-    address = url.replace("redis+socket://", "unix://", 1).replace("socket://", "unix://", 1)
-    address = address.replace("?virtual_host=", "?db=").replace("&virtual_host=", "&db=")
-    address = re.sub(r"(?<=ssl_cert_reqs=)CERT_(\w+)", lambda found: found[1].lower(), address)
-    if tls and address.startswith("redis://"):
-        address = address.replace("redis://", "rediss://", 1)
-    return redis.Redis.from_url(
-        address,
-        socket_timeout=REDIS_TIMEOUT,
-        socket_connect_timeout=REDIS_TIMEOUT,
-        retry=redis.retry.Retry(redis.backoff.ExponentialBackoff(cap=5, base=0.2), REDIS_TRIES),
-        retry_on_error=[redis.ConnectionError, redis.TimeoutError],
-        health_check_interval=30,
-        **(tls if isinstance(tls, dict) else {}),
-    )

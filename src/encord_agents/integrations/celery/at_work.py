@@ -22,19 +22,13 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from encord_agents.integrations.celery.store import Seldom
+from encord_agents.integrations.celery.timing import Timing
 
-__all__ = ["HEARTBEAT", "LEASE", "AtWork", "Found", "MemoryAtWork", "RedisAtWork"]
+__all__ = ["AtWork", "Found", "MemoryAtWork", "RedisAtWork"]
 
 logger = logging.getLogger(__name__)
 
 _seldom = Seldom()
-
-LEASE = 30.0
-"""Seconds that a hold lasts without a heartbeat; after that, its holder may be lost."""
-HEARTBEAT = 5.0
-"""Seconds between two heartbeats."""
-STUCK = 300.0
-"""Seconds without a heartbeat after which even a process that still exists no longer counts as working on the task."""
 
 
 class Found(enum.Enum):
@@ -60,23 +54,18 @@ class AtWork(Protocol):
             redelivered: The broker says that the message was delivered before.
             sure: Tasks with a silent holder have been waited for: count them as lost.
         """
-        ...
 
     def end(self, queue: str, tasks: Sequence[str]) -> None:
         """Release tasks."""
-        ...
 
     def count_lost(self, queue: str, task: str, at_least: int) -> int:
         """Count a worker lost over a task, and return the total, at least one more than its message knows of."""
-        ...
 
     def forget_lost(self, queue: str, tasks: Sequence[str]) -> None:
         """Forget the lost workers of tasks that have ended, however they ended."""
-        ...
 
     def abandoned(self, queue: str, tasks: Sequence[str]) -> set[str]:
         """Return the tasks whose holder is long gone, since their message may be gone too."""
-        ...
 
 
 class MemoryAtWork:
@@ -184,9 +173,10 @@ class RedisAtWork:
         prefix: The prefix of all keys.
     """
 
-    def __init__(self, client: Any, prefix: str) -> None:
+    def __init__(self, client: Any, prefix: str, timing: Timing | None = None) -> None:
         self._client = client
         self._prefix = prefix
+        self._timing = timing or Timing()
         self._swap = client.register_script(SWAP)
         self._remove = client.register_script(LET_GO)
         self._lock = threading.Lock()
@@ -198,10 +188,10 @@ class RedisAtWork:
 
     def begin(self, queue: str, tasks: Sequence[str], *, redelivered: bool, sure: bool) -> list[Found]:
         now, held = self._look(queue, tasks)
-        mine = str(_Hold(now + LEASE, _host(), _process(os.getpid()) or ""))
+        mine = str(_Hold(now + self._timing.lease, _host(), _process(os.getpid()) or ""))
         found, swaps = [], []
         for task, text in zip(tasks, held, strict=True):
-            found.append(_judge(text, now, sure=sure))
+            found.append(self._judge(text, now, sure=sure))
             if found[-1] in (Found.FREE, Found.LOST):
                 # The hold of a lost task is removed: one caller finds it lost and counts that, the next finds it free.
                 swaps.append((task, text, mine if found[-1] is Found.FREE else ""))
@@ -251,8 +241,19 @@ class RedisAtWork:
         return {
             task
             for task, text in zip(tasks, held, strict=True)
-            if text and (hold := _Hold.of(text)).until < now - LEASE and not hold.lives()
+            if text and (hold := _Hold.of(text)).until < now - self._timing.lease and not hold.lives()
         }
+
+    def _judge(self, text: str, now: float, *, sure: bool) -> Found:
+        if not text:
+            return Found.FREE
+        hold = _Hold.of(text)
+        lives = hold.lives()
+        if lives is False:  # no need to wait for the end of the lease of a process of this machine
+            return Found.LOST
+        if hold.until > now or (lives and hold.until > now - self._timing.stuck):
+            return Found.BUSY
+        return Found.LOST if sure else Found.SILENT
 
     def _look(self, queue: str, tasks: Sequence[str]) -> tuple[float, list[str]]:
         pipe = self._client.pipeline(transaction=False)
@@ -289,7 +290,7 @@ class RedisAtWork:
 
     def _send_heartbeats(self) -> None:
         pause = threading.Event()
-        while not pause.wait(HEARTBEAT):
+        while not pause.wait(self._timing.heartbeat):
             with self._lock:
                 if not self._held and not self._ended:
                     self._heartbeat = None  # under the lock, so that a task begun from now on starts another
@@ -322,7 +323,7 @@ class RedisAtWork:
                 old = _Hold.of(held[queue, task])
                 # A missing hold was forgotten by a Redis that restarted; one of another delivery is not ours to renew.
                 if not text or _Hold.of(text).delivery == old.delivery:
-                    new = _Hold(now + LEASE, old.host, old.process, old.delivery)
+                    new = _Hold(now + self._timing.lease, old.host, old.process, old.delivery)
                     renewed.append((task, text, str(new)))
             for (task, _, new_text), done in zip(renewed, self._try(queue, renewed), strict=True):
                 if done:
@@ -337,18 +338,6 @@ def _by_queue(keys: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     for queue, task in keys:
         found.setdefault(queue, []).append(task)
     return found
-
-
-def _judge(text: str, now: float, *, sure: bool) -> Found:
-    if not text:
-        return Found.FREE
-    hold = _Hold.of(text)
-    lives = hold.lives()
-    if lives is False:  # no need to wait for the end of the lease of a process of this machine
-        return Found.LOST
-    if hold.until > now or (lives and hold.until > now - STUCK):
-        return Found.BUSY
-    return Found.LOST if sure else Found.SILENT
 
 
 @cache

@@ -15,30 +15,16 @@ from celery.exceptions import Reject, Retry
 
 from encord_agents.exceptions import EncordAgentsError, TasksFailedError
 from encord_agents.integrations.celery.adapter import Registration
-from encord_agents.integrations.celery.at_work import HEARTBEAT, Found
+from encord_agents.integrations.celery.at_work import Found
 from encord_agents.integrations.celery.holds import Holds
 from encord_agents.integrations.celery.message import Batch
-from encord_agents.integrations.celery.store import Seldom, pause_after, told
+from encord_agents.integrations.celery.store import BrokerError, Seldom, told
 from encord_agents.tasks.models import NO_TASK, TaskCompletionResult, TaskResult
 from encord_agents.tasks.runner.queue_runner import QueueFunction
 
-__all__ = ["IN_QUEUE_FOR", "AgentTasksFailed", "Delivery"]
+__all__ = ["AgentTasksFailed", "Delivery"]
 
 logger = logging.getLogger(__name__)
-
-MAX_LOST = 3
-"""Workers that may be lost over a task before it is given up as a poison task."""
-MAX_RETRY_DELAY = 60.0
-"""Seconds. While a message waits for its retry, it occupies a slot of a worker that could be doing other work."""
-IN_QUEUE_FOR = 24 * 3600.0
-"""Seconds after which a task that was sent and never heard of again may be sent again."""
-FAILED_FOR = 3600.0
-"""Seconds for which polling does not send a failed task again."""
-LOOK_AGAIN_AFTER = 2 * HEARTBEAT
-"""Seconds after which a task that another delivery is working on is looked at again."""
-LONGEST_SLEEP = 10.0
-"""Seconds that a worker sleeps, at most, before it returns a message to a broker that accepts no new one. A sleeping
-worker can neither do other work nor exit."""
 
 _seldom = Seldom()
 _refused = 0
@@ -74,8 +60,9 @@ class Delivery:
         self._task = celery_task
         self._batch = batch
         self._malformed = malformed
-        self._in_flight = registration.adapter.in_flight
-        self._at_work = registration.adapter.at_work
+        adapter = registration.adapter
+        self._in_flight, self._at_work = adapter.marks
+        self._timing, self._max_lost = adapter.timing, adapter.limits.lost
         self._holds = Holds(self._at_work, queue, registration.rows, self._row_of)
 
     def run(self) -> dict[str, int]:
@@ -111,7 +98,7 @@ class Delivery:
             self._send_on(lost)
             if batch.specs:
                 with self._note_taking():
-                    self._in_flight.extend(self._queue, batch.uuids, IN_QUEUE_FOR)
+                    self._in_flight.extend(self._queue, batch.uuids, self._timing.in_queue)
                 results = self._call()
         except Exception:
             self._holds.end()
@@ -152,10 +139,9 @@ class Delivery:
 
         The tasks have not begun, so this costs them no attempt.
         """
-        trouble, batch, request = told(error, self._registration.adapter.prefix), self._batch, self._task.request
-        pause = pause_after(batch.refused)
-        if _seldom(f"begin {type(error)}"):
-            logger.warning("%s: cannot see which tasks are at work; trying later. %s", self._function.stage, trouble)
+        batch, request = self._batch, self._task.request
+        pause = self._timing.pause_after(batch.refused)
+        trouble = self._warn("cannot see which tasks are at work; trying later", error)
         if request.is_eager:  # no worker would make the pause
             raise trouble from error
         again = self._task.signature_from_request(
@@ -175,11 +161,9 @@ class Delivery:
     def _give_back(self, refusal: Exception) -> NoReturn:
         """Return this message unchanged to the broker, after a pause: the broker accepts no new one."""
         global _refused  # a message that is returned unchanged cannot carry a count
-        pause = min(pause_after(_refused), LONGEST_SLEEP)
+        pause = min(self._timing.pause_after(_refused), self._timing.longest_sleep)
         _refused += 1
-        if _seldom(f"publish {type(refusal)}"):
-            trouble = told(refusal, self._registration.adapter.prefix)
-            logger.warning("%s: cannot send the tasks to be retried; trying later. %s", self._function.stage, trouble)
+        self._warn("cannot send the tasks to be retried; trying later", refusal)
         time.sleep(pause)
         raise Reject(str(refusal), requeue=True) from None
 
@@ -193,12 +177,12 @@ class Delivery:
             len(specs),
         )
         waiting = Batch(specs, self._batch.lost, sure=True)
-        self._publish(waiting, countdown=LOOK_AGAIN_AFTER)
+        self._publish(waiting, countdown=self._timing.look_again)
 
     def _send_on(self, specs: list[dict[str, Any]]) -> None:
         """Retry each task in a message of its own: a worker was lost over them, perhaps because of one.
 
-        A poison task then takes no other task down with it, and is given up after `MAX_LOST` workers.
+        A poison task then takes no other task down with it, and is given up after some lost workers.
         """
         if not specs:
             return
@@ -207,7 +191,7 @@ class Delivery:
             times = self._batch.lost + 1  # if the store cannot be reached
             with self._note_taking():
                 times = self._at_work.count_lost(self._queue, spec["uuid"], self._batch.lost)
-            if times <= MAX_LOST:
+            if times <= self._max_lost:
                 again.append((spec, times))
                 continue
             self._end([spec["uuid"]], failed=True)
@@ -228,7 +212,7 @@ class Delivery:
         try:
             # Marked first: a quick worker could otherwise end the task before its mark is extended.
             with self._note_taking():
-                self._in_flight.extend(self._queue, batch.uuids, IN_QUEUE_FOR)
+                self._in_flight.extend(self._queue, batch.uuids, self._timing.in_queue)
             self._task.apply_async(args=[], kwargs=batch.message(), countdown=countdown)
         except Exception as error:  # noqa: BLE001 - whatever the broker's trouble is
             self._give_back(error)
@@ -277,7 +261,7 @@ class Delivery:
         with self._note_taking():
             self._at_work.forget_lost(self._queue, uuids)
             if failed:
-                self._in_flight.fail(self._queue, uuids, FAILED_FOR)
+                self._in_flight.fail(self._queue, uuids, self._timing.failed)
                 self._in_flight.ended(self._queue, {"failed": len(uuids)})
             else:
                 self._in_flight.release(self._queue, uuids)
@@ -289,15 +273,22 @@ class Delivery:
         try:
             yield
         except Exception as error:  # noqa: BLE001 - whatever the store's trouble is
-            if _seldom(f"note {type(error)}"):
-                trouble = told(error, self._registration.adapter.prefix)
-                logger.warning("%s: could not record the outcome of tasks. %s", self._function.stage, trouble)
+            self._warn("could not record the outcome of tasks", error)
+
+    def _warn(self, problem: str, error: Exception) -> BrokerError:
+        """Return an error as a message for a person, and log it: the same problem not for each message."""
+        trouble = told(error, self._registration.adapter.prefix)
+        if _seldom(f"{problem} {type(error)}"):
+            logger.warning("%s: %s. %s", self._function.stage, problem, trouble)
+        return trouble
 
     def _retry(self, why: Exception, *, at_least: float = 0.0) -> NoReturn:
         """Have Celery deliver the batch again, after a while."""
         batch = Batch(self._batch.specs, 0, ended=self._batch.ended, errors=self._batch.errors, first=self._batch.first)
         # Jitter keeps batches that failed together from coming back together.
-        ceiling = min(self._registration.retry_delay * 2.0**self._task.request.retries, MAX_RETRY_DELAY)
+        ceiling = min(
+            self._registration.retry_delay * 2.0**self._task.request.retries, self._timing.longest_retry_delay
+        )
         countdown = max(at_least, ceiling * (0.5 + 0.5 * random.random()))
         self._holds.end()  # first, since another worker may receive the retry at once and must not find it busy
         try:

@@ -13,14 +13,12 @@ from celery import Celery
 
 from encord_agents.exceptions import PrintableError
 from encord_agents.integrations.celery.adapter import Registration, adapter_of
-from encord_agents.integrations.celery.delivery import IN_QUEUE_FOR
 from encord_agents.integrations.celery.message import Batch
 from encord_agents.integrations.celery.store import broker_trouble
 from encord_agents.tasks.runner.queue_runner import QueueFunction
+from encord_agents.tasks.runner.run_options import check_number
 
 __all__ = ["Filled", "StageStatus", "enqueue", "fill", "fill_each", "status"]
-
-CLAIMED_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +81,7 @@ def fill_each(
     app: Celery, *, stage: str | UUID | None = None, max_tasks: int | None = None, again: bool = False
 ) -> Iterator[Filled]:
     """Do the same stage by stage, and yield each stage's result."""
-    if max_tasks is not None and max_tasks < 1:
-        raise PrintableError(f"max_tasks={max_tasks!r} is out of range: it must be at least 1; leave it out for all.")
+    check_number("max_tasks", max_tasks, optional=True)
     left = max_tasks
     found = False
     served: list[str] = []
@@ -133,17 +130,23 @@ def _fill(
     again: bool = False,
 ) -> Filled:
     queue = registration.queue(function)
-    # Read all pages before sending the first message: tasks that move meanwhile shift the pages and hide others.
-    specs = [json.loads(spec) for spec in function.waiting()]
     adapter = registration.adapter
+
+    def ended() -> object:
+        with broker_trouble(adapter.prefix):
+            return adapter.in_flight.counts(queue)
+
+    # Read all pages before sending the first message, and again if workers ended tasks meanwhile: tasks that move while
+    # pages are read shift them, and hide others.
+    specs = [json.loads(spec) for spec in function.waiting(moves=ended)]
     if not adapter.is_shared:  # outcomes of other processes are unknown here: tasks that left the stage have ended
         going, _ = adapter.in_flight.marked(queue)
         adapter.in_flight.release(queue, sorted(going - {spec["uuid"] for spec in specs}))
     sent = seen = 0
-    for start in range(0, len(specs), CLAIMED_AT_ONCE):
+    for start in range(0, len(specs), adapter.limits.claimed):
         if max_tasks is not None and sent >= max_tasks:
             break
-        page = specs[start : start + CLAIMED_AT_ONCE]
+        page = specs[start : start + adapter.limits.claimed]
         seen += len(page)
         at_most = None if max_tasks is None else max_tasks - sent
         with broker_trouble(adapter.prefix):
@@ -161,13 +164,14 @@ def _send(
     again: bool,
 ) -> int:
     """Send the tasks that are not in flight, in batches. Return their number."""
-    in_flight = registration.adapter.in_flight
+    in_flight, at_work = registration.adapter.marks
+    seconds = registration.adapter.timing.in_queue
     uuids = [spec["uuid"] for spec in specs]
     # Claimed before they are sent, so that two polls at the same time send each task once.
-    taken = dict(zip(uuids, in_flight.claim(queue, uuids, IN_QUEUE_FOR, failed=failed, again=again), strict=True))
+    taken = dict(zip(uuids, in_flight.claim(queue, uuids, seconds, failed=failed, again=again), strict=True))
     # These are left over from a lost worker. Without this they would wait for Redis' visibility timeout.
-    orphans = sorted(registration.adapter.at_work.abandoned(queue, [uuid for uuid in uuids if not taken[uuid]]))
-    taken |= dict(zip(orphans, in_flight.claim(queue, orphans, IN_QUEUE_FOR, again=True), strict=True))
+    orphans = sorted(at_work.abandoned(queue, [uuid for uuid in uuids if not taken[uuid]]))
+    taken |= dict(zip(orphans, in_flight.claim(queue, orphans, seconds, again=True), strict=True))
     free = [spec for spec in specs if taken[spec["uuid"]]]
     send = free[:at_most]
     sent = 0

@@ -25,31 +25,24 @@ class InFlight(Protocol):
             failed: Count tasks marked as failed as free.
             again: Count all tasks as free.
         """
-        ...
 
     def release(self, queue: str, tasks: Sequence[str]) -> None:
         """Remove the marks of tasks, so that they can be sent when next seen in the stage."""
-        ...
 
     def extend(self, queue: str, tasks: Sequence[str], seconds: float) -> None:
         """Mark tasks as still in flight, for that many seconds from now."""
-        ...
 
     def fail(self, queue: str, tasks: Sequence[str], seconds: float) -> None:
         """Mark tasks as failed for good, for that many seconds."""
-        ...
 
     def ended(self, queue: str, counts: Mapping[str, int]) -> None:
         """Count outcomes: ``moved``, ``held``, ``skipped``, ``failed``."""
-        ...
 
     def marked(self, queue: str) -> tuple[set[str], set[str]]:
         """Return the tasks in flight, and those that failed."""
-        ...
 
     def counts(self, queue: str) -> dict[str, int]:
         """Return the counts of outcomes since the beginning."""
-        ...
 
 
 class MemoryInFlight:

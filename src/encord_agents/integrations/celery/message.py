@@ -9,20 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
-from uuid import UUID
+from typing import Any, cast
 
-from encord_agents.core.legible import on_one_line
-from encord_agents.core.tracebacks import shown
-from encord_agents.redaction import without_secrets
-from encord_agents.tasks.models import NO_TASK, TaskResult
+from encord_agents.tasks.models import TaskResult
+from encord_agents.tasks.runner.specs import malformed, read_spec
 
 __all__ = ["Batch", "read"]
 
 logger = logging.getLogger(__name__)
-
-LONGEST_QUOTE = 200
-"""Characters of a specification that an error message quotes."""
 
 
 @dataclass
@@ -79,40 +73,21 @@ def read(specs: object, more: Mapping[str, object]) -> tuple[Batch, list[TaskRes
         else:
             sound.setdefault(task["uuid"], task)
     known = {name: more[name] for name in FIELDS.keys() & more.keys()}
-    malformed = sorted(name for name, value in known.items() if not FIELDS[name](value))
-    if malformed:
-        logger.warning("A message has a malformed %s: ignored; its tasks are done all the same.", ", ".join(malformed))
+    bad = sorted(name for name, value in known.items() if not FIELDS[name](value))
+    if bad:
+        logger.warning("A message has a malformed %s: ignored; its tasks are done all the same.", ", ".join(bad))
     batch = Batch(list(sound.values()))
-    for name in known.keys() - set(malformed):
+    for name in known.keys() - set(bad):
         setattr(batch, name, known[name])
     return batch, unsound
 
 
 def _task(spec: object) -> dict[str, Any] | TaskResult:
     """Return a specification with its ids as this library writes them, or a failure with the reason."""
-    if not isinstance(spec, dict):
-        return _malformed(spec, f"it is of type {type(spec).__name__}")
-    uuid = _uuid(spec.get("uuid"))
-    if uuid is None:
-        return _malformed(spec, "it has no valid 'uuid'")
-    # The SDK writes snake case, the platform's own messages camel case.
-    data_hash = _uuid(spec.get("data_hash", spec.get("dataHash")))
-    if data_hash is None:
-        return _malformed(spec, "it has no valid 'data_hash'", uuid)
-    return {**spec, "uuid": str(uuid), "data_hash": str(data_hash)}
-
-
-def _uuid(value: object) -> UUID | None:
-    try:
-        return UUID(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-
-
-def _malformed(spec: object, why: str, uuid: UUID = NO_TASK) -> TaskResult:
-    quote = on_one_line(without_secrets(shown(spec, LONGEST_QUOTE)))
-    error = f"This is no task: {why}. A message holds tasks as task.model_dump() writes them. Given was: {quote}"
-    return TaskResult(task_uuid=uuid, outcome="failed", phase="spec", error=error)
+    found = read_spec(spec) if isinstance(spec, dict) else malformed(spec, f"it is of type {type(spec).__name__}")
+    if found.error is not None:
+        return TaskResult(task_uuid=found.uuid, outcome="failed", phase="spec", error=found.error)
+    return {**cast("dict[str, Any]", spec), "uuid": str(found.uuid), "data_hash": str(found.data_hash)}
 
 
 def _is_count(value: object) -> bool:

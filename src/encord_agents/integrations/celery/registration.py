@@ -20,6 +20,7 @@ from encord_agents.integrations.celery.store import BrokerError, Seldom
 from encord_agents.integrations.celery.waking import waker
 from encord_agents.tasks import QueueRunner
 from encord_agents.tasks.runner.queue_runner import QueueFunction
+from encord_agents.tasks.runner.run_options import check_number
 
 __all__ = ["register"]
 
@@ -98,15 +99,10 @@ def register(
         PrintableError: A number is out of range, the runner has no function, or another runner of its project was
             registered.
     """
-    for name, value, least, most in (
-        ("batch_size", batch_size, 1, 100),
-        ("max_retries", max_retries, 0, None),
-        ("retry_delay", retry_delay, 0, None),
-        ("poll_every", poll_every, 1, None),
-    ):
-        if value is not None and (not value >= least or (most is not None and value > most)):
-            bounds = f"at least {least}" if most is None else f"from {least} to {most}"
-            raise PrintableError(f"{name}={value!r} is out of range: it must be {bounds}.")
+    check_number("batch_size", batch_size, most=100)
+    check_number("max_retries", max_retries)
+    check_number("retry_delay", retry_delay)
+    check_number("poll_every", poll_every, optional=True)
     if not runner.functions:
         raise PrintableError(
             'The runner has no function yet. Decorate them with @runner.stage("...") before register(runner, app).'

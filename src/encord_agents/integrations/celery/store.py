@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from encord_agents.core.legible import cut, on_one_line
 from encord_agents.core.tracebacks import chain, described, message_of
 from encord_agents.exceptions import PrintableError
+from encord_agents.integrations.celery.timing import Limits, Timing
 from encord_agents.redaction import without_secrets
 
-__all__ = ["COMMANDS", "LONGEST_PAUSE", "BrokerError", "Seldom", "broker_trouble", "pause_after", "told"]
+__all__ = ["COMMANDS", "BrokerError", "Seldom", "broker_trouble", "told"]
 
 COMMANDS = (
     "EVALSHA EXEC HDEL HGET HGETALL HINCRBY HMGET HSET MULTI PING SCRIPT|LOAD SELECT TIME "
@@ -19,25 +20,30 @@ COMMANDS = (
 )
 """The Redis commands that marks and holds use, not counting Celery's own."""
 
-LONGEST_PAUSE = 60.0
-"""Seconds between two tries, at most. A waiting message occupies a worker that could be doing other work; and a broker
-that has been repaired should be noticed soon."""
-
-SAID_FOR = 60.0
-"""Seconds for which the same line is not logged again."""
-
-LONGEST_SHOWN = 400
-
 NOT_ALLOWED = """\
 Its user lacks permissions that agents need: keys `{prefix}:*`, and for them the commands {commands}. As an admin:
   ACL SETUSER <user> '~{prefix}:*' {allowed}"""
 
 ADVICE = {
-    "ReadOnlyError": "It is a read-only replica: name the Redis that accepts writes, or promote this one.",
-    "OutOfMemoryError": "Its memory is full: raise its `maxmemory`, or remove data that nobody needs.",
-    "AuthenticationError": "The user or password in its address is refused: correct the address.",
+    "ReadOnlyError": ("It is a read-only replica: name the Redis that accepts writes, or promote this one.", True),
+    "OutOfMemoryError": ("Its memory is full: raise its `maxmemory`, or remove data that nobody needs.", True),
+    "AuthenticationError": ("The user or password in its address is refused: correct the address.", True),
+    "MISCONF": ("It cannot save to its disk: make room there, or correct its `dir`. Its log says why.", True),
+    "WRONGTYPE": ("Another program wrote to a key that begins with `{prefix}:`: delete that key.", True),
+    "unknown command": ("It must be Redis 6.2 or newer.", True),
+    "AskError": ("It is part of a cluster, which Celery cannot use: name a single Redis.", True),
+    "CERTIFICATE_VERIFY_FAILED": ("Its certificate is not trusted: name its authority in `ssl_ca_certs`.", True),
+    "WRONG_VERSION_NUMBER": ("It does not speak TLS: its address begins with redis://, not rediss://.", True),
+    "BusyLoadingError": ("It is loading its data, as after a start: wait.", False),
+    "MasterDownError": ("It is a replica that has lost its master: wait, or name the master.", False),
+    "ClusterDownError": ("It is part of a cluster that is not complete. Celery needs a single Redis.", False),
+    "max number of clients": ("Raise its `maxclients`, or end clients that nobody needs.", False),
+    "closed by server": ("If it speaks TLS only, its address must begin with rediss://.", False),
+    "reset by peer": ("If it speaks TLS only, its address must begin with rediss://.", False),
+    "Timeout connecting": ("If its address begins with rediss://, it must speak TLS.", False),
 }
-"""The remedy for a refusal, by the name of redis-py's exception."""
+"""The remedy for an error, and whether the error lasts until somebody applies it: by the name of redis-py's exception,
+or by words of the answer. The first that fits counts."""
 
 
 class BrokerError(PrintableError):
@@ -62,19 +68,17 @@ def told(error: BaseException, prefix: str) -> BrokerError:
         return error
     causes = list(chain(error))
     kinds = {kind.__name__ for cause in causes for kind in type(cause).__mro__ if kind.__module__.startswith("redis")}
-    texts = " ".join(message_of(cause) for cause in causes)
-    answer = cut(on_one_line(without_secrets(described(error))), LONGEST_SHOWN)
-    advice = next((text for name, text in ADVICE.items() if name in kinds), None)
+    texts = " ".join(message_of(cause) for cause in causes).lower()
+    answer = cut(on_one_line(without_secrets(described(error))), Limits().shown)
+    fitting = (found for mark, found in ADVICE.items() if mark in kinds or (kinds and mark.lower() in texts))
+    advice, lasts = next(fitting, (None, "ResponseError" in kinds))
     if "NoPermissionError" in kinds:
         allowed = " ".join(f"+{command.lower()}" for command in COMMANDS.split())
         advice = NOT_ALLOWED.format(prefix=prefix, commands=COMMANDS.replace(" ", ", "), allowed=allowed)
-    elif "WRONGTYPE" in texts:
-        advice = f"Another program wrote to a key that begins with `{prefix}:`: delete that key."
-    elif "unknown command" in texts.lower():
-        advice = "It must be Redis 6.2 or newer."
-    if advice is None and not ("ResponseError" in kinds and "BusyLoadingError" not in kinds):
-        return BrokerError(f"The broker cannot be reached: {answer}", lasts=False)
-    return BrokerError("\n".join(["The broker refuses: " + answer, *([advice] if advice else [])]), lasts=True)
+    elif advice is not None:
+        advice = advice.format(prefix=prefix)
+    trouble = "refuses" if lasts else "cannot be reached"
+    return BrokerError("\n".join([f"The broker {trouble}: {answer}", *([advice] if advice else [])]), lasts=lasts)
 
 
 @contextlib.contextmanager
@@ -89,22 +93,18 @@ def broker_trouble(prefix: str) -> Iterator[None]:
         raise
 
 
-def pause_after(refused: int) -> float:
-    """Return the seconds to wait after that many refusals in a row: 1, 2, 4, and so on, up to a minute."""
-    return min(2.0 ** min(refused, 10), LONGEST_PAUSE)
-
-
 class Seldom:
     """Return True for a line that is to be logged: the same one at most once a minute, whatever logs it."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, said_for: float = Timing().said) -> None:
         self._clock = clock
+        self._said_for = said_for
         self._said: dict[str, float] = {}
 
     def __call__(self, line: str) -> bool:
         now = self._clock()
         # Without a lock: threads that race here log a line twice at worst.
-        self._said = {text: at for text, at in self._said.items() if now < at + SAID_FOR}
+        self._said = {text: at for text, at in self._said.items() if now < at + self._said_for}
         if line in self._said:
             return False
         self._said[line] = now

@@ -12,7 +12,7 @@ from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outco
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.engine.verdict import is_nobodys_fault, is_platform_trouble
 
-__all__ = ["FAILURES_IN_A_ROW", "DeadLetters"]
+__all__ = ["FAILURES_IN_A_ROW", "DeadLetters", "is_blameless"]
 
 FAILURES_IN_A_ROW = 20
 """Dead-lettered tasks in a row after which the agent, not the tasks, is to blame: a promise, see docs/runner.md."""
@@ -20,6 +20,11 @@ FAILURES_IN_A_ROW = 20
 NEVER_MADE = """\
 A run-scoped dependency of {}() could not be made, in {} attempts: {}
 Every task needs it, so the run ends here. What was finished is written."""
+
+
+def is_blameless(fault: Fault) -> bool:
+    """Return True if neither the task nor its agent caused a fault: no person needs to look at the task."""
+    return fault.platform or is_nobodys_fault(fault.exception) or is_a(fault.exception, AssetDownloadError)
 
 
 @dataclass(eq=False)
@@ -85,7 +90,7 @@ class DeadLetters:
         """Return True if a task that failed for good goes down the failure pathway."""
         if self.agent.failure_pathway is None or fault.phase in (Phase.LOAD, Phase.SAVE, Phase.MOVE):
             return False
-        if fault.platform or is_nobodys_fault(fault.exception) or is_a(fault.exception, AssetDownloadError):
+        if is_blameless(fault):
             return False
         if self.agent.history.count("dead letters") >= FAILURES_IN_A_ROW:
             self._halt(FAILURES_IN_A_ROW, ", which says more about the agent than about the tasks")

@@ -41,6 +41,12 @@ class Timing:
         first_quiet: Before the first probe of a service that does not say when to come back; doubles with each refusal.
         longest_quiet: The longest pause for a service, whatever it asks for; after that, it is tried again.
         tick: Between two looks at whether the run is to stop, and for a wake-up call that was lost.
+        slow_batch: What the attempts of a drain's batch take, from which on their worker has fewer batches ahead: those
+            another one that is idle cannot have.
+        look_up: Between two looks at whether the process at the other end of a pipe is alive: a program that it has
+            started may hold the pipe.
+        dies_within: In which a process whose pipe has broken has ended.
+        hears_within: In which a worker that cannot be heard learns that its parent is gone; else the pipe is broken.
     """
 
     first_backoff: float = 0.5
@@ -64,6 +70,10 @@ class Timing:
     first_quiet: float = 1.0
     longest_quiet: float = 60.0
     tick: float = 0.1
+    slow_batch: float = 1.0
+    look_up: float = 1.0
+    dies_within: float = 5.0
+    hears_within: float = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +101,17 @@ class Limits:
         bytes_ahead: Their size, first frames included.
         read_ahead: Tasks read from the pages between two attempts, where no thread reads them in the background.
         download: The seconds, counts and sizes of one download.
+        batches: Batches of tasks that a drain's worker has at a time: one is attempted, and others are loaded and
+            written.
+        batches_if_slow: The same where agents take their time.
+        deaths: Workers that a task takes down before it has failed: the first two times it gets another try, the second
+            of them in a worker that has nothing else.
+        failed_starts: Workers that die in a row before they are ready, with nothing done between them, for the run to
+            end.
+        garbled_in_a_row: Workers in a row that send unreadable messages, with nothing done in between, for the run to
+            end. A task that has its workers do so makes it three.
+        message: Bytes of a worker's message. Text that a library prints into the pipe by mistake says more than this,
+            taken for a message's length.
     """
 
     at_once: int = 100
@@ -113,3 +134,9 @@ class Limits:
     bytes_ahead: int = 512 * 1024 * 1024
     read_ahead: int = 1000
     download: DownloadLimits = field(default_factory=DownloadLimits)
+    batches: int = 4
+    batches_if_slow: int = 2
+    deaths: int = 3
+    failed_starts: int = 3
+    garbled_in_a_row: int = 4
+    message: int = 0x1FFFFFFF

@@ -21,8 +21,8 @@ class Apart:
     and waits, as often as it is interrupted in that. There is no lock that an interrupt could leave held.
 
     Attributes:
-        ended: Whether the call is over, or will never begin.
-        error: What the call raised.
+        ended: True if the call is over, or will never begin.
+        error: The exception of the call.
     """
 
     def __init__(self, work: Callable[[], object]) -> None:
@@ -48,7 +48,7 @@ class Apart:
             self.ended = True
 
     def wait(self) -> bool:
-        """Wait for a moment, or until the call is over. Whether it is."""
+        """Wait for a moment, or until the call is over. Return True if it is."""
         if not self.ended:
             with suppress(Empty):
                 self._bell.get(timeout=TICK)

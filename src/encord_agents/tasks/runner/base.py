@@ -1,4 +1,4 @@
-"""What all runners share: the project, the client, and which function serves which stage."""
+"""The base of all runners: the project, the client, and the agents with their stages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import types
 import typing
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -26,15 +26,13 @@ from encord_agents.core.dependencies.plan import Plan
 from encord_agents.core.dependencies.signature import without_alias
 from encord_agents.core.legible import quotable
 from encord_agents.core.sdk.once import sending_once
-from encord_agents.exceptions import (
-    PrintableError,
-    ProjectError,
-    StageAlreadyAssignedError,
-)
+from encord_agents.exceptions import PrintableError, ProjectError, StageAlreadyAssignedError
 from encord_agents.extras import require
 from encord_agents.tasks.dependencies import OtherProjects
 from encord_agents.tasks.engine.context import INJECTABLE, RUN_INJECTABLE, Agent
+from encord_agents.tasks.engine.events import Observer
 from encord_agents.tasks.engine.history import History
+from encord_agents.tasks.engine.report import RunReport
 from encord_agents.tasks.engine.retry import RetryPolicy
 from encord_agents.tasks.engine.stage import Pathways, as_uuid, find_stage, names_stage
 from encord_agents.tasks.engine.stop import Stop
@@ -66,14 +64,16 @@ class RegisteredAgent:
     Attributes:
         identity: The stage's title or uuid, as given.
         callable: The function.
-        plan: What it needs.
+        plan: The inputs that it needs.
+        overwrite: True if it may replace another function of its stage.
+        stage_title: The stage's title, once a project has told it.
     """
 
     identity: str | UUID
     callable: Callable[..., Any]
     plan: Plan
-    include_args: LabelRowMetadataIncludeArgs
-    initialise_args: LabelRowInitialiseLabelsArgs
+    label_row_metadata_include_args: LabelRowMetadataIncludeArgs = field(default_factory=LabelRowMetadataIncludeArgs)
+    label_row_initialise_labels_args: LabelRowInitialiseLabelsArgs = field(default_factory=LabelRowInitialiseLabelsArgs)
     will_set_priority: bool = False
     give_up_on: tuple[type[Exception], ...] = ()
     failure_pathway: str | UUID | None = None
@@ -88,18 +88,8 @@ class RegisteredAgent:
 
     @property
     def printable_name(self) -> str:
-        """The stage's title, once a project has told it; until then what was given."""
+        """The stage's title, once a project has told it; until then the stage as it was given."""
         return self.stage_title or str(self.identity)
-
-    @property
-    def label_row_metadata_include_args(self) -> LabelRowMetadataIncludeArgs:
-        """What to list of label rows."""
-        return self.include_args
-
-    @property
-    def label_row_initialise_labels_args(self) -> LabelRowInitialiseLabelsArgs:
-        """What to fetch of their labels."""
-        return self.initialise_args
 
 
 class RunnerBase:
@@ -108,6 +98,9 @@ class RunnerBase:
     Attributes:
         agents: The registered agents, in order of definition.
         dependency_overrides: For tests: functions to use in place of others as dependencies.
+        timing, limits: For tests: the numbers that the engine goes by.
+        report: The last run's report, also when it raised.
+        observers: Called with each event of a run, see `encord_agents.tasks.engine.report`.
     """
 
     def __init__(
@@ -124,6 +117,8 @@ class RunnerBase:
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         self.timing = Timing()
         self.limits = Limits()
+        self.observers: list[Observer] = []
+        self.report: RunReport | None = None
         self._client = user_client
         self._sending_client: EncordUserClient | None = None
         self._project_hash: UUID | None = None
@@ -144,7 +139,7 @@ class RunnerBase:
 
     @property
     def valid_stages(self) -> list[AgentStage] | None:
-        """The agent stages of `project`; ``None`` where there is none."""
+        """The agent stages of `project`; ``None`` as long as there is no project."""
         if (project := self.project) is None:
             return None
         return [stage for stage in project.workflow.stages if isinstance(stage, AgentStage)]
@@ -228,14 +223,20 @@ class RunnerBase:
         return self._project
 
     def _fixed(self, project: Project, *, stop: Stop | None, max_outage: float) -> dict[type, object]:
-        """Return what is injected by type and is the same for all tasks."""
+        """Return the values, by type, that are injected alike for all tasks."""
         others = OtherProjects(partial(open_project, self._sender, stop=stop, max_outage=max_outage))
         return {Project: project, EncordUserClient: self.client, OtherProjects: others}
 
     @property
     def _own_project(self) -> Project | None:
-        """The project the runner was made for, once it is open; not that of a call."""
+        """The project that the runner was made for, once it is open; not that of a call."""
         return self._project if self._project_hash is not None else None
+
+    def _check_has_agents(self, call: str = "it") -> None:
+        if not self.agents:
+            raise PrintableError(
+                f'The runner has no agent. Decorate a function with @runner.stage("...") before calling {call}.'
+            )
 
     def _register(self, agent: RegisteredAgent, *, overwrite: bool) -> None:
         if (project := self._own_project) is not None:
@@ -258,7 +259,7 @@ class RunnerBase:
     def _bind(
         self, agent: RegisteredAgent, project: Project, *, num_retries: int = 3, retry_delay: float = 0.0
     ) -> Agent:
-        """An agent for a run.
+        """Return an agent for a run.
 
         Raises:
             UnknownStageError: The project has no such agent stage.
@@ -277,8 +278,8 @@ class RunnerBase:
             pathways=pathways,
             plan=self._plan_with_overrides(agent),
             policy=RetryPolicy(num_retries, retry_delay, agent.give_up_on),
-            include_args=agent.include_args,
-            initialise_args=agent.initialise_args,
+            include_args=agent.label_row_metadata_include_args,
+            initialise_args=agent.label_row_initialise_labels_args,
             will_set_priority=agent.will_set_priority,
             failure_pathway=failure_pathway,
             restore_labels=agent.restore_labels,
@@ -287,7 +288,7 @@ class RunnerBase:
         )
 
     def _bind_all(self, project: Project, *, only: AgentStage | None = None, **options: Any) -> list[Agent]:
-        """All agents for a run, or those of one stage: the others' stages may be another project's then."""
+        """Return all agents for a run, or those of one stage: the others' stages may be another project's then."""
         wanted = [agent for agent in self.agents if only is None or names_stage(agent.identity, only)]
         bound = [(registered, self._bind(registered, project, **options)) for registered in wanted]
         taken: dict[UUID, RegisteredAgent] = {}
@@ -309,7 +310,7 @@ class RunnerBase:
 
 
 def check_stage(stage: object) -> None:
-    """Refuse what names no stage.
+    """Check that a value can name a stage.
 
     Raises:
         PrintableError: It is neither text nor a uuid: a function, where the decorator was written without its call.
@@ -321,34 +322,29 @@ def check_stage(stage: object) -> None:
         )
 
 
-def make_agent(
-    function: Callable[..., Any],
-    stage: str | UUID,
-    *,
-    label_row_metadata_include_args: LabelRowMetadataIncludeArgs | None,
-    label_row_initialise_labels_args: LabelRowInitialiseLabelsArgs | None,
-    will_set_priority: bool,
-    give_up_on: tuple[type[Exception], ...],
-    failure_pathway: str | UUID | None,
-    restore_labels: bool,
-) -> RegisteredAgent:
-    """What a decorator makes of a function. It warns of one that is given label rows with some of their labels only.
+def make_agent(function: Callable[..., Any], stage: str | UUID, **options: Any) -> RegisteredAgent:
+    """Return an agent for a decorator, and warn of one that is given label rows with some of their labels only.
+
+    Args:
+        options: Those of `SequentialRunner.stage`.
 
     Raises:
         DependencyError: A parameter asks for something that nothing can supply.
         MissingExtraError: A dependency of ours needs packages that are not installed.
         PrintableError: An option is of a type that it cannot be of.
     """
-    for name, given, kind in (
-        ("label_row_metadata_include_args", label_row_metadata_include_args, LabelRowMetadataIncludeArgs),
-        ("label_row_initialise_labels_args", label_row_initialise_labels_args, LabelRowInitialiseLabelsArgs),
+    for name, kind in (
+        ("label_row_metadata_include_args", LabelRowMetadataIncludeArgs),
+        ("label_row_initialise_labels_args", LabelRowInitialiseLabelsArgs),
     ):
-        if not isinstance(given, kind | None):
+        if options[name] is None:
+            options[name] = kind()
+        elif not isinstance(options[name], kind):
             raise PrintableError(
-                f"@runner.stage({str(stage)!r}): {name} is of type {type(given).__name__}. "
+                f"@runner.stage({str(stage)!r}): {name} is of type {type(options[name]).__name__}. "
                 f"Write it as {name}={kind.__name__}(...)."
             )
-    if not _are_exception_types(give_up_on):
+    if not _are_exception_types(give_up_on := options["give_up_on"]):
         raise PrintableError(
             f"@runner.stage({str(stage)!r}): give_up_on={give_up_on!r} is no tuple of exception types. "
             "Write it as in give_up_on=(ValueError,)."
@@ -357,21 +353,11 @@ def make_agent(
     for dependency in plan.dependencies:
         if (extra := extra_of(dependency)) is not None:
             require(extra, f"{plan.name}() uses {getattr(dependency, '__name__', dependency)}, which")
-    args = label_row_initialise_labels_args or LabelRowInitialiseLabelsArgs()
-    filters = {name for name in FILTERS if getattr(args, name) is not None}
+    agent = RegisteredAgent(stage, function, plan, **options)
+    filters = {name for name in FILTERS if getattr(agent.label_row_initialise_labels_args, name) is not None}
     if filters and LabelRowV2 in plan.needs:
         warnings.warn(IN_PART.format(function=plan.name, filters=" and ".join(sorted(filters))), stacklevel=3)
-    return RegisteredAgent(
-        identity=stage,
-        callable=function,
-        plan=plan,
-        include_args=label_row_metadata_include_args or LabelRowMetadataIncludeArgs(),
-        initialise_args=args,
-        will_set_priority=will_set_priority,
-        give_up_on=give_up_on,
-        failure_pathway=failure_pathway,
-        restore_labels=restore_labels,
-    )
+    return agent
 
 
 def _are_exception_types(given: object) -> bool:
@@ -384,10 +370,10 @@ def make_plan(function: Callable[..., Any], overrides: dict[Callable[..., Any], 
 
 
 def checked_hash(project_hash: str | UUID) -> UUID:
-    """A project hash as a uuid.
+    """Return a project hash as a uuid.
 
     Raises:
-        ProjectError: It is none.
+        ProjectError: It is not a uuid.
     """
     if (uuid := as_uuid(project_hash)) is None:
         raise ProjectError(
@@ -399,7 +385,7 @@ def checked_hash(project_hash: str | UUID) -> UUID:
 
 
 def literals(annotation: Any) -> Iterable[object]:
-    """The values of the `Literal` types in a return annotation: ``Literal["a"] | None`` has ``"a"``."""
+    """Yield the values of the `Literal` types in a return annotation: ``Literal["a"] | None`` has ``"a"``."""
     annotation = without_alias(annotation)
     origin = typing.get_origin(annotation)
     if origin is Literal:

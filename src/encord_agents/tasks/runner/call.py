@@ -2,103 +2,67 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
 from encord.exceptions import EncordException
 from encord.workflow.stages.agent import AgentTask
 
-from encord_agents.core.room import temporary_directory
-from encord_agents.core.tracebacks import described, formatted, is_a, notes
-from encord_agents.exceptions import EncordAgentsError, NoRoomError, OutageError, UnknownPathwayError
+from encord_agents.core.tracebacks import described, formatted, notes
+from encord_agents.exceptions import EncordAgentsError, NoRoomError, OutageError
 from encord_agents.tasks.engine.context import Agent
-from encord_agents.tasks.engine.events import (
-    ChunkLoaded,
-    ChunkWritten,
-    Event,
-    Events,
-    StageWarning,
-    TaskFinished,
-    TaskWouldWrite,
-)
+from encord_agents.tasks.engine.events import Event, Events, TaskFinished
 from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import SetUpError
 from encord_agents.tasks.engine.one_by_one import run_chunk
-from encord_agents.tasks.engine.outcome import Failed, Fault, Phase
+from encord_agents.tasks.engine.outcome import Failed, Phase
 from encord_agents.tasks.engine.own_saves import OwnSaves
 from encord_agents.tasks.engine.poll import each_still_in
 from encord_agents.tasks.engine.record import TaskRecord
 from encord_agents.tasks.engine.retry import retryable
 from encord_agents.tasks.engine.stage_run import StageRun
 from encord_agents.tasks.engine.stop import Leaving, Stop
-from encord_agents.tasks.engine.verdict import is_nobodys_fault, is_platform_trouble
+from encord_agents.tasks.engine.verdict import is_platform_trouble
 from encord_agents.tasks.models import TaskResult
 from encord_agents.tasks.runner.connection import Connection
 from encord_agents.tasks.runner.opening import with_advice
 from encord_agents.tasks.runner.specs import Spec
-from encord_agents.tasks.runner.worker import Answer, CallOptions
 
-__all__ = ["Call", "directory_for"]
-
-
-@contextlib.contextmanager
-def directory_for(agent: Agent) -> Iterator[Path | None]:
-    """Enter a directory for the call's files, if its agent asks for any."""
-    if not agent.needs_asset:
-        yield None
-        return
-    with temporary_directory() as directory:
-        yield directory
+__all__ = ["Call"]
 
 
 class Call:
     """One call of a queue function.
 
     Args:
-        final: Whether a task that fails now will not be tried again.
-        options: Of a drain, which logs, reports and decides about failures by itself; ``None``: another engine calls.
+        files: A directory for the call's files.
+        final: True if a task that fails now will not be tried again.
+        bundle_saves: Hold what agents save by their own hand, and send it with the others'.
     """
 
     def __init__(
-        self,
-        connection: Connection,
-        agent: Agent,
-        final: bool,
-        files: Path | None,
-        stop: Stop,
-        bundle_saves: bool,
-        options: CallOptions | None = None,
+        self, connection: Connection, agent: Agent, files: Path | None, *, final: bool, bundle_saves: bool
     ) -> None:
         self._connection = connection
         self._agent = agent
-        self._stop = stop
-        quiet, options = options is not None, options or CallOptions()
-        own = {} if options.max_outage is None else {"max_outage": options.max_outage}
-        self._gate = connection.gate(stop, grace=connection.runner.timing.time_to_write, **own)
-        own_saves = OwnSaves(self._gate, bundle_saves, options.dry_run)
+        self._gate = connection.gate(Stop(), grace=connection.runner.timing.time_to_write)
+        own_saves = OwnSaves(self._gate, bundle_saves)
         self._run = StageRun(
             agent,
             connection.project,
             connection.sender,
             self._gate,
-            Events([] if quiet else [connection.log], record=self._note),
-            Executor(connection.scope, connection.fixed, self._gate, own_saves, contained=quiet),
-            dry_run=options.dry_run,
+            Events([connection.log], record=self._note),
+            Executor(connection.scope, connection.fixed, self._gate, own_saves),
             strict=False,
             final=final,
-            dead_letters=not quiet,
             files=files,
         )
         self._results: dict[UUID, TaskResult] = {}
         self._gone: set[UUID] = set()
-        self._suspects: dict[UUID, Fault] = {}
-        self._blameless: set[UUID] = set()
         self._limited: set[UUID] = set()
-        self._events: list[ChunkLoaded | ChunkWritten | TaskWouldWrite] = []
-        self._warnings: list[StageWarning] = []
-        self._trouble: OutageError | Leaving | Exception | None = None
+        self._trouble: BaseException | None = None
 
     @property
     def stage_uuid(self) -> UUID:
@@ -109,8 +73,6 @@ class Call:
         at_once = self._gate.limits.at_once
         try:
             for start in range(0, len(wanted), at_once):
-                if self._stop.requested:
-                    break
                 self._run_chunk(wanted[start : start + at_once])
         except SetUpError as trouble:
             self._trouble = trouble.error
@@ -135,7 +97,7 @@ class Call:
                 self._results |= {one.uuid: not_done(one, reply.error, phase="load") for one in part}
         tasks = [there[one.uuid] for one in wanted if one.uuid in there]
         loop = self._connection.loop if agent.plan.has_async else None
-        while tasks and not self._stop.requested:
+        while tasks:
             # Two tasks of one label row must not be at work together: the second is loaded after the first is written.
             first = list({(task.data_hash, agent.branch_of(task)): task for task in reversed(tasks)}.values())[::-1]
             run_chunk(self._run, first, polled_at=polled_at, loop=loop)
@@ -143,22 +105,12 @@ class Call:
             tasks = [task for task in tasks if task.uuid not in done]
 
     def _note(self, event: Event) -> None:
-        if isinstance(event, ChunkLoaded | ChunkWritten | TaskWouldWrite):
-            self._events.append(event)
-        if isinstance(event, StageWarning):
-            self._warnings.append(event)
         if not isinstance(event, TaskFinished):
             return
         outcome = event.outcome
-        again = (
-            isinstance(outcome, Failed) and outcome.moved_to is None and retryable(self._agent.policy, outcome.fault)
-        )
-        if isinstance(outcome, Failed) and (outcome.fault.run_scoped or _names_no_pathway(outcome.fault)):
-            self._suspects[event.task.uuid] = outcome.fault
-        if isinstance(outcome, Failed) and (outcome.fault.platform or is_nobodys_fault(outcome.fault.exception)):
-            self._blameless.add(event.task.uuid)
-        # A suspect may end the run, whose caller is to see where it was raised.
-        record = TaskRecord.of(event, keep_traceback=event.task.uuid in self._suspects).to_dict()
+        fault = outcome.fault if isinstance(outcome, Failed) else None
+        is_left = isinstance(outcome, Failed) and outcome.moved_to is None
+        record = TaskRecord.of(event).to_dict()
         self._results[event.task.uuid] = TaskResult(
             task_uuid=event.task.uuid,
             data_title=event.task.data_title,
@@ -168,29 +120,12 @@ class Call:
             phase=record.get("phase"),
             error=record.get("error") or record.get("reason"),
             traceback=record.get("traceback"),
-            retryable=again,
+            retryable=fault is not None and is_left and retryable(self._agent.policy, fault),
             seconds=record["seconds"],
             own_saves=event.own_saves,
         )
-        if isinstance(outcome, Failed) and outcome.fault.rate_limited:
+        if fault is not None and fault.rate_limited:
             self._limited.add(event.task.uuid)
-
-    def answer(self, given: Sequence[Spec]) -> Answer:
-        """Return the outcomes of the tasks, and the error that ends a run."""
-        trouble = self._trouble
-        # What was not begun, because the run stops, is still in its stage: it has no outcome.
-        told = [one for one in given if one.error or one.uuid in self._gone or one.uuid in self._results]
-        return Answer(
-            results=[self.result(one) for one in (given if trouble is None and not self._stop.requested else told)],
-            unwritten=[ref.uuid for ref in self._run.unwritten],
-            unconfirmed=frozenset(self._run.unconfirmed),
-            error=trouble if isinstance(trouble, Exception) else None,
-            named_a_pathway=self._agent.history.has_named_a_pathway,
-            suspects=self._suspects,
-            blameless=frozenset(self._blameless),
-            events=self._events,
-            warnings=self._warnings,
-        )
 
     def result(self, given: Spec) -> TaskResult:
         """Return the outcome of a task."""
@@ -211,10 +146,6 @@ class Call:
         stage = self._agent.stage.title
         error = f"The task is not in stage {stage!r}: it has been moved, or it never was there. Nothing was done."
         return TaskResult(task_uuid=given.uuid, outcome="skipped", error=error)
-
-
-def _names_no_pathway(fault: Fault) -> bool:
-    return fault.phase is Phase.PATHWAY and is_a(fault.exception, UnknownPathwayError)
 
 
 def not_done(given: Spec, trouble: BaseException, *, phase: str) -> TaskResult:

@@ -1,4 +1,4 @@
-"""A process's connection: what its queue functions share, from the first use until it is closed."""
+"""A process's connection, which its queue functions share from the first use until it is closed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Connection:
-    """All that a process needs to run agents, made at the first use.
+    """The project, client, event loop and run-scoped dependencies of a process that runs agents.
 
     Args:
         sender: The client that the engine's requests are made with.
@@ -60,31 +60,31 @@ class Connection:
         return Gate(stop, timing=runner.timing, limits=runner.limits, **options)
 
     def enter(self) -> bool:
-        """A call begins. Whether it may."""
-        self.loop.revive()
-        with self._lock:
+        """Begin a call. Return False if the connection is closed."""
+        self.loop.revive()  # an agent of an earlier call may have ended it
+        with self._lock:  # between the look and the count, another thread may close the connection
             self._calls += not self._closed
             return not self._closed
 
     def leave(self) -> None:
-        """A call is over."""
+        """End a call."""
         with self._lock:
             self._calls -= 1
             last = self._closed and not self._calls
-        if last:
+        if last:  # not under the lock: a teardown may take long, and may use the runner
             try:
                 self._tear_down()
             except Exception:
                 logger.exception("What lives as long as the process could not be torn down.")
 
     def bundle_saves(self) -> None:
-        """From now on, the client that is handed out is the one whose requests are heard of."""
+        """Hand out the client whose requests are heard of, from now on."""
         if self.fixed[EncordUserClient] is not self.sender:
             self.fixed = {**self.fixed, EncordUserClient: self.sender}
             self.scope.values = self.fixed
 
     def agent(self, registered: RegisteredAgent) -> Agent:
-        """An agent bound to its stage, once per process."""
+        """Return an agent bound to its stage, once per process."""
         with self._lock:
             if id(registered) not in self.agents:  # it was decorated after the connection was made
                 self.agents[id(registered)] = self.runner._bind(registered, self.project, num_retries=0)
@@ -100,11 +100,11 @@ class Connection:
         with self._lock:
             self._closed = True
             in_use = self._calls
-        if not in_use:
+        if not in_use:  # else the last call does it: what it uses must not go while it runs
             self._tear_down(report)
 
     def _tear_down(self, report: RunReport | None = None) -> None:
-        """Twice is harmless."""
+        """Tear down; twice is harmless."""
         try:
             tear_down(self.scope, report)
         finally:

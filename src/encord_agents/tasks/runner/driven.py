@@ -1,9 +1,8 @@
-"""A stage in a worker process: the driver of a `Runner`, fed by a pipe, its events sent to the parent."""
+"""A stage in a worker: the driver of a `Runner`, fed by a pipe or by an executor, its events sent to the parent."""
 
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -27,24 +26,31 @@ from encord_agents.tasks.engine.stage_run import StageRun
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.connection import Connection
-from encord_agents.tasks.runner.worker import portable
+from encord_agents.tasks.runner.run_options import DrainOptions
 
-__all__ = ["drive"]
+__all__ = ["Feed", "drive"]
 
 Say = Callable[[Any], None]
+Feed = SimpleQueue[messages.Tasks | messages.HoldBack | None]
 
 
 def drive(
     connection: Connection,
     agent: Agent,
     files: Path | None,
-    feed: SimpleQueue[messages.Tasks | messages.HoldBack | None],
-    options: messages.Options,
+    feed: Feed,
+    options: DrainOptions,
     *,
     stop: Stop,
     say: Say,
 ) -> messages.Ended:
-    """Run a stage's agent over the tasks that come, until there are no more, or the run ends."""
+    """Run a stage's agent over tasks as they come, until there are no more; tasks that fail stay in their stage.
+
+    Args:
+        feed: The tasks; ``None`` after the last.
+        stop: Ends it after the task at work; finished results are written.
+        say: Told of every event, and of the end of every attempt.
+    """
     own = {} if options.max_outage is None else {"max_outage": options.max_outage}
     gate = connection.gate(stop, **own)
 
@@ -76,9 +82,11 @@ def drive(
         on_success=lambda context: say(messages.Succeeded(context.task.uuid, agent.history.has_named_a_pathway)),
     )
     loop = connection.loop if agent.plan.has_async else None
+    # As many tasks as a worker may have, so that while one batch is attempted others are loaded and written.
+    window = gate.limits.batches * options.batch_size
     error: Exception | None = None
     try:
-        Pipeline(run, options.window, options.workers if loop else 1, loop, _Feed(run, feed)).drive()
+        Pipeline(run, window, options.batch_size if loop else 1, loop, _Fed(run, feed)).drive()
     except SetUpError as trouble:
         error = trouble.error
     except Leaving:
@@ -90,7 +98,8 @@ def drive(
     return messages.Ended(
         tuple(run.unwritten),
         frozenset(run.unconfirmed),
-        None if error is None else pickle.dumps(portable(error)),
+        None if error is None else messages.Carried(error),
+        agent.history.quiet.left(gate.clock()),
     )
 
 
@@ -103,10 +112,10 @@ def _is_suspect(event: TaskFinished) -> bool:
     return fault.run_scoped or unknown
 
 
-class _Feed:
+class _Fed:
     """Tasks as the parent sends them, as a `Pipeline` takes them."""
 
-    def __init__(self, run: StageRun, feed: SimpleQueue[messages.Tasks | messages.HoldBack | None]) -> None:
+    def __init__(self, run: StageRun, feed: Feed) -> None:
         self._run = run
         self._feed = feed
 
@@ -126,7 +135,7 @@ class _Feed:
         for one in given.tasks:
             if (task := task_of(stage, one.task)) is not None:
                 waiting.append(Waiting(task, now - one.age))
-            else:  # it is asked for, as what was seen long ago
+            else:  # it is asked for, like a task that was seen long ago
                 waiting.append(Waiting(AgentTask.model_validate_json(one.task), -math.inf))
         return waiting
 

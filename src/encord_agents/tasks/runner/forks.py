@@ -24,11 +24,12 @@ def forget_after_fork(runner: QueueRunner) -> None:
 
     def forget() -> None:
         if (there := reference()) is not None:
-            there._lock = threading.RLock()
+            there._lock = threading.RLock()  # a thread that held the other does not exist here
             _inherited.extend((there._connection, there._connecting, there._closing))
             there._connection = there._connecting = None
             there._closing = []
             there._project = None
+            # A client of the runner's own has connections that the parent goes on using.
             there._client, there._sending_client = there._given_client, None
 
     os.register_at_fork(after_in_child=forget)

@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
+import enum
 import pickle
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
+from typing import Any
 from uuid import UUID
 
-from encord_agents.core.tracebacks import described, formatted, notes
+from encord.exceptions import EncordException
+
+from encord_agents.core import tracebacks
+from encord_agents.core.tracebacks import add_note, described, formatted, is_a, notes
 from encord_agents.exceptions import EncordAgentsError, PrintableError
+from encord_agents.tasks.engine.dead_letter import is_blameless
 from encord_agents.tasks.engine.events import AttemptFailed, Event, TaskFinished, TaskRef
 from encord_agents.tasks.engine.outcome import Failed, Fault
-from encord_agents.tasks.runner.worker import portable
+from encord_agents.tasks.engine.verdict import is_platform_trouble
+from encord_agents.tasks.runner.run_options import DrainOptions
 
 __all__ = [
     "AttemptEnded",
     "Begin",
-    "Close",
+    "Carried",
     "Died",
-    "End",
     "Ended",
     "HoldBack",
     "OnItsWay",
-    "Options",
+    "Order",
     "Ready",
-    "Stop",
     "Succeeded",
     "Tasks",
     "Told",
     "WorkerDiedError",
     "WorkerError",
+    "portable",
     "told",
-    "unpickled",
 ]
 
 
@@ -63,24 +68,6 @@ class WorkerDiedError(WorkerError):
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """Options of a stage.
-
-    Attributes:
-        window: How many of its tasks may be loaded, run or written at the same time in one worker.
-        workers: Attempts at once in one worker, of async agents.
-    """
-
-    window: int
-    workers: int = 1
-    num_retries: int = 3
-    retry_delay: float = 0.0
-    max_outage: float | None = None
-    dry_run: bool = False
-    bundle_saves: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class OnItsWay:
     """A task on its way to a worker.
 
@@ -98,7 +85,7 @@ class Begin:
     """A stage begins. The function is pickled: what it imports is imported in the worker's main thread."""
 
     function: bytes
-    options: Options
+    options: DrainOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +96,20 @@ class Tasks:
 
 
 @dataclass(frozen=True, slots=True)
-class Close:
-    """There are no more tasks in the stage that goes on."""
-
-
-@dataclass(frozen=True, slots=True)
 class HoldBack:
     """Another worker was refused by a service that the agent calls, which wants to be left alone for some seconds."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Order(enum.Enum):
+    """A message without contents."""
+
+    CLOSE = "close"
+    """There are no more tasks in the stage that goes on."""
+    STOP = "stop"
     """Begin no task that has not begun."""
-
-
-@dataclass(frozen=True, slots=True)
-class End:
+    END = "end"
     """End, when the stage that goes on has ended."""
 
 
@@ -134,10 +117,28 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """The worker has imported the agents and connected, or it cannot: then the error is there, pickled."""
+class Carried:
+    """An exception on its way to the parent: itself where that is this process, else as it can be made anew there."""
 
-    error: bytes | None = None
+    error: BaseException
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickled apart: a whole message would be lost whose exception cannot be read.
+        return _carried, (pickle.dumps(portable(self.error)),)
+
+
+def _carried(error: bytes) -> Carried:
+    try:
+        return Carried(pickle.loads(error))
+    except Exception as trouble:  # noqa: BLE001 - of what only the worker could import
+        return Carried(PrintableError(f"The error of a worker cannot be read here: {described(trouble)}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker has imported the agents and connected, or it cannot: then the error is there."""
+
+    error: Carried | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,30 +161,34 @@ class Told:
     """An event of the stage.
 
     Attributes:
-        named_a_pathway: Whether the agent has named a good pathway in this worker so far.
-        suspect: Of a failure that may be every task's: its own exception, pickled.
+        named_a_pathway: True if the agent has named a good pathway in this worker so far.
+        suspect: Of a failure that may be every task's: its own exception.
+        blameless: Of a failure: True if neither the task nor the agent caused it.
         hold_back: Of a refusal by a service: seconds that it wants to be left alone.
     """
 
     event: Event
     named_a_pathway: bool = False
-    suspect: bytes | None = None
+    suspect: Carried | None = None
+    blameless: bool = False
     hold_back: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The stage has ended in this worker.
+    """The stage has ended in this worker, or the batch that an executor was given.
 
     Attributes:
         unwritten: Tasks that were finished and could not be written.
         unconfirmed: Those of them that were sent to move, without an answer.
-        error: What ended it before all its tasks had an outcome, pickled.
+        error: The error that ended it before all its tasks had an outcome.
+        hold_back: Seconds for which a service that the agent calls still wants to be left alone.
     """
 
     unwritten: Sequence[TaskRef] = ()
     unconfirmed: Set[UUID] = field(default_factory=frozenset)
-    error: bytes | None = None
+    error: Carried | None = None
+    hold_back: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +197,8 @@ class Died:
 
     Attributes:
         how: How it died, in words.
-        ready: Whether it ever was ready.
-        garbled: Whether it was ended because a message of it could not be read.
+        ready: True if it ever was ready.
+        garbled: True if it was ended because a message of it could not be read.
     """
 
     how: str
@@ -203,26 +208,30 @@ class Died:
 
 def told(event: Event, *, named_a_pathway: bool, is_suspect: bool, hold_back: float) -> Told:
     """Return an event as a message: exceptions of tasks as text, since only the worker may be able to import them."""
-    suspect = None
+    suspect, blameless = None, False
     if isinstance(event, AttemptFailed):
         event = replace(event, fault=_as_text(event.fault))
     elif isinstance(event, TaskFinished) and isinstance(event.outcome, Failed):
         fault = event.outcome.fault
-        if is_suspect and isinstance(fault.exception, Exception):
-            suspect = pickle.dumps(portable(fault.exception))
+        suspect = Carried(fault.exception) if is_suspect else None
+        blameless = is_blameless(fault)
         event = replace(event, outcome=replace(event.outcome, fault=_as_text(fault)))
-    return Told(event, named_a_pathway, suspect, hold_back)
+    return Told(event, named_a_pathway, suspect, blameless, hold_back)
 
 
 def _as_text(fault: Fault) -> Fault:
     text = "\n".join([described(fault.exception), *notes(fault.exception)])
-    return replace(fault, exception=WorkerError(text, formatted(fault.exception)))
+    # Its type, which says as much, stays in the worker.
+    platform = fault.platform or is_platform_trouble(fault.exception)
+    return replace(fault, exception=WorkerError(text, formatted(fault.exception)), platform=platform)
 
 
-def unpickled(error: bytes) -> Exception:
-    """Return an exception of a worker."""
-    try:
-        found: Exception = pickle.loads(error)
-    except Exception as trouble:  # noqa: BLE001 - of what only the worker could import
-        return PrintableError(f"The error of a worker cannot be read here: {described(trouble)}")
-    return found
+def portable(error: BaseException) -> Exception:
+    """Return an exception that can be sent to another process: itself, or its text if it cannot be made anew there."""
+    where = "" if is_a(error, (PrintableError, EncordException)) else f"In a worker:\n{formatted(error)}"
+    if where:
+        add_note(error, where)
+    sent = tracebacks.portable(error) if is_a(error, Exception) else None
+    if sent is not None and (not where or where in notes(sent)):
+        return sent
+    return PrintableError("\n".join(dict.fromkeys([described(error), *notes(error), where])).rstrip())

@@ -1,69 +1,90 @@
-"""What a run is around its stages' turns: who is told of it, pass after pass, and how it ends."""
+"""A run around its stages' turns: its observers, pass after pass, and its end."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from encord.exceptions import EncordException
 
 from encord_agents.core.sdk.connections import IDLE, close_idle
 from encord_agents.core.tracebacks import cause_of, described
-from encord_agents.exceptions import NoRoomError, OutageError, PrintableError
+from encord_agents.exceptions import NoRoomError, OutageError
 from encord_agents.tasks.engine.context import Agent
-from encord_agents.tasks.engine.events import Events, Observer, RunStopped, TaskRef
+from encord_agents.tasks.engine.events import Events, Observer, RunStopped, StageFinished, StageStarted, TaskRef
 from encord_agents.tasks.engine.gate import SetUpError
 from encord_agents.tasks.engine.observers import LogObserver, PassCounter
 from encord_agents.tasks.engine.report import RunReport
 from encord_agents.tasks.engine.report_file import ReportFile
 from encord_agents.tasks.engine.stop import Leaving, Reason, Stop
+from encord_agents.tasks.runner.base import RunnerBase
 from encord_agents.tasks.runner.opening import with_advice
+from encord_agents.tasks.runner.run_options import RunOptions
 
-__all__ = ["STOPPED_BY", "Passes", "Progress", "Turns", "check_common_numbers", "check_number", "stopped_before"]
-
-Progress = Literal["auto", "rich", "plain", "none"]
+__all__ = ["Passes", "Turns", "reported", "stopped_before"]
 
 STOPPED_BY: dict[Reason, str] = {"interrupt": "interrupted", "terminate": "terminated", "hangup": "hung up"}
 
 
-def stopped_before(stop: Stop) -> RunReport:
+def stopped_before(runner: RunnerBase, stop: Stop) -> RunReport:
     """Return the report of a run that was stopped before it had its project.
 
     Raises:
         KeyboardInterrupt: By a Ctrl-C.
     """
+    report = runner.report = RunReport()
+    report.stopped = STOPPED_BY[stop.reason] if stop.reason else "asked to stop"
     if stop.reason == "interrupt":
         raise KeyboardInterrupt
-    report = RunReport()
-    report.stopped = STOPPED_BY[stop.reason] if stop.reason else "asked to stop"
+    return report
+
+
+def reported(
+    runner: RunnerBase,
+    stop: Stop,
+    options: RunOptions,
+    run: Callable[[Passes], None],
+    end: Callable[[], None] = lambda: None,
+) -> RunReport:
+    """Have a run made, and return its report, which its runner has from the beginning.
+
+    Args:
+        run: Makes it. Inside, a Ctrl-C only requests the stop, but where it is let in.
+        end: Called after it, however it ended.
+    """
+    report = runner.report = RunReport()
+    # An interrupt comes at a call or at a jump backwards: none comes before a `try`, or between it and `finally`.
+    try:
+        try:
+            with stop.at_work(), Passes(report, runner.observers, stop, options) as passes:
+                run(passes)
+        finally:
+            end()
+    except KeyboardInterrupt:
+        report.stopped = report.stopped or STOPPED_BY["interrupt"]  # it came before or after what says so
+        raise
     return report
 
 
 class Turns(Protocol):
-    """Gives each agent its turn over what waits in its stage.
+    """Gives each agent its turn over the tasks in its stage.
 
     Attributes:
         unwritten: Tasks that were finished but could not be written.
         unconfirmed: Those of them that were sent to move, without an answer.
-        halted: Why the turns asked for a stop by themselves, if they did.
+        halted: The reason for which the turns asked for a stop by themselves, if they did.
     """
 
-    @property
-    def unwritten(self) -> list[TaskRef]: ...
-
-    @property
-    def unconfirmed(self) -> set[UUID]: ...
-
-    @property
-    def halted(self) -> str | None: ...
+    unwritten: list[TaskRef]
+    unconfirmed: set[UUID]
+    halted: str | None
 
     def take(self, agent: Agent) -> None:
-        """Run an agent over what waits in its stage."""
+        """Run an agent over the tasks in its stage."""
 
 
 class Passes:
@@ -72,35 +93,28 @@ class Passes:
     A context manager: inside, progress is shown and the report file is open.
 
     Args:
-        report: Called with every event, and what it raises ends the run.
+        report: Called with every event; an exception of it ends the run.
         observers: Further ones.
-        progress: What to show on the terminal.
-        report_file: A file to write one JSON line per task to.
     """
 
-    def __init__(
-        self,
-        report: RunReport,
-        observers: Sequence[Observer],
-        stop: Stop,
-        *,
-        progress: Progress = "none",
-        report_file: str | Path | None = None,
-    ) -> None:
+    def __init__(self, report: RunReport, observers: Sequence[Observer], stop: Stop, options: RunOptions) -> None:
         self._report = report
         self._observers = observers
         self._stop = stop
-        self._progress = progress
-        self._report_file = report_file
+        self._options = options
         self._counter = PassCounter()
 
     def __enter__(self) -> Passes:
         with contextlib.ExitStack() as stack:
             observers: list[Observer] = [LogObserver(), self._counter, *self._observers]
-            if self._progress != "none" and (shown := _progress_observer(self._progress, stack)) is not None:
-                observers.append(shown)
-            if self._report_file is not None:
-                observers.append(self._enter_report_file(self._report_file, stack))
+            if self._options.progress != "none":
+                from encord_agents.terminal import progress_observer
+
+                if (shown := progress_observer(self._options.progress)) is not None:
+                    stack.callback(shown.close)
+                    observers.append(shown)
+            if self._options.report is not None:
+                observers.append(self._enter_report_file(self._options.report, stack))
             self.events = Events(observers, record=self._report)
             self._stack = stack.pop_all()
         return self
@@ -120,23 +134,21 @@ class Passes:
         stack.callback(tell)  # when it is closed, for that may fail too
         return stack.enter_context(file)
 
-    def run(
-        self, turns: Turns, agents: Sequence[Agent], *, project_hash: object, refresh_every: float | None = None
-    ) -> None:
+    def run(self, turns: Turns, agents: Sequence[Agent], *, project_hash: object) -> None:
         """Give the agents their turns, in order, once or again and again.
 
         Raises:
             OutageError: The platform did not answer for too long.
             NoRoomError: This machine has no room for files.
-            KeyboardInterrupt: After what was finished is written.
+            KeyboardInterrupt: After the finished results are written.
             Exception: The set-up is wrong.
         """
         stop, reason = self._stop, None
         try:
-            for number in pass_numbers(refresh_every, stop, self._counter, self.events):
+            for number in pass_numbers(self._options.refresh_every, stop, self._counter, self.events):
                 self._counter.begin(number)
                 for agent in agents:
-                    turns.take(agent)
+                    self._take(turns, agent)
                     if stop.requested:
                         break
             if stop.reason == "interrupt":  # it came while no user code ran, and was only noted
@@ -166,6 +178,14 @@ class Passes:
                 why = reason or turns.halted or (STOPPED_BY[stop.reason] if stop.reason else "asked to stop")
                 self.events.emit(RunStopped(why, tuple(turns.unwritten), frozenset(turns.unconfirmed)))
 
+    def _take(self, turns: Turns, agent: Agent) -> None:
+        stage, started = agent.stage, time.monotonic()
+        self.events.emit(StageStarted(stage.uuid, stage.title, agent.plan.name))
+        try:
+            turns.take(agent)
+        finally:
+            self.events.emit(StageFinished(stage.uuid, stage.title, time.monotonic() - started))
+
 
 def pass_numbers(
     refresh_every: float | None,
@@ -174,7 +194,7 @@ def pass_numbers(
     events: Events,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[int]:
-    """Numbers of passes, each when it is time for it: by when the last one started, on a clock that never jumps."""
+    """Yield the numbers of passes, each when it is due: by the start of the last one, on a clock that never jumps."""
     number = 0
     while True:
         number += 1
@@ -189,59 +209,3 @@ def pass_numbers(
             close_idle()
         if wait is None or stop.wait(wait):
             return
-
-
-def _progress_observer(kind: Progress, stack: contextlib.ExitStack) -> Observer | None:
-    from encord_agents.terminal import progress_observer
-
-    observer = progress_observer(kind)
-    if observer is not None:
-        stack.callback(observer.close)
-    return observer
-
-
-def check_number(
-    name: str, value: object, least: float, meaning: str, *, whole: bool = False, optional: bool = False
-) -> None:
-    """Refuse what is no number, or too small.
-
-    Args:
-        whole: Only whole numbers will do.
-        optional: ``None`` will do too.
-
-    Raises:
-        PrintableError: It will not do; the message says what the number means.
-    """
-    if value is None and optional:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or (whole and not isinstance(value, int)):
-        raise PrintableError(f"{name}={value!r} is not a {'whole number' if whole else 'number'}: it is {meaning}.")
-    if not value >= least or math.isinf(value):
-        raise PrintableError(f"{name}={value!r} is out of range: at least {least} ({meaning}).")
-
-
-def check_common_numbers(
-    refresh_every: object,
-    num_retries: object,
-    max_tasks_per_stage: object,
-    retry_delay: object = 0.0,
-    max_consecutive_failures: object = None,
-) -> None:
-    """The numbers that every kind of run takes.
-
-    Raises:
-        PrintableError: One of them is out of range.
-    """
-    check_number(
-        "refresh_every",
-        refresh_every,
-        1,
-        "seconds between the starts of two passes; leave it out for one pass",
-        optional=True,
-    )
-    check_number("num_retries", num_retries, 0, "attempts after the first; 0 means one attempt", whole=True)
-    meaning = "tasks in a pass; leave it out for all"
-    check_number("max_tasks_per_stage", max_tasks_per_stage, 1, meaning, whole=True, optional=True)
-    check_number("retry_delay", retry_delay, 0, "seconds before the second attempt")
-    meaning = "failures in a row that end the run; leave it out for none"
-    check_number("max_consecutive_failures", max_consecutive_failures, 1, meaning, whole=True, optional=True)

@@ -1,42 +1,22 @@
-"""A stage's turn over worker processes of our own: who has which task, and who is to blame when one of them dies."""
+"""A stage's turn over worker processes of our own: their tasks, and the blame when one of them dies."""
 
 from __future__ import annotations
 
 import pickle
 from collections import deque
-from dataclasses import dataclass, field, replace
-from uuid import UUID
+from collections.abc import Collection
 
-from encord.workflow.stages.agent import AgentTask
-
-from encord_agents.exceptions import NoRoomError, PrintableError
+from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.context import Agent
-from encord_agents.tasks.engine.events import AttemptFailed, StageWarning, TaskFinished, TaskStarted
-from encord_agents.tasks.engine.outcome import Failed, Fault, Moved, Outcome, Phase, Skipped
+from encord_agents.tasks.engine.events import AttemptFailed, TaskFinished, TaskStarted
+from encord_agents.tasks.engine.outcome import Fault, Phase
 from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.messages import WorkerDiedError
 from encord_agents.tasks.runner.processes import Processes, Worker
-from encord_agents.tasks.runner.stage_drain import LEFT_OR_MOVED, DrainRun, StageDrain
-from encord_agents.tasks.runner.worker_main import Drives
+from encord_agents.tasks.runner.queue_function import QueueFunction
+from encord_agents.tasks.runner.stage_drain import DrainRun, Hand, Sent, StageDrain
 
 __all__ = ["PoolDrain"]
-
-BATCHES = 4
-"""Batches of tasks that a worker has at a time: one is attempted, and others are loaded and written."""
-BATCHES_IF_SLOW = 2
-"""The same where agents take their time: what one worker has ahead, another one that is idle cannot have."""
-SLOW = 1.0
-"""Seconds that the attempts of a batch take, from which on they take their time."""
-LAST_ENDS = 20
-"""Tasks, about, whose average says how long attempts take now."""
-DEATHS = 3
-"""Workers that a task takes down: the first two times it gets another try, the second of them in a worker that has
-nothing else."""
-FAILED_STARTS = 3
-"""Workers that die in a row before they are ready, with nothing done in between, for the run to end."""
-GARBLED_IN_A_ROW = 4
-"""Workers in a row that say what cannot be read, with nothing done in between, for the run to end. A task that has its
-workers do so makes it three."""
 
 CANNOT_START = """\
 The worker processes ended before they were ready ({how}). What they printed says why. Usually it is one of two:
@@ -46,36 +26,6 @@ The worker processes ended before they were ready ({how}). What they printed say
   - {module}, where the agents are, cannot be imported in a new process."""
 
 
-@dataclass(eq=False, slots=True)
-class _Sent:
-    """A task that workers have, or had.
-
-    Attributes:
-        seen_at: When its stage showed it, on the gate's clock.
-        deaths: How often a worker has died of it, as far as is known.
-        lost: Whether a worker has died with it: the task may have moved.
-    """
-
-    task: AgentTask
-    seen_at: float
-    deaths: int = 0
-    lost: bool = False
-
-
-@dataclass(eq=False, slots=True)
-class _Hand:
-    """The tasks that one worker has of this stage.
-
-    Attributes:
-        running: Tasks whose attempt has begun and not ended.
-        alone: Whether it is given nothing else until what it has is done.
-    """
-
-    tasks: dict[UUID, _Sent] = field(default_factory=dict)
-    running: set[UUID] = field(default_factory=set)
-    alone: bool = False
-
-
 class PoolDrain(StageDrain):
     """One agent's turn over worker processes.
 
@@ -83,26 +33,14 @@ class PoolDrain(StageDrain):
         function: Serves the agent's stage in the workers.
     """
 
-    def __init__(self, run: DrainRun, agent: Agent, function: Drives, pool: Processes) -> None:
-        super().__init__(run, agent)
+    def __init__(self, run: DrainRun, agent: Agent, function: QueueFunction, pool: Processes) -> None:
+        super().__init__(run, agent, pool.size)
         self._pool = pool
         self._module = function.__module__
-        self._begin = messages.Begin(
-            pickle.dumps(function),
-            messages.Options(
-                window=BATCHES * run.batch_size,
-                workers=run.batch_size,
-                num_retries=run.num_retries,
-                retry_delay=run.retry_delay,
-                max_outage=run.max_outage,
-                dry_run=run.dry_run,
-                bundle_saves=run.bundle_saves,
-            ),
-        )
-        self._hands: dict[Worker, _Hand] = {}  # of the workers for which this stage has begun, and not ended
-        self._again: deque[_Sent] = deque()
-        self._alone: deque[_Sent] = deque()
-        self._most_busy: int | None = None  # workers at a time, since there was no room for the files of more
+        self._timing, self._limits = run.gate.timing, run.gate.limits
+        self._begin = messages.Begin(pickle.dumps(function), run.options)
+        self._hands: dict[Worker, Hand] = {}  # of the workers for which this stage has begun, and not ended
+        self._alone: deque[Sent] = deque()
         self._average: float | None = None  # seconds that attempts take
         self._failed_starts = 0
         self._garbled = 0
@@ -110,8 +48,12 @@ class PoolDrain(StageDrain):
     # Sending
 
     @property
+    def _all_hands(self) -> Collection[Hand]:
+        return self._hands.values()
+
+    @property
     def _is_out(self) -> bool:
-        return any(hand.tasks for hand in self._hands.values()) or bool(self._starting)
+        return bool(self._busy or self._starting)
 
     @property
     def _waits(self) -> bool:
@@ -121,19 +63,15 @@ class PoolDrain(StageDrain):
     def _starting(self) -> list[Worker]:
         return [worker for worker in self._hands if not worker.ready and not worker.dead]
 
-    def _held_back(self) -> float:
-        return 0.0
-
     def _room_of(self, worker: Worker) -> int:
         """Return how many more tasks a worker can have: only where a whole batch fits, so that they go together."""
-        hand, size = self._hands[worker], self._run.batch_size
+        hand, size, limits = self._hands[worker], self._options.batch_size, self._limits
         if not worker.ready or worker.dead or hand.alone:
             return 0
-        busy = sum(bool(other.tasks) for other in self._hands.values())
-        if self._most_busy is not None and not hand.tasks and busy >= self._most_busy:
+        if not hand.tasks and self._busy >= self._most_busy:
             return 0
-        slow = self._average is None or self._average * size > SLOW
-        room = (BATCHES_IF_SLOW if slow else BATCHES) * size - len(hand.tasks)
+        slow = self._average is None or self._average * size > self._timing.slow_batch
+        room = (limits.batches_if_slow if slow else limits.batches) * size - len(hand.tasks)
         return min(size, room) if room >= size or not hand.tasks else 0
 
     def _send(self) -> None:
@@ -151,16 +89,16 @@ class PoolDrain(StageDrain):
                 return
 
     def _begin_in(self, worker: Worker) -> None:
-        self._hands[worker] = _Hand()
+        self._hands[worker] = Hand()
         worker.say(self._begin)
 
     @property
     def _wants_worker(self) -> bool:
         """True if there is more to do than workers have room for, those that are starting included. Work recovered from
         a dead worker must not queue behind another worker's."""
-        if self._most_busy is not None:
+        if self._most_busy < self._pool.size:
             return not self._hands
-        starting, size = len(self._starting), self._run.batch_size
+        starting, size = len(self._starting), self._options.batch_size
         idle = any(worker.ready and not hand.tasks for worker, hand in self._hands.items())
         if self._waits and not (idle or starting):
             return True
@@ -179,18 +117,13 @@ class PoolDrain(StageDrain):
         if self._alone:
             some, hand.alone = [self._alone.popleft()], True
         else:
-            some = [self._again.popleft() for _ in range(min(room, len(self._again)))]
-            some += [_Sent(one.task, one.seen_at) for one in self._backlog.take(room - len(some))]
+            some = self._next(room)
         if not some:
             return False
-        now = self._run.gate.clock()
-        for sent in some:
-            hand.tasks[sent.task.uuid] = sent
-            self._backlog.begin_move()  # it may move at any time, until the worker tells its outcome
-        worker.say(messages.Tasks([_on_its_way(sent, now) for sent in some]))
+        worker.say(messages.Tasks(self._give(hand, some)))
         return True
 
-    # Taking what workers say
+    # Messages of workers
 
     def _collect(self, timeout: float) -> None:
         said = self._pool.next(timeout)
@@ -206,148 +139,79 @@ class PoolDrain(StageDrain):
         match message:
             case messages.Ready(error=None):
                 self._run.proven, self._failed_starts = True, 0
-            case messages.Ready(error=bytes(error)):
+            case messages.Ready(error=messages.Carried(error=error)):
                 del self._hands[worker]
-                self._fail(messages.unpickled(error))
+                self._fail(error)
             case messages.AttemptEnded(uuid=uuid):
                 hand.running.discard(uuid)
-            case messages.Succeeded(named_a_pathway=named):
-                self._history.has_named_a_pathway |= named
-                self._history.succeed()
-            case messages.Told():
-                self._hear(worker, hand, message)
-            case messages.Ended():
-                self._ended(worker, hand, message)
             case messages.Died():
                 self._lost(worker, hand, message)
+            case messages.Told():
+                self._learn_from(worker, hand, message)
+                self._hear(hand, message)
+            case messages.Ended():
+                del self._hands[worker]
+                self._hear(hand, message)
+            case _:
+                self._hear(hand, message)
 
-    def _hear(self, worker: Worker, hand: _Hand, told: messages.Told) -> None:
-        self._history.has_named_a_pathway |= told.named_a_pathway
+    def _learn_from(self, worker: Worker, hand: Hand, told: messages.Told) -> None:
+        """Note what an event says of its worker, and of the work."""
         if told.hold_back > 0:
             for other in self._hands:
                 if other is not worker and other.ready:
                     other.say(messages.HoldBack(told.hold_back))
-        event = told.event
-        if isinstance(event, TaskFinished):
-            self._garbled = 0
-            self._finished(hand, event, told.suspect)
-            return
-        if isinstance(event, StageWarning) and not self._history.warns_first_of(event.kind):
-            return  # each worker says it once
-        if isinstance(event, TaskStarted):
-            hand.running.add(event.task.uuid)
-        self._run.events.emit(event)
-
-    def _finished(self, hand: _Hand, event: TaskFinished, suspect: bytes | None) -> None:
-        sent = self._give_up(hand, event.task.uuid)
-        if sent is None:
-            return
-        outcome, unused = event.outcome, False
-        self._seconds[sent.task.uuid] += event.seconds  # type: ignore[assignment]
-        self._own_saves[sent.task.uuid] += event.own_saves  # type: ignore[assignment]
-        if event.attempts:
-            seconds = event.seconds / event.attempts
-            average = seconds if self._average is None else self._average
-            self._average = average + (seconds - average) / LAST_ENDS
-        match outcome:
-            case Failed(fault=fault) if fault.phase not in (Phase.SAVE, Phase.MOVE):
-                if suspect is None or not self._ends_run(fault, messages.unpickled(suspect)):
-                    self._fail_task(sent.task, fault, sent.seen_at)
-                    return
-            case Skipped():
-                unused = not (event.attempts or sent.lost)
-                if sent.lost and not event.attempts:
-                    outcome = self._of_the_gone(sent)
-        self._finish(sent.task, outcome, event.attempts or int(sent.lost), unused=unused)
-
-    def _of_the_gone(self, sent: _Sent) -> Outcome:
-        """Return the outcome of a task that is gone, and that a worker which died may have moved."""
-        pathway = self._arrived([sent.task]).get(sent.task.uuid)
-        return Skipped(LEFT_OR_MOVED) if pathway is None else Moved(pathway, confirmed=False)
-
-    def _ends_run(self, fault: Fault, exception: Exception) -> bool:
-        error = self._dead_letters.ends_run(replace(fault, exception=exception))
-        if error is not None:
-            self._fail(error)
-        return error is not None
-
-    def _give_up(self, hand: _Hand, uuid: UUID) -> _Sent | None:
-        """Take a task from a worker, which has no more to do with it."""
-        sent = hand.tasks.pop(uuid, None)
-        hand.running.discard(uuid)
-        if not hand.tasks:
-            hand.alone = False
-        if sent is not None:
-            self._backlog.end_move()
-        return sent
-
-    def _ended(self, worker: Worker, hand: _Hand, ended: messages.Ended) -> None:
-        """Take leave of a worker in which the stage has ended: because it was told so, or because of its trouble."""
-        del self._hands[worker]
-        self._run.unwritten += ended.unwritten
-        self._run.unconfirmed |= ended.unconfirmed
-        left = [sent for uuid in tuple(hand.tasks) if (sent := self._give_up(hand, uuid)) is not None]
-        error = None if ended.error is None else messages.unpickled(ended.error)
-        if error is None:
-            return
-        told = {ref.uuid for ref in ended.unwritten}
-        left = [sent for sent in left if sent.task.uuid not in told]
-        busy = sum(bool(other.tasks) for other in self._hands.values())
-        if isinstance(error, NoRoomError) and error.may_pass and busy and not self._closing:
-            # Others' files may be removed: what it had is done when others are. It is no attempt.
-            self._most_busy = busy
-            self._again += left
-        else:
-            self._fail(error)
+        match told.event:
+            case TaskStarted(task=task):
+                hand.running.add(task.uuid)
+            case TaskFinished(attempts=attempts, seconds=seconds):
+                self._garbled = 0
+                if attempts:
+                    average = seconds / attempts if self._average is None else self._average
+                    self._average = average + (seconds / attempts - average) / self._limits.last_ends
 
     # Trouble
 
-    def _lost(self, worker: Worker, hand: _Hand, died: messages.Died) -> None:
-        """See to what a worker had that has died. To blame is the task whose attempt had begun and not ended; where no
-        attempt went on, it may be any of what it had."""
+    def _lost(self, worker: Worker, hand: Hand, died: messages.Died) -> None:
+        """See to the tasks of a worker that has died. To blame is the one whose attempt had begun and not ended; if no
+        attempt went on, it may be any of them."""
         del self._hands[worker]
         self._failed_starts += not died.ready
         nobody_works = not (self._run.proven or self._starting)
-        if not died.ready and (nobody_works or self._failed_starts >= FAILED_STARTS) and not self._closing:
+        if not died.ready and (nobody_works or self._failed_starts >= self._limits.failed_starts) and not self._closing:
             self._fail(PrintableError(CANNOT_START.format(how=died.how, module=self._module)))
         self._garbled += died.garbled
-        if self._garbled >= GARBLED_IN_A_ROW:
+        if self._garbled >= self._limits.garbled_in_a_row:
             self._fail(PrintableError(f"{self._garbled} workers in a row were lost. Of the last one: {died.how}."))
         suspects = hand.running or set(hand.tasks)
         again = []
         for uuid, sent in tuple(hand.tasks.items()):
             is_suspect = uuid in suspects
-            self._give_up(hand, uuid)
+            self._take_back(hand, uuid)
             sent.lost = True
             sent.deaths += is_suspect
-            if not is_suspect or sent.deaths < DEATHS - 1:
+            if not is_suspect or sent.deaths < self._limits.deaths - 1:
                 again.append(sent)
-            elif sent.deaths < DEATHS:
+            elif sent.deaths < self._limits.deaths:
                 self._alone.append(sent)
             else:
                 self._died_of(sent, died)
         self._again.extendleft(reversed(again))
         self._send_down()
 
-    def _died_of(self, sent: _Sent, died: messages.Died) -> None:
+    def _died_of(self, sent: Sent, died: messages.Died) -> None:
         error = WorkerDiedError(f"The worker process died while it ran this task and no other: {died.how}.")
         fault = Fault(Phase.AGENT, error, 1)
         self._run.events.emit(AttemptFailed(self._agent.ref(sent.task), fault, None))
-        self._fail_task(sent.task, fault, sent.seen_at)
+        self._fail_task(sent, fault)
 
     def _wind_up(self) -> None:
-        """Have no task begin that has not begun, if the run is to end; and hear what there is still to be said."""
+        """Have no task begin that has not begun, if the run is to end; and take the workers' last messages."""
         if self._closing:
             self._pool.stop()
         for worker in self._hands:
-            worker.say(messages.Close())
+            worker.say(messages.Order.CLOSE)
         while self._hands and not self._run.stop.leaving:
             if self._run.stop.requested:
                 self._pool.stop()
             self._collect(self._run.gate.timing.tick)
-
-
-def _on_its_way(sent: _Sent, now: float) -> messages.OnItsWay:
-    # What a dead worker had may have moved: whoever gets it now asks for it, as for what was seen long ago.
-    age = float("inf") if sent.lost else now - sent.seen_at
-    return messages.OnItsWay(sent.task.model_dump_json(), age)

@@ -19,19 +19,13 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from encord_agents.core.tracebacks import described
+from encord_agents.tasks.engine.timing import Limits, Timing
 from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.worker_main import work
 
 __all__ = ["Processes", "Worker", "in_words"]
 
 logger = logging.getLogger(__name__)
-
-LOOK_UP = 1.0
-"""Seconds between two looks at whether a worker is alive: a program that it has started may hold its pipe."""
-LONGEST_MESSAGE = 0x1FFFFFFF
-"""Bytes. Text that a library prints into the pipe by mistake says more than this, taken for a message's length."""
-DIES_WITHIN = 5.0
-"""Seconds in which a process whose pipe has broken has ended."""
 
 GARBLED = "it was ended because what it said could not be read: some code in it writes to a pipe that is not its own"
 
@@ -41,8 +35,8 @@ class Worker:
     """A worker process, as its parent sees it.
 
     Attributes:
-        ready: Whether it was ever ready.
-        dead: Whether it has ended, as far as is known.
+        ready: True if it was ever ready.
+        dead: True if it has ended, as far as is known.
     """
 
     process: BaseProcess
@@ -54,7 +48,7 @@ class Worker:
     ended: threading.Event = field(default_factory=threading.Event)
 
     def say(self, message: object) -> None:
-        """Send a message, some time: nobody waits for a worker whose agent keeps the interpreter to itself."""
+        """Queue a message: nobody waits for a worker whose agent keeps the interpreter to itself."""
         self.outbox.put(message)
 
 
@@ -62,14 +56,15 @@ class Processes:
     """A pool of worker processes, each started when there is work for it.
 
     Args:
-        size: How many there are at most.
+        size: The number of workers at most.
 
     Attributes:
-        inbox: What workers say, with the worker that says it. `Died` is the last of each.
+        inbox: Messages, each with its worker. `Died` is the last of each.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, timing: Timing, limits: Limits) -> None:
         self.size = size
+        self._timing, self._limits = timing, limits
         self.inbox: SimpleQueue[tuple[Worker, object]] = SimpleQueue()
         # A fork would copy the locks of libraries' threads, whose holders are not there to let go of them.
         self._context = multiprocessing.get_context("spawn")
@@ -94,7 +89,7 @@ class Processes:
         """
         ours, its = self._context.Pipe()
         name = f"encord-agents-worker-{next(self._names)}"
-        process = self._context.Process(target=work, args=(its,), name=name)
+        process = self._context.Process(target=work, args=(its, self._timing), name=name)
         try:
             with _deaf_to_interrupts():
                 process.start()
@@ -119,7 +114,7 @@ class Processes:
         return worker
 
     def next(self, timeout: float) -> tuple[Worker, object] | None:
-        """Return what a worker says, with the worker; ``None`` if none says anything for some seconds."""
+        """Return the next message, with its worker; ``None`` if there is none for some seconds."""
         try:
             return self.inbox.get(timeout=timeout) if timeout > 0 else self.inbox.get_nowait()
         except Empty:
@@ -129,7 +124,7 @@ class Processes:
         """Have no task begin that has not begun."""
         for worker in self.alive:
             if worker.ready:
-                worker.say(messages.Stop())
+                worker.say(messages.Order.STOP)
             else:  # it may import for a minute, and has no task to lose
                 worker.process.kill()
 
@@ -143,19 +138,19 @@ class Processes:
                 worker.process.kill()
             return
         for worker in self.alive:
-            worker.say(messages.End())
+            worker.say(messages.Order.END)
         for worker in self._workers:
             worker.ended.wait()  # not for its thread: one that is interrupted in `Thread.join` takes it as ended
         self._workers = []
-        self.inbox = SimpleQueue()  # what nobody has heard holds on to workers
+        self.inbox = SimpleQueue()  # messages that nobody has taken hold on to workers
 
     def _listen(self, worker: Worker) -> None:
-        """Take what a worker says, in a thread, until it ends or cannot be understood."""
+        """Take a worker's messages, in a thread, until it ends or cannot be understood."""
         try:
             while True:
-                there = multiprocessing.connection.wait([worker.pipe, worker.process.sentinel], LOOK_UP)
+                there = multiprocessing.connection.wait([worker.pipe, worker.process.sentinel], self._timing.look_up)
                 if worker.pipe in there or worker.pipe.poll():
-                    message = pickle.loads(worker.pipe.recv_bytes(LONGEST_MESSAGE))
+                    message = pickle.loads(worker.pipe.recv_bytes(self._limits.message))
                     if isinstance(message, messages.Ready) and message.error is None:
                         worker.ready = True
                     self.inbox.put((worker, message))
@@ -173,10 +168,10 @@ class Processes:
     def _see_end(self, worker: Worker) -> None:
         """See that a worker has ended, or end it."""
         try:
-            worker.process.join(DIES_WITHIN)
+            worker.process.join(self._timing.dies_within)
             if worker.process.exitcode is None:  # it cannot be heard, and must not go on beside another one
                 worker.process.kill()
-                worker.process.join(DIES_WITHIN)
+                worker.process.join(self._timing.dies_within)
         finally:
             how = GARBLED if worker.garbled else in_words(worker.process.exitcode)
             worker.dead = True
@@ -186,8 +181,8 @@ class Processes:
 
 
 def _post(worker: Worker) -> None:
-    """Send what is for a worker, in a thread. What the pipe does not hold waits here."""
-    with worker.pipe:  # closed by who writes: else what is being written might go to whoever gets its number next
+    """Send messages to a worker, in a thread: those that the pipe cannot hold wait here."""
+    with worker.pipe:  # closed by its writer: else a message might go to the next file with its number
         while (message := worker.outbox.get()) is not None:
             try:
                 worker.pipe.send(message)

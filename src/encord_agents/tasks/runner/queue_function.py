@@ -1,31 +1,31 @@
-"""A stage's agent as an engine calls it: tasks in, what became of them out."""
+"""A stage's agent as an engine calls it: tasks in, their outcomes out."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from queue import SimpleQueue
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from encord.workflow.stages.agent import AgentTask
 
-from encord_agents.exceptions import (
-    TasksFailedError,
-)
+from encord_agents.core.room import temporary_directory
+from encord_agents.exceptions import TasksFailedError
 from encord_agents.tasks.engine.backlog import Backlog
+from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.poll import StageReader
-from encord_agents.tasks.engine.stop import Leaving, Stop
+from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.models import TaskCompletionResult
 from encord_agents.tasks.runner import messages
-from encord_agents.tasks.runner.base import (
-    RegisteredAgent,
-)
-from encord_agents.tasks.runner.call import Call, directory_for
-from encord_agents.tasks.runner.driven import drive
+from encord_agents.tasks.runner.base import RegisteredAgent
+from encord_agents.tasks.runner.call import Call
+from encord_agents.tasks.runner.connection import Connection
+from encord_agents.tasks.runner.driven import Feed, drive
+from encord_agents.tasks.runner.run_options import DrainOptions
 from encord_agents.tasks.runner.specs import Spec, read_specs
-from encord_agents.tasks.runner.worker import Answer, CallOptions
 
 if TYPE_CHECKING:
     from encord_agents.tasks.runner.queue_runner import QueueRunner
@@ -37,7 +37,7 @@ TaskSpec: TypeAlias = str | AgentTask | dict[str, Any]
 
 
 class QueueFunction:
-    """A stage's agent as an engine calls it: tasks in, what became of them out.
+    """A stage's agent as an engine calls it: tasks in, their outcomes out.
 
     It pickles by its name, so that it can be sent to other processes: define it at a module's top level.
 
@@ -76,12 +76,12 @@ class QueueFunction:
         return self.__qualname__
 
     def __call__(self, spec: TaskSpec | Sequence[TaskSpec], *, final: bool = True) -> str:
-        """Give tasks to the agent, one attempt each; write what it returned; move them.
+        """Give tasks to the agent, one attempt each; write its results; move the tasks.
 
         Args:
             spec: A task as JSON text (``task.model_dump_json()``), an `AgentTask`, a dict, or a list of these, also as
                 JSON text. Of a specification only ``uuid`` and ``data_hash`` are used; everything else is asked for.
-            final: Whether a task that fails now will not be tried again: only then it goes down the failure pathway.
+            final: True if a task that fails now will not be tried again: only then it goes down the failure pathway.
 
         Returns:
             A `TaskCompletionResult` as JSON text. A task's trouble, whatever it is, is told there.
@@ -104,13 +104,17 @@ class QueueFunction:
     @property
     def branch_name(self) -> str | None:
         """The branch whose labels its tasks are given; ``None``: each task's own. Makes no request."""
-        return self._registered.include_args.branch_name
+        return self._registered.label_row_metadata_include_args.branch_name
 
-    def waiting(self) -> Iterator[str]:
-        """The tasks that wait in the stage, each as the JSON text that this function takes. Connects, at the first.
+    def waiting(self, *, moves: Callable[[], object] = lambda: None) -> Iterator[str]:
+        """Yield the tasks of the stage, each as the JSON text that this function takes. Connects, at the first.
 
         Pages are read as they are needed, and outages are waited out. Tasks that move while pages are read may have
         others passed over: read to the end before handing out, or read again later.
+
+        Args:
+            moves: Returns something that changes when a task moves, such as a count. The stage is read again, for tasks
+                that were passed over, until nothing moved while it was read, or a reading shows nothing new.
 
         Raises:
             PrintableError, encord.exceptions.EncordException: As `QueueRunner.project`; or the platform refuses, or
@@ -122,60 +126,42 @@ class QueueFunction:
         backlog = Backlog(agent.row_of)
         reader = StageReader(agent.stage, gate, backlog)
         number = gate.limits.read_together
-        while backlog.reading or backlog.must_be_read:
-            reader.read(number)
-            while taken := backlog.take(number):
-                for waiting in taken:
-                    backlog.release(waiting.task.uuid)
-                    yield waiting.task.model_dump_json()
-
-    def answer(self, specs: Sequence[str], *, stop: Stop, options: CallOptions) -> Answer:
-        """The same for `QueueRunner.drain`: it does not log what the other side will, leaves what failed where it is,
-        and raises nothing of a task."""
-        given, _ = read_specs(specs)
-        try:
-            call = self._call(given, final=False, stop=stop, options=options)
-        except Leaving:  # while it connected: nothing was begun
-            return Answer()
-        return call.answer(given)
+        while True:
+            before, known = moves(), backlog.shown
+            is_reading = True
+            while is_reading:
+                reader.read(number)
+                is_reading = backlog.reading
+                while taken := backlog.take(number):
+                    for waiting in taken:
+                        backlog.release(waiting.task.uuid)
+                        yield waiting.task.model_dump_json()
+            if moves() == before or backlog.shown == known:
+                return
 
     def connect(self, stop: Stop) -> None:
         """Be ready, in a worker process: open the project, check the stages."""
         self.runner._connect(stop)
 
-    def drive(
-        self,
-        feed: SimpleQueue[messages.Tasks | messages.HoldBack | None],
-        options: messages.Options,
-        *,
-        stop: Stop,
-        say: Callable[[Any], None],
-    ) -> messages.Ended:
-        """Run the agent over tasks as they come, in a worker process: see `Drives`."""
-        bundle_saves = options.bundle_saves or self.runner.bundle_saves
-        with self.runner._in_use(stop) as connection:
-            agent = connection.agent(self._registered)
-            if bundle_saves:
-                connection.bundle_saves()
+    def drive(self, feed: Feed, options: DrainOptions, *, stop: Stop, say: Callable[[Any], None]) -> messages.Ended:
+        """Run the agent over tasks as they come, in a worker of a drain: see `drive`."""
+        options = replace(options, bundle_saves=options.bundle_saves or self.runner.bundle_saves)
+        with self._in_use(stop, options.bundle_saves) as (connection, agent, files):
             policy = replace(agent.policy, num_retries=options.num_retries, delay=options.retry_delay)
-            agent, options = replace(agent, policy=policy), replace(options, bundle_saves=bundle_saves)
-            with directory_for(agent) as files:
-                return drive(connection, agent, files, feed, options, stop=stop, say=say)
+            return drive(connection, replace(agent, policy=policy), files, feed, options, stop=stop, say=say)
 
-    def _call(
-        self,
-        given: Sequence[Spec],
-        *,
-        final: bool,
-        stop: Stop | None = None,
-        options: CallOptions | None = None,
-    ) -> Call:
-        bundle_saves = self.runner.bundle_saves or (options is not None and options.bundle_saves)
-        with self.runner._in_use(stop) as connection:
+    def _call(self, given: Sequence[Spec], *, final: bool) -> Call:
+        with self._in_use(None, self.runner.bundle_saves) as (connection, agent, files):
+            call = Call(connection, agent, files, final=final, bundle_saves=self.runner.bundle_saves)
+            call.run(given)
+        return call
+
+    @contextlib.contextmanager
+    def _in_use(self, stop: Stop | None, bundle_saves: bool) -> Iterator[tuple[Connection, Agent, Path | None]]:
+        """The process's connection, this function's agent, and a directory for files if the agent asks for any."""
+        with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(self.runner._in_use(stop))
             agent = connection.agent(self._registered)
             if bundle_saves:
                 connection.bundle_saves()
-            with directory_for(agent) as files:
-                call = Call(connection, agent, final, files, stop or Stop(), bundle_saves, options)
-                call.run(given)
-        return call
+            yield connection, agent, stack.enter_context(temporary_directory()) if agent.needs_asset else None

@@ -1,10 +1,11 @@
-"""`QueueRunner`: the same agents as callables, JSON in and JSON out, for an engine that people already run."""
+"""`QueueRunner`: the same agents as callables, JSON in and JSON out, for an engine that is there already."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import logging
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -18,46 +19,27 @@ from encord.workflow.stages.agent import AgentStage
 
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.room import check_directory
-from encord_agents.exceptions import (
-    PrintableError,
-    ProjectError,
-)
-from encord_agents.tasks.engine.events import Observer
+from encord_agents.exceptions import ProjectError
 from encord_agents.tasks.engine.gate import Gate
 from encord_agents.tasks.engine.report import RunReport
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.write import Writer
-from encord_agents.tasks.runner.base import (
-    RunnerBase,
-    check_stage,
-    checked_hash,
-    make_agent,
-)
+from encord_agents.tasks.runner.base import RunnerBase, check_stage, checked_hash, make_agent
 from encord_agents.tasks.runner.connection import Connection
 from encord_agents.tasks.runner.drain import DrainTurns
 from encord_agents.tasks.runner.forks import forget_after_fork
-from encord_agents.tasks.runner.passes import (
-    STOPPED_BY,
-    Passes,
-    Progress,
-    check_common_numbers,
-    check_number,
-    stopped_before,
-)
+from encord_agents.tasks.runner.passes import Passes, reported, stopped_before
 from encord_agents.tasks.runner.processes import Processes
 from encord_agents.tasks.runner.queue_function import QueueFunction, TaskSpec
-from encord_agents.tasks.runner.stage_drain import DrainRun
+from encord_agents.tasks.runner.run_options import DrainOptions, Progress
 from encord_agents.tasks.runner.ways_to_run import NO_PROJECT, WAYS_TO_RUN
-from encord_agents.tasks.runner.worker import CallOptions
-from encord_agents.tasks.runner.workers import ExecutorWorkers, check_workers, workers_for
+from encord_agents.tasks.runner.workers import ExecutorWorkers, check_workers
 
 __all__ = ["QueueFunction", "QueueRunner", "TaskSpec"]
 
-logger = logging.getLogger(__name__)
-
 
 class QueueRunner(RunnerBase):
-    """Turns agents into functions that an engine can call anywhere: a task as JSON in, what became of it as JSON out.
+    """Turns agents into functions that an engine can call anywhere: a task as JSON in, its outcome as JSON out.
 
     ::
 
@@ -76,7 +58,7 @@ class QueueRunner(RunnerBase):
     Args:
         project_hash: The project.
         pre_execution_callback: Called with the runner once per process, when it has connected and everything is
-            checked. What it raises passes unchanged, and the next use tries again.
+            checked. Its exceptions pass unchanged, and the next use tries again.
         user_client: The client to use, for everything. Default: one made from the environment, in each process.
         asset_cache: A directory in which the tasks' files are kept from run to run, for all processes of this machine.
             Default: that of the environment variable ``ENCORD_AGENTS_CACHE``; without it, files are not kept.
@@ -87,7 +69,7 @@ class QueueRunner(RunnerBase):
             dependencies, return at once, and send them with the others' of the call, before the task moves.
 
     Raises:
-        ProjectError: There is no project hash, or it is none.
+        ProjectError: There is no project hash, or it is not a uuid.
 
     Attributes:
         agents: The registered agents, in order of definition.
@@ -118,8 +100,6 @@ class QueueRunner(RunnerBase):
         self.pre_execution_callback = pre_execution_callback
         self.bundle_saves = bundle_saves
         self._max_outage = max_outage
-        self.observers: list[Observer] = []
-        self.report: RunReport | None = None
         self.wake: Callable[[UUID, UUID], object] | None = None
         self._given_client = user_client
         self._functions: dict[int, QueueFunction] = {}
@@ -164,15 +144,11 @@ class QueueRunner(RunnerBase):
     ) -> Callable[[Callable[..., Any]], QueueFunction]:
         """Have a function serve a stage, and replace it by a `QueueFunction`.
 
-        The function may ask for, and return, what it may with `Runner`.
+        The function may ask for, and return, what it may with `Runner`, and the arguments are those of
+        `SequentialRunner.stage`, with these differences:
 
         Args:
             stage: The stage's title or uuid. Checked when the runner connects.
-            label_row_metadata_include_args: What to list of label rows. A ``branch_name`` wins over the task's own.
-            label_row_initialise_labels_args: What to fetch of their labels.
-            overwrite: Replace the function that serves the stage already, in its place. Not needed in a notebook, where
-                a cell that defines the same function again replaces it.
-            will_set_priority: Not needed any more: priorities can always be set. Kept for code that says it.
             give_up_on: Exceptions that another attempt would only raise again: failures that are not ``retryable``.
             failure_pathway: Where a task goes that failed in its dependencies, agent, teardown or pathway, for good:
                 in a call with ``final=True``, or with one of ``give_up_on``. It is moved, without labels or priority,
@@ -211,7 +187,7 @@ class QueueRunner(RunnerBase):
         return register
 
     def get_agent_stages(self) -> Iterator[AgentStage]:
-        """The stage of each registered agent, once, in order of definition. Connects, at the call.
+        """Return the stage of each registered agent, once, in order of definition. Connects, at the call.
 
         Raises:
             PrintableError: The set-up is wrong: credentials, project, stages.
@@ -238,7 +214,7 @@ class QueueRunner(RunnerBase):
         report: str | Path | None = None,
         stop: Stop | None = None,
     ) -> RunReport:
-        """Run every agent over what waits in its stage, over several processes of this machine, or on an executor.
+        """Run every agent over the tasks in its stage, over several processes of this machine, or on an executor.
 
         ::
 
@@ -251,32 +227,23 @@ class QueueRunner(RunnerBase):
         their run-scoped dependencies; those of this process, where an executor runs threads, are torn down too,
         unless the runner had connected before.
 
+        The arguments are those of calling a `Runner`, with these differences:
+
         Args:
             workers: How many processes; default: one for each processor. With an executor: how many workers it has,
                 where it does not say so itself.
             executor: Where to run instead of in processes of the runner's own: a `ThreadPoolExecutor`, loky's, a Dask
                 client's ``get_executor()``, ... It is not shut down. A process that it starts must be able to import
-                the agents.
+                the agents. A worker has one batch at a time, and waits through the delays of its retries; events arrive
+                when their batch is answered.
             batch_size: How many tasks go to a worker, are loaded, and are written together. A process of our own has up
                 to four batches at a time: the agents of one run, others are loaded and written.
-            num_retries: Attempts of a task after its first. Only what failed is tried again.
-            retry_delay: Seconds before the second attempt of a task; doubles with each, jittered, at most 60. Whatever
-                it is, a service that an agent calls and that says when to come back is believed.
-            max_consecutive_failures: End the run after so many tasks of a stage that finally failed in a row, for
-                whatever reason but the platform's trouble. ``None``: never.
-            refresh_every: Seconds from the start of one pass over the stages to that of the next; ``None``: one pass.
-            max_tasks_per_stage: How many tasks to give to each agent in a pass; ``None``: all.
-            progress: ``"rich"`` on a terminal, ``"plain"`` lines, ``"none"``; ``"auto"`` chooses between the first two.
             max_outage: Seconds to wait for a platform that does not answer; ``None``: as the runner was made with.
-            dry_run: Run the agents and write nothing; say for each task what would have been written.
-            bundle_saves: Send what agents save by their own hand with the others' of their batch, whatever the runner
-                was made with.
-            report: A file to write one JSON line per task to, as it goes.
-            stop: Ends the run from outside, and several runs that share it; see `encord_agents.tasks.stop_on_signals`.
+            bundle_saves: Send what agents save by their own hand with the others', whatever the runner was made with.
 
         Returns:
-            What happened; truthy. Failed tasks do not raise, see `RunReport.raise_for_failures`. What a task failed
-            with in a worker is a `WorkerError` that says its type and message, with the worker's traceback.
+            The report, which is truthy. Failed tasks do not raise, see `RunReport.raise_for_failures`. The exception of
+            a task in a worker is a `WorkerError` that says its type and message, with the worker's traceback.
 
         Raises:
             PrintableError: A number is out of range, the set-up is wrong, or other processes cannot import an agent.
@@ -287,16 +254,21 @@ class QueueRunner(RunnerBase):
             KeyboardInterrupt: After the tasks that were being worked on are finished, and written within 30 s; at
                 once, when it comes twice.
         """
-        check_common_numbers(refresh_every, num_retries, max_tasks_per_stage, retry_delay, max_consecutive_failures)
-        check_number("workers", workers, 1, "processes; leave it out for one per processor", whole=True, optional=True)
-        check_number("max_outage", max_outage, 0, "seconds to wait for a platform that does not answer", optional=True)
-        if dry_run and refresh_every is not None:
-            raise PrintableError("A dry run moves no task, so every pass would be the same: leave out refresh_every.")
-        check_number("batch_size", batch_size, 1, "tasks that go to a worker together", whole=True)
-        if not self.agents:
-            raise PrintableError(
-                'The runner has no agent. Decorate a function with @runner.stage("...") before calling drain().'
-            )
+        options = DrainOptions(
+            workers=workers,
+            batch_size=batch_size,
+            num_retries=num_retries,
+            retry_delay=retry_delay,
+            max_consecutive_failures=max_consecutive_failures,
+            refresh_every=refresh_every,
+            max_tasks_per_stage=max_tasks_per_stage,
+            progress=progress,
+            max_outage=max_outage,
+            dry_run=dry_run,
+            bundle_saves=bundle_saves,
+            report=report,
+        )
+        self._check_has_agents("drain()")
         functions = self.functions
         check_workers(executor, functions, overrides=bool(self.dependency_overrides))
         was_connected = self._connection is not None
@@ -304,64 +276,45 @@ class QueueRunner(RunnerBase):
         try:
             project = self._connect(stop).project
         except Leaving:
-            self.report = stopped_before(stop)
-            return self.report
+            return stopped_before(self, stop)
         agents = self._bind_all(project)
         if executor is None and any(agent.needs_asset for agent in agents):
             check_directory()
-        pool = workers_for(executor, workers, CallOptions(bundle_saves, dry_run, max_outage))
-        told = self.report = RunReport()
-        # An interrupt comes at a call or at a jump backwards: none comes before a `try`, or between it and `finally`.
-        try:
-            try:
-                with (
-                    stop.at_work(),
-                    Passes(told, self.observers, stop, progress=progress, report_file=report) as passes,
-                ):
-                    run = DrainRun(
-                        self._gate(stop, max_outage, grace=0.0),  # only reads
-                        stop,
-                        passes.events,
-                        writer=functools.partial(
-                            Writer,
-                            project=project,
-                            client=self._sender,
-                            gate=self._gate(stop, max_outage, grace=self.timing.time_to_write),
-                        ),
-                        batch_size=batch_size,
-                        num_retries=num_retries,
-                        retry_delay=retry_delay,
-                        max_failures=max_consecutive_failures,
-                        max_tasks=max_tasks_per_stage,
-                        dry_run=dry_run,
-                        bundle_saves=bundle_saves,
-                        max_outage=max_outage,
-                    )
-                    served = {agent.stage.uuid: function for agent, function in zip(agents, functions, strict=True)}
-                    turns = DrainTurns(run, served, pool)
-                    passes.run(turns, agents, project_hash=self.project_hash, refresh_every=refresh_every)
-            finally:
-                interrupted = False
-                while True:
-                    try:
-                        self._end_drain(pool, stop, told if not was_connected else None)
-                        break
-                    except KeyboardInterrupt:
-                        if interrupted or stop.requested:
-                            stop.leave()
-                        interrupted = True
-                if interrupted:
-                    raise KeyboardInterrupt
-        except KeyboardInterrupt:
-            told.stopped = told.stopped or STOPPED_BY["interrupt"]  # it came before or after what says so
-            raise
-        return told
+        served = {agent.stage.uuid: function for agent, function in zip(agents, functions, strict=True)}
+        pool = (
+            Processes(workers or os.cpu_count() or 1, self.timing, self.limits)
+            if executor is None
+            else ExecutorWorkers(executor, options)
+        )
+
+        def run(passes: Passes) -> None:
+            gate = self._gate(stop, max_outage, grace=self.timing.time_to_write)
+            writer = functools.partial(Writer, project=project, client=self._sender, gate=gate)
+            # Nothing waits for a read at the end, as it does for a write.
+            reads = self._gate(stop, max_outage, grace=0.0)
+            turns = DrainTurns(reads, stop, passes.events, writer, options, functions=served, workers=pool)
+            passes.run(turns, agents, project_hash=self.project_hash)
+
+        def end() -> None:
+            interrupted = False
+            while True:
+                try:
+                    self._end_drain(pool, stop, None if was_connected else self.report)
+                    break
+                except KeyboardInterrupt:
+                    if interrupted or stop.requested:
+                        stop.leave()
+                    interrupted = True
+            if interrupted:
+                raise KeyboardInterrupt
+
+        return reported(self, stop, options, run, end)
 
     def _end_drain(self, pool: Processes | ExecutorWorkers, stop: Stop, report: RunReport | None) -> None:
-        """End the workers and, with a ``report``, what this process has made for the run.
+        """End the workers and, with a ``report``, the connection that this process has made for the run.
 
-        It can be interrupted and called again: an interrupt waits until workers have torn down what they hold; a second
-        one does not.
+        It can be interrupted and called again: an interrupt waits until workers have torn down their dependencies; a
+        second one does not.
         """
         with stop.at_work():
             pool.close(at_once=stop.leaving)
@@ -370,30 +323,30 @@ class QueueRunner(RunnerBase):
                     self._close(report)
 
     def run(self) -> NoReturn:
-        """The command line: `python agents.py --help` lists its options, which are those of `drain`. Ends the process
-        with its exit code.
+        """Run as a command line: `python agents.py --help` lists its options, which are those of `drain`. Ends the
+        process with its exit code.
 
         Raises:
             PrintableError: In a notebook or a test runner, whose arguments and process these are: call `drain`.
         """
-        from encord_agents.cli.drain import drain_as_command
+        from encord_agents.cli.runner import drain_as_command
 
-        drain_as_command(self)
+        sys.exit(drain_as_command(self))
 
     def __call__(self, *args: object, **kwargs: object) -> NoReturn:
-        """Not this way.
+        """Refuse to be called, and show the ways there are.
 
         Raises:
-            NotImplementedError: Always; it shows the ways there are.
+            NotImplementedError: Always.
         """
         raise NotImplementedError(WAYS_TO_RUN)
 
     def close(self) -> None:
-        """Tear down what lives as long as the process: run-scoped dependencies, and the event loop of async agents.
+        """Tear down run-scoped dependencies, which live as long as the process, and the event loop of async agents.
 
         Engines call this when a worker process, or a thread of one, ends. Calls that other threads are in the middle of
         keep what they use: it is torn down when the last of them ends. The next use connects anew; twice is harmless.
-        What a teardown raises is told in the log.
+        Exceptions of teardowns are told in the log.
 
         Raises:
             KeyboardInterrupt: It was interrupted; everything is torn down all the same.
@@ -441,7 +394,7 @@ class QueueRunner(RunnerBase):
 
     @contextlib.contextmanager
     def _in_use(self, stop: Stop | None = None) -> Iterator[Connection]:
-        """The connection, kept from being torn down meanwhile."""
+        """Yield the connection, kept from being torn down meanwhile."""
         while not (connection := self._connect(stop)).enter():  # another thread has just closed it
             pass
         try:

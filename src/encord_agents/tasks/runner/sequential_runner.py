@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -17,27 +18,21 @@ from encord_agents.core.room import check_directory, temporary_directory
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.event_loop import EventLoop
-from encord_agents.tasks.engine.events import Observer
+from encord_agents.tasks.engine.gate import Gate
 from encord_agents.tasks.engine.report import RunReport
 from encord_agents.tasks.engine.stage import find_stage
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.timing import Limits
 from encord_agents.tasks.runner.base import RunnerBase, check_stage, make_agent
-from encord_agents.tasks.runner.passes import (
-    STOPPED_BY,
-    Passes,
-    Progress,
-    check_common_numbers,
-    check_number,
-    stopped_before,
-)
+from encord_agents.tasks.runner.passes import Passes, reported, stopped_before
+from encord_agents.tasks.runner.run_options import Progress, RunnerOptions, check_number
 from encord_agents.tasks.runner.teardown import tear_down
-from encord_agents.tasks.runner.turns import Options, RunTurns
+from encord_agents.tasks.runner.turns import RunTurns
 
 if TYPE_CHECKING:
     from encord_agents.tasks.runner.trying import Trial
 
-__all__ = ["MAX_LABEL_ROW_BATCH_SIZE", "Runner", "SequentialRunner", "check_numbers"]
+__all__ = ["MAX_LABEL_ROW_BATCH_SIZE", "Runner", "SequentialRunner"]
 
 MAX_LABEL_ROW_BATCH_SIZE = Limits().at_once
 """Label rows in one request, at most."""
@@ -46,7 +41,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class SequentialRunner(RunnerBase):
-    """Runs agents over the tasks that wait in their stages, one stage after the other.
+    """Runs agents over the tasks in their stages, one stage after the other.
 
     ::
 
@@ -64,7 +59,7 @@ class SequentialRunner(RunnerBase):
         project_hash: The project. With it, credentials, the project and the stage names are checked at once; without
             it, when the runner is called with one.
         pre_execution_callback: Called with the runner once per call, after everything is checked and before any task.
-            What it raises passes unchanged.
+            Its exceptions pass unchanged.
         user_client: The client to use, for everything. Default: one made from the environment.
         asset_cache: A directory in which the tasks' files are kept from run to run, for all processes of this machine.
             Default: that of the environment variable ``ENCORD_AGENTS_CACHE``; without it, files are not kept.
@@ -73,7 +68,7 @@ class SequentialRunner(RunnerBase):
 
     Raises:
         CredentialsError: There is no key, or it cannot be used.
-        ProjectError: The hash is none, or the project has no workflow, or its workflow no agent stage.
+        ProjectError: The hash is not a uuid, or the project has no workflow, or its workflow no agent stage.
         encord.exceptions.EncordException: The platform refuses; a note says what to do.
 
     Attributes:
@@ -97,8 +92,6 @@ class SequentialRunner(RunnerBase):
             project_hash, user_client=user_client, asset_cache=asset_cache, asset_cache_size=asset_cache_size
         )
         self.pre_execution_callback = pre_execution_callback
-        self.observers: list[Observer] = []
-        self.report: RunReport | None = None
 
     def stage(
         self,
@@ -118,8 +111,8 @@ class SequentialRunner(RunnerBase):
 
         Args:
             stage: The stage's title or uuid.
-            label_row_metadata_include_args: What to list of label rows. A ``branch_name`` wins over the task's own.
-            label_row_initialise_labels_args: What to fetch of their labels.
+            label_row_metadata_include_args: The fields of label rows to list. A ``branch_name`` wins over the task's.
+            label_row_initialise_labels_args: The parts to fetch of their labels.
             overwrite: Replace the function that serves the stage already, in its place. Not needed in a notebook, where
                 a cell that defines the same function again replaces it.
             will_set_priority: Not needed any more: priorities can always be set. Kept for code that says it.
@@ -128,7 +121,7 @@ class SequentialRunner(RunnerBase):
                 it is moved, without labels or priority, and still counts as failed. Not for trouble of the platform,
                 nor before the stage's first success in a run. After 20 such failures in a row the run stops.
             restore_labels: Begin every attempt with the label row as it was loaded: objects, classifications, answers.
-                Default: what a failed attempt did to it stays.
+                Default: changes that a failed attempt made to it stay.
 
         Raises:
             DependencyError: A parameter asks for something that nothing can supply.
@@ -173,7 +166,7 @@ class SequentialRunner(RunnerBase):
         report: str | Path | None = None,
         stop: Stop | None = None,
     ) -> RunReport:
-        """Run every agent over what waits in its stage.
+        """Run every agent over the tasks in its stage.
 
         Args:
             refresh_every: Seconds from the start of one pass over the stages to that of the next; ``None``: one pass.
@@ -196,42 +189,35 @@ class SequentialRunner(RunnerBase):
             stop: Ends the run from outside, and several runs that share it; see `encord_agents.tasks.stop_on_signals`.
 
         Returns:
-            What happened; truthy. Failed tasks do not raise, see `RunReport.raise_for_failures`.
+            The report, which is truthy. Failed tasks do not raise, see `RunReport.raise_for_failures`.
 
         Raises:
             PrintableError: A number is out of range, or the set-up is wrong.
             OutageError: The platform did not answer for `max_outage` seconds.
             NoRoomError: This machine has no room for the tasks' files, also when no other file of the run is there.
-            KeyboardInterrupt: After what was finished is written.
+            KeyboardInterrupt: After the finished results are written.
         """
-        check_numbers(
-            *(refresh_every, num_retries, task_batch_size, max_tasks_per_stage),
-            *(max_workers, max_outage, retry_delay, max_consecutive_failures),
+        options = RunnerOptions(
+            refresh_every=refresh_every,
+            num_retries=num_retries,
+            task_batch_size=task_batch_size,
+            max_tasks_per_stage=max_tasks_per_stage,
+            progress=progress,
+            max_workers=max_workers,
+            max_outage=max_outage,
+            retry_delay=retry_delay,
+            max_consecutive_failures=max_consecutive_failures,
+            dry_run=dry_run,
+            bundle_saves=bundle_saves,
+            report=report,
         )
-        if dry_run and refresh_every is not None:
-            raise PrintableError("A dry run moves no task, so every pass would be the same: leave out refresh_every.")
         stop = Stop(stop)
         try:
             project = self._project_for(project_hash, stop=stop, max_outage=max_outage)
         except Leaving:
-            self.report = stopped_before(stop)
-            return self.report
+            return stopped_before(self, stop)
         self._check_has_agents()
         agents = self._bind_all(project, num_retries=num_retries, retry_delay=retry_delay)
-        options = Options(
-            window=task_batch_size,
-            max_tasks=max_tasks_per_stage,
-            refresh_every=refresh_every,
-            max_workers=max_workers,
-            max_outage=max_outage,
-            max_failures=max_consecutive_failures,
-            dry_run=dry_run,
-            bundle_saves=bundle_saves,
-            progress=progress,
-            report_file=report,
-            timing=self.timing,
-            limits=self.limits,
-        )
         return self._run(project, agents, options, stop)
 
     def run_stage(
@@ -247,43 +233,34 @@ class SequentialRunner(RunnerBase):
     ) -> RunReport:
         """Run the agent of one stage, once: for web handlers and jobs.
 
-        Only that agent is checked. So a `Runner()` without a project may hold the agents of several.
+        Only that agent is checked. So a `Runner()` without a project may hold the agents of several. The other
+        arguments are those of calling the runner.
 
         Args:
             stage: The stage's title or uuid; a function must have been registered for it.
-            project_hash: The project, where the runner was made without one.
-            num_retries: Attempts of a task after its first.
-            task_batch_size: How many tasks may have their labels in memory at once.
             max_tasks: How many tasks to give to the agent; ``None``: all.
-            bundle_saves: Send what agents save by their own hand with the others', as in calling the runner.
-            stop: Ends the run from outside.
 
         Raises:
             UnknownStageError: The project has no such agent stage.
             PrintableError: A number is out of range, or no function serves the stage.
         """
-        check_numbers(None, num_retries, task_batch_size, None, 1, 300.0, 0.0)
-        check_number(
-            "max_tasks", max_tasks, 1, "tasks given to the agent; leave it out for all", whole=True, optional=True
+        check_number("max_tasks", max_tasks, optional=True)
+        options = RunnerOptions(
+            num_retries=num_retries,
+            task_batch_size=task_batch_size,
+            max_tasks_per_stage=max_tasks,
+            bundle_saves=bundle_saves,
         )
         stop = Stop(stop)
         try:
             project = self._project_for(project_hash, stop=stop)
         except Leaving:
-            self.report = stopped_before(stop)
-            return self.report
+            return stopped_before(self, stop)
         wanted = find_stage(project.workflow.stages, stage)
         agents = self._bind_all(project, only=wanted, num_retries=num_retries)
         if not agents:
             served = ", ".join(repr(str(agent.identity)) for agent in self.agents) or "none"
             raise PrintableError(f"No function serves stage {wanted.title!r}. Stages that are served: {served}.")
-        options = Options(
-            window=task_batch_size,
-            max_tasks=max_tasks,
-            bundle_saves=bundle_saves,
-            timing=self.timing,
-            limits=self.limits,
-        )
         return self._run(project, agents, options, stop)
 
     def try_on(self, task: str | UUID | None = None, *, project_hash: str | UUID | None = None) -> Trial:
@@ -304,20 +281,20 @@ class SequentialRunner(RunnerBase):
         return try_on(self, task, project_hash)
 
     def run(self) -> NoReturn:
-        """The command line: `python agents.py --help` lists its options. Ends the process with its exit code.
+        """Run as a command line: `python agents.py --help` lists its options. Ends the process with its exit code.
 
         Raises:
             PrintableError: In a notebook or a test runner, whose arguments and process these are: call the runner.
         """
         from encord_agents.cli.runner import run_as_command
 
-        run_as_command(self)
+        sys.exit(run_as_command(self))
 
     def check(self, project_hash: str | UUID | None = None) -> list[tuple[str, str, str, list[str]]]:
         """Validate everything and run nothing.
 
         Returns:
-            For each agent: its stage's title and uuid, the function's name, and what the function needs.
+            For each agent: its stage's title and uuid, the function's name, and the types that it needs.
 
         Raises:
             PrintableError: The set-up is wrong, or agents want files and this machine has no place for them.
@@ -337,61 +314,49 @@ class SequentialRunner(RunnerBase):
             for agent in agents
         ]
 
-    def _check_has_agents(self) -> None:
-        if not self.agents:
-            raise PrintableError(
-                'The runner has no agent. Decorate a function with @runner.stage("...") before calling it.'
-            )
+    def _run(self, project: Project, agents: Sequence[Agent], options: RunnerOptions, stop: Stop) -> RunReport:
+        def run(passes: Passes) -> None:
+            # Not by a stack: an interrupt between two of its exits leaves out the rest.
+            loop: EventLoop | None = None
+            try:
+                loop = EventLoop(self.timing)
+                self._run_on(loop, passes, project, agents, options, stop)
+            finally:
+                if loop is not None:
+                    loop.close()
 
-    def _run(self, project: Project, agents: Sequence[Agent], options: Options, stop: Stop) -> RunReport:
-        report = self.report = RunReport()
-        loop: EventLoop | None = None
-        try:
-            with stop.at_work():
-                # Not by the stack: an interrupt between two of its exits leaves out the rest.
-                try:
-                    loop = EventLoop(self.timing)
-                    self._run_reported(report, project, agents, options, stop, loop)
-                finally:
-                    if loop is not None:
-                        loop.close()
-        except KeyboardInterrupt:
-            report.stopped = report.stopped or STOPPED_BY["interrupt"]  # it came before or after what says so
-            raise
-        return report
+        return reported(self, stop, options, run)
 
-    def _run_reported(
+    def _run_on(
         self,
-        report: RunReport,
+        loop: EventLoop,
+        passes: Passes,
         project: Project,
         agents: Sequence[Agent],
-        options: Options,
+        options: RunnerOptions,
         stop: Stop,
-        loop: EventLoop,
     ) -> None:
+        if self.pre_execution_callback is not None:
+            with stop.interruptible():
+                self.pre_execution_callback(self)
+        fixed = self._fixed(project, stop=stop, max_outage=options.max_outage)
+        if options.bundle_saves:  # requests of the agents' own are heard of
+            fixed[EncordUserClient] = self._sender
+        gate = Gate(stop, max_outage=options.max_outage, timing=self.timing, limits=self.limits)
         with contextlib.ExitStack() as stack:
-            passes = stack.enter_context(
-                Passes(report, self.observers, stop, progress=options.progress, report_file=options.report_file)
-            )
-            if self.pre_execution_callback is not None:
-                with stop.interruptible():
-                    self.pre_execution_callback(self)
-            fixed = self._fixed(project, stop=stop, max_outage=options.max_outage)
-            if options.bundle_saves:  # requests of the agents' own are heard of
-                fixed[EncordUserClient] = self._sender
             files = None
             if any(agent.needs_asset for agent in agents):
                 files = stack.enter_context(temporary_directory())
-            scope = RunScope(fixed, loop, one_at_a_time=min(options.max_workers, options.window) == 1)
-            turns = RunTurns(project, self._sender, options, stop, passes.events, scope, fixed, loop, files)
+            scope = RunScope(fixed, loop, one_at_a_time=min(options.max_workers, options.task_batch_size) == 1)
+            turns = RunTurns(project, self._sender, options, gate, passes.events, scope, loop, files)
             try:
-                passes.run(turns, agents, project_hash=project.project_hash, refresh_every=options.refresh_every)
+                passes.run(turns, agents, project_hash=project.project_hash)
             finally:
                 interrupted = False
                 while True:
                     try:
                         with stop.interruptible(although_interrupted=True):
-                            tear_down(scope, report)
+                            tear_down(scope, self.report)
                         break
                     except KeyboardInterrupt:
                         if interrupted:
@@ -399,27 +364,6 @@ class SequentialRunner(RunnerBase):
                         interrupted = True
                 if interrupted:
                     raise KeyboardInterrupt
-
-
-def check_numbers(
-    refresh_every: float | None,
-    num_retries: int,
-    task_batch_size: int,
-    max_tasks: int | None,
-    max_workers: int,
-    max_outage: float,
-    retry_delay: float,
-    max_consecutive_failures: int | None = None,
-) -> None:
-    """Refuse what is out of range.
-
-    Raises:
-        PrintableError: A number is.
-    """
-    check_common_numbers(refresh_every, num_retries, max_tasks, retry_delay, max_consecutive_failures)
-    check_number("task_batch_size", task_batch_size, 1, "tasks in memory at once", whole=True)
-    check_number("max_workers", max_workers, 1, "attempts at once", whole=True)
-    check_number("max_outage", max_outage, 0, "seconds to wait for a platform that does not answer")
 
 
 Runner = SequentialRunner

@@ -1,19 +1,24 @@
-"""Tasks as engines give them to a queue function: JSON text, dicts, tasks of the SDK, one or many."""
+"""Specifications of tasks, as engines give them: JSON text, dicts, tasks of the SDK, one or many."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from uuid import UUID
 
 from encord.workflow.stages.agent import AgentTask
 
+from encord_agents.core.legible import on_one_line
 from encord_agents.core.tracebacks import shown
 from encord_agents.redaction import without_secrets
 from encord_agents.tasks.engine.stage import as_uuid
 from encord_agents.tasks.models import NO_TASK
 
-__all__ = ["Spec", "read_specs"]
+__all__ = ["Spec", "malformed", "read_spec", "read_specs"]
+
+QUOTED = 200
+"""Characters of a specification that a message quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,42 +31,42 @@ class Spec:
 
 
 def read_specs(spec: object) -> tuple[list[Spec], bool]:
-    """The tasks that were given, and whether they came as a list."""
+    """Return the tasks that were given, and whether they came as a list."""
     if isinstance(spec, str | bytes):
-        try:
+        with contextlib.suppress(ValueError, RecursionError):  # else it is one that is malformed
             spec = json.loads(spec)
-        except (ValueError, RecursionError) as error:
-            return [_malformed(spec, f"it is not JSON ({error})")], False
     if isinstance(spec, list | tuple):
-        return [_read_one(one) for one in spec], True
-    return [_read_one(spec)], False
+        return [read_spec(one) for one in spec], True
+    return [read_spec(spec)], False
 
 
-def _read_one(spec: object) -> Spec:
+def read_spec(spec: object) -> Spec:
+    """Return one task."""
     if isinstance(spec, AgentTask):
         return Spec(spec.uuid, spec.data_hash)
     if isinstance(spec, str | bytes):
         try:
             spec = json.loads(spec)
         except (ValueError, RecursionError) as error:
-            return _malformed(spec, f"it is not JSON ({error})")
+            return malformed(spec, f"it is not JSON ({error})")
     if not isinstance(spec, dict):
-        return _malformed(spec, f"it is of type {type(spec).__name__}")
+        return malformed(spec, f"it is of type {type(spec).__name__}")
     # The SDK writes snake case, the platform's own messages camel case.
     uuid = as_uuid(spec.get("uuid"))
     data_hash = as_uuid(spec.get("data_hash", spec.get("dataHash")))
     if uuid is None:
-        return _malformed(spec, "it has no valid 'uuid'")
+        return malformed(spec, "it has no valid 'uuid'")
     if data_hash is None:
-        return _malformed(spec, "it has no valid 'data_hash'", uuid)
+        return malformed(spec, "it has no valid 'data_hash'", uuid)
     return Spec(uuid, data_hash)
 
 
-def _malformed(spec: object, why: str, uuid: UUID = NO_TASK) -> Spec:
-    text = without_secrets(spec if isinstance(spec, str) else shown(spec, 200))
+def malformed(spec: object, why: str, uuid: UUID = NO_TASK) -> Spec:
+    """Return a specification that names no task, with the reason."""
+    text = on_one_line(without_secrets(spec if isinstance(spec, str) else shown(spec, QUOTED)))
     return Spec(
         uuid,
         NO_TASK,
         f"This is no task: {why}. A task is given as task.model_dump_json(), or as a list of these. "
-        f"Given was: {text[:200]}",
+        f"Given was: {text[:QUOTED]}",
     )

@@ -1,4 +1,4 @@
-"""The end of what lives as long as a run, told truthfully: it is too late for it to be the run's failure."""
+"""The teardown of run-scoped dependencies: its exceptions are told, since they come too late to fail the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def tear_down(scope: RunScope, report: RunReport | None = None) -> None:
-    """Close a scope, and tell in the log, and in the report, what its teardowns raised.
+    """Close a scope, and tell the exceptions of its teardowns in the log and in the report.
 
     Raises:
         KeyboardInterrupt: It was interrupted; the others were torn down all the same. It may be called again.

@@ -133,32 +133,34 @@ def try_on(runner: RunnerBase, wanted: str | UUID | None, project_hash: str | UU
             raise error.error from None
 
 
+@dataclass(eq=False)
 class _Attempt:
-    """One attempt, and what is seen of it."""
+    """One attempt, as the trial shows it."""
 
-    def __init__(self, agent: Agent, project: Project, runner: RunnerBase, gate: Gate) -> None:
-        self._agent, self._project, self._runner = agent, project, runner
-        self._gate = gate
-        self._would: str | None = None
-        self._record: TaskRecord | None = None
-        self._row: LabelRowV2 | None = None
+    agent: Agent
+    project: Project
+    runner: RunnerBase
+    gate: Gate
+    would: str | None = None
+    record: TaskRecord | None = None
+    row: LabelRowV2 | None = None
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, TaskWouldWrite):
-            self._would = event.summary
+            self.would = event.summary
         elif isinstance(event, TaskFinished):
-            self._record = TaskRecord.of(event)
+            self.record = TaskRecord.of(event)
 
     def _succeeded(self, context: Context) -> None:
-        self._row = context.row
+        self.row = context.row
 
     def run(self, task: AgentTask, scope: RunScope, fixed: dict[type, object], loop: EventLoop) -> Trial:
-        agent, gate = self._agent, self._gate
+        agent, gate = self.agent, self.gate
         with temporary_directory() as files:
             run = StageRun(
                 agent,
-                self._project,
-                self._runner._sender,
+                self.project,
+                self.runner._sender,
                 gate,
                 Events([], record=self._hear),
                 Executor(scope, fixed, gate, OwnSaves(gate, bundled=True, dry_run=True)),
@@ -170,20 +172,20 @@ class _Attempt:
             )
             run_chunk(run, [task], polled_at=gate.clock(), loop=loop if agent.plan.has_async else None)
         told = partial(Trial, task.data_title, agent.stage.title, agent.plan.name)
-        if (record := self._record) is not None and record.exception is not None:
+        if (record := self.record) is not None and record.exception is not None:
             return told(exception=record.exception, traceback=record.traceback or described(record.exception))
         frames, reason = self._painted()
-        return told(would=self._would, label_row=self._row, frames=frames, not_painted=reason)
+        return told(would=self.would, label_row=self.row, frames=frames, not_painted=reason)
 
     def _painted(self) -> tuple[dict[int, bytes], str | None]:
-        row = self._row
+        row = self.row
         uuid = None if row is None else row.backing_item_uuid
         if row is None or uuid is None or row.data_type not in (DataType.IMAGE, DataType.VIDEO):
             return {}, None
         frames: dict[int, bytes] = {}
         try:
-            item = self._gate.call(lambda: self._runner._sender.get_storage_item(uuid), kind="item")
-            with Asset(item, cache=self._runner._cache) as asset:
+            item = self.gate.call(lambda: self.runner._sender.get_storage_item(uuid), kind="item")
+            with Asset(item, cache=self.runner._cache) as asset:
                 for frame in some_labelled_frames(row, MAX_FRAMES):
                     frames[frame] = painted(self._pixels(asset, item.name, frame), row, frame)
         except Exception as error:  # noqa: BLE001 - the trial is what counts, and it was fine

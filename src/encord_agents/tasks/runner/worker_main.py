@@ -19,58 +19,25 @@ from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from encord_agents.tasks.engine.interpreter import SWITCH_INTERVAL
 from encord_agents.tasks.engine.signals import hold_off_signals
 from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.engine.timing import Timing
 from encord_agents.tasks.runner import messages
-from encord_agents.tasks.runner.worker import Closes, portable
+from encord_agents.tasks.runner.driven import Feed
+from encord_agents.tasks.runner.queue_function import QueueFunction
 
-__all__ = ["Drives", "work"]
+if TYPE_CHECKING:
+    from encord_agents.tasks.runner.queue_runner import QueueRunner
+
+__all__ = ["work"]
 
 logger = logging.getLogger(__name__)
 
-HEARS_WITHIN = 5.0
-"""Seconds in which a worker that cannot be heard learns that its parent is gone; else the pipe itself is broken."""
-LOOK_UP = 1.0
-"""Seconds between two looks at whether the parent is alive: a program that it has started may hold its pipe."""
 
-
-class Drives(Protocol):
-    """Serves a stage in a worker. It pickles by its name."""
-
-    __module__: str
-    __qualname__: str
-
-    @property
-    def runner(self) -> Closes: ...
-
-    def connect(self, stop: Stop) -> None:
-        """Be ready: open the project, check the stages.
-
-        Raises:
-            Exception: The process cannot connect, or the set-up is wrong.
-        """
-
-    def drive(
-        self,
-        feed: SimpleQueue[messages.Tasks | messages.HoldBack | None],
-        options: messages.Options,
-        *,
-        stop: Stop,
-        say: Callable[[Any], None],
-    ) -> messages.Ended:
-        """Run the stage's agent over tasks as they come, until there are no more; what fails stays in its stage.
-
-        Args:
-            feed: The tasks; ``None`` after the last.
-            stop: Ends it after the task at work; what was finished by then is written.
-            say: Told of every event, and of the end of every attempt.
-        """
-
-
-def work(pipe: Connection) -> None:
+def work(pipe: Connection, timing: Timing) -> None:
     """Live as a worker."""
     # Ctrl-C in a terminal reaches every process, and so do the SIGHUP of a terminal that is closed and the SIGTERM of a
     # service manager: it is for the parent to decide what they mean. The worker ends with it.
@@ -83,14 +50,13 @@ def work(pipe: Connection) -> None:
     from encord_agents.terminal.streams import forgiving_streams
 
     with forgiving_streams():  # what agents print is no reason for a task to fail
-        _Child(pipe).live()
+        _Child(pipe, timing).live()
     _exit()
 
 
 def _exit() -> None:
-    """End the process, as multiprocessing ends one that was forked: threads are waited for and what was to be done at
-    exit is done, but the interpreter is not taken apart. That takes a quarter of a second, for which the parent would
-    wait."""
+    """End the process, as multiprocessing ends one that was forked: threads are waited for and exit functions are
+    called, but the interpreter is not taken apart. That takes a quarter of a second, and the parent waits for it."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     multiprocessing.util._exit_function()  # type: ignore[attr-defined]
@@ -103,13 +69,14 @@ def _exit() -> None:
 class _Child:
     """A worker. Its main thread serves stages; another one listens to the parent."""
 
-    def __init__(self, pipe: Connection) -> None:
+    def __init__(self, pipe: Connection, timing: Timing) -> None:
         self._pipe = pipe
+        self._timing = timing
         self._sending = threading.Lock()
         self._stages: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._feed: SimpleQueue[messages.Tasks | messages.HoldBack | None] = SimpleQueue()
+        self._feed: Feed = SimpleQueue()
         self._stop = Stop()
-        self._runners: list[Closes] = []
+        self._runners: list[QueueRunner] = []
         self._parent = os.getppid()
         self._orphaned = threading.Event()
 
@@ -125,7 +92,7 @@ class _Child:
                 logger.exception("What lives as long as the process could not be torn down.")
 
     def _listen(self) -> None:
-        """Take what the parent says, in a thread. However it ended, this ends with it: after the task at work."""
+        """Take the parent's messages, in a thread. However it ended, this ends with it: after the task at work."""
         try:
             self._listen_until_end()
         except Exception as error:
@@ -139,7 +106,7 @@ class _Child:
 
     def _listen_until_end(self) -> None:
         while True:
-            while not self._pipe.poll(LOOK_UP):  # a program that the parent has started may hold the pipe
+            while not self._pipe.poll(self._timing.look_up):  # a program that the parent has started may hold the pipe
                 if os.getppid() != self._parent:
                     raise EOFError
             match self._pipe.recv():
@@ -148,36 +115,36 @@ class _Child:
                     self._stages.put(partial(self._serve, begin, self._feed))
                 case messages.Tasks() | messages.HoldBack() as more:
                     self._feed.put(more)
-                case messages.Close():
+                case messages.Order.CLOSE:
                     self._feed.put(None)
-                case messages.Stop():
+                case messages.Order.STOP:
                     self._stop.request()
                 case _:
                     return
 
-    def _serve(self, begin: messages.Begin, feed: SimpleQueue[messages.Tasks | messages.HoldBack | None]) -> None:
+    def _serve(self, begin: messages.Begin, feed: Feed) -> None:
         """Serve a stage, in the main thread: modules may do at import what only that can."""
         try:
-            function: Drives = pickle.loads(begin.function)
+            function: QueueFunction = pickle.loads(begin.function)
             if function.runner not in self._runners:
                 self._runners.append(function.runner)
             function.connect(self._stop)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the parent waits for an answer
-            self._say_for_certain(messages.Ready(error=pickle.dumps(portable(error))))
+            self._say_for_certain(messages.Ready(error=messages.Carried(error)))
             return
         self._say_for_certain(messages.Ready())
         try:
             ended = function.drive(feed, begin.options, stop=self._stop, say=self._say)
         except BaseException as error:  # noqa: BLE001 - likewise
-            ended = messages.Ended(error=pickle.dumps(portable(error)))
+            ended = messages.Ended(error=messages.Carried(error))
         self._say_for_certain(ended)
 
     def _say_for_certain(self, message: object) -> None:
-        if not self._tell(message) and not self._orphaned.wait(HEARS_WITHIN):
-            os._exit(1)  # an agent has closed the pipe: this is all that the parent will hear
+        if not self._tell(message) and not self._orphaned.wait(self._timing.hears_within):
+            os._exit(1)  # an agent has closed the pipe, so the parent can only see the process end
 
     def _say(self, message: object) -> None:
-        """Say something, in any thread. What cannot be heard any more is not missed: the parent is gone, or will see
+        """Say something, in any thread. A message that cannot be sent is not missed: the parent is gone, or will see
         this process end."""
         if not self._tell(message):
             self._stop.request()

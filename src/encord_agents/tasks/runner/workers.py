@@ -1,4 +1,4 @@
-"""The choice of workers: processes of our own, or an executor that was given."""
+"""An executor that was given, as a drain uses it; and functions that can be sent to other processes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ import os
 import pickle
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from typing import Any
 from uuid import uuid4
 
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.stop import Stop
-from encord_agents.tasks.runner.processes import Processes
+from encord_agents.tasks.runner import messages
+from encord_agents.tasks.runner.queue_function import QueueFunction
+from encord_agents.tasks.runner.run_options import DrainOptions
 from encord_agents.tasks.runner.typed_in import main_is_importable
-from encord_agents.tasks.runner.worker import Answer, CallOptions, Errand, Function, here, serve, shared
+from encord_agents.tasks.runner.worker import Slip, here, serve, shared
 
-__all__ = ["ExecutorWorkers", "check_workers", "workers_for"]
+__all__ = ["ExecutorWorkers", "check_workers"]
 
 AHEAD = 2
 """Batches that are out per worker: one that it works on, and the next, so that it need not wait for it."""
@@ -26,16 +29,17 @@ class ExecutorWorkers:
     """The workers of an executor that was given. How they start, and how they end, is its business.
 
     Args:
-        size: How many there are. Default: as many as the executor says, else one for each processor.
-        options: How an executor works on batches.
+        options: Those of the run. Workers: as many as they say, else as the executor says, else one for each processor.
     """
 
-    def __init__(self, executor: Executor, size: int | None, options: CallOptions) -> None:
-        self.size: int = size or getattr(executor, "_max_workers", None) or os.cpu_count() or 1
+    def __init__(self, executor: Executor, options: DrainOptions) -> None:
+        # Executors have no public way to say it, but most of them have this attribute from the standard library's.
+        size = options.workers or getattr(executor, "_max_workers", None) or os.cpu_count() or 1
+        self.most_out: int = AHEAD * size
         self._executor = executor
         self._options = options
-        self._first: Future[Answer | None] | None = None
-        self._out: set[Future[Answer | None]] = set()
+        self._first: Future[list[Any] | None] | None = None
+        self._out: set[Future[list[Any] | None]] = set()
         self._stop = Stop()
         self._run = uuid4().hex
         self._numbers = itertools.count(1)
@@ -47,8 +51,8 @@ class ExecutorWorkers:
         first = self._first
         if first is None or not first.done() or first.cancelled() or first.exception() is not None:
             return False
-        answer = first.result()
-        return answer is not None and answer.error is None
+        (ended,) = first.result() or [None]
+        return ended is not None and ended.error is None
 
     @property
     def is_untried(self) -> bool:
@@ -58,17 +62,18 @@ class ExecutorWorkers:
     @property
     def room(self) -> int:
         """The number of batches to send now: few, for a batch that was sent can seldom be called back."""
-        return AHEAD * self.size - sum(not future.done() for future in self._out) if self._ready else 0
+        return self.most_out - sum(not future.done() for future in self._out) if self._ready else 0
 
-    def submit(self, function: Function, specs: Sequence[str]) -> Future[Answer | None]:
+    def submit(self, function: QueueFunction, tasks: Sequence[messages.OnItsWay]) -> Future[list[Any] | None]:
         """Send a batch, to whomever; the first one only tries whether the workers can work.
 
         Raises:
             BrokenExecutor: And whatever else the executor raises.
         """
-        errand = Errand(here(), self._run, self._options, next(self._numbers))
-        future = self._executor.submit(serve, function, specs, errand)
+        slip = Slip(here(), self._run, self._options, next(self._numbers))
+        future = self._executor.submit(serve, function, tasks, slip)
         self._first = self._first or future
+        # Their ends are counted here, and not by callbacks, which come in whatever thread an executor has.
         self._out = {one for one in self._out if not one.done()} | {future}
         return future
 
@@ -85,17 +90,7 @@ class ExecutorWorkers:
         self._shared.close()
 
 
-def workers_for(executor: Executor | None, size: int | None, options: CallOptions) -> Processes | ExecutorWorkers:
-    """Whoever is to work on batches: processes of our own where no executor was given.
-
-    Args:
-        size: How many there are. Default: as many as the executor says, else one for each processor.
-        options: How an executor works on batches.
-    """
-    return Processes(size or os.cpu_count() or 1) if executor is None else ExecutorWorkers(executor, size, options)
-
-
-def check_workers(executor: Executor | None, functions: Iterable[Function], *, overrides: bool) -> None:
+def check_workers(executor: Executor | None, functions: Iterable[QueueFunction], *, overrides: bool) -> None:
     """Refuse what cannot work: no executor, functions that other processes could not import.
 
     Args:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.brokers import PATIENCE, until
 
-from encord_agents.integrations.celery import at_work
 from encord_agents.integrations.celery.at_work import AtWork, Found, MemoryAtWork, RedisAtWork
+from encord_agents.integrations.celery.timing import Timing
 
 if TYPE_CHECKING:
     import redis
@@ -44,6 +44,9 @@ def client(redis_server: Broker) -> Iterator[redis.Redis]:
 
     with redis.Redis.from_url(redis_server.url, decode_responses=True) as found:
         yield found
+
+
+QUICK = Timing(heartbeat=0.01)
 
 
 @pytest.fixture
@@ -165,9 +168,9 @@ def test_a_holder_that_cannot_be_seen(holds: RedisAtWork, client: redis.Redis, c
 def test_a_process_that_is_there_and_stuck(holds: RedisAtWork, client: redis.Redis) -> None:
     """One of this machine is believed for some minutes without a sign of life: the broker may have been away."""
     begin(RedisAtWork(client, "test"))
-    hold_of(client, until=-at_work.STUCK + 10)
+    hold_of(client, until=-Timing().stuck + 10)
     assert begin(holds, sure=True) == [Found.BUSY]
-    hold_of(client, until=-at_work.STUCK - 10)
+    hold_of(client, until=-Timing().stuck - 10)
     assert begin(holds) == [Found.SILENT]
     assert begin(holds, sure=True) == [Found.LOST]
 
@@ -176,11 +179,11 @@ def test_what_is_abandoned(holds: RedisAtWork, client: redis.Redis) -> None:
     """A task whose holder is gone, or not seen, and silent for a lease: what polling may send again."""
     assert holds.abandoned(QUEUE, []) == holds.abandoned(QUEUE, ["a"]) == set()
     begin(RedisAtWork(client, "test"))
-    hold_of(client, until=-at_work.LEASE - 1)
+    hold_of(client, until=-Timing().lease - 1)
     assert holds.abandoned(QUEUE, ["a", "b"]) == set(), "its process lives"
-    hold_of(client, host="elsewhere", until=-at_work.LEASE + 5)
+    hold_of(client, host="elsewhere", until=-Timing().lease + 5)
     assert holds.abandoned(QUEUE, ["a", "b"]) == set(), "it may be late"
-    hold_of(client, until=-at_work.LEASE - 1)
+    hold_of(client, until=-Timing().lease - 1)
     assert holds.abandoned(QUEUE, ["a", "b"]) == {"a"}
 
 
@@ -194,47 +197,48 @@ def test_lost_workers_are_counted(holds: RedisAtWork) -> None:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A heartbeat every few milliseconds."""
-    monkeypatch.setattr(at_work, "HEARTBEAT", 0.01)
+def quick(client: redis.Redis) -> Iterator[RedisAtWork]:
+    """Holds with a heartbeat every few milliseconds."""
+    found = RedisAtWork(client, "test", QUICK)
+    yield found
+    found.end(QUEUE, [task for _, task in found._held])
 
 
-def test_signs_of_life(holds: RedisAtWork, client: redis.Redis, quick: None) -> None:
+def test_signs_of_life(quick: RedisAtWork, client: redis.Redis) -> None:
     """A hold is renewed by each heartbeat, under the same delivery, and removed at the end."""
-    begin(holds)
+    begin(quick)
     first, *_, delivery = str(client.hget(KEY, "a")).split(" ")
     assert until(lambda: str(client.hget(KEY, "a")).split(" ")[0] > first)
     assert str(client.hget(KEY, "a")).split(" ")[-1] == delivery
-    holds.end(QUEUE, ["a"])
+    quick.end(QUEUE, ["a"])
     assert client.hgetall(KEY) == {}
-    assert until(lambda: holds._heartbeat is None), "nothing is held, so the heartbeat stops"
+    assert until(lambda: quick._heartbeat is None), "nothing is held, so the heartbeat stops"
 
 
-def test_a_redis_that_forgot_everything(holds: RedisAtWork, client: redis.Redis, quick: None) -> None:
+def test_a_redis_that_forgot_everything(quick: RedisAtWork, client: redis.Redis) -> None:
     """It started anew: what is at work is said again."""
-    begin(holds)
+    begin(quick)
     client.flushall()
     assert until(lambda: client.hexists(KEY, "a"))
     assert begin(RedisAtWork(client, "test")) == [Found.BUSY]
-    holds.end(QUEUE, ["a"])
+    quick.end(QUEUE, ["a"])
     assert client.hgetall(KEY) == {}
 
 
-def test_anothers_hold_is_left_alone(holds: RedisAtWork, client: redis.Redis, quick: None) -> None:
+def test_anothers_hold_is_left_alone(quick: RedisAtWork, client: redis.Redis) -> None:
     """A task that was taken for lost, and that somebody else began, is theirs: neither renewed nor ended."""
-    begin(holds, "a", "b")
+    begin(quick, "a", "b")
     theirs = "99999999999.000 elsewhere 1:1:1 theirs"
     client.hset(KEY, "a", theirs)
     before = client.hget(KEY, "b")
     assert until(lambda: client.hget(KEY, "b") != before)
-    holds.end(QUEUE, ["a", "b"])
+    quick.end(QUEUE, ["a", "b"])
     assert client.hgetall(KEY) == {"a": theirs}
 
 
 def test_an_end_that_redis_does_not_hear(
     tmp_path_factory: pytest.TempPathFactory,
     redis_server: Broker,
-    quick: None,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The work is done, so nothing is raised; what was let go of is said when Redis is there again."""
@@ -244,7 +248,7 @@ def test_an_end_that_redis_does_not_hear(
     broker = Redis(tmp_path_factory.mktemp("away"))
     broker.start()
     with redis.Redis.from_url(broker.url, decode_responses=True) as client:
-        holds = RedisAtWork(client, "test")
+        holds = RedisAtWork(client, "test", QUICK)
         begin(holds, "a", "b")
         broker.stop()
         with caplog.at_level(logging.WARNING):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
@@ -24,7 +25,7 @@ def at_work(request: pytest.FixtureRequest) -> Iterator[AtWork]:
     server: Broker = request.getfixturevalue("redis_server")
     server.clear()
     with redis.Redis.from_url(server.url) as client:
-        yield RedisAtWork(client, "test")
+        yield RedisAtWork(client, uuid4().hex)  # heartbeats of earlier tests' stores may still go on
 
 
 def holds(at_work: AtWork, queue: str = "stage") -> Holds:

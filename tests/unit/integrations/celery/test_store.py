@@ -8,7 +8,7 @@ import pytest
 from kombu.exceptions import OperationalError
 from redis import exceptions
 
-from encord_agents.integrations.celery.store import BrokerError, Seldom, broker_trouble, pause_after, told
+from encord_agents.integrations.celery.store import BrokerError, Seldom, broker_trouble, told
 
 
 def caused(error: Exception, by: Exception) -> Exception:
@@ -30,6 +30,19 @@ def caused(error: Exception, by: Exception) -> Exception:
         (exceptions.ConnectionError("Error 111"), "cannot be reached: ConnectionError: Error 111", False),
         (exceptions.TimeoutError("late"), "cannot be reached", False),
         (caused(OperationalError("OOM"), exceptions.OutOfMemoryError("OOM")), "raise its `maxmemory`", True),
+        (exceptions.ResponseError("MISCONF Redis is configured to save RDB snapshots"), "room there, or correct", True),
+        (exceptions.MovedError("3999 127.0.0.1:6381"), "part of a cluster, which Celery cannot use", True),
+        (exceptions.ClusterDownError("CLUSTERDOWN The cluster is down"), "cluster that is not complete", False),
+        (exceptions.MasterDownError("MASTERDOWN Link with MASTER is down"), "has lost its master", False),
+        (exceptions.BusyLoadingError("loading the dataset"), "as after a start: wait", False),
+        (exceptions.ConnectionError("max number of clients reached"), "Raise its `maxclients`", False),
+        (
+            exceptions.ConnectionError("Error 1: [SSL: WRONG_VERSION_NUMBER]"),
+            "begins with redis://, not rediss://",
+            True,
+        ),
+        (exceptions.ConnectionError("Error 1: [SSL: CERTIFICATE_VERIFY_FAILED]"), "`ssl_ca_certs`", True),
+        (exceptions.ConnectionError("Connection closed by server."), "must begin with rediss://", False),
         (OperationalError("[Errno 111] Connection refused"), "cannot be reached: OperationalError", False),
         (ConnectionRefusedError("refused"), "cannot be reached", False),
     ],
@@ -60,11 +73,6 @@ def test_only_a_brokers_trouble_is_told_as_such() -> None:
         with pytest.raises(BrokerError) as found, broker_trouble("x"):
             raise error
         assert found.value.__cause__ is error
-
-
-def test_pauses_grow_up_to_a_minute() -> None:
-    """However often it was asked."""
-    assert [pause_after(refused) for refused in (0, 1, 2, 5, 6, 10**9)] == [1, 2, 4, 32, 60, 60]
 
 
 def test_the_same_line_is_said_once_a_minute() -> None:

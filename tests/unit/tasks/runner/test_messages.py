@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from tests.misbehaving import EXCEPTIONS
 
-from encord_agents.core.tracebacks import described, formatted
+from encord_agents.core.tracebacks import described, formatted, notes
 from encord_agents.exceptions import DependencyError
 from encord_agents.tasks.engine.events import AttemptFailed, TaskFinished, TaskRef, TaskStarted
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Phase
@@ -52,13 +52,27 @@ def test_what_may_end_the_run_arrives_as_itself() -> None:
     assert sent(event).suspect is None
     suspect = sent(event, is_suspect=True).suspect
     assert suspect is not None
-    assert isinstance(messages.unpickled(suspect), DependencyError)
+    assert isinstance(suspect.error, DependencyError)
 
 
 @pytest.mark.parametrize("event", [TaskStarted(TASK, 1), TaskFinished(TASK, Held(), 1, 0.1)])
 def test_other_events_arrive_as_they_are(event: object) -> None:
     """They are frozen records."""
     assert sent(event) == messages.Told(event, named_a_pathway=True)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", EXCEPTIONS)
+def test_errors_of_every_kind_arrive(kind: str) -> None:
+    """As themselves or as text, with where they were raised: what ends a run, and what may be every task's trouble."""
+    there = pickle.loads(pickle.dumps(messages.Carried(raised(kind)))).error
+    told = "\n".join([described(there), *notes(there)])
+    assert kind in told
+    assert "in raised" in told
+
+
+def test_an_error_that_cannot_be_read() -> None:
+    """One that only the worker can import is told in words: the run ends all the same."""
+    assert "cannot be read here: ModuleNotFoundError" in str(messages._carried(b"cno_such_module\nError\n.").error)
 
 
 @pytest.mark.parametrize("kind", [WorkerError, WorkerDiedError])

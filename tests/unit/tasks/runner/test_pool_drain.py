@@ -19,6 +19,7 @@ from encord_agents.tasks.engine.write import Writer
 from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.messages import WorkerDiedError, WorkerError
 from encord_agents.tasks.runner.pool_drain import PoolDrain
+from encord_agents.tasks.runner.run_options import DrainOptions
 from encord_agents.tasks.runner.stage_drain import DrainRun
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from encord_agents.tasks.engine.context import Agent
     from encord_agents.tasks.runner.processes import Processes
-    from encord_agents.tasks.runner.worker_main import Drives
+    from encord_agents.tasks.runner.queue_function import QueueFunction
 
 
 class StubWorker:
@@ -89,8 +90,8 @@ class Play:
         def writer(agent: Agent) -> Writer:
             return Writer(agent, project, world.client, gate)
 
-        run = DrainRun(gate, stop, Events([], record=self.events.append), writer, batch_size=batch_size)
-        self.drain = PoolDrain(run, self.agent, cast("Drives", Path), cast("Processes", self.pool))
+        run = DrainRun(gate, stop, Events([], record=self.events.append), writer, DrainOptions(batch_size=batch_size))
+        self.drain = PoolDrain(run, self.agent, cast("QueueFunction", Path), cast("Processes", self.pool))
         self.drain._read(100)
         self.tasks = {task.data_title: task for task in self.agent.stage.get_tasks()}
 

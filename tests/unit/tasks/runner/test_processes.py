@@ -23,12 +23,14 @@ from tests import preloaded
 from tests.waiting import until
 
 from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.engine.timing import Limits, Timing
 from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.processes import Processes, Worker, in_words
+from encord_agents.tasks.runner.run_options import DrainOptions
 
 ROOT = Path(__file__).parents[4]
 DONE = messages.AttemptEnded(UUID(int=1))
-OPTIONS = messages.Options(window=4)
+OPTIONS = DrainOptions(batch_size=1)
 M = TypeVar("M")
 
 
@@ -46,7 +48,7 @@ class Told:
         pass
 
     def drive(
-        self, feed: SimpleQueue[Any], options: messages.Options, *, stop: Stop, say: Callable[[Any], None]
+        self, feed: SimpleQueue[Any], options: DrainOptions, *, stop: Stop, say: Callable[[Any], None]
     ) -> messages.Ended:
         while (given := feed.get()) is not None:
             for one in given.tasks:
@@ -113,7 +115,7 @@ def slow_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proce
     """A pool whose workers import what they need, as those of users do."""
     monkeypatch.setenv("TEST_DIRECTORY", str(tmp_path))
     monkeypatch.syspath_prepend(str(ROOT))  # where workers find this module
-    pool = Processes(2)
+    pool = Processes(2, Timing(), Limits())
     yield pool
     pool.close(at_once=True)
 
@@ -159,7 +161,7 @@ def test_stages_one_after_the_other(pool: Processes, tmp_path: Path) -> None:
     for name in ("first", "second"):
         send(worker, f"note {tmp_path / name}")
         assert heard(pool, worker, messages.AttemptEnded) == DONE
-        worker.say(messages.Close())
+        worker.say(messages.Order.CLOSE)
         assert heard(pool, worker, messages.Ended) == messages.Ended()
         assert (tmp_path / name).read_text() == "True"
         worker.say(messages.Begin(pickle.dumps(told), OPTIONS))
@@ -193,7 +195,7 @@ def test_a_worker_that_is_never_ready(pool: Processes) -> None:
     worker = begin(pool, ToldElsewhere())
     error = heard(pool, worker, messages.Ready).error
     assert error is not None
-    assert "a_module_that_is_not_there" in str(messages.unpickled(error))
+    assert "a_module_that_is_not_there" in str(error)
     assert not worker.ready
     assert pool.alive == [worker]
 
@@ -205,15 +207,14 @@ def test_what_ends_a_stage(pool: Processes, step: str, said: str) -> None:
     send(worker, step)
     error = heard(pool, worker, messages.Ended).error
     assert error is not None
-    assert said in str(messages.unpickled(error))
+    assert said in str(error)
     worker.say(messages.Begin(pickle.dumps(told), OPTIONS))
     assert heard(pool, worker, messages.Ready).error is None
 
 
 def test_an_error_that_cannot_be_read() -> None:
     """Of a class that only the worker could import: it is told that there was one."""
-    error = pickle.dumps(ToldElsewhere())
-    assert "cannot be read here" in str(messages.unpickled(error))
+    assert "cannot be read here" in str(messages._carried(pickle.dumps(ToldElsewhere())).error)
 
 
 def test_nobody_waits_for_a_full_pipe(pool: Processes) -> None:
@@ -222,7 +223,7 @@ def test_nobody_waits_for_a_full_pipe(pool: Processes) -> None:
     send(worker, "compute 0")
     send(worker, *(f"{index}" * 1_000 for index in range(5_000)))
     pool.stop()
-    worker.say(messages.Close())
+    worker.say(messages.Order.CLOSE)
     assert heard(pool, worker, messages.Ended) == messages.Ended()
 
 
@@ -247,7 +248,7 @@ def test_stop(pool: Processes, tmp_path: Path) -> None:
     pool.stop()
     assert was_ready or starting.process.join(60) is None
     go.touch()
-    worker.say(messages.Close())
+    worker.say(messages.Order.CLOSE)
     assert heard(pool, worker, messages.Ended) == messages.Ended()
     assert not never.exists()
 
@@ -315,7 +316,7 @@ def test_an_agent_that_closes_the_pipe(pool: Processes) -> None:
     """As programs do that become daemons: its worker cannot be heard, and so it is dead."""
     worker = ready(pool)
     send(worker, "close_all now")
-    worker.say(messages.Close())
+    worker.say(messages.Order.CLOSE)
     heard(pool, worker, messages.Died)
     assert pool.missing == 2
 

@@ -1,30 +1,102 @@
-"""What a worker answers, on its way to another process."""
+"""A batch in a worker of an executor: what it says, when it is served, and how its process is left."""
 
 from __future__ import annotations
 
-import pickle
-from uuid import uuid4
+import contextvars
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
-from tests.misbehaving import EXCEPTIONS
 
-from encord_agents.core.tracebacks import described, notes
-from encord_agents.tasks.engine.outcome import Fault, Phase
-from encord_agents.tasks.runner.worker import Answer, portable, portable_answer
+from encord_agents.exceptions import PrintableError
+from encord_agents.tasks.engine.stop import Leaving, Stop
+from encord_agents.tasks.runner import messages, worker
+from encord_agents.tasks.runner.run_options import DrainOptions
+from encord_agents.tasks.runner.worker import Slip, here, serve, shared
+
+TASKS = [messages.OnItsWay("{}", 1.0), messages.OnItsWay("{}", 2.0)]
+VARIABLE = contextvars.ContextVar("VARIABLE", default="unset")
 
 
-@pytest.mark.parametrize("kind", EXCEPTIONS)
-def test_exceptions_of_every_kind_arrive(kind: str) -> None:
-    """As themselves or as text, with where they were raised: what ends a run, and what may be every task's trouble."""
-    try:
-        raise EXCEPTIONS[kind]()
-    except BaseException as error:
-        uuid, exception = uuid4(), error
-    fault = Fault(Phase.INJECT, exception, 1, run_scoped=True)
-    answer = portable_answer(Answer(error=portable(exception), suspects={uuid: fault}))
-    arrived = pickle.loads(pickle.dumps(answer))
-    assert arrived.suspects[uuid].run_scoped
-    for there in (arrived.error, arrived.suspects[uuid].exception):
-        told = "\n".join([described(there), *notes(there)])
-        assert kind in told
-        assert "in test_exceptions_of_every_kind_arrive" in told
+class Stub:
+    """Stands for a queue function: it says what it is given."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+        self.runner = self
+        self.calls: list[str] = []
+        self.__qualname__ = "stub"
+
+    def connect(self, stop: Stop) -> None:
+        self.calls.append("connect")
+        if self.error is not None:
+            raise self.error
+
+    def drive(
+        self, feed: SimpleQueue[Any], options: DrainOptions, *, stop: Stop, say: Callable[[Any], None]
+    ) -> messages.Ended:
+        self.calls.append(f"drive in {VARIABLE.get()}")
+        while (given := feed.get()) is not None:
+            for one in given.tasks:
+                say(one)
+        if self.error is not None:
+            raise self.error
+        return messages.Ended(hold_back=1.0)
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+def slip(home: worker.Place | None = None) -> Slip:
+    return Slip(home or here(), "run", DrainOptions(), 1)
+
+
+def test_a_batch() -> None:
+    """The driver has its tasks and no more; what it says comes first, how it ended last."""
+    assert serve(Stub(), TASKS, slip()) == [*TASKS, messages.Ended(hold_back=1.0)]
+
+
+def test_no_tasks() -> None:
+    """It is only seen whether this process can connect."""
+    stub = Stub()
+    assert serve(stub, [], slip()) == [messages.Ended()]
+    assert stub.calls == ["connect"]
+
+
+@pytest.mark.parametrize("tasks", [[], TASKS])
+def test_a_process_that_cannot_work(tasks: list[messages.OnItsWay]) -> None:
+    """Its error is an answer like any other, after what was said before it."""
+    said = serve(Stub(PrintableError("no key")), tasks, slip())
+    assert said is not None
+    assert said[:-1] == tasks
+    assert isinstance(found := said[-1].error.error, PrintableError)
+    assert str(found) == "no key"
+
+
+def test_a_stop_while_it_connects() -> None:
+    """Nothing was begun, and nothing is wrong."""
+    assert serve(Stub(Leaving()), [], slip()) == [messages.Ended()]
+
+
+def test_where_the_run_is() -> None:
+    """A batch sees the context variables of its run's caller, and does not begin once the run is to stop."""
+    stub, stop = Stub(), Stop()
+    VARIABLE.set("caller")
+    with shared("run", stop):
+        VARIABLE.set("changed")
+        serve(stub, TASKS, slip())
+        stop.request()
+        assert serve(stub, TASKS, slip()) is None
+    assert stub.calls == ["drive in caller"]
+
+
+def test_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lives as long as a process that is not the run's own is torn down when that process ends, once."""
+    monkeypatch.setattr(worker, "_runners", [])
+    stub = Stub()
+    for _ in range(2):
+        serve(stub, [], slip(("elsewhere", 1)))
+    worker._close()
+    worker._close()
+    assert stub.calls == ["connect", "connect", "close"]

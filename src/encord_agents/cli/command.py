@@ -1,0 +1,195 @@
+"""A runner as a command: its options are the arguments of a call, which is made, and ends the process."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+from encord.exceptions import EncordException
+
+from encord_agents import terminal
+from encord_agents.cli.host import NOTEBOOK, check_host, host
+from encord_agents.cli.options import CHECK, EXIT_CODES_HELP, Progress
+from encord_agents.cli.usage import CarefulCommand
+from encord_agents.exceptions import NoRoomError, OutageError, PrintableError
+from encord_agents.tasks.engine.signals import stop_on_signals
+from encord_agents.tasks.engine.stop import EXIT_CODES, Stop
+
+if TYPE_CHECKING:
+    from encord_agents.tasks.engine.report import RunReport
+    from encord_agents.tasks.runner.base import RunnerBase
+
+__all__ = ["as_command"]
+
+READER_LEFT = 141
+"""The exit code that a shell shows for a program ended by SIGPIPE."""
+
+
+def as_command(
+    runner: RunnerBase,
+    call: Callable[..., RunReport],
+    options: Mapping[str, Any],
+    argv: Sequence[str] | None,
+    *,
+    check: Callable[[dict[str, Any]], None] | None = None,
+) -> int:
+    """Read the command line, make a call, show the report, and end the process with an exit code.
+
+    Args:
+        runner: The runner, with its agents.
+        call: Runs them. Its arguments, with their defaults, are the options of the command line.
+        options: The types of those that are, by name, in typer's words.
+        argv: The arguments. Default: those of the process.
+        check: Shows what would be run, for ``--check``.
+
+    Returns:
+        The exit code, in a notebook, where `SystemExit` would be shown as an error. Elsewhere it does not return.
+
+    Raises:
+        PrintableError: The arguments of the process are those of a notebook or a test runner.
+        SystemExit: At the end, except that exceptions which are neither set-up errors nor a task's failure pass as they
+            are, with their traceback.
+    """
+    if argv is None:
+        check_host()
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    output = _DryRunOutput()
+
+    def command(**given: Any) -> None:
+        if check is not None and given.pop("check"):
+            with terminal.log_to_terminal(brief=True), _set_up_errors(Stop()):
+                check(given)
+            sys.exit(0)
+        given["progress"] = given["progress"].value
+        with (
+            terminal.log_to_terminal(brief=True),
+            _observed(runner, given["dry_run"] and given["progress"] == "none"),
+            _signals() as stop,
+            _set_up_errors(stop),
+            _report_at_the_end(runner),
+        ):
+            if given["dry_run"]:
+                output.of(stop)
+            code = call(**given, stop=stop).exit_code
+        sys.exit(output.exit_code(code, stop))
+
+    types = {**options, "check": CHECK} if check is not None else options
+    command.__signature__ = _signature_of(call, types)  # type: ignore[attr-defined]
+    command.__annotations__ = dict(types)
+    app.command(cls=CarefulCommand, help=_help_of(runner), epilog=EXIT_CODES_HELP)(command)
+    try:
+        with terminal.forgiving_streams(output.reader_left):
+            typer.main.get_command(app).main(args=None if argv is None else list(argv))
+    except SystemExit as end:
+        if host() != NOTEBOOK:
+            raise
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
+    raise SystemExit(0)
+
+
+def _signature_of(call: Callable[..., object], types: Mapping[str, Any]) -> inspect.Signature:
+    """Return a call's arguments as typer reads them; one that only the command line has comes last, and is off."""
+    arguments = inspect.signature(call).parameters
+    defaults = {name: argument.default for name, argument in arguments.items() if name in types}
+    if "progress" in defaults:
+        defaults["progress"] = Progress(defaults["progress"])
+    defaults |= {name: False for name in types if name not in defaults}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Signature(
+        [
+            inspect.Parameter(name, keyword, default=default, annotation=types[name])
+            for name, default in defaults.items()
+        ]
+    )
+
+
+class _DryRunOutput:
+    """The output of a dry run: it is the run's purpose, so the run ends when nobody reads it any more."""
+
+    def __init__(self) -> None:
+        self._stops: list[Stop] = []
+        self._unread = False
+
+    def of(self, stop: Stop) -> None:
+        """Have the dry run of a stop end when its output is no longer read."""
+        self._stops.append(stop)
+
+    def reader_left(self) -> None:
+        """End the dry run, since stdout has no reader any more."""
+        for stop in self._stops:
+            self._unread = True
+            stop.request()
+
+    def exit_code(self, code: int, stop: Stop) -> int:
+        """Return the exit code of the process, for a run with an exit code of its own."""
+        if stop.exit_code is not None:
+            return stop.exit_code
+        return READER_LEFT if self._unread else code
+
+
+def _signals() -> contextlib.AbstractContextManager[Stop]:
+    """Install signal handlers if this is the main thread: Python allows them in no other."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return stop_on_signals() if in_main_thread else contextlib.nullcontext(Stop())
+
+
+@contextlib.contextmanager
+def _set_up_errors(stop: Stop) -> Iterator[None]:
+    """Show errors meant for a person as panels; all others pass, since their traceback is wanted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(stop.exit_code or EXIT_CODES["interrupt"])
+    except (NoRoomError, OutageError) as error:
+        # Nothing is wrong with the set-up: it may be enough to run again later.
+        terminal.show_error(error)
+        sys.exit(1)
+    except (PrintableError, EncordException) as error:
+        terminal.show_error(error)
+        sys.exit(2)
+
+
+@contextlib.contextmanager
+def _report_at_the_end(runner: RunnerBase) -> Iterator[None]:
+    """Show the run's report, if it got as far as having one, whatever ends the run."""
+    before = runner.report
+    try:
+        yield
+    except BaseException:
+        if runner.report is not None and runner.report is not before and runner.report.tasks:
+            terminal.show_report(runner.report)
+        raise
+    if runner.report is not None:
+        terminal.show_report(runner.report)
+
+
+@contextlib.contextmanager
+def _observed(runner: RunnerBase, would_write: bool) -> Iterator[None]:
+    """Show the first failure when it happens and, in a dry run without progress, what would be written."""
+    before = list(runner.observers)
+    runner.observers.append(terminal.FirstFailure())
+    if would_write:
+        runner.observers.append(terminal.WouldWrite())
+    try:
+        yield
+    finally:
+        runner.observers[:] = before
+
+
+def _help_of(runner: RunnerBase) -> str:
+    """Return the help of a runner's command line: its stages and their agents."""
+    paragraphs = ["Run the agents over the tasks that wait in their stages."]
+    agents = []
+    for agent in runner.agents:
+        first_line = (inspect.getdoc(agent.callable) or "").strip().partition("\n")[0]
+        text = f"  {terminal.on_one_line(agent.identity)}: {agent.name}()"
+        agents.append(f"{text} - {terminal.on_one_line(first_line)}" if first_line else text)
+    listed = "\n".join(agents) or "  none yet: decorate a function with @runner.stage(...)"
+    # \b keeps the line breaks of a paragraph.
+    paragraphs.append(f"\b\nStages and their agents:\n{listed}")
+    return "\n\n".join(paragraphs)

@@ -1,0 +1,194 @@
+"""Batches of an executor, whose messages are replayed: with an executor whose answers the test gives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from encord_agents.exceptions import DependencyError, NoRoomError
+from encord_agents.tasks import QueueRunner
+from encord_agents.tasks.engine.events import Events, TaskFinished, TaskRef
+from encord_agents.tasks.engine.gate import Gate
+from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Phase, Skipped
+from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.engine.write import Writer
+from encord_agents.tasks.runner import messages
+from encord_agents.tasks.runner.executor_drain import ExecutorDrain
+from encord_agents.tasks.runner.messages import WorkerError
+from encord_agents.tasks.runner.run_options import DrainOptions
+from encord_agents.tasks.runner.stage_drain import DrainRun
+from encord_agents.tasks.runner.workers import ExecutorWorkers
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+    from encord_agents.tasks.engine.context import Agent
+    from encord_agents.tasks.runner.queue_function import QueueFunction
+
+
+class Stub(Executor):
+    """An executor that does nothing by itself."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[list[messages.OnItsWay], Future[Any]]] = []
+
+    def submit(self, _: Any, function: Any, tasks: list[messages.OnItsWay], slip: Any) -> Future[Any]:  # type: ignore[override]
+        self.sent.append((tasks, Future()))
+        return self.sent[-1][1]
+
+
+class Play:
+    """A stage's turn, a step at a time."""
+
+    def __init__(self, world: World, runner: QueueRunner, batch_size: int) -> None:
+        runner.stage("Pre-label", failure_pathway="review")(lambda: "complete")
+        project = world.client.get_project(world.project.project_hash)
+        (self.agent,) = runner._bind_all(project)
+        self.events: list[Any] = []
+        self.executor = Stub()
+        self.stop = Stop()
+        gate = Gate(self.stop)
+        options = DrainOptions(workers=1, batch_size=batch_size)
+
+        def writer(agent: Agent) -> Writer:
+            return Writer(agent, project, world.client, gate)
+
+        run = DrainRun(gate, self.stop, Events([], record=self.events.append), writer, options)
+        self.workers = ExecutorWorkers(self.executor, options)
+        self.drain = ExecutorDrain(run, self.agent, cast("QueueFunction", Path), self.workers)
+        self.drain._read(100)
+        self.tasks = {task.data_title: task for task in self.agent.stage.get_tasks()}
+        self.drain._send()
+        self.answer(messages.Ended())
+
+    def answer(self, *said: object, number: int = -1) -> None:
+        """Answer a batch, by default the last."""
+        self.executor.sent[number][1].set_result(list(said))
+        self.hear()
+
+    def hear(self) -> None:
+        self.drain._collect(0.0)
+        self.drain._send()
+
+    @property
+    def titles(self) -> list[str]:
+        """The titles of the tasks that were sent, batch by batch."""
+        sent = [tasks for tasks, _ in self.executor.sent if tasks]
+        return [" ".join(json.loads(one.task)["data_title"] for one in batch) for batch in sent]
+
+    def ref(self, title: str) -> TaskRef:
+        return self.agent.ref(self.tasks[title])
+
+    def finished(self, title: str, outcome: Any = None, suspect: messages.Carried | None = None) -> messages.Told:
+        return messages.Told(TaskFinished(self.ref(title), outcome or Held(), 1, 0.001), suspect=suspect)
+
+    @property
+    def outcomes(self) -> dict[str, Any]:
+        return {event.task.data_title: event.outcome for event in self.events if isinstance(event, TaskFinished)}
+
+
+@pytest.fixture
+def runner(world: World) -> Iterator[QueueRunner]:
+    runner = QueueRunner(world.project.project_hash, user_client=world.client)
+    yield runner
+    runner.close()
+
+
+def play(world: World, runner: QueueRunner, tasks: int = 6, batch_size: int = 2) -> Play:
+    for number in range(tasks):
+        world.project.add_placeholders(1, title=str(number))
+    return Play(world, runner, batch_size)
+
+
+def test_batches_go_out_two_at_a_time(world: World, runner: QueueRunner) -> None:
+    """One that its worker has, and the next; after an answer comes another."""
+    played = play(world, runner)
+    assert played.titles == ["0 1", "2 3"]
+    played.answer(played.finished("0"), played.finished("1"), messages.Ended(), number=1)
+    assert played.titles == ["0 1", "2 3", "4 5"]
+    assert list(played.outcomes) == ["0", "1"]
+
+
+def test_a_success_of_the_batch_is_known_before_a_failure_is_judged(world: World, runner: QueueRunner) -> None:
+    """An error that all tasks would share ends the run, unless a task of the same batch did well."""
+    error = messages.Carried(DependencyError("no weights", function="agent"))
+    fault = Failed(Fault(Phase.INJECT, WorkerError("no weights"), 1, run_scoped=True))
+    played = play(world, runner)
+    succeeded = messages.Succeeded(played.ref("1").uuid, named_a_pathway=True)
+    played.answer(played.finished("0", fault, error), succeeded, played.finished("1"), messages.Ended(), number=1)
+    assert played.drain._error is None
+    assert played.outcomes["0"].moved_to is not None
+    assert world.titles("Review") == ["0"]
+
+
+def test_an_error_that_all_tasks_would_share(world: World, runner: QueueRunner) -> None:
+    """It ends the run, and is the worker's own."""
+    error = messages.Carried(DependencyError("no weights", function="agent"))
+    fault = Failed(Fault(Phase.INJECT, WorkerError("no weights"), 1, run_scoped=True))
+    played = play(world, runner)
+    played.answer(played.finished("0", fault, error), messages.Ended(), number=1)
+    assert isinstance(played.drain._error, DependencyError)
+    assert len(played.titles) == 2, "nothing more is sent"
+
+
+def test_a_batch_that_somebody_cancelled(world: World, runner: QueueRunner) -> None:
+    """It is sent again; a task that is gone by then is looked for, and one that is cancelled again has failed."""
+    played = play(world, runner, tasks=2)
+    world.project.move(world.project.tasks("Pre-label")[0].uuid, "Done")
+    played.executor.sent[1][1].cancel()
+    played.executor.sent[1][1].set_running_or_notify_cancel()
+    played.hear()
+    assert played.titles == ["0 1", "0 1"]
+    assert all(one.age == float("inf") for one in played.executor.sent[2][0]), "they are asked for"
+    gone = messages.Told(TaskFinished(played.ref("0"), Skipped(), 0, 0.0))
+    played.answer(gone, played.finished("1"), messages.Ended())
+    assert played.outcomes["0"] == Moved(played.agent.pathways.find("complete"), confirmed=False)
+
+
+def test_a_batch_that_is_cancelled_twice(world: World, runner: QueueRunner) -> None:
+    """It is not sent a third time."""
+    played = play(world, runner, tasks=1)
+    for number in (1, 2):
+        played.executor.sent[number][1].cancel()
+        played.executor.sent[number][1].set_running_or_notify_cancel()
+        played.hear()
+    assert "cancelled twice" in str(played.outcomes["0"].fault.exception)
+    assert played.titles == ["0", "0"]
+
+
+def test_no_room_for_the_files_of_two_batches(world: World, runner: QueueRunner) -> None:
+    """The tasks wait until the other batch is done; from then on, one batch is out at a time."""
+    played = play(world, runner)
+    no_room = messages.Ended(error=messages.Carried(NoRoomError("full", OSError(28, "No space left on device"))))
+    played.answer(no_room, number=1)
+    assert played.titles == ["0 1", "2 3"]
+    played.answer(played.finished("2"), played.finished("3"), messages.Ended(), number=2)
+    assert played.titles == ["0 1", "2 3", "0 1"]
+    played.answer(no_room)
+    assert isinstance(played.drain._error, NoRoomError), "nobody else has files"
+
+
+def test_a_service_that_wants_quiet(world: World, runner: QueueRunner) -> None:
+    """No batch is sent for as long as a worker was told to wait."""
+    played = play(world, runner)
+    played.answer(played.finished("0"), played.finished("1"), messages.Ended(hold_back=60.0), number=1)
+    assert played.titles == ["0 1", "2 3"]
+    assert played.drain._held_back() > 50
+
+
+def test_a_stop(world: World, runner: QueueRunner) -> None:
+    """Batches that wait are called back, and tasks of the one at work that finished count."""
+    played = play(world, runner)
+    (_, (_, at_work), (_, waiting)) = played.executor.sent
+    at_work.set_running_or_notify_cancel()
+    played.hear()
+    played.stop.request()
+    at_work.set_result([played.finished("0"), messages.Ended()])
+    played.drain._wind_up()
+    assert waiting.cancelled()
+    assert list(played.outcomes) == ["0"]

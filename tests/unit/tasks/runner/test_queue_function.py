@@ -1,0 +1,99 @@
+"""A queue function: how engines see it, and how it lists what waits."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+from encord.workflow.stages.agent import AgentTask
+
+from encord_agents.tasks import QueueRunner
+from encord_agents.tasks.models import TaskCompletionResult
+
+if TYPE_CHECKING:
+    from tests.conftest import World
+
+runner = QueueRunner(UUID(int=1))
+
+
+@runner.stage("Pre-label")
+def pre_label(task: AgentTask) -> str:
+    """Label a file."""
+    return "complete"
+
+
+def test_how_engines_see_it() -> None:
+    """By the agent's name and documentation, with parameters of its own, and sent by its name."""
+    assert (pre_label.__name__, pre_label.__doc__) == ("pre_label", "Label a file.")
+    assert list(inspect.signature(pre_label).parameters) == ["spec", "final"]
+    assert list(inspect.signature(pre_label.__call__).parameters) == ["spec", "final"]
+    assert pickle.loads(pickle.dumps(pre_label)) is pre_label
+    assert repr(pre_label) == "<queue function pre_label of stage 'Pre-label'>"
+    assert pre_label.branch_name is None
+    assert runner._connection is None, "nothing of this connects"
+
+
+def test_tasks_that_are_none_cost_no_request(world: World) -> None:
+    """The others of the call are done; results come in the order of the tasks."""
+    served = QueueRunner(world.project.project_hash, user_client=world.client)
+    function = served.stage("Pre-label")(lambda: "complete")
+    world.project.add_placeholders(1)
+    (spec,) = function.waiting()
+    world.platform.journal.clear()
+    answer = TaskCompletionResult.model_validate_json(function(["x", spec, spec]))
+    assert [result.outcome for result in answer.results] == ["failed", "moved", "moved"]
+    assert answer.results[0].phase == "spec"
+    assert len(world.requests("actions")) == 1
+    function("x")
+    served.close()
+
+
+@pytest.fixture
+def served(world: World) -> Iterator[Any]:
+    """A function whose stage has five pages, with tokens that are offsets."""
+    world.platform.settings.page_size = 4
+    world.platform.settings.page_tokens = "offset"
+    world.project.add_placeholders(20)
+    queue = QueueRunner(world.project.project_hash, user_client=world.client)
+    yield queue.stage("Pre-label")(lambda: "complete")
+    queue.close()
+
+
+def test_tasks_that_move_while_pages_are_read(world: World, served: Any) -> None:
+    """Each moves others up, past the place where the next page begins. Told of moves, it reads the stage again."""
+    moves = 0
+
+    def move(number: int) -> None:
+        nonlocal moves
+        for task in world.project.tasks("Pre-label")[:number]:
+            world.project.move(task.uuid, "Done")
+            moves += 1
+
+    shown = []
+    for spec in served.waiting(moves=lambda: moves):
+        shown.append(spec)
+        if len(shown) == 4:
+            move(4)
+    assert len(set(shown)) == len(shown) == 20
+
+
+def test_nothing_moves(world: World, served: Any) -> None:
+    """The pages are read once."""
+    world.platform.journal.clear()
+    assert len(list(served.waiting(moves=lambda: 0))) == 20
+    once = len(world.requests("tasks"))
+    world.platform.journal.clear()
+    assert len(list(served.waiting())) == 20
+    assert len(world.requests("tasks")) == once
+
+
+def test_moves_without_end(world: World, served: Any) -> None:
+    """A reading that shows nothing new is the last, however much moves."""
+    counts = iter(range(1000))
+    world.platform.journal.clear()
+    assert len(list(served.waiting(moves=lambda: next(counts)))) == 20
+    assert next(counts) < 10
