@@ -49,6 +49,7 @@ class Pages:
             row.initialise_labels()
             row.save()
         platform.receivers.add("http://127.0.0.1:9/")
+        platform.add_editor_agent("move", "http://127.0.0.1:9/")
         self.projects = [local.project_hash]
         self.tasks = [task.uuid for task in local.tasks()]
         self.data = [task.data_hash for task in local.tasks()]

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from encord_agents.local import calling
-from encord_agents.local.calls import Calls
 from encord_agents.local.editor_agents import EditorAgent
 
 TRACE = "0123456789abcdef0123456789abcdef"
@@ -220,16 +219,3 @@ def test_the_time_is_that_of_the_whole_answer(begin: bytes) -> None:
         outcome = call(address, timeout=0.2)
         over.set()
     assert "has not answered within 0.2 s" in outcome.trouble
-
-
-def test_trace_ids_tell_the_callers() -> None:
-    """Requests with the trace id of a call are the agent's, for a while after it; others are nobody's."""
-    calls = Calls()
-    first = calls.new("box")
-    assert calls.caller(f"{first}/7;o=1") == "Editor agent box"
-    assert calls.caller(first) == "Editor agent box"
-    for header in (None, "", "/", f"{first}0/1", TRACE):
-        assert calls.caller(header) is None
-    for _ in range(1_000):
-        calls.new("other")
-    assert calls.caller(first) is None
