@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from encord import EncordUserClient
-from encord.exceptions import AuthorisationError, EncordException
+from encord.exceptions import AuthenticationError, AuthorisationError, EncordException
 from encord.utilities.project_user import ProjectUserRole
 from tests import kinds
 
@@ -109,3 +109,14 @@ def test_private_data(local_platform: LocalPlatform, tmp_path: Path) -> None:
     theirs = client_of(local_platform, ANN).get_storage_folder(folder.uuid)
     job = theirs.add_private_data_to_folder_start(INTEGRATION, {"images": [{"objectUrl": str(files / "picture.png")}]})
     assert "owner" in theirs.add_private_data_to_folder_get_result(job).errors[0]
+
+
+def test_the_key_of_a_user_who_is_gone(local_platform: LocalPlatform) -> None:
+    """It is refused, although it was good a moment ago; that of the platform's owner stays."""
+    client = client_of(local_platform, ANN)
+    assert list(client.list_projects()) == []
+    local_platform.clear()
+    for call in (lambda: list(client.list_projects()), lambda: client.get_dataset(INTEGRATION)):  # one of each protocol
+        with pytest.raises(AuthenticationError):
+            call()
+    assert list(local_platform.client(retries=False).list_projects()) == []

@@ -3,48 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.unit.local.hanging import counts, filled
 
-from encord_agents.local import LocalPlatform, LocalProject, datasets, singles
+from encord_agents.local import LocalPlatform, LocalProject, datasets
 from encord_agents.local.trouble import Refusal
-
-HANGING = (
-    "entries",
-    "tasks",
-    "labels",
-    "label_classes",
-    "history",
-    "versions",
-    "baselines",
-    "reviews",
-    "actions",
-    "issues",
-)
-
-
-def counts(platform: LocalPlatform, *tables: str) -> dict[str, int]:
-    with platform._service.database.read() as connection:
-        return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables or HANGING}
-
-
-def filled(platform: LocalPlatform, project: LocalProject) -> None:
-    """Put a row of everything into a project."""
-    client_like = project.tasks()[0]
-    with platform._service.database.write() as connection:
-        task = connection.execute("SELECT * FROM tasks WHERE uuid = ?", (client_like.uuid,)).fetchone()
-        unit = (task["unit"], "main")
-        connection.execute("INSERT INTO labels VALUES (?, ?, 'hash', '{}', 1, 0, 0)", unit)
-        connection.execute("INSERT INTO label_classes VALUES (?, ?, 'f', 1, 0, 0)", unit)
-        connection.execute("INSERT INTO versions VALUES (?, ?, 1, NULL)", unit)
-        connection.execute("INSERT INTO baselines VALUES (?, ?, 's', NULL)", unit)
-        connection.execute("INSERT INTO reviews VALUES ('r', ?, 'Object', 'o', 'NEW', NULL)", (task["uuid"],))
-        connection.execute(
-            "INSERT INTO issues VALUES ('i', ?, ?, '{}', '', '[]', '', 0)", (project._record.id, client_like.data_hash)
-        )
-        connection.execute(
-            "INSERT INTO actions (project, at, kind, stage, task, actor) VALUES (?, 0, 'submit', 's', ?, 'a')",
-            (project._record.id, task["uuid"]),
-        )
-    project.move(client_like.uuid, "Done")
 
 
 def test_a_deleted_project_leaves_nothing_to_the_next(platform: LocalPlatform, project: LocalProject) -> None:
@@ -69,20 +31,6 @@ def test_a_row_that_is_unlinked_takes_everything_with_it(platform: LocalPlatform
         datasets.unlink(connection, [rows[0]["row"]])
     assert {table for table, n in counts(platform).items() if n} == {"entries", "tasks"}
     assert [task.data_title for task in project.tasks()] == ["b.png", "c.png"]
-
-
-def test_a_copy_of_one_task_leaves_no_trace(platform: LocalPlatform, project: LocalProject) -> None:
-    """An agent can be tried on it; afterwards it is as if it had never been there."""
-    filled(platform, project)
-    before = counts(platform)
-    service = platform._service
-    record = singles.copy(service, project._record, project.tasks()[1].uuid)
-    copied = LocalProject(service, record)
-    assert [task.data_title for task in copied.tasks()] == ["b.png"]
-    copied.move(copied.tasks()[0].uuid, "Done")
-    singles.delete(service, record)
-    assert counts(platform) == before
-    assert singles.find(service, project.tasks()[0].uuid).hash == project.project_hash
 
 
 def test_linking(platform: LocalPlatform, project: LocalProject) -> None:
