@@ -120,6 +120,12 @@ def test_two_processes_on_one_directory(tmp_path: Path) -> None:
         row.add_object_instance(new)
         row.save()
         assert len(two.projects()) == 1
+        names = [f"tag {number}" for number in range(20)]
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda n: clients[n % 2].create_organisation_tag(names[n]), range(20)))
+            list(pool.map(lambda n: projects[n % 2].add_issue_tags([names[n]]), range(20)))
+        assert {tag.name for tag in clients[0].list_organisation_tags()} == set(names)
+        assert {tag.name for tag in projects[0].get_issue_tags()} == set(names)
 
 
 def test_a_full_disk(tmp_path: Path) -> None:

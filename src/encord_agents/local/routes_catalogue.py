@@ -273,13 +273,13 @@ def tags(service: Service, call: Call) -> Answer:
 
 def new_tag(service: Service, call: Call) -> Answer:
     made = {"uuid": str(uuid4()), "name": Given(call.body, "A tag").needed("name")}
-    service.set_setting("organisation_tags", [*(service.setting("organisation_tags") or []), made])
+    service.change_setting("organisation_tags", lambda there: [*(there or []), made])
     return Answer(made, 1)
 
 
 def delete_tag(service: Service, call: Call) -> Answer:
-    kept = [tag for tag in service.setting("organisation_tags") or [] if tag["uuid"] != uuid(call.path["tag"], "tag")]
-    service.set_setting("organisation_tags", kept)
+    gone = call.path["tag"]
+    service.change_setting("organisation_tags", lambda there: [tag for tag in there or [] if tag["uuid"] != gone])
     return Answer(None, 1)
 
 

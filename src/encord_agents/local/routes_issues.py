@@ -111,8 +111,7 @@ def new_issue_tags(service: Service, call: Call) -> Answer:
     names = call.given.list("issue_tag_names")
     if names is None or not all(isinstance(name, str) and name for name in names):
         raise malformed("issueTagNames must be a list of text.")
-    there = service.setting(f"issue_tags {record.hash}") or []
-    service.set_setting(f"issue_tags {record.hash}", list(dict.fromkeys([*there, *names])))
+    service.change_setting(f"issue_tags {record.hash}", lambda there: list(dict.fromkeys([*(there or []), *names])))
     return Answer(None, len(names))
 
 

@@ -74,6 +74,11 @@ class Service:
         with self.database.write() as connection:
             connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, orjson.dumps(value).decode()))
 
+    def change_setting(self, name: str, change: Callable[[Any], Any]) -> None:
+        """Replace a value by another one that is made of it: of two who do so at once, neither loses the other's."""
+        with self.database.write():
+            self.set_setting(name, change(self.setting(name)))
+
     def project(self, hash: str) -> ProjectRecord:
         record = self.catalogue.project(hash)
         if record is None:
