@@ -12,7 +12,7 @@ __all__ = ["Interrupter", "Place"]
 Place: TypeAlias = tuple[str, str, int]
 """Where a checkpoint is: its file, its function, and the offset of its instruction."""
 
-OURS = ("/tasks/engine/", "/tasks/runner/", "/core/dependencies/", "/core/assets.py")
+OURS = ("/tasks/engine/", "/tasks/runner/", "/core/dependencies/", "/core/assets.py", "/core/fetching.py")
 THEIRS = ("threading.py", "/concurrent/futures/", "contextlib.py")
 """Modules of the standard library that are no better protected."""
 CHECKPOINTS = frozenset({"CALL", "CALL_FUNCTION_EX", "CALL_KW", "RESUME", "JUMP_BACKWARD", "SEND", "YIELD_VALUE"})

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("celery")
 
-from benchmarks import scale_page
+from benchmarks import media, scale_page
 from benchmarks.celery_workers import Emptied
 from benchmarks.lines import Line, plot
 from benchmarks.scale import Point, Scale
@@ -36,6 +36,19 @@ def test_a_section_is_replaced() -> None:
     assert scale_page.with_section(once, None) == once
     followed = once + "\n## After\n\nyes\n"
     assert scale_page.with_section(followed, None) == followed
+
+
+def test_the_cost_of_media_is_replaced() -> None:
+    """Likewise, with what was measured last."""
+    page = "# Files\n\n## Before\n\nyes\n"
+    once = media.with_section(page, [media.Row("a film", "1 s", "2 s", "≥ 1.5 × as fast", met=True)])
+    assert once.startswith(page)
+    assert "| a film | 1 s  | 2 s    | ≥ 1.5 × as fast | yes |" in once
+    again = media.with_section(once + "\n## After\n\nyes\n", [media.Row("a film", "4 s", "2 s", "–", met=False)])
+    assert again.count(media.TITLE) == 1
+    assert "1 s" not in again
+    assert "**no**" in again
+    assert again.endswith("\n\n## After\n\nyes\n")
 
 
 def test_the_arithmetic(scale: Scale) -> None:

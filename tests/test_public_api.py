@@ -254,13 +254,15 @@ def test_runner_is_called_as_before() -> None:
 
 
 def test_runner_is_made_as_before() -> None:
-    """`Runner(project_hash, *, pre_execution_callback, user_client)`."""
+    """`Runner(project_hash, *, pre_execution_callback, user_client)`, and the cache, which is new."""
     from encord_agents.tasks import Runner
 
     assert parameters(Runner) == {
         "project_hash": ("POSITIONAL_OR_KEYWORD", None),
         "pre_execution_callback": ("KEYWORD_ONLY", None),
         "user_client": ("KEYWORD_ONLY", None),
+        "asset_cache": ("KEYWORD_ONLY", None),
+        "asset_cache_size": ("KEYWORD_ONLY", None),
     }
 
 

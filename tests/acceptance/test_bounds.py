@@ -20,8 +20,8 @@ from encord.workflow.stages.agent import AgentTask
 from tests import preloaded
 from tests.waiting import until
 
-from encord_agents.core import assets
 from encord_agents.core.assets import Asset
+from encord_agents.core.fetching import Fetched, Fetcher
 from encord_agents.local import Fault
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
@@ -53,14 +53,14 @@ def test_downloads_and_requests_at_once(world: World, monkeypatch: pytest.Monkey
     world.project.add_placeholders(100)
     world.platform.settings.asset_latency = world.platform.settings.latency = 0.05
     streaming = AtOnce()
-    stream = Asset._stream
+    stream = Fetcher._try
 
-    def counted(self: Asset, *given: Any) -> Path:
+    def counted(self: Fetcher, *given: Any) -> Fetched:
         with streaming.inside():
             assert until(lambda: streaming.most >= 16)  # as many as may be are
             return stream(self, *given)
 
-    monkeypatch.setattr(assets.Asset, "_stream", counted)
+    monkeypatch.setattr(Fetcher, "_try", counted)
     seen: set[Any] = set()
 
     def agent(task: AgentTask, asset: Asset) -> str:

@@ -271,9 +271,9 @@ class Place:
             self.xyxy = box_around(np.concatenate([ring for polygon in self.polygons for ring in polygon]))
         elif isinstance(coordinates, BitmaskCoordinates):
             self.mask = _resized(np.asarray(coordinates), size)
-            rows, columns = np.nonzero(self.mask)
+            rows, columns = np.flatnonzero(self.mask.any(axis=1)), np.flatnonzero(self.mask.any(axis=0))
             self.xyxy = (
-                (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
+                (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
                 if len(rows)
                 else (0.0, 0.0, 0.0, 0.0)
             )
