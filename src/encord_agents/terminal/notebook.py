@@ -16,7 +16,12 @@ from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any, Protocol
 
-from encord_agents.tasks.engine.events import Event, PassFinished, StageStarted, TaskWouldWrite
+from encord_agents.core.legible import cut, on_one_line
+from encord_agents.core.tracebacks import described, formatted, is_a
+from encord_agents.exceptions import PrintableError
+from encord_agents.tasks.engine.events import Event, PassFinished, StageStarted, TaskFinished, TaskWouldWrite
+from encord_agents.tasks.engine.outcome import Failed
+from encord_agents.tasks.engine.report_html import COLOURS, error_html
 from encord_agents.terminal.counting import (
     OUTCOMES,
     Counting,
@@ -27,15 +32,13 @@ from encord_agents.terminal.counting import (
     progress_text,
     times_text,
 )
-from encord_agents.terminal.log import FirstFailure, WouldWrite, log_to_terminal
+from encord_agents.terminal.log import WouldWrite, log_to_terminal
 
 __all__ = ["NotebookProgress", "in_notebook"]
 
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_UPDATES = 0.5
-COLOURS = {"moved": "#1a7f37", "held": "#0a7ea4", "failed": "#cf222e", "skipped": "#9a6700"}
-"""Legible on white and on the dark themes' greys."""
 CELL = 'style="text-align:left;padding:2px 10px 2px 0"'
 
 Bundle = Mapping[str, str]
@@ -91,7 +94,7 @@ class NotebookProgress:
         self._show = show or _show
         self._every = every
         self._counting = Counting(clock)
-        self._first_failure = FirstFailure()
+        self._first_failure: tuple[str, str] | None = None
         self._last_pass = ""
         self._replace: Callable[[Bundle], object] | None = None
         self._shown: Bundle = {}
@@ -104,8 +107,14 @@ class NotebookProgress:
             self._fallback(event)
             return
         self._counting.count(event)
-        self._first_failure(event)
         match event:
+            case TaskFinished(task=task, outcome=Failed(fault=fault)) if self._first_failure is None:
+                where = (
+                    f"The first failure: {task.data_title} ({task.uuid}) in {task.stage!r}, in phase {fault.phase}: "
+                )
+                # The traceback of a message for a person would only show where in this library it was made.
+                trace = "" if is_a(fault.exception, PrintableError) else formatted(fault.exception)
+                self._first_failure = on_one_line(where + described(fault.exception)), trace
             case StageStarted() if self._replace is None:
                 self._start(event)
             case PassFinished() if event.number > 1 or event.next_in is not None:
@@ -160,6 +169,10 @@ class NotebookProgress:
         lines = [f"{s.title}: {done_text(s)}; {counts_text(s)}; {times_text(s, now)}" for s in stages]
         rows = "".join(_row(stage, now) for stage in stages)
         table = f'<table style="border:none;margin:0"><tbody>{rows}</tbody></table>'
+        if self._first_failure is not None:
+            said, trace = self._first_failure
+            lines.append(cut(said))
+            table += f'<div style="color:{COLOURS["failed"]}">{error_html(said, trace)}</div>'
         if self._last_pass:
             lines.append(self._last_pass)
             table += f'<div style="opacity:.7">{escape(self._last_pass)}</div>'

@@ -13,6 +13,7 @@ import pytest
 from tests.waiting import until
 
 from encord_agents import terminal
+from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.events import (
     Event,
     PassFinished,
@@ -132,16 +133,36 @@ def test_a_display_that_fails_later() -> None:
     shown.close()
 
 
-def test_the_first_failure_and_dry_runs_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    """The traceback of the first failure goes to stderr, what would be written to stdout."""
+def test_the_first_failure_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is below the bars, with its traceback to unfold; those that follow are left to the report."""
     shown = progress(Screen())
-    run(shown, *[TaskFinished(TASK, Failed(Fault(Phase.AGENT, ValueError("why"), 1)), 1, 0.5)] * 2)
-    shown(TaskWouldWrite(TASK, "would move"))
+    failures = [Failed(Fault(Phase.AGENT, ValueError(why), 1)) for why in ("<b>why</b>", "another")]
+    run(shown, *[TaskFinished(TASK, failure, 1, 0.5) for failure in failures])
+    bundle = shown.bundle()
+    assert "The first failure: a.png" in bundle["text/plain"]
+    assert "ValueError: <b>why</b>" in bundle["text/plain"]
+    assert bundle["text/html"].count("<details>") == 1
+    assert "&lt;b&gt;why" in bundle["text/html"]
+    assert "another" not in bundle["text/html"]
     shown.close()
-    out, err = capsys.readouterr()
-    assert err.count("The first failure: a.png") == 1
-    assert "ValueError: why" in err
-    assert "would move" in out
+    assert capsys.readouterr().err == ""
+
+
+def test_a_first_failure_with_a_message_for_a_person() -> None:
+    """It has no traceback, which would be of this library."""
+    shown = progress(Screen())
+    run(shown, TaskFinished(TASK, Failed(Fault(Phase.INJECT, PrintableError("Install it."), 1)), 1, 0.5))
+    assert "Install it." in shown.bundle()["text/html"]
+    assert "<details>" not in shown.bundle()["text/html"]
+    shown.close()
+
+
+def test_dry_runs_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """What would be written goes to stdout, as it does elsewhere."""
+    shown = progress(Screen())
+    run(shown, TaskWouldWrite(TASK, "would move"))
+    shown.close()
+    assert "would move" in capsys.readouterr().out
 
 
 def test_what_is_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,15 +8,16 @@ from typing import Any
 from encord_agents.core.legible import cut, literally, on_one_line
 from encord_agents.core.tracebacks import described
 
-__all__ = ["report_html"]
+__all__ = ["COLOURS", "PRE", "error_html", "report_html"]
 
 MAX_FAILURES_SHOWN = 10
 LONGEST_LINE = 400
 LONGEST_TRACEBACK = 10_000
 OUTCOMES = ("moved", "held", "failed", "skipped")
-COLOURS = {"moved": "#1a7f37", "held": "#0a7ea4", "failed": "#cf222e", "skipped": "#9a6700"}
-"""Legible on white and on the dark themes' greys."""
+COLOURS = {"moved": "#1f883d", "held": "#0a84ab", "failed": "#dc3a44", "skipped": "#a16c00"}
+"""As legible on white as on the greys of dark themes."""
 LEFT = ' style="text-align:left"'
+PRE = ' style="text-align:left;font-family:monospace;white-space:pre-wrap"'
 
 
 def report_html(report: Any) -> str:
@@ -60,11 +61,16 @@ def _failures(report: Any) -> str:
 
 
 def _error(record: Any) -> str:
-    error = _text("unknown" if record.exception is None else described(record.exception))
-    if not record.traceback:
-        return error
-    trace = escape(cut(literally(record.traceback).rstrip(), LONGEST_TRACEBACK))
-    return f'<details><summary>{error}</summary><pre style="text-align:left">{trace}</pre></details>'
+    error = "unknown" if record.exception is None else described(record.exception)
+    return error_html(error, record.traceback or "")
+
+
+def error_html(error: str, traceback: str) -> str:
+    """Return an error on one line, which unfolds to its traceback if there is one."""
+    if not traceback:
+        return _text(error)
+    trace = escape(cut(literally(traceback).rstrip(), LONGEST_TRACEBACK))
+    return f"<details><summary>{_text(error)}</summary><pre{PRE}>{trace}</pre></details>"
 
 
 def _text(given: object) -> str:

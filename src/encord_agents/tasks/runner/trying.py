@@ -32,6 +32,7 @@ from encord_agents.tasks.engine.gate import Gate, SetUpError
 from encord_agents.tasks.engine.one_by_one import run_chunk
 from encord_agents.tasks.engine.own_saves import OwnSaves
 from encord_agents.tasks.engine.record import TaskRecord
+from encord_agents.tasks.engine.report_html import PRE
 from encord_agents.tasks.engine.stage import as_uuid
 from encord_agents.tasks.engine.stage_run import StageRun
 from encord_agents.tasks.engine.stop import Stop
@@ -96,7 +97,7 @@ class Trial:
         parts = [f"<div><code>{escape(self.function)}()</code> on <b>{escape(on_one_line(self.data_title))}</b>"]
         parts.append(f" in {escape(on_one_line(self.stage))}: {said}</div>")
         if self.traceback is not None:
-            parts.append(f"<pre>{escape(cut(literally(self.traceback), LONGEST_TRACEBACK))}</pre>")
+            parts.append(f"<pre{PRE}>{escape(cut(literally(self.traceback), LONGEST_TRACEBACK))}</pre>")
         parts += [f"<div>{escape(on_one_line(answer))}</div>" for answer in self._classifications()]
         if self.not_painted is not None:
             parts.append(f"<div>No picture: {escape(on_one_line(self.not_painted))}</div>")
