@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 INSIDE = "They are the inside of its injection. Mark parameters with `Depends`; `runner.check()` says what is needed."
 CONSTANTS = "They are in `encord_agents.core.constants`."
 MODELS = "They are steps on the way to `OntologyDataModel`, which is here, and the only one that its guide names."
@@ -84,9 +86,10 @@ BEHAVIOUR: dict[str, tuple[str, str]] = {
         "`TaskAgentReturnStruct`, or use `bundle_saves=True`; `label_row.save()` still works.",
         "It is many times faster.",
     ),
-    "priority": (
-        "`will_set_priority` is accepted, and no longer needed.",
-        "It is known from what the agent returns.",
+    "cells": (
+        "In a notebook, a cell that is run again replaces the function that it had defined for a stage, where it was "
+        "an error. Another function for the stage still is one, without `overwrite=True`.",
+        "Running a cell again is how people work in notebooks.",
     ),
     "yield": (
         "An agent's exception is raised at the `yield` of a dependency, so code after the `yield` is skipped unless it "
@@ -111,6 +114,25 @@ BEHAVIOUR: dict[str, tuple[str, str]] = {
         "which is a `PrintableError` too.",
         "They say what to do instead.",
     ),
+    "suffix": (
+        "The suffix of a downloaded file is that of its name; it was that of its MIME type, such as `.x-wav`.",
+        "Libraries choose their decoder by it.",
+    ),
+    "editor-asset": (
+        "In an editor agent, `dep_asset` of a video is the path of the video's file, where it was that of a PNG of the "
+        "frame on the screen. `dep_single_frame` gives the frame's pixels.",
+        "It is what it is for images and in task agents.",
+    ),
+    "origins": (
+        "Answers of editor agents on Google Cloud allow the origin that asks, if it is the label editor's, where they "
+        "allowed any.",
+        "Other pages must not call agents in the name of whoever looks at them.",
+    ),
+    "priority-alone": (
+        "A `label_row_priority` is set whether or not the stage was registered with `will_set_priority=True`; without "
+        "it the task failed.",
+        "It is known from what the agent returns.",
+    ),
     "key-pair": (
         "`generate_public_private_keypair` keeps a private key that it finds, and the instructions in a notebook do "
         "not hold it.",
@@ -122,3 +144,16 @@ BEHAVIOUR: dict[str, tuple[str, str]] = {
     ),
 }
 """A short name -> what differs, and the reason."""
+
+OURS: dict[str, tuple[str, dict[str, Any]]] = {
+    "what the runner returns": ("report", {"out": ["RunReport"]}),
+    "what follows a yield": ("yield", {"out": []}),
+    "notebook: transcripts of several speakers": ("suffix", {"out": [".wav"]}),
+    "editor on FastAPI: the file of a video": ("editor-asset", {"out": [".mp4", 200]}),
+    "editor on Google Cloud: a box on the frame": ("origins", {"out": [[200, "https://app.encord.com"]]}),
+    "a priority alone": (
+        "priority-alone",
+        {"tasks": {name: {"stage": "Review", "priority": 0.75, "boxes": []} for name in ("a.png", "b.png")}},
+    ),
+}
+"""Program -> the difference of docs/migrating.md that it shows, and what is another result here."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.compat.differences import BEHAVIOUR, NAMES_LEFT_OUT
+from tests.compat.differences import BEHAVIOUR, NAMES_LEFT_OUT, OURS
+from tests.compat.public import PUBLIC
 
 PAGE = Path(__file__).parents[2] / "docs" / "migrating.md"
 
@@ -39,8 +40,12 @@ NAMES = """
 AFTER = """
 ## How this is held
 
-`tests/compat` lists the names of 0.2.10, and runs small programs whose results with 0.2.10 are recorded beside ours.
-`nox -s compat` installs 0.2.10 and records them anew.
+`tests/compat` lists the names of 0.2.10, and runs small programs whose results with 0.2.10 are recorded: how they end,
+what they say, and the stages, priorities and labels that they leave. `nox -s compat` installs 0.2.10 and records them
+anew. Among them are the shapes of its public programs:
+
+| program | beside 0.2.10 |
+|---|---|
 """
 
 
@@ -51,7 +56,11 @@ def page() -> str:
     for module, (left_out, why) in sorted(NAMES_LEFT_OUT.items()):
         listed = "all" if left_out == ("*",) else ", ".join(f"`{name}`" for name in left_out)
         names += f"| `{module}` | {listed} | {why} |\n"
-    return BEFORE + differences + NAMES + names + AFTER
+    programs = ""
+    for name in PUBLIC:
+        result = BEHAVIOUR[OURS[name][0]][0] if name in OURS else "the same"
+        programs += f"| {name} | {result} |\n"
+    return BEFORE + differences + NAMES + names + AFTER + programs
 
 
 if __name__ == "__main__":

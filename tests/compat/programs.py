@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests import preloaded
+from tests.compat import projects
+from tests.compat.public import PUBLIC
 
 if TYPE_CHECKING:
     from encord_agents.local import LocalPlatform, LocalProject
@@ -71,6 +73,13 @@ def agent(label_row: LabelRowV2):
     draw(label_row, 0.5)
     return TaskAgentReturnStruct(pathway="review", label_row=label_row, label_row_priority=0.75)
 runner()
+""",
+    "a priority alone": RUNNER
+    + """
+from encord_agents.tasks.models import TaskAgentReturnStruct
+@runner.stage("Pre-label")
+def agent(): return TaskAgentReturnStruct(pathway="review", label_row_priority=0.75)
+runner(num_retries=0)
 """,
     "one task per stage": RUNNER
     + """
@@ -229,8 +238,10 @@ for seconds in (0, 1000):
 """,
 }
 
+ALL = (*PROGRAMS, *PUBLIC)
+
 STARTER = """
-import json, sys, os
+import json, sys, os, traceback
 given = json.loads(sys.stdin.read())
 os.environ.update(given["environment"])
 out = []
@@ -238,6 +249,7 @@ try:
     exec(compile(given["program"], "program", "exec"), {"out": out, "PROJECT": given["project"], "__name__": "program"})
     ended = "ended"
 except BaseException as error:
+    traceback.print_exc()
     ended = type(error).__name__
 print("\\n" + json.dumps({"ended": ended, "out": out}))
 """
@@ -274,8 +286,9 @@ def found(project: LocalProject) -> dict[str, Any]:
 
 def result(platform: LocalPlatform, name: str, python: str = sys.executable) -> dict[str, Any]:
     """Run a program in a process, with that interpreter's library, and return what became of it."""
-    project = made(platform)
-    given = {"environment": platform.environment(), "program": PROGRAMS[name], "project": project.project_hash}
+    shape, program = PUBLIC[name] if name in PUBLIC else ("", PROGRAMS[name])
+    project = projects.made(platform, shape) if shape else made(platform)
+    given = {"environment": platform.environment(), "program": program, "project": project.project_hash}
     environment = dict(os.environ)
     if python != sys.executable:
         environment.pop("PYTHONPATH", None)
@@ -290,15 +303,19 @@ def result(platform: LocalPlatform, name: str, python: str = sys.executable) -> 
         timeout=120,
         check=True,
     )
-    return {**json.loads(process.stdout.splitlines()[-1]), "tasks": found(project)}
+    told = json.loads(process.stdout.splitlines()[-1])
+    if not shape:
+        return {**told, "tasks": found(project)}
+    where = {task.data_title: [task.stage_title, task.priority] for task in project.tasks()}
+    return {**told, "tasks": dict(sorted(where.items())), "labels": projects.labels(platform, project)}
 
 
 if __name__ == "__main__":
     from encord_agents.local import LocalPlatform as Platform
 
-    wanted = sys.argv[2:] or PROGRAMS
+    wanted = sys.argv[2:] or ALL
     recorded = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
     with Platform() as shared:
         recorded |= {name: result(shared, name, sys.argv[1]) for name in wanted}
-    recorded = {name: recorded[name] for name in PROGRAMS}
+    recorded = {name: recorded[name] for name in ALL}
     RESULTS.write_text(json.dumps(recorded, indent=1) + "\n", encoding="utf-8")
