@@ -8,8 +8,9 @@ SDK's own code with other globals, and everybody else's clients stay as they are
 Read from encord 0.1.180 and 0.1.211: `ApiClient._request` and `Querier._execute` send every request of the newer and
 the older protocol, and call `create_new_session(max_retries=..., backoff_factor=..., connect_retries=...)` as a context
 manager; `EncordUserClient` makes an `ApiClient` for itself and a `Querier` for each project. The sender prepares its
-request by itself and calls nothing of the session but ``send`` (and ``merge_environment_settings``, where it obeys
-``REQUESTS_CA_BUNDLE``): so headers, proxies and certificates are what they are with a session of the SDK's.
+request by itself and calls nothing of the session but ``send`` (and, in 0.1.211, ``merge_environment_settings``, with
+which it obeys ``REQUESTS_CA_BUNDLE``): so headers and proxies are what they are with a session of the SDK's.
+Certificates that the environment names are trusted with every SDK: our own errors advise to name them.
 """
 
 from __future__ import annotations
@@ -199,10 +200,23 @@ class _Session(requests.Session):
             self.trust_env = True
 
 
+class _Adapter(TrustingAdapter):
+    """Trusts the certificates that the environment names, whichever SDK sends: older ones do not ask `requests` for
+    them."""
+
+    def send(self, *args: Any, **options: Any) -> Any:
+        """Send a request. Called by `requests`, with options by their names."""
+        from encord_agents.core.settings import authorities  # pydantic-settings takes a while to import
+
+        if options.get("verify") is True:
+            options["verify"] = authorities() or True
+        return super().send(*args, **options)
+
+
 def _new_session() -> requests.Session:
     session = _Session()
     for scheme in ("https://", "http://"):
-        session.mount(scheme, TrustingAdapter(pool_connections=1, pool_maxsize=1))
+        session.mount(scheme, _Adapter(pool_connections=1, pool_maxsize=1))
     # The SDK's sessions live for one request, so no cookie ever came back.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return session
