@@ -10,7 +10,10 @@ UV     := $(shell command -v uv 2>/dev/null)
 XDIST  ?= -n 3 --dist worksteal
 ARGS   ?=
 
-.PHONY: help demo test test-all test-repeat coverage lint format typecheck check bench bench-editor bench-scale soak clean
+# Containers often tell Python to keep no bytecode: then each process of the tests compiles all that it imports.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help demo test test-all test-others test-thorough test-repeat coverage lint format typecheck check bench bench-editor bench-scale soak clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -49,6 +52,12 @@ test: $(DEV) ## Run the tests.
 
 test-all: $(DEV) ## Run the core tests with every Python there is, and with the oldest libraries that are allowed.
 	@$(BIN)/nox --tags tests $(if $(ARGS),-- $(ARGS))
+
+test-others: $(DEV) ## Run some of them with the oldest libraries, and the programs of tests/compat with 0.2.10. As CI does.
+	@$(BIN)/nox --tags ci -- $(or $(ARGS),quick)
+
+test-thorough: $(DEV) ## Run the tests with all they can try: every point to interrupt at, ten times the examples. An hour.
+	@ENCORD_AGENTS_THOROUGH=1 $(BIN)/python -m pytest $(XDIST) $(ARGS)
 
 test-repeat: $(DEV) ## Run all tests N times beside BUSY busy processes, and list what failed. N=10 BUSY=4.
 	@$(BIN)/python -m tests.repeat --times $(or $(N),10) --busy $(or $(BUSY),0) -- $(XDIST) $(ARGS)

@@ -39,6 +39,21 @@ CORE = (
     "tests/acceptance/test_workers.py",
 )
 """What is run by default: where another Python, or another library, is likely to show. The rest is ``-- tests``."""
+QUICK = (
+    "tests/unit/core",
+    "tests/unit/tasks/engine",
+    "tests/test_public_api.py",
+    "tests/acceptance/test_certificates.py",
+    "tests/acceptance/test_command_line.py",
+    "tests/acceptance/test_drivers.py",
+    "tests/acceptance/test_failure_pathway.py",
+    "tests/acceptance/test_runner_attempts.py",
+    "tests/acceptance/test_runner_errors.py",
+    "tests/acceptance/test_runner_returns.py",
+    "tests/acceptance/test_runner_set_up.py",
+    "tests/acceptance/test_runner_writing.py",
+)
+"""Of these, what takes two or three minutes: ``-- quick``, as .ci/run does."""
 PARALLEL = ("-n", "3", "--dist", "worksteal")
 
 
@@ -65,10 +80,17 @@ def interpreters() -> dict[str, str]:
 FOUND = interpreters()
 
 
+def chosen(session: nox.Session) -> list[str]:
+    """Return pytest's arguments: those that were given, or what is run by default."""
+    if session.posargs == ["quick"]:
+        return [*QUICK]
+    return [*(session.posargs or CORE)]
+
+
 def tests(session: nox.Session) -> None:
     """Run the tests with the versions in constraints.txt."""
     session.install("--constraint", "constraints.txt", "--editable", ".[dev]")
-    session.run("python", "-m", "pytest", *PARALLEL, *(session.posargs or CORE))
+    session.run("python", "-m", "pytest", *PARALLEL, *chosen(session))
 
 
 for _version, _path in FOUND.items():
@@ -86,7 +108,7 @@ def floors(extras: Iterable[str]) -> list[str]:
     return sorted({need.replace(">=", "==") for need in needs if ">=" in need})
 
 
-@nox.session(python=next(iter(FOUND.values()), None), tags=["tests"])
+@nox.session(python=next(iter(FOUND.values()), None), tags=["tests", "ci"])
 def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest version that pyproject.toml allows of each library that users get."""
     extras = ["vision", "pdf", "local", "celery", "fastapi", "gcp"]
@@ -97,7 +119,7 @@ def lowest(session: nox.Session) -> None:
     session.install("--editable", f".[{','.join(extras)}]", *pins, *pinned)
     # Where a library's dependencies are newer than itself, it may warn; and what only developers install is not there.
     environment = {"PYTHONWARNINGS": "ignore", "ENCORD_AGENTS_FORBID_SKIPS": ""}
-    session.run("python", "-m", "pytest", *PARALLEL, "-W", "default", *(session.posargs or CORE), env=environment)
+    session.run("python", "-m", "pytest", *PARALLEL, "-W", "default", *chosen(session), env=environment)
 
 
 @nox.session(python=next(iter(FOUND.values()), None), tags=["tests"])
@@ -110,7 +132,7 @@ def extras(session: nox.Session, extra: str, versions: str) -> None:
     session.run("python", "-m", f"tests.extras.{extra}", env={"PYTHONWARNINGS": "ignore", "PYTHONPATH": ""})
 
 
-@nox.session(python=next(iter(FOUND.values()), None))
+@nox.session(python=next(iter(FOUND.values()), None), tags=["ci"])
 def compat(session: nox.Session) -> None:
     """Run the programs of tests/compat in two environments: 0.2.10 does what is recorded, and so does this library."""
     session.install("--constraint", "constraints.txt", "--editable", ".[compat,dev]")

@@ -13,6 +13,7 @@ from encord.configs import SshConfig
 from encord.http.constants import RequestsSettings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples
 
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow, routes_v1, routes_v2
 
@@ -95,7 +96,7 @@ def test_no_route_fails() -> None:
         asked = Asked(platform)
         bodies = anything(asked)
 
-        @settings(max_examples=700, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=examples(700), deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(
             route=st.sampled_from(sorted(routes_v2.ROUTES)),
             ids=st.dictionaries(
@@ -107,7 +108,7 @@ def test_no_route_fails() -> None:
         def v2(route: str, ids: dict[str, str], query: dict[str, Any], body: Any) -> None:
             assert asked.v2(route, ids, query, body) != 500
 
-        @settings(max_examples=400, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=examples(400), deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(
             operation=st.sampled_from(sorted(routes_v1.OPERATIONS)),
             resource=st.sampled_from(["project", "dataset", "", "x"]),

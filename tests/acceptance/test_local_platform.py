@@ -31,6 +31,7 @@ from encord.orm.label_row import AnnotationTaskStatus, ShadowDataState
 from encord.workflow.stages.agent import AgentTaskStatus
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples
 from tests.waiting import until
 
 from encord_agents.local import (
@@ -735,7 +736,7 @@ def test_bad_input_is_never_a_500() -> None:
             ("GET", "projects/nothing"),
         ]
 
-        @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
         @given(
             which=st.sampled_from(paths),
             key=st.sampled_from(["priorities", "itemUuids", "itemPatches", "taskUuids", "clientMetadata"]),
@@ -747,7 +748,7 @@ def test_bad_input_is_never_a_500() -> None:
                 with requests.Session() as session:
                     assert session.send(config.define_headers_v2(request), timeout=5).status_code < 500
 
-        @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
         @given(
             kind=st.sampled_from(["labelrow", "labelrowmetadata"]),
             method=st.sampled_from(["GET", "POST", "PUT"]),

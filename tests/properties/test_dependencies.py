@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples
 
 from encord_agents.core.dependencies import Depends
 from encord_agents.core.dependencies.build import build_plan
@@ -190,7 +191,7 @@ def test_attempts_are_whole(graph: Graph) -> None:
 
 
 @given(graphs(may_be_async=True))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_async_attempts_are_whole(graph: Graph) -> None:
     """The same holds on an event loop, whatever is awaited and whatever lives on the worker thread."""
     log: list[Event] = []

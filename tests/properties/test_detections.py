@@ -12,6 +12,7 @@ from encord.objects import LabelRowV2
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from tests.drawn import VERTICES, ontology
+from tests.thorough import examples
 
 from encord_agents.labels import Detections, add_detections, to_detections
 from encord_agents.labels.outlines import filled
@@ -80,7 +81,7 @@ def detections(data: st.DataObject) -> Detections:
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_there_and_back(project: Project, data: st.DataObject) -> None:
     """And once more: what was read back is drawn as the same labels."""

@@ -19,6 +19,7 @@ from encord.storage import StorageItem
 from encord.workflow.stages.agent import AgentTask
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples
 
 from encord_agents.core.assets import Asset
 from encord_agents.local import AgentStage, Fault, LocalPlatform, LocalProject, Stage, Workflow
@@ -298,7 +299,7 @@ def play(platform: LocalPlatform, script: Script) -> tuple[Play, RunReport]:
 
 
 @pytest.mark.timeout(600)
-@settings(max_examples=12, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(12), deadline=None, derandomize=True, database=None)
 @given(script=scripts())
 @example(Script(30, 300, faults=(Fault("actions", 1, 0, "drop_after"),), taken=((3, 5), (4, 9))))
 @example(Script(30, 7, faults=(Fault("actions", 2, 1, "drop_after"), Fault("tasks", 2, 1, "drop_before"))))
@@ -311,7 +312,9 @@ def test_any_faults(platform: LocalPlatform, script: Script) -> None:
 
 
 @pytest.mark.timeout(600)
-@settings(max_examples=8, deadline=None, database=None, print_blob=True, phases=[Phase.explicit, Phase.generate])
+@settings(
+    max_examples=examples(8), deadline=None, database=None, print_blob=True, phases=[Phase.explicit, Phase.generate]
+)
 @given(script=varied())
 def test_any_faults_any_agent(platform: LocalPlatform, script: Script) -> None:
     """The same with failure pathways, files, coroutines and the SDK's own retries; other scripts each time."""

@@ -24,6 +24,7 @@ from encord.objects.coordinates import (
 from encord.objects.frames import Range
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples
 
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
 
@@ -157,7 +158,7 @@ def test_labels_as_the_sdk_writes_them(labels: Labels) -> None:
     assert {key: row.to_encord_dict()[key] for key in KEYS[1:]} == {key: labels.good[key] for key in KEYS[1:]}
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_what_is_accepted_can_be_read_back(labels: Labels, data: st.DataObject) -> None:
     """One thing in the labels is missing or is something else."""

@@ -10,6 +10,7 @@ from encord.objects.attributes import ChecklistAttribute, NumericAttribute, Radi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.strict_schemas import broken_rules
+from tests.thorough import examples
 
 from encord_agents.core.ontology import OntologyDataModel
 
@@ -54,7 +55,7 @@ def answer_to(data: st.DataObject, schema: dict[str, Any]) -> Any:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.data())
 def test_what_the_schema_allows_is_read(data: st.DataObject) -> None:
     """Strictly and leniently alike, and every attribute that the answer is about has its value."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples
 
 from encord_agents.labels.outlines import filled, outlines, smallest_rectangle
 
@@ -45,7 +46,7 @@ def test_a_rectangle_has_four_corners() -> None:
     assert len(ring) == 4
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.data())
 def test_an_outline_covers_just_its_mask(data: st.DataObject) -> None:
     """Whatever the mask: filled again, the outlines are the same pixels."""

@@ -11,6 +11,7 @@ from uuid import UUID, uuid5
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.thorough import examples
 
 from encord_agents.tasks.engine.backlog import Backlog
 
@@ -150,7 +151,7 @@ def test_what_was_shown_is_not_added_again() -> None:
     assert (backlog.add(Task("a"), 1.0), backlog.shown, take(backlog)) == (False, 1, "a")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     tasks=st.integers(0, 40),
     page=st.integers(1, 7),
