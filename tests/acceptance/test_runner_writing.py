@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from encord.exceptions import AuthenticationError, AuthorisationError
+from encord.http import querier
 from encord.objects import LabelRowV2
 from encord.storage import StorageItem
 from encord.workflow.stages.agent import AgentTask
@@ -104,6 +105,13 @@ def test_several_refused_rows(world: World) -> None:
     assert report.moved == 56
 
 
+TELLS_TOO_LARGE = pytest.mark.skipif(
+    not hasattr(querier, "PayloadTooLargeError"),
+    reason="the older protocol of this SDK does not look at the status: a 413 is as good as no answer",
+)
+
+
+@TELLS_TOO_LARGE
 def test_too_large_is_split_not_waited_for(world: World) -> None:
     """A 413 means less at once: every row is saved, and nothing fails."""
     hashes = world.project.add_placeholders(40)
@@ -114,6 +122,7 @@ def test_too_large_is_split_not_waited_for(world: World) -> None:
     assert any(entry.status == 413 for entry in world.platform.journal)
 
 
+@TELLS_TOO_LARGE
 def test_a_row_that_is_too_large_alone_fails_alone(world: World) -> None:
     """If even one row is too large, that task fails."""
     hashes = world.project.add_placeholders(10)
