@@ -71,12 +71,7 @@ class QueueRunner(RunnerBase):
     Raises:
         ProjectError: There is no project hash, or it is not a uuid.
 
-    Attributes:
-        agents: The registered agents, in order of definition.
-        dependency_overrides: For tests: functions to use in place of others as dependencies.
-        timing, limits: For tests: the numbers that the engine goes by.
-        report: The last `drain`'s report, also when it raised.
-        observers: Called with each event of a `drain`, see `encord_agents.tasks.engine.report`.
+    Attributes: those of `RunnerBase`, and
         bundle_saves: As given.
         wake: Called with a project and a stage when a notification says that tasks wait there, to fill the queue of an
             engine; see `encord_agents.fastapi.serve_runner`.
