@@ -15,6 +15,7 @@ from encord.objects.coordinates import (
     RotatableBoundingBoxCoordinates,
 )
 
+from encord_agents.core.masks import pixels_of
 from encord_agents.exceptions import PrintableError
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def mask_to_bbox(coords: BitmaskCoordinates) -> BoundingBoxCoordinates:
     """
     import numpy as np
 
-    mask = np.asarray(coords)
+    mask = pixels_of(coords)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not rows.size:
         raise PrintableError("The mask is empty, so there is no box around it.")

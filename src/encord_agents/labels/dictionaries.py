@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from encord_agents.core.masks import unpacked
 from encord_agents.exceptions import PrintableError
 from encord_agents.labels.detections import CORNERS, KEYPOINTS, NAMES, NO_TRACK, POLYGONS, Array, Boxes, Detections
 from encord_agents.labels.outlines import box_around, outlines
@@ -259,26 +260,8 @@ def _mask_of(encoded: Mapping[str, Any]) -> Array:
 
     height, width = (int(side) for side in encoded["size"])
     counts = encoded["counts"]
-    runs = _unpacked(counts) if isinstance(counts, str | bytes) else np.asarray(counts, dtype="int64")
+    runs = unpacked(counts) if isinstance(counts, str | bytes) else np.asarray(counts, dtype="int64")
     if runs.sum() != height * width:
         raise ValueError(f"the run lengths are of {runs.sum()} pixels, and the mask has {height * width}")
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return np.ascontiguousarray(flat.reshape(width, height).T)
-
-
-def _unpacked(text: str | bytes) -> Array:
-    """Unpack COCO's run lengths: five bits per character, lowest first; from the fourth on, less the one two before."""
-    import numpy as np
-
-    runs: list[int] = []
-    value = shift = 0
-    for code in text.encode() if isinstance(text, str) else text:
-        bits = code - 48
-        value |= (bits & 0x1F) << shift
-        shift += 5
-        if not bits & 0x20:
-            if bits & 0x10:
-                value |= -1 << shift
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
-    return np.array(runs, dtype="int64")

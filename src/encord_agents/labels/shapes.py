@@ -22,6 +22,7 @@ from encord.objects.ontology_object import Object
 from encord.objects.skeleton_template import SkeletonTemplate
 
 from encord_agents.core.coordinates import rbb_to_poly
+from encord_agents.core.masks import pixels_of
 from encord_agents.exceptions import PrintableError
 from encord_agents.labels.detections import CORNERS, KEYPOINTS, POLYGONS, Array, Boxes, Detections
 from encord_agents.labels.outlines import box_around, filled, outlines, smallest_rectangle
@@ -270,7 +271,7 @@ class Place:
             ]
             self.xyxy = box_around(np.concatenate([ring for polygon in self.polygons for ring in polygon]))
         elif isinstance(coordinates, BitmaskCoordinates):
-            self.mask = _resized(np.asarray(coordinates), size)
+            self.mask = _resized(pixels_of(coordinates), size)
             rows, columns = np.flatnonzero(self.mask.any(axis=1)), np.flatnonzero(self.mask.any(axis=0))
             self.xyxy = (
                 (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))

