@@ -18,7 +18,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from encord_agents.core.constants import EDITOR_TEST_REQUEST_HEADER as EDITOR_TEST_REQUEST_HEADER
+from encord_agents.core.constants import EDITOR_TEST_REQUEST_HEADER as EDITOR_TEST_REQUEST_HEADER  # for importers
 from encord_agents.core.constants import ENCORD_DOMAIN_REGEX
 from encord_agents.core.tracebacks import is_a
 from encord_agents.editor.wire import (
