@@ -190,7 +190,8 @@ class CacheSettings(BaseSettings):
         Raises:
             PrintableError: The directory is a file, or cannot be a path; the size is not a size.
         """
-        given = {"directory": directory or None, "size": size}
+        # By their aliases: with older versions of pydantic-settings, the environment wins over names.
+        given = {"ENCORD_AGENTS_CACHE": directory or None, "ENCORD_AGENTS_CACHE_SIZE": size}
         try:
             settings = cls(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
         except ValidationError as error:

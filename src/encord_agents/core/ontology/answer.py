@@ -179,10 +179,16 @@ def _check_frames(label_row: LabelRowV2, frames: Frames) -> None:
         )
 
 
+def _is_global(instance: ClassificationInstance) -> bool:
+    """Return True if an answer is the whole row's. Older SDKs know of none such."""
+    asked: Any = getattr(instance, "is_global", None)
+    return bool(asked()) if asked is not None else False
+
+
 def _make_way(label_row: LabelRowV2, classification: Classification, frames: Frames, *, replace: bool) -> None:
     """Remove other instances of a classification from some frames, or refuse if there are any."""
     for other in label_row.get_classification_instances(classification):
-        if not (other.is_global() or other.is_on_frame(frames)):
+        if not (_is_global(other) or other.is_on_frame(frames)):
             continue
         if not replace:
             raise PrintableError(
@@ -190,7 +196,7 @@ def _make_way(label_row: LabelRowV2, classification: Classification, frames: Fra
                 "To replace it, give add_to(..., replace=True)."
             )
         rest = set()
-        if not (other.is_global() or other.is_range_only()):
+        if not (_is_global(other) or other.is_range_only()):
             here = {annotation.frame for annotation in other.get_annotations()}
             rest = here - set(frames_class_to_frames_list(frames))
         if rest:
