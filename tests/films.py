@@ -109,7 +109,7 @@ def joined(path: Path, *films: Path, default: int) -> Path:
         streams = []
         for number, source in enumerate(sources):
             stream: Any = container.add_stream_from_template(source.streams.video[0])
-            stream.disposition = int(av.stream.Disposition.default) if number == default else 0
+            stream.disposition = av.stream.Disposition.default.value if number == default else 0
             streams.append(stream)
         for source, stream in zip(sources, streams, strict=True):
             for packet in source.demux(video=0):

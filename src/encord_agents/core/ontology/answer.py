@@ -185,10 +185,21 @@ def _is_global(instance: ClassificationInstance) -> bool:
     return bool(asked()) if asked is not None else False
 
 
+def _is_on(instance: ClassificationInstance, frames: Frames) -> bool:
+    """Return True if an answer is on any of these frames. Older SDKs cannot be asked."""
+    asked: Any = getattr(instance, "is_on_frame", None)
+    if asked is not None:
+        return bool(asked(frames))
+    wanted = set(frames_class_to_frames_list(frames))
+    if instance.is_range_only():
+        return any(one.start <= frame <= one.end for one in instance.range_list for frame in wanted)
+    return not wanted.isdisjoint(annotation.frame for annotation in instance.get_annotations())
+
+
 def _make_way(label_row: LabelRowV2, classification: Classification, frames: Frames, *, replace: bool) -> None:
     """Remove other instances of a classification from some frames, or refuse if there are any."""
     for other in label_row.get_classification_instances(classification):
-        if not (_is_global(other) or other.is_on_frame(frames)):
+        if not (_is_global(other) or _is_on(other, frames)):
             continue
         if not replace:
             raise PrintableError(
