@@ -178,15 +178,20 @@ def serve_agents(platform: LocalPlatform, project: LocalProject) -> int:
     environment = {**os.environ, **platform.environment(), "ENCORD_WEBHOOK_SECRET": receiver.secret}
     process = subprocess.Popen([sys.executable, *command, "--log-level", "warning"], env=environment)
     said: dict[str, str] = {}
+
+    def say_answers() -> None:
+        for sent in reversed(platform.receivers.sent()):
+            if sent.answer and said.get(sent.uid) != sent.answer:
+                said[sent.uid] = sent.answer
+                stage = project.stage(sent.stage).title
+                print(f"Notified ({sent.pending} waiting in {stage}): {sent.answer}", flush=True)
+
     try:
         while (left := waiting(project)) and process.poll() is None:
-            for sent in reversed(platform.receivers.sent()):
-                if sent.answer and said.get(sent.uid) != sent.answer:
-                    said[sent.uid] = sent.answer
-                    stage = project.stage(sent.stage).title
-                    print(f"Notified ({sent.pending} waiting in {stage}): {sent.answer}", flush=True)
+            say_answers()
             print(f"  {left} waiting for an agent", flush=True)
             ended(process, SILENCE)
+        say_answers()
         process.terminate()  # as on SIGTERM: what is finished is written
         process.wait(timeout=35)
     finally:

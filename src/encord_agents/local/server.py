@@ -15,6 +15,8 @@ HOST = "127.0.0.1"
 BACKLOG = 2048
 ACCEPTING = 5
 """Turns of the event loop in which an accepted connection gets its protocol: three, and some to spare."""
+FILES_OPEN = 0.1
+"""Seconds in which a file that is being opened for an answer surely is open."""
 
 
 class _Uvicorn(uvicorn.Server):
@@ -43,7 +45,10 @@ class _Uvicorn(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if connection.transport is not None:
                 connection.transport.abort()
-        for task in list(self.server_state.tasks):
+        if tasks := list(self.server_state.tasks):
+            # To be cancelled while a thread opens a file would leave it open, with nobody to close it.
+            await asyncio.wait(tasks, timeout=FILES_OPEN)
+        for task in tasks:
             task.cancel()
         await asyncio.sleep(0)
 
