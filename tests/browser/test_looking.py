@@ -277,7 +277,8 @@ def test_dark_and_light(visit: Visit, gallery: Gallery) -> None:
     page.keyboard.press("d")
     assert brightness(page) > 200
     without = visit("/", java_script_enabled=False)
-    without.get_by_role("button", name="Use the dark theme").click()
+    with without.expect_navigation():
+        without.get_by_role("button", name="Use the dark theme").click()
     assert brightness(without) < 60
 
 
