@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +40,12 @@ class File:
 
 
 @pytest.fixture
-def files(world: World) -> FilesAhead:
+def files(world: World) -> Iterator[FilesAhead]:
     world.numbers |= {"files_ahead": 2, "bytes_ahead": 100}
-    return FilesAhead(Window(stage_run(world, lambda: None), 10, 1, lambda: False))
+    files = FilesAhead(Window(stage_run(world, lambda: None), 10, 1, lambda: False))
+    yield files
+    for thread in files.downloads.close():
+        thread.join(PATIENCE)
 
 
 def add(files: FilesAhead, number: int, file: File, size: int = 10) -> Context:
