@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 DEMO   := $(VENV)/.installed-demo
 DEV    := $(VENV)/.installed-dev
 UV     := $(shell command -v uv 2>/dev/null)
-XDIST  ?= -n 3 --dist worksteal
+XDIST  ?= -n 4 --dist worksteal
 ARGS   ?=
 
 # Containers often tell Python to keep no bytecode: then each process of the tests compiles all that it imports.
