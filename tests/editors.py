@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from encord.objects import LabelRowV2
 from encord.user_client import EncordUserClient
 from fastapi import Depends
+from tests.servers import serving
 
 from encord_agents import FrameData
 from encord_agents.fastapi import get_encord_app
@@ -93,14 +94,8 @@ def _on_flask(behaviour: Behaviour, **options: Any) -> Iterator[str]:
     app = flask.Flask("agents")
     app.add_url_rule("/agent", view_func=lambda: function(flask.request), endpoint="a", methods=METHODS)
     server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with serving(server):
         yield f"http://127.0.0.1:{server.server_port}/agent"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @contextmanager
@@ -171,11 +166,5 @@ def _on_lambda(door: str, behaviour: Behaviour, **options: Any) -> Iterator[str]
         def log_message(self, *_: object) -> None: ...
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with serving(server):
         yield f"http://127.0.0.1:{server.server_port}/agent"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -46,14 +46,21 @@ def server(answer: Answer, context: ssl.SSLContext | None = None) -> Iterator[st
     httpd.handle_error = lambda *_: None  # type: ignore[method-assign]
     if context is not None:
         httpd.socket = context.wrap_socket(httpd.socket, server_side=True)
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
+    with serving(httpd):
+        yield f"{'https' if context else 'http'}://localhost:{httpd.server_port}"
+
+
+@contextmanager
+def serving(server: socketserver.BaseServer) -> Iterator[None]:
+    """Serve in a thread meanwhile."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"{'https' if context else 'http'}://localhost:{httpd.server_port}"
+        yield
     finally:
-        httpd.shutdown()
+        server.shutdown()
         thread.join()
-        httpd.server_close()
+        server.server_close()
 
 
 @contextmanager

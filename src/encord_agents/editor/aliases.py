@@ -1,4 +1,4 @@
-"""Annotations with their dependencies, which existing code imports from the doors."""
+"""Annotations and dependencies, which existing code imports from the doors."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ __all__ = [
     "DSingleFrame",
     "DStorageItem",
     "DVideoIterator",
+    "dep_asset",
+    "dep_client",
+    "dep_object_crops",
+    "dep_objects",
+    "dep_single_frame",
+    "dep_storage_item",
+    "dep_video_iterator",
 ]
 
 DAssetPath: TypeAlias = Annotated[Path, Depends(dep_asset)]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from encord_agents.local.service import Service
@@ -39,7 +39,7 @@ class EditorAgent:
 
 def registered(service: Service) -> list[EditorAgent]:
     """Return the agents, in the order in which they were registered."""
-    return [EditorAgent(**kept) for kept in service.setting(SETTING) or ()]
+    return _read(service.setting(SETTING))
 
 
 def find(service: Service, name: str) -> EditorAgent | None:
@@ -59,14 +59,12 @@ def add(service: Service, name: str, address: str, *, elsewhere: bool = False) -
         LocalPlatformError: The name or the address cannot be used.
     """
     agent = EditorAgent(_checked_name(name), _checked_address(address, elsewhere=elsewhere), elsewhere)
-    with service.database.write():  # read and written as one
-        agents = registered(service)
-        known = [other.name for other in agents]
-        if agent.name in known:
-            agents[known.index(agent.name)] = agent
-        else:
-            agents.append(agent)
-        _keep(service, agents)
+
+    def with_it(kept: Any) -> Any:
+        agents = {other.name: other for other in _read(kept)} | {agent.name: agent}
+        return [asdict(one) for one in agents.values()]
+
+    service.change_setting(SETTING, with_it)
     return agent
 
 
@@ -76,17 +74,20 @@ def remove(service: Service, name: str) -> None:
     Raises:
         LocalPlatformError: There is none of this name.
     """
-    with service.database.write():
-        agents = registered(service)
-        left = [agent for agent in agents if agent.name != name]
+
+    def without_it(kept: Any) -> Any:
+        agents = _read(kept)
+        left = [asdict(agent) for agent in agents if agent.name != name]
         if len(left) == len(agents):
             known = ", ".join(repr(agent.name) for agent in agents) or "none"
             raise LocalPlatformError(f"There is no editor agent {name[:LONGEST_NAME]!r}. Registered: {known}.")
-        _keep(service, left)
+        return left
+
+    service.change_setting(SETTING, without_it)
 
 
-def _keep(service: Service, agents: Sequence[EditorAgent]) -> None:
-    service.set_setting(SETTING, [asdict(agent) for agent in agents])
+def _read(kept: Any) -> list[EditorAgent]:
+    return [EditorAgent(**one) for one in kept or ()]
 
 
 def _checked_name(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -138,18 +138,7 @@ class Row:
     def objects(self, frame: int = 0) -> list[Labelled]:
         """The objects on a frame; those of sound and text, whatever their range."""
         if self.is_ranged:
-            return [
-                Labelled(
-                    key,
-                    self._numbers.get(key, 1),
-                    self._classes.get(answer["featureHash"]),
-                    answer.get("confidence"),
-                    answers=self._answers(answer.get("classifications")),
-                    ranges=[(first, last) for first, last in answer.get("range") or []],
-                )
-                for key, answer in self._content.get("object_answers", {}).items()
-                if "featureHash" in answer
-            ]
+            return self._by_range(lambda answer: answer.get("range") or [])
         return [
             Labelled(
                 found["objectHash"],
@@ -167,6 +156,10 @@ class Row:
         if self._item_type != "group" or frame >= len(self._parts) or self._parts[frame][1]:
             return []
         member = self._parts[frame][0]
+        ranges = self._by_range(lambda answer: (answer.get("spaces") or {}).get(member, {}).get("range") or [])
+        return [one for one in ranges if one.ranges]
+
+    def _by_range(self, ranges_of: Callable[[dict[str, Any]], list[Any]]) -> list[Labelled]:
         return [
             Labelled(
                 key,
@@ -174,10 +167,10 @@ class Row:
                 self._classes.get(answer["featureHash"]),
                 answer.get("confidence"),
                 answers=self._answers(answer.get("classifications")),
-                ranges=[(first, last) for first, last in answer["spaces"][member].get("range") or []],
+                ranges=[(first, last) for first, last in ranges_of(answer)],
             )
             for key, answer in self._content.get("object_answers", {}).items()
-            if "featureHash" in answer and (answer.get("spaces") or {}).get(member, {}).get("range")
+            if "featureHash" in answer
         ]
 
     def classifications(self, frame: int | None = None) -> list[Labelled]:
