@@ -17,7 +17,6 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urljoin, urlsplit
 
@@ -29,6 +28,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from encord_agents import __version__
 from encord_agents.core.answers import refused_certificate
 from encord_agents.core.room import ran_out
+from encord_agents.core.sessions import new_session
 from encord_agents.core.trust import TrustingAdapter
 
 if TYPE_CHECKING:
@@ -94,9 +94,8 @@ def open_url(
                 parts = urlsplit(url)
                 if parts.scheme not in {"http", "https"} or not parts.hostname:
                     raise ValueError("not an address")
-                request = session.prepare_request(
-                    requests.Request("GET", url, {**HEADERS, **(headers or {})}, auth=_no_credentials)
-                )
+                request = requests.PreparedRequest()
+                request.prepare("GET", url, {**HEADERS, **(headers or {})}, auth=_no_credentials)
                 settings = session.merge_environment_settings(url, {}, True, None, None)
                 answer = session.send(request, timeout=timeout, allow_redirects=False, **settings)
                 response = cast("HTTPResponse", answer.raw)
@@ -148,11 +147,8 @@ def renew(response: HTTPResponse) -> None:
 def _session() -> requests.Session:
     session = _sessions.get(os.getpid())
     if session is None:
-        session = requests.Session()
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, _Adapter(pool_connections=CONNECTIONS, pool_maxsize=CONNECTIONS))
         # A session shared by threads must not change, so no cookie of a storage host is kept.
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        session = new_session(lambda: _Adapter(pool_connections=CONNECTIONS, pool_maxsize=CONNECTIONS))
         session = _sessions.setdefault(os.getpid(), session)
     return session
 

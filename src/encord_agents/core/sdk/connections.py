@@ -24,7 +24,6 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
@@ -36,6 +35,7 @@ from encord.http.v2.api_client import ApiClient
 from encord.user_client import EncordUserClient
 
 from encord_agents.core.sdk.seam import Seam, names_in
+from encord_agents.core.sessions import new_session
 from encord_agents.core.trust import TrustingAdapter
 
 __all__ = ["CONNECTIONS", "IDLE", "SENDERS", "Connections", "close_idle", "kept_client"]
@@ -182,24 +182,6 @@ class Connections:
             oldest[1].close()
 
 
-class _Session(requests.Session):
-    """Looks for proxies only where some are named: `requests` reads the whole environment twice for each request, which
-    takes it as long as all else that it does."""
-
-    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
-        from encord_agents.core.settings import authorities, names_proxies  # pydantic-settings takes a while to import
-
-        if not self.trust_env or names_proxies():
-            return super().merge_environment_settings(url, proxies, stream, verify, cert)
-        if verify is True or verify is None:
-            verify = authorities() or verify
-        self.trust_env = False
-        try:
-            return super().merge_environment_settings(url, proxies, stream, verify, cert)
-        finally:
-            self.trust_env = True
-
-
 class _Adapter(TrustingAdapter):
     """Trusts the certificates that the environment names, whichever SDK sends: older ones do not ask `requests` for
     them."""
@@ -214,12 +196,8 @@ class _Adapter(TrustingAdapter):
 
 
 def _new_session() -> requests.Session:
-    session = _Session()
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, _Adapter(pool_connections=1, pool_maxsize=1))
     # The SDK's sessions live for one request, so no cookie ever came back.
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    return session
+    return new_session(lambda: _Adapter(pool_connections=1, pool_maxsize=1))
 
 
 def kept_client(client: EncordUserClient, user_config: UserConfig, connections: Connections) -> EncordUserClient:
