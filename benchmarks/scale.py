@@ -51,6 +51,12 @@ class Scale:
     def of(self, series: str) -> list[Point]:
         return sorted((point for point in self.points if point.series == series), key=lambda point: point.x)
 
+    def updated(self, newer: Scale) -> Scale:
+        """Return this with the series that another has measured, in place of its own."""
+        measured = {point.series for point in newer.points}
+        kept = [point for point in self.points if point.series not in measured]
+        return Scale(newer.machine, [*kept, *newer.points], newer.celery or self.celery)
+
     @classmethod
     def read(cls, path: Path = SCALE) -> Scale | None:
         """Return what was measured last; ``None`` where nothing was."""
@@ -92,16 +98,19 @@ def on_celery(*, quick: bool) -> Iterator[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few points of each; writes nothing")
-    parser.add_argument("--only", action="append", metavar="SERIES", help="only this series; may be repeated")
+    parser.add_argument(
+        "--only", action="append", metavar="SERIES", help="only this series, others as they were; may be repeated"
+    )
     parser.add_argument("--pages", action="store_true", help="only write pages and plots, from the last measurements")
     options = parser.parse_args()
     if not options.pages:
         measured = _measure(quick=options.quick, only=options.only)
-        if options.quick or options.only:
+        if options.quick:
             print(scale_page.section(measured))
-            print("Only a part: nothing is written.")
+            print("Only a few points: nothing is written.")
             return
-        measured.write()
+        last = Scale.read()
+        (last.updated(measured) if options.only and last is not None else measured).write()
     found = Scale.read()
     if found is None:
         raise SystemExit("Nothing was measured yet.")
