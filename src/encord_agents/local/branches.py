@@ -21,9 +21,10 @@ def copy(
     label_hashes: Sequence[str] | None,
 ) -> int:
     """Copy labels from a branch to another one, where there are none or they may be overwritten. Returns how many."""
-    where = Where("u.project = ? AND l.branch = ?", project.id, source)
-    where.among("u.data_hash", data_hashes)
-    where.among("l.hash", label_hashes)
+    where = Where("u.project = ?", project.id)
+    where.also("l.branch = ?", source)
+    where.named("u.data_hash", data_hashes)
+    where.named("l.hash", label_hashes)
     done = 0
     with database.write() as connection:
         for row in connection.execute(

@@ -189,7 +189,11 @@ CREATE TRIGGER IF NOT EXISTS task_moved AFTER UPDATE OF stage ON tasks WHEN EXIS
 
 
 SOME = "(SELECT value FROM json_each(?))"
-"""A list of any length as one value of a query: see :func:`listed`."""
+"""A list of any length as one value of a query: see :func:`listed`.
+
+Beside a list of hashes or uuids, a project is compared as ``+project = ?``: the plus keeps SQLite, which does not know
+how long the list is, from going through all rows of the project instead of looking up those that are named.
+"""
 
 
 def listed(values: Iterable[Any]) -> str:
@@ -198,10 +202,14 @@ def listed(values: Iterable[Any]) -> str:
 
 
 class Where:
-    """The conditions of a query, all of which must hold, with their values. ``None`` as a value asks for all."""
+    """The conditions of a query, all of which must hold, with their values. ``None`` as a value asks for all.
+
+    The first of them is the wide one, such as the project.
+    """
 
     def __init__(self, condition: str, *values: Any) -> None:
         self._conditions = [condition]
+        self._names = ""
         self.values = list(values)
 
     def also(self, condition: str, *values: Any) -> None:
@@ -215,8 +223,14 @@ class Where:
         if wanted is not None:
             self.also(f"{column} IN {SOME}", listed(wanted))
 
+    def named(self, column: str, wanted: Iterable[str] | None) -> None:
+        """Add the condition that a column is one of some hashes, and look the rows up by them: see :data:`SOME`."""
+        if wanted is not None:
+            self._names = "+"
+            self.among(column, wanted)
+
     def __str__(self) -> str:
-        return " AND ".join(self._conditions)
+        return self._names + " AND ".join(self._conditions)
 
 
 class Database:

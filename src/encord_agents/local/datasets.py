@@ -151,7 +151,7 @@ def rows(database: Database, dataset: str, *, hashes: Sequence[str] | None = Non
         Refusal: 403, a data hash is not of this dataset.
     """
     where = Where("d.dataset = ?", dataset)
-    where.among("d.data_hash", hashes)
+    where.named("d.data_hash", hashes)
     with database.read() as connection:
         found = connection.execute(
             "SELECT d.id AS row, d.data_hash, d.created_at AS linked_at, i.* FROM data d JOIN items i ON i.id = d.item"

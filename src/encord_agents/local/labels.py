@@ -13,7 +13,7 @@ import orjson
 
 from encord_agents.local import contents, history, items, label_shape, label_wire
 from encord_agents.local.catalogue import ProjectRecord
-from encord_agents.local.database import Database, Where, listed
+from encord_agents.local.database import SOME, Database, Where, listed
 from encord_agents.local.trouble import Refusal, corrupted, forbidden
 
 _UNIT = (
@@ -50,15 +50,18 @@ def rows(database: Database, project: ProjectRecord, wanted: RowFilter) -> list[
     """One row per task: the task's own data unit, and its label on the branch that was asked for, if there is one."""
     # A unit may have tasks on several branches; those of another branch only stand in where this one has none.
     own = "(t.branch = {0} OR NOT EXISTS (SELECT 1 FROM tasks o WHERE o.unit = u.id AND o.branch = {0}))"
-    where = Where("u.project = ? AND u.deleted = 0", project.id)
+    where = Where("u.project = ?", project.id)
+    where.also("u.deleted = 0")
     join = "LEFT JOIN labels l ON l.unit = u.id"
     if wanted.all_branches:
         where.also(f"(l.branch IS NULL OR {own.format('l.branch')})")
     else:
         join += " AND l.branch = ?"
         where.also(own.format("?"), wanted.branch, wanted.branch)
-    where.among("u.data_hash", wanted.data_hashes)
-    where.among("l.hash", wanted.label_hashes)
+    where.named("u.data_hash", wanted.data_hashes)
+    where.named("l.hash", wanted.label_hashes)
+    if wanted.label_hashes is not None:  # once more for SQLite, which does not look up by a table that is joined on
+        where.also(f"u.id IN (SELECT unit FROM labels WHERE hash IN {SOME})", listed(wanted.label_hashes))
     where.also("u.title = ?", wanted.title_eq)
     where.also("u.title LIKE ?", wanted.title_like)
     where.also("l.edited_at < ?", wanted.edited_before)
@@ -96,8 +99,7 @@ def create(database: Database, project: ProjectRecord, data_hashes: Sequence[str
     wanted = listed(data_hashes)
     with database.write() as connection:
         units = connection.execute(
-            "SELECT id, data_hash, deleted FROM units"
-            " WHERE project = ? AND data_hash IN (SELECT value FROM json_each(?))",
+            f"SELECT id, data_hash, deleted FROM units WHERE +project = ? AND data_hash IN {SOME}",
             (project.id, wanted),
         ).fetchall()
         _all_known(data_hashes, {row["data_hash"] for row in units}, "data unit")
@@ -108,8 +110,7 @@ def create(database: Database, project: ProjectRecord, data_hashes: Sequence[str
         return connection.execute(
             f"SELECT {_UNIT}, {_LABEL}, l.content, {_STAGE}"
             " FROM units u JOIN labels l ON l.unit = u.id"
-            " WHERE u.project = ? AND u.deleted = 0 AND l.branch = ?"
-            " AND u.data_hash IN (SELECT value FROM json_each(?))",
+            f" WHERE +u.project = ? AND u.deleted = 0 AND l.branch = ? AND u.data_hash IN {SOME}",
             (project.id, branch, wanted),
         ).fetchall()
 
@@ -197,8 +198,7 @@ def _by_label_hash(
 ) -> list[sqlite3.Row]:
     return connection.execute(
         f"SELECT {_UNIT}, {_LABEL}, l.content, u.deleted, u.refusal, {_STAGE}"
-        " FROM labels l JOIN units u ON u.id = l.unit WHERE u.project = ?"
-        " AND l.hash IN (SELECT value FROM json_each(?))",
+        f" FROM labels l JOIN units u ON u.id = l.unit WHERE +u.project = ? AND l.hash IN {SOME}",
         (project.id, listed(label_hashes)),
     ).fetchall()
 

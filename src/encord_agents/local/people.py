@@ -11,11 +11,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
-
 from encord_agents.local import reviews, tasks, users
 from encord_agents.local.catalogue import ProjectRecord
-from encord_agents.local.database import Database
+from encord_agents.local.database import SOME, Database, listed
 from encord_agents.local.trouble import NotKnown, Refusal, forbidden, malformed
 from encord_agents.local.users import OWNER
 from encord_agents.local.workflow import ResolvedStage
@@ -202,8 +200,8 @@ def actions(
     values: list[Any] = [project.id]
     for column, wanted in (("a.actor", actors), ("a.kind", kinds), ("a.stage", stages), ("u.data_hash", data_hashes)):
         if wanted is not None:
-            conditions.append(f"{column} IN (SELECT value FROM json_each(?))")
-            values.append(orjson.dumps(list(wanted)).decode())
+            conditions.append(f"{column} IN {SOME}")
+            values.append(listed(wanted))
     for comparison, limit in ((">", after), ("<", before)):
         if limit is not None:
             conditions.append(f"a.at {comparison} ?")
@@ -301,9 +299,9 @@ def _update(
     assignee: str | None,
 ) -> None:
     done = connection.execute(
-        "UPDATE tasks SET status = ?, assignee = ?, updated_at = ? WHERE project = ? AND stage = ?"
-        " AND uuid IN (SELECT value FROM json_each(?))",
-        (status, assignee, time.time(), project.id, stage.uuid, orjson.dumps(list(task_uuids)).decode()),
+        "UPDATE tasks SET status = ?, assignee = ?, updated_at = ?"
+        f" WHERE +project = ? AND stage = ? AND uuid IN {SOME}",
+        (status, assignee, time.time(), project.id, stage.uuid, listed(task_uuids)),
     ).rowcount
     if done != len(set(task_uuids)):
         raise malformed(f"{len(set(task_uuids)) - done} of {len(task_uuids)} tasks are not in this stage.")
@@ -316,8 +314,8 @@ def _by_assignee(
     found = {
         row["uuid"]: row["assignee"]
         for row in connection.execute(
-            "SELECT uuid, assignee FROM tasks WHERE project = ? AND uuid IN (SELECT value FROM json_each(?))",
-            (project.id, orjson.dumps(list(task_uuids)).decode()),
+            f"SELECT uuid, assignee FROM tasks WHERE +project = ? AND uuid IN {SOME}",
+            (project.id, listed(task_uuids)),
         )
     }
     for uuid in task_uuids:
@@ -339,8 +337,8 @@ def _jump(
         rows = connection.execute(
             "SELECT l.hash, t.uuid, t.stage FROM labels l JOIN units u ON u.id = l.unit"
             " LEFT JOIN tasks t ON t.unit = l.unit AND t.branch = l.branch"
-            " WHERE u.project = ? AND l.hash IN (SELECT value FROM json_each(?))",
-            (project.id, orjson.dumps(list(label_hashes)).decode()),
+            f" WHERE +u.project = ? AND l.hash IN {SOME}",
+            (project.id, listed(label_hashes)),
         ).fetchall()
         unknown = set(label_hashes) - {row["hash"] for row in rows}
         if unknown:

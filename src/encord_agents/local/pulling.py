@@ -16,6 +16,7 @@ import orjson
 from encord_agents.local import contents, datasets, items, tasks
 from encord_agents.local.assets import AssetStore
 from encord_agents.local.catalogue import ProjectRecord
+from encord_agents.local.database import SOME, listed
 from encord_agents.local.items import NewUnit
 from encord_agents.local.label_shape import CONTENT
 from encord_agents.local.service import Service
@@ -226,7 +227,6 @@ def _known(
     service: Service, record: ProjectRecord, tasks: Sequence[Any], *, with_labels: bool, with_files: bool
 ) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
     """Find the tasks that are there, and those that lack nothing that is asked for: data hashes and branches."""
-    listed = orjson.dumps([str(task.data_hash) for task in tasks]).decode()
     with service.database.read() as connection:
         rows = connection.execute(
             "SELECT u.data_hash, t.branch,"
@@ -236,8 +236,8 @@ def _known(
             " AND (i.uuid = u.item OR i.uuid IN (SELECT c.item FROM children c WHERE c.parent = u.item))) AS filed"
             " FROM tasks t JOIN units u ON u.id = t.unit"
             " LEFT JOIN baselines b ON b.unit = t.unit AND b.branch = t.branch"
-            " WHERE t.project = ? AND u.data_hash IN (SELECT value FROM json_each(?))",
-            (*WITHOUT_FILE, record.id, listed),
+            f" WHERE +t.project = ? AND u.data_hash IN {SOME}",
+            (*WITHOUT_FILE, record.id, listed(str(task.data_hash) for task in tasks)),
         ).fetchall()
     complete = [row for row in rows if (row["labelled"] or not with_labels) and (row["filed"] or not with_files)]
     return {(row["data_hash"], row["branch"]) for row in rows}, {(row["data_hash"], row["branch"]) for row in complete}

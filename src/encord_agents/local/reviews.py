@@ -10,6 +10,7 @@ from uuid import NAMESPACE_OID, uuid5
 import orjson
 
 from encord_agents.local.catalogue import ProjectRecord
+from encord_agents.local.database import SOME, listed
 from encord_agents.local.trouble import forbidden
 
 ACTIONS = {"APPROVE": "APPROVED", "REJECT": "REJECTED", "REOPEN": "REOPENED"}
@@ -20,8 +21,8 @@ def open_for(connection: sqlite3.Connection, project: ProjectRecord, task_uuids:
     """Begin a review of each label of these tasks that has none yet; forget those of labels that are gone."""
     for row in connection.execute(
         "SELECT t.uuid, l.content FROM tasks t JOIN labels l ON l.unit = t.unit AND l.branch = t.branch"
-        " WHERE t.project = ? AND t.uuid IN (SELECT value FROM json_each(?))",
-        (project.id, orjson.dumps(list(task_uuids)).decode()),
+        f" WHERE +t.project = ? AND t.uuid IN {SOME}",
+        (project.id, listed(task_uuids)),
     ).fetchall():
         labels = dict(_labels(orjson.loads(row["content"]) if row["content"] else {}))
         connection.executemany(
@@ -29,8 +30,8 @@ def open_for(connection: sqlite3.Connection, project: ProjectRecord, task_uuids:
             [(str(uuid5(NAMESPACE_OID, f"{row['uuid']}/{id}")), row["uuid"], kind, id) for id, kind in labels.items()],
         )
         connection.execute(
-            "DELETE FROM reviews WHERE task = ? AND label_id NOT IN (SELECT value FROM json_each(?))",
-            (row["uuid"], orjson.dumps(list(labels)).decode()),
+            f"DELETE FROM reviews WHERE task = ? AND label_id NOT IN {SOME}",
+            (row["uuid"], listed(labels)),
         )
 
 
@@ -40,8 +41,8 @@ def settle(
     """Give the reviews of tasks that have one status another."""
     connection.execute(
         "UPDATE reviews SET status = ? WHERE status = ? AND task IN"
-        " (SELECT uuid FROM tasks WHERE project = ? AND uuid IN (SELECT value FROM json_each(?)))",
-        (new, status, project.id, orjson.dumps(list(task_uuids)).decode()),
+        f" (SELECT uuid FROM tasks WHERE +project = ? AND uuid IN {SOME})",
+        (new, status, project.id, listed(task_uuids)),
     )
 
 

@@ -9,7 +9,7 @@ from uuid import NAMESPACE_OID, uuid4, uuid5
 import orjson
 
 from encord_agents.local import filters, wire
-from encord_agents.local.database import listed
+from encord_agents.local.database import SOME, listed
 from encord_agents.local.service import Answer, Call, Given, Operation, Service
 from encord_agents.local.trouble import forbidden, malformed
 
@@ -94,7 +94,7 @@ def delete_issues(service: Service, call: Call) -> Answer:
     wanted = call.given.ids("issue_uuids")
     with service.database.write() as connection:
         done = connection.execute(
-            "DELETE FROM issues WHERE project = ? AND uuid IN (SELECT value FROM json_each(?))",
+            f"DELETE FROM issues WHERE +project = ? AND uuid IN {SOME}",
             (record.id, listed(wanted)),
         ).rowcount
     return Answer(None, done)

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from encord_agents.local import contents, history
 from encord_agents.local.catalogue import ProjectRecord
-from encord_agents.local.database import Database, Where, listed
+from encord_agents.local.database import SOME, Database, Where, listed
 from encord_agents.local.trouble import Refusal, forbidden, malformed
 from encord_agents.local.users import OWNER
 
@@ -76,8 +76,9 @@ _COLUMNS = (
 
 def page(database: Database, project: ProjectRecord, stage: str, wanted: TaskFilter, paging: Paging) -> Page:
     """Some of a stage's tasks: those of the highest priority first, among equals the oldest."""
-    where = Where("t.project = ? AND t.stage = ?", project.id, stage)
-    where.among("u.data_hash", wanted.data_hashes)
+    where = Where("t.project = ?", project.id)
+    where.also("t.stage = ?", stage)
+    where.named("u.data_hash", wanted.data_hashes)
     where.among("u.dataset", wanted.dataset_hashes)
     where.among("t.status", wanted.statuses)
     where.among("t.assignee", wanted.assignees)
@@ -126,8 +127,7 @@ def move(
         raise malformed("A task is there twice, and can leave its stage only once.")
     with database.write() as connection:
         here = connection.execute(
-            "SELECT id, uuid, unit, branch FROM tasks"
-            " WHERE project = ? AND stage = ? AND uuid IN (SELECT value FROM json_each(?))",
+            f"SELECT id, uuid, unit, branch FROM tasks WHERE +project = ? AND stage = ? AND uuid IN {SOME}",
             (project.id, origin, listed(by_task)),
         ).fetchall()
         # Looked at within the transaction: of two who move the same task, the second is told that it has left.
@@ -191,7 +191,7 @@ def set_priorities(database: Database, project: ProjectRecord, priorities: Seque
     """
     with database.write() as connection:
         rows = connection.execute(
-            "SELECT id, data_hash FROM units WHERE project = ? AND data_hash IN (SELECT value FROM json_each(?))",
+            f"SELECT id, data_hash FROM units WHERE +project = ? AND data_hash IN {SOME}",
             (project.id, listed([data_hash for data_hash, _ in priorities])),
         )
         units = {row["data_hash"]: row["id"] for row in rows}
