@@ -11,7 +11,7 @@ import pytest
 from encord_agents.core.webhooks import parse_notification
 from encord_agents.local import AgentStage, LocalPlatform, LocalPlatformError, LocalProject, Stage, Workflow
 from encord_agents.local import notifications as store
-from encord_agents.local.receivers import MOST, Receiver
+from encord_agents.local.receivers import Receiver
 
 WORKFLOW = Workflow(
     [AgentStage("Pre-label", {"go": "Triage"}), AgentStage("Triage", {"go": "Review"}), Stage("Review", "review")]
@@ -175,16 +175,6 @@ def test_what_is_kept_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) 
     assert [one.status for one in world.platform.receivers.sent()].count("waiting") == 1
 
 
-def test_the_same_address_twice(world: World) -> None:
-    """It is registered once, and what is given then holds; its secret stays unless another is given."""
-    first = world.receiver()
-    again = world.receiver(batch_size=7)
-    assert (again.id, again.secret, again.batch_size) == (first.id, first.secret, 7)
-    assert world.receiver(secret="mine").secret == "mine"
-    assert len(list(world.platform.receivers)) == 1
-    assert len(first.secret) == 64
-
-
 def test_removed(world: World) -> None:
     """Nothing is sent to it, and nothing of it is kept, also where its project is deleted."""
     receiver = world.receiver()
@@ -199,41 +189,6 @@ def test_removed(world: World) -> None:
     assert world.due(LATER)
     world.project.delete()
     assert (world.due(2 * LATER), list(world.platform.receivers)) == ([], [])
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["", "127.0.0.1:8000", "ftp://127.0.0.1/", "http://", "http://a b/", "http://u:p@127.0.0.1/", "http://[::1",
-     "http://h:99999/", "http://h:0/", "javascript:alert(1)", "http://h/\r\nX: y", "http://h/" + "x" * 3000],
-)  # fmt: skip
-def test_no_address(world: World, address: str) -> None:
-    """What nothing can be sent to is refused, with an example or a reason."""
-    with pytest.raises(LocalPlatformError, match=r"http://127.0.0.1:8000/notifications|leave them out"):
-        world.platform.receivers.add(address)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"batch_size": 0}, {"max_wait": -1}, {"max_wait": float("nan")}, {"secret": ""}, {"secret": "a\n"},
-        {"project": "11111111-1111-4111-8111-111111111111"}, {"stage": "Triage"},
-    ],
-)  # fmt: skip
-def test_senseless_options(world: World, options: dict[str, Any]) -> None:
-    """They are refused, and nothing is registered."""
-    with pytest.raises(LocalPlatformError):
-        world.receiver(**options)
-    with pytest.raises(LocalPlatformError, match="'Pre-label', 'Triage'"):
-        world.receiver(project=world.project.project_hash, stage="Review")
-    assert list(world.platform.receivers) == []
-
-
-def test_addresses_are_bounded(world: World) -> None:
-    """Each task is counted for every one of them, so there are not many."""
-    for number in range(MOST):
-        world.platform.receivers.add(f"http://127.0.0.1:9/{number}")
-    with pytest.raises(LocalPlatformError, match="all there can be"):
-        world.platform.receivers.add("http://127.0.0.1:9/more")
 
 
 def test_its_form(world: World) -> None:

@@ -1,0 +1,128 @@
+"""Labels as files: under names that are safe anywhere, and drawn where they can be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tests.unit.local.rows import made, saved
+
+from encord_agents.local import LocalPlatform, LocalPlatformError, LocalProject, labels
+from encord_agents.local.export import LONGEST_NAME, NOT_DRAWN, painted
+from encord_agents.local.page.classes import LabelClass
+from encord_agents.local.page.labelled import Labelled
+from encord_agents.local.shapes import Mask, Shape
+
+BLUE = LabelClass("f", "Car", "#0000ff", "polygon")
+
+
+def unlabelled(project: LocalProject) -> None:
+    """Save the last row of a project, with nothing on it."""
+    row = made(project, -1)
+    units = {row["data_hash"]: {"data_hash": row["data_hash"], "labels": {}}}
+    empty = {"data_units": units, "object_answers": {}, "classification_answers": {}}
+    labels.save(project._database, project._record, {row["label_hash"]: empty})
+
+
+def test_rows_that_have_labels(project: LocalProject, tmp_path: Path) -> None:
+    """Each is a file with what the SDK would get, and is counted as it is written; the others are none."""
+    row, counted = saved(project, 1), []
+    made(project, 2)
+    done = project.export_labels(tmp_path / "a" / "b", progress=counted.append)
+    (file,) = (tmp_path / "a" / "b").iterdir()
+    assert file.name == "b.json"
+    assert json.loads(file.read_text(encoding="utf-8")) == project.label(row["data_hash"])
+    assert (done.rows, done.drawings, counted) == (1, 0, [1])
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("folder/one.png", "folder_one"),
+        ("..\\..\\one.png", "_.._one"),
+        ("/etc/passwd", "_etc_passwd"),
+        ("...", "untitled"),
+        ("a\nb<c>|d?.png", "a_b_c__d_"),
+        ("Straße.tar.gz", "Straße.tar"),
+        (f"{'x' * 400}.png", "x" * LONGEST_NAME),
+    ],
+)
+def test_a_title_is_no_path(platform: LocalPlatform, tmp_path: Path, title: str, name: str) -> None:
+    """Whatever a title has in it, its file is in the directory that was asked for, and can be there anywhere."""
+    project = platform.create_project(workflow={"stages": [{"title": "A", "type": "agent"}]})
+    project.add_image(title)
+    saved(project)
+    project.export_labels(tmp_path / "out")
+    assert [path.name for path in tmp_path.rglob("*.json")] == [f"{name}.json"]
+
+
+def test_titles_that_are_the_same(project: LocalProject, tmp_path: Path) -> None:
+    """Also where only the case or the suffix differs; a branch is in the name; two tasks of a row are one file."""
+    hash = project.add_image("A.jpg")
+    project.add_task(hash)
+    project.add_task(hash, branch="new/idea")
+    for number in (0, 3):
+        saved(project, number)
+    saved(project, 3, "new/idea")
+    done = project.export_labels(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", f"A-{hash[:8]}.json", "A-new_idea.json"}
+    assert done.rows == 3
+
+
+def test_drawn(project: LocalProject, tmp_path: Path) -> None:
+    """A picture beside the JSON, of its own size; a row whose file is gone is named, and the others are drawn."""
+    row = saved(project, 0)
+    saved(project, 1)
+    with project._database.write() as connection:
+        connection.execute("UPDATE items SET digest = NULL WHERE title = 'a.png'")
+    done = project.export_labels(tmp_path, draw=True)
+    assert (done.rows, done.drawings, done.not_drawn) == (2, 1, ["a.png: its file is not there"])
+    with Image.open(tmp_path / "b.png") as picture:
+        assert picture.size == (64, 48)
+    assert (tmp_path / "a.json").exists()
+    assert project.saves(row["data_hash"]) == 1
+
+
+@pytest.mark.parametrize(("kind", "mime"), [("audio", "audio/wav"), ("plainText", "text/plain")])
+def test_what_is_not_drawn(project: LocalProject, tmp_path: Path, kind: str, mime: str) -> None:
+    """Its labels are in the JSON file, and the result says why there is no picture."""
+    project.add_file("x.bin", b"x", item_type=kind, mime_type=mime)
+    unlabelled(project)
+    done = project.export_labels(tmp_path, draw=True)
+    assert (done.rows, done.drawings, done.not_drawn) == (1, 0, [f"x.bin: {NOT_DRAWN[kind]}"])
+
+
+def test_a_picture_that_cannot_be_read(project: LocalProject, tmp_path: Path) -> None:
+    """It is named with the reason, and its labels are written."""
+    project.add_image("broken.png", b"no picture")
+    saved(project, 3)
+    done = project.export_labels(tmp_path, draw=True)
+    assert (done.rows, done.drawings) == (1, 0)
+    assert done.not_drawn[0].startswith("broken.png: ")
+
+
+def test_a_directory_that_cannot_be(project: LocalProject, tmp_path: Path) -> None:
+    """The message names what is in the way."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LocalPlatformError, match=r"file.* cannot be written"):
+        project.export_labels(tmp_path / "file")
+
+
+def test_painted_on_a_copy() -> None:
+    """Outlines, masks and points in the colour of the class; the picture itself stays as it was."""
+    picture = Image.new("RGB", (100, 80), "white")
+    square = Shape(rings=[[(10, 30), (50, 30), (50, 70), (10, 70)]])
+    mask = Shape(mask=Mask(60, 30, 10, 10, (0, 100)))
+    found = painted(picture, [
+        Labelled("a", 1, BLUE, shape=square), Labelled("b", 1, BLUE, shape=mask),
+        Labelled("c", 1, BLUE, shape=Shape(dots=[(90, 60)])), Labelled("d", 1, BLUE, shape=Shape()),
+    ])  # fmt: skip
+    assert picture.getcolors() == [(8000, (255, 255, 255))]
+    blue = BLUE.rgb
+    assert [found.getpixel(at) for at in ((10, 50), (50, 50), (30, 30), (30, 70), (90, 60))] == [blue] * 5
+    assert found.getpixel((30, 50)) == (255, 255, 255)
+    red, green, full = found.getpixel((65, 38))  # type: ignore[misc] -- half of the mask's colour
+    assert (red, green) == (128, 128)
+    assert full == 255
