@@ -100,8 +100,19 @@ def tls_before(domain: str, context: ssl.SSLContext) -> Iterator[str]:
         front.server_close()
 
 
-def private_authority(directory: Path) -> tuple[ssl.SSLContext, Path]:
-    """A server's context, and the certificate of the authority that signed the server's."""
+def usage(*, signs: bool) -> x509.KeyUsage:
+    """What the key of an authority, or of a server, is for."""
+    others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only")
+    unused = dict.fromkeys((*others, "decipher_only"), False)
+    return x509.KeyUsage(digital_signature=not signs, key_cert_sign=signs, crl_sign=signs, **unused)
+
+
+def private_authority(directory: Path, *, strict: bool = True) -> tuple[ssl.SSLContext, Path]:
+    """A server's context, and the certificate of the authority that signed the server's.
+
+    Args:
+        strict: With all that RFC 5280 asks for, as certificates need it from Python 3.13 on.
+    """
     day, now = datetime.timedelta(days=1), datetime.datetime.now(datetime.UTC)
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
     names = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]) for name in ("authority", "localhost")]
@@ -112,6 +123,13 @@ def private_authority(directory: Path) -> tuple[ssl.SSLContext, Path]:
         builder = builder.not_valid_after(now + day)
         builder = builder.add_extension(x509.BasicConstraints(name is names[0], None), critical=True)
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        if strict:
+            for extension in (
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[0].public_key()),
+            ):
+                builder = builder.add_extension(extension, critical=False)
+            builder = builder.add_extension(usage(signs=name is names[0]), critical=True)
         signed.append(builder.sign(keys[0], hashes.SHA256()))
     authority, server = directory / "authority.pem", directory / "server.pem"
     authority.write_bytes(signed[0].public_bytes(serialization.Encoding.PEM))

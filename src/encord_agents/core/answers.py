@@ -21,6 +21,12 @@ __all__ = ["NOBODY", "is_loopback", "reasons", "refused_certificate", "unreachab
 CERTIFICATE_REMEDY = (
     "If a proxy of your organisation signs certificates, point REQUESTS_CA_BUNDLE at a file with its root certificate."
 )
+STRICT = range(80, 94)
+"""OpenSSL's codes for certificates that break the rules of RFC 5280, which are checked from Python 3.13 on."""
+STRICT_REMEDY = (
+    "From Python 3.13 on, certificates must keep to RFC 5280: whoever issued this one, or the root certificate of a "
+    "proxy, has to issue it anew. Until then, use Python 3.12."
+)
 
 NOBODY = "no server listens there (the connection was refused)"
 
@@ -30,7 +36,8 @@ def refused_certificate(error: BaseException) -> str | None:
     for reason in reasons(error):
         if isinstance(reason, ssl.SSLCertVerificationError):
             why = reason.verify_message or "it was not accepted"
-            return f"its certificate was refused: {literally(why)}. {CERTIFICATE_REMEDY}"
+            remedy = STRICT_REMEDY if reason.verify_code in STRICT else CERTIFICATE_REMEDY
+            return f"its certificate was refused: {literally(why)}. {remedy}"
     return None
 
 

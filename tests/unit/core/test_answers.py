@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
+import sys
 from pathlib import Path
 
 import pytest
+import requests
 from encord import EncordUserClient
 from encord.exceptions import EncordException
 from encord.http.constants import RequestsSettings
@@ -76,6 +79,29 @@ def test_certificates(tmp_path: Path) -> None:
     assert "unable to get local issuer certificate" in (refused_certificate(error) or "")
     assert "REQUESTS_CA_BUNDLE" in (unreachable(error) or "")
     assert refused_certificate(ValueError("something else")) is None
+
+
+def test_certificates_that_break_the_rules(tmp_path: Path) -> None:
+    """No variable mends those that Python refuses from 3.13 on, though their authority is trusted: so it is said."""
+    context, authority = private_authority(tmp_path, strict=False)
+    with server((200, b""), context) as domain:
+        if sys.version_info < (3, 13):
+            assert requests.get(domain, verify=str(authority), timeout=60).ok
+            return
+        with pytest.raises(requests.exceptions.SSLError) as caught:
+            requests.get(domain, verify=str(authority), timeout=60)
+    said = refused_certificate(caught.value) or ""
+    assert "Missing Authority Key Identifier" in said
+    assert "RFC 5280" in said
+    assert "REQUESTS_CA_BUNDLE" not in said
+
+
+@pytest.mark.parametrize(("code", "words"), [(20, "REQUESTS_CA_BUNDLE"), (85, "RFC 5280"), (92, "RFC 5280")])
+def test_what_mends_a_certificate(code: int, words: str) -> None:
+    """It depends on what is wrong with it."""
+    error = ssl.SSLCertVerificationError(1, "refused")
+    error.verify_code, error.verify_message = code, "some reason"
+    assert words in (refused_certificate(error) or "")
 
 
 @pytest.mark.parametrize(

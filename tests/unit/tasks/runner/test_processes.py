@@ -200,7 +200,7 @@ def test_a_worker_that_is_never_ready(pool: Processes) -> None:
     assert pool.alive == [worker]
 
 
-@pytest.mark.parametrize(("step", "said"), [("unsendable", "pickle"), ("raise it", "GeneratorExit")])
+@pytest.mark.parametrize(("step", "said"), [("unsendable", "local object"), ("raise it", "GeneratorExit")])
 def test_what_ends_a_stage(pool: Processes, step: str, said: str) -> None:
     """What cannot be sent, and what is no `Exception`, is told as the stage's end; the worker goes on."""
     worker = ready(pool)
