@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import codecs
-import logging
 from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
 
 from encord_agents.core.data_model import Frame, ImageArray
+from encord_agents.core.logs import get_logger
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 
 __all__ = ["DPI", "count_pages", "iterate_pages", "read_text"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 DPI = 150.0
 """Dots per inch of a page's picture: text of ten points is 21 pixels high."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import socket
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from encord.storage import StorageItem
 
 from encord_agents.core.cache import AssetCache, Entry
 from encord_agents.core.downloads import Bounds, DownloadLimits, Interrupted, Progress, receive
+from encord_agents.core.logs import get_logger
 from encord_agents.core.room import NewFile
 from encord_agents.core.suffixes import suffix_for
 from encord_agents.core.transport import TransportError, hang_up, open_url
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WITHOUT_FILE", "Fetched", "Fetcher", "Tries"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # The answers of storage hosts to a signed URL that has expired, was signed for an older key, or names an older copy.
 _STALE_URL: Final = frozenset({400, 401, 403, 404, 410})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,12 +10,13 @@ from encord.storage import StorageItem
 
 from encord_agents.core.assets import Asset, children_of
 from encord_agents.core.data_model import Frame, ImageArray
+from encord_agents.core.logs import get_logger
 from encord_agents.core.room import temporary_directory
 from encord_agents.exceptions import PrintableError
 
 __all__ = ["ImageGroup", "folder_of"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class ImageGroup:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 import operator
 from collections.abc import Generator, Iterable, Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from encord_agents.core.data_model import Frame
+from encord_agents.core.logs import get_logger
 from encord_agents.core.seeking import LostError, Seeker
 from encord_agents.core.video_file import Pixels, opened, unreadable
 from encord_agents.core.video_stream import Film, OnDamage
@@ -28,7 +28,7 @@ __all__ = [
     "sample_share",
 ]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 HELD_PIXELS = 1 << 25
 """Pixels of decoded frames that wait for their turn, if frames are wanted in another order than the file's: 48 MB, as

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import sys
@@ -16,12 +15,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from encord_agents.core.keys import MAKE_A_KEY_PAIR, MAX_KEY_BYTES, decoded, openssh_key
 from encord_agents.core.legible import quotable
+from encord_agents.core.logs import get_logger
 from encord_agents.exceptions import CredentialsError, PrintableError
 from encord_agents.redaction import may_be_secret
 
 __all__ = ["CacheSettings", "PrintableError", "Settings", "WebhookSettings"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 DEFAULT_DOMAIN = "https://api.encord.com"
 BOTH_KEYS = "Both ENCORD_SSH_KEY and ENCORD_SSH_KEY_FILE are set: the key in ENCORD_SSH_KEY is used."

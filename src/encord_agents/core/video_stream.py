@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from encord_agents.core.frame_numbers import FrameNumbers, spans
+from encord_agents.core.logs import get_logger
 from encord_agents.core.video_file import TABLED, ReadAnewError, av_errors, opened, unreadable
 from encord_agents.exceptions import UnsupportedAssetError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Film", "OnDamage", "Reader", "count_in_stream"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 OnDamage: TypeAlias = Literal["warn", "raise"]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import io
-import logging
 import math
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -24,6 +23,7 @@ from encord_agents.core.coordinates import (
     surrounding_bbox,
 )
 from encord_agents.core.data_model import Frame, ImageArray, ImageFormat, InstanceCrop, OutputFormat
+from encord_agents.core.logs import get_logger
 from encord_agents.core.messages import file_part
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 from encord_agents.pictures import NoPictureError, Picture
@@ -44,7 +44,7 @@ __all__ = [
     "read_image",
 ]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 DATA_TYPES = {".jpeg": "image/jpeg", ".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 """The formats that images can be encoded in, and their MIME types."""

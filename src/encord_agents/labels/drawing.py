@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import operator
 from collections.abc import MutableMapping
 from typing import Any, TypeAlias
@@ -11,6 +10,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from encord.objects import LabelRowV2
 from encord.objects.ontology_object_instance import ObjectInstance
 
+from encord_agents.core.logs import get_logger
 from encord_agents.exceptions import PrintableError
 from encord_agents.extras import require
 from encord_agents.labels.classes import Classes, objects_for
@@ -21,7 +21,7 @@ from encord_agents.labels.shapes import Places
 
 __all__ = ["Tracks", "add_detections", "frame_size"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 Tracks: TypeAlias = MutableMapping[tuple[str, int], ObjectInstance]
 """The object of each track, by the hash of its class and the track's number."""

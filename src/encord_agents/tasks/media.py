@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from encord.storage import StorageItem
 from encord_agents.core.assets import Asset, children_of
 from encord_agents.core.audio import Sound
 from encord_agents.core.data_model import Frame, InstanceCrop
+from encord_agents.core.logs import get_logger
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 from encord_agents.extras import Extra
 
@@ -35,7 +35,7 @@ __all__ = [
     "wanted_instances",
 ]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import re
 from pathlib import Path
@@ -11,12 +10,13 @@ from uuid import UUID
 
 from encord_agents.core.cache.directory import BoundedDirectory
 from encord_agents.core.cache.entry import BLOCK, HEADER, Entry, write_entry
+from encord_agents.core.logs import get_logger
 from encord_agents.core.room import HANDLES, SPACE
 from encord_agents.exceptions import NoRoomError
 
 __all__ = ["AssetCache"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _NAMES = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.asset")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import zlib
 from collections.abc import Callable
@@ -13,9 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Protocol
 
+from encord_agents.core.logs import get_logger
+
 __all__ = ["HEADER", "Entry", "Writable", "write_entry"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 HEADER: Final = 1024
 """Bytes before the content."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import logging
 import os
 import socket
 import threading
@@ -21,12 +20,13 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
+from encord_agents.core.logs import get_logger
 from encord_agents.integrations.celery.store import Seldom
 from encord_agents.integrations.celery.timing import Timing
 
 __all__ = ["AtWork", "Found", "MemoryAtWork", "RedisAtWork"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _seldom = Seldom()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import random
 import time
 from collections import Counter
@@ -13,6 +12,7 @@ from typing import Any, NoReturn
 
 from celery.exceptions import Reject, Retry
 
+from encord_agents.core.logs import get_logger
 from encord_agents.exceptions import EncordAgentsError, TasksFailedError
 from encord_agents.integrations.celery.adapter import Registration
 from encord_agents.integrations.celery.at_work import Found
@@ -24,7 +24,7 @@ from encord_agents.tasks.runner.queue_runner import QueueFunction
 
 __all__ = ["AgentTasksFailed", "Delivery"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _seldom = Seldom()
 _refused = 0

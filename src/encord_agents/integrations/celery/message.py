@@ -6,17 +6,17 @@ this one. A specification that names no task fails alone, as it does in a queue 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, cast
 
+from encord_agents.core.logs import get_logger
 from encord_agents.tasks.models import TaskResult
 from encord_agents.tasks.runner.specs import malformed, read_spec
 
 __all__ = ["Batch", "read"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass

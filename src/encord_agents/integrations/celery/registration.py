@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from celery import Celery, Task
 from celery.app.utils import Settings
 from celery.signals import beat_embedded_init, beat_init, worker_process_shutdown, worker_shutdown
 
+from encord_agents.core.logs import get_logger
 from encord_agents.exceptions import PrintableError
 from encord_agents.integrations.celery.adapter import Registration, adapter_of, visibility_timeout
 from encord_agents.integrations.celery.delivery import AgentTasksFailed, Delivery
@@ -24,7 +24,7 @@ from encord_agents.tasks.runner.run_options import check_number
 
 __all__ = ["register"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 TASK_DEFAULTS = {
     # Acknowledge a message only when its tasks are done, so that a lost worker's message is redelivered.

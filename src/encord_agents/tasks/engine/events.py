@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from uuid import UUID
 from encord_agents.core.dependencies.signature import readable_name
 from encord_agents.core.dependencies.solve import Interrupt
 from encord_agents.core.legible import cut, on_one_line
+from encord_agents.core.logs import get_logger
 from encord_agents.core.tracebacks import described, exc_info, type_name
 from encord_agents.tasks.engine.outcome import Fault, Outcome
 
@@ -39,7 +39,7 @@ __all__ = [
 LONGEST_LINE = 2_000
 """Characters of other people's text in a line that is shown."""
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from bisect import insort
 from collections import deque
 from functools import partial
 
+from encord_agents.core.logs import get_logger
 from encord_agents.exceptions import CertificateError, NoRoomError, OutageError
 from encord_agents.tasks.engine.context import Context
 from encord_agents.tasks.engine.gate import SetUpError
@@ -18,7 +18,7 @@ from encord_agents.tasks.engine.window import Window
 
 __all__ = ["FilesAhead"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class FilesAhead:

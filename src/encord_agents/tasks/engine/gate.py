@@ -8,7 +8,6 @@ Everything else is an answer.
 
 from __future__ import annotations
 
-import logging
 import random
 import sys
 import threading
@@ -23,6 +22,7 @@ from encord.exceptions import RateLimitExceededError
 
 from encord_agents.core.answers import refused_certificate
 from encord_agents.core.legible import cut, on_one_line
+from encord_agents.core.logs import get_logger
 from encord_agents.core.room import ran_out
 from encord_agents.core.sdk.once import sent_once
 from encord_agents.core.tracebacks import message_of
@@ -38,7 +38,7 @@ __all__ = ["Gate", "Reply", "SetUpError", "Troubles", "split"]
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 LONGEST_SAID = 300
 """Characters of a server's answer in a line of the log."""

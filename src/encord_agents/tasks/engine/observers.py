@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from encord_agents.core.legible import cut, literally, on_one_line
+from encord_agents.core.logs import get_logger
 from encord_agents.core.tracebacks import described, exc_info, formatted, traceback_of, type_name
 from encord_agents.tasks.engine.events import (
     AttemptFailed,
@@ -25,7 +26,7 @@ from encord_agents.tasks.engine.record import first_too, kind_of
 
 __all__ = ["LogObserver", "PassCounter"]
 
-logger = logging.getLogger("encord_agents.tasks")
+logger = get_logger("encord_agents.tasks")
 
 
 def about(task: TaskRef) -> dict[str, Any]:

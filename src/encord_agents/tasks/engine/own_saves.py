@@ -7,11 +7,11 @@ an attempt was interrupted and has no result.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from encord_agents.core.legible import on_one_line
+from encord_agents.core.logs import get_logger
 from encord_agents.core.sdk.bundle import Parcel
 from encord_agents.core.sdk.entrusted import can_hold_saves
 from encord_agents.core.tracebacks import add_note, described
@@ -26,7 +26,7 @@ from encord_agents.tasks.engine.verdict import is_platform_trouble
 
 __all__ = ["OwnSaves"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(eq=False)

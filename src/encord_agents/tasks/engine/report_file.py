@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import logging
 import os
 import stat
 from pathlib import Path
 from types import TracebackType
 
+from encord_agents.core.logs import get_logger
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.events import Event, TaskFinished
 from encord_agents.tasks.engine.record import TaskRecord
 
 __all__ = ["ReportFile"]
 
-logger = logging.getLogger("encord_agents.tasks")
+logger = get_logger("encord_agents.tasks")
 
 APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 AT_ONCE = getattr(os, "O_NONBLOCK", 0)

@@ -6,7 +6,6 @@ next tasks are loaded and finished ones written, in threads, and never more than
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.dependencies.solve import Attempt
+from encord_agents.core.logs import get_logger
 from encord_agents.core.tracebacks import described, is_a, tracebacks_kept
 from encord_agents.exceptions import AssetDownloadError, CertificateError, NoRoomError, OutageError
 from encord_agents.tasks.engine.advice import advise
@@ -50,7 +50,7 @@ from encord_agents.tasks.engine.write import Beside, Writer, in_turn
 
 __all__ = ["StageRun"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 CHANGED = (
     "this attempt begins with a label row that a failed attempt has changed: what that one drew is still there, what "

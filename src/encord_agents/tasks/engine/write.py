@@ -6,7 +6,6 @@ however often they are sent, and after an unclear answer to a move the stage is 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,6 +17,7 @@ from encord.project import Project
 from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
+from encord_agents.core.logs import get_logger
 from encord_agents.core.sdk.bundle import Parcel, new_bundle, packed
 from encord_agents.core.tracebacks import add_note, described
 from encord_agents.exceptions import CertificateError
@@ -32,7 +32,7 @@ from encord_agents.tasks.engine.weight import by_weight
 
 __all__ = ["LabelsChangedError", "Settle", "Writer", "in_turn"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class LabelsChangedError(ValueError):

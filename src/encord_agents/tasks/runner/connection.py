@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,6 +10,7 @@ from encord.project import Project
 from encord.user_client import EncordUserClient
 
 from encord_agents.core.dependencies.scope import RunScope
+from encord_agents.core.logs import get_logger
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.event_loop import EventLoop
 from encord_agents.tasks.engine.gate import Gate
@@ -23,7 +23,7 @@ from encord_agents.tasks.runner.teardown import tear_down
 
 __all__ = ["Connection"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from uuid import UUID
 
 from encord.exceptions import (
@@ -19,6 +18,7 @@ from encord.user_client import EncordUserClient
 
 from encord_agents.core.answers import NOBODY, is_loopback, refused_certificate, unreachable
 from encord_agents.core.legible import cut, on_one_line
+from encord_agents.core.logs import get_logger
 from encord_agents.core.sdk.messages import foreign_answer
 from encord_agents.core.tracebacks import add_note, described
 from encord_agents.exceptions import CertificateError, OutageError, PrintableError
@@ -28,7 +28,7 @@ from encord_agents.tasks.engine.stop import Stop
 
 __all__ = ["MAX_OUTAGE", "not_the_api", "open_project", "with_advice"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 MAX_OUTAGE = 300.0
 """Seconds that a platform in trouble is waited for, where the caller says nothing else."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.resource_tracker
@@ -18,6 +17,7 @@ from multiprocessing.process import BaseProcess
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from encord_agents.core.logs import get_logger
 from encord_agents.core.tracebacks import described
 from encord_agents.tasks.engine.timing import Limits, Timing
 from encord_agents.tasks.runner import messages
@@ -25,7 +25,7 @@ from encord_agents.tasks.runner.worker_main import work
 
 __all__ = ["Processes", "Worker", "in_words"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 GARBLED = "it was ended because what it said could not be read: some code in it writes to a pipe that is not its own"
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-
 from encord_agents.core.dependencies.scope import RunScope
+from encord_agents.core.logs import get_logger
 from encord_agents.core.tracebacks import described, formatted
 from encord_agents.tasks.engine.report import RunReport
 
 __all__ = ["tear_down"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def tear_down(scope: RunScope, report: RunReport | None = None) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import logging
 import multiprocessing.util
 import os
 import pickle
@@ -21,6 +20,7 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from encord_agents.core.logs import get_logger
 from encord_agents.tasks.engine.interpreter import SWITCH_INTERVAL
 from encord_agents.tasks.engine.signals import hold_off_signals
 from encord_agents.tasks.engine.stop import Stop
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["work"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def work(pipe: Connection, timing: Timing) -> None:

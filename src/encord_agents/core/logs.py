@@ -1,0 +1,53 @@
+"""Loggers that do not raise: a handler, filter or record factory of the user's fails no task and ends no run.
+
+The `logging` module contains an exception of a handler only if the handler does so itself, and exceptions of filters
+and record factories not at all. They would come out of any line that logs: in an engine's thread, or in a request.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from encord_agents.core.tracebacks import contained
+
+__all__ = ["get_logger"]
+
+
+def get_logger(name: str) -> logging.Logger:
+    """Return the logger of this name, which does not raise from now on."""
+    logger = logging.getLogger(name)
+    if not isinstance(logger, _Contained):
+        own = type(logger)  # a program may have set a class of its own
+        logger.__class__ = _Contained if own is logging.Logger else type(own.__name__, (_Contained, own), {})
+    return logger
+
+
+class _Contained(logging.Logger):
+    """A logger that shows the first exception of what it calls on stderr, as handlers of `logging` show theirs."""
+
+    _has_shown = False
+
+    def _log(self, level: int, msg: object, args: Any, *rest: Any, **options: Any) -> None:
+        options["stacklevel"] = options.get("stacklevel", 1) + 1  # one more frame: this one
+        try:
+            super()._log(level, msg, args, *rest, **options)
+        except (Exception, SystemExit):  # noqa: BLE001 - it is the user's code
+            if not self._has_shown:
+                self._has_shown = True
+                with contained:
+                    logging.Handler.handleError(logging.NullHandler(), _record(self.name, level, msg, args))
+
+    def makeRecord(self, *args: Any, **options: Any) -> logging.LogRecord:  # noqa: N802 - as `logging` calls it
+        """Make a record, leaving out those of our fields that the program's record factory has set."""
+        try:
+            return super().makeRecord(*args, **options)
+        except KeyError:
+            *args_, func, extra, sinfo = args
+            record: logging.LogRecord = super().makeRecord(*args_, func, None, sinfo, **options)  # type: ignore[call-arg]
+            vars(record).update({key: value for key, value in (extra or {}).items() if key not in vars(record)})
+            return record
+
+
+def _record(name: str, level: int, message: object, args: Any) -> logging.LogRecord:
+    return logging.LogRecord(name, level, __file__, 0, message, args, None)
