@@ -121,6 +121,8 @@ class RunScope:
         """Do the same as `get` for coroutine functions and async generators, which belong to the event loop they were
         made on.
 
+        One that has ended by itself, because a task in its task group failed, is made anew.
+
         Raises:
             RuntimeError: The dependency was made on another event loop.
         """
@@ -135,7 +137,9 @@ class RunScope:
                     "Use one event loop for the whole run."
                 )
         async with cell.async_lock:
-            if not cell.made:
+            if not cell.made or (cell.life is not None and cell.life.has_ended):
+                if cell.life is not None:
+                    await cell.life.finish()  # what it used is free again
                 before, own = self._fork()
                 life = _AsyncLife(step, own)
                 value = await life.begin(slots)
@@ -144,6 +148,7 @@ class RunScope:
                 except RuntimeError:
                     await life.finish()
                     raise
+                cell.life = life if life.opened else None
         apply(cell.changes)
         return cell.value
 
@@ -231,6 +236,7 @@ class _Cell:
         self.made = False
         self.value: object = None
         self.changes: Changes = []
+        self.life: _AsyncLife | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.async_lock: asyncio.Lock
 
@@ -295,6 +301,11 @@ class _AsyncLife:
             raise exception
         return value
 
+    @property
+    def has_ended(self) -> bool:
+        """True if its task is over, or is being torn down, before the run is."""
+        return self._tears_down
+
     async def finish(self) -> BaseException | None:
         self._over.set()
         await asyncio.wait([self._task])
@@ -345,12 +356,12 @@ class _AsyncLife:
         end: BaseException | None = None
         try:
             await self._over.wait()
-        except asyncio.CancelledError as cancelled:  # the loop ends before the run does
+        except asyncio.CancelledError as cancelled:  # the loop ends before the run does, or a task in its group failed
             end = cancelled
         self._tears_down = True
         for one in self.opened:
             raised = await tear_down_async(one, end)
-            if raised is not None and end is not None:
+            if raised is not None and end is not None and self._task.cancelling():
                 add_teardown_note(end, one, raised)
             elif raised is not None:
                 return raised

@@ -242,11 +242,14 @@ async def _tear_down_all_async(
 def _weigh(
     end: BaseException | None, culprit: Step | None, one: Opened, raised: BaseException | None
 ) -> tuple[BaseException | None, Step | None]:
-    """Decide which exception counts: the first one, unless a later one is an interrupt."""
+    """Decide which exception counts: the first one, unless a later one is an interrupt, or says why the attempt was
+    cancelled, as time limits and task groups do that a dependency opened around its ``yield``."""
     if raised is None:
         return end, culprit
     if end is None or (_is_interrupt(raised) and not _is_interrupt(end)):
         return raised, one[0]
+    if is_a(end, asyncio.CancelledError) and not _is_interrupt(end):
+        return raised, culprit
     add_teardown_note(end, one, raised)
     return end, culprit
 
