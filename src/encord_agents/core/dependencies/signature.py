@@ -12,20 +12,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from encord_agents.core.dependencies.aliases import is_alias, value_of_alias
+from encord_agents.core.dependencies.wrappers import parameters_of
 
 __all__ = ["Unresolved", "read_signature", "readable_name", "split_annotation", "without_alias"]
 
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """An annotation with a name that cannot be found."""
+    """An annotation with a name that cannot be found, or, if it is empty, one that is gone."""
 
     annotation: str
     error: str
 
     @property
     def explanation(self) -> str:
+        if not self.annotation:
+            return self.error
         return f"its annotation {self.annotation!r} cannot be resolved ({self.error})"
+
+
+LOST = Unresolved(
+    "",
+    "its decorator takes it, and functools.wraps has replaced the decorator's annotations by those of the decorated "
+    "function. Have the decorated function take it too, under the same name, or write a Depends as its default",
+)
 
 
 def readable_name(function: Any) -> str:
@@ -44,11 +54,11 @@ def read_signature(function: Callable[..., Any]) -> tuple[list[inspect.Parameter
     Raises:
         TypeError, ValueError: The callable has no signature, like some built-in ones.
     """
-    signature = inspect.signature(function)
+    parameters, lost = parameters_of(function)
     names = _Names(function)
-    parameters = [p.replace(annotation=names.resolve(p.annotation)) for p in signature.parameters.values()]
-    returns = names.resolve(signature.return_annotation)
-    if returns is signature.empty or isinstance(returns, Unresolved):
+    parameters = [p.replace(annotation=LOST if p.name in lost else names.resolve(p.annotation)) for p in parameters]
+    returns = names.resolve(inspect.signature(function).return_annotation)
+    if returns is inspect.Signature.empty or isinstance(returns, Unresolved):
         returns = None
     return parameters, returns
 
