@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, TypeGuard, TypeVar, overload
 
-from encord_agents.core.legible import legible
+from encord_agents.core.legible import cut, legible
 
 __all__ = [
     "add_note",
@@ -40,6 +40,10 @@ __all__ = [
 
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
+
+LONGEST_MESSAGE = 20_000
+"""Characters of an exception's message that are kept as text: some quote a picture, or a server's whole answer."""
+LONGEST_TRACEBACK = 100_000
 
 _ATTRIBUTES = BaseException.__dict__
 _TRACEBACK, _CAUSE, _CONTEXT = (_ATTRIBUTES[name] for name in ("__traceback__", "__cause__", "__context__"))
@@ -74,10 +78,10 @@ def type_name(value: object) -> str:
 
 
 def described(exception: BaseException) -> str:
-    """Return the type and message of an exception."""
+    """Return the type and message of an exception, of a very long one the beginning."""
     kind = type_name(exception)
     try:
-        return legible(f"{kind}: {exception}")
+        return legible(cut(f"{kind}: {exception}", LONGEST_MESSAGE))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - the exception's own code may raise anything
@@ -87,7 +91,7 @@ def described(exception: BaseException) -> str:
 def message_of(exception: BaseException) -> str:
     """Return the message of an exception, without its type; empty if ``str()`` of it raises."""
     with contained:
-        return legible(str(exception)).strip()
+        return legible(cut(str(exception), LONGEST_MESSAGE)).strip()
     return ""
 
 
@@ -102,10 +106,21 @@ def shown(value: object, most: int = 80) -> str:
 
 
 def formatted(exception: BaseException) -> str:
-    """Return the traceback as Python prints it, with its causes, or in a plain form if Python cannot print it."""
+    """Return the traceback as Python prints it, with its causes, or in a plain form if Python cannot print it.
+
+    The middle of a very long one is left out.
+    """
     with contained:
-        return legible("".join(traceback.format_exception(type(exception), exception, traceback_of(exception))))
-    return "\nIts cause, its context, or a member of it:\n\n".join(map(_plainly, chain(exception)))
+        return _without_middle("".join(traceback.format_exception(type(exception), exception, traceback_of(exception))))
+    return _without_middle("\nIts cause, its context, or a member of it:\n\n".join(map(_plainly, chain(exception))))
+
+
+def _without_middle(text: str) -> str:
+    left_out = len(text) - LONGEST_TRACEBACK
+    if left_out > 0:
+        half = LONGEST_TRACEBACK // 2
+        text = f"{text[:half]}\n... ({left_out:,} characters left out) ...\n{text[-half:]}"
+    return legible(text)
 
 
 def _plainly(exception: BaseException) -> str:

@@ -152,3 +152,18 @@ def test_every_kind(kind: str) -> None:
         tracebacks.detach(group)
         assert tracebacks.traceback_of(error) is None
     assert tracebacks.traceback_of(error) is trace is not None
+
+
+def test_messages_of_megabytes() -> None:
+    """Of a message the beginning is kept, of a traceback both ends; the number of characters left out is told."""
+    with pytest.raises(ValueError, match="picture") as caught:
+        raise ValueError("picture: " + "A" * 1_000_000)
+    described = tracebacks.described(caught.value)
+    assert described.startswith("ValueError: picture: AAA")
+    assert described.endswith("more characters)")
+    assert len(described) < 21_000
+    assert len(tracebacks.message_of(caught.value)) < 21_000
+    text = tracebacks.formatted(caught.value)
+    assert len(text) < 101_000
+    assert text.startswith("Traceback (most recent call last):")
+    assert "characters left out) ..." in text
