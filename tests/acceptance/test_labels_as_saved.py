@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import math
@@ -18,6 +19,7 @@ from encord.objects import Classification, LabelRowV2, Object, ObjectInstance, O
 from encord.objects.attributes import NumericAttribute, TextAttribute
 from encord.objects.bitmask import BitmaskCoordinates
 from encord.objects.coordinates import BoundingBoxCoordinates, PointCoordinate, PolygonCoordinates
+from encord.project import Project
 from encord.workflow.stages.agent import AgentTask
 from tests.drivers import DRIVERS, RUNNERS, Driver, Processes
 
@@ -276,6 +278,47 @@ class TestRowsLoadedInPart:
         assert len(calls) == 2
         assert [world.project.label(data_hash) for data_hash in hashes] == before
         assert not world.requests("priorities", "actions")
+
+    @pytest.mark.filterwarnings("ignore:.*without some of their labels")
+    @pytest.mark.parametrize("driver", DRIVERS, ids=str)
+    def test_copies_are_not_saved_either(self, world: World, driver: Driver) -> None:
+        """A copy is as incomplete as the row."""
+        hashes = labelled(world, 2)
+        before = [world.project.label(data_hash) for data_hash in hashes]
+
+        def agent(row: LabelRowV2) -> TaskAgentReturnStruct:
+            draw(made := copy.copy(row), box())
+            return TaskAgentReturnStruct("complete", made)
+
+        told = driver.run(world, agent, label_row_initialise_labels_args=FILTERS[0])
+        assert told.counts == {"failed": 2}
+        assert all("loaded in part" in text for text in told.errors)
+        assert [world.project.label(data_hash) for data_hash in hashes] == before
+
+    @pytest.mark.parametrize("bundled", [False, True])
+    @pytest.mark.parametrize("driver", DRIVERS, ids=str)
+    def test_which_the_agent_itself_loaded_so(self, world: World, driver: Driver, bundled: bool) -> None:
+        """An agent that loads its row again, with filters, does not delete the others' labels: not in this attempt, nor
+        in a later one, on the row that a failed one has left."""
+        hashes = labelled(world, 2)
+        begun = set[str]()
+
+        def agent(row: LabelRowV2, project: Project) -> TaskAgentReturnStruct:
+            if row.data_hash not in begun:
+                begun.add(row.data_hash)
+                with project.create_bundle() if bundled else contextlib.nullcontext() as bundle:
+                    row.initialise_labels({"nothing1"}, overwrite=True, bundle=bundle)
+                if row.data_hash == hashes[0]:
+                    raise ValueError("this attempt fails")
+            draw(row, box())
+            return TaskAgentReturnStruct("complete", row)
+
+        told = driver.run(world, agent, num_retries=1)
+        # Each call of a queue function loads the row anew, and whole.
+        again = str(driver) in ("queue-function", "celery")
+        assert told.counts == ({"failed": 1, "moved": 1} if again else {"failed": 2})
+        assert all("loaded in part" in text for text in told.errors)
+        assert [world.marks(data_hash) for data_hash in hashes] == [[0.125, 0.25] if again else [0.125], [0.125]]
 
     @pytest.mark.filterwarnings("ignore:.*without some of their labels")
     @pytest.mark.parametrize("driver", DRIVERS, ids=str)

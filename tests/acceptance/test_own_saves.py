@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -690,6 +691,27 @@ class TestAsBefore:
 
         assert driver.run(world, agent).counts == {"moved": 2}
         assert seen == [True] * 4
+
+    @every_driver
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+    def test_a_forked_process(self, world: World, driver: Driver) -> None:
+        """It saves at the call: nothing that it holds would ever be sent."""
+        hashes = world.project.add_placeholders(3)
+
+        def agent(row: LabelRowV2) -> str:
+            world.mark(row)
+            if (child := os.fork()) == 0:
+                try:
+                    row.save()
+                    row.set_priority(0.75)
+                finally:
+                    os._exit(0)
+            os.waitpid(child, 0)
+            return "complete"
+
+        assert driver.run(world, agent).counts == {"moved": 3}
+        assert [saved(world, data_hash) for data_hash in hashes] == [[0.25]] * 3
+        assert [world.project.priority(data_hash) for data_hash in hashes] == [0.75] * 3
 
     @every_driver
     def test_the_row_after_that(self, world: World, driver: Driver) -> None:

@@ -1,10 +1,12 @@
 """Label rows that hand their saves over to a `Saver`.
 
 The row that an agent is given becomes an instance of a subclass whose `save` and `set_priority`, called without a
-bundle, go to the row's saver. Every other row, and everything else of this one, is as the SDK has it.
+bundle, go to the row's saver, and which notes that an agent has its labels loaded again, but not all of them. Every
+other row, and everything else of this one, is as the SDK has it.
 
 Read from encord 0.1.180 and 0.1.211: both methods take a ``bundle``, and make one request where there is none.
-`EncordClientProject.workflow_set_priority` sends priorities as `TaskPriorityParams` makes them.
+`LabelRowV2.initialise_labels` has the answer read by the row's `from_labels_dict`, at once or when its bundle is
+executed. `EncordClientProject.workflow_set_priority` sends priorities as `TaskPriorityParams` makes them.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any, Protocol
 from encord.objects import LabelRowV2
 from encord.orm.project import TaskPriorityParams
 
+from encord_agents.core.sdk.as_loaded import state_of
 from encord_agents.core.sdk.once import ONCE
 from encord_agents.core.sdk.seam import Seam, names_in
 
@@ -26,7 +29,9 @@ __all__ = ["ENTRUSTED", "Saver", "Send", "can_hold_saves", "entrust", "in_part_o
 
 SAVER = "_encord_agents_saver"
 IN_PART = "_encord_agents_in_part"
+LOADING = "_encord_agents_loading_in_part"
 METHODS = ("save", "set_priority")
+FILTERS = ("include_object_feature_hashes", "include_classification_feature_hashes")
 
 Send = Callable[..., None]
 """Calls the SDK's own method, with the arguments that it was called with: ``send()``, or ``send(bundle=...)``."""
@@ -73,16 +78,19 @@ def entrust(row: LabelRowV2, saver: Saver, in_part: object = None) -> None:
     """Hand a label row's saves over to a saver from now on, and those of its copies. Pickles are plain rows of the SDK.
 
     Args:
-        in_part: The state (`state_of`) of the row when some of its labels were not loaded; ``None``: all were.
+        in_part: The state (`state_of`) of the row when some of its labels were not loaded; ``None``: all were, unless
+            an earlier attempt had it loaded in part.
     """
     if type(row) is LabelRowV2 and ENTRUSTED.holds:
         row.__class__ = _EntrustedRow
     if isinstance(row, _EntrustedRow):
-        row.__dict__[SAVER], row.__dict__[IN_PART] = saver, in_part
+        row.__dict__[SAVER] = saver
+        if in_part is not None:
+            row.__dict__[IN_PART] = in_part
 
 
 def in_part_of(row: LabelRowV2) -> object:
-    """Return the state in which an entrusted row, or a copy, is not whole; ``None``: it always is."""
+    """Return the state in which an entrusted row, a copy or a pickle is not whole; ``None``: it always is."""
     return row.__dict__.get(IN_PART)
 
 
@@ -121,6 +129,26 @@ class _EntrustedRow(LabelRowV2):
             return
         saver.set_priority(self, lambda bundle=None: LabelRowV2.set_priority(self, priority, bundle, *args, **options))
 
+    @functools.wraps(LabelRowV2.initialise_labels)
+    def initialise_labels(  # type: ignore[override]
+        self, *args: Any, **options: Any
+    ) -> None:
+        given = inspect.signature(LabelRowV2.initialise_labels).bind(self, *args, **options).arguments
+        self.__dict__[LOADING] = any(given.get(name) is not None for name in FILTERS)
+        try:
+            LabelRowV2.initialise_labels(self, *args, **options)
+        except BaseException:
+            self.__dict__.pop(LOADING, None)
+            raise
+
+    @functools.wraps(LabelRowV2.from_labels_dict)
+    def from_labels_dict(  # type: ignore[override]
+        self, *args: Any, **options: Any
+    ) -> None:
+        LabelRowV2.from_labels_dict(self, *args, **options)
+        if self.__dict__.pop(LOADING, False):
+            self.__dict__[IN_PART] = state_of(self)
+
     def __copy__(self) -> _EntrustedRow:
         made: _EntrustedRow = _blank(_EntrustedRow)
         made.__dict__.update(self.__dict__)
@@ -135,7 +163,7 @@ class _EntrustedRow(LabelRowV2):
         return made
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        state = {name: value for name, value in self.__dict__.items() if name not in (SAVER, IN_PART)}
+        state = {name: value for name, value in self.__dict__.items() if name != SAVER}
         return _blank, (LabelRowV2,), state
 
 

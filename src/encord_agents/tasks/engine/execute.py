@@ -15,6 +15,7 @@ from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.solve import Attempt, Interrupt, attempt, attempt_async
 from encord_agents.core.room import no_room
 from encord_agents.core.sdk.bundle import packed
+from encord_agents.core.sdk.entrusted import in_part_of
 from encord_agents.core.sdk.once import hear_of_others
 from encord_agents.core.tracebacks import is_a, members, set_cause, shown, type_name
 from encord_agents.exceptions import AssetDownloadError, UnknownPathwayError
@@ -229,8 +230,10 @@ def _prepare(context: Context, result: Result, row: LabelRowV2) -> None:
             f"{name}() returned the label row {row.label_hash}, but its task's is {own.label_hash}: it is the "
             "same data unit's in another project, as dep_twin_label_row gives. Nothing of it was saved."
         )
-    if row is own:
-        refuse_partial(row, context.in_part, f"{name}() returned")
+    in_part = in_part_of(row)
+    if in_part is None and row is own:
+        in_part = context.in_part
+    refuse_partial(row, in_part, f"{name}() returned")
     result.labels = packed(row.save)
     for label in result.labels.payload.payload:
         make_plain(label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import threading
 from collections.abc import Callable, Iterable
@@ -30,8 +31,9 @@ T = TypeVar("T")
 class Held:
     """The own saves of one task's agent, over all its attempts. The task's label row is entrusted to it.
 
-    While an attempt runs, `save` and `set_priority` are checked, kept and return at once; outside attempts, and if
-    nothing is to be bundled, they are the SDK's own. Safe for the threads of an agent.
+    While an attempt runs, `save` and `set_priority` are checked, kept and return at once; outside attempts, if nothing
+    is to be bundled, and in processes that the agent forks, from which nothing comes back, they are the SDK's own. Safe
+    for the threads of an agent.
 
     Saves are released only after they were sent: an interrupt may come between any two steps, and sending them again
     does no harm.
@@ -50,6 +52,7 @@ class Held:
         self._bundled = bundled
         self._dry_run = dry_run
         self._open = False
+        self._process = os.getpid()
         self._parcels: dict[Kind, Parcel] = {}  # the last of several saves, and the last of several priorities
         self._label_hash: str | None = None
         self._function = ""
@@ -93,11 +96,15 @@ class Held:
         with self._sending, self._lock:
             self._open = False
 
+    @property
+    def _holds(self) -> bool:
+        return self._bundled and self._open and (self._dry_run or self._process == os.getpid())
+
     # Called by the row, or a copy of it, in any thread
 
     def save(self, row: LabelRowV2, send: Send) -> None:
         """Check the row's labels, and hold them in their current state."""
-        if not (self._bundled and self._open) or row.label_hash != self._label_hash:
+        if not self._holds or row.label_hash != self._label_hash:
             self._send_now(send)
             return
         refuse_partial(row, in_part_of(row), f"{self._function}() saved")
@@ -112,7 +119,7 @@ class Held:
 
     def set_priority(self, row: LabelRowV2, send: Send) -> None:
         """Check the row's priority, and hold it."""
-        if not (self._bundled and self._open):
+        if not self._holds:
             self._send_now(send)
             return
         parcel = packed(send)
@@ -149,7 +156,7 @@ class Held:
         Raises:
             OutageError, NoRoomError, CertificateError, Leaving: As `Gate.call`. Unsent contents are still held.
         """
-        if self._dry_run:
+        if self._dry_run or self._process != os.getpid():
             return
         with self._sending:  # even if nothing is held: another thread may be sending it
             for kind in KINDS:

@@ -14,7 +14,7 @@ from typing import Any
 
 from encord.objects import LabelRowV2
 
-from encord_agents.core.legible import legible
+from encord_agents.core.legible import legible, on_one_line
 from encord_agents.core.sdk.as_loaded import state_of
 from encord_agents.core.tracebacks import contained, shown
 
@@ -74,10 +74,11 @@ def refuse_partial(row: LabelRowV2, in_part: object, did: str) -> None:
     """
     if in_part is not None and state_of(row) is in_part:
         raise PartialLabelRowError(
-            f"{did} a label row that was loaded in part: its stage names include_object_feature_hashes or "
-            "include_classification_feature_hashes in label_row_initialise_labels_args. To save it would delete all "
-            "other labels of the row, so nothing was saved. Leave these filters out, or load the row whole before "
-            "labels are put on it: label_row.initialise_labels(overwrite=True)."
+            f"{did} a label row that was loaded in part: with include_object_feature_hashes or "
+            "include_classification_feature_hashes, in its stage's label_row_initialise_labels_args or in a call of "
+            "initialise_labels(). To save it would delete all other labels of the row, so nothing was saved. Leave "
+            "these filters out, or load the row whole before labels are put on it: "
+            "label_row.initialise_labels(overwrite=True)."
         )
 
 
@@ -145,21 +146,32 @@ def _plain(value: Any, key: object) -> Any:
         return _finite(float(plain))
     if type(plain) in SIMPLE:
         return plain
-    raise _Unsendable(f"{shown(value)}, of type {type(value).__name__}")
+    raise _Unsendable(f"{on_one_line(shown(value))}, of type {type(value).__name__}")
 
 
 def _unwrapped(value: Any) -> object:
     """Return the Python value of a numpy scalar, an array or a tensor; return other values unchanged."""
+    original = value
     with contained:
-        if not hasattr(value, "item"):
+        if _is_masked(value):  # `item()` of numpy's masked arrays is the value that the mask hides
             return value
+        if not hasattr(value, "item"):
+            if not hasattr(type(value), "__array__"):
+                return value
+            value = value.__array__()  # TensorFlow's tensors have no `item()`
         try:
             plain = value.item()
         except (ValueError, RuntimeError):  # an array of several values
             return value.tolist()
         # Python has no number as long as a `numpy.longdouble`, so its `item()` returns another one.
         return float(plain) if isinstance(plain, Real) and hasattr(plain, "item") else plain
-    return value
+    return original
+
+
+def _is_masked(value: Any) -> bool:
+    """Return True for numpy's masked constant, and for masked arrays in which a value is missing."""
+    any_masked = getattr(getattr(value, "mask", None), "any", None)
+    return callable(any_masked) and bool(any_masked())
 
 
 def _finite(number: float) -> float:

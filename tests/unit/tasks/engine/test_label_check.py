@@ -40,6 +40,16 @@ class Tensor:
         return list(self.values)
 
 
+class ArrayLike:
+    """As TensorFlow's tensors: they can be made an array, and have no `item()`."""
+
+    def __init__(self, *values: Any) -> None:
+        self.values = values
+
+    def __array__(self, *_: object, **__: object) -> Any:
+        return np.array(self.values[0] if len(self.values) == 1 else self.values, "f4")
+
+
 class Hostile:
     @property
     def item(self) -> Any:
@@ -62,10 +72,13 @@ class Hostile:
         (np.float64(0.5), 0.5),
         (Tensor(0.5), 0.5),
         (Tensor(np.float32(0.5)), 0.5),
+        (ArrayLike(0.5), 0.5),
+        (np.ma.array(0.5, mask=False), 0.5),
+        (np.ma.array([0.5], mask=[False]), 0.5),
     ],
 )
 def test_numbers_become_pythons(value: Any, plain: float) -> None:
-    """Whatever has an `item()` is a number of Python's afterwards."""
+    """Whatever has an `item()`, or can be made an array, is a number of Python's afterwards."""
     labels = label({"confidence": value})
     make_plain(labels)
     found = only(labels)["confidence"]
@@ -76,8 +89,9 @@ def test_numbers_become_pythons(value: Any, plain: float) -> None:
 def test_several_numbers_become_a_list() -> None:
     """A cuboid's position may be an array, or a tuple of numpy's numbers."""
     labels = label({"cuboid": {"position": np.array([1.5, 2, 3], "f4"), "size": Tensor(1, 2, 3), "o": (np.int8(1), 2)}})
+    only(labels)["cuboid"]["p"] = ArrayLike(1, 2)
     make_plain(labels)
-    assert only(labels)["cuboid"] == {"position": [1.5, 2.0, 3.0], "size": [1, 2, 3], "o": [1, 2]}
+    assert only(labels)["cuboid"] == {"position": [1.5, 2.0, 3.0], "size": [1, 2, 3], "o": [1, 2], "p": [1.0, 2.0]}
 
 
 def test_yes_and_no_stay() -> None:
@@ -108,6 +122,10 @@ def test_what_is_plain_stays_as_it_is() -> None:
         Hostile(),
         np.void(b"x"),
         np.datetime64(0, "s"),
+        np.ma.masked,
+        np.ma.array(0.5, mask=True),
+        np.ma.array([0.5, 1.5], mask=[False, True]),
+        ArrayLike("x"),
     ],
 )
 def test_what_json_does_not_know_is_refused(value: Any) -> None:
