@@ -93,6 +93,6 @@ def dep_object_crops(
             for instance in label_row.get_object_instances()
             if is_wanted(instance) and (not selected or instance.object_hash in selected)
         ]
-        return cut_out(frames_by_number, found, storage_item, asset, only_frame=frame_data.frame)
+        return cut_out(found, storage_item, asset, only_frame=frame_data.frame)
 
     return needs_extra("vision")(get_object_crops)

@@ -6,19 +6,17 @@ parameters that have a default: each function then supplies them itself, and rem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from numbers import Real
 from pathlib import Path
-from typing import Annotated, Final, Protocol
+from typing import TYPE_CHECKING, Annotated, Final, Protocol
 from uuid import UUID
 
 from encord.exceptions import EncordException
 from encord.objects import LabelRowV2
-from encord.objects.ontology_object import Object
-from encord.objects.ontology_object_instance import ObjectInstance
 from encord.orm.storage import StorageItemType
 from encord.project import Project
 from encord.storage import StorageItem
@@ -29,7 +27,7 @@ from typing_extensions import deprecated
 from encord_agents.core.assets import Asset, image_of_group
 from encord_agents.core.client import get_user_client
 from encord_agents.core.data_lookup import INSTEAD, DataLookup
-from encord_agents.core.data_model import Frame, ImageArray, InstanceCrop
+from encord_agents.core.data_model import Frame, ImageArray
 from encord_agents.core.dependencies.models import Depends as Depends  # existing code imports it from here too
 from encord_agents.core.groups import ImageGroup, folder_of
 from encord_agents.core.tracebacks import add_note
@@ -37,15 +35,17 @@ from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 from encord_agents.tasks.media import (
     asset_or_own,
     dep_audio,
+    dep_object_crops,
     dep_objects,
     dep_pdf_pages,
     dep_text,
-    frames_by_number,
     needs_extra,
     of_child,
-    of_object_crops,
 )
 from encord_agents.tasks.twins import TwinRows
+
+if TYPE_CHECKING:
+    from encord_agents.core.sampling import VideoSampler
 
 __all__ = [
     "DataLookup",
@@ -163,23 +163,13 @@ def dep_video_sampler(storage_item: StorageItem, asset: Asset | None = None) -> 
 
     name = storage_item.name
     if storage_item.item_type == StorageItemType.IMAGE_GROUP:
-        group = ImageGroup(storage_item)
-
-        def no_seconds(_: float) -> Iterable[Frame]:
-            raise PrintableError(f"{name!r} is a group of images, which have no time to sample by.")
-
-        yield _sampler(group.share, group.frames, no_seconds)
+        yield _sampler(ImageGroup(storage_item), name)
         return
     with ExitStack() as mine:
-        sampler = VideoSampler(_video(storage_item, asset, mine), name=name)
-        yield _sampler(sampler.share, sampler.frames, sampler.seconds)
+        yield _sampler(VideoSampler(_video(storage_item, asset, mine), name=name), name)
 
 
-def _sampler(
-    by_share: Callable[[float], Iterable[Frame]],
-    by_number: Callable[[Iterable[int]], Iterable[Frame]],
-    by_seconds: Callable[[float], Iterable[Frame]],
-) -> FrameSampler:
+def _sampler(source: ImageGroup | VideoSampler, name: str) -> FrameSampler:
     def sample(
         share_or_frames: float | Iterable[int] | None = None, /, *, seconds: float | None = None
     ) -> Iterable[Frame]:
@@ -188,33 +178,15 @@ def _sampler(
                 "Give the sampler one of these: a share of the frames, numbers of frames, or seconds=..."
             )
         if seconds is not None:
-            return by_seconds(float(seconds))
+            if isinstance(source, ImageGroup):
+                raise PrintableError(f"{name!r} is a group of images, which have no time to sample by.")
+            return source.seconds(float(seconds))
         if isinstance(share_or_frames, float | Real):  # numpy's numbers are Real
-            return by_share(float(share_or_frames))
+            return source.share(float(share_or_frames))
         assert share_or_frames is not None
-        return by_number(share_or_frames)
+        return source.frames(share_or_frames)
 
     return sample
-
-
-def dep_object_crops(
-    filter_ontology_objects: Sequence[Object | str] | None = None,
-    filter_titles: Sequence[str] | str | None = None,
-    filter_object_instances: Sequence[ObjectInstance | str] | None = None,
-) -> Callable[..., list[InstanceCrop]]:
-    """Make a dependency that cuts the labelled objects out of their frames: a list of `InstanceCrop`.
-
-    Use it as ``Annotated[list[InstanceCrop], Depends(dep_object_crops())]``. A crop is the smallest upright rectangle
-    of pixels that holds the object. In images, image groups, videos and PDFs; of an object that is on several frames
-    there is one for each, in the order of the frames. Objects without an area (points, lines) have none; a warning says
-    so. All crops are in memory together, and one frame at a time.
-
-    Args:
-        filter_ontology_objects: Only instances of these objects of the ontology, or of their feature hashes.
-        filter_titles: Only instances of objects with these titles.
-        filter_object_instances: Only these instances, or those of these object hashes.
-    """
-    return of_object_crops(frames_by_number, filter_ontology_objects, filter_titles, filter_object_instances)
 
 
 def _video(storage_item: StorageItem, asset: Asset | None, mine: ExitStack) -> Path:

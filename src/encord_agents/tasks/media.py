@@ -24,6 +24,7 @@ __all__ = [
     "asset_or_own",
     "cut_out",
     "dep_audio",
+    "dep_object_crops",
     "dep_objects",
     "dep_pdf_pages",
     "dep_text",
@@ -31,7 +32,6 @@ __all__ = [
     "frames_by_number",
     "needs_extra",
     "of_child",
-    "of_object_crops",
     "wanted_instances",
 ]
 
@@ -173,19 +173,29 @@ def _layout_of(item: StorageItem) -> dict[str, UUID]:
     return {} if group is None else {key: member.uuid for key, member in group.layout_contents.items()}
 
 
-def of_object_crops(
-    frames_of: Callable[[StorageItem, Asset | None, list[int], ExitStack], Iterable[Frame]],
-    ontology_objects: Sequence[Object | str] | None,
-    titles: Sequence[str] | str | None,
-    instances: Sequence[ObjectInstance | str] | None,
+def dep_object_crops(
+    filter_ontology_objects: Sequence[Object | str] | None = None,
+    filter_titles: Sequence[str] | str | None = None,
+    filter_object_instances: Sequence[ObjectInstance | str] | None = None,
 ) -> Callable[..., list[InstanceCrop]]:
-    """Make the dependency that `dep_object_crops` returns, given a way to frames by their numbers."""
-    is_wanted = wanted_instances(ontology_objects, titles, instances)
+    """Make a dependency that cuts the labelled objects out of their frames: a list of `InstanceCrop`.
+
+    Use it as ``Annotated[list[InstanceCrop], Depends(dep_object_crops())]``. A crop is the smallest upright rectangle
+    of pixels that holds the object. In images, image groups, videos and PDFs; of an object that is on several frames
+    there is one for each, in the order of the frames. Objects without an area (points, lines) have none; a warning says
+    so. All crops are in memory together, and one frame at a time.
+
+    Args:
+        filter_ontology_objects: Only instances of these objects of the ontology, or of their feature hashes.
+        filter_titles: Only instances of objects with these titles.
+        filter_object_instances: Only these instances, or those of these object hashes.
+    """
+    is_wanted = wanted_instances(filter_ontology_objects, filter_titles, filter_object_instances)
 
     def get_object_crops(
         label_row: LabelRowV2, storage_item: StorageItem, asset: Asset | None = None
     ) -> list[InstanceCrop]:
-        return cut_out(frames_of, filter(is_wanted, label_row.get_object_instances()), storage_item, asset)
+        return cut_out(filter(is_wanted, label_row.get_object_instances()), storage_item, asset)
 
     return needs_extra("vision")(get_object_crops)
 
@@ -211,7 +221,6 @@ def wanted_instances(
 
 
 def cut_out(
-    frames_of: Callable[[StorageItem, Asset | None, list[int], ExitStack], Iterable[Frame]],
     instances: Iterable[ObjectInstance],
     storage_item: StorageItem,
     asset: Asset | None,
@@ -227,7 +236,7 @@ def cut_out(
                 by_frame.setdefault(annotation.frame, []).append(instance)
     crops = []
     with ExitStack() as mine:
-        for frame in frames_of(storage_item, asset, sorted(by_frame), mine) if by_frame else ():
+        for frame in frames_by_number(storage_item, asset, sorted(by_frame), mine) if by_frame else ():
             for instance in by_frame[frame.frame]:
                 try:
                     crops.append(crop_to_instance(frame, instance))
