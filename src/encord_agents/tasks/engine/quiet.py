@@ -7,7 +7,6 @@ import random
 import threading
 from collections.abc import Callable
 
-from encord_agents.tasks.engine.rate_limit import RateLimit
 from encord_agents.tasks.engine.timing import Limits, Timing
 
 __all__ = ["Quiet"]
@@ -94,12 +93,16 @@ class Quiet:
 
     def hold_back(self, seconds: float, now: float) -> None:
         """Hold attempts back, since a service has refused one in another process."""
-        self.refuse(self._round, RateLimit(seconds), now)
+        self.refuse(self._round, seconds, now)
 
-    def refuse(self, ticket: int | None, limit: RateLimit, now: float) -> float:
-        """Count an attempt as ended by a refusal. Return the seconds until the next one may begin."""
+    def refuse(self, ticket: int | None, seconds: float, now: float) -> float:
+        """Count an attempt as ended by a refusal. Return the seconds until the next one may begin.
+
+        Args:
+            seconds: The time for which the service wants no calls; 0 if it did not say.
+        """
         longest = self._timing.longest_quiet
-        named = None if limit.after is None else min(limit.after, longest)
+        named = min(seconds, longest)
         with self._lock:
             if ticket == self._round:
                 self._round += 1  # which makes the tickets void of all that were handed over and have not begun
@@ -107,6 +110,6 @@ class Quiet:
                 backoff = min(self._timing.first_quiet * 2.0 ** min(self._refusals, 16), longest)
                 self._refusals += 1
                 self._not_before = now + (named or backoff * (0.5 + 0.5 * self._jitter()))
-            elif named is not None:
+            else:
                 self._not_before = max(self._not_before, now + named)
             return max(0.0, self._not_before - now)

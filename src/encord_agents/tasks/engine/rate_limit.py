@@ -7,7 +7,6 @@ import numbers
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import islice
@@ -15,7 +14,7 @@ from typing import Any
 
 from encord_agents.core.tracebacks import chain, contained
 
-__all__ = ["RateLimit", "rate_limit_of"]
+__all__ = ["rate_limit_of"]
 
 STATUSES = frozenset({429, 503, 529})
 """"Too many requests", "unavailable", and "overloaded" as some hosted models have it."""
@@ -34,19 +33,11 @@ MOST_LINKS = 32
 NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s)?\s*", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimit:
-    """A service refused a call because it receives too many, or is overloaded.
+def rate_limit_of(exception: BaseException | None, *, now: Callable[[], float] = time.time) -> float | None:
+    """Return the seconds for which a service that is called too often, or is overloaded, wants no calls.
 
-    Attributes:
-        after: Seconds after which it wants to be called again; ``None`` if it did not say.
-    """
-
-    after: float | None = None
-
-
-def rate_limit_of(exception: BaseException | None, *, now: Callable[[], float] = time.time) -> RateLimit | None:
-    """Return the rate limit that an exception, its causes and its contexts report, or ``None``.
+    An exception, its causes and its contexts are examined. 0 means that the service did not say for how long, ``None``
+    that none of them reports a rate limit.
 
     It understands a ``retry_after`` attribute, the headers ``Retry-After`` and ``retry-after-ms``, Google's
     ``RetryInfo``, and the statuses 429, 503 and 529 under the names that HTTP clients, gRPC, botocore and the clients
@@ -56,23 +47,23 @@ def rate_limit_of(exception: BaseException | None, *, now: Callable[[], float] =
     Args:
         now: Seconds since the epoch, for headers that hold a date.
     """
-    found = None
+    found: float | None = None
     for one in islice(chain(exception), MOST_LINKS):
         if issubclass(type(one), SystemExit | KeyboardInterrupt):  # their `code` means something else
             continue
         with contained:
             limit = _limit_of(one, now)
-            if limit is not None and limit.after is not None:
+            if limit:
                 return limit
-            found = found or limit
+            found = limit if found is None else found
     return found
 
 
-def _limit_of(one: BaseException, now: Callable[[], float]) -> RateLimit | None:
+def _limit_of(one: BaseException, now: Callable[[], float]) -> float | None:
     after = next((seconds for value in _times(one) if (seconds := _seconds(value, now)) is not None), None)
     if after is not None and after > 0:
-        return RateLimit(after)
-    return RateLimit() if any(_says_so(value) for value in _statuses(one)) else None
+        return after
+    return 0.0 if any(_says_so(value) for value in _statuses(one)) else None
 
 
 # Attributes of foreign exceptions: each may raise, or be anything

@@ -7,13 +7,12 @@ import math
 import pytest
 
 from encord_agents.tasks.engine.quiet import Quiet
-from encord_agents.tasks.engine.rate_limit import RateLimit
 
 
 def refuse(quiet: Quiet, now: float, after: float | None = None) -> float:
     ticket = quiet.begin(now)
     assert ticket is not None
-    return quiet.refuse(ticket, RateLimit(after), now)
+    return quiet.refuse(ticket, after or 0.0, now)
 
 
 def test_nothing_is_held_back_before_a_refusal() -> None:
@@ -74,7 +73,7 @@ def test_backoff_doubles_from_refusal_to_refusal() -> None:
         others = quiet.begin(now) if not quiet.is_kept else None
         waits.append(refuse(quiet, now))
         if others is not None:
-            assert quiet.refuse(others, RateLimit(), now) == waits[-1]
+            assert quiet.refuse(others, 0.0, now) == waits[-1]
         now += waits[-1]
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
     quiet.end(quiet.begin(now), well=True)
@@ -86,6 +85,6 @@ def test_one_that_was_under_way_may_name_a_later_time() -> None:
     """The later one is obeyed, and an earlier one changes nothing."""
     quiet = Quiet()
     one, other, third = (quiet.begin(0.0) for _ in range(3))
-    quiet.refuse(one, RateLimit(2.0), 0.0)
-    assert quiet.refuse(other, RateLimit(5.0), 1.0) == 5.0
-    assert quiet.refuse(third, RateLimit(1.0), 1.0) == 5.0
+    quiet.refuse(one, 2.0, 0.0)
+    assert quiet.refuse(other, 5.0, 1.0) == 5.0
+    assert quiet.refuse(third, 1.0, 1.0) == 5.0

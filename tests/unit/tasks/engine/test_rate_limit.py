@@ -16,7 +16,7 @@ import numpy
 import pytest
 import requests
 
-from encord_agents.tasks.engine.rate_limit import RateLimit, rate_limit_of
+from encord_agents.tasks.engine.rate_limit import rate_limit_of
 
 NOW = 1_700_000_000.0
 NONE: Any = None
@@ -98,7 +98,7 @@ GENAI = {
 )
 def test_a_time_is_believed(raised: Exception, after: float | None) -> None:
     """Whatever form a client gives it."""
-    assert rate_limit_of(raised, now=lambda: NOW) == (None if after is None else RateLimit(after))
+    assert rate_limit_of(raised, now=lambda: NOW) == after
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_time_is_believed(raised: Exception, after: float | None) -> None:
 )
 def test_a_status_says_that_it_is_a_limit(raised: Exception) -> None:
     """How long it lasts is not known: not said, or said so that it makes no sense."""
-    assert rate_limit_of(raised, now=lambda: NOW) == RateLimit(None)
+    assert rate_limit_of(raised, now=lambda: NOW) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -171,8 +171,8 @@ def test_the_chain_is_looked_at() -> None:
     looped = error(status_code=429)
     looped.__cause__ = RuntimeError()
     looped.__cause__.__context__ = looped
-    assert rate_limit_of(caused) == rate_limit_of(within) == rate_limit_of(group) == RateLimit(5.0)
-    assert rate_limit_of(looped) == RateLimit(None)
+    assert rate_limit_of(caused) == rate_limit_of(within) == rate_limit_of(group) == 5.0
+    assert rate_limit_of(looped) == 0.0
 
 
 class HostileError(Exception):

@@ -10,7 +10,6 @@ from tests.stage_runs import Clock, stage_run, waiting
 from encord_agents.exceptions import NoRoomError
 from encord_agents.tasks.engine.context import Context
 from encord_agents.tasks.engine.files_ahead import FilesAhead
-from encord_agents.tasks.engine.rate_limit import RateLimit
 from encord_agents.tasks.engine.ready_queue import ReadyQueue
 from encord_agents.tasks.engine.window import Window
 
@@ -84,7 +83,7 @@ def test_of_refused_tasks_the_one_refused_least_often(world: World) -> None:
     played.queue.land(often)
     played.window.ready.clear()
     often.attempts, seldom.attempts = 3, 1
-    played.run.quiet.refuse(often.ticket, RateLimit(1.0), played.clock())
+    played.run.quiet.refuse(often.ticket, 1.0, played.clock())
     played.queue.delay(often, 1.0)
     played.queue.delay(seldom, 2.0)
     played.clock.now += 2.0
