@@ -17,6 +17,7 @@ from encord_agents.core.tracebacks import described, exc_info, type_name
 from encord_agents.tasks.engine.outcome import Fault, Outcome
 
 __all__ = [
+    "LONGEST_LINE",
     "AttemptFailed",
     "ChunkLoaded",
     "ChunkWritten",
@@ -240,16 +241,13 @@ class Events:
             observer(event)
         except (KeyboardInterrupt, Interrupt):
             raise
-        except BaseException as error:  # noqa: BLE001 - an observer has no say in what becomes of the run
-            if id(observer) not in self._broken:
-                self._broken.add(id(observer))
-                _complain(observer, error)
-
-
-def _complain(observer: Observer, error: BaseException) -> None:
-    message = "%s raised %s. The run goes on, and this is not reported again."
-    with contextlib.suppress(Exception, SystemExit):  # a log that cannot be written to is no reason to end either
-        logger.error(message, _name_of(observer), on_a_line(described(error)), exc_info=exc_info(error))
+        except BaseException as error:
+            if id(observer) in self._broken:
+                return
+            self._broken.add(id(observer))
+            message = "%s raised %s. The run goes on, and this is not reported again."
+            with contextlib.suppress(Exception, SystemExit):  # a log that fails is no reason to end either
+                logger.error(message, _name_of(observer), on_a_line(described(error)), exc_info=exc_info(error))
 
 
 def _name_of(observer: Observer) -> str:
@@ -261,6 +259,6 @@ def _name_of(observer: Observer) -> str:
         return f"An observer of type {type_name(observer)}"
 
 
-def on_a_line(text: str) -> str:
+def on_a_line(text: object) -> str:
     """Return other people's text as a part of a line that is shown."""
     return cut(on_one_line(text), LONGEST_LINE)

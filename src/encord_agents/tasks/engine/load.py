@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -147,7 +147,10 @@ class Loader:
 
     def _list(self, contexts: Sequence[Context], branch: str) -> list[LabelRowV2]:
         args = self._agent.include_args
-        with _children_allowed() if args.include_children else contextlib.nullcontext():
+        allowed: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+        if args.include_children:  # deprecated by the SDK, and some projects still need it
+            allowed = warnings.catch_warnings(action="ignore", category=DeprecationWarning)
+        with allowed:
             return self._project.list_label_rows_v2(
                 data_hashes=list(dict.fromkeys(str(context.task.data_hash) for context in contexts)),
                 # Without it, label_row.set_priority() raises.
@@ -245,19 +248,13 @@ class Loader:
                         item,
                         directory=self._files,
                         limits=self._gate.limits.download,
-                        call=self._through_gate,
-                        begin=self._begin_download,
+                        call=partial(self._gate.call, kind="item"),
+                        begin=partial(DownloadTries, self._gate),
                         cache=self._agent.cache,
                     )
 
     def _items(self, uuids: Sequence[UUID]) -> list[StorageItem]:
         return self._client.get_storage_items(list(uuids), sign_url=self._agent.needs_asset)
-
-    def _through_gate(self, request: Callable[[], str | None]) -> str | None:
-        return self._gate.call(request, kind="item")
-
-    def _begin_download(self) -> DownloadTries:
-        return DownloadTries(self._gate)
 
     def _mark(self, contexts: Iterable[Context], error: Exception) -> None:
         for context in contexts:
@@ -267,14 +264,6 @@ class Loader:
 def _row(context: Context) -> LabelRowV2:
     assert context.row is not None
     return context.row
-
-
-@contextlib.contextmanager
-def _children_allowed() -> Iterator[None]:
-    """Silence the SDK's deprecation of `include_children`, which some projects still need."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        yield
 
 
 def _match(contexts: Sequence[Context], branch: str, rows: Iterable[LabelRowV2], *, required: bool) -> None:

@@ -12,6 +12,7 @@ from encord_agents.core.legible import cut, literally, on_one_line
 from encord_agents.core.logs import get_logger
 from encord_agents.core.tracebacks import described, exc_info, formatted, traceback_of, type_name
 from encord_agents.tasks.engine.events import (
+    LONGEST_LINE,
     AttemptFailed,
     Event,
     PassFinished,
@@ -20,6 +21,7 @@ from encord_agents.tasks.engine.events import (
     TaskFinished,
     TaskRef,
     TaskWouldWrite,
+    on_a_line,
 )
 from encord_agents.tasks.engine.outcome import Failed, Moved, Skipped
 from encord_agents.tasks.engine.record import first_too, kind_of
@@ -37,7 +39,6 @@ def about(task: TaskRef) -> dict[str, Any]:
 # Titles, messages and tracebacks contain other people's text, which must not forge lines in a log that people and
 # programs trust: each message about a task is one line, and each line of a traceback begins with a mark.
 
-LONGEST_MESSAGE = 2_000
 MARK = "  | "
 
 
@@ -45,13 +46,9 @@ def _named(task: TaskRef) -> tuple[str, UUID, str]:
     return on_one_line(task.data_title), task.uuid, on_one_line(task.stage)
 
 
-def _said(text: object) -> str:
-    return cut(on_one_line(text), LONGEST_MESSAGE)
-
-
 def _trace(exception: BaseException) -> str:
     lines = literally(formatted(exception)).rstrip().splitlines()
-    return "\n".join(MARK + cut(line, LONGEST_MESSAGE) for line in lines)
+    return "\n".join(MARK + cut(line, LONGEST_LINE) for line in lines)
 
 
 def _mark_traceback(record: logging.LogRecord) -> bool:
@@ -80,7 +77,7 @@ class LogObserver:
                 logger.info(
                     "%s (%s) in %r: attempt %d failed in %s: %s",
                     *_named(task),
-                    *(fault.attempt, fault.phase, _said(described(fault.exception))),
+                    *(fault.attempt, fault.phase, on_a_line(described(fault.exception))),
                     extra=about(task),
                 )
             case TaskFinished(task=task, outcome=Failed(fault=fault, moved_to=pathway)):
@@ -99,34 +96,34 @@ class LogObserver:
                     *(" again" if again else "", fault.phase),
                     *(event.attempts, "" if event.attempts == 1 else "s"),
                     f" and went down {on_one_line(pathway.name)!r}" if pathway else "",
-                    _said(error),
+                    on_a_line(error),
                     "\n" + _trace(fault.exception) if new and trace is None else "",
                     exc_info=trace,
                     extra=about(task),
                 )
             case TaskFinished(task=task, outcome=Skipped(reason=why)):
-                logger.warning("%s (%s) in %r: %s", *_named(task), _said(why), extra=about(task))
+                logger.warning("%s (%s) in %r: %s", *_named(task), on_a_line(why), extra=about(task))
             case TaskFinished(task=task, outcome=outcome):
                 self._last.pop(task.uuid, None)
                 if isinstance(outcome, Moved) and not outcome.confirmed:
                     message = "%s (%s) in %r: moved, though the platform's answer was lost"
                     logger.warning(message, *_named(task), extra=about(task))
                 elif logger.isEnabledFor(logging.DEBUG):
-                    logger.debug("%s (%s) in %r: %s", *_named(task), _said(outcome), extra=about(task))
+                    logger.debug("%s (%s) in %r: %s", *_named(task), on_a_line(outcome), extra=about(task))
             case StageWarning(task=task, message=message):
                 logger.warning(
                     "%s (%s) in %r: %s (Logged once per run.)",
                     *_named(task),
-                    _said(message),
+                    on_a_line(message),
                     extra=about(task),
                 )
             case TaskWouldWrite(task=task, summary=summary):
-                logger.info("%s (%s) in %r: %s", *_named(task), _said(summary), extra=about(task))
+                logger.info("%s (%s) in %r: %s", *_named(task), on_a_line(summary), extra=about(task))
             case RunStopped(reason=reason, unwritten=unwritten, unconfirmed=unconfirmed):
                 moving = f" Unconfirmed, since their move was not answered: {len(unconfirmed)}." if unconfirmed else ""
                 logger.warning(
                     "The run ends early: %s. Finished but not written: %d.%s",
-                    _said(reason).rstrip("."),
+                    on_a_line(reason).rstrip("."),
                     len(unwritten),
                     moving,
                 )

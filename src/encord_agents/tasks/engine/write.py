@@ -154,7 +154,7 @@ class Writer:
             if uuid in refused:
                 settle(result, Failed(_fault(result, Phase.SAVE, refused[uuid])))
             else:
-                self._settle_gone([result], settle, "the task left the stage while its agent ran; nothing was written")
+                self._settle_gone(result, settle, "the task left the stage while its agent ran; nothing was written")
         to_save = [r for r in stale if id(r) not in left and r.label_row is not None and not r.saved]
         for result, changed_at in self._saved_by_others(to_save):
             left.add(id(result))
@@ -299,28 +299,22 @@ class Writer:
             elif uuid in refused:
                 settle(result, Failed(_fault(result, Phase.MOVE, refused[uuid])))
             else:
-                self._settle_gone(
-                    [result], settle, "the task left the stage before it could be moved; its labels were written"
-                )
+                why = "the task left the stage before it could be moved; its labels were written"
+                self._settle_gone(result, settle, why)
         return stay
 
-    def _settle_gone(self, results: Sequence[Result], settle: Settle, why: str) -> None:
-        """Settle tasks that are no longer in the stage, though no answer said that they were moved."""
-        for result in results:
-            if result.move_unclear:
-                self._settle_moved(result, settle, confirmed=False)
-            elif result.fault is not None:
-                settle(result, Failed(result.fault))
-            else:
-                settle(result, Skipped(why))
+    def _settle_gone(self, result: Result, settle: Settle, why: str) -> None:
+        """Settle a task that is no longer in the stage, though no answer said that it was moved."""
+        if result.move_unclear:
+            self._settle_moved(result, settle, confirmed=False)
+        else:
+            settle(result, Failed(result.fault) if result.fault is not None else Skipped(why))
 
     @staticmethod
     def _settle_moved(result: Result, settle: Settle, *, confirmed: bool) -> None:
         assert result.pathway is not None
-        if result.fault is not None:
-            settle(result, Failed(result.fault, moved_to=result.pathway))
-        else:
-            settle(result, Moved(result.pathway, confirmed=confirmed))
+        moved = Moved(result.pathway, confirmed=confirmed)
+        settle(result, moved if result.fault is None else Failed(result.fault, moved_to=result.pathway))
 
 
 def _labels(result: Result) -> Parcel:
