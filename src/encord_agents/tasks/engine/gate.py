@@ -147,17 +147,12 @@ class Gate:
         """True if the time that was left has passed."""
         return self._deadline is not None and self.clock() >= self._deadline
 
-    def call(
-        self, request: Callable[[], T], *, kind: str, divisible: bool = False, troubles: Troubles | None = None
-    ) -> T:
+    def call(self, request: Callable[[], T], *, kind: str) -> T:
         """Make a request, waiting outages out.
 
         Args:
             request: Makes the request, and may be called again: it must do no harm when done twice.
             kind: What the request is; requests of a kind share an outage.
-            divisible: Raise the error after `Limits.tries` tries, so that the caller can ask for less, or for other
-                things first.
-            troubles: The history of this request, if it has one.
 
         Raises:
             OutageError: Nothing of this kind was answered for `max_outage` seconds.
@@ -167,14 +162,20 @@ class Gate:
             Exception: The platform's answer, where that is a refusal; or its failure, where everything points to
                 this one request as the cause.
         """
-        reply = self._ask(request, kind=kind, divisible=divisible, troubles=troubles or Troubles(kind))
+        reply = self._ask(request, Troubles(kind), divisible=False)
         if reply.error is not None:
             raise reply.error
         return reply.value  # type: ignore[return-value]
 
-    def _ask(self, request: Callable[[], T], *, kind: str, divisible: bool, troubles: Troubles) -> Reply[T]:
+    def _ask(self, request: Callable[[], T], troubles: Troubles, *, divisible: bool) -> Reply[T]:
+        """Make a request, waiting outages out.
+
+        Args:
+            divisible: Return the error after `Limits.tries` tries, so that the caller can ask for less, or for other
+                things first.
+        """
         while True:
-            reply = self.send(request, kind=kind)
+            reply = self.send(request, kind=troubles.kind)
             if reply.error is None or reply.verdict not in (Verdict.OUTAGE, Verdict.RATE_LIMIT):
                 return reply
             if not self.recover(troubles, reply.error):
@@ -204,7 +205,7 @@ class Gate:
         while pending:
             part, troubles = pending.pop(0)
             divisible = len(part) > 1 or bool(pending)
-            reply = self._ask(partial(request, part), kind=kind, divisible=divisible, troubles=troubles)
+            reply = self._ask(partial(request, part), troubles, divisible=divisible)
             if (error := reply.error) is None:
                 yield part, reply
                 continue

@@ -33,14 +33,6 @@ FIELDS = {
 }
 """The SDK's names of a shape's fields, where they differ from those that are sent."""
 
-SIZES = {
-    "boundingBox": ("h", "w"),
-    "rotatableBoundingBox": ("h", "w"),
-    "circle": ("r",),
-    "ellipse": ("rx", "ry"),
-}
-"""Fields of a shape that must be above zero."""
-
 SHARES = {
     "boundingBox": ("h", "w", "x", "y"),
     "rotatableBoundingBox": ("h", "w", "x", "y"),
@@ -48,6 +40,9 @@ SHARES = {
     "ellipse": ("x", "y", "rx", "ry"),
 }
 """Fields of a shape that are fractions of the picture's width or height."""
+
+SIZES = frozenset({"h", "w", "r", "rx", "ry"})
+"""Those of them that must be above zero."""
 
 FEWEST_POINTS = {"polygon": 3, "polyline": 2}
 
@@ -238,11 +233,11 @@ def _odd_shape(found: dict[str, Any]) -> tuple[Path, str] | None:
                 path,
                 f"{shown(value)}: pixels? Coordinates are shares of the picture's size, from 0 to 1",
             )
-    for shape, sizes in SIZES.items():
-        for size in sizes if shape in found else ():
-            value = found[shape].get(size)
-            if isinstance(value, int | float) and value <= 0:
-                return (shape, size), f"{shown(value)}; such a shape is invisible"
+    for shape, fields in SHARES.items():
+        for field in fields if shape in found else ():
+            value = found[shape].get(field)
+            if field in SIZES and isinstance(value, int | float) and value <= 0:
+                return (shape, field), f"{shown(value)}; such a shape is invisible"
     for shape, fewest in FEWEST_POINTS.items():
         points = found.get(shape)
         if points is not None and len(points) < fewest:

@@ -113,6 +113,7 @@ def _restore_in_child() -> None:
         for number, handler in _replaced.pop().items():
             with suppress(ValueError):  # raised in a subinterpreter
                 signal.signal(number, handler)
+    _unblock()
 
 
 _forking = threading.local()
@@ -135,13 +136,8 @@ def _unblock() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _begin_child() -> None:
-    _restore_in_child()
-    _unblock()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_block_for_fork, after_in_parent=_unblock, after_in_child=_begin_child)
+    os.register_at_fork(before=_block_for_fork, after_in_parent=_unblock, after_in_child=_restore_in_child)
 
 
 def leave_at_once(code: int) -> None:

@@ -105,7 +105,3 @@ class Pathways:
         ]
         suggestion = leading_there[0].name if len(leading_there) == 1 else None
         raise UnknownPathwayError(given, self.stage.title, valid, suggestion=suggestion)
-
-    def destination(self, pathway: Pathway) -> str:
-        """Return the title of the stage that a pathway leads to, or its uuid if the workflow does not list it."""
-        return self._titles.get(pathway.destination_uuid, str(pathway.destination_uuid))
