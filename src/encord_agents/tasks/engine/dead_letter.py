@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from encord_agents.core.room import ran_out
 from encord_agents.core.tracebacks import described, is_a, set_cause
 from encord_agents.exceptions import AssetDownloadError, DependencyError, UnknownPathwayError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase
 from encord_agents.tasks.engine.stop import Stop
-from encord_agents.tasks.engine.verdict import is_nobodys_fault, is_platform_trouble
+from encord_agents.tasks.engine.verdict import is_platform_trouble
 
 __all__ = ["FAILURES_IN_A_ROW", "DeadLetters", "is_blameless"]
 
@@ -24,7 +25,10 @@ Every task needs it, so the run ends here. What was finished is written."""
 
 def is_blameless(fault: Fault) -> bool:
     """Return True if neither the task nor its agent caused a fault: no person needs to look at the task."""
-    return fault.platform or is_nobodys_fault(fault.exception) or is_a(fault.exception, AssetDownloadError)
+    error = fault.exception
+    if fault.platform or is_platform_trouble(error) or is_a(error, AssetDownloadError):
+        return True
+    return is_a(error, OSError) and ran_out(error) is not None  # of room, handles or memory
 
 
 @dataclass(eq=False)

@@ -116,7 +116,7 @@ class Loader:
         try:
             loaded.restore(row)
         except Exception as error:  # noqa: BLE001 - whatever the agent did to it, it is this task's trouble
-            self._mark([context], error)
+            self.mark([context], error)
 
     def refresh(self, contexts: Sequence[Context]) -> None:
         """Fetch anew everything that may have changed on the platform since contexts were loaded; local files stay."""
@@ -141,7 +141,7 @@ class Loader:
         for branch, group in by_branch.items():
             for part, reply in self._gate.each(group, partial(self._list, branch=branch), kind="rows"):
                 if reply.error is not None:
-                    self._mark(part, reply.error)
+                    self.mark(part, reply.error)
                 else:
                     _match(part, branch, reply.value or [], required=required)
 
@@ -188,10 +188,10 @@ class Loader:
             return
         for part, reply in self._gate.each(contexts, self._initialise_bundle, kind=kind):
             if reply.error is not None:
-                self._mark(part, reply.error)
+                self.mark(part, reply.error)
         for context in contexts:
             if context.trouble is None and not _row(context).is_labelling_initialised:
-                self._mark([context], NotListedError("The platform returned no labels for this row."))
+                self.mark([context], NotListedError("The platform returned no labels for this row."))
 
     def _initialise_bundle(self, contexts: Sequence[Context]) -> None:
         args = self._agent.initialise_args
@@ -228,11 +228,11 @@ class Loader:
             if uuid is not None:
                 wanted.setdefault(uuid, []).append(context)
             elif self._agent.requires({StorageItem, Asset}):
-                self._mark([context], NotListedError("The label row names no storage item."))
+                self.mark([context], NotListedError("The label row names no storage item."))
         found: dict[UUID, StorageItem] = {}
         for part, reply in self._gate.each(list(wanted), self._items, kind="items"):
             if reply.error is not None:
-                self._mark([c for uuid in part for c in wanted[uuid]], reply.error)
+                self.mark([c for uuid in part for c in wanted[uuid]], reply.error)
             else:
                 found.update({item.uuid: item for item in reply.value or []})
         for uuid, group in wanted.items():
@@ -240,7 +240,7 @@ class Loader:
                 if context.trouble is not None:
                     continue
                 if (item := found.get(uuid)) is None:
-                    self._mark([context], NotListedError(f"The platform did not return the storage item {uuid}."))
+                    self.mark([context], NotListedError(f"The platform did not return the storage item {uuid}."))
                     continue
                 context.item = item
                 if self._agent.needs_asset and (Asset.exists_for(item) or Asset not in self._agent.plan.optional):
@@ -256,7 +256,8 @@ class Loader:
     def _items(self, uuids: Sequence[UUID]) -> list[StorageItem]:
         return self._client.get_storage_items(list(uuids), sign_url=self._agent.needs_asset)
 
-    def _mark(self, contexts: Iterable[Context], error: Exception) -> None:
+    def mark(self, contexts: Iterable[Context], error: Exception) -> None:
+        """Note why contexts could not be loaded: the fault of their next attempts."""
         for context in contexts:
             context.trouble = Fault(Phase.LOAD, error, context.attempts + 1, platform=is_platform_trouble(error))
 

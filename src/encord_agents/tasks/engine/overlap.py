@@ -182,9 +182,8 @@ class Pipeline:
         for pool in (self._files.downloads, self._writes.threads, self._attempts.reloads):
             pool.close()
         with self._window.lock:
-            self._window.give_up = (
-                True  # a writer that is left behind must not write results that are listed as unwritten
-            )
+            # A writer that is left behind must not write results that are listed as unwritten.
+            self._window.give_up = True
             self.run.leave(self._writes.left)
             leftovers = [*self._window.left, *self._files.left, *self._queue.left]
         for context in leftovers:

@@ -40,12 +40,11 @@ from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import Gate, SetUpError
 from encord_agents.tasks.engine.history import CHANGED_ROW, ODD_LABELS
 from encord_agents.tasks.engine.load import Loader
-from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
+from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Skipped
 from encord_agents.tasks.engine.poll import still_in
 from encord_agents.tasks.engine.rate_limit import rate_limit_of
 from encord_agents.tasks.engine.retry import decide, retryable
 from encord_agents.tasks.engine.stop import Leaving
-from encord_agents.tasks.engine.verdict import is_platform_trouble
 from encord_agents.tasks.engine.write import Beside, Writer, in_turn
 
 __all__ = ["StageRun"]
@@ -111,15 +110,13 @@ class StageRun:
         """
         started = self.gate.clock()
         left: list[AgentTask] = []
-        unknown: list[Context] = []
+        unknown: list[Context] = []  # the platform does not say whether they are there
         if started - polled_at >= self.gate.timing.stale_after / 3:
             there, refused = still_in(self.agent.stage, tasks, self.gate)
             left = [task for task in tasks if task.uuid not in there and task.uuid not in refused]
-            unknown = [
-                Context(self.agent, task, polled_at, trouble=Fault(Phase.LOAD, refused[task.uuid], 1))
-                for task in tasks
-                if task.uuid in refused
-            ]
+            unknown = [Context(self.agent, task, polled_at) for task in tasks if task.uuid in refused]
+            for context in unknown:
+                self.loader.mark([context], refused[context.task.uuid])
             tasks = [there[task.uuid] for task in tasks if task.uuid in there]
             polled_at = started
         contexts = self.loader.load(tasks, seen_at=polled_at) + unknown
@@ -168,8 +165,7 @@ class StageRun:
                 context.task = task
                 here.append(context)
             elif (error := refused.get(uuid)) is not None:
-                number = context.attempts + 1
-                context.trouble = Fault(Phase.LOAD, error, number, platform=is_platform_trouble(error))
+                self.loader.mark([context], error)
             else:
                 context.gone = True
         self.loader.refresh(here)

@@ -16,12 +16,11 @@ from encord.exceptions import (
     UnknownException,
 )
 
-from encord_agents.core.room import ran_out
 from encord_agents.core.sdk.messages import names_a_refusal
 from encord_agents.core.tracebacks import is_a
 from encord_agents.exceptions import AssetDownloadError, CertificateError
 
-__all__ = ["END_ALL", "Verdict", "is_lost_file", "is_nobodys_fault", "is_platform_trouble", "verdict"]
+__all__ = ["END_ALL", "Verdict", "is_lost_file", "is_platform_trouble", "verdict"]
 
 
 class Verdict(Enum):
@@ -61,12 +60,6 @@ def verdict(error: BaseException) -> Verdict:
     if is_a(error, RequestException):
         return Verdict.OUTAGE
     return Verdict.REFUSED
-
-
-def is_nobodys_fault(error: BaseException) -> bool:
-    """Return True if neither the task nor the agent caused an exception, but the platform, or a machine that ran
-    out of room, handles or memory."""
-    return is_platform_trouble(error) or (is_a(error, OSError) and ran_out(error) is not None)
 
 
 def is_lost_file(error: BaseException) -> bool:

@@ -7,6 +7,7 @@ however often they are sent, and after an unclear answer to a move the stage is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
@@ -215,9 +216,7 @@ class Writer:
             if result.context.row is None:
                 trouble = result.context.trouble
                 assert trouble is not None
-                refused[id(result)] = Fault(
-                    Phase.SAVE, trouble.exception, result.context.attempts, platform=trouble.platform
-                )
+                refused[id(result)] = replace(trouble, phase=Phase.SAVE, attempt=result.context.attempts)
             else:
                 listed.append(result)
         return listed
