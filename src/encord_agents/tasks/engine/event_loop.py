@@ -80,6 +80,7 @@ class EventLoop:
     reaches.
 
     Attributes:
+        over: True if the loop takes no more work, because it was closed or something ended it.
         error: The exception that ended the loop, if it was not ended by `close`.
     """
 
@@ -98,15 +99,10 @@ class EventLoop:
         self._thread: threading.Thread | None = None
         self._claims: list[bool] = []  # the first entry decides: True, the thread serves; False, it was closed before
         self._going: set[Going] = set()
-        self._over = False  # True: no coroutine is started any more
+        self.over = False
         # The thread announces its own end: if `is_alive()` is interrupted by a signal, it returns False from then on.
         self._has_ended = False
         self.error: BaseException | None = None
-
-    @property
-    def over(self) -> bool:
-        """True if the loop takes no more work, because it was closed or something ended it."""
-        return self._over
 
     def revive(self) -> None:
         """Have the next submission start a new loop, if the previous one was ended while it had work.
@@ -114,7 +110,7 @@ class EventLoop:
         An ended loop fails its work before its thread is gone. This waits for that thread, since a caller that has
         just received the failure may call at once.
         """
-        self._await(lambda: not self._over or self._closed or self._claims[:1] != [True] or self._has_ended)
+        self._await(lambda: not self.over or self._closed or self._claims[:1] != [True] or self._has_ended)
         with self._lock:
             if self._has_ended and not self._closed:
                 self._begin_anew()
@@ -128,7 +124,7 @@ class EventLoop:
             self._give_up(error)
         finally:
             with self._lock:
-                self._over = True
+                self.over = True
                 left = tuple(self._going)
             for one in left:
                 one.abandon(self.error)
@@ -147,7 +143,7 @@ class EventLoop:
                 self._give_up(error)
             finally:
                 with self._lock:
-                    self._over = True
+                    self.over = True
 
     def _say_ready(self) -> None:
         self._is_ready = True
@@ -181,7 +177,7 @@ class EventLoop:
         try:
             self._start()
             with self._lock:
-                if self._over or self._closed:
+                if self.over or self._closed:
                     raise self.error or LoopEndedError("The event loop of the async agents is closed.")
                 self._going.add(going)
                 handed_over = True  # from here on it may run, although an interrupt comes
@@ -197,7 +193,7 @@ class EventLoop:
 
     def _start(self) -> None:
         with self._lock:
-            if self._thread is None and not self._over and not self._closed:
+            if self._thread is None and not self.over and not self._closed:
                 self._thread = thread = threading.Thread(target=self._serve, name="encord-agents-loop", daemon=True)
                 try:
                     thread.start()
@@ -205,7 +201,7 @@ class EventLoop:
                     self._thread = None
                     raise
                 except BaseException:  # interrupted: the thread may run, or not
-                    self._over = True
+                    self.over = True
                     raise
         if self._thread is not None:
             self._await(lambda: self._is_ready)
