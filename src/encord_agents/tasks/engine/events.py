@@ -17,7 +17,6 @@ from encord_agents.core.tracebacks import described, exc_info, type_name
 from encord_agents.tasks.engine.outcome import Fault, Outcome
 
 __all__ = [
-    "LONGEST_LINE",
     "AttemptFailed",
     "ChunkLoaded",
     "ChunkWritten",
@@ -36,9 +35,6 @@ __all__ = [
     "TaskWouldWrite",
     "on_a_line",
 ]
-
-LONGEST_LINE = 2_000
-"""Characters of other people's text in a line that is shown."""
 
 logger = get_logger(__name__)
 
@@ -261,4 +257,4 @@ def _name_of(observer: Observer) -> str:
 
 def on_a_line(text: object) -> str:
     """Return other people's text as a part of a line that is shown."""
-    return cut(on_one_line(text), LONGEST_LINE)
+    return cut(on_one_line(text))

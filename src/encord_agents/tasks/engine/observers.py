@@ -12,7 +12,6 @@ from encord_agents.core.legible import cut, literally, on_one_line
 from encord_agents.core.logs import get_logger
 from encord_agents.core.tracebacks import described, exc_info, formatted, traceback_of, type_name
 from encord_agents.tasks.engine.events import (
-    LONGEST_LINE,
     AttemptFailed,
     Event,
     PassFinished,
@@ -48,7 +47,7 @@ def _named(task: TaskRef) -> tuple[str, UUID, str]:
 
 def _trace(exception: BaseException) -> str:
     lines = literally(formatted(exception)).rstrip().splitlines()
-    return "\n".join(MARK + cut(line, LONGEST_LINE) for line in lines)
+    return "\n".join(MARK + cut(line) for line in lines)
 
 
 def _mark_traceback(record: logging.LogRecord) -> bool:
