@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Self
 
 from encord_agents.exceptions import OutageError
@@ -29,11 +28,9 @@ class DownloadTries:
     def __exit__(self, *_: object) -> None:
         self._gate.downloads_in_trouble.discard(self)
 
-    @contextmanager
-    def slot(self) -> Iterator[None]:
+    def slot(self) -> AbstractContextManager[None]:
         """Enter one of the slots for downloads on their way."""
-        with self._gate.slot(self._gate.downloads):
-            yield
+        return self._gate.slot(self._gate.downloads)
 
     def again(self, error: Exception, retry_after: float) -> bool:
         """Wait. Return True if there is to be another try."""

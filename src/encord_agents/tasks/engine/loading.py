@@ -1,4 +1,4 @@
-"""Loading tasks in the background, some at a time, as far ahead as their pace allows."""
+"""Tasks loaded in the background, some at a time, as far ahead as their pace allows."""
 
 from __future__ import annotations
 
@@ -7,62 +7,63 @@ from encord.workflow.stages.agent import AgentTask
 from encord_agents.tasks.engine.files_ahead import FilesAhead
 from encord_agents.tasks.engine.window import Window
 
-__all__ = ["BackgroundLoader"]
+__all__ = ["load_ahead", "load_next"]
 
 
-class BackgroundLoader:
-    """Takes tasks from the backlog, loads them, and puts them in the window, in threads."""
+def load_ahead(window: Window, files: FilesAhead) -> None:
+    """Load tasks of the backlog into the window, in one of several threads, until there will be no more."""
+    while load_next(window, files):
+        pass
 
-    def __init__(self, window: Window, files: FilesAhead) -> None:
-        self.run = window.run
-        self._window = window
-        self._files = files
-        self._timing = window.run.gate.timing
 
-    def load(self) -> None:
-        while (chunk := self._take()) is not None:
-            first, tasks, polled_at = chunk
-            try:
-                contexts, left = self.run.load(tasks, polled_at)
-            except BaseException:
-                with self._window.lock:
-                    self._window.loading -= 1  # else the queue would wait for tasks that never come
-                raise
-            by_uuid = {context.task.uuid: context for context in contexts}
-            for task in left:
-                self.run.skip(task)  # not under the lock: observers are the user's code
-            with self._window.lock:
-                # In one step with the tasks' coming: a moment without either would look like the end of the stage.
-                self._window.loading -= 1
-                for number, task in enumerate(tasks, first):
-                    context = by_uuid.get(task.uuid)
-                    if context is None:
-                        self._window.ready[number] = None
-                        self._window.leave(task.uuid, unused=True)
-                    elif context.asset is not None:
-                        self._files.add(number, context)
-                    else:
-                        self._window.ready[number] = context
-                self._files.pump()
-                self._window.wake_all()
+def load_next(window: Window, files: FilesAhead) -> bool:
+    """Load the next tasks, when there are some and slots for them. Return False if there will be no more."""
+    if (chunk := _take(window)) is None:
+        return False
+    first, tasks, polled_at = chunk
+    try:
+        contexts, left = window.run.load(tasks, polled_at)
+    except BaseException:
+        with window.lock:
+            window.loading -= 1  # else the queue would wait for tasks that never come
+        raise
+    by_uuid = {context.task.uuid: context for context in contexts}
+    for task in left:
+        window.run.skip(task)  # not under the lock: observers are the user's code
+    with window.lock:
+        # In one step with the tasks' coming: a moment without either would look like the end of the stage.
+        window.loading -= 1
+        for number, task in enumerate(tasks, first):
+            context = by_uuid.get(task.uuid)
+            if context is None:
+                window.ready[number] = None
+                window.leave(task.uuid, unused=True)
+            elif context.asset is not None:
+                files.add(number, context)
+            else:
+                window.ready[number] = context
+        files.pump()
+        window.wake_all()
+    return True
 
-    def _take(self) -> tuple[int, list[AgentTask], float] | None:
-        """Return the next chunk to load, when there are tasks and slots for it; ``None`` if there will be no more."""
-        with self._window.lock:
-            while True:
-                if self._window.closing:
-                    return None
-                room = self._window.size - len(self._window.open)
-                if self._window.may_take() and (taken := self._window.backlog.take(min(self._window.to_take, room))):
-                    break
-                self._window.takeable.wait(self._timing.tick)
-            self._window.open.update(waiting.task.uuid for waiting in taken)
-            self._window.stirred_at = self.run.gate.clock()
-            first = self._window.next
-            self._window.next += len(taken)
-            self._window.loads += 1
-            self._window.loading += 1
-            self._window.room.notify()
-            if self._window.may_take():
-                self._window.takeable.notify()  # one wakes the next, so that no more wake than there is work for
-            return first, [waiting.task for waiting in taken], min(waiting.seen_at for waiting in taken)
+
+def _take(window: Window) -> tuple[int, list[AgentTask], float] | None:
+    """Take tasks to load, with the number of the first and the time at which all were still in the stage."""
+    with window.lock:
+        while True:
+            if window.closing:
+                return None
+            room = window.size - len(window.open)
+            if window.may_take() and (taken := window.backlog.take(min(window.to_take, room))):
+                break
+            window.takeable.wait(window.run.gate.timing.tick)
+        window.open.update(waiting.task.uuid for waiting in taken)
+        window.stirred_at = window.run.gate.clock()
+        first = window.next
+        window.next += len(taken)
+        window.loads += 1
+        window.loading += 1
+        window.room.notify()
+        if window.may_take():
+            window.takeable.notify()  # one wakes the next, so that no more wake than there is work for
+        return first, [waiting.task for waiting in taken], min(waiting.seen_at for waiting in taken)

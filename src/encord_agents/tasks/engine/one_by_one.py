@@ -5,9 +5,8 @@ For queue functions, whose tasks are loaded and written together, and for a runn
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from encord.workflow.stages.agent import AgentTask
 
@@ -37,7 +36,7 @@ def run_chunk(
     Returns:
         The number of tasks that were still in the stage, and so given to the agent.
     """
-    with _reading(run):
+    with run.gate.optional(), run.stop.interruptible():  # a stop does not wait for tasks that are yet to be loaded
         contexts, left = run.load(tasks, polled_at)
     for task in left:
         run.skip(task)
@@ -71,13 +70,6 @@ def run_chunk(
     return len(contexts)
 
 
-@contextlib.contextmanager
-def _reading(run: StageRun) -> Iterator[None]:
-    """Mark requests for the next tasks, which a stop does not wait for."""
-    with run.gate.optional(), run.stop.interruptible():
-        yield
-
-
 def _write(run: StageRun, results: list[Result]) -> None:
     before = run.gate.grace
     if before is None:
@@ -106,7 +98,7 @@ def _run_one_by_one(run: StageRun) -> None:
     number = run.gate.limits.read_ahead
     while not run.stop.requested and not backlog.exhausted:
         if (backlog.reading and backlog.wants_more) or (backlog.must_be_read and not backlog.available):
-            with _reading(run):
+            with run.gate.optional(), run.stop.interruptible():
                 reader.read(number)
         if not backlog.reading:
             number = sys.maxsize  # another reading goes to its end before anything moves, and so is exact

@@ -7,6 +7,7 @@ import contextvars
 import threading
 from _thread import start_new_thread
 from collections.abc import Callable
+from functools import partial
 from queue import Empty, SimpleQueue
 
 from encord_agents.core.vision import make_ready
@@ -14,8 +15,8 @@ from encord_agents.tasks.engine.attempts import Attempts
 from encord_agents.tasks.engine.event_loop import EventLoop
 from encord_agents.tasks.engine.files_ahead import FilesAhead
 from encord_agents.tasks.engine.interpreter import old_objects_left_alone
-from encord_agents.tasks.engine.loading import BackgroundLoader
-from encord_agents.tasks.engine.reading import BackgroundReader, Feed
+from encord_agents.tasks.engine.loading import load_ahead
+from encord_agents.tasks.engine.reading import Feed, read_pages, take_fed
 from encord_agents.tasks.engine.ready_queue import ReadyQueue
 from encord_agents.tasks.engine.stage_run import StageRun
 from encord_agents.tasks.engine.stop import Leaving
@@ -32,7 +33,7 @@ class Pipeline:
     Its parts, each with a module, share one `Window`, under one lock. What is in here is the life of the threads.
 
     Args:
-        feed: In place of the stage's pages, see `BackgroundReader`.
+        feed: In place of the stage's pages, tasks that somebody else finds in it.
     """
 
     def __init__(
@@ -51,8 +52,7 @@ class Pipeline:
             self._window, self._files, is_async=loop is not None, in_writing=lambda: self._writes.waiting
         )
         self._attempts = Attempts(self._window, self._queue, self._writes, loop)
-        self._loading = BackgroundLoader(self._window, self._files)
-        self._reading = BackgroundReader(self._window, feed)
+        self._read = partial(read_pages, self._window) if feed is None else partial(take_fed, self._window, feed)
         self._caller = contextvars.copy_context()  # observers, and what logs, see what the caller set
         self._a_thread_ended: SimpleQueue[None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -116,18 +116,19 @@ class Pipeline:
 
     def _start_all(self) -> None:
         limits = self.run.gate.limits
-        works: list[tuple[Callable[[], None], int]] = [
-            (self._reading.read, 1),
-            (self._attempts.hand_over, 1),
-            (self._attempts.take_back, 1),
-            (self._loading.load, limits.loaders),
-            (self._writes.write, limits.writers),
-            (self._attempts.attempt, self._attempts.threads),
+        works: list[tuple[str, Callable[[], None], int]] = [
+            ("read", self._read, 1),
+            ("hand-over", self._attempts.hand_over, 1),
+            ("take-back", self._attempts.take_back, 1),
+            ("load", partial(load_ahead, self._window, self._files), limits.loaders),
+            ("write", self._writes.write, limits.writers),
+            ("attempt", self._attempts.attempt, self._attempts.threads),
         ]
-        for work, number in works:
+        for name, work, number in works:
             for i in range(number):
-                name = f"encord-agents-{work.__name__}-{i}"
-                thread = threading.Thread(target=self._in_thread, args=(work,), name=name, daemon=True)
+                thread = threading.Thread(
+                    target=self._in_thread, args=(work,), name=f"encord-agents-{name}-{i}", daemon=True
+                )
                 thread.start()
                 self._threads.append(thread)  # not before: one that could not be started never ends
         if self.run.agent.needs_asset:  # while the first page is on its way

@@ -8,7 +8,6 @@ import json
 import os
 import stat
 from pathlib import Path
-from types import TracebackType
 
 from encord_agents.core.logs import get_logger
 from encord_agents.exceptions import PrintableError
@@ -60,9 +59,7 @@ class ReportFile:
             raise PrintableError(f"The report file {self._path} cannot be written: {reason}.") from error
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return

@@ -9,7 +9,7 @@ from tests.stage_runs import stage_run, waiting
 
 from encord_agents.tasks.engine.events import Event, TaskFinished
 from encord_agents.tasks.engine.files_ahead import FilesAhead
-from encord_agents.tasks.engine.loading import BackgroundLoader
+from encord_agents.tasks.engine.loading import load_ahead, load_next
 from encord_agents.tasks.engine.outcome import Skipped
 from encord_agents.tasks.engine.window import Window
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class Loading:
-    """A loader of so many tasks, in the test's own thread: it ends where there is nothing more to take."""
+    """A window with so many tasks in its backlog, whose loader is the test's own thread."""
 
     def __init__(self, world: World, tasks: int, *, age: float = 0.0) -> None:
         world.project.add_placeholders(tasks)
         self.events: list[Event] = []
         self.run = stage_run(world, lambda: "complete", events=self.events)
         self.window = Window(self.run, 100, 1, lambda: False)
-        self.loader = BackgroundLoader(self.window, FilesAhead(self.window))
+        self.files = FilesAhead(self.window)
         self.tasks = waiting(self.run)
         for task in self.tasks:
             self.window.backlog.add(task, self.run.gate.clock() - age)
@@ -33,14 +33,7 @@ class Loading:
 
     def load(self) -> None:
         """Load one chunk, as one turn of the thread does."""
-        take, taken = self.loader._take, []
-
-        def once() -> object:
-            taken.append(1)
-            return take() if len(taken) == 1 else None
-
-        self.loader._take = once  # type: ignore[assignment,method-assign]
-        self.loader.load()
+        assert load_next(self.window, self.files)
 
 
 def test_loaded_tasks_are_ready_in_order(world: World) -> None:
@@ -77,5 +70,5 @@ def test_nothing_is_taken_after_a_stop(world: World) -> None:
     """The threads end."""
     played = Loading(world, 1)
     played.run.stop.request()
-    played.loader.load()
+    load_ahead(played.window, played.files)
     assert played.window.open == set()

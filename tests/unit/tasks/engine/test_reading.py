@@ -10,7 +10,7 @@ from tests.stage_runs import Clock, stage_run, waiting
 from tests.waiting import until
 
 from encord_agents.tasks.engine.backlog import Waiting
-from encord_agents.tasks.engine.reading import BackgroundReader
+from encord_agents.tasks.engine.reading import read_pages, take_fed
 from encord_agents.tasks.engine.window import Window
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ def window_of(world: World, tasks: int, clock: Clock | None = None) -> Window:
     return Window(stage_run(world, lambda: None, clock=clock), 100, 1, lambda: False)
 
 
-def in_thread(reader: BackgroundReader) -> threading.Thread:
-    thread = threading.Thread(target=reader.read, daemon=True)
+def in_thread(window: Window) -> threading.Thread:
+    thread = threading.Thread(target=read_pages, args=(window,), daemon=True)
     thread.start()
     return thread
 
@@ -31,7 +31,7 @@ def in_thread(reader: BackgroundReader) -> threading.Thread:
 def test_a_reading_without_moves_is_the_last(world: World) -> None:
     """Nothing can have been passed over."""
     window = window_of(world, 3)
-    BackgroundReader(window).read()
+    read_pages(window)
     assert (window.backlog.shown, window.backlog.must_be_read) == (3, False)
 
 
@@ -49,7 +49,7 @@ def test_after_moves_the_stage_is_read_again(world: World) -> None:
         original()
 
     backlog.end_reading = end_reading  # type: ignore[method-assign]
-    thread = in_thread(BackgroundReader(window))
+    thread = in_thread(window)
     assert begun.wait(150)
     assert until(lambda: not backlog.reading)
     with window.lock:
@@ -70,7 +70,7 @@ def test_it_ends_with_the_run(world: World) -> None:
     """Although the stage was to be read again."""
     window = window_of(world, 1)
     window.backlog.begin_move()  # so that no reading is exact
-    thread = in_thread(BackgroundReader(window))
+    thread = in_thread(window)
     assert until(lambda: window.backlog.shown == 1 and not window.backlog.reading)
     window.run.stop.request()
     thread.join(150)
@@ -83,7 +83,7 @@ def test_tasks_that_somebody_else_found(world: World) -> None:
     tasks = waiting(window.run)
     fed: list[Sequence[Waiting] | None] = [[Waiting(tasks[0], 5.0)], (), [Waiting(tasks[1], 7.0)], None]
     world.platform.journal.clear()
-    BackgroundReader(window, lambda _: fed.pop(0)).read()
+    take_fed(window, lambda _: fed.pop(0))
     assert [one.seen_at for one in window.backlog.take(9)] == [5.0, 7.0]
     assert not window.backlog.must_be_read
     assert world.requests() == []
