@@ -58,7 +58,7 @@ def stage_run(
     fixed = runner._fixed(project, stop=stop, max_outage=1.0)
     if bundle_saves:
         fixed = {kind: runner._sender if value is runner.client else value for kind, value in fixed.items()}
-    executor = Executor(RunScope(fixed), fixed, gate, OwnSaves(gate, bundle_saves, options.get("dry_run", False)))
+    executor = Executor(RunScope(fixed), OwnSaves(gate, bundle_saves, options.get("dry_run", False)))
     told: list[Event] = [] if events is None else events
     return StageRun(
         *(agent, project, runner._sender, gate, Events([], record=told.append), executor),

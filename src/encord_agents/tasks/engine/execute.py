@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -20,7 +20,6 @@ from encord_agents.core.sdk.once import hear_of_others
 from encord_agents.core.tracebacks import is_a, members, set_cause, shown, type_name
 from encord_agents.exceptions import AssetDownloadError, UnknownPathwayError
 from encord_agents.tasks.engine.context import Context, Result
-from encord_agents.tasks.engine.gate import Gate
 from encord_agents.tasks.engine.label_check import PartialLabelRowError, find_oddity, make_plain, refuse_partial
 from encord_agents.tasks.engine.outcome import Fault, Phase
 from encord_agents.tasks.engine.own_saves import OwnSaves
@@ -43,25 +42,18 @@ class Executor:
     Each attempt has its own copy of the context variables of the executor's creator, in every thread.
 
     Args:
+        run: What outlives an attempt, and the values that are the same for all tasks.
         own_saves: The treatment of agents' own saves.
         contained: Let an agent that exits, or raises an interrupt, only fail its task. In a process without a person or
             another program to inform, it must not take other tasks' results along.
     """
 
-    def __init__(
-        self,
-        run: RunScope,
-        fixed: Mapping[type, object],
-        gate: Gate,
-        own_saves: OwnSaves,
-        *,
-        contained: bool = False,
-    ) -> None:
+    def __init__(self, run: RunScope, own_saves: OwnSaves, *, contained: bool = False) -> None:
         self.own_saves = own_saves
         self._run = run
-        self._fixed = fixed
-        self._clock = gate.clock
-        self._stop = gate.stop
+        self._fixed = run.values
+        self._clock = own_saves.gate.clock
+        self._stop = own_saves.gate.stop
         self._caller = contextvars.copy_context()
         self._passing: tuple[type[BaseException], ...] = (Leaving, asyncio.CancelledError)
         if not contained:

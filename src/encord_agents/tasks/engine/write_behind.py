@@ -136,11 +136,7 @@ class WriteBehind:
             )
             if not more_soon:
                 return True
-        return self._is_old()
-
-    def _is_old(self) -> bool:
-        """Return True if the oldest result has waited long enough."""
-        return bool(self.finished) and (self.run.gate.clock() - self.finished[0].finished_at >= self._timing.gather)
+        return bool(self.finished) and self.run.gate.clock() - self.finished[0].finished_at >= self._timing.gather
 
     def _beside(self, first: Callable[[], None], second: Callable[[], None]) -> None:
         try:

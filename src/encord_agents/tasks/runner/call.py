@@ -54,7 +54,7 @@ class Call:
             connection.sender,
             self._gate,
             Events([connection.log], record=self._note),
-            Executor(connection.scope, connection.fixed, self._gate, own_saves),
+            Executor(connection.scope, own_saves),
             strict=False,
             final=final,
             files=files,

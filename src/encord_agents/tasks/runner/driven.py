@@ -74,7 +74,7 @@ def drive(
         connection.sender,
         gate,
         Events([], record=tell),
-        _TellingExecutor(say, connection.scope, connection.fixed, gate, own_saves, contained=True),
+        _TellingExecutor(say, connection.scope, own_saves, contained=True),
         dry_run=options.dry_run,
         strict=False,  # only the parent knows how tasks fare in all workers
         dead_letters=False,

@@ -129,7 +129,7 @@ def try_on(runner: RunnerBase, wanted: str | UUID | None, project_hash: str | UU
         stack.callback(tear_down, scope)
         attempt = _Attempt(agent, project, runner, gate)
         try:
-            return attempt.run(task, scope, fixed, loop)
+            return attempt.run(task, scope, loop)
         except SetUpError as error:
             raise error.error from None
 
@@ -155,7 +155,7 @@ class _Attempt:
     def _succeeded(self, context: Context) -> None:
         self.row = context.row
 
-    def run(self, task: AgentTask, scope: RunScope, fixed: dict[type, object], loop: EventLoop) -> Trial:
+    def run(self, task: AgentTask, scope: RunScope, loop: EventLoop) -> Trial:
         agent, gate = self.agent, self.gate
         with temporary_directory() as files:
             run = StageRun(
@@ -164,7 +164,7 @@ class _Attempt:
                 self.runner._sender,
                 gate,
                 Events([], record=self._hear),
-                Executor(scope, fixed, gate, OwnSaves(gate, bundled=True, dry_run=True)),
+                Executor(scope, OwnSaves(gate, bundled=True, dry_run=True)),
                 dry_run=True,
                 dead_letters=False,
                 strict=False,

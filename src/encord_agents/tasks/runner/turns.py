@@ -45,7 +45,7 @@ class RunTurns:
         self._loop = loop
         self._files = files
         own_saves = OwnSaves(gate, options.bundle_saves, options.dry_run)
-        self._executor = Executor(scope, scope.values, gate, own_saves)
+        self._executor = Executor(scope, own_saves)
         self.unwritten: list[TaskRef] = []
         self.unconfirmed: set[UUID] = set()
         self.halted: str | None = None
