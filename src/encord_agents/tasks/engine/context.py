@@ -116,7 +116,7 @@ class Context:
         first_error: The error of the first attempt, if it failed.
         ticket: The ticket of the current or next attempt, see `Quiet`.
         heard: The last attempt whose exception was examined for a rate limit.
-        limited: Seconds for which a service wanted no calls in that attempt; ``None`` if it did not say.
+        limited: Seconds for which a service that refused that attempt wants no calls; ``None`` if none did.
         handed_back: The attempt before which the task was last handed back to ask the platform about it.
         gone: True if the task had left the stage when the platform was asked again.
         edited_at: The time of the last save of the labels, as the platform listed it when they were loaded.

@@ -219,6 +219,7 @@ class Events:
         self._record = record
         everybody = (*self._observers, record)
         self.wants_starts = any(getattr(type(one), "hears_starts", one is not None) for one in everybody)
+        # Observers need no lock of their own: they are told one event at a time. They may cause events themselves.
         self._lock = threading.RLock()
         self._broken: set[int] = set()
 

@@ -51,6 +51,7 @@ class FilesAhead:
 
     def add(self, number: int, context: Context) -> None:
         """Add a task that was loaded, with its number."""
+        # Several threads load, and one may be done before another that has taken earlier tasks.
         insort(self.fetching, (number, context), key=lambda entry: entry[0])
 
     def pump(self) -> None:
@@ -93,7 +94,7 @@ class FilesAhead:
     def _fetch(self, number: int, context: Context, promised: int) -> None:
         assert context.asset is not None
         has_room = True
-        if not self._window.closing:
+        if not self._window.closing:  # else nobody will attempt the task any more
             self.fetched_now.append(context)
             try:
                 has_room = self._download(context)

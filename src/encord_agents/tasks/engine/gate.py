@@ -134,6 +134,7 @@ class Gate:
         self.downloads = Slots(self.limits.downloads)
         # Held for a few lines of counting at a time, never while a request is made or waited for.
         self._lock = threading.Lock()
+        # Only reads of the thread that says so are optional: writers go on beside it.
         self._here = threading.local()
         self._deadline: float | None = None
 
@@ -212,7 +213,7 @@ class Gate:
             if reply.verdict in END_ALL:
                 raise SetUpError(error) from error
             if len(part) > 1:
-                pending[:0] = split(part, troubles)
+                pending[:0] = split(part, troubles)  # before the rest, so that items are answered in their order
                 continue
             if reply.verdict is Verdict.OUTAGE and not troubles.hopeless:
                 # Whether it is the platform or this one shows in how the others fare.
@@ -234,7 +235,7 @@ class Gate:
         handled = sys.exception()  # a request may be made while another exception is handled, which did not cut it off
         with self.slot(self._slots):
             try:
-                with sent_once():
+                with sent_once():  # the SDK's own retries would wait beneath these, and repeat a move
                     value = request()
             except Exception as error:
                 if (cut_off_by := interruption(error, handled=handled)) is not None:
@@ -244,7 +245,7 @@ class Gate:
                 if (refused := refused_certificate(error)) is not None:
                     return Reply(error=CertificateError(f"The platform cannot be trusted: {refused}"))
                 if verdict(error) not in (Verdict.OUTAGE, Verdict.RATE_LIMIT):
-                    self.answered(kind, granted=False)
+                    self.answered(kind, granted=False)  # a refusal too shows that the platform is there
                 return Reply(error=error)
         self.answered(kind)
         return Reply(value=value)
@@ -268,11 +269,12 @@ class Gate:
             # By kind, over all threads: eight requests that fail for ten seconds each are one outage of ten seconds.
             if kind.down_since is None:
                 kind.down_since = now
-            if troubles.since is None:
+            if troubles.since is None:  # from now on, others' successes say more about this request than about the kind
                 troubles.since, troubles.successes_before = now, kind.successes
             troubles.tries += 1
             down_for = now - kind.down_since
             others_succeed = kind.successes > troubles.successes_before
+            # Under the lock, so that of all threads that wait only one says so.
             is_news = not kind.warned and down_for >= self.timing.long_wait and not asked
             kind.warned |= is_news
         limited = isinstance(error, RateLimitExceededError)
@@ -306,6 +308,7 @@ class Gate:
             raise OutageError(down_for, error, asked=asked) from error
 
         timing = self.timing
+        # A share of it at random: threads that failed together must not come back together.
         ceiling = min(timing.first_backoff * 2.0 ** min(troubles.tries - 1, 10), timing.longest_backoff)
         wait = max(ceiling * self.jitter(), min(at_least, max(0.0, self.max_outage - down_for)))
         if asked:

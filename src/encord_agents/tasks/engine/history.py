@@ -71,6 +71,7 @@ class History:
 
     def has_warned_of(self, kind: str) -> bool:
         """Return True if a kind of warning was given."""
+        # Without the lock: of two threads that ask at once, both may prepare a warning that one of them gives.
         return kind in self._warned
 
     def warns_first_of(self, kind: str) -> bool:

@@ -35,7 +35,7 @@ class _Shared:
     def __call__(self) -> Iterator[None]:
         with self._lock:
             if not self._users:
-                self._put_back = self._change()
+                self._put_back = self._change()  # under the lock: no other user may begin before it is done
             self._users += 1
         try:
             yield

@@ -96,7 +96,7 @@ class OwnSaves:
         """Release the saves of a task that has its outcome: they were written with its result, or never will be."""
         if context.held is not None and context.held.with_result:
             context.held.let_go()
-        if not context.held:
+        if not context.held:  # else they are sent at the end of the stage
             self._at_work.pop(id(context), None)
 
     # Without a result to go with

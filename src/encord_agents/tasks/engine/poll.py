@@ -56,6 +56,7 @@ class StageReader:
                 backlog.begin_reading()
         found = 0
         while found < number:
+            # Without the lock, however long a page takes: meanwhile tasks are taken from the backlog.
             tasks = self._gate.call(self._next_tasks, kind="tasks")
             now = self._gate.clock()
             with self._lock:

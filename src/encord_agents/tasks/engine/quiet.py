@@ -35,7 +35,7 @@ class Quiet:
         self._timing = timing or Timing()
         self._limits = limits or Limits()
         self._jitter = jitter
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # workers begin and end attempts, and one of them may be refused meanwhile
         self._round = 0
         self._out = 0
         self._room = math.inf
@@ -106,7 +106,7 @@ class Quiet:
         with self._lock:
             if ticket == self._round:
                 self._round += 1  # which makes the tickets void of all that were handed over and have not begun
-                self._out, self._room = 0, 1.0
+                self._out, self._room = 0, 1.0  # those under way count no more: they began in another round
                 backoff = min(self._timing.first_quiet * 2.0 ** min(self._refusals, 16), longest)
                 self._refusals += 1
                 self._not_before = now + (named or backoff * (0.5 + 0.5 * self._jitter()))
