@@ -1,18 +1,12 @@
-"""The report, and who is told of events."""
+"""The report of a run."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import functools
 import gc
-import io
 import json
-import logging
 import pickle
 import time
 import weakref
-from unittest.mock import Mock
 from uuid import UUID, uuid4
 
 import pytest
@@ -21,8 +15,6 @@ from tests.misbehaving import EXCEPTIONS
 from encord_agents.core.tracebacks import described
 from encord_agents.exceptions import TasksFailedError
 from encord_agents.tasks.engine.events import (
-    Event,
-    Events,
     PassFinished,
     RunStopped,
     StageFinished,
@@ -32,7 +24,6 @@ from encord_agents.tasks.engine.events import (
 )
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
 from encord_agents.tasks.engine.report import RunReport
-from encord_agents.terminal import PlainProgress
 
 STAGE = uuid4()
 GO = Pathway(uuid4(), "go", uuid4())
@@ -188,72 +179,6 @@ def test_the_table_is_aligned() -> None:
     assert row.startswith("Pre-label")
     assert any("Stopped early: interrupted." in line for line in rest)
     assert any("image-7.png" in line for line in rest)
-
-
-class Counter:
-    """A user's observer, as an object."""
-
-    def __call__(self, event: Event) -> None:
-        raise LookupError("odd")
-
-
-def test_what_the_record_raises_passes() -> None:
-    """The report, or a queue function's results: what they cannot take in is not ignored."""
-
-    def record(event: Event) -> None:
-        raise LookupError("full")
-
-    with pytest.raises(LookupError, match="full"):
-        Events([], record=record).emit(finished(1, Held()))
-
-
-@pytest.mark.parametrize("error", [LookupError, SystemExit, asyncio.CancelledError, KeyboardInterrupt])
-def test_the_record_is_told_whatever_observers_raise(error: type[BaseException]) -> None:
-    """An interrupt passes, after that."""
-    report = RunReport()
-
-    def observer(event: Event) -> None:
-        raise error
-
-    passes = pytest.raises(error) if error is KeyboardInterrupt else contextlib.nullcontext()
-    with passes:
-        Events([observer], record=report).emit(finished(1, Held()))
-    assert report.held == 1
-
-
-def test_an_observer_that_raises_is_named(caplog: pytest.LogCaptureFixture) -> None:
-    """By a name that its author knows; those of our own say what they are."""
-
-    def watch(event: Event) -> None:
-        raise LookupError("odd")
-
-    closed = io.StringIO()
-    closed.close()
-    observers = [watch, functools.partial(watch), Counter(), Mock(side_effect=LookupError("odd"))]
-    events = Events([*observers, PlainProgress(closed)], record=None)
-    for _ in range(2):
-        events.emit(StageStarted(STAGE, "Pre-label", "agent"))
-        events.emit(finished(1, Held()))
-    told = [record.getMessage().partition(" raised")[0] for record in caplog.records]
-    assert told[:4] == ["The observer watch", "The observer watch", "The observer Counter", "The observer Mock"]
-    assert told[4:] == ["The progress display"]
-    assert not any(" at 0x" in record.getMessage() for record in caplog.records)
-
-
-def test_a_log_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where not even the complaint about an observer can be logged, the run goes on."""
-    report = RunReport()
-
-    def refuse(record: object) -> bool:
-        raise LookupError
-
-    logger = logging.getLogger("encord_agents.tasks.engine.report")
-    logger.addFilter(refuse)
-    try:
-        Events([Counter()], record=report).emit(finished(1, Held()))
-    finally:
-        logger.removeFilter(refuse)
-    assert report.held == 1
 
 
 @pytest.mark.parametrize("kind", EXCEPTIONS)
