@@ -22,8 +22,7 @@ class WriteBehind:
     Attributes:
         finished: Results that are not written yet, in order.
         held: Results that are saved, and wait to move until the stage has been read.
-        writing: The number of results that are being written.
-        batches: Those.
+        batches: Results that are being written: those of each thread that have no outcome yet.
     """
 
     def __init__(self, window: Window) -> None:
@@ -32,27 +31,23 @@ class WriteBehind:
         self._timing = window.run.gate.timing
         self.finished: deque[Result] = deque()
         self.held: deque[Result] = deque()
-        self.writing = 0
         self.batches: list[list[Result]] = []
         self.threads = ThreadPool(window.run.gate.limits.writers, "encord-agents-beside")
 
     @property
     def waiting(self) -> int:
         """The number of tasks that have been attempted and are not written yet."""
-        return len(self.finished) + len(self.held) + self.writing
+        return len(self.finished) + len(self.held) + sum(map(len, self.batches))
 
     def write(self) -> None:
         writer = self.run.writer(self._beside)
         while (batch := self._take_finished()) is not None:
-            size = len(batch)
             try:
                 self._write_batch(batch, writer)
             finally:
                 with self._window.lock:
-                    if batch in self.batches:
-                        self.batches.remove(batch)
-                        self.run.leave(batch)
-                    self.writing -= size
+                    self.batches.remove(batch)
+                    self.run.leave(batch)
                     if self._window.executed or self._window.may_take():
                         self._window.wake_all()
                     else:
@@ -110,7 +105,6 @@ class WriteBehind:
                     break
                 self._window.writable.wait(self._timing.tick)
             batch = [results.popleft() for _ in range(self._window.pace.to_write(len(results)))]
-            self.writing += len(batch)
             self.batches.append(batch)
             return batch
 
