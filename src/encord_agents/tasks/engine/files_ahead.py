@@ -26,12 +26,10 @@ class FilesAhead:
 
     Attributes:
         fetching: Tasks whose files have not been asked for, in order.
-        fetches: The numbers of tasks whose files are on their way.
-        passed: Of these, those that have let others pass.
-        arriving: The number of files on their way, or about to be.
+        fetches: Tasks whose files are on their way, or about to be, by their numbers. The caller's thread, which must
+            take no lock, goes through a copy to cancel what still downloads at a stop.
+        passed: The numbers of those of them that have let others pass.
         most_files: The number of files that may be here before their agents run.
-        fetched_now: The tasks whose files are just being downloaded. A list, as appending and removing are atomic: the
-            caller's thread, which must take no lock, goes through a copy to cancel what still downloads at a stop.
     """
 
     def __init__(self, window: Window) -> None:
@@ -39,11 +37,9 @@ class FilesAhead:
         self._window = window
         self._limits = window.run.gate.limits
         self.fetching: deque[tuple[int, Context]] = deque()
-        self.fetches: set[int] = set()
+        self.fetches: dict[int, Context] = {}
         self.passed: set[int] = set()
-        self.arriving = 0
         self.most_files = self._limits.files_ahead
-        self.fetched_now: list[Context] = []
         self._files = 0
         self._bytes = 0
         self._decoders = Slots(self._limits.decoders)
@@ -68,17 +64,15 @@ class FilesAhead:
                 continue
             promised = self._promised(context)
             self._files += 1
-            self.arriving += 1
             self._window.alone = None
             # Counted before it is there: sixteen downloads that began together would else all find room.
             self._bytes += promised
-            self.fetches.add(number)
+            self.fetches[number] = context
             try:
                 self.downloads.submit(partial(self._window.guarded, self._fetch, number, context, promised))
             except RuntimeError as error:  # the system has no more threads; or the run is over
                 self.fetching.appendleft((number, context))
-                self.fetches.discard(number)
-                self.arriving -= 1
+                del self.fetches[number]
                 if not isinstance(error, PoolClosedError):
                     self._window.fail(error)
                 return
@@ -93,13 +87,8 @@ class FilesAhead:
 
     def _fetch(self, number: int, context: Context, promised: int) -> None:
         assert context.asset is not None
-        has_room = True
-        if not self._window.closing:  # else nobody will attempt the task any more
-            self.fetched_now.append(context)
-            try:
-                has_room = self._download(context)
-            finally:
-                self.fetched_now.remove(context)
+        # Once the window closes, nobody will attempt the task any more.
+        has_room = self._window.closing or self._download(context)
         held = context.asset.nbytes if has_room else 0
 
         def release() -> None:
@@ -109,7 +98,6 @@ class FilesAhead:
                 self.pump()
 
         with self._window.lock:
-            self.arriving -= 1
             self._bytes += held - promised
             if has_room:
                 context.release.append(release)
@@ -150,7 +138,7 @@ class FilesAhead:
 
     def _is_there(self, number: int, context: Context) -> None:
         """Take a task for which all is there that is fetched ahead."""
-        self.fetches.discard(number)
+        self.fetches.pop(number, None)
         if number in self.passed:
             self.passed.discard(number)
             self._window.returned.append(context)
@@ -163,7 +151,7 @@ class FilesAhead:
         """Take a task for whose file there was no room: from now on, no more are downloaded ahead than are there."""
         self._files -= 1
         self.most_files = min(self.most_files, self._files)
-        self.fetches.discard(number)
+        self.fetches.pop(number, None)
         if number in self.passed:
             self._is_there(number, context)
         else:

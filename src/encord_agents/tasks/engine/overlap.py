@@ -158,7 +158,7 @@ class Pipeline:
         while not self._all_started or len(self._ended_threads) < len(self._threads):
             if self._window.is_over:
                 over_since = over_since or self.run.gate.clock()
-                for context in tuple(self._files.fetched_now):
+                for context in tuple(self._files.fetches.values()):
                     if context.asset is not None:
                         context.asset.cancel()
                 if self._window.executed:

@@ -97,7 +97,7 @@ class ReadyQueue:
                     self._window.runnable.wait(wait)  # never for longer than a tick: a stop notifies nobody
                 context.ticket = ticket
                 self._out[id(context)] = context
-                self._window.alone = context if self.running == 1 and not self._files.arriving else None
+                self._window.alone = context if self.running == 1 and not self._files.fetches else None
             yield context
 
     def _next_delayed(self, now: float) -> Context | None:
@@ -113,7 +113,7 @@ class ReadyQueue:
 
     def _next_short(self) -> Context | None:
         """Return a task for whose file there was no room, when no download takes up room that may come free."""
-        return self.short.popleft() if self.short and not self._files.arriving else None
+        return self.short.popleft() if self.short and not self._files.fetches else None
 
     def _next_ready(self) -> Context | None:
         if self._window.returned:

@@ -104,7 +104,7 @@ def test_a_slow_file_lets_others_pass(world: World) -> None:
     played = Queue(world, 2)
     slow = played.window.ready.pop(0)
     assert slow is not None
-    played.files.fetches.add(0)
+    played.files.fetches[0] = slow
     assert played.queue._next_ready() is None
     played.clock.now += played.run.gate.timing.slow_file
     assert played.queue._next_ready() is played.loaded[1]
