@@ -200,8 +200,6 @@ class Result:
     priority: float | None = None
     fault: Fault | None = None
     finished_at: float = 0.0
-    saved: bool = False
-    """True if the labels were accepted."""
     prioritised: bool = False
     """True if the priority was accepted."""
     move_unclear: bool = False

@@ -120,7 +120,7 @@ class Writer:
         current = self._still_there([r for r in results if not r.moved], settle)
         refused: dict[int, Fault] = {}
         # A task that failed has labels and a priority only if its agent saved them by its own hand.
-        to_save = [r for r in current if r.labels is not None and not r.saved]
+        to_save = [r for r in current if r.labels is not None]
         to_prioritise = [r for r in current if r.priority is not None and not r.prioritised]
         if to_save and to_prioritise:
             self._beside(lambda: self._save(to_save, refused), lambda: self._prioritise(to_prioritise, refused))
@@ -156,7 +156,7 @@ class Writer:
                 settle(result, Failed(_fault(result, Phase.SAVE, refused[uuid])))
             else:
                 self._settle_gone(result, settle, "the task left the stage while its agent ran; nothing was written")
-        to_save = [r for r in stale if id(r) not in left and r.label_row is not None and not r.saved]
+        to_save = [r for r in stale if id(r) not in left and r.labels is not None]
         for result, changed_at in self._saved_by_others(to_save):
             left.add(id(result))
             settle(result, Failed(_fault(result, Phase.SAVE, _changed(result, changed_at))))
@@ -190,10 +190,8 @@ class Writer:
         for part in (part for alike in validated_apart(results, _labels) for part in by_weight(alike, weight)):
             for items, reply in self._gate.each(part, self._save_bundle, kind="save"):
                 _note(items, reply, refused)
-                for result in items:
-                    result.saved = reply.error is None
-                    if result.saved:
-                        result.labels = None
+                for result in items if reply.error is None else ():
+                    result.labels = None
 
     def _save_bundle(self, results: Sequence[Result]) -> None:
         send_together(map(_labels, results))
