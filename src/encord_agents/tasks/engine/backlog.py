@@ -38,6 +38,9 @@ class Backlog:
         row_of: The label row that a task is about.
         known: Tasks that come last.
         budget: How many tasks may be given to the agent; ``None``: all.
+
+    Attributes:
+        taken: The tasks that were taken and not released, at any time.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Backlog:
         self._seen_before: deque[Waiting] = deque()
         self._parked: dict[Hashable, deque[Waiting]] = {}
         self._taken: dict[UUID, Hashable] = {}
+        self.taken = self._taken.keys()
         self._rows: set[Hashable] = set()
         self._shown: set[UUID] = set()
         self._reading = False

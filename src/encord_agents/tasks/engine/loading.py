@@ -57,7 +57,6 @@ def _take(window: Window) -> tuple[int, list[AgentTask], float] | None:
             if window.may_take() and (taken := window.backlog.take(min(window.to_take, room))):
                 break
             window.takeable.wait(window.run.gate.timing.tick)
-        window.open.update(waiting.task.uuid for waiting in taken)
         window.stirred_at = window.run.gate.clock()
         first = window.next
         window.next += len(taken)

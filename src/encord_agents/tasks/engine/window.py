@@ -30,7 +30,7 @@ class Window:
         is_idle: Returns True if a worker is free and there is nothing to attempt.
 
     Attributes:
-        open: The tasks that have a slot.
+        open: The tasks that have a slot: those that were taken from the backlog.
         next, turn: The number that the next task taken gets, and the one whose first attempt is next.
         ready: Tasks whose files are here, by their numbers; ``None``: the task was not there any more.
         returned: Tasks that were handed over, and handed back before they began; or that others have passed.
@@ -56,7 +56,7 @@ class Window:
         self.room = threading.Condition(self.lock)  # fewer tasks waiting, or nothing that moves: for the reader
         self.backlog = run.backlog()
         self.reread = False
-        self.open: set[UUID] = set()
+        self.open = self.backlog.taken
         self.loads = 0
         self.loading = 0
         self.next = 0
@@ -155,6 +155,5 @@ class Window:
 
     def leave(self, uuid: UUID, *, unused: bool = False) -> None:
         """Give a task's slot back."""
-        self.open.discard(uuid)
         self.backlog.release(uuid, unused=unused)
         self.stirred_at = self.run.gate.clock()

@@ -38,7 +38,6 @@ class Playing:
             backlog.add(task, self.run.gate.clock())
         backlog.close()
         taken = backlog.take(tasks)
-        self.window.open.update(one.task.uuid for one in taken)
         contexts, _ = self.run.load([one.task for one in taken], self.run.gate.clock())
         self.window.ready, self.window.next = dict(enumerate(contexts)), tasks
         self._contexts = self.queue.contexts()

@@ -33,9 +33,7 @@ class Around:
 
     def take(self, number: int) -> None:
         """Take tasks from the backlog, as a loader does."""
-        taken = self.window.backlog.take(number)
-        self.window.open.update(waiting.task.uuid for waiting in taken)
-        self.window.next += len(taken)
+        self.window.next += len(self.window.backlog.take(number))
         self.window.loads += 1
 
 

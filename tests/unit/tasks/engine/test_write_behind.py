@@ -30,7 +30,6 @@ class Behind:
         taken = backlog.take(tasks)
         if not reading:
             backlog.end_reading()
-        self.window.open.update(one.task.uuid for one in taken)
         contexts, _ = self.run.load([one.task for one in taken], self.clock())
         pathway = self.run.agent.pathways.find("complete")
         self.results = [Result(context, pathway, finished_at=self.clock()) for context in contexts]
@@ -46,7 +45,6 @@ class Behind:
 def test_results_are_gathered(world: World) -> None:
     """Until there are enough for a request, or the first has waited for a second."""
     behind = Behind(world, 30)
-    behind.window.open.update(context.task.uuid for context in [result.context for result in behind.results])
     behind.writes.finished.extend(behind.results[:24])
     assert not behind.writes.should_write()
     behind.writes.finished.append(behind.results[24])
