@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from encord_agents.core.dependencies.solve import Attempt
 from encord_agents.exceptions import NoRoomError
@@ -31,13 +31,10 @@ from encord_agents.tasks.engine.write_behind import WriteBehind
 __all__ = ["Attempts"]
 
 
-class _HandedBack:
-    """In place of an attempt: it did not begin, because the task has to wait, or to be asked about."""
+HANDED_BACK: Final = "handed back"
+"""In place of an attempt: it did not begin, because the task has to wait, or to be asked about."""
 
-
-HANDED_BACK: Final = _HandedBack()
-
-Ended = Attempt | Fault | _HandedBack | None
+Ended = Attempt | Fault | Literal["handed back"] | None
 """The end of an attempt; ``None``: there was none, or it was interrupted, and the task has no outcome."""
 
 
@@ -257,9 +254,9 @@ class Attempts:
                     self._queue.land(context)
                     if isinstance(verdict, float):
                         self._queue.delay(context, verdict)
-                    elif isinstance(ended, _HandedBack):
+                    elif ended is HANDED_BACK:
                         self._window.returned.append(context)
-        if isinstance(ended, _HandedBack):
+        if ended is HANDED_BACK:
             return
         if not isinstance(verdict, float):
             self._measure(context)

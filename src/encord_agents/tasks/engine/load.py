@@ -59,19 +59,17 @@ class Loader:
         """Return contexts for tasks, in order. ``seen_at``: the time they were last seen in the stage. Default: now."""
         at = self._gate.clock() if seen_at is None else seen_at
         contexts = [Context(self._agent, task, at) for task in tasks]
-        self.fill(contexts)
+        self.refresh(contexts)
         return contexts
 
-    def fill(self, contexts: Sequence[Context], *, with_items: Sequence[Context] | None = None) -> None:
-        """Fetch everything for contexts that are empty, or whose loading failed.
-
-        Args:
-            with_items: The contexts whose storage items are fetched too. Default: all.
-        """
+    def refresh(self, contexts: Sequence[Context]) -> None:
+        """Fetch everything for contexts, also what may have changed since it was fetched before; local files stay."""
         for context in contexts:
-            if context.asset is not None:
-                context.asset.close()
-            context.row = context.item = context.asset = context.trouble = context.loaded = context.in_part = None
+            if context.asset is None:
+                context.item = None
+            elif context.trouble is not None or not context.asset.nbytes:
+                context.asset.forget()  # its URL may have expired
+            context.row = context.trouble = context.loaded = context.in_part = None
         agent = self._agent
         if agent.needs_labels or agent.needs_item or agent.will_set_priority:
             # If every parameter that depends on a row accepts None, a missing row is no error.
@@ -80,8 +78,7 @@ class Loader:
             self._initialise([c for c in contexts if c.row is not None])
             loaded_together([c.row for c in contexts if c.row is not None])
         if agent.needs_item:
-            wanted = contexts if with_items is None else with_items
-            self._fetch_items([c for c in wanted if c.row is not None and c.trouble is None])
+            self._fetch_items([c for c in contexts if c.asset is None and c.row is not None and c.trouble is None])
 
     def reload(self, context: Context) -> bool:
         """Prepare another attempt: load again after a failure, and have the file fetched with a fresh URL.
@@ -98,7 +95,7 @@ class Loader:
         if context.trouble is not None or self._is_loaded_to_restore(context):
             try:
                 with self._gate.optional():
-                    self.fill([context])
+                    self.refresh([context])
             except Leaving:
                 if self._gate.stop.leaving or not self._gate.stop.requested:
                     raise
@@ -117,21 +114,6 @@ class Loader:
             loaded.restore(row)
         except Exception as error:  # noqa: BLE001 - whatever the agent did to it, it is this task's trouble
             self.mark([context], error)
-
-    def refresh(self, contexts: Sequence[Context]) -> None:
-        """Fetch anew everything that may have changed on the platform since contexts were loaded; local files stay."""
-        kept = {}
-        for context in contexts:
-            if (asset := context.asset) is None:
-                continue
-            if context.trouble is not None or not asset.nbytes:
-                asset.forget()  # its URL may have expired
-            kept[id(context)] = context.item, asset
-            context.asset = None
-        self.fill(contexts, with_items=[context for context in contexts if id(context) not in kept])
-        for context in contexts:
-            if id(context) in kept:
-                context.item, context.asset = kept[id(context)]
 
     def list_rows(self, contexts: Iterable[Context], *, required: bool = True) -> None:
         """Give each context its label row, without labels."""

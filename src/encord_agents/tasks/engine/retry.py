@@ -13,9 +13,6 @@ from encord_agents.tasks.engine.outcome import Fault, Phase
 
 __all__ = ["RetryPolicy", "decide", "retryable"]
 
-WRONG_IN_ITSELF = (UnsupportedAssetError,)
-"""Exceptions about the kind of a file, which would be the same if it were fetched again."""
-
 FORBIDDEN = (AuthenticationError, AuthorisationError, SshKeyNotFound)
 """The platform's refusals for lack of permission, which would be the same on another try."""
 
@@ -54,7 +51,7 @@ def retryable(policy: RetryPolicy, fault: Fault) -> bool:
         return True
     if fault.phase is Phase.LOAD and is_a(fault.exception, FORBIDDEN):
         return False
-    if is_a(fault.exception, WRONG_IN_ITSELF):
+    if is_a(fault.exception, UnsupportedAssetError):  # the file would be the same if it were fetched again
         return False
     return fault.phase in RETRIED and not is_a(fault.exception, policy.give_up_on)
 
