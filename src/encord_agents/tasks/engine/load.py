@@ -91,7 +91,8 @@ class Loader:
         """
         if context.asset is not None:
             context.asset.forget()
-            context.trouble = None
+            if self._has_row(context):  # the trouble was the file's, which the attempt downloads
+                context.trouble = None
         if context.trouble is not None or self._is_loaded_to_restore(context):
             try:
                 with self._gate.optional():
@@ -103,6 +104,11 @@ class Loader:
         if self._agent.restore_labels and context.loaded is not None and context.row is not None:
             self._restore(context.loaded, context, context.row)
         return True
+
+    def _has_row(self, context: Context) -> bool:
+        """Return True if a context has its row, and the labels if the agent needs them."""
+        row = context.row
+        return row is not None and (row.is_labelling_initialised or not self._agent.needs_labels)
 
     def _is_loaded_to_restore(self, context: Context) -> bool:
         """Return True if a row's original labels could not be kept, so that they have to be loaded again."""

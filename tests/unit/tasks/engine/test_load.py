@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import pytest
 from encord.objects import LabelRowV2
 from encord.storage import StorageItem
 from tests.stage_runs import stage_run, waiting
 
+from encord_agents.core.assets import Asset
 from encord_agents.local import Fault
 from encord_agents.tasks.engine.load import NotListedError
 from encord_agents.tasks.engine.outcome import Phase
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import World
 
 
@@ -27,6 +31,9 @@ def items(item: StorageItem) -> None: ...
 
 
 def both(label_row: LabelRowV2, item: StorageItem | None) -> None: ...
+
+
+def with_file(label_row: LabelRowV2, asset: Asset) -> None: ...
 
 
 def requests(world: World, function: Any, **options: Any) -> list[str]:
@@ -97,3 +104,31 @@ def test_a_retry_loads_what_could_not_be_loaded(world: World) -> None:
     world.platform.journal.clear()
     assert run.loader.reload(context)
     assert world.requests() == []
+
+
+@pytest.mark.parametrize("kind", ["rows", "label_get"])
+def test_what_could_not_be_loaded_again_is_loaded_before_the_next_attempt(
+    world: World, tmp_path: Path, kind: str
+) -> None:
+    """A file that is here does not hide that the label row, or its labels, are not."""
+    world.project.add_image("image")
+    run = stage_run(world, with_file, files=tmp_path)
+    (context,) = run.loader.load(waiting(run))
+    world.platform.faults.add(Fault(kind, action="envelope", status=400, error="CORRUPTED_LABEL_ERROR"))
+    run.loader.refresh([context])
+    assert context.trouble is not None
+    assert run.loader.reload(context)
+    assert context.trouble is None
+    assert context.row is not None
+    assert context.row.is_labelling_initialised
+
+
+def test_a_file_that_could_not_be_had_is_downloaded_by_the_next_attempt(world: World, tmp_path: Path) -> None:
+    """The label row stays the same, with all that an attempt has drawn."""
+    world.project.add_image("image")
+    run = stage_run(world, with_file, files=tmp_path)
+    (context,) = run.loader.load(waiting(run))
+    row = context.row
+    run.loader.mark([context], LookupError())
+    assert run.loader.reload(context)
+    assert (context.trouble, context.row) == (None, row)
