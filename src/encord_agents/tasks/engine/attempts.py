@@ -122,9 +122,7 @@ class Attempts:
             return HANDED_BACK
         if context.attempts or context.postponed:
             # Not asyncio's own threads: those are waited for at the end, however long a host keeps silent.
-            reloaded: list[bool] = []
-            await asyncio.wrap_future(self.reloads.submit(lambda: reloaded.append(self._prepare(context))))
-            if not all(reloaded):
+            if not await asyncio.wrap_future(self.reloads.submit(lambda: self._prepare(context))):
                 return None
         else:
             self._prepare(context)

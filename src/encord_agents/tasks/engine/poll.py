@@ -6,16 +6,16 @@ import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 from uuid import UUID
 
 from encord.workflow.stages.agent import AgentStage, AgentTask
 
 from encord_agents.tasks.engine.backlog import Backlog
 from encord_agents.tasks.engine.events import Events, StagePolled
-from encord_agents.tasks.engine.gate import Gate, Reply
+from encord_agents.tasks.engine.gate import Gate
 
-__all__ = ["StageReader", "TaskKey", "each_still_in", "still_in"]
+__all__ = ["StageReader", "TaskKey", "still_in"]
 
 
 class StageReader:
@@ -97,31 +97,21 @@ class TaskKey(Protocol):
     def data_hash(self) -> UUID: ...
 
 
-Key = TypeVar("Key", bound=TaskKey)
-
-
 def still_in(stage: Any, tasks: Sequence[TaskKey], gate: Gate) -> tuple[dict[UUID, AgentTask], dict[UUID, Exception]]:
     """Return the tasks that are still in a stage, as the platform shows them now, by uuid. One request.
 
     What the platform refuses is split off: the second part is the tasks that it says nothing about, and why.
     """
-    there: dict[UUID, AgentTask] = {}
-    refused: dict[UUID, Exception] = {}
-    for part, reply in each_still_in(stage, tasks, gate):
-        there |= reply.value or {}
-        if reply.error is not None:
-            refused |= {task.uuid: reply.error for task in part}
-    return there, refused
 
-
-def each_still_in(
-    stage: Any, tasks: Sequence[Key], gate: Gate
-) -> Iterator[tuple[Sequence[Key], Reply[dict[UUID, AgentTask]]]]:
-    """Do the same, a request at a time."""
-
-    def ask(part: Sequence[Key]) -> dict[UUID, AgentTask]:
+    def ask(part: Sequence[TaskKey]) -> dict[UUID, AgentTask]:
         asked = {task.uuid: task.data_hash for task in part}
         hashes = list(dict.fromkeys(asked.values()))
         return {task.uuid: task for task in stage.get_tasks(data_hash=hashes) if task.uuid in asked}
 
-    return gate.each(tasks, ask, kind="tasks")
+    there: dict[UUID, AgentTask] = {}
+    refused: dict[UUID, Exception] = {}
+    for part, reply in gate.each(tasks, ask, kind="tasks"):
+        there |= reply.value or {}
+        if reply.error is not None:
+            refused |= {task.uuid: reply.error for task in part}
+    return there, refused

@@ -8,8 +8,11 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
+from typing import Any, TypeVar
 
 __all__ = ["PoolClosedError", "ThreadPool"]
+
+T = TypeVar("T")
 
 
 class PoolClosedError(RuntimeError):
@@ -31,20 +34,20 @@ class ThreadPool:
         self._size = size
         self._caller = contextvars.copy_context()
         self._name = name
-        self._jobs: SimpleQueue[tuple[Future[None], Callable[[], None]] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._undone = 0
         self._closed = False
 
-    def submit(self, job: Callable[[], None]) -> Future[None]:
+    def submit(self, job: Callable[[], T]) -> Future[T]:
         """Have a job done.
 
         Raises:
             PoolClosedError: The pool is closed.
             RuntimeError: There is no thread, and the system has none.
         """
-        future: Future[None] = Future()
+        future: Future[T] = Future()
         with self._lock:
             if self._closed:
                 raise PoolClosedError("The pool is closed.")
@@ -86,9 +89,10 @@ class ThreadPool:
             future, job = given
             wanted = future.set_running_or_notify_cancel()
             error: BaseException | None = None
+            result = None
             try:
                 if wanted:
-                    self._caller.copy().run(job)
+                    result = self._caller.copy().run(job)
             except BaseException as raised:  # noqa: BLE001 - whoever waits for it gets it
                 error = raised
             with self._lock:  # before anybody knows, and has more to do
@@ -96,6 +100,6 @@ class ThreadPool:
             if not wanted:
                 continue
             if error is None:
-                future.set_result(None)
+                future.set_result(result)
             else:
                 future.set_exception(error)

@@ -7,7 +7,6 @@ from pathlib import Path
 from uuid import UUID
 
 from encord.exceptions import EncordException
-from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.tracebacks import described, formatted, notes
 from encord_agents.exceptions import EncordAgentsError, NoRoomError, OutageError
@@ -18,7 +17,7 @@ from encord_agents.tasks.engine.gate import SetUpError
 from encord_agents.tasks.engine.one_by_one import run_chunk
 from encord_agents.tasks.engine.outcome import Failed, Phase
 from encord_agents.tasks.engine.own_saves import OwnSaves
-from encord_agents.tasks.engine.poll import each_still_in
+from encord_agents.tasks.engine.poll import still_in
 from encord_agents.tasks.engine.record import TaskRecord
 from encord_agents.tasks.engine.retry import retryable
 from encord_agents.tasks.engine.stage_run import StageRun
@@ -88,13 +87,12 @@ class Call:
     def _run_chunk(self, wanted: Sequence[Spec]) -> None:
         agent = self._agent
         polled_at = self._gate.clock()
-        there: dict[UUID, AgentTask] = {}
-        for part, reply in each_still_in(agent.stage, wanted, self._gate):
-            if reply.value is not None:
-                there |= reply.value
-                self._gone |= {one.uuid for one in part} - reply.value.keys()
-            if reply.error is not None:
-                self._results |= {one.uuid: not_done(one, reply.error, phase="load") for one in part}
+        there, refused = still_in(agent.stage, wanted, self._gate)
+        for one in wanted:
+            if one.uuid in refused:
+                self._results[one.uuid] = not_done(one, refused[one.uuid], phase="load")
+            elif one.uuid not in there:
+                self._gone.add(one.uuid)
         tasks = [there[one.uuid] for one in wanted if one.uuid in there]
         loop = self._connection.loop if agent.plan.has_async else None
         while tasks:
