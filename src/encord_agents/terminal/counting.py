@@ -15,6 +15,7 @@ from encord_agents.tasks.engine.events import (
     StageStarted,
     TaskFinished,
 )
+from encord_agents.tasks.engine.outcome import OUTCOMES
 from encord_agents.tasks.engine.record import kind_of
 
 __all__ = [
@@ -29,8 +30,6 @@ __all__ = [
     "tasks_in_words",
     "times_text",
 ]
-
-OUTCOMES = ("moved", "held", "failed", "skipped")
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from encord_agents.tasks.engine.events import (
     TaskWouldWrite,
     on_a_line,
 )
-from encord_agents.tasks.engine.outcome import Failed, Moved, Skipped
+from encord_agents.tasks.engine.outcome import OUTCOMES, Failed, Moved, Skipped
 from encord_agents.tasks.engine.record import first_too, kind_of
 
 __all__ = ["LogObserver", "PassCounter"]
@@ -156,7 +156,5 @@ class PassCounter:
             self._counts[kind_of(event.outcome)] += 1
 
     def end(self, seconds: float, next_in: float | None) -> PassFinished:
-        names = ("moved", "held", "failed", "skipped")
-        return PassFinished(
-            self._number, **{name: self._counts[name] for name in names}, seconds=seconds, next_in=next_in
-        )
+        counts = {name: self._counts[name] for name in OUTCOMES}
+        return PassFinished(self._number, **counts, seconds=seconds, next_in=next_in)

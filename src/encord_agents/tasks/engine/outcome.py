@@ -8,7 +8,7 @@ from uuid import UUID
 
 from encord_agents.core.tracebacks import shown
 
-__all__ = ["Failed", "Fault", "Held", "Moved", "Outcome", "Pathway", "Phase", "Skipped"]
+__all__ = ["OUTCOMES", "Failed", "Fault", "Held", "Moved", "Outcome", "Pathway", "Phase", "Skipped"]
 
 
 class Phase(StrEnum):
@@ -91,3 +91,6 @@ class Skipped:
 
 
 Outcome = Moved | Held | Failed | Skipped
+
+OUTCOMES = ("moved", "held", "failed", "skipped")
+"""Their names, in the order in which they are shown."""

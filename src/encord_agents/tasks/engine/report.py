@@ -29,6 +29,7 @@ from encord_agents.tasks.engine.events import (
     on_a_line,
 )
 from encord_agents.tasks.engine.hints import hint, hint_at_bundling
+from encord_agents.tasks.engine.outcome import OUTCOMES
 from encord_agents.tasks.engine.record import TaskRecord, first_too
 from encord_agents.tasks.engine.report_html import report_html
 
@@ -61,7 +62,7 @@ class StageReport:
         return self.moved + self.held + self.failed + self.skipped
 
     def to_dict(self) -> dict[str, Any]:
-        counts = {name: getattr(self, name) for name in ("moved", "held", "failed", "skipped", "attempts")}
+        counts = {name: getattr(self, name) for name in (*OUTCOMES, "attempts")}
         return {
             "stage": self.title,
             "stage_uuid": str(self.uuid),
@@ -152,7 +153,7 @@ class RunReport:
         stage = self._stage(record.stage_uuid, record.stage)
         key = record.stage_uuid, record.task_uuid
         before = self._records.get(key) or self._forgotten.get(key)
-        counts = {name: getattr(stage, name) for name in ("moved", "held", "failed", "skipped")}
+        counts = {name: getattr(stage, name) for name in OUTCOMES}
         counts[record.outcome] += 1
         moved_to = stage.moved_to.copy()
         if record.pathway is not None:
@@ -249,7 +250,7 @@ class RunReport:
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        totals = {name: getattr(self, name) for name in ("tasks", "moved", "held", "failed", "skipped", "attempts")}
+        totals = {name: getattr(self, name) for name in ("tasks", *OUTCOMES, "attempts")}
         return {
             **totals,
             "passes": self.passes,
@@ -298,13 +299,9 @@ class RunReport:
             yield bundling
 
     def __str__(self) -> str:
-        head = ("stage", "moved", "held", "failed", "skipped", "attempts", "seconds")
+        head = ("stage", *OUTCOMES, "attempts", "seconds")
         rows = [
-            (
-                on_a_line(s.title),
-                *(str(n) for n in (s.moved, s.held, s.failed, s.skipped, s.attempts)),
-                f"{s.seconds:.1f}",
-            )
+            (on_a_line(s.title), *(str(getattr(s, name)) for name in (*OUTCOMES, "attempts")), f"{s.seconds:.1f}")
             for s in self.stages
         ]
         widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
@@ -317,7 +314,7 @@ class RunReport:
         return literally("\n".join([*lines, *self.summary()]))
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{name}={getattr(self, name)}" for name in ("moved", "held", "failed", "skipped"))
+        counts = ", ".join(f"{name}={getattr(self, name)}" for name in OUTCOMES)
         return f"<RunReport {counts}>"
 
     _repr_html_ = report_html

@@ -7,13 +7,13 @@ from typing import Any
 
 from encord_agents.core.legible import cut, literally, on_one_line
 from encord_agents.core.tracebacks import described
+from encord_agents.tasks.engine.outcome import OUTCOMES
 
 __all__ = ["COLOURS", "PRE", "error_html", "report_html"]
 
 MAX_FAILURES_SHOWN = 10
 LONGEST_LINE = 400
 LONGEST_TRACEBACK = 10_000
-OUTCOMES = ("moved", "held", "failed", "skipped")
 COLOURS = {"moved": "#1f883d", "held": "#0a84ab", "failed": "#dc3a44", "skipped": "#a16c00"}
 """As legible on white as on the greys of dark themes."""
 LEFT = ' style="text-align:left"'

@@ -271,9 +271,10 @@ class StageRun:
         if isinstance(outcome, Failed) and context.first_error not in (None, described(outcome.fault.exception)):
             outcome = replace(outcome, fault=replace(outcome.fault, first=context.first_error))
         self._dead_letters.finished(context.task.uuid, outcome)
-        self.moves += isinstance(outcome, Moved) or (isinstance(outcome, Failed) and outcome.moved_to is not None)
+        has_moved = isinstance(outcome, Moved) or (isinstance(outcome, Failed) and outcome.moved_to is not None)
+        self.moves += has_moved
         # Queue functions have no order of their own, and their processes live long.
-        if self.strict and (isinstance(outcome, Held) or (isinstance(outcome, Failed) and outcome.moved_to is None)):
+        if self.strict and not has_moved and not isinstance(outcome, Skipped):
             self.history.remember(context.task.uuid)
         own_saves = context.held.seconds if context.held is not None else 0.0
         self.events.emit(TaskFinished(context.ref, outcome, context.attempts, context.seconds, own_saves))
