@@ -160,12 +160,11 @@ class StageRun:
         here = []
         for context in contexts:
             uuid = context.task.uuid
-            context.seen_at = now
             if (task := there.get(uuid)) is not None:
-                context.task = task
+                context.task, context.seen_at = task, now
                 here.append(context)
             elif (error := refused.get(uuid)) is not None:
-                self.loader.mark([context], error)
+                self.loader.mark([context], error)  # it is still stale: before the next attempt it is asked about again
             else:
                 context.gone = True
         self.loader.refresh(here)

@@ -72,6 +72,19 @@ def test_stale_tasks_are_asked_about_before_an_attempt(world: World) -> None:
     assert not run.is_stale(contexts[1])
 
 
+def test_a_task_that_the_platform_says_nothing_about_is_still_stale(world: World) -> None:
+    """The next attempt fails, and before the one after it the platform is asked again."""
+    clock = Clock()
+    run, (context,) = loaded(world, clock=clock)
+    clock.now += run.gate.timing.stale_after
+    world.platform.faults.add(PlatformFault("tasks", status=403))
+    assert run.is_fresh([context])
+    assert context.trouble is not None
+    assert run.is_stale(context)
+    assert run.is_fresh([context])
+    assert (context.trouble, run.is_stale(context)) == (None, False)
+
+
 # After an attempt
 
 
