@@ -238,7 +238,7 @@ class Events:
             observer(event)
         except (KeyboardInterrupt, Interrupt):
             raise
-        except BaseException as error:
+        except BaseException as error:  # an observer has no say in what becomes of the run
             if id(observer) in self._broken:
                 return
             self._broken.add(id(observer))

@@ -12,8 +12,6 @@ import pytest
 from encord.exceptions import (
     AuthenticationError,
     AuthorisationError,
-    EncordException,
-    GenericServerError,
     InvalidArgumentsError,
     PayloadTooLargeError,
     RateLimitExceededError,
@@ -21,12 +19,11 @@ from encord.exceptions import (
     UnknownException,
 )
 
-from encord_agents.exceptions import AssetDownloadError, NoRoomError, OutageError
-from encord_agents.tasks.engine.download_tries import DownloadTries
+from encord_agents.exceptions import NoRoomError, OutageError
 from encord_agents.tasks.engine.gate import Gate, SetUpError, Troubles
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.timing import Limits, Timing
-from encord_agents.tasks.engine.verdict import Verdict, is_platform_trouble, verdict
+from encord_agents.tasks.engine.verdict import Verdict
 
 
 class World:
@@ -86,31 +83,6 @@ def test_handles_that_come_back() -> None:
     assert world.gate.call(failing(20, no_handle()), kind="items") == "answer"
 
 
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (RequestException("timeout"), Verdict.OUTAGE),
-        (UnknownException("bad gateway"), Verdict.OUTAGE),
-        (UnknownException([{"type": "missing"}]), Verdict.REFUSED),  # type: ignore[arg-type]
-        (GenericServerError("<html>502</html>"), Verdict.OUTAGE),
-        (GenericServerError("Server returned an error of type `['INTERNAL_SERVER_ERROR']`"), Verdict.OUTAGE),
-        (GenericServerError("Server returned an error of type `['ANSWER_INVALID']`"), Verdict.REFUSED),
-        (RateLimitExceededError(retry_after=2), Verdict.RATE_LIMIT),
-        (PayloadTooLargeError("too much"), Verdict.TOO_LARGE),
-        (AuthenticationError("who?"), Verdict.CREDENTIALS),
-        (AuthorisationError("no"), Verdict.FORBIDDEN),
-        (InvalidArgumentsError("no"), Verdict.REFUSED),
-        (ValueError("ours"), Verdict.REFUSED),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.name,
-)
-def test_verdicts(error: Exception, expected: Verdict) -> None:
-    """What an exception means for what to do next; only outages and rate limits are the platform's trouble."""
-    assert verdict(error) is expected
-    trouble = isinstance(error, EncordException) and expected in (Verdict.OUTAGE, Verdict.RATE_LIMIT)
-    assert is_platform_trouble(error) is trouble
-
-
 def test_an_outage_is_waited_out_with_backoff() -> None:
     """From 0.5 s, doubling, capped."""
     world = World()
@@ -165,16 +137,6 @@ def test_retry_after_beyond_max_outage() -> None:
     world.gate.call(failing(2, RateLimitExceededError(retry_after=150)), kind="actions")
 
 
-def test_a_storage_host_that_asks_to_wait() -> None:
-    """It is waited for at most 30 s at a time, and in all not longer than `max_outage`."""
-    world = World(max_outage=50.0)
-    error = AssetDownloadError("a.png", "uuid", "busy", status=429)
-    with DownloadTries(world.gate) as tries:
-        again = [tries.again(error, 3600.0) for _ in range(3)]
-    assert again == [True, True, False]
-    assert world.now == 50.0
-
-
 def test_long_waits_are_said(caplog: pytest.LogCaptureFixture) -> None:
     """Once each, though every thread is told; short ones are not."""
     world = World()
@@ -191,27 +153,6 @@ def test_long_waits_are_said(caplog: pytest.LogCaptureFixture) -> None:
     world.gate.call(failing(2, DOWN), kind="rows")
     assert len(caplog.records) == 1
     assert "has not answered a rows request" in caplog.text
-
-
-def test_a_download_that_is_left_is_in_no_trouble() -> None:
-    """However it is left: what is counted as in trouble decides whether another one ends the run."""
-    world = World(max_outage=10.0)
-    error = AssetDownloadError("a.png", "uuid", "down")
-
-    def download() -> None:
-        with DownloadTries(world.gate) as tries:
-            assert tries.again(error, 0.0)
-            assert len(world.gate.downloads_in_trouble) == 1
-            raise OSError("disk is full")
-
-    with pytest.raises(OSError, match="disk"):
-        download()
-    assert len(world.gate.downloads_in_trouble) == 0
-    with DownloadTries(world.gate) as tries:
-        while tries.again(error, 0.0):
-            pass
-        tries.answered()
-    assert len(world.gate.downloads_in_trouble) == 0
 
 
 class TimeIsUp(Exception):  # noqa: N818 - as engines name theirs
