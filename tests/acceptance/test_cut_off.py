@@ -198,13 +198,13 @@ def test_a_signal_in_a_move(
 
 def test_a_signal_while_loading(world: World, alarm: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """No task is to blame, and another call may do better."""
-    fill = Loader.fill
+    refresh = Loader.refresh
 
     def interrupted(self: Loader, contexts: Sequence[Context]) -> None:
         alarm()
-        fill(self, contexts)
+        refresh(self, contexts)
 
-    monkeypatch.setattr(Loader, "fill", interrupted)
+    monkeypatch.setattr(Loader, "refresh", interrupted)
     world.project.add_placeholders(TASKS)
     with closing(QueueRunner(world.project.project_hash, user_client=world.client)) as runner:
         function = runner.stage("Pre-label")(agent)
