@@ -9,6 +9,7 @@ from encord_agents.core.room import ran_out
 from encord_agents.core.tracebacks import described, is_a, set_cause
 from encord_agents.exceptions import AssetDownloadError, DependencyError, UnknownPathwayError
 from encord_agents.tasks.engine.context import Agent
+from encord_agents.tasks.engine.history import Row
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.engine.verdict import is_platform_trouble
@@ -49,25 +50,23 @@ class DeadLetters:
 
     def gave_up(self, uuid: UUID, fault: Fault) -> None:
         """Count a task whose attempts are over, all of them failed."""
-        if self._counts(uuid, fault):
-            self._check(self.agent.history.count("given up"))
+        self._count("given up", uuid, fault)
 
     def finished(self, uuid: UUID, outcome: Outcome) -> None:
         """Count an outcome: refused labels and moves make a row of their own, since their attempts were good."""
         if isinstance(outcome, Moved | Held):
             self.agent.history.end("refused")
         fault = outcome.fault if isinstance(outcome, Failed) else None
-        if fault is not None and fault.phase in (Phase.SAVE, Phase.MOVE) and self._counts(uuid, fault):
-            self._check(self.agent.history.count("refused"))
+        if fault is not None and fault.phase in (Phase.SAVE, Phase.MOVE):
+            self._count("refused", uuid, fault)
 
-    def _counts(self, uuid: UUID, fault: Fault) -> bool:
-        """Return False for the platform's trouble, and for a task that was counted in an earlier pass."""
+    def _count(self, row: Row, uuid: UUID, fault: Fault) -> None:
+        """Count a final failure, unless it is the platform's trouble, or the task was counted in an earlier pass."""
         if self.most is None or uuid in self.agent.history.known:
-            return False
-        return not (fault.platform or is_platform_trouble(fault.exception))
-
-    def _check(self, number: int) -> None:
-        if self.most is not None and number >= self.most:
+            return
+        if fault.platform or is_platform_trouble(fault.exception):
+            return
+        if self.agent.history.count(row) >= self.most:
             self._halt(self.most, f" (max_consecutive_failures={self.most})")
 
     def _halt(self, number: int, why: str) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 from encord_agents.tasks.engine.quiet import Quiet
 from encord_agents.tasks.engine.timing import Limits, Timing
 
-__all__ = ["CHANGED_ROW", "ODD_LABELS", "History"]
+__all__ = ["CHANGED_ROW", "ODD_LABELS", "History", "Row"]
 
 CHANGED_ROW = "changed row"
 ODD_LABELS = "odd labels"

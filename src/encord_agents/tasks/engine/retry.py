@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from encord.exceptions import AuthenticationError, AuthorisationError, SshKeyNotFound
-
 from encord_agents.core.tracebacks import is_a
 from encord_agents.exceptions import UnsupportedAssetError
 from encord_agents.tasks.engine.outcome import Fault, Phase
+from encord_agents.tasks.engine.verdict import Verdict, verdict
 
 __all__ = ["RetryPolicy", "decide", "retryable"]
-
-FORBIDDEN = (AuthenticationError, AuthorisationError, SshKeyNotFound)
-"""The platform's refusals for lack of permission, which would be the same on another try."""
 
 RETRIED = frozenset({Phase.LOAD, Phase.INJECT, Phase.AGENT, Phase.TEARDOWN, Phase.PATHWAY})
 
@@ -49,7 +45,7 @@ def retryable(policy: RetryPolicy, fault: Fault) -> bool:
     """Return True if another attempt, at some time, may succeed, however many there were already."""
     if fault.platform:
         return True
-    if fault.phase is Phase.LOAD and is_a(fault.exception, FORBIDDEN):
+    if fault.phase is Phase.LOAD and verdict(fault.exception) in (Verdict.CREDENTIALS, Verdict.FORBIDDEN):
         return False
     if is_a(fault.exception, UnsupportedAssetError):  # the file would be the same if it were fetched again
         return False
