@@ -14,7 +14,6 @@ from encord.objects import LabelRowV2
 from encord_agents.core.sdk.bundle import Parcel, new_bundle, packed
 from encord_agents.core.sdk.entrusted import Send, entrust, in_part_of, sent_priorities
 from encord_agents.core.sdk.once import hear_of_strangers
-from encord_agents.core.tracebacks import is_a
 from encord_agents.tasks.engine.gate import Gate
 from encord_agents.tasks.engine.label_check import find_oddity, make_plain, refuse_partial
 
@@ -168,9 +167,7 @@ class Held:
         self.sent = True
         try:
             self._gate.call(lambda: send_together([parcel]), kind=kind)
-        except Exception as error:
-            if not is_a(error, EncordException):  # no answer: it was cut off, or this machine failed
-                raise
+        except EncordException as error:  # others are no answer: it was cut off, or this machine failed
             self.refused = self.refused or error
 
 
