@@ -158,7 +158,8 @@ class Pipeline:
         while not self._all_started or len(self._ended_threads) < len(self._threads):
             if self._window.is_over:
                 over_since = over_since or self.run.gate.clock()
-                for context in tuple(self._files.fetches.values()):
+                # `copy` is one step; an iterator would fail if a thread came in between.
+                for context in self._files.fetches.copy().values():
                     if context.asset is not None:
                         context.asset.cancel()
                 if self._window.executed:
