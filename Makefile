@@ -53,7 +53,7 @@ test: $(DEV) ## Run the tests.
 test-all: $(DEV) ## Run the core tests with every Python there is, and with the oldest libraries that are allowed.
 	@$(BIN)/nox --tags tests $(if $(ARGS),-- $(ARGS))
 
-test-others: $(DEV) ## Run some of them with the oldest libraries, and the programs of tests/compat with 0.2.10. As CI does.
+test-others: $(DEV) ## Run some with the newest Python found, some with the oldest libraries, tests/compat with 0.2.10. As CI does.
 	@$(BIN)/nox --tags ci -- $(or $(ARGS),quick)
 
 test-thorough: $(DEV) ## Run the tests with all they can try: every point to interrupt at, ten times the examples. An hour.

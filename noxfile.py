@@ -53,7 +53,7 @@ QUICK = (
     "tests/acceptance/test_runner_set_up.py",
     "tests/acceptance/test_runner_writing.py",
 )
-"""Of these, what takes two or three minutes: ``-- quick``, as .ci/run does."""
+"""Of these, what takes two or three minutes: ``-- quick``. .ci/run does it twice: newest Python, lowest versions."""
 PARALLEL = ("-n", "3", "--dist", "worksteal")
 
 
@@ -93,10 +93,20 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *PARALLEL, *chosen(session))
 
 
+NEWEST = next(reversed(FOUND), None)
+"""The version that .ci/run takes beside the Python at hand."""
 for _version, _path in FOUND.items():
     # The Python at hand is what `make test` runs, and with all tests.
-    _tags = [] if _path == sys.executable else ["tests"]
+    _tags = [] if _path == sys.executable else ["tests", "ci"] if _version == NEWEST else ["tests"]
     nox.session(tests, python=_path, name=f"tests-{_version}", tags=_tags)
+
+
+if NEWEST is None or FOUND[NEWEST] == sys.executable:
+
+    @nox.session(python=False, tags=["ci"])
+    def newest(session: nox.Session) -> None:
+        """Say that there is no newer Python to run some tests with."""
+        session.skip(f"no Python newer than {sys.version_info.major}.{sys.version_info.minor}, up to {PYTHONS[-1]}")
 
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())["project"]
