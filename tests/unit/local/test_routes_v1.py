@@ -83,13 +83,14 @@ def test_one_row_or_several(platform: LocalPlatform, project: LocalProject) -> N
     one = legacy(platform, "PUT labelrow", of, uid=hashes[0], get_signed_url=True)
     assert one["data_hash"] == hashes[0]
     several = legacy(platform, "PUT labelrow", of, uid=hashes)
-    assert [row["data_hash"] for row in several] == hashes
-    assert several[0]["label_hash"] == one["label_hash"]
-    labels = [row["label_hash"] for row in several]
+    labels = {row["data_hash"]: row["label_hash"] for row in several}
+    assert labels.keys() == {*hashes}
+    assert labels[hashes[0]] == one["label_hash"]
     project.delete_row(hashes[0])
-    assert [row["data_hash"] for row in legacy(platform, "GET labelrow", of, uid=labels)] == hashes[1:]
+    found = legacy(platform, "GET labelrow", of, uid=[*labels.values()])
+    assert {row["data_hash"] for row in found} == {*hashes[1:]}
     with refused(404):
-        legacy(platform, "GET labelrow", of, uid=labels[0])
+        legacy(platform, "GET labelrow", of, uid=one["label_hash"])
     with refused(403):
         legacy(platform, "GET labelrow", of, uid=NOBODY)
 
