@@ -23,20 +23,21 @@ class Interrupter:
     """Raises `KeyboardInterrupt` in this thread, as a signal handler would.
 
     Args:
-        at: At which checkpoint, by its number or its place; the first that is reached at a place. ``None``: nowhere.
+        at: The place, which is interrupted when it is first reached. ``None``: none, but all places are noted. Only the
+            function of a given place is traced, and only until then: tracing costs more than what is traced.
 
     Attributes:
-        passed: How many checkpoints there were.
-        places: The place of each, once, in the order in which they were reached: unlike numbers, these are the same
-            however long a loop waits.
+        places: The place of each checkpoint, once, in the order in which they were reached: unlike numbers, these are
+            the same however long a loop waits. Without `at` only.
         where: Where the interrupt was raised; empty if it was not.
     """
 
-    def __init__(self, at: int | Place | None) -> None:
+    def __init__(self, at: Place | None) -> None:
         self.at = at
-        self.passed = 0
         self.places: dict[Place, None] = {}
         self.where = ""
+        self._owners: dict[CodeType, bool | None] = {}
+        """Whether a function is ours; ``None``: theirs, so that it depends on who calls it."""
         self._operations: dict[CodeType, dict[int, str]] = {}
         self._handlers: dict[CodeType, list[Any]] = {}
         self._before: dict[FrameType, int] = {}
@@ -53,14 +54,25 @@ class Interrupter:
         self._before.clear()
 
     def _enter(self, frame: FrameType, event: str, _: object) -> Any:
-        name = frame.f_code.co_filename
-        ours = "encord_agents" in name and any(part in name for part in OURS)
-        # Of theirs, what ours call: not what the SDK calls, nor finalizers, in which Python ignores whatever is raised.
-        called = frame.f_back is not None and frame.f_back.f_trace is not None
-        if not ours and not (called and any(part in name for part in THEIRS)):
+        code = frame.f_code
+        if self.where or (self.at is not None and (code.co_filename, code.co_qualname) != self.at[:2]):
+            return None
+        if not self._may_be_interrupted(frame):
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         return self._step
+
+    def _may_be_interrupted(self, frame: FrameType | None) -> bool:
+        """Of theirs, what ours call: not what the SDK calls, nor finalizers, in which Python ignores what is raised."""
+        while frame is not None:
+            if frame.f_code not in self._owners:
+                name = frame.f_code.co_filename
+                ours = "encord_agents" in name and any(part in name for part in OURS)
+                self._owners[frame.f_code] = ours or (None if any(part in name for part in THEIRS) else False)
+            if (ours := self._owners[frame.f_code]) is not None:
+                return ours
+            frame = frame.f_back
+        return False
 
     def _step(self, frame: FrameType, event: str, _: object) -> Any:
         if event == "return":
@@ -71,10 +83,9 @@ class Interrupter:
         self._before[frame] = here
         if before is None or not self._is_checkpoint(frame.f_code, before, here):
             return self._step
-        self.passed += 1
         place = (frame.f_code.co_filename, frame.f_code.co_qualname, here)
         self.places.setdefault(place)
-        if self.at in (self.passed, place) and not self.where:
+        if self.at == place and not self.where:
             self.where = f"{name_of(frame)} < {name_of(frame.f_back)}"
             raise KeyboardInterrupt
         return self._step
