@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,7 @@ def test_a_file_is_read_once(tmp_path: Path, nothing_read: list[str]) -> None:
     assert nothing_read == [str(authority)]
 
 
-def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
+def test_a_file_that_changes_is_read_again(tmp_path: Path, collect_garbage: Callable[[], int]) -> None:
     """What was taken out of it is not trusted any more by connections that are opened afterwards."""
     context, authority = private_authority(tmp_path)
     with server((200, b"yes"), context) as address:
@@ -64,11 +63,11 @@ def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
         authority.write_text(Path(certifi.where()).read_text())
         with session() as one, pytest.raises(requests.exceptions.SSLError):
             one.get(address, verify=str(authority))
-    gc.collect()  # the connection that was refused
+    collect_garbage()  # the connection that was refused
 
 
 @pytest.mark.parametrize("verify", [True, "another"])
-def test_another_authority_is_refused(tmp_path: Path, verify: Any) -> None:
+def test_another_authority_is_refused(tmp_path: Path, verify: Any, collect_garbage: Callable[[], int]) -> None:
     """One of another file, or of the usual ones, is not enough; nor is a file that has been trusted elsewhere."""
     context, authority = private_authority(tmp_path)
     if verify == "another":
@@ -79,18 +78,18 @@ def test_another_authority_is_refused(tmp_path: Path, verify: Any) -> None:
         assert one.get(address, verify=str(authority)).text == "yes"
         with pytest.raises(requests.exceptions.SSLError):
             one.get(address, verify=verify)
-    gc.collect()
+    collect_garbage()
 
 
-def test_a_host_of_another_name_is_refused(tmp_path: Path) -> None:
+def test_a_host_of_another_name_is_refused(tmp_path: Path, collect_garbage: Callable[[], int]) -> None:
     """The name is compared as ever."""
     context, authority = private_authority(tmp_path)
     with server((200, b"yes"), context) as address, session() as one, pytest.raises(requests.exceptions.SSLError):
         one.get(address.replace("localhost", "127.0.0.1"), verify=str(authority))
-    gc.collect()
+    collect_garbage()
 
 
-def test_nothing_to_verify(tmp_path: Path, nothing_read: list[str]) -> None:
+def test_nothing_to_verify(tmp_path: Path, nothing_read: list[str], collect_garbage: Callable[[], int]) -> None:
     """Who asks for no check has none, and the next who asks for one has it."""
     context, _ = private_authority(tmp_path)
     with server((200, b"yes"), context) as address, session() as one:
@@ -99,10 +98,10 @@ def test_nothing_to_verify(tmp_path: Path, nothing_read: list[str]) -> None:
         assert nothing_read == []
         with pytest.raises(requests.exceptions.SSLError):
             one.get(address)
-    gc.collect()
+    collect_garbage()
 
 
-def test_a_file_that_is_none(tmp_path: Path) -> None:
+def test_a_file_that_is_none(tmp_path: Path, collect_garbage: Callable[[], int]) -> None:
     """It is refused as `requests` refuses it."""
     context, _ = private_authority(tmp_path)
     (tmp_path / "garbage").write_text("no certificates")
@@ -114,7 +113,7 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
                 with pytest.raises((OSError, requests.exceptions.SSLError)) as caught:
                     one.get(address, verify=str(tmp_path / "garbage"))
                 said.append(type(caught.value))
-    gc.collect()
+    collect_garbage()
     assert said[0] is said[1]
 
 

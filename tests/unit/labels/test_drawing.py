@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -308,13 +308,13 @@ def test_several_shapes_in_one_file(row_of: Any) -> None:
     assert [v.name for v in face.get_annotation(0).coordinates.values] == ["nose", "left", "right"]
 
 
-def test_tracks_keep_no_row_alive(row_of: Any) -> None:
+def test_tracks_keep_no_row_alive(row_of: Any, collect_garbage: Callable[[], int]) -> None:
     """Neither the row nor its objects."""
     row = row_of("video")
     add_detections(row, tracked(1))
     known = weakref.ref(row)
     del row
-    gc.collect()
+    collect_garbage()
     assert known() is None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import resource
 import sys
@@ -120,7 +119,7 @@ def submit(loop: EventLoop, work: Coroutine[Any, Any, Any] | None = None) -> Any
     return ended(lambda: loop.submit(work or nothing()).result(20))
 
 
-def test_without_a_file_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_file_descriptor(monkeypatch: pytest.MonkeyPatch, collect_garbage: Callable[[], int]) -> None:
     """Whoever submits gets the error, however far the loop came; closing returns."""
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # asyncio cannot close its own half-made loops
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -136,7 +135,7 @@ def test_without_a_file_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     del loop
-    gc.collect()
+    collect_garbage()
     assert results[0] is OSError
     assert results[-1] is str
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import pickle
 import time
@@ -105,7 +104,7 @@ def test_forgetting_costs_little() -> None:
     assert seconds(range(10_000, 20_000)) < 10 * filling + 1
 
 
-def test_a_failure_keeps_its_traceback_as_text_only() -> None:
+def test_a_failure_keeps_its_traceback_as_text_only(collect_garbage: Callable[[], int]) -> None:
     """The frames of a traceback would keep the task's label row and image in memory."""
 
     class Image:
@@ -124,7 +123,7 @@ def test_a_failure_keeps_its_traceback_as_text_only() -> None:
     report = RunReport()
     outcome, image = agent()
     report(finished(1, outcome))
-    gc.collect()
+    collect_garbage()
     assert image() is None
     (record,) = report.failures
     assert record.traceback is not None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import weakref
+from collections.abc import Callable
 from multiprocessing.connection import Connection as Pipe
 from typing import TYPE_CHECKING
 
@@ -42,10 +42,10 @@ def test_a_child_inherits_no_connection(world: World) -> None:
     runner.close()
 
 
-def test_a_runner_is_not_kept(world: World) -> None:
+def test_a_runner_is_not_kept(world: World, collect_garbage: Callable[[], int]) -> None:
     """What is to be done after a fork does not hold on to it."""
     runner = QueueRunner(world.project.project_hash, user_client=world.client)
     reference = weakref.ref(runner)
     del runner
-    gc.collect()
+    collect_garbage()
     assert reference() is None
