@@ -15,7 +15,7 @@ import pytest
 import encord_agents
 
 ROOT = Path(__file__).parent.parent
-SLOW_TO_IMPORT = {"rich", "typer", "av", "PIL", "skimage", "starlette"}
+SLOW_TO_IMPORT = {"rich", "typer", "av", "cv2", "PIL", "skimage", "starlette"}
 
 
 def test_the_version() -> None:
@@ -63,27 +63,26 @@ def test_the_development_pins_are_names_and_versions() -> None:
     assert not any("://" in line for line in lines)
 
 
-def imported_by(statement: str) -> set[str]:
-    """The top-level modules that a fresh interpreter has loaded after a statement."""
-    program = (
-        f"{statement}\nimport json, sys\nprint(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
-    )
+IMPORTED = """
+import importlib, json, sys
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+    print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))
+"""
+
+
+def test_imports_load_only_what_every_run_needs() -> None:
+    """``import encord_agents`` is for reading the version, and for pytest's plugin: it costs next to nothing. Importing
+    agents loads the SDK, but no terminal, no vision library and no server: those are loaded by who uses them."""
+    package = ["encord_agents", "encord_agents.local.pytest_plugin"]
+    agents = ["encord_agents.core.data_model", "encord_agents.tasks", "encord_agents.tasks.dependencies"]
+    # In one interpreter: what is loaded by one of them is there after those that follow, too.
     # -W: the SDK's own import warns under recent versions of pydantic
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True, timeout=60
-    )
-    return set(json.loads(done.stdout))
-
-
-@pytest.mark.parametrize("module", ["encord_agents.tasks", "encord_agents.tasks.dependencies"])
-def test_imports_load_only_what_every_run_needs(module: str) -> None:
-    """Importing agents loads no terminal, no vision library and no server: those are loaded by who uses them."""
-    loaded = imported_by(f"import {module}")
-    assert "encord" in loaded
-    assert SLOW_TO_IMPORT & loaded == set()
-
-
-def test_the_package_itself_does_not_load_the_sdk() -> None:
-    """``import encord_agents`` is for reading the version, and for pytest's plugin: it costs next to nothing."""
-    loaded = imported_by("import encord_agents, encord_agents.local.pytest_plugin")
-    assert "encord" not in loaded
+    command = [sys.executable, "-W", "ignore", "-c", IMPORTED, *package, *agents]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    loaded = {
+        module: set(json.loads(line)) for module, line in zip(package + agents, done.stdout.splitlines(), strict=True)
+    }
+    assert [module for module in package if "encord" in loaded[module]] == []
+    assert "encord" in loaded["encord_agents.tasks"]
+    assert {module: SLOW_TO_IMPORT & names for module, names in loaded.items() if SLOW_TO_IMPORT & names} == {}

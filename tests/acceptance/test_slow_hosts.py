@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests import preloaded
 from tests.servers import answering
 from tests.waiting import PATIENCE, until
 
@@ -84,8 +85,13 @@ def test_one_slow_file(world: World, tmp_path: Path, how: str, kind: str) -> Non
             "TEST_HOST": host,
             "PYTHONWARNINGS": "ignore",
         }
-        process = subprocess.Popen(
-            [sys.executable, str(script)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        process = preloaded.Popen(
+            [sys.executable, str(script)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            spawning=True,
         )
         try:
             assert until(lambda: world.count("Done") == 9 or process.poll() is not None)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests import preloaded
 
 from encord_agents.cli import host
 from encord_agents.cli.options import DRAIN_OPTIONS, RUNNER_OPTIONS
@@ -73,5 +73,5 @@ def test_in_a_real_main_module_without_a_file(tmp_path: Path) -> None:
         "from encord_agents.tasks import Runner\n"
         "print('code', run_as_command(Runner(), ['--help']))\n"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    ended = preloaded.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "code 0" in ended.stdout, ended.stderr

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from uuid import UUID
 
 import numpy as np
@@ -20,14 +18,6 @@ from encord_agents.core.data_model import (
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 DATA = "22222222-2222-4222-8222-222222222222"
-
-
-@pytest.mark.parametrize("module", ["encord_agents.core.data_model", "encord_agents.tasks.dependencies"])
-def test_imports_cost_little(module: str) -> None:
-    """Decoders and the terminal are imported when used, not when agents are defined."""
-    code = f"import sys, {module}; print([m for m in ('av', 'cv2', 'PIL', 'rich', 'typer') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_frame_data() -> None:

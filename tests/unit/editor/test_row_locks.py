@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests import preloaded
 from tests.unit.editor.test_turns import frame
 
 from encord_agents.editor.row_locks import RowLocks
@@ -31,7 +32,7 @@ with Turns(locks=RowLocks(Path(sys.argv[1]))).on(frame()):
 def held_elsewhere(path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that is at work on the row of `frame()`."""
     command = [sys.executable, "-c", HOLDER, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with preloaded.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "taken\n"
         yield process

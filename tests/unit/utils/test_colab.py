@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests import preloaded
 
 from encord_agents.core.settings import Settings
 from encord_agents.exceptions import PrintableError
@@ -79,4 +79,4 @@ assert public.read_text().strip() in html
 assert private.read_text().splitlines()[1] not in html
 assert private.name == "temporary_key"
 """
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, timeout=120)
+    preloaded.run([sys.executable, "-c", script], cwd=tmp_path, check=True, timeout=120)

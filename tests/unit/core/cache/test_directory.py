@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import preloaded
 
 from encord_agents.core.cache import directory
 from encord_agents.core.cache.directory import BoundedDirectory
@@ -174,7 +175,7 @@ with bounded(Path(sys.argv[1])).new("one.asset", 80) as part:
 
 def test_a_process_that_is_killed_while_it_writes(tmp_path: Path) -> None:
     """Nobody sees half a file, and what is left of it makes room for others."""
-    child = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    child = preloaded.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     assert child.stdout.readline() == "half\n"
     assert not put(bounded(tmp_path), "two")  # it is alive
@@ -197,7 +198,7 @@ for _ in range(100):
 
 def test_several_processes(tmp_path: Path) -> None:
     """The directory is never larger than it may be, and each file is as one of them has written it."""
-    children = [subprocess.Popen([sys.executable, "-c", BUSY, str(tmp_path), str(seed)]) for seed in range(3)]
+    children = [preloaded.Popen([sys.executable, "-c", BUSY, str(tmp_path), str(seed)]) for seed in range(3)]
     files, chance, looks = bounded(tmp_path, 2000), random.Random(7), 0
     while looks < 50 or any(child.poll() is None for child in children):
         put(files, chance.choice("abcdefghij"), chance.randrange(1, 700))

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests import preloaded
 from tests.brokers import PATIENCE, until
 
 from encord_agents.integrations.celery.at_work import AtWork, Found, MemoryAtWork, RedisAtWork
@@ -133,7 +134,7 @@ def test_an_end_after_a_renewal_that_was_not_answered(holds: RedisAtWork, client
 
 def test_a_holder_that_was_killed(holds: RedisAtWork, redis_server: Broker) -> None:
     """Its task is busy while it lives, is found lost once when it was killed, and is free for the next who asks."""
-    with subprocess.Popen(
+    with preloaded.Popen(
         [sys.executable, "-c", HOLD, redis_server.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 
 import pytest
+from tests import preloaded
+from tests.waiting import PATIENCE
 
 from encord_agents.tasks.engine.thread_pool import PoolClosedError, ThreadPool
 
@@ -103,7 +104,7 @@ def test_sent_home() -> None:
 
 def test_a_job_that_hangs_does_not_keep_the_process() -> None:
     """Unlike a `ThreadPoolExecutor`'s."""
-    assert subprocess.run([sys.executable, "-c", HANGING], timeout=30).returncode == 0
+    assert preloaded.run([sys.executable, "-c", HANGING], timeout=PATIENCE).returncode == 0
 
 
 def test_start_alld() -> None:
