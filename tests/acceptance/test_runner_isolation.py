@@ -139,7 +139,7 @@ def test_a_storage_item_that_is_forbidden(world: World) -> None:
     check(world, hashes, world.run(agent, num_retries=0), "load", attempts=1)
 
 
-@pytest.mark.parametrize(("window", "n"), [(300, N), (1, 5)])
+@pytest.mark.parametrize(("window", "n"), [(300, 60), (1, 5)])
 @pytest.mark.parametrize("how", ["missing", "corrupt"])
 @pytest.mark.parametrize("retries", [0, 1])
 @pytest.mark.parametrize("ahead", [True, False])
