@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
+import tempfile
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -46,11 +48,42 @@ def film(
     """A film at ten frames a second, or with frames at ``times``, in tenths of a second."""
     if options is None and codec == "libx264":
         options = {"bf": "2", "g": "10", "crf": "20"}
+    given = (options or {}, container_options)
+    path.write_bytes(
+        _content(path.suffix, frames, codec, times and tuple(times), *(tuple(sorted(one.items())) for one in given))
+    )
+    return path
+
+
+@functools.cache
+def _content(
+    suffix: str,
+    frames: int,
+    codec: str,
+    times: tuple[int, ...] | None,
+    options: tuple[tuple[str, str], ...],
+    container_options: tuple[tuple[str, str], ...],
+) -> bytes:
+    """Make a film, once in a process: a second of processor time for those of many frames."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / f"film{suffix}"
+        _encode(path, frames, codec, times, dict(options), dict(container_options))
+        return path.read_bytes()
+
+
+def _encode(
+    path: Path,
+    frames: int,
+    codec: str,
+    times: tuple[int, ...] | None,
+    options: dict[str, str],
+    container_options: dict[str, str],
+) -> None:
     with av.open(str(path), "w", options=container_options) as container:
         stream: Any = container.add_stream(codec, rate=10)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.bit_rate = 4_000_000
-        stream.options = options or {}
+        stream.options = options
         for number in range(frames):
             frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
             if times is not None:
@@ -58,7 +91,6 @@ def film(
                 frame.time_base = Fraction(1, 10)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    return path
 
 
 def packets(path: Path) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 import wave
@@ -13,17 +14,24 @@ from encord_agents.local.images import png
 
 def video(path: Path, frames: int = 6, size: tuple[int, int] = (64, 48), rate: int = 10) -> Path:
     """A video of as many grey frames."""
+    path.write_bytes(_video(frames, size, rate))
+    return path
+
+
+@functools.cache
+def _video(frames: int, size: tuple[int, int], rate: int) -> bytes:
     import av
     import numpy as np
 
-    with av.open(str(path), "w", format="mp4") as container:
+    content = io.BytesIO()
+    with av.open(content, "w", format="mp4") as container:
         stream = container.add_stream("mpeg4", rate=rate)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for index in range(frames):
             grey = np.full((size[1], size[0], 3), 40 * (index % 6), np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
         container.mux(stream.encode(None))
-    return path
+    return content.getvalue()
 
 
 def sound(path: Path, seconds: float = 0.5, rate: int = 8000) -> Path:

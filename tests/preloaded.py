@@ -43,6 +43,7 @@ MODULES = (
     *("rich.console", "rich.live", "rich.markdown", "rich.panel", "rich.progress", "rich.table", "typer.rich_utils"),
     *("encord_agents.local.platform", "anyio._backends._asyncio", "uvicorn.protocols.http.auto", "uvicorn.loops.auto"),
     *("celery.bin.celery", "celery.bin.worker", "encord_agents.integrations.celery", "pytest", "PIL.PngImagePlugin"),
+    *("encord_agents.fastapi", "encord_agents.fastapi.dependencies"),
 )
 AVAILABLE = sys.platform == "linux"
 SET_CHILD_SUBREAPER = 36

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests import preloaded
+
 if TYPE_CHECKING:
     from encord_agents.local import LocalPlatform
 
@@ -73,7 +75,7 @@ def serving(platform: LocalPlatform, directory: Path, source: str = AGENTS) -> I
     (directory / "boxes.py").write_text(source)
     command = [sys.executable, "-m", "encord_agents.cli.main", "serve", "boxes:app", "--port", "0"]
     environment = {**os.environ, **platform.environment()}
-    with subprocess.Popen(command, cwd=directory, env=environment, stderr=subprocess.PIPE, text=True) as server:
+    with preloaded.Popen(command, cwd=directory, env=environment, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         try:
             lines = []

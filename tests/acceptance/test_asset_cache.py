@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pytest
 from encord.storage import StorageItem
 from PIL import Image
+from tests import preloaded
 from tests.drivers import DRIVERS, Driver, Processes
 from tests.servers import server
 
@@ -248,7 +248,7 @@ def test_several_processes(tmp_path: Path) -> None:
     command: Callable[[int], list[str]] = lambda number: [  # noqa: E731
         sys.executable, "-c", WRITER, str(tmp_path / "kept"), str(tmp_path / f"source {number}"),
     ]  # fmt: skip
-    children = [subprocess.Popen(command(number)) for number in range(3)]
+    children = [preloaded.Popen(command(number)) for number in range(3)]
     assert [child.wait() for child in children] == [0, 0, 0]
     sizes = [path.stat().st_size for path in (tmp_path / "kept").glob("*.asset")]
     assert 0 < sum(sizes) <= 200_000

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 from tests.served_agents import serving
+from tests.thorough import THOROUGH
 
 if TYPE_CHECKING:
     from tests.conftest import World
 
-EDITS = 200
+EDITS = 200 if THOROUGH else 80
 
 AGENTS = """
 from typing import Annotated
@@ -42,7 +43,7 @@ def box(number: int, frame_data: FrameData, row: Annotated[LabelRowV2, Depends(d
 
 @pytest.mark.timeout(600)
 def test_two_processes_on_one_row(world: World, tmp_path: Path) -> None:
-    """200 edits by two servers: each is answered 200 and is there, or is told to try again, and is there then."""
+    """Many edits by two servers: each is answered 200 and is there, or is told to try again, and is there then."""
     data_hash = world.project.add_image("a")
     body = {"projectHash": world.project.project_hash, "dataHash": data_hash, "frame": 0}
     with ExitStack() as stack:

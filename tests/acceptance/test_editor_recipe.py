@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from tests import preloaded
 from tests.editors import listening
 
 from encord_agents.local.images import png
@@ -89,7 +90,7 @@ def test_lambda(body: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
 def standing(command: list[str], said: str, **options: Any) -> Iterator[None]:
     """A command that stays up, once it has said that it is."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(command, **options, **pipes) as process:
+    with preloaded.Popen(command, **options, **pipes) as process:
         assert process.stdout is not None
         try:
             lines: list[str] = []
@@ -132,7 +133,7 @@ def test_on_the_local_platform(tmp_path: Path) -> None:
             elif words[1] == "serve":
                 stack.enter_context(standing([*command, "--port", agents], "running on", **options))
             else:
-                subprocess.run(command, check=True, capture_output=True, **options)
+                preloaded.run(command, check=True, capture_output=True, **options)
         start = f"http://127.0.0.1:{local}"
         project = re.findall(r"/projects/([0-9a-f-]{36})\"", requests.get(start, timeout=60).text)[0]
         tasks = requests.get(f"{start}/projects/{project}/tasks", timeout=60).text

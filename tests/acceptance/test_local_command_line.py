@@ -20,6 +20,7 @@ import pytest
 import requests
 from encord import EncordUserClient
 from tests import preloaded
+from tests.waiting import PATIENCE
 
 from encord_agents.local import LocalPlatform
 from encord_agents.local.images import png
@@ -234,7 +235,7 @@ def test_a_signal_ends_it_cleanly_and_nothing_is_lost(home: Home, number: signal
         project = client(environment).get_project(project_hash)
         next(iter(project.workflow.get_stage(name="Pre-label").get_tasks())).proceed(pathway_name="go")
         process.send_signal(number)
-        output, errors = process.communicate(timeout=5)
+        output, errors = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, errors
         assert "Stopped" in output
         assert errors == ""
@@ -253,7 +254,7 @@ def test_a_kill_loses_nothing_that_was_answered(home: Home) -> None:
         project = client(environment).get_project(project_hash)
         next(iter(project.workflow.get_stage(name="Pre-label").get_tasks())).proceed(pathway_name="go")
         process.kill()
-        process.wait(5)
+        process.wait(PATIENCE)
     assert re.search(r"Done\W+done\W+1\b", home.run("status", "--data", "data").stdout)
 
 

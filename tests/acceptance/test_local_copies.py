@@ -238,13 +238,11 @@ def test_cut_off_in_the_middle(local_platform: LocalPlatform, real: LocalProject
     real.break_asset(hashes["pages.pdf"], "stall")
     environment = {**os.environ, **local_platform.environment()}
     command = [str(COMMAND), "local", "pull", real.project_hash, "--with-labels", "--with-files", "--data", "copy"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as one:
+    with preloaded.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as one:
         assert until(lambda: any("pages.pdf" in entry.path for entry in local_platform.journal.of("asset")))
         one.kill()
     real.break_asset(hashes["pages.pdf"], None)
-    subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=150, check=True)
+    preloaded.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=150, check=True)
     platform = LocalPlatform(tmp_path / "copy")
     try:
         (pulled,) = platform.projects()

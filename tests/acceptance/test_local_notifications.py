@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pytest
 import requests
 from fastapi import Depends, FastAPI
+from tests import preloaded
 from tests.editors import listening
 from tests.waiting import until
 from typer.testing import CliRunner
@@ -226,7 +227,7 @@ def test_other_processes(tmp_path: Path) -> None:
 
     @contextmanager
     def serving(ends_with: int) -> Iterator[None]:
-        with subprocess.Popen(up, stdout=subprocess.PIPE, text=True) as process:
+        with preloaded.Popen(up, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             try:
                 assert any("export" in line for line in iter(process.stdout.readline, ""))

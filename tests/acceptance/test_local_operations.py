@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -33,6 +35,7 @@ from encord.utilities.project_user import ProjectUserRole
 from tests import kinds
 
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
+from encord_agents.local.assets import MemoryAssets
 from encord_agents.local.uploads import INTEGRATION
 from encord_agents.local.users import OWNER
 
@@ -140,13 +143,56 @@ class World:
         return self.row("group")
 
 
+class Beginning:
+    """The state that each test begins with: made once, as all the uploads cost more than most tests."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._service = world, world.platform._service
+        self._state = sqlite3.connect(":memory:")
+        with self._service.database.read() as connection:
+            connection.backup(self._state)
+        assert isinstance(self._service.assets, MemoryAssets)
+        self._assets = {**self._service.assets._files}
+
+    def close(self) -> None:
+        self._state.close()
+
+    def again(self, files: Path) -> World:
+        """The world as it was, with objects of the SDK that no test has had."""
+        platform = self._world.platform
+        with self._service.database.read() as connection:
+            self._state.backup(connection)
+        assert isinstance(self._service.assets, MemoryAssets)
+        self._service.assets._files = {**self._assets}
+        assert platform._door is not None
+        platform._door.unknown.clear()
+        world = copy.copy(self._world)
+        world.files = files
+        world.client = platform.client(retries=False)
+        world.folder = world.client.get_storage_folder(world.folder.uuid)
+        world.ontology = world.client.get_ontology(world.ontology.ontology_hash)
+        world.dataset = world.client.get_dataset(world.dataset.dataset_hash)
+        world.project = world.client.get_project(world.project.project_hash)
+        world.items = {**world.items}
+        platform.journal.clear()
+        return world
+
+
+@pytest.fixture(scope="module")
+def beginning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beginning]:
+    with LocalPlatform() as platform:
+        beginning = Beginning(World(platform, kinds.five(tmp_path_factory.mktemp("files") / "files")))
+        yield beginning
+        beginning.close()
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    files = kinds.five(tmp_path)
+def world(beginning: Beginning, tmp_path: Path) -> Iterator[World]:
+    files = kinds.five(tmp_path / "files")
     (files / "one").mkdir()
-    with LocalPlatform() as platform, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        yield World(platform, files)
+        yield beginning.again(files)
 
 
 WORKS: dict[str, Callable[[World], Any]] = {}

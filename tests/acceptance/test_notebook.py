@@ -56,10 +56,28 @@ class Notebook:
         assert self.says(AGENT.format(project=self.world.project.project_hash, body=body)) == ""
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    """One kernel for all tests, as it takes three seconds of processor time to start."""
+    with kernel(tmp_path_factory.mktemp("kernel")) as started:
+        assert started.run("import sys; sys.first_arguments = [*sys.argv]") == []
+        yield started
+
+
 @pytest.fixture
-def notebook(world: World, tmp_path: Path) -> Iterator[Notebook]:
-    with kernel(tmp_path, world.platform.environment()) as running:
-        yield Notebook(world, running)
+def notebook(world: World, tmp_path: Path, running: Kernel) -> Notebook:
+    """A notebook in which nothing has been run."""
+    assert running.run("%reset -f") == []
+    begin = f"""
+        import os, sys
+        os.environ.update({world.platform.environment()!r})
+        os.chdir({str(tmp_path)!r})
+        sys.argv[:] = sys.first_arguments
+    """
+    assert running.run(textwrap.dedent(begin)) == []
+    running.messages.clear()
+    running.on_output = None
+    return Notebook(world, running)
 
 
 def html(output: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import pytest
 from encord.objects import LabelRowV2
 from encord.storage import StorageItem
 from tests.drivers import DRIVERS, Driver
+from tests.thorough import THOROUGH
 
 from encord_agents.exceptions import OutageError
 from encord_agents.local import AgentStage, Fault, Stage, Workflow
@@ -76,11 +77,11 @@ def test_an_outage_in_mid_run(world: World, how: Literal["refuse", "503"], windo
 
 
 @pytest.mark.slow
-def test_an_outage_of_twenty_seconds(world: World) -> None:
+def test_a_longer_outage(world: World) -> None:
     """With the client and the waits that a user has: exit code 0, all moved."""
     world.project.add_placeholders(200)
     world.client = world.platform.client()
-    with outage(world, 20.0, "refuse") as begin:
+    with outage(world, 20.0 if THOROUGH else 6.0, "refuse") as begin:
         report = world.run(at_call(80, begin, seconds=0.01))
     assert (report.moved, report.attempts, report.exit_code) == (200, 200, 0)
     assert world.count("Done") == 200

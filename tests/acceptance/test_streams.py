@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pty
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests import preloaded
+from tests.thorough import THOROUGH
 
 from encord_agents.local import AgentStage, Stage, Workflow
 
@@ -79,8 +81,10 @@ def command(script: Path, project: LocalProject, *options: str) -> list[str]:
 TOOL = [sys.executable, "-m", "encord_agents.cli.main"]
 
 
-@BUFFERED
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize(
+    ("encoding", "unbuffered"),
+    itertools.product(ENCODINGS, ["", "1"]) if THOROUGH else [("cp1252", ""), ("ascii", "1"), ("C locale", "")],
+)
 def test_a_narrow_encoding(
     encoding: str, unbuffered: str, local_platform: LocalPlatform, project: LocalProject, script: Path
 ) -> None:
@@ -142,9 +146,8 @@ def leaving_reader(arguments: list[str], env: dict[str, str], *, merged: bool = 
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        done = preloaded.run(
-            arguments, env=env, stdout=writing, stderr=writing if merged else subprocess.PIPE, timeout=100
-        )
+        stderr = writing if merged else subprocess.PIPE
+        done = preloaded.run(arguments, env=env, stdout=writing, stderr=stderr, timeout=100, spawning=True)
     finally:
         os.close(writing)
     return done.returncode, (done.stderr or b"").decode()
@@ -221,7 +224,10 @@ def test_what_agents_print_in_worker_processes(
         local_platform, **ENCODINGS["ascii"], PROJECT_HASH=project.project_hash, PYTHONUNBUFFERED=unbuffered
     )
     project.add_placeholders(2, title="写 {index}")
-    done = subprocess.run([sys.executable, str(script)], env=env, capture_output=True, timeout=100)
+    if unbuffered:
+        done = preloaded.run([sys.executable, str(script)], env=env, capture_output=True, timeout=100, spawning=True)
+    else:  # with the interpreter's own streams
+        done = subprocess.run([sys.executable, str(script)], env=env, capture_output=True, timeout=100)
     assert b"seen \\u5199 1" in done.stdout
     assert project.stage("Done").tasks == 2
     project.add_placeholders(2, title="写 {index}")
@@ -235,6 +241,16 @@ def gate(tmp_path: Path) -> Path:
     path = tmp_path / "gate"
     os.mkfifo(path)
     return path
+
+
+ON_ITS_TERMINAL = """
+import fcntl, runpy, signal, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs a script with the terminal on its stdin as the one that it is attached to, as ``nohup`` does."""
 
 
 @BUFFERED
@@ -252,23 +268,14 @@ def test_a_terminal_that_closes(
     project.add_placeholders(5)
     report = tmp_path / "report.jsonl"
     master, slave = pty.openpty()
-
-    def detached() -> None:
-        import fcntl
-        import signal
-        import termios
-
-        os.setsid()
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    child = subprocess.Popen(
-        command(script, project, "--progress", progress, "--report", str(report)),
+    program, path, *options = command(script, project, "--progress", progress, "--report", str(report))
+    child = preloaded.Popen(
+        [program, "-c", ON_ITS_TERMINAL, path, *options],
         env=environment(local_platform, PRINT="1", WAIT_FOR=str(gate), TERM="xterm", PYTHONUNBUFFERED=unbuffered),
         stdin=slave,
         stdout=slave,
         stderr=slave,
-        preexec_fn=detached,
+        start_new_session=True,
     )
     os.close(slave)
     opened = os.open(gate, os.O_WRONLY)  # returns when the first agent has come to the gate

@@ -46,30 +46,60 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+class Window:
+    """A page in a context of its own, and what is to be complained of there."""
+
+    def __init__(self, browser: Browser, **options: Any) -> None:
+        self._context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | options)
+        self._context.set_default_timeout(60_000)
+        self.page = self._context.new_page()
+        self.complaints: list[str] = []
+        self.ours: tuple[str, ...] = ("data:", "about:")
+        complain = self.complaints.append
+        self.page.on("console", lambda message: message.type in ("error", "warning") and complain(message.text))
+        self.page.on("pageerror", lambda error: complain(str(error)))
+        self.page.on("request", lambda request: request.url.startswith(self.ours) or complain(request.url))
+
+    def forget(self) -> None:
+        """Be as new: what a page keeps otherwise is kept for its address, and each test's platform has another."""
+        self.page.goto("about:blank")
+        self.page.mouse.move(0, 0)
+        self._context.clear_cookies()
+        self.complaints.clear()
+
+    def close(self) -> None:
+        self._context.close()
+
+
+@pytest.fixture(scope="module")
+def window(chromium: Browser) -> Iterator[Window]:
+    """The window of all tests that ask for no other: opening one takes as long as most tests."""
+    shared = Window(chromium)
+    yield shared
+    shared.close()
+
+
 @pytest.fixture
-def visit(chromium: Browser, local_platform: LocalPlatform) -> Iterator[Callable[..., Page]]:
-    """Open an address of the platform in a context of its own.
+def visit(chromium: Browser, window: Window, local_platform: LocalPlatform) -> Iterator[Callable[..., Page]]:
+    """Open an address of the platform; with options, or for the second time, in a context of its own.
 
     Whatever the console complains of, and whatever is asked of another origin, fails the test.
     """
-    complaints: list[str] = []
-    contexts = []
+    windows: list[Window] = []
 
     def opened(path: str = "/", **options: Any) -> Page:
-        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}} | options)
-        context.set_default_timeout(60_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        ours = (f"{local_platform.domain}/", "data:", "about:")
-        page.on("request", lambda request: request.url.startswith(ours) or complaints.append(request.url))
-        page.goto(local_platform.domain + path)
-        return page
+        windows.append(window if not options and window not in windows else Window(chromium, **options))
+        windows[-1].ours = (f"{local_platform.domain}/", "data:", "about:")
+        windows[-1].page.goto(local_platform.domain + path)
+        return windows[-1].page
 
     yield opened
-    for context in contexts:
-        context.close()
+    complaints = [complaint for one in windows for complaint in one.complaints]
+    for one in windows:
+        if one is window:
+            one.forget()
+        else:
+            one.close()
     assert complaints == []
 
 

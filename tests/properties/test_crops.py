@@ -26,12 +26,15 @@ from encord.objects.coordinates import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.thorough import examples
 
 from encord_agents.core.vision import crop_to_object, read_image
 from encord_agents.exceptions import PrintableError
 
 HAIR = 1e-4
 """Pixels by which the edge of an object may miss that of a pixel, for all that fractions of a picture can say."""
+
+AROUND = np.linspace(0, 2 * math.pi, 40_000, endpoint=False)
 
 Points: TypeAlias = list[tuple[float, float]]
 
@@ -42,7 +45,7 @@ angles = st.floats(-720, 720) | st.sampled_from([0.0, 45.0, 90.0, 180.0])
 points = st.builds(PointCoordinate, places, places)
 
 
-relaxed = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+relaxed = settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def picture(width: int, height: int) -> Any:
@@ -143,9 +146,7 @@ def test_ellipses(width: int, height: int, x: float, y: float, rx: float, ry: fl
 
 def ellipse(centre: tuple[float, float], across: float, along: float, theta: float) -> Points:
     """The outermost points, found by going around: apart from a hair, since the steps are small."""
-    steps = [2 * math.pi * step / 40_000 for step in range(40_000)]
-    angle = np.array(steps)
-    x, y = across * np.cos(angle), along * np.sin(angle)
+    x, y = across * np.cos(AROUND), along * np.sin(AROUND)
     cos, sin = math.cos(math.radians(theta)), math.sin(math.radians(theta))
     around = np.stack([centre[0] + x * cos - y * sin, centre[1] + x * sin + y * cos], axis=1)
     return [tuple(around.min(axis=0)), tuple(around.max(axis=0))]
@@ -170,8 +171,9 @@ def test_prisms(width: int, height: int, front: list[PointCoordinate], other: Po
 def test_masks(width: int, height: int, data: st.DataObject) -> None:
     """The pixels that they cover; of masks of another size, what these are on the picture."""
     scale = data.draw(st.sampled_from([1, 2]))
-    bits = data.draw(st.lists(st.booleans(), min_size=width * height, max_size=width * height))
-    mask = np.array(bits).reshape(height, width)
+    drawn = data.draw(st.binary(min_size=width * height, max_size=width * height))
+    least = data.draw(st.sampled_from([1, 128, 252]))  # nearly all pixels, half of them, a few
+    mask = (np.frombuffer(drawn, np.uint8) >= least).reshape(height, width)
     coordinates = BitmaskCoordinates(np.ascontiguousarray(mask))
     size = width * scale, height * scale
     rows, columns = np.nonzero(mask)

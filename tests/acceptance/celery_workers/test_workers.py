@@ -9,31 +9,34 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.brokers import PATIENCE, until
+from tests.thorough import THOROUGH
 
 if TYPE_CHECKING:
     from tests.acceptance.celery_workers.conftest import Site
 
 pytestmark = pytest.mark.timeout(600)
 
+TASKS = 500 if THOROUGH else 200
 
-def test_500_tasks_over_two_workers(site: Site) -> None:
+
+def test_many_tasks_over_two_workers(site: Site) -> None:
     """All are moved, once; batches of ten need at most 0.7 requests a task; what lives as long as the process does."""
-    site.world.project.add_placeholders(500)
-    assert site.command("enqueue") == "Pre-label: 500 sent\n500 tasks sent.\n"
+    site.world.project.add_placeholders(TASKS)
+    assert site.command("enqueue") == f"Pre-label: {TASKS} sent\n{TASKS} tasks sent.\n"
     if site.broker.kind == "redis":
-        assert "0 tasks sent.\n500 in the queue or at work already" in site.command("enqueue")
-        assert " ".join(site.command("status").split()[-5:]) == "Pre-label 0 500 0 0"
+        assert f"0 tasks sent.\n{TASKS} in the queue or at work already" in site.command("enqueue")
+        assert " ".join(site.command("status").split()[-5:]) == f"Pre-label 0 {TASKS} 0 0"
     site.world.platform.journal.clear()
     site.start(workers=2)
-    assert until(lambda: site.world.count("Done") == 500, 5 * PATIENCE)
-    site.check_all_moved(500)
-    assert len(site.calls()) == 500
+    assert until(lambda: site.world.count("Done") == TASKS, 5 * PATIENCE)
+    site.check_all_moved(TASKS)
+    assert len(site.calls()) == TASKS
     connecting = 2 * 4  # the project and its ontology, in each of the processes
     requests = sum(site.world.platform.journal.kinds().values()) - connecting
-    assert requests / 500 <= 0.7
+    assert requests / TASKS <= 0.7
     assert site.stop() == [0, 0]
     if site.broker.kind == "redis":
-        assert site.numbers() == (0, 0, 500, 0)
+        assert site.numbers() == (0, 0, TASKS, 0)
     processes = {call.pid for call in site.calls()}
     assert site.count("made") == site.count("closed") == len(processes) <= 4
 
