@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -25,8 +24,8 @@ class _Session(requests.Session):
         if verify is True or verify is None:
             verify = authorities() or verify
         # A copy, since other threads may use this session; and by the base's method, which some programs replace.
-        untrusting = copy.copy(self)
-        untrusting.trust_env = False
+        untrusting = object.__new__(type(self))
+        untrusting.__dict__.update(self.__dict__, trust_env=False)  # `copy.copy` takes twenty times as long
         return requests.Session.merge_environment_settings(untrusting, url, proxies, stream, verify, cert)
 
 

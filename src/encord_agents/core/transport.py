@@ -7,7 +7,6 @@ work for the platform, they work for files too.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import io
 import logging
 import os
@@ -22,11 +21,12 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests import exceptions as from_requests
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, exceptions
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from encord_agents import __version__
 from encord_agents.core.answers import refused_certificate
+from encord_agents.core.pools import Answer, use_pools
 from encord_agents.core.room import ran_out
 from encord_agents.core.sessions import new_session
 from encord_agents.core.trust import TrustingAdapter
@@ -254,7 +254,7 @@ class _Paced(io.RawIOBase):
         super().close()
 
 
-class _Answer(http.client.HTTPResponse):
+class _Answer(Answer):
     def __init__(self, sock: socket.socket, *args: Any, **more: Any) -> None:
         super().__init__(sock, *args, **more)
         if isinstance(self.fp, io.BufferedReader):
@@ -282,16 +282,9 @@ class _SecurePool(HTTPSConnectionPool):
 class _Adapter(TrustingAdapter):
     def init_poolmanager(self, *args: Any, **more: Any) -> None:
         super().init_poolmanager(*args, **more)
-        _pace(self.poolmanager)
+        use_pools(self.poolmanager, _Pool, _SecurePool)
 
     def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **more)
-        _pace(manager)
+        use_pools(manager, _Pool, _SecurePool)
         return manager
-
-
-def _pace(manager: PoolManager) -> None:
-    paced = {HTTPConnectionPool: _Pool, HTTPSConnectionPool: _SecurePool}
-    pools = manager.pool_classes_by_scheme
-    # Pools that the user has registered stay.
-    manager.pool_classes_by_scheme = {scheme: paced.get(pool, pool) for scheme, pool in pools.items()}

@@ -34,6 +34,7 @@ from encord.http.v2 import api_client as api_client_module
 from encord.http.v2.api_client import ApiClient
 from encord.user_client import EncordUserClient
 
+from encord_agents.core.pools import LeanPool, LeanSecurePool, use_pools
 from encord_agents.core.sdk.seam import Seam, names_in
 from encord_agents.core.sessions import new_session
 from encord_agents.core.trust import TrustingAdapter
@@ -42,6 +43,9 @@ __all__ = ["CONNECTIONS", "IDLE", "SENDERS", "Connections", "close_idle", "kept_
 
 IDLE = 30.0
 """Seconds after which a connection that nobody used is closed: sooner than load balancers close theirs."""
+
+PIECE = 2**20
+"""Bytes of an answer that are read at once."""
 
 OpenSession = Callable[..., AbstractContextManager[requests.Session]]
 
@@ -184,15 +188,45 @@ class Connections:
 
 class _Adapter(TrustingAdapter):
     """Trusts the certificates that the environment names, whichever SDK sends: older ones do not ask `requests` for
-    them."""
+    them. Its connections cost less (`pools`)."""
 
-    def send(self, *args: Any, **options: Any) -> Any:
+    def init_poolmanager(self, *args: Any, **more: Any) -> None:
+        super().init_poolmanager(*args, **more)
+        use_pools(self.poolmanager, LeanPool, LeanSecurePool)
+        self._latest: tuple[Any, Any] = None, None  # a pool, and what it is for
+
+    def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **more)
+        use_pools(manager, LeanPool, LeanSecurePool)
+        return manager
+
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        """Return the pool for a request. Called by `requests`, which works it out anew each time."""
+        if proxies or cert is not None:
+            return super().get_connection_with_tls_context(request, verify, proxies, cert)
+        wanted = (request.url or "").split("/", 3)[:3], verify
+        known, pool = self._latest
+        if known != wanted:
+            pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            self._latest = wanted, pool
+        return pool
+
+    def close(self) -> None:
+        self._latest = None, None  # a pool's connections are closed when nobody has it any more
+        super().close()
+
+    def send(self, request: requests.PreparedRequest, stream: bool = False, *args: Any, **options: Any) -> Any:
         """Send a request. Called by `requests`, with options by their names."""
         from encord_agents.core.settings import authorities  # pydantic-settings takes a while to import
 
         if options.get("verify") is True:
             options["verify"] = authorities() or True
-        return super().send(*args, **options)
+        answer: Any = super().send(request, stream, *args, **options)
+        if not stream and answer.raw is not None and answer._content is False:
+            answer._content = b"".join(answer.iter_content(PIECE))  # `requests` does the same, in small pieces
+        return answer
 
 
 def _new_session() -> requests.Session:

@@ -23,6 +23,7 @@ from encord.workflow.stages.agent import AgentTask
 from tests.servers import private_authority, tls_before
 from tests.waiting import until
 
+from encord_agents.core.sdk import connections
 from encord_agents.core.sdk.connections import IDLE, Connections
 from encord_agents.core.sdk.once import sending_once
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
@@ -395,3 +396,36 @@ def test_the_environment_means_what_it_means_to_requests(
             given = (url, {}, None, verify, None)
             assert kept.merge_environment_settings(*given) == requests.Session().merge_environment_settings(*given)
         assert kept.trust_env
+
+
+def test_the_pool_of_a_host_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked up anew for another host, other certificates, a proxy, and where it was closed."""
+    adapter = connections._Adapter()
+
+    def pool(url: str, verify: Any = True, proxies: Any = None) -> Any:
+        request = requests.Request("GET", url).prepare()
+        return adapter.get_connection_with_tls_context(request, verify, proxies)
+
+    first = pool("https://a.example/one")
+    assert pool("https://a.example/two?three") is first
+    others = [
+        pool("https://a.example:444/one"),
+        pool("http://a.example/one"),
+        pool("https://b.example/one"),
+        pool("https://a.example/one", verify=False),
+        pool("https://a.example/one", proxies={"https": "http://proxy:1"}),
+    ]
+    assert all(other is not first for other in others)
+    latest = pool("https://a.example/one")
+    assert pool("https://a.example/two") is latest
+    adapter.close()
+    assert pool("https://a.example/one") is not latest
+
+
+def test_an_answer_is_read_at_once(relay: Relay, local_platform: LocalPlatform) -> None:
+    """Its content is that of `requests`, whatever its size; one that is streamed is left unread."""
+    url = f"{relay.address}/v2/public/nothing"
+    with connections._new_session() as session:
+        read, streamed = session.get(url), session.get(url, stream=True)
+        assert streamed._content is False  # type: ignore[comparison-overlap]
+        assert read.content == streamed.content == requests.get(url, timeout=10).content
