@@ -79,7 +79,8 @@ class Turns:
         until = time.monotonic() + self._longest_wait
         turn = self._ask(key)
         try:
-            await asyncio.wait_for(asyncio.wrap_future(turn), self._longest_wait)
+            if not turn.done():  # nearly always it is
+                await asyncio.wait_for(asyncio.wrap_future(turn), self._longest_wait)
         except TimeoutError:
             self._give_up(key, turn)
             raise _busy(self._longest_wait) from None

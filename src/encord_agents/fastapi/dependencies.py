@@ -34,6 +34,7 @@ from encord_agents.editor.clients import client_for
 from encord_agents.editor.loading import item_of, load_row, open_project
 from encord_agents.editor.turns import TURNS
 from encord_agents.editor.wire import trace_id_of
+from encord_agents.fastapi.at_once import AtOnce
 
 __all__ = [
     "DataLookup",
@@ -62,7 +63,7 @@ def dep_trace_id(request: Request) -> str | None:
     return trace_id_of(request.headers.get(HEADER_CLOUD_TRACE_CONTEXT))
 
 
-def dep_client(trace_id: Annotated[str | None, Depends(dep_trace_id)] = None) -> EncordUserClient:
+def dep_client(trace_id: Annotated[str | None, Depends(AtOnce(dep_trace_id))] = None) -> EncordUserClient:
     """Return an authenticated client for this request, which forwards its trace id.
 
     Raises:
@@ -71,7 +72,7 @@ def dep_client(trace_id: Annotated[str | None, Depends(dep_trace_id)] = None) ->
     return client_for(trace_id)
 
 
-def dep_project(frame_data: FrameData, client: Annotated[EncordUserClient, Depends(dep_client)]) -> Project:
+def dep_project(frame_data: FrameData, client: Annotated[EncordUserClient, Depends(AtOnce(dep_client))]) -> Project:
     """Return the project that is in the editor."""
     return open_project(client, frame_data)
 
@@ -94,7 +95,7 @@ def dep_label_row_with_args(
 
     def get_label_row(
         frame_data: FrameData,
-        client: Annotated[EncordUserClient | None, Depends(dep_client)] = None,
+        client: Annotated[EncordUserClient | None, Depends(AtOnce(dep_client))] = None,
         turn: Annotated[Any, Depends(_turn)] = None,
     ) -> LabelRowV2:
         project = open_project(client or client_for(None), frame_data)
@@ -105,7 +106,7 @@ def dep_label_row_with_args(
 
 def dep_label_row(
     frame_data: FrameData,
-    client: Annotated[EncordUserClient | None, Depends(dep_client)] = None,
+    client: Annotated[EncordUserClient | None, Depends(AtOnce(dep_client))] = None,
     turn: Annotated[Any, Depends(_turn)] = None,
 ) -> LabelRowV2:
     """Return the label row that is in the editor, with its labels.
@@ -120,7 +121,7 @@ def dep_label_row(
 
 def dep_storage_item(
     label_row: Annotated[LabelRowV2, Depends(dep_label_row)],
-    user_client: Annotated[EncordUserClient, Depends(dep_client)],
+    user_client: Annotated[EncordUserClient, Depends(AtOnce(dep_client))],
 ) -> StorageItem:
     """Return the storage item that is in the editor."""
     return item_of(user_client, label_row)
@@ -184,7 +185,7 @@ def dep_object_crops(
 
 
 def _lookup(
-    project: Annotated[Project, Depends(dep_project)], client: Annotated[EncordUserClient, Depends(dep_client)]
+    project: Annotated[Project, Depends(dep_project)], client: Annotated[EncordUserClient, Depends(AtOnce(dep_client))]
 ) -> DataLookup:
     return editor.dep_data_lookup(project, client)
 
