@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from encord.workflow.stages.agent import AgentTask
@@ -28,6 +30,51 @@ def check(world: World, driver: Driver) -> None:
         f"bad pixels in {number}" for number in (0, 3, 6)
     ]
     assert world.count("Done") == 3
+
+
+class Choosing:
+    """An object that can be called has no name of its own."""
+
+    def __call__(self, task: AgentTask, pathway: str = "complete") -> str:
+        return pathway
+
+
+def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any) -> Any:
+        return function(*args)
+
+    return wrapper
+
+
+def choose(task: AgentTask, pathway: str) -> str:
+    return pathway
+
+
+def first(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(task: AgentTask) -> Any:
+        return function(task, "complete")
+
+    return wrapper
+
+
+AGENTS: dict[str, Callable[..., Any]] = {
+    "partial": functools.partial(choose, pathway="complete"),
+    "object": Choosing(),
+    "decorated partial": decorated(functools.partial(choose, pathway="complete")),
+    "decorated method": decorated(Choosing().__call__),
+    "fewer arguments": first(choose),
+    "single dispatch": functools.singledispatch(Choosing().__call__),
+}
+
+
+@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("driver", DRIVERS, ids=str)
+def test_functions_of_every_kind(world: World, driver: Driver, name: str) -> None:
+    """An agent is anything that can be called, with or without a name, whatever its decorators let through."""
+    world.project.add_placeholders(2)
+    assert driver.run(world, AGENTS[name]).counts == {"moved": 2}
 
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=str)

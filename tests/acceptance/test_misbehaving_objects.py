@@ -123,6 +123,18 @@ def test_a_dry_run_of_rows_that_cannot_be_counted(world: World) -> None:
     assert world.run(agent, dry_run=True).moved == 3
 
 
+@pytest.mark.parametrize("driver", [*RUNNERS, DRIVERS[5]], ids=str)
+def test_async_observers(world: World, driver: Driver, caplog: pytest.LogCaptureFixture) -> None:
+    """They would do nothing, since nobody awaits them, and that is said once."""
+    world.project.add_placeholders(3)
+
+    async def watch(event: object) -> None: ...
+
+    assert driver.run(world, lambda: "complete", observers=[watch]).counts == {"moved": 3}
+    (message,) = [record.getMessage() for record in caplog.records if "observer" in record.getMessage()]
+    assert "watch raised TypeError: it is async" in message
+
+
 RAISED = [f"{place} {kind}" for kind in EXCEPTIONS for place in PLACES]
 RETURNED = [f"return {kind}" for kind in VALUES]
 

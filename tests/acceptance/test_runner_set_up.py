@@ -19,7 +19,7 @@ from encord_agents.exceptions import (
     UnknownStageError,
 )
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
-from encord_agents.tasks import Runner
+from encord_agents.tasks import QueueRunner, Runner
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -336,6 +336,27 @@ def test_the_callback_does_not_run_when_validation_fails(world: World) -> None:
     with pytest.raises(PrintableError):
         runner(project_hash=world.project.project_hash, progress="none", num_retries=-1)
     assert called == []
+
+
+@pytest.mark.parametrize("queue", [False, True])
+def test_an_async_callback_is_refused(world: World, queue: bool) -> None:
+    """It would do nothing, since nobody awaits it."""
+
+    async def callback(runner: object) -> None: ...
+
+    if queue:
+        queue_runner = QueueRunner(
+            world.project.project_hash,
+            user_client=world.client,
+            pre_execution_callback=callback,  # type: ignore[arg-type]
+        )
+        with pytest.raises(TypeError, match="it is async"):
+            list(queue_runner.stage("Pre-label")(lambda: None).waiting())
+        return
+    runner = world.runner(pre_execution_callback=callback)
+    runner.stage("Pre-label")(lambda: None)
+    with pytest.raises(TypeError, match="it is async"):
+        runner(progress="none")
 
 
 def test_what_the_callback_raises_passes_unchanged(world: World) -> None:

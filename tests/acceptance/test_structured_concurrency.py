@@ -112,3 +112,22 @@ def test_around_the_run(world: World, driver: Driver) -> None:
     assert len(made) == 2
     if told.report is not None:
         assert ["ExceptionGroup" in error for error in told.report.teardown_errors] == [True]
+
+
+@drivers
+def test_a_task_factory_of_the_programs_own(world: World, driver: Driver) -> None:
+    """An event loop whose factory takes no context runs attempts all the same."""
+    world.project.add_placeholders(3)
+
+    async def instrument() -> AsyncIterator[None]:
+        asyncio.get_running_loop().set_task_factory(lambda loop, work: asyncio.Task(work, loop=loop))
+        yield
+
+    async def use(_: Annotated[None, Depends(instrument)]) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(0))
+
+    def agent(_: Annotated[None, Depends(use)]) -> str:
+        return "complete"
+
+    assert driver.run(world, agent).counts == {"moved": 3}

@@ -41,9 +41,9 @@ __all__ = [
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
 
-LONGEST_MESSAGE = 20_000
+LONGEST_MESSAGE = 500_000
 """Characters of an exception's message that are kept as text: some quote a picture, or a server's whole answer."""
-LONGEST_TRACEBACK = 100_000
+LONGEST_TRACEBACK = 500_000
 
 _ATTRIBUTES = BaseException.__dict__
 _TRACEBACK, _CAUSE, _CONTEXT = (_ATTRIBUTES[name] for name in ("__traceback__", "__cause__", "__context__"))

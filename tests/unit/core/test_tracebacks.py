@@ -161,9 +161,9 @@ def test_messages_of_megabytes() -> None:
     described = tracebacks.described(caught.value)
     assert described.startswith("ValueError: picture: AAA")
     assert described.endswith("more characters)")
-    assert len(described) < 21_000
-    assert len(tracebacks.message_of(caught.value)) < 21_000
+    assert len(described) < 501_000
+    assert len(tracebacks.message_of(caught.value)) < 501_000
     text = tracebacks.formatted(caught.value)
-    assert len(text) < 101_000
+    assert len(text) < 501_000
     assert text.startswith("Traceback (most recent call last):")
     assert "characters left out) ..." in text

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol
 from encord_agents.core.dependencies.plan import Call
 from encord_agents.core.tracebacks import is_a
 
-__all__ = ["Changes", "Hidden", "Loop", "apply", "changes_since", "settled", "wait_for"]
+__all__ = ["Changes", "Hidden", "Loop", "apply", "changes_since", "refuse_coroutine", "settled", "wait_for"]
 
 Changes = list[tuple[contextvars.ContextVar[Any], Any]]
 """Context variables and their new values."""
@@ -90,6 +90,20 @@ def wait_for(call: Call, value: Any, loop: Loop | None) -> Any:
     if ended.raised is not None:
         raise ended.raised
     return ended.value
+
+
+def refuse_coroutine(value: object) -> None:
+    """Raise an exception if a function that was called where nothing can be awaited turns out to be async.
+
+    Args:
+        value: What it returned.
+
+    Raises:
+        TypeError: It is a coroutine.
+    """
+    if is_a(value, CoroutineType):
+        _discard(value)
+        raise TypeError("it is async, and is called where nothing can be awaited. Write def in place of async def.")
 
 
 def changes_since(before: contextvars.Context, now: contextvars.Context) -> Changes:

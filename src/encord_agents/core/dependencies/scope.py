@@ -290,7 +290,7 @@ class _AsyncLife:
         self._interrupts = 0
 
     async def begin(self, slots: list[object]) -> object:
-        self._task = self.loop.create_task(self._live(slots), context=self._context)
+        self._task = asyncio.Task(self._live(slots), loop=self.loop, context=self._context)
         try:
             value, exception = await asyncio.shield(self._ready)
         except asyncio.CancelledError:

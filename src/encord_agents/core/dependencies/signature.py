@@ -109,16 +109,12 @@ class _Names:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._local: dict[str, Any] = {}
-        target: Any = function
-        while isinstance(target, functools.partial):
-            target = target.func
+        target: Any = _without_partials(function)
         if isinstance(target, type):
             module = sys.modules.get(target.__module__)
             self._local.update(vars(module) if module else {})
             target = inspect.getattr_static(target, "__init__")
-        elif not inspect.isroutine(target):
-            target = target.__call__
-        target = inspect.unwrap(target)
+        target = _innermost(target)
         target = getattr(target, "__func__", target)
         self._global: dict[str, Any] = getattr(target, "__globals__", {})
         code = getattr(target, "__code__", None)
@@ -140,6 +136,24 @@ class _Names:
             return typing.get_type_hints(holder, self._global, self._local, include_extras=True)["it"]
         except Exception as error:  # noqa: BLE001  (an annotation is the user's code: it may raise anything)
             return Unresolved(str(annotation), f"{type(error).__name__}: {error}")
+
+
+def _innermost(function: Any) -> Any:
+    """Return the function whose parameters are shown: inside decorators, partials, and objects that can be called."""
+    while True:
+        target = _without_partials(function)
+        if not inspect.isroutine(target) and not isinstance(target, type):
+            target = target.__call__
+        target = inspect.unwrap(target)
+        if target is function:
+            return target
+        function = target
+
+
+def _without_partials(function: Any) -> Any:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
 
 
 def _enclosing_locals(code: types.CodeType) -> dict[str, Any]:

@@ -132,7 +132,8 @@ async def attempt_async(
             cancelled. A `CancelledError` that the agent itself raises is the agent's failure.
     """
     own = contextvars.copy_context() if context is None else context.copy()
-    solving = asyncio.get_running_loop().create_task(_carried(plan, values, run, own), context=own)
+    # Not `create_task`: the program's task factory may not take a context.
+    solving = asyncio.Task(_carried(plan, values, run, own), loop=asyncio.get_running_loop(), context=own)
     ended = await solving
     if isinstance(ended, _Interrupted):
         raise ended.interrupt

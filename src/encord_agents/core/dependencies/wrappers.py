@@ -39,7 +39,9 @@ def parameters_of(function: Callable[..., Any]) -> tuple[Parameters, frozenset[s
         wrappers.append(inner)
         inner = inner.__wrapped__
     lost = frozenset[str]()
-    if _wraps(inner):  # it takes what it says, and no more
+    if isinstance(inner, MethodType) and wrappers:
+        shown, lost = parameters_of(inner)
+    elif _wraps(inner):  # it takes what it says, and no more
         innermost = {one.name for one in shown}
         shown = _own(inner)
         lost = frozenset(one.name for one in shown if one.annotation is one.empty and one.name not in innermost)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from encord_agents.core.dependencies.awaiting import refuse_coroutine
 from encord_agents.core.dependencies.signature import readable_name
 from encord_agents.core.dependencies.solve import Interrupt
 from encord_agents.core.legible import cut, on_one_line
@@ -235,7 +236,7 @@ class Events:
 
     def _tell(self, observer: Observer, event: Event) -> None:
         try:
-            observer(event)
+            refuse_coroutine(observer(event))
         except (KeyboardInterrupt, Interrupt):
             raise
         except BaseException as error:  # an observer has no say in what becomes of the run

@@ -30,6 +30,8 @@ NAMES = frozenset(
 )
 MOST_LINKS = 32
 """The maximum number of exceptions of a chain, and of entries of foreign lists and mappings, that are examined."""
+REPEATED = re.compile(r"too many (\d{3}) error responses")
+"""The message of urllib3, and so of requests, when it has repeated a request itself."""
 NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s)?\s*", re.ASCII)
 
 
@@ -151,6 +153,9 @@ def _statuses(exception: object) -> Iterator[object]:
                     value = value()
             yield value
     response = _get(exception, "response")
+    for holder in (exception, *(_get(exception, "args") or ())[:1]):
+        if found := REPEATED.search(str(_get(holder, "reason"))):
+            yield int(found[1])
     yield _item(response, "ResponseMetadata", "HTTPStatusCode")
     yield _item(response, "Error", "Code")
 

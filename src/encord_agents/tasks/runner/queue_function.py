@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from encord.workflow.stages.agent import AgentTask
 
+from encord_agents.core.dependencies.signature import readable_name
 from encord_agents.core.room import temporary_directory
 from encord_agents.exceptions import TasksFailedError
 from encord_agents.tasks.engine.backlog import Backlog
@@ -55,6 +56,8 @@ class QueueFunction:
         functools.update_wrapper(
             self, registered.callable, assigned=("__module__", "__name__", "__qualname__", "__doc__")
         )
+        for name in ("__name__", "__qualname__"):  # which a partial or an object that can be called has not
+            self.__dict__.setdefault(name, readable_name(registered.callable))
         self.runner = runner
         self.agent: Callable[..., Any] = registered.callable
         self.stage = registered.identity

@@ -18,6 +18,7 @@ from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentStage
 
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
+from encord_agents.core.dependencies.awaiting import refuse_coroutine
 from encord_agents.core.room import check_directory
 from encord_agents.exceptions import ProjectError
 from encord_agents.tasks.engine.gate import Gate
@@ -378,7 +379,7 @@ class QueueRunner(RunnerBase):
                 if self.pre_execution_callback is not None:
                     self._connecting = connection
                     try:
-                        self.pre_execution_callback(self)
+                        refuse_coroutine(self.pre_execution_callback(self))
                     except BaseException:
                         connection.close()
                         raise

@@ -13,6 +13,7 @@ from encord.project import Project
 from encord.user_client import EncordUserClient
 
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
+from encord_agents.core.dependencies.awaiting import refuse_coroutine
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.room import check_directory, temporary_directory
 from encord_agents.exceptions import PrintableError
@@ -338,7 +339,7 @@ class SequentialRunner(RunnerBase):
     ) -> None:
         if self.pre_execution_callback is not None:
             with stop.interruptible():
-                self.pre_execution_callback(self)
+                refuse_coroutine(self.pre_execution_callback(self))
         fixed = self._fixed(project, stop=stop, max_outage=options.max_outage)
         if options.bundle_saves:  # requests of the agents' own are heard of
             fixed[EncordUserClient] = self._sender

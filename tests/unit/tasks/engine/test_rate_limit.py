@@ -15,6 +15,7 @@ from urllib.error import HTTPError
 import numpy
 import pytest
 import requests
+import urllib3
 
 from encord_agents.tasks.engine.rate_limit import rate_limit_of
 
@@ -38,6 +39,13 @@ def of_requests(status: int, **headers: str) -> requests.HTTPError:
     answer.headers.update({key.replace("_", "-"): value for key, value in headers.items()})
     assert not answer  # such a response is false, and must be looked at all the same
     return requests.HTTPError("no", response=answer)
+
+
+def repeated(status: int) -> urllib3.exceptions.MaxRetryError:
+    """As an adapter with `urllib3.Retry` raises it when it gives up."""
+    return urllib3.exceptions.MaxRetryError(
+        NONE, "/", urllib3.exceptions.ResponseError(f"too many {status} error responses")
+    )
 
 
 def date(seconds: float) -> str:
@@ -119,6 +127,8 @@ def test_a_time_is_believed(raised: Exception, after: float | None) -> None:
         botocore("ThrottlingException", 400),
         botocore("Unknown", 429),
         HTTPError("http://x", 429, "no", {}, None),  # type: ignore[arg-type]
+        requests.exceptions.RetryError(repeated(429)),
+        repeated(503),
         error(status_code=429, retry_after=-1),
         error(status_code=429, retry_after=0),
         error(status_code=429, retry_after=math.nan),
@@ -138,6 +148,7 @@ def test_a_status_says_that_it_is_a_limit(raised: Exception) -> None:
     [
         RuntimeError("429"),
         error(status_code=500),
+        requests.exceptions.RetryError(repeated(502)),
         error(code="rate"),
         error(code=True),
         error(code=lambda: StatusCode.NOT_FOUND),
