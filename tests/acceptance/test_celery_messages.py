@@ -193,7 +193,7 @@ def test_a_store_that_refuses(
     adapter = adapter_of(line.app)
     adapter.timing = Noted()
     in_flight, at_work = adapter.marks
-    adapter._marks = in_flight, Refusing(at_work, 6, error)
+    adapter.marks = in_flight, Refusing(at_work, 6, error)
     line.register(max_retries=0)
     send(line, specs=[spec(line)])
     with caplog.at_level(logging.WARNING):
@@ -214,7 +214,7 @@ def test_a_store_that_takes_no_notes(
     monkeypatch.setattr(delivery, "_seldom", Seldom())
     adapter = adapter_of(line.app)
     in_flight, at_work = adapter.marks
-    adapter._marks = (
+    adapter.marks = (
         Refusing(in_flight, math.inf, error, "extend release fail ended"),
         Refusing(at_work, math.inf, error, "forget_lost count_lost"),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import weakref
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from celery import Celery
@@ -66,7 +67,6 @@ class Adapter:
     registrations: list[Registration] = field(default_factory=list)
     timing: Timing = field(default_factory=Timing)
     limits: Limits = field(default_factory=Limits)
-    _marks: tuple[InFlight, AtWork] | None = None
 
     @property
     def prefix(self) -> str:
@@ -86,23 +86,16 @@ class Adapter:
         """True if all processes see the same marks."""
         return isinstance(self.in_flight, RedisInFlight)
 
-    @property
+    @cached_property
     def marks(self) -> tuple[InFlight, AtWork]:
-        if self._marks is None:
-            conf = self.app.conf
-            for url, tls in (
-                (conf.broker_write_url or conf.broker_url, conf.broker_use_ssl),
-                (conf.result_backend, conf.redis_backend_use_ssl),
-            ):
-                if isinstance(url, str) and (client := self._redis_at(url, tls)) is not None:
-                    self._marks = (
-                        RedisInFlight(client, self.prefix),
-                        RedisAtWork(client, self.prefix, self.timing),
-                    )
-                    break
-            else:
-                self._marks = MemoryInFlight(), MemoryAtWork()
-        return self._marks
+        conf = self.app.conf
+        for url, tls in (
+            (conf.broker_write_url or conf.broker_url, conf.broker_use_ssl),
+            (conf.result_backend, conf.redis_backend_use_ssl),
+        ):
+            if isinstance(url, str) and (client := self._redis_at(url, tls)) is not None:
+                return RedisInFlight(client, self.prefix), RedisAtWork(client, self.prefix, self.timing)
+        return MemoryInFlight(), MemoryAtWork()
 
     def _redis_at(self, url: str, tls: object) -> Any:
         """Return a client of the Redis at a broker's address, or ``None`` if that is no Redis, or several."""
@@ -118,6 +111,7 @@ class Adapter:
             address = address.replace("redis://", "rediss://", 1)
         return redis.Redis.from_url(
             address,
+            decode_responses=True,
             socket_timeout=self.timing.redis,
             socket_connect_timeout=self.timing.redis,
             retry=redis.retry.Retry(redis.backoff.ExponentialBackoff(cap=5, base=0.2), self.limits.redis_tries),

@@ -169,7 +169,7 @@ class RedisAtWork:
     """The tasks all workers are working on, in the broker's Redis: one hash per queue, from task to holder.
 
     Args:
-        client: A `redis.Redis`.
+        client: A `redis.Redis` that decodes responses.
         prefix: The prefix of all keys.
     """
 
@@ -260,7 +260,7 @@ class RedisAtWork:
         pipe.time()
         pipe.hmget(self._key(queue, "at-work"), list(tasks))
         (seconds, micros), held = pipe.execute()
-        return seconds + micros / 1e6, [text.decode() if isinstance(text, bytes) else text or "" for text in held]
+        return seconds + micros / 1e6, [text or "" for text in held]
 
     def _try(self, queue: str, swaps: Sequence[tuple[str, str, str]]) -> list[bool]:
         if not swaps:

@@ -83,17 +83,11 @@ def fill_each(
     """Do the same stage by stage, and yield each stage's result."""
     check_number("max_tasks", max_tasks, optional=True)
     left = max_tasks
-    found = False
-    served: list[str] = []
-    for registration in adapter_of(app).registrations:
-        for function, title in _stages(registration, stage, served):
-            found = True
-            if left != 0:
-                filled = _fill(registration, function, title, left, failed=True, again=again)
-                left = None if left is None else left - filled.sent
-                yield filled
-    if not found:
-        raise PrintableError(f"No function serves stage {str(stage)!r}. Stages that are served: {', '.join(served)}.")
+    for registration, function, title in _stages(adapter_of(app).registrations, stage):
+        if left != 0:
+            filled = _fill(registration, function, title, left, failed=True, again=again)
+            left = None if left is None else left - filled.sent
+            yield filled
 
 
 def fill(registration: Registration, stage: UUID | None = None) -> int:
@@ -102,22 +96,28 @@ def fill(registration: Registration, stage: UUID | None = None) -> int:
     Raises:
         PrintableError: No function serves that stage.
     """
-    served: list[str] = []
-    stages = list(_stages(registration, stage, served))
-    if not stages:
-        raise PrintableError(f"No function serves stage {str(stage)!r}. Stages that are served: {', '.join(served)}.")
-    return sum(_fill(registration, function, title, None, failed=False).sent for function, title in stages)
+    stages = list(_stages([registration], stage))
+    return sum(_fill(*served, None, failed=False).sent for served in stages)
 
 
 def _stages(
-    registration: Registration, wanted: str | UUID | None, served: list[str]
-) -> Iterator[tuple[QueueFunction, str]]:
-    """Yield the functions that serve a stage, or all stages, each with its stage's title."""
-    runner = registration.runner
-    for function, stage in zip(runner.functions, runner.get_agent_stages(), strict=True):
-        served.append(repr(stage.title))
-        if wanted is None or str(wanted) in (str(function.stage), stage.title, str(stage.uuid)):
-            yield function, stage.title
+    registrations: Sequence[Registration], wanted: str | UUID | None
+) -> Iterator[tuple[Registration, QueueFunction, str]]:
+    """Yield the functions that serve a stage, or all stages, each with its stage's title.
+
+    Raises:
+        PrintableError: After the last one, if no function serves that stage.
+    """
+    served, found = [], False
+    for registration in registrations:
+        runner = registration.runner
+        for function, stage in zip(runner.functions, runner.get_agent_stages(), strict=True):
+            served.append(repr(stage.title))
+            if wanted is None or str(wanted) in (str(function.stage), stage.title, str(stage.uuid)):
+                found = True
+                yield registration, function, stage.title
+    if not found:
+        raise PrintableError(f"No function serves stage {str(wanted)!r}. Stages that are served: {', '.join(served)}.")
 
 
 def _fill(
@@ -200,13 +200,12 @@ def status(app: Celery) -> list[StageStatus]:
     """
     adapter = adapter_of(app)
     found = []
-    for registration in adapter.registrations:
-        for function, title in _stages(registration, None, []):
-            queue = registration.queue(function)
-            uuids = {json.loads(spec)["uuid"] for spec in function.waiting()}
-            with broker_trouble(adapter.prefix):
-                going, failed = adapter.in_flight.marked(queue)
-                counts = adapter.in_flight.counts(queue)
-            done = counts.get("moved", 0) + counts.get("held", 0)
-            found.append(StageStatus(title, len(uuids - going - failed), len(uuids & going), done, len(uuids & failed)))
+    for registration, function, title in _stages(adapter.registrations, None):
+        queue = registration.queue(function)
+        uuids = {json.loads(spec)["uuid"] for spec in function.waiting()}
+        with broker_trouble(adapter.prefix):
+            going, failed = adapter.in_flight.marked(queue)
+            counts = adapter.in_flight.counts(queue)
+        done = counts.get("moved", 0) + counts.get("held", 0)
+        found.append(StageStatus(title, len(uuids - going - failed), len(uuids & going), done, len(uuids & failed)))
     return found

@@ -108,7 +108,7 @@ class RedisInFlight:
     together with the broker's messages, lost tasks are sent again.
 
     Args:
-        client: A `redis.Redis`.
+        client: A `redis.Redis` that decodes responses.
         prefix: The prefix of all keys.
     """
 
@@ -168,14 +168,10 @@ class RedisInFlight:
 
     def counts(self, queue: str) -> dict[str, int]:
         found = self._client.hgetall(self._key(queue, "counts"))
-        return {_text(outcome): int(number) for outcome, number in found.items()}
+        return {outcome: int(number) for outcome, number in found.items()}
 
     def _members(self, queue: str, kind: str, now: float) -> set[str]:
-        return {_text(task) for task in self._client.zrangebyscore(self._key(queue, kind), f"({now}", "+inf")}
+        return set(self._client.zrangebyscore(self._key(queue, kind), f"({now}", "+inf"))
 
     def _key(self, queue: str, kind: str) -> str:
         return f"{self._prefix}:{queue}:{kind}"
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

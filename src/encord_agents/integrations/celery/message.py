@@ -6,9 +6,11 @@ this one. A specification that names no task fails alone, as it does in a queue 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, cast
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast, get_type_hints
+
+from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
 from encord_agents.core.logs import get_logger
 from encord_agents.tasks.models import TaskResult
@@ -34,10 +36,10 @@ class Batch:
     """
 
     specs: list[dict[str, Any]]
-    lost: int = 0
+    lost: NonNegativeInt = 0
     sure: bool = False
-    refused: int = 0
-    ended: dict[str, int] = field(default_factory=dict)
+    refused: NonNegativeInt = 0
+    ended: dict[str, NonNegativeInt] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     first: dict[str, str] = field(default_factory=dict)
 
@@ -51,6 +53,12 @@ class Batch:
     def message(self) -> dict[str, Any]:
         """Return the keyword arguments of the Celery task."""
         return asdict(self)
+
+
+FIELDS = {
+    name: TypeAdapter(kind) for name, kind in get_type_hints(Batch, include_extras=True).items() if name != "specs"
+}
+"""The fields of a message other than its tasks, each with the check of its value."""
 
 
 def read(specs: object, more: Mapping[str, object]) -> tuple[Batch, list[TaskResult]]:
@@ -72,13 +80,14 @@ def read(specs: object, more: Mapping[str, object]) -> tuple[Batch, list[TaskRes
             unsound.append(task)
         else:
             sound.setdefault(task["uuid"], task)
-    known = {name: more[name] for name in FIELDS.keys() & more.keys()}
-    bad = sorted(name for name, value in known.items() if not FIELDS[name](value))
+    batch, bad = Batch(list(sound.values())), []
+    for name in sorted(FIELDS.keys() & more.keys()):
+        try:
+            setattr(batch, name, FIELDS[name].validate_python(more[name], strict=True))
+        except ValidationError:
+            bad.append(name)
     if bad:
         logger.warning("A message has a malformed %s: ignored; its tasks are done all the same.", ", ".join(bad))
-    batch = Batch(list(sound.values()))
-    for name in known.keys() - set(bad):
-        setattr(batch, name, known[name])
     return batch, unsound
 
 
@@ -88,28 +97,3 @@ def _task(spec: object) -> dict[str, Any] | TaskResult:
     if found.error is not None:
         return TaskResult(task_uuid=found.uuid, outcome="failed", phase="spec", error=found.error)
     return {**cast("dict[str, Any]", spec), "uuid": str(found.uuid), "data_hash": str(found.data_hash)}
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
-
-
-def _is_mapping(value: object, is_one: Callable[[object], bool]) -> bool:
-    return isinstance(value, dict) and all(isinstance(key, str) and is_one(one) for key, one in value.items())
-
-
-FIELDS: dict[str, Callable[[object], bool]] = {
-    "lost": _is_count,
-    "sure": lambda value: isinstance(value, bool),
-    "refused": _is_count,
-    "ended": lambda value: _is_mapping(value, _is_count),
-    "errors": _is_texts,
-    "first": lambda value: _is_mapping(value, lambda one: isinstance(one, str)),
-}
-"""The fields of a message other than its tasks, each with a check of its value."""
-
-assert FIELDS.keys() == {one.name for one in fields(Batch)} - {"specs"}

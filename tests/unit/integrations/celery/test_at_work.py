@@ -30,7 +30,8 @@ HOLD = """
 import sys
 import redis
 from encord_agents.integrations.celery.at_work import RedisAtWork
-print(*RedisAtWork(redis.Redis.from_url(sys.argv[1]), "test").begin("stage", ["a"], redelivered=False, sure=False))
+client = redis.Redis.from_url(sys.argv[1], decode_responses=True)
+print(*RedisAtWork(client, "test").begin("stage", ["a"], redelivered=False, sure=False))
 sys.stdout.flush()
 sys.stdin.read()
 """

@@ -24,7 +24,7 @@ def at_work(request: pytest.FixtureRequest) -> Iterator[AtWork]:
 
     server: Broker = request.getfixturevalue("redis_server")
     server.clear()
-    with redis.Redis.from_url(server.url) as client:
+    with redis.Redis.from_url(server.url, decode_responses=True) as client:
         yield RedisAtWork(client, uuid4().hex)  # heartbeats of earlier tests' stores may still go on
 
 

@@ -41,7 +41,7 @@ def marks(request: pytest.FixtureRequest, clock: Clock) -> Iterator[InFlight]:
     broker.clear()
     import redis
 
-    with redis.Redis.from_url(broker.url) as client:
+    with redis.Redis.from_url(broker.url, decode_responses=True) as client:
         yield RedisInFlight(client, "test", clock)
 
 
