@@ -7,13 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.tasks.engine.events import Event, Events
-from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import Gate
-from encord_agents.tasks.engine.own_saves import OwnSaves
 from encord_agents.tasks.engine.stage_run import StageRun
 from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.runner.connection import Connection
 
 if TYPE_CHECKING:
     from encord.workflow.stages.agent import AgentTask
@@ -55,13 +53,11 @@ def stage_run(
     stop = Stop()
     clocks = {} if clock is None else {"clock": clock}
     gate = Gate(stop, timing=runner.timing, limits=runner.limits, **clocks)
-    fixed = runner._fixed(project, stop=stop, max_outage=1.0)
-    if bundle_saves:
-        fixed = {kind: runner._sender if value is runner.client else value for kind, value in fixed.items()}
-    executor = Executor(RunScope(fixed), OwnSaves(gate, bundle_saves, options.get("dry_run", False)))
+    connection = Connection(runner, project, max_outage=1.0, stop=stop, bundle_saves=bundle_saves)
     told: list[Event] = [] if events is None else events
-    return StageRun(
-        *(agent, project, runner._sender, gate, Events([], record=told.append), executor),
+    return connection.stage_run(
+        *(agent, gate, Events([], record=told.append)),
+        bundle_saves=bundle_saves,
         files=files,
         jitter=lambda: 1.0,
         **options,

@@ -25,10 +25,10 @@ LAYERS = [
         "encord_agents.tasks.runner.forks",
         "encord_agents.tasks.runner.ways_to_run",
     ],
-    ["encord_agents.tasks.runner.pool_drain", "encord_agents.tasks.runner.executor_drain"],
+    ["encord_agents.tasks.runner.stage_drain"],
     [
-        "encord_agents.tasks.runner.stage_drain",
-        "encord_agents.tasks.runner.workers",
+        "encord_agents.tasks.runner.outcomes",
+        "encord_agents.tasks.runner.executor_pool",
         "encord_agents.tasks.runner.processes",
     ],
     ["encord_agents.tasks.runner.worker_main", "encord_agents.tasks.runner.worker"],
@@ -40,7 +40,7 @@ LAYERS = [
     ],
     ["encord_agents.tasks.runner.connection"],
     ["encord_agents.tasks.runner.messages", "encord_agents.tasks.runner.specs"],
-    ["encord_agents.tasks.runner.passes", "encord_agents.tasks.runner.teardown"],
+    ["encord_agents.tasks.runner.passes"],
     ["encord_agents.tasks.runner.base", "encord_agents.tasks.runner.apart"],
     [
         "encord_agents.tasks.runner.opening",

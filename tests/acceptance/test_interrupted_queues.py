@@ -23,7 +23,7 @@ from tests.waiting import until
 from encord_agents.local import LocalPlatform
 from encord_agents.tasks import Depends, QueueRunner
 from encord_agents.tasks.models import TaskAgentReturnStruct
-from encord_agents.tasks.runner.workers import ExecutorWorkers
+from encord_agents.tasks.runner.executor_pool import ExecutorPool
 
 TASKS = 8
 PLACES = 40
@@ -41,13 +41,13 @@ def platform() -> Iterator[LocalPlatform]:
 @pytest.fixture
 def told_to_stop(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Set when the workers of an executor have been told to begin nothing more."""
-    told, stop = threading.Event(), ExecutorWorkers.stop
+    told, stop = threading.Event(), ExecutorPool.stop
 
-    def stop_and_tell(self: ExecutorWorkers) -> None:
+    def stop_and_tell(self: ExecutorPool) -> None:
         stop(self)
         told.set()
 
-    monkeypatch.setattr(ExecutorWorkers, "stop", stop_and_tell)
+    monkeypatch.setattr(ExecutorPool, "stop", stop_and_tell)
     yield told
     told.set()
 

@@ -7,7 +7,6 @@ import typing
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from uuid import UUID
@@ -28,7 +27,6 @@ from encord_agents.core.legible import quotable
 from encord_agents.core.sdk.once import sending_once
 from encord_agents.exceptions import PrintableError, ProjectError, StageAlreadyAssignedError
 from encord_agents.extras import require
-from encord_agents.tasks.dependencies import OtherProjects
 from encord_agents.tasks.engine.context import INJECTABLE, RUN_INJECTABLE, Agent
 from encord_agents.tasks.engine.events import Observer
 from encord_agents.tasks.engine.history import History
@@ -124,7 +122,7 @@ class RunnerBase:
         self._project_hash: UUID | None = None
         if project_hash is not None:
             self._project_hash = checked_hash(project_hash)
-            self._project = self._open_project(self._project_hash)
+            self._project = open_project(self._sender, self._project_hash)
         self._validate_project(self._project)
 
     @property
@@ -157,17 +155,10 @@ class RunnerBase:
 
     @property
     def _sender(self) -> EncordUserClient:
-        """The engine's copy of `client`, which leaves repeating requests to the engine.
-
-        Raises:
-            CredentialsError: There is no key, or it cannot be used.
-        """
+        """The engine's copy of `client`, which leaves repeating requests to the engine."""
         if self._sending_client is None:
             self._sending_client = sending_once(self.client)
         return self._sending_client
-
-    def _open_project(self, project_hash: UUID, *, stop: Stop | None = None, max_outage: float = MAX_OUTAGE) -> Project:
-        return open_project(self._sender, project_hash, stop=stop, max_outage=max_outage)
 
     @staticmethod
     def _validate_project(project: Project | None) -> None:
@@ -212,7 +203,7 @@ class RunnerBase:
                     given=project_hash,
                 )
             if self._project is None or UUID(str(self._project.project_hash)) != wanted:
-                opened = self._open_project(wanted, stop=stop, max_outage=max_outage)
+                opened = open_project(self._sender, wanted, stop=stop, max_outage=max_outage)
                 self._validate_project(opened)
                 self._project = opened
                 return opened
@@ -221,11 +212,6 @@ class RunnerBase:
         assert self._project is not None
         self._validate_project(self._project)
         return self._project
-
-    def _fixed(self, project: Project, *, stop: Stop | None, max_outage: float) -> dict[type, object]:
-        """Return the values, by type, that are injected alike for all tasks."""
-        others = OtherProjects(partial(open_project, self._sender, stop=stop, max_outage=max_outage))
-        return {Project: project, EncordUserClient: self.client, OtherProjects: others}
 
     @property
     def _own_project(self) -> Project | None:
@@ -290,18 +276,18 @@ class RunnerBase:
     def _bind_all(self, project: Project, *, only: AgentStage | None = None, **options: Any) -> list[Agent]:
         """Return all agents for a run, or those of one stage: the others' stages may be another project's then."""
         wanted = [agent for agent in self.agents if only is None or names_stage(agent.identity, only)]
-        bound = [(registered, self._bind(registered, project, **options)) for registered in wanted]
-        taken: dict[UUID, RegisteredAgent] = {}
-        for registered, agent in bound:
+        bound: dict[UUID, tuple[RegisteredAgent, Agent]] = {}
+        for registered in wanted:
+            agent = self._bind(registered, project, **options)
             # A title and a uuid may turn out to be the same stage once there is a project.
-            if (other := taken.get(agent.stage.uuid)) is not None:
+            if agent.stage.uuid in bound:
+                other, _ = bound[agent.stage.uuid]
                 if not registered.overwrite and not is_defined_again(registered.callable, other.callable):
                     raise StageAlreadyAssignedError(agent.stage.title, other.name)
                 self.agents.remove(registered)
                 self.agents[self.agents.index(other)] = registered
-                return self._bind_all(project, only=only, **options)
-            taken[agent.stage.uuid] = registered
-        return [agent for _, agent in bound]
+            bound[agent.stage.uuid] = registered, agent  # in the place of the other, if there was one
+        return [agent for _, agent in bound.values()]
 
     def _plan_with_overrides(self, agent: RegisteredAgent) -> Plan:
         if agent.plan.dependencies.isdisjoint(self.dependency_overrides):

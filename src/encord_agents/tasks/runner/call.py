@@ -12,15 +12,12 @@ from encord_agents.core.tracebacks import described, formatted, notes
 from encord_agents.exceptions import EncordAgentsError, NoRoomError, OutageError
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.events import Event, Events, TaskFinished
-from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import SetUpError
 from encord_agents.tasks.engine.one_by_one import run_chunk
 from encord_agents.tasks.engine.outcome import Failed, Phase
-from encord_agents.tasks.engine.own_saves import OwnSaves
 from encord_agents.tasks.engine.poll import still_in
 from encord_agents.tasks.engine.record import TaskRecord
 from encord_agents.tasks.engine.retry import retryable
-from encord_agents.tasks.engine.stage_run import StageRun
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.verdict import is_platform_trouble
 from encord_agents.tasks.models import TaskResult
@@ -46,14 +43,11 @@ class Call:
         self._connection = connection
         self._agent = agent
         self._gate = connection.gate(Stop(), grace=connection.runner.timing.time_to_write)
-        own_saves = OwnSaves(self._gate, bundle_saves)
-        self._run = StageRun(
+        self._run = connection.stage_run(
             agent,
-            connection.project,
-            connection.sender,
             self._gate,
             Events([connection.log], record=self._note),
-            Executor(connection.scope, own_saves),
+            bundle_saves=bundle_saves,
             strict=False,
             final=final,
             files=files,

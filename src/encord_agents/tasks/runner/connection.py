@@ -1,9 +1,11 @@
-"""A process's connection, which its queue functions share from the first use until it is closed."""
+"""A connection: what agents run with, in a run of one process or in a process that serves queue functions."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from encord.project import Project
@@ -11,53 +13,103 @@ from encord.user_client import EncordUserClient
 
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.logs import get_logger
+from encord_agents.core.tracebacks import described, formatted
+from encord_agents.tasks.dependencies import OtherProjects
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.event_loop import EventLoop
+from encord_agents.tasks.engine.events import Events
+from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import Gate
 from encord_agents.tasks.engine.observers import LogObserver
+from encord_agents.tasks.engine.own_saves import OwnSaves
 from encord_agents.tasks.engine.report import RunReport
 from encord_agents.tasks.engine.slots import Slots
+from encord_agents.tasks.engine.stage_run import StageRun
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.runner.base import RegisteredAgent, RunnerBase
-from encord_agents.tasks.runner.teardown import tear_down
+from encord_agents.tasks.runner.opening import open_project
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "tear_down"]
 
 logger = get_logger(__name__)
 
 
-@dataclass(eq=False)
 class Connection:
-    """The project, client, event loop and run-scoped dependencies of a process that runs agents.
+    """The project, client, event loop and run-scoped dependencies that agents run with.
+
+    A call of a `Runner` has one of its own. A process has one for all calls of its queue functions, from the first use
+    until it is closed.
 
     Args:
-        sender: The client that the engine's requests are made with.
         max_outage: Seconds that a call waits for a platform that does not answer.
+        stop: Ends the wait for other projects that agents ask for.
+        bundle_saves: Hand out the client whose requests are heard of.
+        thread: As for a `RunScope`, and so is ``one_at_a_time``.
+
+    Attributes:
+        fixed: The values, by type, that are injected alike for all tasks.
+        sender: The client that the engine's requests are made with.
     """
 
-    runner: RunnerBase
-    project: Project
-    sender: EncordUserClient
-    fixed: dict[type, object]
-    max_outage: float
-    agents: dict[int, Agent] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.slots = Slots(self.runner.limits.in_flight)  # over all the threads that call its queue functions
+    def __init__(
+        self,
+        runner: RunnerBase,
+        project: Project,
+        *,
+        max_outage: float,
+        stop: Stop | None = None,
+        bundle_saves: bool = False,
+        thread: int | None = None,
+        one_at_a_time: bool = False,
+    ) -> None:
+        self.runner = runner
+        self.project = project
+        self.sender = runner._sender
+        self.agents: dict[int, Agent] = {}
+        others = OtherProjects(partial(open_project, self.sender, stop=stop, max_outage=max_outage))
+        client = self.sender if bundle_saves else runner.client
+        self.fixed: dict[type, object] = {Project: project, EncordUserClient: client, OtherProjects: others}
         self.log = LogObserver()
-        self.loop = EventLoop(self.runner.timing)
-        # Threads of engines come and go; the main one is there from the beginning to the end.
-        self.scope = RunScope(self.fixed, self.loop, thread=threading.main_thread().ident)
+        self.loop = EventLoop(runner.timing)
+        self.scope = RunScope(self.fixed, self.loop, thread=thread, one_at_a_time=one_at_a_time)
+        self._max_outage = max_outage
+        self._slots = Slots(runner.limits.in_flight)  # over all the threads that call its queue functions
         self._lock = threading.Lock()
         self._calls = 0
         self._closed = False
-        self._overrides = dict(self.runner.dependency_overrides)
+        self._overrides = dict(runner.dependency_overrides)
 
-    def gate(self, stop: Stop, **options: Any) -> Gate:
-        """Return a way to the platform, for one call: all calls of the process share its slots."""
-        runner = self.runner
-        options = {"max_outage": self.max_outage, "slots": self.slots, **options}
-        return Gate(stop, timing=runner.timing, limits=runner.limits, **options)
+    def gate(self, stop: Stop, *, max_outage: float | None = None, grace: float | None = None) -> Gate:
+        """Return a way to the platform, for one call: all calls share the connection's slots.
+
+        Args:
+            max_outage: ``None``: the connection's.
+            grace: As for a `Gate`.
+        """
+        timing, limits = self.runner.timing, self.runner.limits
+        patience = self._max_outage if max_outage is None else max_outage
+        return Gate(stop, max_outage=patience, slots=self._slots, grace=grace, timing=timing, limits=limits)
+
+    def stage_run(
+        self,
+        agent: Agent,
+        gate: Gate,
+        events: Events,
+        *,
+        bundle_saves: bool,
+        dry_run: bool = False,
+        executor: Callable[..., Executor] = Executor,
+        **options: Any,
+    ) -> StageRun:
+        """Return an agent's turn over its stage.
+
+        Args:
+            executor: Makes the executor of its attempts.
+            options: Further ones of `StageRun`.
+        """
+        own_saves = OwnSaves(gate, bundle_saves, dry_run)
+        attempts = executor(self.scope, own_saves)
+        return StageRun(agent, self.project, self.sender, gate, events, attempts, dry_run=dry_run, **options)
 
     def enter(self) -> bool:
         """Begin a call. Return False if the connection is closed."""
@@ -109,3 +161,23 @@ class Connection:
             tear_down(self.scope, report)
         finally:
             self.loop.close()
+
+
+def tear_down(scope: RunScope, report: RunReport | None = None) -> None:
+    """Close a scope, and tell the exceptions of its teardowns in the log and in the report: they come too late to fail
+    the run.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted; the others were torn down all the same. It may be called again.
+    """
+    try:
+        scope.close()
+    finally:
+        while scope.errors:
+            name, exception = scope.errors.pop(0)
+            logger.error(
+                "%s(), which is made once per run, raised when it was torn down. What the run did stands.\n%s",
+                *(name, formatted(exception).rstrip()),
+            )
+            if report is not None:
+                report.teardown_errors.append(f"{name}(): {described(exception)}")

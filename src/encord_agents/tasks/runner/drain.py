@@ -8,27 +8,26 @@ from uuid import UUID
 
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.runner.apart import Apart
-from encord_agents.tasks.runner.executor_drain import ExecutorDrain
+from encord_agents.tasks.runner.executor_pool import ExecutorPool
 from encord_agents.tasks.runner.messages import WorkerDiedError, WorkerError
-from encord_agents.tasks.runner.pool_drain import PoolDrain
+from encord_agents.tasks.runner.outcomes import DrainRun
 from encord_agents.tasks.runner.processes import Processes
 from encord_agents.tasks.runner.queue_function import QueueFunction
-from encord_agents.tasks.runner.stage_drain import DrainRun, StageDrain
-from encord_agents.tasks.runner.workers import ExecutorWorkers
+from encord_agents.tasks.runner.stage_drain import StageDrain
 
 __all__ = ["DrainTurns", "WorkerDiedError", "WorkerError"]
 
 
 @dataclass(eq=False, kw_only=True)
 class DrainTurns(DrainRun):
-    """Each agent's turn in a pass, and the state that is kept from one turn to the next.
+    """Gives each agent its turn over the workers.
 
     Attributes:
         functions: The function that serves each agent's stage in the workers.
     """
 
     functions: Mapping[UUID, QueueFunction]
-    workers: Processes | ExecutorWorkers
+    workers: Processes | ExecutorPool
 
     def take(self, agent: Agent) -> None:
         """Have all tasks of a stage worked on.
@@ -37,12 +36,7 @@ class DrainTurns(DrainRun):
             KeyboardInterrupt: When the tasks at work are finished and written; at once if it comes twice.
             SetUpError, NoRoomError, OutageError: It was ended by this.
         """
-        function, workers = self.functions[agent.stage.uuid], self.workers
-        drain: StageDrain
-        if isinstance(workers, Processes):
-            drain = PoolDrain(self, agent, function, workers)
-        else:
-            drain = ExecutorDrain(self, agent, function, workers)
+        drain = StageDrain(self, agent, self.functions[agent.stage.uuid], self.workers)
         # The caller's thread only waits: an interrupt may come between any two of its steps, and must find the stop
         # requested before anything is waited for.
         turn = Apart(drain.run)
@@ -57,7 +51,6 @@ class DrainTurns(DrainRun):
                     self.workers.stop()
                 if interrupts > 1:
                     self.stop.leave()
-                    self.workers.leave()
                 self._see_end(turn, drain)
                 break
             except KeyboardInterrupt:  # seen to at the beginning of the loop, where another may come as well

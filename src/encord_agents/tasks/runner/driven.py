@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -12,16 +13,13 @@ from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.dependencies.solve import Attempt
 from encord_agents.core.sdk.tasks import task_of
-from encord_agents.core.tracebacks import is_a
-from encord_agents.exceptions import UnknownPathwayError
 from encord_agents.tasks.engine.backlog import Waiting
 from encord_agents.tasks.engine.context import Agent, Context
-from encord_agents.tasks.engine.events import AttemptFailed, Event, Events, TaskFinished
+from encord_agents.tasks.engine.events import Event, Events
 from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import SetUpError
-from encord_agents.tasks.engine.outcome import Failed, Fault, Phase
+from encord_agents.tasks.engine.outcome import Fault
 from encord_agents.tasks.engine.overlap import Pipeline
-from encord_agents.tasks.engine.own_saves import OwnSaves
 from encord_agents.tasks.engine.stage_run import StageRun
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.runner import messages
@@ -51,31 +49,18 @@ def drive(
         stop: Ends it after the task at work; finished results are written.
         say: Told of every event, and of the end of every attempt.
     """
-    own = {} if options.max_outage is None else {"max_outage": options.max_outage}
-    gate = connection.gate(stop, **own)
+    gate = connection.gate(stop, max_outage=options.max_outage)
 
     def tell(event: Event) -> None:
-        hold_back = 0.0
-        if isinstance(event, AttemptFailed) and event.fault.rate_limited:
-            hold_back = agent.history.quiet.left(gate.clock())
-        say(
-            messages.told(
-                event,
-                named_a_pathway=agent.history.has_named_a_pathway,
-                is_suspect=isinstance(event, TaskFinished) and _is_suspect(event),
-                hold_back=hold_back,
-            )
-        )
+        say(messages.told(event, agent.history, gate.clock()))
 
-    own_saves = OwnSaves(gate, options.bundle_saves, options.dry_run)
-    run = StageRun(
+    run = connection.stage_run(
         agent,
-        connection.project,
-        connection.sender,
         gate,
         Events([], record=tell),
-        _TellingExecutor(say, connection.scope, own_saves, contained=True),
+        bundle_saves=options.bundle_saves,
         dry_run=options.dry_run,
+        executor=partial(_TellingExecutor, say, contained=True),
         strict=False,  # only the parent knows how tasks fare in all workers
         dead_letters=False,
         files=files,
@@ -101,15 +86,6 @@ def drive(
         None if error is None else messages.Carried(error),
         agent.history.quiet.left(gate.clock()),
     )
-
-
-def _is_suspect(event: TaskFinished) -> bool:
-    """Return whether a failure may be every task's."""
-    if not isinstance(event.outcome, Failed):
-        return False
-    fault = event.outcome.fault
-    unknown = fault.phase is Phase.PATHWAY and is_a(fault.exception, UnknownPathwayError)
-    return fault.run_scoped or unknown
 
 
 class _Fed:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 import pickle
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -13,16 +14,18 @@ from encord.exceptions import EncordException
 
 from encord_agents.core import tracebacks
 from encord_agents.core.tracebacks import add_note, described, formatted, is_a, notes
-from encord_agents.exceptions import EncordAgentsError, PrintableError
+from encord_agents.exceptions import EncordAgentsError, PrintableError, UnknownPathwayError
 from encord_agents.tasks.engine.dead_letter import is_blameless
 from encord_agents.tasks.engine.events import AttemptFailed, Event, TaskFinished, TaskRef
-from encord_agents.tasks.engine.outcome import Failed, Fault
+from encord_agents.tasks.engine.history import History
+from encord_agents.tasks.engine.outcome import Failed, Fault, Phase
 from encord_agents.tasks.engine.verdict import is_platform_trouble
 from encord_agents.tasks.runner.run_options import DrainOptions
 
 __all__ = [
     "AttemptEnded",
     "Begin",
+    "Cancelled",
     "Carried",
     "Died",
     "Ended",
@@ -33,6 +36,7 @@ __all__ = [
     "Succeeded",
     "Tasks",
     "Told",
+    "WillSucceed",
     "WorkerDiedError",
     "WorkerError",
     "portable",
@@ -82,10 +86,17 @@ class OnItsWay:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """A stage begins. The function is pickled: what it imports is imported in the worker's main thread."""
+    """A stage begins.
 
-    function: bytes
+    Attributes:
+        load: Returns the queue function. In another process, it imports it, which is for the worker's main thread.
+    """
+
+    load: Callable[[], Any]
     options: DrainOptions
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Begin, (partial(pickle.loads, pickle.dumps(self.load())), self.options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +168,18 @@ class Succeeded:
 
 
 @dataclass(frozen=True, slots=True)
+class WillSucceed:
+    """The agent did well in a batch, whose messages follow."""
+
+    named_a_pathway: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The batch was cancelled, by somebody else than the run."""
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """An event of the stage.
 
@@ -206,17 +229,24 @@ class Died:
     garbled: bool = False
 
 
-def told(event: Event, *, named_a_pathway: bool, is_suspect: bool, hold_back: float) -> Told:
-    """Return an event as a message: exceptions of tasks as text, since only the worker may be able to import them."""
-    suspect, blameless = None, False
+def told(event: Event, history: History, now: float) -> Told:
+    """Return an event as a message: exceptions of tasks as text, since only the worker may be able to import them.
+
+    Args:
+        history: That of the agent in this worker.
+        now: The time on the gate's clock.
+    """
+    suspect, blameless, hold_back = None, False, 0.0
     if isinstance(event, AttemptFailed):
+        hold_back = history.quiet.left(now) if event.fault.rate_limited else 0.0
         event = replace(event, fault=_as_text(event.fault))
     elif isinstance(event, TaskFinished) and isinstance(event.outcome, Failed):
         fault = event.outcome.fault
-        suspect = Carried(fault.exception) if is_suspect else None
+        unknown = fault.phase is Phase.PATHWAY and is_a(fault.exception, UnknownPathwayError)
+        suspect = Carried(fault.exception) if fault.run_scoped or unknown else None
         blameless = is_blameless(fault)
         event = replace(event, outcome=replace(event.outcome, fault=_as_text(fault)))
-    return Told(event, named_a_pathway, suspect, blameless, hold_back)
+    return Told(event, history.has_named_a_pathway, suspect, blameless, hold_back)
 
 
 def _as_text(fault: Fault) -> Fault:

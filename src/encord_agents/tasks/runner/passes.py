@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 from uuid import UUID
 
 from encord.exceptions import EncordException
@@ -70,8 +70,9 @@ def reported(
     return report
 
 
-class Turns(Protocol):
-    """Gives each agent its turn over the tasks in its stage.
+@dataclass(eq=False, kw_only=True)
+class Turns:
+    """Gives each agent its turn over the tasks in its stage, and keeps what is known from one turn to the next.
 
     Attributes:
         unwritten: Tasks that were finished but could not be written.
@@ -79,12 +80,13 @@ class Turns(Protocol):
         halted: The reason for which the turns asked for a stop by themselves, if they did.
     """
 
-    unwritten: list[TaskRef]
-    unconfirmed: set[UUID]
-    halted: str | None
+    unwritten: list[TaskRef] = field(default_factory=list)
+    unconfirmed: set[UUID] = field(default_factory=set)
+    halted: str | None = None
 
     def take(self, agent: Agent) -> None:
         """Run an agent over the tasks in its stage."""
+        raise NotImplementedError
 
 
 class Passes:

@@ -9,6 +9,7 @@ import multiprocessing.connection
 import multiprocessing.resource_tracker
 import pickle
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -60,7 +61,10 @@ class Processes:
 
     Attributes:
         inbox: Messages, each with its worker. `Died` is the last of each.
+        most_batches: The number of batches that a worker may have: as many as its pace allows.
     """
+
+    most_batches = sys.maxsize
 
     def __init__(self, size: int, timing: Timing, limits: Limits) -> None:
         self.size = size
@@ -127,9 +131,6 @@ class Processes:
                 worker.say(messages.Order.STOP)
             else:  # it may import for a minute, and has no task to lose
                 worker.process.kill()
-
-    def leave(self) -> None:
-        """Nothing here waits for anything."""
 
     def close(self, *, at_once: bool = False) -> None:
         """End the workers. They tear down what lives as long as they do, if there is time for it."""

@@ -26,7 +26,7 @@ from encord_agents.tasks.runner.call import Call
 from encord_agents.tasks.runner.connection import Connection
 from encord_agents.tasks.runner.driven import Feed, drive
 from encord_agents.tasks.runner.run_options import DrainOptions
-from encord_agents.tasks.runner.specs import Spec, read_specs
+from encord_agents.tasks.runner.specs import read_specs
 
 if TYPE_CHECKING:
     from encord_agents.tasks.runner.queue_runner import QueueRunner
@@ -97,7 +97,10 @@ class QueueFunction:
             TasksFailedError: A task failed and the stage was decorated with ``raise_on_failure=True``.
         """
         given, many = read_specs(spec)
-        call = self._call(given, final=final)
+        bundle_saves = self.runner.bundle_saves
+        with self._in_use(None, bundle_saves) as (connection, agent, files):
+            call = Call(connection, agent, files, final=final, bundle_saves=bundle_saves)
+            call.run(given)
         result = TaskCompletionResult.of([call.result(one) for one in given], call.stage_uuid, many=many)
         if self._raise_on_failure and (failed := result.failures):
             details = [f"{one.data_title or one.task_uuid} ({one.phase}): {one.error}" for one in failed]
@@ -152,12 +155,6 @@ class QueueFunction:
         with self._in_use(stop, options.bundle_saves) as (connection, agent, files):
             policy = replace(agent.policy, num_retries=options.num_retries, delay=options.retry_delay)
             return drive(connection, replace(agent, policy=policy), files, feed, options, stop=stop, say=say)
-
-    def _call(self, given: Sequence[Spec], *, final: bool) -> Call:
-        with self._in_use(None, self.runner.bundle_saves) as (connection, agent, files):
-            call = Call(connection, agent, files, final=final, bundle_saves=self.runner.bundle_saves)
-            call.run(given)
-        return call
 
     @contextlib.contextmanager
     def _in_use(self, stop: Stop | None, bundle_saves: bool) -> Iterator[tuple[Connection, Agent, Path | None]]:

@@ -21,20 +21,19 @@ from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRow
 from encord_agents.core.dependencies.awaiting import refuse_coroutine
 from encord_agents.core.room import check_directory
 from encord_agents.exceptions import ProjectError
-from encord_agents.tasks.engine.gate import Gate
 from encord_agents.tasks.engine.report import RunReport
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.write import Writer
 from encord_agents.tasks.runner.base import RunnerBase, check_stage, checked_hash, make_agent
 from encord_agents.tasks.runner.connection import Connection
 from encord_agents.tasks.runner.drain import DrainTurns
+from encord_agents.tasks.runner.executor_pool import ExecutorPool, check_workers
 from encord_agents.tasks.runner.forks import forget_after_fork
 from encord_agents.tasks.runner.passes import Passes, reported, stopped_before
 from encord_agents.tasks.runner.processes import Processes
 from encord_agents.tasks.runner.queue_function import QueueFunction, TaskSpec
 from encord_agents.tasks.runner.run_options import DrainOptions, Progress
 from encord_agents.tasks.runner.ways_to_run import NO_PROJECT, WAYS_TO_RUN
-from encord_agents.tasks.runner.workers import ExecutorWorkers, check_workers
 
 __all__ = ["QueueFunction", "QueueRunner", "TaskSpec"]
 
@@ -61,10 +60,7 @@ class QueueRunner(RunnerBase):
         pre_execution_callback: Called with the runner once per process, when it has connected and everything is
             checked. Its exceptions pass unchanged, and the next use tries again.
         user_client: The client to use, for everything. Default: one made from the environment, in each process.
-        asset_cache: A directory in which the tasks' files are kept from run to run, for all processes of this machine.
-            Default: that of the environment variable ``ENCORD_AGENTS_CACHE``; without it, files are not kept.
-        asset_cache_size: The maximum size of that directory, in bytes or as text, ``"50 GB"``; the least recently used
-            files are removed first. Default: ``ENCORD_AGENTS_CACHE_SIZE``, or 20 GB.
+        asset_cache, asset_cache_size: Where the tasks' files are kept from run to run; see `SequentialRunner`.
         max_outage: Seconds a call waits for a platform that does not answer. After that its tasks fail, retryable.
         bundle_saves: Have `label_row.save()` and `label_row.set_priority()` of a task's own row, called by its agent or
             dependencies, return at once, and send them with the others' of the call, before the task moves.
@@ -265,29 +261,29 @@ class QueueRunner(RunnerBase):
             report=report,
         )
         self._check_has_agents("drain()")
-        functions = self.functions
-        check_workers(executor, functions, overrides=bool(self.dependency_overrides))
+        check_workers(executor, self.functions, overrides=bool(self.dependency_overrides))
         was_connected = self._connection is not None
         stop = Stop(stop)
         try:
-            project = self._connect(stop).project
+            connection = self._connect(stop)
         except Leaving:
             return stopped_before(self, stop)
+        project = connection.project
         agents = self._bind_all(project)
         if executor is None and any(agent.needs_asset for agent in agents):
             check_directory()
-        served = {agent.stage.uuid: function for agent, function in zip(agents, functions, strict=True)}
+        served = {agent.stage.uuid: function for agent, function in zip(agents, self.functions, strict=True)}
         pool = (
             Processes(workers or os.cpu_count() or 1, self.timing, self.limits)
             if executor is None
-            else ExecutorWorkers(executor, options)
+            else ExecutorPool(executor, options, stop)
         )
 
         def run(passes: Passes) -> None:
-            gate = self._gate(stop, max_outage, grace=self.timing.time_to_write)
-            writer = functools.partial(Writer, project=project, client=self._sender, gate=gate)
+            gate = connection.gate(stop, max_outage=max_outage, grace=self.timing.time_to_write)
+            writer = functools.partial(Writer, project=project, client=connection.sender, gate=gate)
             # Nothing waits for a read at the end, as it does for a write.
-            reads = self._gate(stop, max_outage, grace=0.0)
+            reads = connection.gate(stop, max_outage=max_outage, grace=0.0)
             turns = DrainTurns(reads, stop, passes.events, writer, options, functions=served, workers=pool)
             passes.run(turns, agents, project_hash=self.project_hash)
 
@@ -306,7 +302,7 @@ class QueueRunner(RunnerBase):
 
         return reported(self, stop, options, run, end)
 
-    def _end_drain(self, pool: Processes | ExecutorWorkers, stop: Stop, report: RunReport | None) -> None:
+    def _end_drain(self, pool: Processes | ExecutorPool, stop: Stop, report: RunReport | None) -> None:
         """End the workers and, with a ``report``, the connection that this process has made for the run.
 
         It can be interrupted and called again: an interrupt waits until workers have torn down their dependencies; a
@@ -360,10 +356,6 @@ class QueueRunner(RunnerBase):
             with contextlib.suppress(ValueError):  # another thread has done the same
                 self._closing.remove(connection)
 
-    def _gate(self, stop: Stop, max_outage: float | None, *, grace: float) -> Gate:
-        patience = self._max_outage if max_outage is None else max_outage
-        return Gate(stop, max_outage=patience, grace=grace, timing=self.timing, limits=self.limits)
-
     def _connect(self, stop: Stop | None = None) -> Connection:
         if (connection := self._connection) is not None:
             return connection
@@ -372,8 +364,9 @@ class QueueRunner(RunnerBase):
                 return self._connecting
             if self._connection is None:
                 project = self._project_for(self._project_hash, stop=stop, max_outage=self._max_outage)
-                fixed = self._fixed(project, stop=None, max_outage=self._max_outage)
-                connection = Connection(self, project, self._sender, fixed, self._max_outage)
+                # Threads of engines come and go; the main one is there from the beginning to the end.
+                main = threading.main_thread().ident
+                connection = Connection(self, project, max_outage=self._max_outage, thread=main)
                 for registered, agent in zip(self.agents, self._bind_all(project, num_retries=0), strict=True):
                     connection.agents[id(registered)] = agent
                 if self.pre_execution_callback is not None:

@@ -14,20 +14,17 @@ from encord.user_client import EncordUserClient
 
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.awaiting import refuse_coroutine
-from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.room import check_directory, temporary_directory
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.context import Agent
-from encord_agents.tasks.engine.event_loop import EventLoop
-from encord_agents.tasks.engine.gate import Gate
 from encord_agents.tasks.engine.report import RunReport
 from encord_agents.tasks.engine.stage import find_stage
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.timing import Limits
 from encord_agents.tasks.runner.base import RunnerBase, check_stage, make_agent
+from encord_agents.tasks.runner.connection import Connection, tear_down
 from encord_agents.tasks.runner.passes import Passes, reported, stopped_before
 from encord_agents.tasks.runner.run_options import Progress, RunnerOptions, check_number
-from encord_agents.tasks.runner.teardown import tear_down
 from encord_agents.tasks.runner.turns import RunTurns
 
 if TYPE_CHECKING:
@@ -317,47 +314,43 @@ class SequentialRunner(RunnerBase):
 
     def _run(self, project: Project, agents: Sequence[Agent], options: RunnerOptions, stop: Stop) -> RunReport:
         def run(passes: Passes) -> None:
+            if self.pre_execution_callback is not None:
+                with stop.interruptible():
+                    refuse_coroutine(self.pre_execution_callback(self))
             # Not by a stack: an interrupt between two of its exits leaves out the rest.
-            loop: EventLoop | None = None
+            connection: Connection | None = None
             try:
-                loop = EventLoop(self.timing)
-                self._run_on(loop, passes, project, agents, options, stop)
+                connection = Connection(
+                    self,
+                    project,
+                    max_outage=options.max_outage,
+                    stop=stop,
+                    bundle_saves=options.bundle_saves,
+                    one_at_a_time=min(options.max_workers, options.task_batch_size) == 1,
+                )
+                self._run_on(connection, passes, agents, options, stop)
             finally:
-                if loop is not None:
-                    loop.close()
+                if connection is not None:
+                    connection.loop.close()
 
         return reported(self, stop, options, run)
 
     def _run_on(
-        self,
-        loop: EventLoop,
-        passes: Passes,
-        project: Project,
-        agents: Sequence[Agent],
-        options: RunnerOptions,
-        stop: Stop,
+        self, connection: Connection, passes: Passes, agents: Sequence[Agent], options: RunnerOptions, stop: Stop
     ) -> None:
-        if self.pre_execution_callback is not None:
-            with stop.interruptible():
-                refuse_coroutine(self.pre_execution_callback(self))
-        fixed = self._fixed(project, stop=stop, max_outage=options.max_outage)
-        if options.bundle_saves:  # requests of the agents' own are heard of
-            fixed[EncordUserClient] = self._sender
-        gate = Gate(stop, max_outage=options.max_outage, timing=self.timing, limits=self.limits)
         with contextlib.ExitStack() as stack:
             files = None
             if any(agent.needs_asset for agent in agents):
                 files = stack.enter_context(temporary_directory())
-            scope = RunScope(fixed, loop, one_at_a_time=min(options.max_workers, options.task_batch_size) == 1)
-            turns = RunTurns(project, self._sender, options, gate, passes.events, scope, loop, files)
+            turns = RunTurns(connection, options, connection.gate(stop), passes.events, files)
             try:
-                passes.run(turns, agents, project_hash=project.project_hash)
+                passes.run(turns, agents, project_hash=connection.project.project_hash)
             finally:
                 interrupted = False
                 while True:
                     try:
                         with stop.interruptible(although_interrupted=True):
-                            tear_down(scope, self.report)
+                            tear_down(connection.scope, self.report)
                         break
                     except KeyboardInterrupt:
                         if interrupted:

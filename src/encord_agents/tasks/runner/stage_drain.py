@@ -1,86 +1,49 @@
-"""One stage's turn in a drain, over workers of either kind: reading the stage, and the outcomes of its tasks."""
+"""One stage's turn over a pool of workers: reading the stage, their tasks and messages, and the blame when one dies."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
 from uuid import UUID
 
-from encord.exceptions import EncordException
-from encord.workflow.stages.agent import AgentTask
-
-from encord_agents.exceptions import NoRoomError, OutageError
+from encord_agents.exceptions import NoRoomError, OutageError, PrintableError
 from encord_agents.tasks.engine.backlog import Backlog
-from encord_agents.tasks.engine.context import Agent, Context, Result
-from encord_agents.tasks.engine.dead_letter import DeadLetters
-from encord_agents.tasks.engine.dry_run import dry_summary
-from encord_agents.tasks.engine.events import Events, StageWarning, TaskFinished, TaskRef, TaskWouldWrite
-from encord_agents.tasks.engine.gate import Gate, SetUpError
-from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
+from encord_agents.tasks.engine.context import Agent
+from encord_agents.tasks.engine.events import StageWarning, TaskFinished, TaskStarted
+from encord_agents.tasks.engine.gate import SetUpError
+from encord_agents.tasks.engine.outcome import Fault, Phase
 from encord_agents.tasks.engine.poll import StageReader
-from encord_agents.tasks.engine.stop import Leaving, Stop
-from encord_agents.tasks.engine.write import Writer
+from encord_agents.tasks.engine.stop import Leaving
 from encord_agents.tasks.runner import messages
-from encord_agents.tasks.runner.run_options import DrainOptions
+from encord_agents.tasks.runner.executor_pool import ExecutorPool, ExecutorWorker
+from encord_agents.tasks.runner.messages import WorkerDiedError, WorkerError
+from encord_agents.tasks.runner.outcomes import DrainRun, Outcomes, Sent
+from encord_agents.tasks.runner.processes import Processes, Worker
+from encord_agents.tasks.runner.queue_function import QueueFunction
 
-__all__ = ["DrainRun", "Hand", "Sent", "StageDrain"]
+__all__ = ["StageDrain"]
+
+AnyWorker: TypeAlias = Worker | ExecutorWorker
 
 READ_AHEAD = 100
 """Tasks read from the pages between two looks at the workers."""
 
-LEFT_OR_MOVED = "the task had left the stage, unless the worker that died had moved it"
+CANNOT_START = """\
+The worker processes ended before they were ready ({how}). What they printed says why. Usually it is one of two:
+  - The script calls drain() when it is imported, as each worker does. Call it only when the script is run:
+        if __name__ == "__main__":
+            runner.drain()
+  - {module}, where the agents are, cannot be imported in a new process."""
 
+CANCELLED = "Its batch was cancelled twice, by somebody else. It is not known whether its tasks were worked on."
 
-@dataclass(eq=False)
-class DrainRun:
-    """State that the turns of a drain share.
-
-    Attributes:
-        writer: Makes the writer that moves tasks down an agent's failure pathway.
-        options: Those of the run.
-        halted: The reason for which an agent has ended the run, if one has.
-        proven: True if a worker has ever been ready.
-    """
-
-    gate: Gate
-    stop: Stop
-    events: Events
-    writer: Callable[[Agent], Writer]
-    options: DrainOptions
-    unwritten: list[TaskRef] = field(default_factory=list)
-    unconfirmed: set[UUID] = field(default_factory=set)
-    halted: str | None = None
-    proven: bool = False
-
-
-@dataclass(eq=False, slots=True)
-class Sent:
-    """A task that workers have, or had.
-
-    Attributes:
-        seen_at: The time at which its stage showed it, on the gate's clock.
-        deaths: The number of workers that have died of it, as far as is known.
-        lost: True if a worker was lost with it: the task may have moved.
-        seconds: The seconds of its attempts.
-        own_saves: Those of them that were spent on saves by the agent's own hand.
-    """
-
-    task: AgentTask
-    seen_at: float
-    deaths: int = 0
-    lost: bool = False
-    seconds: float = 0.0
-    own_saves: float = 0.0
-
-    def on_its_way(self, now: float) -> messages.OnItsWay:
-        """Return the task as a worker is sent it."""
-        # A lost worker may have moved it: the next one asks for it, as for a task that was seen long ago.
-        age = float("inf") if self.lost else now - self.seen_at
-        return messages.OnItsWay(self.task.model_dump_json(), age)
+CANCELLED_FIRST = (
+    "The executor cancelled the first call, which only tries whether its workers can work. Nothing was done."
+)
 
 
 @dataclass(eq=False, slots=True)
@@ -97,28 +60,33 @@ class Hand:
     alone: bool = False
 
 
-class StageDrain(ABC):
+class StageDrain:
     """One agent's turn: reads the stage, keeps the workers busy, and takes their messages.
 
     Args:
-        most_busy: Workers, or batches of an executor, that may have tasks at a time. Fewer, once there was no room for
-            the files of so many.
+        function: Serves the agent's stage in the workers.
     """
 
-    def __init__(self, run: DrainRun, agent: Agent, most_busy: int) -> None:
+    def __init__(self, run: DrainRun, agent: Agent, function: QueueFunction, pool: Processes | ExecutorPool) -> None:
         self._run = run
         self._agent = agent
         self._history = agent.history
         self._options = run.options
-        self._most_busy = most_busy
+        self._timing, self._limits = run.gate.timing, run.gate.limits
+        self._pool = pool
+        self._most_busy = pool.size  # fewer workers have tasks once there was no room for the files of so many
+        self._module = function.__module__
+        self._begin = messages.Begin(lambda: function, run.options)
         self._backlog = Backlog(agent.row_of, known=self._history.known, budget=run.options.max_tasks_per_stage)
         self._reader = StageReader(agent.stage, run.gate, self._backlog, run.events)
+        self._outcomes = Outcomes(run, agent, self._backlog)
+        # Of the workers for which this stage has begun, and not ended.
+        self._hands: dict[AnyWorker, Hand] = {}
         self._again: deque[Sent] = deque()
-        # Workers leave what failed where it is: only here it is known how all of them fare.
-        self._dead_letters = DeadLetters(agent, run.stop, most=run.options.max_consecutive_failures)
-        self._letters: dict[Result, Sent] = {}
-        self._writer = run.writer(agent)
-        self._error: BaseException | None = None
+        self._alone: deque[Sent] = deque()
+        self._average: float | None = None  # seconds that attempts take
+        self._failed_starts = 0
+        self._garbled = 0
         self._asking = False
 
     @property
@@ -137,62 +105,41 @@ class StageDrain(ABC):
                 self._drain()
         finally:
             self._wind_up()
-            self._run.halted = self._run.halted or self._dead_letters.halted
-        if isinstance(self._error, Exception) and not isinstance(self._error, NoRoomError | OutageError):
-            raise SetUpError(self._error)
-        if self._error is not None:
-            raise self._error
-
-    # Each kind of workers has its own
-
-    @property
-    @abstractmethod
-    def _all_hands(self) -> Collection[Hand]:
-        """The tasks of each worker."""
-
-    @property
-    @abstractmethod
-    def _is_out(self) -> bool:
-        """True if workers have anything to answer."""
-
-    @property
-    def _waits(self) -> bool:
-        """True if tasks that workers had are to be sent again."""
-        return bool(self._again)
-
-    def _held_back(self) -> float:
-        """Return the seconds for which there is something to send that has to wait."""
-        return 0.0
-
-    @abstractmethod
-    def _send(self) -> None:
-        """Send tasks, as far as there is room for them."""
-
-    @abstractmethod
-    def _collect(self, timeout: float) -> None:
-        """Take messages, waiting so long for the first one."""
-
-    @abstractmethod
-    def _wind_up(self) -> None:
-        """Send nothing more, and take the last messages."""
+            self._run.halted = self._run.halted or self._outcomes.halted
+        error = self._outcomes.error
+        if isinstance(error, Exception) and not isinstance(error, NoRoomError | OutageError):
+            raise SetUpError(error)
+        if error is not None:
+            raise error
 
     # The turn
 
-    @property
-    def _closing(self) -> bool:
-        return self._run.stop.requested or self._error is not None
-
     def _drain(self) -> None:
-        first, tick = True, self._run.gate.timing.tick
+        first, tick = True, self._timing.tick
         while not self._closing and not (self._backlog.exhausted and self._is_idle):
-            self._read(min(READ_AHEAD, self._run.gate.limits.read_ahead) if first else sys.maxsize)
+            self._read(min(READ_AHEAD, self._limits.read_ahead) if first else sys.maxsize)
             first = first and self._backlog.reading
             if first or not self._reading:  # another reading goes to its end before any task moves
                 self._send()
             if self._is_out:
                 self._collect(0.0 if self._reading else tick)
-            elif not self._reading and (wait := self._held_back()) > 0:
+            elif not self._reading and (wait := self._held_back) > 0:
                 self._run.stop.wait(min(wait, tick))
+
+    def _wind_up(self) -> None:
+        """Have no task begin that has not begun, if the run is to end; and take the workers' last messages."""
+        if self._closing:
+            self._pool.stop()
+        for worker in self._hands:
+            worker.say(messages.Order.CLOSE)
+        while self._hands and not self._run.stop.leaving:
+            if self._run.stop.requested:
+                self._pool.stop()
+            self._collect(self._timing.tick)
+
+    @property
+    def _closing(self) -> bool:
+        return self._run.stop.requested or self._outcomes.error is not None
 
     @property
     def _reading(self) -> bool:
@@ -212,12 +159,93 @@ class StageDrain(ABC):
         finally:
             self._asking = False
 
-    # Workers' tasks and messages
+    # Sending
 
     @property
     def _busy(self) -> int:
         """The number of workers that have tasks."""
-        return sum(bool(hand.tasks) for hand in self._all_hands)
+        return sum(bool(hand.tasks) for hand in self._hands.values())
+
+    @property
+    def _starting(self) -> list[AnyWorker]:
+        return [worker for worker in self._hands if not worker.ready and not worker.dead]
+
+    @property
+    def _is_out(self) -> bool:
+        """True if workers have anything to answer."""
+        return bool(self._busy or self._starting)
+
+    @property
+    def _waits(self) -> bool:
+        """True if tasks that workers had are to be sent again."""
+        return bool(self._again or self._alone)
+
+    @property
+    def _held_back(self) -> float:
+        """The seconds for which nothing is to be sent, since a service that the agent calls wants to be left alone."""
+        return self._history.quiet.wait(self._run.gate.clock()) if self._waits or self._backlog.available else 0.0
+
+    def _room_of(self, worker: AnyWorker) -> int:
+        """Return how many more tasks a worker can have: only where a whole batch fits, so that they go together."""
+        hand, size, limits = self._hands[worker], self._options.batch_size, self._limits
+        if not worker.ready or worker.dead or hand.alone:
+            return 0
+        if not hand.tasks and self._busy >= self._most_busy:
+            return 0
+        slow = self._average is None or self._average * size > self._timing.slow_batch
+        batches = min(limits.batches_if_slow if slow else limits.batches, self._pool.most_batches)
+        room = batches * size - len(hand.tasks)
+        return min(size, room) if room >= size or not hand.tasks else 0
+
+    def _send(self) -> None:
+        """Send tasks, as far as there is room for them."""
+        for worker in self._pool.alive:
+            if worker not in self._hands and worker.ready:
+                self._begin_in(worker)
+        while not self._closing and (self._waits or self._backlog.available) and not self._held_back:
+            if self._pool.missing and self._wants_worker:
+                try:
+                    self._begin_in(self._pool.start())
+                except Exception as error:  # noqa: BLE001 - such as: the system has no process for it
+                    self._outcomes.end_run(error)
+                continue
+            if not self._send_some():
+                return
+
+    def _begin_in(self, worker: AnyWorker) -> None:
+        self._hands[worker] = Hand()
+        worker.say(self._begin)
+
+    @property
+    def _wants_worker(self) -> bool:
+        """True if there is more to do than workers have room for, those that are starting included. Work recovered from
+        a dead worker must not queue behind another worker's."""
+        if self._most_busy < self._pool.size:
+            return not self._hands
+        starting, size = len(self._starting), self._options.batch_size
+        idle = any(worker.ready and not hand.tasks for worker, hand in self._hands.items())
+        if self._waits and not (idle or starting):
+            return True
+        room = sum(self._room_of(worker) for worker in self._hands) + starting * size
+        return len(self._again) + len(self._alone) * size + self._backlog.available > room
+
+    def _send_some(self) -> bool:
+        """Send some tasks to the worker that has the fewest. Return False if none has room."""
+        there = [worker for worker in self._hands if self._room_of(worker)]
+        if self._alone:
+            there = [worker for worker in there if not self._hands[worker].tasks]
+        if not there:
+            return False
+        worker = min(there, key=lambda one: len(self._hands[one].tasks))
+        hand, room = self._hands[worker], self._room_of(worker)
+        if self._alone:
+            some, hand.alone = [self._alone.popleft()], True
+        else:
+            some = self._next(room)
+        if not some:
+            return False
+        worker.say(messages.Tasks(self._give(hand, some)))
+        return True
 
     def _next(self, number: int) -> list[Sent]:
         """Take the tasks to be sent next: first those that a worker had before."""
@@ -242,53 +270,78 @@ class StageDrain(ABC):
             self._backlog.end_move()
         return sent
 
-    def _hear(self, hand: Hand, message: object) -> None:
-        """Take a message that workers of every kind send."""
+    def _take_all_back(self, hand: Hand) -> list[Sent]:
+        return [sent for uuid in tuple(hand.tasks) if (sent := self._take_back(hand, uuid)) is not None]
+
+    # Messages of workers
+
+    def _collect(self, timeout: float) -> None:
+        """Take messages, waiting so long for the first one."""
+        said = self._pool.next(timeout)
+        while said is not None:
+            worker, message = said
+            if (hand := self._hands.get(worker)) is not None:  # else it idles, or has died idle
+                self._take(worker, hand, message)
+            said = self._pool.next(0.0)
+        self._outcomes.send_down()
+
+    def _take(self, worker: AnyWorker, hand: Hand, message: object) -> None:
+        history = self._history
         match message:
+            case messages.Ready(error=None):
+                self._run.proven, self._failed_starts = True, 0
+            case messages.Ready(error=messages.Carried(error=error)):
+                del self._hands[worker]
+                self._outcomes.end_run(error)
+            case messages.AttemptEnded(uuid=uuid):
+                hand.running.discard(uuid)
+            case messages.WillSucceed(named_a_pathway=named):
+                history.has_succeeded = True
+                history.has_named_a_pathway |= named
             case messages.Succeeded(named_a_pathway=named):
-                self._history.has_named_a_pathway |= named
-                self._history.succeed()
-            case messages.Told(event=event):
-                self._history.has_named_a_pathway |= message.named_a_pathway
-                if isinstance(event, TaskFinished):
-                    self._finished(hand, message, event)
-                elif not isinstance(event, StageWarning) or self._history.warns_first_of(event.kind):
-                    self._run.events.emit(event)  # but a warning that another worker has given
+                history.has_named_a_pathway |= named
+                history.succeed()
+            case messages.Told():
+                self._hear(worker, hand, message)
             case messages.Ended():
+                del self._hands[worker]
                 self._ended(hand, message)
+            case messages.Cancelled():
+                del self._hands[worker]
+                self._cancelled(hand)
+            case messages.Died():
+                del self._hands[worker]
+                self._lost(hand, message)
 
-    def _finished(self, hand: Hand, told: messages.Told, event: TaskFinished) -> None:
-        suspect, sent = told.suspect, self._take_back(hand, event.task.uuid)
-        if sent is None:
-            return
-        outcome, unused = event.outcome, False
-        sent.seconds, sent.own_saves = event.seconds, event.own_saves
-        match outcome:
-            case Failed(fault=fault) if fault.phase not in (Phase.SAVE, Phase.MOVE):
-                own = None if suspect is None else replace(fault, exception=suspect.error)
-                error = None if own is None else self._dead_letters.ends_run(own)
-                if error is None:
-                    self._fail_task(sent, fault, blameless=told.blameless)
-                    return
-                self._fail(error)
-            case Skipped():
-                unused = not (event.attempts or sent.lost)
-                if sent.lost and not event.attempts:
-                    outcome = self._of_the_gone(sent.task)
-        self._finish(sent, outcome, event.attempts or int(sent.lost), unused=unused)
-
-    def _of_the_gone(self, task: AgentTask) -> Outcome:
-        """Return the outcome of a task that is gone, and that a worker which was lost may have moved."""
-        with contextlib.suppress(EncordException, OutageError, Leaving):  # else it is skipped, with both reasons
-            if (pathway := self._writer.arrived([task]).get(task.uuid)) is not None:
-                return Moved(pathway, confirmed=False)
-        return Skipped(LEFT_OR_MOVED)
+    def _hear(self, worker: AnyWorker, hand: Hand, told: messages.Told) -> None:
+        """Hear an event of the stage."""
+        self._history.has_named_a_pathway |= told.named_a_pathway
+        if told.hold_back > 0:
+            for other in self._hands:
+                if other is not worker and other.ready:
+                    other.say(messages.HoldBack(told.hold_back))
+        match told.event:
+            case TaskFinished(attempts=attempts, seconds=seconds) as event:
+                self._garbled = 0
+                if attempts:
+                    average = seconds / attempts if self._average is None else self._average
+                    self._average = average + (seconds / attempts - average) / self._limits.last_ends
+                if (sent := self._take_back(hand, event.task.uuid)) is not None:
+                    self._outcomes.take(sent, told, event)
+                return
+            case TaskStarted(task=task):
+                hand.running.add(task.uuid)
+            case StageWarning(kind=kind) if not self._history.warns_first_of(kind):
+                return  # another worker has given it
+        self._run.events.emit(told.event)
 
     def _ended(self, hand: Hand, ended: messages.Ended) -> None:
         """Take leave of a worker in which the stage has ended: because it was told so, or because of its trouble."""
         self._run.unwritten += ended.unwritten
         self._run.unconfirmed |= ended.unconfirmed
-        left = [sent for uuid in tuple(hand.tasks) if (sent := self._take_back(hand, uuid)) is not None]
+        if ended.hold_back > 0:
+            self._history.quiet.hold_back(ended.hold_back, self._run.gate.clock())
+        left = self._take_all_back(hand)  # they stay in their stage
         if ended.error is None:
             return
         error = ended.error.error
@@ -300,48 +353,48 @@ class StageDrain(ABC):
             unwritten = {ref.uuid for ref in ended.unwritten}
             self._again += [sent for sent in left if sent.task.uuid not in unwritten]
         else:
-            self._fail(error)
+            self._outcomes.end_run(error)
 
-    # Outcomes
+    # Trouble
 
-    def _finish(self, sent: Sent, outcome: Outcome, attempts: int, *, unused: bool = False) -> None:
-        task = sent.task
-        self._dead_letters.finished(task.uuid, outcome)
-        self._backlog.release(task.uuid, unused=unused)
-        if isinstance(outcome, Held) or (isinstance(outcome, Failed) and outcome.moved_to is None):
-            self._history.remember(task.uuid)
-        self._run.events.emit(TaskFinished(self._agent.ref(task), outcome, attempts, sent.seconds, sent.own_saves))
-
-    def _fail_task(self, sent: Sent, fault: Fault, *, blameless: bool = False) -> None:
-        """Finish a task that failed for good, or have it go down the failure pathway, with `_send_down`."""
-        if fault.phase not in (Phase.SAVE, Phase.MOVE):
-            self._dead_letters.gave_up(sent.task.uuid, fault)
-        if blameless or not self._dead_letters.take(fault):
-            self._finish(sent, Failed(fault), fault.attempt)
+    def _cancelled(self, hand: Hand) -> None:
+        """Send a batch once more that somebody else has cancelled."""
+        left = self._take_all_back(hand)
+        if self._closing:
             return
-        context = Context(self._agent, sent.task, sent.seen_at, attempts=fault.attempt)
-        self._letters[Result(context, self._agent.failure_pathway, fault=fault)] = sent
+        if not left:
+            self._outcomes.end_run(PrintableError(CANCELLED_FIRST))
+        for sent in left:
+            if not sent.lost:  # its tasks may have moved all the same
+                sent.lost = True
+                self._again.append(sent)
+            else:
+                self._outcomes.fail(sent, Fault(Phase.LOAD, WorkerError(CANCELLED), 1))
 
-    def _send_down(self) -> None:
-        """Move tasks down the failure pathway: neither labels nor priority, as everywhere."""
-        letters, self._letters = self._letters, {}
-
-        def settle(result: Result, outcome: Outcome) -> None:
-            self._finish(letters.pop(result), outcome, result.context.attempts)
-
-        if self._options.dry_run:
-            for result in tuple(letters):
-                assert result.fault is not None
-                self._run.events.emit(TaskWouldWrite(result.context.ref, dry_summary(result)))
-                settle(result, Failed(result.fault))
-            return
-        try:
-            self._writer.write(tuple(letters), settle)
-        except (SetUpError, OutageError, Leaving) as trouble:
-            self._run.unwritten += [result.context.ref for result in letters]
-            self._run.unconfirmed |= {result.context.task.uuid for result in letters if result.move_unclear}
-            if not isinstance(trouble, Leaving):
-                self._fail(trouble.error if isinstance(trouble, SetUpError) else trouble)
-
-    def _fail(self, error: BaseException) -> None:
-        self._error = error if self._error is None else self._error
+    def _lost(self, hand: Hand, died: messages.Died) -> None:
+        """See to the tasks of a worker that has died. To blame is the one whose attempt had begun and not ended; if no
+        attempt went on, it may be any of them."""
+        self._failed_starts += not died.ready
+        nobody_works = not (self._run.proven or self._starting)
+        if not died.ready and (nobody_works or self._failed_starts >= self._limits.failed_starts) and not self._closing:
+            self._outcomes.end_run(PrintableError(CANNOT_START.format(how=died.how, module=self._module)))
+        self._garbled += died.garbled
+        if self._garbled >= self._limits.garbled_in_a_row:
+            self._outcomes.end_run(
+                PrintableError(f"{self._garbled} workers in a row were lost. Of the last one: {died.how}.")
+            )
+        suspects = set(hand.running or hand.tasks)
+        again = []
+        for sent in self._take_all_back(hand):
+            is_suspect = sent.task.uuid in suspects
+            sent.lost = True
+            sent.deaths += is_suspect
+            if not is_suspect or sent.deaths < self._limits.deaths - 1:
+                again.append(sent)
+            elif sent.deaths < self._limits.deaths:
+                self._alone.append(sent)
+            else:
+                error = WorkerDiedError(f"The worker process died while it ran this task and no other: {died.how}.")
+                self._outcomes.fail(sent, Fault(Phase.AGENT, error, 1))
+        self._again.extendleft(reversed(again))
+        self._outcomes.send_down()

@@ -13,32 +13,25 @@ from uuid import UUID
 from encord.constants.enums import DataType
 from encord.objects import LabelRowV2
 from encord.objects.options import Option
-from encord.project import Project
-from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.assets import Asset
-from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.legible import cut, literally, on_one_line
 from encord_agents.core.room import temporary_directory
 from encord_agents.core.tracebacks import described
 from encord_agents.exceptions import PrintableError
 from encord_agents.labels.painting import for_a_page, painted, some_labelled_frames
 from encord_agents.tasks.engine.context import Agent, Context
-from encord_agents.tasks.engine.event_loop import EventLoop
 from encord_agents.tasks.engine.events import Event, Events, TaskFinished, TaskWouldWrite
-from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import Gate, SetUpError
 from encord_agents.tasks.engine.one_by_one import run_chunk
-from encord_agents.tasks.engine.own_saves import OwnSaves
 from encord_agents.tasks.engine.record import TaskRecord
 from encord_agents.tasks.engine.report_html import PRE
 from encord_agents.tasks.engine.stage import as_uuid
-from encord_agents.tasks.engine.stage_run import StageRun
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.runner.base import RunnerBase
+from encord_agents.tasks.runner.connection import Connection, tear_down
 from encord_agents.tasks.runner.opening import MAX_OUTAGE
-from encord_agents.tasks.runner.teardown import tear_down
 
 if TYPE_CHECKING:
     from encord_agents.core.data_model import ImageArray
@@ -117,19 +110,19 @@ def try_on(runner: RunnerBase, wanted: str | UUID | None, project_hash: str | UU
     """See `SequentialRunner.try_on`."""
     stop = Stop()
     project = runner._project_for(project_hash)
+    runner._check_has_agents("try_on()")
     agents = runner._bind_all(project, num_retries=0)
-    gate = Gate(stop, max_outage=MAX_OUTAGE, timing=runner.timing, limits=runner.limits)
-    agent, task = _find(agents, gate, wanted)
     with contextlib.ExitStack() as stack:
         stack.enter_context(stop.at_work())
-        loop = EventLoop(runner.timing)
-        stack.callback(loop.close)
-        fixed = {**runner._fixed(project, stop=stop, max_outage=MAX_OUTAGE), EncordUserClient: runner._sender}
-        scope = RunScope(fixed, loop, one_at_a_time=True)
-        stack.callback(tear_down, scope)
-        attempt = _Attempt(agent, project, runner, gate)
+        connection = Connection(
+            runner, project, max_outage=MAX_OUTAGE, stop=stop, bundle_saves=True, one_at_a_time=True
+        )
+        stack.callback(connection.loop.close)
+        stack.callback(tear_down, connection.scope)
+        gate = connection.gate(stop)
+        agent, task = _find(agents, gate, wanted)
         try:
-            return attempt.run(task, scope, loop)
+            return _Attempt(connection, agent, gate).run(task)
         except SetUpError as error:
             raise error.error from None
 
@@ -138,9 +131,8 @@ def try_on(runner: RunnerBase, wanted: str | UUID | None, project_hash: str | UU
 class _Attempt:
     """One attempt, as the trial shows it."""
 
+    connection: Connection
     agent: Agent
-    project: Project
-    runner: RunnerBase
     gate: Gate
     would: str | None = None
     record: TaskRecord | None = None
@@ -155,23 +147,22 @@ class _Attempt:
     def _succeeded(self, context: Context) -> None:
         self.row = context.row
 
-    def run(self, task: AgentTask, scope: RunScope, loop: EventLoop) -> Trial:
-        agent, gate = self.agent, self.gate
+    def run(self, task: AgentTask) -> Trial:
+        agent = self.agent
         with temporary_directory() as files:
-            run = StageRun(
+            run = self.connection.stage_run(
                 agent,
-                self.project,
-                self.runner._sender,
-                gate,
+                self.gate,
                 Events([], record=self._hear),
-                Executor(scope, OwnSaves(gate, bundled=True, dry_run=True)),
+                bundle_saves=True,
                 dry_run=True,
                 dead_letters=False,
                 strict=False,
                 files=files,
                 on_success=self._succeeded,
             )
-            run_chunk(run, [task], polled_at=gate.clock(), loop=loop if agent.plan.has_async else None)
+            loop = self.connection.loop if agent.plan.has_async else None
+            run_chunk(run, [task], polled_at=self.gate.clock(), loop=loop)
         told = partial(Trial, task.data_title, agent.stage.title, agent.plan.name)
         if (record := self.record) is not None and record.exception is not None:
             return told(exception=record.exception, traceback=record.traceback or described(record.exception))
@@ -185,8 +176,8 @@ class _Attempt:
             return {}, None
         frames: dict[int, bytes] = {}
         try:
-            item = self.gate.call(lambda: self.runner._sender.get_storage_item(uuid), kind="item")
-            with Asset(item, cache=self.runner._cache) as asset:
+            item = self.gate.call(lambda: self.connection.sender.get_storage_item(uuid), kind="item")
+            with Asset(item, cache=self.agent.cache) as asset:
                 for frame in some_labelled_frames(row, MAX_FRAMES):
                     frames[frame] = painted(self._pixels(asset, item.name, frame), row, frame)
         except Exception as error:  # noqa: BLE001 - the trial is what counts, and it was fine
@@ -202,8 +193,6 @@ class _Attempt:
 
 
 def _find(agents: list[Agent], gate: Gate, wanted: str | UUID | None) -> tuple[Agent, AgentTask]:
-    if not agents:
-        raise PrintableError('The runner has no agent. Decorate a function with @runner.stage("...") before trying it.')
     uuid = None if wanted is None else as_uuid(wanted)
     for agent in agents:
         task = gate.call(lambda agent=agent: _first(agent, wanted, uuid), kind="tasks")  # type: ignore[misc]

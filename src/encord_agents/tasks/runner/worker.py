@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import os
-import socket
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from multiprocessing.util import Finalize
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -21,57 +18,30 @@ from encord_agents.tasks.runner.run_options import DrainOptions
 if TYPE_CHECKING:
     from encord_agents.tasks.runner.queue_runner import QueueRunner
 
-__all__ = ["Place", "Slip", "here", "serve", "shared"]
+__all__ = ["runs_here", "serve"]
 
-Place = tuple[str, int]
-"""A process: its host and its id."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slip:
-    """The note that goes with a batch.
-
-    Attributes:
-        home: Where the run is. Anywhere else, what lives as long as the process is torn down when it ends.
-        run: The run's name.
-        options: Those of the run.
-        number: The batch's. No two batches are the same call, for there are engines that remember answers.
-    """
-
-    home: Place
-    run: str
-    options: DrainOptions
-    number: int
+runs_here: dict[str, tuple[int, Stop, contextvars.Context]] = {}
+"""The runs of this process, by name: the process's id, their stop, and their caller's context variables."""
 
 
-def here() -> Place:
-    """Return the process that this runs in."""
-    return socket.gethostname(), os.getpid()
-
-
-@contextlib.contextmanager
-def shared(run: str, stop: Stop) -> Iterator[None]:
-    """While inside, batches of a run that are served in this process stop with it, and see the caller's context
-    variables."""
-    _shared[run] = stop, contextvars.copy_context()
-    try:
-        yield
-    finally:
-        del _shared[run]
-
-
-def serve(function: QueueFunction, tasks: Sequence[messages.OnItsWay], slip: Slip) -> list[Any] | None:
+def serve(
+    function: QueueFunction, tasks: Sequence[messages.OnItsWay], options: DrainOptions, run: str, number: int
+) -> list[Any] | None:
     """Run a stage's agent over a batch, in whatever thread or process an executor runs this.
+
+    Args:
+        run: The run's name.
+        number: The batch's.
 
     Returns:
         Messages like those of a worker process, in order; `Ended` is the last. ``None``: the run is ending. Without
         tasks: only whether this process can connect.
     """
     # In another process there is neither: no request to stop reaches it, and context variables do not pickle.
-    stop, context = _shared.get(slip.run) or (Stop(), contextvars.Context())
+    home, stop, context = runs_here.get(run) or (None, Stop(), contextvars.Context())
     if stop.requested:
         return None
-    if here() != slip.home:
+    if os.getpid() != home:  # a forked process has its parent's entry
         _close_at_exit(function.runner)
     said: list[Any] = []
     feed: Feed = SimpleQueue()
@@ -80,7 +50,7 @@ def serve(function: QueueFunction, tasks: Sequence[messages.OnItsWay], slip: Sli
     ended = messages.Ended()
     try:
         if tasks:
-            ended = context.copy().run(function.drive, feed, slip.options, stop=stop, say=said.append)
+            ended = context.copy().run(function.drive, feed, options, stop=stop, say=said.append)
         else:
             function.connect(stop)
     except Leaving:  # while it connected: nothing was begun
@@ -105,5 +75,3 @@ def _close() -> None:
 
 _runners: list[QueueRunner] = []
 """Runners to close when this process ends."""
-_shared: dict[str, tuple[Stop, contextvars.Context]] = {}
-"""Of the runs of this process, by name: their stop, and their caller's context variables."""

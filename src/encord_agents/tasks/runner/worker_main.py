@@ -10,7 +10,6 @@ import atexit
 import contextlib
 import multiprocessing.util
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -125,7 +124,7 @@ class _Child:
     def _serve(self, begin: messages.Begin, feed: Feed) -> None:
         """Serve a stage, in the main thread: modules may do at import what only that can."""
         try:
-            function: QueueFunction = pickle.loads(begin.function)
+            function: QueueFunction = begin.load()
             if function.runner not in self._runners:
                 self._runners.append(function.runner)
             function.connect(self._stop)

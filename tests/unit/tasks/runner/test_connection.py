@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,8 +10,10 @@ import pytest
 from encord.user_client import EncordUserClient
 
 from encord_agents.tasks import Depends, QueueRunner
+from encord_agents.tasks.engine.report import RunReport
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.engine.timing import Limits, Timing
+from encord_agents.tasks.runner.connection import tear_down
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -47,7 +50,8 @@ def test_gates_share_the_slots_of_the_process(runner: QueueRunner) -> None:
     one, other = connection.gate(Stop()), connection.gate(Stop(), max_outage=1.0)
     assert one is not other
     assert (one.timing, one.limits) == (runner.timing, runner.limits)
-    assert connection.slots is not None
+    assert one.slots is other.slots is not None
+    assert (one.max_outage, other.max_outage) == (7.0, 1.0)
 
 
 def test_agents_are_bound_once(runner: QueueRunner) -> None:
@@ -78,3 +82,37 @@ def test_saves_that_are_bundled_are_heard_of(runner: QueueRunner) -> None:
     connection.bundle_saves()
     assert connection.fixed[EncordUserClient] is connection.sender
     assert connection.scope.values[EncordUserClient] is connection.sender
+
+
+class Scope:
+    """Stands for a `RunScope` with two teardowns, of which one fails."""
+
+    def __init__(self, *raised: BaseException) -> None:
+        self.errors = [("model", ValueError("still busy"))]
+        self.raised = list(raised)
+        self.closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+        if self.raised:
+            raise self.raised.pop()
+
+
+@pytest.mark.parametrize("report", [RunReport(), None])
+def test_what_a_teardown_raises(caplog: pytest.LogCaptureFixture, report: RunReport | None) -> None:
+    """It is in the log, with its traceback, and in the report if there is one; it is told once."""
+    scope = Scope()
+    for _ in range(2):
+        tear_down(scope, report)  # type: ignore[arg-type]
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "model(), which is made once per run" in record.getMessage()
+    if report is not None:
+        assert report.teardown_errors == ["model(): ValueError: still busy"]
+
+
+def test_an_interrupt(caplog: pytest.LogCaptureFixture) -> None:
+    """It goes on, and what was raised before it is told all the same."""
+    with pytest.raises(KeyboardInterrupt):
+        tear_down(Scope(KeyboardInterrupt()))  # type: ignore[arg-type]
+    assert "still busy" in caplog.text

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 from tests.misbehaving import EXCEPTIONS
 
 from encord_agents.core.tracebacks import described, formatted, notes
-from encord_agents.exceptions import DependencyError
+from encord_agents.exceptions import DependencyError, UnknownPathwayError
 from encord_agents.tasks.engine.events import AttemptFailed, TaskFinished, TaskRef, TaskStarted
+from encord_agents.tasks.engine.history import History
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Phase
 from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.messages import WorkerDiedError, WorkerError
@@ -25,8 +27,11 @@ def raised(kind: str) -> BaseException:
         return error
 
 
-def sent(event: object, *, is_suspect: bool = False) -> messages.Told:
-    told = messages.told(event, named_a_pathway=True, is_suspect=is_suspect, hold_back=0.0)  # type: ignore[arg-type]
+def sent(event: object) -> messages.Told:
+    history = History()
+    history.has_named_a_pathway = True
+    history.quiet.hold_back(10.0, 100.0)
+    told = messages.told(event, history, 103.0)  # type: ignore[arg-type]
     arrived: messages.Told = pickle.loads(pickle.dumps(told))
     return arrived
 
@@ -34,9 +39,9 @@ def sent(event: object, *, is_suspect: bool = False) -> messages.Told:
 @pytest.mark.parametrize("kind", EXCEPTIONS)
 def test_failures_of_every_kind_arrive(kind: str) -> None:
     """As text, with where they were raised: only the worker may be able to import them."""
-    fault = Fault(Phase.AGENT, raised(kind), 2)
+    fault = Fault(Phase.AGENT, raised(kind), 2, run_scoped=True)
     for event in (AttemptFailed(TASK, fault, 0.5), TaskFinished(TASK, Failed(fault), 2, 0.1)):
-        arrived = sent(event, is_suspect=True)
+        arrived = sent(event)
         assert type(arrived.event) is type(event)
         there = arrived.event.fault if isinstance(arrived.event, AttemptFailed) else arrived.event.outcome.fault  # type: ignore[union-attr]
         assert (there.phase, there.attempt) == (Phase.AGENT, 2)
@@ -46,13 +51,22 @@ def test_failures_of_every_kind_arrive(kind: str) -> None:
 
 
 def test_what_may_end_the_run_arrives_as_itself() -> None:
-    """A suspect's own exception goes with its event; of other failures it does not."""
-    fault = Fault(Phase.INJECT, DependencyError("no weights", function="agent"), 1, run_scoped=True)
-    event = TaskFinished(TASK, Failed(fault), 1, 0.1)
-    assert sent(event).suspect is None
-    suspect = sent(event, is_suspect=True).suspect
-    assert suspect is not None
-    assert isinstance(suspect.error, DependencyError)
+    """The exception of a failure that may be every task's goes with its event; of other failures it does not."""
+    own = Fault(Phase.INJECT, DependencyError("no weights", function="agent"), 1)
+    for fault, is_suspect in (
+        (own, False),
+        (replace(own, run_scoped=True), True),
+        (Fault(Phase.PATHWAY, UnknownPathwayError("elsewhere", "Pre-label", []), 1), True),
+    ):
+        suspect = sent(TaskFinished(TASK, Failed(fault), 1, 0.1)).suspect
+        assert (None if suspect is None else type(suspect.error)) == (type(fault.exception) if is_suspect else None)
+
+
+def test_a_service_that_wants_quiet() -> None:
+    """Other workers are told for how long, when it refuses an attempt, and only then."""
+    fault = Fault(Phase.AGENT, ValueError(), 1)
+    assert sent(AttemptFailed(TASK, replace(fault, rate_limited=True), 0.5)).hold_back == 7.0
+    assert sent(AttemptFailed(TASK, fault, 0.5)).hold_back == 0.0
 
 
 @pytest.mark.parametrize("event", [TaskStarted(TASK, 1), TaskFinished(TASK, Held(), 1, 0.1)])

@@ -130,7 +130,7 @@ def pool(slow_pool: Processes) -> Iterator[Processes]:
 def begin(pool: Processes, function: Told = told) -> Worker:
     """Have a worker start, and a stage begin in it."""
     worker = pool.start()
-    worker.say(messages.Begin(pickle.dumps(function), OPTIONS))
+    worker.say(messages.Begin(lambda: function, OPTIONS))
     return worker
 
 
@@ -164,7 +164,7 @@ def test_stages_one_after_the_other(pool: Processes, tmp_path: Path) -> None:
         worker.say(messages.Order.CLOSE)
         assert heard(pool, worker, messages.Ended) == messages.Ended()
         assert (tmp_path / name).read_text() == "True"
-        worker.say(messages.Begin(pickle.dumps(told), OPTIONS))
+        worker.say(messages.Begin(lambda: told, OPTIONS))
         assert heard(pool, worker, messages.Ready).error is None
 
 
@@ -208,7 +208,7 @@ def test_what_ends_a_stage(pool: Processes, step: str, said: str) -> None:
     error = heard(pool, worker, messages.Ended).error
     assert error is not None
     assert said in str(error)
-    worker.say(messages.Begin(pickle.dumps(told), OPTIONS))
+    worker.say(messages.Begin(lambda: told, OPTIONS))
     assert heard(pool, worker, messages.Ready).error is None
 
 

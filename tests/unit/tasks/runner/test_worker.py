@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import os
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
@@ -13,7 +14,6 @@ from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.runner import messages, worker
 from encord_agents.tasks.runner.run_options import DrainOptions
-from encord_agents.tasks.runner.worker import Slip, here, serve, shared
 
 TASKS = [messages.OnItsWay("{}", 1.0), messages.OnItsWay("{}", 2.0)]
 VARIABLE = contextvars.ContextVar("VARIABLE", default="unset")
@@ -48,26 +48,35 @@ class Stub:
         self.calls.append("close")
 
 
-def slip(home: worker.Place | None = None) -> Slip:
-    return Slip(home or here(), "run", DrainOptions(), 1)
+@pytest.fixture(autouse=True)
+def run_is_here(monkeypatch: pytest.MonkeyPatch) -> Stop:
+    """The batches' run is one of this process, whose caller has set a variable."""
+    stop = Stop()
+    VARIABLE.set("caller")
+    monkeypatch.setitem(worker.runs_here, "run", (os.getpid(), stop, contextvars.copy_context()))
+    return stop
+
+
+def serve(stub: Stub, tasks: list[messages.OnItsWay], run: str = "run") -> list[Any] | None:
+    return worker.serve(stub, tasks, DrainOptions(), run, 1)  # type: ignore[arg-type]
 
 
 def test_a_batch() -> None:
     """The driver has its tasks and no more; what it says comes first, how it ended last."""
-    assert serve(Stub(), TASKS, slip()) == [*TASKS, messages.Ended(hold_back=1.0)]
+    assert serve(Stub(), TASKS) == [*TASKS, messages.Ended(hold_back=1.0)]
 
 
 def test_no_tasks() -> None:
     """It is only seen whether this process can connect."""
     stub = Stub()
-    assert serve(stub, [], slip()) == [messages.Ended()]
+    assert serve(stub, []) == [messages.Ended()]
     assert stub.calls == ["connect"]
 
 
 @pytest.mark.parametrize("tasks", [[], TASKS])
 def test_a_process_that_cannot_work(tasks: list[messages.OnItsWay]) -> None:
     """Its error is an answer like any other, after what was said before it."""
-    said = serve(Stub(PrintableError("no key")), tasks, slip())
+    said = serve(Stub(PrintableError("no key")), tasks)
     assert said is not None
     assert said[:-1] == tasks
     assert isinstance(found := said[-1].error.error, PrintableError)
@@ -76,18 +85,16 @@ def test_a_process_that_cannot_work(tasks: list[messages.OnItsWay]) -> None:
 
 def test_a_stop_while_it_connects() -> None:
     """Nothing was begun, and nothing is wrong."""
-    assert serve(Stub(Leaving()), [], slip()) == [messages.Ended()]
+    assert serve(Stub(Leaving()), []) == [messages.Ended()]
 
 
-def test_where_the_run_is() -> None:
+def test_where_the_run_is(run_is_here: Stop) -> None:
     """A batch sees the context variables of its run's caller, and does not begin once the run is to stop."""
-    stub, stop = Stub(), Stop()
-    VARIABLE.set("caller")
-    with shared("run", stop):
-        VARIABLE.set("changed")
-        serve(stub, TASKS, slip())
-        stop.request()
-        assert serve(stub, TASKS, slip()) is None
+    stub = Stub()
+    VARIABLE.set("changed")
+    serve(stub, TASKS)
+    run_is_here.request()
+    assert serve(stub, TASKS) is None
     assert stub.calls == ["drive in caller"]
 
 
@@ -96,7 +103,7 @@ def test_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "_runners", [])
     stub = Stub()
     for _ in range(2):
-        serve(stub, [], slip(("elsewhere", 1)))
+        serve(stub, [], "of another process")
     worker._close()
     worker._close()
     assert stub.calls == ["connect", "connect", "close"]

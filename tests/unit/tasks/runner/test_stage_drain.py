@@ -18,9 +18,9 @@ from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.engine.write import Writer
 from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.messages import WorkerDiedError, WorkerError
-from encord_agents.tasks.runner.pool_drain import PoolDrain
+from encord_agents.tasks.runner.outcomes import DrainRun
 from encord_agents.tasks.runner.run_options import DrainOptions
-from encord_agents.tasks.runner.stage_drain import DrainRun
+from encord_agents.tasks.runner.stage_drain import StageDrain
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -50,6 +50,8 @@ class StubWorker:
 
 class StubPool:
     """A pool of such workers."""
+
+    most_batches = 100
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -91,7 +93,7 @@ class Play:
             return Writer(agent, project, world.client, gate)
 
         run = DrainRun(gate, stop, Events([], record=self.events.append), writer, DrainOptions(batch_size=batch_size))
-        self.drain = PoolDrain(run, self.agent, cast("QueueFunction", Path), cast("Processes", self.pool))
+        self.drain = StageDrain(run, self.agent, cast("QueueFunction", Path), cast("Processes", self.pool))
         self.drain._read(100)
         self.tasks = {task.data_title: task for task in self.agent.stage.get_tasks()}
 

@@ -1,16 +1,15 @@
-"""Batches of an executor, whose messages are replayed: with an executor whose answers the test gives."""
+"""An executor as a pool of workers that have one batch each: with an executor whose answers the test gives."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future
-from pathlib import Path
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from encord_agents.exceptions import DependencyError, NoRoomError
+from encord_agents.exceptions import DependencyError, NoRoomError, PrintableError
 from encord_agents.tasks import QueueRunner
 from encord_agents.tasks.engine.events import Events, TaskFinished, TaskRef
 from encord_agents.tasks.engine.gate import Gate
@@ -18,11 +17,11 @@ from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Phase
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.engine.write import Writer
 from encord_agents.tasks.runner import messages
-from encord_agents.tasks.runner.executor_drain import ExecutorDrain
+from encord_agents.tasks.runner.executor_pool import AHEAD, ExecutorPool, check_workers
 from encord_agents.tasks.runner.messages import WorkerError
+from encord_agents.tasks.runner.outcomes import DrainRun
 from encord_agents.tasks.runner.run_options import DrainOptions
-from encord_agents.tasks.runner.stage_drain import DrainRun
-from encord_agents.tasks.runner.workers import ExecutorWorkers
+from encord_agents.tasks.runner.stage_drain import StageDrain
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -36,16 +35,33 @@ class Stub(Executor):
 
     def __init__(self) -> None:
         self.sent: list[tuple[list[messages.OnItsWay], Future[Any]]] = []
+        self.numbers: list[int] = []
 
-    def submit(self, _: Any, function: Any, tasks: list[messages.OnItsWay], slip: Any) -> Future[Any]:  # type: ignore[override]
+    def submit(self, _: Any, function: Any, tasks: Any, options: Any, run: str, number: int) -> Future[Any]:  # type: ignore[override]
         self.sent.append((tasks, Future()))
+        self.numbers.append(number)
         return self.sent[-1][1]
+
+
+class Function:
+    """Stands for a queue function."""
+
+    __module__ = __name__
+
+    def __init__(self, name: str = "function") -> None:
+        self.__qualname__ = name
+
+    def __reduce__(self) -> str:
+        return self.__qualname__
+
+
+function = Function()
 
 
 class Play:
     """A stage's turn, a step at a time."""
 
-    def __init__(self, world: World, runner: QueueRunner, batch_size: int) -> None:
+    def __init__(self, world: World, runner: QueueRunner, batch_size: int, *, proven: bool = True) -> None:
         runner.stage("Pre-label", failure_pathway="review")(lambda: "complete")
         project = world.client.get_project(world.project.project_hash)
         (self.agent,) = runner._bind_all(project)
@@ -59,12 +75,13 @@ class Play:
             return Writer(agent, project, world.client, gate)
 
         run = DrainRun(gate, self.stop, Events([], record=self.events.append), writer, options)
-        self.workers = ExecutorWorkers(self.executor, options)
-        self.drain = ExecutorDrain(run, self.agent, cast("QueueFunction", Path), self.workers)
+        self.pool = ExecutorPool(self.executor, options, self.stop)
+        self.drain = StageDrain(run, self.agent, cast("QueueFunction", function), self.pool)
         self.drain._read(100)
         self.tasks = {task.data_title: task for task in self.agent.stage.get_tasks()}
         self.drain._send()
-        self.answer(messages.Ended())
+        if proven:
+            self.answer(messages.Ended())
 
     def answer(self, *said: object, number: int = -1) -> None:
         """Answer a batch, by default the last."""
@@ -74,6 +91,10 @@ class Play:
     def hear(self) -> None:
         self.drain._collect(0.0)
         self.drain._send()
+
+    @property
+    def error(self) -> BaseException | None:
+        return self.drain._outcomes.error
 
     @property
     def titles(self) -> list[str]:
@@ -99,10 +120,51 @@ def runner(world: World) -> Iterator[QueueRunner]:
     runner.close()
 
 
-def play(world: World, runner: QueueRunner, tasks: int = 6, batch_size: int = 2) -> Play:
+def play(world: World, runner: QueueRunner, tasks: int = 6, batch_size: int = 2, *, proven: bool = True) -> Play:
     for number in range(tasks):
         world.project.add_placeholders(1, title=str(number))
-    return Play(world, runner, batch_size)
+    return Play(world, runner, batch_size, proven=proven)
+
+
+def test_the_first_call_only_tries_whether_workers_can_work(world: World, runner: QueueRunner) -> None:
+    """Tasks are sent once it has an answer."""
+    played = play(world, runner, proven=False)
+    assert [tasks for tasks, _ in played.executor.sent] == [[]]
+    played.answer(messages.Ended())
+    assert played.titles == ["0 1", "2 3"]
+
+
+@pytest.mark.parametrize("how", ["error", "raises", "cancelled"])
+def test_workers_that_cannot_work(world: World, runner: QueueRunner, how: str) -> None:
+    """They are sent nothing, and the run ends."""
+    played = play(world, runner, proven=False)
+    ((_, first),) = played.executor.sent
+    if how == "raises":
+        first.set_exception(RuntimeError("no GPU"))
+    elif how == "cancelled":
+        first.cancel()
+        first.set_running_or_notify_cancel()
+    else:
+        first.set_result([messages.Ended(error=messages.Carried(ValueError("no GPU")))])
+    played.hear()
+    assert ("cancelled the first call" if how == "cancelled" else "no GPU") in str(played.error)
+    played.drain._wind_up()
+    assert not played.titles
+
+
+def test_an_executor_that_takes_nothing(world: World, runner: QueueRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends the run."""
+    played = play(world, runner, proven=False)
+    monkeypatch.setattr(played.executor, "submit", lambda *_: 1 / 0)
+    played.answer(messages.Ended())
+    played.hear()
+    assert isinstance(played.error, ZeroDivisionError)
+
+
+def test_no_two_batches_are_the_same_call(world: World, runner: QueueRunner) -> None:
+    """There are engines that remember answers."""
+    played = play(world, runner)
+    assert len(set(played.executor.numbers)) == len(played.executor.sent) == 3
 
 
 def test_batches_go_out_two_at_a_time(world: World, runner: QueueRunner) -> None:
@@ -121,7 +183,7 @@ def test_a_success_of_the_batch_is_known_before_a_failure_is_judged(world: World
     played = play(world, runner)
     succeeded = messages.Succeeded(played.ref("1").uuid, named_a_pathway=True)
     played.answer(played.finished("0", fault, error), succeeded, played.finished("1"), messages.Ended(), number=1)
-    assert played.drain._error is None
+    assert played.error is None
     assert played.outcomes["0"].moved_to is not None
     assert world.titles("Review") == ["0"]
 
@@ -132,7 +194,7 @@ def test_an_error_that_all_tasks_would_share(world: World, runner: QueueRunner) 
     fault = Failed(Fault(Phase.INJECT, WorkerError("no weights"), 1, run_scoped=True))
     played = play(world, runner)
     played.answer(played.finished("0", fault, error), messages.Ended(), number=1)
-    assert isinstance(played.drain._error, DependencyError)
+    assert isinstance(played.error, DependencyError)
     assert len(played.titles) == 2, "nothing more is sent"
 
 
@@ -170,7 +232,7 @@ def test_no_room_for_the_files_of_two_batches(world: World, runner: QueueRunner)
     played.answer(played.finished("2"), played.finished("3"), messages.Ended(), number=2)
     assert played.titles == ["0 1", "2 3", "0 1"]
     played.answer(no_room)
-    assert isinstance(played.drain._error, NoRoomError), "nobody else has files"
+    assert isinstance(played.error, NoRoomError), "nobody else has files"
 
 
 def test_a_service_that_wants_quiet(world: World, runner: QueueRunner) -> None:
@@ -178,7 +240,7 @@ def test_a_service_that_wants_quiet(world: World, runner: QueueRunner) -> None:
     played = play(world, runner)
     played.answer(played.finished("0"), played.finished("1"), messages.Ended(hold_back=60.0), number=1)
     assert played.titles == ["0 1", "2 3"]
-    assert played.drain._held_back() > 50
+    assert played.drain._held_back > 50
 
 
 def test_a_stop(world: World, runner: QueueRunner) -> None:
@@ -192,3 +254,35 @@ def test_a_stop(world: World, runner: QueueRunner) -> None:
     played.drain._wind_up()
     assert waiting.cancelled()
     assert list(played.outcomes) == ["0"]
+
+
+def test_the_end_of_a_stage(world: World, runner: QueueRunner) -> None:
+    """Nothing is waited for that is not out, and the same workers serve the next stage."""
+    played = play(world, runner, tasks=2)
+    played.answer(played.finished("0"), played.finished("1"), messages.Ended())
+    played.drain._wind_up()
+    assert list(played.outcomes) == ["0", "1"]
+    assert played.pool.alive
+
+
+def test_the_number_of_workers() -> None:
+    """As many as were said, else as the executor says."""
+    with ThreadPoolExecutor(5) as executor:
+        for options, size in ((DrainOptions(), 5), (DrainOptions(workers=2), 2)):
+            pool = ExecutorPool(executor, options, Stop())
+            pool.close()
+            assert pool.size == AHEAD * size
+
+
+def test_functions_that_can_be_sent() -> None:
+    """To threads anything; to other processes only functions that they can import, and no overrides."""
+    local = cast("QueueFunction", Function("not_there"))
+    with ThreadPoolExecutor(1) as threads:
+        check_workers(threads, [local], overrides=True)
+    check_workers(None, [cast("QueueFunction", function)], overrides=False)
+    with pytest.raises(PrintableError, match="not_there cannot be sent to other processes"):
+        check_workers(None, [local], overrides=False)
+    with ProcessPoolExecutor(1) as processes, pytest.raises(PrintableError, match="would not reach the workers"):
+        check_workers(processes, [], overrides=True)
+    with pytest.raises(PrintableError, match="has no submit"):
+        check_workers(cast("Executor", 4), [], overrides=False)

@@ -1,0 +1,169 @@
+"""The outcomes of a stage's tasks in a drain, which is where it is known how all workers fare."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from encord.exceptions import EncordException
+from encord.workflow.stages.agent import AgentTask
+
+from encord_agents.exceptions import OutageError
+from encord_agents.tasks.engine.backlog import Backlog
+from encord_agents.tasks.engine.context import Agent, Context, Result
+from encord_agents.tasks.engine.dead_letter import DeadLetters
+from encord_agents.tasks.engine.dry_run import dry_summary
+from encord_agents.tasks.engine.events import AttemptFailed, Events, TaskFinished, TaskWouldWrite
+from encord_agents.tasks.engine.gate import Gate, SetUpError
+from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
+from encord_agents.tasks.engine.stop import Leaving, Stop
+from encord_agents.tasks.engine.write import Writer
+from encord_agents.tasks.runner import messages
+from encord_agents.tasks.runner.passes import Turns
+from encord_agents.tasks.runner.run_options import DrainOptions
+
+__all__ = ["DrainRun", "Outcomes", "Sent"]
+
+LEFT_OR_MOVED = "the task had left the stage, unless the worker that died had moved it"
+
+
+@dataclass(eq=False)
+class DrainRun(Turns):
+    """State that the turns of a drain share.
+
+    Attributes:
+        writer: Makes the writer that moves tasks down an agent's failure pathway.
+        options: Those of the run.
+        proven: True if a worker has ever been ready.
+    """
+
+    gate: Gate
+    stop: Stop
+    events: Events
+    writer: Callable[[Agent], Writer]
+    options: DrainOptions
+    proven: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Sent:
+    """A task that workers have, or had.
+
+    Attributes:
+        seen_at: The time at which its stage showed it, on the gate's clock.
+        deaths: The number of workers that have died of it, as far as is known.
+        lost: True if a worker was lost with it: the task may have moved.
+        seconds: The seconds of its attempts.
+        own_saves: Those of them that were spent on saves by the agent's own hand.
+    """
+
+    task: AgentTask
+    seen_at: float
+    deaths: int = 0
+    lost: bool = False
+    seconds: float = 0.0
+    own_saves: float = 0.0
+
+    def on_its_way(self, now: float) -> messages.OnItsWay:
+        """Return the task as a worker is sent it."""
+        # A lost worker may have moved it: the next one asks for it, as for a task that was seen long ago.
+        age = float("inf") if self.lost else now - self.seen_at
+        return messages.OnItsWay(self.task.model_dump_json(), age)
+
+
+class Outcomes:
+    """Gives the tasks of one stage their outcomes.
+
+    Workers leave what failed where it is. Here failures are counted, over all workers, and move down the agent's
+    failure pathway.
+
+    Attributes:
+        error: The error that ends the run, if there is one: the first.
+    """
+
+    def __init__(self, run: DrainRun, agent: Agent, backlog: Backlog) -> None:
+        self.error: BaseException | None = None
+        self._run = run
+        self._agent = agent
+        self._backlog = backlog
+        self._dead_letters = DeadLetters(agent, run.stop, most=run.options.max_consecutive_failures)
+        self._writer = run.writer(agent)
+        self._letters: dict[Result, Sent] = {}
+
+    @property
+    def halted(self) -> str | None:
+        """The reason for which the agent has ended the run, if it has."""
+        return self._dead_letters.halted
+
+    def end_run(self, error: BaseException) -> None:
+        """Have the run end with an error, unless it ends with another one already."""
+        self.error = error if self.error is None else self.error
+
+    def take(self, sent: Sent, told: messages.Told, event: TaskFinished) -> None:
+        """Take the outcome that a worker tells of its task."""
+        outcome, unused = event.outcome, False
+        sent.seconds, sent.own_saves = event.seconds, event.own_saves
+        match outcome:
+            case Failed(fault=fault) if fault.phase not in (Phase.SAVE, Phase.MOVE):
+                own = None if told.suspect is None else replace(fault, exception=told.suspect.error)
+                error = None if own is None else self._dead_letters.ends_run(own)
+                if error is None:
+                    self._give_up(sent, fault, blameless=told.blameless)
+                    return
+                self.end_run(error)
+            case Skipped():
+                unused = not (event.attempts or sent.lost)
+                if sent.lost and not event.attempts:
+                    outcome = self._of_the_gone(sent.task)
+        self._finish(sent, outcome, event.attempts or int(sent.lost), unused=unused)
+
+    def fail(self, sent: Sent, fault: Fault) -> None:
+        """Fail a task of which no worker can tell the outcome."""
+        self._run.events.emit(AttemptFailed(self._agent.ref(sent.task), fault, None))
+        self._give_up(sent, fault)
+
+    def send_down(self) -> None:
+        """Move the tasks that failed for good down the failure pathway, without labels or priority, as everywhere."""
+        letters, self._letters = self._letters, {}
+
+        def settle(result: Result, outcome: Outcome) -> None:
+            self._finish(letters.pop(result), outcome, result.context.attempts)
+
+        if self._run.options.dry_run:
+            for result in tuple(letters):
+                assert result.fault is not None
+                self._run.events.emit(TaskWouldWrite(result.context.ref, dry_summary(result)))
+                settle(result, Failed(result.fault))
+            return
+        try:
+            self._writer.write(tuple(letters), settle)
+        except (SetUpError, OutageError, Leaving) as trouble:
+            self._run.unwritten += [result.context.ref for result in letters]
+            self._run.unconfirmed |= {result.context.task.uuid for result in letters if result.move_unclear}
+            if not isinstance(trouble, Leaving):
+                self.end_run(trouble.error if isinstance(trouble, SetUpError) else trouble)
+
+    def _of_the_gone(self, task: AgentTask) -> Outcome:
+        """Return the outcome of a task that is gone, and that a worker which was lost may have moved."""
+        with contextlib.suppress(EncordException, OutageError, Leaving):  # else it is skipped, with both reasons
+            if (pathway := self._writer.arrived([task]).get(task.uuid)) is not None:
+                return Moved(pathway, confirmed=False)
+        return Skipped(LEFT_OR_MOVED)
+
+    def _give_up(self, sent: Sent, fault: Fault, *, blameless: bool = False) -> None:
+        """Finish a task that failed for good, or have it go down the failure pathway, with `send_down`."""
+        self._dead_letters.gave_up(sent.task.uuid, fault)
+        if blameless or not self._dead_letters.take(fault):
+            self._finish(sent, Failed(fault), fault.attempt)
+            return
+        context = Context(self._agent, sent.task, sent.seen_at, attempts=fault.attempt)
+        self._letters[Result(context, self._agent.failure_pathway, fault=fault)] = sent
+
+    def _finish(self, sent: Sent, outcome: Outcome, attempts: int, *, unused: bool = False) -> None:
+        task = sent.task
+        self._dead_letters.finished(task.uuid, outcome)
+        self._backlog.release(task.uuid, unused=unused)
+        if isinstance(outcome, Held) or (isinstance(outcome, Failed) and outcome.moved_to is None):
+            self._agent.history.remember(task.uuid)
+        self._run.events.emit(TaskFinished(self._agent.ref(task), outcome, attempts, sent.seconds, sent.own_saves))
