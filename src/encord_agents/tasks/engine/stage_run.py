@@ -69,6 +69,7 @@ class StageRun:
         max_failures: Final failures in a row that end the run; ``None``: any number is endured.
         moves: The number of tasks that have left the stage so far.
         on_success: Called after each good attempt, whatever becomes of its result.
+        beside: Calls the saving of labels and the setting of priorities, at the same time or one after the other.
     """
 
     agent: Agent
@@ -89,6 +90,7 @@ class StageRun:
     unconfirmed: set[UUID] = field(default_factory=set)
     moves: int = 0
     on_success: Callable[[Context], None] | None = None
+    beside: Beside = in_turn
 
     def __post_init__(self) -> None:
         self.stop = self.gate.stop
@@ -337,7 +339,8 @@ class StageRun:
             self.limit_writing()
         self.own_saves.send_rest(self.unwritten)
 
-    def writer(self, beside: Beside = in_turn) -> Writer:
+    def writer(self, beside: Beside | None = None) -> Writer:
+        beside = beside or self.beside
         return Writer(
             self.agent, self.project, self.client, self.gate, beside, may_dead_letter=lambda: self.halted is None
         )

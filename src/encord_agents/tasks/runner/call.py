@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -20,7 +20,9 @@ from encord_agents.tasks.engine.record import TaskRecord
 from encord_agents.tasks.engine.retry import retryable
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.verdict import is_platform_trouble
+from encord_agents.tasks.engine.write import in_turn
 from encord_agents.tasks.models import TaskResult
+from encord_agents.tasks.runner.apart import Apart
 from encord_agents.tasks.runner.connection import Connection
 from encord_agents.tasks.runner.opening import with_advice
 from encord_agents.tasks.runner.specs import Spec
@@ -51,6 +53,7 @@ class Call:
             strict=False,
             final=final,
             files=files,
+            beside=self._beside,
         )
         self._results: dict[UUID, TaskResult] = {}
         self._gone: set[UUID] = set()
@@ -95,6 +98,26 @@ class Call:
             run_chunk(self._run, first, polled_at=polled_at, loop=loop)
             done = {task.uuid for task in first}
             tasks = [task for task in tasks if task.uuid not in done]
+
+    def _beside(self, save: Callable[[], None], prioritise: Callable[[], None]) -> None:
+        """Save labels while another thread sets priorities."""
+        other = Apart(prioritise)
+        try:
+            other.start()
+        except RuntimeError:  # the system has no more threads
+            in_turn(save, prioritise)
+            return
+        try:
+            save()
+        except BaseException:
+            other.call_off()
+            self._run.limit_writing()  # what cut this off, such as a time limit, leaves no time to wait out an outage
+            raise
+        finally:
+            while not other.wait():
+                pass
+        if other.error is not None:
+            raise other.error
 
     def _note(self, event: Event) -> None:
         if not isinstance(event, TaskFinished):

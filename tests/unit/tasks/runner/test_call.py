@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
 from encord.exceptions import AuthenticationError
+from encord.objects import LabelRowV2
+from tests.waiting import until
 
 from encord_agents.exceptions import OutageError, PrintableError
+from encord_agents.local import Fault
 from encord_agents.tasks import QueueRunner
 from encord_agents.tasks.engine.stop import Leaving
+from encord_agents.tasks.engine.write import Writer
+from encord_agents.tasks.models import TaskAgentReturnStruct, TaskResult
+from encord_agents.tasks.runner.apart import Apart
 from encord_agents.tasks.runner.call import Call, not_done
 from encord_agents.tasks.runner.specs import Spec, read_specs
 
@@ -72,3 +79,92 @@ def test_two_tasks_of_one_row(world: World, runner: QueueRunner) -> None:
         call = Call(connection, connection.agent(runner.agents[0]), None, final=True, bundle_saves=False)
         call.run(specs)
     assert world.requests("tasks", "actions") == ["tasks", "actions", "actions"]
+
+
+class Written:
+    """A call whose task has labels and a priority to be written."""
+
+    def __init__(self, world: World, runner: QueueRunner) -> None:
+        self.world = world
+        (self.unit,) = world.project.add_placeholders(1)
+
+        @runner.stage("Pre-label")
+        def agent(row: LabelRowV2) -> TaskAgentReturnStruct:
+            world.mark(row)
+            return TaskAgentReturnStruct(pathway="complete", label_row=row, label_row_priority=0.5)
+
+        self.specs, _ = read_specs(list(agent.waiting()))
+        world.platform.journal.clear()
+        self.runner = runner
+
+    def call(self) -> TaskResult:
+        with self.runner._in_use() as connection:
+            agent = connection.agent(self.runner.agents[0])
+            call = Call(connection, agent, None, final=True, bundle_saves=False)
+            call.run(self.specs)
+        return call.result(self.specs[0])
+
+    @property
+    def is_written(self) -> bool:
+        priority = self.world.project.tasks()[0].priority
+        return bool(self.world.marks(self.unit)) and priority == 0.5 and self.world.count("Done") == 1
+
+
+@pytest.mark.parametrize("slow", ["save", "priorities"])
+def test_labels_and_priorities_are_written_at_the_same_time(world: World, runner: QueueRunner, slow: str) -> None:
+    """Neither waits for the other's answer, and the task moves when it has both."""
+    written = Written(world, runner)
+    world.platform.faults.add(Fault(slow, action="stall", seconds=3600.0))
+    with ThreadPoolExecutor(1) as threads:
+        called = threads.submit(written.call)
+        other = {"save", "priorities"} - {slow}
+        assert until(lambda: world.requests(*other))
+        assert not world.requests("actions")
+        world.platform.faults.clear()
+        assert called.result().outcome == "moved"
+    assert written.is_written
+
+
+@pytest.mark.parametrize("kind", ["save", "priorities"])
+def test_one_of_them_is_refused(world: World, runner: QueueRunner, kind: str) -> None:
+    """The task fails, in phase ``save``, and does not move; the other one was written all the same."""
+    written = Written(world, runner)
+    action, error = ("envelope", "CORRUPTED_LABEL_ERROR") if kind == "save" else ("status", "")
+    world.platform.faults.add(Fault(kind, times=None, action=action, status=400, error=error))  # type: ignore[arg-type]
+    result = written.call()
+    assert (result.outcome, result.phase, result.retryable) == ("failed", "save", False)
+    assert world.requests("actions") == []
+    assert bool(world.marks(written.unit)) == (kind != "save")
+    assert world.project.tasks()[0].priority == (0.5 if kind == "save" else None)
+
+
+@pytest.mark.parametrize("kind", ["save", "priorities"])
+def test_one_of_them_is_cut_off(world: World, runner: QueueRunner, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """As by an engine's time limit: what was finished is written all the same, and the task may be tried again."""
+    written, cut_off = Written(world, runner), []
+    name = {"save": "_save", "priorities": "_prioritise"}[kind]
+    write = getattr(Writer, name)
+
+    def once_too_long(*given: Any) -> None:
+        if not cut_off:
+            cut_off.append(kind)
+            raise TimeoutError("the time limit")
+        write(*given)
+
+    monkeypatch.setattr(Writer, name, once_too_long)
+    written.call()
+    assert cut_off
+    assert written.is_written
+
+
+def test_no_thread_for_the_second(world: World, runner: QueueRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are written one after the other."""
+
+    def start(_: Apart) -> None:
+        raise RuntimeError("can't start new thread")
+
+    written = Written(world, runner)
+    monkeypatch.setattr(Apart, "start", start)
+    assert written.call().outcome == "moved"
+    assert world.requests("save", "priorities", "actions") == ["save", "priorities", "actions"]
+    assert written.is_written
