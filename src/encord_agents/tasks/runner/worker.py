@@ -61,7 +61,7 @@ def serve(
 
 
 def _close_at_exit(runner: QueueRunner) -> None:
-    # Not atexit: processes of multiprocessing do not run that.
+    # Not atexit, which forked processes of multiprocessing do not run; they have no documented way of their own.
     if not _runners:
         Finalize(None, _close, exitpriority=100)
     if runner not in _runners:
