@@ -194,24 +194,21 @@ class RunnerBase:
         Raises:
             Leaving: A stop was requested while the platform was in trouble, so that there is no project.
         """
-        if project_hash is not None:
-            wanted = checked_hash(project_hash)
-            if self._project_hash is not None and wanted != self._project_hash:
-                raise ProjectError(
-                    f"This runner was made for project {self._project_hash} and cannot run project {wanted}. "
-                    "Make a Runner() without a project to give one with each call.",
-                    given=project_hash,
-                )
-            if self._project is None or UUID(str(self._project.project_hash)) != wanted:
-                opened = open_project(self._sender, wanted, stop=stop, max_outage=max_outage)
-                self._validate_project(opened)
-                self._project = opened
-                return opened
-        elif self._project_hash is None:
+        wanted = self._project_hash if project_hash is None else checked_hash(project_hash)
+        if wanted is None:
             raise ProjectError(NO_PROJECT)
-        assert self._project is not None
-        self._validate_project(self._project)
-        return self._project
+        if self._project_hash not in (None, wanted):
+            raise ProjectError(
+                f"This runner was made for project {self._project_hash} and cannot run project {wanted}. "
+                "Make a Runner() without a project to give one with each call.",
+                given=project_hash,
+            )
+        project = self._project
+        if project is None or UUID(str(project.project_hash)) != wanted:
+            project = open_project(self._sender, wanted, stop=stop, max_outage=max_outage)
+        self._validate_project(project)
+        self._project = project
+        return project
 
     @property
     def _own_project(self) -> Project | None:
