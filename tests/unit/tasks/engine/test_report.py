@@ -6,6 +6,7 @@ import json
 import pickle
 import time
 import weakref
+from collections.abc import Callable
 from uuid import UUID, uuid4
 
 import pytest
