@@ -47,7 +47,7 @@ class Connection:
         thread: As for a `RunScope`, and so is ``one_at_a_time``.
 
     Attributes:
-        fixed: The values, by type, that are injected alike for all tasks.
+        scope: The run-scoped dependencies, and the values, by type, that are injected alike for all tasks.
         sender: The client that the engine's requests are made with.
     """
 
@@ -68,10 +68,10 @@ class Connection:
         self.agents: dict[int, Agent] = {}
         others = OtherProjects(partial(open_project, self.sender, stop=stop, max_outage=max_outage))
         client = self.sender if bundle_saves else runner.client
-        self.fixed: dict[type, object] = {Project: project, EncordUserClient: client, OtherProjects: others}
+        fixed: dict[type, object] = {Project: project, EncordUserClient: client, OtherProjects: others}
         self.log = LogObserver()
         self.loop = EventLoop(runner.timing)
-        self.scope = RunScope(self.fixed, self.loop, thread=thread, one_at_a_time=one_at_a_time)
+        self.scope = RunScope(fixed, self.loop, thread=thread, one_at_a_time=one_at_a_time)
         self._max_outage = max_outage
         self._slots = Slots(runner.limits.in_flight)  # over all the threads that call its queue functions
         self._lock = threading.Lock()
@@ -131,9 +131,7 @@ class Connection:
 
     def bundle_saves(self) -> None:
         """Hand out the client whose requests are heard of, from now on."""
-        if self.fixed[EncordUserClient] is not self.sender:
-            self.fixed = {**self.fixed, EncordUserClient: self.sender}
-            self.scope.values = self.fixed
+        self.scope.values = {**self.scope.values, EncordUserClient: self.sender}
 
     def agent(self, registered: RegisteredAgent) -> Agent:
         """Return an agent bound to its stage, once per process."""

@@ -78,9 +78,8 @@ def test_agents_are_bound_once(runner: QueueRunner) -> None:
 def test_saves_that_are_bundled_are_heard_of(runner: QueueRunner) -> None:
     """From then on, agents and run-scoped dependencies are handed the client whose requests the engine sees."""
     connection = runner._connect()
-    assert connection.fixed[EncordUserClient] is runner.client
+    assert connection.scope.values[EncordUserClient] is runner.client
     connection.bundle_saves()
-    assert connection.fixed[EncordUserClient] is connection.sender
     assert connection.scope.values[EncordUserClient] is connection.sender
 
 
