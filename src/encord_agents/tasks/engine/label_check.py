@@ -42,7 +42,7 @@ SHARES = {
 """Fields of a shape that are fractions of the picture's width or height."""
 
 SIZES = frozenset({"h", "w", "r", "rx", "ry"})
-"""Those of them that must be above zero."""
+"""Fields among these that must be above zero."""
 
 FEWEST_POINTS = {"polygon": 3, "polyline": 2}
 
