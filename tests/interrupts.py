@@ -59,6 +59,7 @@ class Interrupter:
             return None
         if not self._may_be_interrupted(frame):
             return None
+        frame.f_trace = self._step  # Python 3.13 has opcodes traced only in frames that have a function for it already
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         return self._step
 
