@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+from tests.thorough import examples
 
 if TYPE_CHECKING:
     from encord import EncordUserClient
@@ -29,11 +31,18 @@ FORBID_SKIPS = "ENCORD_AGENTS_FORBID_SKIPS"
 
 
 def pytest_configure() -> None:
-    """Hear the signals that a shell has its jobs in the background ignore: tests send them to this process."""
+    """Hear the signals that a shell has its jobs in the background ignore: tests send them to this process.
+
+    And say how much properties try that do not say so themselves, however slow the machine is.
+    """
     if threading.current_thread() is threading.main_thread():
         for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
             if signal.getsignal(number) is signal.SIG_IGN:
                 signal.signal(number, usual)
+    settings.register_profile(
+        "ours", max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("ours")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

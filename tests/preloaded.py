@@ -3,7 +3,8 @@
 Importing the SDK and this library takes a second or two of processor time, and the tests start hundreds of programs.
 Here one process imports everything once, and forks for each program: what runs in the fork is a process of its own, a
 child of the test's process, with its own environment, streams, working directory, session and exit code. Use `run` and
-`Popen` as those of `subprocess`, and `spawning` for the worker processes that a test's own process starts.
+`Popen` as those of `subprocess`, `spawning` for the worker processes that a test's own process starts, and `commands`
+for what shells and other programs start.
 
 A test of the interpreter's own start, of its streams, of limits, or of what is imported when, uses `subprocess` itself,
 and so do all where there is no Linux.
@@ -23,11 +24,13 @@ import multiprocessing.process
 import multiprocessing.util
 import os
 import runpy
+import select
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import types
 import warnings
@@ -35,7 +38,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Popen", "run", "spawning"]
+__all__ = ["Popen", "commands", "run", "spawning"]
 
 MODULES = (
     *("encord_agents.cli.main", "encord_agents.cli.runner", "encord_agents.core.settings", "encord_agents.tasks"),
@@ -126,6 +129,79 @@ def spawning() -> Iterator[None]:
         yield
     finally:
         multiprocessing.util.spawnv_passfds = before  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def commands(folder: Path, *scripts: str) -> Iterator[Path]:
+    """Make a directory with ``python``, and scripts that pip has installed, which begin with the imports done.
+
+    Args:
+        folder: Where it is made.
+        scripts: The names of the scripts.
+    """
+    folder.mkdir()
+    interpreter = Path(sys.executable)
+    if not AVAILABLE:
+        for name in ("python", *scripts):
+            (folder / name).symlink_to(interpreter.with_name(name))
+        yield folder
+        return
+    place = tempfile.TemporaryDirectory()  # a socket's path has to be short
+    address = str(Path(place.name) / "socket")
+    for name in ("python", *scripts):
+        command = folder / name
+        program = interpreter if name == "python" else interpreter.with_name(name)
+        command.write_text(f"#!{interpreter} -IS\nADDRESS, PROGRAM = {address!r}, {str(program)!r}\n{COMMAND}")
+        command.chmod(0o700)
+    with place, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        threading.Thread(target=_serve_commands, args=(listener,), daemon=True).start()
+        yield folder
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+COMMAND = """
+import json, os, signal, socket, struct, sys
+connection = socket.socket(socket.AF_UNIX)
+connection.connect(ADDRESS)
+content = json.dumps([[PROGRAM, *sys.argv[1:]], os.getcwd(), dict(os.environ)]).encode()
+socket.send_fds(connection, [struct.pack("I", len(content))], [0, 1, 2])
+connection.sendall(content)
+(pid,) = struct.unpack("i", connection.recv(4))
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, lambda number, _: os.kill(pid, number))
+(code,) = struct.unpack("i", connection.recv(4))
+if code < 0:
+    signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+os._exit(code)
+"""
+"""Stands for a program: has it started, hands signals on to it, and ends as it ends."""
+
+
+def _serve_commands(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the listener was shut down
+        while True:
+            connection, _ = listener.accept()
+            threading.Thread(target=_serve_command, args=(connection,), daemon=True).start()
+
+
+def _serve_command(connection: socket.socket) -> None:
+    with connection:
+        head, fds, _, _ = socket.recv_fds(connection, 4, 3)
+        arguments, cwd, env = json.loads(_read(connection, *struct.unpack("I", head)))
+        pid = _start(arguments, dict(enumerate(fds)), cwd=cwd, env=env, spawning=True)
+        for fd in fds:
+            os.close(fd)
+        connection.sendall(struct.pack("i", pid))
+        ended = os.pidfd_open(pid)
+        if ended not in select.select([connection, ended], [], [])[0]:  # who stands for it was killed
+            os.kill(pid, signal.SIGKILL)
+        os.close(ended)
+        _, status = os.waitpid(pid, 0)
+        with contextlib.suppress(OSError):
+            connection.sendall(struct.pack("i", os.waitstatus_to_exitcode(status)))
 
 
 # In the process that starts others

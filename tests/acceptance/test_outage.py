@@ -69,7 +69,7 @@ def outage(world: World, seconds: float, how: Literal["refuse", "503"]) -> Itera
 def test_an_outage_in_mid_run(world: World, how: Literal["refuse", "503"], window: int) -> None:
     """Everything is moved in the end, each task once, and each agent was called once."""
     world.project.add_placeholders(80)
-    with outage(world, 1.0 if window != 20 else 3.0, how) as begin:
+    with outage(world, 0.5 if window != 20 else 1.5, how) as begin:
         report = world.run(at_call(30, begin), task_batch_size=window)
     assert (report.moved, report.attempts, report.exit_code, report.stopped) == (80, 80, 0, None)
     assert world.count("Done") == 80
@@ -177,6 +177,8 @@ POISON = {
 def test_one_poisonous_request(world: World, kind: str, which: int) -> None:
     """A row on which the platform stumbles, for ever, fails alone: the others are moved, wherever it stands."""
     world.numbers |= {"own_trouble_after": 0.2, "first_backoff": 0.001, "longest_backoff": 0.002}
+    # Written alone, after all others, its request would be the last of its kind, and its trouble an outage.
+    world.numbers["gather"] = 60.0
     hashes = world.project.add_placeholders(40)
     poison = hashes[which]
     item = next(row.backing_item_uuid for row in _rows(world, poison))
