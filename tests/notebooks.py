@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_client.manager import KernelManager
+from tests import preloaded
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "notebooks"
@@ -104,7 +105,8 @@ def kernel(folder: Path, environment: dict[str, str] | None = None) -> Iterator[
 def outputs_of(notebook: dict[str, Any], folder: Path) -> list[list[Output]]:
     """Run a notebook from its first cell to its last, or to one that fails, and return each cell's outputs."""
     found = []
-    with kernel(folder) as running:
+    with preloaded.commands(folder / "bin") as commands, kernel(folder) as running:
+        running.run(f"import sys; sys.executable = {str(commands / 'python')!r}; del sys")
         for cell in code_cells(notebook):
             found.append(running.run("".join(cell["source"])))
             if any(output["output_type"] == "error" for output in found[-1]):

@@ -119,7 +119,7 @@ def test_an_app_is_served_until_it_is_interrupted(tmp_path: Path, workers: int) 
     (tmp_path / "agents.py").write_text("from encord_agents.fastapi import get_encord_app\napp = get_encord_app()\n")
     command = [sys.executable, "-m", "encord_agents.cli.main", "serve", "agents:app", "--port", "0"]
     command += ["--workers", str(workers)]
-    with preloaded.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as server:
+    with preloaded.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, spawning=True) as server:
         assert server.stderr is not None
         try:
             address, ready = "", 0

@@ -7,12 +7,12 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests import preloaded
 from tests.brokers import PATIENCE, answers, free_port, until
 from tests.thorough import THOROUGH
 
@@ -43,7 +43,7 @@ def blocks() -> dict[str, list[str]]:
 class Terminals:
     """Shells in a copy of the example, beside the files it uses. Ports are the test's own, and it polls more often."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, commands: Path) -> None:
         self.here = folder / "celery"
         shutil.copytree(EXAMPLE, self.here, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(EXAMPLE.parent / "workflow.yaml", folder)
@@ -53,7 +53,7 @@ class Terminals:
         agents.write_text(code.replace("poll_every=5", "poll_every=1"), encoding="utf-8")
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ENCORD_")},
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{commands}:{os.environ['PATH']}",
             "COLUMNS": "100",
             "NO_COLOR": "1",
         }
@@ -122,10 +122,15 @@ def test_the_readme_of_the_example(tmp_path: Path) -> None:
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed (Debian's package: redis-server)")
     pytest.importorskip("skimage", reason="scikit-image is not installed: the `demo` extra")
-    install, project, broker, sending, workers, seeing = blocks().values()
+    install, *_ = blocks().values()
     assert install[-1] == "pip install '.[celery,demo]'"
-    terminals = Terminals(tmp_path)
+    with preloaded.commands(tmp_path / "bin", "encord-agents", "celery") as commands:
+        follow(Terminals(tmp_path, commands))
 
+
+def follow(terminals: Terminals) -> None:
+    """Type the commands of the README."""
+    _, project, broker, sending, workers, seeing = blocks().values()
     with (
         terminals.running(project, "platform"),
         terminals.running(broker, "redis"),
