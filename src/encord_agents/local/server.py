@@ -89,6 +89,8 @@ class Server:
     def start(self, application: ASGIApp) -> None:
         config = uvicorn.Config(
             application,
+            # Whoever asks is whoever is connected, whatever they say: that connection is the one to hang up.
+            proxy_headers=False,
             lifespan="off",
             ws="none",
             log_config=None,

@@ -79,3 +79,16 @@ def test_a_signature_is_not_for_ever(age: float, good: bool) -> None:
     with pytest.raises(Refusal, match="too long ago") as caught:
         verifier(NOW + age).v2_head("GET", "/v2/public/x?a=1", given)[1](b"")
     assert caught.value.status == 401
+
+
+def test_a_signature_is_verified_once() -> None:
+    """The same one for the same body is known to be right; for another body, or cut, it is verified and refused."""
+    checked = verifier()
+    right = f"{ID}:{KEY.sign(hashlib.sha256(b'body').digest()).hex()}"
+    for _ in range(3):
+        checked.v1_head(right)[1](b"body")
+    for authorization, body in ((right, b"other"), (right[:-2] + "00", b"body"), (right, b"")):
+        for _ in range(2):
+            with pytest.raises(Refusal):
+                checked.v1_head(authorization)[1](body)
+    assert checked._verify.cache_info().hits == 2
