@@ -377,7 +377,7 @@ def test_a_method_that_nothing_has() -> None:
     """501 and remembered, at every door: never silently a 405."""
     asked = [
         (method, path)
-        for method in ("OPTIONS", "TRACE", "BREW")
+        for method in ("OPTIONS", "TRACE", "PROPFIND")
         for path in ("/v2/public/projects", "/public", "/public/user", "/assets/x/y", "/")
     ]
     with LocalPlatform() as platform:
