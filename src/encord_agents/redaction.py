@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["may_be_secret", "without_queries", "without_secrets", "without_user_info"]
+__all__ = ["may_be_secret", "without_queries", "without_secrets", "without_signatures", "without_user_info"]
 
 KEY_MARKS: Final = ("-----BEGIN", "BEGIN OPENSSH", "PRIVATE KEY", "b3BlbnNzaC1rZXk", "LS0tLS1CRUdJTi")
 """Marks of a private key: its label, and the first characters of OpenSSH's format and of a PEM file as base64."""
@@ -19,6 +19,17 @@ RUN: Final = re.compile(r"[A-Za-z0-9+/=]{60,}|[A-Za-z0-9+=]{40,}")
 
 USER_INFO: Final = re.compile(r"//[^/@\s'\"]*@")
 QUERY: Final = re.compile(r"(https?://[^\s?'\"<>]+\?)[^\s'\"<>]+")
+ANY_QUERY: Final = re.compile(r"(?:\?|%3[Ff])[^\s'\"<>]+")
+_PART: Final = r"((?:[?&;]|%3f|%26|\\u0026)(?:{})(?:=|%3d))"
+SIGNED: Final = re.compile(
+    _PART.format(r"x-(?:amz|goog|oss)-\w+|signature|sig|awsaccesskeyid|googleaccessid|key-pair-id"),
+    re.IGNORECASE,
+)
+"""Parameters of addresses that S3, Google, Azure, CloudFront and the local platform have signed."""
+KEYS: Final = re.compile(
+    _PART.format(r"(?:[a-z]+[_-])*(?:api-?key|key|token|secret|password)") + r"(?:[^&;%\\\s]|%(?!26))+", re.IGNORECASE
+)
+"""Parameters of which the value alone is secret."""
 HIDDEN: Final = "***"
 PEM: Final = re.compile(r"-----\s*BEGIN[A-Z ]*PRIVATE KEY.*?(?:-----\s*END[A-Z ]*KEY\s*-----|\Z)", re.DOTALL)
 LONG_RUN: Final = re.compile(r"[A-Za-z0-9+/=_-]{50,}")
@@ -43,6 +54,21 @@ def without_user_info(address: str) -> str:
 def without_queries(text: str) -> str:
     """Return a text without the queries of addresses in it: those of signed URLs are as good as a password."""
     return QUERY.sub(rf"\1{HIDDEN}", text)
+
+
+def without_signatures(text: str) -> str:
+    """Return a text without the queries of signed URLs, and the keys and tokens in other queries, which stay.
+
+    For text of any origin: agents' own exceptions name the addresses that they have asked, also relative ones.
+    """
+    return ANY_QUERY.sub(_without_signature, text)
+
+
+def _without_signature(query: re.Match[str]) -> str:
+    text = query[0]
+    if SIGNED.search(text):
+        return ("?" if text.startswith("?") else text[:3]) + HIDDEN
+    return KEYS.sub(rf"\1{HIDDEN}", text)
 
 
 def without_secrets(text: str) -> str:

@@ -121,7 +121,7 @@ def test_the_agents_can_be_notified(tmp_path: Path) -> None:
     ran = demo("--images", images, "--data", data, "--notifications")
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "Notified (1 waiting in Pre-label): 202 Accepted" in ran.stdout
+    assert "Notified (1 waiting in Pre-label): 200 OK" in ran.stdout
     platform = LocalPlatform(data)
     try:
         (project,) = platform.projects()

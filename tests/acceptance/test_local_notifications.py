@@ -90,7 +90,7 @@ def test_tasks_move_without_polling(local_platform: LocalPlatform) -> None:
             assert all_done(project)
         assert until(lambda: all(one.status == "delivered" for one in local_platform.receivers.sent()))
     assert all(project.moves(task.uuid) == 2 for task in project.tasks())
-    assert {one.answer for one in local_platform.receivers.sent()} == {"202 Accepted"}
+    assert {one.answer for one in local_platform.receivers.sent()} == {"200 OK"}
 
 
 def test_an_app_of_ones_own(local_platform: LocalPlatform) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import logging
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from encord.workflow.stages.agent import AgentTask
+from tests.drivers import DRIVERS, Driver, Processes
 
 from encord_agents.core.assets import Asset
 from encord_agents.exceptions import TasksFailedError
@@ -91,3 +93,36 @@ def test_no_secrets(world: World, log: io.StringIO) -> None:
     assert all(signatures)
     for secret in [*signatures, "signature=", *world.platform.ssh_key.split("\n")[1:3]]:
         assert secret not in text
+
+
+def asks_a_signed_address() -> None:
+    """Fail as an agent that has asked an address by itself."""
+    try:
+        raise OSError("Max retries exceeded with url: /a.jpg?X-Amz-Date=1&X-Amz-Signature=TOPSECRET (Caused by x)")
+    except OSError as error:
+        raise ValueError("403 for url: https://b/a.jpg?X-Amz-Signature=TOPSECRET and ?q=a cat") from error
+
+
+@pytest.mark.parametrize("driver", DRIVERS, ids=str)
+def test_no_secrets_of_agents(world: World, log: io.StringIO, driver: Driver) -> None:
+    """What an agent's own exception names is shown without signatures: in logs, reports, answers and files."""
+    check_no_secrets(world, log, driver)
+
+
+def test_no_secrets_of_agents_over_processes(world: World, log: io.StringIO, tmp_path: Path) -> None:
+    """Nor from worker processes."""
+    check_no_secrets(world, log, Processes(tmp_path))
+
+
+def check_no_secrets(world: World, log: io.StringIO, driver: Driver) -> None:
+    world.project.add_placeholders(2)
+    told = driver.run(world, asks_a_signed_address, num_retries=1)
+    assert told.counts == {"failed": 2}
+    seen = [log.getvalue(), *told.errors]
+    if told.report is not None:
+        seen += [str(told.report), told.report._repr_html_(), *(str(one.to_dict()) for one in told.report.failures)]
+        with pytest.raises(TasksFailedError) as caught:
+            told.report.raise_for_failures()
+        seen.append(str(caught.value))
+    assert not [text for text in seen if "TOPSECRET" in text]
+    assert all("https://b/a.jpg?*** and ?q=a cat" in error for error in told.errors)

@@ -52,10 +52,10 @@ def test_a_notification_fills_the_queue(line: Line) -> None:
     line.register(wake=True)
     line.world.project.add_placeholders(3)
     with receiving(line) as address, working(line.app):
-        assert post(address, notification(line.world)).status_code == 202
+        assert post(address, notification(line.world)).status_code == 200
         assert until(lambda: line.world.count("Done") == 3)
         line.world.project.add_placeholders(2)
-        assert post(address, notification(line.world)).status_code == 202
+        assert post(address, notification(line.world)).status_code == 200
         assert until(lambda: line.world.count("Done") == 5)
 
 
@@ -67,7 +67,7 @@ def test_notifications_send_no_task_twice(line: Line, caplog: pytest.LogCaptureF
     with receiving(line) as address:
         for tasks in (3, 0, 1):
             caplog.clear()
-            assert post(address, notification(line.world)).status_code == 202
+            assert post(address, notification(line.world)).status_code == 200
             assert until(lambda tasks=tasks: f"{tasks} task(s) sent." in caplog.text)
             if tasks == 0:
                 line.world.project.add_placeholders(1)
@@ -82,7 +82,7 @@ def test_what_a_notification_sent_is_not_polled_again(world: World, runner: Queu
     line.register(wake=True, poll_every=3600)
     world.project.add_placeholders(2)
     with receiving(line) as address:
-        assert post(address, notification(world)).status_code == 202
+        assert post(address, notification(world)).status_code == 200
         assert until(lambda: status(line.app)[0].in_flight == 2)
     line.app.finalize()
     assert line.app.tasks[f"encord_agents.{world.project.project_hash}.poll"].run() == 0
@@ -94,7 +94,7 @@ def test_without_redis_there_is_one_sender(world: World, runner: QueueRunner, ca
     line.register(wake=True, poll_every=60)
     world.project.add_placeholders(1)
     with receiving(line) as address:
-        assert post(address, notification(world)).status_code == 202
+        assert post(address, notification(world)).status_code == 200
         assert until(lambda: "leave out poll_every" in caplog.text)
     assert status(line.app)[0].waiting == 1
 
@@ -112,11 +112,11 @@ def test_what_is_not_served(world: World, runner: QueueRunner, caplog: pytest.Lo
         "reason": "max_wait_elapsed",
     }
     with receiving(line) as address:
-        assert post(address, notification(world, payload=payload)).status_code == 202
+        assert post(address, notification(world, payload=payload)).status_code == 200
         assert until(lambda: ("about project" if about == "project" else "No function serves stage") in caplog.text)
         assert post(address, notification(world), "another").status_code == 401
         assert status(line.app)[0].waiting == 1
-        assert post(address, notification(world)).status_code == 202
+        assert post(address, notification(world)).status_code == 200
         with working(line.app):
             assert until(lambda: world.count("Done") == 1)
 

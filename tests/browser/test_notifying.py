@@ -36,7 +36,7 @@ def test_an_address_is_registered_and_its_answers_are_shown(visit: Visit, galler
         page.get_by_role("button", name="Register").click()
         page.get_by_text("is notified from now on").wait_for()
         assert "Pre-label of Gallery" in page.locator(".receiver").inner_text()
-        expect(page.locator("[data-notification] .answer").first).to_have_text("202 Accepted")
+        expect(page.locator("[data-notification] .answer").first).to_have_text("200 OK")
         page.goto(gallery.platform.domain + gallery.path)
         review = f'[data-value="stage:{gallery.project.stage("Review").uuid}"]'
         expect(page.locator(review)).to_have_text("4")

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from encord_agents.core.legible import quotable
 from encord_agents.exceptions import OutageError, PrintableError, ProjectError, UnknownPathwayError, UnknownStageError
-from encord_agents.redaction import may_be_secret, without_secrets
+from encord_agents.redaction import may_be_secret, without_secrets, without_signatures
 
 KEY = (
     Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -107,3 +107,53 @@ def test_passwords_of_addresses() -> None:
     """The user and the password of an address are hidden, and the rest of it is shown."""
     said = str(PrintableError("Nobody listens at http://me:hunter2@127.0.0.1:9, the address in ENCORD_DOMAIN."))
     assert said == "Nobody listens at http://***@127.0.0.1:9, the address in ENCORD_DOMAIN."
+
+
+SIGNED = {
+    "S3": "https://b.s3.amazonaws.com/a/b.jpg?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date=20261127T000000Z&X-Amz-Signature={}",
+    "S3, version 2": "https://b.s3.amazonaws.com/a.jpg?AWSAccessKeyId=AKIA&Expires=1&Signature={}",
+    "Google": "https://storage.googleapis.com/b/a.jpg?GoogleAccessId=me%40x.iam&Expires=1&Signature={}",
+    "Google, version 4": "https://storage.googleapis.com/b/a.jpg?X-Goog-Expires=60&X-Goog-Signature={}",
+    "Azure": "https://a.blob.core.windows.net/c/a.jpg?sv=2024-01-01&se=2026&sp=r&sig={}",
+    "CloudFront": "https://d.cloudfront.net/a.jpg?Policy=abc&Signature={}&Key-Pair-Id=K",
+    "local": "http://127.0.0.1:1/assets/1/a.png?expires=1&signature={}",
+    "urllib3's, relative": "HTTPSConnectionPool: retries exceeded with url: /a.jpg?X-Amz-Signature={} (Caused by x)",
+    "in JSON": '{{"url": "https://b/a.jpg?a=1\\u0026X-Amz-Signature={}"}}',
+    "in XML": "<Url>https://b/a.jpg?a=1&amp;X-Amz-Signature={}</Url>",
+    "in another address": "https://proxy/fetch?url=https%3A%2F%2Fb%2Fa.jpg%3FX-Amz-Signature%3D{}",
+    "encoded": "fetch https%3A%2F%2Fb%2Fa.jpg%3Fa%3D1%26X-Amz-Signature%3D{}",
+    "Gemini": "Client error '400' for url 'https://generativelanguage.googleapis.com/v1/models/m:generateContent?alt=sse&key={}'",
+    "a token": "https://api.example.com/v1?access_token={}&page=2",
+    "a subscription": "https://x.cognitiveservices.azure.com/vision?subscription-key={}",
+}
+
+
+@pytest.mark.parametrize("kind", SIGNED)
+def test_addresses_that_open_doors(kind: str) -> None:
+    """Neither signatures nor keys in the queries of addresses are seen; host and path are."""
+    said = without_signatures(SIGNED[kind].format("TOPSECRET0123"))
+    assert "TOPSECRET" not in said
+    assert "***" in said
+    assert said[:12] == SIGNED[kind].format("")[:12]
+    assert without_signatures(said) == said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://api.example.com/search?q=cat&page=2#top",
+        "Is it a cat?Yes",
+        "GET /v2/public/tasks?page_size=100&keyboard=1",
+        "what? signature=abc",
+        "100%3Fsure",
+    ],
+)
+def test_addresses_that_stay(text: str) -> None:
+    """The query of any other address is of use to who reads the message."""
+    assert without_signatures(text) == text
+
+
+def test_many_question_marks() -> None:
+    """The time grows with the length of a text, not with its square."""
+    for text in ("?" * 200_000, "?a&" * 100_000, "?a_" * 100_000, "%3F%26" * 50_000, "?" + "a_" * 100_000 + "=b"):
+        assert without_signatures(text) == text

@@ -1,4 +1,4 @@
-"""Exceptions as text and values, however they behave.
+"""Exceptions as text and values, however they behave. The text has no signed URLs.
 
 Agents may raise anything: frozen dataclasses, classes that refuse attributes, exceptions whose ``__str__`` raises.
 Nothing in this module raises because of them. Attributes are written through `BaseException`'s own descriptors, which
@@ -7,6 +7,7 @@ no subclass can override.
 
 from __future__ import annotations
 
+import logging
 import pickle
 import traceback
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, TypeGuard, TypeVar, overload
 
-from encord_agents.core.legible import cut, legible
+from encord_agents.core.legible import cut, legible, literally
+from encord_agents.redaction import without_signatures
 
 __all__ = [
     "add_note",
@@ -26,6 +28,8 @@ __all__ = [
     "exc_info",
     "formatted",
     "is_a",
+    "mark_traceback",
+    "marked",
     "members",
     "message_of",
     "notes",
@@ -37,6 +41,8 @@ __all__ = [
     "tracebacks_kept",
     "type_name",
 ]
+
+MARK = "  | "
 
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
@@ -81,7 +87,7 @@ def described(exception: BaseException) -> str:
     """Return the type and message of an exception, of a very long one the beginning."""
     kind = type_name(exception)
     try:
-        return legible(cut(f"{kind}: {exception}", LONGEST_MESSAGE))
+        return _told(cut(f"{kind}: {exception}", LONGEST_MESSAGE))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - the exception's own code may raise anything
@@ -91,14 +97,14 @@ def described(exception: BaseException) -> str:
 def message_of(exception: BaseException) -> str:
     """Return the message of an exception, without its type; empty if ``str()`` of it raises."""
     with contained:
-        return legible(cut(str(exception), LONGEST_MESSAGE)).strip()
+        return _told(cut(str(exception), LONGEST_MESSAGE)).strip()
     return ""
 
 
 def shown(value: object, most: int = 80) -> str:
     """Return the first ``most`` characters of ``repr(value)``, or say that it has none."""
     try:
-        return legible(repr(value)[:most])
+        return _told(repr(value)[:most])
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - the value's own code may raise anything
@@ -120,13 +126,28 @@ def _without_middle(text: str) -> str:
     if left_out > 0:
         half = LONGEST_TRACEBACK // 2
         text = f"{text[:half]}\n... ({left_out:,} characters left out) ...\n{text[-half:]}"
-    return legible(text)
+    return _told(text)
 
 
 def _plainly(exception: BaseException) -> str:
     frames = "".join(traceback.format_tb(traceback_of(exception)))
     heading = "Traceback (most recent call last):\n" if frames else ""
-    return legible(f"{heading}{frames}{described(exception)}\n")
+    return _told(f"{heading}{frames}{described(exception)}\n")
+
+
+def marked(exception: BaseException) -> str:
+    """Return the traceback for a log: each line begins with a mark, so that other people's text forges none."""
+    return "\n".join(MARK + cut(line) for line in literally(formatted(exception)).rstrip().splitlines())
+
+
+def mark_traceback(record: logging.LogRecord) -> bool:
+    """Have formatters show a record's traceback as `marked`: they reuse `exc_text`, their own cached text.
+
+    A filter for loggers of ours.
+    """
+    if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
+        record.exc_text = marked(record.exc_info[1])
+    return True
 
 
 def exc_info(exception: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
@@ -141,7 +162,7 @@ def notes(exception: BaseException) -> list[str]:
     """Return the notes of an exception, each as text."""
     with contained:
         found = getattr(exception, "__notes__", ())
-        return [legible(note) if isinstance(note, str) else shown(note) for note in found]
+        return [_told(note) if isinstance(note, str) else shown(note) for note in found]
     return []
 
 
@@ -227,10 +248,14 @@ def portable(exception: E) -> E | None:
     """Return the exception if another process can restore it from its pickle, else ``None``."""
     with contained:  # anything that is raised here means that it cannot be sent
         copy = pickle.loads(pickle.dumps(exception))
-        if type(copy) is type(exception) and _told(copy) == _told(exception):
+        if type(copy) is type(exception) and _said(copy) == _said(exception):
             return exception
     return None
 
 
-def _told(exception: BaseException) -> list[str]:
+def _told(text: str) -> str:
+    return without_signatures(legible(text))
+
+
+def _said(exception: BaseException) -> list[str]:
     return [described(exception), *notes(exception)]

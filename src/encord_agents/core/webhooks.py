@@ -114,7 +114,7 @@ class TaskNotification(BaseModel):
     """Tasks wait in an agent stage. It does not name them: run the stage.
 
     Attributes:
-        uid: The notification's own id: the same if it is sent again.
+        uid: The id of this delivery. While tasks wait, the platform tells of them anew, with another one.
         version: The version of its form.
         source: The sender.
         event_type: The kind of event.
@@ -251,9 +251,16 @@ def verify_and_parse_notification(
         PrintableError: There is no secret.
     """
     by_name = {name.lower(): value for name, value in headers.items()}
+    signature = by_name.get(WEBHOOK_SIGNATURE_HEADER.lower())
+    newer = sorted(name for name in by_name if name.startswith(f"{WEBHOOK_SIGNATURE_HEADER.lower()}-"))
+    if not signature and newer:
+        raise WebhookVerificationError(
+            f"The request is signed in {quotable(', '.join(newer))}, which this version of encord-agents cannot "
+            "verify. Upgrade it."
+        )
     verify_signature(
         body,
-        signature=by_name.get(WEBHOOK_SIGNATURE_HEADER.lower()),
+        signature=signature,
         timestamp=by_name.get(WEBHOOK_TIMESTAMP_HEADER.lower()),
         secret=secret,
         tolerance_seconds=tolerance_seconds,

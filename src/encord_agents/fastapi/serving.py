@@ -13,9 +13,9 @@ from uuid import UUID
 from fastapi import Depends, FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from encord_agents.core.tracebacks import formatted
+from encord_agents.core.tracebacks import exc_info, mark_traceback
 from encord_agents.core.webhooks import TaskNotification
-from encord_agents.exceptions import PrintableError
+from encord_agents.exceptions import EditorRequestError, PrintableError
 from encord_agents.fastapi.notifications import add_notification_handlers, dep_task_notification_with_args
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.runner.queue_runner import QueueRunner
@@ -24,6 +24,11 @@ from encord_agents.tasks.runner.sequential_runner import SequentialRunner
 __all__ = ["serve_runner"]
 
 logger = logging.getLogger(__name__)
+logger.addFilter(mark_traceback)
+
+NOT_STARTED = """\
+The app that runs the stages is not running. Serve it by itself: an app that is mounted in another one is not \
+started with it, nor is one by a TestClient without `with`."""
 
 Stage = tuple[UUID, UUID]
 """A project and a stage of it."""
@@ -42,7 +47,7 @@ def serve_runner(
 ) -> FastAPI:
     """Return an app that runs a stage, or fills its queue, when the platform says that tasks wait in it.
 
-    A notification is verified and answered at once, with 202. Stages are run one after the other; a notification for a
+    A notification is verified and answered at once, with 200. Stages are run one after the other; a notification for a
     stage that is to be run anyway adds nothing, and one for the stage that is being run has it run once more. When the
     server shuts down, as on SIGTERM, the run stops as on Ctrl-C: what is finished is written.
 
@@ -74,9 +79,11 @@ def serve_runner(
     add_notification_handlers(app)
     received = dep_task_notification_with_args(secret)
 
-    @app.post(path, status_code=202)
+    @app.post(path)  # 200: the platform takes any other status for a failure, and sends it again
     async def receive(notification: TaskNotification = Depends(received)) -> dict[str, str]:
-        runs.add((notification.project_hash, notification.stage_uuid))
+        if not runs.add((notification.project_hash, notification.stage_uuid)):
+            logger.error("%s", NOT_STARTED)
+            raise EditorRequestError(NOT_STARTED, status=503)
         return {"message": "The stage will be run."}
 
     return app
@@ -112,10 +119,14 @@ class _Runs:
         self._thread = threading.Thread(target=self._work, name="encord-agents-notified")
         self._thread.start()
 
-    def add(self, stage: Stage) -> None:
+    def add(self, stage: Stage) -> bool:
+        """Have a stage run. Return False if nothing is run any more, or yet."""
         with self._changed:
+            if self._closed:
+                return False
             self._waiting[stage] = None
             self._changed.notify()
+            return True
 
     def close(self) -> None:
         """Stop the run, and wait until what is finished is written."""
@@ -138,7 +149,7 @@ class _Runs:
     def _run(self, stage: Stage) -> None:
         try:
             said = self._do(stage, self._stop)
-        except Exception as error:  # noqa: BLE001 - the next notification may be about another stage
-            logger.error("Stage %s of project %s could not be run.\n%s", stage[1], stage[0], formatted(error))
+        except BaseException as error:
+            logger.error("Stage %s of project %s could not be run.", *stage[::-1], exc_info=exc_info(error))
         else:
             logger.info("%s", said)

@@ -47,7 +47,7 @@ class Notification:
         next_at: The time of the next try.
         sent_at: The time of the latest try.
         seconds: How long that took.
-        answer: What it was answered with: ``202 Accepted``, or why there was no answer.
+        answer: What it was answered with: ``200 OK``, or why there was no answer.
     """
 
     uid: str

@@ -30,7 +30,7 @@ SIGNATURE, TIMESTAMP = "X-Encord-Signature", "X-Encord-Timestamp"
 
 
 class Notifier:
-    """Looks for what is due, and sends it until it is answered with a 2xx.
+    """Looks for what is due, and sends it until it is answered with 200, as the real platform does.
 
     A notification is delivered at least once: if the platform ends between the answer and its record, it is sent again,
     with the same uid.
@@ -112,7 +112,7 @@ def post(address: str, body: bytes, secret: str) -> tuple[bool, str]:
                 address, data=body, headers=headers, timeout=(SECONDS_TO_CONNECT, SECONDS_TO_ANSWER),
                 allow_redirects=False, stream=True,
             ) as answer:  # fmt: skip
-                return answer.ok and answer.status_code < 300, _status(answer.status_code)
+                return answer.status_code == HTTPStatus.OK, _status(answer.status_code)
         except (requests.RequestException, OSError, ValueError) as error:
             return False, _reason(error)
 

@@ -79,6 +79,16 @@ def test_names_of_headers_in_any_case() -> None:
         assert verify_and_parse_notification(BODY, changed, secret=SECRET).stage_uuid == STAGE
 
 
+@pytest.mark.parametrize("more", [{}, {"X-Encord-Signature": ""}])
+def test_a_signature_of_a_later_platform(more: dict[str, str]) -> None:
+    """Who signs in a header that came after this version is told apart from who does not sign: upgrade."""
+    later = {"X-Encord-Timestamp": str(NOW), "X-Encord-Signature-V2": "abc", **more}
+    with pytest.raises(WebhookVerificationError, match=r"x-encord-signature-v2.*Upgrade"):
+        verify_and_parse_notification(BODY, later, secret=SECRET)
+    both = {**headers(), "X-Encord-Signature-V2": "abc"}
+    assert verify_and_parse_notification(BODY, both, secret=SECRET).stage_uuid == STAGE
+
+
 def test_the_secret_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an argument the secret is the environment's; with neither, a message says where to get one."""
     monkeypatch.setenv("ENCORD_WEBHOOK_SECRET", SECRET)

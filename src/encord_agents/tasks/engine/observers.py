@@ -8,9 +8,9 @@ from collections import Counter
 from typing import Any
 from uuid import UUID
 
-from encord_agents.core.legible import cut, literally, on_one_line
+from encord_agents.core.legible import on_one_line
 from encord_agents.core.logs import get_logger
-from encord_agents.core.tracebacks import described, exc_info, formatted, traceback_of, type_name
+from encord_agents.core.tracebacks import described, exc_info, mark_traceback, marked, traceback_of, type_name
 from encord_agents.tasks.engine.events import (
     AttemptFailed,
     Event,
@@ -38,26 +38,13 @@ def about(task: TaskRef) -> dict[str, Any]:
 # Titles, messages and tracebacks contain other people's text, which must not forge lines in a log that people and
 # programs trust: each message about a task is one line, and each line of a traceback begins with a mark.
 
-MARK = "  | "
 
 
 def _named(task: TaskRef) -> tuple[str, UUID, str]:
     return on_one_line(task.data_title), task.uuid, on_one_line(task.stage)
 
 
-def _trace(exception: BaseException) -> str:
-    lines = literally(formatted(exception)).rstrip().splitlines()
-    return "\n".join(MARK + cut(line) for line in lines)
-
-
-def _mark_traceback(record: logging.LogRecord) -> bool:
-    """Have formatters show the traceback in the form used here: they reuse `exc_text` as their own cached text."""
-    if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
-        record.exc_text = _trace(record.exc_info[1])
-    return True
-
-
-logger.addFilter(_mark_traceback)
+logger.addFilter(mark_traceback)
 
 
 class LogObserver:
@@ -96,7 +83,7 @@ class LogObserver:
                     *(event.attempts, "" if event.attempts == 1 else "s"),
                     f" and went down {on_one_line(pathway.name)!r}" if pathway else "",
                     on_a_line(error),
-                    "\n" + _trace(fault.exception) if new and trace is None else "",
+                    "\n" + marked(fault.exception) if new and trace is None else "",
                     exc_info=trace,
                     extra=about(task),
                 )
