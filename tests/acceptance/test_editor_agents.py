@@ -153,6 +153,29 @@ def test_only_the_editors_pages_may_call(world: World, door: str) -> None:
     assert len(called) == 2
 
 
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://app.encord.com.evil.com",
+        "https://app.encord.com@evil.com",
+        "https://[evil",
+        "null",
+        "https://app.encord.com/",
+    ],
+)
+def test_origins_that_look_alike(world: World, door: str, origin: str) -> None:
+    """They are refused, however odd they are, in calls, in preflights, and when they claim to be a trial."""
+    body = body_for(world, world.project.add_image("a"))
+    preflight = {"Access-Control-Request-Method": "POST"}
+    with served(door, nothing) as address:
+        call = requests.post(address, json=body, headers={"Origin": origin}, timeout=60)
+        trial = requests.post(address, headers={"Origin": origin, "X-Encord-Editor-Agent": "1"}, timeout=60)
+        asked = requests.options(address, headers={"Origin": origin, **preflight}, timeout=60)
+    assert (call.status_code, trial.status_code) == (403, 403)
+    assert asked.status_code in (400, 403)
+    assert not {"access-control-allow-origin"} & {name.lower() for one in (call, trial, asked) for name in one.headers}
+
+
 def test_agents_on_one_row_keep_each_others_labels(world: World, door: str) -> None:
     """Requests for one row are served one after the other; each agent sees the labels that those before it saved."""
     data_hash = world.project.add_image("a")

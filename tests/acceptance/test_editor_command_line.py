@@ -69,6 +69,7 @@ def test_a_call_is_shown(world: World, monkeypatch: pytest.MonkeyPatch, capsys: 
         port = address.split(":")[2].partition("/")[0]
         assert run("local", "agent", editor, "--port", port) == 0
         assert run("local", "/agent", editor, "--port", port, "--test-header") == 0
+        assert run("local", "agent", editor, "--port", port, "--no-test-header") == 0
         assert run("local", "nothing", editor, "--port", port) == 1
         lines = dict(line.split(":", 1) for line in shown.splitlines())
         again = shlex.split(lines["curl"])

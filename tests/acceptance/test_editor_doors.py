@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
+import importlib
+import inspect
 import json
 import logging
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 import requests
+import werkzeug
 from starlette.exceptions import HTTPException
 from tests.editors import DOORS, served
 
-from encord_agents.core.data_model import EditorAgentResponse
+from encord_agents.core.data_model import EditorAgentResponse, FrameData
 from encord_agents.editor.wire import MAX_BODY
 from encord_agents.exceptions import EncordEditorAgentException
 
@@ -178,6 +184,9 @@ RAISED: dict[str, tuple[Any, int, str]] = {
     "an exit": (lambda: SystemExit(3), 500, "SystemExit"),
     "a secret": (lambda: ValueError("https://a/b?X-Amz-Signature=topsecret0123456789"), 500, "ValueError"),
     "half a character": (lambda: ValueError("\ud800"), 500, "ValueError"),
+    "a cancelled call": (lambda: asyncio.CancelledError("x"), 500, "CancelledError"),
+    "without a detail": (lambda: HTTPException(418, "", {"X-Tea": "yes"}), 418, "418."),
+    "Flask's abort": (lambda: werkzeug.exceptions.HTTPException(response=werkzeug.Response("Pay.", 402)), 402, "Pay."),
 }
 
 
@@ -202,6 +211,67 @@ def test_what_an_agent_raises(door: str, good: dict[str, Any], case: str, caplog
     assert "topsecret" not in answer.text
     if status == 418:
         assert answer.headers["X-Tea"] == "yes"
+
+
+class OddException(EncordEditorAgentException):
+    """One whose body is made by its own code."""
+
+    def __init__(self, body: Any) -> None:
+        super().__init__("Odd.")
+        self.body = body
+
+    @property
+    def json_response_body(self) -> Any:
+        return self.body() if callable(self.body) else self.body
+
+
+CYCLE: dict[str, Any] = {"message": "Round."}
+CYCLE["self"] = CYCLE
+ODD: dict[str, tuple[Any, Any]] = {
+    "more fields": ({"message": "No.", "code": 3}, {"message": "No.", "code": 3}),
+    "no message": ({"code": 3}, {"message": "Odd.", "code": 3}),
+    "no object": (["x"], {"message": "Odd."}),
+    "no JSON": ({"message": "No.", "at": Path("/x"), "what": {1}}, {"message": "No.", "at": "/x", "what": [1]}),
+    "a cycle": (CYCLE, {"message": "Odd."}),
+    "raises": (lambda: 1 / 0, {"message": "Odd."}),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_what_an_agents_own_exception_says(door: str, good: dict[str, Any], case: str) -> None:
+    """Subclasses have bodies of their own; there is a message in each, and never a failure of the answer."""
+
+    def agent(*_: Any) -> None:
+        raise OddException(ODD[case][0])
+
+    with served(door, agent) as address:
+        answer = requests.post(address, json=good, timeout=60)
+    assert (answer.status_code, answer.json()) == (400, ODD[case][1])
+
+
+class Scored(EditorAgentResponse):
+    score: float = 0.0
+    inner: EditorAgentResponse | None = None
+
+
+def test_an_answer_with_fields_of_its_own(door: str, good: dict[str, Any]) -> None:
+    """A subclass of the answer is sent whole."""
+    with served(door, lambda *_: Scored(message=" ok ", score=0.5, inner=EditorAgentResponse(message="a"))) as address:
+        answer = requests.post(address, json=good, timeout=60)
+    assert (answer.status_code, answer.json()) == (200, {"message": "ok", "score": 0.5, "inner": {"message": "a"}})
+
+
+def test_the_agent_within_the_function(door: str) -> None:
+    """`__wrapped__` is the agent itself, for unit tests, and the function's own parameters are the door's."""
+    if door == "fastapi":
+        return
+
+    def agent(frame_data: FrameData) -> int:
+        return frame_data.frame + 1
+
+    function: Any = importlib.import_module(f"encord_agents.{door[:3]}").editor_agent()(agent)
+    assert function.__wrapped__(FrameData(project_hash=UUID(int=1), data_hash=UUID(int=2), frame=3)) == 4
+    assert list(inspect.signature(function).parameters) == (["request"] if door == "gcp" else ["event", "context"])
 
 
 def test_a_message_that_cannot_be_sent_as_it_is(door: str, good: dict[str, Any]) -> None:

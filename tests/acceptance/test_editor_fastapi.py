@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 import requests
 from encord.objects import LabelRowV2
-from fastapi import Depends
+from fastapi import Depends, Request
+from fastapi.responses import JSONResponse
 from tests.editors import listening
 from tests.waiting import until
 
 from encord_agents import FrameData
 from encord_agents.editor.turns import TURNS
+from encord_agents.editor.wire import MAX_BODY
 from encord_agents.fastapi import EditorAgentResponse, EncordEditorAgentException, get_encord_app
-from encord_agents.fastapi.dependencies import dep_label_row, dep_trace_id
+from encord_agents.fastapi.dependencies import dep_asset, dep_client, dep_label_row, dep_storage_item, dep_trace_id
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -110,6 +114,55 @@ def test_a_dependency_that_fails_is_answered(body: dict[str, Any]) -> None:
         assert until(lambda: len(TURNS) == 0)
     assert (refused.status_code, refused.json()) == (400, {"message": "Label it first."})
     assert (crashed.status_code, "KeyError" in crashed.json()["message"]) == (500, True)
+
+
+def test_a_body_that_is_not_sent_as_json(body: dict[str, Any]) -> None:
+    """The sentence says what is missing, once, however many dependencies read the body."""
+    app = get_encord_app()
+
+    @app.post("/agent")
+    def agent(frame_data: FrameData, row: Row) -> None: ...
+
+    with listening(app) as address:
+        answer = requests.post(
+            f"{address}/agent", data=json.dumps(body), headers={"Content-Type": "text/plain"}, timeout=60
+        )
+    assert answer.status_code == 422
+    assert answer.json()["message"].count("Content-Type: application/json") == 1
+
+
+def test_dependencies_that_are_called_by_hand(body: dict[str, Any]) -> None:
+    """With the arguments that they have in 0.2.10."""
+    frame = FrameData.model_validate(body)
+    row = dep_label_row(frame)
+    item = dep_storage_item(row, dep_client(None))
+    with contextmanager(dep_asset)(item, frame) as path:
+        assert path.is_file()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("key", [Exception, 500])
+def test_a_handler_of_ones_own_for_all_exceptions(body: dict[str, Any], key: Any) -> None:
+    """It is called, as on any app; what the library has an answer to is answered as ever."""
+    app = get_encord_app()
+
+    @app.exception_handler(key)
+    async def oops(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"message": f"Sorry: {error}"}, 503)
+
+    @app.post("/crash")
+    def crash(frame_data: FrameData) -> None:
+        raise ValueError("x")
+
+    @app.post("/refuse")
+    def refuse(frame_data: FrameData) -> None:
+        raise EncordEditorAgentException("no")
+
+    with listening(app) as address:
+        crashed, refused = (requests.post(f"{address}/{path}", json=body, timeout=60) for path in ("crash", "refuse"))
+        huge = requests.post(f"{address}/refuse", json=body | {"more": "x" * MAX_BODY}, timeout=60)
+    assert (crashed.status_code, crashed.json()) == (503, {"message": "Sorry: x"})
+    assert (refused.status_code, huge.status_code) == (400, 413)
 
 
 def test_trace_ids_of_many_requests_at_once(body: dict[str, Any]) -> None:

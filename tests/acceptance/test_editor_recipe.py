@@ -9,6 +9,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ import requests
 from tests import preloaded
 from tests.editors import listening
 
+from encord_agents.core.webhooks import sign
 from encord_agents.local.images import png
 
 if TYPE_CHECKING:
@@ -84,6 +86,22 @@ def test_lambda(body: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """The handler answers an event of a function URL."""
     answer = section("AWS Lambda", monkeypatch)["handler"]({"version": "2.0", "body": json.dumps(body)}, None)
     assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"message": "1 objects"})
+
+
+def test_who_calls(body: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that the platform has signed is served, any other one is refused."""
+    monkeypatch.setenv("ENCORD_WEBHOOK_SECRET", "s")
+    content, now = json.dumps(body).encode(), str(int(time.time()))
+    signature = sign(content, timestamp=now, secret="s")
+    headers = {"Content-Type": "application/json", "X-Encord-Signature": signature, "X-Encord-Timestamp": now}
+    with listening(section("Who calls", monkeypatch)["app"]) as address:
+        answers = [
+            requests.post(f"{address}/route", data=sent, headers=headers, timeout=60)
+            for sent in (content, content + b" ")
+        ]
+        stranger = requests.post(f"{address}/route", json=body, timeout=60)
+    assert answers[0].json() == {"decision": "accept"}
+    assert [answer.status_code for answer in (*answers, stranger)] == [200, 401, 401]
 
 
 @contextmanager

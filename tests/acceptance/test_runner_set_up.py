@@ -42,6 +42,25 @@ def test_a_hash_that_is_none(world: World, given: str) -> None:
     assert world.platform.journal.count() == 0
 
 
+def test_a_client_and_a_project_that_are_set_later(world: World) -> None:
+    """Subclasses for 0.2.10 set both as plain attributes; what comes then uses them."""
+
+    class Mine(Runner):
+        def __init__(self) -> None:
+            super().__init__()  # no client is made before one is used
+            self.client = world.client
+            self.project = world.client.get_project(world.project.project_hash)
+
+    world.project.add_image("a")
+    runner = Mine()
+    runner.stage("Pre-label")(lambda: "complete")
+    assert runner(progress="none").moved == 1
+    assert (runner.client, runner.project_hash) == (world.client, world.project.project_hash)
+    runner.project = None
+    with pytest.raises(ProjectError, match="has no project"):
+        runner()
+
+
 def test_a_hash_as_uuid_or_text(world: World) -> None:
     """The project can be named by a uuid or by its text, in either case."""
     given = world.project.project_hash

@@ -69,14 +69,23 @@ def test_what_agents_save_by_hand_is_not_saved(world: World) -> None:
     assert world.project.tasks()[0].priority is None
 
 
-@pytest.mark.parametrize("by", ["title", "task", "data"])
+@pytest.mark.parametrize("by", ["title", "task", "data", "the task itself", "a label row"])
 def test_which_task(world: World, by: str) -> None:
-    """A task is named by its title, its own uuid or its data unit's; otherwise it is the first."""
+    """A task is given, or named by its title, its uuid or its data unit's, or its row; otherwise it is the first."""
     for title in ("a.png", "b.png", "b.png.png"):
         world.project.add_image(title)
     second = world.project.tasks()[1]
-    wanted: Any = {"title": "b.png", "task": second.uuid, "data": UUID(second.data_hash)}[by]
     runner = world.agent(lambda: "complete")
+    project = world.client.get_project(world.project.project_hash)
+    (row,) = project.list_label_rows_v2(data_hashes=[second.data_hash])
+    (stage, *_) = runner.valid_stages or []
+    wanted: Any = {
+        "title": "b.png",
+        "task": second.uuid,
+        "data": UUID(second.data_hash),
+        "the task itself": next(task for task in stage.get_tasks() if str(task.uuid) == second.uuid),
+        "a label row": row,
+    }[by]
     assert runner.try_on(wanted).data_title == "b.png"
     assert runner.try_on(world.project.tasks()[0].uuid).data_title == "a.png"
     assert world.count("Pre-label") == 3

@@ -5,28 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 INSIDE = "They are the inside of its injection. Mark parameters with `Depends`; `runner.check()` says what is needed."
-CONSTANTS = "They are in `encord_agents.core.constants`."
 MODELS = "They are steps on the way to `OntologyDataModel`, which is here, and the only one that its guide names."
 
 NAMES_LEFT_OUT: dict[str, tuple[tuple[str, ...], str]] = {
-    "encord_agents.aws.wrappers": (
-        ("EDITOR_TEST_REQUEST_HEADER", "HEADER_CLOUD_TRACE_CONTEXT"),
-        CONSTANTS,
-    ),
-    "encord_agents.fastapi.cors": (("HEADER_CLOUD_TRACE_CONTEXT",), CONSTANTS),
-    "encord_agents.gcp.wrappers": (
-        ("EDITOR_TEST_REQUEST_HEADER", "ENCORD_DOMAIN_REGEX", "HEADER_CLOUD_TRACE_CONTEXT"),
-        CONSTANTS,
-    ),
     "encord_agents.cli.test": (("*",), "They are the inside of a command. `encord-agents test` does the same."),
     "encord_agents.cli.main": (("version",), "`encord-agents --version` is the command."),
     "encord_agents.cli.print": (
         ("print_agent_nodes", "print_system_info"),
         "They are the inside of a command. `encord-agents print` does the same.",
-    ),
-    "encord_agents.core.data_model": (
-        ("MAX_DECISION_LENGTH",),
-        "It is in `encord_agents.core.constants`.",
     ),
     "encord_agents.core.dependencies.models": (("Context", "Dependant", "ParamDetails"), INSIDE),
     "encord_agents.core.dependencies.utils": (("*",), INSIDE),
@@ -64,12 +50,12 @@ BEHAVIOUR: dict[str, tuple[str, str]] = {
         "Exception groups and notes carry errors of several tasks.",
     ),
     "vision": (
-        "The `vision` extra brings PyAV and Pillow in place of OpenCV. An agent that imports `cv2` needs the `compat` "
-        "extra, which brings both.",
+        "The `vision` extra brings PyAV and Pillow in place of OpenCV. An agent that imports `cv2` needs the "
+        "`compat` extra, which brings both.",
         "PyAV counts frames as the platform does, where OpenCV loses some.",
     ),
     "report": (
-        "`runner()` returns a `RunReport`, where it returned `None`. Failed tasks do not raise; "
+        "`runner()` and `run_stage()` return a `RunReport`, where they returned `None`. Failed tasks do not raise; "
         "`runner().raise_for_failures()` does.",
         "One bad file must not end a night of work.",
     ),
@@ -87,13 +73,13 @@ BEHAVIOUR: dict[str, tuple[str, str]] = {
         "It is many times faster.",
     ),
     "cells": (
-        "In a notebook, a cell that is run again replaces the function that it had defined for a stage, where it was "
-        "an error. Another function for the stage still is one, without `overwrite=True`.",
+        "In a notebook, a cell that is run again replaces the function that it had defined for a stage, where it "
+        "was an error. Another function for the stage still is one, without `overwrite=True`.",
         "Running a cell again is how people work in notebooks.",
     ),
     "yield": (
-        "An agent's exception is raised at the `yield` of a dependency, so code after the `yield` is skipped unless it "
-        "is in a `finally`.",
+        "An agent's exception is raised at the `yield` of a dependency, so code after the `yield` is skipped unless "
+        "it is in a `finally`.",
         "A dependency has to know whether to commit or to roll back. It is how FastAPI does it.",
     ),
     "transparency": (
@@ -101,8 +87,9 @@ BEHAVIOUR: dict[str, tuple[str, str]] = {
         "The colours below transparent pixels are arbitrary.",
     ),
     "queue-errors": (
-        "A queue function raises no task's error, not even for an unknown pathway or a malformed task: the answer says "
-        "it. With `raise_on_failure=True` it raises.",
+        "A queue function raises no task's error, not even for an unknown pathway or a malformed task: the answer "
+        "says it. With `raise_on_failure=True` it raises. Called with a list, it writes what went well, where one "
+        "failure took all along.",
         "Workers that die of one message lose the others.",
     ),
     "set-up": (
@@ -110,8 +97,8 @@ BEHAVIOUR: dict[str, tuple[str, str]] = {
         "Importing a module should make no request.",
     ),
     "image-group": (
-        "The texts of `DOWNLOAD_..._ERROR_MESSAGE` are other texts, and the exception is an `UnsupportedAssetError`, "
-        "which is a `PrintableError` too.",
+        "The texts of `DOWNLOAD_..._ERROR_MESSAGE` are other texts, and the exception is an "
+        "`UnsupportedAssetError`, which is a `PrintableError` too.",
         "They say what to do instead.",
     ),
     "suffix": (
@@ -119,18 +106,96 @@ BEHAVIOUR: dict[str, tuple[str, str]] = {
         "Libraries choose their decoder by it.",
     ),
     "editor-asset": (
-        "In an editor agent, `dep_asset` of a video is the path of the video's file, where it was that of a PNG of the "
-        "frame on the screen. `dep_single_frame` gives the frame's pixels.",
+        "In an editor agent, `dep_asset` of a video is the path of the video's file, where it was that of a PNG of "
+        "the frame on the screen. `dep_single_frame` gives the frame's pixels.",
         "It is what it is for images and in task agents.",
     ),
     "origins": (
-        "Answers of editor agents on Google Cloud allow the origin that asks, if it is the label editor's, where they "
-        "allowed any.",
+        "Answers of editor agents on Google Cloud allow the origin that asks, if it is the label editor's, where "
+        "they allowed any.",
         "Other pages must not call agents in the name of whoever looks at them.",
     ),
+    "editor-origins": (
+        "A request to an editor agent that names another page's origin than the label editor's is refused with 403. "
+        "On FastAPI and AWS Lambda it was served.",
+        "Browsers keep only the answer from such a page: the labels would be changed.",
+    ),
+    "editor-turns": (
+        "Editor agents that ask for the same label row take turns. The first save of one whose labels were saved by "
+        "somebody else since they were loaded is refused with 409, where the last one won.",
+        "Nobody's labels are lost.",
+    ),
+    "editor-errors": (
+        "Editor agents answer errors alike through all doors, as JSON with a `message`: 4xx for a request that is "
+        "none or names no data unit, 405 for other methods than POST, 500 for an agent that fails. It was plain "
+        "text on FastAPI, `Forbidden` or a list of `errors` on AWS Lambda, and on both cloud doors sometimes an "
+        "exception. On FastAPI, a `TestClient` raises the agent's exception no more; an exception handler of your "
+        "own for `Exception` is called as before.",
+        "The editor shows the message.",
+    ),
+    "aws-nothing": (
+        "On AWS Lambda, an agent that returns nothing is answered 200, and so is the request by which the platform "
+        "tries an address. It was 204.",
+        "It is what the other doors answer.",
+    ),
+    "in-part": (
+        "A label row that was loaded in part, by `include_object_feature_hashes` or "
+        "`include_classification_feature_hashes`, is not saved: returned by a task agent it fails the task, saved "
+        "by an editor agent it is refused.",
+        "Saving it deletes the labels that were not loaded.",
+    ),
+    "own-row": (
+        "A label row that a task agent returns must be its task's own; another one fails the task. "
+        "`other_row.save()` saves others.",
+        "Labels on the wrong image are the worst mistake.",
+    ),
+    "fresh": (
+        "A task that was loaded a minute ago or longer is looked at again before its result is written. It is "
+        "skipped if it has left its stage, and fails if somebody has saved its labels.",
+        "A person's work stands.",
+    ),
+    "priorities": (
+        "`label_row_priority=0.0` is set, where it was ignored. What is no number from 0 to 1 raises a `ValueError`.",
+        "It is the lowest priority.",
+    ),
+    "label-values": (
+        "Labels with values that JSON has no word for, such as NaN, fail their task. Numbers of numpy are made plain.",
+        "One such row made the platform refuse all that were sent with it.",
+    ),
+    "options": (
+        "`LabelRowMetadataIncludeArgs` and `LabelRowInitialiseLabelsArgs` raise on an option that they do not have.",
+        "A misspelt option did nothing.",
+    ),
+    "hash": (
+        "A project hash that is no uuid raises a `ProjectError`, where it raised `typer.Abort`, and `Settings()` "
+        "without a usable key a `CredentialsError`, where it raised pydantic's `ValidationError`.",
+        "They say what to do. Both are a `PrintableError`, and so a `ValueError`.",
+    ),
+    "sampler": (
+        "`dep_video_sampler` yields frames in the order in which their numbers are given, where it sorted them.",
+        "Whoever gives an order wants it.",
+    ),
+    "crops": (
+        "A crop has all pixels that the object touches; its edges were rounded.",
+        "Thin objects lost pixels, and the thinnest all of them.",
+    ),
+    "identity": (
+        "`runner.agents[0].identity` is the stage as it was written, where it was its uuid.",
+        "Messages show what was written. `printable_name` is the title.",
+    ),
+    "markup": (
+        "A `PrintableError` shows its message as it is; it was read as rich markup, `[red]...[/red]`.",
+        "Titles and paths have brackets.",
+    ),
+    "commands": (
+        "`encord-agents --version` prints the version alone, `print agent-nodes` stages and pathways with their "
+        "uuids, and a project that cannot be opened, or an agent that `encord-agents test` cannot reach or that "
+        "answers with 400 or more, is exit code 1 or 2, where it was 0.",
+        "Scripts read it.",
+    ),
     "priority-alone": (
-        "A `label_row_priority` is set whether or not the stage was registered with `will_set_priority=True`; without "
-        "it the task failed.",
+        "A `label_row_priority` is set whether or not the stage was registered with `will_set_priority=True`; "
+        "without it the task failed.",
         "It is known from what the agent returns.",
     ),
     "key-pair": (

@@ -1,4 +1,7 @@
-"""Whatever existing code may import from 0.2.10 is there, or left out on purpose with a reason."""
+"""Whatever existing code may import from 0.2.10 is there, or left out on purpose with a reason.
+
+That includes names that a module had imported itself: editors complete them, and public code has them from there.
+"""
 
 from __future__ import annotations
 

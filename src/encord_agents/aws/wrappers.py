@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+# Some of these are names that existing code imports from here.
+from encord_agents.core.client import get_user_client as get_user_client
+from encord_agents.core.constants import EDITOR_TEST_REQUEST_HEADER as EDITOR_TEST_REQUEST_HEADER
+from encord_agents.core.constants import HEADER_CLOUD_TRACE_CONTEXT as HEADER_CLOUD_TRACE_CONTEXT
+from encord_agents.core.data_model import EditorAgentResponse as EditorAgentResponse
+from encord_agents.core.data_model import FrameData as FrameData
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.editor.agent import EditorAgent
 from encord_agents.editor.origins import Origins
 from encord_agents.editor.wire import Reply, Request
+from encord_agents.exceptions import EncordEditorAgentException as EncordEditorAgentException
 
 __all__ = ["editor_agent"]
 
@@ -66,7 +74,8 @@ def editor_agent(
                 reply = agent.answer_within(max(left() / 1000 - MARGIN, MARGIN), request, is_base64=is_base64)
             return _response(reply, origins.headers(origin) if origin and is_rest else {}, event)
 
-        vars(serve).pop("__wrapped__")  # it is not called as the function is
+        # `__wrapped__` is the agent, for tests; this is not called as the agent is.
+        vars(serve)["__signature__"] = inspect.signature(serve, follow_wrapped=False)
         return serve
 
     return decorate

@@ -30,7 +30,10 @@ LAMBDA = "/2015-03-31/functions/function/invocations"
 EditorUrl = Annotated[str, typer.Argument(help="The address that the label editor shows, of any domain.")]
 Port = Annotated[int, typer.Option(help="The port on this machine.")]
 TestHeader = Annotated[
-    bool, typer.Option("--test-header", help="Only try whether the agent can be reached, as the platform does.")
+    bool,
+    typer.Option(
+        "--test-header/--no-test-header", help="Only try whether the agent can be reached, as the platform does."
+    ),
 ]
 
 

@@ -29,7 +29,6 @@ app = typer.Typer(
     cls=CarefulGroup,
     help="Task agents for the Encord platform, and a local platform to try them on.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 local.app.command()(local_labels.labels)

@@ -111,7 +111,7 @@ class EditorAgentResponse(BaseModel):
     """The answer of an editor agent. Fields without a value are left out of what is sent, and blanks are no value.
 
     Attributes:
-        message: Shown to the person in the label editor.
+        message: Shown to the person in the label editor: its first 256 characters.
         decision: The name of the pathway that the task is to take. The platform reads it where a workflow has called
             the agent; the label editor ignores it.
     """

@@ -22,6 +22,7 @@ from encord_agents.core.coordinates import (
     rbbox_to_surrounding_bbox,
     surrounding_bbox,
 )
+from encord_agents.core.data_model import Base64Formats as Base64Formats  # existing code imports it from here
 from encord_agents.core.data_model import Frame, ImageArray, ImageFormat, InstanceCrop, OutputFormat
 from encord_agents.core.logs import get_logger
 from encord_agents.core.messages import file_part

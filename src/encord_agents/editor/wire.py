@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from encord.exceptions import AuthorisationError
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_jsonable_python
 
 from encord_agents.core.constants import (
     AGENT_TEST_REQUEST_HEADER,
@@ -21,7 +22,7 @@ from encord_agents.core.constants import (
 )
 from encord_agents.core.data_model import EditorAgentResponse, FrameData
 from encord_agents.core.legible import on_one_line
-from encord_agents.core.tracebacks import described, exc_info, is_a
+from encord_agents.core.tracebacks import contained, described, exc_info, is_a, mark_traceback, message_of, shown
 from encord_agents.exceptions import EditorRequestError, EncordEditorAgentException
 from encord_agents.redaction import without_queries, without_secrets
 
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 logger = logging.getLogger("encord_agents.editor")
+logger.addFilter(mark_traceback)
 
 MAX_BODY: Final = 1_000_000
 """Bytes of a request: room for the hashes of 80,000 selected objects."""
@@ -138,17 +140,23 @@ def sentence_about(errors: Any) -> str:
     for one in errors[:5]:
         place = ".".join(str(part) for part in one["loc"] if part != "body")
         problem = str(one["msg"]).removeprefix("Value error, ").rstrip(".")
+        if one["type"] == "model_attributes_type":
+            problem = "It is no JSON object, or was sent without Content-Type: application/json"
         told.append(f"{place}: {problem}" if place else problem)
-    text = "; ".join(told)[:1000]
+    text = "; ".join(dict.fromkeys(told))[:1000]  # once, however many dependencies read the body
     return f"The request is not a FrameData: {text}" + ("" if text.endswith("?") else ".")
 
 
 def reply_with(value: object) -> Reply:
     """Return the answer for what an agent returned: a response, or nothing; anything else is for nobody."""
     if is_a(value, EditorAgentResponse):
-        # Made anew and so validated: anything may have been assigned to it since it was made.
         response: Any = value
-        return Reply(200, EditorAgentResponse.model_validate(dict(response)).model_dump(mode="json"))
+        # Made anew and so validated: anything may have been assigned to it since it was made.
+        checked = EditorAgentResponse(message=response.message, decision=response.decision).model_dump()
+        own = set(EditorAgentResponse.model_fields)
+        # A subclass has fields of its own, which callers other than the editor may read.
+        further = response.model_dump(mode="json", exclude=own)
+        return Reply(200, {**checked, **further})
     if isinstance(value, BaseModel):
         logger.warning("The agent returned a %s, and only an EditorAgentResponse is sent.", type(value).__name__)
     return Reply(200)
@@ -157,7 +165,7 @@ def reply_with(value: object) -> Reply:
 def reply_to_error(error: BaseException, *, name: str = "the agent") -> Reply:
     """Return the answer for an exception. One that nobody has foreseen is logged, with its traceback."""
     if is_a(error, EncordEditorAgentException):
-        return Reply(400, error.json_response_body)
+        return Reply(400, _body_of(error))
     if is_a(error, EditorRequestError):
         headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
         return Reply(error.status, {"message": str(error)}, headers)
@@ -170,10 +178,24 @@ def reply_to_error(error: BaseException, *, name: str = "the agent") -> Reply:
     return Reply(500, {"message": f"Internal server error: {told[:1000]}"})
 
 
+def _body_of(error: EncordEditorAgentException) -> dict[str, Any]:
+    """Return the body that an agent's own exception asks for: JSON with a message, whatever a subclass makes of it."""
+    with contained:
+        body: Any = to_jsonable_python(error.json_response_body, fallback=shown)
+        json.dumps(body)
+        if isinstance(body, dict):
+            return body if isinstance(body.get("message"), str) else {**body, "message": message_of(error)}
+    return {"message": message_of(error)}
+
+
 def _reply_of_framework(error: BaseException) -> Reply | None:
     """Return the answer that an agent asks for by an ``HTTPException`` of Starlette (FastAPI) or Werkzeug (Flask)."""
     if not {"starlette", "werkzeug"} & {kind.__module__.partition(".")[0] for kind in type(error).__mro__}:
         return None
+    with contained:  # Flask's abort(response)
+        response: Any = getattr(error, "response", None)
+        if response is not None:
+            return Reply(int(response.status_code), {"message": response.get_data(as_text=True)[:1000]})
     status = getattr(error, "status_code", None) or getattr(error, "code", None)
     if not isinstance(status, int) or not 300 <= status <= 599:
         return None

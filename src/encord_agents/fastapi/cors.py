@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from encord.exceptions import AuthorisationError
 from fastapi import FastAPI, Request
@@ -20,7 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from encord_agents.core.constants import EDITOR_TEST_REQUEST_HEADER as EDITOR_TEST_REQUEST_HEADER  # for importers
 from encord_agents.core.constants import ENCORD_DOMAIN_REGEX
+from encord_agents.core.constants import HEADER_CLOUD_TRACE_CONTEXT as HEADER_CLOUD_TRACE_CONTEXT
 from encord_agents.core.tracebacks import is_a
+from encord_agents.editor.origins import is_own
 from encord_agents.editor.wire import (
     ALLOWED_HEADERS,
     MAX_BODY,
@@ -70,8 +71,7 @@ class EncordCORSMiddleware(CORSMiddleware):
         if scope["type"] == "http" and scope["method"] == "POST":
             headers = Headers(scope=scope)
             origin = headers.get("origin")
-            own = origin is not None and urlsplit(origin).netloc == headers.get("host")
-            if origin is not None and not own and not self.is_allowed_origin(origin):
+            if not (origin is None or self.is_allowed_origin(origin) or is_own(origin, headers.get("host"))):
                 refusal = Reply(403, {"message": "Pages of this origin may not call editor agents."})
                 await _response(refusal)(scope, receive, send)
                 return
@@ -134,13 +134,26 @@ class _Answers:
             await self.app(scope, receive_some, send_some)
         except BaseException as error:
             # SystemExit is answered, too: an agent that calls sys.exit() does not end the server.
-            if begun or is_a(error, (KeyboardInterrupt, GeneratorExit, asyncio.CancelledError)):
+            passes = is_a(error, (KeyboardInterrupt, GeneratorExit)) or _is_cancelled(error)
+            if begun or passes or (is_a(error, Exception) and _handles_all(scope)):
                 raise
             reply = reply_to_error(error, name=scope.get("path", "the agent"))
         if is_too_large() and not begun:
             reply = reply_to_error(too_large())
         if reply is not None:
             await _response(reply)(scope, receive, send)
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Return True if the request was cancelled, rather than something that its agent had awaited."""
+    task = asyncio.current_task()
+    return is_a(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)
+
+
+def _handles_all(scope: Scope) -> bool:
+    """Return True if the app has a handler of its own for whatever is raised; Starlette calls it outside of us."""
+    handlers = getattr(scope.get("app"), "exception_handlers", {})
+    return Exception in handlers or 500 in handlers
 
 
 def get_encord_app(*, custom_cors_regex: str | None = None) -> FastAPI:
@@ -180,7 +193,7 @@ async def _answer_http(request: Request, error: Exception) -> Response:
     answer = await http_exception_handler(request, error)
     if error.status_code < 400:
         return answer
-    told = str(error.detail)
+    told = str(error.detail) or f"Status {error.status_code}."
     body = {"detail": error.detail, "message": f"{told}." if told[-1:].isalnum() else told}
     return JSONResponse(body, status_code=error.status_code, headers=error.headers)
 

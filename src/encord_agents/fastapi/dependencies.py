@@ -29,6 +29,9 @@ from encord_agents.core.data_model import (
     LabelRowInitialiseLabelsArgs,
     LabelRowMetadataIncludeArgs,
 )
+from encord_agents.core.utils import download_asset as download_asset  # and two more, for existing code
+from encord_agents.core.utils import get_initialised_label_row as get_initialised_label_row
+from encord_agents.core.utils import get_user_client as get_user_client
 from encord_agents.editor import dependencies as editor
 from encord_agents.editor.clients import client_for
 from encord_agents.editor.loading import item_of, load_row, open_project
@@ -146,7 +149,8 @@ def dep_single_frame(storage_item: _Item, frame_data: FrameData, asset: _File = 
 
 def dep_asset(storage_item: _Item, asset: _File = None) -> Iterator[Path]:
     """Yield the path of the file that is in the editor. It is removed afterwards."""
-    yield from editor.dep_asset(storage_item, asset)
+    # Called by hand, existing code gives the frame's data in its place.
+    yield from editor.dep_asset(storage_item, asset if isinstance(asset, Asset) else None)
 
 
 def dep_video_iterator(storage_item: _Item, asset: _File = None) -> Iterator[Iterator[Frame]]:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import flask
 
+# Some of these are names that existing code imports from here.
+from encord_agents.core.client import get_user_client as get_user_client
+from encord_agents.core.constants import EDITOR_TEST_REQUEST_HEADER as EDITOR_TEST_REQUEST_HEADER
+from encord_agents.core.constants import ENCORD_DOMAIN_REGEX as ENCORD_DOMAIN_REGEX
+from encord_agents.core.constants import HEADER_CLOUD_TRACE_CONTEXT as HEADER_CLOUD_TRACE_CONTEXT
+from encord_agents.core.data_model import EditorAgentResponse as EditorAgentResponse
+from encord_agents.core.data_model import FrameData as FrameData
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.editor.agent import EditorAgent
-from encord_agents.editor.origins import Origins
+from encord_agents.editor.origins import Origins, is_own
 from encord_agents.editor.wire import MAX_BODY, Reply, Request, reply_to_error, too_large
+from encord_agents.exceptions import EncordEditorAgentException as EncordEditorAgentException
 
 __all__ = ["editor_agent"]
 
@@ -45,17 +53,17 @@ def editor_agent(
         @functools.wraps(function)
         def serve(request: flask.Request) -> flask.Response:
             origin = request.headers.get("Origin")
-            is_own = origin is not None and urlsplit(origin).netloc == request.host
             if request.method == "OPTIONS":
                 if origin is None or not origins.allow(origin):
                     return _response(Reply(403), {"Vary": "Origin"})
                 return _response(Reply(204), origins.headers_of_preflight(origin))
-            if origin is not None and not is_own and not origins.allow(origin):
+            if origin is not None and not is_own(origin, request.host) and not origins.allow(origin):
                 return _response(Reply(403, {"message": "Pages of this origin may not call editor agents."}), {})
             headers = {} if origin is None else origins.headers(origin)
             return _response(_answer(agent, request), headers)
 
-        vars(serve).pop("__wrapped__")  # it is not called as the function is
+        # `__wrapped__` is the agent, for tests; this is not called as the agent is.
+        vars(serve)["__signature__"] = inspect.signature(serve, follow_wrapped=False)
         return serve
 
     return decorate

@@ -31,6 +31,8 @@ from encord_agents.core.data_model import Frame, ImageArray
 from encord_agents.core.dependencies.models import Depends as Depends  # existing code imports it from here too
 from encord_agents.core.groups import ImageGroup, folder_of
 from encord_agents.core.tracebacks import add_note
+from encord_agents.core.utils import download_asset as download_asset  # and these two
+from encord_agents.core.utils import get_frame_count as get_frame_count
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 from encord_agents.tasks.media import (
     asset_or_own,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from encord_agents.editor.origins import Origins
+from encord_agents.editor.origins import Origins, is_own
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,26 @@ def test_caches_keep_origins_apart() -> None:
         "Access-Control-Allow-Origin": "https://app.encord.com",
         "Vary": "Origin",
     }
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "own"),
+    [
+        ("https://agents.example.com", "agents.example.com", True),
+        ("http://127.0.0.1:8080", "127.0.0.1:8080", True),
+        ("http://[::1]:8080", "[::1]:8080", True),
+        ("http://localhost:8080", "LOCALHOST:8080", True),
+        ("http://evil.example.com:8080", "evil.example.com:8080", False),  # which leads to this machine
+        ("http://127.0.0.1.evil.com", "127.0.0.1.evil.com", False),
+        ("http://127.0.0.1:8080", "127.0.0.1:9090", False),
+        ("https://[evil", "x", False),
+        ("https://[evil", "[evil", True),  # nobody has such a page
+        ("null", "null", False),
+        ("", "", False),
+        (None, None, False),
+        ("https://x", None, False),
+    ],
+)
+def test_pages_of_its_own(origin: str | None, host: str | None, own: bool) -> None:
+    """A page of the agent's own server may call it, unless its name is one that anybody can lead here."""
+    assert is_own(origin, host) is own

@@ -73,6 +73,17 @@ def test_names_of_headers_have_no_case() -> None:
     assert (request.is_test, request.trace_id) == (True, "abc")
 
 
+def test_a_failure_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Its traceback is there, marked, and without the signatures of addresses that the agent asked."""
+    try:
+        raise ValueError("403 for url: https://b/a.jpg?X-Amz-Signature=TOPSECRET\nERROR forged")
+    except ValueError as error:
+        reply = reply_to_error(error)
+    assert "TOPSECRET" not in caplog.text + reply.text
+    assert "in test_a_failure_in_the_log" in caplog.text
+    assert "\nERROR forged" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("error", "status", "message"),
     [

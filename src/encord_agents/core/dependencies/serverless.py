@@ -7,9 +7,11 @@ from typing import Any
 
 def __getattr__(name: str) -> Any:
     # Only when asked for: editor agents are above injection, which knows nothing of Encord.
+    from encord_agents.core import data_lookup, data_model, utils
+    from encord_agents.core.dependencies import models
     from encord_agents.editor import aliases, dependencies
 
-    for module in (aliases, dependencies):
+    for module in (aliases, dependencies, data_model, models, data_lookup, utils):
         if name in module.__all__:
             return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

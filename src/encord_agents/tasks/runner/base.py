@@ -117,7 +117,7 @@ class RunnerBase:
         self.limits = Limits()
         self.observers: list[Observer] = []
         self.report: RunReport | None = None
-        self._client = user_client
+        self._client = self._given_client = user_client
         self._sending_client: EncordUserClient | None = None
         self._project_hash: UUID | None = None
         if project_hash is not None:
@@ -152,6 +152,12 @@ class RunnerBase:
         if self._client is None:
             self._client = get_user_client()
         return self._client
+
+    @client.setter
+    def client(self, client: EncordUserClient) -> None:
+        """Use another client for what comes. Subclasses that were written for 0.2.10 set it."""
+        self._client = self._given_client = client
+        self._sending_client = None
 
     @property
     def _sender(self) -> EncordUserClient:

@@ -20,10 +20,15 @@ from encord.workflow.stages.agent import AgentStage
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.awaiting import refuse_coroutine
 from encord_agents.core.room import check_directory
+from encord_agents.exceptions import PrintableError as PrintableError  # existing code imports it from here
 from encord_agents.exceptions import ProjectError
 from encord_agents.tasks.engine.report import RunReport
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.write import Writer
+from encord_agents.tasks.models import AgentTaskConfig as AgentTaskConfig  # and these three
+from encord_agents.tasks.models import TaskAgentReturnStruct as TaskAgentReturnStruct
+from encord_agents.tasks.models import TaskAgentReturnType as TaskAgentReturnType
+from encord_agents.tasks.models import TaskCompletionResult as TaskCompletionResult
 from encord_agents.tasks.runner.base import RunnerBase, check_stage, checked_hash, make_agent
 from encord_agents.tasks.runner.connection import Connection
 from encord_agents.tasks.runner.drain import DrainTurns
@@ -93,7 +98,6 @@ class QueueRunner(RunnerBase):
         self.bundle_saves = bundle_saves
         self._max_outage = max_outage
         self.wake: Callable[[UUID, UUID], object] | None = None
-        self._given_client = user_client
         self._functions: dict[int, QueueFunction] = {}
         self._connection: Connection | None = None
         self._connecting: Connection | None = None

@@ -21,14 +21,19 @@ from encord_agents.tasks.engine.report import RunReport
 from encord_agents.tasks.engine.stage import find_stage
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.timing import Limits
-from encord_agents.tasks.runner.base import RunnerBase, check_stage, make_agent
+from encord_agents.tasks.models import DecoratedCallable as DecoratedCallable  # existing code imports these from here
+from encord_agents.tasks.models import TaskAgentReturnStruct as TaskAgentReturnStruct
+from encord_agents.tasks.models import TaskAgentReturnType as TaskAgentReturnType
+from encord_agents.tasks.runner.base import RegisteredAgent as RunnerAgent  # noqa: F401 - for existing code
+from encord_agents.tasks.runner.base import RunnerBase, check_stage, checked_hash, make_agent
 from encord_agents.tasks.runner.connection import Connection, tear_down
+from encord_agents.tasks.runner.opening import open_project
 from encord_agents.tasks.runner.passes import Passes, reported, stopped_before
 from encord_agents.tasks.runner.run_options import Progress, RunnerOptions, check_number
 from encord_agents.tasks.runner.turns import RunTurns
 
 if TYPE_CHECKING:
-    from encord_agents.tasks.runner.trying import Trial
+    from encord_agents.tasks.runner.trying import Trial, Wanted
 
 __all__ = ["MAX_LABEL_ROW_BATCH_SIZE", "Runner", "SequentialRunner"]
 
@@ -90,6 +95,18 @@ class SequentialRunner(RunnerBase):
             project_hash, user_client=user_client, asset_cache=asset_cache, asset_cache_size=asset_cache_size
         )
         self.pre_execution_callback = pre_execution_callback
+
+    @property
+    def project(self) -> Project | None:
+        """The project: the runner's own, or the last call's; ``None`` before there is one."""
+        return self._project
+
+    @project.setter
+    def project(self, project: Project | None) -> None:
+        """Have the runner serve a project from now on, as if it had been made for it."""
+        self._project_hash = None if project is None else checked_hash(project.project_hash)
+        # Opened anew: the engine repeats requests by itself, which the project's own client may do, too.
+        self._project = None if self._project_hash is None else open_project(self._sender, self._project_hash)
 
     def stage(
         self,
@@ -261,14 +278,15 @@ class SequentialRunner(RunnerBase):
             raise PrintableError(f"No function serves stage {wanted.title!r}. Stages that are served: {served}.")
         return self._run(project, agents, options, stop)
 
-    def try_on(self, task: str | UUID | None = None, *, project_hash: str | UUID | None = None) -> Trial:
+    def try_on(self, task: Wanted = None, *, project_hash: str | UUID | None = None) -> Trial:
         """Try an agent on one task, once, and write nothing: to develop it, best in a notebook, which shows the labels.
 
         What the agent saves by its own hand through its label row is not sent either. A task that fails is shown with
         its traceback.
 
         Args:
-            task: The title of a data unit, or the uuid of a task or of a data unit. Default: the first task there is.
+            task: A task or a label row of the SDK; the title of a data unit; the uuid of a task or of a data unit.
+                Default: the first task there is.
             project_hash: The project, where the runner was made without one.
 
         Raises:

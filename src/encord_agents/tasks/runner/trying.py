@@ -7,7 +7,7 @@ import contextlib
 from dataclasses import dataclass, field
 from functools import partial
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
 from encord.constants.enums import DataType
@@ -36,7 +36,10 @@ from encord_agents.tasks.runner.opening import MAX_OUTAGE
 if TYPE_CHECKING:
     from encord_agents.core.data_model import ImageArray
 
-__all__ = ["Trial", "try_on"]
+__all__ = ["Trial", "Wanted", "try_on"]
+
+Wanted: TypeAlias = str | UUID | AgentTask | LabelRowV2 | None
+"""A task, or what names one."""
 
 MAX_FRAMES = 4
 """Frames of a video that are painted."""
@@ -106,7 +109,7 @@ class Trial:
         return [f"{instance.classification_name}: {_answer(instance.get_answer())}" for instance in instances]
 
 
-def try_on(runner: RunnerBase, wanted: str | UUID | None, project_hash: str | UUID | None) -> Trial:
+def try_on(runner: RunnerBase, wanted: Wanted, project_hash: str | UUID | None) -> Trial:
     """See `SequentialRunner.try_on`."""
     stop = Stop()
     project = runner._project_for(project_hash)
@@ -192,10 +195,15 @@ class _Attempt:
         return read_video_frame(asset.path(), frame, name=name)
 
 
-def _find(agents: list[Agent], gate: Gate, wanted: str | UUID | None) -> tuple[Agent, AgentTask]:
+def _find(agents: list[Agent], gate: Gate, wanted: Wanted) -> tuple[Agent, AgentTask]:
+    branch = wanted.branch_name if isinstance(wanted, LabelRowV2) else None
+    if isinstance(wanted, AgentTask):
+        wanted = wanted.uuid
+    elif isinstance(wanted, LabelRowV2):
+        wanted = wanted.data_hash
     uuid = None if wanted is None else as_uuid(wanted)
     for agent in agents:
-        task = gate.call(lambda agent=agent: _first(agent, wanted, uuid), kind="tasks")  # type: ignore[misc]
+        task = gate.call(lambda agent=agent: _first(agent, wanted, uuid, branch), kind="tasks")  # type: ignore[misc]
         if task is not None:
             return agent, task
     stages = ", ".join(repr(agent.stage.title) for agent in agents)
@@ -203,12 +211,12 @@ def _find(agents: list[Agent], gate: Gate, wanted: str | UUID | None) -> tuple[A
     raise PrintableError(f"There is no {what} in the stages that the runner serves: {stages}.")
 
 
-def _first(agent: Agent, wanted: str | UUID | None, uuid: UUID | None) -> AgentTask | None:
+def _first(agent: Agent, wanted: object, uuid: UUID | None, branch: str | None) -> AgentTask | None:
     if wanted is None:
         return next(iter(agent.stage.get_tasks()), None)
     named = agent.stage.get_tasks(data_title=str(wanted)) if uuid is None else agent.stage.get_tasks()
     matching = (t for t in named if t.data_title == wanted or (uuid is not None and uuid in (t.uuid, t.data_hash)))
-    return next(matching, None)
+    return next((t for t in matching if branch in (None, t.label_branch_name)), None)
 
 
 def _answer(given: object) -> str:
