@@ -184,6 +184,8 @@ RAISED: dict[str, tuple[Any, int, str]] = {
     "an exit": (lambda: SystemExit(3), 500, "SystemExit"),
     "a secret": (lambda: ValueError("https://a/b?X-Amz-Signature=topsecret0123456789"), 500, "ValueError"),
     "half a character": (lambda: ValueError("\ud800"), 500, "ValueError"),
+    "a header in a header": (lambda: HTTPException(418, "x", {"X-Tea": "yes", "X-A": "b\r\nX-Evil: 1"}), 418, "x"),
+    "its message, in a task of several": (lambda: ExceptionGroup("g", [EncordEditorAgentException("No.")]), 400, "No."),
     "a cancelled call": (lambda: asyncio.CancelledError("x"), 500, "CancelledError"),
     "without a detail": (lambda: HTTPException(418, "", {"X-Tea": "yes"}), 418, "418."),
     "Flask's abort": (lambda: werkzeug.exceptions.HTTPException(response=werkzeug.Response("Pay.", 402)), 402, "Pay."),
@@ -209,6 +211,7 @@ def test_what_an_agent_raises(door: str, good: dict[str, Any], case: str, caplog
     assert answer.status_code == status
     assert told in answer.json()["message"]
     assert "topsecret" not in answer.text
+    assert "X-Evil" not in answer.headers
     if status == 418:
         assert answer.headers["X-Tea"] == "yes"
 

@@ -219,6 +219,31 @@ def test_a_cell_that_is_run_again(notebook: Notebook) -> None:
     assert notebook.says(again.format(pathway="complete").replace('"Pre-label"', f"'{stage}'")) == "1\n"
 
 
+def test_a_cell_with_an_object_that_is_run_again(notebook: Notebook) -> None:
+    """An object of a class, or a `partial`, replaces its like; another class does not."""
+    notebook.world.project.add_placeholders(2)
+    notebook.define()
+    cell = """
+        from functools import partial
+
+        class Agent:
+            def __call__(self, task: AgentTask) -> str:
+                return "complete"
+
+        def either(pathway: str, task: AgentTask) -> str:
+            return pathway
+
+        runner.agents.clear()
+        for number in range(2):
+            runner.stage("Pre-label")(Agent())
+            runner.stage("Triage")(partial(either, "ok"))
+        print(len(runner.agents))
+    """
+    assert notebook.says(cell) == "2\n"
+    assert notebook.says("print(runner(progress='none').moved)") == "2\n"
+    assert notebook.error("runner.stage('Pre-label')(partial(either, 'complete'))").startswith("StageAlreadyAssigned")
+
+
 def test_a_cell_of_a_queue_runner_that_is_run_again(notebook: Notebook) -> None:
     """The new function is called, also where the runner had connected already."""
     world = notebook.world

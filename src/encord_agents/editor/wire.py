@@ -22,7 +22,16 @@ from encord_agents.core.constants import (
 )
 from encord_agents.core.data_model import EditorAgentResponse, FrameData
 from encord_agents.core.legible import on_one_line
-from encord_agents.core.tracebacks import contained, described, exc_info, is_a, mark_traceback, message_of, shown
+from encord_agents.core.tracebacks import (
+    contained,
+    described,
+    exc_info,
+    is_a,
+    mark_traceback,
+    members,
+    message_of,
+    shown,
+)
 from encord_agents.exceptions import EditorRequestError, EncordEditorAgentException
 from encord_agents.redaction import without_queries, without_secrets
 
@@ -35,6 +44,7 @@ __all__ = [
     "read_frame",
     "reply_to_error",
     "reply_with",
+    "sendable",
     "sentence_about",
     "too_large",
     "trace_id_of",
@@ -52,6 +62,7 @@ TEST_HEADERS: Final = (EDITOR_TEST_REQUEST_HEADER, AGENT_TEST_REQUEST_HEADER)
 ALLOWED_HEADERS: Final = ("Content-Type", *TEST_HEADERS, HEADER_CLOUD_TRACE_CONTEXT)
 """The headers that the editor may send across origins."""
 
+_UNSENDABLE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 _TRACE_ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
 
 
@@ -164,8 +175,9 @@ def reply_with(value: object) -> Reply:
 
 def reply_to_error(error: BaseException, *, name: str = "the agent") -> Reply:
     """Return the answer for an exception. One that nobody has foreseen is logged, with its traceback."""
-    if is_a(error, EncordEditorAgentException):
-        return Reply(400, _body_of(error))
+    told = [*members(error)]
+    if told and all(is_a(one, EncordEditorAgentException) for one in told):  # also out of a group of tasks
+        return Reply(400, _body_of(told[0]))
     if is_a(error, EditorRequestError):
         headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
         return Reply(error.status, {"message": str(error)}, headers)
@@ -173,12 +185,18 @@ def reply_to_error(error: BaseException, *, name: str = "the agent") -> Reply:
         return Reply(403, {"message": without_secrets(str(error.message))})
     if (reply := _reply_of_framework(error)) is not None:
         return reply
-    told = without_queries(without_secrets(described(error)))
-    logger.error("%s failed: %s", name, on_one_line(told), exc_info=exc_info(error))
-    return Reply(500, {"message": f"Internal server error: {told[:1000]}"})
+    said = without_queries(without_secrets(described(error)))
+    logger.error("%s failed: %s", name, on_one_line(said), exc_info=exc_info(error))
+    return Reply(500, {"message": f"Internal server error: {said[:1000]}"})
 
 
-def _body_of(error: EncordEditorAgentException) -> dict[str, Any]:
+def sendable(headers: object) -> dict[str, str]:
+    """Return those of an agent's headers that are headers: without line ends, which would begin others."""
+    given = {str(name): str(value) for name, value in headers.items()} if isinstance(headers, Mapping) else {}
+    return {name: value for name, value in given.items() if not _UNSENDABLE.search(name + value)}
+
+
+def _body_of(error: Any) -> dict[str, Any]:
     """Return the body that an agent's own exception asks for: JSON with a message, whatever a subclass makes of it."""
     with contained:
         body: Any = to_jsonable_python(error.json_response_body, fallback=shown)
@@ -197,8 +215,9 @@ def _reply_of_framework(error: BaseException) -> Reply | None:
         if response is not None:
             return Reply(int(response.status_code), {"message": response.get_data(as_text=True)[:1000]})
     status = getattr(error, "status_code", None) or getattr(error, "code", None)
-    if not isinstance(status, int) or not 300 <= status <= 599:
+    if not isinstance(status, int) or not 200 <= status <= 599:
         return None
     told = getattr(error, "detail", None) or getattr(error, "description", None) or f"Status {status}."
     headers = getattr(error, "headers", None)
-    return Reply(status, {"message": str(told)}, dict(headers) if isinstance(headers, Mapping) else {})
+    body = None if status in (204, 205, 304) else {"message": str(told)}
+    return Reply(status, body, sendable(headers))

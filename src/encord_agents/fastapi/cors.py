@@ -28,6 +28,7 @@ from encord_agents.editor.wire import (
     TEST_HEADERS,
     Reply,
     reply_to_error,
+    sendable,
     sentence_about,
     too_large,
 )
@@ -195,7 +196,7 @@ async def _answer_http(request: Request, error: Exception) -> Response:
         return answer
     told = str(error.detail) or f"Status {error.status_code}."
     body = {"detail": error.detail, "message": f"{told}." if told[-1:].isalnum() else told}
-    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+    return JSONResponse(body, status_code=error.status_code, headers=sendable(error.headers))
 
 
 def _response(reply: Reply) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,5 +19,13 @@ def main_is_importable() -> bool:
 
 def is_defined_again(function: Callable[..., Any], earlier: Callable[..., Any]) -> bool:
     """Return True if a cell, or lines at a prompt, that defined the earlier function have been run again."""
-    names = [(getattr(one, "__module__", None), getattr(one, "__qualname__", None)) for one in (function, earlier)]
+    names = [_name(one) for one in (function, earlier)]
     return names[0] == names[1] and names[0][0] == "__main__" and None not in names[0] and not main_is_importable()
+
+
+def _name(function: Any) -> tuple[str | None, str | None]:
+    """Return the module and name of a function, of what a `partial` calls, or of the class of an object."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return getattr(named, "__module__", None), named.__qualname__
