@@ -15,6 +15,7 @@ import pytest
 import requests
 from tests import preloaded
 from tests.editors import served
+from typer.testing import CliRunner
 
 from encord_agents.cli.editor import LAMBDA, frame_of
 from encord_agents.cli.main import app
@@ -112,6 +113,13 @@ def test_a_lambda_container_gets_an_event(capsys: pytest.CaptureFixture[str]) ->
     assert path == LAMBDA
     assert json.loads(event["body"])["frame"] == 3
     assert "403" in capsys.readouterr().out
+
+
+def test_a_shell_completes_the_command() -> None:
+    """What `--install-completion` of 0.2.10 wrote into a shell's profile still works."""
+    completing = {"_ENCORD_AGENTS_COMPLETE": "complete_bash", "COMP_WORDS": "encord-agents te", "COMP_CWORD": "1"}
+    ran = CliRunner().invoke(app, [], env=completing, prog_name="encord-agents")
+    assert ran.output.split() == ["test"]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

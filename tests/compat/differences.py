@@ -220,5 +220,22 @@ OURS: dict[str, tuple[str, dict[str, Any]]] = {
         "priority-alone",
         {"tasks": {name: {"stage": "Review", "priority": 0.75, "boxes": []} for name in ("a.png", "b.png")}},
     ),
+    "editor on AWS Lambda: an agent that returns nothing": ("aws-nothing", {"out": [[200, None], [200, None]]}),
+    "editor on FastAPI: an agent that fails": ("editor-errors", {"out": [500]}),
+    "editor on FastAPI: a page of somebody else": ("editor-origins", {"out": [403]}),
+    "runner: one stage after the other, by hand": ("report", {"out": [False]}),
+    "runner: priorities of nothing and of one": (
+        "priorities",
+        {"tasks": {"a.png": ["Done", 0.0], "b.png": ["Done", 1.0]}},
+    ),
+    "runner: a hash that is none": ("hash", {"out": ["ProjectError", "AuthorisationError"]}),
+    "runner: the frames of some numbers": ("sampler", {"out": [[0, 4, 8], [2, 7], [7, 2]]}),
+    "by hand: a crop": ("crops", {"out": [[32, 32, 3], [32, 33, 3]]}),
+    "by hand: settings": ("hash", {"out": [[True, None], [True], "CredentialsError"]}),
+    "by hand: an option that there is not": ("options", {"out": ["ValidationError"]}),
+    "queue: a list with one that fails": (
+        "queue-errors",
+        {"out": [[True, 1]], "tasks": {"a.png": ["Agent", None], "b.png": ["Done", None]}},
+    ),
 }
 """Program -> the difference of docs/migrating.md that it shows, and what is another result here."""

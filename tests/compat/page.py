@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.compat.differences import BEHAVIOUR, NAMES_LEFT_OUT, OURS
-from tests.compat.public import PUBLIC
+from tests.compat.programs import SHAPED
 
 PAGE = Path(__file__).parents[2] / "docs" / "migrating.md"
 
@@ -57,7 +57,7 @@ def page() -> str:
         listed = "all" if left_out == ("*",) else ", ".join(f"`{name}`" for name in left_out)
         names += f"| `{module}` | {listed} | {why} |\n"
     programs = ""
-    for name in PUBLIC:
+    for name in SHAPED:
         result = BEHAVIOUR[OURS[name][0]][0] if name in OURS else "the same"
         programs += f"| {name} | {result} |\n"
     return BEFORE + differences + NAMES + names + AFTER + programs

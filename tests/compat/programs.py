@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests import preloaded
 from tests.compat import projects
+from tests.compat.further import FURTHER
 from tests.compat.public import PUBLIC
 
 if TYPE_CHECKING:
@@ -238,7 +239,9 @@ for seconds in (0, 1000):
 """,
 }
 
-ALL = (*PROGRAMS, *PUBLIC)
+SHAPED = {**PUBLIC, **FURTHER}
+"""Programs with a project of some shape."""
+ALL = (*PROGRAMS, *SHAPED)
 
 STARTER = """
 import json, sys, os, traceback
@@ -286,7 +289,7 @@ def found(project: LocalProject) -> dict[str, Any]:
 
 def result(platform: LocalPlatform, name: str, python: str = sys.executable) -> dict[str, Any]:
     """Run a program in a process, with that interpreter's library, and return what became of it."""
-    shape, program = PUBLIC[name] if name in PUBLIC else ("", PROGRAMS[name])
+    shape, program = SHAPED[name] if name in SHAPED else ("", PROGRAMS[name])
     project = projects.made(platform, shape) if shape else made(platform)
     given = {"environment": platform.environment(), "program": program, "project": project.project_hash}
     environment = dict(os.environ)

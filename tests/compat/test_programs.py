@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.compat.differences import BEHAVIOUR, OURS
-from tests.compat.programs import ALL, RESULTS, result
+from tests.compat.programs import ALL, RESULTS, SHAPED, result
 from tests.compat.public import PUBLIC
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 RECORDED: dict[str, dict[str, Any]] = json.loads(RESULTS.read_text(encoding="utf-8"))
 
-HERE = [name for name in ALL if "cv2" not in PUBLIC.get(name, ("", ""))[1] or importlib.util.find_spec("cv2")]
+HERE = [name for name in ALL if "cv2" not in SHAPED.get(name, ("", ""))[1] or importlib.util.find_spec("cv2")]
 """Those that this environment has the packages for; `nox -s compat` has them for all."""
 
 

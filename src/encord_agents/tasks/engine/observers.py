@@ -39,7 +39,6 @@ def about(task: TaskRef) -> dict[str, Any]:
 # programs trust: each message about a task is one line, and each line of a traceback begins with a mark.
 
 
-
 def _named(task: TaskRef) -> tuple[str, UUID, str]:
     return on_one_line(task.data_title), task.uuid, on_one_line(task.stage)
 

@@ -35,7 +35,8 @@ def test_the_same_name_in_a_notebook(notebook: ModuleType) -> None:
     assert is_defined_again(defined(), defined())
     assert not is_defined_again(defined(), defined("other"))
     assert not is_defined_again(defined(module="agents"), defined(module="agents"))
-    assert not is_defined_again(partial(defined()), partial(defined()))
+    assert is_defined_again(partial(defined()), partial(defined()))
+    assert not is_defined_again(partial(defined()), partial(defined("other")))
 
 
 def test_the_same_name_in_a_script(notebook: ModuleType) -> None:
