@@ -13,7 +13,7 @@ from encord.configs import SshConfig
 from encord.http.constants import RequestsSettings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.thorough import examples
+from tests.thorough import THOROUGH, examples
 
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow, routes_v1, routes_v2
 
@@ -96,7 +96,7 @@ def test_no_route_fails() -> None:
         asked = Asked(platform)
         bodies = anything(asked)
 
-        @settings(max_examples=examples(700), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=examples(500), deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(
             route=st.sampled_from(sorted(routes_v2.ROUTES)),
             ids=st.dictionaries(
@@ -108,7 +108,7 @@ def test_no_route_fails() -> None:
         def v2(route: str, ids: dict[str, str], query: dict[str, Any], body: Any) -> None:
             assert asked.v2(route, ids, query, body) != 500
 
-        @settings(max_examples=examples(400), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=examples(300), deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(
             operation=st.sampled_from(sorted(routes_v1.OPERATIONS)),
             resource=st.sampled_from(["project", "dataset", "", "x"]),
@@ -132,11 +132,13 @@ def test_no_door_fails_for_strangers(method: str) -> None:
         local.add_placeholders(1)
         before = local.tasks()
         assert platform._door is not None
+        values = [local.project_hash, UNKNOWN, "x", "..%2F..%2Fetc%2Fpasswd", "%00", "%FF", "\u0661"]
+        if method not in ("GET", "POST") and not THOROUGH:
+            values = [local.project_hash, "..%2F..%2Fetc%2Fpasswd"]
         paths = sorted({getattr(route, "path", "") for route in platform._door.application.routes})
         with requests.Session() as session:
             for path in paths:
-                for value in (local.project_hash, UNKNOWN, "x", "..%2F..%2Fetc%2Fpasswd", "%00", "%FF", "\u0661"):
-                    url = platform.domain + re.sub(r"\{[^}]+\}", value, path)
+                for url in sorted({platform.domain + re.sub(r"\{[^}]+\}", value, path) for value in values}):
                     body = b'{"how": null}' if "local-platform" in path else b"\xff[[[{"
                     answer = session.request(method, url, data=body, timeout=10, allow_redirects=False)
                     assert answer.status_code != 500, (method, url, answer.text)

@@ -35,7 +35,7 @@ def label(label_row: LabelRowV2) -> TaskAgentReturnStruct:
 @pytest.mark.parametrize("window", [1, 3, 10, 50])
 def test_the_window_bounds_the_tasks_in_memory(world: World, window: int, workers: int) -> None:
     """Label rows are initialised for no more tasks than the window holds, beyond those that have their outcome."""
-    world.project.add_placeholders(100)
+    world.project.add_placeholders(60)
     finished = 0
     most = 0
 
@@ -48,7 +48,7 @@ def test_the_window_bounds_the_tasks_in_memory(world: World, window: int, worker
 
     runner = world.agent(label)
     runner.observers.append(observer)
-    assert runner(progress="none", task_batch_size=window, max_workers=workers).moved == 100
+    assert runner(progress="none", task_batch_size=window, max_workers=workers).moved == 60
     assert 0 < most <= window
 
 
