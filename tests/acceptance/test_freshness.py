@@ -219,7 +219,7 @@ def test_slow_agents_have_little_loaded_ahead(world: World, monkeypatch: pytest.
     """Agents that would take a minute each, by a clock that says so: two tasks wait, whatever the window is."""
     world.project.add_placeholders(300)
     clock = Clock()
-    monkeypatch.setattr("encord_agents.tasks.runner.sequential_runner.Gate", clock.gate)
+    monkeypatch.setattr("encord_agents.tasks.runner.connection.Gate", clock.gate)
     ahead = []
     lock = threading.Lock()
     calls = 0
