@@ -110,7 +110,8 @@ def create(database: Database, project: ProjectRecord, data_hashes: Sequence[str
         return connection.execute(
             f"SELECT {_UNIT}, {_LABEL}, l.content, {_STAGE}"
             " FROM units u JOIN labels l ON l.unit = u.id"
-            f" WHERE +u.project = ? AND u.deleted = 0 AND l.branch = ? AND u.data_hash IN {SOME}",
+            f" WHERE +u.project = ? AND u.deleted = 0 AND l.branch = ? AND u.data_hash IN {SOME}"
+            " ORDER BY u.id",
             (project.id, branch, wanted),
         ).fetchall()
 
@@ -198,7 +199,7 @@ def _by_label_hash(
 ) -> list[sqlite3.Row]:
     return connection.execute(
         f"SELECT {_UNIT}, {_LABEL}, l.content, u.deleted, u.refusal, {_STAGE}"
-        f" FROM labels l JOIN units u ON u.id = l.unit WHERE +u.project = ? AND l.hash IN {SOME}",
+        f" FROM labels l JOIN units u ON u.id = l.unit WHERE +u.project = ? AND l.hash IN {SOME} ORDER BY u.id",
         (project.id, listed(label_hashes)),
     ).fetchall()
 
