@@ -26,6 +26,8 @@ PAGE = HERE.parent / "docs" / "editor_agents.md"
 BEGIN, END = "<!-- Written by make bench-editor. -->\n", "<!-- The end of it. -->\n"
 ROWS = 500
 TICKS = os.sysconf("SC_CLK_TCK")
+BETWEEN = 0.05
+"""Seconds between the callers' connections, as people come: all at once, one process of several would take them all."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +129,13 @@ def _serving(side: Side, platform_: PlatformProcess, workers: int) -> Iterator[_
     environment = {**clean_environment(), **platform_.environment}
     if side.source:
         environment["PYTHONPATH"] = str(side.source)
-    command = [str(side.python.absolute()), "-m", "uvicorn", "editor_agent:app", "--app-dir", str(HERE), "--port", "0"]
+    environment["PYTHONPATH"] = os.pathsep.join([str(HERE), *filter(None, [environment.get("PYTHONPATH")])])
+    # As each is documented: 0.2.10 has no command of its own.
+    serve = ["-m", "encord_agents.cli.main", "serve"] if side.name == "ours" else ["-m", "uvicorn", "--no-access-log"]
+    command = [str(side.python.absolute()), *serve, "editor_agent:app", "--port", "0"]
     options: dict[str, Any] = {"cwd": tempfile.gettempdir(), "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(
-        [*command, "--workers", str(workers), "--no-access-log"], env=environment, **options
-    ) as process:
+    options["stdout"] = subprocess.DEVNULL
+    with subprocess.Popen([*command, "--workers", str(workers)], env=environment, **options) as process:
         assert process.stderr is not None
         lines = []
         ready, port = 0, 0
@@ -164,10 +168,13 @@ async def _load(
     statuses: list[int] = []
     latencies: list[float] = []
     turn = itertools.islice(itertools.cycle(bodies), requests)
+    connections = []
+    for _ in range(case.concurrency):
+        connections.append(await asyncio.open_connection("127.0.0.1", port))
+        await asyncio.sleep(BETWEEN)
     began = time.perf_counter()
 
-    async def caller() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async def caller(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for body in turn:
             if time.perf_counter() - began >= seconds:
                 break
@@ -186,7 +193,7 @@ async def _load(
                 latencies.append(time.perf_counter() - sent)
         writer.close()
 
-    await asyncio.gather(*(caller() for _ in range(case.concurrency)))
+    await asyncio.gather(*(caller(*connection) for connection in connections))
     return statuses, latencies, time.perf_counter() - began
 
 

@@ -174,6 +174,7 @@ def serve(
     by_name = reload or workers > 1
     where = f"{module}:{name or 'app'}"
     options: dict[str, Any] = {"host": host, "port": port, "reload": reload, "workers": None if reload else workers}
+    options["http"] = "encord_agents.fastapi.promptly:PromptProtocol"
     if "timeout_worker_healthcheck" in inspect.signature(uvicorn.run).parameters:
         # By default, one that has not imported the app within 5 s is ended and started again, for ever.
         options["timeout_worker_healthcheck"] = STARTING
