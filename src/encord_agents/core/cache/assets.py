@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 from pathlib import Path
@@ -32,6 +33,7 @@ class AssetCache:
     def __init__(self, directory: Path, size: int) -> None:
         self._files = BoundedDirectory(directory, size, _NAMES)
         self._gave_up = False
+        self._failures = itertools.count()
 
     def __repr__(self) -> str:
         return f"AssetCache({str(self.directory)!r}, {self.size})"
@@ -96,6 +98,8 @@ class AssetCache:
             if error.errno in HANDLES:
                 return
             self._gave_up = True
+            if next(self._failures):  # several threads may fail at the same time
+                return
             logger.warning(
                 "The asset cache in %s cannot be written to (%s). The run goes on without adding to it.",
                 self.directory,

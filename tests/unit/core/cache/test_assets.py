@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import threading
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -176,3 +177,32 @@ def test_giving_way(tmp_path: Path, number: int, place: str | None, freed: bool)
     assert kept.give_way(lack, 10) is freed
     assert (found(kept, ONE) is None) is freed
     assert not kept.give_way(lack, 10) or not freed
+
+
+def test_threads_that_find_no_room_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One warning is given, however many threads fail at the same time."""
+    together, path = threading.Barrier(4), AssetCache._path
+
+    def full(descriptor: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def path_together(self: AssetCache, uuid: UUID) -> Path:
+        together.wait(30)
+        return path(self, uuid)
+
+    monkeypatch.setattr(directory, "allocate", full)
+    monkeypatch.setattr(AssetCache, "_path", path_together)
+    kept = cache(tmp_path / "kept", 100 * (HEADER + 100))
+    content = tmp_path / "content"
+    content.write_bytes(b"x" * 100)
+    threads = [
+        threading.Thread(target=kept.add, args=(uuid4(), content), kwargs={"tag": '"1"', "suffix": ".png"})
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len([record for record in caplog.records if "cannot be written to" in record.message]) == 1
