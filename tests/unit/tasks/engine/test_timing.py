@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 
 import pytest
@@ -23,7 +24,7 @@ def test_they_are_frozen(kind: type) -> None:
 @pytest.mark.parametrize("kind", [Timing, Limits])
 def test_each_is_explained(kind: type) -> None:
     """By the class, in the order of the fields."""
-    explained = re.findall(r"^ {8}(\w+): ", str(kind.__doc__), re.MULTILINE)
+    explained = re.findall(r"^ {4}(\w+): ", inspect.cleandoc(kind.__doc__ or ""), re.MULTILINE)  # 3.13 has it so itself
     assert explained == [field.name for field in dataclasses.fields(kind)]
 
 
