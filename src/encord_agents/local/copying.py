@@ -6,7 +6,7 @@ import orjson
 
 from encord_agents.local import catalogue, datasets, labels, users
 from encord_agents.local.catalogue import ProjectRecord
-from encord_agents.local.database import listed
+from encord_agents.local.database import SOME, listed
 from encord_agents.local.service import Given, Service, uuid, uuids
 from encord_agents.local.trouble import NotKnown, forbidden, malformed
 from encord_agents.local.workflow import Workflow
@@ -83,7 +83,7 @@ def _copy_labels(service: Service, record: ProjectRecord, made: ProjectRecord, w
         for row in connection.execute(
             "SELECT n.id, n.data_hash, o.data_hash AS old_hash, l.branch, l.content, l.saves FROM labels l"
             f" JOIN units o ON o.id = l.unit JOIN units n ON n.project = ? AND {same}"
-            " WHERE o.project = ? AND (? IS NULL OR l.hash IN (SELECT value FROM json_each(?)))",
+            f" WHERE o.project = ? AND (? IS NULL OR l.hash IN {SOME})",
             (made.id, record.id, accepted, accepted),
         ).fetchall():
             content = row["content"]

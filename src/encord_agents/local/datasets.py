@@ -119,8 +119,8 @@ def detach(connection: sqlite3.Connection, project: int, dataset: str) -> None:
 def unlink(connection: sqlite3.Connection, data: Sequence[int]) -> None:
     """Remove data units (their rows' ids) from their dataset and from all projects. The items stay."""
     ids = listed(data)
-    forget(connection, "SELECT id FROM entries WHERE data IN (SELECT value FROM json_each(?))", (ids,))
-    connection.execute("DELETE FROM data WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+    forget(connection, f"SELECT id FROM entries WHERE data IN {SOME}", (ids,))
+    connection.execute(f"DELETE FROM data WHERE id IN {SOME}", (ids,))
 
 
 def forget(connection: sqlite3.Connection, entries: str, values: Sequence[object]) -> None:

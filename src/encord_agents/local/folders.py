@@ -115,7 +115,7 @@ def datasets_of(database: Database, uuids: Sequence[str]) -> dict[str, str]:
     with database.read() as connection:
         return dict(
             connection.execute(
-                "SELECT folder, hash FROM datasets WHERE folder IN (SELECT value FROM json_each(?))",
+                f"SELECT folder, hash FROM datasets WHERE folder IN {SOME}",
                 (listed(uuids),),
             ).fetchall()
         )
@@ -186,7 +186,7 @@ def move_items(database: Database, folder: str, uuids: Sequence[str], target: st
         for uuid in uuids:
             items.in_folder(database, folder, uuid)
         connection.execute(
-            "UPDATE items SET folder = ?, edited_at = ? WHERE uuid IN (SELECT value FROM json_each(?))",
+            f"UPDATE items SET folder = ?, edited_at = ? WHERE uuid IN {SOME}",
             (target, time.time(), listed(uuids)),
         )
 

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from encord_agents.local.catalogue import ProjectRecord
-from encord_agents.local.database import Database, listed
+from encord_agents.local.database import SOME, Database, listed
 
 MOST_EVENTS = 500_000
 """Events that are kept, of all projects together; about 60 MB. The oldest go first."""
@@ -198,7 +198,7 @@ def latest(database: Database, units: Sequence[int]) -> dict[tuple[int, str], Ev
     with database.read() as connection:
         rows = connection.execute(
             "SELECT * FROM history WHERE id IN (SELECT max(id) FROM history"
-            " WHERE unit IN (SELECT value FROM json_each(?)) GROUP BY unit, branch)",
+            f" WHERE unit IN {SOME} GROUP BY unit, branch)",
             (listed(units),),
         ).fetchall()
     return {(row["unit"], row["branch"]): _event(row) for row in rows}

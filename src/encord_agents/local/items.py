@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from encord_agents.local import datasets
 from encord_agents.local.catalogue import ProjectRecord
-from encord_agents.local.database import Database, listed
+from encord_agents.local.database import SOME, Database, listed
 from encord_agents.local.trouble import LocalPlatformError, forbidden
 
 TYPES = {
@@ -142,7 +142,7 @@ def uuids_of(connection: sqlite3.Connection, ids: Iterable[int]) -> list[str]:
     """The uuids of items by their rows' ids, in order."""
     found = dict(
         connection.execute(
-            "SELECT id, uuid FROM items WHERE id IN (SELECT value FROM json_each(?))",
+            f"SELECT id, uuid FROM items WHERE id IN {SOME}",
             (listed(ids),),
         ).fetchall()
     )
@@ -160,7 +160,7 @@ def get(database: Database, uuids: Sequence[str]) -> list[sqlite3.Row]:
     """
     with database.read() as connection:
         found = connection.execute(
-            f"SELECT i.*, {_USES} FROM items i WHERE i.uuid IN (SELECT value FROM json_each(?))",
+            f"SELECT i.*, {_USES} FROM items i WHERE i.uuid IN {SOME}",
             (listed(uuids),),
         )
         by_uuid = {row["uuid"]: row for row in found}
@@ -198,7 +198,7 @@ def members(database: Database, items: Sequence[str]) -> dict[str, list[sqlite3.
     with database.read() as connection:
         for row in connection.execute(
             "SELECT i.*, c.parent, c.layout_key FROM children c JOIN items i ON i.uuid = c.item"
-            " WHERE c.parent IN (SELECT value FROM json_each(?)) ORDER BY c.parent, c.position",
+            f" WHERE c.parent IN {SOME} ORDER BY c.parent, c.position",
             (listed(items),),
         ):
             found.setdefault(row["parent"], []).append(row)

@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from encord_agents.local import history, items
 from encord_agents.local.catalogue import ProjectRecord
+from encord_agents.local.database import SOME, listed
 from encord_agents.local.journal import Journal
 from encord_agents.local.page import frames, listing
 from encord_agents.local.page.classes import Classes, LabelClass, read
@@ -118,9 +119,8 @@ class Pages:
     def _edited(self, units: Sequence[int]) -> dict[tuple[int, str], float]:
         with self.service.database.read() as connection:
             rows = connection.execute(
-                "SELECT unit, branch, edited_at FROM labels"
-                " WHERE content IS NOT NULL AND unit IN (SELECT value FROM json_each(?))",
-                (orjson.dumps(list(units)).decode(),),
+                f"SELECT unit, branch, edited_at FROM labels WHERE content IS NOT NULL AND unit IN {SOME}",
+                (listed(units),),
             ).fetchall()
         return {(row["unit"], row["branch"]): row["edited_at"] for row in rows}
 
