@@ -15,7 +15,9 @@ from typing import Any
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-__all__ = ["Answer", "LeanPool", "LeanSecurePool", "use_pools"]
+from encord_agents.core.trust import TrustingAdapter
+
+__all__ = ["Answer", "LeanPool", "LeanSecurePool", "PoolingAdapter"]
 
 SMALL = 64 * 1024
 """Bytes of a body that is copied behind the head: to send a larger one by itself costs less than the copy."""
@@ -91,8 +93,23 @@ class LeanSecurePool(HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
-def use_pools(manager: PoolManager, plain: type[HTTPConnectionPool], secure: type[HTTPSConnectionPool]) -> None:
-    """Have a manager make these pools where it would make `urllib3`'s own. Those that a user registers stay."""
-    ours: Mapping[type, type] = {HTTPConnectionPool: plain, HTTPSConnectionPool: secure}
-    pools = manager.pool_classes_by_scheme
-    manager.pool_classes_by_scheme = {scheme: ours.get(pool, pool) for scheme, pool in pools.items()}
+class PoolingAdapter(TrustingAdapter):
+    """Connects by pools of these classes where it would by `urllib3`'s own, also through proxies. Those that a user
+    registers stay."""
+
+    plain: type[HTTPConnectionPool] = LeanPool
+    secure: type[HTTPSConnectionPool] = LeanSecurePool
+
+    def init_poolmanager(self, *args: Any, **more: Any) -> None:
+        super().init_poolmanager(*args, **more)
+        self._use_pools(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **more)
+        self._use_pools(manager)
+        return manager
+
+    def _use_pools(self, manager: PoolManager) -> None:
+        ours: Mapping[type, type] = {HTTPConnectionPool: self.plain, HTTPSConnectionPool: self.secure}
+        pools = manager.pool_classes_by_scheme
+        manager.pool_classes_by_scheme = {scheme: ours.get(pool, pool) for scheme, pool in pools.items()}

@@ -26,10 +26,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from encord_agents import __version__
 from encord_agents.core.answers import refused_certificate
-from encord_agents.core.pools import Answer, use_pools
+from encord_agents.core.pools import Answer, PoolingAdapter
 from encord_agents.core.room import ran_out
 from encord_agents.core.sessions import new_session
-from encord_agents.core.trust import TrustingAdapter
 
 if TYPE_CHECKING:
     from urllib3 import HTTPResponse
@@ -279,12 +278,6 @@ class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
-class _Adapter(TrustingAdapter):
-    def init_poolmanager(self, *args: Any, **more: Any) -> None:
-        super().init_poolmanager(*args, **more)
-        use_pools(self.poolmanager, _Pool, _SecurePool)
-
-    def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **more)
-        use_pools(manager, _Pool, _SecurePool)
-        return manager
+class _Adapter(PoolingAdapter):
+    plain = _Pool
+    secure = _SecurePool

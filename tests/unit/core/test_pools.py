@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection
 
-from encord_agents.core.pools import SMALL, Answer, LeanPool, LeanSecurePool, use_pools
+from encord_agents.core.pools import SMALL, Answer, LeanPool, LeanSecurePool, PoolingAdapter
 
 HEADERS = {"Host": "127.0.0.1", "Content-Type": "application/json", "Accept-Encoding": "gzip"}
 CONNECTIONS: list[type[HTTPConnection]] = [LeanPool.ConnectionCls, LeanSecurePool.ConnectionCls]  # type: ignore[list-item]
@@ -136,5 +136,5 @@ def test_pools_of_the_user_stay() -> None:
 
     manager = PoolManager()
     manager.pool_classes_by_scheme = {"http": HTTPConnectionPool, "https": Own}
-    use_pools(manager, LeanPool, LeanSecurePool)
+    PoolingAdapter()._use_pools(manager)
     assert manager.pool_classes_by_scheme == {"http": LeanPool, "https": Own}

@@ -34,10 +34,9 @@ from encord.http.v2 import api_client as api_client_module
 from encord.http.v2.api_client import ApiClient
 from encord.user_client import EncordUserClient
 
-from encord_agents.core.pools import LeanPool, LeanSecurePool, use_pools
+from encord_agents.core.pools import PoolingAdapter
 from encord_agents.core.sdk.seam import Seam, names_in
 from encord_agents.core.sessions import new_session
-from encord_agents.core.trust import TrustingAdapter
 
 __all__ = ["CONNECTIONS", "IDLE", "SENDERS", "Connections", "close_idle", "kept_client"]
 
@@ -186,19 +185,13 @@ class Connections:
             oldest[1].close()
 
 
-class _Adapter(TrustingAdapter):
+class _Adapter(PoolingAdapter):
     """Trusts the certificates that the environment names, whichever SDK sends: older ones do not ask `requests` for
     them. Its connections cost less (`pools`)."""
 
     def init_poolmanager(self, *args: Any, **more: Any) -> None:
         super().init_poolmanager(*args, **more)
-        use_pools(self.poolmanager, LeanPool, LeanSecurePool)
         self._latest: tuple[Any, Any] = None, None  # a pool, and what it is for
-
-    def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **more)
-        use_pools(manager, LeanPool, LeanSecurePool)
-        return manager
 
     def get_connection_with_tls_context(
         self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
