@@ -9,17 +9,18 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from encord_agents.core.tracebacks import contained
+from encord_agents.core.tracebacks import contained, marked
 
 __all__ = ["get_logger"]
 
 
 def get_logger(name: str) -> logging.Logger:
-    """Return the logger of this name, which does not raise from now on."""
+    """Return the logger of this name, which from now on does not raise, and shows tracebacks as `marked`."""
     logger = logging.getLogger(name)
     if not isinstance(logger, _Contained):
         own = type(logger)  # a program may have set a class of its own
         logger.__class__ = _Contained if own is logging.Logger else type(own.__name__, (_Contained, own), {})
+        logger.addFilter(_mark_traceback)
     return logger
 
 
@@ -47,6 +48,13 @@ class _Contained(logging.Logger):
             record: logging.LogRecord = super().makeRecord(*args_, func, None, sinfo, **options)  # type: ignore[call-arg]
             vars(record).update({key: value for key, value in (extra or {}).items() if key not in vars(record)})
             return record
+
+
+def _mark_traceback(record: logging.LogRecord) -> bool:
+    """Have formatters show a record's traceback as `marked`: they reuse `exc_text`, their own cached text."""
+    if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
+        record.exc_text = marked(record.exc_info[1])
+    return True
 
 
 def _record(name: str, level: int, message: object, args: Any) -> logging.LogRecord:

@@ -7,7 +7,6 @@ no subclass can override.
 
 from __future__ import annotations
 
-import logging
 import pickle
 import traceback
 from collections.abc import Iterator
@@ -28,7 +27,6 @@ __all__ = [
     "exc_info",
     "formatted",
     "is_a",
-    "mark_traceback",
     "marked",
     "members",
     "message_of",
@@ -138,16 +136,6 @@ def _plainly(exception: BaseException) -> str:
 def marked(exception: BaseException) -> str:
     """Return the traceback for a log: each line begins with a mark, so that other people's text forges none."""
     return "\n".join(MARK + cut(line) for line in literally(formatted(exception)).rstrip().splitlines())
-
-
-def mark_traceback(record: logging.LogRecord) -> bool:
-    """Have formatters show a record's traceback as `marked`: they reuse `exc_text`, their own cached text.
-
-    A filter for loggers of ours.
-    """
-    if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
-        record.exc_text = marked(record.exc_info[1])
-    return True
 
 
 def exc_info(exception: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from encord_agents.core.data_model import FrameData, LabelRowInitialiseLabelsArg
 from encord_agents.core.dependencies.build import build_plan
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.solve import Attempt, attempt, attempt_async
+from encord_agents.core.logs import get_logger
 from encord_agents.core.tracebacks import is_a
 from encord_agents.editor.clients import client_for
 from encord_agents.editor.loading import Inputs
@@ -29,7 +29,7 @@ from encord_agents.tasks.media import extra_of
 
 __all__ = ["EditorAgent", "log_request"]
 
-logger = logging.getLogger("encord_agents.editor")
+logger = get_logger("encord_agents.editor")
 
 INJECTABLE: Final[tuple[type, ...]] = (FrameData, EncordUserClient, Project, LabelRowV2, StorageItem, Asset)
 

@@ -6,7 +6,6 @@ They are locks on bytes of one file, which the system takes away from a process 
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 import tempfile
@@ -17,10 +16,11 @@ try:
     import fcntl
 except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
+from encord_agents.core.logs import get_logger
 
 __all__ = ["RowLocks"]
 
-logger = logging.getLogger("encord_agents.editor")
+logger = get_logger("encord_agents.editor")
 
 OFFSETS: Final = 2**62
 """Bytes that may be locked: offsets are signed 64-bit numbers."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,12 +21,12 @@ from encord_agents.core.constants import (
 )
 from encord_agents.core.data_model import EditorAgentResponse, FrameData
 from encord_agents.core.legible import on_one_line
+from encord_agents.core.logs import get_logger
 from encord_agents.core.tracebacks import (
     contained,
     described,
     exc_info,
     is_a,
-    mark_traceback,
     members,
     message_of,
     shown,
@@ -50,8 +49,7 @@ __all__ = [
     "trace_id_of",
 ]
 
-logger = logging.getLogger("encord_agents.editor")
-logger.addFilter(mark_traceback)
+logger = get_logger("encord_agents.editor")
 
 MAX_BODY: Final = 1_000_000
 """Bytes of a request: room for the hashes of 80,000 selected objects."""

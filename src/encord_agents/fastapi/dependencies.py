@@ -75,7 +75,10 @@ def dep_client(trace_id: Annotated[str | None, Depends(AtOnce(dep_trace_id))] = 
     return client_for(trace_id)
 
 
-def dep_project(frame_data: FrameData, client: Annotated[EncordUserClient, Depends(AtOnce(dep_client))]) -> Project:
+_CLIENT = Depends(AtOnce(dep_client))
+
+
+def dep_project(frame_data: FrameData, client: Annotated[EncordUserClient, _CLIENT]) -> Project:
     """Return the project that is in the editor."""
     return open_project(client, frame_data)
 
@@ -98,7 +101,7 @@ def dep_label_row_with_args(
 
     def get_label_row(
         frame_data: FrameData,
-        client: Annotated[EncordUserClient | None, Depends(AtOnce(dep_client))] = None,
+        client: Annotated[EncordUserClient | None, _CLIENT] = None,
         turn: Annotated[Any, Depends(_turn)] = None,
     ) -> LabelRowV2:
         project = open_project(client or client_for(None), frame_data)
@@ -109,7 +112,7 @@ def dep_label_row_with_args(
 
 def dep_label_row(
     frame_data: FrameData,
-    client: Annotated[EncordUserClient | None, Depends(AtOnce(dep_client))] = None,
+    client: Annotated[EncordUserClient | None, _CLIENT] = None,
     turn: Annotated[Any, Depends(_turn)] = None,
 ) -> LabelRowV2:
     """Return the label row that is in the editor, with its labels.
@@ -124,7 +127,7 @@ def dep_label_row(
 
 def dep_storage_item(
     label_row: Annotated[LabelRowV2, Depends(dep_label_row)],
-    user_client: Annotated[EncordUserClient, Depends(AtOnce(dep_client))],
+    user_client: Annotated[EncordUserClient, _CLIENT],
 ) -> StorageItem:
     """Return the storage item that is in the editor."""
     return item_of(user_client, label_row)
@@ -189,7 +192,7 @@ def dep_object_crops(
 
 
 def _lookup(
-    project: Annotated[Project, Depends(dep_project)], client: Annotated[EncordUserClient, Depends(AtOnce(dep_client))]
+    project: Annotated[Project, Depends(dep_project)], client: Annotated[EncordUserClient, _CLIENT]
 ) -> DataLookup:
     return editor.dep_data_lookup(project, client)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from encord_agents.core.legible import on_one_line
+from encord_agents.core.logs import get_logger
 from encord_agents.core.webhooks import (
     DEFAULT_TIMESTAMP_TOLERANCE_SECONDS,
     TaskNotification,
@@ -21,7 +21,7 @@ from encord_agents.exceptions import EditorRequestError, PrintableError
 
 __all__ = ["add_notification_handlers", "dep_task_notification", "dep_task_notification_with_args"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 LONGEST_BODY = 1_000_000
 """Bytes; a notification has a few hundred."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +12,8 @@ from uuid import UUID
 from fastapi import Depends, FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from encord_agents.core.tracebacks import exc_info, mark_traceback
+from encord_agents.core.logs import get_logger
+from encord_agents.core.tracebacks import exc_info
 from encord_agents.core.webhooks import TaskNotification
 from encord_agents.exceptions import EditorRequestError, PrintableError
 from encord_agents.fastapi.notifications import add_notification_handlers, dep_task_notification_with_args
@@ -23,8 +23,7 @@ from encord_agents.tasks.runner.sequential_runner import SequentialRunner
 
 __all__ = ["serve_runner"]
 
-logger = logging.getLogger(__name__)
-logger.addFilter(mark_traceback)
+logger = get_logger(__name__)
 
 NOT_STARTED = """\
 The app that runs the stages is not running. Serve it by itself: an app that is mounted in another one is not \
@@ -150,6 +149,6 @@ class _Runs:
         try:
             said = self._do(stage, self._stop)
         except BaseException as error:
-            logger.error("Stage %s of project %s could not be run.", *stage[::-1], exc_info=exc_info(error))
+            logger.error("Stage %s of project %s could not be run.", stage[1], stage[0], exc_info=exc_info(error))
         else:
             logger.info("%s", said)

@@ -14,7 +14,7 @@ from encord_agents.core.dependencies.signature import readable_name
 from encord_agents.core.dependencies.solve import Interrupt
 from encord_agents.core.legible import cut, on_one_line
 from encord_agents.core.logs import get_logger
-from encord_agents.core.tracebacks import described, exc_info, mark_traceback, type_name
+from encord_agents.core.tracebacks import described, exc_info, type_name
 from encord_agents.tasks.engine.outcome import Fault, Outcome
 
 __all__ = [
@@ -38,7 +38,6 @@ __all__ = [
 ]
 
 logger = get_logger(__name__)
-logger.addFilter(mark_traceback)
 
 
 @dataclass(frozen=True, slots=True)

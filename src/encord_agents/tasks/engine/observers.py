@@ -10,7 +10,7 @@ from uuid import UUID
 
 from encord_agents.core.legible import on_one_line
 from encord_agents.core.logs import get_logger
-from encord_agents.core.tracebacks import described, exc_info, mark_traceback, marked, traceback_of, type_name
+from encord_agents.core.tracebacks import described, exc_info, marked, traceback_of, type_name
 from encord_agents.tasks.engine.events import (
     AttemptFailed,
     Event,
@@ -41,9 +41,6 @@ def about(task: TaskRef) -> dict[str, Any]:
 
 def _named(task: TaskRef) -> tuple[str, UUID, str]:
     return on_one_line(task.data_title), task.uuid, on_one_line(task.stage)
-
-
-logger.addFilter(mark_traceback)
 
 
 class LogObserver:
