@@ -15,12 +15,14 @@ from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from types import CoroutineType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from encord_agents.core.dependencies.plan import Call
 from encord_agents.core.tracebacks import is_a
 
-__all__ = ["Changes", "Hidden", "Loop", "apply", "changes_since", "refuse_coroutine", "settled", "wait_for"]
+__all__ = ["Changes", "Hidden", "Loop", "apply", "changes_since", "refuse_coroutine", "settled", "task_of", "wait_for"]
+
+T = TypeVar("T")
 
 Changes = list[tuple[contextvars.ContextVar[Any], Any]]
 """Context variables and their new values."""
@@ -90,6 +92,14 @@ def wait_for(call: Call, value: Any, loop: Loop | None) -> Any:
     if ended.raised is not None:
         raise ended.raised
     return ended.value
+
+
+def task_of(
+    coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, context: contextvars.Context
+) -> asyncio.Task[T]:
+    """Return a task of an event loop, in this context."""
+    # Not `create_task`: the program's task factory may not take a context.
+    return asyncio.Task(coroutine, loop=loop, context=context)
 
 
 def refuse_coroutine(value: object) -> None:

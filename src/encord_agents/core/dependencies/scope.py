@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, wait
 from typing import Any, NamedTuple
 
-from encord_agents.core.dependencies.awaiting import Changes, Hidden, Loop, apply, changes_since, wait_for
+from encord_agents.core.dependencies.awaiting import Changes, Hidden, Loop, apply, changes_since, task_of, wait_for
 from encord_agents.core.dependencies.lifetime import (
     Opened,
     add_teardown_note,
@@ -290,7 +290,7 @@ class _AsyncLife:
         self._interrupts = 0
 
     async def begin(self, slots: list[object]) -> object:
-        self._task = asyncio.Task(self._live(slots), loop=self.loop, context=self._context)
+        self._task = task_of(self._live(slots), self.loop, self._context)
         try:
             value, exception = await asyncio.shield(self._ready)
         except asyncio.CancelledError:

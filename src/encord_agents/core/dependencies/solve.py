@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal
 
-from encord_agents.core.dependencies.awaiting import Hidden, settled, wait_for
+from encord_agents.core.dependencies.awaiting import Hidden, settled, task_of, wait_for
 from encord_agents.core.dependencies.lifetime import (
     Opened,
     add_teardown_note,
@@ -132,8 +132,7 @@ async def attempt_async(
             cancelled. A `CancelledError` that the agent itself raises is the agent's failure.
     """
     own = contextvars.copy_context() if context is None else context.copy()
-    # Not `create_task`: the program's task factory may not take a context.
-    solving = asyncio.Task(_carried(plan, values, run, own), loop=asyncio.get_running_loop(), context=own)
+    solving = task_of(_carried(plan, values, run, own), asyncio.get_running_loop(), own)
     ended = await solving
     if isinstance(ended, _Interrupted):
         raise ended.interrupt
