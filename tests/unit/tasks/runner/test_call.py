@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -45,13 +44,6 @@ def test_a_task_without_an_outcome_of_its_own(trouble: BaseException, retryable:
     assert (result.outcome, result.phase, result.retryable) == ("failed", "load", retryable)
     assert (result.traceback is not None) == has_traceback
     assert "unconfirmed" in (not_done(SPEC, trouble, phase="move").error or "")
-
-
-@pytest.fixture
-def runner(world: World) -> Iterator[QueueRunner]:
-    found = QueueRunner(world.project.project_hash, user_client=world.client)
-    yield found
-    found.close()
 
 
 def test_a_result_for_each_task(world: World, runner: QueueRunner) -> None:

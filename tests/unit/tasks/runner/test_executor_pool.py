@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from tests.unit.tasks.runner.plays import StagePlay
 
 from encord_agents.exceptions import DependencyError, NoRoomError, PrintableError
 from encord_agents.tasks import QueueRunner
-from encord_agents.tasks.engine.events import Events, TaskFinished, TaskRef
-from encord_agents.tasks.engine.gate import Gate
-from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Phase, Skipped
+from encord_agents.tasks.engine.events import TaskFinished
+from encord_agents.tasks.engine.outcome import Failed, Fault, Moved, Phase, Skipped
 from encord_agents.tasks.engine.stop import Stop
-from encord_agents.tasks.engine.write import Writer
 from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.executor_pool import AHEAD, ExecutorPool, check_workers
 from encord_agents.tasks.runner.messages import WorkerError
-from encord_agents.tasks.runner.outcomes import DrainRun
 from encord_agents.tasks.runner.run_options import DrainOptions
-from encord_agents.tasks.runner.stage_drain import StageDrain
 
 if TYPE_CHECKING:
     from tests.conftest import World
 
-    from encord_agents.tasks.engine.context import Agent
     from encord_agents.tasks.runner.queue_function import QueueFunction
 
 
@@ -58,27 +53,17 @@ class Function:
 function = Function()
 
 
-class Play:
-    """A stage's turn, a step at a time."""
+class Play(StagePlay):
+    """A stage's turn over such an executor."""
 
-    def __init__(self, world: World, runner: QueueRunner, batch_size: int, *, proven: bool = True) -> None:
-        runner.stage("Pre-label", failure_pathway="review")(lambda: "complete")
-        project = world.client.get_project(world.project.project_hash)
-        (self.agent,) = runner._bind_all(project)
-        self.events: list[Any] = []
+    def __init__(self, world: World, runner: QueueRunner, tasks: int, batch_size: int, *, proven: bool) -> None:
         self.executor = Stub()
-        self.stop = Stop()
-        gate = Gate(self.stop)
         options = DrainOptions(workers=1, batch_size=batch_size)
 
-        def writer(agent: Agent) -> Writer:
-            return Writer(agent, project, world.client, gate)
+        def pool(stop: Stop) -> ExecutorPool:
+            return ExecutorPool(self.executor, options, stop)
 
-        run = DrainRun(gate, self.stop, Events([], record=self.events.append), writer, options)
-        self.pool = ExecutorPool(self.executor, options, self.stop)
-        self.drain = StageDrain(run, self.agent, cast("QueueFunction", function), self.pool)
-        self.drain._read(100)
-        self.tasks = {task.data_title: task for task in self.agent.stage.get_tasks()}
+        super().__init__(world, runner, tasks, options, function, pool)
         self.drain._send()
         if proven:
             self.answer(messages.Ended())
@@ -102,28 +87,9 @@ class Play:
         sent = [tasks for tasks, _ in self.executor.sent if tasks]
         return [" ".join(json.loads(one.task)["data_title"] for one in batch) for batch in sent]
 
-    def ref(self, title: str) -> TaskRef:
-        return self.agent.ref(self.tasks[title])
-
-    def finished(self, title: str, outcome: Any = None, suspect: messages.Carried | None = None) -> messages.Told:
-        return messages.Told(TaskFinished(self.ref(title), outcome or Held(), 1, 0.001), suspect=suspect)
-
-    @property
-    def outcomes(self) -> dict[str, Any]:
-        return {event.task.data_title: event.outcome for event in self.events if isinstance(event, TaskFinished)}
-
-
-@pytest.fixture
-def runner(world: World) -> Iterator[QueueRunner]:
-    runner = QueueRunner(world.project.project_hash, user_client=world.client)
-    yield runner
-    runner.close()
-
 
 def play(world: World, runner: QueueRunner, tasks: int = 6, batch_size: int = 2, *, proven: bool = True) -> Play:
-    for number in range(tasks):
-        world.project.add_placeholders(1, title=str(number))
-    return Play(world, runner, batch_size, proven=proven)
+    return Play(world, runner, tasks, batch_size, proven=proven)
 
 
 def test_the_first_call_only_tries_whether_workers_can_work(world: World, runner: QueueRunner) -> None:

@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from tests.conftest import World
 
 
-@pytest.fixture
-def runner(world: World) -> Iterator[QueueRunner]:
-    found = QueueRunner(world.project.project_hash, user_client=world.client)
-    yield found
-    found.close()
-
-
 def drain(runner: QueueRunner, **options: Any) -> Any:
     with ThreadPoolExecutor(1) as executor:
         return runner.drain(executor=executor, progress="none", **options)

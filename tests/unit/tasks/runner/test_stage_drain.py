@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
+from tests.unit.tasks.runner.plays import StagePlay
 
 from encord_agents.tasks import QueueRunner
-from encord_agents.tasks.engine.events import Events, TaskFinished, TaskRef, TaskStarted
-from encord_agents.tasks.engine.gate import Gate
-from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Phase, Skipped
-from encord_agents.tasks.engine.stop import Stop
-from encord_agents.tasks.engine.write import Writer
+from encord_agents.tasks.engine.events import TaskFinished, TaskStarted
+from encord_agents.tasks.engine.outcome import Failed, Fault, Moved, Phase, Skipped
 from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.messages import WorkerDiedError, WorkerError
-from encord_agents.tasks.runner.outcomes import DrainRun
 from encord_agents.tasks.runner.run_options import DrainOptions
-from encord_agents.tasks.runner.stage_drain import StageDrain
 
 if TYPE_CHECKING:
     from tests.conftest import World
-
-    from encord_agents.tasks.engine.context import Agent
-    from encord_agents.tasks.runner.processes import Processes
-    from encord_agents.tasks.runner.queue_function import QueueFunction
 
 
 class StubWorker:
@@ -77,25 +68,12 @@ class StubPool:
         pass
 
 
-class Play:
-    """A stage's turn, a step at a time."""
+class Play(StagePlay):
+    """A stage's turn over such workers."""
 
-    def __init__(self, world: World, runner: QueueRunner, workers: int, batch_size: int) -> None:
-        runner.stage("Pre-label", failure_pathway="review")(lambda: "complete")
-        project = world.client.get_project(world.project.project_hash)
-        (self.agent,) = runner._bind_all(project)
-        self.events: list[Any] = []
-        self.pool = StubPool(workers)
-        stop = Stop()
-        gate = Gate(stop)
-
-        def writer(agent: Agent) -> Writer:
-            return Writer(agent, project, world.client, gate)
-
-        run = DrainRun(gate, stop, Events([], record=self.events.append), writer, DrainOptions(batch_size=batch_size))
-        self.drain = StageDrain(run, self.agent, cast("QueueFunction", Path), cast("Processes", self.pool))
-        self.drain._read(100)
-        self.tasks = {task.data_title: task for task in self.agent.stage.get_tasks()}
+    def __init__(self, world: World, runner: QueueRunner, tasks: int, workers: int, batch_size: int) -> None:
+        options = DrainOptions(batch_size=batch_size)
+        super().__init__(world, runner, tasks, options, Path, lambda _: StubPool(workers))
 
     def ready(self) -> list[StubWorker]:
         """Have workers start that are wanted, and be ready."""
@@ -113,38 +91,19 @@ class Play:
         self.drain._collect(0.0)
         self.drain._send()
 
-    def ref(self, title: str) -> TaskRef:
-        return self.agent.ref(self.tasks[title])
-
     def started(self, title: str) -> messages.Told:
         return messages.Told(TaskStarted(self.ref(title), 1))
 
     def ended(self, title: str) -> messages.AttemptEnded:
         return messages.AttemptEnded(self.ref(title).uuid)
 
-    def finished(self, title: str, outcome: Any = None, seconds: float = 0.001) -> messages.Told:
-        return messages.Told(TaskFinished(self.ref(title), outcome or Held(), 1, seconds))
-
     def dies(self, worker: StubWorker) -> None:
         worker.dead = True
         self.hear(worker, messages.Died("killed", ready=True))
 
-    @property
-    def outcomes(self) -> dict[str, Any]:
-        return {event.task.data_title: event.outcome for event in self.events if isinstance(event, TaskFinished)}
-
-
-@pytest.fixture
-def runner(world: World) -> Iterator[QueueRunner]:
-    runner = QueueRunner(world.project.project_hash, user_client=world.client)
-    yield runner
-    runner.close()
-
 
 def play(world: World, runner: QueueRunner, tasks: int = 8, workers: int = 1, batch_size: int = 2) -> Play:
-    for number in range(tasks):
-        world.project.add_placeholders(1, title=str(number))
-    return Play(world, runner, workers, batch_size)
+    return Play(world, runner, tasks, workers, batch_size)
 
 
 @pytest.mark.parametrize(
