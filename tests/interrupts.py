@@ -37,7 +37,7 @@ class Interrupter:
         self.places: dict[Place, None] = {}
         self.where = ""
         self._owners: dict[CodeType, bool | None] = {}
-        """Whether a function is ours; ``None``: theirs, so that it depends on who calls it."""
+        """True if a function is ours; ``None``: theirs, so that it depends on the caller."""
         self._operations: dict[CodeType, dict[int, str]] = {}
         self._handlers: dict[CodeType, list[Any]] = {}
         self._before: dict[FrameType, int] = {}

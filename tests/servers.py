@@ -101,7 +101,7 @@ def tls_before(domain: str, context: ssl.SSLContext) -> Iterator[str]:
 
 
 def usage(*, signs: bool) -> x509.KeyUsage:
-    """What the key of an authority, or of a server, is for."""
+    """The uses of the key of an authority, or of a server."""
     others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only")
     unused = dict.fromkeys((*others, "decipher_only"), False)
     return x509.KeyUsage(digital_signature=not signs, key_cert_sign=signs, crl_sign=signs, **unused)

@@ -88,7 +88,7 @@ def test_results_are_read_as_they_were_written(scale: Scale, tmp_path: Path) -> 
 
 
 def test_a_series_is_measured_again(scale: Scale) -> None:
-    """What was not measured again stays as it was."""
+    """Other series stay as they were."""
     again = Scale({**scale.machine, "on": "2026-02-02"}, [Point("tasks", 500, 500, 1.0, 0.5, 9e7, 50)])
     both = Scale(scale.machine, [*scale.points, Point("window", 1, 100, 20.0, 1.0, 9e7, 600)], scale.celery)
     updated = both.updated(again)

@@ -116,7 +116,7 @@ def test_a_lambda_container_gets_an_event(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_shell_completes_the_command() -> None:
-    """What `--install-completion` of 0.2.10 wrote into a shell's profile still works."""
+    """The line that `--install-completion` of 0.2.10 wrote into a shell's profile still works."""
     completing = {"_ENCORD_AGENTS_COMPLETE": "complete_bash", "COMP_WORDS": "encord-agents te", "COMP_CWORD": "1"}
     ran = CliRunner().invoke(app, [], env=completing, prog_name="encord-agents")
     assert ran.output.split() == ["test"]

@@ -1,4 +1,4 @@
-"""What a program's own logging does, it does to no task and no run."""
+"""Logging set-ups of programs that raise do nothing to a task or a run."""
 
 from __future__ import annotations
 

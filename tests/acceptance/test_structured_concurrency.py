@@ -47,7 +47,7 @@ SCOPES: dict[str, tuple[Callable[[], AbstractAsyncContextManager[Any]], str]] = 
 @drivers
 @pytest.mark.parametrize("name", SCOPES)
 def test_around_an_attempt(world: World, driver: Driver, name: str) -> None:
-    """What the scope raises is the error of the attempt that it cancels, for the dependencies outside of it too; no
+    """The exception of the scope is the error of the attempt that it cancels, for dependencies outside of it too; no
     other attempt is affected."""
     world.project.add_placeholders(4)
     scope, error = SCOPES[name]

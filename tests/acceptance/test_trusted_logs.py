@@ -105,7 +105,7 @@ def asks_a_signed_address() -> None:
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=str)
 def test_no_secrets_of_agents(world: World, log: io.StringIO, driver: Driver) -> None:
-    """What an agent's own exception names is shown without signatures: in logs, reports, answers and files."""
+    """Addresses in an agent's own exception are shown without signatures: in logs, reports, answers and files."""
     check_no_secrets(world, log, driver)
 
 

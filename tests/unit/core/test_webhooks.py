@@ -81,7 +81,7 @@ def test_names_of_headers_in_any_case() -> None:
 
 @pytest.mark.parametrize("more", [{}, {"X-Encord-Signature": ""}])
 def test_a_signature_of_a_later_platform(more: dict[str, str]) -> None:
-    """Who signs in a header that came after this version is told apart from who does not sign: upgrade."""
+    """A signature in a header that came after this version is told apart from a missing one: upgrade."""
     later = {"X-Encord-Timestamp": str(NOW), "X-Encord-Signature-V2": "abc", **more}
     with pytest.raises(WebhookVerificationError, match=r"x-encord-signature-v2.*Upgrade"):
         verify_and_parse_notification(BODY, later, secret=SECRET)

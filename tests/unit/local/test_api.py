@@ -69,7 +69,7 @@ def test_a_user_who_is_gone(platform: LocalPlatform, asker: Asker) -> None:
      b'{"query_method": "GET", "query_type": "project"}'],
 )  # fmt: skip
 def test_a_body_of_the_legacy_protocol(asker: Asker, body: bytes) -> None:
-    """What is no query is refused inside of a 200."""
+    """A body that is no query is refused inside of a 200."""
     answered = asker.ask("POST", "/public", body, **OWNERS)
     assert (answered.status, answered.content["status"]) == (200, 400)
     assert answered.content["response"] == ["INVALID_ARGUMENTS_ERROR"]
@@ -122,7 +122,7 @@ def test_what_is_read_of_a_request(
 
 
 def test_roles_count(asker: Asker, platform: LocalPlatform, project: LocalProject) -> None:
-    """Who is in no project sees none; an annotator sees it, and does not manage it."""
+    """Somebody in no project sees none; an annotator sees it, and does not manage it."""
     target = f"/v2/public/projects/{project.project_hash}"
     assert asker.ask("GET", target, **ANNS).status == 403
     with platform._service.database.write() as connection:

@@ -1,4 +1,4 @@
-"""How SQLite answers the questions of the platform: cost that does not grow with the project."""
+"""SQLite's plans for the questions of the platform: their cost does not grow with the project."""
 
 from __future__ import annotations
 

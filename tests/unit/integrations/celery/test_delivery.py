@@ -131,7 +131,7 @@ def test_a_batch_that_goes_well(line: Line) -> None:
 
 
 def test_failures_are_told_apart(line: Line) -> None:
-    """Those that may succeed another time are retried, and only they; the others are counted and named at the end."""
+    """Failures that may pass are retried, and only they; the others are counted and named at the end."""
     line.answer = lambda *_: [
         result(1),
         result(2, "failed", phase="agent", error="ValueError: bad\nmore", retryable=True, retry_after=500.0),
