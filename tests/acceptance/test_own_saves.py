@@ -312,8 +312,6 @@ WAYS_TO_ASK: dict[str, Callable[..., Any]] = {
     "deep copy of the project": lambda project, **_: copy.deepcopy(project).list_label_rows_v2(),
     "copy of the client": lambda client, project, **_: copy.copy(client).get_project(project.project_hash),
     "deep copy of the client": lambda client, project, **_: copy.deepcopy(client).get_project(project.project_hash),
-    "thread": lambda project, **_: in_thread(project.list_label_rows_v2),
-    "pool": lambda row, **_: ThreadPoolExecutor(1).submit(row.initialise_labels, overwrite=True).result(),
 }
 
 
@@ -330,12 +328,12 @@ def scoped_client(client: EncordUserClient) -> EncordUserClient:
 class TestReadingWhatOneWrote:
     """Every other request of an attempt comes after the saves it has made so far."""
 
-    @pytest.mark.parametrize("way", WAYS_TO_ASK)
     @every_driver
-    def test_every_way_to_ask(self, world: World, driver: Driver, way: str) -> None:
-        """Through whatever object the agent was given, in whatever thread."""
-        hashes = world.project.add_placeholders(3)
-        seen: list[tuple[list[float] | None, float | None]] = []
+    def test_every_way_to_ask(self, world: World, driver: Driver) -> None:
+        """Through whatever object the agent was given. Each way is tried by a task of its own."""
+        hashes = world.project.add_placeholders(len(WAYS_TO_ASK))
+        ways = dict(zip(hashes, WAYS_TO_ASK.values(), strict=True))
+        seen: dict[str, tuple[list[float] | None, float | None]] = {}
 
         def agent(
             label_row: LabelRowV2,
@@ -348,17 +346,42 @@ class TestReadingWhatOneWrote:
             world.mark(label_row)
             label_row.save()
             label_row.set_priority(0.5)
-            # Who asks in a thread of an unknown context has everybody's sent.
-            assert way in ("thread", "pool") or world.project.saves(label_row.data_hash) == 0
-            ask = WAYS_TO_ASK[way]
+            assert world.project.saves(label_row.data_hash) == 0
+            ask = ways[label_row.data_hash]
             ask(row=label_row, project=project, client=client, stage=stage, item=item, scoped=scoped)
-            seen.append((saved(world, label_row.data_hash), world.project.priority(label_row.data_hash)))
+            seen[label_row.data_hash] = saved(world, label_row.data_hash), world.project.priority(label_row.data_hash)
+            return "complete"
+
+        told = driver.run(world, agent)
+        assert told.counts == {"moved": len(hashes)}, told.errors
+        assert {way: seen[data_hash] for way, data_hash in zip(WAYS_TO_ASK, hashes, strict=True)} == {
+            way: ([0.25], 0.5) for way in WAYS_TO_ASK
+        }
+        assert [world.marks(data_hash) for data_hash in hashes] == [[0.25]] * len(hashes)
+        saves = {way: world.project.saves(data_hash) for way, data_hash in zip(WAYS_TO_ASK, hashes, strict=True)}
+        assert saves == {way: 2 if way == "bundle" else 1 for way in WAYS_TO_ASK}
+
+    @pytest.mark.parametrize("place", ["thread", "pool"])
+    @every_driver
+    def test_in_whatever_thread(self, world: World, driver: Driver, place: str) -> None:
+        """A thread of an unknown context has everybody's sent before it asks."""
+        hashes = world.project.add_placeholders(3)
+        seen = []
+
+        def agent(label_row: LabelRowV2, project: Project) -> str:
+            world.mark(label_row)
+            label_row.save()
+            if place == "thread":
+                in_thread(project.list_label_rows_v2)
+            else:
+                with ThreadPoolExecutor(1) as pool:
+                    pool.submit(label_row.initialise_labels, overwrite=True).result()
+            seen.append(saved(world, label_row.data_hash))
             return "complete"
 
         assert driver.run(world, agent).counts == {"moved": 3}
-        assert seen == [([0.25], 0.5)] * 3
+        assert seen == [[0.25]] * 3
         assert [world.marks(data_hash) for data_hash in hashes] == [[0.25]] * 3
-        assert sum(world.project.saves(data_hash) for data_hash in hashes) == (6 if way == "bundle" else 3)
 
     @every_driver
     def test_two_threads(self, world: World, driver: Driver) -> None:

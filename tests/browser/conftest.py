@@ -161,7 +161,7 @@ class Gallery:
 
     def row(self, title: str) -> Any:
         """The label row, through the SDK."""
-        project = self.platform.client(retries=False).get_project(self.project.project_hash)
+        project = self.platform.client().get_project(self.project.project_hash)
         (row,) = project.list_label_rows_v2(data_title_eq=title)
         row.initialise_labels()
         return row

@@ -10,8 +10,7 @@ from typing import Any, Protocol
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
-from starlette.types import Scope
+from starlette.routing import Route
 
 from encord_agents.local import filters, routes_v1, routes_v2
 from encord_agents.local.admission import admit
@@ -21,6 +20,7 @@ from encord_agents.local.exchange import Exchange, Prepare, Work
 from encord_agents.local.history import Client, acting
 from encord_agents.local.remedies import remedy
 from encord_agents.local.responses import MOST_KEPT, read, too_large, written
+from encord_agents.local.routing import operation_route, route
 from encord_agents.local.service import Answer, Call, Operation, Service, shallow
 from encord_agents.local.trouble import NotKnown, Refusal
 
@@ -34,15 +34,6 @@ class Answering(Protocol):
     def __call__(self, prepare: Prepare, *, counted: bool = False) -> Callable[[Request], Any]: ...
 
 
-class _Operation(Route):
-    """A route of one method. Another one is no partial match, which Starlette answers with a 405: it is unknown."""
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        if scope.get("method") not in (self.methods or ()):  # before the path is looked at: most routes end here
-            return Match.NONE, {}
-        return super().matches(scope)
-
-
 class Api:
     """The operations of :data:`routes_v1.OPERATIONS` and :data:`routes_v2.ROUTES` as HTTP."""
 
@@ -53,15 +44,15 @@ class Api:
     def routes(self, answering: Answering) -> list[Route]:
         """Return a route for each operation, and one below the prefix for all requests that are none."""
         v1 = answering(self._v1, counted=True)
-        known = [(request.partition(" "), operation) for request, operation in routes_v2.ROUTES.items()]
+        known = [(request.partition(" "), found) for request, found in routes_v2.ROUTES.items()]
         return [
-            Route("/public", v1, methods=["POST"]),
-            Route("/public/user", v1, methods=["POST"]),
+            route("/public", v1, ["POST"]),
+            route("/public/user", v1, ["POST"]),
             *(
-                _Operation(f"{PREFIX}/{path}", answering(partial(self._v2, operation), counted=True), methods=[method])
-                for (method, _, path), operation in known
+                operation_route(f"{PREFIX}/{path}", answering(partial(self._v2, found), counted=True), method)
+                for (method, _, path), found in known
             ),
-            Route(f"{PREFIX}/{{path:path}}", answering(partial(self._v2, None), counted=True), methods=METHODS),
+            route(f"{PREFIX}/{{path:path}}", answering(partial(self._v2, None), counted=True), METHODS),
         ]
 
     async def _v1(self, exchange: Exchange) -> Work:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from encord_agents.local.faults import read_fault
 from encord_agents.local.origins import stranger
+from encord_agents.local.routing import route
 from encord_agents.local.service import Settings
 from encord_agents.local.trouble import LocalPlatformError, Refusal, malformed
 
@@ -37,7 +38,7 @@ class Controls:
             "clock": {"GET": self._clock, "PATCH": self._set_clock},
             "outage": {"PUT": self._outage},
         }
-        return [Route(f"{PREFIX}/{name}", _answering(acts), methods=list(acts)) for name, acts in table.items()]
+        return [route(f"{PREFIX}/{name}", _answering(acts), list(acts)) for name, acts in table.items()]
 
     def _faults(self, body: dict[str, Any], request: Request) -> Any:
         return [dataclasses.asdict(fault) for fault in self._door.faults.pending]

@@ -11,7 +11,6 @@ from typing import Literal
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from encord_agents.local import page
 from encord_agents.local.api import Api
@@ -21,6 +20,7 @@ from encord_agents.local.faults import Fault, Faults
 from encord_agents.local.journal import Journal
 from encord_agents.local.origins import stranger
 from encord_agents.local.responses import HangUp, HangUpOn, refused, written
+from encord_agents.local.routing import route
 from encord_agents.local.service import Service
 from encord_agents.local.transfers import Transfers
 from encord_agents.local.trouble import NotKnown, Refusal, machine_trouble
@@ -49,7 +49,7 @@ class Door:
         self.outage: Outage | None = None
         self.unknown: list[str] = []
         self.bugs: list[BaseException] = []
-        elsewhere = Route("/{path:path}", self.answering(_elsewhere))
+        elsewhere = route("/{path:path}", self.answering(_elsewhere), ["GET"])
         elsewhere.methods = set()  # any: what no other route takes is never silently a 405
         self.application = Starlette(
             # Routes are tried in order, so the ones that agents use all the time come first.

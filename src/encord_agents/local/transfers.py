@@ -14,6 +14,7 @@ from encord_agents.local import items, uploads
 from encord_agents.local.exchange import Exchange, Prepare, Work
 from encord_agents.local.origins import file_headers
 from encord_agents.local.responses import HangUp, HangUpOn, read, too_large
+from encord_agents.local.routing import route
 from encord_agents.local.service import Service
 from encord_agents.local.trouble import Refusal
 
@@ -28,8 +29,8 @@ class Transfers:
     def routes(self, answering: Callable[[Prepare], Callable[[Request], Awaitable[Response]]]) -> list[Route]:
         """Return the routes below ``/assets`` and ``/uploads``."""
         return [
-            Route("/assets/{item}/{name:path}", answering(self._asset), methods=["GET"]),
-            Route("/uploads/{item}", answering(self._upload), methods=["PUT"]),
+            route("/assets/{item}/{name:path}", answering(self._asset), ["GET"]),
+            route("/uploads/{item}", answering(self._upload), ["PUT"]),
         ]
 
     async def _asset(self, exchange: Exchange) -> Work:

@@ -16,6 +16,7 @@ from encord_agents.local.journal import Journal
 from encord_agents.local.page import actions, agents, changes, files, grid, guard, notifications, projects, runs, viewer
 from encord_agents.local.page.pages import Pages
 from encord_agents.local.page.rendering import THEME, THEMES, note, render
+from encord_agents.local.routing import route
 from encord_agents.local.service import Service
 from encord_agents.local.trouble import Refusal
 
@@ -68,7 +69,7 @@ def routes(
     """
     pages = Pages(service, journal, now)
 
-    def route(path: str, handle: Handler, *, document: bool) -> Route:
+    def get_route(path: str, handle: Handler, *, document: bool) -> Route:
         async def endpoint(request: Request) -> Response:
             def answered() -> Response:
                 if (strange := guard.refusal(request, document=document)) is not None:
@@ -80,7 +81,7 @@ def routes(
 
             return await _safely(request, answered, failed)
 
-        return Route(path, endpoint, methods=["GET"])
+        return route(path, endpoint, ["GET"])
 
     def form_route(path: str, handle: FormHandler) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -103,11 +104,11 @@ def routes(
 
             return await _safely(request, answered, failed)
 
-        return Route(path, endpoint, methods=["POST"])
+        return route(path, endpoint, ["POST"])
 
     return [
-        *(route(path, handle, document=True) for path, handle in _DOCUMENTS.items()),
-        *(route(path, handle, document=False) for path, handle in _PARTS.items()),
+        *(get_route(path, handle, document=True) for path, handle in _DOCUMENTS.items()),
+        *(get_route(path, handle, document=False) for path, handle in _PARTS.items()),
         *(form_route(path, handle) for path, handle in _FORMS.items()),
     ]
 

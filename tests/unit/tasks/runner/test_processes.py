@@ -53,7 +53,7 @@ class Told:
         while (given := feed.get()) is not None:
             for one in given.tasks:
                 if not stop.requested:
-                    do(one.task, say)
+                    do(one.task, say, stop)
                     say(DONE)
         return messages.Ended()
 
@@ -62,12 +62,14 @@ class Told:
             (Path(directory) / f"closed-{os.getpid()}").touch()
 
 
-def do(step: str, say: Callable[[Any], None]) -> None:
+def do(step: str, say: Callable[[Any], None], stop: Stop) -> None:
     word, _, argument = step.partition(" ")
     if word == "note":
         Path(argument).write_text(f"{threading.current_thread() is threading.main_thread()}")
     elif word == "await":
         assert until(Path(argument).exists)
+    elif word == "await_stop":
+        assert until(lambda: stop.requested)
     elif word == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     elif word == "exit":
@@ -241,13 +243,12 @@ def test_workers_are_deaf_to_interrupts_while_they_import(slow_pool: Processes) 
 def test_stop(pool: Processes, tmp_path: Path) -> None:
     """What is at work is finished, and what comes later is not begun. A worker that is still starting is ended."""
     worker, starting = ready(pool), begin(pool)
-    running, go, never = tmp_path / "running", tmp_path / "go", tmp_path / "never"
-    send(worker, f"note {running}", f"await {go}", f"note {never}")
+    running, never = tmp_path / "running", tmp_path / "never"
+    send(worker, f"note {running}", "await_stop", f"note {never}")
     assert until(running.exists)
     was_ready = starting.ready
     pool.stop()
     assert was_ready or starting.process.join(60) is None
-    go.touch()
     worker.say(messages.Order.CLOSE)
     assert heard(pool, worker, messages.Ended) == messages.Ended()
     assert not never.exists()
