@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection
 from functools import cache
 from typing import Any
@@ -40,6 +39,6 @@ def _compiled(kind: type[Route], path: str, methods: tuple[str, ...]) -> Route:
 
 
 def _with(endpoint: Callable[[Request], Any], compiled: Route) -> Route:
-    made = copy.copy(compiled)
-    made.endpoint, made.app = endpoint, request_response(endpoint)
+    made = object.__new__(type(compiled))  # `copy.copy` takes five times as long
+    made.__dict__.update(compiled.__dict__, endpoint=endpoint, app=request_response(endpoint))
     return made
