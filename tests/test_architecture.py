@@ -233,6 +233,7 @@ def test_threads_are_few_modules_business() -> None:
         "encord_agents.core.assets",
         "encord_agents.core.dependencies.scope",
         "encord_agents.core.dependencies.threads",
+        "encord_agents.core.queues",
         "encord_agents.core.transport",  # a note of this thread's, for a filter of the log
         "encord_agents.editor.agent",  # answers in time, where there is a limit
         "encord_agents.editor.turns",
@@ -264,6 +265,11 @@ def test_threads_are_few_modules_business() -> None:
     }
     using = {m for m in importers_of("threading") if not m.startswith(("encord_agents.local", "encord_agents.cli"))}
     assert using <= allowed
+
+
+def test_one_kind_of_queue() -> None:
+    """The standard library's queues wait for ever where a short time is up, or deadlock with a signal handler."""
+    assert importers_of("queue") == {"encord_agents.core.queues"}
 
 
 def test_environment_is_read_in_one_place() -> None:

@@ -7,8 +7,9 @@ import contextlib
 import contextvars
 import threading
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
 from typing import Any
+
+from encord_agents.core.queues import Empty, SimpleQueue
 
 __all__ = ["TICK", "Pending", "WorkerThread"]
 

@@ -12,10 +12,10 @@ import contextlib
 import threading
 from collections import deque
 from concurrent.futures import Future
-from queue import Empty, SimpleQueue
 from typing import Any, Final, Literal
 
 from encord_agents.core.dependencies.solve import Attempt
+from encord_agents.core.queues import Empty, SimpleQueue
 from encord_agents.exceptions import NoRoomError
 from encord_agents.tasks.engine.context import Context, Result
 from encord_agents.tasks.engine.event_loop import EventLoop, Going

@@ -6,9 +6,9 @@ import contextlib
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from queue import Empty, SimpleQueue
 
 from encord_agents.core.dependencies.solve import Attempt
+from encord_agents.core.queues import Empty, SimpleQueue
 from encord_agents.exceptions import NoRoomError
 from encord_agents.tasks.engine.context import Context, Result
 from encord_agents.tasks.engine.event_loop import EventLoop, Going

@@ -7,9 +7,9 @@ import contextlib
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from queue import Empty, SimpleQueue
 from typing import Any
 
+from encord_agents.core.queues import Empty, SimpleQueue
 from encord_agents.core.tracebacks import described
 from encord_agents.tasks.engine.timing import Timing
 

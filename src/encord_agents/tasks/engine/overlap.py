@@ -8,8 +8,8 @@ import threading
 from _thread import start_new_thread
 from collections.abc import Callable
 from functools import partial
-from queue import Empty, SimpleQueue
 
+from encord_agents.core.queues import Empty, SimpleQueue
 from encord_agents.core.vision import make_ready
 from encord_agents.tasks.engine.attempts import Attempts
 from encord_agents.tasks.engine.event_loop import EventLoop

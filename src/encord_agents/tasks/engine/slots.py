@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from queue import Empty, SimpleQueue
+from encord_agents.core.queues import Empty, SimpleQueue
 
 __all__ = ["Slots"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import Literal, TypeVar
 
 from encord_agents.core.dependencies.solve import Interrupt
+from encord_agents.core.queues import Empty, SimpleQueue
 
 __all__ = ["EXIT_CODES", "Leaving", "Reason", "Stop", "next_of"]
 

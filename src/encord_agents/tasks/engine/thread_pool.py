@@ -7,8 +7,9 @@ import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from queue import SimpleQueue
 from typing import Any, TypeVar
+
+from encord_agents.core.queues import SimpleQueue
 
 __all__ = ["PoolClosedError", "ThreadPool"]
 

@@ -6,7 +6,8 @@ import contextvars
 from _thread import start_new_thread
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+
+from encord_agents.core.queues import Empty, SimpleQueue
 
 __all__ = ["Apart"]
 

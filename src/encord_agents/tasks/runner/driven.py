@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.dependencies.solve import Attempt
+from encord_agents.core.queues import Empty, SimpleQueue
 from encord_agents.core.sdk.tasks import task_of
 from encord_agents.tasks.engine.backlog import Waiting
 from encord_agents.tasks.engine.context import Agent, Context

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from encord_agents.core.logs import get_logger
+from encord_agents.core.queues import Empty, SimpleQueue
 from encord_agents.core.tracebacks import described
 from encord_agents.tasks.engine.timing import Limits, Timing
 from encord_agents.tasks.runner import messages

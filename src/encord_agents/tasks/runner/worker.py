@@ -6,9 +6,9 @@ import contextvars
 import os
 from collections.abc import Sequence
 from multiprocessing.util import Finalize
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from encord_agents.core.queues import SimpleQueue
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.driven import Feed

@@ -14,10 +14,10 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from encord_agents.core.logs import get_logger
+from encord_agents.core.queues import SimpleQueue
 from encord_agents.tasks.engine.interpreter import SWITCH_INTERVAL
 from encord_agents.tasks.engine.signals import hold_off_signals
 from encord_agents.tasks.engine.stop import Stop

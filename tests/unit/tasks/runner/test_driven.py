@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from encord.exceptions import AuthenticationError
 
+from encord_agents.core.queues import SimpleQueue
 from encord_agents.local import Fault as Trouble
 from encord_agents.tasks import QueueRunner
 from encord_agents.tasks.engine.events import TaskFinished, TaskStarted

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -22,6 +21,7 @@ import pytest
 from tests import preloaded
 from tests.waiting import until
 
+from encord_agents.core.queues import SimpleQueue
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.engine.timing import Limits, Timing
 from encord_agents.tasks.runner import messages

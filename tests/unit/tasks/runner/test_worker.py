@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextvars
 import os
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
+from encord_agents.core.queues import SimpleQueue
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.runner import messages, worker

@@ -7,11 +7,11 @@ import multiprocessing
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
-from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
+from encord_agents.core.queues import SimpleQueue
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.engine.timing import Timing
 from encord_agents.tasks.runner import messages, worker_main
