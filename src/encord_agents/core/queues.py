@@ -7,6 +7,7 @@ Python 3.13 does not. `queue.Queue` takes a lock that a signal handler might fin
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -41,13 +42,12 @@ class SimpleQueue(Generic[T]):
         Raises:
             Empty: There was none in time.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
         while True:
             with suppress(Empty):
                 return self.get_nowait()
-            if deadline is None:
-                self._nothing_new.acquire()
-            elif not self._nothing_new.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            left = min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX)
+            if not self._nothing_new.acquire(timeout=left):
                 raise Empty
 
     def get_nowait(self) -> T:

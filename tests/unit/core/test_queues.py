@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import signal
 import threading
@@ -54,7 +55,7 @@ def test_a_time_that_is_up_before_the_wait_begins(seconds: float, used: bool) ->
 
 def test_an_entry_ends_the_wait() -> None:
     """Whoever waits, without end or for a time, gets what is put meanwhile."""
-    for timeout in (None, 60.0):
+    for timeout in (None, 60.0, 1e12, math.inf):
         queue: SimpleQueue[int] = SimpleQueue()
         with ThreadPoolExecutor(1) as pool:
             got = pool.submit(queue.get, timeout=timeout)
