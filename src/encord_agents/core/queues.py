@@ -66,5 +66,6 @@ class SimpleQueue(Generic[T]):
 
     def _wake(self) -> None:
         """Wake a thread that waits, or keep the next one from waiting."""
-        with suppress(RuntimeError):  # it is released already
-            self._nothing_new.release()
+        if self._nothing_new.locked():
+            with suppress(RuntimeError):  # another thread was quicker
+                self._nothing_new.release()
