@@ -267,16 +267,17 @@ def pre_label() -> str:
 app = Celery("agents", broker=os.environ["BROKER"])
 app.conf.broker_transport_options = {"max_retries": 0}
 register(runner, app)
-adapter_of(app).limits, adapter_of(app).timing = Limits(redis_tries=0), Timing(redis=2.0)
+adapter_of(app).limits, adapter_of(app).timing = Limits(redis_tries=0), Timing(redis=float(os.environ["REDIS_SECONDS"]))
 """
-Command = Callable[[str, str], tuple[int, str]]
+Command = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
 def command(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Command:
-    """``encord-agents celery ...`` with some broker: its exit code, and all that it prints."""
+    """``encord-agents celery ...`` with some broker, and the seconds that a Redis has to answer: its exit code, and all
+    that it prints."""
     from encord_agents.cli import main
 
     monkeypatch.chdir(tmp_path)
@@ -287,10 +288,11 @@ def command(
         monkeypatch.setenv(name, value)
     world.project.add_placeholders(1)
 
-    def run(word: str, broker: str) -> tuple[int, str]:
+    def run(word: str, broker: str, seconds: float = 60.0) -> tuple[int, str]:
         module = f"told_{tmp_path.name.replace('-', '_')}"
         (tmp_path / f"{module}.py").write_text(AGENTS, encoding="utf-8")
         monkeypatch.setenv("BROKER", broker)
+        monkeypatch.setenv("REDIS_SECONDS", str(seconds))
         monkeypatch.setattr(sys, "argv", ["encord-agents", "celery", word, f"{module}:app"])
         try:
             with pytest.raises(SystemExit) as exit_:
@@ -404,7 +406,9 @@ def test_answers_of_redis(command: Command, word: str, answer: str, code: int, s
 @pytest.mark.parametrize("word", ["enqueue", "status"])
 def test_tls_where_there_is_none(command: Command, redis_server: Broker, word: str) -> None:
     """Exit code 1, since a Redis that waits for a command says nothing to a handshake; and what it may be."""
-    code, printed = command(word, redis_server.url.replace("redis://", "rediss://") + "?ssl_cert_reqs=CERT_NONE")
+    code, printed = command(
+        word, redis_server.url.replace("redis://", "rediss://") + "?ssl_cert_reqs=CERT_NONE", seconds=2.0
+    )
     assert code == 1, printed
     assert "If its address begins with rediss://, it must speak TLS." in printed
     assert "Traceback" not in printed

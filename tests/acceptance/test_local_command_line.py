@@ -240,7 +240,7 @@ def test_a_signal_ends_it_cleanly_and_nothing_is_lost(home: Home, number: signal
         assert "Stopped" in output
         assert errors == ""
         with pytest.raises(requests.ConnectionError):
-            requests.get(environment["ENCORD_DOMAIN"], timeout=5)
+            requests.get(environment["ENCORD_DOMAIN"], timeout=60)
     with home.up("--data", "data", "--port", "0") as (_, again):
         assert again["ENCORD_SSH_KEY_FILE"] == environment["ENCORD_SSH_KEY_FILE"]
         project = client(again).get_project(project_hash)
@@ -339,7 +339,7 @@ def test_names_that_are_not_utf_8(home: Home) -> None:
         assert row.data_title == "caf\N{REPLACEMENT CHARACTER}.png"
         assert project.title == "\N{REPLACEMENT CHARACTER}"
         url = client.get_storage_item(row.backing_item_uuid, sign_url=True).get_signed_url()
-        assert requests.get(url, timeout=5).content == png(8, 6)
+        assert requests.get(url, timeout=60).content == png(8, 6)
 
 
 def test_images_that_are_none(home: Home) -> None:

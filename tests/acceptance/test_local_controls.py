@@ -27,7 +27,7 @@ def test_the_example_of_the_how_to(tmp_path: Path) -> None:
 
 def test_off_unless_asked_for(local_platform: LocalPlatform) -> None:
     """Without `controls=True` there is no such path."""
-    answer = requests.get(f"{local_platform.domain}/local-platform/faults", timeout=5)
+    answer = requests.get(f"{local_platform.domain}/local-platform/faults", timeout=60)
     assert answer.status_code in (404, 501)
     local_platform._door.unknown.clear()  # type: ignore[union-attr]
 
@@ -37,27 +37,29 @@ def test_faults_settings_journal_clock_and_outage() -> None:
     with LocalPlatform(controls=True) as platform:
         base = f"{platform.domain}/local-platform"
         client = platform.client(retries=False)
-        assert requests.post(f"{base}/faults", json={"kind": "projects", "status": 503}, timeout=5).ok
-        assert [fault["kind"] for fault in requests.get(f"{base}/faults", timeout=5).json()] == ["projects"]
+        assert requests.post(f"{base}/faults", json={"kind": "projects", "status": 503}, timeout=60).ok
+        assert [fault["kind"] for fault in requests.get(f"{base}/faults", timeout=60).json()] == ["projects"]
         with pytest.raises(EncordException):
             list(client.list_projects())
         assert list(client.list_projects()) == []
-        assert requests.get(f"{base}/journal", params={"kind": "projects"}, timeout=5).json()["counts"]["projects"] == 2
-        assert requests.patch(f"{base}/settings", json={"page_size": 7}, timeout=5).json()["page_size"] == 7
+        assert (
+            requests.get(f"{base}/journal", params={"kind": "projects"}, timeout=60).json()["counts"]["projects"] == 2
+        )
+        assert requests.patch(f"{base}/settings", json={"page_size": 7}, timeout=60).json()["page_size"] == 7
         local = platform.create_project(workflow=WORKFLOW)
         local.add_image("a.png")
         (row,) = client.get_project(local.project_hash).list_label_rows_v2()
         url = client.get_storage_item(row.backing_item_uuid or "", sign_url=True).get_signed_url()
-        assert requests.get(str(url), timeout=5).status_code == 200
-        requests.patch(f"{base}/clock", json={"ahead": 7200}, timeout=5)
-        assert requests.get(str(url), timeout=5).status_code == 403
-        requests.put(f"{base}/outage", json={"how": "503"}, timeout=5)
+        assert requests.get(str(url), timeout=60).status_code == 200
+        requests.patch(f"{base}/clock", json={"ahead": 7200}, timeout=60)
+        assert requests.get(str(url), timeout=60).status_code == 403
+        requests.put(f"{base}/outage", json={"how": "503"}, timeout=60)
         with pytest.raises(EncordException):
             list(client.list_projects())
-        requests.put(f"{base}/outage", json={"how": None}, timeout=5)
+        requests.put(f"{base}/outage", json={"how": None}, timeout=60)
         assert len(list(client.list_projects())) == 1
         strange = {"Origin": "https://example.com"}
-        assert requests.put(f"{base}/outage", json={"how": "503"}, headers=strange, timeout=5).status_code == 403
+        assert requests.put(f"{base}/outage", json={"how": "503"}, headers=strange, timeout=60).status_code == 403
         for method, name, body in (
             ("POST", "faults", {"statos": 1}),
             ("POST", "faults", {"status": "x"}),
@@ -66,7 +68,7 @@ def test_faults_settings_journal_clock_and_outage() -> None:
             ("PATCH", "clock", {"ahead": "soon"}),
             ("PUT", "outage", {"how": "loudly"}),
         ):
-            assert requests.request(method, f"{base}/{name}", json=body, timeout=5).status_code == 400
+            assert requests.request(method, f"{base}/{name}", json=body, timeout=60).status_code == 400
 
 
 def test_a_platform_is_cleared(tmp_path: Path) -> None:

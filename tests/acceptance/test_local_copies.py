@@ -73,8 +73,8 @@ def test_a_copy_with_labels_and_files(local_platform: LocalPlatform, real: Local
             for one in [item, *item.get_child_items(get_signed_urls=True)]:
                 if one.mime_type is not None:
                     theirs_url = source.get_storage_item(one.uuid, sign_url=True).get_signed_url()
-                    bytes_ = requests.get(str(one.get_signed_url()), timeout=5).content
-                    assert bytes_ == requests.get(str(theirs_url), timeout=5).content
+                    bytes_ = requests.get(str(one.get_signed_url()), timeout=60).content
+                    assert bytes_ == requests.get(str(theirs_url), timeout=60).content
         assert pulled.differences() == []
         (row,) = mine.list_label_rows_v2(data_title_eq="picture.png")
         row.initialise_labels()

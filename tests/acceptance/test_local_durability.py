@@ -94,7 +94,7 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
         client = platform.client(retries=False)
         for folder in client.list_storage_folders(search="Folder"):
             for item in folder.list_items(get_signed_urls=True):
-                assert requests.get(str(item.get_signed_url()), timeout=5).content == picture.read_bytes()
+                assert requests.get(str(item.get_signed_url()), timeout=60).content == picture.read_bytes()
         assert client.get_project(local.project_hash).list_label_rows_v2()[0].label_hash
 
 

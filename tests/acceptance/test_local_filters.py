@@ -243,7 +243,7 @@ def test_what_items_have_is_what_was_asked_for(world: World) -> None:
     """Signed addresses and client metadata."""
     world.client.get_storage_item(world.loose).update(client_metadata={"k": 1})
     (item,) = world.below.list_items(get_signed_urls=True)
-    assert requests.get(str(item.get_signed_url()), timeout=5).status_code == 200
+    assert requests.get(str(item.get_signed_url()), timeout=60).status_code == 200
     assert item.client_metadata == {"k": 1}
     (item,) = world.below.list_items(include_client_metadata=False)
     assert item.client_metadata == {}

@@ -468,7 +468,7 @@ def _(world: World) -> None:
 @works("download")
 def _(world: World) -> None:
     url = world.client.get_storage_item(world.items["image"], sign_url=True).get_signed_url()
-    assert requests.get(url, timeout=5).content == (world.files / "picture.png").read_bytes()
+    assert requests.get(url, timeout=60).content == (world.files / "picture.png").read_bytes()
 
 
 # Label rows
@@ -592,7 +592,7 @@ def _(world: World) -> None:
     assert len(world.kept(row).get_object_instances()) == 1
     film = world.client.get_storage_item(item, sign_url=True)
     assert film.mime_type == "video/mp4"
-    assert b"ftyp" in requests.get(film.get_signed_url(), timeout=5).content[:32]
+    assert b"ftyp" in requests.get(film.get_signed_url(), timeout=60).content[:32]
 
 
 @works("bundles")

@@ -257,7 +257,7 @@ def impatient(platform: LocalPlatform) -> EncordUserClient:
         platform.ssh_key,
         domain=platform.domain,
         requests_settings=RequestsSettings(
-            max_retries=0, connection_retries=0, connect_timeout=5, read_timeout=READ_TIMEOUT, write_timeout=5
+            max_retries=0, connection_retries=0, connect_timeout=60, read_timeout=READ_TIMEOUT, write_timeout=60
         ),
     )
 

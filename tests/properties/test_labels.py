@@ -124,7 +124,7 @@ class Labels:
         values = {"uid": [self.good["label_hash"]], "payload": {"multi_request": True, "labels": [label]}}
         data = json.dumps({"query_type": "labelrow", "query_method": "POST", "values": values})
         headers = getattr(config, "config", config).define_headers(str(self.project.project_hash), "project", data)
-        answer = requests.post(f"{self.platform.domain}/public", data=data, headers=headers, timeout=5).json()
+        answer = requests.post(f"{self.platform.domain}/public", data=data, headers=headers, timeout=60).json()
         assert answer["status"] in (200, 400), answer
         return bool(answer["status"] == 200)
 

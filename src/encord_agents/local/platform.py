@@ -165,14 +165,14 @@ class LocalPlatform:
         return {"ENCORD_DOMAIN": self.domain, "ENCORD_SSH_KEY": self.ssh_key}
 
     def client(self, *, retries: bool = True) -> EncordUserClient:
-        """The SDK's client for this platform. ``retries=False``: it gives up at the first trouble, and within 5 s."""
+        """The SDK's client for this platform. ``retries=False``: it gives up at the first trouble, and within 30 s."""
         from encord import EncordUserClient
         from encord.http.constants import RequestsSettings
 
         settings = RequestsSettings()
         if not retries:
             settings = RequestsSettings(
-                max_retries=0, connection_retries=0, connect_timeout=5, read_timeout=5, write_timeout=5
+                max_retries=0, connection_retries=0, connect_timeout=30, read_timeout=30, write_timeout=30
             )
         return EncordUserClient.create_with_ssh_private_key(
             self.ssh_key, domain=self.domain, requests_settings=settings

@@ -18,7 +18,7 @@ def test_answers_do_not_wait_for_acknowledgements(local_platform: LocalPlatform)
     assert local_platform._server is not None
     server = local_platform._server._server
     assert server is not None
-    with socket.create_connection((address.hostname, address.port), timeout=5):
+    with socket.create_connection((address.hostname, address.port), timeout=60):
         assert until(lambda: server.server_state.connections)
         (connection,) = server.server_state.connections
         accepted: socket.socket = connection.transport.get_extra_info("socket")  # type: ignore[union-attr]

@@ -54,7 +54,7 @@ def test_no_job_waits_while_there_could_be_another_thread() -> None:
             pool = ThreadPool(3, "test-together")
             pool.submit(lambda: None).result(10)
             together = threading.Barrier(3)
-            for future in [pool.submit(lambda barrier=together: barrier.wait(5)) for _ in range(3)]:
+            for future in [pool.submit(lambda barrier=together: barrier.wait(60)) for _ in range(3)]:
                 future.result(10)
             pool.close()
     finally:
