@@ -100,6 +100,7 @@ def test_a_pathway_that_is_unknown(world: World) -> None:
 
 def test_a_label_row_that_is_refused(world: World) -> None:
     """Phase save; the agent is not called again, and the culprit is found in few requests."""
+    world.numbers["gather"] = 60.0  # a busy machine would make more bundles, each of fewer rows
     hashes = world.project.add_placeholders(N)
     world.project.refuse_row(hashes[BAD], "Not this one.")
     calls: list[str] = []
