@@ -46,6 +46,7 @@ class Disk:
         self._sizes: dict[str, int] = {}
         self._paths: dict[int, str] = {}
         self._reserves = reserves
+        monkeypatch.setattr(room, "WORTH_RESERVING", 1)  # files of tests are small
         monkeypatch.setattr(room, "_kept", {})  # files that other tests have left are on no disk of this one's
         monkeypatch.setattr(room, "os", self)
         monkeypatch.setattr(room, "tempfile", self)

@@ -219,6 +219,7 @@ def test_room_for_a_tasks_own_file(world: World, kept: Path, monkeypatch: pytest
         if list(kept.glob("*.asset")):
             raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr(room, "WORTH_RESERVING", 1)
     monkeypatch.setattr(room, "allocate", allocate)
     assert world.run(spoils_its_file, task_batch_size=1).held == 3
     assert asked

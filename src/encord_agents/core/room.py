@@ -177,14 +177,18 @@ def _place() -> str | None:
 
 # One file
 
+WORTH_RESERVING: Final = 1 << 20
+"""Bytes. To reserve a smaller file takes a tenth of a millisecond of processor time, a fifth of all that fetching it
+takes; and a request in vain costs no more."""
+
 
 class NewFile:
     """A file that is being written, and is removed unless `finish` is reached.
 
     Args:
         name: The name of its storage item, for messages.
-        reserve: Bytes to reserve on the disk before anything is written, so that no file is requested for which there
-            is no room. File systems that cannot reserve are left alone.
+        reserve: Bytes to reserve on the disk before anything is written, so that no large file is requested for which
+            there is no room. File systems that cannot reserve are left alone, and so are all with small files.
 
     Raises:
         NoRoomError: From here and from all methods, if this machine cannot keep the file.
@@ -200,7 +204,7 @@ class NewFile:
         try:
             with _ours(self._what, directory):
                 self._file = os.fdopen(descriptor, "wb")
-                if reserve:
+                if reserve >= WORTH_RESERVING:
                     allocate(descriptor, reserve)
         except BaseException:
             self._abandon()

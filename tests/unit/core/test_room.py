@@ -74,6 +74,17 @@ def test_room_is_kept_where_it_can_be(tmp_path: Path, monkeypatch: pytest.Monkey
         assert file.finish().exists()
 
 
+@pytest.mark.parametrize(("size", "reserves"), [(0, False), (1_000, False), (1 << 20, True), (1 << 24, True)])
+def test_room_is_kept_for_large_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, reserves: bool
+) -> None:
+    """A megabyte and more: for a smaller file it would cost more than a request in vain."""
+    asked: list[int] = []
+    monkeypatch.setattr(room, "allocate", lambda descriptor, size: asked.append(size))
+    with new_file(tmp_path, reserve=size):
+        assert asked == ([size] if reserves else [])
+
+
 def test_a_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It is private, and gone afterwards."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
