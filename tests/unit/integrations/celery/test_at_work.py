@@ -51,11 +51,29 @@ def client(redis_server: Broker) -> Iterator[redis.Redis]:
 QUICK = Timing(heartbeat=0.01)
 
 
+@pytest.fixture(autouse=True)
+def hearts_stand_still() -> Iterator[None]:
+    """Have no holder of a test say for ever that it is at work."""
+    yield
+    for one in holders:
+        with one._lock:
+            one._held.clear()
+            one._ended.clear()
+    holders.clear()
+
+
+def holder(client: redis.Redis) -> RedisAtWork:
+    """Return one that can hold tasks, until the end of the test."""
+    holders.append(RedisAtWork(client, "test"))
+    return holders[-1]
+
+
+holders: list[RedisAtWork] = []
+
+
 @pytest.fixture
-def holds(client: redis.Redis) -> Iterator[RedisAtWork]:
-    found = RedisAtWork(client, "test")
-    yield found
-    found.end(QUEUE, [task for _, task in found._held])
+def holds(client: redis.Redis) -> RedisAtWork:
+    return holder(client)
 
 
 def begin(holds: AtWork, *tasks: str, redelivered: bool = False, sure: bool = False) -> list[Found]:
@@ -104,7 +122,7 @@ def test_memory_takes_a_redelivery_for_a_loss() -> None:
 @pytest.mark.parametrize("sure", [False, True])
 def test_a_task_that_is_held_is_busy(holds: RedisAtWork, client: redis.Redis, redelivered: bool, sure: bool) -> None:
     """As long as its holder lives, for every worker and whatever the broker says. After the end it is free."""
-    other = RedisAtWork(client, "test")
+    other = holder(client)
     assert begin(holds, "a", "b") == [Found.FREE, Found.FREE]
     assert begin(other, "a", "c", redelivered=redelivered, sure=sure) == [Found.BUSY, Found.FREE]
     holds.end(QUEUE, ["a"])
@@ -121,8 +139,8 @@ def test_two_deliveries_in_one_process(holds: RedisAtWork) -> None:
 def test_only_its_holder_lets_go_of_a_task(holds: RedisAtWork, client: redis.Redis) -> None:
     """A worker that did not begin a task does not end it."""
     begin(holds)
-    RedisAtWork(client, "test").end(QUEUE, ["a"])
-    assert begin(RedisAtWork(client, "test")) == [Found.BUSY]
+    holder(client).end(QUEUE, ["a"])
+    assert begin(holder(client)) == [Found.BUSY]
 
 
 def test_an_end_after_a_renewal_that_was_not_answered(holds: RedisAtWork, client: redis.Redis) -> None:
@@ -148,7 +166,7 @@ def test_a_holder_that_was_killed(holds: RedisAtWork, redis_server: Broker) -> N
 
 def test_a_process_id_that_is_used_again(holds: RedisAtWork, client: redis.Redis) -> None:
     """A process that started later is not the one that held the task."""
-    begin(RedisAtWork(client, "test"))
+    begin(holder(client))
     namespace, pid, _ = str(client.hget(KEY, "a")).split(" ")[2].split(":")
     hold_of(client, process=f"{namespace}:{pid}:1")
     assert begin(holds) == [Found.LOST]
@@ -157,7 +175,7 @@ def test_a_process_id_that_is_used_again(holds: RedisAtWork, client: redis.Redis
 @pytest.mark.parametrize("change", [{"host": "elsewhere"}, {"process": "1:1:1"}], ids=["host", "container"])
 def test_a_holder_that_cannot_be_seen(holds: RedisAtWork, client: redis.Redis, change: dict[str, str]) -> None:
     """On another machine, or in another container: it is busy while it is heard of, then silent, then lost."""
-    begin(RedisAtWork(client, "test"))
+    begin(holder(client))
     hold_of(client, until=20, **change)
     assert begin(holds, sure=True) == [Found.BUSY]
     hold_of(client, until=-1)
@@ -169,7 +187,7 @@ def test_a_holder_that_cannot_be_seen(holds: RedisAtWork, client: redis.Redis, c
 
 def test_a_process_that_is_there_and_stuck(holds: RedisAtWork, client: redis.Redis) -> None:
     """One of this machine is believed for some minutes without a sign of life: the broker may have been away."""
-    begin(RedisAtWork(client, "test"))
+    begin(holder(client))
     hold_of(client, until=-Timing().stuck + 10)
     assert begin(holds, sure=True) == [Found.BUSY]
     hold_of(client, until=-Timing().stuck - 10)
@@ -180,7 +198,7 @@ def test_a_process_that_is_there_and_stuck(holds: RedisAtWork, client: redis.Red
 def test_what_is_abandoned(holds: RedisAtWork, client: redis.Redis) -> None:
     """A task whose holder is gone, or not seen, and silent for a lease: what polling may send again."""
     assert holds.abandoned(QUEUE, []) == holds.abandoned(QUEUE, ["a"]) == set()
-    begin(RedisAtWork(client, "test"))
+    begin(holder(client))
     hold_of(client, until=-Timing().lease - 1)
     assert holds.abandoned(QUEUE, ["a", "b"]) == set(), "its process lives"
     hold_of(client, host="elsewhere", until=-Timing().lease + 5)
@@ -222,7 +240,7 @@ def test_a_redis_that_forgot_everything(quick: RedisAtWork, client: redis.Redis)
     begin(quick)
     client.flushall()
     assert until(lambda: client.hexists(KEY, "a"))
-    assert begin(RedisAtWork(client, "test")) == [Found.BUSY]
+    assert begin(holder(client)) == [Found.BUSY]
     quick.end(QUEUE, ["a"])
     assert client.hgetall(KEY) == {}
 
@@ -285,7 +303,7 @@ def test_a_fork_holds_nothing_of_its_parents(holds: RedisAtWork, client: redis.R
     here.send("end")
     child.join(PATIENCE)
     assert begin(holds, "b") == [Found.LOST], "it did not say that it ended"
-    assert begin(RedisAtWork(client, "test"), "a") == [Found.BUSY]
+    assert begin(holder(client), "a") == [Found.BUSY]
 
 
 def test_a_lost_answer(client: redis.Redis, holds: RedisAtWork, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +318,7 @@ def test_a_lost_answer(client: redis.Redis, holds: RedisAtWork, monkeypatch: pyt
     assert begin(holds, "a") == [Found.FREE]
     assert calls == [[1]]
     assert (QUEUE, "a") in holds._held
-    assert begin(RedisAtWork(client, "test"), "a") == [Found.BUSY]
+    assert begin(holder(client), "a") == [Found.BUSY]
     holds.end(QUEUE, ["a"])
     assert begin(holds, "a") == [Found.FREE]
 

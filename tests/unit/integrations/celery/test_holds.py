@@ -25,7 +25,11 @@ def at_work(request: pytest.FixtureRequest) -> Iterator[AtWork]:
     server: Broker = request.getfixturevalue("redis_server")
     server.clear()
     with redis.Redis.from_url(server.url, decode_responses=True) as client:
-        yield RedisAtWork(client, uuid4().hex)  # heartbeats of earlier tests' stores may still go on
+        found = RedisAtWork(client, uuid4().hex)
+        yield found
+        with found._lock:  # else it would say for ever that it is at work
+            found._held.clear()
+            found._ended.clear()
 
 
 def holds(at_work: AtWork, queue: str = "stage") -> Holds:
