@@ -69,6 +69,10 @@ class Guarded(io.TextIOBase):
             if (stream := self.stream) is not None:
                 stream.flush()
 
+    def close(self) -> None:
+        """Leave the stream open and as it is: it is the process's. Called when this object is removed, which may be at
+        the very end of the process, when modules have lost their names."""
+
     def isatty(self) -> bool:
         """Return True if the stream is a terminal."""
         return is_terminal(self.stream)

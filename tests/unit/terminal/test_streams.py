@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import sys
@@ -47,6 +48,19 @@ def test_guarded_writes_never_raise(error: Exception, monkeypatch: pytest.Monkey
     streams.stdout.flush()
     streams.write_line("text")
     streams.stderr_console().print("text")
+
+
+def test_the_end_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is left of modules by then, a guarded stream that is removed says nothing, and closes nothing."""
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    guarded = streams.Guarded("stdout")
+    guarded.close()
+    guarded.write("text\n")
+    monkeypatch.setattr(streams, "contextlib", None)
+    del guarded  # an exception here would be told by the interpreter, and fail the test
+    gc.collect()
+    assert isinstance(sys.stdout, io.StringIO)
+    assert sys.stdout.getvalue() == "text\n"
 
 
 def test_no_streams_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
