@@ -1,0 +1,157 @@
+"""Two versions of a row's labels: what is the same in both, and in what the others differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from encord_agents.local.page.classes import Classes, LabelClass
+from encord_agents.local.page.labelled import Row
+from encord_agents.local.page.versions import Compared, compare, overlap
+from encord_agents.local.shapes import Shape
+
+CLASSES = Classes(
+    {
+        "car": LabelClass("car", "Car", "#0000ff", "bounding box"),
+        "bus": LabelClass("bus", "Bus", "#00ff00", "bounding box"),
+        "day": LabelClass("day", "Day", "#ff0000", "classification"),
+    },
+    {"q": "Colour"},
+)
+
+
+def box(hash: str, x: float = 0.0, *, feature: str = "car", **more: Any) -> dict[str, Any]:
+    """Return an object whose box is a tenth of the picture wide, and as high as it."""
+    place = {"x": x, "y": 0.0, "w": 0.1, "h": 1.0}
+    return {"objectHash": hash, "featureHash": feature, "shape": "bounding_box", "boundingBox": place, **more}
+
+
+def film(frames: Mapping[int, list[dict[str, Any]]], **more: Any) -> Row:
+    labels = {str(frame): {"objects": objects} for frame, objects in frames.items()}
+    return Row({"data_units": {"data": {"labels": labels}}, **more}, CLASSES, "video", [(1000, 100)])
+
+
+def picture(*objects: dict[str, Any], **more: Any) -> Row:
+    content = {"data_units": {"data": {"labels": {"objects": list(objects)}}}, **more}
+    return Row(content, CLASSES, "image", [(1000, 100)])
+
+
+def counts(compared: Compared) -> tuple[int, int, int, int]:
+    return len(compared.added), len(compared.removed), len(compared.changed), compared.same
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "expected"),
+    [
+        ([box("a")], [box("a")], (0, 0, 0, 1)),
+        ([], [box("a")], (1, 0, 0, 0)),
+        ([box("a")], [], (0, 1, 0, 0)),
+        ([box("a")], [box("a", 0.5)], (0, 0, 1, 0)),
+        ([box("a")], [box("b")], (0, 0, 0, 1)),
+        ([box("a")], [box("b", 0.01)], (0, 0, 1, 0)),
+        ([box("a")], [box("b", 0.05)], (1, 1, 0, 0)),
+        ([box("a")], [box("b", feature="bus")], (1, 1, 0, 0)),
+        ([box("a"), box("b")], [box("b"), box("a")], (0, 0, 0, 2)),
+        ([box("a"), box("b")], [box("c")], (0, 1, 0, 1)),
+    ],
+)
+def test_pairs(older: list[dict[str, Any]], newer: list[dict[str, Any]], expected: tuple[int, int, int, int]) -> None:
+    """An object is the one of its id; without that, one of its class which it overlaps by half, and no other's."""
+    assert counts(compare(picture(*older), picture(*newer))) == expected
+
+
+def test_the_best_pair_comes_first() -> None:
+    """The nearest of several objects that overlap one is the same as it."""
+    older = picture(box("a", 0.02), box("b", 0.0), box("c", 0.03))
+    compared = compare(older, picture(box("n", 0.0)))
+    assert [labelled.hash for labelled in compared.removed] == ["a", "c"]
+    assert compared.same == 1
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "detail"),
+    [
+        (box("a"), box("a", 0.5), "moved"),
+        (box("a", confidence=0.5), box("a", confidence=0.75), "confidence 0.50 → 0.75"),
+        (box("a"), box("a", confidence=1), "confidence none → 1.00"),
+        (box("a", confidence=1), box("a", 0.5), "moved; confidence 1.00 → none"),
+    ],
+)
+def test_the_difference_in_words(older: dict[str, Any], newer: dict[str, Any], detail: str) -> None:
+    """It names what has changed of an object, with the values where they are short."""
+    (changed,) = compare(picture(older), picture(newer)).changed
+    assert changed.detail == detail
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "detail"),
+    [
+        ("red", "blue", "Colour: red → blue"),
+        (None, "blue", "Colour: no answer → blue"),
+        ("red", None, "Colour: red → no answer"),
+    ],
+)
+def test_answers_that_differ(before: str | None, after: str | None, detail: str) -> None:
+    """The question is named with both answers, also for classifications, which are paired by their class."""
+
+    def day(hash: str, answer: str | None) -> Row:
+        given = [] if answer is None else [{"featureHash": "q", "answers": answer}]
+        return picture(classification_answers={hash: {"featureHash": "day", "classifications": given}})
+
+    compared = compare(day("c", before), day("d", after))
+    assert [labelled.detail for labelled in compared.changed] == [detail]
+    assert counts(compared) == (0, 0, 1, 0)
+
+
+def test_ranges_that_differ() -> None:
+    """Objects of sound are the same by their ranges; one that is the same by its id may have another."""
+
+    def sound(hash: str, *ranges: list[int]) -> Row:
+        return Row({"object_answers": {hash: {"featureHash": "car", "range": ranges}}}, CLASSES, "audio", [(1, 1)])
+
+    assert [one.detail for one in compare(sound("a", [0, 9]), sound("a", [0, 8])).changed] == ["another range"]
+    assert counts(compare(sound("a", [0, 9]), sound("b", [0, 9]))) == (0, 0, 0, 1)
+    assert counts(compare(sound("a", [0, 9]), sound("b", [0, 8]))) == (1, 1, 0, 0)
+
+
+def test_frames_of_a_video() -> None:
+    """A frame shows both states of an object that changed, the earlier one first, and those that are the same."""
+    older = film({0: [box("a")], 2: [box("a"), box("b")], 5: [box("b")]})
+    newer = film({0: [box("a")], 2: [box("a", 0.5), box("b")], 7: [box("c")]})
+    compared = compare(older, newer)
+    assert compared.frames == [2, 5, 7]
+    shown = {frame: [(found.hash, found.change) for found in compared.on(frame)] for frame in (0, 1, 2, 5, 7)}
+    assert shown == {
+        0: [("a", None)], 1: [], 2: [("a", "before"), ("a", "changed"), ("b", None)],
+        5: [("b", "removed")], 7: [("c", "added")],
+    }  # fmt: skip
+
+
+def test_an_object_counts_once() -> None:
+    """It does so on however many frames of a video it differs, and if it differs on some, it is not the same."""
+    older = film({frame: [box("a"), box("b")] for frame in range(3)})
+    newer = film({frame: [box("a", 0.5 if frame else 0.0), box("c", 0.9)] for frame in range(3)})
+    assert counts(compare(older, newer)) == (1, 1, 1, 0)
+
+
+UNIT = [[(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]]
+HALF = [[(0.5, 0.0), (1.5, 0.0), (1.5, 1.0), (0.5, 1.0)]]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "share"),
+    [
+        (Shape(rings=UNIT), Shape(rings=UNIT), 1.0),
+        (Shape(rings=UNIT), Shape(rings=HALF), 1 / 3),
+        (Shape(rings=UNIT), Shape(dots=[(3.0, 3.0)]), 0.0),
+        (Shape(dots=[(3.0, 3.0)]), Shape(dots=[(3.0, 3.0)]), 1.0),
+        (Shape(dots=[(3.0, 3.0)]), Shape(dots=[(4.0, 3.0)]), 0.0),
+        (Shape(), Shape(rings=UNIT), 0.0),
+        (Shape(), Shape(), 0.0),
+    ],
+)
+def test_overlap(one: Shape, other: Shape, share: float) -> None:
+    """It is that of the boxes around both, in either order; points without an area overlap where they are the same."""
+    assert overlap(one, other) == overlap(other, one) == pytest.approx(share)
