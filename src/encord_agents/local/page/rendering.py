@@ -137,8 +137,8 @@ def duration(seconds: float) -> str:
 def size(count: float) -> str:
     """Bytes."""
     for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "bytes" or count >= 100 else f"{count:.1f} {unit}"
+        if count < 999.5:  # what is more is written as 1000
+            return f"{count:.0f} {unit}" if unit == "bytes" or count >= 99.95 else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
 
@@ -152,4 +152,6 @@ def client(name: str) -> str:
         for product, _, version in products:
             if product == wanted:
                 return f"{shown} {version}"
-    return name if "/" not in name else " ".join(part for part in products[0] if part != "/") if products else "unnamed"
+    if "/" in name:
+        name = " ".join(part for part in products[0] if part != "/").strip() or name
+    return name if products else "unnamed"

@@ -121,7 +121,7 @@ def test_durations(seconds: float, expected: str) -> None:
     ("count", "expected"),
     [
         (0, "0 bytes"), (999, "999 bytes"), (1_000, "1.0 kB"), (99_900, "99.9 kB"), (123_456, "123 kB"),
-        (1_500_000, "1.5 MB"), (2.5e9, "2.5 GB"), (12e12, "12000.0 GB"),
+        (1_500_000, "1.5 MB"), (2.5e9, "2.5 GB"), (12e12, "12000.0 GB"), (99_960, "100 kB"), (999_600, "1.0 MB"),
     ],
 )  # fmt: skip
 def test_sizes(count: float, expected: str) -> None:
@@ -139,6 +139,9 @@ def test_sizes(count: float, expected: str) -> None:
         ("Mozilla/5.0 (X11; Linux)", "Mozilla 5.0"),
         ("Python on this machine", "Python on this machine"),
         ("Editor agent encord-agents/1", "Editor agent encord-agents/1"),
+        ("/", "/"),
+        ("", "unnamed"),
+        (" ", "unnamed"),
     ],
 )
 def test_clients(name: str, expected: str) -> None:
