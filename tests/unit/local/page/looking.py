@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from html import unescape
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from encord_agents.local import LocalProject
+from encord_agents.local import LocalProject, items
+from encord_agents.local.items import NewUnit
+from encord_agents.local.page import listing
 
 
 def request(target: str = "/", *, method: str = "GET", headers: dict[str, str] | None = None, **ids: str) -> Request:
@@ -50,3 +53,16 @@ def attributes(response: Response | str, name: str) -> list[Any]:
     """Return the values of an attribute in a page, in order."""
     found = response if isinstance(response, str) else html(response)
     return [unescape(value) for value in re.findall(rf'\s{name}="([^"]*)"', found)]
+
+
+def row_of(project: LocalProject, number: int = 0) -> sqlite3.Row:
+    """Return what the page knows of a project's task."""
+    row = listing.task(project._database, project._record, project.tasks()[number].uuid)
+    assert row is not None
+    return row
+
+
+def without_a_file(project: LocalProject, item_type: str = "image", **more: Any) -> None:
+    """Add a data unit whose file is not here, as those of a copied project are."""
+    unit = NewUnit("absent", item_type, None, None, 0, **more)
+    items.add(project._database, project._record, [unit])
