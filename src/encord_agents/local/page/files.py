@@ -28,7 +28,7 @@ def static(pages: Pages, request: Request) -> Response:
         raise Refusal(404, "The page has no such file.")
     try:
         content = rendering.content(name)
-    except OSError:
+    except (OSError, ValueError):  # a name that no file can have
         raise Refusal(404, "The page has no such file.") from None
     return Response(content, headers=KEPT, media_type=f"{_TYPES[Path(name).suffix]}; charset=utf-8")
 

@@ -43,7 +43,7 @@ def test_a_file_of_the_page(pages: Pages, name: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["none.css", "page.py", "page", "", "../static/page.css", "/etc/x.css", f"{'x' * 300}.css"]
+    "name", ["none.css", "page.py", "page", "", "../static/page.css", "/etc/x.css", "\0.css", f"{'x' * 300}.css"]
 )
 def test_no_file_of_the_page(pages: Pages, name: str) -> None:
     """Any other name is refused, and leads to no other file."""
