@@ -53,11 +53,13 @@ class Classes:
         by_hash: In the ontology's order, by feature hash.
         names: The names of attributes and options, by feature hash.
         edges: How the points of skeletons are joined.
+        edited_at: The time of the ontology's last change.
     """
 
     by_hash: Mapping[str, LabelClass]
     names: Mapping[str, str] = field(default_factory=dict)
     edges: Edges = field(default_factory=dict)
+    edited_at: float = 0.0
 
     def get(self, hash: str) -> LabelClass:
         """A class; one that the ontology has no longer gets a name and a colour all the same."""
@@ -72,7 +74,7 @@ class Classes:
         return [found for found in self.by_hash.values() if not found.is_object]
 
 
-def read(editor: Mapping[str, Any]) -> Classes:
+def read(editor: Mapping[str, Any], *, edited_at: float = 0.0) -> Classes:
     """Read an ontology's editor."""
     found: dict[str, LabelClass] = {}
     for index, feature in enumerate(editor["objects"]):
@@ -84,7 +86,7 @@ def read(editor: Mapping[str, Any]) -> Classes:
         attributes = feature.get("attributes") or [{}]
         name = str(attributes[0].get("name") or feature.get("name") or "Classification")
         found[hash] = LabelClass(hash, name, PALETTE[index % len(PALETTE)], "classification")
-    return Classes(found, dict(_names(editor)), _edges(editor))
+    return Classes(found, dict(_names(editor)), _edges(editor), edited_at)
 
 
 def _colour(given: object, index: int) -> str:

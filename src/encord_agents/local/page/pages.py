@@ -55,7 +55,7 @@ class Pages:
     kept: Kept = field(default_factory=Kept)
     films: Films = field(default_factory=Films)
     outcomes: Outcomes = field(default_factory=Outcomes)
-    _covers: OrderedDict[tuple[int, str, float], Cover] = field(default_factory=OrderedDict)
+    _covers: OrderedDict[tuple[int, str, float, float], Cover] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
 
     def project(self, request: Request) -> ProjectRecord:
@@ -83,7 +83,7 @@ class Pages:
     def classes(self, project: ProjectRecord) -> Classes:
         ontology = self.service.catalogue.ontology(project.ontology)
         assert ontology is not None
-        return read(ontology.editor)
+        return read(ontology.editor, edited_at=ontology.edited_at)
 
     def labels(self, task: sqlite3.Row, known: Classes, version: int | None = None) -> Row:
         """The labels of a task: those that are saved, or an earlier version."""
@@ -97,14 +97,14 @@ class Pages:
         return Row(orjson.loads(content) if content else None, known, task["item_type"], shown.sizes, shown.parts)
 
     def covers(self, tasks: Sequence[sqlite3.Row], known: Classes) -> dict[str, Cover]:
-        """The labels for thumbnails, by the tasks' uuids. Made once for each save."""
+        """The labels for thumbnails, by the tasks' uuids. Made once for each save, and change of the ontology."""
         edited = self._edited([task["unit"] for task in tasks])
         found = {}
         for task in tasks:
             at = edited.get((task["unit"], task["branch"]))
             if at is None:
                 continue
-            key = (task["unit"], task["branch"], at)
+            key = (task["unit"], task["branch"], at, known.edited_at)
             with self._lock:
                 cover = self._covers.get(key)
             if cover is None:

@@ -16,9 +16,13 @@ from encord_agents.local.page import pages as module
 from encord_agents.local.page.pages import Cover, Pages
 
 
-def cover(pages: Pages, project: LocalProject, number: int = 0) -> Cover | None:
-    row = row_of(project, number)
-    return pages.covers([row], pages.classes(project._record)).get(row["uuid"])
+def covers(pages: Pages, project: LocalProject, number: int = 0) -> dict[str, Cover]:
+    return pages.covers([row_of(project, number)], pages.classes(project._record))
+
+
+def cover(pages: Pages, project: LocalProject, number: int = 0) -> Cover:
+    (found,) = covers(pages, project, number).values()
+    return found
 
 
 def put(project: LocalProject, content: dict[str, Any], number: int = -1) -> None:
@@ -64,14 +68,13 @@ def test_labels_of_a_group(pages: Pages, project: LocalProject) -> None:
 
 def test_a_cover(pages: Pages, project: LocalProject) -> None:
     """It has the labels of the first frame that has any, and counts each object once; without labels there is none."""
-    assert cover(pages, project) is None
+    assert covers(pages, project) == {}
     project.add_file("film", b"", item_type="video", mime_type="video/mp4", width=10, height=20, frames=9)
     other = BOX | {"objectHash": "o2"}
     frames = {"3": {"objects": [BOX]}, "4": {"objects": [BOX, other]}, "1": {"objects": []}}
     answers = {"c": {"featureHash": "old", "classifications": []}}
     put(project, {"data_units": {"d": {"labels": frames}}, "classification_answers": answers})
     found = cover(pages, project, -1)
-    assert found is not None
     assert (found.frame, found.size, [one.hash for one in found.objects]) == (3, (10, 20), ["o1"])
     assert [(one.name, count) for one, count in found.counts] == [("Person", 2), ("old", 1)]
 
@@ -81,7 +84,6 @@ def test_what_has_no_picture_has_nothing_drawn(pages: Pages, project: LocalProje
     project.add_file("sound", b"", item_type="audio", mime_type="audio/wav")
     put(project, {"object_answers": {key: {"featureHash": BOX["featureHash"], "range": [[0, 1]]} for key in "ab"}})
     found = cover(pages, project, -1)
-    assert found is not None
     assert (list(found.objects), [(one.name, count) for one, count in found.counts]) == ([], [("Person", 2)])
 
 
@@ -90,7 +92,6 @@ def test_a_crowded_cover(pages: Pages, project: LocalProject) -> None:
     crowd = [BOX | {"objectHash": f"o{number}"} for number in range(module.MOST_DRAWN + 1)]
     put(project, {"data_units": {"d": {"labels": {"objects": crowd}}}})
     found = cover(pages, project, -1)
-    assert found is not None
     assert (len(found.objects), found.counts[0][1]) == (module.MOST_DRAWN, module.MOST_DRAWN + 1)
 
 
@@ -102,6 +103,18 @@ def test_a_cover_is_made_once_for_each_save(pages: Pages, project: LocalProject)
     with project._database.write() as connection:  # the clock may not have moved since
         connection.execute("UPDATE labels SET edited_at = edited_at - 1")
     assert cover(pages, project) is not first
+
+
+def test_a_cover_follows_the_ontology(platform: LocalPlatform, pages: Pages, project: LocalProject) -> None:
+    """A class that got another name has it on thumbnails that were made before, too."""
+    saved(project)
+    assert [one.name for one, _ in cover(pages, project).counts] == ["Person"]
+    catalogue, hash = platform._service.catalogue, project._record.ontology
+    ontology = catalogue.ontology(hash)
+    assert ontology is not None
+    ontology.editor["objects"][0]["name"] = "Human"
+    catalogue.save_ontology(hash, ontology.title, ontology.description, ontology.editor)
+    assert [one.name for one, _ in cover(pages, project).counts] == ["Human"]
 
 
 def test_the_oldest_covers_make_room(pages: Pages, project: LocalProject, monkeypatch: pytest.MonkeyPatch) -> None:
