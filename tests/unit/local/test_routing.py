@@ -29,7 +29,7 @@ def test_routes_of_one_path_are_two() -> None:
         first, second = made("/things/{id}", one, options), made("/things/{id}", other, options)  # type: ignore[operator]
         assert (first.endpoint, second.endpoint) == (one, other)
         assert first.app is not second.app
-        assert first.path_regex is second.path_regex
+        assert first.param_convertors is second.param_convertors
         assert first.matches(scope("GET"))[1]["endpoint"] is one
         assert first.matches(scope("GET"))[1]["path_params"] == {"id": "7"}
 
