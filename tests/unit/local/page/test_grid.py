@@ -57,11 +57,13 @@ def test_a_card(pages: Pages, project: LocalProject) -> None:
 
 
 def test_pages_lead_to_each_other(pages: Pages, project: LocalProject) -> None:
-    """A page has the place where the next one begins, and the filter, in its link."""
+    """A page has links with the places where the next one begins and the one before it ends, in the same order."""
     project.add_placeholders(listing.PAGE)
     first = page(pages, project, "?order=oldest")
     assert len(attributes(first, "data-task")) == listing.PAGE
     following, *_ = [address for address in attributes(first, "href") if "after=" in address]
     second = page(pages, project, "?" + following.partition("?")[2])
     assert len(attributes(second, "data-task")) == 3
-    assert any("before=" in address for address in attributes(second, "href"))
+    back, *_ = [address for address in attributes(second, "href") if "before=" in address]
+    again = page(pages, project, "?" + back.partition("?")[2])
+    assert attributes(again, "data-task") == attributes(first, "data-task")
