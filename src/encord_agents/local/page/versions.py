@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from encord_agents.local.page.labelled import Labelled, Row, marked
@@ -38,6 +38,7 @@ def compare(older: Row, newer: Row) -> Compared:
     removed: dict[str, Labelled] = {}
     changed: dict[str, Labelled] = {}
     same: set[str] = set()
+    later: dict[str, Labelled] = {}
     by_frame: dict[int, list[Labelled]] = {}
     frames = sorted({*older.frames, *newer.frames})
     for frame in frames:
@@ -46,6 +47,7 @@ def compare(older: Row, newer: Row) -> Compared:
         shown: list[Labelled] = []
         pairs, gone, new = _paired(before, after)
         for one, other in pairs:
+            later.setdefault(one.hash, other)
             detail = _difference(one, other)
             if detail:
                 changed.setdefault(other.hash, marked(other, "changed", detail))
@@ -60,6 +62,8 @@ def compare(older: Row, newer: Row) -> Compared:
             added.setdefault(labelled.hash, marked(labelled, "added"))
             shown.append(marked(labelled, "added"))
         by_frame[frame] = shown
+    _elsewhere(removed, later, changed, "in fewer places")
+    _elsewhere(added, {other.hash: other for other in later.values()}, changed, "in more places")
     pairs, gone, new = _paired(older.classifications(), newer.classifications())
     for one, other in pairs:
         detail = _difference(one, other)
@@ -77,6 +81,17 @@ def compare(older: Row, newer: Row) -> Compared:
         by_frame,
         [frame for frame, shown in by_frame.items() if any(labelled.change for labelled in shown)],
     )
+
+
+def _elsewhere(
+    missing: dict[str, Labelled], found: Mapping[str, Labelled], changed: dict[str, Labelled], detail: str
+) -> None:
+    """Take what one version lacks on some frames only for changed: on other frames, both have it."""
+    for hash in [hash for hash in missing if hash in found]:
+        del missing[hash]
+        other = found[hash]
+        known = changed[other.hash].detail if other.hash in changed else ""
+        changed[other.hash] = marked(other, "changed", f"{known}; {detail}" if known else detail)
 
 
 def _paired(

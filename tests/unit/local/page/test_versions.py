@@ -136,6 +136,27 @@ def test_an_object_counts_once() -> None:
     assert counts(compare(older, newer)) == (1, 1, 1, 0)
 
 
+@pytest.mark.parametrize(
+    ("hash", "older", "newer", "detail", "frames"),
+    [
+        ("a", {0: 0.0, 1: 0.0}, {0: 0.0}, "in fewer places", [1]),
+        ("b", {0: 0.0, 1: 0.0}, {0: 0.0}, "in fewer places", [1]),
+        ("a", {0: 0.0}, {0: 0.0, 1: 0.0}, "in more places", [1]),
+        ("b", {0: 0.0}, {0: 0.0, 1: 0.0}, "in more places", [1]),
+        ("b", {0: 0.0, 1: 0.0}, {0: 0.0, 2: 0.0}, "in fewer places; in more places", [1, 2]),
+        ("a", {0: 0.0, 1: 0.0}, {1: 0.5, 2: 0.5}, "moved; in fewer places; in more places", [0, 1, 2]),
+    ],
+)
+def test_an_object_on_other_frames(
+    hash: str, older: dict[int, float], newer: dict[int, float], detail: str, frames: list[int]
+) -> None:
+    """It has changed, by whichever id: it is neither added, removed nor the same, though a frame may show it so."""
+    before = film({frame: [box("a", x)] for frame, x in older.items()})
+    compared = compare(before, film({frame: [box(hash, x)] for frame, x in newer.items()}))
+    assert counts(compared) == (0, 0, 1, 0)
+    assert (compared.changed[0].hash, compared.changed[0].detail, compared.frames) == (hash, detail, frames)
+
+
 UNIT = [[(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]]
 HALF = [[(0.5, 0.0), (1.5, 0.0), (1.5, 1.0), (0.5, 1.0)]]
 
