@@ -17,7 +17,7 @@ NOWHERE = "http://127.0.0.1:9/"
 
 
 def test_added_and_removed(pages: Pages) -> None:
-    """What was done is said in words, and an outcome of the earlier address is forgotten."""
+    """Each is said in words, and the outcome of an earlier address, or of an agent that is gone, is forgotten."""
     assert agents.add(pages, " Box it ", NOWHERE).startswith("Box it is registered")
     agents.try_out(pages, "Box it")
     assert pages.outcomes.of("tried Box it") is not None
