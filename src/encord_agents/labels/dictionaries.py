@@ -11,7 +11,7 @@ from encord_agents.exceptions import PrintableError
 from encord_agents.labels.detections import CORNERS, KEYPOINTS, NAMES, NO_TRACK, POLYGONS, Array, Boxes, Detections
 from encord_agents.labels.outlines import box_around, outlines
 
-__all__ = ["of_coco", "of_dictionaries", "of_yolo_text"]
+__all__ = ["of_coco", "of_dictionaries", "of_yolo_text", "with_visibility"]
 
 
 def of_coco(found: Mapping[str, Any], size: tuple[int, int], title: str) -> Detections:
@@ -169,6 +169,15 @@ def _column(found: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[Any
     return None
 
 
+def with_visibility(points: Boxes) -> Boxes:
+    """Return points ``[..., 3]``, which are visible if they were given without their visibility, ``[..., 2]``."""
+    import numpy as np
+
+    if points.shape[-1] == 3:
+        return points
+    return np.concatenate([points, np.ones((*points.shape[:-1], 1))], axis=-1)
+
+
 def _corners(box: Boxes | tuple[float, ...]) -> list[tuple[float, float]]:
     left, top, right, bottom = (float(value) for value in box)
     return [(left, top), (right, top), (right, bottom), (left, bottom)]
@@ -206,11 +215,14 @@ class _Row:
             self.mask = _mask_of(segmentation)
             rows, columns = np.nonzero(self.mask)
             return (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) if len(rows) else (0, 0, 0, 0)
-        if segmentation:
-            rings = [np.asarray(ring, dtype="float64").reshape(-1, 2) for ring in segmentation]
+        if segmentation is not None and len(segmentation):
+            # COCO's exporters write [[]] for an object that has only a box.
+            rings = [np.asarray(ring, dtype="float64").reshape(-1, 2) for ring in segmentation if len(ring)]
         elif segments and len(segments["x"]) >= 3:
             rings = [np.stack([segments["x"], segments["y"]], axis=1).astype("float64") * self._scale]
         else:
+            rings = []
+        if not rings:
             return None
         self.polygons = [[ring] for ring in rings]
         return box_around(np.concatenate(rings))
@@ -219,13 +231,15 @@ class _Row:
         import numpy as np
 
         points = self._found.get("keypoints")
-        if not points:
+        if points is None or not len(points):
             return None
         if isinstance(points, Mapping):
             seen = points.get("visible", [1.0] * len(points["x"]))
-            self.keypoints = np.stack([points["x"], points["y"], seen], axis=1).astype("float64")
+            self.keypoints = np.stack([points["x"], points["y"], seen], axis=1) * np.array([*self._scale, 1.0])
         else:
-            self.keypoints = np.asarray(points, dtype="float64").reshape(-1, 3)
+            places = np.asarray(points, dtype="float64")
+            in_pairs = places.ndim == 2 and places.shape[1] == 2
+            self.keypoints = with_visibility(places) if in_pairs else places.reshape(-1, 3)
         shown = self.keypoints[self.keypoints[:, 2] > 0, :2]
         return box_around(shown) if len(shown) else (0, 0, 0, 0)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from encord_agents.exceptions import PrintableError
 from encord_agents.labels.detections import CORNERS, KEYPOINTS, NAMES, POLYGONS, Array, Boxes, Detections
-from encord_agents.labels.dictionaries import of_coco, of_dictionaries, of_yolo_text
+from encord_agents.labels.dictionaries import of_coco, of_dictionaries, of_yolo_text, with_visibility
 from encord_agents.labels.outlines import box_around
 
 __all__ = ["read_detections"]
@@ -148,7 +148,7 @@ def _of_ultralytics(found: Any) -> Detections:
         pixels = array(masks.data)
         mask = _masks(pixels) if pixels.shape[1:] == (height, width) else None
     if (keypoints := getattr(found, "keypoints", None)) is not None:
-        data[KEYPOINTS] = _with_visibility(_floats(keypoints.data))
+        data[KEYPOINTS] = with_visibility(_floats(keypoints.data))
     tracks = getattr(main, "id", None)
     return Detections(
         _floats(main.xyxy).reshape(-1, 4), mask, _floats(main.conf).reshape(-1), ids, _optional(tracks), data,
@@ -165,7 +165,7 @@ def _of_torchvision(found: Mapping[str, Any]) -> Detections:
         data[NAMES] = [str(word) for word in words]
         labels = None if labels is words else labels
     if "keypoints" in found:
-        data[KEYPOINTS] = _with_visibility(_floats(found["keypoints"]))
+        data[KEYPOINTS] = with_visibility(_floats(found["keypoints"]))
     masks = found.get("masks")
     return Detections(
         _floats(found["boxes"]).reshape(-1, 4),
@@ -212,14 +212,6 @@ def _masks(values: Any) -> Array:
     if pixels.ndim == 4:
         pixels = pixels[:, 0]
     return pixels if pixels.dtype == bool else pixels > 0.5
-
-
-def _with_visibility(points: Boxes) -> Boxes:
-    import numpy as np
-
-    if points.shape[-1] == 3:
-        return points
-    return np.concatenate([points, np.ones((*points.shape[:-1], 1))], axis=-1)
 
 
 def _around_masks(pixels: Array) -> Boxes:
