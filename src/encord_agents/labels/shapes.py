@@ -190,7 +190,11 @@ class Places:
         import numpy as np
 
         if (polygons := self._column(POLYGONS, number)) is not None:
-            return [[np.asarray(ring, dtype="float64") * self._scale for ring in polygon] for polygon in polygons]
+            return [
+                [np.asarray(ring, dtype="float64") * self._scale for ring in polygon if len(ring)]
+                for polygon in polygons
+                if len(polygon) and len(polygon[0])
+            ]
         if self._found.mask is None:
             return None
         mask = np.asarray(self._found.mask[number], dtype=bool)
