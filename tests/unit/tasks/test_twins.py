@@ -56,9 +56,10 @@ def test_a_twin_is_handed_out_once(world: World) -> None:
     assert other is not None
     assert one is not other
     assert world.requests() == ["rows", "rows"]
-    assert twins.of(second)
-    assert twins.of(third)
+    one, other = twins.of(second), twins.of(third)
     assert world.requests() == ["rows", "rows"]
+    assert twins.of(second) is not one
+    assert twins.of(third) is not other
 
 
 def test_a_twin_that_is_old(world: World) -> None:
@@ -118,25 +119,19 @@ def test_a_failure_is_not_kept(world: World) -> None:
     assert twins.of(row) is not None
 
 
-def test_branches(world: World) -> None:
-    """The twin is on the row's own branch; rows of several branches are asked for by branch."""
-    (main,) = rows_of(world, 1)
-    world.project.add_task(main.data_hash, "Done", branch="model")
-    (model,) = loaded(world, "model")
-    twins = twins_in(world, init_labels=False)
-    found = [twins.of(row) for row in (main, model)]
-    assert [twin and twin.branch_name for twin in found] == ["main", "model"]
-
-
-def test_the_same_data_on_two_branches(world: World) -> None:
-    """Two rows of one data unit that were loaded together are fetched one after the other."""
-    (main,) = rows_of(world, 1)
-    world.project.add_task(main.data_hash, "Done", branch="model")
-    (model,) = loaded(world, "model")
-    loaded_together([main, model])
+@pytest.mark.parametrize("same_data", [False, True])
+def test_branches(world: World, same_data: bool) -> None:
+    """The twin is on the row's own branch, also if rows of several branches, or of one data unit, came together."""
+    main, other = rows_of(world, 2)
+    unit = main.data_hash if same_data else other.data_hash
+    world.project.add_task(unit, "Done", branch="model")
+    (model,) = [row for row in loaded(world, "model") if row.data_hash == unit]
+    loaded_together([model, main])
     twins = twins_in(world)
-    found = [twins.of(row) for row in (model, main)]
-    assert [twin and twin.branch_name for twin in found] == ["model", "main"]
+    for row in (model, main):
+        twin = twins.of(row)
+        assert twin is not None
+        assert (twin.data_hash, twin.branch_name) == (row.data_hash, row.branch_name)
 
 
 def test_films_are_fetched_a_few_at_a_time(world: World) -> None:
@@ -155,6 +150,6 @@ def test_films_are_fetched_a_few_at_a_time(world: World) -> None:
         )
     rows = loaded(world)
     twins = twins_in(world, init_labels=False)
-    for row in rows:
+    for row in (rows[0], *rows):
         assert twins.of(row) is not None
-    assert [entry.items for entry in world.platform.journal.of("rows")] == [VIDEOS_AT_ONCE, 2]
+    assert [entry.items for entry in world.platform.journal.of("rows")] == [VIDEOS_AT_ONCE, 1, 2]
