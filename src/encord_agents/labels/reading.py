@@ -49,7 +49,8 @@ def to_detections(
     import numpy as np
 
     frame = operator.index(frame)  # numpy's whole numbers are welcome
-    size = size or frame_size(label_row, frame)
+    known = frame_size(label_row, frame)  # looked at in any case: it refuses frames that are none
+    size = size or known
     if size is None:
         raise PrintableError(
             f"The platform does not know the size of {label_row.data_title!r}: give to_detections(..., size=(width, "
