@@ -1,0 +1,68 @@
+"""Tables on stdout where it is no terminal: columns of plain text."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from encord_agents.tasks.engine.events import TaskFinished, TaskRef
+from encord_agents.tasks.engine.outcome import Failed, Fault, Pathway, Phase
+from encord_agents.tasks.engine.report import RunReport
+from encord_agents.terminal.tables import MAX_LINE, show_check, show_report, show_table
+
+STAGE = UUID(int=1)
+
+
+def report_of(error: BaseException, pathway: Pathway | None = None, title: str = "cat.png") -> RunReport:
+    """The report of one task that failed."""
+    report = RunReport()
+    task = TaskRef(UUID(int=2), UUID(int=3), title, STAGE, "Pre-label")
+    report(TaskFinished(task, Failed(Fault(Phase.AGENT, error, 1), pathway), 1, 0.5))
+    return report
+
+
+@pytest.mark.parametrize(
+    ("rows", "lines"),
+    [
+        ([], ["name  number"]),
+        ([["a", 1], ["longer", 22]], ["name    number", "a       1", "longer  22"]),
+        ([["", 1]], ["name  number", "      1"]),
+        ([["two\nlines\there", None]], ["name            number", "two lines here  None"]),
+        ([["\x1b[31mred", 1]], ["name         number", "\\x1b[31mred  1"]),
+    ],
+)
+def test_columns_are_as_wide_as_their_widest_cell(
+    rows: list[list[Any]], lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every row is one line without spaces at its end, and its text can steer nothing."""
+    show_table(["name", "number"], rows)
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_agents_without_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    """The line of an agent that needs nothing ends with its name."""
+    show_check([("Pre\nlabel", "uuid", "f", [])])
+    assert capsys.readouterr().out.splitlines()[1] == "Pre label  uuid  f()"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("no box\nand more"), "ValueError: no box"),
+        (ValueError("\x1b[2Jgone"), "ValueError: \\x1b[2Jgone"),
+        (ValueError("x" * 1000), f"ValueError: {'x' * (MAX_LINE - 12)}... (612 more characters)"),
+    ],
+)
+def test_a_failure_is_one_line(error: BaseException, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The task, its stage, the phase and the first line of the error, cut to a readable length."""
+    show_report(report_of(error, title="a\nb"))
+    out = capsys.readouterr().out
+    assert f"\n1 task failed:\n  a b ({UUID(int=2)}) in 'Pre-label', agent: {line}\n" in out
+
+
+def test_a_failure_that_went_down_a_pathway(capsys: pytest.CaptureFixture[str]) -> None:
+    """The line of a failed task says which failure pathway took it."""
+    show_report(report_of(ValueError("no"), Pathway(UUID(int=4), "by\nhand", UUID(int=5))))
+    assert "agent, went down 'by hand': ValueError: no" in capsys.readouterr().out
