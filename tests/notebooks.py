@@ -20,6 +20,7 @@ from typing import Any
 
 from jupyter_client.manager import KernelManager
 from tests import preloaded
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "notebooks"
@@ -85,7 +86,8 @@ class Kernel:
 @contextlib.contextmanager
 def kernel(folder: Path, environment: dict[str, str] | None = None) -> Iterator[Kernel]:
     """A kernel that works in a folder, with this tree's library and without anybody's credentials."""
-    manager = KernelManager(ip="127.0.0.1")
+    ports = {name: free_port() for name in ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")}
+    manager = KernelManager(ip="127.0.0.1", **ports)
     theirs = {name: value for name, value in os.environ.items() if not name.startswith(("ENCORD_", "MODEL_"))}
     path = os.pathsep.join(filter(None, sys.path))
     manager.start_kernel(

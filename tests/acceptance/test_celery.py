@@ -24,7 +24,8 @@ from celery.worker import state
 from encord.exceptions import AuthenticationError, EncordException
 from encord.objects import LabelRowV2
 from encord.workflow.stages.agent import AgentTask
-from tests.brokers import PATIENCE, free_port, until
+from tests.brokers import PATIENCE, until
+from tests.ports import free_port
 
 from encord_agents.exceptions import PrintableError, UnknownStageError
 from encord_agents.integrations.celery import AgentTasksFailed, StageStatus, enqueue, register, status

@@ -18,7 +18,8 @@ from encord.workflow.stages.agent import AgentTask
 from redis import exceptions
 from redis.exceptions import NoPermissionError
 from tests.acceptance.test_celery import Line, working
-from tests.brokers import Redis, free_port, refusing_redis, until
+from tests.brokers import Redis, refusing_redis, until
+from tests.ports import free_port
 from tests.servers import private_authority, tls_before
 
 from encord_agents.integrations.celery import delivery, enqueue

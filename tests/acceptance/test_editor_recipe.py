@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -20,18 +19,13 @@ import pytest
 import requests
 from tests import preloaded
 from tests.editors import listening
+from tests.ports import free_port
 
 from encord_agents.core.webhooks import sign
 from encord_agents.local.images import png
 
 if TYPE_CHECKING:
     from tests.conftest import World
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "editor_agents.md").read_text(encoding="utf-8")

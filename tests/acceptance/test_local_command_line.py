@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import pytest
 import requests
 from encord import EncordUserClient
 from tests import preloaded
+from tests.ports import free_port
 from tests.waiting import PATIENCE
 
 from encord_agents.local import LocalPlatform
@@ -101,12 +101,6 @@ def client(environment: dict[str, str]) -> EncordUserClient:
     return EncordUserClient.create_with_ssh_private_key(
         ssh_private_key_path=environment["ENCORD_SSH_KEY_FILE"], domain=environment["ENCORD_DOMAIN"]
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def refused(result: subprocess.CompletedProcess[str], *says: str) -> None:

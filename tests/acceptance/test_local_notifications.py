@@ -18,6 +18,7 @@ import requests
 from fastapi import Depends, FastAPI
 from tests import preloaded
 from tests.editors import listening
+from tests.ports import free_port
 from tests.waiting import until
 from typer.testing import CliRunner
 
@@ -36,11 +37,6 @@ PATH = "/notifications"
 WORKFLOW = Workflow(
     [AgentStage("Pre-label", {"go": "Triage"}), AgentStage("Triage", {"go": "Done"}), Stage("Done", "done")]
 )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def app_of(platform: LocalPlatform) -> FastAPI:

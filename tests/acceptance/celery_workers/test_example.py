@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from tests import preloaded
-from tests.brokers import PATIENCE, answers, free_port, until
+from tests.brokers import PATIENCE, answers, until
+from tests.ports import free_port
 from tests.thorough import THOROUGH
 
 ROOT = Path(__file__).parents[3]

@@ -11,7 +11,7 @@ import requests
 from encord import EncordUserClient
 from encord.exceptions import EncordException
 from encord.http.constants import RequestsSettings
-from tests.brokers import free_port
+from tests.ports import free_port
 from tests.servers import PAGE, Answer, answering, private_authority, server
 
 from encord_agents.core.answers import is_loopback, refused_certificate, unreachable

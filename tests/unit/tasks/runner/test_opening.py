@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from encord import EncordUserClient
 from encord.exceptions import AuthenticationError, AuthorisationError, EncordException
-from tests.brokers import free_port
+from tests.ports import free_port
 from tests.servers import PAGE, Answer, private_authority, server
 
 from encord_agents.core.sdk.once import sending_once
