@@ -71,7 +71,7 @@ class Host:
 
 @pytest.fixture(scope="module")
 def listening() -> Iterator[list[Host]]:
-    """One server for all tests; the last of the list is the host that answers."""
+    """One server for all tests, with a host for each at a path of its own; the first of the list has its address."""
     hosts: list[Host] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -79,8 +79,10 @@ def listening() -> Iterator[list[Host]]:
         wbufsize = -1  # each answer in one piece
 
         def do_GET(self) -> None:
-            host = hosts[-1]
-            host.asked.append((self.path, dict(self.headers)))
+            # By its own address: a request that was given up may come when the next test has begun.
+            _, number, rest = self.path.split("/", 2)
+            host = hosts[int(number)]
+            host.asked.append((f"/{rest}", dict(self.headers)))
             status, headers, body = host.answers.pop(0) if len(host.answers) > 1 else host.answers[0]
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
@@ -99,7 +101,7 @@ def listening() -> Iterator[list[Host]]:
 
 @pytest.fixture
 def host(listening: list[Host]) -> Host:
-    listening.append(Host(address=listening[0].address))
+    listening.append(Host(address=f"{listening[0].address}/{len(listening)}"))
     return listening[-1]
 
 
