@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests import preloaded
 from tests.brokers import PATIENCE, until
+from tests.unit.integrations.celery.holders import holder
 
 from encord_agents.integrations.celery.at_work import AtWork, Found, MemoryAtWork, RedisAtWork
 from encord_agents.integrations.celery.timing import Timing
@@ -38,37 +39,7 @@ sys.stdin.read()
 """A process that holds a task until it is killed."""
 
 
-@pytest.fixture
-def client(redis_server: Broker) -> Iterator[redis.Redis]:
-    """An empty Redis."""
-    redis_server.clear()
-    import redis
-
-    with redis.Redis.from_url(redis_server.url, decode_responses=True) as found:
-        yield found
-
-
 QUICK = Timing(heartbeat=0.01)
-
-
-@pytest.fixture(autouse=True)
-def hearts_stand_still() -> Iterator[None]:
-    """Have no holder of a test say for ever that it is at work."""
-    yield
-    for one in holders:
-        with one._lock:
-            one._held.clear()
-            one._ended.clear()
-    holders.clear()
-
-
-def holder(client: redis.Redis) -> RedisAtWork:
-    """Return one that can hold tasks, until the end of the test."""
-    holders.append(RedisAtWork(client, "test"))
-    return holders[-1]
-
-
-holders: list[RedisAtWork] = []
 
 
 @pytest.fixture

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from typing import Any
 
 import pytest
+from tests.unit.integrations.celery.holders import holder
 
-from encord_agents.integrations.celery.at_work import AtWork, Found, MemoryAtWork, RedisAtWork
+from encord_agents.integrations.celery.at_work import AtWork, Found, MemoryAtWork
 from encord_agents.integrations.celery.holds import Holds
-
-if TYPE_CHECKING:
-    from tests.brokers import Broker
 
 
 @pytest.fixture(params=["memory", "redis"])
-def at_work(request: pytest.FixtureRequest) -> Iterator[AtWork]:
+def at_work(request: pytest.FixtureRequest) -> AtWork:
     if request.param == "memory":
-        yield MemoryAtWork()
-        return
-    import redis
-
-    server: Broker = request.getfixturevalue("redis_server")
-    server.clear()
-    with redis.Redis.from_url(server.url, decode_responses=True) as client:
-        found = RedisAtWork(client, uuid4().hex)
-        yield found
-        with found._lock:  # else it would say for ever that it is at work
-            found._held.clear()
-            found._ended.clear()
+        return MemoryAtWork()
+    return holder(request.getfixturevalue("client"))
 
 
 def holds(at_work: AtWork, queue: str = "stage") -> Holds:

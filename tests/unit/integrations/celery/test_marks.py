@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import pytest
 
 from encord_agents.integrations.celery.marks import InFlight, MemoryInFlight, RedisInFlight
-
-if TYPE_CHECKING:
-    from tests.brokers import Broker
 
 QUEUE = "stage"
 
@@ -32,17 +27,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture(params=["memory", "redis"])
-def marks(request: pytest.FixtureRequest, clock: Clock) -> Iterator[InFlight]:
+def marks(request: pytest.FixtureRequest, clock: Clock) -> InFlight:
     """Each implementation in turn, without marks."""
     if request.param == "memory":
-        yield MemoryInFlight(clock)
-        return
-    broker: Broker = request.getfixturevalue("redis_server")
-    broker.clear()
-    import redis
-
-    with redis.Redis.from_url(broker.url, decode_responses=True) as client:
-        yield RedisInFlight(client, "test", clock)
+        return MemoryInFlight(clock)
+    return RedisInFlight(request.getfixturevalue("client"), "test", clock)
 
 
 def test_a_task_is_claimed_once(marks: InFlight) -> None:
