@@ -332,7 +332,7 @@ class TestReadingWhatOneWrote:
     def test_every_way_to_ask(self, world: World, driver: Driver) -> None:
         """Through whatever object the agent was given. Each way is tried by a task of its own."""
         hashes = world.project.add_placeholders(len(WAYS_TO_ASK))
-        ways = dict(zip(hashes, WAYS_TO_ASK.values(), strict=True))
+        ways = dict(zip(hashes, WAYS_TO_ASK, strict=True))
         seen: dict[str, tuple[list[float] | None, float | None]] = {}
 
         def agent(
@@ -347,18 +347,17 @@ class TestReadingWhatOneWrote:
             label_row.save()
             label_row.set_priority(0.5)
             assert world.project.saves(label_row.data_hash) == 0
-            ask = ways[label_row.data_hash]
+            way = ways[label_row.data_hash]
+            ask = WAYS_TO_ASK[way]
             ask(row=label_row, project=project, client=client, stage=stage, item=item, scoped=scoped)
-            seen[label_row.data_hash] = saved(world, label_row.data_hash), world.project.priority(label_row.data_hash)
+            seen[way] = saved(world, label_row.data_hash), world.project.priority(label_row.data_hash)
             return "complete"
 
         told = driver.run(world, agent)
         assert told.counts == {"moved": len(hashes)}, told.errors
-        assert {way: seen[data_hash] for way, data_hash in zip(WAYS_TO_ASK, hashes, strict=True)} == {
-            way: ([0.25], 0.5) for way in WAYS_TO_ASK
-        }
+        assert seen == dict.fromkeys(WAYS_TO_ASK, ([0.25], 0.5))
         assert [world.marks(data_hash) for data_hash in hashes] == [[0.25]] * len(hashes)
-        saves = {way: world.project.saves(data_hash) for way, data_hash in zip(WAYS_TO_ASK, hashes, strict=True)}
+        saves = {way: world.project.saves(data_hash) for data_hash, way in ways.items()}
         assert saves == {way: 2 if way == "bundle" else 1 for way in WAYS_TO_ASK}
 
     @pytest.mark.parametrize("place", ["thread", "pool"])
