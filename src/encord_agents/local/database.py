@@ -288,13 +288,13 @@ class Database:
 
     def _prepare(self, path: Path | None) -> None:
         self._refuse_others(path)
-        if path is not None:
+        if path is None:
+            _empty().backup(self._connection)
+        else:
             # Readers of another process do not wait for our writes; and a commit survives the end of this process
             # without waiting for the disk (of the machine's, the last ones may be lost, each as a whole).
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
-        if path is None:
-            _empty().backup(self._connection)
         with self.write() as connection:
             if path is not None:
                 _make_tables(connection)

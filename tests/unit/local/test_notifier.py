@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+from tests.ports import free_port
 from tests.servers import answering, server
 
 from encord_agents.core.constants import WEBHOOK_SIGNATURE_HEADER, WEBHOOK_TIMESTAMP_HEADER
@@ -31,9 +32,7 @@ def test_only_200_is_an_acceptance(status: int, accepted: bool, said: str) -> No
 
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The reason is a few words: nobody listens, the connection is closed, or the wait is over."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    assert notifier.post(f"http://127.0.0.1:{port}/", b"{}", "s") == (False, "connection refused")
+    assert notifier.post(f"http://127.0.0.1:{free_port()}/", b"{}", "s") == (False, "connection refused")
     with answering(lambda connection: None) as address:
         assert notifier.post(address, b"{}", "s")[1] in ("the connection was closed", "connection reset by peer")
     monkeypatch.setattr(notifier, "SECONDS_TO_ANSWER", 0.05)

@@ -37,7 +37,7 @@ class Connection(Awaitable[Any]):
     """A client that async code awaits to connect."""
 
     def __await__(self) -> Generator[Any, None, Any]:
-        raise NotImplementedError
+        raise NotImplementedError  # plans look at awaitables, and never await them
 
 
 async def nothing() -> None: ...

@@ -113,7 +113,7 @@ def test_tracks() -> None:
 
 
 def test_classifications_by_frame() -> None:
-    """Those without a range are of the whole file, both ends of a range belong to it, and all can be asked for."""
+    """Answers without a range are of the whole file, both ends of a range belong to it, and all can be asked for."""
     ranges: Mapping[str, Any] = {"a": [[2, 4], [8, 8]], "b": [], "c": None}
     answers = {key: {"featureHash": "day", "range": given, "classifications": []} for key, given in ranges.items()}
     row = Row({"classification_answers": answers}, CLASSES, "video", SIZES)

@@ -57,7 +57,7 @@ def test_labels_of_a_version(pages: Pages, project: LocalProject) -> None:
 
 
 def test_labels_of_a_group(pages: Pages, project: LocalProject) -> None:
-    """Those of each picture are in its own size."""
+    """Labels of each picture are in its own size."""
     project.add_image_group("group", [png(10, 10), png(100, 10)])
     row, known = row_of(project, -1), pages.classes(project._record)
     members = items.children(project._database, row["item"])
