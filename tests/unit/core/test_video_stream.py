@@ -9,7 +9,6 @@ import av
 import pytest
 from tests import films
 
-from encord_agents.core import video_file
 from encord_agents.core.video import count_frames, iterate_frames, read_video_frame, sample_frames
 from encord_agents.core.vision import read_first_frame
 from encord_agents.exceptions import UnsupportedAssetError
@@ -152,19 +151,3 @@ def test_a_film_that_breaks_off(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert "'film.mp4' is damaged" in caplog.text
     with pytest.raises(UnsupportedAssetError, match="is damaged"):
         shown(path, on_damage="raise")
-
-
-def test_frames_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are refused before one is decoded, and the message says how to have them."""
-    monkeypatch.setattr(video_file, "MAX_FRAME_PIXELS", films.WIDTH * films.HEIGHT - 1)
-    with pytest.raises(UnsupportedAssetError, match=r"16,384 pixels, and the limit is 16,383.*MAX_FRAME_PIXELS"):
-        count_frames(films.film(tmp_path / "film.mp4", 2))
-
-
-def test_metadata_that_is_not_text(tmp_path: Path) -> None:
-    """A title that is not UTF-8 costs nothing."""
-    path = films.film(tmp_path / "film.mp4", 3)
-    content = path.read_bytes()
-    assert b"Lavf" in content
-    path.write_bytes(content.replace(b"Lavf", b"\xff\xfe\xfa\xff"))
-    assert count_frames(path) == 3

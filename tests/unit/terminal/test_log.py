@@ -5,21 +5,26 @@ from __future__ import annotations
 import io
 import logging
 from typing import Any
+from uuid import UUID
 
 import pytest
 from rich.console import Console
+from tests.unit.terminal.events import GO, failed, finished, text_of, wide
 
-from encord_agents.exceptions import PrintableError
-from encord_agents.terminal.log import MAX_ERROR_LINES, MAX_LINE, TerminalLog, show_error
+from encord_agents.exceptions import CredentialsError, PrintableError
+from encord_agents.tasks.engine.outcome import Moved
+from encord_agents.terminal.log import (
+    MAX_ERROR_LINES,
+    MAX_LINE,
+    FirstFailure,
+    TerminalLog,
+    log_to_terminal,
+    show_error,
+)
 
 
 def console(width: int = 200) -> Console:
     return Console(file=io.StringIO(), width=width, color_system=None)
-
-
-def text_of(shown_on: Console) -> str:
-    assert isinstance(shown_on.file, io.StringIO)
-    return shown_on.file.getvalue()
 
 
 def record(message: str, **facts: Any) -> logging.LogRecord:
@@ -85,3 +90,52 @@ def test_a_panel_shows_no_secret() -> None:
     show_error(error, shown_on)
     assert "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU" not in text_of(shown_on)
     assert "Wrong" in text_of(shown_on)
+
+
+def test_a_users_handlers_are_left_alone() -> None:
+    """Where logging is configured, no handler is added."""
+    log = logging.getLogger("encord_agents")
+    mine = logging.NullHandler()
+    log.addHandler(mine)
+    try:
+        with log_to_terminal():
+            assert log.handlers == [mine]
+    finally:
+        log.removeHandler(mine)
+
+
+def test_the_first_failure_is_shown_once_with_its_traceback() -> None:
+    """The first says where and why; those that follow are left to the log and the report."""
+    out = io.StringIO()
+    observer = FirstFailure(out)
+    observer(finished(Moved(GO)))
+    observer(failed("no box", title="dog.png"))
+    observer(failed("no cat", title="cat.png"))
+    shown = out.getvalue()
+    assert "dog.png" in shown
+    assert "in phase agent" in shown
+    assert "Traceback" in shown
+    assert "raise ValueError(message)" in shown
+    assert "cat.png" not in shown
+
+
+def test_an_error_is_a_panel_with_its_notes() -> None:
+    """Message and notes, no traceback, markup shown as it is, escape sequences not obeyed."""
+    shown_on = wide()
+    error = CredentialsError("No [bold]key[/bold] \x1b[31m")
+    error.add_note("Set ENCORD_SSH_KEY.")
+    show_error(error, shown_on)
+    shown = text_of(shown_on)
+    assert "CredentialsError" in shown
+    assert "No [bold]key[/bold]" in shown
+    assert "\x1b[31m" not in shown
+    assert "Set ENCORD_SSH_KEY." in shown
+    assert "Traceback" not in shown
+
+
+def test_a_panel_in_a_log_does_not_break_a_uuid() -> None:
+    """Where no terminal limits the width, a line of up to 156 characters stays one line."""
+    shown_on = console(80)
+    message = "x" * 100 + f" {UUID(int=5)}"
+    show_error(PrintableError(message), shown_on)
+    assert message in text_of(shown_on)

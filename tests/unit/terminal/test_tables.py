@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
+from tests.unit.terminal.events import GO, STAGE, failed, text_of, wide
 
-from encord_agents.tasks.engine.events import TaskFinished, TaskRef
-from encord_agents.tasks.engine.outcome import Failed, Fault, Pathway, Phase
+from encord_agents.tasks.engine.events import StageFinished, StageStarted, TaskFinished, TaskRef
+from encord_agents.tasks.engine.outcome import Failed, Fault, Moved, Pathway, Phase
 from encord_agents.tasks.engine.report import RunReport
-from encord_agents.terminal.tables import MAX_LINE, show_check, show_report, show_table
-
-STAGE = UUID(int=1)
+from encord_agents.terminal.tables import MAX_LINE, report_table, show_check, show_report, show_table
 
 
 def report_of(error: BaseException, pathway: Pathway | None = None, title: str = "cat.png") -> RunReport:
@@ -66,3 +65,46 @@ def test_a_failure_that_went_down_a_pathway(capsys: pytest.CaptureFixture[str]) 
     """The line of a failed task says which failure pathway took it."""
     show_report(report_of(ValueError("no"), Pathway(UUID(int=4), "by\nhand", UUID(int=5))))
     assert "agent, went down 'by hand': ValueError: no" in capsys.readouterr().out
+
+
+def test_the_report_names_ten_failures_and_counts_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
+    """Elsewhere than on a terminal: plain text on stdout, one line per failure, its first line only."""
+    report = RunReport()
+    report(StageStarted(STAGE, "Pre-label", "find_cats"))
+    for i in range(12):
+        report(failed(f"no box {i}\nand more", title=f"[b]{i}[/b].png"))
+    report(StageFinished(STAGE, "Pre-label", 1.0))
+    show_report(report)
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "12 tasks failed:" in out
+    assert "[b]9[/b].png" in out
+    assert "agent: ValueError: no box 9\n" in out
+    assert "[b]10[/b].png" not in out
+    assert out.endswith("  ... and 2 more\n")
+    assert "\x1b" not in out
+
+
+def test_the_report_table_has_a_row_per_stage_and_the_sums() -> None:
+    """On a terminal: a table, with the pathways where there is room for them."""
+    report = RunReport()
+    for stage_uuid, title in ((STAGE, "Pre [red]label"), (UUID(int=9), "Triage")):
+        report(StageStarted(stage_uuid, title, "f"))
+        report(TaskFinished(TaskRef(uuid4(), uuid4(), "a", stage_uuid, title), Moved(GO), 1, 0.1))
+    console = wide()
+    console.print(report_table(report, pathways=True))
+    shown = text_of(console)
+    assert "Pre [red]label" in shown
+    assert "total" in shown
+    assert "go: 1" in shown
+
+
+def test_check_lists_what_each_agent_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line per agent: stage, uuid, function, needs."""
+    show_check([("Pre-label", str(STAGE), "find_cats", ["AgentTask", "LabelRowV2"])])
+    assert capsys.readouterr().out.splitlines()[1].split("  ") == [
+        "Pre-label",
+        str(STAGE),
+        "find_cats()",
+        "AgentTask, LabelRowV2",
+    ]
