@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             last = run.stdout.strip().splitlines()[-1:] or ["no output"]
             print(f"run {number}: {last[0].strip('= ')} ({time.monotonic() - started:.0f} s)", flush=True)
             if run.returncode != 0:
-                print(run.stdout if not failed else "\n".join(f"    {name}" for name in failed), flush=True)
+                # All that there is to know about a failure that may not come again; the dots before it say nothing.
+                print(run.stdout[max(run.stdout.find("\n="), 0) :], flush=True)
     print(f"{bad} of {given.times} runs failed")
     for name, times in failures.most_common():
         print(f"{times:4} {name}")
