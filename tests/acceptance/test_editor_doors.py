@@ -20,6 +20,7 @@ import requests
 import werkzeug
 from starlette.exceptions import HTTPException
 from tests.editors import DOORS, served
+from tests.thorough import THOROUGH
 
 from encord_agents.core.data_model import EditorAgentResponse, FrameData
 from encord_agents.editor.wire import MAX_BODY
@@ -40,6 +41,12 @@ class Counted:
     def __call__(self, frame: Any, row: Any, client: Any) -> EditorAgentResponse:
         self.frames.append(frame)
         return EditorAgentResponse(message="Grün 🙂")
+
+
+FRAMEWORKS = DOORS if THOROUGH else ("fastapi", "gcp", "aws-2")
+"""One door of each framework, for what is the same however AWS writes the request down."""
+
+of_each_framework = pytest.mark.parametrize("door", FRAMEWORKS, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module", params=DOORS)
@@ -115,6 +122,7 @@ REFUSED: dict[str, Any] = {
 }
 
 
+@of_each_framework
 @pytest.mark.parametrize("case", REFUSED)
 def test_fields_that_are_wrong(agent: tuple[str, Counted], good: dict[str, Any], case: str) -> None:
     """4xx with a sentence that names the field, and the agent is not called."""
@@ -193,6 +201,7 @@ RAISED: dict[str, tuple[Any, int, str]] = {
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@of_each_framework
 @pytest.mark.parametrize("case", RAISED)
 def test_what_an_agent_raises(door: str, good: dict[str, Any], case: str, caplog: pytest.LogCaptureFixture) -> None:
     """Its own message and status where it has them, 500 otherwise; and the next request is served."""
@@ -240,6 +249,7 @@ ODD: dict[str, tuple[Any, Any]] = {
 }
 
 
+@of_each_framework
 @pytest.mark.parametrize("case", ODD)
 def test_what_an_agents_own_exception_says(door: str, good: dict[str, Any], case: str) -> None:
     """Subclasses have bodies of their own; there is a message in each, and never a failure of the answer."""
@@ -285,6 +295,7 @@ def test_a_message_that_cannot_be_sent_as_it_is(door: str, good: dict[str, Any])
     assert answer.json()["message"].startswith("a")
 
 
+@of_each_framework
 @pytest.mark.parametrize("returned", [1, "text", {"message": "as JSON"}, [1], object(), EditorAgentResponse])
 def test_other_return_values_are_not_sent(door: str, good: dict[str, Any], returned: Any) -> None:
     """Only an `EditorAgentResponse` is for the editor; FastAPI sends what an endpoint returns, as it always does."""
