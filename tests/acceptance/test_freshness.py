@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from encord.objects import LabelRowV2
 from encord.workflow.stages.agent import AgentTask
-from tests.drivers import DRIVERS, RUNNERS, Driver
+from tests.drivers import DRIVERS, RUNNERS, ByThreads, Driver
 
+from encord_agents.local import Fault
 from encord_agents.tasks import QueueRunner
 from encord_agents.tasks.models import TaskAgentReturnStruct, TaskCompletionResult
 
@@ -54,6 +56,32 @@ def test_no_agent_runs_for_a_task_that_has_left(world: World, driver: Driver) ->
 
     assert driver.run(world, agent).counts == {"moved": 6, "skipped": 6}
     assert sorted(calls) == [f"file {number}" for number in range(6)]
+
+
+@pytest.mark.usefixtures("always_stale")
+@pytest.mark.parametrize("driver", [*RUNNERS, ByThreads("drain")], ids=str)
+def test_a_task_that_has_left_hides_no_other(world: World, driver: Driver) -> None:
+    """Somebody moves one while pages are read whose tokens are offsets, so that the next page begins too far on."""
+    world.platform.settings.page_size, world.platform.settings.page_tokens = 3, "offset"
+    world.platform.faults.add(Fault("tasks", action="stall", seconds=60, contains="pageToken"))
+    world.project.add_placeholders(12, title="file {index}")
+    calls = []
+
+    def somebody() -> None:
+        while not world.requests("tasks"):
+            time.sleep(0.001)
+        world.project.move(world.project.tasks("Pre-label")[1].uuid, "Review")
+        world.platform.faults.clear()  # the second page comes
+
+    def agent(task: AgentTask) -> None:
+        calls.append(task.data_title)
+
+    other = threading.Thread(target=somebody)
+    other.start()
+    told = driver.run(world, agent)
+    other.join()
+    assert told.counts == {"held": 11, "skipped": 1}
+    assert sorted(calls) == sorted(f"file {number}" for number in range(12) if number != 1)
 
 
 @pytest.mark.usefixtures("always_stale")

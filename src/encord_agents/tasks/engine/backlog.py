@@ -3,7 +3,8 @@
 Agents start with the first page, not after the last, and tasks move before it has come. But where page tokens are
 offsets, a task that moves while pages are read makes the later ones start too far on, and tasks are skipped without a
 trace. So a stage that had moves while it was read is read again, until a reading had none: that one is exact. While a
-stage is read again, labels are saved as soon as they are finished, and moves wait, for a bounded time.
+stage is read again, labels are saved as soon as they are finished, and moves wait, for a bounded time. Others move
+tasks too, and nobody tells this run: if a task turns out to have left since the stage was last read, it is read anew.
 
 There are no threads, requests or clocks in here: drivers that have threads call it under their lock.
 """
@@ -62,7 +63,8 @@ class Backlog:
         self._shown: set[UUID] = set()
         self._reading = False
         self._readings = 0
-        self._exact = False  # the last reading is over, and nothing moved while it went on
+        self._exact = False  # nothing of this run's moved during the last reading
+        self._has_left = False  # since the last reading began, a task turned out to have left
         self._moves = 0  # under way
 
     # Reading
@@ -101,7 +103,7 @@ class Backlog:
         """Begin a reading: the first page of the stage is about to be requested."""
         self._reading = True
         self._readings += 1
-        self._exact = not self._moves
+        self._exact, self._has_left = not self._moves, False
 
     def add(self, task: AgentTask, seen_at: float) -> bool:
         """Add a task that a page shows. Return False if an earlier page, or an earlier reading, has shown it."""
@@ -118,6 +120,16 @@ class Backlog:
     def close(self) -> None:
         """Note that nothing more will come. Called by whoever feeds this backlog in place of a reader."""
         self._reading, self._exact = False, True
+
+    def reopen(self) -> bool:
+        """Have the stage read again, if a task that somebody else has moved may have hidden others from the reading.
+
+        Returns:
+            True if it must be read again. That ends: each time is for a task which was there, and is not any more.
+        """
+        if self._has_left and self._readings and self._exact and self._budget != 0:
+            self._exact = False
+        return self.must_be_read
 
     def begin_move(self) -> None:
         """Note that tasks of the stage are about to be moved."""
@@ -164,12 +176,14 @@ class Backlog:
             self._budget -= len(taken)
         return taken
 
-    def release(self, uuid: UUID, *, unused: bool = False) -> None:
+    def release(self, uuid: UUID, *, left: bool = False, unused: bool = False) -> None:
         """Release the label row of a task that has its outcome, for the next task of that row.
 
         Args:
+            left: Somebody else has moved the task.
             unused: The task was not given to the agent, since it had left: it does not count.
         """
+        self._has_left |= left
         row = self._taken.pop(uuid)
         self._rows.discard(row)
         if unused and self._budget is not None:

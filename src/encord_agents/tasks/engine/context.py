@@ -118,7 +118,7 @@ class Context:
         heard: The last attempt whose exception was examined for a rate limit.
         limited: Seconds for which a service that refused that attempt wants no calls; ``None`` if none did.
         handed_back: The attempt before which the task was last handed back to ask the platform about it.
-        gone: True if the task had left the stage when the platform was asked again.
+        gone: True if the task had left the stage when the platform was asked, or refused to move it.
         edited_at: The time of the last save of the labels, as the platform listed it when they were loaded.
         used_client: True if the agent made requests of its own with the runner's client, so that it may have saved.
         postponed: True if an attempt was broken off because this machine had no room, and does not count.

@@ -37,7 +37,7 @@ def load_next(window: Window, files: FilesAhead) -> bool:
             context = by_uuid.get(task.uuid)
             if context is None:
                 window.ready[number] = None
-                window.leave(task.uuid, unused=True)
+                window.leave(task.uuid, left=True, unused=True)
             elif context.asset is not None:
                 files.add(number, context)
             else:

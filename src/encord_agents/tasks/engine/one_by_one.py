@@ -93,7 +93,7 @@ def run_one_by_one(run: StageRun) -> None:
 
 
 def _run_one_by_one(run: StageRun) -> None:
-    backlog = run.backlog()
+    backlog = run.backlog
     reader = StageReader(run.agent.stage, run.gate, backlog, run.events)
     number = run.gate.limits.read_ahead
     while not run.stop.requested and not backlog.exhausted:
@@ -103,9 +103,9 @@ def _run_one_by_one(run: StageRun) -> None:
         if not backlog.reading:
             number = sys.maxsize  # another reading goes to its end before anything moves, and so is exact
         for waiting in backlog.take(1):
-            moves = run.moves
+            moves, departures = run.moves, run.departures
             given = run_chunk(run, [waiting.task], polled_at=waiting.seen_at)
-            backlog.release(waiting.task.uuid, unused=not given)
+            backlog.release(waiting.task.uuid, left=run.departures > departures, unused=not given)
             if run.moves > moves:
                 backlog.begin_move()
                 backlog.end_move()

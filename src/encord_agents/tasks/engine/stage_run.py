@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from uuid import UUID
 
@@ -67,7 +68,8 @@ class StageRun:
         final: True if a task that fails now will not be tried again by the caller.
         dead_letters: True if a task that failed for good goes down the failure pathway; else the caller sees to it.
         max_failures: Final failures in a row that end the run; ``None``: any number is endured.
-        moves: The number of tasks that have left the stage so far.
+        moves: The number of tasks that this run has moved so far.
+        departures: The number of tasks that turned out to have been moved by somebody else.
         on_success: Called after each good attempt, whatever becomes of its result.
         beside: Calls the saving of labels and the setting of priorities, at the same time or one after the other.
     """
@@ -89,6 +91,7 @@ class StageRun:
     unwritten: list[TaskRef] = field(default_factory=list)
     unconfirmed: set[UUID] = field(default_factory=set)
     moves: int = 0
+    departures: int = 0
     on_success: Callable[[Context], None] | None = None
     beside: Beside = in_turn
 
@@ -126,8 +129,9 @@ class StageRun:
         self.events.emit(ChunkLoaded(stage.uuid, stage.title, len(contexts), self.gate.clock() - started))
         return contexts, left
 
+    @cached_property
     def backlog(self) -> Backlog:
-        """Return the stage's backlog, of which nothing is known yet."""
+        """The stage's backlog, of which nothing is known before it is read."""
         return Backlog(self.agent.row_of, known=self.history.known, budget=self.max_tasks)
 
     # Before an attempt
@@ -274,6 +278,7 @@ class StageRun:
         self._dead_letters.finished(context.task.uuid, outcome)
         has_moved = isinstance(outcome, Moved) or (isinstance(outcome, Failed) and outcome.moved_to is not None)
         self.moves += has_moved
+        self.departures += context.gone
         # Queue functions have no order of their own, and their processes live long.
         if self.strict and not has_moved and not isinstance(outcome, Skipped):
             self.history.remember(context.task.uuid)
@@ -281,6 +286,8 @@ class StageRun:
         self.events.emit(TaskFinished(context.ref, outcome, context.attempts, context.seconds, own_saves))
 
     def skip(self, task: AgentTask) -> None:
+        """Give its outcome to a task that has left the stage before it was loaded."""
+        self.departures += 1
         self.events.emit(TaskFinished(self.agent.ref(task), Skipped(), 0, 0.0))
 
     def write(

@@ -54,7 +54,7 @@ class Window:
         self.takeable = threading.Condition(self.lock)  # tasks to load, and slots for them
         self.writable = threading.Condition(self.lock)  # results
         self.room = threading.Condition(self.lock)  # fewer tasks waiting, or nothing that moves: for the reader
-        self.backlog = run.backlog()
+        self.backlog = run.backlog
         self.reread = False
         self.open = self.backlog.taken
         self.loads = 0
@@ -151,9 +151,9 @@ class Window:
         """Give a task its outcome, and its slot back."""
         self.run.finish(context, outcome)
         with self.lock:
-            self.leave(context.task.uuid, unused=unused)
+            self.leave(context.task.uuid, left=context.gone, unused=unused)
 
-    def leave(self, uuid: UUID, *, unused: bool = False) -> None:
+    def leave(self, uuid: UUID, *, left: bool = False, unused: bool = False) -> None:
         """Give a task's slot back."""
-        self.backlog.release(uuid, unused=unused)
+        self.backlog.release(uuid, left=left, unused=unused)
         self.stirred_at = self.run.gate.clock()

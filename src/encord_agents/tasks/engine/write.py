@@ -305,6 +305,7 @@ class Writer:
         if result.move_unclear:
             self._settle_moved(result, settle, confirmed=False)
         else:
+            result.context.gone = True
             settle(result, Failed(result.fault) if result.fault is not None else Skipped(why))
 
     @staticmethod

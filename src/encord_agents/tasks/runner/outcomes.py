@@ -128,7 +128,7 @@ class Outcomes:
         letters, self._letters = self._letters, {}
 
         def settle(result: Result, outcome: Outcome) -> None:
-            self._finish(letters.pop(result), outcome, result.context.attempts)
+            self._finish(letters.pop(result), outcome, result.context.attempts, left=result.context.gone)
 
         if self._run.options.dry_run:
             for result in tuple(letters):
@@ -160,10 +160,10 @@ class Outcomes:
         context = Context(self._agent, sent.task, sent.seen_at, attempts=fault.attempt)
         self._letters[Result(context, self._agent.failure_pathway, fault=fault)] = sent
 
-    def _finish(self, sent: Sent, outcome: Outcome, attempts: int, *, unused: bool = False) -> None:
+    def _finish(self, sent: Sent, outcome: Outcome, attempts: int, *, left: bool = False, unused: bool = False) -> None:
         task = sent.task
         self._dead_letters.finished(task.uuid, outcome)
-        self._backlog.release(task.uuid, unused=unused)
+        self._backlog.release(task.uuid, left=left or isinstance(outcome, Skipped), unused=unused)
         if isinstance(outcome, Held) or (isinstance(outcome, Failed) and outcome.moved_to is None):
             self._agent.history.remember(task.uuid)
         self._run.events.emit(TaskFinished(self._agent.ref(task), outcome, attempts, sent.seconds, sent.own_saves))

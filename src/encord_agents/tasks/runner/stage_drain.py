@@ -116,7 +116,7 @@ class StageDrain:
 
     def _drain(self) -> None:
         first, tick = True, self._timing.tick
-        while not self._closing and not (self._backlog.exhausted and self._is_idle):
+        while not self._closing and not (self._backlog.exhausted and self._is_idle and not self._backlog.reopen()):
             self._read(min(READ_AHEAD, self._limits.read_ahead) if first else sys.maxsize)
             first = first and self._backlog.reading
             if first or not self._reading:  # another reading goes to its end before any task moves

@@ -10,6 +10,7 @@ from encord_agents.tasks.engine.events import Events
 from encord_agents.tasks.engine.gate import Gate
 from encord_agents.tasks.engine.one_by_one import run_one_by_one
 from encord_agents.tasks.engine.overlap import Pipeline
+from encord_agents.tasks.engine.stage_run import StageRun
 from encord_agents.tasks.runner.connection import Connection
 from encord_agents.tasks.runner.passes import Turns
 from encord_agents.tasks.runner.run_options import RunnerOptions
@@ -46,11 +47,17 @@ class RunTurns(Turns):
             unconfirmed=self.unconfirmed,
         )
         try:
-            if options.task_batch_size == 1 and not agent.plan.has_async:
-                run_one_by_one(run)
-            else:
-                loop = self.connection.loop if agent.plan.has_async else None
-                Pipeline(run, options.task_batch_size, options.max_workers, loop).drive()
+            self._drive(run)
+            while not run.stop.requested and run.backlog.reopen():
+                self._drive(run)
         finally:
             self.halted = self.halted or run.halted
             run.send_rest()
+
+    def _drive(self, run: StageRun) -> None:
+        options, is_async = self.options, run.agent.plan.has_async
+        if options.task_batch_size == 1 and not is_async:
+            run_one_by_one(run)
+        else:
+            loop = self.connection.loop if is_async else None
+            Pipeline(run, options.task_batch_size, options.max_workers, loop).drive()

@@ -135,6 +135,45 @@ def test_when_a_stage_must_be_read(steps: Sequence[str], again: bool) -> None:
     assert backlog.must_be_read is again
 
 
+@pytest.mark.parametrize(
+    ("steps", "again"),
+    [
+        ("begin end", False),
+        ("begin leave end", True),
+        ("begin end leave", True),
+        ("begin end leave begin end", False),
+        ("begin end leave begin leave end", True),
+        ("leave begin end", False),
+    ],
+)
+def test_a_stage_that_somebody_else_moves_tasks_of(steps: str, again: bool) -> None:
+    """Once more, if a task turned out to have left since the last reading began: that may have hidden others."""
+    backlog = backlog_of("a", "b")
+    take(backlog)
+    left = iter("ab")
+    for step in steps.split():
+        match step:
+            case "begin":
+                backlog.begin_reading()
+            case "end":
+                backlog.end_reading()
+            case "leave":
+                backlog.release(Task(next(left)).uuid, left=True)
+    assert not backlog.must_be_read  # only when a driver has nothing else to do
+    assert (backlog.reopen(), backlog.must_be_read) == (again, again)
+
+
+@pytest.mark.parametrize("budget", [None, 1])
+def test_a_backlog_that_is_fed_is_not_reopened(budget: int | None) -> None:
+    """It has no pages; and without a budget there is no use for more."""
+    fed: Any = Backlog(lambda task: task.uuid) if budget is None else backlog_of(budget=budget)
+    fed.add(Task("a"), 0.0)
+    fed.close()
+    take(fed)
+    fed.release(Task("a").uuid, left=True)
+    assert not fed.reopen()
+
+
 def test_nothing_is_read_again_without_a_use_for_it() -> None:
     """When the budget is spent, it does not matter what else there is."""
     backlog = backlog_of("a", "b", budget=1, over=False)
@@ -159,13 +198,14 @@ def test_what_was_shown_is_not_added_again() -> None:
     holds=st.booleans(),
     rows=st.integers(1, 40),
     window=st.integers(1, 30),
+    others=st.booleans(),
     seed=st.integers(0, 1_000_000),
 )
 def test_no_task_is_skipped(
-    tasks: int, page: int, offsets: bool, holds: bool, rows: int, window: int, seed: int
+    tasks: int, page: int, offsets: bool, holds: bool, rows: int, window: int, others: bool, seed: int
 ) -> None:
-    """Whatever page tokens are, however slow the pages and busy the agents, whether or not moves can wait for pages:
-    each task is taken once, and the stage is not read for ever."""
+    """Whatever page tokens are, however slow the pages and busy the agents, whether or not moves can wait for pages,
+    and whoever else moves tasks: each is taken once, or has left, and the stage is not read for ever."""
     chance = random.Random(seed)
     stage = [Task(f"{number % rows} {number}") for number in range(tasks)]
     backlog: Any = Backlog(lambda task: task.name.split()[0])  # type: ignore[attr-defined]
@@ -187,8 +227,8 @@ def test_no_task_is_skipped(
         return found
 
     order = {task: number for number, task in enumerate(stage)}
-    while not backlog.exhausted or out or moving:
-        step = chance.choice(["read", "take", "send", "answer"])
+    while not backlog.exhausted or out or moving or backlog.reopen():
+        step = chance.choice(["read", "take", "send", "answer", *["leave"] * others])
         if step == "read":
             if backlog.must_be_read and not (backlog.available or backlog.moving):
                 backlog.begin_reading()
@@ -212,9 +252,15 @@ def test_no_task_is_skipped(
             backlog.begin_move()
         elif step == "answer" and moving:
             for task in moving:
-                stage.remove(task)
-                backlog.release(task.uuid)
+                backlog.release(task.uuid, left=task not in stage)
+                if task in stage:
+                    stage.remove(task)
             moving.clear()
             backlog.end_move()
-        assert readings <= tasks + 2
-    assert sorted(task.name for task in taken) == sorted(task.name for task in order)
+        elif step == "leave" and (there := [task for task in stage if task not in moving]):
+            stage.remove(chance.choice(there))
+        assert readings <= 2 * tasks + 2
+    assert stage == []
+    assert len(set(taken)) == len(taken)
+    if not others:
+        assert set(taken) == set(order)

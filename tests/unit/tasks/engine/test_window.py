@@ -23,7 +23,7 @@ class Around:
         self.idle = False
         gate = SimpleNamespace(timing=Timing(), limits=Limits(), clock=lambda: self.now)
         backlog: Any = Backlog(lambda one: one.uuid)
-        run: Any = SimpleNamespace(gate=gate, stop=Stop(), backlog=lambda: backlog)
+        run: Any = SimpleNamespace(gate=gate, stop=Stop(), backlog=backlog)
         self.window = Window(run, size, workers, lambda: self.idle)
         backlog.begin_reading()
         for number in range(tasks):
