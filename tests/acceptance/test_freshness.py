@@ -85,6 +85,30 @@ def test_a_task_that_has_left_hides_no_other(world: World, driver: Driver) -> No
 
 
 @pytest.mark.usefixtures("always_stale")
+@pytest.mark.parametrize("driver", [d for d in DRIVERS if str(d) in ("window", "async", "queue-function")], ids=str)
+def test_a_task_that_leaves_while_others_are_asked_for_hides_none(world: World, driver: Driver) -> None:
+    """Which tasks are still there is asked for in pages, too: one that is hidden by them has not left."""
+    world.platform.settings.page_size, world.platform.settings.page_tokens = 3, "offset"
+    world.project.add_placeholders(12)
+    pages_of_the_stage = 12 // 3
+    world.platform.faults.add(
+        Fault("tasks", action="stall", seconds=60, contains="pageToken", skip=pages_of_the_stage - 1)
+    )
+
+    def somebody() -> None:
+        while len(world.requests("tasks")) <= pages_of_the_stage:
+            time.sleep(0.001)
+        world.project.move(world.project.tasks("Pre-label")[0].uuid, "Review")
+        world.platform.faults.clear()  # the second page comes
+
+    other = threading.Thread(target=somebody)
+    other.start()
+    told = driver.run(world, lambda: None)
+    other.join()
+    assert told.counts == {"held": 11, "skipped": 1}
+
+
+@pytest.mark.usefixtures("always_stale")
 @pytest.mark.parametrize("driver", ONE_AFTER_THE_OTHER, ids=str)
 def test_labels_are_loaded_anew(world: World, driver: Driver) -> None:
     """The agent sees labels that a person saved while another task's attempt ran, and none of them is lost."""

@@ -98,15 +98,25 @@ class TaskKey(Protocol):
 
 
 def still_in(stage: Any, tasks: Sequence[TaskKey], gate: Gate) -> tuple[dict[UUID, AgentTask], dict[UUID, Exception]]:
-    """Return the tasks that are still in a stage, as the platform shows them now, by uuid. One request.
+    """Return the tasks that are still in a stage, as the platform shows them now, by uuid.
 
-    What the platform refuses is split off: the second part is the tasks that it says nothing about, and why.
+    It is one request if all of them are there, or none. What the platform refuses is split off: the second part is the
+    tasks that it says nothing about, and why.
     """
 
     def ask(part: Sequence[TaskKey]) -> dict[UUID, AgentTask]:
-        asked = {task.uuid: task.data_hash for task in part}
-        hashes = list(dict.fromkeys(asked.values()))
-        return {task.uuid: task for task in stage.get_tasks(data_hash=hashes) if task.uuid in asked}
+        missing = {task.uuid: task.data_hash for task in part}
+        found: dict[UUID, AgentTask] = {}
+        while missing:
+            hashes = list(dict.fromkeys(missing.values()))
+            shown = {task.uuid: task for task in stage.get_tasks(data_hash=hashes) if task.uuid in missing}
+            if not shown:
+                break
+            # The answer may have had pages, and a task that somebody moved between two of them hides another. So the
+            # rest are asked for again, until none is shown: nothing is hidden from an empty first page.
+            found |= shown
+            missing = {uuid: data_hash for uuid, data_hash in missing.items() if uuid not in shown}
+        return found
 
     there: dict[UUID, AgentTask] = {}
     refused: dict[UUID, Exception] = {}

@@ -95,12 +95,42 @@ def test_long_stages_tell_how_far_they_are() -> None:
 
 
 def test_which_of_some_tasks_are_still_there() -> None:
-    """In one request, by uuid: a task of the same data unit that is another one does not count."""
+    """By uuid: a task of the same data unit that is another one does not count."""
     stage = Stage(3)
     other: AgentTask = SimpleNamespace(uuid=UUIDS[50], data_hash=UUIDS[0])  # type: ignore[assignment]
     there, refused = still_in(stage, [*stage.tasks[:2], other], gate())
     assert ({*there}, refused) == ({*UUIDS[:2]}, {})
-    assert len(stage.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "requests"),
+    [(3, [0, 1, 2], [[0, 1, 2]]), (3, [5, 6], [[5, 6]]), (3, [0, 5, 1, 6], [[0, 5, 1, 6], [5, 6]])],
+)
+def test_only_those_that_are_missing_are_asked_for_again(
+    there: int, asked: list[int], requests: list[list[int]]
+) -> None:
+    """Where all are there, or none, the first answer is enough."""
+    stage = Stage(there)
+    still_in(stage, [task(UUIDS[number]) for number in asked], gate())
+    assert stage.asked == [[UUIDS[number] for number in numbers] for numbers in requests]
+
+
+def test_a_task_that_is_moved_between_two_pages_hides_no_other() -> None:
+    """Where page tokens are offsets, the second page begins too far on then."""
+
+    class Paged(Stage):
+        def get_tasks(self, data_hash: list[UUID] | None = None) -> Iterator[Any]:
+            asked, position = data_hash or [], 0
+            while found := [one for one in self.tasks if one.data_hash in asked][position : position + 2]:
+                yield from found
+                position += 2
+                if self.tasks[0].uuid == UUIDS[0]:
+                    del self.tasks[0]
+
+    stage = Paged(5)
+    wanted = [*stage.tasks]
+    there, _ = still_in(stage, wanted, gate())
+    assert {*there} == {*UUIDS[:5]}  # the first was there when it was asked for, and the third is
 
 
 def test_nothing_is_asked_for_no_tasks() -> None:
