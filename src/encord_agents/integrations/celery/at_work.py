@@ -318,8 +318,12 @@ class RedisAtWork:
             held = dict(self._held)
         for queue, tasks in _by_queue(held).items():
             now, there = self._look(queue, tasks)
+            with self._lock:
+                ended = {task for task in tasks if (queue, task) not in self._held}
             renewed = []
             for task, text in zip(tasks, there, strict=True):
+                if task in ended:  # its hold is missing because it was released, not because Redis forgot it
+                    continue
                 old = _Hold.of(held[queue, task])
                 # A missing hold was forgotten by a Redis that restarted; one of another delivery is not ours to renew.
                 if not text or _Hold.of(text).delivery == old.delivery:

@@ -202,7 +202,8 @@ def test_signs_of_life(quick: RedisAtWork, client: redis.Redis) -> None:
     assert until(lambda: str(client.hget(KEY, "a")).split(" ")[0] > first)
     assert str(client.hget(KEY, "a")).split(" ")[-1] == delivery
     quick.end(QUEUE, ["a"])
-    assert client.hgetall(KEY) == {}
+    # A heartbeat that is under way may say once more that it is held, and the next takes that back.
+    assert until(lambda: client.hgetall(KEY) == {})
     assert until(lambda: quick._heartbeat is None), "nothing is held, so the heartbeat stops"
 
 
@@ -213,7 +214,7 @@ def test_a_redis_that_forgot_everything(quick: RedisAtWork, client: redis.Redis)
     assert until(lambda: client.hexists(KEY, "a"))
     assert begin(holder(client)) == [Found.BUSY]
     quick.end(QUEUE, ["a"])
-    assert client.hgetall(KEY) == {}
+    assert until(lambda: client.hgetall(KEY) == {})
 
 
 def test_anothers_hold_is_left_alone(quick: RedisAtWork, client: redis.Redis) -> None:
@@ -224,7 +225,7 @@ def test_anothers_hold_is_left_alone(quick: RedisAtWork, client: redis.Redis) ->
     before = client.hget(KEY, "b")
     assert until(lambda: client.hget(KEY, "b") != before)
     quick.end(QUEUE, ["a", "b"])
-    assert client.hgetall(KEY) == {"a": theirs}
+    assert until(lambda: client.hgetall(KEY) == {"a": theirs})
 
 
 def test_an_end_that_redis_does_not_hear(
