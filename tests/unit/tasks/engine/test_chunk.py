@@ -109,7 +109,8 @@ def test_no_attempt_begins_after_a_stop(world: World) -> None:
 
 
 def test_a_task_that_has_left_is_not_attempted(world: World, loop: EventLoop) -> None:
-    """Stale tasks whose attempts are about to begin are asked about in one request; those that left are skipped."""
+    """Stale tasks whose attempts are about to begin are asked about together, once more about those that are missing;
+    those that left are skipped."""
     world.project.add_placeholders(3)
     events: list[Event] = []
     clock = Clock()
@@ -127,4 +128,4 @@ def test_a_task_that_has_left_is_not_attempted(world: World, loop: EventLoop) ->
     assert [result.context for result in results] == contexts[1:]
     (skipped,) = (event for event in events if isinstance(event, TaskFinished))
     assert (skipped.task.uuid, type(skipped.outcome)) == (contexts[0].task.uuid, Skipped)
-    assert world.requests() == ["tasks"]
+    assert world.requests() == ["tasks", "tasks"]
