@@ -7,9 +7,11 @@ platform tells the agents when tasks wait. No account and no download is needed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
+import random
 import shlex
 import shutil
 import socket
@@ -167,10 +169,17 @@ def ended(process: subprocess.Popen[bytes], seconds: float) -> int | None:
         return None
 
 
+def free_port() -> int:
+    """Return a free port, below those that systems give to connections: one of these may be taken before it is used."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", random.randrange(15_000, 32_000)))
+            return int(probe.getsockname()[1])
+
+
 def serve_agents(platform: LocalPlatform, project: LocalProject) -> int:
     """Serve the agents' runner, and have the platform notify it, until no task waits for an agent."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}/notifications"
     receiver = platform.receivers.add(address)  # nobody listens there yet: it is told again until somebody does
     command = ["-m", "uvicorn", "notified_agents:app", "--app-dir", str(HERE), "--port", str(port)]
