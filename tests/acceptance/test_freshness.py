@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -58,6 +59,27 @@ def test_no_agent_runs_for_a_task_that_has_left(world: World, driver: Driver) ->
     assert sorted(calls) == [f"file {number}" for number in range(6)]
 
 
+@contextmanager
+def somebody_moves(world: World, number: int, *, after: int) -> Iterator[None]:
+    """Have a task of the first stage moved after so many answers about tasks; then the page that is stalled comes."""
+    over = threading.Event()
+
+    def move() -> None:
+        while len(world.requests("tasks")) < after:
+            if over.wait(0.001):
+                return
+        world.project.move(world.project.tasks("Pre-label")[number].uuid, "Review")
+        world.platform.faults.clear()
+
+    somebody = threading.Thread(target=move)
+    somebody.start()
+    try:
+        yield
+    finally:
+        over.set()
+        somebody.join()
+
+
 @pytest.mark.usefixtures("always_stale")
 @pytest.mark.parametrize("driver", [*RUNNERS, ByThreads("drain")], ids=str)
 def test_a_task_that_has_left_hides_no_other(world: World, driver: Driver) -> None:
@@ -67,19 +89,11 @@ def test_a_task_that_has_left_hides_no_other(world: World, driver: Driver) -> No
     world.project.add_placeholders(12, title="file {index}")
     calls = []
 
-    def somebody() -> None:
-        while not world.requests("tasks"):
-            time.sleep(0.001)
-        world.project.move(world.project.tasks("Pre-label")[1].uuid, "Review")
-        world.platform.faults.clear()  # the second page comes
-
     def agent(task: AgentTask) -> None:
         calls.append(task.data_title)
 
-    other = threading.Thread(target=somebody)
-    other.start()
-    told = driver.run(world, agent)
-    other.join()
+    with somebody_moves(world, 1, after=1):
+        told = driver.run(world, agent)
     assert told.counts == {"held": 11, "skipped": 1}
     assert sorted(calls) == sorted(f"file {number}" for number in range(12) if number != 1)
 
@@ -95,16 +109,8 @@ def test_a_task_that_leaves_while_others_are_asked_for_hides_none(world: World, 
         Fault("tasks", action="stall", seconds=60, contains="pageToken", skip=pages_of_the_stage - 1)
     )
 
-    def somebody() -> None:
-        while len(world.requests("tasks")) <= pages_of_the_stage:
-            time.sleep(0.001)
-        world.project.move(world.project.tasks("Pre-label")[0].uuid, "Review")
-        world.platform.faults.clear()  # the second page comes
-
-    other = threading.Thread(target=somebody)
-    other.start()
-    told = driver.run(world, lambda: None)
-    other.join()
+    with somebody_moves(world, 0, after=pages_of_the_stage + 1):
+        told = driver.run(world, lambda: None)
     assert told.counts == {"held": 11, "skipped": 1}
 
 

@@ -17,25 +17,19 @@ from encord_agents.local.images import png
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tests.conftest import World
+
     from encord_agents.core.data_model import Frame
 
-WORKFLOW = {
-    "stages": [
-        {"title": "Agent", "type": "agent", "pathways": {"go": "Done"}},
-        {"title": "Done", "type": "done"},
-    ]
-}
 GREYS = [10, 20, 30, 40]
 
 
 @pytest.fixture
-def item(local_platform: LocalPlatform) -> StorageItem:
-    project = local_platform.create_project(workflow=WORKFLOW)
-    data_hash = project.add_image_group("holiday", [png(8, 4, grey) for grey in GREYS])
-    client = local_platform.client(retries=False)
-    (row,) = client.get_project(project.project_hash).list_label_rows_v2(data_hashes=[data_hash])
+def item(world: World) -> StorageItem:
+    world.project.add_image_group("holiday", [png(8, 4, grey) for grey in GREYS])
+    (row,) = world.client.get_project(world.project.project_hash).list_label_rows_v2()
     assert row.backing_item_uuid is not None
-    return client.get_storage_item(row.backing_item_uuid)
+    return world.client.get_storage_item(row.backing_item_uuid)
 
 
 def shown(frames: Iterable[Frame]) -> list[tuple[int, int]]:

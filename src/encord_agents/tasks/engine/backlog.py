@@ -127,7 +127,7 @@ class Backlog:
         Returns:
             True if it must be read again. That ends: each time is for a task which was there, and is not any more.
         """
-        if self._has_left and self._readings and self._exact and self._budget != 0:
+        if self._has_left and self._readings:  # else it is fed, and has no pages
             self._exact = False
         return self.must_be_read
 
