@@ -57,6 +57,11 @@ def pytest_collection() -> Generator[None, object, object]:
             gc.enable()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests in a browser: processes take tests from each other later, and would open it in each."""
+    items.sort(key=lambda item: "browser" not in item.path.parts)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_unconfigure() -> Generator[None, object, object]:
     """Collect garbage once. At the end, pytest does it five times, which takes seconds with a million objects."""

@@ -140,7 +140,7 @@ class TestSignals:
             while True:
                 got.append(queue.get_nowait())
         assert got.count(0) == put
-        calls = [entry for entry in got if entry]
+        calls = sorted(entry for entry in got if entry)  # a second signal interrupts the first one's handler
         assert calls == list(range(1, len(calls) + 1))
         assert calls
 
