@@ -20,7 +20,7 @@ __all__ = ["AgentRun", "run_agent"]
 
 @dataclass(frozen=True)
 class AgentRun:
-    """What became of a task.
+    """The outcome of a task, and its state afterwards.
 
     Attributes:
         outcome: ``moved``, ``held``, ``failed`` or ``skipped``.
@@ -28,7 +28,7 @@ class AgentRun:
         labels: The label row as it was saved, initialised.
         saves: How often it was saved.
         priority: The task's priority afterwards.
-        exception: What a failed task failed with.
+        exception: The exception of a failed task.
         phase: Where it failed: load, inject, agent, teardown, pathway, save or move.
     """
 

@@ -65,7 +65,7 @@ BEHAVIOUR: dict[str, tuple[str, str]] = {
     ),
     "retries": (
         "A retry is a whole attempt: dependencies are made and torn down each time.",
-        "What the first attempt left behind, a half-read file or a closed connection, must not meet the second.",
+        "The second attempt must not meet the remains of the first: a half-read file, a closed connection.",
     ),
     "bundles": (
         "Labels, priorities and moves are sent together, for up to 100 tasks. For that, return the label row in a "
@@ -87,9 +87,9 @@ BEHAVIOUR: dict[str, tuple[str, str]] = {
         "The colours below transparent pixels are arbitrary.",
     ),
     "queue-errors": (
-        "A queue function raises no task's error, not even for an unknown pathway or a malformed task: the answer "
-        "says it. With `raise_on_failure=True` it raises. Called with a list, it writes what went well, where one "
-        "failure took all along.",
+        "A queue function raises no task's error, not even for an unknown pathway or a malformed task: it is in "
+        "the answer. With `raise_on_failure=True` it raises. Called with a list, it writes the results of all tasks "
+        "that succeeded, where one failure took all along.",
         "Workers that die of one message lose the others.",
     ),
     "set-up": (

@@ -40,9 +40,9 @@ NAMES = """
 AFTER = """
 ## How this is held
 
-`tests/compat` lists the names of 0.2.10, and runs small programs whose results with 0.2.10 are recorded: how they end,
-what they say, and the stages, priorities and labels that they leave. `nox -s compat` installs 0.2.10 and records them
-anew. Among them are the shapes of its public programs:
+`tests/compat` lists the names of 0.2.10, and runs small programs whose results with 0.2.10 are recorded: their
+exit codes, their output, and the stages, priorities and labels that they leave. `nox -s compat` installs 0.2.10 and
+records them anew. Among them are the shapes of its public programs:
 
 | program | beside 0.2.10 |
 |---|---|

@@ -1,4 +1,4 @@
-"""The way of a storage item's file to this machine: signed URL, tries, and the cache."""
+"""Fetching of a storage item's file: its signed URL, the tries, and the cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which label rows were loaded in one request: what is needed of one of them will soon be needed of the others."""
+"""Label rows that were loaded in one request: the needs of one of them will soon be those of the others."""
 
 from __future__ import annotations
 

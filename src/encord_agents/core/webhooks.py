@@ -143,7 +143,7 @@ class TaskNotification(BaseModel):
 
     @property
     def pending_count(self) -> int:
-        """How many tasks waited at the time."""
+        """The number of tasks that waited at the time."""
         return self.payload.pending_count
 
     @property

@@ -89,7 +89,7 @@ def serve_runner(
 
 
 Work = Callable[[Stage, Stop], object]
-"""What is done for a stage; returns what to log of it."""
+"""Serves a stage once, and returns something to log."""
 
 
 def _work_of(runner: SequentialRunner | QueueRunner, options: dict[str, Any]) -> Work:

@@ -1,4 +1,4 @@
-"""So many at once."""
+"""A limit on how many threads do something at the same time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ __all__ = ["Slots"]
 
 
 class Slots:
-    """So many at once. Not a `threading.Semaphore`: an interrupt inside one leaves its lock held."""
+    """A number of slots, each for one thread at a time.
+
+    This is no `threading.Semaphore`, since an interrupt inside one leaves its lock held.
+    """
 
     def __init__(self, number: int) -> None:
         self._free: SimpleQueue[None] = SimpleQueue()
