@@ -30,7 +30,7 @@ from encord_agents.tasks.models import TaskAgentReturnStruct
 
 WARM_UP = 20
 """Passes before anything is compared: caches fill, the allocator takes what it will keep."""
-MAY_GROW = 20 * MEGABYTE
+MAY_GROW = 10 * MEGABYTE
 """Between the warm-up and the last pass."""
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
 
+from encord_agents.tasks.engine import interpreter
 from encord_agents.tasks.engine.interpreter import SWITCH_INTERVAL, old_objects_left_alone, quick_switches
 
 
@@ -42,6 +44,40 @@ def test_frozen_objects_likewise() -> None:
     assert gc.get_freeze_count()
     second.__exit__(None, None, None)
     assert not gc.get_freeze_count()
+
+
+DIES_IN_USE = """
+import gc, runpy, sys, weakref
+
+interpreter = runpy.run_path(sys.argv[1])
+left_alone = interpreter["old_objects_left_alone"]
+
+
+class Node:
+    def __init__(self):
+        self.itself = self
+
+
+if sys.argv[2] == "disabled":
+    gc.disable()
+with left_alone():
+    nodes = [Node() for _ in range(gc.get_freeze_count())]
+    dead = weakref.ref(nodes[0])
+    nodes.clear()
+for _ in range(interpreter["USES"]):
+    with left_alone():
+        pass
+print(dead() is None)
+"""
+
+
+@pytest.mark.parametrize("collector", ["enabled", "disabled"])
+def test_garbage_that_grew_old(collector: str) -> None:
+    """It is collected after some more uses, so that a program that polls for days does not grow; unless the program has
+    turned that off. In a process of its own, since this one has a million objects."""
+    script = [sys.executable, "-c", DIES_IN_USE, interpreter.__file__, collector]
+    said = subprocess.run(script, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert said == f"{collector == 'enabled'}\n"
 
 
 def test_a_program_that_has_set_it_itself() -> None:
