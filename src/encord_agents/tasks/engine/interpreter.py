@@ -7,6 +7,7 @@ threads of the engine may be users, because no interrupt reaches those while the
 from __future__ import annotations
 
 import gc
+import math
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -73,7 +74,7 @@ class _Freezing:
 
     def __init__(self) -> None:
         self._uses = 0
-        self._fewest = 0  # objects, since the last collection
+        self._fewest = math.inf  # objects, since the last collection
 
     def __call__(self) -> Callable[[], None]:
         if gc.get_freeze_count():  # a program that has frozen its objects itself is left alone
@@ -86,13 +87,13 @@ class _Freezing:
 
     def _collect_if_grown(self) -> None:
         number = gc.get_freeze_count()
-        if gc.isenabled() and self._fewest and number > GROWTH * self._fewest:
-            gc.unfreeze()
-            gc.collect()
-            gc.freeze()
-            self._fewest = gc.get_freeze_count()
-        else:
-            self._fewest = min(self._fewest or number, number)
+        if number <= GROWTH * self._fewest or not gc.isenabled():
+            self._fewest = min(self._fewest, number)
+            return
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
+        self._fewest = gc.get_freeze_count()
 
 
 quick_switches = _Shared(_switch_quickly)
