@@ -68,11 +68,11 @@ class Disk:
         self._paths[descriptor] = path
         return descriptor, path
 
-    def fdopen(self, descriptor: int, mode: str) -> BinaryIO:
+    def fdopen(self, descriptor: int, mode: str, **options: Any) -> BinaryIO:
         if self.fails_at == "open":
             os.close(descriptor)
             self.fail("open")
-        return _File(self, os.fdopen(descriptor, mode), self._paths[descriptor])  # type: ignore[return-value]
+        return _File(self, os.fdopen(descriptor, mode, **options), self._paths[descriptor])  # type: ignore[return-value]
 
     def _reserve(self, descriptor: int, offset: int, size: int) -> None:
         self.fail("reserve")

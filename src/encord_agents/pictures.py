@@ -36,6 +36,9 @@ STRIPPED: Final = (b"\xff\xd8", b"\x89PNG", b"RIFF")
 STRIP: Final = 1 << 20
 """Pixels converted at a time, so that little is in memory apart from the picture and its copy."""
 
+SMALL: Final = 256 * 1024
+"""Bytes of a file that is read as a whole, so that Pillow does not go back to it."""
+
 
 class NoPictureError(ValueError):
     """The file is no picture, or of a kind that Pillow does not know."""
@@ -74,7 +77,7 @@ class Picture:
         from PIL import Image, UnidentifiedImageError
 
         try:
-            self._read(source)
+            self._read(_in_memory(source))
         except (MemoryError, NoPictureError):
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -255,6 +258,16 @@ def _reason(error: Exception, source: Path | bytes) -> str:
         return "it is truncated, and nothing of it can be decoded"
     # Pillow's message may quote a temporary path, which helps nobody.
     return f"it is damaged ({type(error).__name__})"
+
+
+def _in_memory(source: Path | bytes) -> Path | bytes:
+    """Return the content of a small file, or the path of a large one. Of a file, Pillow asks the position at each step,
+    and each time other threads have the interpreter first."""
+    if isinstance(source, bytes):
+        return source
+    with source.open("rb", buffering=0) as file:
+        content = file.read(SMALL + 1)
+    return content if len(content) <= SMALL else source
 
 
 def _content(source: Path | bytes) -> bytes:

@@ -198,13 +198,17 @@ class NewFile:
         self._what = f"The file of {name!r} cannot be kept on this machine"
         self._directory = directory
         self._file: BinaryIO | None = None
+        self._may_be_longer = False  # than what is written
         with _ours(self._what, directory):
             descriptor, path = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=directory)
         self.path = Path(path)
         try:
             with _ours(self._what, directory):
-                self._file = os.fdopen(descriptor, "wb")
+                # Blocks are large or the only one. A buffer would ask the system four more things for each file, and
+                # each lets other threads have the interpreter first.
+                self._file = os.fdopen(descriptor, "wb", buffering=0)
                 if reserve >= WORTH_RESERVING:
+                    self._may_be_longer = True
                     allocate(descriptor, reserve)
         except BaseException:
             self._abandon()
@@ -219,14 +223,18 @@ class NewFile:
         self.abandon()
 
     def write(self, block: bytes) -> int:
-        """Write the next bytes."""
+        """Write the next bytes, and return their number."""
         assert self._file is not None
         with _ours(self._what, self._directory):
-            return self._file.write(block)
+            written = self._file.write(block)
+            while written < len(block):  # so a disk that fills up says what it lacks
+                written += self._file.write(memoryview(block)[written:])
+        return written
 
     def restart(self) -> None:
         """Forget what was written so far."""
         assert self._file is not None
+        self._may_be_longer = True
         with _ours(self._what, self._directory):
             self._file.seek(0)
 
@@ -239,7 +247,8 @@ class NewFile:
         """Close the completely written file, and return its path."""
         assert self._file is not None
         with _ours(self._what, self._directory):
-            self._file.truncate()  # more may have been reserved than was written
+            if self._may_be_longer:
+                self._file.truncate()
             self._file.close()
         self._file = None
         _kept.setdefault(os.getpid(), {})[self.path] = None
@@ -249,7 +258,7 @@ class NewFile:
         file, self._file = self._file, None
         with contextlib.suppress(OSError):
             if file is not None:
-                file.close()  # which may raise: there may be no room for its buffered bytes
+                file.close()
         remove(self.path)
 
 
