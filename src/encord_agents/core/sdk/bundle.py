@@ -19,7 +19,7 @@ from encord.http.bundle import Bundle, BundleResultHandler, BundleResultMapper
 
 from encord_agents.core.sdk.seam import Seam, names_in
 
-__all__ = ["BUNDLE", "Parcel", "SharingBundle", "new_bundle", "packed"]
+__all__ = ["BUNDLE", "Parcel", "SharingBundle", "new_bundle", "packed", "send_alone"]
 
 ADDED = ("operation", "result_mapper", "payload", "limit")
 
@@ -117,6 +117,20 @@ class _Operation:
         self.payloads: list[Any] = []
         self.name_of: Callable[[Any], str] | None = None
         self.handlers: dict[str, Callable[[Any], None]] = {}
+
+
+def send_alone(method: Callable[..., object]) -> None:
+    """Call a method of the SDK that makes one request, which is the same, but made without a deep copy.
+
+    Args:
+        method: One that takes a ``bundle``, and no answer.
+    """
+    if not BUNDLE.holds:
+        method()
+        return
+    bundle = SharingBundle()
+    method(bundle=bundle)
+    bundle.execute()
 
 
 @dataclass(frozen=True, slots=True)

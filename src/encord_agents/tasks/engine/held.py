@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 from encord.exceptions import EncordException
 from encord.objects import LabelRowV2
 
-from encord_agents.core.sdk.bundle import Parcel, new_bundle, packed
+from encord_agents.core.sdk.bundle import Parcel, new_bundle, packed, send_alone
 from encord_agents.core.sdk.entrusted import Send, entrust, in_part_of, sent_priorities
 from encord_agents.core.sdk.once import hear_of_strangers
 from encord_agents.tasks.engine.gate import Gate
@@ -130,12 +130,12 @@ class Held:
             if (is_open := self._open) and self.refused is None:
                 self._parcels[kind], self.row = parcel, row or self.row
         if not is_open:  # the attempt has ended meanwhile
-            send()
+            send_alone(send)
 
     def _send_now(self, send: Send) -> None:
         started = self._gate.clock()
         try:
-            send()
+            send_alone(send)
         finally:
             if self._open:
                 self.sent = True

@@ -10,7 +10,7 @@ from encord.exceptions import EncordException
 from encord.http.bundle import Bundle, BundleResultHandler, BundleResultMapper
 from encord.workflow import AgentStage
 
-from encord_agents.core.sdk.bundle import SharingBundle, packed
+from encord_agents.core.sdk.bundle import BUNDLE, SharingBundle, packed, send_alone
 from encord_agents.local import Fault
 
 if TYPE_CHECKING:
@@ -60,6 +60,28 @@ def test_the_same_requests(world: World, kind: str) -> None:
         assert entry.kind == kind
         bodies.append(entry.body)
     assert bodies[0] == bodies[1]
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_a_request_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch, holds: bool) -> None:
+    """A save outside a bundle is the SDK's request, byte by byte, and raises the SDK's error: also where the SDK's
+    bundles are not as they were, and its own way is taken."""
+    monkeypatch.setattr(type(BUNDLE), "holds", property(lambda _: holds))
+    world.project.add_placeholders(1)
+    (row,) = world.client.get_project(world.project.project_hash).list_label_rows_v2()
+    row.initialise_labels()
+    world.mark(row)
+    world.platform.journal.clear()
+    row.save()
+    send_alone(lambda bundle=None: row.save(bundle, validate_before_saving=True))
+    send_alone(lambda bundle=None: row.set_priority(0.25, bundle))
+    row.save(validate_before_saving=True)
+    first, ours, priority, theirs = world.platform.journal
+    assert [entry.kind for entry in (first, ours, priority, theirs)] == ["save", "save", "priorities", "save"]
+    assert ours.body == theirs.body != first.body
+    world.platform.faults.add(Fault("save", status=400))
+    with pytest.raises(EncordException):
+        send_alone(lambda bundle=None: row.save(bundle))
 
 
 @dataclass
