@@ -82,12 +82,15 @@ def wait_for(call: Call, value: Any, loop: Loop | None) -> Any:
         going = loop.submit(_carried(call, value))
         ended = going.result()
     except BaseException:
+        # An interrupt of this thread does not reach the loop's. What goes on there would write to a row that somebody
+        # else has by then, so it is cancelled and waited for.
         if going is not None and not going.done():
             going.cancel()
             with contextlib.suppress(CancelledError):
                 going.exception()
         _discard(value)
         raise
+    # The coroutine ran in another thread and context. What it set belongs to this attempt, which goes on here.
     apply(ended.changes)
     if ended.raised is not None:
         raise ended.raised
@@ -137,6 +140,7 @@ async def _carried(call: Call, value: Any) -> _Ended:
     try:
         result = await settled(call, value)
     except BaseException as exception:
+        # Cancelled from outside, it has to end so; cancelled by itself, that is the agent's own exception.
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise

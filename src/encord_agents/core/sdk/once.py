@@ -50,8 +50,10 @@ ONCE = Seam(
 )
 
 
+# Context variables, not thread-locals: a coroutine and the thread that it hands a request to belong together.
 _once: ContextVar[bool] = ContextVar("encord_agents_sent_once", default=False)
 _others: ContextVar[Callable[[], None] | None] = ContextVar("encord_agents_sent_by_others", default=None)
+# By owner, without a lock: each change is a single operation on a dictionary, and readers go through a copy.
 _strangers: dict[object, Callable[[], None]] = {}
 
 
@@ -141,6 +143,7 @@ class _Settings(RequestsSettings):
     def of(cls, settings: RequestsSettings) -> _Settings:
         """Settings that share their values with others."""
         made = cls.__new__(cls)
+        # Shared, not copied: what the user changes in the client's settings during a run counts here too.
         made.__dict__ = settings.__dict__
         return made
 

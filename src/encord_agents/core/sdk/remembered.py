@@ -88,14 +88,15 @@ class Remembered:
 
     def get(self, key: Hashable, ask: Callable[[], Any]) -> Any:
         """Return an answer, of a moment ago or new."""
-        asked_at = self._clock()
+        # No lock: two threads that ask at once both ask the platform, and either answer will do.
+        asked_at = self._clock()  # before the request: the answer is at least as old as that
         since, answer = self._kept.get(key, (0.0, None))
         if answer is None or asked_at - since > self._seconds:
             answer = ask()
             if len(self._kept) >= MOST:
                 self._kept.clear()
             self._kept[key] = asked_at, answer
-        return answer.model_copy()
+        return answer.model_copy()  # for the caller to change as it likes
 
 
 @functools.cache

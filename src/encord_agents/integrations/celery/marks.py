@@ -59,6 +59,7 @@ class MemoryInFlight:
     ) -> list[bool]:
         now = self._clock()
         taken = []
+        # One hold of the lock for all of them: of two fillers in threads, each task goes to one.
         with self._lock:
             for task in tasks:
                 until, kind = self._marks.get((queue, task), (now, ""))
@@ -92,6 +93,7 @@ class MemoryInFlight:
     def marked(self, queue: str) -> tuple[set[str], set[str]]:
         now = self._clock()
         with self._lock:
+            # The only place where expired marks are removed: without that, a process of months would keep them all.
             self._marks = {key: mark for key, mark in self._marks.items() if mark[0] > now}
             own = [(task, kind) for (other, task), (_, kind) in self._marks.items() if other == queue]
         return {task for task, kind in own if kind == "in flight"}, {task for task, kind in own if kind == "failed"}
@@ -147,10 +149,12 @@ class RedisInFlight:
 
     def extend(self, queue: str, tasks: Sequence[str], seconds: float) -> None:
         if tasks:
+            # Also where the mark has expired meanwhile: the worker that says so is at work on the task.
             self._client.zadd(self._key(queue, "in-flight"), dict.fromkeys(tasks, self._clock() + seconds))
 
     def fail(self, queue: str, tasks: Sequence[str], seconds: float) -> None:
         if tasks:
+            # In a transaction, so that no filler finds a task unmarked between the two.
             pipe = self._client.pipeline(transaction=True)
             pipe.zrem(self._key(queue, "in-flight"), *tasks)
             pipe.zadd(self._key(queue, "failed"), dict.fromkeys(tasks, self._clock() + seconds))

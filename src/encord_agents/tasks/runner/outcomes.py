@@ -82,6 +82,8 @@ class Outcomes:
         error: The error that ends the run, if there is one: the first.
     """
 
+    # There is no lock: all of it is called by the one thread that takes the workers' messages.
+
     def __init__(self, run: DrainRun, agent: Agent, backlog: Backlog) -> None:
         self.error: BaseException | None = None
         self._run = run
@@ -106,6 +108,8 @@ class Outcomes:
         sent.seconds, sent.own_saves = event.seconds, event.own_saves
         match outcome:
             case Failed(fault=fault) if fault.phase not in (Phase.SAVE, Phase.MOVE):
+                # A failure of set-up would fail every task alike, so it ends the run; whether it is one can only be
+                # decided here, since another worker may have succeeded with the same agent.
                 own = None if told.suspect is None else replace(fault, exception=told.suspect.error)
                 error = None if own is None else self._dead_letters.ends_run(own)
                 if error is None:
@@ -125,6 +129,7 @@ class Outcomes:
 
     def send_down(self) -> None:
         """Move the tasks that failed for good down the failure pathway, without labels or priority, as everywhere."""
+        # Taken out first: a letter that cannot be written is listed as unwritten, and must not be sent a second time.
         letters, self._letters = self._letters, {}
 
         def settle(result: Result, outcome: Outcome) -> None:

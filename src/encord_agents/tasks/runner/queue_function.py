@@ -140,6 +140,7 @@ class QueueFunction:
                 is_reading = backlog.reading
                 while taken := backlog.take(number):
                     for waiting in taken:
+                        # Released at once: whoever takes the text here decides about it, and never reports back.
                         backlog.release(waiting.task.uuid)
                         yield waiting.task.model_dump_json()
             if moves() == before or backlog.shown == known:

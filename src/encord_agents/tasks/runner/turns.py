@@ -48,14 +48,16 @@ class RunTurns(Turns):
         )
         try:
             self._drive(run)
+            # A task that somebody else moved while pages were read may have hidden another: reading again finds it.
             while not run.stop.requested and run.backlog.reopen():
                 self._drive(run)
         finally:
             self.halted = self.halted or run.halted
-            run.send_rest()
+            run.send_rest()  # whatever happened: failed attempts' own saves are sent too
 
     def _drive(self, run: StageRun) -> None:
         options, is_async = self.options, run.agent.plan.has_async
+        # The attempts of coroutines are made on an event loop, which the pipeline alone drives.
         if options.task_batch_size == 1 and not is_async:
             run_one_by_one(run)
         else:
