@@ -12,6 +12,7 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
+from requests import PreparedRequest
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
@@ -102,7 +103,25 @@ class PoolingAdapter(TrustingAdapter):
 
     def init_poolmanager(self, *args: Any, **more: Any) -> None:
         super().init_poolmanager(*args, **more)
+        self._latest: tuple[Any, Any] = None, None  # a pool, and what it is for
         self._use_pools(self.poolmanager)
+
+    def get_connection_with_tls_context(
+        self, request: PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        """Return the pool for a request. Called by `requests`, which works it out anew each time."""
+        if proxies or cert is not None:
+            return super().get_connection_with_tls_context(request, verify, proxies, cert)
+        wanted = (request.url or "").split("/", 3)[:3], verify
+        known, pool = self._latest  # one step, and so is the change: other threads use this adapter too
+        if known != wanted:
+            pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            self._latest = wanted, pool
+        return pool
+
+    def close(self) -> None:
+        self._latest = None, None  # a pool's connections are closed when nobody has it any more
+        super().close()
 
     def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **more)

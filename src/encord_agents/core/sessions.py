@@ -19,14 +19,22 @@ class _Session(requests.Session):
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
         from encord_agents.core.settings import authorities, names_proxies  # pydantic-settings takes a while to import
 
-        if not self.trust_env or names_proxies():
+        if proxies or self.proxies or not self.trust_env or names_proxies() or not _is_as_released():
             return super().merge_environment_settings(url, proxies, stream, verify, cert)
         if verify is True or verify is None:
             verify = authorities() or verify
-        # A copy, since other threads may use this session; and by the base's method, which some programs replace.
-        untrusting = object.__new__(type(self))
-        untrusting.__dict__.update(self.__dict__, trust_env=False)  # `copy.copy` takes twenty times as long
-        return requests.Session.merge_environment_settings(untrusting, url, proxies, stream, verify, cert)
+        return {
+            "proxies": {},
+            "stream": self.stream if stream is None else stream,
+            "verify": self.verify if verify is None else verify,
+            "cert": self.cert if cert is None else cert,
+        }
+
+
+def _is_as_released() -> bool:
+    """Return True if the method of `requests` is its own: some programs replace it, to change proxies or trust."""
+    code = getattr(requests.Session.merge_environment_settings, "__code__", None)
+    return code is not None and code.co_filename == requests.sessions.__file__
 
 
 def new_session(adapter: Callable[[], HTTPAdapter]) -> requests.Session:

@@ -135,7 +135,7 @@ def names_proxies() -> bool:
     """Return True if requests may have to go over a proxy: one is named here, or may be named elsewhere."""
     if sys.platform in ("win32", "darwin"):
         return True
-    return any(name[-6:].lower() == b"_proxy" for name in os.environb)
+    return b"_proxy=" in b"=".join([*os.environb, b""]).lower()
 
 
 def authorities() -> str | None:

@@ -67,6 +67,23 @@ def test_the_environment_is_not_searched_for_proxies(monkeypatch: pytest.MonkeyP
         settings(session)
 
 
+@pytest.mark.parametrize("proxies", [{}, {"https": "http://own:1"}], ids=["none", "own"])
+def test_settings_of_the_session(proxies: dict[str, str]) -> None:
+    """A session's own settings count where the caller gives none."""
+    ours, plain = new_session(HTTPAdapter), requests.Session()
+    for session in (ours, plain):
+        session.proxies.update(proxies)
+        session.verify, session.cert, session.stream = "/own.pem", "/client.pem", True
+    given: Any = (URL, {}, None, None, None)
+    assert ours.merge_environment_settings(*given) == plain.merge_environment_settings(*given)
+
+
+def test_a_method_that_a_program_has_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An organisation's own way to merge settings is taken, as by any session of `requests`."""
+    monkeypatch.setattr(requests.Session, "merge_environment_settings", lambda *_: {"verify": "/ours.pem"})
+    assert settings(new_session(HTTPAdapter)) == {"verify": "/ours.pem"}
+
+
 def test_threads_share_a_session() -> None:
     """While one asks for its settings, the session is the same for all others."""
     session, seen = new_session(HTTPAdapter), []

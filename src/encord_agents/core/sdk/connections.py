@@ -189,27 +189,6 @@ class _Adapter(PoolingAdapter):
     """Trusts the certificates that the environment names, whichever SDK sends: older ones do not ask `requests` for
     them. Its connections cost less (`pools`)."""
 
-    def init_poolmanager(self, *args: Any, **more: Any) -> None:
-        super().init_poolmanager(*args, **more)
-        self._latest: tuple[Any, Any] = None, None  # a pool, and what it is for
-
-    def get_connection_with_tls_context(
-        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
-    ) -> Any:
-        """Return the pool for a request. Called by `requests`, which works it out anew each time."""
-        if proxies or cert is not None:
-            return super().get_connection_with_tls_context(request, verify, proxies, cert)
-        wanted = (request.url or "").split("/", 3)[:3], verify
-        known, pool = self._latest
-        if known != wanted:
-            pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
-            self._latest = wanted, pool
-        return pool
-
-    def close(self) -> None:
-        self._latest = None, None  # a pool's connections are closed when nobody has it any more
-        super().close()
-
     def send(self, request: requests.PreparedRequest, stream: bool = False, *args: Any, **options: Any) -> Any:
         """Send a request. Called by `requests`, with options by their names."""
         from encord_agents.core.settings import authorities  # pydantic-settings takes a while to import
