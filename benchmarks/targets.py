@@ -67,7 +67,7 @@ def targets(results: Results) -> Iterator[Target]:
     for key, where in (("drain", ""), ("drainzero", ", no latency")):
         if (drain := results.get(key)) and drain.other:
             ratio = drain.other.seconds / drain.ours.seconds
-            yield _at_least(f"`drain(workers=2)` against `Runner`{where}", 1.7, ratio)
+            yield _at_least(f"`drain(workers=2)` against `Runner`{where}", 1.75, ratio)
     few, many = results.get("m10000"), results.get("m100000")
     if few and many:
         yield _growth(few, many)
