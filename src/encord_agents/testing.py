@@ -58,6 +58,7 @@ def run_agent(
         task: One of ``project.tasks()``, or its uuid.
 
     Raises:
+        UnknownPathwayError: The agent named a pathway that its stage does not have, which would end any run.
         PrintableError: There is no such task, it is in no agent stage, or the agent cannot be run at all.
     """
     from encord_agents.tasks.runner.sequential_runner import SequentialRunner

@@ -19,7 +19,8 @@ def verify_auth() -> None:
     """
     client = get_user_client()
     try:
-        client.get_projects(created_after=datetime.now() - timedelta(days=1))
+        lately = client.list_projects(created_after=datetime.now() - timedelta(days=1))
+        next(iter(lately), None)  # it asks for a page as it is needed, and for none before
     except PrintableError:
         raise
     except Exception as error:

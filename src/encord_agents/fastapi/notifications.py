@@ -105,4 +105,5 @@ def _cannot_read(request: Request, error: Exception) -> JSONResponse:
 
 def _bad_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, EditorRequestError)
-    return JSONResponse({"message": str(error)}, status_code=error.status)
+    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    return JSONResponse({"message": str(error)}, status_code=error.status, headers=headers)

@@ -93,6 +93,7 @@ class LocalPlatform:
             page_size=page_size, page_tokens=page_tokens, shuffle=shuffle, latency=latency,
             latency_per_item=latency_per_item, asset_latency=asset_latency,
         )  # fmt: skip
+        self._settings_at_first = self.settings.model_copy()
         self.journal = Journal(body_limit=journal_body)
         self.faults = Faults()
         assets: AssetStore
@@ -325,7 +326,13 @@ class LocalPlatform:
         return project
 
     def clear(self) -> None:
-        """Forget all projects, data, users and requests, faults and outages; the address and the key stay."""
+        """Forget all projects, data, users and requests, faults and outages; the address and the key stay.
+
+        The settings are as they were given, and the clock is right.
+        """
+        for name, value in self._settings_at_first:
+            setattr(self.settings, name, value)
+        self._service.clock.ahead = 0.0
         self._service.database.clear(keep=keys.key_id(self.ssh_key))
         self._service.assets.clear()
         self.faults.clear()

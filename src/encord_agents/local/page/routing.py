@@ -7,7 +7,7 @@ from collections.abc import Callable
 from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
@@ -91,6 +91,8 @@ def routes(
                 given = await _form(request)
             except Refusal as refusal:
                 refused = refusal
+            except ClientDisconnect:
+                return Response()  # which nobody is there to read
 
             def answered() -> Response:
                 if refused is not None:
