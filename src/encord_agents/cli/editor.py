@@ -28,7 +28,7 @@ LAMBDA = "/2015-03-31/functions/function/invocations"
 """The path at which AWS's images for Lambda functions take events."""
 
 EditorUrl = Annotated[str, typer.Argument(help="The address that the label editor shows, of any domain.")]
-Port = Annotated[int, typer.Option(help="The port on this machine.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port on this machine.")]
 TestHeader = Annotated[
     bool,
     typer.Option(
@@ -146,7 +146,7 @@ def _unpacked(status: int, text: str) -> tuple[int, str]:
     try:
         answer = json.loads(text)
         return int(answer["statusCode"]), str(answer.get("body") or "")
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError):
         return 502, text
 
 

@@ -35,15 +35,13 @@ def notify(
 
     with existing(data) as platform:
         receivers = platform.receivers
+        known = platform.project(project).project_hash if project is not None else None
         if remove:
-            found = [one for one in receivers if one.address.rstrip("/") == address.strip().rstrip("/")]
-            if project is not None:
-                found = [one for one in found if one.project == platform.project(project).project_hash]
+            found = receivers.registered(address, project=known, stage=stage)
             for one in found:
                 receivers.remove(one)
             say(f"{counted(len(found), 'registration')} removed.")
             return
-        known = platform.project(project).project_hash if project is not None else None
         one = receivers.add(
             address, secret=secret, project=known, stage=stage, batch_size=batch_size, max_wait=max_wait
         )

@@ -15,15 +15,16 @@ def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", callback=expanded, help="Where to write them.")] = Path(),
 ) -> None:
     """Write agents.py, workflow.yaml and ontology.yaml, which run at once. What is there already is not touched."""
+    import shlex
+
     from encord_agents.local import starting
 
     for path in starting.write(directory):
         say(f"# wrote {path}")
-    where = "" if directory == Path() else f"{directory}/"
-    say("# Now make a project of a directory of files, and serve it:")
-    say(
-        f"encord-agents local create --files DIR --workflow {where}workflow.yaml --ontology {where}ontology.yaml\n"
-        "encord-agents local up"
+    agents, workflow, ontology = (
+        shlex.quote(str(directory / name)) for name in ("agents.py", "workflow.yaml", "ontology.yaml")
     )
+    say("# Now make a project of a directory of files, and serve it:")
+    say(f"encord-agents local create --files DIR --workflow {workflow} --ontology {ontology}\nencord-agents local up")
     say("# In another terminal, after the `export` lines that `up` prints:")
-    say(f"python {where}agents.py --project-hash HASH")
+    say(f"python {agents} --project-hash HASH")

@@ -30,7 +30,7 @@ ENCORD_DOMAIN_REGEX: Final = (
 """The origins of the label editor."""
 
 EDITOR_URL_PARTS_REGEX: Final = (
-    r"(?P<domain>https?://[^/?#\s]+)/label_editor/(?P<projectHash>[\w-]{36})/(?P<dataHash>[\w-]{36})"
+    r"(?P<domain>https?://[^/?#\s]+)/label_editor/(?P<projectHash>[\w-]{36})/(?P<dataHash>[\w-]{36})(?![\w-])"
     r"(?:/(?P<frame>\d+))?(?:/(?P<additional_path>[^?#]*))?(?:\?(?P<query>[^#]*))?"
 )
 """The parts of the address that the label editor shows, of any domain."""

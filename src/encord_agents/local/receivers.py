@@ -116,6 +116,27 @@ class Receivers:
             notifications.tell_of_all(connection, id)
             return _receiver(connection.execute(f"{_SELECT} WHERE r.id = ?", (id,)).fetchone())
 
+    def registered(self, address: str, *, project: str | None = None, stage: str | None = None) -> list[Receiver]:
+        """Return the registrations of an address, whether or not it is written with a slash at its end.
+
+        Args:
+            project: Only those for this project, by its hash.
+            stage: Only those for this agent stage of the project, by title or uuid.
+
+        Raises:
+            LocalPlatformError: An argument makes no sense.
+        """
+        address = _checked(address).rstrip("/")
+        record = self._project(project) if project is not None else None
+        uuid = _stage(record, stage) if stage is not None else None
+        return [
+            one
+            for one in self
+            if one.address.rstrip("/") == address
+            and (record is None or one.project == record.hash)
+            and (uuid is None or one.stage == uuid)
+        ]
+
     def remove(self, receiver: Receiver | int) -> None:
         """Notify an address no longer. What was not delivered to it is forgotten.
 
