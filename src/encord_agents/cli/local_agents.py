@@ -46,5 +46,5 @@ def list_agents(data: Data = DEFAULT_DATA) -> None:
 def remove(name: Name, data: Data = DEFAULT_DATA) -> None:
     """Forget an editor agent."""
     with existing(data) as platform:
-        platform.remove_editor_agent(name.strip())
+        platform.remove_editor_agent(name)
         say(f"{name.strip()} is no longer registered.")

@@ -32,7 +32,8 @@ from encord_agents.editor.wire import (
     sentence_about,
     too_large,
 )
-from encord_agents.exceptions import EditorRequestError, EncordEditorAgentException
+from encord_agents.exceptions import EncordEditorAgentException
+from encord_agents.fastapi.answering import answer_error, response
 from encord_agents.fastapi.notifications import add_notification_handlers
 
 __all__ = ["EncordCORSMiddleware", "EncordTestHeaderMiddleware", "get_encord_app"]
@@ -74,7 +75,7 @@ class EncordCORSMiddleware(CORSMiddleware):
             origin = headers.get("origin")
             if not (origin is None or self.is_allowed_origin(origin) or is_own(origin, headers.get("host"))):
                 refusal = Reply(403, {"message": "Pages of this origin may not call editor agents."})
-                await _response(refusal)(scope, receive, send)
+                await response(refusal)(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)
 
@@ -107,7 +108,7 @@ class _Answers:
         is_json = headers.get("content-type", "").partition(";")[0].strip().lower().endswith("json")
         length = headers.get("content-length", "0")
         if is_json and length.isdecimal() and int(length) > MAX_BODY:
-            await _response(reply_to_error(too_large()))(scope, receive, send)
+            await response(reply_to_error(too_large()))(scope, receive, send)
             return
         begun = False
         received = 0
@@ -142,7 +143,7 @@ class _Answers:
         if is_too_large() and not begun:
             reply = reply_to_error(too_large())
         if reply is not None:
-            await _response(reply)(scope, receive, send)
+            await response(reply)(scope, receive, send)
 
 
 def _is_cancelled(error: BaseException) -> bool:
@@ -170,22 +171,18 @@ def get_encord_app(*, custom_cors_regex: str | None = None) -> FastAPI:
     regex = custom_cors_regex or ENCORD_DOMAIN_REGEX
     app.add_middleware(EncordCORSMiddleware, allow_origin_regex=regex)  # type: ignore[arg-type]
     add_notification_handlers(app)
-    for kind in (AuthorisationError, EncordEditorAgentException, EditorRequestError):
-        app.add_exception_handler(kind, _answer)
+    for kind in (AuthorisationError, EncordEditorAgentException):
+        app.add_exception_handler(kind, answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
     return app
-
-
-def _answer(request: Request, error: Exception) -> Response:
-    return _response(reply_to_error(error))
 
 
 def _answer_invalid(request: Request, error: Exception) -> Response:
     """Answer as FastAPI does, with a sentence besides."""
     assert isinstance(error, RequestValidationError)
     detail = [{name: value for name, value in one.items() if name in ("type", "loc", "msg")} for one in error.errors()]
-    return _response(Reply(422, {"message": sentence_about(error.errors()), "detail": to_jsonable_python(detail)}))
+    return response(Reply(422, {"message": sentence_about(error.errors()), "detail": to_jsonable_python(detail)}))
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:
@@ -197,9 +194,3 @@ async def _answer_http(request: Request, error: Exception) -> Response:
     told = str(error.detail) or f"Status {error.status_code}."
     body = {"detail": error.detail, "message": f"{told}." if told[-1:].isalnum() else told}
     return JSONResponse(body, status_code=error.status_code, headers=sendable(error.headers))
-
-
-def _response(reply: Reply) -> Response:
-    # In ASCII, as through the other doors: what people and agents send may be half a character, which UTF-8 has not.
-    headers = {**reply.headers, "Content-Type": "application/json"}
-    return Response("null" if reply.body is None else reply.text, reply.status, headers)

@@ -18,6 +18,7 @@ from encord_agents.core.webhooks import (
     verify_and_parse_notification,
 )
 from encord_agents.exceptions import EditorRequestError, PrintableError
+from encord_agents.fastapi.answering import answer_error
 
 __all__ = ["add_notification_handlers", "dep_task_notification", "dep_task_notification_with_args"]
 
@@ -84,7 +85,7 @@ def add_notification_handlers(app: FastAPI) -> None:
     app.add_exception_handler(WebhookVerificationError, _refuse)
     app.add_exception_handler(UnexpectedEventType, _acknowledge)
     app.add_exception_handler(UnsupportedNotificationVersion, _cannot_read)
-    app.add_exception_handler(EditorRequestError, _bad_request)
+    app.add_exception_handler(EditorRequestError, answer_error)
 
 
 def _refuse(request: Request, error: Exception) -> JSONResponse:
@@ -101,9 +102,3 @@ def _acknowledge(request: Request, error: Exception) -> JSONResponse:
 def _cannot_read(request: Request, error: Exception) -> JSONResponse:
     logger.error("%s", on_one_line(error))
     return JSONResponse({"message": str(error)}, status_code=501)
-
-
-def _bad_request(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, EditorRequestError)
-    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
-    return JSONResponse({"message": str(error)}, status_code=error.status, headers=headers)

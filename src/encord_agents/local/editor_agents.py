@@ -74,6 +74,7 @@ def remove(service: Service, name: str) -> None:
     Raises:
         LocalPlatformError: There is none of this name.
     """
+    name = name.strip()  # as it was registered
 
     def without_it(kept: Any) -> Any:
         agents = _read(kept)

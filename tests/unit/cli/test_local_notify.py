@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 ADDRESS = "http://127.0.0.1:9/notifications"
 TWO_STAGES = {"stages": [{"title": title, "type": "agent"} for title in ("A", "B")]}
+MISTAKES = [
+    ("nonsense", [], "'nonsense' is no address to notify"),
+    (ADDRESS, ["--stage", "Agent"], "say which project, too"),
+    (ADDRESS, ["--project", "nothing"], "There is no project nothing."),
+    (ADDRESS, ["--project", "Project", "--stage", "Done"], "'Done' is no agent stage of this project"),
+]
+"""Mistakes in registering and removing: the address, options, and words of the message."""
 
 
 def stored(platform: LocalPlatform) -> list[dict[str, Any]]:
@@ -94,14 +101,7 @@ def test_numbers_that_make_no_sense(command: Command, platform: LocalPlatform, o
 
 
 @pytest.mark.parametrize(
-    ("address", "options", "said"),
-    [
-        ("nonsense", [], "'nonsense' is no address to notify"),
-        (ADDRESS, ["--stage", "Agent"], "say which project, too"),
-        (ADDRESS, ["--project", "nothing"], "There is no project nothing."),
-        (ADDRESS, ["--project", "Project", "--stage", "Done"], "'Done' is no agent stage of this project"),
-        (ADDRESS, ["--secret", "two\nlines"], "printable characters"),
-    ],
+    ("address", "options", "said"), [*MISTAKES, (ADDRESS, ["--secret", "two\nlines"], "printable characters")]
 )
 def test_mistakes(command: Command, platform: LocalPlatform, address: str, options: list[str], said: str) -> None:
     """End in a message with exit code 2, print no secret, and register nothing."""
@@ -147,15 +147,7 @@ def test_an_address_is_removed_from_one_stage(command: Command, platform: LocalP
     assert [one.stage for one in platform.receivers] == [None, project.stage("A").uuid]
 
 
-@pytest.mark.parametrize(
-    ("address", "options", "said"),
-    [
-        ("nonsense", [], "'nonsense' is no address to notify"),
-        (ADDRESS, ["--stage", "Agent"], "say which project, too"),
-        (ADDRESS, ["--project", "nothing"], "There is no project nothing."),
-        (ADDRESS, ["--project", "Project", "--stage", "Done"], "'Done' is no agent stage of this project"),
-    ],
-)
+@pytest.mark.parametrize(("address", "options", "said"), MISTAKES)
 def test_mistakes_remove_nothing(
     command: Command, registered: LocalPlatform, address: str, options: list[str], said: str
 ) -> None:

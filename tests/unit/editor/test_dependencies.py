@@ -154,7 +154,7 @@ def crops(row: LabelRowV2, item: StorageItem, of: FrameData, **filters: Any) -> 
 def test_crops_of_the_selection(
     image: tuple[LabelRowV2, StorageItem], selected: list[int] | None, expected: list[int]
 ) -> None:
-    """Those selected are cut out, in the row's order, or else all on the frame."""
+    """Selected objects are cut out, in the row's order; without a selection, all on the frame are."""
     row, item = image
     known = hashes(row)
     objects = None if selected is None else [known[number] for number in selected]

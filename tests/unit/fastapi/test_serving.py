@@ -91,14 +91,20 @@ def test_a_run_is_told_in_the_log(runs: _Runs, work: Work, caplog: pytest.LogCap
     assert caplog.messages == ["stage 2 was run"]
 
 
+def begin_to_close(runs: _Runs, work: Work) -> threading.Thread:
+    """Close them in a thread, and return that once the stage at work is told to stop."""
+    closing = threading.Thread(target=runs.close)
+    closing.start()
+    assert work.stops[0].wait(PATIENCE)
+    return closing
+
+
 def test_a_shutdown(runs: _Runs, work: Work) -> None:
     """The stage at work is told to stop and waited for; those that wait are not begun, and no others are taken."""
     assert runs.add(A)
     assert runs.add(B)
     assert work.has_begun()
-    closing = threading.Thread(target=runs.close)
-    closing.start()
-    assert work.stops[0].wait(PATIENCE)
+    closing = begin_to_close(runs, work)
     assert closing.is_alive()
     assert not runs.add(C)
     work.go.set()
@@ -120,9 +126,7 @@ def test_an_app_that_is_started_again(runs: _Runs, work: Work) -> None:
     assert runs.add(A)
     assert runs.add(B)
     assert work.has_begun()
-    closing = threading.Thread(target=runs.close)
-    closing.start()
-    assert work.stops[0].wait(PATIENCE)
+    closing = begin_to_close(runs, work)
     work.go.set()
     closing.join(PATIENCE)
     runs.open()

@@ -125,10 +125,7 @@ def send_alone(method: Callable[..., object]) -> None:
     Args:
         method: One that takes a ``bundle``, and no answer.
     """
-    if not BUNDLE.holds:
-        method()
-        return
-    bundle = SharingBundle()
+    bundle = new_bundle()
     method(bundle=bundle)
     bundle.execute()
 

@@ -89,7 +89,7 @@ class Remembered:
     def get(self, key: Hashable, ask: Callable[[], Any]) -> Any:
         """Return an answer, of a moment ago or new."""
         # No lock: two threads that ask at once both ask the platform, and either answer will do.
-        asked_at = self._clock()  # before the request: the answer is at least as old as that
+        asked_at = self._clock()  # before the request: the answer may be as old as that
         since, answer = self._kept.get(key, (0.0, None))
         if answer is None or asked_at - since > self._seconds:
             answer = ask()

@@ -65,7 +65,7 @@ def test_the_same_requests(world: World, kind: str) -> None:
 @pytest.mark.parametrize("holds", [True, False])
 def test_a_request_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch, holds: bool) -> None:
     """A save outside a bundle is the SDK's request, byte by byte, and raises the SDK's error: also where the SDK's
-    bundles are not as they were, and its own way is taken."""
+    bundles are not as they were, and its own one is taken."""
     monkeypatch.setattr(type(BUNDLE), "holds", property(lambda _: holds))
     world.project.add_placeholders(1)
     (row,) = world.client.get_project(world.project.project_hash).list_label_rows_v2()
