@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import inspect
 import sys
 import threading
@@ -59,8 +61,11 @@ def as_command(
         check_host()
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     output = _DryRunOutput()
+    called = False
 
     def command(**given: Any) -> None:
+        nonlocal called
+        called = True
         if check is not None and given.pop("check"):
             with terminal.log_to_terminal(brief=True), _set_up_errors(Stop()):
                 check(given)
@@ -86,9 +91,13 @@ def as_command(
         with terminal.forgiving_streams(output.reader_left):
             typer.main.get_command(app).main(args=None if argv is None else list(argv))
     except SystemExit as end:
-        if host() != NOTEBOOK:
-            raise
-        return end.code if isinstance(end.code, int) else int(bool(end.code))
+        if host() == NOTEBOOK:
+            return end.code if isinstance(end.code, int) else int(bool(end.code))
+        if not called:
+            # At its end Python looks for garbage among all objects of the SDK, which takes a fifth as long as importing
+            # it: nobody should wait for that after `--help`. A run does: its garbage may hold files to be closed.
+            atexit.register(gc.freeze)
+        raise
     raise SystemExit(0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -75,3 +76,36 @@ def test_in_a_real_main_module_without_a_file(tmp_path: Path) -> None:
     )
     ended = preloaded.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "code 0" in ended.stdout, ended.stderr
+
+
+@pytest.mark.parametrize(("argv", "sought"), [("--help", False), ("--wrong", False), ("--max-workers=0", True)])
+def test_the_end_of_the_process(argv: str, sought: bool) -> None:
+    """Garbage is looked for after a call, since files may be in it, and not where nothing was called: it takes long."""
+    code = (
+        "import sys\n"
+        "from encord_agents.tasks import Runner\n"
+        "class Open:\n"
+        "    def __init__(self):\n"
+        "        self.itself = self\n"
+        "    def __del__(self):\n"
+        "        print('its garbage')\n"
+        "opened = Open()\n"
+        "Runner().run()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, argv], capture_output=True, text=True, check=False)
+    assert ("its garbage" in ended.stdout) == sought, ended.stderr
+
+
+def test_imports_of_help() -> None:
+    """Nothing is imported that only a run needs, or only several processes: a help should come at once."""
+    code = (
+        "import atexit, sys\n"
+        "from encord_agents.tasks import Runner\n"
+        "atexit.register(lambda: print(*sys.modules))\n"
+        "Runner().run()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
+    imported = set(ended.stdout.split())
+    assert "encord_agents.tasks.runner.sequential_runner" in imported
+    late = {"rich.live", "pydantic_settings", "multiprocessing", "encord_agents.tasks.runner.queue_runner"}
+    assert not late & imported

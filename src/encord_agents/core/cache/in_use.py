@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from encord_agents.core.cache.assets import AssetCache
-from encord_agents.core.settings import CacheSettings
 
 __all__ = ["cache_for", "cache_in_use", "use_cache"]
 
@@ -29,6 +28,8 @@ def cache_for(directory: str | Path | None = None, size: int | str | None = None
     Raises:
         PrintableError: The directory is a file; the size is not a size.
     """
+    from encord_agents.core.settings import CacheSettings  # pydantic-settings takes a while to import
+
     settings = CacheSettings.checked(directory, size)
     if settings.directory is None:
         return None

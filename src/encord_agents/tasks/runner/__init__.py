@@ -1,6 +1,21 @@
 """Runners collect agents and run them: in one process, or on an engine's workers."""
 
-from encord_agents.tasks.runner.queue_runner import QueueRunner
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from encord_agents.tasks.runner.sequential_runner import Runner, SequentialRunner
 
+if TYPE_CHECKING:
+    from encord_agents.tasks.runner.queue_runner import QueueRunner
+
 __all__ = ["QueueRunner", "Runner", "SequentialRunner"]
+
+
+def __getattr__(name: str) -> Any:
+    # Only when asked for: see `encord_agents.tasks`.
+    if name == "QueueRunner":
+        from encord_agents.tasks.runner.queue_runner import QueueRunner
+
+        return QueueRunner
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,6 +7,7 @@ import typing
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from uuid import UUID
@@ -17,7 +18,7 @@ from encord.project import Project
 from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentStage
 
-from encord_agents.core.cache import cache_for
+from encord_agents.core.cache import AssetCache, cache_for
 from encord_agents.core.client import get_user_client
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.core.dependencies.build import build_plan
@@ -109,7 +110,8 @@ class RunnerBase:
         asset_cache: str | Path | None = None,
         asset_cache_size: int | str | None = None,
     ) -> None:
-        self._cache = cache_for(asset_cache, asset_cache_size)
+        if asset_cache is not None or asset_cache_size is not None:
+            self._cache = cache_for(asset_cache, asset_cache_size)
         self._project: Project | None = None
         self.agents: list[RegisteredAgent] = []
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
@@ -158,6 +160,15 @@ class RunnerBase:
         """Use another client for what comes. Subclasses that were written for 0.2.10 set it."""
         self._client = self._given_client = client
         self._sending_client = None
+
+    @cached_property
+    def _cache(self) -> AssetCache | None:
+        """The cache of the tasks' files. The environment's is read by the first run, as the key is.
+
+        Raises:
+            PrintableError: The environment names one that cannot be used.
+        """
+        return cache_for()
 
     @property
     def _sender(self) -> EncordUserClient:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 from uuid import UUID
 
@@ -97,3 +98,33 @@ def test_a_runner_without_a_project_needs_no_credentials(monkeypatch: pytest.Mon
     runner = Runner()
     runner.stage(UUID(int=1))(print_nothing)
     assert runner.project is None
+
+
+def test_a_cache_that_cannot_be_used(
+    local_platform: LocalPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An argument is refused when the runner is made; the environment's at the first agent of a project, or the run."""
+    workflow = Workflow([AgentStage("A", {"go": "Done"}), Stage("Done", "done")])
+    local = local_platform.create_project(workflow=workflow)
+    local.add_placeholders(1)
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(PrintableError, match=r"asset_cache.* is a file"):
+        Runner(asset_cache=file)
+    with pytest.raises(PrintableError, match="asset_cache_size"):
+        Runner(asset_cache_size="much")
+
+    monkeypatch.setenv("ENCORD_AGENTS_CACHE", str(file))
+    client = local_platform.client()
+    called = []
+    decorate = Runner(local.project_hash, user_client=client).stage("A")
+    with pytest.raises(PrintableError, match=r"ENCORD_AGENTS_CACHE.* is a file"):
+        decorate(lambda: called.append("go"))
+    runner = Runner(user_client=client)
+    runner.stage("A")(lambda: called.append("go"))
+    with pytest.raises(PrintableError, match=r"ENCORD_AGENTS_CACHE.* is a file"):
+        runner(project_hash=local.project_hash)
+    assert called == []
+    monkeypatch.setenv("ENCORD_AGENTS_CACHE", "")
+    runner(project_hash=local.project_hash)
+    assert called == ["go"]
