@@ -21,7 +21,7 @@ LAYERS = [
     ["encord_agents.tasks.runner.sequential_runner", "encord_agents.tasks.runner.queue_runner"],
     [
         "encord_agents.tasks.runner.drain",
-        "encord_agents.tasks.runner.turns",
+        "encord_agents.tasks.runner.in_process",
         "encord_agents.tasks.runner.forks",
         "encord_agents.tasks.runner.ways_to_run",
     ],

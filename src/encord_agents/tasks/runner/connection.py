@@ -101,7 +101,7 @@ class Connection:
         executor: Callable[..., Executor] = Executor,
         **options: Any,
     ) -> StageRun:
-        """Return an agent's turn over its stage.
+        """Return the run of an agent over its stage.
 
         Args:
             executor: Makes the executor of its attempts.

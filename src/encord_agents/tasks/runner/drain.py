@@ -1,4 +1,4 @@
-"""`QueueRunner.drain`: each agent's turn over the workers, for a caller that only waits and can be interrupted."""
+"""`QueueRunner.drain`: stage runs over the workers, for a caller that only waits and can be interrupted."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.runner.apart import Apart
 from encord_agents.tasks.runner.executor_pool import ExecutorPool
 from encord_agents.tasks.runner.messages import WorkerDiedError, WorkerError
-from encord_agents.tasks.runner.outcomes import DrainRun
+from encord_agents.tasks.runner.outcomes import Drain
 from encord_agents.tasks.runner.processes import Processes
 from encord_agents.tasks.runner.queue_function import QueueFunction
 from encord_agents.tasks.runner.stage_drain import StageDrain
 
-__all__ = ["DrainTurns", "WorkerDiedError", "WorkerError"]
+__all__ = ["DrainRuns", "WorkerDiedError", "WorkerError"]
 
 
 @dataclass(eq=False, kw_only=True)
-class DrainTurns(DrainRun):
-    """Gives each agent its turn over the workers.
+class DrainRuns(Drain):
+    """Runs each agent over its stage, in the workers.
 
     Attributes:
         functions: The function that serves each agent's stage in the workers.
@@ -29,8 +29,8 @@ class DrainTurns(DrainRun):
     functions: Mapping[UUID, QueueFunction]
     workers: Processes | ExecutorPool
 
-    def take(self, agent: Agent) -> None:
-        """Have all tasks of a stage worked on.
+    def run(self, agent: Agent) -> None:
+        """Process all tasks of a stage.
 
         Raises:
             KeyboardInterrupt: When the tasks at work are finished and written; at once if it comes twice.
@@ -39,33 +39,33 @@ class DrainTurns(DrainRun):
         drain = StageDrain(self, agent, self.functions[agent.stage.uuid], self.workers)
         # The caller's thread only waits: an interrupt may come between any two of its steps, and must find the stop
         # requested before anything is waited for.
-        turn = Apart(drain.run)
+        apart = Apart(drain.run)
         interrupts = 0
         while True:
             try:
                 if not interrupts:
-                    turn.start()
+                    apart.start()
                 else:
                     self.stop.request("interrupt")
-                    turn.call_off()
+                    apart.call_off()
                     self.workers.stop()
                 if interrupts > 1:
                     self.stop.leave()
-                self._see_end(turn, drain)
+                self._see_end(apart, drain)
                 break
             except KeyboardInterrupt:  # seen to at the beginning of the loop, where another may come as well
                 interrupts += 1
         if interrupts:
             raise KeyboardInterrupt
-        if turn.error is not None:
-            raise turn.error
+        if apart.error is not None:
+            raise apart.error
 
-    def _see_end(self, turn: Apart, drain: StageDrain) -> None:
-        """Wait for a turn to be over, or to have nothing left but a read, which may be left behind, as anything may
-        if it is time to leave."""
+    def _see_end(self, apart: Apart, drain: StageDrain) -> None:
+        """Wait until the stage run is over. A pending read may be abandoned once a stop is requested; anything may,
+        once it is time to leave."""
         stop, clock = self.stop, self.gate.clock
         since: float | None = None
-        while not turn.wait():
+        while not apart.wait():
             if not (stop.leaving or (stop.requested and drain.only_reads)):
                 since = None
             elif (since := since or clock()) + self.gate.timing.grace <= clock():

@@ -20,17 +20,17 @@ from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outco
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.write import Writer
 from encord_agents.tasks.runner import messages
-from encord_agents.tasks.runner.passes import Turns
+from encord_agents.tasks.runner.passes import StageRuns
 from encord_agents.tasks.runner.run_options import DrainOptions
 
-__all__ = ["DrainRun", "Outcomes", "Sent"]
+__all__ = ["Drain", "Outcomes", "Sent"]
 
 LEFT_OR_MOVED = "the task had left the stage, unless the worker that died had moved it"
 
 
 @dataclass(eq=False)
-class DrainRun(Turns):
-    """State that the turns of a drain share.
+class Drain(StageRuns):
+    """The state that the stage runs of a drain share.
 
     Attributes:
         writer: Makes the writer that moves tasks down an agent's failure pathway.
@@ -84,7 +84,7 @@ class Outcomes:
 
     # There is no lock: all of it is called by the one thread that takes the workers' messages.
 
-    def __init__(self, run: DrainRun, agent: Agent, backlog: Backlog) -> None:
+    def __init__(self, run: Drain, agent: Agent, backlog: Backlog) -> None:
         self.error: BaseException | None = None
         self._run = run
         self._agent = agent

@@ -1,4 +1,4 @@
-"""A run around its stages' turns: its observers, pass after pass, and its end."""
+"""A run from its first stage to its end: observers, pass after pass, and the report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from encord_agents.tasks.runner.base import RunnerBase
 from encord_agents.tasks.runner.opening import with_advice
 from encord_agents.tasks.runner.run_options import RunOptions
 
-__all__ = ["Passes", "Turns", "reported", "stopped_before"]
+__all__ = ["Passes", "StageRuns", "reported", "stopped_before"]
 
 STOPPED_BY: dict[Reason, str] = {"interrupt": "interrupted", "terminate": "terminated", "hangup": "hung up"}
 
@@ -71,20 +71,20 @@ def reported(
 
 
 @dataclass(eq=False, kw_only=True)
-class Turns:
-    """Gives each agent its turn over the tasks in its stage, and keeps what is known from one turn to the next.
+class StageRuns:
+    """Runs each agent over the tasks in its stage, and keeps what later stages and the end of the run need to know.
 
     Attributes:
         unwritten: Tasks that were finished but could not be written.
         unconfirmed: Those of them that were sent to move, without an answer.
-        halted: The reason for which the turns asked for a stop by themselves, if they did.
+        halted: The reason why a stage ended the whole run, if one did.
     """
 
     unwritten: list[TaskRef] = field(default_factory=list)
     unconfirmed: set[UUID] = field(default_factory=set)
     halted: str | None = None
 
-    def take(self, agent: Agent) -> None:
+    def run(self, agent: Agent) -> None:
         """Run an agent over the tasks in its stage."""
         raise NotImplementedError
 
@@ -136,8 +136,8 @@ class Passes:
         stack.callback(tell)  # when it is closed, for that may fail too
         return stack.enter_context(file)
 
-    def run(self, turns: Turns, agents: Sequence[Agent], *, project_hash: object) -> None:
-        """Give the agents their turns, in order, once or again and again.
+    def run(self, runs: StageRuns, agents: Sequence[Agent], *, project_hash: object) -> None:
+        """Run the agents over their stages in order, once or pass after pass.
 
         Raises:
             OutageError: The platform did not answer for too long.
@@ -150,7 +150,7 @@ class Passes:
             for number in pass_numbers(self._options.refresh_every, stop, self._counter, self.events):
                 self._counter.begin(number)
                 for agent in agents:
-                    self._take(turns, agent)
+                    self._run_stage(runs, agent)
                     if stop.requested:
                         break
             if stop.reason == "interrupt":  # it came while no user code ran, and was only noted
@@ -177,14 +177,14 @@ class Passes:
             raise
         finally:
             if stop.requested or reason:
-                why = reason or turns.halted or (STOPPED_BY[stop.reason] if stop.reason else "asked to stop")
-                self.events.emit(RunStopped(why, tuple(turns.unwritten), frozenset(turns.unconfirmed)))
+                why = reason or runs.halted or (STOPPED_BY[stop.reason] if stop.reason else "asked to stop")
+                self.events.emit(RunStopped(why, tuple(runs.unwritten), frozenset(runs.unconfirmed)))
 
-    def _take(self, turns: Turns, agent: Agent) -> None:
+    def _run_stage(self, runs: StageRuns, agent: Agent) -> None:
         stage, started = agent.stage, time.monotonic()
         self.events.emit(StageStarted(stage.uuid, stage.title, agent.plan.name))
         try:
-            turns.take(agent)
+            runs.run(agent)
         finally:
             self.events.emit(StageFinished(stage.uuid, stage.title, time.monotonic() - started))
 

@@ -31,7 +31,7 @@ from encord_agents.tasks.models import TaskAgentReturnType as TaskAgentReturnTyp
 from encord_agents.tasks.models import TaskCompletionResult as TaskCompletionResult
 from encord_agents.tasks.runner.base import RunnerBase, check_stage, checked_hash, make_agent
 from encord_agents.tasks.runner.connection import Connection
-from encord_agents.tasks.runner.drain import DrainTurns
+from encord_agents.tasks.runner.drain import DrainRuns
 from encord_agents.tasks.runner.executor_pool import ExecutorPool, check_workers
 from encord_agents.tasks.runner.forks import forget_after_fork
 from encord_agents.tasks.runner.passes import Passes, reported, stopped_before
@@ -217,7 +217,7 @@ class QueueRunner(RunnerBase):
             if __name__ == "__main__":      # each worker process imports the script
                 runner.drain(workers=4)
 
-        Stages have their turns in order of definition: a task that one moves to the next is seen there in the same
+        Stages are run in order of definition: a task that one moves to the next is seen there in the same
         pass. A worker that dies costs its batch another try in another process, then each of its tasks one alone: one
         that kills its worker every time is found, and fails. At the end worker processes tear down
         their run-scoped dependencies; those of this process, where an executor runs threads, are torn down too,
@@ -288,8 +288,8 @@ class QueueRunner(RunnerBase):
             writer = functools.partial(Writer, project=project, client=connection.sender, gate=gate)
             # Nothing waits for a read at the end, as it does for a write.
             reads = connection.gate(stop, max_outage=max_outage, grace=0.0)
-            turns = DrainTurns(reads, stop, passes.events, writer, options, functions=served, workers=pool)
-            passes.run(turns, agents, project_hash=self.project_hash)
+            runs = DrainRuns(reads, stop, passes.events, writer, options, functions=served, workers=pool)
+            passes.run(runs, agents, project_hash=self.project_hash)
 
         def end() -> None:
             interrupted = False

@@ -27,10 +27,10 @@ from encord_agents.tasks.models import TaskAgentReturnType as TaskAgentReturnTyp
 from encord_agents.tasks.runner.base import RegisteredAgent as RunnerAgent  # noqa: F401 - for existing code
 from encord_agents.tasks.runner.base import RunnerBase, check_stage, checked_hash, make_agent
 from encord_agents.tasks.runner.connection import Connection, tear_down
+from encord_agents.tasks.runner.in_process import InProcessRuns
 from encord_agents.tasks.runner.opening import open_project
 from encord_agents.tasks.runner.passes import Passes, reported, stopped_before
 from encord_agents.tasks.runner.run_options import Progress, RunnerOptions, check_number
-from encord_agents.tasks.runner.turns import RunTurns
 
 if TYPE_CHECKING:
     from encord_agents.tasks.runner.trying import Trial, Wanted
@@ -360,9 +360,9 @@ class SequentialRunner(RunnerBase):
             files = None
             if any(agent.needs_asset for agent in agents):
                 files = stack.enter_context(temporary_directory())
-            turns = RunTurns(connection, options, connection.gate(stop), passes.events, files)
+            runs = InProcessRuns(connection, options, connection.gate(stop), passes.events, files)
             try:
-                passes.run(turns, agents, project_hash=connection.project.project_hash)
+                passes.run(runs, agents, project_hash=connection.project.project_hash)
             finally:
                 interrupted = False
                 while True:

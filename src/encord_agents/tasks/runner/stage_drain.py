@@ -1,4 +1,4 @@
-"""One stage's turn over a pool of workers: reading the stage, their tasks and messages, and the blame when one dies."""
+"""One stage run over a pool of workers: it reads the stage, sends tasks, receives messages, and assigns blame."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from encord_agents.tasks.engine.stop import Leaving
 from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.executor_pool import ExecutorPool, ExecutorWorker
 from encord_agents.tasks.runner.messages import WorkerDiedError, WorkerError
-from encord_agents.tasks.runner.outcomes import DrainRun, Outcomes, Sent
+from encord_agents.tasks.runner.outcomes import Drain, Outcomes, Sent
 from encord_agents.tasks.runner.processes import Processes, Worker
 from encord_agents.tasks.runner.queue_function import QueueFunction
 
@@ -61,13 +61,13 @@ class Hand:
 
 
 class StageDrain:
-    """One agent's turn: reads the stage, keeps the workers busy, and takes their messages.
+    """Runs one agent over its stage: reads the stage, keeps the workers busy, and processes their messages.
 
     Args:
         function: Serves the agent's stage in the workers.
     """
 
-    def __init__(self, run: DrainRun, agent: Agent, function: QueueFunction, pool: Processes | ExecutorPool) -> None:
+    def __init__(self, run: Drain, agent: Agent, function: QueueFunction, pool: Processes | ExecutorPool) -> None:
         self._run = run
         self._agent = agent
         self._history = agent.history
@@ -112,7 +112,7 @@ class StageDrain:
         if error is not None:
             raise error
 
-    # The turn
+    # The stage run
 
     def _drain(self) -> None:
         first, tick = True, self._timing.tick

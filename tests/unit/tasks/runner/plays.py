@@ -12,7 +12,7 @@ from encord_agents.tasks.engine.outcome import Held
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.engine.write import Writer
 from encord_agents.tasks.runner import messages
-from encord_agents.tasks.runner.outcomes import DrainRun
+from encord_agents.tasks.runner.outcomes import Drain
 from encord_agents.tasks.runner.run_options import DrainOptions
 from encord_agents.tasks.runner.stage_drain import StageDrain
 
@@ -52,7 +52,7 @@ class StagePlay:
         def writer(agent: Agent) -> Writer:
             return Writer(agent, project, world.client, gate)
 
-        run = DrainRun(gate, self.stop, Events([], record=self.events.append), writer, options)
+        run = Drain(gate, self.stop, Events([], record=self.events.append), writer, options)
         self.pool = pool(self.stop)
         self.drain = StageDrain(run, self.agent, cast("Any", function), self.pool)
         self.drain._read(100)

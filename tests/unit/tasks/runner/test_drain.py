@@ -1,4 +1,4 @@
-"""Each agent's turn over the workers, for a caller that only waits: how it ends, and what an interrupt does."""
+"""Stage runs over the workers, for a caller that only waits: how it ends, and what an interrupt does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.engine.timing import Timing
 from encord_agents.tasks.runner import drain
 from encord_agents.tasks.runner.apart import Apart
-from encord_agents.tasks.runner.drain import DrainTurns
+from encord_agents.tasks.runner.drain import DrainRuns
 from encord_agents.tasks.runner.run_options import DrainOptions
 
 
@@ -35,8 +35,8 @@ class Pool:
         self.stops += 1
 
 
-class Turn:
-    """Stands for a stage's turn, which goes on until the test lets it end."""
+class Running:
+    """Stands for a stage run, which goes on until the test lets it end."""
 
     def __init__(self, *_: object) -> None:
         self.only_reads = False
@@ -57,23 +57,23 @@ class Clock:
 
 
 @pytest.fixture
-def turn(monkeypatch: pytest.MonkeyPatch) -> Turn:
-    found = Turn()
+def running(monkeypatch: pytest.MonkeyPatch) -> Running:
+    found = Running()
     monkeypatch.setattr(drain, "StageDrain", lambda *_: found)
     return found
 
 
 @pytest.fixture
-def turns() -> DrainTurns:
+def runs() -> DrainRuns:
     stop = Stop()
     gate = Gate(stop, clock=Clock(), timing=Timing(grace=5.0))
     pool: Any = Pool()
     options = DrainOptions()
-    return DrainTurns(gate, stop, Events([]), cast("Any", None), options, functions={UUID(int=1): None}, workers=pool)  # type: ignore[dict-item]
+    return DrainRuns(gate, stop, Events([]), cast("Any", None), options, functions={UUID(int=1): None}, workers=pool)  # type: ignore[dict-item]
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, times: int, then: Callable[[], object] = lambda: None) -> None:
-    """Have so many interrupts come while the turn is waited for; then something else happens."""
+    """Raise so many interrupts while the stage run is waited for; then something else happens."""
     left, wait = [None] * times, Apart.wait
 
     def come(self: Apart) -> bool:
@@ -87,64 +87,64 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, times: int, then: Callable[[], 
 
 
 @pytest.fixture
-def end(turn: Turn) -> Iterator[threading.Event]:
-    """A turn that goes on until this is set."""
+def end(running: Running) -> Iterator[threading.Event]:
+    """A stage run that goes on until this is set."""
     found = threading.Event()
-    turn.work = found.wait
+    running.work = found.wait
     yield found
     found.set()
 
 
-def test_a_turn(turns: DrainTurns, turn: Turn) -> None:
+def test_a_stage_run(runs: DrainRuns, running: Running) -> None:
     """It is taken in another thread, and waited for."""
     seen: list[threading.Thread] = []
-    turn.work = lambda: seen.append(threading.current_thread())
-    turns.take(cast("Any", Agent()))
+    running.work = lambda: seen.append(threading.current_thread())
+    runs.run(cast("Any", Agent()))
     assert seen
     assert seen[0] is not threading.main_thread()
 
 
-def test_an_error_of_the_turn(turns: DrainTurns, turn: Turn) -> None:
+def test_an_error_of_the_stage_run(runs: DrainRuns, running: Running) -> None:
     """It is the caller's."""
 
     def fail() -> NoReturn:
         raise ValueError("no such stage")
 
-    turn.work = fail
+    running.work = fail
     with pytest.raises(ValueError, match="no such stage"):
-        turns.take(cast("Any", Agent()))
+        runs.run(cast("Any", Agent()))
 
 
-def test_an_interrupt(turns: DrainTurns, end: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stop is requested and the workers are told; the turn is waited for, then the interrupt goes on."""
+def test_an_interrupt(runs: DrainRuns, end: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stop is requested and the workers are told; the stage run is waited for, then the interrupt goes on."""
     interrupted(monkeypatch, 1, end.set)
     with pytest.raises(KeyboardInterrupt):
-        turns.take(cast("Any", Agent()))
-    assert turns.stop.reason == "interrupt"
-    assert not turns.stop.leaving
-    assert cast("Any", turns.workers).stops == 1
+        runs.run(cast("Any", Agent()))
+    assert runs.stop.reason == "interrupt"
+    assert not runs.stop.leaving
+    assert cast("Any", runs.workers).stops == 1
 
 
-def test_a_second_interrupt(turns: DrainTurns, end: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The turn is left behind, after a moment: it is still going on when the caller has the interrupt."""
+def test_a_second_interrupt(runs: DrainRuns, end: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stage run is left behind, after a moment: it is still going on when the caller has the interrupt."""
     interrupted(monkeypatch, 2)
     with pytest.raises(KeyboardInterrupt):
-        turns.take(cast("Any", Agent()))
-    assert turns.stop.leaving
+        runs.run(cast("Any", Agent()))
+    assert runs.stop.leaving
     assert not end.is_set()
 
 
-def test_a_request_is_left_behind_after_a_stop(turns: DrainTurns, turn: Turn, end: threading.Event) -> None:
-    """Where the turn has nothing left but a read, it is waited for no longer than the grace."""
-    turn.only_reads = True
-    turns.stop.request()
-    turns.take(cast("Any", Agent()))
+def test_a_request_is_left_behind_after_a_stop(runs: DrainRuns, running: Running, end: threading.Event) -> None:
+    """Where the stage run has nothing left but a read, it is waited for no longer than the grace."""
+    running.only_reads = True
+    runs.stop.request()
+    runs.run(cast("Any", Agent()))
     assert not end.is_set()
-    assert cast("Clock", turns.gate.clock).now >= 6.0
+    assert cast("Clock", runs.gate.clock).now >= 6.0
 
 
 def test_writes_are_waited_for_after_a_stop(
-    turns: DrainTurns, turn: Turn, end: threading.Event, monkeypatch: pytest.MonkeyPatch
+    runs: DrainRuns, running: Running, end: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long they take."""
     looks: list[None] = []
@@ -155,6 +155,6 @@ def test_writes_are_waited_for_after_a_stop(
             end.set()
 
     interrupted(monkeypatch, 0, look)
-    turns.stop.request()
-    turns.take(cast("Any", Agent()))
+    runs.stop.request()
+    runs.run(cast("Any", Agent()))
     assert end.is_set()

@@ -20,7 +20,7 @@ from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.engine.write import Writer
 from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.messages import WorkerError
-from encord_agents.tasks.runner.outcomes import DrainRun, Outcomes, Sent
+from encord_agents.tasks.runner.outcomes import Drain, Outcomes, Sent
 from encord_agents.tasks.runner.run_options import DrainOptions
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Told:
         def writer(agent: Agent) -> Writer:
             return Writer(agent, project, world.client, gate)
 
-        self.run = DrainRun(gate, gate.stop, Events([], record=self.events.append), writer, DrainOptions(**options))
+        self.run = Drain(gate, gate.stop, Events([], record=self.events.append), writer, DrainOptions(**options))
         backlog = Backlog(self.agent.row_of)
         StageReader(self.agent.stage, gate, backlog, Events([])).read(10)
         self.outcomes = Outcomes(self.run, self.agent, backlog)

@@ -1,4 +1,4 @@
-"""Each agent's turn in a run of one process."""
+"""Stage runs in this process, each by the driver that suits it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from encord_agents.tasks.engine.one_by_one import run_one_by_one
 from encord_agents.tasks.engine.overlap import Pipeline
 from encord_agents.tasks.engine.stage_run import StageRun
 from encord_agents.tasks.runner.connection import Connection
-from encord_agents.tasks.runner.passes import Turns
+from encord_agents.tasks.runner.passes import StageRuns
 from encord_agents.tasks.runner.run_options import RunnerOptions
 
-__all__ = ["RunTurns"]
+__all__ = ["InProcessRuns"]
 
 
 @dataclass(eq=False)
-class RunTurns(Turns):
-    """Gives each agent its turn in this process.
+class InProcessRuns(StageRuns):
+    """Runs each agent over its stage, in this process.
 
     Attributes:
         files: A directory for files, if agents ask for any.
@@ -32,7 +32,7 @@ class RunTurns(Turns):
     events: Events
     files: Path | None
 
-    def take(self, agent: Agent) -> None:
+    def run(self, agent: Agent) -> None:
         options = self.options
         run = self.connection.stage_run(
             agent,

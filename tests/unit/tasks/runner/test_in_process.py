@@ -1,4 +1,4 @@
-"""Each agent's turn in one process: by which driver, and what is kept from turn to turn."""
+"""Stage runs in one process: which driver is used, and what is kept from one to the next."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import pytest
 
 from encord_agents.tasks.engine.events import Event, Events, TaskFinished, TaskRef
 from encord_agents.tasks.engine.stop import Stop
-from encord_agents.tasks.runner import turns
+from encord_agents.tasks.runner import in_process
 from encord_agents.tasks.runner.connection import Connection
+from encord_agents.tasks.runner.in_process import InProcessRuns
 from encord_agents.tasks.runner.run_options import RunnerOptions
-from encord_agents.tasks.runner.turns import RunTurns
 
 if TYPE_CHECKING:
     from tests.conftest import World
 
-Take = Callable[..., RunTurns]
+Take = Callable[..., InProcessRuns]
 
 
 @pytest.fixture
@@ -29,17 +29,17 @@ def events() -> list[Event]:
 
 @pytest.fixture
 def take(world: World, events: list[Event]) -> Iterator[Take]:
-    """Gives an agent its turn, with options of a run."""
+    """Runs an agent over its stage, with options of a run."""
     connections: list[Connection] = []
 
-    def take(function: Callable[..., Any], **options: Any) -> RunTurns:
+    def take(function: Callable[..., Any], **options: Any) -> InProcessRuns:
         runner = world.agent(function)
         project = runner._project_for(None)
         (agent,) = runner._bind_all(project)
         connections.append(Connection(runner, project, max_outage=1.0))
         gate = connections[-1].gate(Stop())
-        found = RunTurns(connections[-1], RunnerOptions(**options), gate, Events([], record=events.append), None)
-        found.take(agent)
+        found = InProcessRuns(connections[-1], RunnerOptions(**options), gate, Events([], record=events.append), None)
+        found.run(agent)
         return found
 
     yield take
@@ -69,8 +69,8 @@ def test_by_which_driver(
     """One task after the other where the window is one, unless coroutines have to run; else the one that overlaps."""
     used = []
     for name in ("run_one_by_one", "Pipeline"):
-        real = getattr(turns, name)
-        monkeypatch.setattr(turns, name, lambda *args, name=name, real=real: used.append(name) or real(*args))
+        real = getattr(in_process, name)
+        monkeypatch.setattr(in_process, name, lambda *args, name=name, real=real: used.append(name) or real(*args))
     world.project.add_placeholders(2)
     take(function, task_batch_size=window)
     assert used == [driver]
@@ -78,7 +78,7 @@ def test_by_which_driver(
 
 
 def test_so_many_tasks(world: World, take: Take, events: list[Event]) -> None:
-    """The options of the run hold in each turn."""
+    """The options of the run hold in each stage run."""
     for title in ("a", "b", "c"):
         world.project.add_placeholders(1, title=title)
     take(lambda: "complete", max_tasks_per_stage=2)
@@ -106,7 +106,7 @@ def test_an_agent_that_ends_the_run(world: World, take: Take, window: int) -> No
     assert found.gate.stop.requested
 
 
-def test_unwritten_tasks_are_kept_from_turn_to_turn(world: World, take: Take) -> None:
+def test_unwritten_tasks_are_kept_from_run_to_run(world: World, take: Take) -> None:
     """Those of an earlier stage are still listed after the next one."""
     found = take(lambda: "complete")
     earlier = TaskRef(UUID(int=1), UUID(int=2), "earlier", UUID(int=3), "Elsewhere")
@@ -114,7 +114,7 @@ def test_unwritten_tasks_are_kept_from_turn_to_turn(world: World, take: Take) ->
     found.unconfirmed.add(earlier.uuid)
     world.project.add_placeholders(1)
     (agent,) = found.connection.runner._bind_all(found.connection.project)
-    found.take(agent)
+    found.run(agent)
     assert world.count("Done") == 1
     assert (found.unwritten, found.unconfirmed) == ([earlier], {earlier.uuid})
 
