@@ -13,7 +13,7 @@ __version__ = "0.3.0.dev0"
 
 
 def __getattr__(name: str) -> Any:
-    # Only when asked for: it needs the SDK, and `encord-agents --help` should not wait for that.
+    # Imported lazily: it needs the SDK, and `encord-agents --help` should not wait for that.
     if name == "FrameData":
         from encord_agents.core.data_model import FrameData
 

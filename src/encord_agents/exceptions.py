@@ -18,9 +18,9 @@
         |-- AssetDownloadError               a file that could not be fetched
         |-- CertificateError                 a server whose certificate is not trusted here
         |-- NoRoomError                      a file that this machine has no room for: disk, quota, handles
-        `-- OutageError                      the platform did not answer for longer than the run was told to wait
+        `-- OutageError                      the platform did not answer for longer than the run may wait
 
-``str(error)`` is plain text; colour is the terminal's business. Every class keeps its facts as attributes, so that
+``str(error)`` is plain text; the terminal output adds colour. Every class keeps its facts as attributes, so that
 a program need not parse the message.
 """
 
@@ -65,7 +65,7 @@ class EncordAgentsError(Exception):
     """The root of all exceptions that this library defines."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Errors cross processes in pools and queues, and by default are made anew from their message alone.
+        # Errors are pickled between processes, in pools and queues, and by default rebuilt from their message alone.
         return _restore, (type(self), self.args, self.__dict__)
 
 
@@ -76,7 +76,7 @@ def _restore(kind: type[EncordAgentsError], args: tuple[Any, ...], attributes: d
 
 
 class TasksFailedError(EncordAgentsError):
-    """Tasks failed, and the caller asked for that to be an exception.
+    """Tasks failed, and the caller asked for an exception.
 
     Attributes:
         report: The run's `RunReport`, or a queue function's `TaskCompletionResult`. In both, ``report.failures`` lists
@@ -101,7 +101,7 @@ class PrintableError(EncordAgentsError, ValueError):
         super().__init__(*(without_secrets(arg) if isinstance(arg, str) else arg for arg in args))
 
     def _render_traceback_(self) -> list[str]:
-        """Return the text that notebooks show for it: the lines of the caller's own code, the message, the notes.
+        """Return the lines that notebooks show for it: the lines of the caller's own code, the message, the notes.
 
         The rest of the traceback would show where in this library the message was made.
         """
@@ -191,7 +191,7 @@ class DependencyError(PrintableError):
 
 
 class MissingExtraError(PrintableError, ImportError):
-    """A feature needs packages of one of this library's extras, and they are not installed.
+    """A feature needs packages of one of this library's extras that are not installed.
 
     Attributes:
         extra: The extra.
@@ -229,7 +229,7 @@ class EditorRequestError(PrintableError):
 
     Attributes:
         status: The HTTP status to answer it with.
-        retry_after: The seconds after which it may be sent again, if that is of use.
+        retry_after: The seconds after which it may be sent again, if that may help.
     """
 
     def __init__(self, message: str, status: int = 400, *, retry_after: int | None = None) -> None:
@@ -336,7 +336,7 @@ _REMEDIES = {
 
 
 class OutageError(PrintableError):
-    """The platform did not answer for longer than the run was told to wait.
+    """The platform did not answer for longer than the run may wait.
 
     Attributes:
         seconds: The seconds waited for it.

@@ -1,8 +1,8 @@
 """Reading of picture files, with the same rules for the runner and the local platform.
 
-The content determines the type of a file, not its name. Of a file with several pictures the first counts. Damaged
-metadata does not affect the pixels: the picture then counts as upright. Of a file that is truncated, or damaged inside,
-the decodable part is read. None of Pillow's settings is changed, since they belong to the whole process.
+The content determines the type of a file, not its name. If a file has several pictures, the first is read. Damaged
+metadata does not affect the pixels: the picture then counts as upright. If a file is truncated, or damaged inside, the
+decodable part is read. None of Pillow's settings is changed, since they belong to the whole process.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ STRIP: Final = 1 << 20
 """Pixels converted at a time, so that little is in memory apart from the picture and its copy."""
 
 SMALL: Final = 256 * 1024
-"""Bytes of a file that is read as a whole, so that Pillow does not go back to it."""
+"""The size in bytes up to which a file is read as a whole, so that Pillow does not go back to it."""
 
 
 class NoPictureError(ValueError):
@@ -118,9 +118,9 @@ class Picture:
         - Eight bits or less, grey, palette, YCbCr, HSV, LAB: as Pillow converts them. Colour profiles are not applied.
         - Transparency, of all pixels or of one colour, with a palette, or premultiplied: composited onto white.
         - CMYK: by the plain formula ``255 - (c + k)``. In JPEG files values are inverted, as Adobe writes them, with or
-          without an Adobe marker, since browsers show them so.
+          without an Adobe marker, as browsers show them.
         - Integers deeper than eight bits are scaled from sixteen bits, or from their largest value if that is more.
-          Negative ones become 0. Of RGB with sixteen bits, the upper eight are used.
+          Negative ones become 0. For RGB with sixteen bits, the upper eight are used.
         - Floats are scaled from 0..1, or from 0..255, or from their largest value, whichever holds them.
 
         Raises:
@@ -215,7 +215,7 @@ def _in_part(source: Path | bytes, error: Exception) -> tuple[Image, str]:
     what = "ends too early" if _is_short(error) else f"is damaged ({type(error).__name__})"
     missing = f"up to {image.height - rows} of its {image.height} rows" if rows < image.height else "no row"
     if image.format == "JPEG" and _is_short(error):
-        # With an end, everything present is decoded; missing rows are then grey, as browsers show them.
+        # With an end-of-image marker, all data present is decoded; missing rows are then grey, as in browsers.
         ended = _loaded_or_none(_content(source) + b"\xff\xd9")
         if ended is not None:
             image.close()
@@ -261,8 +261,8 @@ def _reason(error: Exception, source: Path | bytes) -> str:
 
 
 def _in_memory(source: Path | bytes) -> Path | bytes:
-    """Return the content of a small file, or the path of a large one. Of a file, Pillow asks the position at each step,
-    and each time other threads have the interpreter first."""
+    """Return the content of a small file, or the path of a large one. Pillow asks a file for its position at each step,
+    and each time the GIL goes to other threads first."""
     if isinstance(source, bytes):
         return source
     with source.open("rb", buffering=0) as file:

@@ -25,11 +25,11 @@ SIGNED: Final = re.compile(
     _PART.format(r"x-(?:amz|goog|oss)-\w+|signature|sig|awsaccesskeyid|googleaccessid|key-pair-id"),
     re.IGNORECASE,
 )
-"""Parameters of addresses that S3, Google, Azure, CloudFront and the local platform have signed."""
+"""Query parameters of the signed URLs of S3, Google, Azure, CloudFront and the local platform."""
 KEYS: Final = re.compile(
     _PART.format(r"(?:[a-z]+[_-])*(?:api-?key|key|token|secret|password)") + r"(?:[^&;%\\\s]|%(?!26))+", re.IGNORECASE
 )
-"""Parameters of which the value alone is secret."""
+"""Query parameters whose value alone is secret."""
 HIDDEN: Final = "***"
 PEM: Final = re.compile(r"-----\s*BEGIN[A-Z ]*PRIVATE KEY.*?(?:-----\s*END[A-Z ]*KEY\s*-----|\Z)", re.DOTALL)
 LONG_RUN: Final = re.compile(r"[A-Za-z0-9+/=_-]{50,}")
@@ -57,9 +57,9 @@ def without_queries(text: str) -> str:
 
 
 def without_signatures(text: str) -> str:
-    """Return a text without the queries of signed URLs, and the keys and tokens in other queries, which stay.
+    """Return a text without the queries of signed URLs, and without the keys and tokens in other queries.
 
-    For text of any origin: agents' own exceptions name the addresses that they have asked, also relative ones.
+    For text of any origin: agents' own exceptions name the URLs that they have requested, also relative ones.
     """
     return ANY_QUERY.sub(_without_signature, text)
 

@@ -1,4 +1,4 @@
-"""Trying one agent on one task, for tests: see docs/howto/testing-agents.md."""
+"""A run of one agent on one task, for tests: see docs/howto/testing-agents.md."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class AgentRun:
     Attributes:
         outcome: ``moved``, ``held``, ``failed`` or ``skipped``.
         pathway: The name of the pathway it went down.
-        labels: The label row as it was saved, initialised.
+        labels: The label row as it was saved, with its labels loaded.
         saves: How often it was saved.
         priority: The task's priority afterwards.
         exception: The exception of a failed task.
-        phase: Where it failed: load, inject, agent, teardown, pathway, save or move.
+        phase: The phase in which it failed: load, inject, agent, teardown, pathway, save or move.
     """
 
     outcome: str
@@ -48,17 +48,17 @@ def run_agent(
     *,
     num_retries: int = 0,
 ) -> AgentRun:
-    """Run an agent on one task of a local platform, with everything that it asks for, and leave the project as it was.
+    """Run an agent on one task of a local platform, with everything that it asks for, and leave the project unchanged.
 
-    It runs on a copy of the task with its labels, in a project that is gone afterwards. Files and storage items are the
-    same ones.
+    It runs on a copy of the task with its labels, in a project that is deleted afterwards. Files and storage items are
+    not copied.
 
     Args:
         agent: A function, or a runner that has one for the task's stage.
         task: One of ``project.tasks()``, or its uuid.
 
     Raises:
-        UnknownPathwayError: The agent named a pathway that its stage does not have, which would end any run.
+        UnknownPathwayError: The agent named a pathway that its stage does not have, which ends any run.
         PrintableError: There is no such task, it is in no agent stage, or the agent cannot be run at all.
     """
     from encord_agents.tasks.runner.sequential_runner import SequentialRunner

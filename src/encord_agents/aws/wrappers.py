@@ -1,4 +1,4 @@
-"""The door of AWS Lambda: an event of a function URL, API Gateway or a load balancer in, a proxy response out."""
+"""Editor agents on AWS Lambda: an event of a function URL, API Gateway or a load balancer in, a response out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from encord_agents.exceptions import EncordEditorAgentException as EncordEditorA
 __all__ = ["editor_agent"]
 
 MARGIN: Final = 1.0
-"""Seconds before the function's end by which its answer has to be on its way."""
+"""Seconds before the function's time limit at which it answers 504 if its agent has not ended."""
 
 
 def editor_agent(
@@ -33,8 +33,8 @@ def editor_agent(
 ) -> Callable[[Callable[..., Any]], Callable[[dict[str, Any], Any], dict[str, Any]]]:
     """Make a Lambda function of an editor agent.
 
-    It takes events of both payload versions, with bodies in base64 or not, and a bare `FrameData` as the event. An
-    agent that would be cut off by the function's time limit is answered 504 shortly before.
+    It takes events of both payload versions, with bodies in base64 or not, and a bare `FrameData` as the event. If the
+    agent takes longer than the function's time limit, the answer is 504, shortly before.
 
     Args:
         label_row_metadata_include_args: Options for listing the label row.
@@ -43,7 +43,7 @@ def editor_agent(
             to the function; function URLs and HTTP APIs have settings for it. Default: the platform's own.
 
     Raises:
-        DependencyError: When it decorates: a parameter that nothing can supply.
+        DependencyError: On decoration, for a parameter that nothing can supply.
     """
     origins = Origins(custom_cors_regex)
 
@@ -74,7 +74,7 @@ def editor_agent(
                 reply = agent.answer_within(max(left() / 1000 - MARGIN, MARGIN), request, is_base64=is_base64)
             return _response(reply, origins.headers(origin) if origin and is_rest else {}, event)
 
-        # `__wrapped__` is the agent, for tests; this is not called as the agent is.
+        # `__wrapped__` is the agent, for tests; this function has a signature of its own.
         vars(serve)["__signature__"] = inspect.signature(serve, follow_wrapped=False)
         return serve
 
@@ -106,6 +106,6 @@ def _response(reply: Reply, headers: dict[str, str], event: Mapping[str, Any]) -
     if reply.body is not None:
         headers = {**headers, "Content-Type": "application/json"}
     answer = {"statusCode": reply.status, "headers": headers, "body": reply.text, "isBase64Encoded": False}
-    if "multiValueHeaders" in event and "headers" not in event:  # a load balancer that is set up to read no others
+    if "multiValueHeaders" in event and "headers" not in event:  # a load balancer configured to read only these
         answer["multiValueHeaders"] = {name: [value] for name, value in headers.items()}
     return answer

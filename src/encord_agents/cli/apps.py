@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 
 def find_app(where: str, kind: type[T], what: str) -> T:
-    """Import the app at ``module:name``; the working directory counts as on the path.
+    """Import the app at ``module:name``; the working directory is added to the path.
 
     Args:
         where: The module, and after a colon the app's name. Default: ``app``.
         kind: The app's class.
-        what: The class, for people.
+        what: The class's name in messages.
 
     Raises:
         PrintableError: There is no such module, or no such app in it.

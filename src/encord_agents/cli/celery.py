@@ -25,8 +25,8 @@ def needs() -> None:
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
-    """Show errors of the broker and the platform without a traceback. The exit code is 1 if waiting is enough, and 2 if
-    somebody must fix something first."""
+    """Show errors of the broker and the platform without a traceback. The exit code is 1 if it is enough to run again
+    later, and 2 if something must be fixed first."""
     from encord.exceptions import EncordException
 
     from encord_agents.core.tracebacks import message_of, notes, type_name

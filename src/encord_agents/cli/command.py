@@ -1,4 +1,4 @@
-"""A runner as a command: its options are the arguments of a call, which is made, and ends the process."""
+"""A runner as a command: its options are the arguments of a call, after which the process ends."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ def as_command(
     Args:
         runner: The runner, with its agents.
         call: Runs them. Its arguments, with their defaults, are the options of the command line.
-        options: The types of those that are, by name, in typer's words.
+        options: The arguments that are options, by name, with typer's annotations.
         argv: The arguments. Default: those of the process.
-        check: Shows what would be run, for ``--check``.
+        check: Shows the agents and their needs for ``--check``, instead of a run.
 
     Returns:
         The exit code, in a notebook, where `SystemExit` would be shown as an error. Elsewhere it does not return.
 
     Raises:
         PrintableError: The arguments of the process are those of a notebook or a test runner.
-        SystemExit: At the end, except that exceptions which are neither set-up errors nor a task's failure pass as they
-            are, with their traceback.
+        SystemExit: At the end. Exceptions that are neither set-up errors nor a task's failure propagate instead, with
+            their traceback.
     """
     if argv is None:
         check_host()
@@ -94,15 +94,15 @@ def as_command(
         if host() == NOTEBOOK:
             return end.code if isinstance(end.code, int) else int(bool(end.code))
         if not called:
-            # At its end Python looks for garbage among all objects of the SDK, which takes a fifth as long as importing
-            # it: nobody should wait for that after `--help`. A run does: its garbage may hold files to be closed.
+            # At exit, Python collects garbage among all objects of the SDK, which takes a fifth as long as its import:
+            # nobody should wait for that after `--help`. A run does wait: its garbage may hold files to be closed.
             atexit.register(gc.freeze)
         raise
     raise SystemExit(0)
 
 
 def _signature_of(call: Callable[..., object], types: Mapping[str, Any]) -> inspect.Signature:
-    """Return a call's arguments as typer reads them; one that only the command line has comes last, and is off."""
+    """Return a call's arguments as typer reads them; options that only the command line has come last, and are off."""
     arguments = inspect.signature(call).parameters
     defaults = {name: argument.default for name, argument in arguments.items() if name in types}
     if "progress" in defaults:
@@ -125,7 +125,7 @@ class _DryRunOutput:
         self._unread = False
 
     def of(self, stop: Stop) -> None:
-        """Have the dry run of a stop end when its output is no longer read."""
+        """Register the stop of a dry run, to end it when its output is no longer read."""
         self._stops.append(stop)
 
     def reader_left(self) -> None:
@@ -135,21 +135,21 @@ class _DryRunOutput:
             stop.request()
 
     def exit_code(self, code: int, stop: Stop) -> int:
-        """Return the exit code of the process, for a run with an exit code of its own."""
+        """Return the exit code of the process, given the run's own."""
         if stop.exit_code is not None:
             return stop.exit_code
         return READER_LEFT if self._unread else code
 
 
 def _signals() -> contextlib.AbstractContextManager[Stop]:
-    """Install signal handlers if this is the main thread: Python allows them in no other."""
+    """Install signal handlers if this is the main thread: Python allows them only there."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     return stop_on_signals() if in_main_thread else contextlib.nullcontext(Stop())
 
 
 @contextlib.contextmanager
 def _set_up_errors(stop: Stop) -> Iterator[None]:
-    """Show errors meant for a person as panels; all others pass, since their traceback is wanted."""
+    """Show errors meant for a person as panels; all others propagate, since their traceback is wanted."""
     try:
         yield
     except KeyboardInterrupt:
@@ -165,7 +165,7 @@ def _set_up_errors(stop: Stop) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _report_at_the_end(runner: RunnerBase) -> Iterator[None]:
-    """Show the run's report, if it got as far as having one, whatever ends the run."""
+    """Show the run's report however the run ends, if it got far enough to have one."""
     before = runner.report
     try:
         yield
@@ -179,7 +179,7 @@ def _report_at_the_end(runner: RunnerBase) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _observed(runner: RunnerBase, would_write: bool) -> Iterator[None]:
-    """Show the first failure when it happens and, in a dry run without progress, what would be written."""
+    """Show the first failure when it happens and, in a dry run without progress, each task's would-be writes."""
     before = list(runner.observers)
     runner.observers.append(terminal.FirstFailure())
     if would_write:

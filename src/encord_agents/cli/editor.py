@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Call an editor agent as the label editor does.")
 
 STARTING = 60
-"""Seconds that a process of the server has to import the app: models may be loaded in it."""
+"""Seconds that a server process has to import the app, which may load models."""
 LAMBDA = "/2015-03-31/functions/function/invocations"
 """The path at which AWS's images for Lambda functions take events."""
 
@@ -41,7 +41,7 @@ def frame_of(editor_url: str) -> FrameData:
     """Return the frame at an address of the label editor.
 
     Raises:
-        PrintableError: It is no such address.
+        PrintableError: It is not an address of the label editor.
     """
     from pydantic import ValidationError
 
@@ -69,7 +69,7 @@ def local(
     port: Port = 8080,
     test_header: TestHeader = False,
 ) -> None:
-    """Call an agent on this machine. The exit code is 1 if it does not answer, or with a status of 400 or more."""
+    """Call an agent on this machine. The exit code is 1 if there is no answer, or its status is 400 or more."""
     call(f"http://localhost:{port}/{target.removeprefix('/')}", editor_url, test_header=test_header)
 
 
@@ -90,11 +90,11 @@ def aws(editor_url: EditorUrl, port: Port = 8080, test_header: TestHeader = Fals
 
 
 def call(endpoint: str, editor_url: str, *, test_header: bool, as_event: bool = False) -> None:
-    """Send a request, and print it, its answer, the time it took and a curl line that does the same.
+    """Send a request, and print it, its answer, the time it took and the equivalent curl command.
 
     Raises:
-        PrintableError: The addresses are none.
-        typer.Exit: The agent does not answer, or with an error.
+        PrintableError: One of the addresses is invalid.
+        typer.Exit: The agent does not answer, or answers with an error.
     """
     import requests
 
@@ -134,7 +134,7 @@ def call(endpoint: str, editor_url: str, *, test_header: bool, as_event: bool = 
 
 
 def _why(endpoint: str, error: Exception, *, as_event: bool) -> str:
-    """Return why there is no answer, and what to do about it."""
+    """Return the reason for a missing answer, and its remedy."""
     if any(is_a(one, ConnectionRefusedError) for one in chain(error)):
         how = "docker run -p 8080:8080 IMAGE" if as_event else "encord-agents serve agents:app"
         return f"Nobody listens at {endpoint}. Start the agent, for instance with `{how}`, or correct the address."
@@ -142,7 +142,7 @@ def _why(endpoint: str, error: Exception, *, as_event: bool) -> str:
 
 
 def _unpacked(status: int, text: str) -> tuple[int, str]:
-    """Return what a gateway would make of a function's answer: without a status, the function has failed."""
+    """Return the status and body that a gateway makes of a function's answer: 502 if the answer has no status."""
     try:
         answer = json.loads(text)
         return int(answer["statusCode"]), str(answer.get("body") or "")
@@ -170,12 +170,12 @@ def serve(
 
     found = find_app(where, Starlette, "FastAPI")
     module, _, name = where.partition(":")
-    # Processes that begin anew, or besides this one, import it by themselves.
+    # Reloaded and additional processes import the app themselves.
     by_name = reload or workers > 1
     where = f"{module}:{name or 'app'}"
     options: dict[str, Any] = {"host": host, "port": port, "reload": reload, "workers": None if reload else workers}
     options["http"] = "encord_agents.fastapi.promptly:PromptProtocol"
     if "timeout_worker_healthcheck" in inspect.signature(uvicorn.run).parameters:
-        # By default, one that has not imported the app within 5 s is ended and started again, for ever.
+        # By default, uvicorn kills and restarts a worker that has not imported the app within 5 s, endlessly.
         options["timeout_worker_healthcheck"] = STARTING
     uvicorn.run(where if by_name else found, **options)

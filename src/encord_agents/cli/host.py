@@ -18,7 +18,7 @@ def check_host() -> None:
     """Check that the process's arguments are the script's, and that the script may end the process.
 
     Raises:
-        PrintableError: They belong to a host program. The message says what to call instead.
+        PrintableError: They belong to a host program. The message names the call to make instead.
     """
     if (found := host()) is not None:
         raise PrintableError(
@@ -29,7 +29,7 @@ def check_host() -> None:
 
 
 def host() -> str | None:
-    """Return the program whose arguments and process these are, in words; ``None`` if they are a script's."""
+    """Return the program that owns the arguments and the process, in words; ``None`` if they are a script's."""
     main = sys.modules.get("__main__")
     file = getattr(main, "__file__", None)
     first = sys.argv[0] if sys.argv else ""

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 8765
 SECONDS_BETWEEN_LINES = 2.0
-"""While something takes long, a line says so that often."""
+"""Seconds between the progress lines of a long operation."""
 DEFAULT_DATA = Path(".encord-local")
 
 
 class _Group(CarefulGroup):
-    """The commands. What the machine says to a path is a message, as mistakes are."""
+    """The commands. The system's errors about a path are shown as messages, like a user's mistakes."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run one of them."""
@@ -100,7 +100,7 @@ def up(
         raise LocalPlatformError("--placeholders needs a --workflow for its project.")
     if workflow is not None and not placeholders:
         raise LocalPlatformError("--workflow is for the project of --placeholders; `local create` makes one of files.")
-    # Set explicitly, so that both end it in the background of a script too, where the shell has SIGINT ignored.
+    # Set explicitly, so that both end it in the background of a script, too, where the shell ignores SIGINT.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     platform = LocalPlatform(
@@ -203,7 +203,7 @@ def create(
 
 
 def now_and_then(what: str) -> Callable[[int], None]:
-    """Return a progress that writes a line on stderr every few seconds."""
+    """Return a progress callback that writes a line to stderr every few seconds."""
     said = [time.monotonic()]
 
     def progress(done: int) -> None:
@@ -218,7 +218,7 @@ def _free_title(platform: LocalPlatform, title: str | None) -> str:
     """Return a title that no project has yet.
 
     Raises:
-        LocalPlatformError: The one that was asked for is taken.
+        LocalPlatformError: The given title is taken.
     """
     from encord_agents.local.images import readable
     from encord_agents.local.trouble import LocalPlatformError
@@ -250,7 +250,7 @@ def status(data: Data = DEFAULT_DATA) -> None:
 
 
 def _waiting_for_consensus(project: LocalProject, data: Path) -> Iterator[str]:
-    """Say of each consensus stage that its tasks wait there, and how they get on."""
+    """Yield a line for each consensus stage: its tasks wait there until a command moves them."""
     import shlex
 
     for stage in project.stages:
@@ -289,10 +289,10 @@ def _only_errors(name: str) -> Iterator[None]:
 
 
 def existing(data: Path) -> contextlib.closing[LocalPlatform]:
-    """Open the platform of a data directory, until the block is left. It is not served.
+    """Open the platform of a data directory until the block ends, without serving it.
 
     Raises:
-        LocalPlatformError: There is none.
+        LocalPlatformError: The directory has no platform.
     """
     from encord_agents.local import LocalPlatform
     from encord_agents.local.trouble import LocalPlatformError
@@ -314,12 +314,12 @@ def _command(name: str, data: Path) -> str:
 
 
 def counted(count: int, what: str) -> str:
-    """``1 task``, ``2 tasks``."""
+    """Return a number and its noun: ``1 task``, ``2 tasks``."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _export_key(platform: LocalPlatform, data: Path | None) -> bytes:
-    """Return the `export` line of the key, or of its file if there is one. In bytes: a path need not be UTF-8."""
+    """Return the `export` line of the key, or of its file if there is one. As bytes: a path need not be UTF-8."""
     import shlex
 
     if data is None:

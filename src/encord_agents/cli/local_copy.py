@@ -1,4 +1,4 @@
-"""``encord-agents local pull`` and ``diff``: rehearse on a copy of the real thing, and see what became of it."""
+"""``encord-agents local pull`` and ``diff``: copy a project of the real platform, and show changes to the copy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``encord-agents local labels``: what the page shows, without a browser."""
+"""``encord-agents local labels``: the labels that the page shows, without a browser."""
 
 from __future__ import annotations
 

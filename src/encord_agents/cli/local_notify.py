@@ -1,4 +1,4 @@
-"""``encord-agents local notify`` and ``notifications``: addresses that are told when tasks wait."""
+"""``encord-agents local notify`` and ``notifications``: addresses that are notified when tasks wait."""
 
 from __future__ import annotations
 

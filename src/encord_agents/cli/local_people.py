@@ -1,4 +1,4 @@
-"""``encord-agents local submit|approve|reject|move``: people in the workflow, and the end of a project."""
+"""``encord-agents local submit|approve|reject|move|delete``: people's work on tasks, and deletion of a project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``encord-agents local init``: files to begin with."""
+"""``encord-agents local init``: starter files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from encord_agents.cli.local import app, expanded, say
 def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", callback=expanded, help="Where to write them.")] = Path(),
 ) -> None:
-    """Write agents.py, workflow.yaml and ontology.yaml, which run at once. What is there already is not touched."""
+    """Write agents.py, workflow.yaml and ontology.yaml, which run at once. Existing files are not touched."""
     import shlex
 
     from encord_agents.local import starting

@@ -1,4 +1,4 @@
-"""The command lines of runners: `python agents.py`, in one process, or over several."""
+"""The command lines of runners: `python agents.py`, in one process or over several."""
 
 from __future__ import annotations
 

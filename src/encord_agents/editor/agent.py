@@ -42,7 +42,7 @@ class EditorAgent:
 
     Args:
         function: The agent. It may ask for `FrameData`, `LabelRowV2`, `StorageItem`, `Project`, `EncordUserClient`, and
-            for dependencies. Only what it asks for is fetched.
+            for dependencies. Nothing else is fetched.
         label_row_metadata_include_args: Options for listing the label row.
         label_row_initialise_labels_args: Options for loading its labels.
 
@@ -68,7 +68,7 @@ class EditorAgent:
         self._run = RunScope(loop=self._loop)
 
     def answer(self, request: Request, *, is_base64: bool = False) -> Reply:
-        """Answer a request. Nothing is raised but interrupts."""
+        """Answer a request. Only interrupts are raised."""
         if request.is_test:
             return Reply(200)
         try:
@@ -83,11 +83,11 @@ class EditorAgent:
             if ended.exception is not None:
                 return reply_to_error(ended.exception, name=f"{self.plan.name}()")
             return reply_with(ended.value)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the editor gets an answer
+        except Exception as error:  # noqa: BLE001 - the editor gets an answer to any failure
             return reply_to_error(error, name=f"{self.plan.name}()")
 
     def answer_within(self, seconds: float, request: Request, *, is_base64: bool = False) -> Reply:
-        """Answer a request in time: an agent that takes longer goes on, and the answer says so."""
+        """Answer a request within a timeout: an agent that takes longer keeps running, and the answer is 504."""
         replies: list[Reply] = []
 
         def answer() -> None:

@@ -1,4 +1,4 @@
-"""Annotations and dependencies, which existing code imports from the doors."""
+"""Annotations and dependencies that existing code imports from `encord_agents.gcp` and `encord_agents.aws`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client for each request, over connections, a key and answers that the requests of the process share."""
+"""A client for each request, with connections, a key and cached answers shared by the requests of the process."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from encord_agents.core.settings import Settings, settings_of_environment
 __all__ = ["client_for", "open_project"]
 
 FRESH: Final = 2.0
-"""Seconds for which a project and its ontology are used again: under load that saves half of all requests, and a person
-who has changed the ontology does not come back sooner."""
+"""Seconds for which a project and its ontology are cached: under load this saves half of all requests, and a person who
+has changed the ontology does not come back to the editor sooner."""
 
 _CONNECTIONS: Final = Connections()
 _PROJECTS: Final = Remembered(FRESH)
@@ -44,10 +44,10 @@ def open_project(client: EncordUserClient, project_hash: str) -> Project:
 
 
 def _shared_client() -> EncordUserClient:
-    """Return a client of the environment's key, made anew where the environment has changed."""
+    """Return a client for the environment's key; a new one if the environment has changed."""
     global _known
     settings = settings_of_environment()
-    known = _known
+    known = _known  # read once: other threads may replace it
     if known is None or known[0] is not settings:
         known = _known = settings, get_user_client(settings)
     return known[1]

@@ -12,15 +12,15 @@ __all__ = ["verify_auth"]
 
 
 def verify_auth() -> None:
-    """Check that there is a key and that the platform takes it, so that a server without one does not start.
+    """Check that there is a key and that the platform accepts it, so that a server without one does not start.
 
     Raises:
-        CredentialsError: There is no key, it cannot be used, or the platform does not take it.
+        CredentialsError: There is no key, it cannot be used, or the platform does not accept it.
     """
     client = get_user_client()
     try:
         lately = client.list_projects(created_after=datetime.now() - timedelta(days=1))
-        next(iter(lately), None)  # it asks for a page as it is needed, and for none before
+        next(iter(lately), None)  # the list is lazy: this sends the first request
     except PrintableError:
         raise
     except Exception as error:

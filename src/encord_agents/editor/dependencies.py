@@ -50,7 +50,7 @@ def dep_single_frame(storage_item: StorageItem, frame_data: FrameData, asset: As
 
 
 def dep_data_lookup(project: Project, client: EncordUserClient) -> DataLookup:
-    """Return a lookup of data rows and storage items by data hash. Deprecated: the `StorageItem` does instead."""
+    """Return a lookup of data rows and storage items by data hash. Deprecated: use the `StorageItem`."""
     return DataLookup.sharable(project, client)
 
 
@@ -58,7 +58,7 @@ def dep_objects(label_row: LabelRowV2, frame_data: FrameData) -> list[ObjectInst
     """Return the objects that are selected, in the order of the request; an empty list if none are.
 
     Raises:
-        EditorRequestError: One of them is not on the label row, as it is not before it is saved.
+        EditorRequestError: One of them is not on the label row, for instance because it is not saved yet.
     """
     known = {instance.object_hash: instance for instance in label_row.get_object_instances()}
     for object_hash in frame_data.object_hashes or ():
@@ -75,7 +75,7 @@ def dep_object_crops(
     filter_titles: Sequence[str] | str | None = None,
     filter_object_instances: Sequence[ObjectInstance | str] | None = None,
 ) -> Callable[..., list[InstanceCrop]]:
-    """Make a dependency that cuts labelled objects out of the frame on the screen: those selected, or else all on it.
+    """Make a dependency that cuts labelled objects out of the frame on the screen: those selected, or all if none are.
 
     Args:
         filter_ontology_objects: Only instances of these objects of the ontology, or of their feature hashes.

@@ -15,10 +15,10 @@ MAX_AGE = 3600
 
 
 def is_own(origin: str | None, host: str | None) -> bool:
-    """Return True if a page that the agent's own server has sent makes the request, as FastAPI's ``/docs`` does.
+    """Return True if the request comes from a page of the agent's own server, such as FastAPI's ``/docs``.
 
-    Anybody's domain can be made to lead to this machine, and is then the host that the browser names, too. So only
-    hosts that cannot be made to are believed: those with a certificate, addresses, and this machine itself.
+    By DNS rebinding, anybody's domain can lead to this machine, and the browser then sends it as the host, too. So only
+    hosts that cannot be rebound are trusted: HTTPS, which needs a certificate, IP addresses, and localhost.
     """
     scheme, _, rest = (origin or "").lower().partition("://")
     if not rest or rest != (host or "").lower():
@@ -34,7 +34,7 @@ def is_own(origin: str | None, host: str | None) -> bool:
 
 
 class Origins:
-    """The origins of the editor, or others that a regular expression matches as a whole.
+    """The origins of the editor, or those that fully match a regular expression.
 
     Args:
         regex: The expression. Default: the editor's origins.

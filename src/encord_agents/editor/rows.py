@@ -22,7 +22,7 @@ def find_row(project: Project, frame: FrameData, args: LabelRowMetadataIncludeAr
     args = args or LabelRowMetadataIncludeArgs()
     row = _listed(project, frame, args)
     if row is None and not args.include_children:
-        # A member of a data group is a row of its own, which is listed only where that is asked for.
+        # A member of a data group is a row of its own, which is listed only on request.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             row = _listed(project, frame, args.model_copy(update={"include_children": True}))

@@ -1,4 +1,4 @@
-"""Saves of the row on the screen: refused where they would delete what others have saved, or what was not loaded."""
+"""Saves of the row on the screen: refused if they would delete labels that others saved or that were not loaded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from encord_agents.tasks.engine.label_check import refuse_partial
 __all__ = ["guard"]
 
 SAME_EDIT = timedelta(seconds=1)
-"""Two times of one edit may differ by this: the platform tells fractions of a second in lists only."""
+"""Two timestamps of one edit may differ by this: the platform gives fractions of a second only in lists."""
 
 
 def guard(
@@ -28,12 +28,12 @@ def guard(
     listed_at: datetime | None,
     initialise_args: LabelRowInitialiseLabelsArgs,
 ) -> None:
-    """Have the row's saves checked from now on.
+    """Check the row's saves from now on.
 
     Args:
         row: The row, with its labels.
         project: Its project.
-        frame: The request.
+        frame: The request's frame.
         listed_at: The last save of its labels, as the platform listed it before they were loaded.
         initialise_args: The options that its labels were loaded with.
     """
@@ -46,14 +46,14 @@ def guard(
 
 
 class _Saver:
-    """The first save of a request is checked; later ones replace its own."""
+    """Checks the first save of a request; later ones replace the request's own labels."""
 
     def __init__(self, row: LabelRowV2, project: Project, frame: FrameData, listed_at: datetime | None) -> None:
         self._project = project
         self._frame = frame
         self._options = LabelRowMetadataIncludeArgs(include_workflow_graph_node=False, branch_name=row.branch_name)
         self._state = state_of(row)
-        # Where there were no labels, loading has made the row.
+        # If there were no labels, loading has created the row.
         self._listed_at = listed_at if listed_at is not None else self._now()
         self._is_checked = False
 
@@ -80,7 +80,7 @@ class _Saver:
         now = self._now()
         if state_of(row) is self._state:
             return now != self._listed_at
-        # The agent has loaded the labels again, and of that only whole seconds are known.
+        # The agent has loaded the labels again, and the timestamp of that has only whole seconds.
         again = row.last_edited_at
         return now is not None and again is not None and _utc(now) - _utc(again) >= SAME_EDIT
 

@@ -1,4 +1,4 @@
-"""Requests of the label editor as they are sent, and the answers to them."""
+"""Requests of the label editor in wire format, and the answers to them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ MAX_BODY: Final = 1_000_000
 """Bytes of a request: room for the hashes of 80,000 selected objects."""
 
 TEST_HEADERS: Final = (EDITOR_TEST_REQUEST_HEADER, AGENT_TEST_REQUEST_HEADER)
-"""The headers by which the platform says that it only tries whether an agent can be reached."""
+"""The headers that mark a request as the platform's test of whether the agent can be reached."""
 
 ALLOWED_HEADERS: Final = ("Content-Type", *TEST_HEADERS, HEADER_CLOUD_TRACE_CONTEXT)
 """The headers that the editor may send across origins."""
@@ -66,10 +66,10 @@ _TRACE_ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
 
 @dataclass(frozen=True)
 class Request:
-    """A request, whichever door it came through.
+    """A request, independent of the framework that received it.
 
     Attributes:
-        body: The body: bytes, text, or JSON that somebody has read already.
+        body: The body: bytes, text, or parsed JSON.
         headers: The headers; their names are looked up without regard to case.
     """
 
@@ -82,7 +82,7 @@ class Request:
 
     @property
     def is_test(self) -> bool:
-        """True if the platform only tries whether the agent can be reached."""
+        """True if the platform only tests whether the agent can be reached."""
         return any(self.header(name) for name in TEST_HEADERS)
 
     @property
@@ -92,7 +92,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: a status, a body of JSON, which may be empty, and headers besides those of CORS."""
+    """An answer: a status, a JSON body, which may be empty, and headers other than those of CORS."""
 
     status: int = 200
     body: dict[str, Any] | None = None
@@ -104,7 +104,7 @@ class Reply:
 
 
 def trace_id_of(header: str | None) -> str | None:
-    """Return the trace id of a header such as ``105445aa7843bc8bf206b12000100000/1;o=1``. Nonsense is no trace id."""
+    """Return the trace id of a header such as ``105445aa7843bc8bf206b12000100000/1;o=1``. ``None`` if malformed."""
     trace_id = (header or "").partition("/")[0].partition(";")[0].strip()
     return trace_id if _TRACE_ID.fullmatch(trace_id) else None
 
@@ -113,7 +113,7 @@ def read_frame(body: object, *, is_base64: bool = False) -> FrameData:
     """Read the body of a request.
 
     Raises:
-        EditorRequestError: It is not what the editor sends. The message says what is wrong with it.
+        EditorRequestError: The body is not one that the editor sends. The message describes the fault.
     """
     if isinstance(body, str | bytes):
         if len(body) > MAX_BODY * (4 / 3 if is_base64 else 1):
@@ -144,7 +144,7 @@ def too_large() -> EditorRequestError:
 
 
 def sentence_about(errors: Any) -> str:
-    """Return what is wrong with a request, in a sentence, given pydantic's errors."""
+    """Return a sentence about the faults of a request, given pydantic's errors."""
     told = []
     for one in errors[:5]:
         place = ".".join(str(part) for part in one["loc"] if part != "body")
@@ -157,10 +157,10 @@ def sentence_about(errors: Any) -> str:
 
 
 def reply_with(value: object) -> Reply:
-    """Return the answer for what an agent returned: a response, or nothing; anything else is for nobody."""
+    """Return the answer for an agent's return value: an `EditorAgentResponse` is sent, anything else is not."""
     if is_a(value, EditorAgentResponse):
         response: Any = value
-        # Made anew and so validated: anything may have been assigned to it since it was made.
+        # Created again and so validated: anything may have been assigned to it since it was created.
         checked = EditorAgentResponse(message=response.message, decision=response.decision).model_dump()
         own = set(EditorAgentResponse.model_fields)
         # A subclass has fields of its own, which callers other than the editor may read.
@@ -172,9 +172,9 @@ def reply_with(value: object) -> Reply:
 
 
 def reply_to_error(error: BaseException, *, name: str = "the agent") -> Reply:
-    """Return the answer for an exception. One that nobody has foreseen is logged, with its traceback."""
+    """Return the answer for an exception. An unexpected one is logged, with its traceback."""
     told = [*members(error)]
-    if told and all(is_a(one, EncordEditorAgentException) for one in told):  # also out of a group of tasks
+    if told and all(is_a(one, EncordEditorAgentException) for one in told):  # also in an exception group
         return Reply(400, _body_of(told[0]))
     if is_a(error, EditorRequestError):
         headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
@@ -189,13 +189,13 @@ def reply_to_error(error: BaseException, *, name: str = "the agent") -> Reply:
 
 
 def sendable(headers: object) -> dict[str, str]:
-    """Return those of an agent's headers that are headers: without line ends, which would begin others."""
+    """Return the valid ones of an agent's headers: those without line breaks, which would start other headers."""
     given = {str(name): str(value) for name, value in headers.items()} if isinstance(headers, Mapping) else {}
     return {name: value for name, value in given.items() if not _UNSENDABLE.search(name + value)}
 
 
 def _body_of(error: Any) -> dict[str, Any]:
-    """Return the body that an agent's own exception asks for: JSON with a message, whatever a subclass makes of it."""
+    """Return the body that an agent's own exception asks for: JSON with a message, even if a subclass gives none."""
     with contained:
         body: Any = to_jsonable_python(error.json_response_body, fallback=shown)
         json.dumps(body)

@@ -1,4 +1,4 @@
-"""Answers of this library as responses of an app."""
+"""Conversion of this library's replies to an app's responses."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["answer_error", "response"]
 
 
 def answer_error(request: Request, error: Exception) -> Response:
-    """Answer an exception, as an app's handler of exceptions."""
+    """Answer an exception, as an app's exception handler."""
     return response(reply_to_error(error))
 
 
 def response(reply: Reply) -> Response:
-    """Return an answer as a response."""
-    # In ASCII, as through the other doors: what people and agents send may be half a character, which UTF-8 has not.
+    """Return a reply as a response."""
+    # In ASCII, as on Cloud Functions and Lambda: agents' text may have lone surrogates, which UTF-8 cannot encode.
     headers = {**reply.headers, "Content-Type": "application/json"}
     return Response("null" if reply.body is None else reply.text, reply.status, headers)

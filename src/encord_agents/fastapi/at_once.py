@@ -10,13 +10,13 @@ __all__ = ["AtOnce"]
 
 
 class AtOnce:
-    """A function that waits for nothing, as a dependency.
+    """A function that never blocks, as a dependency.
 
-    FastAPI calls plain functions in a thread. The way there and back takes far longer than a function that only looks
-    at a header, and so does the contention for the interpreter that it causes.
+    FastAPI calls plain functions in a thread pool. The round trip takes far longer than a function that only looks at
+    a header, and so does the contention for the GIL that it causes.
 
-    It is equal to the function, so that FastAPI takes the two for one dependency: it is made once in a request,
-    whichever of them asks for it, and ``app.dependency_overrides`` of the function are overrides of this.
+    It is equal to the function, so that FastAPI treats the two as one dependency: it is called once in a request,
+    whichever of the two is asked for, and ``app.dependency_overrides`` of the function also override this.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:

@@ -1,4 +1,4 @@
-"""The app for editor agents: who may call it, and how errors are answered."""
+"""The app for editor agents: the origins that may call it, and its answers to errors."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ __all__ = ["EncordCORSMiddleware", "EncordTestHeaderMiddleware", "get_encord_app
 
 
 class EncordCORSMiddleware(CORSMiddleware):
-    """Starlette's `CORSMiddleware`, which by default lets the label editor's origins in.
+    """Starlette's `CORSMiddleware`, which by default allows the label editor's origins.
 
-    A POST of a page of any other origin is answered 403: a browser would only keep the answer from that page.
+    A POST from a page of any other origin is answered 403: CORS alone would only make a browser hide the answer from
+    that page, after the agent has run.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class EncordCORSMiddleware(CORSMiddleware):
 
 
 class EncordTestHeaderMiddleware:
-    """Answers 200 where the platform only tries whether the agent can be reached."""
+    """Answers 200 if the platform only tests whether the agent can be reached."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -95,7 +96,7 @@ class EncordTestHeaderMiddleware:
 
 
 class _Answers:
-    """Refuses huge bodies, and answers what nobody handles where the answer still gets the headers of CORS."""
+    """Rejects huge bodies, and answers unhandled exceptions inside the CORS middleware, which then adds its headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -127,7 +128,7 @@ class _Answers:
         async def send_some(message: Message) -> None:
             nonlocal begun
             if is_too_large() and not begun:
-                return  # FastAPI takes it for a body that cannot be read
+                return  # drop FastAPI's own answer, which calls the body unreadable
             begun = True
             await send(message)
 
@@ -147,13 +148,13 @@ class _Answers:
 
 
 def _is_cancelled(error: BaseException) -> bool:
-    """Return True if the request was cancelled, rather than something that its agent had awaited."""
+    """Return True if the request itself was cancelled, rather than something that its agent awaited."""
     task = asyncio.current_task()
     return is_a(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)
 
 
 def _handles_all(scope: Scope) -> bool:
-    """Return True if the app has a handler of its own for whatever is raised; Starlette calls it outside of us."""
+    """Return True if the app has its own catch-all exception handler, which Starlette calls outside this middleware."""
     handlers = getattr(scope.get("app"), "exception_handlers", {})
     return Exception in handlers or 500 in handlers
 
@@ -167,7 +168,7 @@ def get_encord_app(*, custom_cors_regex: str | None = None) -> FastAPI:
     app = FastAPI()
     app.add_middleware(_Answers)
     app.add_middleware(EncordTestHeaderMiddleware)
-    # The last is the outermost: every answer gets its headers.
+    # The middleware added last is the outermost: every answer gets its headers.
     regex = custom_cors_regex or ENCORD_DOMAIN_REGEX
     app.add_middleware(EncordCORSMiddleware, allow_origin_regex=regex)  # type: ignore[arg-type]
     add_notification_handlers(app)
@@ -179,14 +180,14 @@ def get_encord_app(*, custom_cors_regex: str | None = None) -> FastAPI:
 
 
 def _answer_invalid(request: Request, error: Exception) -> Response:
-    """Answer as FastAPI does, with a sentence besides."""
+    """Answer as FastAPI does, and add a sentence as the message."""
     assert isinstance(error, RequestValidationError)
     detail = [{name: value for name, value in one.items() if name in ("type", "loc", "msg")} for one in error.errors()]
     return response(Reply(422, {"message": sentence_about(error.errors()), "detail": to_jsonable_python(detail)}))
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:
-    """Answer as FastAPI does, with the detail as the message besides."""
+    """Answer as FastAPI does, and add the detail as the message."""
     assert isinstance(error, HTTPException)
     answer = await http_exception_handler(request, error)
     if error.status_code < 400:

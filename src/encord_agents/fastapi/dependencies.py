@@ -1,6 +1,6 @@
 """Dependencies for ``Annotated[T, Depends(...)]`` with FastAPI's own `Depends`.
 
-Those about files, objects and frames are the ones of all editor agents; here FastAPI supplies their parameters. The
+Those about files, objects and frames are shared with all editor agents; here FastAPI supplies their parameters. The
 request's body is a `FrameData`; a function that needs it asks for ``frame_data: FrameData``.
 """
 
@@ -29,7 +29,7 @@ from encord_agents.core.data_model import (
     LabelRowInitialiseLabelsArgs,
     LabelRowMetadataIncludeArgs,
 )
-from encord_agents.core.utils import download_asset as download_asset  # and two more, for existing code
+from encord_agents.core.utils import download_asset as download_asset  # this and the next two: for existing code
 from encord_agents.core.utils import get_initialised_label_row as get_initialised_label_row
 from encord_agents.core.utils import get_user_client as get_user_client
 from encord_agents.editor import dependencies as editor
@@ -92,7 +92,7 @@ def dep_label_row_with_args(
     label_row_metadata_include_args: LabelRowMetadataIncludeArgs | None = None,
     label_row_initialise_labels_args: LabelRowInitialiseLabelsArgs | None = None,
 ) -> Callable[..., LabelRowV2]:
-    """Make a dependency: the label row that is in the editor, loaded with these options.
+    """Make a dependency that returns the label row in the editor, loaded with these options.
 
     Args:
         label_row_metadata_include_args: Options for listing the row.
@@ -117,7 +117,7 @@ def dep_label_row(
 ) -> LabelRowV2:
     """Return the label row that is in the editor, with its labels.
 
-    Until the request is answered, other requests of this process for the same row wait.
+    Until the request is answered, other requests on this machine for the same row wait.
 
     Raises:
         EditorRequestError: The project has no such row, or another agent did not end in time.
@@ -151,8 +151,8 @@ def dep_single_frame(storage_item: _Item, frame_data: FrameData, asset: _File = 
 
 
 def dep_asset(storage_item: _Item, asset: _File = None) -> Iterator[Path]:
-    """Yield the path of the file that is in the editor. It is removed afterwards."""
-    # Called by hand, existing code gives the frame's data in its place.
+    """Yield the path of the file that is in the editor. The file is removed afterwards."""
+    # Existing code that calls this itself passes the frame's data as the asset.
     yield from editor.dep_asset(storage_item, asset if isinstance(asset, Asset) else None)
 
 
@@ -171,7 +171,7 @@ def dep_object_crops(
     filter_titles: Sequence[str] | str | None = None,
     filter_object_instances: Sequence[ObjectInstance | str] | None = None,
 ) -> Callable[..., list[InstanceCrop]]:
-    """Make a dependency that cuts labelled objects out of the frame on the screen: those selected, or else all on it.
+    """Make a dependency that cuts labelled objects out of the frame on the screen: those selected, or all if none are.
 
     Args:
         filter_ontology_objects: Only instances of these objects of the ontology, or of their feature hashes.
@@ -198,5 +198,5 @@ def _lookup(
 
 
 def dep_data_lookup(lookup: Annotated[DataLookup, Depends(_lookup)]) -> DataLookup:
-    """Return a lookup of data rows and storage items by data hash. Deprecated: `dep_storage_item` does instead."""
+    """Return a lookup of data rows and storage items by data hash. Deprecated: use `dep_storage_item`."""
     return lookup

@@ -1,4 +1,4 @@
-"""Notifications that tasks wait in an agent stage, verified and read, and the answers to what is refused."""
+"""Notifications that tasks wait in an agent stage, verified and parsed, and the answers to rejected requests."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ LONGEST_BODY = 1_000_000
 def dep_task_notification_with_args(
     secret: str | None = None, tolerance_seconds: int = DEFAULT_TIMESTAMP_TOLERANCE_SECONDS
 ) -> Callable[[Request], Awaitable[TaskNotification]]:
-    """Make a dependency: the notification in the request, once it is verified.
+    """Make a dependency that returns the notification in the request, once it is verified.
 
     Args:
         secret: The secret that the platform shows for the address. Default: ``ENCORD_WEBHOOK_SECRET``.
-        tolerance_seconds: Seconds between the time of signing and now, either way.
+        tolerance_seconds: The maximum number of seconds between the time of signing and now, either way.
     """
 
     async def get_notification(request: Request) -> TaskNotification:
@@ -66,7 +66,7 @@ async def _read(request: Request) -> bytes:
 async def dep_task_notification(request: Request) -> TaskNotification:
     """Return the notification in the request, once it is verified with the secret in ``ENCORD_WEBHOOK_SECRET``.
 
-    It says where tasks wait, and not that this server may serve that project: check the project before the work.
+    It says where tasks wait, but not whether this server may serve that project: check the project before the work.
 
     Raises:
         WebhookVerificationError: Nothing shows that the platform sent it.
@@ -81,7 +81,7 @@ _from_environment = dep_task_notification_with_args()
 
 
 def add_notification_handlers(app: FastAPI) -> None:
-    """Have an app answer requests that are no notification for it. `get_encord_app` calls this."""
+    """Add handlers to an app that answer requests that are not a notification for it. `get_encord_app` calls this."""
     app.add_exception_handler(WebhookVerificationError, _refuse)
     app.add_exception_handler(UnexpectedEventType, _acknowledge)
     app.add_exception_handler(UnsupportedNotificationVersion, _cannot_read)
@@ -89,7 +89,7 @@ def add_notification_handlers(app: FastAPI) -> None:
 
 
 def _refuse(request: Request, error: Exception) -> JSONResponse:
-    # Which check failed is for those who can read the log.
+    # Only the log tells which check failed.
     logger.warning("Refused a request to %s: %s", request.url.path, on_one_line(error))
     return JSONResponse({"message": "The request could not be verified as one of the platform's."}, status_code=401)
 

@@ -1,4 +1,4 @@
-"""A runner on the web: notifications in, runs of stages out."""
+"""A runner as a web app: notifications in, runs of stages out."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ def serve_runner(
     secret: str | None = None,
     **options: Any,
 ) -> FastAPI:
-    """Return an app that runs a stage, or fills its queue, when the platform says that tasks wait in it.
+    """Return an app that runs a stage, or fills its queue, when the platform notifies it of tasks that wait there.
 
     A notification is verified and answered at once, with 200. Stages are run one after the other; a notification for a
-    stage that is to be run anyway adds nothing, and one for the stage that is being run has it run once more. When the
-    server shuts down, as on SIGTERM, the run stops as on Ctrl-C: what is finished is written.
+    stage that is already queued adds nothing, and one for the stage that is running queues it once more. When the
+    server shuts down, as on SIGTERM, the run stops as on Ctrl-C: finished tasks are written.
 
     ::
 
         app = serve_runner(runner)  # uvicorn agents:app
 
     Args:
-        runner: The runner; one without a project serves the stages of any. Of a `QueueRunner` the queue is filled: on
-            Celery with ``register(runner, app, wake=True)``, on an engine of your own by ``runner.wake``.
-        path: The address's path.
+        runner: The runner; one without a project serves the stages of any project. For a `QueueRunner`, the queue is
+            filled: on Celery with ``register(runner, app, wake=True)``, on an engine of your own by ``runner.wake``.
+        path: The path of the address that is notified.
         secret: The secret that the platform shows for the address. Default: ``ENCORD_WEBHOOK_SECRET``.
         options: For `SequentialRunner.run_stage`.
 
@@ -78,7 +78,7 @@ def serve_runner(
     add_notification_handlers(app)
     received = dep_task_notification_with_args(secret)
 
-    @app.post(path)  # 200: the platform takes any other status for a failure, and sends it again
+    @app.post(path)  # 200: the platform treats any other status as a failure, and sends it again
     async def receive(notification: TaskNotification = Depends(received)) -> dict[str, str]:
         if not runs.add((notification.project_hash, notification.stage_uuid)):
             logger.error("%s", NOT_STARTED)
@@ -103,7 +103,7 @@ def _work_of(runner: SequentialRunner | QueueRunner, options: dict[str, Any]) ->
 
 
 class _Runs:
-    """Works on stages one after the other, in a thread: a runner keeps one project and one report at a time."""
+    """Runs stages one after the other, in a thread: a runner holds one project and one report at a time."""
 
     def __init__(self, work: Work) -> None:
         self._do = work
@@ -119,7 +119,7 @@ class _Runs:
         self._thread.start()
 
     def add(self, stage: Stage) -> bool:
-        """Have a stage run. Return False if nothing is run any more, or yet."""
+        """Queue a stage. Return False if the thread does not run, yet or any more."""
         with self._changed:
             if self._closed:
                 return False
@@ -128,7 +128,7 @@ class _Runs:
             return True
 
     def close(self) -> None:
-        """Stop the run, and wait until what is finished is written."""
+        """Stop the run, and wait until finished tasks are written."""
         with self._changed:
             self._closed = True
             self._changed.notify()

@@ -1,4 +1,4 @@
-"""The door of Google Cloud Functions: Flask's request in, Flask's response out."""
+"""Editor agents as Google Cloud Functions: Flask's request in, Flask's response out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def editor_agent(
         custom_cors_regex: The origins from which the editor calls. Default: the platform's own.
 
     Raises:
-        DependencyError: When it decorates: a parameter that nothing can supply.
+        DependencyError: On decoration, for a parameter that nothing can supply.
     """
     origins = Origins(custom_cors_regex)
 
@@ -62,7 +62,7 @@ def editor_agent(
             headers = {} if origin is None else origins.headers(origin)
             return _response(_answer(agent, request), headers)
 
-        # `__wrapped__` is the agent, for tests; this is not called as the agent is.
+        # `__wrapped__` is the agent, for tests; this function has a signature of its own.
         vars(serve)["__signature__"] = inspect.signature(serve, follow_wrapped=False)
         return serve
 
@@ -74,7 +74,7 @@ def _answer(agent: EditorAgent, request: flask.Request) -> Reply:
         return Reply(405, {"message": "An editor agent is called with POST."})
     if (request.content_length or 0) > MAX_BODY:
         return reply_to_error(too_large())
-    # One more byte than is allowed, of a body whose length is not announced.
+    # Without a Content-Length, one byte more than allowed is read, so that the agent rejects the body.
     body = request.get_data() if request.content_length is not None else request.stream.read(MAX_BODY + 1)
     return agent.answer(Request(body, dict(request.headers.items())))
 

@@ -1,4 +1,4 @@
-"""Detections <-> labels: detectors' results drawn on label rows, and label rows as detections."""
+"""Conversion of detectors' results to labels on label rows, and of label rows to detections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classes of detections -> objects of the ontology, by exact names."""
+"""Matching of detections' classes to the ontology's objects, by exact name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BY_MASK = (Shape.BITMASK, Shape.POLYGON)
 
 
 def objects_for(label_row: LabelRowV2, found: Detections, classes: Classes | None) -> list[Object | None]:
-    """Return the ontology's object for each detection; ``None`` for detections that are not to be drawn.
+    """Return the ontology's object for each detection; ``None`` for a detection that is not drawn.
 
     Raises:
         PrintableError: The detections name no classes; or the ontology has no object of that name, or several.
@@ -58,15 +58,15 @@ def objects_for(label_row: LabelRowV2, found: Detections, classes: Classes | Non
 
 
 def _mapped(classes: Mapping[Any, str | Object | None], number: int | None, name: str | None) -> str | Object | None:
-    """Return the mapping's value for a class, by its name or else its number."""
-    for key in (name, number, None if number is None else str(number)):  # JSON knows no keys but text
+    """Return the mapping's value for a class, looked up by name, then by number."""
+    for key in (name, number, None if number is None else str(number)):  # JSON's keys are always strings
         if key is not None and key in classes:
             return classes[key]
     return None
 
 
 def _object_called(label_row: LabelRowV2, title: str, found: Detections) -> Object | None:
-    """Return the ontology's object with this title; of several, the one whose shape fits the detections."""
+    """Return the ontology's object with this title; if there are several, the one whose shape fits the detections."""
     same = [one for one in label_row.ontology_structure.objects if one.title == title]
     if len(same) > 1:
         has_mask = found.mask is not None or found.data.get(POLYGONS) is not None

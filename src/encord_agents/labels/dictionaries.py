@@ -1,4 +1,4 @@
-"""Detections in dictionaries and text: COCO's, and YOLO's."""
+"""Detections as dictionaries and text, in the formats of COCO and YOLO."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["of_coco", "of_dictionaries", "of_yolo_text", "with_visibility"]
 
 
 def of_coco(found: Mapping[str, Any], size: tuple[int, int], title: str) -> Detections:
-    """Read a COCO file: its annotations of the picture, by the names of their categories.
+    """Read the annotations of one picture from a COCO file, with the names of their categories.
 
     Raises:
-        PrintableError: It is about several pictures, and none of them has the title as its file's name.
+        PrintableError: The file is about several pictures, and none of them has the title as its file name.
     """
     annotations: list[Mapping[str, Any]] = list(found["annotations"])
     ids = {one.get("image_id") for one in annotations}
@@ -42,7 +42,7 @@ def _size_of(picture: Mapping[str, Any], size: tuple[int, int]) -> tuple[int, in
 def of_dictionaries(
     found: Sequence[Mapping[str, Any]], size: tuple[int, int], names: Mapping[Any, str] | None = None
 ) -> Detections:
-    """Read one dictionary per detection, the form of COCO's results and YOLO's summaries.
+    """Read one dictionary per detection, as in COCO's results and YOLO's summaries.
 
     Raises:
         PrintableError: One of them has no readable position on the picture.
@@ -77,7 +77,7 @@ def of_dictionaries(
 def _classes(
     found: Sequence[Mapping[str, Any]], names: Mapping[Any, str] | None
 ) -> tuple[Array | None, list[str] | None]:
-    """Return the classes' numbers and names. A number under a key for names, and the other way round, is accepted."""
+    """Return the classes' numbers and names. Numbers under a key for names are accepted, and vice versa."""
     import numpy as np
 
     ids = _column(found, ("category_id", "class_id", "class"))
@@ -102,7 +102,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _areas(rows: Sequence[_Row], size: tuple[int, int]) -> tuple[Array | None, list[Any] | None]:
-    """Return masks if all detections have one of one size; otherwise outlines, made of masks where there are those."""
+    """Return masks if all detections have one and they have the same size; otherwise outlines, also of the masks."""
     import numpy as np
 
     masks = [row.mask for row in rows if row.mask is not None]
@@ -138,10 +138,10 @@ def _numbers(found: Sequence[Mapping[str, Any]], keys: Sequence[str], *, otherwi
 def of_yolo_text(found: str, size: tuple[int, int]) -> Detections:
     """Read a YOLO label file: each line has a class, and a box's centre and size or an outline, as fractions.
 
-    A number after a box's four is its confidence.
+    A box may have a fifth number, its confidence.
 
     Raises:
-        PrintableError: A line is neither.
+        PrintableError: A line is neither a box nor an outline.
     """
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(found.splitlines(), 1):
@@ -170,7 +170,7 @@ def _column(found: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[Any
 
 
 def with_visibility(points: Boxes) -> Boxes:
-    """Return points ``[..., 3]``, which are visible if they were given without their visibility, ``[..., 2]``."""
+    """Return points as ``[..., 3]``; points without visibility, ``[..., 2]``, count as visible."""
     import numpy as np
 
     if points.shape[-1] == 3:
@@ -269,7 +269,7 @@ class _Row:
 
 
 def _mask_of(encoded: Mapping[str, Any]) -> Array:
-    """Return a mask from COCO's run lengths, which go down the columns; as numbers, or packed as text."""
+    """Return a mask from COCO's run lengths, which go down the columns and are numbers or packed text."""
     import numpy as np
 
     height, width = (int(side) for side in encoded["size"])

@@ -63,24 +63,24 @@ def add_detections(
         frame: The frame's number.
         min_confidence: Detections with a lower confidence are left out.
         tracker: The objects of tracks, to which this call adds: pass the same dictionary for each frame. Detections
-            with a track's number become one object over all frames; those with a negative one, and further ones of a
-            track on the same frame, are objects of their own. Default: one for the label row and ``source``.
+            with the same track number become one object over all frames; one with a negative number, or a second one
+            of a track on the same frame, becomes an object of its own. Default: one for the label row and ``source``.
         replace: First remove objects that the same ``source`` has drawn on this frame, except those that a person has
             changed since.
         source: The name of the detector. If several detectors draw on the same rows, each needs a name of its own.
-        size: Width and height of the picture that the detector saw. Default: that of the detections, or else the
-            frame's.
+        size: Width and height of the picture that the detector saw. Default: that of the detections if it
+            is known, otherwise the frame's.
 
     Returns:
         The objects, in the order of the detections that were drawn.
 
     Raises:
-        PrintableError: The detections cannot be read; the ontology has no such objects; there is no such frame. Then
-            nothing has been changed.
+        PrintableError: The detections cannot be read; the ontology has no such objects; there is no such frame. The
+            label row is then unchanged.
         MissingExtraError: numpy is not installed.
     """
     require("vision", "add_detections()")
-    frame = operator.index(frame)  # numpy's whole numbers are welcome
+    frame = operator.index(frame)  # accepts numpy's integers, too
     drawn_on = frame_size(label_row, frame)
     seen = size or drawn_on
     found = read_detections(detections, size=seen or (1, 1), title=label_row.data_title)
@@ -158,7 +158,7 @@ def frame_size(label_row: LabelRowV2, frame: int) -> tuple[int, int] | None:
         view = label_row.get_frame_view(frame)
         width: int | None = view.width
         height: int | None = view.height
-    except Exception:  # noqa: BLE001 - the SDK raises several kinds where a file has no size
+    except Exception:  # noqa: BLE001 - the SDK raises several kinds if a file has no size
         width, height = label_row.width, label_row.height
     return (int(width), int(height)) if width and height else None
 
@@ -183,7 +183,7 @@ def _confident(found: Detections, least: float) -> list[int]:
 
 
 def _part(found: Detections, kept: list[int]) -> Detections:
-    """Return the classes of some of the detections."""
+    """Return some of the detections: their boxes and classes, which is enough to find their objects."""
     if len(kept) == len(found):
         return found
     names = found.data.get("class_name")

@@ -22,7 +22,7 @@ def _mark(source: str) -> str:
 
 
 def new_hashes(source: str, taken: Collection[str]) -> Iterator[str]:
-    """Yield hashes for new objects, other than those that are taken."""
+    """Yield hashes for new objects that are not taken yet."""
     mark, given = _mark(source), set(taken)
     while True:
         new = mark + b64encode(os.urandom(3)).decode()
@@ -32,7 +32,7 @@ def new_hashes(source: str, taken: Collection[str]) -> Iterator[str]:
 
 
 def drawn_before(label_row: LabelRowV2, source: str, frame: int) -> list[ObjectInstance]:
-    """Return the objects on a frame that ``source`` has drawn, and that have not been changed there since."""
+    """Return the objects on a frame that ``source`` has drawn and nobody has changed there since."""
     mark = _mark(source)
     found = []
     for instance in label_row.get_object_instances(filter_frames=frame):

@@ -27,7 +27,7 @@ def box_around(points: Array) -> tuple[float, float, float, float]:
 def outlines(mask: Array) -> list[list[Boxes]]:
     """Return the polygons that cover exactly the pixels of a mask: for each part, the outer ring and then its holes.
 
-    Corners are corners of pixels, so that a pixel at (x, y) reaches from x to x + 1. Pixels that only touch at a corner
+    Coordinates are corners of pixels: the pixel at (x, y) reaches from x to x + 1. Pixels that only touch at a corner
     are separate parts.
     """
     import numpy as np
@@ -56,7 +56,7 @@ def filled(polygons: Sequence[Sequence[Array]], size: tuple[int, int]) -> NDArra
 
 
 def _toggle(mask: Array, ring: Boxes) -> None:
-    """Invert the pixels whose centres are inside a ring: row by row, from the points where edges cross the centres."""
+    """Invert the pixels whose centres are inside a ring: row by row, between the points where edges cross."""
     import numpy as np
 
     height, width = mask.shape
@@ -118,7 +118,7 @@ def _rings(segments: dict[Point, list[Point]]) -> list[list[Point]]:
         while True:
             ring.append(at)
             following = segments[at]
-            # Two ways lead on where two parts touch at a corner: the turn to the right stays with its part.
+            # Two segments lead on where two parts touch at a corner: the right turn stays on the same part.
             choice = 0 if len(following) == 1 or before is None else _keeping_right(before, at, following)
             before, at = at, following.pop(choice)
             if not following:
@@ -147,7 +147,7 @@ def _beside_first_edge(hole: Boxes) -> tuple[float, float]:
     """Return the centre of the mask's pixel next to the beginning of a hole's first edge."""
     (x0, y0), (x1, y1) = hole[0], hole[1]
     along = (math.copysign(0.5, x1 - x0) if x1 != x0 else 0.0, math.copysign(0.5, y1 - y0) if y1 != y0 else 0.0)
-    # The mask lies on the right hand as y points down: (dx, dy) turned to (-dy, dx).
+    # The mask lies to the right, and y points down: (dx, dy) is turned to (-dy, dx).
     return float(x0 + along[0] - along[1]), float(y0 + along[1] + along[0])
 
 
@@ -165,7 +165,7 @@ def _contains(ring: Boxes, point: tuple[float, float]) -> bool:
 
 
 def smallest_rectangle(points: Array) -> Boxes:
-    """Return the corners ``[4, 2]`` of the rectangle of least area around points, clockwise, since y points down."""
+    """Return the corners ``[4, 2]`` of the rectangle of least area around points, clockwise with y pointing down."""
     import numpy as np
 
     hull = _hull(points)

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["for_a_page", "painted", "some_labelled_frames"]
 
 LARGEST = 1600
-"""Pixels of the longer side of what is painted."""
+"""The maximum number of pixels of a painted frame's longer side."""
 
 Point = tuple[float, float]
 
 
 def some_labelled_frames(row: LabelRowV2, most: int) -> list[int]:
-    """Return the numbers of frames with objects: the first, the last, and some between; 0 if there is none."""
+    """Return the numbers of frames with objects: the first, the last, and some between; frame 0 if there are none."""
     frames = sorted({a.frame for instance in row.get_object_instances() for a in instance.get_annotations()}) or [0]
     if len(frames) <= most:
         return frames
@@ -38,10 +38,10 @@ def some_labelled_frames(row: LabelRowV2, most: int) -> list[int]:
 
 
 def for_a_page(picture: bytes, *, most: int) -> bytes:
-    """Return a picture as a small JPEG file: a notebook keeps its pictures in its file.
+    """Return a picture as a small JPEG file, since a notebook stores its pictures in its own file.
 
     Args:
-        most: Pixels of its longer side.
+        most: The maximum number of pixels of its longer side.
     """
     from PIL import Image
 
@@ -53,7 +53,7 @@ def for_a_page(picture: bytes, *, most: int) -> bytes:
 
 
 def painted(image: ImageArray, row: LabelRowV2, frame: int = 0) -> bytes:
-    """Return a PNG file of a frame, with each of its objects in the colour and under the name of its class."""
+    """Return a PNG file of a frame, with each of its objects in the colour of its class and under its name."""
     from PIL import Image, ImageDraw, ImageFont
 
     canvas = Image.fromarray(image).convert("RGB")
@@ -96,7 +96,7 @@ def _objects(row: LabelRowV2, frame: int) -> Iterator[tuple[ObjectInstance, Any]
 
 
 def _outlines(coordinates: Any, shape: tuple[int, ...]) -> Iterator[list[Point]]:
-    """Yield lines of points between 0 and 1; an outline ends where it begins."""
+    """Yield lines of points with coordinates from 0 to 1; a closed outline ends where it begins."""
     match coordinates:
         case BoundingBoxCoordinates(top_left_x=x, top_left_y=y, width=w, height=h):
             yield [(x, y), (x + w, y), (x + w, y + h), (x, y + h), (x, y)]

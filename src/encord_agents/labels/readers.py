@@ -31,7 +31,7 @@ def read_detections(found: Any, *, size: tuple[int, int], title: str = "") -> De
         title: The picture's name, for COCO files of several pictures.
 
     Raises:
-        PrintableError: It is of no known kind, or its parts do not fit together.
+        PrintableError: The result is of no known kind, or its parts do not fit together.
     """
     return _checked(_read(found, size, title))
 
@@ -67,7 +67,7 @@ def _is_numeric(value: Any) -> bool:
 
 
 def array(values: Any) -> Array:
-    """Convert anything like an array, including tensors on other processors."""
+    """Convert anything like an array to numpy's, including tensors on other devices."""
     import numpy as np
 
     if hasattr(values, "detach"):
@@ -159,7 +159,7 @@ def _of_ultralytics(found: Any) -> Detections:
 def _of_torchvision(found: Mapping[str, Any]) -> Detections:
     data: dict[str, Any] = {}
     labels = None if found.get("labels") is None else array(found["labels"]).reshape(-1)
-    # Detectors that are asked for words answer with words.
+    # Detectors that are prompted with text return text as labels.
     words = found.get("text_labels") if labels is None or labels.dtype.kind not in "USO" else labels
     if words is not None:
         data[NAMES] = [str(word) for word in words]
@@ -237,7 +237,7 @@ def _around_points(points: Boxes) -> Boxes:
 
 
 def _checked(found: Detections) -> Detections:
-    """Refuse columns of different lengths, values that are not finite numbers, and confidences that are not shares."""
+    """Reject columns of different lengths, values that are not finite numbers, and confidences outside 0 to 1."""
     import numpy as np
 
     count = len(found.xyxy)

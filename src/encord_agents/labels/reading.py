@@ -29,7 +29,7 @@ def to_detections(
 ) -> Detections:
     """Return the objects on a frame of a label row whose labels are loaded, in the columns of a detector.
 
-    Boxes, rotated boxes, polygons, bitmasks and skeletons; other shapes are left out. ``data`` has their names
+    Boxes, rotated boxes, polygons, bitmasks and skeletons are read; other shapes are left out. ``data`` has their names
     (``class_name``), their hashes (``object_hash``), and, where there are any, corners of rotated boxes (``xyxyxyxy``),
     outlines (``polygons``) and ``keypoints``. There are masks if one of the objects is a bitmask. ``tracker_id`` is the
     same for an object on all frames.
@@ -37,8 +37,8 @@ def to_detections(
     Args:
         label_row: The label row.
         frame: The frame's number.
-        classes: Titles: the index of an object's title is its ``class_id``; objects with others are left out. Default:
-            those of the ontology, in its order.
+        classes: Titles; the index of an object's title is its ``class_id``, and objects with other titles are left out.
+            Default: those of the ontology, in its order.
         size: Width and height of the picture that the pixels refer to. Default: the frame's.
 
     Raises:
@@ -48,8 +48,8 @@ def to_detections(
     require("vision", "to_detections()")
     import numpy as np
 
-    frame = operator.index(frame)  # numpy's whole numbers are welcome
-    known = frame_size(label_row, frame)  # looked at in any case: it refuses frames that are none
+    frame = operator.index(frame)  # accepts numpy's integers, too
+    known = frame_size(label_row, frame)  # called even if a size is given: it rejects missing frames
     size = size or known
     if size is None:
         raise PrintableError(

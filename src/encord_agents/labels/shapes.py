@@ -1,4 +1,4 @@
-"""Detections in pixels <-> the SDK's coordinates in fractions of the picture, for each shape of object."""
+"""Conversion between detections in pixels and the SDK's coordinates in fractions of the picture, by shape."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Places:
 
     Args:
         found: The detections.
-        size: Width and height of the frame that they are drawn on. Pictures of another size are scaled to it.
+        size: Width and height of the frame to draw on. Detections on a picture of another size are scaled to it.
     """
 
     def __init__(self, found: Detections, size: tuple[int, int]) -> None:
@@ -156,7 +156,7 @@ class Places:
         template = _template_of(drawn_as, label_row)
         vertices = [template.skeleton[key] for key in sorted(template.skeleton, key=_number)]
         if len(points) > len(vertices) and not points[len(vertices) :].any():
-            points = points[: len(vertices)]  # columns have the length of the longest
+            points = points[: len(vertices)]  # a column is padded to its longest entry
         if len(points) != len(vertices):
             named = ", ".join(vertex.name for vertex in vertices)
             raise PrintableError(
@@ -214,7 +214,7 @@ def _has_area(ring: Array) -> bool:
 
 
 def _resized(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return the mask in another size: each pixel is the one that its centre falls on."""
+    """Return the mask in another size: each pixel takes the value of the old pixel that its centre falls on."""
     import numpy as np
 
     height, width = mask.shape
@@ -290,7 +290,7 @@ class Place:
             self.xyxy = box_around(shown if len(shown) else self.keypoints[:, :2])
 
     def filled(self, size: tuple[int, int]) -> Array:
-        """Return a mask of the pixels that it covers."""
+        """Return a mask of the pixels that the object covers."""
         import numpy as np
 
         if self.mask is not None:

@@ -1,4 +1,4 @@
-"""A column for progress bars of the user's own."""
+"""A column for the user's own progress bars."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PERIODS = (("s", 1.0), ("m", 60.0), ("h", 3600.0))
 
 
 class TaskSpeedColumn(ProgressColumn):
-    """The speed of a task of a `rich.progress.Progress`, per second, minute or hour: whichever makes it exceed one.
+    """The speed of a task of a `rich.progress.Progress`, per second, minute or hour: the first in which it exceeds 1.
 
     Args:
         unit: The noun for what is counted.
@@ -22,7 +22,7 @@ class TaskSpeedColumn(ProgressColumn):
         super().__init__()
 
     def render(self, task: Task) -> Text:
-        """Return the column's text; a question mark as long as there is no speed."""
+        """Return the column's text; a question mark while the speed is unknown."""
         per_second = task.finished_speed or task.speed
         return Text("?" if per_second is None else self._format_speed(per_second), style="progress.data.speed")
 

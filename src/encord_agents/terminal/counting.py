@@ -1,4 +1,4 @@
-"""Counts of a run's stages, kept from its events, and the same in words, for every kind of progress display."""
+"""Counts of a run's stages, updated from its events, and their wording, for every kind of progress display."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class StageCounts:
         return self.moved + self.held + self.failed + self.skipped
 
     def elapsed(self, now: float) -> float:
-        """Return the seconds since the stage started, until it ended."""
+        """Return the seconds since the stage started, or those it took if it has ended."""
         return self.seconds if self.seconds is not None else now - self.started
 
     def rate(self, now: float) -> float:
@@ -60,7 +60,7 @@ class StageCounts:
         return self.done / seconds if seconds > 0 else 0.0
 
     def remaining(self, now: float) -> float | None:
-        """Return the seconds until the stage is done at this rate; ``None`` while that cannot be told."""
+        """Return the seconds until the stage is done at this rate; ``None`` while they cannot be estimated."""
         rate = self.rate(now)
         if self.seconds is not None or not self.all_seen or not rate:
             return None
@@ -122,7 +122,7 @@ def clock_text(seconds: float) -> str:
 
 
 def times_text(stage: StageCounts, now: float) -> str:
-    """Return the time a stage has taken, and the time it will still take if that can be told."""
+    """Return the time a stage has taken, and the time left if it can be estimated."""
     remaining = stage.remaining(now)
     left = "" if remaining is None else f", {clock_text(remaining)} left"
     return f"{clock_text(stage.elapsed(now))}{left}"

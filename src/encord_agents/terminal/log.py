@@ -27,7 +27,7 @@ MAX_LINE = 400
 
 
 class WouldWrite:
-    """Prints, in a dry run, the writes that each task would cause; on stdout, since they are the result."""
+    """Prints the writes that each task would cause in a dry run; on stdout, since they are the result."""
 
     shown_as = "The display of the dry run"
 
@@ -57,7 +57,7 @@ class FirstFailure:
             case TaskFinished(task=task, outcome=Failed(fault=fault)) if not self._shown:
                 self._shown = True
                 title = f"{on_one_line(task.data_title)} ({task.uuid}) in {on_one_line(task.stage)!r}"
-                # The traceback of a message for a person would only show where in this library it was made.
+                # The traceback of a PrintableError would only show where in this library it was raised.
                 message = message_of(fault.exception) if is_a(fault.exception, PrintableError) else ""
                 lines = message or formatted(fault.exception).rstrip()
                 write_line(f"The first failure: {title}, in phase {fault.phase}", "bold red", self._stream)
@@ -67,7 +67,7 @@ class FirstFailure:
 
 
 class TerminalLog(logging.Handler):
-    """Log records as lines on stderr, above the bars while there are any.
+    """Writes log records as lines to stderr, above the bars if there are any.
 
     Args:
         brief: Leave out tracebacks of tasks: `FirstFailure` shows the first, and the report has them all.
@@ -99,7 +99,7 @@ class TerminalLog(logging.Handler):
 
 @contextlib.contextmanager
 def log_to_terminal(console: Console | None = None, *, brief: bool = False) -> Iterator[TerminalLog | None]:
-    """Send this library's log to stderr, above the bars, while inside. Do nothing if the user has handlers.
+    """Send this library's log to stderr, above the bars, while inside. Do nothing if the user has set up handlers.
 
     Yields the handler, if one was added.
     """

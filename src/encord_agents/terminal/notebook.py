@@ -1,7 +1,7 @@
-"""Live bars below a notebook's cell, in Jupyter, Colab, and whatever else has a kernel of IPython's.
+"""Live bars below a notebook's cell, in Jupyter, Colab, and anything else with an IPython kernel.
 
-They are one output of the cell that is replaced in place, so that a run of hours leaves one table in the notebook's
-file. No widgets are needed.
+They are one output of the cell, replaced in place, so that a run of hours leaves one table in the notebook's file.
+No widgets are needed.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ SECONDS_BETWEEN_UPDATES = 0.5
 CELL = 'style="text-align:left;padding:2px 10px 2px 0"'
 
 Bundle = Mapping[str, str]
-"""A mime type -> the same in it."""
+"""One output in several formats, by MIME type."""
 
 
 class Show(Protocol):
     """Shows an output below the cell."""
 
     def __call__(self, bundle: Bundle, /) -> Callable[[Bundle], object]:
-        """Show it, and return what replaces it by another."""
+        """Show the output, and return a function that replaces it with another."""
 
 
 class Fallback(Protocol):
@@ -62,7 +62,7 @@ class Fallback(Protocol):
 
 def in_notebook() -> bool:
     """Return True if this process is the kernel of a notebook; in IPython on a terminal it is not."""
-    ipython: Any = sys.modules.get("IPython")  # whoever has a kernel has imported it
+    ipython: Any = sys.modules.get("IPython")  # a process with a kernel has imported it
     try:
         return getattr(ipython.get_ipython(), "kernel", None) is not None
     except AttributeError:
@@ -75,7 +75,7 @@ class NotebookProgress:
     Args:
         fallback: Makes the display to use if the kernel cannot show this one.
         show: Shows an output. Default: IPython's.
-        clock: Returns seconds, never going back.
+        clock: A monotonic clock, in seconds.
         every: Seconds between two updates.
     """
 
@@ -112,7 +112,7 @@ class NotebookProgress:
                 where = (
                     f"The first failure: {task.data_title} ({task.uuid}) in {task.stage!r}, in phase {fault.phase}: "
                 )
-                # The traceback of a message for a person would only show where in this library it was made.
+                # The traceback of a PrintableError would only show where in this library it was raised.
                 trace = "" if is_a(fault.exception, PrintableError) else formatted(fault.exception)
                 self._first_failure = on_one_line(where + described(fault.exception)), trace
             case StageStarted() if self._replace is None:
@@ -138,14 +138,14 @@ class NotebookProgress:
     def _start(self, event: Event) -> None:
         try:
             self._replace = self._show(self.bundle())
-        except Exception:  # the display is somebody else's, and a run does not depend on it
+        except Exception:  # the front end's fault must not end the run
             logger.debug("The notebook shows no bars.", exc_info=True)
             self._fallback = self._make_fallback()
             self._fallback(event)
             return
         if (handler := self._open.enter_context(log_to_terminal(brief=True))) is not None:
             handler.addFilter(_is_no_tasks_failure)
-        # The kernel finds the cell that an output belongs to in the context.
+        # The kernel looks up an output's cell in the context, which a new thread does not inherit.
         self._thread = threading.Thread(
             target=contextvars.copy_context().run, args=(self._draw,), name="encord-agents-bars", daemon=True
         )
@@ -159,12 +159,13 @@ class NotebookProgress:
         bundle = self.bundle()
         if self._replace is not None and bundle != self._shown:
             self._shown = bundle
-            with contextlib.suppress(Exception):  # the front end left: the run goes on
+            with contextlib.suppress(Exception):  # the front end has disconnected: the run goes on
                 self._replace(bundle)
 
     def bundle(self) -> Bundle:
         """Return the current state as a table, and as text for front ends that show no HTML."""
         now = self._counting.clock()
+        # Copied at once: the run may add a stage while the thread of the bars draws.
         stages = tuple(self._counting.stages.values())
         lines = [f"{s.title}: {done_text(s)}; {counts_text(s)}; {times_text(s, now)}" for s in stages]
         rows = "".join(_row(stage, now) for stage in stages)

@@ -79,11 +79,11 @@ def progress_observer(kind: ProgressKind = "auto") -> ProgressObserver | None:
 
 
 class PlainProgress:
-    """A line when a stage starts and ends, at most one every 10 s in between, and one per pass while polling.
+    """Writes a line when a stage starts and ends, at most one every 10 s in between, and one per pass while polling.
 
     Args:
         stream: The stream to write to. Default: stderr.
-        clock: Returns seconds, never going back.
+        clock: A monotonic clock, in seconds.
     """
 
     shown_as = "The progress display"
@@ -114,7 +114,7 @@ class PlainProgress:
                     )
                 elif stage.seen:
                     self._line(f"{stage.title}: ended with none of {tasks_in_words(stage.seen)} done")
-                elif self._passes == 0 and stage.all_seen:  # else the number of waiting tasks is unknown
+                elif self._passes == 0 and stage.all_seen:  # otherwise the number of waiting tasks is unknown
                     self._line(f"{stage.title}: finished, no task")
             case PassFinished():
                 self._passes = event.number
@@ -133,11 +133,11 @@ class PlainProgress:
 
 
 class RichProgress:
-    """A live bar per stage, drawn four times a second. An event costs one addition, whatever the screen shows.
+    """A live bar per stage, drawn four times a second. An event costs one addition, independent of drawing.
 
     Args:
         console: The console to draw on. Default: stderr's.
-        clock: Returns seconds, never going back.
+        clock: A monotonic clock, in seconds.
     """
 
     shown_as = "The progress display"
@@ -151,7 +151,7 @@ class RichProgress:
             console=self._console,
             get_renderable=self.render,
             refresh_per_second=4,
-            # Agents' own prints appear above the bars; if stdout is a file, they go into that.
+            # Agents' own prints appear above the bars; if stdout is a file, they go there.
             redirect_stdout=is_terminal(sys.stdout),
             redirect_stderr=is_terminal(sys.stderr),
         )
@@ -188,6 +188,7 @@ class RichProgress:
         width = self._console.width
         roomy = width >= 100
         bar_width = 24 if roomy else 8
+        # Copied at once: the run may add a stage while rich's thread draws.
         stages = tuple(self._counting.stages.values())
         grid = Table.grid(padding=(0, 1))
         grid.add_column(no_wrap=True, overflow="ellipsis", max_width=width // 4 if roomy else 20)

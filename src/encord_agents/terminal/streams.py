@@ -1,6 +1,6 @@
 """Standard streams that may fail at any write: the reader exits, the terminal closes, the encoding is narrow.
 
-A failed write to them fails no task. The library's own output goes through `Guarded` streams, whose writes never
+A failed write fails no task. The library's own output goes through `Guarded` streams, whose writes never
 raise. On the command line, `forgiving_streams` does the same for the agents' own ``print``.
 """
 
@@ -70,8 +70,8 @@ class Guarded(io.TextIOBase):
                 stream.flush()
 
     def close(self) -> None:
-        """Leave the stream open and as it is: it is the process's. Called when this object is removed, which may be at
-        the very end of the process, when modules have lost their names."""
+        """Leave the stream open: it belongs to the process. This is also called when the object is collected, which may
+        be at the very end of the process, when module globals are gone already."""
 
     def isatty(self) -> bool:
         """Return True if the stream is a terminal."""
@@ -102,7 +102,7 @@ stderr = cast("TextIO", Guarded("stderr"))
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return True if a stream is a terminal. A missing or closed stream is none."""
+    """Return True if a stream is a terminal. A missing or closed stream is not."""
     try:
         return stream is not None and stream.isatty()
     except (ValueError, OSError):
@@ -125,7 +125,7 @@ def stdout_console() -> Console:
 
 
 def write_line(text: str, style: str = "", stream: TextIO | None = None) -> None:
-    """Write a line on stderr, or ``stream``. On a terminal, it has a style and appears above the bars, if any."""
+    """Write a line to stderr, or ``stream``. On a terminal, it is styled and appears above the bars, if any."""
     if stream is None and is_terminal(sys.stderr):
         from rich.text import Text
 
@@ -155,7 +155,7 @@ def forgiving_streams(reader_left: Callable[[], None] | None = None) -> Iterator
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 stream.flush()
-        # Putting the old streams back loses nothing, even if their reader is gone: they hold no text.
+        # Restoring the old streams loses nothing, even if their reader is gone: their buffers are empty.
         sys.stdout, sys.stderr = before
 
 
@@ -207,7 +207,7 @@ class _Nowhere(io.RawIOBase):
 
 def _forgiving(stream: Any, reader_left: Callable[[], None] | None) -> Any:
     """Return a stream on the same descriptor that drops data that cannot be written, or the stream itself."""
-    if stream is None:  # it was closed before Python began, as by `>&-`
+    if stream is None:  # it was closed before Python started, as with `>&-`
         return io.TextIOWrapper(cast("Any", _Nowhere()), encoding="utf-8", errors="backslashreplace")
     buffer = getattr(stream, "buffer", None)
     is_buffered = not isinstance(buffer, io.FileIO)  # False with PYTHONUNBUFFERED, as set in most images

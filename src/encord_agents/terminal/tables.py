@@ -25,7 +25,7 @@ MAX_LINE = 400
 
 
 def report_table(report: RunReport, *, pathways: bool = False) -> Table:
-    """Return the report's counts, with a row per stage, and their sums if there are several stages.
+    """Return a table of the report's counts: a row per stage, and their sums if there are several stages.
 
     Args:
         report: The report.
@@ -113,7 +113,7 @@ def show_check(rows: Iterable[tuple[str, str, str, Sequence[str]]]) -> None:
 
 
 def show_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Show a table on stdout, with numbers on the right of their columns."""
+    """Show a table on stdout, with columns of numbers aligned to the right."""
     cells = [tuple(on_one_line(cell) for cell in row) for row in rows]
     if not is_terminal(sys.stdout):
         _write_columns(head, cells)

@@ -32,9 +32,9 @@ IS_COLAB = is_running_on_colab()
 
 
 def generate_public_private_keypair(public_key_path: str | Path | None = None) -> tuple[Path, Path]:
-    """Return the files of a key pair, which is made if either is not there.
+    """Return the files of a key pair; make those that are missing.
 
-    A private key is never overwritten: if it is there, its public half is written anew.
+    A private key is never overwritten: if only its public half is missing, that is derived from it again.
 
     Args:
         public_key_path: The file of the public key, whose name ends in ``.pub``. Default: ``temporary_key.pub`` in the
@@ -57,7 +57,7 @@ def generate_public_private_keypair(public_key_path: str | Path | None = None) -
         key = _private_key(private)
     else:
         key = Ed25519PrivateKey.generate()
-        # Never readable by others, not even between its making and a chmod.
+        # Created with its final mode: others could read it before a chmod.
         with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
     public.write_bytes(key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH) + b"\n")
