@@ -1,8 +1,8 @@
-"""An optional cache of storage items' files on disk: bounded, least recently used, and safe for several processes.
+"""An optional on-disk cache of storage items' files: bounded, with LRU (least recently used) eviction, process-safe.
 
-An entry is written under another name and renamed once it is complete, so no reader ever sees half of one. Readers copy
-it, and compare the copy with a checksum: what an agent does to its own file changes nothing here, and a damaged entry
-is dropped. Nothing here fails a task: if the directory cannot be written to, one warning says so.
+An entry is written to a temporary file and renamed once it is complete, so no reader ever sees a partial entry. Readers
+copy it, and check the copy against a checksum: an agent's changes to its own file do not affect the entry, and a
+damaged entry is dropped. The cache never fails a task: if its directory cannot be written to, one warning says so.
 """
 
 from __future__ import annotations

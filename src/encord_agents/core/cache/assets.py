@@ -26,7 +26,7 @@ class AssetCache:
     """A directory with files of storage items.
 
     Args:
-        directory: The directory. It is made when the first file is added.
+        directory: The directory. It is created when the first file is added.
         size: The maximum number of bytes in it.
     """
 
@@ -49,7 +49,7 @@ class AssetCache:
         return self._files.size
 
     def find(self, uuid: UUID, size: int | None) -> Entry | None:
-        """Return the entry of an item, open, or ``None`` if there is none that may be current.
+        """Return the open entry of an item, or ``None`` if there is no entry that may be current.
 
         Args:
             uuid: The item's uuid.
@@ -77,12 +77,12 @@ class AssetCache:
             self._path(uuid).unlink()
 
     def add(self, uuid: UUID, content: Path, *, tag: str | None, suffix: str) -> None:
-        """Keep a copy of an item's file, in place of an older one, if it can be kept.
+        """Add a copy of an item's file, in place of an older one, if it can be kept.
 
         Args:
             uuid: The item's uuid.
             content: The file.
-            tag: The storage host's strong name for this version.
+            tag: The storage host's strong ETag of this version.
             suffix: The suffix of the file's name.
         """
         if self._gave_up:
@@ -98,7 +98,7 @@ class AssetCache:
             if error.errno in HANDLES:
                 return
             self._gave_up = True
-            if next(self._failures):  # several threads may fail at the same time
+            if next(self._failures):  # one warning, even if several threads fail at once
                 return
             logger.warning(
                 "The asset cache in %s cannot be written to (%s). The run goes on without adding to it.",
@@ -107,14 +107,14 @@ class AssetCache:
             )
 
     def give_way(self, lack: NoRoomError, size: int | None) -> bool:
-        """Remove entries if the disk that a task's file does not fit on is the cache's own.
+        """Evict entries if a task's file does not fit on its disk, and the cache is on the same disk.
 
         Args:
             lack: The error of that file.
             size: The number of bytes needed; ``None`` if it is unknown.
 
         Returns:
-            True if an entry was removed.
+            True if an entry was evicted.
         """
         if lack.errno not in SPACE or lack.directory is None:
             return False

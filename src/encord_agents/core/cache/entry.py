@@ -1,4 +1,4 @@
-"""One file of the cache: a header that says what it holds, and the content."""
+"""One file of the cache: a header that describes the content, and the content."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Header:
     suffix: str
 
     def packed(self) -> bytes | None:
-        """Return its bytes, or ``None`` if there are too many of them."""
+        """Return the header's bytes, or ``None`` if there are too many of them."""
         text = json.dumps(asdict(self)).encode()
         return text.ljust(HEADER - 1) + b"\n" if len(text) < HEADER else None
 
@@ -66,8 +66,8 @@ class Entry:
     Attributes:
         uuid: The uuid of the item whose file it holds.
         size: Bytes of the content.
-        tag: The storage host's strong name for this version of the file, with which it can be asked for a newer one;
-            ``None`` if it gave none.
+        tag: The storage host's strong ETag of this version of the file, with which a newer one can be requested;
+            ``None`` if the host sent none.
         suffix: The suffix of the file's name.
     """
 
@@ -110,10 +110,10 @@ class Entry:
 
         Args:
             file: The file. Its own errors must not be of type `OSError`.
-            check: Called for each block. Its exceptions are raised.
+            check: Called for each block. Its exceptions propagate.
 
         Returns:
-            False if the entry is damaged. What was written is not the item's file then.
+            False if the entry is damaged, so that the bytes written are not the item's file.
         """
         crc, rest = 0, self.size
         try:
@@ -127,7 +127,7 @@ class Entry:
             return False
         if rest or crc != self._crc:
             return False
-        with contextlib.suppress(OSError):  # on a disk that is read-only
+        with contextlib.suppress(OSError):  # the disk may be read-only
             os.utime(self._file.fileno())
         return True
 
@@ -136,15 +136,15 @@ def write_entry(file: BinaryIO, content: Path, *, uuid: str, size: int, tag: str
     """Write an entry.
 
     Args:
-        file: An empty file, or one of which nothing is to be kept.
+        file: An empty file, or one whose content may be overwritten.
         content: The file to copy.
         uuid: The item's uuid.
         size: The bytes of the content.
-        tag: The storage host's strong name for this version.
+        tag: The storage host's strong ETag of this version.
         suffix: The suffix of the file's name.
 
     Returns:
-        False if the content does not have this size, or its name does not fit into the header.
+        False if the content does not have this size, or its description does not fit into the header.
 
     Raises:
         OSError: A file cannot be read or written.

@@ -1,4 +1,4 @@
-"""The cache that is in use: the runner's within an attempt, and elsewhere the environment's."""
+"""The cache in use: the runner's within an attempt, and the environment's elsewhere."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def cache_for(directory: str | Path | None = None, size: int | str | None = None
 
     Args:
         directory: The directory; ``~`` is expanded. Default: that of the environment variable ``ENCORD_AGENTS_CACHE``.
-        size: The maximum size in bytes, or as text: ``"50 GB"``. Default: that of ``ENCORD_AGENTS_CACHE_SIZE``, or else
-            20 GB.
+        size: The maximum size in bytes, or as text: ``"50 GB"``. Default: that of ``ENCORD_AGENTS_CACHE_SIZE``,
+            or 20 GB.
 
     Returns:
         ``None`` if no directory is given, and the environment names none.
 
     Raises:
-        PrintableError: The directory is a file; the size is not a size.
+        PrintableError: The directory is a file, or the size is not a valid size.
     """
     from encord_agents.core.settings import CacheSettings  # pydantic-settings takes a while to import
 

@@ -1,4 +1,4 @@
-"""Advisory locks on open files, which end with the process that holds them."""
+"""Advisory locks on open files, which are released when the process that holds them ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 if sys.platform == "win32":
 
     def try_lock(descriptor: int, *, otherwise: T | bool = True) -> T | bool:
-        """See below. Windows has no locks of this kind, so ``otherwise`` is returned."""
+        """Return ``otherwise``, since Windows has no locks of this kind; see below."""
         return otherwise
 
 else:
@@ -22,7 +22,7 @@ else:
         """Lock an open file, until it is closed, and return True; return False if another holder has the lock.
 
         Args:
-            descriptor: The file. Every opening of a file has a lock of its own, so threads exclude each other, too.
+            descriptor: The file. Each open file description has a lock of its own, so threads exclude each other, too.
             otherwise: The return value where there are no such locks: on Windows, and on some network file systems.
         """
         try:

@@ -19,7 +19,7 @@ _ALIASES: tuple[type, ...] = (
 
 
 def is_alias(annotation: Any) -> bool:
-    """Return True if an annotation is such an alias, or a generic one with its arguments, as in ``Pair[int]``."""
+    """Return True if an annotation is a type alias, or a generic one with its arguments, as in ``Pair[int]``."""
     return isinstance(annotation, _ALIASES) or isinstance(typing.get_origin(annotation), _ALIASES)
 
 
@@ -27,7 +27,7 @@ def value_of_alias(annotation: Any) -> Any:
     """Return the annotation that an alias stands for, with its arguments substituted for its parameters.
 
     Raises:
-        Exception: Its value, which is evaluated on first use, raises; or the arguments do not fit.
+        Exception: Evaluating its value, which happens on first use, raised; or the arguments do not fit.
     """
     if isinstance(annotation, _ALIASES):
         return _value(annotation)
@@ -36,7 +36,7 @@ def value_of_alias(annotation: Any) -> Any:
     value = _value(alias)
     if value in alias.__type_params__:
         return arguments[value]
-    # In the order in which the value uses them, which may differ from the alias's own.
+    # The value may use its parameters in a different order from the alias's own.
     wanted = tuple(arguments[parameter] for parameter in getattr(value, "__parameters__", ()))
     return value[wanted] if wanted else value
 
@@ -44,5 +44,5 @@ def value_of_alias(annotation: Any) -> Any:
 def _value(alias: Any) -> Any:
     module = sys.modules.get(alias.__module__ or "")
     holder = types.SimpleNamespace(__annotations__={"it": alias.__value__})
-    # The value may be, or contain, a name in quotation marks.
+    # The value may be, or contain, a forward reference: a name in quotes.
     return typing.get_type_hints(holder, vars(module) if module else {}, include_extras=True)["it"]

@@ -1,8 +1,9 @@
-"""Unannounced awaitables: from a plain wrapper of an async function, a cache, a lambda, a callable object.
+"""Awaitables from functions not declared async: a plain wrapper of an async function, a cache, a lambda, a callable
+object.
 
-Only the value of a call shows that it has to be awaited. An async attempt awaits it directly. A synchronous attempt has
-it awaited on the run's event loop while its thread waits; changes to context variables are then applied to the
-attempt's own context.
+Only the return value shows that it has to be awaited. An async attempt awaits it directly. A synchronous attempt
+submits it to the run's event loop, and its thread blocks meanwhile; changes to context variables are then applied to
+the attempt's own context.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ class Loop(Protocol):
     """An event loop that runs in a thread of its own."""
 
     def submit(self, work: Coroutine[Any, Any, Any], /) -> Future[Any]:
-        """Run a coroutine. Cancelling the future cancels the coroutine; it is done when the coroutine is."""
+        """Run a coroutine. Cancelling the future cancels the coroutine; the future is done when the coroutine is."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)  # event loops show a task's result, whose own repr may raise
+@dataclass(frozen=True, slots=True, repr=False)  # a task's repr includes its result's, which may raise
 class _Ended:
     value: Any
     raised: BaseException | None
@@ -49,7 +50,7 @@ class _Ended:
 
 
 async def settled(call: Call, value: Any) -> Any:
-    """Return the value of a call, awaited as many times as necessary.
+    """Return the value of a call, awaiting it as often as necessary.
 
     Raises:
         BaseException: Any exception of the awaitable.
@@ -66,9 +67,9 @@ async def settled(call: Call, value: Any) -> Any:
 
 
 def wait_for(call: Call, value: Any, loop: Loop | None) -> Any:
-    """Do the same as `settled` in a thread without an event loop of its own, which waits.
+    """Do the same as `settled` in a thread without an event loop of its own, which blocks meanwhile.
 
-    An interrupt of the thread cancels the awaitable, waits for its end, and passes.
+    An interrupt of the thread cancels the awaitable, waits until it has ended, and propagates.
 
     Args:
         loop: The run's event loop.
@@ -82,15 +83,15 @@ def wait_for(call: Call, value: Any, loop: Loop | None) -> Any:
         going = loop.submit(_carried(call, value))
         ended = going.result()
     except BaseException:
-        # An interrupt of this thread does not reach the loop's. What goes on there would write to a row that somebody
-        # else has by then, so it is cancelled and waited for.
+        # An interrupt of this thread does not reach the event loop's thread. A coroutine that went on there could write
+        # to a row that another task owns by then, so cancel it and wait for it.
         if going is not None and not going.done():
             going.cancel()
             with contextlib.suppress(CancelledError):
                 going.exception()
         _discard(value)
         raise
-    # The coroutine ran in another thread and context. What it set belongs to this attempt, which goes on here.
+    # The coroutine ran in another thread and context, and the variables it set belong to this attempt's context.
     apply(ended.changes)
     if ended.raised is not None:
         raise ended.raised
@@ -100,8 +101,8 @@ def wait_for(call: Call, value: Any, loop: Loop | None) -> Any:
 def task_of(
     coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, context: contextvars.Context
 ) -> asyncio.Task[T]:
-    """Return a task of an event loop, in this context."""
-    # Not `create_task`: the program's task factory may not take a context.
+    """Return a new task of an event loop that runs in this context."""
+    # Not `create_task`: the program's task factory may not accept a context.
     return asyncio.Task(coroutine, loop=loop, context=context)
 
 
@@ -109,7 +110,7 @@ def refuse_coroutine(value: object) -> None:
     """Raise an exception if a function that was called where nothing can be awaited turns out to be async.
 
     Args:
-        value: What it returned.
+        value: Its return value.
 
     Raises:
         TypeError: It is a coroutine.
@@ -134,13 +135,13 @@ _UNSET = object()
 
 
 async def _carried(call: Call, value: Any) -> _Ended:
-    """Run `settled`, and return its exception as a value: some exceptions would make asyncio end the event loop."""
+    """Run `settled`, and return its exception as a value: some exceptions would make asyncio stop the event loop."""
     before = contextvars.copy_context()
     result, raised = None, None
     try:
         result = await settled(call, value)
     except BaseException as exception:
-        # Cancelled from outside, it has to end so; cancelled by itself, that is the agent's own exception.
+        # A cancellation from outside must propagate. Otherwise, even a CancelledError is the agent's own exception.
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
@@ -162,7 +163,7 @@ async def _await(value: Any) -> Any:
 
 
 def _run_until_complete(future: asyncio.Future[Any]) -> Any:
-    """Run the loop that a future was made for, since it is not running elsewhere."""
+    """Run the event loop that a future belongs to, which is not running anywhere, until the future is done."""
     try:
         return future.get_loop().run_until_complete(future)
     except BaseException:
@@ -179,6 +180,6 @@ def _nobody_awaits(call: Call, value: Any) -> TypeError:
 
 
 def _discard(value: Any) -> None:
-    """Close a coroutine that will not be awaited, so that Python does not warn of it."""
+    """Close a coroutine that will not be awaited, so that Python does not warn about it."""
     if is_a(value, CoroutineType) and inspect.getcoroutinestate(value) == inspect.CORO_CREATED:
         value.close()

@@ -1,4 +1,4 @@
-"""Plans made of signatures, and the refusals of functions whose parameters nothing can supply."""
+"""Builds plans from signatures, and refuses functions with parameters that nothing can supply."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def build_plan(
     run_injectable: Collection[type] = (),
     overrides: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
 ) -> Plan:
-    """Read the signatures of ``function`` and of everything it depends on.
+    """Build a plan from the signatures of ``function`` and of everything it depends on.
 
     A parameter is supplied, in this order, by its `Depends`, by its type (exactly one of ``injectable``, or that type
     ``| None``), or by its own default. ``*args`` and ``**kwargs`` stay empty.
@@ -38,7 +38,7 @@ def build_plan(
         overrides: Dependencies to replace, wherever they appear.
 
     Raises:
-        DependencyError: A parameter cannot be supplied, dependencies form a circle, a run-scoped dependency needs
+        DependencyError: A parameter cannot be supplied, dependencies form a cycle, a run-scoped dependency needs
             something with a shorter lifetime, or ``function`` is a generator. The message says what to write.
     """
     return _Builder(tuple(injectable), tuple(run_injectable), overrides or {}).build(function)
@@ -96,7 +96,7 @@ class _Builder:
         return replace(step, positional=positional, keyword=keyword)
 
     def final(self, slots: Slots) -> Slots:
-        """Number the slots of steps, which come after the inputs; until those are known, they count down from -1."""
+        """Number the slots of steps, which follow the inputs; until all inputs are known, steps count down from -1."""
 
         def slot(i: int) -> int:
             return i if i >= 0 else len(self.inputs) - 1 - i
@@ -118,7 +118,7 @@ class _Builder:
         bound = function.keywords if isinstance(function, functools.partial) else {}
         positional: list[int] = []
         keyword: list[tuple[str, int]] = []
-        left: list[inspect.Parameter] = []  # positional-only parameters that keep their defaults, so far
+        left: list[inspect.Parameter] = []  # positional-only parameters that have kept their defaults so far
         for parameter in parameters:
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 continue
@@ -206,10 +206,10 @@ class _Builder:
         return self.made[key]
 
     def target(self, mark: Depends, annotation: Any, parameter: str, function: str) -> Callable[..., Any]:
-        """Return the callable that a mark means.
+        """Return the callable that a mark refers to.
 
         Raises:
-            DependencyError: The mark means none, or an unknown scope.
+            DependencyError: The mark refers to no callable, or has an unknown scope.
         """
         target: Any = annotation if mark.dependency is None else mark.dependency
         if mark.dependency is None and isinstance(target, Unresolved):
@@ -237,7 +237,7 @@ class _Builder:
         return target  # type: ignore[no-any-return]
 
     def not_supplied(self, parameter: inspect.Parameter, core: Any, function: str, scope: Scope) -> DependencyError:
-        """Return the error for a parameter that nothing supplies: the reason, and what to write."""
+        """Return the error for a parameter that nothing supplies, with the reason and the possible fixes."""
         name = parameter.name
         types = sorted(t.__name__ for t in (self.injectable if scope == "attempt" else self.run_injectable))
         guess = None
@@ -272,11 +272,11 @@ def class_of_values(function: Callable[..., Any], returns: Any) -> type | None:
 
 
 def kind_of(function: Callable[..., Any], *, look_inside: bool = True) -> Kind:
-    """Return the kind of result of calling ``function``.
+    """Return the kind of result that a call of ``function`` gives.
 
     Args:
-        look_inside: Let a decorated function count as the function it wraps, since most decorators of a generator
-            function return its generator.
+        look_inside: Treat a decorated function as the function it wraps, since most decorators of a generator function
+            return its generator.
     """
     if isinstance(function, type):
         return Kind.VALUE
@@ -289,7 +289,7 @@ def kind_of(function: Callable[..., Any], *, look_inside: bool = True) -> Kind:
             return Kind.ASYNC_GENERATOR
         if inspect.isgeneratorfunction(candidate):
             return Kind.GENERATOR
-        # A wrapper of a coroutine function may await it itself, which shows only when it is called.
+        # A wrapper may run the coroutine of the function it wraps: only a call shows whether it returns one.
         if candidate is function and inspect.iscoroutinefunction(candidate):
             return Kind.COROUTINE
     return Kind.VALUE

@@ -1,7 +1,7 @@
 """The set-up and teardown of a single dependency.
 
-A generator is torn down by resuming it at its ``yield``, where the exception that ended its use, if any, is
-raised. Teardowns return their exception instead of raising it: one bad teardown must not stop the rest, and the caller
+A generator is torn down by resuming it at its ``yield``, where the exception that ended its use, if any, is raised.
+Teardowns return their exception instead of raising it: one failing teardown must not stop the rest, and the caller
 decides which of several exceptions counts.
 """
 
@@ -25,10 +25,10 @@ def set_up(step: Step, slots: list[object], opened: list[Opened]) -> object:
     """Make the value of a synchronous dependency.
 
     Args:
-        opened: The list to which it is added if it has a teardown.
+        opened: The list to which the dependency is added if it has a teardown.
 
     Returns:
-        The value; a `Hidden` value is still to be awaited.
+        The value, wrapped in `Hidden` if it still has to be awaited.
     """
     made = step(slots)
     if step.kind is not Kind.VALUE and issubclass(type(made), Generator):
@@ -38,7 +38,7 @@ def set_up(step: Step, slots: list[object], opened: list[Opened]) -> object:
         for value in made:
             return value
         raise RuntimeError(f"{step.name}() ended without a yield, so there is nothing to inject.")
-    # A decorator may return something else than a generator: @contextmanager does, for the agent to enter.
+    # A decorated generator function may return something else: with @contextmanager, a context manager to enter.
     return Hidden(made) if step.hides(made) else made
 
 
@@ -57,10 +57,10 @@ def tear_down(opened: Opened, exception: BaseException | None) -> BaseException 
     """Tear down a synchronous dependency.
 
     Args:
-        exception: The exception that ended its use. It is raised in the generator; its traceback is left as it was.
+        exception: The exception that ended its use. It is raised in the generator; its traceback is not changed.
 
     Returns:
-        What went wrong in the teardown. Neither swallowing ``exception`` nor passing it on is wrong.
+        The teardown's own exception, if any. Neither suppressing ``exception`` nor re-raising it counts as one.
     """
     step, made = opened
     with tracebacks_kept(exception):

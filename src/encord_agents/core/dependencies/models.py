@@ -1,4 +1,4 @@
-"""`Depends`, the mark in a signature that has a parameter supplied by a function."""
+"""`Depends`, which marks a parameter in a signature as supplied by a function."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Scope = Literal["attempt", "run"]
 
 
 class Depends:
-    """Have a parameter supplied by a function.
+    """Marks a parameter as supplied by a function.
 
     ::
 
@@ -31,8 +31,8 @@ class Depends:
 
     Args:
         dependency: A function, which may be a generator, ``async def``, or both; a class; or any other callable.
-        scope: ``"attempt"``: made anew for each attempt of each task. ``"run"``: made once, by the first attempt that
-            needs it, and torn down after the run; it must not need anything that belongs to a task.
+        scope: ``"attempt"``: a new value for each attempt of each task. ``"run"``: one value for the run, made by the
+            first attempt that needs it and torn down after the run; it must not need anything that belongs to a task.
 
     Attributes:
         dependency: The callable that supplies the value; ``None`` means the annotated class itself.

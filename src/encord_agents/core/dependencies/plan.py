@@ -1,6 +1,6 @@
-"""The needs of a function, as data. `build` works them out, once, when the function is decorated.
+"""The dependencies of a function, as data. `build` works them out once, when the function is decorated.
 
-A plan is a flat list in order of set-up, so that carrying it out is a loop that looks at no signature. Values live in
+A plan is a flat list in order of set-up, so it is carried out by a loop that inspects no signature. Values live in
 numbered slots: first the inputs, which the caller supplies by type, then one slot per step, for the value it makes.
 """
 
@@ -41,7 +41,7 @@ class Input:
         type: The type asked for; ``None`` for a constant, which is its ``default``.
         required: True if the attempt fails when there is no such value. Otherwise the slot then holds ``default``.
         scope: The scope whose values supply it.
-        function: The name of the function that asks for it first, for messages.
+        function: The name of the first function that asks for it, for messages.
         parameter: The name of its parameter.
     """
 
@@ -91,7 +91,7 @@ class Step(Call):
     def hides(self, value: object) -> bool:
         """Return True if ``value``, the result of a call, has to be awaited for the actual value."""
         if self.kind is Kind.COROUTINE or is_a(value, CoroutineType):
-            return is_a(value, CoroutineType)  # a task that an async function has started is its value
+            return is_a(value, CoroutineType)  # a task that an async function returns is its value
         if is_a(value, asyncio.Future):
             return True
         return issubclass(type(value), Awaitable) and not (self.made is not None and is_a(value, self.made))
@@ -103,8 +103,8 @@ class Plan:
 
     Attributes:
         function: The agent.
-        name: Its name for people.
-        call: Its call, once the steps are done.
+        name: Its readable name.
+        call: Its call, to be made after the steps.
         inputs: The values supplied by type, in slots ``0 .. len(inputs)``.
         steps: Its dependencies, each after those it needs; step ``i`` fills slot ``len(inputs) + i``.
         needs: The types needed by each attempt, anywhere in the graph.
@@ -112,7 +112,7 @@ class Plan:
         run_needs: The types needed by run-scoped dependencies.
         dependencies: The functions of all steps, after overrides. An unhashable callable appears as its ``__call__``.
         is_async: True if ``function`` is declared async.
-        has_async: True if ``function`` or a dependency is declared async. Others may hide it, see `Call.hides`.
+        has_async: True if ``function`` or a dependency is declared async. Others may turn out to be, see `Call.hides`.
         returns: The return annotation, resolved; ``None`` if there is none that can be resolved.
     """
 

@@ -39,7 +39,7 @@ class RunScope:
     """The run-scoped dependencies of a run, for any number of plans and threads.
 
     A synchronous dependency is made and torn down in ``thread`` if that thread asks for it first, and otherwise in a
-    single thread of the run's own, which lives until everything is torn down. If attempts come one at a time, the
+    single thread that the run owns, which lives until everything is torn down. If attempts come one at a time, the
     synchronous parts of async attempts run on that thread too, and may use objects bound to it.
 
     Args:
@@ -79,10 +79,9 @@ class RunScope:
             return cell is not None and cell.made
 
     def get(self, step: Step, slots: list[object]) -> object:
-        """Return the value of a synchronous step, making it first if necessary; other callers wait. A failure is not
-        kept.
+        """Return the value of a synchronous step. The first caller makes it while others wait; a failure is not kept.
 
-        The context variables that it has set are set in the current context.
+        The context variables that it has set are set in the current context, too.
 
         Args:
             slots: The slots that hold the step's arguments.
@@ -121,7 +120,7 @@ class RunScope:
         """Do the same as `get` for coroutine functions and async generators, which belong to the event loop they were
         made on.
 
-        One that has ended by itself, because a task in its task group failed, is made anew.
+        A dependency that ended early, because a task in its task group failed, is made again.
 
         Raises:
             RuntimeError: The dependency was made on another event loop.
@@ -139,7 +138,7 @@ class RunScope:
         async with cell.async_lock:
             if not cell.made or (cell.life is not None and cell.life.has_ended):
                 if cell.life is not None:
-                    await cell.life.finish()  # what it used is free again
+                    await cell.life.finish()  # so that its resources are free again
                 before, own = self._fork()
                 life = _AsyncLife(step, own)
                 value = await life.begin(slots)
@@ -242,7 +241,7 @@ class _Cell:
 
 
 class _Life:
-    """A synchronous dependency that is to be torn down in the thread of its set-up, if that still exists."""
+    """A synchronous dependency with a teardown, which runs in the thread of the set-up, if that still exists."""
 
     def __init__(self, opened: Opened, context: contextvars.Context, thread: WorkerThread | None) -> None:
         self.name = opened[0].name
@@ -253,7 +252,7 @@ class _Life:
         self._interrupts = 0
 
     def end(self) -> BaseException | None:
-        """Tear it down. May be called again after an interrupt."""
+        """Tear the dependency down. May be called again after an interrupt."""
         if self._thread is None or self._thread.is_current:
             return self._end()
         if self._ending is None:
@@ -265,8 +264,8 @@ class _Life:
         return self._context.run(tear_down, self._opened, None)
 
     def give_up(self) -> bool:
-        """Return True if, after an interrupt, the teardown is no longer waited for. Nothing can interrupt another
-        thread, so the first interrupt goes on waiting, and the second leaves the teardown to itself."""
+        """Return True if the teardown is abandoned after this interrupt. Nothing can interrupt another thread, so the
+        caller goes on waiting after the first interrupt, and abandons the teardown at the second."""
         self._interrupts += 1
         return self._interrupts > 1
 
@@ -274,8 +273,8 @@ class _Life:
 class _AsyncLife:
     """An async dependency, in a task of its own.
 
-    Task groups and cancel scopes must be left by the task that entered them, and the task of the first attempt does not
-    live long enough.
+    Task groups and cancel scopes must be exited by the task that entered them, and the task of the first attempt does
+    not live long enough.
     """
 
     def __init__(self, step: Step, context: contextvars.Context) -> None:
@@ -303,7 +302,7 @@ class _AsyncLife:
 
     @property
     def has_ended(self) -> bool:
-        """True if its task is over, or is being torn down, before the run is."""
+        """True if its task has begun its teardown, or ended, before the end of the run."""
         return self._tears_down
 
     async def finish(self) -> BaseException | None:
@@ -319,7 +318,7 @@ class _AsyncLife:
         finish = self.finish()
         finishing = asyncio.run_coroutine_threadsafe(finish, self.loop)
         while not wait([finishing], TICK).done:
-            if self.loop.is_closed():  # something stopped it before this could begin
+            if self.loop.is_closed():  # it was stopped before the teardown could begin
                 finish.close()
                 return self._too_late()
         try:
@@ -334,14 +333,14 @@ class _AsyncLife:
         )
 
     def give_up(self) -> bool:
-        """Return True if, after an interrupt, the teardown is no longer waited for. The first interrupt cancels it."""
+        """Return True if the teardown is abandoned after this interrupt. The first interrupt cancels it."""
         self._interrupts += 1
         if self._interrupts == 1 and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._cancel_teardown)
         return self._interrupts > 1
 
     def _cancel_teardown(self) -> None:
-        if self._tears_down:  # cancelled earlier, the teardown would not even begin
+        if self._tears_down:  # a cancellation before that would be raised at the yield, and could skip the teardown
             self._task.cancel()
 
     async def _live(self, slots: list[object]) -> BaseException | None:

@@ -1,4 +1,4 @@
-"""Names that existing code imports from here. New code has those of `encord_agents.gcp.dependencies`, ..."""
+"""Names that existing code imports from here. New code uses those of `encord_agents.gcp.dependencies`, ..."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    # Only when asked for: editor agents are above injection, which knows nothing of Encord.
+    # Imported lazily: editor agents build on injection, which knows nothing about Encord.
     from encord_agents.core import data_lookup, data_model, utils
     from encord_agents.core.dependencies import models
     from encord_agents.editor import aliases, dependencies

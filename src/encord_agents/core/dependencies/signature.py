@@ -1,4 +1,4 @@
-"""Signatures with annotations resolved one by one, so that one unresolvable annotation spoils no other."""
+"""Signatures with annotations resolved one by one, so that one unresolvable annotation does not affect the others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Unresolved", "read_signature", "readable_name", "split_annotation", 
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """An annotation with a name that cannot be found, or, if it is empty, one that is gone."""
+    """An annotation that cannot be resolved; an empty one stands for an annotation that was lost."""
 
     annotation: str
     error: str
@@ -80,7 +80,7 @@ def without_alias(annotation: Any) -> Any:
 
 
 _DEEPEST = 100
-"""Steps after which a chain of aliases must be a circle."""
+"""Steps after which a chain of aliases must be a cycle."""
 
 
 def split_annotation(annotation: Any) -> tuple[Any, bool, tuple[Any, ...]]:
@@ -139,7 +139,7 @@ class _Names:
 
 
 def _innermost(function: Any) -> Any:
-    """Return the function whose parameters are shown: inside decorators, partials, and objects that can be called."""
+    """Return the function whose parameters are shown: inside decorators, partials, and callable objects."""
     while True:
         target = _without_partials(function)
         if not inspect.isroutine(target) and not isinstance(target, type):

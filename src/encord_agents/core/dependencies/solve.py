@@ -1,8 +1,8 @@
 """One attempt: fresh dependencies, one call, teardown in reverse.
 
 Every exception of a dependency, the agent or a teardown becomes a value, together with its phase; so do `SystemExit`
-and other exceptions that are no `Exception`. An interrupt (`KeyboardInterrupt`, `Interrupt`, the cancellation of an
-async attempt) tears down the dependencies that were set up, and passes.
+and other exceptions that are not an `Exception`. An interrupt (`KeyboardInterrupt`, `Interrupt`, the cancellation of an
+async attempt) tears down the dependencies that were set up, and propagates.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Interrupt(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The end of an attempt.
+    """The outcome of an attempt.
 
     Attributes:
         value: The agent's return value; ``None`` if the attempt failed.
@@ -58,7 +58,7 @@ class Attempt:
     faulty_dependency: Callable[..., Any] | None = None
     run_scoped: bool = False
 
-    def __repr__(self) -> str:  # event loops show a task's result, whose own repr may raise
+    def __repr__(self) -> str:  # a task's repr includes its result's, which may raise
         ended = shown(self.value) if self.phase is None else f"{self.phase}: {shown(self.exception)}"
         return f"<Attempt {ended}>"
 
@@ -66,9 +66,9 @@ class Attempt:
 def attempt(
     plan: Plan, values: Mapping[type, object], run: RunScope, context: contextvars.Context | None = None
 ) -> Attempt:
-    """Set up, call, tear down: all on the calling thread, in a copy of a context.
+    """Set up, call and tear down, all on the calling thread and in a copy of a context.
 
-    An unannounced awaitable is awaited on the run's event loop, while this thread waits.
+    An awaitable from a function not declared async is awaited on the run's event loop, while this thread blocks.
 
     Args:
         values: The task's values, by type; see ``plan.needs``. A missing value and ``None`` mean the same.
@@ -106,7 +106,7 @@ def _attempt(plan: Plan, values: Mapping[type, object], run: RunScope, opened: l
     except BaseException as exception:  # noqa: BLE001  (an interrupt passes, after the teardown)
         return _failed(_tear_down_all(opened, exception)[0], phase, step)
     finally:
-        slots.clear()  # else the frames of a traceback would keep the task's images alive
+        slots.clear()  # otherwise the frames of a traceback would keep the task's images alive
     exception_, culprit = _tear_down_all(opened, None)
     return Attempt(value) if exception_ is None else _failed(exception_, "teardown", culprit)
 
@@ -123,9 +123,9 @@ async def attempt_async(
 ) -> Attempt:
     """Do the same as `attempt` on the running event loop, in a task of its own.
 
-    Async parts are awaited there. The others, a synchronous agent included, run on one thread: the thread of the run's
-    synchronous dependencies if attempts come one at a time, otherwise one of the attempt's own. All parts share the
-    same context variables. A cancellation waits for the thread to finish.
+    Async parts are awaited there. The others, including a synchronous agent, run on one thread: the thread of the run's
+    synchronous dependencies if attempts come one at a time, otherwise a thread of the attempt's own. All parts share
+    the same context variables. A cancellation waits for the thread to finish.
 
     Raises:
         BaseException: An interrupt, after the teardown; `asyncio.CancelledError` only if the calling task is being
@@ -147,7 +147,7 @@ class _Interrupted:
 async def _carried(
     plan: Plan, values: Mapping[type, object], run: RunScope, own: contextvars.Context
 ) -> Attempt | _Interrupted:
-    """Run `_attempt_async`, and return an interrupt as a value: some would make asyncio end the event loop."""
+    """Run `_attempt_async`, and return an interrupt as a value: some would make asyncio stop the event loop."""
     worker = _Worker(run, own)
     try:
         return await _attempt_async(plan, values, run, worker)
@@ -231,9 +231,8 @@ async def _tear_down_all_async(
         one = opened.pop()
         try:
             raised = await (tear_down_async(one, end) if one[0].kind.is_async else worker.run(tear_down, one, end))
-        except (
-            asyncio.CancelledError
-        ) as cancelled:  # cancelled while waiting for the thread: this teardown is done, the others are not
+        except asyncio.CancelledError as cancelled:
+            # It was cancelled while waiting for the thread: this teardown is done, the others are not.
             raised = cancelled
         end, culprit = _weigh(end, culprit, one, raised)
     return end, culprit
@@ -242,8 +241,8 @@ async def _tear_down_all_async(
 def _weigh(
     end: BaseException | None, culprit: Step | None, one: Opened, raised: BaseException | None
 ) -> tuple[BaseException | None, Step | None]:
-    """Decide which exception counts: the first one, unless a later one is an interrupt, or says why the attempt was
-    cancelled, as time limits and task groups do that a dependency opened around its ``yield``."""
+    """Decide which exception counts: the first one, unless a later one is an interrupt, or explains why the attempt was
+    cancelled, as the exception of a timeout or task group around the ``yield`` of a dependency does."""
     if raised is None:
         return end, culprit
     if end is None or (_is_interrupt(raised) and not _is_interrupt(end)):
@@ -256,7 +255,7 @@ def _weigh(
 
 def _is_interrupt(exception: BaseException) -> bool:
     if is_a(exception, asyncio.CancelledError):
-        # The agent may raise the error of some cancelled future of its own, which is no reason to stop everything.
+        # The agent may raise the CancelledError of a future of its own, which is no reason to stop everything.
         task = _current_task()
         return task is not None and task.cancelling() > 0
     return any(is_a(one, (KeyboardInterrupt, Interrupt)) for one in members(exception))
@@ -282,7 +281,7 @@ def _failed(exception: BaseException | None, phase: Phase, step: Step | None) ->
 def _from_user_code(traceback: TracebackType | None) -> TracebackType | None:
     """Return the traceback without the frames of this package that lead to the user's function.
 
-    They tell a reader nothing, and would keep the task's objects alive as long as the exception.
+    They do not help the reader, and would keep the task's objects alive as long as the exception.
     """
     rest = traceback
     while rest is not None and rest.tb_frame.f_globals.get("__package__") == __package__:
@@ -291,7 +290,7 @@ def _from_user_code(traceback: TracebackType | None) -> TracebackType | None:
 
 
 class _Worker:
-    """The thread for the synchronous parts of an async attempt, started when there is work for it."""
+    """The thread for the synchronous parts of an async attempt, started on first use."""
 
     def __init__(self, run: RunScope, context: contextvars.Context) -> None:
         self._run = run

@@ -1,4 +1,4 @@
-"""A thread that makes calls one after the other, for objects bound to one thread from set-up to teardown."""
+"""A worker thread that makes calls one at a time, for objects bound to one thread from set-up to teardown."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from encord_agents.core.queues import Empty, SimpleQueue
 __all__ = ["TICK", "Pending", "WorkerThread"]
 
 TICK = 0.1
-"""Seconds between two checks whether a wait is over: an interrupt, or the end of a loop, may swallow the news."""
+"""Seconds between two checks whether a wait is over: an interrupt, or the end of an event loop, may lose a wake-up."""
 
 _Outcome = tuple[Any, BaseException | None]
 
 
 class WorkerThread:
-    """A daemon thread, started with its first call. The process does not wait for it when it exits.
+    """A daemon thread, started by the first call. The process does not wait for it on exit.
 
     Args:
         name: Its name, as users see it in their logs.
@@ -38,10 +38,10 @@ class WorkerThread:
         return self._thread is threading.current_thread()
 
     def begin(self, function: Callable[[], Any]) -> Pending:
-        """Queue a call of a function. Its result will be a pair: the return value and the exception.
+        """Queue a call of a function. Its outcome is a pair: the return value and the exception.
 
         Raises:
-            RuntimeError: The system has no more threads.
+            RuntimeError: The system cannot start another thread.
         """
         self._start()
         pending = Pending()
@@ -49,7 +49,7 @@ class WorkerThread:
         return pending
 
     def wait(self, function: Callable[[], Any]) -> Any:
-        """Call a function in the thread, and return its value or raise its exception. Not for the thread itself."""
+        """Call a function in the thread: return its value or raise its exception. Deadlocks in the thread itself."""
         return _value(self.begin(function).result())
 
     async def run(self, function: Callable[[], Any], context: contextvars.Context) -> Any:
@@ -92,7 +92,7 @@ class WorkerThread:
     def _serve(self) -> None:
         while (call := self._calls.get()) is not None:
             call()
-            del call  # else its arguments would stay alive until the next call
+            del call  # otherwise its arguments would stay alive until the next call
 
 
 class Pending:

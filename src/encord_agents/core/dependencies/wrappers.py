@@ -1,7 +1,7 @@
 """The parameters that a decorated function takes.
 
 `inspect.signature` shows those of the innermost function, since `functools.wraps` refers to it. A wrapper that takes
-fewer of them, others besides, or positional ones only, would then be called with the wrong arguments for every task.
+fewer parameters, additional ones, or only positional ones would then be called with the wrong arguments for every task.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Parameters = list[inspect.Parameter]
 
 
 def parameters_of(function: Callable[..., Any]) -> tuple[Parameters, frozenset[str]]:
-    """Return the parameters of a function as its decorators let them through, and the names of those that belong to a
-    decorator alone, which has lost their annotations: `functools.wraps` replaces them by the inner function's.
+    """Return the parameters of a function that its decorators accept, and the names of those that only a decorator
+    takes and whose annotations are lost: `functools.wraps` replaces them with the inner function's.
 
     A parameter that can only be passed by position is shown as positional-only.
 
@@ -41,7 +41,7 @@ def parameters_of(function: Callable[..., Any]) -> tuple[Parameters, frozenset[s
     lost = frozenset[str]()
     if isinstance(inner, MethodType) and wrappers:
         shown, lost = parameters_of(inner)
-    elif _wraps(inner):  # it takes what it says, and no more
+    elif _wraps(inner):  # without *args or **kwargs, it takes only its own parameters
         innermost = {one.name for one in shown}
         shown = _own(inner)
         lost = frozenset(one.name for one in shown if one.annotation is one.empty and one.name not in innermost)
@@ -56,7 +56,7 @@ def _wraps(function: Any) -> bool:
 
 
 def _declares(function: FunctionType) -> bool:
-    """Return True if a decorator has said itself what its function takes."""
+    """Return True if a decorator has declared the parameters of its function explicitly."""
     return "__signature__" in vars(function)
 
 

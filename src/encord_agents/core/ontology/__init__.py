@@ -90,7 +90,7 @@ class OntologyDataModel(Generic[OntologyType]):
     def read(self, answer: str | bytes | Mapping[str, Any] | BaseModel, *, strict: bool = False) -> Answer:
         """Check an answer.
 
-        Unambiguous deviations from the schema are accepted: a code fence or words around the JSON, a comma too many,
+        Unambiguous deviations from the schema are accepted: a code fence or words around the JSON, trailing commas,
         other quotes or none around keys, an option's title in another case, titles in place of keys, a list of titles
         in place of a checklist's flags, a value without the object around it, one more object or quotes around it all,
         missing hashes. ``null`` means no answer, which is allowed for attributes that are not required. Values that do
@@ -159,14 +159,14 @@ class OntologyDataModel(Generic[OntologyType]):
         for candidate in _candidates(found):
             try:
                 return self._matched(candidate)
-            except ValidationError as error:  # of several objects, the error of the one that comes closest
+            except ValidationError as error:  # of several objects, raise the error of the closest one
                 if problem is None or error.error_count() < problem.error_count():
                     problem = error
         if text is not None and breaks_off(text):
             raise self._cut_short(text)
         if problem is None:
             assert text is not None
-            self.DataModel.model_validate_json(text)  # raises an error that says why it is no JSON
+            self.DataModel.model_validate_json(text)  # raises an error that says why it is not JSON
             raise AssertionError("a JSON object was not found, and then it was")
         raise problem
 
@@ -203,7 +203,7 @@ def _as_mapping(answer: Mapping[str, Any] | BaseModel) -> Mapping[str, Any]:
 
 
 def _without_quotes(answer: str) -> str:
-    """Return the text that a text in JSON's quotes stands for; other texts unchanged."""
+    """Return the text inside a JSON string; return other texts unchanged."""
     if answer.lstrip().startswith('"'):
         try:
             inner = json.loads(answer, strict=False)
@@ -215,7 +215,7 @@ def _without_quotes(answer: str) -> str:
 
 
 def _candidates(found: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
-    """Yield objects, and the only value of each if that is an object: some models add one more around their answer."""
+    """Yield objects, and the only value of each if that is an object: some models wrap their answer in another one."""
     for data in found:
         yield data
         if len(data) == 1:

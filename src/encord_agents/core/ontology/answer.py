@@ -46,7 +46,7 @@ def settings_in(fields: Sequence[Field], data: Mapping[str, Any]) -> Iterator[Se
 
 @dataclass(frozen=True)
 class Answer:
-    """A model's answer, checked. `OntologyDataModel.read` makes it.
+    """A model's answer, checked by `OntologyDataModel.read`.
 
     Attributes:
         data: The answer in the form of the schema.
@@ -99,14 +99,14 @@ class Answer:
 
         Args:
             label_row: The label row.
-            frames: The frames: a number, a list of numbers, or the SDK's ranges. Default: all frames; of an audio or a
-                text file, the whole of it.
-            coordinates: The object's coordinates on these frames; required for an answer about an object, and for no
-                other.
+            frames: The frames: a number, a list of numbers, or the SDK's ranges. Default: all frames; for audio or
+                text, the whole file.
+            coordinates: The object's coordinates on these frames; required for an answer about an object, and not
+                allowed otherwise.
             replace: Remove the row's existing answers, on these frames, to the classifications of this answer. Without
                 it, an existing answer is an error.
             confidence: The model's confidence, from 0 to 1.
-            manual_annotation: Count the labels as made by a person.
+            manual_annotation: Mark the labels as made by a person.
 
         Returns:
             The new instances, for further changes.
@@ -180,13 +180,13 @@ def _check_frames(label_row: LabelRowV2, frames: Frames) -> None:
 
 
 def _is_global(instance: ClassificationInstance) -> bool:
-    """Return True if an answer is the whole row's. Older SDKs know of none such."""
+    """Return True if an answer applies to the whole row. Older SDKs have no such answers."""
     asked: Any = getattr(instance, "is_global", None)
     return bool(asked()) if asked is not None else False
 
 
 def _is_on(instance: ClassificationInstance, frames: Frames) -> bool:
-    """Return True if an answer is on any of these frames. Older SDKs cannot be asked."""
+    """Return True if an answer is on any of these frames. Older SDKs have no method for this."""
     asked: Any = getattr(instance, "is_on_frame", None)
     if asked is not None:
         return bool(asked(frames))

@@ -36,7 +36,7 @@ __all__ = [
 HASH = "feature_node_hash"
 TITLE = "title"
 LONGEST_KEY = 56
-"""Characters of a key, short enough for a number to follow: tools of some providers allow names of at most 64."""
+"""The maximum length of a key, with room for a number: tools of some providers allow names of at most 64 characters."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Choice:
 
     @property
     def tells_title(self) -> bool:
-        """True if an answer has a key for its title, which is so unless an attribute has that name."""
+        """True if an answer has a key for its title: unless an attribute has the same key."""
         return all(field.key != TITLE for field in self.fields)
 
 
@@ -130,7 +130,7 @@ def fields_of_classifications(classifications: Iterable[Classification]) -> tupl
 
 
 def choices_of_objects(objects: Sequence[Object]) -> tuple[Choice, ...]:
-    """Return the objects, one of which an answer is about.
+    """Return the objects that an answer can choose from.
 
     Raises:
         PrintableError: One of their attributes cannot be answered.
@@ -140,7 +140,7 @@ def choices_of_objects(objects: Sequence[Object]) -> tuple[Choice, ...]:
 
 
 def loose(text: str) -> str:
-    """Return a title without its case, spaces and punctuation."""
+    """Return a title without case, spaces and punctuation, for lenient comparison."""
     return "".join(c for c in unicodedata.normalize("NFKD", text).casefold() if c.isalnum())
 
 

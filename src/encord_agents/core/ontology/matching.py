@@ -29,7 +29,7 @@ def match_fields(title: str, fields: Sequence[Field], data: Mapping[str, Any]) -
     """Return the answer in the form that the schema asks for, without optional fields that have no answer.
 
     Args:
-        title: The name of the whole in an error.
+        title: The title of a validation error.
         fields: The fields that can be answered.
         data: The model's answer.
 
@@ -149,7 +149,7 @@ class _Matcher:
         return {HASH: chosen.hash, **told, **self.fields(chosen.fields, data, location)}
 
     def named(self, choices: Sequence[Choice], raw: Any, location: Location) -> Choice | None:
-        """Return the option or object that is meant, by its hash or title."""
+        """Return the option or object that is named by its hash or title."""
         by_hash = {choice.hash: choice for choice in choices}
         names = {choice.hash: (choice.title,) for choice in choices}
         title = raw
@@ -175,7 +175,7 @@ class _Matcher:
         return None
 
     def one_named(self, names: Mapping[str, tuple[str, ...]], title: str, location: Location) -> str | None:
-        """Return the key of the one that has this name, exactly or loosely."""
+        """Return the only key with this name, matched exactly or loosely; otherwise record an error."""
         found = _find(names, title)
         if len(found) == 1:
             return found[0]
@@ -187,7 +187,7 @@ class _Matcher:
 
 
 def _find(names: Mapping[str, tuple[str, ...]], name: str) -> list[str]:
-    """Return the keys of those that have a name: exactly but for spaces around it, or in another case, or loosely."""
+    """Return the keys that match a name: exactly (without outer spaces), failing that in another case, then loosely."""
     name = name.strip()
     for alike in (str.strip, _in_one_case):
         for place in range(max(map(len, names.values()), default=0)):

@@ -17,7 +17,7 @@ __all__ = ["AnswerModel", "model_of_choices", "model_of_fields"]
 
 
 class AnswerModel(BaseModel):
-    """The base of the models of answers: nothing is converted, and nothing unknown is accepted."""
+    """The base class of answer models: values are not converted, and unknown fields are not accepted."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, populate_by_name=True, protected_namespaces=(), allow_inf_nan=False
@@ -75,7 +75,7 @@ def _one_of(choices: Sequence[Choice]) -> Any:
     )
     if len(models) == 1:
         return models[0]
-    return Annotated[Union[models], PydanticField(discriminator=HASH)]  # noqa: UP007 - made of a tuple
+    return Annotated[Union[models], PydanticField(discriminator=HASH)]  # noqa: UP007 - made from a tuple
 
 
 def _constant(value: str) -> Any:
@@ -83,7 +83,7 @@ def _constant(value: str) -> Any:
 
 
 def _model(name: str, types: dict[str, Any]) -> type[AnswerModel]:
-    """Return a model with these fields. If Python or pydantic cannot use a key as a name, the field's is similar."""
+    """Return a model with these fields. If a key cannot be the name of a field, the field has a similar name."""
     fields: dict[str, Any] = {}
     for key, kind in types.items():
         if hasattr(AnswerModel, key) or not key.isidentifier() or iskeyword(key):

@@ -1,4 +1,4 @@
-"""Extraction of the JSON object from a model's text: fenced, with words around it, or nearly JSON."""
+"""Extracts JSON objects from a model's text: in a code fence, with words around them, or nearly JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["breaks_off", "objects_in"]
 
 MOST_FAILURES = 16
-"""The maximum number of opening braces that are tried in vain: each costs one scan of the rest of the text."""
+"""The maximum number of opening braces that are tried without success: each costs one scan of the rest of the text."""
 
 _WORDS = {"True": "true", "False": "false", "None": "null", "undefined": "null"}
 _QUOTES = "“”„‟"
@@ -32,8 +32,8 @@ _BEGINNING = re.compile(rf"\{{(?=\s*(?:[\"'{_QUOTES}}}]|//|/\*|[A-Za-z_]\w*\s*:)
 def objects_in(text: str) -> Iterator[dict[str, Any]]:
     """Yield the outermost JSON objects of a text, in order.
 
-    Commas before a closing bracket, line breaks in strings, comments, other quotes, keys without quotes, and Python's
-    ``True``, ``False`` and ``None`` are accepted.
+    Trailing commas, line breaks in strings, comments, other quotes, keys without quotes, and Python's ``True``,
+    ``False`` and ``None`` are accepted.
     """
     found, failures = _BEGINNING.search(text), 0
     while found is not None and failures < MOST_FAILURES:
@@ -60,7 +60,7 @@ def breaks_off(text: str) -> bool:
 
 
 def _spelled_out(text: str, start: int) -> tuple[str, int] | None:
-    """Return the object that begins at a brace, as JSON if it can be, and where it ends; ``None`` if it does not."""
+    """Return the object that begins at a brace, as JSON if possible, and its end; ``None`` if it does not end."""
     parts: list[str] = []
     depth, at, comma = 0, start, None
     for token in _TOKEN.finditer(text, start):
@@ -90,7 +90,7 @@ def _as_json(word: str) -> str:
 
 
 def _escaped(found: re.Match[str]) -> str:
-    """Escape a quote that JSON needs escaped, and no other."""
+    """Escape a quote only if JSON requires it."""
     return {'"': '\\"', "\\'": "'"}.get(found.group(), found.group())
 
 

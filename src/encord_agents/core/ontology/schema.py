@@ -1,4 +1,4 @@
-"""The JSON schema of an answer, within what providers' strict modes allow.
+"""The JSON schema of an answer, within the limits of providers' strict modes.
 
 Every object lists all of its properties as required and allows no others; there are no references and no keywords that
 bound a text or a number, and constants are enumerations of one value.

@@ -1,11 +1,12 @@
-"""A row's labels as they were loaded: to see whether an attempt changed them, and to have them back.
+"""A row's labels as they were loaded, to detect whether an attempt changed them, and to restore them.
 
-Kept as the bytes of the platform's answer, not as a copy of the SDK's objects: that costs a thirtieth of what loading
-does (0.8 ms and 0.4 MB for a thousand boxes), and nothing that an agent does to the objects reaches it. The row is not
-requested again: it would then contain the labels that the failed attempt saved by its own hand, to be drawn once more.
+They are kept as the pickled response of the platform, not as a copy of the SDK's objects: that costs a thirtieth of
+loading them (0.8 ms and 0.4 MB for a thousand boxes), and an agent's changes to the objects do not affect it. The row
+is not requested again: it would then contain the labels that the failed attempt saved itself, and the retry would draw
+them a second time.
 
-Read from encord 0.1.180 and 0.1.211: `LabelRowV2.from_labels_dict` makes objects and classifications anew, in the
-dictionaries that are named below, and puts another object in the place of ``_label_row_read_only_data``.
+Read from encord 0.1.180 and 0.1.211: `LabelRowV2.from_labels_dict` makes new objects and classifications, in the
+dictionaries that are named below, and replaces ``_label_row_read_only_data`` with another object.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from encord_agents.core.sdk.seam import Seam, names_in
 __all__ = ["AS_LOADED", "LoadedLabels", "can_keep_labels", "state_of"]
 
 DATES = frozenset({"createdAt", "lastEditedAt"})
-"""Fields that the SDK fills with the present time if the platform sent none."""
+"""Fields that the SDK fills with the current time if the platform sent none."""
 
 OBJECTS = ("_objects_map", "_space_objects_map")
 CLASSIFICATIONS = ("_classifications_map", "_space_classifications_map")
@@ -58,24 +59,24 @@ AS_LOADED = Seam(
 
 
 def can_keep_labels() -> bool:
-    """Return True if a row's labels can be kept as they were loaded: by bundles that show the platform's answers."""
+    """Return True if a row's labels can be kept as they were loaded, by bundles that show the platform's responses."""
     return BUNDLE.holds and AS_LOADED.holds
 
 
 def state_of(row: LabelRowV2) -> object:
-    """Return an object that the SDK replaces by another one whenever it reads a row's labels anew.
+    """Return an object that the SDK replaces with another one whenever it loads a row's labels again.
 
-    If it does not, return the row itself: then the row always counts as loaded once.
+    If the SDK does not do so, return the row itself: the row then always counts as loaded only once.
     """
     return row._label_row_read_only_data if AS_LOADED.holds else row
 
 
 class LoadedLabels:
-    """The labels of one row, and the objects and classifications that the SDK made of them.
+    """The labels of one row, and the objects and classifications that the SDK made from them.
 
     Args:
         row: The row, just initialised.
-        answer: The platform's answer, pickled before the SDK made use of it.
+        answer: The platform's response, pickled before the SDK used it.
     """
 
     def __init__(self, row: LabelRowV2, answer: bytes) -> None:
@@ -84,9 +85,9 @@ class LoadedLabels:
         self._instances = _instances(row)
 
     def differ_from(self, row: LabelRowV2) -> bool:
-        """Return True if the row's labels have changed. Takes as long as loading it and saving it twice.
+        """Return True if the row's labels have changed. Takes as long as loading the row and saving it twice.
 
-        Rows with spaces (groups, scenes) are taken to be unchanged: their contents cannot be read twice.
+        Rows with spaces (groups, scenes) are assumed to be unchanged: their contents cannot be read twice.
         """
         if getattr(row, "_space_map", None) or row.data_type.value == "scene":
             return False
@@ -95,13 +96,13 @@ class LoadedLabels:
             as_loaded = copy.copy(row)
             as_loaded.from_labels_dict(pickle.loads(self._answer))
             return not _same(as_loaded.to_encord_dict(), now)
-        except Exception:  # noqa: BLE001 - as it was loaded it could be written down
+        except Exception:  # noqa: BLE001 - as loaded, it could be serialised: it has changed
             return True
 
     def restore(self, row: LabelRowV2) -> None:
-        """Restore the row as it was loaded. Loaded objects are the same ones again, even if they were removed.
+        """Restore the row as it was loaded, with the same instances, including those that were removed since.
 
-        Objects added since belong to no row any more, and may be added again.
+        Instances that were added since then belong to no row any more, and may be added again.
         """
         added = {id(instance): instance for instance in _instances(row).values()}
         for instance in self._instances.values():
@@ -136,7 +137,7 @@ def _instances(row: LabelRowV2) -> dict[tuple[tuple[str, ...], str], Instance]:
 
 
 def _become(instance: Instance, other: Instance) -> None:
-    """Put an instance in the state of another one, which nobody has seen."""
+    """Give an instance the state of another one, to which no other code has a reference."""
     vars(instance).clear()
     vars(instance).update(vars(other))
     if isinstance(instance, ObjectInstance):
@@ -144,7 +145,7 @@ def _become(instance: Instance, other: Instance) -> None:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Return True if two rows' labels are equal, dates aside."""
+    """Return True if two rows' labels are equal, apart from dates."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one if key not in DATES)
     if isinstance(one, list) and isinstance(other, list):

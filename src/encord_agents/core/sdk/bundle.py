@@ -1,9 +1,9 @@
-"""Many things in one request, without the SDK's deep copies of them.
+"""Many payloads in one request, without the SDK's deep copies of them.
 
 Read from encord 0.1.180 and 0.1.211: methods that take a ``bundle`` call its ``add(operation=..., result_mapper=...,
-payload=..., limit=...)`` in place of their request, and nothing else of it. `Bundle.execute` adds payloads up
-(``payload.add(other)``), calls ``operation(**asdict(payload))`` for each sum of at most ``limit`` of them, and gives
-each answer to the handler whose predicate is the answer's.
+payload=..., limit=...)`` instead of making their request, and use nothing else of it. `Bundle.execute` merges payloads
+(``payload.add(other)``), calls ``operation(**asdict(payload))`` for each batch of at most ``limit`` of them, and passes
+each result to the handler with the result's predicate.
 """
 
 from __future__ import annotations
@@ -53,19 +53,19 @@ BUNDLE = Seam(
 
 
 def new_bundle(seen: Callable[[str, Any], None] | None = None) -> Bundle:
-    """Return an empty bundle: `SharingBundle`, or the SDK's own where that is not as expected."""
+    """Return an empty bundle: `SharingBundle`, or the SDK's own if the SDK is not as expected."""
     return SharingBundle(seen) if BUNDLE.holds else Bundle()
 
 
 class SharingBundle(Bundle):
-    """A bundle of the SDK that sends its payloads themselves, not copies.
+    """A bundle of the SDK that sends its payloads themselves, not deep copies.
 
-    The SDK's own copies every value of every label (`dataclasses.asdict`) before it is written down as JSON: a quarter
-    of the processor time of a run that saves labels. Nothing changes in between, so the copy is for nobody. All that is
-    used of the SDK is how its methods add to a bundle; requests are the same, byte by byte.
+    The SDK's own bundle copies every value of every label (`dataclasses.asdict`) before serialising it as JSON, which
+    takes a quarter of the CPU time of a run that saves labels. Nothing changes in between, so the copy is unnecessary.
+    The only part of the SDK that is used is how its methods add to a bundle; requests are the same, byte for byte.
 
     Args:
-        seen: Called with each answer that has an addressee, and that one's name, before the SDK makes use of it.
+        seen: Called with a handler's name and its result, before the handler uses the result.
     """
 
     def __init__(self, seen: Callable[[str, Any], None] | None = None) -> None:
@@ -80,7 +80,7 @@ class SharingBundle(Bundle):
         payload: Any,
         limit: int,
     ) -> None:
-        """Called by the SDK's methods, instead of making their request."""
+        """Add a payload. The SDK's methods call this instead of making their request."""
         added = self._added.get(operation)
         if added is None:
             added = self._added[operation] = _Operation(limit)
@@ -90,10 +90,10 @@ class SharingBundle(Bundle):
             added.handlers[result_mapper.result_handler.predicate] = result_mapper.result_handler.handler
 
     def execute(self) -> None:
-        """Make the requests, and hand each answer to its handler.
+        """Make the requests, and pass each result to its handler.
 
         Raises:
-            EncordException: The platform refused, or did not answer.
+            EncordException: The platform refused a request, or did not respond.
         """
         for operation, added in self._added.items():
             for start in range(0, len(added.payloads), added.limit):
@@ -120,10 +120,10 @@ class _Operation:
 
 
 def send_alone(method: Callable[..., object]) -> None:
-    """Call a method of the SDK that makes one request, which is the same, but made without a deep copy.
+    """Call a method of the SDK that makes one request, but make the same request without a deep copy.
 
     Args:
-        method: One that takes a ``bundle``, and no answer.
+        method: A method that takes a ``bundle``, and does not use the response.
     """
     bundle = new_bundle()
     method(bundle=bundle)
@@ -132,10 +132,10 @@ def send_alone(method: Callable[..., object]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """The payload that one of the SDK's methods would send, to be put into a bundle: now or later, once or again.
+    """The payload that one of the SDK's methods would send. It may be added to bundles at any time and repeatedly.
 
     Attributes:
-        payload: What is to be sent, as the SDK holds it.
+        payload: The payload, as the SDK holds it.
     """
 
     payload: Any
@@ -149,7 +149,8 @@ def packed(method: Callable[..., object], *args: object) -> Parcel:
     """Return the payload that a method of the SDK would send, without sending it.
 
     Args:
-        method: One that takes a ``bundle``, and no answer: `LabelRowV2.save`, `LabelRowV2.set_priority`.
+        method: A method that takes a ``bundle``, and does not use the response: `LabelRowV2.save`,
+            `LabelRowV2.set_priority`.
 
     Raises:
         Exception: The SDK refuses the call.
@@ -171,7 +172,7 @@ class _Packing(Bundle):
         def add_to(bundle: Bundle) -> None:
             if isinstance(bundle, SharingBundle):
                 bundle.add(*args, **named)
-            else:  # the SDK's own adds the others of a bundle to the first one itself
+            else:  # copies, since the SDK's own bundle merges the other payloads into the first one
                 bundle.add(*map(_own, args), **{name: _own(value) for name, value in named.items()})
 
         payload = next((value for value in (*args, *named.values()) if _is_payload(value)), None)
@@ -187,7 +188,7 @@ def _own(value: Any) -> Any:
 
 
 def _fresh(payload: Any) -> Any:
-    """Return a payload with lists of its own: the SDK extends those of a bundle's first payload by the others."""
+    """Return a payload with lists of its own, since the SDK extends the lists of a bundle's first payload."""
     lists = {field.name: getattr(payload, field.name) for field in fields(payload)}
     return replace(payload, **{name: list(value) for name, value in lists.items() if isinstance(value, list)})
 

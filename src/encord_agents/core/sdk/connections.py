@@ -1,16 +1,16 @@
-"""Connections that stay open, inside clients that were prepared for it.
+"""A connection pool (keep-alive) for clients that were prepared for it.
 
 The SDK opens a session for every request: a TCP connection, a TLS handshake, and a TLS context with the whole trust
-store. Here its two functions that send requests find another `create_new_session` under that name, which hands out
-sessions that were used before. Nothing of the SDK is changed: a prepared client is of a subclass whose methods are the
-SDK's own code with other globals, and everybody else's clients stay as they are.
+store. Here, its two functions that send requests find another `create_new_session` under that name, which reuses
+sessions from a pool. The SDK is not patched: a prepared client is an instance of a subclass whose methods run the SDK's
+own code with other globals, and all other clients stay as they are.
 
 Read from encord 0.1.180 and 0.1.211: `ApiClient._request` and `Querier._execute` send every request of the newer and
 the older protocol, and call `create_new_session(max_retries=..., backoff_factor=..., connect_retries=...)` as a context
 manager; `EncordUserClient` makes an `ApiClient` for itself and a `Querier` for each project. The sender prepares its
-request by itself and calls nothing of the session but ``send`` (and, in 0.1.211, ``merge_environment_settings``, with
-which it obeys ``REQUESTS_CA_BUNDLE``): so headers and proxies are what they are with a session of the SDK's.
-Certificates that the environment names are trusted with every SDK: our own errors advise to name them.
+own request and calls only the session's ``send`` (and, in 0.1.211, ``merge_environment_settings``, with which it obeys
+``REQUESTS_CA_BUNDLE``), so headers and proxies are the same as with a session of the SDK's. Certificates that the
+environment names are trusted with every version of the SDK, since our own errors advise naming them.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from encord_agents.core.sessions import new_session
 __all__ = ["CONNECTIONS", "IDLE", "SENDERS", "Connections", "close_idle", "kept_client"]
 
 IDLE = 30.0
-"""Seconds after which a connection that nobody used is closed: sooner than load balancers close theirs."""
+"""Seconds after which an idle connection is closed: sooner than load balancers close theirs."""
 
 PIECE = 2**20
-"""Bytes of an answer that are read at once."""
+"""Bytes of a response that are read at once."""
 
 OpenSession = Callable[..., AbstractContextManager[requests.Session]]
 
@@ -95,12 +95,12 @@ def close_idle() -> None:
 
 
 class Connections:
-    """Sessions that are used again, each by one caller at a time, and so with one connection to a host.
+    """A pool of sessions, each used by one caller at a time, and therefore with one connection per host.
 
-    There are at most as many as there were requests at the same time. One that nobody has used for 30 s is never used
-    again, and is closed at the next request; a run that ends, or that waits for as long, closes its own (`close_idle`).
-    There is no thread for that, which a fork of the user's would leave behind. Safe for threads, without a lock that a
-    signal handler or a fork might find taken.
+    There are at most as many sessions as there were requests in flight at the same time. A session that was idle for
+    30 s is never used again, and is closed at the next request; a run that ends, or that waits for as long, closes its
+    idle sessions (`close_idle`). No thread does so, since it would not survive a fork by user code. Thread-safe,
+    without a lock that might be held when a signal handler runs or the process forks.
 
     Args:
         clock: Monotonic seconds.
@@ -109,7 +109,7 @@ class Connections:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._pid = os.getpid()
-        self._idle: deque[tuple[float, requests.Session]] = deque()  # the one used last is at the right
+        self._idle: deque[tuple[float, requests.Session]] = deque()  # the most recently used is at the right
         self._policies: dict[object, Any] = {}
         self._variants: dict[type, type] = {}
         _all.add(self)
@@ -122,14 +122,14 @@ class Connections:
         return found
 
     def session(self, opens: OpenSession) -> OpenSession:
-        """Return a replacement for ``opens``, the SDK's way to make a session."""
+        """Return a replacement for ``opens``, the SDK's function that opens a session."""
 
         @contextmanager
         def session(*args: Any, **kwargs: Any) -> Iterator[requests.Session]:
             key = (args, tuple(kwargs.items()))
             policy = self._policies.get(key)
             if policy is None:
-                with opens(*args, **kwargs) as made:  # for its retries
+                with opens(*args, **kwargs) as made:  # for its retry policy
                     policy = self._policies[key] = made.get_adapter("https://").max_retries  # type: ignore[attr-defined]
             kept = self._take()
             for adapter in kept.adapters.values():
@@ -137,17 +137,17 @@ class Connections:
             try:
                 yield kept
             except Exception:
-                self._put_back(kept)  # `urllib3` has dropped a connection that is not to be used again
+                self._put_back(kept)  # `urllib3` has already dropped a connection that cannot be reused
                 raise
             except BaseException:
-                kept.close()  # an interrupt: there may be something left to read on the connection
+                kept.close()  # an interrupt: there may be unread bytes on the connection
                 raise
             self._put_back(kept)
 
         return session
 
     def close(self) -> None:
-        """Close idle sessions. Those in use are kept, for the next request."""
+        """Close idle sessions. Sessions in use go back to the pool afterwards."""
         idle, self._idle = self._idle, deque()
         if self._pid == os.getpid():
             for _, session in idle:
@@ -155,11 +155,11 @@ class Connections:
 
     @property
     def idle(self) -> int:
-        """The number of sessions that nobody uses just now."""
+        """The number of idle sessions."""
         return len(self._idle)
 
     def _take(self) -> requests.Session:
-        if self._pid != os.getpid():  # a fork must not talk on its parent's connections
+        if self._pid != os.getpid():  # a child process must not use its parent's connections
             self._pid, self._idle = os.getpid(), deque()
         self._drop_old()
         try:
@@ -175,7 +175,7 @@ class Connections:
     def _drop_old(self) -> None:
         while True:
             try:
-                # Looked at in its place: taken out meanwhile, another thread would open one more.
+                # Inspected in its place: if it were taken out, another thread might open one more.
                 since, _ = oldest = self._idle[0]
                 if self._clock() - since < IDLE:
                     return
@@ -186,11 +186,11 @@ class Connections:
 
 
 class _Adapter(PoolingAdapter):
-    """Trusts the certificates that the environment names, whichever SDK sends: older ones do not ask `requests` for
-    them. Its connections cost less (`pools`)."""
+    """Trusts the certificates that the environment names, with every version of the SDK: older ones do not ask
+    `requests` for them. Its connections cost less CPU time (`pools`)."""
 
     def send(self, request: requests.PreparedRequest, stream: bool = False, *args: Any, **options: Any) -> Any:
-        """Send a request. Called by `requests`, with options by their names."""
+        """Send a request. `requests` passes the options by name."""
         from encord_agents.core.settings import authorities  # pydantic-settings takes a while to import
 
         if options.get("verify") is True:
@@ -202,14 +202,14 @@ class _Adapter(PoolingAdapter):
 
 
 def _new_session() -> requests.Session:
-    # The SDK's sessions live for one request, so no cookie ever came back.
+    # `new_session` keeps no cookies, just as the SDK's sessions, which live for one request, never send one back.
     return new_session(lambda: _Adapter(pool_connections=1, pool_maxsize=1))
 
 
 def kept_client(client: EncordUserClient, user_config: UserConfig, connections: Connections) -> EncordUserClient:
-    """Return a copy of a client, with another configuration, whose requests go over connections that stay open.
+    """Return a copy of a client, with another configuration, whose requests go over pooled connections.
 
-    So do those of everything made from it: projects, label rows, storage items.
+    So do the requests of everything made from it: projects, label rows, storage items.
     """
     made = copy.copy(client)
     if not CONNECTIONS.holds:
@@ -233,12 +233,12 @@ def kept_client(client: EncordUserClient, user_config: UserConfig, connections: 
 
 
 def _variant(base: type, names: dict[str, Any], methods_of: type | None = None) -> type:
-    """Return a subclass whose methods are the base's own, but find other things under some of their global names.
+    """Return a subclass whose methods run the base's own code, with other values for some of their globals.
 
     Args:
-        methods_of: The class of the SDK whose methods are meant, where ``base`` is somebody's subclass of it.
+        methods_of: The class of the SDK whose methods are meant, if ``base`` is a user's subclass of it.
 
-    Copies and pickles of an instance are of the base class: other processes, and those who keep an object for longer
+    Copies and pickles of an instance are of the base class: other processes, and code that keeps an object for longer
     than the run, get plain objects of the SDK.
     """
     members: dict[str, Any] = {
@@ -250,7 +250,7 @@ def _variant(base: type, names: dict[str, Any], methods_of: type | None = None) 
             method.__closure__,
         )
         for name, method in _methods_with(methods_of or base, *names).items()
-        if getattr(base, name) is method  # not: it was overridden
+        if getattr(base, name) is method  # not if it was overridden
     }
     for name, method in members.items():
         original = getattr(base, name)

@@ -1,12 +1,12 @@
-"""Label rows that hand their saves over to a `Saver`.
+"""Label rows that delegate their saves to a `Saver`.
 
-The row that an agent is given becomes an instance of a subclass whose `save` and `set_priority`, called without a
-bundle, go to the row's saver, and which notes that an agent has its labels loaded again, but not all of them. Every
-other row, and everything else of this one, is as the SDK has it.
+The row that is passed to an agent becomes an instance of a subclass. Its `save` and `set_priority`, called without a
+bundle, delegate to the row's saver, and it records whether an agent loaded its labels again, but only some of them.
+Every other row, and everything else about this one, is as the SDK made it.
 
-Read from encord 0.1.180 and 0.1.211: both methods take a ``bundle``, and make one request where there is none.
-`LabelRowV2.initialise_labels` has the answer read by the row's `from_labels_dict`, at once or when its bundle is
-executed. `EncordClientProject.workflow_set_priority` sends priorities as `TaskPriorityParams` makes them.
+Read from encord 0.1.180 and 0.1.211: both methods take a ``bundle``, and make one request if there is none.
+`LabelRowV2.initialise_labels` passes the response to the row's `from_labels_dict`, at once or when its bundle is
+executed. `EncordClientProject.workflow_set_priority` sends priorities as `TaskPriorityParams` holds them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ METHODS = ("save", "set_priority")
 FILTERS = ("include_object_feature_hashes", "include_classification_feature_hashes")
 
 Send = Callable[..., None]
-"""Calls the SDK's own method, with the arguments that it was called with: ``send()``, or ``send(bundle=...)``."""
+"""Calls the SDK's own method, with the agent's arguments: ``send()``, or ``send(bundle=...)``."""
 
 
 def _differences() -> Iterator[str]:
@@ -60,26 +60,26 @@ ENTRUSTED = Seam(
 
 
 class Saver(Protocol):
-    """The owner of a label row's saves."""
+    """Receives a label row's saves."""
 
     def save(self, row: LabelRowV2, send: Send) -> None:
-        """Called for ``row.save()``."""
+        """Handle ``row.save()``."""
 
     def set_priority(self, row: LabelRowV2, send: Send) -> None:
-        """Called for ``row.set_priority(...)``."""
+        """Handle ``row.set_priority(...)``."""
 
 
 def can_hold_saves() -> bool:
-    """Return True if saves can be held: their payloads can be kept, and other requests are noticed."""
+    """Return True if saves can be held: their payloads can be kept, and other requests are detected."""
     return ENTRUSTED.holds and ONCE.holds
 
 
 def entrust(row: LabelRowV2, saver: Saver, in_part: object = None) -> None:
-    """Hand a label row's saves over to a saver from now on, and those of its copies. Pickles are plain rows of the SDK.
+    """Delegate the saves of a label row and its copies to a saver from now on. Pickles are plain rows of the SDK.
 
     Args:
-        in_part: The state (`state_of`) of the row when some of its labels were not loaded; ``None``: all were, unless
-            an earlier attempt had it loaded in part.
+        in_part: The state (`state_of`) of the row if only some of its labels were loaded; ``None`` if all were, unless
+            an earlier attempt loaded it in part.
     """
     if type(row) is LabelRowV2 and ENTRUSTED.holds:
         row.__class__ = _EntrustedRow
@@ -90,7 +90,7 @@ def entrust(row: LabelRowV2, saver: Saver, in_part: object = None) -> None:
 
 
 def in_part_of(row: LabelRowV2) -> object:
-    """Return the state in which an entrusted row, a copy or a pickle is not whole; ``None``: it always is."""
+    """Return the state in which an entrusted row, a copy or a pickle is loaded only in part; ``None`` if none."""
     return row.__dict__.get(IN_PART)
 
 
@@ -98,8 +98,8 @@ def sent_priorities(priorities: list[tuple[str, Any]]) -> list[tuple[str, float]
     """Return priorities as the SDK sends them.
 
     Raises:
-        ValueError: One is no number, or none that can be sent: the SDK makes no request then. (Pydantic's
-            ``ValidationError`` is one.)
+        ValueError: One is not a number, or cannot be sent, so that the SDK would make no request. (Pydantic's
+            ``ValidationError`` is a ``ValueError``.)
     """
     checked = [(name, float(priority)) for name, priority in TaskPriorityParams(priorities=priorities).priorities]
     for _, priority in checked:

@@ -1,8 +1,8 @@
-"""Errors of which the SDK keeps something only in words, or in the exception it met.
+"""Details of errors that the SDK keeps only in a message, or in a chained exception.
 
 Read from encord 0.1.180 and 0.1.211. The older protocol names its errors; `check_error_response` has classes for some,
-and of the others it keeps the name in the message of a `GenericServerError`. Of an answer that is not the API's, both
-protocols chain the exception that they met of the JSON decoder, of pydantic, of `requests`.
+and keeps the names of the others in the message of a `GenericServerError`. If a response is not the API's, both
+protocols chain the exception of the JSON decoder, pydantic or `requests`.
 """
 
 from __future__ import annotations
@@ -46,25 +46,25 @@ MESSAGES = Seam(
 
 
 def names_a_refusal(error: GenericServerError) -> bool:
-    """Return True if an error has a name that is not about the server: the platform said no.
+    """Return True if an error has a name that is not about the server: the platform refused the request.
 
-    An error without any name is the answer of something in front of the platform.
+    An error without a name comes from something in front of the platform.
     """
     named = NAMED_ERROR.search(error.message) if MESSAGES.holds else None
     return named is not None and not SERVER_TROUBLE.search(named[1])
 
 
 def foreign_answer(error: EncordException) -> str | None:
-    """Describe an answer that is not the API's JSON, or return ``None`` if nothing shows that it was one."""
+    """Describe a response that is not the API's JSON; return ``None`` if there is no sign of one."""
     for found in (error.__cause__, error.__context__):
         body = getattr(found, "doc", None)
         if isinstance(found, ValueError) and isinstance(body, str):
             return _in_words(body)
         if type(found).__name__ == "ValidationError" and hasattr(found, "errors"):
             return "JSON that is not the API's"
-        if isinstance(found, AttributeError):  # the SDK has looked for a message in JSON that is no object
+        if isinstance(found, AttributeError):  # the SDK looked for a message in JSON that is not an object
             return "JSON that is not the API's"
-        if isinstance(found, RecursionError):  # of JSON that is nested without end
+        if isinstance(found, RecursionError):  # from JSON that is nested too deeply
             return "JSON that is not the API's"
         if isinstance(found, requests.exceptions.TooManyRedirects):
             return "redirects without end"

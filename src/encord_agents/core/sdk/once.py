@@ -50,19 +50,19 @@ ONCE = Seam(
 )
 
 
-# Context variables, not thread-locals: a coroutine and the thread that it hands a request to belong together.
+# Context variables, not thread-locals: a coroutine and the thread that sends its request share a context.
 _once: ContextVar[bool] = ContextVar("encord_agents_sent_once", default=False)
 _others: ContextVar[Callable[[], None] | None] = ContextVar("encord_agents_sent_by_others", default=None)
-# By owner, without a lock: each change is a single operation on a dictionary, and readers go through a copy.
+# By owner, without a lock: each change is a single operation on a dictionary, and readers iterate over a copy.
 _strangers: dict[object, Callable[[], None]] = {}
 
 
 @contextmanager
 def sent_once() -> Iterator[None]:
-    """Keep the transport of a client made by `sending_once` from repeating requests, while inside, in this thread.
+    """Turn off the transport's retries in this context, inside the ``with`` block, for clients made by `sending_once`.
 
-    For callers that wait and repeat by rules of their own: repeating beneath them would wait twice, and would do twice
-    what must be done once (a move).
+    For callers that retry by rules of their own: retries beneath theirs would wait twice, and would repeat a request
+    that must be sent only once (a move).
     """
     token = _once.set(True)
     try:
@@ -72,19 +72,19 @@ def sent_once() -> Iterator[None]:
 
 
 def hear_of_others(call: Callable[[], None]) -> None:
-    """Have a function called before each request of user code in this context: of all that are not in `sent_once`.
+    """Register a function to call before each request of user code in this context: each request outside `sent_once`.
 
-    It is called before a client made by `sending_once` sends, in the sending thread.
+    It is called in the sending thread, before a client made by `sending_once` sends the request.
     """
     _others.set(call)
 
 
 def hear_of_strangers(key: object, call: Callable[[], None] | None) -> None:
-    """Do the same for requests from contexts that have no such function: of threads that user code started.
+    """Do the same for requests from contexts without such a function: those of threads that user code started.
 
     Args:
         key: The owner of the call.
-        call: The function; ``None`` ends the calls.
+        call: The function; ``None`` unregisters the owner's.
     """
     if call is None:
         _strangers.pop(key, None)
@@ -101,16 +101,16 @@ def _hear() -> None:
 
 
 def sending_once(client: EncordUserClient) -> EncordUserClient:
-    """Return a copy of a client which, with all that is made from it, obeys `sent_once` and keeps its connections.
+    """Return a copy of a client that, like all that is made from it, obeys `sent_once` and keeps its connections open.
 
-    The client stays as it is. Outside of `sent_once` the copy behaves as the client does, and follows later changes of
-    its requests settings. Where the SDK is not as expected, the copy is no more than the client, or the client itself.
+    The client is not changed. Outside `sent_once` the copy behaves like the client, and follows later changes to its
+    requests settings. If the SDK is not as expected, the copy keeps no connections, or it is the client itself.
     """
     if not ONCE.holds:
         return client
     user_config = copy.copy(client.user_config)
     user_config.config = copy.copy(user_config.config)
-    # The two protocols look at one each, at every request.
+    # Each of the two protocols reads one of them, at every request.
     user_config.requests_settings = user_config.config.requests_settings = _Settings.of(user_config.requests_settings)
     return kept_client(client, user_config, Connections())
 
@@ -119,7 +119,7 @@ def _unless_once(name: str) -> property:
     def read(self: RequestsSettings) -> int:
         if _once.get():
             return 0
-        _hear()  # whoever reads this is about to send
+        _hear()  # the SDK reads this just before it sends a request
         value: int = self.__dict__[name]
         return value
 
@@ -130,10 +130,10 @@ def _unless_once(name: str) -> property:
 
 
 class _Settings(RequestsSettings):
-    """A client's settings, but without retries where requests are to be sent once.
+    """A client's settings, but without retries inside `sent_once`.
 
-    Copies hear of requests too, so that an agent that asks through a copy reads what it wrote. Pickles are plain
-    settings of the SDK: there, nobody listens.
+    Copies report requests too, so that an agent that reads through a copy sees its own writes. Pickles are plain
+    settings of the SDK, since no function is registered in another process.
     """
 
     max_retries = _unless_once("max_retries")
@@ -141,9 +141,9 @@ class _Settings(RequestsSettings):
 
     @classmethod
     def of(cls, settings: RequestsSettings) -> _Settings:
-        """Settings that share their values with others."""
+        """Return settings that share their values with others."""
         made = cls.__new__(cls)
-        # Shared, not copied: what the user changes in the client's settings during a run counts here too.
+        # Shared, not copied: a user's changes to the client's settings during a run apply here, too.
         made.__dict__ = settings.__dict__
         return made
 

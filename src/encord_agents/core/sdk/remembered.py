@@ -1,11 +1,11 @@
-"""Projects opened again within a moment, without asking for them and their ontologies again.
+"""A short-lived cache for opening projects, without requesting them and their ontologies again.
 
-Answers are kept, not projects: each caller gets a project of its own client, made by the SDK, and may do to it what it
-likes.
+Responses are cached, not projects: each caller gets a project of its own client, made by the SDK, and may change it as
+it likes.
 
-Read from encord 0.1.180 and 0.1.211: `EncordUserClient.get_project` asks ``self._api_client`` for the project and for
-its ontology, by ``get(path, params=None, result_type=...)``, and gives the same `ApiClient` to what it makes of the
-answers.
+Read from encord 0.1.180 and 0.1.211: `EncordUserClient.get_project` requests the project and its ontology from
+``self._api_client``, by ``get(path, params=None, result_type=...)``, and passes the same `ApiClient` to the objects
+that it makes from the responses.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from encord_agents.core.sdk.seam import Seam, names_in
 __all__ = ["REMEMBERED", "Remembered"]
 
 MOST = 200
-"""Answers that are kept."""
+"""The maximum number of cached responses."""
 OPENING = "_encord_agents_opening"
 
 
@@ -50,10 +50,10 @@ REMEMBERED = Seam(
 
 
 class Remembered:
-    """The answers of which projects were made lately. Safe for threads.
+    """A cache of the responses that projects were recently made from. Thread-safe.
 
     Args:
-        seconds: For how long they are used.
+        seconds: The time to live of a response.
         clock: Monotonic seconds.
     """
 
@@ -68,7 +68,7 @@ class Remembered:
         Args:
             client: The caller's.
             project_hash: The project.
-            who: Whose answers they are: domain and key.
+            who: The owner of the responses: domain and key.
         """
         if not REMEMBERED.holds:
             return client.get_project(project_hash)
@@ -83,25 +83,25 @@ class Remembered:
         try:
             project: Project = opener.get_project(project_hash)
         finally:
-            del asking.__dict__[OPENING]  # whatever is asked from now on is asked
+            del asking.__dict__[OPENING]  # later requests do not use the cache
         return project
 
     def get(self, key: Hashable, ask: Callable[[], Any]) -> Any:
-        """Return an answer, of a moment ago or new."""
-        # No lock: two threads that ask at once both ask the platform, and either answer will do.
-        asked_at = self._clock()  # before the request: the answer may be as old as that
+        """Return a cached response, or a new one on a cache miss."""
+        # No lock: two threads that miss at the same time both send the request, and either response will do.
+        asked_at = self._clock()  # before the request: the response may be as old as that
         since, answer = self._kept.get(key, (0.0, None))
         if answer is None or asked_at - since > self._seconds:
             answer = ask()
             if len(self._kept) >= MOST:
                 self._kept.clear()
             self._kept[key] = asked_at, answer
-        return answer.model_copy()  # for the caller to change as it likes
+        return answer.model_copy()  # a copy, which the caller may change
 
 
 @functools.cache
 def _asking(kind: type[ApiClient]) -> type[ApiClient]:
-    """Return a subclass that remembers answers while a project is opened."""
+    """Return a subclass that uses the cache while a project is opened."""
 
     def get(self: Any, path: str, params: Any, result_type: Any, *args: Any, **options: Any) -> Any:
         def ask() -> Any:

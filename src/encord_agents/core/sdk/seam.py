@@ -1,4 +1,4 @@
-"""A place where the library relies on the inside of the SDK."""
+"""A place where the library relies on the internals of the SDK."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ logger = get_logger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Seam:
-    """An expectation about the SDK's inside, and a check whether it holds.
+    """An expectation about the SDK's internals, and a check whether it holds.
 
     Attributes:
-        does: Its use.
+        does: Its purpose.
         read_from: Versions of `encord` whose source was read.
         reads: Dotted names of the functions and classes read there.
         differences: Yields differences from the expectation, in words. Makes no request, and changes nothing.

@@ -1,4 +1,4 @@
-"""Tasks as their stage lists them, made of JSON without a request.
+"""Tasks as their stage lists them, made from JSON without a request.
 
 Read from encord 0.1.180 and 0.1.211: `AgentStage.get_tasks` sets two private attributes on every task that it yields,
 which `proceed` uses, and in the newer version a third one.
@@ -35,7 +35,7 @@ TASKS = Seam(
 
 
 def task_of(stage: AgentStage, text: str) -> AgentTask | None:
-    """Return a task of a stage, made of its JSON; ``None`` if the SDK makes tasks otherwise."""
+    """Return a task of a stage, made from its JSON; ``None`` if the SDK makes tasks in another way."""
     if not TASKS.holds:
         return None
     task, client = AgentTask.model_validate_json(text), stage._workflow_client
