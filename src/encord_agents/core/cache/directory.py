@@ -1,7 +1,7 @@
-"""A directory of bounded size that several processes add files to, and from which the least recently used go first.
+"""A directory of bounded size that several processes add files to, with LRU (least recently used) eviction.
 
-The total size is kept in a locked file. It includes files that are still being written: each is locked by its writer,
-so those that a killed process left behind are recognised and removed.
+The total size is kept in a lock file. It includes files that are still being written: each is locked by its writer, so
+files left behind by a killed process are recognised and removed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from encord_agents.core.room import allocate
 __all__ = ["BoundedDirectory", "Part"]
 
 LOCK_SECONDS: Final = 5.0
-"""The longest wait for other processes: the cache is optional, so a run never stands still because of it."""
+"""The timeout for the lock, in seconds: the cache is optional, so a run never hangs because of it."""
 
 LEFT_AFTER: Final = 86_400.0
 """Seconds after which a partial file counts as left behind, on systems without file locks."""
@@ -33,12 +33,12 @@ _PREFIX, _SUFFIX = ".encord-agents-", ".part"
 
 @dataclass(slots=True)
 class Part:
-    """A file that is being written, under a name of its own.
+    """A file that is being written, under a temporary name.
 
     Attributes:
         file: The file.
         path: Its path until it is complete.
-        size: Bytes.
+        size: Its size in bytes.
         is_done: True once it is complete.
     """
 
@@ -50,7 +50,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Found:
-    """A file in the directory. Partial ones come last in the order of removal."""
+    """A file in the directory. Partial files come last in the order of eviction."""
 
     is_part: bool
     used_at: int
@@ -59,26 +59,25 @@ class _Found:
 
 
 class BoundedDirectory:
-    """The directory.
+    """A directory of bounded size.
 
     Args:
-        path: Its path. It is made when the first file is added.
+        path: Its path. It is created when the first file is added.
         size: The maximum number of bytes in it, partial files included.
-        names: The names of files that are counted and removed. Others are somebody else's.
+        names: A pattern of the names of files that are counted and evicted. Other files are left alone.
     """
 
     def __init__(self, path: Path, size: int, names: re.Pattern[str]) -> None:
         self.path = path
         self.size = size
         self._names = names
-        self._counted_by: int | None = None  # the process that has counted what is there; a fork counts for itself
+        self._counted_by: int | None = None  # the process that has counted the files; a forked child counts again
 
     @contextmanager
     def new(self, name: str, size: int) -> Iterator[Part | None]:
-        """Make room for a file, and yield it to be written; ``None`` if others are writing, and leave too little room.
+        """Make room for a file, and yield it to be written; yield ``None`` if other writers leave too little room.
 
-        The file gets its name at the end, if `Part.is_done` is set by then, in place of an older one; or else it is
-        removed.
+        If `Part.is_done` is set at the end, the file gets its name, in place of an older one; otherwise it is removed.
 
         Raises:
             OSError: It cannot be written.
@@ -90,20 +89,20 @@ class BoundedDirectory:
         try:
             yield part
             if part.is_done:
-                part.is_done = False  # until it has its name
+                part.is_done = False  # not before it has its name
                 part.file.flush()
                 self._complete(part, self.path / name)
         finally:
-            with contextlib.suppress(OSError):  # there may be no room for its buffered bytes
+            with contextlib.suppress(OSError):  # there may be no room to flush its buffer
                 part.file.close()
             if not part.is_done:
                 self._abandon(part)
 
     def shrink(self, size: int) -> int:
-        """Remove files, the least recently used first, until ``size`` bytes are freed; return how many were.
+        """Evict files, the least recently used first, until ``size`` bytes are freed; return the number of bytes freed.
 
         Raises:
-            OSError: Other processes do not let go of the directory in time.
+            OSError: Other processes do not release the lock in time.
         """
         with self._locked() as total:
             files = self._scan()
@@ -119,7 +118,7 @@ class BoundedDirectory:
                 files = self._scan()
                 counted = sum(one.size for one in files)
                 if counted + size > self.size:
-                    # Of many files, some more than needed, since each time costs a look at the whole directory.
+                    # Of many files, evict more than necessary, since each eviction scans the whole directory.
                     counted = self._evict(files, max(0, self.size - size), at_least=len(files) // 20)
                 self._counted_by = os.getpid()
                 if counted + size > self.size:
@@ -130,7 +129,7 @@ class BoundedDirectory:
             try:
                 try_lock(descriptor)
                 allocate(descriptor, size)
-                os.truncate(descriptor, size)  # so that it is counted in full where nothing could be allocated
+                os.truncate(descriptor, size)  # so that its full size counts even if nothing could be allocated
             except BaseException:
                 part.file.close()
                 _remove(part.path)
@@ -141,23 +140,29 @@ class BoundedDirectory:
     def _complete(self, part: Part, path: Path) -> None:
         with self._locked() as total:
             older = _size_of(path)
+            part.file.close()  # Windows renames no open file. Under the lock no scan takes this one for a leftover.
             part.path.replace(path)
             part.is_done = True
             if (counted := total.read()) is not None:
                 total.write(counted - older)
 
     def _abandon(self, part: Part) -> None:
-        _remove(part.path)
-        with contextlib.suppress(OSError), self._locked() as total:
-            if (counted := total.read()) is not None:
-                total.write(counted - part.size)
+        try:
+            with self._locked() as total:
+                # Under the lock: otherwise a process that counts the files in between would leave it out of its total,
+                # from which it would then be subtracted. If such a process has removed it, it is not there.
+                part.path.unlink()
+                if (counted := total.read()) is not None:
+                    total.write(counted - part.size)
+        except OSError:
+            _remove(part.path)
 
     @contextmanager
     def _locked(self) -> Iterator[_Total]:
-        """Keep other processes and threads out.
+        """Hold the directory's lock, which excludes other processes and threads.
 
         Raises:
-            OSError: They do not leave in time.
+            OSError: They do not release it in time.
         """
         descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         try:
@@ -171,7 +176,7 @@ class BoundedDirectory:
             os.close(descriptor)
 
     def _scan(self) -> list[_Found]:
-        """Return the files in order of removal, and remove those that killed processes left behind."""
+        """Return the files in order of eviction, and remove those that killed processes left behind."""
         found = []
         with os.scandir(self.path) as listed:
             for one in listed:
@@ -191,29 +196,29 @@ class BoundedDirectory:
         return sorted(found)
 
     def _evict(self, files: list[_Found], size: int, *, at_least: int = 0) -> int:
-        """Remove files until no more than ``size`` bytes are left, and return how many are left."""
+        """Evict files until no more than ``size`` bytes are left, and return the number of bytes left."""
         left = sum(one.size for one in files)
         for number, one in enumerate(files):
             if (left <= size and number >= at_least) or one.is_part:
                 break
             try:
-                os.unlink(one.path)  # a process that reads it can still do so, until it closes it
+                os.unlink(one.path)  # a process that has it open can still read it
             except FileNotFoundError:
                 pass
-            except OSError:  # on systems where it cannot be removed meanwhile
+            except OSError:  # some systems cannot remove an open file
                 continue
             left -= one.size
         return left
 
 
 class _Total:
-    """The total size, in the file that is locked."""
+    """The total size, stored in the lock file."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def read(self) -> int | None:
-        """Return it, or ``None`` if it has to be counted."""
+        """Return the total, or ``None`` if the files have to be counted."""
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         text = os.read(self._descriptor, 32).strip()
         return int(text) if text.isdigit() and len(text) < 20 else None
@@ -236,7 +241,7 @@ def _size_of(path: Path) -> int:
 
 
 def _is_left(path: str) -> bool:
-    """Return True if nobody is writing a partial file any more."""
+    """Return True if no process is writing a partial file any more."""
     descriptor = os.open(path, os.O_RDWR)
     try:
         locked = try_lock(descriptor, otherwise=None)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests import preloaded
@@ -151,6 +152,26 @@ def test_shrink(tmp_path: Path) -> None:
     assert names(tmp_path) == {"three"}
     assert files.shrink(1000) == 30
     assert files.shrink(1000) == 0
+
+
+def test_files_are_counted_while_one_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may count them just before: the total is that of the files which are there."""
+    files, other = bounded(tmp_path), bounded(tmp_path)
+    put(files, "kept", 20)
+    with files.new("given_up.asset", 30) as part:
+        assert part is not None
+        locked = files._locked
+
+        def count_first() -> Any:
+            monkeypatch.setattr(files, "_locked", locked)
+            assert put(other, "other", 10)
+            return locked()
+
+        monkeypatch.setattr(files, "_locked", count_first)
+    with files._locked() as total:
+        assert total.read() == 30
+    assert size_under_lock(files) == 30
+    assert names(tmp_path) == {"kept", "other"}
 
 
 def test_a_process_that_keeps_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
