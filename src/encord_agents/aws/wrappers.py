@@ -15,7 +15,7 @@ from encord_agents.core.data_model import EditorAgentResponse as EditorAgentResp
 from encord_agents.core.data_model import FrameData as FrameData
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.editor.agent import EditorAgent
-from encord_agents.editor.origins import Origins
+from encord_agents.editor.origins import Origins, is_own
 from encord_agents.editor.wire import Reply, Request
 from encord_agents.exceptions import EncordEditorAgentException as EncordEditorAgentException
 
@@ -60,7 +60,7 @@ def editor_agent(
             origin = request.header("Origin")
             is_rest = "httpMethod" in event
             method = _method(event)
-            if origin is not None and not origins.allow(origin):
+            if origin is not None and not is_own(origin, request.header("Host")) and not origins.allow(origin):
                 return _response(Reply(403, {"message": "Pages of this origin may not call editor agents."}), {}, event)
             if method == "OPTIONS":
                 return _response(Reply(204), origins.headers_of_preflight(origin) if origin else {}, event)

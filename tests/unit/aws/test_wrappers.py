@@ -153,6 +153,13 @@ def test_preflights() -> None:
     assert number({"httpMethod": "OPTIONS"}, None)["headers"] == {}
 
 
+@pytest.mark.parametrize(("host", "status"), [("agent.example", 200), ("other.example", 403), (None, 403)])
+def test_the_functions_own_origin(host: str | None, status: int) -> None:
+    """A page of the function's own host may call it, as on the other servers."""
+    headers = {"origin": "https://agent.example", **({} if host is None else {"host": host})}
+    assert number({**V2, "headers": headers, "body": json.dumps(FRAME)}, None)["statusCode"] == status
+
+
 def test_origins_of_ones_own() -> None:
     """A regular expression replaces the editor's origins, and is matched as a whole."""
     function = editor_agent(custom_cors_regex=r"https://mine\.example")(lambda: None)
