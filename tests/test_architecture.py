@@ -236,7 +236,7 @@ def test_threads_are_few_modules_business() -> None:
         "encord_agents.core.queues",
         "encord_agents.core.transport",  # a note of this thread's, for a filter of the log
         "encord_agents.editor.agent",  # answers in time, where there is a limit
-        "encord_agents.editor.turns",
+        "encord_agents.editor.row_queue",
         "encord_agents.fastapi.serving",
         "encord_agents.integrations.celery.at_work",
         "encord_agents.integrations.celery.marks",

@@ -19,7 +19,7 @@ from tests.editors import listening
 from tests.waiting import until
 
 from encord_agents import FrameData
-from encord_agents.editor.turns import TURNS
+from encord_agents.editor.row_queue import ROW_QUEUE
 from encord_agents.editor.wire import MAX_BODY
 from encord_agents.fastapi import EditorAgentResponse, EncordEditorAgentException, get_encord_app
 from encord_agents.fastapi.dependencies import dep_asset, dep_client, dep_label_row, dep_storage_item, dep_trace_id
@@ -88,7 +88,7 @@ def test_dependencies_of_ones_own_are_torn_down(body: dict[str, Any], fails: Exc
 
     with listening(app) as address:
         answer = requests.post(f"{address}/agent", json=body, timeout=60)
-        assert until(lambda: len(TURNS) == 0)
+        assert until(lambda: len(ROW_QUEUE) == 0)
     assert torn_down == ["async", "plain"]
     assert answer.status_code == {type(None): 200, EncordEditorAgentException: 400, ZeroDivisionError: 500}[type(fails)]
 
@@ -111,7 +111,7 @@ def test_a_dependency_that_fails_is_answered(body: dict[str, Any]) -> None:
 
     with listening(app) as address:
         refused, crashed = (requests.post(f"{address}/{path}", json=body, timeout=60) for path in ("refuse", "crash"))
-        assert until(lambda: len(TURNS) == 0)
+        assert until(lambda: len(ROW_QUEUE) == 0)
     assert (refused.status_code, refused.json()) == (400, {"message": "Label it first."})
     assert (crashed.status_code, "KeyError" in crashed.json()["message"]) == (500, True)
 

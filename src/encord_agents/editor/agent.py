@@ -21,7 +21,7 @@ from encord_agents.core.logs import get_logger
 from encord_agents.core.tracebacks import is_a
 from encord_agents.editor.clients import client_for
 from encord_agents.editor.loading import Inputs
-from encord_agents.editor.turns import TURNS
+from encord_agents.editor.row_queue import ROW_QUEUE
 from encord_agents.editor.wire import Reply, Request, read_frame, reply_to_error, reply_with
 from encord_agents.extras import require
 from encord_agents.tasks.engine.event_loop import EventLoop
@@ -78,7 +78,7 @@ class EditorAgent:
             inputs = Inputs(client, frame, self._include_args, self._initialise_args)
             with ExitStack() as until_answered:
                 if LabelRowV2 in self.plan.needs:
-                    until_answered.enter_context(TURNS.on(frame))
+                    until_answered.enter_context(ROW_QUEUE.locked(frame))
                 ended = self._attempt(self._values(inputs, until_answered))
             if ended.exception is not None:
                 return reply_to_error(ended.exception, name=f"{self.plan.name}()")

@@ -35,7 +35,7 @@ from encord_agents.core.utils import get_user_client as get_user_client
 from encord_agents.editor import dependencies as editor
 from encord_agents.editor.clients import client_for
 from encord_agents.editor.loading import item_of, load_row, open_project
-from encord_agents.editor.turns import TURNS
+from encord_agents.editor.row_queue import ROW_QUEUE
 from encord_agents.editor.wire import trace_id_of
 from encord_agents.fastapi.at_once import AtOnce
 
@@ -83,8 +83,8 @@ def dep_project(frame_data: FrameData, client: Annotated[EncordUserClient, _CLIE
     return open_project(client, frame_data)
 
 
-async def _turn(frame_data: FrameData) -> AsyncIterator[None]:
-    async with TURNS.on_async(frame_data):
+async def _row_lock(frame_data: FrameData) -> AsyncIterator[None]:
+    async with ROW_QUEUE.locked_async(frame_data):
         yield
 
 
@@ -102,7 +102,7 @@ def dep_label_row_with_args(
     def get_label_row(
         frame_data: FrameData,
         client: Annotated[EncordUserClient | None, _CLIENT] = None,
-        turn: Annotated[Any, Depends(_turn)] = None,
+        lock: Annotated[Any, Depends(_row_lock)] = None,
     ) -> LabelRowV2:
         project = open_project(client or client_for(None), frame_data)
         return load_row(project, frame_data, label_row_metadata_include_args, label_row_initialise_labels_args)
@@ -113,7 +113,7 @@ def dep_label_row_with_args(
 def dep_label_row(
     frame_data: FrameData,
     client: Annotated[EncordUserClient | None, _CLIENT] = None,
-    turn: Annotated[Any, Depends(_turn)] = None,
+    lock: Annotated[Any, Depends(_row_lock)] = None,
 ) -> LabelRowV2:
     """Return the label row that is in the editor, with its labels.
 

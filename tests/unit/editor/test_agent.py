@@ -16,7 +16,7 @@ from encord_agents.core.data_model import EditorAgentResponse
 from encord_agents.core.dependencies import Depends
 from encord_agents.editor import EditorAgent
 from encord_agents.editor.aliases import DAssetPath, DEncordClient, DObjectCrops, DObjectsInstances, DSingleFrame
-from encord_agents.editor.turns import TURNS
+from encord_agents.editor.row_queue import ROW_QUEUE
 from encord_agents.editor.wire import Request
 from encord_agents.exceptions import DependencyError
 
@@ -63,7 +63,7 @@ def test_everything_that_can_be_asked_for(shown: dict[str, Any]) -> None:
         return EditorAgentResponse(message="all there")
 
     assert EditorAgent(agent).answer(Request(shown)).body == {"message": "all there"}
-    assert len(TURNS) == 0
+    assert len(ROW_QUEUE) == 0
 
 
 def test_only_what_is_asked_for_is_fetched(world: World, shown: dict[str, Any]) -> None:

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 from tests import preloaded
-from tests.unit.editor.test_turns import frame
+from tests.unit.editor.test_row_queue import frame
 
 from encord_agents.editor.row_locks import RowLocks
-from encord_agents.editor.turns import Turns
+from encord_agents.editor.row_queue import RowQueue
 from encord_agents.exceptions import EditorRequestError
 
 HOLDER = """
 import sys
 from pathlib import Path
 from encord_agents.editor.row_locks import RowLocks
-from encord_agents.editor.turns import Turns
-from tests.unit.editor.test_turns import frame
-with Turns(locks=RowLocks(Path(sys.argv[1]))).on(frame()):
+from encord_agents.editor.row_queue import RowQueue
+from tests.unit.editor.test_row_queue import frame
+with RowQueue(locks=RowLocks(Path(sys.argv[1]))).locked(frame()):
     print("taken", flush=True)
     sys.stdin.read()
 """
@@ -41,20 +41,20 @@ def held_elsewhere(path: Path) -> Iterator[subprocess.Popen[str]]:
 def test_another_process_is_waited_for(tmp_path: Path) -> None:
     """Its row is taken, and no other; when it is done, or killed, the row is free."""
     path = tmp_path / "locks"
-    impatient, patient = (Turns(longest_wait=wait, locks=RowLocks(path)) for wait in (0, 60))
+    impatient, patient = (RowQueue(longest_wait=wait, locks=RowLocks(path)) for wait in (0, 60))
     with held_elsewhere(path) as process:
-        with pytest.raises(EditorRequestError, match="Try again") as caught, impatient.on(frame()):
+        with pytest.raises(EditorRequestError, match="Try again") as caught, impatient.locked(frame()):
             pytest.fail("two at a time")
         assert (caught.value.status, caught.value.retry_after) == (409, 5)
-        with impatient.on(frame(2)):
+        with impatient.locked(frame(2)):
             pass
         process.kill()
-        with patient.on(frame()):
+        with patient.locked(frame()):
             pass
     with held_elsewhere(path) as process:
         assert process.stdin is not None
         process.stdin.close()
-        with patient.on(frame()):
+        with patient.locked(frame()):
             pass
     assert len(impatient) == len(patient) == 0
 

@@ -27,7 +27,7 @@ from encord_agents.core.data_model import (
     LabelRowInitialiseLabelsArgs,
     LabelRowMetadataIncludeArgs,
 )
-from encord_agents.editor.turns import TURNS
+from encord_agents.editor.row_queue import ROW_QUEUE
 from encord_agents.exceptions import UnsupportedAssetError
 from encord_agents.fastapi import dependencies
 from encord_agents.fastapi.dependencies import (
@@ -140,10 +140,10 @@ def test_a_row_has_a_turn(shown: FrameData, dependency: Any) -> None:
 
     @app.post("/agent")
     def agent(frame_data: FrameData, row: LabelRowV2 = Depends(dependency)) -> int:
-        return len(TURNS)
+        return len(ROW_QUEUE)
 
     assert called(app, shown) == 1
-    assert len(TURNS) == 0
+    assert len(ROW_QUEUE) == 0
 
 
 @pytest.mark.filterwarnings("ignore:DataLookup is deprecated:DeprecationWarning")
@@ -169,7 +169,7 @@ def test_no_turn_without_a_row(shown: FrameData) -> None:
 
     @app.post("/agent")
     def agent(frame_data: FrameData, project: Annotated[Project, Depends(dep_project)]) -> int:
-        return len(TURNS)
+        return len(ROW_QUEUE)
 
     assert called(app, shown) == 0
 

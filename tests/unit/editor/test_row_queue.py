@@ -1,4 +1,4 @@
-"""Turns on label rows: one at a time, in order, and none is lost when somebody gives up."""
+"""Locks on label rows: one holder at a time, in order, and no lock is lost when a waiter gives up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from encord_agents import FrameData
-from encord_agents.editor.turns import Turns
+from encord_agents.editor.row_queue import RowQueue
 from encord_agents.exceptions import EditorRequestError
 
 
@@ -18,35 +18,35 @@ def frame(number: int = 1) -> FrameData:
 
 
 def test_rows_do_not_wait_for_each_other() -> None:
-    """There are turns on several rows at a time, and nothing is kept of rows without one."""
-    turns = Turns()
-    with turns.on(frame(1)), turns.on(frame(2)):
-        assert len(turns) == 2
-    assert len(turns) == 0
+    """Several rows can be locked at a time, and nothing is kept of rows that are not."""
+    rows = RowQueue()
+    with rows.locked(frame(1)), rows.locked(frame(2)):
+        assert len(rows) == 2
+    assert len(rows) == 0
 
 
-def test_who_waits_too_long_is_told_to_try_again() -> None:
-    """The wait ends with a 409, and whoever asks afterwards gets a turn."""
-    turns = Turns(longest_wait=0)
-    with turns.on(frame()), pytest.raises(EditorRequestError, match="Try again") as caught, turns.on(frame()):
-        pytest.fail("two turns at a time")
+def test_a_wait_that_is_too_long() -> None:
+    """It ends with a 409, and later requests get the lock."""
+    rows = RowQueue(longest_wait=0)
+    with rows.locked(frame()), pytest.raises(EditorRequestError, match="Try again") as caught, rows.locked(frame()):
+        pytest.fail("two holders at a time")
     assert caught.value.status == 409
-    with turns.on(frame()):
+    with rows.locked(frame()):
         pass
-    assert len(turns) == 0
+    assert len(rows) == 0
 
 
 def test_the_order_is_that_of_asking() -> None:
-    """Whoever asked first has the next turn, with a thread or without; those that were cancelled are passed over."""
-    turns = Turns()
+    """The first waiter gets the lock next, with a thread or without; cancelled ones are passed over."""
+    rows = RowQueue()
     order: list[str] = []
 
     async def take(name: str) -> None:
-        async with turns.on_async(frame()):
+        async with rows.locked_async(frame()):
             order.append(name)
 
     async def all_of_them() -> None:
-        async with turns.on_async(frame()):
+        async with rows.locked_async(frame()):
             tasks = []
             for name in ("first", "cancelled", "second"):
                 tasks.append(asyncio.create_task(take(name)))
@@ -56,36 +56,36 @@ def test_the_order_is_that_of_asking() -> None:
 
     asyncio.run(all_of_them())
     assert order == ["first", "second"]
-    assert len(turns) == 0
+    assert len(rows) == 0
 
 
 def test_async_waits_end_too() -> None:
     """Without a thread, a wait that is too long ends in the same way."""
-    turns = Turns(longest_wait=0.01)
+    rows = RowQueue(longest_wait=0.01)
 
     async def both() -> None:
-        async with turns.on_async(frame()):
+        async with rows.locked_async(frame()):
             with pytest.raises(EditorRequestError, match="Try again"):
-                async with turns.on_async(frame()):
-                    pytest.fail("two turns at a time")
+                async with rows.locked_async(frame()):
+                    pytest.fail("two holders at a time")
 
     asyncio.run(both())
-    assert len(turns) == 0
+    assert len(rows) == 0
 
 
-def test_a_failure_ends_the_turn() -> None:
-    """An exception of whoever has the turn passes, and the next one gets it, also in another thread."""
-    turns = Turns()
+def test_a_failure_releases_the_lock() -> None:
+    """The holder's exception passes, and the next waiter gets the lock, also in another thread."""
+    rows = RowQueue()
     reached = threading.Event()
 
     def wait() -> None:
-        with turns.on(frame()):
+        with rows.locked(frame()):
             reached.set()
 
     thread = threading.Thread(target=wait)
 
     def fail() -> None:
-        with turns.on(frame()):
+        with rows.locked(frame()):
             thread.start()
             raise ZeroDivisionError
 
@@ -93,4 +93,4 @@ def test_a_failure_ends_the_turn() -> None:
         fail()
     assert reached.wait(60)
     thread.join()
-    assert len(turns) == 0
+    assert len(rows) == 0

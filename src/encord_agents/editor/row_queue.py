@@ -17,7 +17,7 @@ from encord_agents.core.data_model import FrameData
 from encord_agents.editor.row_locks import RowLocks
 from encord_agents.exceptions import EditorRequestError
 
-__all__ = ["LONGEST_WAIT", "TURNS", "Turns"]
+__all__ = ["LONGEST_WAIT", "ROW_QUEUE", "RowQueue"]
 
 Key: TypeAlias = tuple[UUID, UUID]
 """A project and a data unit."""
@@ -30,37 +30,37 @@ TICK: Final = 0.01
 """Seconds between two looks at whether another process is done."""
 
 
-class Turns:
-    """Turns on label rows, in the order in which they were asked for. A turn may end in another thread.
+class RowQueue:
+    """Locks on label rows, first come, first served. A lock may be released in another thread.
 
     Args:
-        longest_wait: The seconds to wait for a turn.
-        locks: Keep other processes out, too; between processes there is no order.
+        longest_wait: Seconds to wait for a lock.
+        locks: Exclude other processes, too; between processes there is no order.
     """
 
     def __init__(self, longest_wait: float = LONGEST_WAIT, locks: RowLocks | None = None) -> None:
         self._longest_wait = longest_wait
         self._locks = locks
         self._lock = threading.Lock()
-        self._waiting: dict[Key, deque[Future[None]]] = {}  # an entry for each row on which there is a turn
+        self._waiters: dict[Key, deque[Future[None]]] = {}  # an entry for each locked row
 
     @contextmanager
-    def on(self, frame: FrameData) -> Iterator[None]:
-        """Take a turn on the label row that is on the screen.
+    def locked(self, frame: FrameData) -> Iterator[None]:
+        """Hold the lock of the label row that is on the screen.
 
         Raises:
-            EditorRequestError: Another agent did not end its own in time.
+            EditorRequestError: Another agent did not release it in time.
         """
         key = _key(frame)
         until = time.monotonic() + self._longest_wait
-        turn = self._ask(key)
+        waiter = self._ask(key)
         try:
-            turn.result(self._longest_wait)
+            waiter.result(self._longest_wait)
         except TimeoutError:
-            if turn.cancel():
+            if waiter.cancel():
                 raise _busy(self._longest_wait) from None
         except BaseException:
-            self._give_up(key, turn)
+            self._give_up(key, waiter)
             raise
         try:
             while not self._has_lock(key, until):
@@ -73,19 +73,19 @@ class Turns:
             self._end(key)
 
     @asynccontextmanager
-    async def on_async(self, frame: FrameData) -> AsyncIterator[None]:
+    async def locked_async(self, frame: FrameData) -> AsyncIterator[None]:
         """Do the same without keeping a thread waiting."""
         key = _key(frame)
         until = time.monotonic() + self._longest_wait
-        turn = self._ask(key)
+        waiter = self._ask(key)
         try:
-            if not turn.done():  # nearly always it is
-                await asyncio.wait_for(asyncio.wrap_future(turn), self._longest_wait)
+            if not waiter.done():  # nearly always it is
+                await asyncio.wait_for(asyncio.wrap_future(waiter), self._longest_wait)
         except TimeoutError:
-            self._give_up(key, turn)
+            self._give_up(key, waiter)
             raise _busy(self._longest_wait) from None
         except BaseException:
-            self._give_up(key, turn)
+            self._give_up(key, waiter)
             raise
         try:
             while not self._has_lock(key, until):
@@ -98,8 +98,8 @@ class Turns:
             self._end(key)
 
     def __len__(self) -> int:
-        """Return the number of rows on which there is a turn."""
-        return len(self._waiting)
+        """Return the number of locked rows."""
+        return len(self._waiters)
 
     def _has_lock(self, key: Key, until: float) -> bool:
         """Take the lock that keeps other processes out, if it is free.
@@ -118,30 +118,30 @@ class Turns:
             self._locks.release(_number(key))
 
     def _ask(self, key: Key) -> Future[None]:
-        turn: Future[None] = Future()
+        waiter: Future[None] = Future()
         with self._lock:
-            if key in self._waiting:
-                self._waiting[key].append(turn)
-                return turn
-            self._waiting[key] = deque()
-        turn.set_result(None)
-        return turn
+            if key in self._waiters:
+                self._waiters[key].append(waiter)
+                return waiter
+            self._waiters[key] = deque()
+        waiter.set_result(None)
+        return waiter
 
-    def _give_up(self, key: Key, turn: Future[None]) -> None:
-        if not turn.cancel():  # it came at the last moment
+    def _give_up(self, key: Key, waiter: Future[None]) -> None:
+        if not waiter.cancel():  # the lock was granted at the last moment
             self._end(key)
 
     def _end(self, key: Key) -> None:
         with self._lock:
-            waiting = self._waiting[key]
-            while waiting:
-                turn = waiting.popleft()
-                if turn.set_running_or_notify_cancel():
+            waiters = self._waiters[key]
+            while waiters:
+                waiter = waiters.popleft()
+                if waiter.set_running_or_notify_cancel():
                     break
             else:
-                del self._waiting[key]
+                del self._waiters[key]
                 return
-        turn.set_result(None)
+        waiter.set_result(None)
 
 
 def _key(frame: FrameData) -> Key:
@@ -160,5 +160,5 @@ def _busy(seconds: float) -> EditorRequestError:
     )
 
 
-TURNS: Final = Turns(locks=RowLocks())
-"""The turns of this process, which it shares with others of this machine."""
+ROW_QUEUE: Final = RowQueue(locks=RowLocks())
+"""The queue of this process. Its locks exclude the other processes of this machine, too."""
