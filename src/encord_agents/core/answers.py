@@ -1,6 +1,6 @@
-"""The source of an answer, inferred from the exception of a request: the platform, something else, or nothing at all.
+"""The reason why a request failed, inferred from its exception: certificate, proxy, DNS, TLS, timeout, connection.
 
-The SDK chains the exceptions of `requests`. If none is found, nothing is inferred.
+The SDK chains the exceptions of `requests`. If none is found in the chain, nothing is inferred.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CERTIFICATE_REMEDY = (
     "If a proxy of your organisation signs certificates, point REQUESTS_CA_BUNDLE at a file with its root certificate."
 )
 STRICT = range(80, 94)
-"""OpenSSL's codes for certificates that break the rules of RFC 5280, which are checked from Python 3.13 on."""
+"""OpenSSL's error codes for certificates that violate RFC 5280, which Python checks from 3.13 on."""
 STRICT_REMEDY = (
     "From Python 3.13 on, certificates must keep to RFC 5280: whoever issued this one, or the root certificate of a "
     "proxy, has to issue it anew. Until then, use Python 3.12."
@@ -32,7 +32,7 @@ NOBODY = "no server listens there (the connection was refused)"
 
 
 def refused_certificate(error: BaseException) -> str | None:
-    """Return the reason why the other side's certificate was rejected, with the remedy, or ``None``."""
+    """Return the reason why the server's certificate was rejected, with the remedy, or ``None`` if it was not."""
     for reason in reasons(error):
         if isinstance(reason, ssl.SSLCertVerificationError):
             why = reason.verify_message or "it was not accepted"
@@ -42,7 +42,7 @@ def refused_certificate(error: BaseException) -> str | None:
 
 
 def unreachable(error: BaseException) -> str | None:
-    """Return the reason why the other side could not be reached, or ``None`` if it could, or if that is unknown."""
+    """Return the reason why the server could not be reached, or ``None`` if it could, or if the reason is unknown."""
     causes = list(reasons(error))
     if (certificate := refused_certificate(error)) is not None:
         return certificate
@@ -60,7 +60,7 @@ def unreachable(error: BaseException) -> str | None:
 
 
 def is_loopback(address: str) -> bool:
-    """Return True if the host of an address is this machine."""
+    """Return True if the host of a URL is this machine."""
     host = urlsplit(address).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True

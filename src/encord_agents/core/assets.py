@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class _FromContext:
-    """The default of an asset's cache: the one that is in use where the asset is made."""
+    """The default for an asset's cache: the one in use in the context in which the asset is created."""
 
 
 FROM_CONTEXT: Final = _FromContext()
@@ -38,12 +38,12 @@ def _directly(request: Callable[[], T]) -> T:
 
 
 def children_of(item: StorageItem) -> list[StorageItem]:
-    """Return the items that a group consists of, in its order, with their addresses. Costs a request."""
+    """Return the items of a group, in its order, with their signed URLs. Costs one request."""
     return list(item.get_child_items(get_signed_urls=True))
 
 
 def image_of_group(item: StorageItem, frame: int) -> StorageItem:
-    """Return the item of one image of an image group. Costs a request.
+    """Return the storage item of one image in an image group. Costs one request.
 
     Raises:
         PrintableError: The group has no such image.
@@ -62,17 +62,18 @@ class Asset:
     Args:
         item: The storage item.
         directory: The directory for the file. Default: a private temporary directory, removed by :meth:`close`.
-        limits: The seconds, counts and sizes of a download.
-        max_seconds: The longest that one :meth:`path` may take, waits included. Looked at after each read, so a host
-            that sends nothing ends it by the limit of silence instead. Default: for each try ten minutes, or the time
-            that the file's size takes at 100 kB a second. Less than 60 kB in a minute is taken for no answer.
-        begin: Makes the `Tries` of one download. Default: as many as the limits say.
-        call: Makes the one request of the SDK that may be needed, for a fresh URL. A caller that counts, limits or
-            repeats requests passes a function that does.
-        cache: Files kept from run to run. Default: the one in use in this context, see
-            `encord_agents.core.cache`. Each asset has a copy of its own.
-        sleep: The wait between tries.
-        clock: Monotonic seconds.
+        limits: The timeouts, retry counts and sizes of a download.
+        max_seconds: The longest that one :meth:`path` may take, waits included. Checked after each read, so the read
+            timeout ends a download whose host sends nothing. Default: for each attempt, ten minutes or the time that
+            the file's size takes at 100 kB a second, whichever is longer. A host that sends less than 60 kB in a minute
+            counts as not responding.
+        begin: Creates the `Tries` of one download. Default: the number of attempts in the limits.
+        call: Makes the one SDK request that may be needed, for a fresh URL. Pass a function to count, rate limit or
+            retry it.
+        cache: The files kept from run to run. Default: the cache in use in this context, see
+            `encord_agents.core.cache`. Each asset gets its own copy of a file.
+        sleep: Waits between attempts, given the seconds.
+        clock: Returns monotonic seconds.
 
     Use it as a context manager, or call :meth:`close`.
     """
@@ -103,14 +104,14 @@ class Asset:
             clock=clock,
         )
 
-        self._lock = threading.RLock()  # held while downloading: a second caller waits for the file instead
+        self._lock = threading.RLock()  # held while downloading, so that concurrent callers wait for the file
         self._own_directory: TemporaryDirectory[str] | None = None
         self._path: Path | None = None
         self._frame: ImageArray | None = None
-        self._is_used = False  # the file was given to a caller, who may be reading it
+        self._is_used = False  # a caller has the path and may be reading the file
         self._bytes = 0
-        self._downloads = 0  # begun so far
-        self._failed: Exception | None = None  # what the latest of them ended with
+        self._downloads = 0  # started so far
+        self._failed: Exception | None = None  # the error of the latest download
 
     def __repr__(self) -> str:
         return f"Asset({self.item.name!r})"
@@ -125,20 +126,20 @@ class Asset:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held: the file's on disk and the prepared frame's in memory."""
+        """The bytes held: the file on disk and the prepared frame in memory."""
         with self._lock:
             return self._bytes + (0 if self._frame is None else int(self._frame.nbytes))
 
     @staticmethod
     def exists_for(item: StorageItem) -> bool:
-        """Return True if items of this type have a file of their own: groups, series and scenes have others' files."""
+        """Return True if items of this type have their own file. Groups, series and scenes consist of other items."""
         return item.item_type not in WITHOUT_FILE
 
     def path(self) -> Path:
-        """Return the path of the file, which the first call downloads. Read it; do not move, change or delete it.
+        """Return the path of the file, downloading it on the first call. Do not move, change or delete the file.
 
-        Callers at the same time share one download, and its failure. Later calls try again. If there is no room for
-        the file, others that were fetched ahead and are not used yet are removed for it, and then cached ones.
+        Concurrent callers share one download, and its failure. Later calls try again. If there is no room for the
+        file, prefetched files that are not in use yet are evicted, and then cached ones.
 
         Raises:
             UnsupportedAssetError: The item has no file of its own.
@@ -149,7 +150,7 @@ class Asset:
         return self._have(ahead=False)
 
     def _have(self, *, ahead: bool) -> Path:
-        begun = self._downloads  # before the lock: a download that ends meanwhile answers those who wait for the lock
+        begun = self._downloads  # read before locking: threads that wait for the lock share a download's failure
         with self._lock:
             self._fetcher.check()
             if not ahead:
@@ -157,7 +158,7 @@ class Asset:
                 used(self)
             if self._path is not None:
                 return self._path
-            # If there was no room ahead, there may be now: a file that is needed at once takes the place of others.
+            # A prefetch that failed for lack of room is retried: a file that is needed now may evict others.
             if self._failed is not None and self._downloads != begun and not isinstance(self._failed, NoRoomError):
                 raise self._failed
             self._downloads += 1
@@ -172,16 +173,16 @@ class Asset:
             return self._path
 
     def fetch(self) -> None:
-        """Download the file ahead. Raises the same as :meth:`path`; nothing makes room for it."""
+        """Prefetch the file. Raises the same errors as :meth:`path`, but evicts nothing to make room."""
         self._have(ahead=True)
 
     def prepare(self, *, first_frame: bool = False) -> None:
-        """Download the file ahead and, if asked to, decode the first frame.
+        """Prefetch the file and, with ``first_frame``, decode its first frame.
 
         Raises:
             UnsupportedAssetError: The item has no file of its own or, with ``first_frame``, no frames.
             AssetDownloadError: The file could not be fetched.
-            NoRoomError: This machine cannot keep the file. Nothing makes room for it.
+            NoRoomError: This machine cannot keep the file. Nothing is evicted to make room.
         """
         with self._lock:
             path = self._have(ahead=True)
@@ -191,7 +192,7 @@ class Asset:
     def first_frame(self) -> ImageArray:
         """Return an image's pixels, or those of a video's first frame: RGB, uint8, ``[height, width, 3]``.
 
-        Each caller gets an array of its own to draw on. The first of them gets the one that :meth:`prepare` decoded.
+        Each caller gets its own array and may draw on it. The first caller gets the one that :meth:`prepare` decoded.
 
         Raises:
             UnsupportedAssetError: The item has no file of its own, or its file has no frames.
@@ -204,17 +205,18 @@ class Asset:
         return self._decode_first_frame(self.path()) if frame is None else frame
 
     def evict(self) -> int | None:
-        """Remove a file that was fetched ahead, to make room. It is downloaded again when it is needed.
+        """Remove a prefetched file to make room. It is downloaded again when it is needed.
 
         Returns:
-            Its size; ``None`` if it is in use just now, or there is none.
+            The file's size, or ``None`` if there is no file or it is in use.
         """
+        # Not blocking: the caller may hold another asset's lock, so two assets that evict each other would deadlock.
         if not self._lock.acquire(blocking=False):
             return None
         try:
             if self._path is None or self._is_used:
                 return None
-            used(self)  # so that it is not found a second time
+            used(self)  # so that it is not evicted a second time
             remove(self._path)
             size, self._bytes, self._path = self._bytes, 0, None
             return size
@@ -222,9 +224,9 @@ class Asset:
             self._lock.release()
 
     def forget(self) -> None:
-        """Drop the file, the prepared frame and the URL: the next use fetches everything anew.
+        """Drop the file, the prepared frame and the URL: the next use fetches everything again.
 
-        After a file, or the attempt to get it, the storage host is asked for all of it again: it may have been damaged.
+        If there was a file, or a failed attempt to get it, the next use bypasses the cache: the file may be damaged.
         """
         with self._lock:
             used(self)
@@ -236,11 +238,11 @@ class Asset:
             self._is_used = False
 
     def cancel(self) -> None:
-        """Give up a download that is under way in another thread, without waiting for its end."""
+        """Cancel a download in flight in another thread, without waiting for it to end."""
         self._fetcher.cancel()
 
     def close(self) -> None:
-        """Remove the file. The asset cannot be used afterwards; a download under way in another thread is given up."""
+        """Remove the file. The asset cannot be used afterwards; a download in flight in another thread is cancelled."""
         self.cancel()  # before the lock, so that a download that holds it sees this and ends
         with self._lock:
             self.forget()
@@ -258,7 +260,7 @@ class Asset:
         return self._download(self.item.file_size or 0)
 
     def _download_now(self) -> Path:
-        """Download a file that is needed at once: everything that can be removed makes room for it."""
+        """Download a file that is needed now, evicting other files if there is no room for it."""
         reserve = size = self.item.file_size or 0
         while True:
             try:
@@ -269,7 +271,7 @@ class Asset:
                 continue
             if not (reserve and problem.about_size) or (problem.may_pass and any_kept()):
                 raise problem
-            reserve = 0  # once without: the file may be smaller than the platform says
+            reserve = 0  # retry once without reserving: the file may be smaller than the platform says
 
     def _download(self, reserve: int) -> Path:
         fetched = self._fetcher.fetch(self._folder(), reserve=reserve)

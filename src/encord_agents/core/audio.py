@@ -1,4 +1,4 @@
-"""Sound: a file's samples, decoded with PyAV."""
+"""Audio: a file's samples, decoded with PyAV."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Sound", "read_audio"]
 
 @dataclass(frozen=True)
 class Sound:
-    """Decoded sound.
+    """Decoded audio.
 
     Attributes:
         waveform: Samples from -1 to 1, float32 ``[channels, samples]``.
@@ -38,19 +38,19 @@ class Sound:
 
     @property
     def seconds(self) -> float:
-        """The length."""
+        """The length in seconds."""
         return float(self.waveform.shape[1] / self.rate)
 
     def between(self, start: float, end: float) -> Sound:
-        """Return the part from ``start`` to ``end`` seconds, as far as there is one. Not a copy."""
+        """Return the part from ``start`` to ``end`` seconds, clipped to the audio. A view, not a copy."""
         first, last = max(0, round(start * self.rate)), max(0, round(end * self.rate))
         return Sound(self.waveform[:, first:last], self.rate)
 
     def crops(self, instance: ObjectInstance) -> list[Sound]:
-        """Return the part of each range of a labelled region, whose bounds are milliseconds.
+        """Return the part in each range of a labelled region. The ranges are in milliseconds.
 
         Raises:
-            PrintableError: The object is no region of sound.
+            PrintableError: The object is not an audio region.
         """
         ranges = instance.range_list if instance.is_range_only() else None
         if ranges is None:
@@ -58,7 +58,7 @@ class Sound:
         return [self.between(one.start / 1000, one.end / 1000) for one in ranges]
 
     def wav(self) -> bytes:
-        """Return the bytes of a WAV file, 16 bits, for models that take one."""
+        """Return the bytes of a 16-bit WAV file, for models that accept one."""
         import numpy as np
 
         samples = (np.clip(self.waveform, -1.0, 1.0).T * 32767).round().astype("<i2")
@@ -72,16 +72,16 @@ class Sound:
 
 
 def read_audio(path: Path, *, rate: int | None = None, mono: bool = False, name: str | None = None) -> Sound:
-    """Return the sound of an audio or video file.
+    """Return the audio of an audio or video file.
 
     Args:
         path: The file.
         rate: Samples per second to resample to. Default: the file's own.
-        mono: Whether to mix all channels to one.
+        mono: Whether to mix all channels down to one.
         name: The name of the file in error messages. Default: the file's name.
 
     Raises:
-        UnsupportedAssetError: It has no sound, or is damaged.
+        UnsupportedAssetError: The file has no audio, or is damaged.
     """
     import av
     import numpy as np
@@ -107,6 +107,6 @@ def read_audio(path: Path, *, rate: int | None = None, mono: bool = False, name:
 
 def _blocks(container: Any, stream: Any, resampler: Any) -> Iterator[Any]:
     for frame in container.decode(stream):
-        frame.pts = None  # samples are counted: gaps in time stamps are no silence
+        frame.pts = None  # samples are counted: gaps in time stamps do not become silence
         yield from (block.to_ndarray() for block in resampler.resample(frame))
     yield from (block.to_ndarray() for block in resampler.resample(None))

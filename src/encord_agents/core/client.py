@@ -23,14 +23,14 @@ READ_TIMEOUT = WRITE_TIMEOUT = 60  # seconds
 def get_user_client(
     settings: Settings | None = None, *, trace_id: str | None = None, retries: bool = True
 ) -> EncordUserClient:
-    """A client that signs in with the key of ``settings``. Makes no request.
+    """Return a client that signs in with the key of ``settings``. Makes no request.
 
     Args:
         settings: Key and domain. Default: those of the environment.
         trace_id: Sent with every request, so that all of them can be found under one id in the platform's logs
             (32 hexadecimal digits). Default: a new one for each request.
-        retries: Whether the client's transport repeats some requests by itself, with the SDK's defaults. ``False``
-            suits a caller who waits and repeats by rules of its own.
+        retries: Whether the client's transport retries some requests, with the SDK's defaults. Pass ``False`` if the
+            caller has its own retries and backoff.
 
     Raises:
         CredentialsError: There is no key, or it cannot be used.
@@ -55,8 +55,8 @@ def get_user_client(
 
 
 def trace_by(settings: RequestsSettings, trace_id: str | None) -> RequestsSettings:
-    """Return a copy of a client's settings, in which every request has this trace id, or each a new one."""
-    provider = None if trace_id is None else partial(str, traced(trace_id))  # it can be pickled
+    """Return a copy of a client's settings that gives every request this trace id, or each a new one if ``None``."""
+    provider = None if trace_id is None else partial(str, traced(trace_id))  # can be pickled, unlike a lambda
     return replace(settings, trace_id_provider=provider)
 
 

@@ -1,4 +1,4 @@
-"""Names of headers and shapes of addresses that the platform and its editor use."""
+"""Header names, URL patterns and limits of the platform and its label editor."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = [
 ]
 
 EDITOR_TEST_REQUEST_HEADER: Final = "X-Encord-Editor-Agent"
-"""The header of the request by which the platform tries whether an agent can be reached."""
+"""The header of the request with which the platform tests whether an agent can be reached."""
 
 AGENT_TEST_REQUEST_HEADER: Final = "X-Encord-Agent"
-"""The same, as the platform calls it since editor agents are called custom agents."""
+"""The same header under its newer name, used since editor agents are called custom agents."""
 
 HEADER_CLOUD_TRACE_CONTEXT: Final = "X-Cloud-Trace-Context"
 """The header with the trace id of a request."""
@@ -33,13 +33,13 @@ EDITOR_URL_PARTS_REGEX: Final = (
     r"(?P<domain>https?://[^/?#\s]+)/label_editor/(?P<projectHash>[\w-]{36})/(?P<dataHash>[\w-]{36})(?![\w-])"
     r"(?:/(?P<frame>\d+))?(?:/(?P<additional_path>[^?#]*))?(?:\?(?P<query>[^#]*))?"
 )
-"""The parts of the address that the label editor shows, of any domain."""
+"""The parts of a label editor's URL, of any domain."""
 
 MAX_DECISION_LENGTH: Final = 256
-"""Characters of a pathway's name that the platform reads."""
+"""The number of characters of a pathway's name that the platform reads."""
 
 WEBHOOK_SIGNATURE_HEADER: Final = "X-Encord-Signature"
 """The header with the signature of a notification."""
 
 WEBHOOK_TIMESTAMP_HEADER: Final = "X-Encord-Timestamp"
-"""The header with the time, in seconds since 1970, that is part of what is signed."""
+"""The header with the time of signing, in seconds since 1970, which the signature covers."""

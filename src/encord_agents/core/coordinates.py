@@ -124,7 +124,7 @@ def _prism_to_bbox(coordinates: Any) -> BoundingBoxCoordinates | None:
 
 
 def _corners(rbb: RotatableBoundingBoxCoordinates, img_width: int, img_height: int) -> list[tuple[float, float]]:
-    # Rotated about its centre by theta degrees, in pixels: fractions of unequal sides would shear it.
+    # Rotated about its centre by theta degrees, in pixels: in fractions of unequal sides, it would be sheared.
     half_w, half_h = rbb.width * img_width / 2, rbb.height * img_height / 2
     centre_x, centre_y = rbb.top_left_x * img_width + half_w, rbb.top_left_y * img_height + half_h
     cos, sin = math.cos(math.radians(rbb.theta)), math.sin(math.radians(rbb.theta))

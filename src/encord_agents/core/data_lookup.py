@@ -39,7 +39,7 @@ class DataLookup:
 
     @classmethod
     def sharable(cls, project: Project, client: EncordUserClient | None = None) -> DataLookup:
-        """Return a lookup in the project's datasets, as a dependency."""
+        """Return a lookup in the project's datasets, for use as a dependency."""
         return cls([str(dataset.dataset_hash) for dataset in project.list_datasets()], client=client)
 
     def get_data_row(self, data_hash: str | UUID, dataset_hash: str | UUID | None = None) -> DataRow:

@@ -96,7 +96,7 @@ class FrameData(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_misspelt(cls, value: Any) -> Any:
-        """Refuse a field that is meant for another one. Others are ignored, since the platform may add fields."""
+        """Reject a misspelt field. Other unknown fields are ignored, since the platform may add fields."""
         if isinstance(value, dict):
             known = {name for field, one in cls.model_fields.items() for name in (field, one.alias or field)}
             for name in value:
@@ -108,12 +108,12 @@ class FrameData(BaseModel):
 
 
 class EditorAgentResponse(BaseModel):
-    """The answer of an editor agent. Fields without a value are left out of what is sent, and blanks are no value.
+    """The response of an editor agent. Fields without a value are not sent, and a blank counts as no value.
 
     Attributes:
         message: Shown to the person in the label editor: its first 256 characters.
-        decision: The name of the pathway that the task is to take. The platform reads it where a workflow has called
-            the agent; the label editor ignores it.
+        decision: The name of the pathway that the task takes. The platform reads it if a workflow called the agent;
+            the label editor ignores it.
     """
 
     message: str | None = None
@@ -124,7 +124,7 @@ class EditorAgentResponse(BaseModel):
     def _as_it_can_be_sent(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        return value.encode("utf-8", "replace").decode().strip() or None  # UTF-8 has no half characters
+        return value.encode("utf-8", "replace").decode().strip() or None  # UTF-8 has no lone surrogates
 
     @model_serializer(mode="wrap")
     def _without_nones(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class Frame:
             image_format: ``.jpeg`` (small), ``.png`` (exact) or ``.webp``.
             output_format: ``"url"``: a ``data:`` URL. ``"raw"``: the base64 text alone. ``"openai"`` (Chat
                 Completions), ``"openai-responses"``, ``"anthropic"`` and ``"gemini"``: the message part that these
-                providers' interfaces accept.
+                providers' APIs accept.
 
         Raises:
             ValueError: An unknown format.

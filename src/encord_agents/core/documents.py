@@ -1,4 +1,4 @@
-"""Documents: the pages of PDF files as pictures, drawn with pypdfium2, and text files as text."""
+"""Documents: the pages of PDF files, rendered as images by pypdfium2, and the text of text files."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["DPI", "count_pages", "iterate_pages", "read_text"]
 logger = get_logger(__name__)
 
 DPI = 150.0
-"""Dots per inch of a page's picture: text of ten points is 21 pixels high."""
+"""Dots per inch of a rendered page: ten-point text is 21 pixels high."""
 
 MAX_PAGE_PIXELS = 1 << 27
-"""Pixels of a page above which its picture is refused: files may say that a page is as large as a field."""
+"""The most pixels of a rendered page: a file may claim that its pages are as large as a field."""
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -33,7 +33,7 @@ _MARKS = (
 def iterate_pages(
     path: Path, numbers: Iterable[int] | None = None, *, dpi: float = DPI, name: str | None = None
 ) -> Generator[Frame, None, None]:
-    """Yield pages as pictures: RGB, uint8, ``[height, width, 3]``. One is in memory at a time.
+    """Yield pages as images: RGB, uint8, ``[height, width, 3]``. One is in memory at a time.
 
     Args:
         path: The file.
@@ -42,7 +42,7 @@ def iterate_pages(
         name: The name of the file in error messages. Default: the file's name.
 
     Raises:
-        UnsupportedAssetError: It is no PDF, is damaged, or needs a password.
+        UnsupportedAssetError: The file is not a PDF, is damaged, or needs a password.
         PrintableError: There is no such page.
     """
     import pypdfium2 as pdfium
@@ -74,7 +74,7 @@ def _drawn(document: Any, number: int, dpi: float, called: str) -> ImageArray:
                 f"Page {number} of {called!r} is too large to be drawn at {dpi:g} dpi.", item=called
             )
         bitmap = page.render(scale=dpi / 72, rev_byteorder=True)
-        pixels: ImageArray = np.array(bitmap.to_numpy()[:, :, :3])  # a copy: the bitmap's memory goes with it
+        pixels: ImageArray = np.array(bitmap.to_numpy()[:, :, :3])  # a copy, since closing the bitmap frees its memory
         bitmap.close()
         page.close()
     except pdfium.PdfiumError as error:
@@ -86,7 +86,7 @@ def count_pages(path: Path, *, name: str | None = None) -> int:
     """Return the number of pages.
 
     Raises:
-        UnsupportedAssetError: It is no PDF, is damaged, or needs a password.
+        UnsupportedAssetError: The file is not a PDF, is damaged, or needs a password.
     """
     import pypdfium2 as pdfium
 
@@ -101,7 +101,7 @@ def count_pages(path: Path, *, name: str | None = None) -> int:
 
 
 def read_text(path: Path, *, name: str | None = None) -> str:
-    """Return the text of a file: in the encoding of its byte order mark, else UTF-8, else Windows-1252.
+    """Return the text of a file, decoded by its byte order mark, or as UTF-8 or, if that fails, as Windows-1252.
 
     Args:
         path: The file.

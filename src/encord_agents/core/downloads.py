@@ -1,7 +1,7 @@
-"""One try of a download: the body of an answer, written to a file, within bounds.
+"""One attempt at a download: the body of a response, written to a file within limits.
 
-The other side chooses how fast a body comes, how long it is and how it is encoded. Each of these is bounded here, and
-looked at after every read that returns, however little it brought.
+The host decides how fast a body arrives, how long it is and how it is encoded. All of this is limited here; speed and
+size are checked after every read, however few bytes it returned.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ BLOCK: Final = 1 << 18
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadLimits:
-    """The seconds, counts and sizes of a download.
+    """The timeouts, retry counts and sizes of a download.
 
     Attributes:
-        connect: Seconds to connect.
-        silence: Seconds without a byte.
-        tries: How often a download that was cut short, refused for the moment, or never answered is tried in all.
-        first_backoff: Seconds before the second try; doubled with each.
-        longest_wait: Seconds before any try, also if the host asks for more.
-        window: Seconds over which a host has to send `least_per_window` bytes. If it sends less, it does not answer.
+        connect: The connect timeout, in seconds.
+        silence: The read timeout, in seconds without a byte.
+        tries: The number of attempts in all, if a download breaks off, is refused for the moment, or gets no response.
+        first_backoff: Seconds before the second attempt, doubled for each further one (exponential backoff).
+        longest_wait: The most seconds before any attempt, even if the host asks for more.
+        window: Seconds in which a host has to send `least_per_window` bytes. Otherwise it counts as not responding.
         least_per_window: Bytes.
-        least_seconds: Seconds that any try may take.
-        least_rate: Bytes per second over the whole file, for larger ones.
-        unknown_size: Bytes of a file whose size is unknown: an hour's.
+        least_seconds: Seconds that any attempt may take, however small the file.
+        least_rate: Bytes per second over the whole file: larger files may take longer at this rate.
+        unknown_size: Bytes that a file of unknown size is taken to have: an hour's at `least_rate`.
     """
 
     connect: float = 10.0
@@ -55,23 +55,23 @@ class DownloadLimits:
 
     @property
     def timeout(self) -> tuple[float, float]:
-        """Seconds to connect, and seconds without a byte."""
+        """The connect and read timeouts, in seconds."""
         return self.connect, self.silence
 
     def wait_after(self, tried: int, asked: float, *, jitter: float = 1.0) -> float:
-        """Return the seconds to wait after so many tries, if the host asks for a wait of ``asked`` seconds."""
+        """Return the seconds to wait after ``tried`` attempts, if the host asks for a wait of ``asked`` seconds."""
         backoff: float = self.first_backoff * 2 ** (tried - 1) * jitter
         return min(max(backoff, asked), self.longest_wait)
 
 
 class Interrupted(Exception):  # noqa: N818 - never seen outside
-    """One try failed. ``reason`` never holds the URL: its signature is a permission.
+    """A failed attempt. ``reason`` never contains the URL, whose signature grants access to the file.
 
     Attributes:
-        status: The HTTP status, where there was an answer.
+        status: The HTTP status, if there was a response.
         retry_after: Seconds that the host asked to wait.
-        may_pass: True if another try may have more luck.
-        certificate: True if the host's certificate was refused.
+        may_pass: True if another attempt may succeed.
+        certificate: True if the host's certificate was rejected.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Interrupted(Exception):  # noqa: N818 - never seen outside
 
 
 class Refused(Interrupted):
-    """The storage host answered, but not with the file."""
+    """A response from the storage host that is not the file."""
 
     def __init__(self, response: HTTPResponse) -> None:
         after = response.headers.get("Retry-After", "")
@@ -107,13 +107,13 @@ class Refused(Interrupted):
 
 @dataclass
 class Bounds:
-    """The bounds of one try: of size and time.
+    """The size and time limits of one attempt.
 
     Attributes:
-        size: The file's size in bytes according to the platform; ``None`` if the platform does not say.
-        deadline: The time on the clock by which the file must be here; ``None``: see `Bounds.until`.
-        clock: Monotonic seconds.
-        limits: The limits of any download.
+        size: The file's size in bytes according to the platform; ``None`` if that is unknown.
+        deadline: The time of the clock by which the download must be complete; ``None``: see `Bounds.until`.
+        clock: Returns monotonic seconds.
+        limits: The limits of all downloads.
     """
 
     size: int | None = None
@@ -122,7 +122,7 @@ class Bounds:
     limits: DownloadLimits = field(default_factory=DownloadLimits)
 
     def until(self) -> float:
-        """Return the time by which the file must be here: the deadline, or in ten minutes, later for large files."""
+        """Return the time at which the download times out: the deadline, or in ten minutes, later for large files."""
         if self.deadline is not None:
             return self.deadline
         limits = self.limits
@@ -135,17 +135,17 @@ class Writable(Protocol):
     def write(self, block: bytes, /) -> object: ...
 
     def restart(self) -> object:
-        """Forget the bytes that were written so far."""
+        """Discard the bytes written so far."""
         ...
 
 
 @dataclass
 class Progress:
-    """The progress of a download over several tries.
+    """The progress of a download over several attempts.
 
     Attributes:
-        size: Bytes that are in the file.
-        validator: The host's strong name for this version of the file; ``None``: only all of it can be asked for.
+        size: Bytes written to the file.
+        validator: The host's strong ETag for this version of the file; ``None`` if the download cannot be resumed.
     """
 
     size: int = 0
@@ -153,16 +153,16 @@ class Progress:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers that ask for the rest of the same version, or else all of it."""
+        """The headers of a range request for the rest of the same version; empty to request the whole file."""
         if not self.size or self.validator is None:
             return {}
         return {"Range": f"bytes={self.size}-", "If-Range": self.validator}
 
     def begin(self, response: HTTPResponse, file: Writable) -> None:
-        """Look at the head of an answer: whether its body goes on where the file ends.
+        """Check that a response's body continues where the file ends; if it starts over, restart the file.
 
         Raises:
-            Interrupted: It does neither that nor begin at the beginning.
+            Interrupted: It does neither.
         """
         if response.status == 206 and self.headers:
             begins = f"bytes {self.size}-"
@@ -190,14 +190,14 @@ def receive(
     check: Callable[[], None],
     progress: Progress | None = None,
 ) -> int:
-    """Write the body of an answer to a file, and return the file's size.
+    """Write the body of a response to a file, and return the file's size.
 
     Args:
-        check: Called after each read. What it raises passes.
-        progress: What earlier tries have written, if they have; kept up to date.
+        check: Called after each read. Its exceptions propagate.
+        progress: The progress of earlier attempts, if any; kept up to date.
 
     Raises:
-        Interrupted: The host refused, sent too little, too much, too slowly, or what cannot be taken.
+        Interrupted: The host refused, or sent too little, too much, too slowly, or an unusable body.
     """
     progress = Progress() if progress is None else progress
     progress.begin(response, file)
@@ -234,7 +234,7 @@ def receive(
                     raise Interrupted(f"the storage host sent only {window_size:,} bytes in {limits.window:g} s")
                 window_size, window_ends = 0, now + limits.window
     except exceptions.HTTPError as error:
-        check()  # a connection that was cut because nobody waits any more is not the host's fault
+        check()  # a connection that was cut by a cancellation is not the host's fault
         raise Interrupted(in_words(error)) from None
     check()
     if expected is not None and size != expected:
@@ -248,6 +248,6 @@ def _too_large(size: int, promised: int | None) -> str:
 
 
 def promised_size(response: HTTPResponse) -> int | None:
-    """Return the size that the answer's head names, if it names one."""
+    """Return the size of the body that the response's headers give, or ``None``."""
     length = response.headers.get("Content-Length", "")
     return int(length) if length.isdecimal() and len(length) < 19 else None

@@ -1,4 +1,4 @@
-"""Fetching of a storage item's file: its signed URL, the tries, and the cache."""
+"""Fetching a storage item's file: the signed URL, retries, and the cache."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["WITHOUT_FILE", "Fetched", "Fetcher", "Tries"]
 
 logger = get_logger(__name__)
 
-# The answers of storage hosts to a signed URL that has expired, was signed for an older key, or names an older copy.
+# The statuses of responses to a signed URL that has expired, was signed with an older key, or names an older copy.
 _STALE_URL: Final = frozenset({400, 401, 403, 404, 410})
 
 WITHOUT_FILE: Final = {
@@ -50,9 +50,9 @@ WITHOUT_FILE: Final = {
 
 
 class Tries(Protocol):
-    """The treatment of a storage host during one download: how many at once, what is tried again, and how long.
+    """The policy for a storage host during one download: concurrency, what is retried, and for how long.
 
-    A context manager, around the whole download.
+    A context manager, entered for the whole download.
     """
 
     def __enter__(self) -> Self: ...
@@ -60,15 +60,15 @@ class Tries(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def slot(self) -> AbstractContextManager[None]:
-        """Held for one try."""
+        """Return a context manager to hold during one attempt."""
         ...
 
     def again(self, error: AssetDownloadError, retry_after: float) -> bool:
-        """Wait after a try that failed for the moment, and return True if there is to be another."""
+        """Wait after a transient failure, and return True if the download should be retried."""
         ...
 
     def answered(self) -> None:
-        """Record that the host is there, whatever its answer."""
+        """Record that the host responded, whatever the response."""
         ...
 
 
@@ -81,7 +81,7 @@ class Fetched:
 
 
 class _Partial:
-    """The file that a download has begun, over its tries."""
+    """A partly downloaded file, kept across attempts."""
 
     def __init__(self) -> None:
         self.file: NewFile | None = None
@@ -97,17 +97,17 @@ class _Partial:
 class Fetcher:
     """Fetches the file of one storage item, any number of times.
 
-    Its caller lets only one thread in at a time, except to `cancel`.
+    Not thread-safe: callers use it from one thread at a time, except for `cancel`.
 
     Args:
         item: The storage item.
-        limits: The seconds and counts of a download.
+        limits: The timeouts and retry counts of a download.
         max_seconds: The longest that one `fetch` may take; ``None``: see `encord_agents.core.assets.Asset`.
-        begin: Makes the `Tries` of one download. ``None``: those of the limits.
-        call: Makes the one request of the SDK that may be needed, for a fresh URL.
+        begin: Creates the `Tries` of one download. ``None``: those of the limits.
+        call: Makes the one SDK request that may be needed, for a fresh URL.
         cache: The cache, if there is one.
-        sleep: The wait between tries.
-        clock: Monotonic seconds.
+        sleep: Waits between attempts, given the seconds.
+        clock: Returns monotonic seconds.
 
     Attributes:
         cancelled: True after `cancel`.
@@ -135,16 +135,16 @@ class Fetcher:
         self._clock = clock
         self._needs_fresh_url = False
         self._skips_cache = False
-        self._sock: socket.socket | None = None  # of the download that is under way
+        self._sock: socket.socket | None = None  # of the download in flight
         self.cancelled = False
 
     def renew(self, *, file: bool) -> None:
-        """Have the next `fetch` ask for a fresh URL and, with ``file``, ask the storage host even for a cached file."""
+        """Make the next `fetch` request a fresh URL and, with ``file``, bypass the cache."""
         self._needs_fresh_url = True
         self._skips_cache = self._skips_cache or file
 
     def cancel(self) -> None:
-        """Give up a download that is under way in another thread, without waiting for its end."""
+        """Cancel a download in flight in another thread, without waiting for it to end."""
         self.cancelled = True
         if (sock := self._sock) is not None:
             hang_up(sock)
@@ -153,7 +153,7 @@ class Fetcher:
         """Check that the file is still wanted.
 
         Raises:
-            RuntimeError: It is not.
+            RuntimeError: The download was cancelled.
         """
         if self.cancelled:
             raise RuntimeError(f"The file of {self._item.name!r} was asked for after its task had ended.")
@@ -162,7 +162,7 @@ class Fetcher:
         """Fetch the file into a directory.
 
         Args:
-            reserve: Bytes to reserve on the disk before anything is asked for.
+            reserve: Bytes to reserve on the disk before anything is requested.
 
         Raises:
             UnsupportedAssetError: The item has no file of its own.
@@ -176,14 +176,14 @@ class Fetcher:
             if entry is not None and entry.tag is None and (found := self._copied(entry, directory)) is not None:
                 return found
             tries = None if self._begin is None else stack.enter_context(self._begin())
-            partial = _Partial()  # the next try need not ask for what one has received
+            partial = _Partial()  # kept across attempts, so that a retry can resume
             stack.callback(partial.drop)
             fetched = self._try_again_and_again(partial, tries, directory, reserve, entry)
         self._skips_cache = False
         return fetched
 
     def give_way(self, lack: NoRoomError) -> bool:
-        """Remove files from the cache if they take the room that this one lacks. Return True if there were any."""
+        """Evict files from the cache if they take up the room that this file lacks. Return True if any were evicted."""
         return self._cache is not None and self._cache.give_way(lack, self._item.file_size)
 
     def _cached(self, stack: ExitStack) -> Entry | None:
@@ -193,7 +193,7 @@ class Fetcher:
         return None if entry is None else stack.enter_context(entry)
 
     def _copied(self, entry: Entry, directory: Path, file: NewFile | None = None) -> Fetched | None:
-        """Copy an entry of the cache to a new file, or to one that is begun; return ``None`` if it is damaged."""
+        """Copy a cache entry to a new file, or to the given one; return ``None`` if the entry is damaged."""
         if file is None:
             with self._new_file(directory, entry.suffix, entry.size) as own:
                 return self._copied(entry, directory, own)
@@ -225,8 +225,8 @@ class Fetcher:
                 return fetched
             if tries is not None and not problem.may_pass:
                 tries.answered()
-            # Outside the `except`, so that no exception that leaves here has the one above for its context: it may
-            # quote the URL, and whoever reads a signed URL in a log may read the file.
+            # Outside the `except`, so that no exception raised here has the one above as its context, which may quote
+            # the signed URL: anyone who reads that in a log may read the file.
             if problem.status in _STALE_URL and may_refresh:
                 may_refresh = False
                 self._needs_fresh_url = True
@@ -272,7 +272,7 @@ class Fetcher:
     def _try(
         self, url: str, deadline: float | None, directory: Path, reserve: int, partial: _Partial, entry: Entry | None
     ) -> Fetched:
-        """Make one try: download the file, or its rest, or learn that the cache has it."""
+        """Make one attempt: download the file or the rest of it, or copy it from the cache if it has not changed."""
         suffix = suffix_for(self._item.mime_type, self._item.name, url)
         try:
             if partial.file is None:
@@ -284,7 +284,7 @@ class Fetcher:
             with open_url(url, self._limits.timeout, begun=self._begins, headers=headers) as response:
                 self.check()
                 if response.status == 304 and "If-None-Match" in headers and entry is not None:
-                    response.drain_conn()  # so that the connection is kept
+                    response.drain_conn()  # so that the connection is reused
                     if (found := self._copied(entry, directory, file)) is not None:
                         return found
                 else:
@@ -317,6 +317,7 @@ class Fetcher:
         return Fetched(path, size)
 
     def _begins(self, sock: socket.socket) -> None:
+        # First the socket, then the flag; `cancel` uses the opposite order, so one of the two threads hangs up.
         self._sock = sock
         if self.cancelled:
             hang_up(sock)

@@ -119,7 +119,7 @@ class FrameNumbers:
         packet = None if ordinal is None else self._by_ordinal.pop(ordinal, None)
         self._interlaced = interlaced
         if packet is None or not self.by_time:
-            if packet is None:  # its packet was given up already, or is unknown
+            if packet is None:  # its packet was already counted as lost, or is unknown
                 self.doubt()
             else:
                 del self._waiting[bisect_left(self._waiting, packet)]
@@ -190,7 +190,7 @@ class FrameNumbers:
                 self._by_ordinal.pop(ordinal, None)
 
     def _pass_over(self, passed: list[Packet]) -> None:
-        """Count packets as lost whose frames should have been returned by now."""
+        """Count as lost the packets whose frames should have been returned by now."""
         # The two fields of a picture may be in two packets, from which a decoder makes one frame.
         if self._interlaced and len(passed) == 1 and passed[0].ordinal == self._shown_last + 1:
             self._forget(passed)
@@ -203,7 +203,7 @@ class FrameNumbers:
             self.lost.append(self._count_one())
 
     def _step_to(self, packet: Packet) -> None:
-        """Count missing frames: near damage, a longer step in a steady rate stands for frames that are gone."""
+        """Count missing frames: near damage, a longer step in a steady rate means that frames are missing."""
         last = self._last
         if last is None or last.epoch != packet.epoch:
             self._steps = 0
@@ -233,7 +233,7 @@ class FrameNumbers:
 
 
 def spans(numbers: list[int]) -> str:
-    """Return ascending numbers as text, as in ``3, 7 to 9``; of many, the first ten runs."""
+    """Return ascending numbers as text, as in ``3, 7 to 9``; if there are many, only the first ten runs."""
     runs: list[tuple[int, int]] = []
     for number in numbers:
         if runs and number <= runs[-1][1] + 1:

@@ -37,14 +37,14 @@ class ImageGroup:
         """Return the pixels of one image: RGB, uint8, ``[height, width, 3]``.
 
         Raises:
-            UnsupportedAssetError: Its file is no image, or damaged.
+            UnsupportedAssetError: Its file is not an image, or is damaged.
             AssetDownloadError: Its file could not be fetched.
         """
         with Asset(self._images[number]) as asset:
             return asset.first_frame()
 
     def frames(self, numbers: Iterable[int] | None = None) -> Iterator[Frame]:
-        """Yield images in the order of their numbers, as often as they are listed. Default: all images.
+        """Yield the images with these numbers, in the given order, repeats included. Default: all images.
 
         Numbers beyond the last image are left out, with a warning in the log.
 
@@ -81,7 +81,7 @@ class ImageGroup:
 
 
 def folder_of(item: StorageItem) -> Iterator[Path]:
-    """Yield a directory with the files of a group's members, in the group's order by name. It is removed afterwards.
+    """Yield a directory with the files of a group, named so that they sort in its order. It is removed afterwards.
 
     Raises:
         AssetDownloadError: A file could not be fetched.

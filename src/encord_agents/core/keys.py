@@ -1,8 +1,8 @@
-"""Private keys, in whatever wrapping they arrive.
+"""Private keys, in any format or encoding in which they may arrive.
 
 The platform's client reads unencrypted Ed25519 keys in OpenSSH's format. On their way from ``ssh-keygen`` to here, keys
 pass through editors, web forms, secret stores, shells and YAML, which change the encoding, the line breaks or the
-container, but not the key. If the key is unmistakable, it is read; everything else is refused with the command that
+container, but not the key. If the key is unmistakable, it is read; everything else is rejected with the command that
 fixes it. Messages never quote the text: even a broken key may be most of a key.
 """
 
@@ -33,7 +33,7 @@ MAKE_A_KEY_PAIR = (
 MAGIC = b"openssh-key-v1\0"
 PEM = re.compile(r"-----\s*BEGIN ([A-Z0-9 ]+?)\s*-----(.*?)(?:-----\s*END [A-Z0-9 ]+?\s*-----|$)", re.DOTALL)
 BASE64 = re.compile(r"[A-Za-z0-9+/=_-]+")
-# The longest first: the mark of UTF-16-LE begins the one of UTF-32-LE.
+# The longest first: the mark of UTF-32-LE starts with that of UTF-16-LE.
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -45,7 +45,7 @@ INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\u00ad\0\x1a")
 SPACES = dict.fromkeys(map(ord, "\u00a0\u2007\u202f\u3000"), " ")
 DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\uff0d"), "-")
 ENCODED = re.compile(r"[A-Za-z0-9+/_-]{100,}={0,2}")
-"""A possible encoded key in a longer text, such as a line of an environment file, or JSON."""
+"""A possible encoded key within a longer text, such as a line of an environment file, or JSON."""
 WRAPPINGS = 2
 """The number of encodings that are undone: Kubernetes secrets are often encoded twice."""
 
@@ -53,8 +53,8 @@ WRAPPINGS = 2
 def decoded(data: bytes) -> str | None:
     """Return the text of a key file, or ``None`` if it is not text.
 
-    Byte order marks are believed; UTF-16 without one, as PowerShell's ``>`` may leave it, is recognised by its zeros. A
-    private key as DER becomes PEM.
+    Byte order marks are trusted; UTF-16 without one, as PowerShell's ``>`` may write it, is recognised by its null
+    bytes. A private key in DER is converted to PEM.
     """
     for mark, encoding in BYTE_ORDER_MARKS:
         if data.startswith(mark):
@@ -95,7 +95,7 @@ def openssh_key(text: str, *, source: str) -> str:
 
 
 def _block(text: str, wrappings: int = WRAPPINGS) -> tuple[str, str] | None:
-    """Return the label and body of the first private key in a text, or else of the first block with a label."""
+    """Return the label and body of the first private key in a text or, without one, of the first labelled block."""
     if "&" in text or "<br" in text:  # from a web form, or from a template meant for web pages
         text = re.sub(r"<br\s*/?>", "\n", html.unescape(text))
     # Files of environment variables, such as Docker's, have one line per variable: line breaks become backslash and n.
@@ -247,5 +247,5 @@ def _is_path(text: str) -> bool:
         return True
     try:
         return Path(text).exists()
-    except (OSError, ValueError):  # longer than a path can be; a NUL
+    except (OSError, ValueError):  # too long for a path, or with a null character
         return False

@@ -1,7 +1,7 @@
 """Text of unknown origin, made safe to show, log and send.
 
-Titles, file names, messages of exceptions and answers of servers are other people's text. Shown unchanged, they could
-control a terminal, forge a line in a log, or fill the screen.
+Titles, file names, exception messages and server responses are untrusted text. Shown unchanged, they could control a
+terminal, forge a line in a log, or fill the screen.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ STEERING = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]"
 )
 LONGEST_SHOWN = 2_000
-"""Characters of foreign text in one message; the rest is counted."""
+"""Characters of untrusted text to show in one message; the rest is only counted."""
 
 
 def legible(text: str) -> str:
@@ -27,7 +27,7 @@ def legible(text: str) -> str:
 
 
 def literally(text: object) -> str:
-    """Return ``str(text)``, with all characters escaped that control a terminal or reorder a line. Lines stay lines."""
+    """Return ``str(text)``, escaping characters that control a terminal or reorder a line. Line feeds are kept."""
     plain = legible(str(text)).replace("\r\n", "\n")
     return STEERING.sub(lambda match: _escape(match[0]), plain)
 

@@ -1,4 +1,4 @@
-"""Label rows that were loaded in one request: the needs of one of them will soon be those of the others."""
+"""Label rows that were loaded in one request: anything that one of them needs, the others will need soon."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from encord.objects import LabelRowV2
 
 __all__ = ["loaded_together", "with_it"]
 
-# Weak on both sides: rows of tasks that are done are nobody's company, and are not kept alive.
+# Weak on both sides, so that rows of finished tasks are not returned, and not kept alive.
 _company: WeakKeyDictionary[LabelRowV2, tuple[ref[LabelRowV2], ...]] = WeakKeyDictionary()
 
 
 def loaded_together(rows: Sequence[LabelRowV2]) -> None:
-    """Note rows that were loaded together."""
+    """Record that rows were loaded together."""
     references = tuple(ref(row) for row in rows)
     for row in rows:
         _company[row] = references

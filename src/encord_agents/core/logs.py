@@ -1,7 +1,7 @@
-"""Loggers that do not raise: a handler, filter or record factory of the user's fails no task and ends no run.
+"""Loggers that do not raise: an error in a user's handler, filter or record factory must not fail a task or end a run.
 
-The `logging` module contains an exception of a handler only if the handler does so itself, and exceptions of filters
-and record factories not at all. They would come out of any line that logs: in an engine's thread, or in a request.
+The `logging` module leaves it to handlers to catch their own exceptions, and does not catch those of filters and record
+factories. They would propagate from any line that logs: in an engine's thread, or in a request.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["get_logger"]
 
 
 def get_logger(name: str) -> logging.Logger:
-    """Return the logger of this name, which from now on does not raise, and shows tracebacks as `marked`."""
+    """Return the logger of this name, which from now on does not raise, and shows tracebacks as `marked` does."""
     logger = logging.getLogger(name)
     if not isinstance(logger, _Contained):
         own = type(logger)  # a program may have set a class of its own
@@ -25,7 +25,7 @@ def get_logger(name: str) -> logging.Logger:
 
 
 class _Contained(logging.Logger):
-    """A logger that shows the first exception of what it calls on stderr, as handlers of `logging` show theirs."""
+    """A logger that catches exceptions of the code it calls, and prints the first to stderr as `logging` does."""
 
     _has_shown = False
 
@@ -40,7 +40,7 @@ class _Contained(logging.Logger):
                     logging.Handler.handleError(logging.NullHandler(), _record(self.name, level, msg, args))
 
     def makeRecord(self, *args: Any, **options: Any) -> logging.LogRecord:  # noqa: N802 - as `logging` calls it
-        """Make a record, leaving out those of our fields that the program's record factory has set."""
+        """Make a record without those of our extra fields that the program's record factory has set."""
         try:
             return super().makeRecord(*args, **options)
         except KeyError:
@@ -51,7 +51,7 @@ class _Contained(logging.Logger):
 
 
 def _mark_traceback(record: logging.LogRecord) -> bool:
-    """Have formatters show a record's traceback as `marked`: they reuse `exc_text`, their own cached text."""
+    """Make formatters show a record's traceback as `marked` does: they reuse `exc_text`, their own cached text."""
     if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
         record.exc_text = marked(record.exc_info[1])
     return True

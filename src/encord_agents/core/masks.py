@@ -1,4 +1,4 @@
-"""Run lengths of masks, which the SDK and COCO pack alike, and the pixels they stand for."""
+"""Run-length encoded masks, in the format that the SDK and COCO share, and their pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["pixels_of", "unpacked"]
 
 
 def pixels_of(coordinates: BitmaskCoordinates) -> Mask:
-    """Return the pixels of a bitmask, bool ``[height, width]``: those of ``np.asarray``, a hundred times faster."""
+    """Return the pixels of a bitmask, bool ``[height, width]``: as ``np.asarray`` does, but a hundred times faster."""
     import numpy as np
 
     try:
@@ -33,7 +33,11 @@ def pixels_of(coordinates: BitmaskCoordinates) -> Mask:
 
 
 def unpacked(text: str | bytes) -> NDArray[np.int64]:
-    """Unpack run lengths: five bits per character, lowest first; from the fourth on, less the one two before."""
+    """Unpack run lengths.
+
+    Each has five bits per character, lowest first. From the fourth on, they are stored as the difference from the one
+    two before.
+    """
     import numpy as np
 
     runs: list[int] = []

@@ -1,4 +1,4 @@
-"""Files as the parts of messages that providers of large models take, as their documentation describes them."""
+"""Files as message parts for LLM providers, in the form that their documentation describes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _AUDIO = {"audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/wav": "wav", "audio/x-
 
 
 def file_part(content: bytes, mime_type: str, provider: Provider, *, name: str = "file") -> dict[str, Any]:
-    """Return the part of a message that holds a picture, a PDF or sound.
+    """Return the message part that holds an image, a PDF or audio.
 
     Args:
         content: The file's bytes.
         mime_type: ``image/...``, ``application/pdf`` or ``audio/...``.
-        provider: ``"openai"``: Chat Completions. ``"openai-responses"``: the Responses interface. ``"anthropic"``:
+        provider: ``"openai"``: Chat Completions. ``"openai-responses"``: the Responses API. ``"anthropic"``:
             Messages. ``"gemini"``: ``generateContent``.
-        name: The file's name, which OpenAI wants for PDFs.
+        name: The file's name, which OpenAI requires for PDFs.
 
     Raises:
-        ValueError: An unknown provider, or one that takes no such files.
+        ValueError: An unknown provider, or one that does not accept such files.
     """
     text = base64.b64encode(content).decode("ascii")
     url = f"data:{mime_type};base64,{text}"

@@ -1,7 +1,7 @@
-"""Pools of `urllib3` whose connections cost less processor time, on both sides. What is sent is the same, byte by byte.
+"""Connection pools of `urllib3` that use less CPU time, on both sides. The bytes sent are the same.
 
-Read from CPython 3.11 to 3.13: `http.client` sends the head of a request and its body apart, in two packets, and reads
-the head of an answer with the parser for e-mail.
+According to the source of CPython 3.11 to 3.13, `http.client` sends the headers and the body of a request separately,
+in two packets, and reads the headers of a response with the parser for e-mail.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from encord_agents.core.trust import TrustingAdapter
 __all__ = ["Answer", "LeanPool", "LeanSecurePool", "PoolingAdapter"]
 
 SMALL = 64 * 1024
-"""Bytes of a body that is copied behind the head: to send a larger one by itself costs less than the copy."""
+"""The largest body, in bytes, that is copied after the headers: sending a larger one separately costs less."""
 
 _PLAIN = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n){1,90}\r\n")
-"""Lines of a name and a value, none of them folded, in ASCII, and the empty one behind them."""
+"""Plain headers: ASCII lines of a name and a value, none of them folded, and the empty line after them."""
 
 
 def _parse_headers(fp: Any, *args: Any, **options: Any) -> Any:
-    """Do what `http.client.parse_headers` does. A head that has not come as a whole, or is not plain, is left to it."""
+    """Parse headers as `http.client.parse_headers` does, and by calling it if they are incomplete or not plain."""
     plain = _PLAIN.match(fp.peek()) if hasattr(fp, "peek") else None
     if plain is None:
         return http.client.parse_headers(fp, *args, **options)
@@ -41,8 +41,9 @@ def _parse_headers(fp: Any, *args: Any, **options: Any) -> Any:
 
 
 class Answer(http.client.HTTPResponse):
-    """An answer whose head is read at less cost, if it is as nearly all are."""
+    """A response whose headers are parsed at less cost, if they are plain, as nearly all are."""
 
+    # `begin` looks up `parse_headers` in its globals, so this copy of it with other globals calls ours.
     if "parse_headers" in http.client.HTTPResponse.begin.__code__.co_names:
         begin = types.FunctionType(
             http.client.HTTPResponse.begin.__code__, {**vars(http.client), "parse_headers": _parse_headers}, "begin"
@@ -50,7 +51,7 @@ class Answer(http.client.HTTPResponse):
 
 
 class _OnePiece(HTTPConnection):
-    """Sends a small request in one piece: one call of the system, one packet, and one thing to read for the server."""
+    """Sends a small request in one piece: one system call, one packet, and one read for the server."""
 
     response_class = Answer
     _held: list[bytes] | None = None
@@ -83,7 +84,7 @@ class _SecureConnection(_OnePiece, HTTPSConnection):
 
 
 class LeanPool(HTTPConnectionPool):
-    """A pool of connections over which small requests go in one piece."""
+    """A connection pool that sends small requests in one piece."""
 
     ConnectionCls = _Connection
 
@@ -95,32 +96,34 @@ class LeanSecurePool(HTTPSConnectionPool):
 
 
 class PoolingAdapter(TrustingAdapter):
-    """Connects by pools of these classes where it would by `urllib3`'s own, also through proxies. Those that a user
-    registers stay."""
+    """Connects through pools of these classes in place of `urllib3`'s own, also through proxies.
+
+    Pools that a user registers are kept.
+    """
 
     plain: type[HTTPConnectionPool] = LeanPool
     secure: type[HTTPSConnectionPool] = LeanSecurePool
 
     def init_poolmanager(self, *args: Any, **more: Any) -> None:
         super().init_poolmanager(*args, **more)
-        self._latest: tuple[Any, Any] = None, None  # a pool, and what it is for
+        self._latest: tuple[Any, Any] = None, None  # the origin and trust of the latest request, and its pool
         self._use_pools(self.poolmanager)
 
     def get_connection_with_tls_context(
         self, request: PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
     ) -> Any:
-        """Return the pool for a request. Called by `requests`, which works it out anew each time."""
+        """Return the pool for a request. The latest is cached, since `requests` calls this for every request."""
         if proxies or cert is not None:
             return super().get_connection_with_tls_context(request, verify, proxies, cert)
         wanted = (request.url or "").split("/", 3)[:3], verify
-        known, pool = self._latest  # one step, and so is the change: other threads use this adapter too
+        known, pool = self._latest  # read and replaced in one step: other threads use this adapter too
         if known != wanted:
             pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
             self._latest = wanted, pool
         return pool
 
     def close(self) -> None:
-        self._latest = None, None  # a pool's connections are closed when nobody has it any more
+        self._latest = None, None  # a pool closes its connections once nothing refers to it
         super().close()
 
     def proxy_manager_for(self, proxy: str, **more: Any) -> Any:

@@ -1,8 +1,9 @@
-"""A queue for threads and signal handlers, from which one can wait to get something for some time.
+"""A queue for threads and signal handlers, with a timeout that works.
 
-Read from CPython 3.11 and 3.12, and seen there: `queue.SimpleQueue.get(timeout=...)` looks at the time once more before
-it waits. If the time is up by then, which is a matter of a few microseconds or of a busy machine, it waits for ever.
-Python 3.13 does not. `queue.Queue` takes a lock that a signal handler might find held by the thread it has interrupted.
+In CPython 3.11 and 3.12 (read in the source, and observed), `queue.SimpleQueue.get(timeout=...)` checks the time once
+more before it waits. If the timeout has expired by then, which takes a few microseconds or a busy machine, it waits
+indefinitely. Python 3.13 does not. `queue.Queue` takes a lock: a signal handler would deadlock on it if the thread that
+it interrupted holds it.
 """
 
 from __future__ import annotations
@@ -21,26 +22,27 @@ T = TypeVar("T")
 
 
 class SimpleQueue(Generic[T]):
-    """An unbounded queue, first in, first out, as `queue.SimpleQueue`. A signal handler may put something in it."""
+    """An unbounded FIFO queue, like `queue.SimpleQueue`. Signal handlers may call `put`."""
 
     __slots__ = ("_entries", "_nothing_new")
 
     def __init__(self) -> None:
         self._entries: deque[T] = deque()
-        # Held unless something may have come that no thread has been woken for. Any thread may release it.
+        # Used as an event: released if there may be an entry that no thread has been woken for. Unlike a condition, it
+        # can be released by any thread, and in a signal handler.
         self._nothing_new = threading.Lock()
         self._nothing_new.acquire()
 
     def put(self, entry: T) -> None:
-        """Add an entry. It never waits."""
+        """Add an entry, without blocking."""
         self._entries.append(entry)
         self._wake()
 
     def get(self, *, timeout: float | None = None) -> T:
-        """Remove and return the first entry, waiting for it for some seconds, or for as long as it takes.
+        """Remove and return the first entry, waiting for up to ``timeout`` seconds, or indefinitely.
 
         Raises:
-            Empty: There was none in time.
+            Empty: No entry arrived in time.
         """
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while True:
@@ -54,18 +56,18 @@ class SimpleQueue(Generic[T]):
         """Remove and return the first entry.
 
         Raises:
-            Empty: There is none.
+            Empty: The queue is empty.
         """
         try:
             entry = self._entries.popleft()
         except IndexError:
             raise Empty from None
         if self._entries:
-            self._wake()  # another thread: one may have been woken for several entries
+            self._wake()  # another thread: several puts may have woken only one
         return entry
 
     def _wake(self) -> None:
-        """Wake a thread that waits, or keep the next one from waiting."""
+        """Wake a waiting thread, or keep the next one from waiting."""
         if self._nothing_new.locked():
-            with suppress(RuntimeError):  # another thread was quicker
+            with suppress(RuntimeError):  # another thread has released it first
                 self._nothing_new.release()

@@ -1,7 +1,7 @@
-"""Room on this machine for the files of storage items: a directory, new files in it, and the errors of both.
+"""Disk space for the files of storage items: a directory, new files in it, and the errors of both.
 
-A full disk, a quota, too few file handles, a read-only directory: each concerns all tasks alike, so it becomes a
-`NoRoomError`, never an error of the task that met it first.
+A full disk, an exhausted quota, too few file handles or a read-only directory affects all tasks alike, so it becomes a
+`NoRoomError`, never an error of the task that ran into it first.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PREFIX: Final = "encord-agents-"
 SPACE: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 HANDLES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 SCARCE: Final = SPACE | HANDLES | {errno.ENOMEM}
-"""Errors of scarce resources, which are available again once other holders release theirs."""
+"""Errors of scarce resources, which become available again once others release theirs."""
 
 NO_DIRECTORY = """\
 There is no directory for temporary files on this machine, and agents that ask for files need one: {reason}.
@@ -54,8 +54,8 @@ Set the environment variable TMPDIR to a directory that can be written to, with 
 def ran_out(exception: BaseException) -> OSError | None:
     """Return the system's error if the cause of an exception is that this machine ran out of room, handles or memory.
 
-    Libraries turn such an error into one of their own, for instance that a connection could not be opened or an image
-    could not be read.
+    Libraries replace such an error with one of their own, for instance that a connection could not be opened or an
+    image could not be read.
     """
     for one in chain(exception):
         number = _number(one)
@@ -99,7 +99,7 @@ def _ours(what: str, directory: str | Path | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading(name: str) -> Iterator[None]:
-    """Read one of this library's files inside: a lack of handles or memory says nothing against the file.
+    """Turn a lack of handles or memory while reading a file into a `NoRoomError`: the file itself may be fine.
 
     Raises:
         NoRoomError: There is no handle or no memory.
@@ -120,7 +120,7 @@ def reading(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def temporary_directory() -> Iterator[Path]:
-    """Make a directory for files, private to this user, and remove it at the end with all that is in it.
+    """Make a directory for files, private to this user, and remove it with its contents at the end.
 
     Raises:
         PrintableError: There is no location for one.
@@ -136,7 +136,7 @@ def temporary_directory() -> Iterator[Path]:
 def make_directory() -> tempfile.TemporaryDirectory[str]:
     """Make a directory like `temporary_directory`; the caller removes it."""
     try:
-        # A download that was given up while its host kept silent may still have its file open at the end.
+        # A download that was cancelled while its host was silent may still have its file open at the end.
         return tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
     except OSError as error:
         if error.errno in SCARCE:
@@ -157,13 +157,13 @@ def check_directory() -> None:
 
 
 def discard(directory: tempfile.TemporaryDirectory[str]) -> None:
-    """Remove a directory. Files that cannot be removed stay, which is no reason to lose a run's result."""
+    """Remove a directory. Files that cannot be removed are left, rather than losing a run's result."""
     with contextlib.suppress(OSError):
         directory.cleanup()
 
 
 def remove(path: Path) -> None:
-    """Remove a file. If that fails, it is removed with its directory."""
+    """Remove a file. If that fails, it is removed later, with its directory."""
     _kept.get(os.getpid(), {}).pop(path, None)
     with contextlib.suppress(OSError):
         path.unlink()
@@ -178,8 +178,8 @@ def _place() -> str | None:
 # One file
 
 WORTH_RESERVING: Final = 1 << 20
-"""Bytes. To reserve a smaller file takes a tenth of a millisecond of processor time, a fifth of all that fetching it
-takes; and a request in vain costs no more."""
+"""Bytes. Reserving a smaller file takes a tenth of a millisecond of CPU time, a fifth of the whole fetch; requesting
+it in vain costs no more."""
 
 
 class NewFile:
@@ -187,25 +187,25 @@ class NewFile:
 
     Args:
         name: The name of its storage item, for messages.
-        reserve: Bytes to reserve on the disk before anything is written, so that no large file is requested for which
-            there is no room. File systems that cannot reserve are left alone, and so are all with small files.
+        reserve: Bytes to reserve on the disk before anything is written, so that no large file is requested without
+            room for it. Ignored for small files, and on file systems that cannot reserve.
 
     Raises:
-        NoRoomError: From here and from all methods, if this machine cannot keep the file.
+        NoRoomError: Here and in all methods, if this machine cannot keep the file.
     """
 
     def __init__(self, name: str, directory: Path, *, prefix: str, suffix: str, reserve: int = 0) -> None:
         self._what = f"The file of {name!r} cannot be kept on this machine"
         self._directory = directory
         self._file: BinaryIO | None = None
-        self._may_be_longer = False  # than what is written
+        self._may_be_longer = False  # than the bytes written to it, so that `finish` truncates it
         with _ours(self._what, directory):
             descriptor, path = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=directory)
         self.path = Path(path)
         try:
             with _ours(self._what, directory):
-                # Blocks are large or the only one. A buffer would ask the system four more things for each file, and
-                # each lets other threads have the interpreter first.
+                # Unbuffered: blocks are large, or the only one. A buffer would make four more system calls per file,
+                # each of which releases the GIL to other threads.
                 self._file = os.fdopen(descriptor, "wb", buffering=0)
                 if reserve >= WORTH_RESERVING:
                     self._may_be_longer = True
@@ -227,12 +227,12 @@ class NewFile:
         assert self._file is not None
         with _ours(self._what, self._directory):
             written = self._file.write(block)
-            while written < len(block):  # so a disk that fills up says what it lacks
+            while written < len(block):  # a disk that fills up raises only at the next write
                 written += self._file.write(memoryview(block)[written:])
         return written
 
     def restart(self) -> None:
-        """Forget what was written so far."""
+        """Discard the bytes written so far."""
         assert self._file is not None
         self._may_be_longer = True
         with _ours(self._what, self._directory):
@@ -263,12 +263,12 @@ class NewFile:
 
 
 # By process id: a forked child's inherited entries belong to its parent. There is no lock, since a fork might copy it
-# while it is held, or an interrupt leave it held; each step is a single operation on a dictionary instead.
+# while it is held, or an interrupt leave it held; each step is a single atomic operation on a dictionary instead.
 _kept: dict[int, dict[Path, None]] = {}
 
 
 def any_kept() -> bool:
-    """Return True if this process keeps any file."""
+    """Return True if this process keeps any files."""
     kept = _kept.setdefault(os.getpid(), {})
     for path in list(kept):
         if path.exists():
@@ -278,10 +278,10 @@ def any_kept() -> bool:
 
 
 def allocate(descriptor: int, size: int) -> None:
-    """Reserve bytes on the disk for an open file, on file systems that can.
+    """Reserve bytes on the disk for an open file, on file systems that support it.
 
     Raises:
-        OSError: There is no room for so many.
+        OSError: There is not enough room.
     """
     if not hasattr(os, "posix_fallocate"):
         return
@@ -292,11 +292,11 @@ def allocate(descriptor: int, size: int) -> None:
             raise
 
 
-# Prefetched files that are not in use yet: they can be removed, since they can be fetched again
+# Prefetched files that are not in use yet: they can be evicted, since they can be fetched again
 
 
 class Evictable(Protocol):
-    """A holder of a file that may be removed."""
+    """A holder of a file that may be evicted."""
 
     def evict(self) -> int | None:
         """Remove the file unless it is in use by now. Return its size, or ``None`` if it was not removed."""
@@ -310,7 +310,7 @@ def _of_this_process() -> dict[Evictable, None]:
 
 
 def not_used_yet(holder: Evictable) -> None:
-    """Record that a file exists that is not in use yet."""
+    """Record that a file exists but is not in use yet."""
     _of_this_process()[holder] = None
 
 

@@ -1,4 +1,4 @@
-"""Some of a video's frames: by their numbers, a share of them, or by time."""
+"""Sampling of a video's frames: by number, by share, or by time."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ __all__ = [
 logger = get_logger(__name__)
 
 HELD_PIXELS = 1 << 25
-"""Pixels of decoded frames that wait for their turn, if frames are wanted in another order than the file's: 48 MB, as
-decoders store them; 36 frames of 720p, and 4 of 4K."""
+"""Pixels of decoded frames to hold back if frames are wanted in another order than the file's: 48 MB, as decoders store
+them; 36 frames of 720p, or 4 of 4K."""
 
 
 class VideoSampler:
-    """Samples one video, any number of times. Its packets are looked at once.
+    """Samples one video, any number of times. Its packets are scanned only once.
 
     Args:
         path: The file.
         name: The name of the file in errors. Default: its own.
-        on_damage: Whether frames that are lost are a gap and a warning, or an error. With ``"raise"``, the file is read
+        on_damage: Whether lost frames leave a gap and a warning, or raise an error. With ``"raise"``, the file is read
             from the start.
     """
 
@@ -55,7 +55,7 @@ class VideoSampler:
         return Seeker.of(self._path, self._name) if self._on_damage == "warn" else None
 
     def frames(self, numbers: Iterable[int]) -> Iterator[Frame]:
-        """Yield the frames of these numbers, see `sample_frames`."""
+        """Yield the frames with these numbers, see `sample_frames`."""
         return self._frames([checked_number(number) for number in numbers])
 
     def share(self, share: float) -> Iterator[Frame]:
@@ -88,7 +88,7 @@ class VideoSampler:
             )
 
     def _sought(self, seeker: Seeker, wanted: list[int]) -> Generator[Frame, None, list[int]]:
-        """Yield frames without those between them. Return the numbers of those that have to be read from the start."""
+        """Yield frames by seeking. Return the numbers of the frames that have to be decoded from the start instead."""
         pixels, given = Pixels(self._path, self._name), 0
         try:
             for batch in _batches(wanted, seeker.pixels):
@@ -101,7 +101,7 @@ class VideoSampler:
 
     def _share(self, share: float) -> Iterator[Frame]:
         step = 1.0 / share
-        # 1 / 0.1 is a whole number but for a hair, which must not cost a frame.
+        # 1 / share may miss a whole number by a rounding error, which must not cost a frame.
         numbers = (int(number * step + 1e-9) for number in itertools.count())
         seeker = None if share > 0.5 else self._seeker
         if seeker is None:
@@ -115,7 +115,7 @@ class VideoSampler:
         if (seeker := self._seeker) is not None:
             yield from self._pick(iter((yield from self._sought(seeker, list(seeker.at_seconds(every))))))
             return
-        shown: tuple[int, Any] | None = None  # the frame that is on the screen until the next one comes
+        shown: tuple[int, Any] | None = None  # the frame on screen until the next one
         with opened(self._path, self._name) as (_, stream):
             tick = float(stream.time_base)
         pixels, begin, step = Pixels(self._path, self._name), 0.0, 0
@@ -138,7 +138,7 @@ class VideoSampler:
         """Yield frames, decoded from the start.
 
         Returns:
-            The video's length and the next of the numbers, if the video ends before they do.
+            The number of frames and the first of the numbers beyond them; ``None`` if there is no such number.
         """
         following = next(ascending, None)
         if following is None:
@@ -147,7 +147,7 @@ class VideoSampler:
         with closing(Film(self._path, self._name, self._on_damage).frames()) as frames:
             for number, raw in frames:
                 count = number + 1
-                while following <= number:  # below it: a frame that is lost, as is said in the log
+                while following <= number:  # smaller: a lost frame, which the log reports
                     if following == number:
                         yield Frame(number, pixels.of(raw))
                     following = next(ascending, None)
@@ -159,13 +159,13 @@ class VideoSampler:
 def sample_frames(
     path: Path, numbers: Iterable[int], *, name: str | None = None, on_damage: OnDamage = "warn"
 ) -> Iterator[Frame]:
-    """Yield the frames of these numbers, in their order and as often as they are named.
+    """Yield the frames with these numbers, in the given order, repeats included.
 
-    In ascending order one frame is in memory at a time; in another one, up to 48 MB of frames wait for their turn, so
-    that nothing is decoded twice. What lies between is not decoded, where the container can be sought in and nothing in
-    the file contradicts that the frames are then the same (MP4, QuickTime, Matroska, WebM). Others are read from the
+    If the numbers ascend, one frame is in memory at a time; otherwise up to 48 MB of frames are held back, so that
+    nothing is decoded twice. Frames in between are skipped by seeking, if the container supports it (MP4, QuickTime,
+    Matroska, WebM) and nothing in the file suggests that seeking would give other frames. Other files are read from the
     start, and again for each step back. Numbers beyond the last frame are left out, with a warning in the log, and so
-    are frames that are lost.
+    are lost frames.
 
     Args:
         path: The file.
@@ -183,7 +183,7 @@ def sample_frames(
 def sample_share(path: Path, share: float, *, name: str | None = None, on_damage: OnDamage = "warn") -> Iterator[Frame]:
     """Yield a share of the frames, evenly spaced from frame 0 on: 0.1 is every tenth, 0.4 is frames 0, 2, 5, 7, 10, ...
 
-    What lies between is passed over as in `sample_frames`.
+    Frames in between are skipped as in `sample_frames`.
 
     Args:
         path: The file.
@@ -199,7 +199,7 @@ def sample_share(path: Path, share: float, *, name: str | None = None, on_damage
 
 
 def sample_seconds(path: Path, every: float, *, name: str | None = None) -> Iterator[Frame]:
-    """Yield the frames that are shown at 0 s, and then every so many seconds, each once; by their time stamps.
+    """Yield the frames shown at 0 s, and then every ``every`` seconds, by their time stamps; each frame only once.
 
     Args:
         path: The file.
@@ -214,7 +214,7 @@ def sample_seconds(path: Path, every: float, *, name: str | None = None) -> Iter
 
 
 def _batches(numbers: list[int], pixels: int) -> Iterator[list[int]]:
-    """Split numbers into parts whose frames may wait for their turn together; ascending ones need not wait."""
+    """Split numbers into batches whose frames may be held back together; ascending numbers stay together."""
     if all(a <= b for a, b in itertools.pairwise(numbers)):
         yield numbers
         return
@@ -234,7 +234,7 @@ def _reordered(seeker: Seeker, numbers: list[int]) -> Iterator[tuple[int, Any]]:
 
 
 def _is_dense(numbers: list[int]) -> bool:
-    """Return True if most frames up to the last are wanted, in order: then there is nothing to pass over."""
+    """Return True if most frames up to the last are wanted, in order: then seeking gains nothing."""
     return 2 * len(numbers) > max(numbers) and all(a <= b for a, b in itertools.pairwise(numbers))
 
 
@@ -250,7 +250,7 @@ def _ascending_runs(numbers: list[int]) -> Iterator[list[int]]:
 
 
 def known_on_damage(on_damage: OnDamage) -> OnDamage:
-    """Return the argument, if it is one of those that are known.
+    """Return the argument, if it is a known value.
 
     Raises:
         ValueError: It is not.
@@ -266,11 +266,11 @@ def checked_number(number: int) -> int:
     Raises:
         PrintableError: It is negative.
     """
-    if (number := operator.index(number)) < 0:  # numpy's whole numbers are welcome
+    if (number := operator.index(number)) < 0:  # accepts numpy's integers
         raise PrintableError(f"Frames are numbered from 0, so there is no frame {number}.")
     return number
 
 
 def no_such_frame(path: Path, name: str | None, count: int, number: int) -> str:
-    """Return the sentence about a number beyond the last frame."""
+    """Return the message about a number beyond the last frame."""
     return f"{name or path.name!r} has {count} frames (0 to {count - 1}), so there is no frame {number}."

@@ -1,8 +1,8 @@
-"""Single frames of a video without decoding what lies before them, where that is exact.
+"""Single frames of a video by seeking, without decoding all frames before them, where that is exact.
 
-All packets are looked at once, without decoding them. Their time stamps say which number each frame has, and which key
-frame it depends on. That holds for containers that can be sought in, and for files in which nothing contradicts it. For
-all others there is no `Seeker`, and whoever reads them reads from the start; so does who meets a surprise on the way.
+All packets are scanned once, without decoding them. Their time stamps give the number of each frame, and the key frame
+that it depends on. This works for containers that support seeking, and for files in which nothing contradicts it. For
+all others there is no `Seeker`, and the caller reads from the start, as it does if a frame is not where it should be.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ __all__ = ["LostError", "Seeker"]
 SEEKABLE = frozenset({TABLED, "matroska,webm"})
 
 SKIPPABLE = frozenset({"h264", "mpeg2video"})
-"""Codecs whose decoder can leave out pictures that no other picture refers to, which changes nothing in the others."""
+"""Codecs whose decoder can skip pictures that no other picture refers to, which changes nothing in the others."""
 
 
 class LostError(ReadAnewError):
-    """A frame is not where the packets promised it: the film has to be read from the start."""
+    """A frame is not where its packet indicated: the video has to be read from the start."""
 
 
 class Seeker:
-    """The places of the frames in a video's file. `of` makes it.
+    """The positions of the frames in a video's file. Created by `of`.
 
     Attributes:
         count: The number of frames.
-        pixels: Pixels of a frame.
+        pixels: The number of pixels of a frame.
     """
 
     def __init__(self, path: Path, name: str | None, packets: _Packets, seconds_per_tick: float, pixels: int) -> None:
@@ -58,7 +58,7 @@ class Seeker:
         """Return a seeker, or ``None`` if the frames' numbers are known only by decoding the video from its start.
 
         Raises:
-            UnsupportedAssetError: It is no video.
+            UnsupportedAssetError: The file is not a video.
         """
         with opened(path, name) as (container, stream):
             if container.format.name not in SEEKABLE:
@@ -75,10 +75,10 @@ class Seeker:
             return cls(path, name, packets, float(stream.time_base), stream.width * stream.height)
 
     def at_seconds(self, every: float) -> Iterator[int]:
-        """Yield the numbers of the frames that are shown at 0 s, and then every so many seconds; each once."""
+        """Yield the numbers of the frames shown at 0 s, and then every ``every`` seconds; each only once."""
         last, begin, end = -1, self._times[0], self._times[-1]
         for step in itertools.count():
-            # Half a tick: what is meant to be on a frame's time may miss it by a hair.
+            # Half a tick: a time that is meant to be a frame's may miss it by a rounding error.
             time = begin + step * every / self._seconds_per_tick + 0.5
             if time > end + 1:
                 return
@@ -88,10 +88,10 @@ class Seeker:
             last = number
 
     def frames(self, numbers: Sequence[int]) -> Generator[tuple[int, av.VideoFrame], None, None]:
-        """Yield the frames of these numbers, in their order, as often as they are named. Numbers are below `count`.
+        """Yield the frames with these numbers, in the given order, repeats included. Numbers must be below `count`.
 
         Raises:
-            LostError: On the way: the file has a surprise. Frames until then are right.
+            LostError: A frame is not where it should be. The frames yielded before it are right.
         """
         wanted = {self._times[number] for number in numbers}
         with opened(self._path, self._name, threads="AUTO") as (container, stream):
@@ -124,21 +124,21 @@ class Seeker:
             yield number, frame
 
     def _decoder_at(self, container: Any, stream: Any, key: int, wanted: Collection[int]) -> _Decoder:
-        """Begin to decode at a key frame, or at an earlier one where the container does not lead to it."""
-        # Containers look for the time of decoding or for that of presentation: the earlier one is right for both.
+        """Start decoding at a key frame, or at an earlier one if the container seeks to that."""
+        # Containers seek by decoding time or by presentation time: the earlier one is right for both.
         container.seek(self._key_times[key], stream=stream)
         return _Decoder(container, stream, key, self._ordinals, wanted if self._skips else None)
 
 
 class _Decoder:
-    """Decodes from where a container was sought to.
+    """Decodes from a container's position after a seek.
 
     Args:
-        wanted: The times of the frames that are asked for: other pictures are left out if no picture refers to them and
-            the decoder can do that. ``None``: all are decoded.
+        wanted: The times of the requested frames: other pictures are skipped if no picture refers to them and the
+            decoder supports it. ``None``: all are decoded.
 
     Attributes:
-        sent: The place, in the file's order, of the packet that the decoder was given last.
+        sent: The position, in the file's order, of the packet that was sent to the decoder last.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class _Decoder:
                 if ordinal is None or (self.sent < 0 and ordinal > key):
                     raise LostError
                 self.sent = ordinal
-                # Per packet, since by the time a frame comes out, the decoder has been given several more.
+                # Per packet, since by the time a frame comes out, the decoder has been sent several more.
                 if self._wanted is not None and skipping != (packet.pts not in self._wanted):
                     skipping = not skipping
                     self._codec.skip_frame = "NONREF" if skipping else "DEFAULT"
@@ -181,10 +181,10 @@ class _Decoder:
 
 
 class _Watch(FrameNumbers):
-    """Signs of damage in a file, looked for while its packets are read.
+    """Looks for signs of damage in a file while its packets are read.
 
     Attributes:
-        suspicious: True if there are any.
+        suspicious: True if there were any.
     """
 
     def __init__(self) -> None:
@@ -207,7 +207,7 @@ class _Watch(FrameNumbers):
         self.suspicious = True
 
     def ended(self) -> None:
-        """All packets were read."""
+        """Ignore the end: nothing is counted here."""
 
 
 class _Packets:
@@ -215,11 +215,11 @@ class _Packets:
 
     def __init__(self) -> None:
         self.times = array("q")  # of frames, ascending
-        self.keys = array("q")  # the place of the key frame that each of them needs
-        self.key_times: dict[int, int] = {}  # where to seek to, by the place of a key frame
-        self.ordinals: dict[int, int] = {}  # places by time stamp
+        self.keys = array("q")  # the position of the key frame that each of them needs
+        self.key_times: dict[int, int] = {}  # the times to seek to, by the position of a key frame
+        self.ordinals: dict[int, int] = {}  # positions by time stamp
         self._shown: list[tuple[int, int]] = []  # time stamps and needed key frames
-        self._keys: list[tuple[int, int]] = []  # time stamps and places of key frames
+        self._keys: list[tuple[int, int]] = []  # time stamps and positions of key frames
         self._newest = -(1 << 62)
 
     def note(self, packet: Any, codec: str) -> bool:
@@ -237,8 +237,8 @@ class _Packets:
             self._keys.append((time, ordinal))
             self.key_times[ordinal] = time if decoding is None else min(decoding, time)
         if packet.is_discard or (codec == "vp8" and not memoryview(packet)[0] & 0x10):
-            return True  # there to be referred to
-        # A picture that is shown before a key frame, and stored after it, needs the key frame before.
+            return True  # not shown: other pictures refer to it
+        # A picture that is shown before a key frame, and stored after it, needs the previous key frame.
         needed = next((place for shown, place in reversed(self._keys) if shown <= time), None)
         if needed is None:
             return False

@@ -1,4 +1,4 @@
-"""Sessions of `requests` that are used again and again, and cost little each time."""
+"""Long-lived sessions of `requests` with little overhead per request."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ __all__ = ["new_session"]
 
 
 class _Session(requests.Session):
-    """Looks for proxies only where some are named: `requests` reads the whole environment twice for each request, which
-    takes it as long as all else that it does."""
+    """Looks for proxies only if the environment names some.
+
+    `requests` reads the whole environment twice for each request, which takes as long as the rest of its work.
+    """
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
         from encord_agents.core.settings import authorities, names_proxies  # pydantic-settings takes a while to import
@@ -32,7 +34,7 @@ class _Session(requests.Session):
 
 
 def _is_as_released() -> bool:
-    """Return True if the method of `requests` is its own: some programs replace it, to change proxies or trust."""
+    """Return True if `requests` has its original method: some programs patch it, to change proxies or trust."""
     code = getattr(requests.Session.merge_environment_settings, "__code__", None)
     return code is not None and code.co_filename == requests.sessions.__file__
 

@@ -39,14 +39,14 @@ class _Secret(str):
 class Settings(BaseSettings):
     """The credentials and the address of the platform.
 
-    Arguments win over the environment. Everything is checked on construction: settings that exist can be used.
+    Arguments take precedence over the environment. Everything is validated on construction: any instance is usable.
 
     Args:
         ssh_key_content: The text of an unencrypted Ed25519 private key, in OpenSSH's format, as PKCS#8, or either as
             base64 (see `encord_agents.core.keys`). Default: the environment's ``ENCORD_SSH_KEY``.
         ssh_key_file: The file that holds such a key; ``~`` is expanded. Default: ``ENCORD_SSH_KEY_FILE``. If the
-            environment has both, the text wins, a warning is logged and a `UserWarning` is given.
-        domain: The platform's address. Default: ``ENCORD_DOMAIN``, or else ``https://api.encord.com``.
+            environment has both, the text wins, a warning is logged and a `UserWarning` is issued.
+        domain: The platform's address. Default: ``ENCORD_DOMAIN``, or ``https://api.encord.com``.
         aliases: The same values by the names of their environment variables.
 
     Raises:
@@ -75,7 +75,7 @@ class Settings(BaseSettings):
 
         explicit = {name for name in ("ENCORD_SSH_KEY", "ENCORD_SSH_KEY_FILE") if values.get(name) is not None}
         if explicit == {"ENCORD_SSH_KEY_FILE"}:
-            self.ssh_key_content = None  # an argument beats the environment, whichever of the two it is
+            self.ssh_key_content = None  # an argument overrides both variables of the environment
         elif explicit == {"ENCORD_SSH_KEY"}:
             self.ssh_key_file = None
 
@@ -117,7 +117,7 @@ _latest: tuple[object, Settings] | None = None
 
 
 def settings_of_environment() -> Settings:
-    """Return the settings of the environment, read anew only where it, or the key's file, has changed.
+    """Return the settings of the environment, read again only if it, or the key's file, has changed.
 
     Raises:
         CredentialsError: There is no key, or it cannot be used.
@@ -132,19 +132,19 @@ def settings_of_environment() -> Settings:
 
 
 def names_proxies() -> bool:
-    """Return True if requests may have to go over a proxy: one is named here, or may be named elsewhere."""
+    """Return True if requests may have to go through a proxy. On Windows and macOS, the system may name one."""
     if sys.platform in ("win32", "darwin"):
         return True
     return b"_proxy=" in b"=".join([*os.environb, b""]).lower()
 
 
 def authorities() -> str | None:
-    """Return the file of trusted certificates that `requests` is told to use."""
+    """Return the CA bundle that the environment gives `requests`, or ``None``."""
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
 
 
 def _stamp(path: Path | None) -> object:
-    """Return what changes with a file."""
+    """Return a value that changes when the file does."""
     if path is None:
         return None
     try:
@@ -155,7 +155,7 @@ def _stamp(path: Path | None) -> object:
 
 
 class WebhookSettings(BaseSettings):
-    """The secret with which the platform signs what it sends. Apart from `Settings`: a receiver needs no key.
+    """The secret with which the platform signs notifications. Separate from `Settings`: a receiver needs no key.
 
     Args:
         webhook_secret: The secret. Default: the environment's ``ENCORD_WEBHOOK_SECRET``.
@@ -185,12 +185,12 @@ class CacheSettings(BaseSettings):
 
     @classmethod
     def checked(cls, directory: str | Path | None, size: int | str | None) -> CacheSettings:
-        """Return the settings, given those that a runner was made with; others are the environment's.
+        """Return the settings with the arguments of a runner; those that are ``None`` come from the environment.
 
         Raises:
-            PrintableError: The directory is a file, or cannot be a path; the size is not a size.
+            PrintableError: The directory is a file, or not a valid path; or the size is not valid.
         """
-        # By their aliases: with older versions of pydantic-settings, the environment wins over names.
+        # By their aliases: with older versions of pydantic-settings, the environment overrides names.
         given = {"ENCORD_AGENTS_CACHE": directory or None, "ENCORD_AGENTS_CACHE_SIZE": size}
         try:
             settings = cls(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
@@ -222,7 +222,7 @@ def _checked_domain(domain: str) -> str:
     try:
         parts = urlsplit(domain)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, or brackets without an address
+    except ValueError:  # a port that is not a number, or brackets without an address
         usable = False
     if usable and (parts.query or parts.fragment):
         raise CredentialsError(

@@ -107,9 +107,9 @@ KNOWN: Final = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in 
 def suffix_for(mime_type: str | None, name: str, url: str = "") -> str:
     """Return the suffix of a file's name, dot included, in lower case; may be empty. The same on every machine.
 
-    It is the name's own (``.nii.gz`` is one), or the URL's, unless the MIME type contradicts it; then, or if there is
-    none, it is the type's. A type in the table contradicts all suffixes that it does not list, except that plain text
-    may be any kind of text. A type that is not in the table contradicts nothing.
+    It is the name's own (``.nii.gz`` is one), or the URL's, unless the MIME type contradicts it. In that case, or if
+    there is none, it is the type's. A type in the table contradicts all suffixes that it does not list, except that
+    plain text may be any kind of text. A type that is not in the table contradicts nothing.
     """
     plain = (mime_type or "").partition(";")[0].strip().lower()
     plain = OTHER_NAMES.get(plain, plain)
@@ -133,7 +133,7 @@ def _agree(suffix: str, mime_type: str) -> bool:
 
 
 def _suffix_of(name: str) -> str:
-    """Return the suffix of a name; of a compressed file, ``.gz`` together with the suffix before it."""
+    """Return the suffix of a name; for a compressed file, ``.gz`` together with the suffix before it."""
     path = PurePosixPath(name)
     last = path.suffix.lower()
     if not (1 < len(last) <= 12 and last[1:].isalnum()):

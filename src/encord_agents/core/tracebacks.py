@@ -1,4 +1,4 @@
-"""Exceptions as text and values, however they behave. The text has no signed URLs.
+"""Exceptions as text and values, however they behave. Signed URLs are redacted from the text.
 
 Agents may raise anything: frozen dataclasses, classes that refuse attributes, exceptions whose ``__str__`` raises.
 Nothing in this module raises because of them. Attributes are written through `BaseException`'s own descriptors, which
@@ -46,7 +46,7 @@ T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
 
 LONGEST_MESSAGE = 500_000
-"""Characters of an exception's message that are kept as text: some quote a picture, or a server's whole answer."""
+"""Characters of an exception's message to keep as text: some quote an image, or a server's whole response."""
 LONGEST_TRACEBACK = 500_000
 
 _ATTRIBUTES = BaseException.__dict__
@@ -63,7 +63,7 @@ class _Contained:
 
 
 contained = _Contained()
-"""A context manager that swallows all that foreign code raises inside, interrupts aside: `SystemExit` too."""
+"""A context manager that suppresses all exceptions of foreign code, even `SystemExit`, except `KeyboardInterrupt`."""
 
 
 @overload
@@ -82,7 +82,7 @@ def type_name(value: object) -> str:
 
 
 def described(exception: BaseException) -> str:
-    """Return the type and message of an exception, of a very long one the beginning."""
+    """Return the type and message of an exception, truncated if it is very long."""
     kind = type_name(exception)
     try:
         return _told(cut(f"{kind}: {exception}", LONGEST_MESSAGE))
@@ -100,7 +100,7 @@ def message_of(exception: BaseException) -> str:
 
 
 def shown(value: object, most: int = 80) -> str:
-    """Return the first ``most`` characters of ``repr(value)``, or say that it has none."""
+    """Return the first ``most`` characters of ``repr(value)``, or a placeholder if it raises."""
     try:
         return _told(repr(value)[:most])
     except KeyboardInterrupt:
@@ -112,7 +112,7 @@ def shown(value: object, most: int = 80) -> str:
 def formatted(exception: BaseException) -> str:
     """Return the traceback as Python prints it, with its causes, or in a plain form if Python cannot print it.
 
-    The middle of a very long one is left out.
+    The middle of a very long traceback is left out.
     """
     with contained:
         return _without_middle("".join(traceback.format_exception(type(exception), exception, traceback_of(exception))))
@@ -134,7 +134,7 @@ def _plainly(exception: BaseException) -> str:
 
 
 def marked(exception: BaseException) -> str:
-    """Return the traceback for a log: each line begins with a mark, so that other people's text forges none."""
+    """Return the traceback for a log: each line begins with a mark, so that untrusted text cannot forge a line."""
     return "\n".join(MARK + cut(line) for line in literally(formatted(exception)).rstrip().splitlines())
 
 
@@ -155,7 +155,7 @@ def notes(exception: BaseException) -> list[str]:
 
 
 def add_note(exception: BaseException, note: str) -> None:
-    """Add a note, once, to be shown with the exception's traceback. An exception that takes no notes stays as it is."""
+    """Add a note to show with the exception's traceback, but only once. Do nothing if the exception takes no notes."""
     if note in notes(exception):
         return
     with contained:
@@ -202,7 +202,7 @@ def chain(exception: BaseException | None) -> Iterator[BaseException]:
 
 
 def members(exception: BaseException) -> Iterator[BaseException]:
-    """Yield the exceptions in a group, including those in nested groups; or the exception itself if it is no group."""
+    """Yield the exceptions in a group, including those in nested groups; or the exception itself if it is not one."""
     pending = [exception]
     while pending:
         current = pending.pop()
@@ -233,7 +233,7 @@ def detach(exception: BaseException | None) -> None:
 
 
 def portable(exception: E) -> E | None:
-    """Return the exception if another process can restore it from its pickle, else ``None``."""
+    """Return the exception if another process can restore it from its pickle, otherwise ``None``."""
     with contained:  # anything that is raised here means that it cannot be sent
         copy = pickle.loads(pickle.dumps(exception))
         if type(copy) is type(exception) and _said(copy) == _said(exception):

@@ -1,4 +1,4 @@
-"""GET requests to storage hosts, over connections that stay open and that all threads share.
+"""GET requests to storage hosts, over keep-alive connections that all threads share.
 
 They go through `requests`, as the SDK's do: if proxies, certificates, or an organisation's own hooks into `requests`
 work for the platform, they work for files too.
@@ -39,24 +39,24 @@ CONNECTIONS: Final = 16  # kept open to each host
 REDIRECTS: Final = 10
 SHORT: Final = 16 * 1024  # bytes
 LONGEST_READ: Final = 120.0
-"""Seconds that the head of an answer, or one read of its body, may take. The timeout alone limits only silence, and a
-host that sends a byte now and then is never silent for long."""
-# The received size is compared with the stored one, hence no compression. No credentials either: the URL itself is
-# the permission, and storage hosts refuse a second one.
+"""Seconds that the headers of a response, or one read of its body, may take. The read timeout limits only silence, and
+a host that sends a byte now and then is never silent for long."""
+# The received size is compared with the stored one, hence no compression. No credentials either: the URL itself
+# grants access, and storage hosts reject requests with two kinds of credentials.
 HEADERS: Final = {"User-Agent": f"encord-agents/{__version__}", "Accept-Encoding": "identity", "Accept": "*/*"}
 
 # By process id: a forked child must not use its parent's connections. There is no lock, since a fork might copy it
-# while it is held; if two threads make a session at once, one of them is dropped, which does no harm.
+# while it is held; if two threads create a session at once, one of the two is dropped, which does no harm.
 _sessions: dict[int, requests.Session] = {}
 
 
 class TransportError(Exception):
-    """No answer came. The message never contains the URL, whose signature is a permission.
+    """No response arrived. The message never contains the URL, whose signature grants access to the file.
 
     Attributes:
-        may_pass: True if another try may succeed.
-        certificate: True if the host's certificate was refused, so that none of its files can be fetched.
-        ran_out: The system's error, if there is no connection because this machine ran out of something.
+        may_pass: True if another attempt may succeed.
+        certificate: True if the host's certificate was rejected, so that none of its files can be fetched.
+        ran_out: The system's error, if there is no connection because this machine ran out of a resource.
     """
 
     def __init__(
@@ -75,16 +75,16 @@ def open_url(
     begun: Callable[[socket.socket], None] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> HTTPResponse:
-    """Send a GET and return the answer, its body still unread. Close it; if read to the end, its connection is reused.
+    """Send a GET request and return the response, its body unread. Close it; if fully read, its connection is reused.
 
     Args:
         url: The address. Redirects are followed, but not from https to http. A user and password in it are not sent.
-        timeout: Seconds to connect, and seconds to wait for the next bytes.
-        begun: Called with the socket of each request once that is sent, see `hang_up`.
-        headers: More headers to send.
+        timeout: The connect and read timeouts, in seconds.
+        begun: Called with the socket of each request once it is sent, see `hang_up`.
+        headers: Additional headers.
 
     Raises:
-        TransportError: No answer came.
+        TransportError: No response arrived.
     """
     session = _session()
     try:
@@ -109,7 +109,7 @@ def open_url(
                 url = there
             else:
                 problem = TransportError(f"the storage host redirected {REDIRECTS} times", may_pass=False)
-    except ValueError:  # all complaints of `requests` about addresses are ValueErrors
+    except ValueError:  # all errors of `requests` about URLs are ValueErrors
         problem = TransportError("the platform returned an invalid URL", may_pass=False)
     except (from_requests.RequestException, exceptions.HTTPError, OSError) as error:
         refused = refused_certificate(error)
@@ -123,13 +123,13 @@ def open_url(
 
 
 def hang_up(sock: socket.socket) -> None:
-    """Break a connection, so that another thread waiting for its answer gets an error."""
+    """Shut down a connection, so that another thread waiting for its response gets an error."""
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
 
 
 def abort(response: HTTPResponse) -> None:
-    """Break the connection, so that a thread waiting for the body gets an error."""
+    """Shut down the response's connection, so that a thread waiting for the body gets an error."""
     connection = getattr(response, "_connection", None)
     sock = getattr(connection, "sock", None)
     if sock is not None:
@@ -158,7 +158,7 @@ def _no_credentials(request: requests.PreparedRequest) -> requests.PreparedReque
 
 
 def _put_away(response: HTTPResponse) -> None:
-    """Finish with an answer. Its connection is reused, unless the rest is longer than a redirect's few words."""
+    """Discard a response. Its connection is reused, unless the body is longer than that of a usual redirect."""
     length = response.headers.get("Content-Length", "")
     if length.isdigit() and len(length) < 10 and int(length) <= SHORT:
         response.drain_conn()
@@ -168,7 +168,7 @@ def _put_away(response: HTTPResponse) -> None:
 
 
 def _as_sent(location: str) -> str:
-    """Decode an address from a header. `http.client` reads its bytes as Latin-1, but they are UTF-8."""
+    """Decode a URL from a header. `http.client` reads its bytes as Latin-1, but they are UTF-8."""
     try:
         return location.encode("latin-1").decode()
     except UnicodeError:
@@ -179,7 +179,7 @@ def in_words(error: BaseException, *, answering: bool = True) -> str:
     """Describe an error of a request, without the URL.
 
     Args:
-        answering: True if the answer had begun.
+        answering: True if the response had begun.
     """
     if (refused := refused_certificate(error)) is not None:
         return f"the storage host cannot be trusted: {refused}"
@@ -199,7 +199,7 @@ def in_words(error: BaseException, *, answering: bool = True) -> str:
     return f"no connection to the storage host ({type(kinds[-1]).__name__})"
 
 
-# At DEBUG, `urllib3` logs each request's path and query. Here the query is the permission to read the file.
+# At DEBUG, `urllib3` logs each request's path and query. Here the query grants access to the file.
 
 _QUERY = re.compile(r"\?[^\s'\")]*")
 _ours = threading.local()
@@ -207,7 +207,7 @@ _ours = threading.local()
 
 @contextlib.contextmanager
 def _asking(begun: Callable[[socket.socket], None] | None) -> Iterator[None]:
-    """Have `urllib3` log addresses without their queries, and report sockets, while inside, in this thread."""
+    """Make `urllib3` log URLs without their queries, and report sockets, inside the context, in this thread."""
     _ours.asking, _ours.begun = True, begun
     try:
         yield
@@ -225,11 +225,11 @@ for _name in ("urllib3.connectionpool", "urllib3.poolmanager", "urllib3.util.ret
     logging.getLogger(_name).addFilter(_shorten)
 
 
-# Answers whose reads take no longer than `LONGEST_READ`. Everything else is as `requests` and `urllib3` make it.
+# Responses whose reads take no longer than `LONGEST_READ`. Everything else is as in `requests` and `urllib3`.
 
 
 class _Paced(io.RawIOBase):
-    """The stream of a socket, readable up to a deadline."""
+    """The stream of a socket, readable until a deadline."""
 
     def __init__(self, raw: io.RawIOBase) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Certificates to trust, read once instead of for every connection.
 
-`urllib3` reads the whole file (a hundred certificates and more) for each connection, which takes 20 ms of processor
-time under the interpreter's lock, so that 16 connections at the same time take a third of a second to open.
+`urllib3` reads the whole CA bundle (a hundred certificates and more) for each connection, which takes 20 ms of CPU time
+under the GIL, so that 16 concurrent connections take a third of a second to open.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 __all__ = ["TrustingAdapter"]
 
-# By file, with the data that shows if it has changed. Two threads that read it at the same time do no harm.
+# By path, with the state that shows if the file has changed. There is no lock: if two threads load the same file at
+# once, no harm is done.
 _read: dict[str, tuple[object, ssl.SSLContext]] = {}
 
 
 class TrustingAdapter(HTTPAdapter):
-    """Connects as `requests` does, which decides about trust. If that means a single file, the file is read once.
+    """Connects as `requests` does, with the same trust. If that is a single file of certificates, it is read once.
 
-    Other set-ups, such as a proxy, a client certificate, or the user's own context, stay as they are.
+    Other set-ups, such as a proxy, a client certificate, or the user's own context, are left unchanged.
     """
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Supply the certificates. Called by `requests` before each request, with the pool that makes connections."""
+        """Supply the certificates. Called by `requests` before each request, with the connection pool."""
         super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
         trusted = getattr(conn, "ca_certs", None)
         plain = trusted and not (conn.ca_cert_dir or conn.cert_file or conn.proxy or conn.assert_fingerprint)
@@ -43,7 +44,7 @@ class TrustingAdapter(HTTPAdapter):
 
 
 def _context(path: str) -> ssl.SSLContext | None:
-    """Return a context that trusts a file's certificates, or ``None`` if it cannot be read: `urllib3` says why."""
+    """Return a context that trusts a file's certificates, or ``None`` if it cannot be read: `urllib3` reports why."""
     try:
         found = os.stat(path)
         state = found.st_mtime_ns, found.st_size, found.st_ino

@@ -101,7 +101,7 @@ def batch_iterator(iterator: Iterable[T], batch_size: int) -> Iterator[list[T]]:
 
 
 def get_user_client_from_settings(settings: Settings) -> EncordUserClient:
-    """Return the client of these settings: `get_user_client` by another name."""
+    """Return a client with these settings. Another name for `get_user_client`."""
     return get_user_client(settings)
 
 
@@ -139,7 +139,7 @@ def get_frame_count(storage_item: StorageItem) -> int:
     """Return a video's number of frames as the platform knows it. `core.video.count_frames` counts those of a file.
 
     Raises:
-        PrintableError: It is no video, or the platform does not know.
+        PrintableError: The item is not a video, or the platform does not know the number.
     """
     if storage_item.item_type != StorageItemType.VIDEO:
         raise PrintableError(f"{storage_item.name!r} is of type {storage_item.item_type.value}, not a video.")

@@ -1,27 +1,27 @@
 """Videos: exact frames, decoded with PyAV.
 
 Pixels are RGB, uint8, ``[height, width, 3]``. A rotation in the file's metadata *is* applied, in quarter turns, as
-players do; mirroring is not. That is a decision: what the platform's coordinates refer to in a rotated video is not
-documented where we could read it.
+players do; mirroring is not. That is our decision: we found no documentation of the orientation to which the platform's
+coordinates refer.
 
-**Which frames.** Those of the main stream: an attached picture, such as a cover, is no video; of several streams it is
+**Which frames.** Those of the main stream: attached pictures, such as covers, do not count; of several streams, it is
 the one that ffmpeg would choose.
 
 **Which numbers.** Frames are numbered from 0 in the order in which they are shown: by the rank of their time stamps,
-not by the time itself. So with a variable rate, too, numbers have no holes: frame 100 is the hundred-and-first picture.
+not by the time itself. So even with a variable frame rate, numbers have no holes: frame 100 is the 101st picture.
 
-- What an edit list cuts off is not counted.
-- A film that begins within a group of pictures begins with the first frame that can be decoded; a warning says how many
-  pictures before it are not counted.
-- A frame that cannot be decoded keeps its number: a gap is left, and later frames are not renumbered. Where damage took
-  whole packets away, the frames that are missing are counted if the film had a steady rate until then; if it had not, a
-  warning says from where on numbers may be wrong. In MPEG transport streams any hole in a steady rate counts as damage.
+- Frames that an edit list cuts off are not counted.
+- If a video begins within a group of pictures, frame 0 is the first frame that can be decoded; a warning gives the
+  number of pictures before it, which are not counted.
+- A frame that cannot be decoded keeps its number: a gap is left, and later frames are not renumbered. If whole packets
+  are missing, their frames are counted if the frame rate was steady until then; otherwise a warning gives the frame
+  from which on numbers may be wrong. In MPEG transport streams, any hole in a steady rate counts as damage.
 - Streams without time stamps of their own (raw H.264, AVI, MPEG program streams) are numbered as frames come out of the
-  decoder. At the first damage a warning says that numbers from there on may be wrong.
+  decoder. After the first damage, a warning says that numbers from there on may be wrong.
 
-**Damage** is told in one warning in the log: which frames are lost, which may show faults, where the film breaks off,
-and from which frame on numbers may be wrong. ``on_damage="raise"`` makes an `UnsupportedAssetError` of it, before the
-first frame that follows.
+**Damage** is reported in one warning in the log: which frames are lost, which may show faults, where the video breaks
+off, and from which frame on numbers may be wrong. With ``on_damage="raise"``, it raises an `UnsupportedAssetError`
+instead, before the first frame that follows.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ def iterate_frames(
         path: The file.
         step: At least 1.
         name: The name of the file in errors. Default: its own.
-        on_damage: Whether frames that are lost are a gap and a warning, or an error.
+        on_damage: Whether lost frames leave a gap and a warning, or raise an error.
 
     Raises:
-        UnsupportedAssetError: It is no video, or has no frame that can be decoded; or ``on_damage="raise"``, and it is
-            damaged. Frames before the damage have been given by then.
+        UnsupportedAssetError: The file is not a video, or has no frame that can be decoded; or it is damaged, with
+            ``on_damage="raise"``. Frames before the damage have been yielded by then.
         ValueError: ``step`` is below 1.
     """
     if step < 1:
@@ -93,7 +93,7 @@ def read_video_frame(path: Path, number: int = 0, *, name: str | None = None) ->
     """Return the pixels of one frame.
 
     Raises:
-        UnsupportedAssetError: It is no video, or damaged where this frame is.
+        UnsupportedAssetError: The file is not a video, or is damaged at this frame.
         PrintableError: There is no such frame.
     """
     number, last = checked_number(number), -1
@@ -117,21 +117,21 @@ def read_video_frame(path: Path, number: int = 0, *, name: str | None = None) ->
 
 
 def count_frames(path: Path, *, name: str | None = None) -> int:
-    """Return the number of frames, numbered as when iterating; those that are lost count, too.
+    """Return the number of frames, as `iterate_frames` numbers them, lost ones included.
 
-    They are counted, because what files say about themselves is often wrong; but mostly without decoding them.
+    They are counted, because the metadata of files is often wrong; but mostly without decoding them.
 
     Raises:
-        UnsupportedAssetError: It is no video, or has no frame that can be decoded.
+        UnsupportedAssetError: The file is not a video, or has no frame that can be decoded.
     """
     return count_in_stream(path, name)
 
 
-# Names that existing code imports. Two of them have the order of channels of OpenCV.
+# Names that existing code imports. Two of them use the channel order of OpenCV, BGR.
 
 
 def get_frame(video_path: Path, desired_frame: int) -> ImageArray:
-    """Return the pixels of one frame in the order blue, green, red. Raises the same as `read_video_frame`."""
+    """Return the pixels of one frame in the order blue, green, red. Raises the same errors as `read_video_frame`."""
     return _reversed(read_video_frame(Path(video_path), desired_frame))
 
 
@@ -148,12 +148,12 @@ def write_frame(frame_path: Path, frame: ImageArray) -> None:
 
 
 def iter_video(video_path: Path) -> Iterator[Frame]:
-    """Yield every frame, RGB. Another name of `iterate_frames`."""
+    """Yield every frame, RGB. Another name for `iterate_frames`."""
     return iterate_frames(Path(video_path))
 
 
 def iter_video_with_indices(video_path: Path, frame_indices: Iterable[int]) -> Iterator[Frame]:
-    """Yield the frames of these numbers, RGB. Another name of `sample_frames`."""
+    """Yield the frames with these numbers, RGB. Another name for `sample_frames`."""
     return sample_frames(Path(video_path), frame_indices)
 
 

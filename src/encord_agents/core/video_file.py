@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 __all__ = ["TABLED", "Pixels", "ReadAnewError", "av_errors", "main_stream", "opened", "unreadable"]
 
 TABLED = "mov,mp4,m4a,3gp,3g2,mj2"
-"""The container that has a table of its packets: damage takes none of them away."""
+"""The container that has a table of its packets, so that none of them is lost to damage."""
 
 COPY_OPAQUE = 1 << 7
-"""AV_CODEC_FLAG_COPY_OPAQUE: a frame carries what its packet carried, which tells the packet that it came from."""
+"""AV_CODEC_FLAG_COPY_OPAQUE: a frame carries the opaque value of its packet, which identifies the packet."""
 
 MAX_FRAME_PIXELS = 1 << 27
-"""Pixels of a frame above which a video is refused: small files can hold frames that fill the memory. 16K fits."""
+"""The most pixels of a frame: small files can hold frames that fill the memory. 16K fits."""
 
 _ADVICE = "Ask for the file instead: Annotated[Path, Depends(dep_asset)]"
 
 
 class ReadAnewError(Exception):
-    """The file is to be read in another way. It passes through `opened` unchanged."""
+    """The file has to be read in another way. Passes through `opened` unchanged."""
 
 
 class Pixels:
     """Converts the decoded frames of one video to arrays: RGB, uint8, ``[height, width, 3]``, upright.
 
-    The converter is set up once for all frames, which costs as much as the conversion of a frame.
+    The converter is set up once for all frames, since that costs as much as the conversion of a frame.
     """
 
     def __init__(self, path: Path, name: str | None) -> None:
@@ -55,7 +55,7 @@ class Pixels:
         import numpy as np
 
         if self._is_first:
-            # Until a somewhat larger block was freed, glibc asks the system for the memory of each frame anew, which
+            # Until a somewhat larger block has been freed, glibc maps the memory of each frame from the system, which
             # takes a third of the whole time.
             self._is_first = False
             np.empty(frame.width * frame.height * 27 // 8, np.uint8)
@@ -71,7 +71,7 @@ class Pixels:
 
 
 def main_stream(container: Any) -> Any | None:
-    """Return the stream that is the film, not an attached picture such as a cover; of several, ffmpeg's choice."""
+    """Return the video stream, ignoring attached pictures such as covers; if there are several, ffmpeg's choice."""
     import av
 
     cover = av.stream.Disposition.attached_pic
@@ -84,13 +84,13 @@ def main_stream(container: Any) -> Any | None:
 
 @contextmanager
 def opened(path: Path, name: str | None, *, threads: str = "SLICE") -> Iterator[tuple[Any, Any]]:
-    """Open a video, and yield its container and main stream. Errors have the file's name.
+    """Open a video, and yield its container and main stream. Errors contain the file's name.
 
     Args:
-        threads: How the decoder uses threads. With ``"SLICE"`` it loses the least when something is damaged.
+        threads: How the decoder uses threads. With ``"SLICE"`` it loses the least if the file is damaged.
 
     Raises:
-        UnsupportedAssetError: It is no video.
+        UnsupportedAssetError: The file is not a video.
         FileNotFoundError: There is no such file.
     """
     import av
@@ -126,8 +126,8 @@ def opened(path: Path, name: str | None, *, threads: str = "SLICE") -> Iterator[
 def let_decoders_finish(stream: Any) -> None:
     """Wait for the decoder's own threads, before the decoder is freed.
 
-    PyAV frees it under the interpreter's lock, and waits there for its threads. One that has something to say of a
-    damaged frame waits for the same lock, to log it: nobody would go on. To flush gives the lock away meanwhile.
+    PyAV holds the GIL while it frees the decoder and waits for its threads. A thread that logs a message about a
+    damaged frame waits for the GIL: a deadlock. Flushing the decoder first releases the GIL while waiting.
     """
     with contextlib.suppress(Exception):
         stream.codec_context.flush_buffers()
@@ -141,7 +141,7 @@ def _without_film(container: Any) -> str:
 
 
 def unreadable(path: Path, name: str | None, reason: str) -> UnsupportedAssetError:
-    """Return the error of a file that is no video, or damaged."""
+    """Return the error for a file that is not a video, or is damaged."""
     return UnsupportedAssetError(f"{name or path.name!r} cannot be read as a video: {reason}.", item=name or path.name)
 
 

@@ -1,4 +1,4 @@
-"""A video's main stream, decoded: raw frames with their true numbers, whatever is damaged."""
+"""A video's main stream, decoded: raw frames with their true numbers, even if the file is damaged."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ logger = get_logger(__name__)
 OnDamage: TypeAlias = Literal["warn", "raise"]
 
 LOOK_AHEAD = 64
-"""Frames within which a picture that was passed over comes, if it comes at all: decoders hold back 16 or so."""
+"""Frames within which a picture that was passed over comes out, if it does at all: decoders hold back 16 or so."""
 
 BROKEN_READS = 16
 """Failed reads in a row after which a file is taken to have ended."""
 
 GAP = 100
-"""The most bytes between two packets in containers that skip what they cannot read without a word."""
+"""The most bytes between two packets, in containers that silently skip unreadable data."""
 
 CONTIGUOUS = frozenset({"matroska,webm", "flv", "avi"})
 
 WITHOUT_TIME = frozenset({"avi", "mpeg"})
-"""Containers whose time stamps are counted, packet by packet, so that what is missing shifts them."""
+"""Containers whose time stamps are counted, packet by packet, so that missing packets shift them."""
 
 
 @dataclass
 class _Damage:
-    """The damage of a film."""
+    """The damage of a video."""
 
     frames: int = 0
     faulty: list[int] = field(default_factory=list)  # frames whose pixels are partly made up
@@ -47,7 +47,7 @@ class _Damage:
 
 
 class _SignOfDamage(ReadAnewError):  # noqa: N818 - never seen outside
-    """The film is to be decoded anew, carefully. ``by_time``: its time stamps can be trusted."""
+    """The video has to be decoded again, carefully. ``by_time``: its time stamps can be trusted."""
 
     def __init__(self, *, by_time: bool = True) -> None:
         self.by_time = by_time
@@ -57,13 +57,13 @@ class _SignOfDamage(ReadAnewError):  # noqa: N818 - never seen outside
 class Film:
     """One reading of a video's main stream.
 
-    A sound film is decoded by several threads. At the first sign of damage it is decoded anew by one, from the start:
-    several lose what they have in hand with each error.
+    An undamaged video is decoded by several threads. At the first sign of damage it is decoded again from the start, by
+    one thread: several threads lose all frames in flight at each error.
 
     Args:
         path: The file.
         name: The name of the file in errors and warnings. Default: its own.
-        on_damage: Whether damage is a warning in the end, or an error at once.
+        on_damage: Whether damage is logged as a warning at the end, or raised as an error at once.
     """
 
     def __init__(self, path: Path, name: str | None, on_damage: OnDamage = "warn") -> None:
@@ -74,10 +74,10 @@ class Film:
         self.damage = _Damage()
 
     def frames(self) -> Generator[tuple[int, av.VideoFrame], None, None]:
-        """Yield the frames with their numbers, ascending. To be called once.
+        """Yield the frames with their numbers, in ascending order. Call it only once.
 
         Raises:
-            UnsupportedAssetError: It is no video, or has no frame that can be decoded; or it is damaged, and
+            UnsupportedAssetError: The file is not a video, or has no frame that can be decoded; or it is damaged, and
                 ``on_damage`` is ``"raise"``.
         """
         given = 0
@@ -100,7 +100,7 @@ class Film:
                 logger.warning("%s", message)
 
     def _refuse(self) -> None:
-        """Raise what is wrong so far, if anything is and that is an error."""
+        """Raise an error for the damage so far, if there is any and ``on_damage`` is ``"raise"``."""
         damage = self.damage
         if self.on_damage == "warn" or not (
             self.numbers.lost or self.numbers.unsure_from is not None or damage.faulty or damage.breaks_off
@@ -113,7 +113,7 @@ class Film:
 def count_in_stream(path: Path, name: str | None) -> int:
     """Return the number of frames that a `Film` numbers, lost ones at the end included.
 
-    Where the container has a table of its packets, they are counted, and only the first frame is decoded.
+    If the container has a table of its packets, these are counted, and only the first frame is decoded.
     """
     numbers = FrameNumbers()
     with opened(path, name) as (container, stream):
@@ -187,7 +187,7 @@ def _decode_carefully(
 
 
 def _come_later(reader: Reader, numbers: FrameNumbers) -> bool:
-    """Return True if pictures that were passed over come out all the same: then time stamps are no order of display."""
+    """Return True if pictures that were passed over come out later: then time stamps do not give the display order."""
     if numbers.unsure_from is not None or not numbers.lost:
         return False
     seen = 0
@@ -204,12 +204,12 @@ def _come_later(reader: Reader, numbers: FrameNumbers) -> bool:
 
 
 class Reader:
-    """The packets of a stream, noted in ``numbers``; what cannot be read is passed over.
+    """Reads the packets of a stream, and records them in ``numbers``. Unreadable data is skipped.
 
     Attributes:
-        errors: Reads that failed.
-        last_error: What the latest of them raised.
-        breaks_off: Whether nothing was read after it.
+        errors: The number of reads that failed.
+        last_error: The exception of the latest of them.
+        breaks_off: True if nothing could be read after it.
     """
 
     def __init__(self, container: Any, stream: Any, numbers: FrameNumbers) -> None:
@@ -219,9 +219,9 @@ class Reader:
         self._context = stream.codec_context
         self._container_name = container.format.name
         self._contiguous = self._container_name in CONTIGUOUS
-        numbers.trusts_rate = self._container_name == "mpegts"  # damage can melt two pictures into one packet
-        self._end = 0  # of what was read so far, in the file
-        self._torn = 0  # packets to come that may have lost a neighbour
+        numbers.trusts_rate = self._container_name == "mpegts"  # damage can merge two pictures into one packet
+        self._end = 0  # the position in the file after the packets read so far
+        self._torn = 0  # the number of next packets that may have lost a neighbour
         self.errors = 0
         self.last_error: Exception | None = None
         self.breaks_off = False
@@ -237,18 +237,18 @@ class Reader:
         return list(packet.decode())
 
     def beside_damage(self) -> None:
-        """Note that a picture was damaged, beside which whole ones may be missing."""
+        """Record that a picture was damaged: whole ones may be missing next to it."""
         if self._container_name in WITHOUT_TIME or not self._numbers.by_time:
             self._numbers.doubt()
         elif self._container_name != TABLED:
             self._numbers.faulty()
 
     def _read(self) -> Iterator[Any]:
-        # All streams where the bytes between packets are looked at: sound lies between pictures.
+        # Read all streams if the bytes between packets are checked: audio packets lie between pictures.
         wanted = () if self._contiguous else (self._stream,)
         source = self._container.demux(*wanted)
         failed = 0
-        # PyAV raises an IndexError for streams that turn up on the way.
+        # PyAV raises an IndexError for streams that appear midway.
         read_errors: tuple[type[Exception], ...] = (*av_errors(), IndexError)
         while failed < BROKEN_READS:
             try:
@@ -283,7 +283,7 @@ class Reader:
 
     def _note(self, packet: Any) -> None:
         if packet.is_discard or (self._context.name == "vp8" and not memoryview(packet)[0] & 0x10):
-            return  # cut off by an edit list; or only there to be referred to
+            return  # cut off by an edit list; or not shown: other pictures refer to it
         packet.opaque = self._numbers.sent(packet.pts, packet.dts, key=packet.is_keyframe, after_damage=self._torn > 0)
         self._torn = max(0, self._torn - 1)
 
@@ -294,12 +294,12 @@ def _ordinal_of(frame: Any, numbers: FrameNumbers) -> int | None:
 
 
 def _makes_one_frame_of_two_packets(stream: Any, frame: Any) -> bool:
-    """Return True if it may: if each packet holds one field."""
+    """Return True if the decoder may do so, because each packet holds one field."""
     return stream.codec_context.name == "h264" and bool(frame.interlaced_frame)
 
 
 def _described(path: Path, name: str | None, numbers: FrameNumbers, damage: _Damage) -> str:
-    """Return the damage of a film in words; an empty text if there is none."""
+    """Describe the damage of a video; return an empty text if there is none."""
     parts = []
     if numbers.lost:
         be = (

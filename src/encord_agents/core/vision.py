@@ -52,7 +52,7 @@ DATA_TYPES = {".jpeg": "image/jpeg", ".jpg": "image/jpeg", ".png": "image/png", 
 
 
 def make_ready() -> None:
-    """Import the modules that reading images needs. It takes a twentieth of a second, better spent before the first.
+    """Import the modules for reading images. This takes a twentieth of a second, better spent before the first.
 
     Raises:
         ImportError: Pillow is not installed.
@@ -65,19 +65,19 @@ def make_ready() -> None:
 def read_image(path: Path, *, name: str | None = None) -> ImageArray:
     """Return the pixels of an image file, upright.
 
-    The Exif orientation tag is applied, as browsers do when people draw labels, so agents see what people see.
+    The Exif orientation tag is applied, as browsers do when people draw labels, so agents and people see the same.
     The conversion of each kind of pixel is described at `encord_agents.pictures.Picture.pixels`; of several images in a
-    file, the first is read. Of a file that is cut short, or damaged inside, what can be decoded is read, and a warning
-    says so.
+    file, the first is read. If a file is truncated or damaged, the part that can be decoded is read, and a warning is
+    logged.
 
-    In memory are the decoded image and the array: 7 bytes a pixel at most.
+    The decoded image and the array are in memory at once: at most 7 bytes a pixel.
 
     Args:
         path: The file.
         name: The name of the file in errors. Default: its own.
 
     Raises:
-        UnsupportedAssetError: It is no image, nothing of it can be decoded, or it has more pixels than Pillow opens.
+        UnsupportedAssetError: It is not an image, cannot be decoded at all, or has more pixels than Pillow opens.
         FileNotFoundError: There is no such file.
     """
     called = name or path.name
@@ -96,11 +96,11 @@ def read_first_frame(path: Path, *, mime_type: str | None = None, name: str | No
 
     Args:
         path: The file.
-        mime_type: Its MIME type. Default: whatever the file turns out to be.
+        mime_type: Its MIME type. Default: detected from the file.
         name: The name of the file in errors. Default: its own.
 
     Raises:
-        UnsupportedAssetError: It is neither, or damaged.
+        UnsupportedAssetError: The file is neither, or is damaged.
     """
     from encord_agents.core.video import read_video_frame
 
@@ -183,7 +183,7 @@ def _mime_type(image_format: str) -> str:
 
 
 def crop_to_bbox(image: ImageArray, bbox: BoundingBoxCoordinates) -> ImageArray:
-    """Return a copy of the pixels that a box touches, cut at the image's edge, and at least one.
+    """Return a copy of the pixels that a box touches, clipped to the image; at least one pixel.
 
     Raises:
         PrintableError: The box lies outside the image.
@@ -191,7 +191,7 @@ def crop_to_bbox(image: ImageArray, bbox: BoundingBoxCoordinates) -> ImageArray:
     height, width = image.shape[:2]
     left, top = bbox.top_left_x * width, bbox.top_left_y * height
     right, bottom = left + bbox.width * width, top + bbox.height * height
-    # A fraction times a width may miss a whole number by a hair, which must not cost or cut a row of pixels.
+    # A fraction times a width may miss a whole number by a rounding error, which must not add or drop a row.
     x0, y0 = max(0, math.floor(left + 1e-6)), max(0, math.floor(top + 1e-6))
     x1, y1 = min(width, math.ceil(right - 1e-6)), min(height, math.ceil(bottom - 1e-6))
     if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
@@ -202,12 +202,12 @@ def crop_to_bbox(image: ImageArray, bbox: BoundingBoxCoordinates) -> ImageArray:
 def crop_to_object(image: ImageArray, coordinates: CroppableCoordinates) -> ImageArray:
     """Return a copy of the smallest upright rectangle that holds an object, at least one pixel large.
 
-    Boxes, rotatable boxes, polygons, bitmasks, circles, ellipses and prisms. Pixels of the rectangle outside a polygon
-    or mask stay as they are.
+    Works for boxes, rotatable boxes, polygons, bitmasks, circles, ellipses and prisms. Pixels of the rectangle outside
+    a polygon or mask stay as they are.
 
     Args:
         image: ``[height, width, channels]``, or grey.
-        coordinates: Those of the object, as ``instance.get_annotation(frame).coordinates`` has them.
+        coordinates: The object's, as in ``instance.get_annotation(frame).coordinates``.
 
     Raises:
         PrintableError: The object has no area (a point, a line, a skeleton), or lies outside the image.
@@ -217,10 +217,10 @@ def crop_to_object(image: ImageArray, coordinates: CroppableCoordinates) -> Imag
 
 
 def crop_to_instance(frame: Frame, instance: ObjectInstance) -> InstanceCrop:
-    """Return the `crop_to_object` of a frame, with the frame's number and the object.
+    """Return the crop of an object from a frame, see `crop_to_object`, with the frame's number and the object.
 
     Args:
-        frame: The frame that the object is on. Its number tells which of the object's coordinates are meant.
+        frame: The frame that the object is on. Its number selects the object's coordinates.
         instance: The object.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Notifications that the platform sends when tasks wait in an agent stage: who sent them, and what they say.
+"""Verification and parsing of the notifications that the platform sends when tasks wait in an agent stage.
 
 ::
 
@@ -47,17 +47,17 @@ __all__ = [
 ]
 
 DEFAULT_TIMESTAMP_TOLERANCE_SECONDS = 300
-"""Seconds between the time that is signed and now, either way; a request that somebody sends again later is refused."""
+"""The most seconds between the time of signing and now, either way; a request that is replayed later is rejected."""
 AGENT_STAGE_WORK_AVAILABLE_EVENT = "agent_stage_work_available_event"
 SUPPORTED_NOTIFICATION_VERSION = 1
 
 
 class WebhookVerificationError(EncordAgentsError):
-    """Nothing shows that the platform sent the request. Answer it with 401, and do not read its body."""
+    """Nothing shows that the platform sent the request. Respond with 401, and do not read its body."""
 
 
 class UnexpectedEventType(EncordAgentsError):  # noqa: N818  (the name that existing code catches)
-    """The platform sent another kind of event, since an address may be registered for several. Answer it with 200.
+    """The platform sent another kind of event, since an address may be registered for several. Respond with 200.
 
     Attributes:
         event_type: The kind.
@@ -93,7 +93,7 @@ class AgentStageWorkReason(StrEnum):
 
 
 class StageWorkAvailable(BaseModel):
-    """The stage whose tasks wait.
+    """The stage in which tasks wait.
 
     Attributes:
         project_hash: The project.
@@ -111,15 +111,15 @@ class StageWorkAvailable(BaseModel):
 
 
 class TaskNotification(BaseModel):
-    """Tasks wait in an agent stage. It does not name them: run the stage.
+    """The notification that tasks wait in an agent stage. It does not name them: run the stage.
 
     Attributes:
-        uid: The id of this delivery. While tasks wait, the platform tells of them anew, with another one.
-        version: The version of its form.
+        uid: The id of this delivery. While tasks wait, the platform sends further ones, each with its own id.
+        version: The version of its format.
         source: The sender.
         event_type: The kind of event.
         event_created_timestamp: The time of the event.
-        payload: The stage, and what is known of it.
+        payload: The stage and its waiting tasks.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)
@@ -155,7 +155,7 @@ class TaskNotification(BaseModel):
 def sign(body: bytes, *, timestamp: str, secret: str) -> str:
     """Return the signature of a body: HMAC-SHA256 over the timestamp, a dot and the body, in hexadecimal digits.
 
-    For tests, and for senders of one's own.
+    For tests, and for your own senders.
     """
     return hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
@@ -168,7 +168,7 @@ def verify_signature(
     secret: str | None = None,
     tolerance_seconds: int = DEFAULT_TIMESTAMP_TOLERANCE_SECONDS,
 ) -> None:
-    """Check that the platform sent a body, and not long ago.
+    """Check that the platform sent a body, and recently.
 
     Args:
         body: The body, byte by byte as it was received.
@@ -178,7 +178,7 @@ def verify_signature(
         tolerance_seconds: Seconds between the timestamp and now, either way.
 
     Raises:
-        WebhookVerificationError: It did not, or nothing shows it.
+        WebhookVerificationError: The signature or timestamp is missing, does not fit, or is out of tolerance.
         PrintableError: There is no secret.
     """
     secret = secret or WebhookSettings().webhook_secret
@@ -194,7 +194,7 @@ def verify_signature(
     assert timestamp is not None
     if re.fullmatch(r"[0-9]{1,12}", timestamp.strip()) is None:
         raise WebhookVerificationError(f"The header {WEBHOOK_TIMESTAMP_HEADER} holds no time, in seconds since 1970.")
-    # First the signature: what the timestamp says is news to nobody but its sender until it is known who that is.
+    # The signature first: until it is verified, the timestamp may be anyone's.
     expected = sign(body, timestamp=timestamp, secret=secret)
     if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "surrogatepass")):
         raise WebhookVerificationError(
@@ -207,12 +207,12 @@ def verify_signature(
 
 
 def parse_notification(body: bytes | str) -> TaskNotification:
-    """Return what a body says. It is not verified here.
+    """Parse the body of a notification, without verifying it.
 
     Raises:
         UnexpectedEventType: It is another kind of event.
         UnsupportedNotificationVersion: It is of a later version.
-        ValueError: It is no JSON object, or (as a `pydantic.ValidationError`) a field is missing or wrong.
+        ValueError: It is not a JSON object, or (as a `pydantic.ValidationError`) a field is missing or wrong.
     """
     try:
         content = json.loads(body)
@@ -235,11 +235,11 @@ def verify_and_parse_notification(
     secret: str | None = None,
     tolerance_seconds: int = DEFAULT_TIMESTAMP_TOLERANCE_SECONDS,
 ) -> TaskNotification:
-    """Return what the platform says in a request.
+    """Verify a request, and return the notification in it.
 
     Args:
         body: The body, byte by byte as it was received.
-        headers: The headers, whatever the case of their names.
+        headers: The headers. The case of their names does not matter.
         secret: The secret that the platform shows for the address. Default: ``ENCORD_WEBHOOK_SECRET``.
         tolerance_seconds: Seconds between the time of signing and now, either way.
 
@@ -247,7 +247,7 @@ def verify_and_parse_notification(
         WebhookVerificationError: Nothing shows that the platform sent it.
         UnexpectedEventType: It is another kind of event.
         UnsupportedNotificationVersion: It is of a later version.
-        ValueError: The platform sent something that cannot be read.
+        ValueError: The platform sent a body that cannot be parsed.
         PrintableError: There is no secret.
     """
     by_name = {name.lower(): value for name, value in headers.items()}
