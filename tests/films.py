@@ -125,10 +125,16 @@ def _box(name: bytes, content: bytes) -> bytes:
 
 
 def sound(path: Path) -> Path:
-    with av.open(str(path), "w", format="mp4") as container:
-        stream: Any = container.add_stream("aac", rate=44100)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 44100), np.float32), format="fltp", layout="mono")
-        frame.sample_rate = 44100
+    return spoken(path, 44100, 1, format="mp4")
+
+
+def spoken(path: Path, rate: int, channels: int, *, format: str = "adts") -> Path:
+    """A second of silence."""
+    layout = {1: "mono", 2: "stereo"}[channels]
+    with av.open(str(path), "w", format=format) as container:
+        stream: Any = container.add_stream("aac", rate=rate, layout=layout)
+        frame = av.AudioFrame.from_ndarray(np.zeros((channels, rate), np.float32), format="fltp", layout=layout)
+        frame.sample_rate = rate
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -92,10 +93,13 @@ def read_audio(path: Path, *, rate: int | None = None, mono: bool = False, name:
             if not container.streams.audio:
                 raise UnsupportedAssetError(f"{called!r} has no sound in it.", item=called)
             stream = container.streams.audio[0]
+            if stream.codec_context is None:
+                raise UnsupportedAssetError(
+                    f"{called!r} cannot be read as sound: there is no decoder for its codec.", item=called
+                )
             wanted = rate or stream.codec_context.sample_rate
             layout = "mono" if mono else stream.codec_context.layout.name
-            resampler = av.AudioResampler(format="fltp", layout=layout, rate=wanted)
-            blocks = list(_blocks(container, stream, resampler))
+            blocks = list(_blocks(container.decode(stream), layout, wanted))
     except av.FFmpegError as error:
         raise UnsupportedAssetError(
             f"{called!r} cannot be read as sound: it is damaged, or of an unknown kind: {error.strerror}.", item=called
@@ -105,8 +109,14 @@ def read_audio(path: Path, *, rate: int | None = None, mono: bool = False, name:
     return Sound(np.concatenate(blocks, axis=1), wanted)
 
 
-def _blocks(container: Any, stream: Any, resampler: Any) -> Iterator[Any]:
-    for frame in container.decode(stream):
-        frame.pts = None  # samples are counted: gaps in time stamps do not become silence
-        yield from (block.to_ndarray() for block in resampler.resample(frame))
-    yield from (block.to_ndarray() for block in resampler.resample(None))
+def _blocks(frames: Iterable[Any], layout: str, rate: int) -> Iterator[Any]:
+    """Yield the samples of decoded frames as arrays, all with this layout and rate."""
+    import av
+
+    # A resampler accepts frames of one kind only, and files that were joined, such as MP3s, change in the middle.
+    for _, alike in itertools.groupby(frames, lambda frame: (frame.format.name, frame.layout.name, frame.sample_rate)):
+        resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
+        for frame in alike:
+            frame.pts = None  # samples are counted: gaps in time stamps do not become silence
+            yield from (block.to_ndarray() for block in resampler.resample(frame))
+        yield from (block.to_ndarray() for block in resampler.resample(None))

@@ -18,6 +18,9 @@ __all__ = ["ImageGroup", "folder_of"]
 
 logger = get_logger(__name__)
 
+LONGEST_STEM = 200
+"""Bytes of a title that are kept in a file name, of which most file systems allow 255 with number and suffix."""
+
 
 class ImageGroup:
     """The images of a group by their numbers, in the group's order. Listing them costs one request.
@@ -91,6 +94,12 @@ def folder_of(item: StorageItem) -> Iterator[Path]:
         for number, child in enumerate(children_of(item)):
             with Asset(child) as asset:
                 path = asset.path()
-                stem = Path(child.name).name.removesuffix(path.suffix) or "file"
+                stem = _file_name(Path(child.name).name.removesuffix(path.suffix)) or "file"
                 shutil.move(path, directory / f"{number:05d}-{stem}{path.suffix}")
         yield directory
+
+
+def _file_name(title: str) -> str:
+    """Return a title as a file name: printable, and short enough for every file system."""
+    printable = "".join(character if character.isprintable() else "_" for character in title)
+    return printable.encode()[:LONGEST_STEM].decode(errors="ignore")

@@ -8,6 +8,7 @@ no subclass can override.
 from __future__ import annotations
 
 import pickle
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -48,6 +49,7 @@ E = TypeVar("E", bound=BaseException)
 LONGEST_MESSAGE = 500_000
 """Characters of an exception's message to keep as text: some quote an image, or a server's whole response."""
 LONGEST_TRACEBACK = 500_000
+URL_REST = re.compile(r"\A[^\s'\"<>]+")
 
 _ATTRIBUTES = BaseException.__dict__
 _TRACEBACK, _CAUSE, _CONTEXT = (_ATTRIBUTES[name] for name in ("__traceback__", "__cause__", "__context__"))
@@ -120,10 +122,12 @@ def formatted(exception: BaseException) -> str:
 
 
 def _without_middle(text: str) -> str:
-    left_out = len(text) - LONGEST_TRACEBACK
-    if left_out > 0:
+    if len(text) > LONGEST_TRACEBACK:
         half = LONGEST_TRACEBACK // 2
-        text = f"{text[:half]}\n... ({left_out:,} characters left out) ...\n{text[-half:]}"
+        # From the end of a URL on: the end of one whose beginning is left out could not be recognised as a secret.
+        end = URL_REST.sub("", text[-half:], count=1)
+        left_out = len(text) - half - len(end)
+        text = f"{text[:half]}\n... ({left_out:,} characters left out) ...\n{end}"
     return _told(text)
 
 

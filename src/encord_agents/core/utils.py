@@ -149,7 +149,8 @@ def get_frame_count(storage_item: StorageItem) -> int:
         raise PrintableError(
             f"The platform knows neither how many frames {storage_item.name!r} has, nor how long it is."
         )
-    return int(storage_item.duration * storage_item.fps)
+    # Not less by one where the product of two floating-point numbers falls just short of a whole number.
+    return int(storage_item.duration * storage_item.fps + 1e-6)
 
 
 def translate_suffixes_to_filesystem_suffixes(suffix: str) -> str:

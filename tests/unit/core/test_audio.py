@@ -48,6 +48,21 @@ def test_of_a_film_with_sound_alone(tmp_path: Path) -> None:
     assert read_audio(films.sound(tmp_path / "a.m4a")).rate == 44100
 
 
+@pytest.mark.parametrize("rate", [None, 16000])
+def test_files_that_were_joined(tmp_path: Path, rate: int | None) -> None:
+    """Where rate and channels change in the middle, all of it is read, with those of the beginning."""
+    path = tmp_path / "a.aac"
+    path.write_bytes(
+        b"".join(
+            films.spoken(tmp_path / f"{of}-{channels}.aac", of, channels).read_bytes()
+            for of, channels in ((44100, 1), (22050, 2), (44100, 1))
+        )
+    )
+    found = read_audio(path, rate=rate)
+    assert (found.rate, found.waveform.shape[0]) == (rate or 44100, 1)
+    assert 2.9 < found.seconds < 3.3
+
+
 def test_what_has_no_sound(tmp_path: Path) -> None:
     """It is refused by its name."""
     with pytest.raises(UnsupportedAssetError, match="'holiday' has no sound"):

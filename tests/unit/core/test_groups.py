@@ -91,3 +91,18 @@ def test_a_folder(item: StorageItem) -> None:
         assert [path.name[:6] for path in paths] == ["00000-", "00001-", "00002-", "00003-"]
         assert [path.read_bytes() for path in paths] == [png(8, 4, grey) for grey in GREYS]
     assert not directory.exists()
+
+
+@pytest.mark.parametrize(
+    "title", ["e" * 250, "\N{PILE OF POO}" * 80, "a\nb\0c", "x/y", ".."], ids=["long", "bytes", "odd", "path", "dots"]
+)
+def test_titles_that_are_no_file_names(world: World, title: str) -> None:
+    """Files are named by titles as far as file systems allow."""
+    world.project.add_image_group(title, [png(8, 4, 10)])
+    (row,) = world.client.get_project(world.project.project_hash).list_label_rows_v2()
+    assert row.backing_item_uuid is not None
+    with contextmanager(folder_of)(world.client.get_storage_item(row.backing_item_uuid)) as directory:
+        (path,) = directory.iterdir()
+        assert path.name.startswith("00000-")
+        assert path.suffix == ".png"
+        assert path.read_bytes() == png(8, 4, 10)

@@ -154,6 +154,20 @@ def test_every_kind(kind: str) -> None:
     assert tracebacks.traceback_of(error) is trace is not None
 
 
+def test_a_signed_url_in_the_middle_of_megabytes() -> None:
+    """Where the middle is left out, no part of a signature stays, whichever part of its URL is cut off."""
+    address = "https://bucket.example/file.jpg?X-Amz-Expires=60&X-Amz-Signature="
+    secret = "0123456789abcdef" * 64
+    for shift in range(0, 1500, 100):
+        text = "word " * 60_000 + address + secret + " " + "w" * (249_000 - shift) + " end"
+        with pytest.raises(ValueError, match="word") as caught:
+            raise ValueError(text)
+        shown = tracebacks.formatted(caught.value)
+        assert "characters left out" in shown
+        assert "0123456789abcdef" not in shown
+        assert shown.rstrip().endswith("end")
+
+
 def test_messages_of_megabytes() -> None:
     """Of a message the beginning is kept, of a traceback both ends; the number of characters left out is told."""
     with pytest.raises(ValueError, match="picture") as caught:

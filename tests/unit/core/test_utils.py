@@ -110,7 +110,13 @@ def test_a_client_of_settings(local_platform: LocalPlatform) -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "expected"), [({"frames": 7}, 7), ({"fps": 10.0, "duration": 2.59}, 25), ({"fps": 10.0}, None)]
+    ("facts", "expected"),
+    [
+        ({"frames": 7}, 7),
+        ({"fps": 10.0, "duration": 2.59}, 25),
+        ({"fps": 30.0, "duration": 4.1}, 123),
+        ({"fps": 10.0}, None),
+    ],
 )
 def test_how_many_frames(facts: dict[str, Any], expected: int | None, local_platform: LocalPlatform) -> None:
     """The platform's count of a video's frames, or what its duration comes to."""
