@@ -209,7 +209,7 @@ In the order in which they are reached:
    contribute less than their share; the plot of Celery workers in [performance.md](../performance.md#how-cost-grows)
    shows where.
 
-Memory is not a limit: a worker holds one batch at a time, with its loaded data.
+Memory is not a limit: a Celery worker holds one batch at a time, with its loaded data, and one of `drain` at most four.
 """
 
 
