@@ -1,4 +1,4 @@
-"""An Encord-compatible platform on this machine, for trying, testing and continuous integration without an account.
+"""An Encord-compatible platform on this machine, for experiments, tests and CI without an account.
 
 The unmodified ``encord`` SDK talks to it over loopback HTTP::
 
@@ -10,7 +10,7 @@ The unmodified ``encord`` SDK talks to it over loopback HTTP::
         project.add_placeholders(10)
         client = platform.client()
 
-Names are loaded on first use: pytest imports this package in every run through the plugin, and must not pay for it.
+Names are loaded on first use: the plugin makes every pytest run import this package, so importing it must be cheap.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Admission of requests: users see the projects and datasets that they are in, and do what their role allows."""
+"""Authorisation of requests by the user's membership and role in projects and datasets."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from encord_agents.local.trouble import forbidden
 
 
 def admit(service: Service, operation: Operation, call: Call) -> None:
-    """Let a request through.
+    """Check that the user may make a request.
 
     Raises:
-        Refusal: 403, the user is not in the project or dataset, or the role there does not allow it.
+        Refusal: 403, the user is not in the project or dataset, or the user's role there does not allow it.
     """
     if call.user == users.OWNER:
         return

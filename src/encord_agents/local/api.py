@@ -1,4 +1,4 @@
-"""Both protocols of the SDK: who asks, for which operation, and its answer."""
+"""Both protocols of the SDK: authenticates each request, finds its operation and answers it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class Answering(Protocol):
-    """Makes endpoints of ways to prepare an answer."""
+    """Wraps a function that prepares an answer as an endpoint."""
 
     def __call__(self, prepare: Prepare, *, counted: bool = False) -> Callable[[Request], Any]: ...
 
@@ -42,7 +42,7 @@ class Api:
         self._verifier = Verifier(service.database.knows_key)
 
     def routes(self, answering: Answering) -> list[Route]:
-        """Return a route for each operation, and one below the prefix for all requests that are none."""
+        """Return a route for each operation, and a catch-all below the prefix for requests that match none."""
         v1 = answering(self._v1, counted=True)
         known = [(request.partition(" "), found) for request, found in routes_v2.ROUTES.items()]
         return [
@@ -100,12 +100,12 @@ class Api:
         return self._work(exchange, operation, read)
 
     async def _authenticated(self, exchange: Exchange) -> str:
-        """Read the body, and return the user, once it is known who sent it.
+        """Read the body, authenticate the request, and return its user.
 
-        Until then nothing is parsed, and no more kept than is taken.
+        Until the request is authenticated, nothing is parsed, and no more of the body is kept than the limit.
 
         Raises:
-            Refusal: 401, 413, or 408 for a sender that is too slow.
+            Refusal: 401; 413; or 408 if the client sends too slowly.
         """
         request, verifier = exchange.request, self._verifier
         authorization = request.headers.get("authorization", "")
@@ -120,7 +120,7 @@ class Api:
                     target += "?" + query.decode("latin-1")
                 key, check = verifier.v2_head(request.method, target, request.headers)
         except Refusal:
-            await read(request, keep=0)  # a client that is still sending does not look for an answer
+            await read(request, keep=0)  # a client does not read the answer while it is still sending
             raise
         body, size = await read(request, keep=MOST_KEPT)
         if size > MOST_KEPT:
@@ -128,7 +128,7 @@ class Api:
         check(body)
         exchange.body = body
         user = self._service.database.owner_of(key)
-        if not user:  # the verifier keeps keys, and this one has been removed since
+        if not user:  # the verifier caches keys, and this one has been removed since
             raise Refusal(401, "Not authenticated: no user has this key any more.")
         return user
 
@@ -139,7 +139,7 @@ class Api:
         return self._work(exchange, Operation("unknown", refuse), lambda: Call({}, {}, None))
 
     def _work(self, exchange: Exchange, operation: Operation, read: Callable[[], Call]) -> Work:
-        """Return the work of an operation. ``read`` parses the request, and may refuse it."""
+        """Return the work that an operation does. ``read`` parses the request, and may refuse it."""
         service, settings = self._service, self._service.settings
         exchange.kind = operation.kind
         exchange.latency, exchange.latency_per_item = settings.latency, settings.latency_per_item
@@ -151,13 +151,13 @@ class Api:
             admit(service, operation, call)
             agent = service.calls.caller(exchange.request.headers.get(TRACE_HEADER))
             with acting(Client(agent or exchange.client, call.user)):
-                # The others take less time than a change of threads, and hold the database's lock anyway.
+                # Other operations take less time than a switch of threads, and hold the database's lock anyway.
                 if operation.slow:
                     answer = await asyncio.to_thread(operation.handle, service, call)
                 else:
                     answer = operation.handle(service, call)
             exchange.items = answer.items
-            # Written here, so that what cannot be written is a bug like any other.
+            # Serialised here, so that an answer that cannot be serialised is reported as a bug like any other.
             return written({"status": 200, "response": answer.content} if exchange.envelope else answer.content)
 
         return work

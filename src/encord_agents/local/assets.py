@@ -1,4 +1,4 @@
-"""The bytes of files, and the signed URLs they are served under."""
+"""The contents of files, and the signed URLs that serve them."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from typing import Protocol
 from urllib.parse import quote
 
 ABANDONED = 86_400.0
-"""Seconds after which a file that was begun and not finished is removed."""
+"""Seconds after which a partially written file is removed."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class AssetStore(Protocol):
-    """Files by the SHA-256 of their content: equal files are kept once, and no name ever becomes a path."""
+    """Files by the SHA-256 of their content: equal files are stored once, and a file's name never becomes a path."""
 
     def put(self, content: bytes) -> str:
-        """Keep a file. Returns its digest."""
+        """Store a file and return its digest."""
 
     def put_file(self, path: Path) -> str:
-        """Keep a copy of a file. Returns its digest."""
+        """Store a copy of a file and return its digest."""
 
     def writer(self) -> Writer:
-        """Begin a file of which the bytes come bit by bit."""
+        """Begin a file whose bytes arrive in parts."""
 
     def get(self, digest: str) -> bytes | Path | None:
-        """A file's bytes, or where they are; ``None`` if there is no such file."""
+        """Return a file's bytes or its path; ``None`` if there is no such file."""
 
     def clear(self) -> None:
-        """Forget all files."""
+        """Remove all files."""
 
 
 class Writer(Protocol):
-    """A file that is being written. Nothing is kept of it before :meth:`keep`."""
+    """A file that is being written. Nothing of it is stored before :meth:`keep`."""
 
     def write(self, part: bytes) -> None:
         """Append some bytes."""
 
     def keep(self) -> str:
-        """Keep the file. Returns its digest."""
+        """Store the file and return its digest."""
 
     def drop(self) -> None:
-        """Forget it. Nothing happens once it is kept."""
+        """Discard the file. Has no effect once it is stored."""
 
 
 class MemoryWriter:
@@ -67,12 +67,12 @@ class MemoryWriter:
 
 
 class DirectoryWriter:
-    """A file beside the others, under a name of its own until its digest is known."""
+    """A file in the store's directory, under a temporary name until its digest is known."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._hash = hashlib.sha256()
-        # A name of its own: two processes may receive the same file at the same time.
+        # The name is random because two processes may receive the same file at the same time.
         self._partial = directory / f"{secrets.token_hex(8)}.part"
         descriptor = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._file = os.fdopen(descriptor, "wb")
@@ -86,11 +86,11 @@ class DirectoryWriter:
         digest = self._hash.hexdigest()
         path = self._directory / digest[:2] / digest
         path.parent.mkdir(exist_ok=True, mode=0o700)
-        self._partial.replace(path)  # in one step: who finds the name finds the whole file, also after a kill -9
+        self._partial.replace(path)  # atomic: a reader that finds the name finds the whole file, even after a kill -9
         return digest
 
     def drop(self) -> None:
-        with contextlib.suppress(OSError):  # what it could not write before, it cannot write now
+        with contextlib.suppress(OSError):  # closing flushes, which fails again if writing failed
             self._file.close()
         self._partial.unlink(missing_ok=True)
 
@@ -118,14 +118,14 @@ class MemoryAssets:
 
 
 class DirectoryAssets:
-    """Files below one directory, and nowhere else."""
+    """Files below one directory."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with contextlib.suppress(OSError):  # somebody else's directory, or a file system without modes
+        with contextlib.suppress(OSError):  # another user's directory, or a file system without modes
             directory.chmod(0o700)
-        for partial in directory.glob("*.part"):  # of a process that was killed; younger ones may be of a living one
+        for partial in directory.glob("*.part"):  # left by a killed process; younger ones may be in use
             with contextlib.suppress(OSError):
                 if partial.stat().st_mtime < time.time() - ABANDONED:
                     partial.unlink()
@@ -161,7 +161,7 @@ class DirectoryAssets:
         return path if path.is_file() else None
 
     def clear(self) -> None:
-        # What is being written stays: its writer would find nothing to rename.
+        # Partial files stay: otherwise their writers would find nothing to rename.
         for path in self._directory.glob("[0-9a-f][0-9a-f]/*"):
             path.unlink(missing_ok=True)
 
@@ -170,7 +170,7 @@ class DirectoryAssets:
 
 
 def _holds(path: Path, size: int) -> bool:
-    """Return True if a file is there in its full size: after a power cut it may be there, and empty."""
+    """Return True if a file exists in its full size: after a power cut it may exist and be empty."""
     try:
         return path.stat().st_size == size
     except OSError:
@@ -178,7 +178,7 @@ def _holds(path: Path, size: int) -> bool:
 
 
 class Clock:
-    """The time of signed URLs, which a test may set forward. Seconds since 1970."""
+    """The clock of signed URLs, in seconds since 1970, which a test may set forward."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -188,11 +188,11 @@ class Clock:
 
 
 class Signer:
-    """Makes URLs that are good for a while, and tells them from others.
+    """Makes signed URLs that expire, and verifies them.
 
     Args:
-        secret: Whoever has it can make URLs.
-        lifetime: Seconds.
+        secret: The signing key: anyone who has it can make URLs.
+        lifetime: Seconds until a URL expires.
         now: The clock.
     """
 
@@ -202,27 +202,27 @@ class Signer:
         self.lifetime = lifetime
 
     def url(self, domain: str, item: str, name: str) -> str:
-        """The URL of an item's file. The name is for people, and for those who guess a type from a suffix."""
+        """Return the URL of an item's file. The name is for people, and for clients that guess a type from a suffix."""
         expires = round((self._now() + self.lifetime) * 1000)
-        # quote() leaves dots alone, and clients drop a path segment of dots; no route matches a line break.
+        # quote() does not escape dots, and clients drop path segments of dots; no route matches a line break.
         printable = "".join(character for character in name.rpartition("/")[2] if character.isprintable())
         readable = quote(printable.strip("."), safe="") or "file"
         return f"{domain}/assets/{item}/{readable}?expires={expires}&signature={self._sign(item, str(expires))}"
 
     def valid(self, item: str, expires: str, signature: str) -> bool:
-        """Return True if this is a URL of ours, and still good."""
+        """Return True if the signature is ours and has not expired."""
         if not hmac.compare_digest(self._sign(item, expires).encode(), signature.encode("utf-8", "replace")):
             return False
         return int(expires) > self._now() * 1000
 
     def upload_url(self, domain: str, item: str) -> str:
-        """The URL that an item's file can be sent to."""
+        """Return the URL that an item's file can be uploaded to."""
         expires = str(round((self._now() + max(self.lifetime, 3600.0)) * 1000))
         signature = self._sign(f"upload {item}", expires)
         return f"{domain}/uploads/{item}?expires={expires}&signature={signature}"
 
     def valid_upload(self, item: str, expires: str, signature: str) -> bool:
-        """Return True if this is the URL of an upload, and still good."""
+        """Return True if the signature is that of an upload URL and has not expired."""
         return self.valid(f"upload {item}", expires, signature)
 
     def _sign(self, item: str, expires: str) -> str:

@@ -1,4 +1,4 @@
-"""The senders of requests: the signatures of both protocols."""
+"""Authentication of requests: the signatures of both protocols, and bearer tokens."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ _PARAMETERS = re.compile(re.escape(_COVERED) + r';created=(\d{1,12});keyid="([0-
 
 # The SDK's transport sends a request up to four times with one signature, and waits up to 180 s for each answer.
 MAX_AGE = 900.0
-"""Seconds that a signature of the second protocol is good for, before and after the moment it names."""
+"""Seconds that a v2 signature is valid for, before and after its creation time."""
 
 SIGNATURES_KEPT = 4096
-"""Signatures that need not be verified again, which takes a tenth of the time of a request."""
+"""Verified signatures that are cached: verifying one takes a tenth of the time of a request."""
 
 
 class Verifier:
-    """Checks signatures by the keys that ``known`` vouches for. Key objects are kept, since making one is slow.
+    """Verifies signatures by the keys that ``known`` accepts. Key objects are cached, since making one is slow.
 
     Args:
-        known: Whether a user has this key.
-        now: The clock that signatures are held against, in seconds since 1970.
+        known: Returns True if a user has this key.
+        now: The clock that signatures are compared with, in seconds since 1970.
     """
 
     def __init__(self, known: Callable[[str], bool], now: Callable[[], float] = time.time) -> None:
         self._known = known
         self._now = now
         self._keys: dict[str, Ed25519PublicKey] = {}
-        # The older protocol signs nothing but the body: who asks the same again, sends the same signature. One that was
-        # right stays right, and whether anybody still has the key is asked of the database each time.
+        # v1 signs nothing but the body, so that equal requests have equal signatures. A signature that was valid stays
+        # valid, and each request looks up in the database whether a user still has the key.
         self._verify = lru_cache(maxsize=SIGNATURES_KEPT)(self._check)
 
     def v1_head(self, authorization: str | None) -> tuple[str, Callable[[bytes], None]]:
-        """Check all that can be checked before the body is read: that some user has the key.
+        """Check everything that can be checked before the body is read: that some user has the key.
 
         Returns:
             The key, and a check of ``Authorization: <key>:<signature>`` against the body, whose SHA-256
@@ -97,13 +97,13 @@ class Verifier:
         return match[2], check
 
     def bearer(self, token: str) -> tuple[str, Callable[[bytes], None]]:
-        """Check a token, which covers nothing of the request.
+        """Check a bearer token, which signs nothing of the request.
 
         Returns:
-            What the platform knows it by, and a check that lets every body pass.
+            The name that the platform keeps in its place, and a check that accepts every body.
 
         Raises:
-            Refusal: 401, nobody has it.
+            Refusal: 401, no user has the token.
         """
         key = token_id(token)
         if not self._known(key):

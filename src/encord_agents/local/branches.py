@@ -20,7 +20,7 @@ def copy(
     data_hashes: Sequence[str] | None,
     label_hashes: Sequence[str] | None,
 ) -> int:
-    """Copy labels from a branch to another one, where there are none or they may be overwritten. Returns how many."""
+    """Copy labels from one branch to another where it has none or they may be overwritten. Return how many."""
     where = Where("u.project = ?", project.id)
     where.also("l.branch = ?", source)
     where.named("u.data_hash", data_hashes)

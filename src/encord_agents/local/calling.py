@@ -1,7 +1,7 @@
-"""A call of an editor agent: the request that the label editor sends, and its answer in a person's words.
+"""Calls editor agents as the label editor does, and explains their answers to people.
 
-Only the address that was registered is asked: no proxy, no redirect, and, unless the agent is registered as one of
-another machine, no connection that leads away from this one.
+The request only goes to the registered address: through no proxy, following no redirect, and, unless the agent is
+registered as being elsewhere, never leaving this machine.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from encord_agents.local.editor_agents import EditorAgent
 __all__ = ["ORIGIN", "Outcome", "call"]
 
 ORIGIN = "https://app.encord.com"
-"""The editor's origin: agents let in no other."""
+"""The label editor's origin: agents accept no other."""
 TEST_HEADER = "X-Encord-Editor-Agent"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 LARGEST_ANSWER = 2**20
-"""Bytes."""
+"""The most bytes of an answer."""
 LONGEST_MESSAGE = 2_000
-"""Characters that are shown of a message."""
+"""The most characters that are shown of a message."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Outcome:
         agent: Its name.
         at: When it was called, in seconds since 1970.
         seconds: How long it took.
-        status: The status of its answer; ``None``: there was none.
+        status: The status of its answer; ``None`` if there was none.
         message: The message of its answer; may be empty.
-        trouble: What went wrong and what to do about it, in a sentence or two; empty if nothing did.
+        trouble: The failure and its remedy, in a sentence or two; empty if the call succeeded.
         decision: The decision in its answer.
-        told: What became of the decision.
+        told: The result of the decision, in words.
     """
 
     agent: str
@@ -63,7 +63,7 @@ class Outcome:
 
 
 class _Trouble(Exception):  # noqa: N818 -- a sentence for a person
-    """There is no answer, or none that can be shown."""
+    """Raised if there is no answer, or none that can be shown."""
 
 
 def call(
@@ -77,16 +77,16 @@ def call(
     timeout: float,
     is_test: bool = False,
 ) -> Outcome:
-    """Call an agent as the label editor does. Nothing is raised.
+    """Call an agent as the label editor does. Raises nothing: failures are in the outcome.
 
     Args:
         project: The project's hash.
-        data: The data unit's.
+        data: The data unit's hash.
         frame: The number of the frame on the screen.
         objects: The hashes of the selected objects.
-        trace_id: For the request.
+        trace_id: The trace id of the request.
         timeout: Seconds from the connection to the end of the answer.
-        is_test: Only try whether it can be reached.
+        is_test: Only check that the agent can be reached.
     """
     body: dict[str, Any] = {"projectHash": project, "dataHash": data, "frame": frame}
     if objects:
@@ -157,7 +157,7 @@ def _post(
 
 
 def _connected(agent: EditorAgent, host: str, port: int, *, is_tls: bool, deadline: float) -> socket.socket:
-    """Return a connection to an agent, once it is known where it leads."""
+    """Connect to an agent, and check that the address it resolved to is allowed before anything is sent."""
     connected = socket.create_connection((host, port), _left(deadline))
     try:
         address = ipaddress.ip_address(connected.getpeername()[0])
@@ -183,7 +183,7 @@ def _left(deadline: float) -> float:
 
 
 class _Timed(io.RawIOBase):
-    """Reads a socket until a time, however slowly the bytes drip."""
+    """Reads a socket until a deadline for the whole answer, however slowly its bytes arrive."""
 
     def __init__(self, connected: socket.socket, deadline: float) -> None:
         self._socket = connected
@@ -201,7 +201,7 @@ class _Timed(io.RawIOBase):
 
 
 def _read(content: bytes) -> tuple[str, str | None, str]:
-    """Return message and decision of an answer, and what is odd about it. An empty answer is a good one."""
+    """Return the message and decision of an answer, and a complaint if it is malformed. An empty answer is valid."""
     if not content.strip():
         return "", None, ""
     try:
@@ -243,7 +243,7 @@ _ADVICE: dict[int, str] = {
 
 
 def _advice(status: int, headers: http.client.HTTPMessage, message: str) -> str:
-    """Return what a status means here, and what to do about it."""
+    """Explain a status, and how to fix its cause."""
     if status < 400:
         where = str(headers.get("Location", "another address"))[:200]
         return f"It answered {status}, with a redirect to {where}, which is not followed: register that address."

@@ -1,4 +1,4 @@
-"""Editor agents that were called lately: the history knows their saves by the trace ids that they pass on."""
+"""Recent calls of editor agents: the history recognises their saves by the trace ids that they pass on."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["TRACE_HEADER", "Calls", "client_of"]
 
 TRACE_HEADER = "X-Cloud-Trace-Context"
 MOST_REMEMBERED = 1_000
-"""Calls whose trace ids are known: an agent may save after the time for its answer is over."""
+"""Calls whose trace ids are remembered: an agent may save after its call has timed out."""
 
 
 class Calls:
-    """The trace ids of calls, and the agents that were called with them."""
+    """The trace ids of recent calls, and the agents that were called with them."""
 
     def __init__(self) -> None:
         self._names: OrderedDict[str, str] = OrderedDict()
@@ -30,7 +30,7 @@ class Calls:
         return trace_id
 
     def caller(self, header: str | None) -> str | None:
-        """Return who sent a request with this trace header, if it is an agent that was called."""
+        """Return the client name of the agent that sent a request with this trace header, if it was called."""
         name = self._names.get((header or "").partition("/")[0])
         return None if name is None else client_of(name)
 

@@ -20,14 +20,14 @@ from encord_agents.local.workflow import Pathway, ResolvedStage, Workflow
 
 @dataclass(frozen=True)
 class ProjectRecord:
-    """A project. When it changes, there is a new record of it.
+    """A project. A change makes a new record.
 
     Attributes:
         id: Its row.
-        hash: What the SDK calls ``project_hash``.
+        hash: The SDK's ``project_hash``.
         type: ``workflow`` or ``manual_qa``.
-        dataset: Where files go that are added to the project without naming a dataset.
-        stages: By uuid, in order; without routers, in which no task ever is.
+        dataset: The dataset of files that are added to the project without naming one.
+        stages: By uuid, in order; without routers, which never hold a task.
         routers: By uuid.
         features: The objects and classifications in its ontology, by feature hash.
     """
@@ -59,7 +59,7 @@ class OntologyRecord:
 
 
 class Catalogue:
-    """Finds and makes projects."""
+    """Finds, creates and changes projects, ontologies and workflow templates."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -68,7 +68,7 @@ class Catalogue:
     def create(
         self, *, title: str, description: str, type: str, workflow: Workflow, editor: Mapping[str, Any]
     ) -> ProjectRecord:
-        """Make a project with a dataset and an ontology of its own."""
+        """Create a project with a dataset and an ontology of its own."""
         stages, start = dumped(workflow), workflow.start_uuid
         with self._database.write() as connection:
             dataset = datasets.create(connection, title, folder=datasets.new_folder(connection, title))
@@ -78,7 +78,7 @@ class Catalogue:
     def create_from(
         self, *, title: str, description: str, ontology: str, stages: str, start: str, dataset_hashes: Sequence[str]
     ) -> ProjectRecord:
-        """Make a project of an ontology and datasets that are there."""
+        """Create a project from an existing ontology and existing datasets."""
         with self._database.write() as connection:
             return self._insert(connection, title, description, "workflow", ontology, stages, start, dataset_hashes)
 
@@ -138,7 +138,7 @@ class Catalogue:
         return record
 
     def projects(self) -> list[ProjectRecord]:
-        """All projects, oldest first."""
+        """Return all projects, oldest first."""
         with self._database.read() as connection:
             hashes = [row["hash"] for row in connection.execute("SELECT hash FROM projects ORDER BY id")]
         return [record for record in map(self.project, hashes) if record is not None]
@@ -153,13 +153,13 @@ class Catalogue:
             )
 
     def delete(self, record: ProjectRecord) -> None:
-        """Remove a project with its tasks and labels. Its datasets, files and ontology stay."""
+        """Remove a project with its tasks and labels, but not its datasets, files and ontology."""
         with self._database.write() as connection:
             for (dataset,) in connection.execute(
                 "SELECT dataset FROM project_datasets WHERE project = ?", (record.id,)
             ).fetchall():
                 datasets.detach(connection, record.id, dataset)
-            # The next project may get the same row, and must not inherit anything.
+            # A later project may get the same row id, and must not inherit anything.
             for table in ("routed", "receivers", "arrivals", "notifications", "actions", "issues"):
                 connection.execute(f"DELETE FROM {table} WHERE project = ?", (record.id,))
             connection.execute("DELETE FROM settings WHERE name = ?", (f"issue_tags {record.hash}",))
@@ -167,7 +167,7 @@ class Catalogue:
             connection.execute("DELETE FROM projects WHERE id = ?", (record.id,))
 
     def datasets(self, record: ProjectRecord) -> list[sqlite3.Row]:
-        """The datasets of a project, oldest first."""
+        """Return the datasets of a project, oldest first."""
         with self._database.read() as connection:
             return connection.execute(
                 "SELECT d.* FROM datasets d JOIN project_datasets p ON p.dataset = d.hash WHERE p.project = ?"
@@ -176,12 +176,12 @@ class Catalogue:
             ).fetchall()
 
     def all_datasets(self) -> list[sqlite3.Row]:
-        """All datasets, oldest first."""
+        """Return all datasets, oldest first."""
         with self._database.read() as connection:
             return connection.execute("SELECT * FROM datasets ORDER BY created_at, hash").fetchall()
 
     def add_ontology(self, title: str, description: str, editor: Mapping[str, Any]) -> str:
-        """Make an ontology. Returns its hash."""
+        """Create an ontology and return its hash."""
         hash, now = str(uuid4()), time.time()
         with self._database.write() as connection:
             connection.execute(
@@ -191,7 +191,7 @@ class Catalogue:
         return hash
 
     def save_ontology(self, hash: str, title: str, description: str, editor: Mapping[str, Any]) -> None:
-        """Replace an ontology; labels that are there already stay as they are."""
+        """Replace an ontology; existing labels stay as they are."""
         with self._database.write() as connection:
             connection.execute(
                 "UPDATE ontologies SET title = ?, description = ?, editor = ?, edited_at = ? WHERE hash = ?",
@@ -204,13 +204,13 @@ class Catalogue:
         return row and _ontology(row)
 
     def ontologies(self) -> list[OntologyRecord]:
-        """All ontologies, oldest first."""
+        """Return all ontologies, oldest first."""
         with self._database.read() as connection:
             rows = connection.execute("SELECT * FROM ontologies ORDER BY created_at, hash").fetchall()
         return [_ontology(row) for row in rows]
 
     def add_template(self, title: str, workflow: Workflow, uuid: str | None = None) -> str:
-        """Make a workflow template, from which projects with the same stages and pathways can be made."""
+        """Create a workflow template, from which projects with the same stages and pathways can be created."""
         uuid = uuid or str(uuid4())
         with self._database.write() as connection:
             connection.execute(
@@ -226,7 +226,7 @@ class Catalogue:
 
 
 def dumped(workflow: Workflow) -> str:
-    """Return a workflow's stages as they are kept."""
+    """Return a workflow's stages as the database stores them."""
     return orjson.dumps([asdict(stage) for stage in workflow.resolved]).decode()
 
 

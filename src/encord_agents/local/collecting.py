@@ -1,4 +1,4 @@
-"""Files of every kind, collected from directories: what becomes an item, what becomes a group, what is left out."""
+"""Collects files of every kind from directories: makes items and groups of them, and skips unusable files."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Wanted(NamedTuple):
     """The kind of files that are collected.
 
     Attributes:
-        name: One of them, in messages.
-        read: Reads a file's facts, and raises for one that is left out.
+        name: The word for one of them in messages.
+        read: Reads a file's facts, and raises for a file that is skipped.
         unknown: The reason that it gives for files of other kinds.
     """
 
@@ -46,9 +46,9 @@ class Collected:
     """The files that were found.
 
     Attributes:
-        units: Files that are items of their own.
-        groups: Directories whose pictures are one item: its title, and the pictures in order.
-        skipped: Files that are left out, each with its reason.
+        units: Files that become items of their own.
+        groups: Directories whose pictures become one item: its title, and the pictures in order.
+        skipped: Skipped files, each with its reason.
     """
 
     units: list[NewUnit]
@@ -65,16 +65,16 @@ def collect(
     some: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Collected:
-    """Read files, or all files below a directory, and keep them. What is left out is a warning in the log, too.
+    """Read files, or all files below a directory, and store them. Skipped files are also logged as warnings.
 
     Args:
-        some: Raise an error if there is none.
-        groups: Make one item of the pictures of each directory; pictures that are given by themselves stay single.
-        progress: Told how many files are read.
+        some: Raise an error if no file is usable.
+        groups: Make one item of the pictures of each directory.
+        progress: Called with the number of files read so far.
 
     Raises:
-        LocalPlatformError: The one path that is given does not exist, there is no room for the files, or there is none
-            although there must be some.
+        LocalPlatformError: The single path does not exist, there is no room for the files, or ``some`` is set and no
+            file is usable.
     """
     checked(_GROUPS, groups, "groups")
     units: list[NewUnit] = []
@@ -85,7 +85,7 @@ def collect(
         try:
             unit = replace(wanted.read(path, title), digest=assets.put_file(path))
         except (OSError, ValueError) as error:
-            if (trouble := machine_trouble(error)) is not None:  # no fault of the file
+            if (trouble := machine_trouble(error)) is not None:  # the machine's trouble, not the file's
                 raise LocalPlatformError(trouble.message) from error
             skipped.append(f"{images.readable(path)}: {images.reason(error)}")
             continue
@@ -105,7 +105,7 @@ def collect(
 
 
 def _title(directory: str, members: Sequence[NewUnit]) -> str:
-    """A group is called as its pictures' directory is, from where the files were looked for."""
+    """Return the title of a group: its pictures' directory, relative to the directory that was searched."""
     above = members[0].title.rpartition("/")[0]
     return above or Path(directory).name or "Group"
 
@@ -125,7 +125,7 @@ def _files(paths: str | Path | Iterable[str | Path]) -> Iterator[tuple[Path, str
 def add(
     database: Database, assets: AssetStore, project: ProjectRecord, found: Collected, groups: Groups | None
 ) -> list[str]:
-    """Add what was found to a project's own dataset. Returns data hashes: of files first, then of groups."""
+    """Add the collected files to a project's own dataset. Return the data hashes: of files first, then of groups."""
     with database.write() as connection:
         if not found.units and not found.groups:
             return []
@@ -140,7 +140,7 @@ def add(
 
 
 def none_usable(where: str, skipped: Sequence[str], wanted: Wanted = FILES) -> LocalPlatformError:
-    """Return the error of a project for which no file is left."""
+    """Return the error of a project for which no file is usable."""
     if not skipped:
         return LocalPlatformError(f"There is no {wanted.name} in {where}, so no project was made.")
     lines = "".join(f"\n  - {line.removeprefix('left out: ')}" for line in images.told(skipped, wanted.unknown))
@@ -148,10 +148,10 @@ def none_usable(where: str, skipped: Sequence[str], wanted: Wanted = FILES) -> L
 
 
 def one_usable(directory: Path) -> None:
-    """Look before there is a data directory: a project without files is of no use, and none is made.
+    """Check, before a data directory is made, that a directory has a usable file: a project needs at least one.
 
     Raises:
-        LocalPlatformError: There is no file that can be used.
+        LocalPlatformError: No file is usable.
     """
     broken = []
     for path in images.found_in(directory):

@@ -1,4 +1,4 @@
-"""The classes in a row's labels, kept next to them, so that tasks are found by class without reading labels."""
+"""An index of the classes in a row's labels, so that tasks are found by class without parsing labels."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def _found(content: Mapping[str, Any]) -> Iterator[tuple[str, str, float | None]
 
 
 def _listed(value: object) -> list[Mapping[str, Any]]:
-    """The labels in a list; none of a value that the platform keeps without reading it."""
+    """Return the labels in a list; none if the value is something that the platform stores uninterpreted."""
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
 def keep(connection: sqlite3.Connection, saves: Sequence[tuple[int, str, Mapping[str, Any]]]) -> None:
-    """Keep the classes of labels that are being saved, ``(unit, branch, labels)``, within the caller's transaction."""
+    """Index the classes of labels that are being saved, ``(unit, branch, labels)``, in the caller's transaction."""
     connection.executemany(
         "DELETE FROM label_classes WHERE unit = ? AND branch = ?", [(unit, branch) for unit, branch, _ in saves]
     )
@@ -61,5 +61,5 @@ def keep(connection: sqlite3.Connection, saves: Sequence[tuple[int, str, Mapping
 
 
 def forget(connection: sqlite3.Connection, project: int) -> None:
-    """Forget the classes of all labels of a project."""
+    """Remove all labels of a project from the index."""
     connection.execute("DELETE FROM label_classes WHERE unit IN (SELECT id FROM units WHERE project = ?)", (project,))

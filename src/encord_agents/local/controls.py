@@ -1,4 +1,4 @@
-"""Faults, latency, journal and clock over HTTP, for tests in another process. Off unless they are asked for."""
+"""Faults, latency, journal and clock over HTTP, for tests in another process. Off by default."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Controls:
 
     def _set(self, body: dict[str, Any], request: Request) -> Any:
         settings = self._door.service.settings
-        Settings(**{**settings.model_dump(), **body})  # all of them, or none
+        Settings(**{**settings.model_dump(), **body})  # validates all of them before any is set
         for name, value in body.items():
             setattr(settings, name, value)
         return settings.model_dump()

@@ -15,15 +15,15 @@ _OPTIONS = {"collaborators", "datasets", "labels", "models"}
 
 
 def stages_of(workflow: Workflow) -> tuple[str, str]:
-    """A workflow as it is kept, and where its tasks start."""
+    """Return a workflow's stages as the database stores them, and the uuid of the stage where tasks start."""
     return catalogue.dumped(workflow), workflow.start_uuid
 
 
 def copy(service: Service, record: ProjectRecord, payload: Given, user: str) -> str:
-    """Copy a project: its workflow and ontology, and what else is asked for. Returns the hash of the copy.
+    """Copy a project's workflow and ontology, and the parts that the options name. Return the hash of the copy.
 
     Raises:
-        Refusal: 400, the request makes no sense; 501, it asks for what the platform does not have.
+        Refusal: 400, the request is malformed; 501, it asks for something that the platform does not have.
     """
     options = set(payload.list("copy_project_options") or [])
     if unknown := options - _OPTIONS:
@@ -55,7 +55,7 @@ def copy(service: Service, record: ProjectRecord, payload: Given, user: str) -> 
 
 
 def _clone(service: Service, record: ProjectRecord, named: Given, wanted: Given) -> str:
-    """A new dataset of the same items: of all, or of those that are asked for. Returns its hash."""
+    """Make a new dataset of the same items, all or those that the request names, and return its hash."""
     chosen = wanted.part("datasets_to_data_hashes_map").fields
     found: list[int] = []
     for dataset in chosen or [row["hash"] for row in service.catalogue.datasets(record)]:

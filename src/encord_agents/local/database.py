@@ -19,10 +19,10 @@ from encord_agents.local.trouble import LocalPlatformError, machine_trouble
 
 SCHEMA_VERSION = 4
 APPLICATION_ID = 0x656E6C70
-"""The number in the header of our SQLite files, so that nobody else's is taken for one."""
+"""The number in the header of our SQLite files, which tells them from those of other programs."""
 
 PATIENCE = 30.0
-"""Seconds to wait for another process that writes to the same database."""
+"""Seconds to wait for another process that is writing to the same database."""
 _TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -190,22 +190,22 @@ CREATE TRIGGER IF NOT EXISTS task_moved AFTER UPDATE OF stage ON tasks WHEN EXIS
 
 
 SOME = "(SELECT value FROM json_each(?))"
-"""A list of any length as one value of a query: see :func:`listed`.
+"""A list of any length as one parameter of a query: see :func:`listed`.
 
-Beside a list of hashes or uuids, a project is compared as ``+project = ?``: the plus keeps SQLite, which does not know
-how long the list is, from going through all rows of the project instead of looking up those that are named.
+In a query with a list of hashes or uuids, the project is compared as ``+project = ?``: SQLite does not know how long
+the list is, and the plus keeps it from scanning all rows of the project instead of looking up the listed ones.
 """
 
 
 def listed(values: Iterable[Any]) -> str:
-    """Return values as :data:`SOME` takes them."""
+    """Return values as the parameter of :data:`SOME`."""
     return orjson.dumps(list(values)).decode()
 
 
 class Where:
-    """The conditions of a query, all of which must hold, with their values. ``None`` as a value asks for all.
+    """The conditions of a query, all of which must hold, with their parameters. ``None`` as a value matches all.
 
-    The first of them is the wide one, such as the project.
+    The first condition is the least selective, such as the project.
     """
 
     def __init__(self, condition: str, *values: Any) -> None:
@@ -220,12 +220,12 @@ class Where:
             self.values += values
 
     def among(self, column: str, wanted: Iterable[Any] | None) -> None:
-        """Add the condition that a column has one of some values."""
+        """Add the condition that a column has one of these values."""
         if wanted is not None:
             self.also(f"{column} IN {SOME}", listed(wanted))
 
     def named(self, column: str, wanted: Iterable[str] | None) -> None:
-        """Add the condition that a column is one of some hashes, and look the rows up by them: see :data:`SOME`."""
+        """Add the condition that a column is one of these hashes, and look up the rows by them: see :data:`SOME`."""
         if wanted is not None:
             self._names = "+"
             self.among(column, wanted)
@@ -235,7 +235,7 @@ class Where:
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
-    """Make the tables that are not there."""
+    """Create the tables that do not exist."""
     for statement in _SCHEMA.split(";\n"):
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -244,29 +244,29 @@ def _make_tables(connection: sqlite3.Connection) -> None:
 
 @cache
 def _empty() -> sqlite3.Connection:
-    """Return an empty state, to be copied: making its tables takes fifty times as long, which tests do thousands of
-    times."""
+    """Return an empty in-memory database as a template: copying it is fifty times as fast as creating the tables,
+    and tests do so thousands of times."""
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     _make_tables(connection)
     return connection
 
 
 class Database:
-    """The state, in a file or in memory.
+    """The platform's state, in a file or in memory.
 
     Args:
         path: The file; ``None`` keeps everything in memory, for as long as the object lives.
 
     Raises:
-        LocalPlatformError: The file holds something else, or cannot be opened.
+        LocalPlatformError: The file is not a database of the local platform, or cannot be opened.
     """
 
     def __init__(self, path: Path | None) -> None:
-        # One connection for all threads: in memory there is only one, and in a file SQLite has one writer anyway.
-        self._lock = RLock()  # reentrant, since a change may read, and be a part of a larger one
+        # One connection for all threads: an in-memory database has only one, and a file has one writer anyway.
+        self._lock = RLock()  # reentrant, since a change may read, and may be part of a larger change
         self._closed = False
         if path is not None:
-            # The secret that signs asset URLs is inside.
+            # Created with mode 0600, because the file holds the secret that signs asset URLs.
             try:
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             except OSError as error:
@@ -279,7 +279,7 @@ class Database:
             self._prepare(path)
         except BaseException as error:
             self._connection.close()
-            if isinstance(error, sqlite3.OperationalError):  # the disk, or a lock: the file itself may be sound
+            if isinstance(error, sqlite3.OperationalError):  # the disk or a lock: the file itself may be intact
                 trouble = machine_trouble(error)
                 raise LocalPlatformError(f"{path}: {trouble.message if trouble else error}") from error
             if isinstance(error, sqlite3.DatabaseError):
@@ -291,8 +291,8 @@ class Database:
         if path is None:
             _empty().backup(self._connection)
         else:
-            # Readers of another process do not wait for our writes; and a commit survives the end of this process
-            # without waiting for the disk (of the machine's, the last ones may be lost, each as a whole).
+            # Readers in other processes do not wait for our writes, and a commit does not wait for the disk. It
+            # survives the end of this process; if the machine crashes, the last commits may be lost, each as a whole.
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
         with self.write() as connection:
@@ -301,12 +301,13 @@ class Database:
             connection.execute("INSERT OR IGNORE INTO settings VALUES ('secret', ?)", (secrets.token_hex(32),))
 
     def _refuse_others(self, path: Path | None) -> None:
-        """Look before anything is written: another program's database stays as it is.
+        """Refuse a database that is not ours before anything is written to it.
 
         Raises:
-            LocalPlatformError: It is one, or is of another version.
+            LocalPlatformError: The database is another program's, of another version, or damaged.
         """
-        # In this order: another process of ours may be about to make it, and then the tables come with the rest.
+        # The tables are checked before the application id: another process of ours may be creating the database, which
+        # commits both together. So if there are tables here, there is an application id below.
         if self._connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
             return
         if self._connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
@@ -321,28 +322,28 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """Lend the connection, for looking something up."""
+        """Lend the connection for reading."""
         with (
             self._lock
-        ):  # to the end of the block: rows are fetched one by one, and another thread may commit meanwhile
+        ):  # held for the whole block: rows are fetched one by one, and another thread may commit meanwhile
             self._refuse_closed()
             yield self._connection
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """Lend the connection in a transaction: all of it happens, or, if the block raises, nothing."""
+        """Lend the connection in a transaction, which is rolled back if the block raises."""
         with self._lock:
             self._refuse_closed()
-            if self._connection.in_transaction:  # within a larger whole
+            if self._connection.in_transaction:  # part of a larger transaction, which commits
                 yield self._connection
                 return
-            # At once for writing: a transaction that begins as a reader and is overtaken by another process could only
-            # fail in the middle.
+            # Takes the write lock at once: a transaction that began as a reader would fail in the middle if another
+            # process committed before its first write.
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
-                # A full disk may fail only this, and leave the transaction open. Whatever came next would then be
-                # taken for a part of it: answered, and never written.
+                # A full disk may fail only the commit, and leave the transaction open. If it stayed open, later changes
+                # would become part of it: acknowledged, but never written.
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:  # a full disk may also have ended it already
@@ -350,7 +351,7 @@ class Database:
                 raise
 
     def secret(self) -> bytes:
-        """The key that signs asset URLs; the same for as long as the state lives."""
+        """Return the key that signs asset URLs. It stays the same for as long as the state exists."""
         with self.read() as connection:
             row = connection.execute("SELECT value FROM settings WHERE name = 'secret'").fetchone()
         return bytes.fromhex(row["value"])
@@ -360,7 +361,7 @@ class Database:
             connection.execute("INSERT OR IGNORE INTO keys VALUES (?, ?)", (key, email))
 
     def owner_of(self, key: str) -> str:
-        """The email of a key's user; empty if nobody has it."""
+        """Return the email of a key's user; empty if no user has it."""
         with self.read() as connection:
             row = connection.execute("SELECT email FROM keys WHERE id = ?", (key,)).fetchone()
         return "" if row is None else str(row["email"])
@@ -370,7 +371,7 @@ class Database:
             return connection.execute("SELECT 1 FROM keys WHERE id = ?", (key,)).fetchone() is not None
 
     def clear(self, *, keep: str) -> None:
-        """Forget everything but the secret and one key."""
+        """Delete everything except the secret and one key."""
         with self.write() as connection:
             for table in _TABLE.findall(_SCHEMA):
                 if table == "keys":

@@ -1,4 +1,4 @@
-"""Datasets: items under data hashes. Whatever is linked to a dataset gets a task in each project that has it."""
+"""Datasets: items under data hashes. Each item that is linked to a dataset gets a task in each of its projects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from encord_agents.local.trouble import Refusal, forbidden
 def create(
     connection: sqlite3.Connection, title: str, *, description: str = "", folder: str | None, hash: str | None = None
 ) -> str:
-    """Make a dataset, with the folder that files are kept in which are uploaded to it. Returns its hash."""
+    """Create a dataset, with the folder for files that are uploaded to it, and return its hash."""
     now = time.time()
     hash = hash or str(uuid4())
     connection.execute(
@@ -25,10 +25,10 @@ def create(
 
 
 def get(database: Database, hash: str) -> sqlite3.Row:
-    """A dataset.
+    """Return a dataset.
 
     Raises:
-        Refusal: 403, there is none.
+        Refusal: 403, there is no such dataset.
     """
     with database.read() as connection:
         row: sqlite3.Row | None = connection.execute("SELECT * FROM datasets WHERE hash = ?", (hash,)).fetchone()
@@ -38,7 +38,7 @@ def get(database: Database, hash: str) -> sqlite3.Row:
 
 
 def folder_of(connection: sqlite3.Connection, hash: str) -> str:
-    """The folder of a dataset, made where it has none."""
+    """Return the folder of a dataset, creating one if it has none."""
     row = connection.execute("SELECT title, folder FROM datasets WHERE hash = ?", (hash,)).fetchone()
     if row["folder"] is not None:
         return str(row["folder"])
@@ -55,7 +55,7 @@ def new_folder(
     parent: str | None = None,
     metadata: str | None = None,
 ) -> str:
-    """Make a storage folder. Returns its uuid."""
+    """Create a storage folder and return its uuid."""
     now = time.time()
     uuid = str(uuid4())
     connection.execute(
@@ -65,13 +65,13 @@ def new_folder(
 
 
 def link(connection: sqlite3.Connection, dataset: str, items: Iterable[int], *, stage: str | None = None) -> list[str]:
-    """Make data units of items (their rows' ids), with tasks in all projects of the dataset. Returns data hashes.
+    """Make data units of items (row ids), with tasks in all projects of the dataset. Return the data hashes.
 
     Args:
-        stage: Where the tasks begin, if not at the start of the workflow.
+        stage: The stage where the tasks begin, if not the start of the workflow.
     """
     now = time.time()
-    # Ids are chosen here, so that many rows are one statement; the caller's transaction keeps other writers out.
+    # Ids are assigned here, so that one statement inserts many rows; the caller's transaction keeps other writers out.
     first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM data").fetchone()[0]
     rows = [(first + index, str(uuid4()), dataset, item, now) for index, item in enumerate(items)]
     connection.executemany("INSERT INTO data VALUES (?, ?, ?, ?, ?)", rows)
@@ -84,7 +84,7 @@ def link(connection: sqlite3.Connection, dataset: str, items: Iterable[int], *, 
 
 
 def enter(connection: sqlite3.Connection, project: int, data: Sequence[int], *, stage: str | None = None) -> None:
-    """Put data units (their rows' ids) into a project, each with a task."""
+    """Put data units (row ids) into a project, each with a task."""
     now = time.time()
     start = stage or connection.execute("SELECT start FROM projects WHERE id = ?", (project,)).fetchone()[0]
     first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM entries").fetchone()[0]
@@ -99,7 +99,7 @@ def enter(connection: sqlite3.Connection, project: int, data: Sequence[int], *, 
 
 
 def attach(connection: sqlite3.Connection, project: int, dataset: str) -> None:
-    """Give a project a dataset, with a task for each of its data units. Nothing happens if it has it already."""
+    """Attach a dataset to a project, with a task for each of its data units. Idempotent."""
     added = connection.execute("INSERT OR IGNORE INTO project_datasets VALUES (?, ?)", (project, dataset))
     if added.rowcount:
         data = connection.execute("SELECT id FROM data WHERE dataset = ? ORDER BY id", (dataset,)).fetchall()
@@ -107,7 +107,7 @@ def attach(connection: sqlite3.Connection, project: int, dataset: str) -> None:
 
 
 def detach(connection: sqlite3.Connection, project: int, dataset: str) -> None:
-    """Take a dataset from a project, with the tasks and labels of its data units."""
+    """Detach a dataset from a project, and remove the tasks and labels of its data units."""
     connection.execute("DELETE FROM project_datasets WHERE project = ? AND dataset = ?", (project, dataset))
     forget(
         connection,
@@ -117,18 +117,18 @@ def detach(connection: sqlite3.Connection, project: int, dataset: str) -> None:
 
 
 def unlink(connection: sqlite3.Connection, data: Sequence[int]) -> None:
-    """Remove data units (their rows' ids) from their dataset and from all projects. The items stay."""
+    """Remove data units (row ids) from their dataset and from all projects, but keep the items."""
     ids = listed(data)
     forget(connection, f"SELECT id FROM entries WHERE data IN {SOME}", (ids,))
     connection.execute(f"DELETE FROM data WHERE id IN {SOME}", (ids,))
 
 
 def forget(connection: sqlite3.Connection, entries: str, values: Sequence[object]) -> None:
-    """Remove rows of projects, with their tasks, labels, reviews and history, and what people did with them.
+    """Remove rows of projects, with their tasks, labels, reviews, issues, history and recorded actions.
 
     Args:
-        entries: A query of the rows' ids.
-        values: Its values.
+        entries: A query for the rows' ids.
+        values: Its parameters.
     """
     ids = [row[0] for row in connection.execute(entries, values).fetchall()]
     some = (listed(ids),)
@@ -145,7 +145,7 @@ def forget(connection: sqlite3.Connection, entries: str, values: Sequence[object
 
 
 def rows(database: Database, dataset: str, *, hashes: Sequence[str] | None = None) -> list[sqlite3.Row]:
-    """The rows of a dataset, oldest first: all, or those of some data hashes.
+    """Return the rows of a dataset, oldest first: all, or those of the given data hashes.
 
     Raises:
         Refusal: 403, a data hash is not of this dataset.
@@ -165,13 +165,13 @@ def rows(database: Database, dataset: str, *, hashes: Sequence[str] | None = Non
 
 
 def link_items(database: Database, dataset: str, uuids: Sequence[str], duplicates: str) -> list[sqlite3.Row]:
-    """Link storage items to a dataset. Returns the rows that are new.
+    """Link storage items to a dataset, and return the new rows.
 
     Args:
-        duplicates: What to do with an item that is in the dataset already: ``DUPLICATE``, ``FAIL`` or ``SKIP``.
+        duplicates: How to treat an item that is in the dataset already: ``DUPLICATE``, ``FAIL`` or ``SKIP``.
 
     Raises:
-        Refusal: 403, an item is unknown; 409, it is there already.
+        Refusal: 403, an item is unknown; 409, an item is in the dataset already.
     """
     with database.write() as connection:
         found = dict(

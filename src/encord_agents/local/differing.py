@@ -1,4 +1,4 @@
-"""Labels and moves of a project since it was copied, or made."""
+"""Changes of labels and moves of tasks since a project was pulled or created."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Difference:
     """The changes of a task. Objects and classifications are counted by their hashes.
 
     Attributes:
-        origin, stage: The titles of the stages where it was and is.
-        task: Its uuid.
+        origin, stage: The titles of its former and present stages.
+        task: The task's uuid.
         branch: The branch of its labels.
     """
 
@@ -38,9 +38,9 @@ class Difference:
 
 
 def differences(database: Database, project: ProjectRecord) -> list[Difference]:
-    """The tasks to which something has happened, oldest first.
+    """Return the changes of all tasks that have any, oldest first.
 
-    A project that was pulled is held against what was copied; another one against its start, without labels.
+    A pulled project is compared with the copy that was pulled; another one with its start, without labels.
     """
     found = []
     with database.read() as connection:
@@ -70,7 +70,7 @@ _FLEETING = ("createdAt", "createdBy", "lastEditedAt", "lastEditedBy")
 
 
 def _pieces(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Each object and classification by its hash, with all that is said of it; dates and names do not count."""
+    """Return each object and classification by its hash, with all its facts except dates and authors."""
     pieces: dict[str, Any] = {}
     for unit in (*content.get("data_units", {}).items(), *content.get("spaces", {}).items()):
         labels = unit[1].get("labels") or {}

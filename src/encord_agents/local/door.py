@@ -1,4 +1,4 @@
-"""The ASGI application: each request passes outages, other origins and faults, and gets into the journal."""
+"""The ASGI application: checks each request for outages, its origin and faults, and records it in the journal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 Outage = Literal["refuse", "503"]
 
 MOST_REMEMBERED = 100
-"""The most unknown requests, and failures of the platform itself, that are kept for the end of a test."""
+"""The most unknown requests, and bugs of the platform, that are kept for the end of a test."""
 
 
 class Door:
@@ -50,9 +50,9 @@ class Door:
         self.unknown: list[str] = []
         self.bugs: list[BaseException] = []
         elsewhere = route("/{path:path}", self.answering(_elsewhere), ["GET"])
-        elsewhere.methods = set()  # any: what no other route takes is never silently a 405
+        elsewhere.methods = set()  # all methods, so that no unmatched request silently gets a 405
         self.application = Starlette(
-            # Routes are tried in order, so the ones that agents use all the time come first.
+            # Routes are tried in order, so those that agents use most come first.
             routes=[
                 *Api(service).routes(self.answering),
                 *Transfers(service, hang_up).routes(self.answering),
@@ -63,7 +63,7 @@ class Door:
         )
 
     def _now(self) -> float:
-        """Return the time by the journal's clock."""
+        """Return the time by the journal's clock: seconds since the start."""
         return time.monotonic() - self._started
 
     def answering(self, prepare: Prepare, *, counted: bool = False) -> Callable[[Request], Awaitable[Response]]:
@@ -78,7 +78,7 @@ class Door:
                 return self._hung_up()
             if self.outage:
                 return written({"message": "The platform is down."}, 503)
-            self._in_flight += counted  # by the event loop's thread alone, so that no lock is needed
+            self._in_flight += counted  # only on the event loop's thread, so that no lock is needed
             self.max_in_flight = max(self.max_in_flight, self._in_flight)
             try:
                 return await self._answered(request, prepare)
@@ -97,7 +97,7 @@ class Door:
             if (strange := stranger(request)) is not None:
                 raise strange
             work = await prepare(exchange)
-            # Not before it is known who asks: the faults of a test are not used up by strangers.
+            # Only once the request is authenticated, so that strangers do not use up a test's faults.
             if self.faults:
                 fault = self.faults.take(exchange.kind, exchange.body, exchange.target, envelope=exchange.envelope)
                 early = await self._spoiled(fault, request)
@@ -116,7 +116,7 @@ class Door:
             response = refused(refusal, envelope=exchange.envelope)
         if (delay := exchange.latency + exchange.latency_per_item * exchange.items) > 0:
             await asyncio.sleep(delay)
-        if fault is not None and fault.action == "drop_after":  # the work is done, and nobody hears of it
+        if fault is not None and fault.action == "drop_after":  # the work is done, but the client gets no answer
             response, status = self._hung_up(), 0
         self._note(exchange, status, at)
         return response
@@ -131,7 +131,7 @@ class Door:
         )  # fmt: skip
 
     async def _spoiled(self, fault: Fault | None, request: Request) -> Response | None:
-        """Return the answer that a fault gives in place of the handler, if it does."""
+        """Return the answer that a fault gives in place of the handler's, if any."""
         if fault is None or fault.action == "drop_after":
             return None
         if fault.action == "stall":
@@ -159,7 +159,7 @@ class Door:
             self.unknown.append(unknown.what)
 
     def _trouble(self, error: Exception, exchange: Exchange) -> Refusal:
-        """Return the answer to an exception: this machine's trouble, or a bug of the platform."""
+        """Return the answer to an exception, which is either trouble of the machine or a bug of the platform."""
         known = machine_trouble(error)
         if known is not None:
             logger.error("%s %s: %s", exchange.method, exchange.path, known.message)
@@ -175,7 +175,7 @@ class Door:
 
 
 async def _elsewhere(exchange: Exchange) -> Work:
-    """Refuse what no route takes, as loudly as an operation that the platform does not know."""
+    """Refuse requests that match no route as loudly as operations that the platform does not know."""
     exchange.kind = "unknown"
     asked = f"{exchange.method} {exchange.path}."
     raise NotKnown(asked, "Leave it out: the SDK asks only below /v2/public and /public.")

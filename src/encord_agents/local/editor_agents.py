@@ -22,9 +22,9 @@ class EditorAgent:
     """An editor agent that was registered.
 
     Attributes:
-        name: Unique, for people.
-        address: ``http`` or ``https``.
-        elsewhere: It may be on another machine.
+        name: A unique name for people.
+        address: An ``http`` or ``https`` URL.
+        elsewhere: True if it may be on another machine.
     """
 
     name: str
@@ -43,17 +43,17 @@ def registered(service: Service) -> list[EditorAgent]:
 
 
 def find(service: Service, name: str) -> EditorAgent | None:
-    """Return the agent of a name, if there is one."""
+    """Return the agent with a name, if there is one."""
     return next((agent for agent in registered(service) if agent.name == name), None)
 
 
 def add(service: Service, name: str, address: str, *, elsewhere: bool = False) -> EditorAgent:
-    """Register an agent, or give it another address.
+    """Register an agent, or change its address.
 
     Args:
         name: Up to 80 characters.
-        address: Where it takes requests.
-        elsewhere: Allow an address that is not of this machine.
+        address: The URL where it receives requests.
+        elsewhere: Allow an address on another machine.
 
     Raises:
         LocalPlatformError: The name or the address cannot be used.
@@ -69,12 +69,12 @@ def add(service: Service, name: str, address: str, *, elsewhere: bool = False) -
 
 
 def remove(service: Service, name: str) -> None:
-    """Forget an agent.
+    """Remove an agent.
 
     Raises:
-        LocalPlatformError: There is none of this name.
+        LocalPlatformError: There is no agent with this name.
     """
-    name = name.strip()  # as it was registered
+    name = name.strip()  # as `add` does
 
     def without_it(kept: Any) -> Any:
         agents = _read(kept)
@@ -127,5 +127,5 @@ def _is_here(parts: SplitResult) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        # Where a name leads is looked at again when a connection is made.
+        # The address that a name resolves to is checked again when a connection is made.
         return host == "localhost" or host.endswith(".localhost")

@@ -1,4 +1,4 @@
-"""One request under way, as the journal and the faults see it."""
+"""A request in flight, as the journal and the faults see it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Exchange:
     """A request and its answer.
 
     Attributes:
-        kind: The journal's word for it; ``refused`` until its sender is known.
+        kind: The journal's word for it; ``refused`` until it is authenticated.
         method: The HTTP method (v1: of the query in the body).
-        body: The request's body, once its sender is known.
+        body: The request's body, once it is authenticated.
         items: The number of rows, tasks or items that it is about.
-        latency, latency_per_item: Seconds that pass before the answer.
+        latency, latency_per_item: Seconds by which the answer is delayed.
         envelope: True if errors are written inside a 200, as the older protocol does.
     """
 
@@ -35,7 +35,7 @@ class Exchange:
 
     @property
     def path(self) -> str:
-        """The path as it was asked for, without the query."""
+        """The requested path, without the query."""
         return str(self.request.scope["path"])
 
     @property
@@ -45,10 +45,10 @@ class Exchange:
 
     @property
     def client(self) -> str:
-        """The ``User-Agent``, cut."""
+        """The ``User-Agent``, truncated."""
         return self.request.headers.get("user-agent", "")[:LONGEST_CLIENT]
 
 
 Work = Callable[[], Awaitable[Response]]
 Prepare = Callable[[Exchange], Awaitable[Work]]
-"""Finds out who asks for what, and returns the work. A refusal here is answered without delay, and meets no fault."""
+"""Authenticates a request and returns its work. A refusal here is answered without delay, and uses up no fault."""

@@ -1,4 +1,4 @@
-"""Labels as files: each row as JSON, as the SDK gives it, and drawn on its picture."""
+"""Exports labels to files: each row as JSON, in the SDK's form, and drawn on its picture."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from encord_agents.local.service import Service
 
 LONGEST_NAME = 150
-"""Characters of a title that are kept in a file's name, which has 255 bytes at most nearly everywhere."""
+"""Characters of a title that are kept in a file's name, which most file systems limit to 255 bytes."""
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Exported:
     Attributes:
         rows: How many label rows were written.
         drawings: How many pictures were drawn.
-        not_drawn: The rows that were not, each with its reason.
+        not_drawn: The rows that were not drawn, each with its reason.
     """
 
     rows: int = 0
@@ -51,9 +51,9 @@ def export(
     draw: bool,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Exported:
-    """Write the labels of all rows that have any: ``out/TITLE.json``, and drawn, ``out/TITLE.png``.
+    """Write the labels of all rows that have any to ``out/TITLE.json``, and their drawings to ``out/TITLE.png``.
 
-    The frames of a video, pages of a PDF and members of a group that have labels are ``out/TITLE/NUMBER.png``.
+    Frames of a video, pages of a PDF and members of a group that have labels are written to ``out/TITLE/NUMBER.png``.
 
     Raises:
         LocalPlatformError: A file cannot be written.
@@ -81,7 +81,7 @@ def export(
 
 
 def _name(title: str, data_hash: str, branch: str, names: set[str]) -> str | None:
-    """A file's name for a row: no directories, and nothing that is special anywhere."""
+    """Return a row's file name, without directories and special characters; ``None`` if the row has been written."""
     kept = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in title).strip(". ")
     kept = (kept.rpartition(".")[0] or kept or "untitled")[:LONGEST_NAME]
     if branch != "main":
@@ -97,7 +97,7 @@ def _name(title: str, data_hash: str, branch: str, names: set[str]) -> str | Non
 def _draw(
     service: Service, project: LocalProject, label: dict[str, Any], data_hash: str, path: Path, done: Exported
 ) -> None:
-    """Draw a row's labels, and count the drawings, or say why there is none."""
+    """Draw a row's labels, and count the drawings, or record why there is none."""
     with service.database.read() as connection:
         unit = connection.execute(
             "SELECT title, item, item_type, width, height FROM units WHERE data_hash = ?", (data_hash,)
@@ -130,16 +130,16 @@ NOT_DRAWN = {
     "dicomSeries": "DICOM is not drawn here: its labels are in the JSON file",
     "nifti": "NIfTI is not drawn here: its labels are in the JSON file",
 }
-"""Why there is no picture, by the type of the item."""
+"""The reason why there is no picture, by the type of the item."""
 
 
 def _pictures(
     service: Service, item: str, facts: sqlite3.Row, opened: contextlib.ExitStack
 ) -> tuple[Sequence[tuple[int, int]], Callable[[int], Image], Sequence[tuple[str, int]]]:
-    """Return the sizes of an item's pictures, a reader of one by its number, and of a group each one's member.
+    """Return the sizes of an item's pictures, a reader of one by its number, and, for a group, each one's member.
 
     Raises:
-        ValueError: There are none.
+        ValueError: The item has no pictures.
     """
     kind, size = facts["item_type"], (facts["width"] or UNKNOWN[0], facts["height"] or UNKNOWN[1])
     if kind in NOT_DRAWN:
@@ -152,7 +152,7 @@ def _pictures(
         for uuid, member in members.items():
             try:
                 own = list(reader(uuid)[0])
-            except (ImportError, ValueError, OSError):  # the reason is told where there is something to draw
+            except (ImportError, ValueError, OSError):  # reported once there is something to draw
                 own = [UNKNOWN]
             own = own * (member["frames"] or 1) if len(own) == 1 else own
             sizes += own
@@ -184,7 +184,7 @@ def _file(service: Service, item: str) -> Path | bytes:
 
 
 def painted(image: Image, objects: Sequence[Labelled]) -> Image:
-    """A copy of a picture with labels drawn on it, each in the colour of its class."""
+    """Return a copy of a picture with labels drawn on it, each in the colour of its class."""
     from PIL import Image as ImageModule
     from PIL import ImageDraw, ImageFont
 

@@ -1,4 +1,4 @@
-"""Trouble on demand: what a test wants to go wrong, as data."""
+"""Fault injection: failures that a test asks for, as data."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Action = Literal["status", "drop_before", "drop_after", "stall", "envelope"]
 
 @dataclass(frozen=True)
 class Fault:
-    """A failure that the next requests of a kind meet.
+    """A failure that is injected into the next requests of a kind.
 
     Args:
-        kind: The kind of request (see :class:`~encord_agents.local.Entry`), or ``None`` for any, assets too.
-        times: How many requests it spoils; ``None``: for ever.
-        skip: How many matching requests it lets through first.
+        kind: The kind of request (see :class:`~encord_agents.local.Entry`), or ``None`` for any, including assets.
+        times: How many requests fail; ``None``: no limit.
+        skip: How many matching requests are served first.
         action: ``status``: a plain HTTP error, nothing done. ``envelope``: HTTP 200 with an error inside, as v1 does
-            (v2 requests are left alone). ``drop_before``: the connection is closed, nothing done. ``drop_after``: the
+            (v2 requests are not affected). ``drop_before``: the connection is closed, nothing done. ``drop_after``: the
             work is done, then the connection is closed without an answer. ``stall``: nothing happens for ``seconds``,
-            or until the faults are cleared, then the request is served; if the client has hung up by then, nothing is
-            done.
+            or until the faults are cleared, then the request is served; if the client has disconnected by then, nothing
+            is done.
         status: The HTTP status, or the one in the envelope.
         retry_after: Seconds, for the ``Retry-After`` header of ``status``.
         error: The name of the error in the envelope.
@@ -52,14 +52,14 @@ def read_fault(given: Mapping[str, Any]) -> Fault:
     """Return the fault that a mapping describes.
 
     Raises:
-        LocalPlatformError: There is no such fault.
+        LocalPlatformError: It describes no valid fault.
     """
     checked(_FAULT, given)
     return Fault(**given)
 
 
 class Faults:
-    """The faults that wait for their requests. The oldest that matches a request is the one that happens to it."""
+    """The pending faults. The oldest one that matches a request is injected into it."""
 
     def __init__(self) -> None:
         self._waiting: list[_Waiting] = []
@@ -68,24 +68,24 @@ class Faults:
         """The number of times that the faults were cleared."""
 
     def add(self, fault: Fault) -> None:
-        """Let a fault wait for its requests.
+        """Add a fault, to be injected into the next requests that match.
 
         Raises:
-            LocalPlatformError: It cannot happen.
+            LocalPlatformError: The fault is not valid.
         """
         checked(_FAULT, fault)
         with self._lock:
             self._waiting.append(_Waiting(fault, fault.skip, fault.times))
 
     def clear(self) -> None:
-        """Forget all faults; requests that are stalled go on."""
+        """Remove all faults; stalled requests go on."""
         with self._lock:
             self._waiting.clear()
-            self.cleared += 1  # a count and no flag: requests that are stalled look for a change, and never reset it
+            self.cleared += 1  # a counter, not a flag: stalled requests watch for a change, and never reset it
 
     @property
     def pending(self) -> list[Fault]:
-        """The faults that have not happened as often as they should."""
+        """The faults that have not been injected as often as requested."""
         with self._lock:
             return [waiting.fault for waiting in self._waiting]
 
@@ -93,7 +93,7 @@ class Faults:
         return bool(self._waiting)
 
     def take(self, kind: str, body: bytes, path: str, *, envelope: bool) -> Fault | None:
-        """The fault that happens to this request, if any.
+        """Return the fault to inject into this request, if any, and count it down.
 
         Args:
             kind: The request's kind.
@@ -102,7 +102,7 @@ class Faults:
             envelope: Whether it is a v1 request, the only ones that can have an error inside a 200.
         """
         with self._lock:
-            # Counted down before it happens: two requests at once must not both take the last one.
+            # Counted down here, under the lock: two concurrent requests must not both take the last one.
             for waiting in self._waiting:
                 if not _matches(waiting.fault, kind, body, path, envelope):
                     continue

@@ -24,14 +24,14 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Feature:
-    """An object, or a classification, which has no shape. ``attributes`` has those of its options, too."""
+    """An object, or a classification, which has no shape. ``attributes`` includes those of its options."""
 
     shape: str | None
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
 
 
 def features(editor: Mapping[str, Any]) -> dict[str, Feature]:
-    """The objects and classifications of an ontology, by feature hash."""
+    """Return the objects and classifications of an ontology, by feature hash."""
     return {
         found["featureNodeHash"]: Feature(found["shape"] if kind == "objects" else None, _attributes(found))
         for kind in ("objects", "classifications")

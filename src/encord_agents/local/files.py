@@ -11,10 +11,10 @@ from encord_agents.local.trouble import WorkflowError
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML or JSON file holds.
+    """Return the mapping in a YAML or JSON file.
 
     Raises:
-        WorkflowError: It cannot be read, is no mapping, or says something twice.
+        WorkflowError: The file cannot be read, is not a mapping, or has a duplicate key.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")  # editors on Windows begin files with a byte order mark
@@ -40,10 +40,10 @@ def _load_yaml(text: str) -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """YAML keeps the last of two equal keys; here the second is somebody's mistake."""
+        """Refuses duplicate keys, which are a mistake; plain YAML loaders keep the last one."""
 
         def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-            # As it is written: later, what a merge key brings in stands among the rest, and may be overridden.
+            # Checked on the mapping as written: after merging, keys from a merge key may legitimately be overridden.
             node: yaml.MappingNode = super().compose_mapping_node(anchor)
             _unique([(key.value, None) for key, _ in node.value if isinstance(key, yaml.ScalarNode)])
             return node
@@ -64,7 +64,7 @@ def _unique(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
 
 
 def kind(value: Any) -> str:
-    """Describe a value in a message: a short one as it is, others by their type."""
+    """Describe a value for a message: a short one by its repr, others by their type."""
     if value is None:
         return "nothing"
     short = isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= 100)

@@ -1,4 +1,4 @@
-"""Filters of lists. What is not understood is refused, never ignored."""
+"""Filters of lists. An unknown filter is refused, never ignored."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _CAMEL = re.compile(r"_([a-z])")
 _OFF = (None, "", "False", "false", False)
 
 
-@lru_cache(maxsize=1024)  # of a request every field is looked for in both cases
+@lru_cache(maxsize=1024)  # each field of a request is looked up in both cases
 def camel(name: str) -> str:
-    """Return a name of snake case in camel case."""
+    """Convert a name from snake case to camel case."""
     return _CAMEL.sub(lambda match: match[1].upper(), name)
 
 
 def one(query: Mapping[str, Sequence[str]], name: str) -> str | None:
-    """The last value of a parameter, given in snake case, in either case."""
+    """Return the last value of a parameter, named in snake case, from a query in either case."""
     values = query.get(camel(name)) or query.get(name)
     return values[-1] if values else None
 
 
 def many(query: Mapping[str, Sequence[str]], name: str) -> list[str] | None:
-    """All values of a parameter in either case."""
+    """Return all values of a parameter, named in snake case, from a query in either case."""
     values = query.get(camel(name)) or query.get(name)
     return None if values is None else list(values)
 
 
 def flag(query: Mapping[str, Sequence[str]], name: str) -> bool | None:
-    """A parameter that is true or false.
+    """Return the value of a parameter that is true or false.
 
     Raises:
         Refusal: 400, it is neither.
@@ -50,15 +50,15 @@ def flag(query: Mapping[str, Sequence[str]], name: str) -> bool | None:
 
 
 def only(query: Mapping[str, Any], what: str, *names: str, off: Sequence[str] = ()) -> None:
-    """Refuse parameters that are not among these, given in snake case.
+    """Refuse parameters that are not among these, named in snake case.
 
     Args:
-        query: Of the request.
-        what: What is listed, for the message.
-        off: Parameters that may be there if they ask for nothing.
+        query: The query of the request.
+        what: The name of the list, for the message.
+        off: Parameters that are allowed if they ask for nothing.
 
     Raises:
-        Refusal: 501, there is another one.
+        Refusal: 501, there is another parameter.
     """
     known = {*names, *map(camel, names)}
     idle = {*off, *map(camel, off)}
@@ -75,16 +75,16 @@ def like(value: str, pattern: str) -> bool:
     """Match as SQL's LIKE does: % is any text, _ any character; case does not matter."""
     if len(pattern) > LONGEST_PATTERN:
         raise malformed("The pattern is too long.")
-    # The standard library's patterns never go back over a star, however many there are.
+    # fnmatch's patterns never backtrack over a star, however many there are, so none is slow.
     plain = re.sub(r"([*?[])", r"[\1]", pattern.lower())
     return fnmatchcase(value.lower(), plain.replace("%", "*").replace("_", "?"))
 
 
 def date(value: Any, name: str) -> float | None:
-    """A date as seconds since 1970.
+    """Return a date as seconds since 1970.
 
     Raises:
-        Refusal: 400, it is none.
+        Refusal: 400, it is not a date.
     """
     if value is None:
         return None
@@ -113,10 +113,10 @@ class Listing:
         return cls({name: one(query, name) for name in NAMES if one(query, name) is not None})
 
     def allows(self, title: str, description: str, created_at: float, edited_at: float) -> bool:
-        """Return True if a thing is to be listed.
+        """Return True if all filters let a thing through.
 
         Raises:
-            Refusal: 400, a date is none.
+            Refusal: 400, a filter's date is not a date.
         """
         tests: Mapping[str, Callable[[Any], bool]] = {
             "title_eq": lambda v: title == v,

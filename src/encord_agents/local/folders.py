@@ -16,16 +16,16 @@ from encord_agents.local.trouble import Refusal, forbidden, malformed
 
 @dataclass(frozen=True)
 class Search:
-    """A search for folders or items; ``None`` asks for all.
+    """A search for folders or items; ``None`` matches all.
 
     Attributes:
-        folder: Those in a folder; with ``recursive`` also those in folders below. Without one: all there are.
-        top: Folders only: those that are in no other.
-        search: A part of the name, in either case.
-        in_dataset: Items only: whether a dataset has them. Folders: whether they are a dataset's.
-        types: Items only.
+        folder: Search in this folder, with ``recursive`` also in the folders below it; ``None`` searches everywhere.
+        top: Folders only: the ones at the top level.
+        search: A part of the name; case does not matter.
+        in_dataset: Items: whether they are in a dataset. Folders: whether they belong to a dataset.
+        types: Items only: their types.
         order: ``name`` or ``createdAt``.
-        size, start: Of the page.
+        size, start: The size of the page, and the number of rows before it.
     """
 
     folder: str | None = None
@@ -41,10 +41,10 @@ class Search:
 
 
 def get(database: Database, uuid: str) -> sqlite3.Row:
-    """A folder.
+    """Return a folder.
 
     Raises:
-        Refusal: 403, there is none.
+        Refusal: 403, there is no such folder.
     """
     with database.read() as connection:
         row: sqlite3.Row | None = connection.execute("SELECT * FROM folders WHERE uuid = ?", (uuid,)).fetchone()
@@ -59,7 +59,7 @@ _BELOW = (
 
 
 def find(database: Database, wanted: Search) -> list[sqlite3.Row]:
-    """Return folders, one more than the page has if there are more."""
+    """Return a page of folders, plus one more if there are more."""
     where = Where("1")
     if wanted.folder is not None and wanted.recursive:
         where.also("f.uuid IN (SELECT uuid FROM below) AND f.uuid != ?", wanted.folder)
@@ -73,7 +73,7 @@ def find(database: Database, wanted: Search) -> list[sqlite3.Row]:
 
 
 def find_items(database: Database, wanted: Search) -> list[sqlite3.Row]:
-    """Return items, one more than the page has if there are more; those that make up a group, too."""
+    """Return a page of items, including members of groups, plus one more if there are more."""
     where = Where("i.forbidden = 0")
     if wanted.folder is not None and wanted.recursive:
         where.also("i.folder IN (SELECT uuid FROM below)")
@@ -102,7 +102,7 @@ def _page(
 
 
 def path(database: Database, row: sqlite3.Row) -> list[sqlite3.Row]:
-    """The folders above one, the nearest first."""
+    """Return the folders above a folder, nearest first."""
     found: list[sqlite3.Row] = []
     while row["parent"] is not None and len(found) < 1000:
         row = get(database, row["parent"])
@@ -111,7 +111,7 @@ def path(database: Database, row: sqlite3.Row) -> list[sqlite3.Row]:
 
 
 def datasets_of(database: Database, uuids: Sequence[str]) -> dict[str, str]:
-    """The datasets that folders belong to, by the folder's uuid."""
+    """Return the datasets that folders belong to, by the folder's uuid."""
     with database.read() as connection:
         return dict(
             connection.execute(
@@ -122,10 +122,10 @@ def datasets_of(database: Database, uuids: Sequence[str]) -> dict[str, str]:
 
 
 def update(database: Database, patches: Mapping[str, Mapping[str, Any]]) -> list[sqlite3.Row]:
-    """Change name, description or metadata of folders. All of them, or none.
+    """Change the name, description or metadata of folders: of all or, if one is unknown, of none.
 
     Raises:
-        Refusal: 403, one of them is unknown.
+        Refusal: 403, a folder is unknown.
     """
     with database.write() as connection:
         for uuid, patch in patches.items():
@@ -139,10 +139,10 @@ def update(database: Database, patches: Mapping[str, Mapping[str, Any]]) -> list
 
 
 def move(database: Database, uuids: Sequence[str], parent: str | None) -> None:
-    """Put folders into another, or to the top.
+    """Move folders into another one, or to the top level.
 
     Raises:
-        Refusal: 403, one is unknown; 400, it would be inside itself.
+        Refusal: 403, a folder is unknown; 400, a folder would be inside itself.
     """
     with database.write() as connection:
         above = {parent} if parent else set()
@@ -161,7 +161,7 @@ def delete(database: Database, uuid: str) -> None:
     """Remove an empty folder.
 
     Raises:
-        Refusal: 403, it is unknown; 400, something is in it.
+        Refusal: 403, it is unknown; 400, it is not empty.
     """
     with database.write() as connection:
         get(database, uuid)
@@ -176,10 +176,10 @@ def delete(database: Database, uuid: str) -> None:
 
 
 def move_items(database: Database, folder: str, uuids: Sequence[str], target: str) -> None:
-    """Put items of a folder into another.
+    """Move items from one folder to another.
 
     Raises:
-        Refusal: 403, one is unknown or not in the folder.
+        Refusal: 403, an item is unknown or not in the folder.
     """
     with database.write() as connection:
         get(database, target)
@@ -192,10 +192,10 @@ def move_items(database: Database, folder: str, uuids: Sequence[str], target: st
 
 
 def delete_items(database: Database, folder: str, uuids: Sequence[str], *, unused_frames: bool) -> int:
-    """Remove items of a folder, from datasets and projects too. Returns how many.
+    """Remove items of a folder, also from datasets and projects. Return how many were removed.
 
     Raises:
-        Refusal: 403, one is unknown or not in the folder; 409, a group consists of it.
+        Refusal: 403, an item is unknown or not in the folder; 409, an item is part of a group that stays.
     """
     with database.write() as connection:
         rows = [items.in_folder(database, folder, uuid) for uuid in uuids]
@@ -225,7 +225,7 @@ def delete_items(database: Database, folder: str, uuids: Sequence[str], *, unuse
 
 
 def summary(database: Database, uuid: str) -> dict[str, Any]:
-    """Count the content of a folder, in the SDK's words."""
+    """Count the contents of a folder, under the SDK's names."""
     with database.read() as connection:
         counts = Counter(
             dict(

@@ -1,4 +1,4 @@
-"""Each save, move and call of an agent: when, by which client, and the labels that it replaced."""
+"""The history of saves, moves, resets and agent calls: when, by which client, and the labels that were replaced."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.database import SOME, Database, listed
 
 MOST_EVENTS = 500_000
-"""Events that are kept, of all projects together; about 60 MB. The oldest go first."""
+"""Events that are kept, of all projects together; about 60 MB. The oldest are removed first."""
 VERSIONS_KEPT = 20
 """Replaced labels that are kept per label row."""
 LARGEST_VERSION = 4 * 2**20
-"""Bytes of compressed labels. Of larger ones only the event is kept."""
+"""Bytes of compressed labels. For larger ones, only the event is kept."""
 BASELINE = 0
-"""The version that a row was copied with, where its project is a copy."""
+"""The version that a row was pulled with, if its project was pulled."""
 LONGEST_CLIENT = 200
 
 
@@ -29,8 +29,8 @@ class Client:
     """The sender of a request.
 
     Attributes:
-        name: Its ``User-Agent``, or what takes its place for calls that come over no HTTP.
-        user: The email of its key.
+        name: Its ``User-Agent``, or a name in its place for calls that do not come over HTTP.
+        user: The email of the key's user.
     """
 
     name: str
@@ -39,13 +39,13 @@ class Client:
 
 @dataclass(frozen=True)
 class Event:
-    """A save, a move or a reset of one task's data unit, or the call of an editor agent for it.
+    """A save, move or reset of one task's data unit, or a call of an editor agent for it.
 
     Attributes:
         kind: ``save``, ``move``, ``reset`` or ``call``.
-        stage: The uuid of the stage it was in (moves and resets).
-        destination: The uuid of the stage it went to.
-        version: The number of the labels that a save left; ``None`` for other events.
+        stage: The uuid of the stage that it left (moves and resets).
+        destination: The uuid of the stage that it went to.
+        version: The version number of the saved labels; ``None`` for other events.
     """
 
     id: int
@@ -65,7 +65,7 @@ _CLIENT: ContextVar[Client] = ContextVar("client", default=_THIS_PROCESS)
 
 @contextmanager
 def acting(client: Client) -> Iterator[None]:
-    """Whatever is done in the block was done by this client."""
+    """Attribute everything that is done in the block to this client."""
     token = _CLIENT.set(Client(client.name[:LONGEST_CLIENT], client.user))
     try:
         yield
@@ -88,7 +88,7 @@ def moved(
     at: float,
     user: str | None = None,
 ) -> None:
-    """Record moves, ``(unit, branch, destination)``, within the caller's transaction."""
+    """Record moves, ``(unit, branch, destination)``, in the caller's transaction."""
     client = _CLIENT.get()
     connection.executemany(
         _INSERT,
@@ -107,9 +107,9 @@ def saved(
     *,
     at: float,
 ) -> None:
-    """Record saves, ``(unit, branch, labels before, labels now)``, and keep the labels before them.
+    """Record saves, ``(unit, branch, labels before, labels now)``, and keep the replaced labels as versions.
 
-    A save that changes nothing is an event of the same version.
+    A save that changes nothing is recorded with the same version.
     """
     client = _CLIENT.get()
     events, replaced, too_old = [], [], []
@@ -117,15 +117,15 @@ def saved(
         (latest,) = connection.execute(
             "SELECT coalesce(max(number), 0) FROM versions WHERE unit = ? AND branch = ?", (unit, branch)
         ).fetchone()
-        current = latest + 1  # the number of the labels that are not replaced yet
+        current = latest + 1  # the version of the labels before this save
         if before is not None and before != now:
             packed = zlib.compress(before, 1)
             replaced.append((unit, branch, current, packed if len(packed) <= LARGEST_VERSION else None))
             too_old.append((unit, branch, current - VERSIONS_KEPT))
             current += 1
         events.append((project, unit, branch, at, "save", client.name, client.user, None, None, current))
-    # With the save itself, in the caller's transaction: a version that is not there cannot be looked at, and one of a
-    # save that never was would be a lie.
+    # In the caller's transaction, with the save itself: no event may refer to a missing version, or to a save that was
+    # rolled back.
     connection.executemany(_INSERT, events)
     connection.executemany("INSERT INTO versions (unit, branch, number, content) VALUES (?, ?, ?, ?)", replaced)
     connection.executemany("DELETE FROM versions WHERE unit = ? AND branch = ? AND number <= ?", too_old)
@@ -133,7 +133,7 @@ def saved(
 
 
 def called(connection: sqlite3.Connection, project: int, unit: int, branch: str) -> None:
-    """Record that the client, an editor agent, is called for a data unit."""
+    """Record that the client, an editor agent, was called for a data unit."""
     client = _CLIENT.get()
     connection.execute(
         _INSERT, (project, unit, branch, time.time(), "call", client.name, client.user, None, None, None)
@@ -142,7 +142,7 @@ def called(connection: sqlite3.Connection, project: int, unit: int, branch: str)
 
 
 def reset(connection: sqlite3.Connection, project: int, *, keep_labels: bool) -> None:
-    """Record that all tasks go back to their start, before they do. Labels that will be forgotten become versions."""
+    """Record, before a reset, that all tasks go back to their start. Labels that it removes become versions."""
     client = _CLIENT.get()
     connection.execute(
         "INSERT INTO history (project, unit, branch, at, kind, client, user, stage, destination, version)"
@@ -168,12 +168,12 @@ def _packed(content: bytes) -> bytes | None:
 
 
 def _trim(connection: sqlite3.Connection) -> None:
-    # By id and not by count, which would read the whole table at each save.
+    # By id, not by count: counting would read the whole table at each save.
     connection.execute("DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?", (MOST_EVENTS,))
 
 
 def of_unit(database: Database, unit: int, branch: str, *, limit: int = 100) -> list[Event]:
-    """The latest events of a data unit on a branch, latest first."""
+    """Return the latest events of a data unit on a branch, latest first."""
     with database.read() as connection:
         rows = connection.execute(
             "SELECT * FROM history WHERE unit = ? AND branch = ? ORDER BY id DESC LIMIT ?", (unit, branch, limit)
@@ -182,7 +182,7 @@ def of_unit(database: Database, unit: int, branch: str, *, limit: int = 100) -> 
 
 
 def of_project(database: Database, project: ProjectRecord, *, limit: int = 20) -> list[tuple[Event, sqlite3.Row]]:
-    """The latest events of a project, latest first, each with its data unit and task."""
+    """Return the latest events of a project, latest first, each with its data unit and task."""
     with database.read() as connection:
         rows = connection.execute(
             "SELECT h.*, u.title, (SELECT t.uuid FROM tasks t WHERE t.unit = h.unit AND t.branch = h.branch LIMIT 1)"
@@ -194,7 +194,7 @@ def of_project(database: Database, project: ProjectRecord, *, limit: int = 20) -
 
 
 def latest(database: Database, units: Sequence[int]) -> dict[tuple[int, str], Event]:
-    """The latest event of each data unit and branch that has any."""
+    """Return the latest event of each data unit and branch that has any."""
     with database.read() as connection:
         rows = connection.execute(
             "SELECT * FROM history WHERE id IN (SELECT max(id) FROM history"
@@ -205,7 +205,7 @@ def latest(database: Database, units: Sequence[int]) -> dict[tuple[int, str], Ev
 
 
 def moves_since(database: Database, project: ProjectRecord, since: float) -> dict[tuple[str, str], int]:
-    """Count the tasks that left each stage since a time: ``(client, uuid of the stage)`` -> tasks."""
+    """Count the tasks that left each stage since a time: ``(client, uuid of the stage)`` -> number of tasks."""
     with database.read() as connection:
         rows = connection.execute(
             "SELECT client, stage, count(*) AS n FROM history"
@@ -216,7 +216,7 @@ def moves_since(database: Database, project: ProjectRecord, since: float) -> dic
 
 
 def version(database: Database, unit: int, branch: str, number: int) -> bytes | None:
-    """The labels of a version, as they were saved; ``None`` if they are not kept."""
+    """Return the labels of a version, as they were saved; ``None`` if they are not kept."""
     with database.read() as connection:
         if number == BASELINE:
             copied = connection.execute(
@@ -241,7 +241,7 @@ def version(database: Database, unit: int, branch: str, number: int) -> bytes | 
 
 
 def versions(database: Database, unit: int, branch: str) -> list[int]:
-    """The numbers of the versions whose labels are kept, oldest first; the current one included."""
+    """Return the numbers of the versions whose labels are kept, oldest first, including the current one."""
     with database.read() as connection:
         kept = connection.execute(
             "SELECT number, content IS NOT NULL AS there FROM versions WHERE unit = ? AND branch = ? ORDER BY number",

@@ -1,4 +1,4 @@
-"""Pictures: their facts, by their content; and small ones made on the spot."""
+"""Pictures: reads their facts from their content, and makes small placeholders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from encord_agents.pictures import NoPictureError, Picture
 logger = logging.getLogger(__name__)
 
 NO_PICTURE = "no picture"
-"""Why a file is left out that nobody takes for a picture."""
+"""The reason for skipping a file that is not like a picture at all."""
 
 PICTURE_LIKE = frozenset({
     ".ai", ".arw", ".avif", ".bmp", ".cr2", ".cr3", ".dcm", ".dng", ".emf", ".eps", ".gif", ".heic", ".heics", ".heif",
@@ -30,14 +30,14 @@ VIDEOS = frozenset({
 })  # fmt: skip
 
 BY_THE_WAY = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store"})
-"""Files that file managers leave behind, in lower case; nobody misses them."""
+"""Files that file managers leave behind, in lower case; they are ignored silently."""
 
 NAMED = 20
-"""The most files that are left out and named."""
+"""The most skipped files that are listed by name."""
 
 
 def png(width: int, height: int, grey: int = 128) -> bytes:
-    """A PNG of one grey. By hand, since tens of thousands may be wanted."""
+    """Return a PNG of one grey. Encoded by hand for speed, since tests may need tens of thousands."""
     rows = (b"\0" + bytes([grey]) * width) * height
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
@@ -47,7 +47,7 @@ def png(width: int, height: int, grey: int = 128) -> bytes:
 
 
 def found_in(directory: Path) -> list[Path]:
-    """The files below a directory, sorted; without what systems leave behind, hidden folders, and a platform's data."""
+    """Return the files below a directory, sorted, without system files, hidden folders and a platform's data."""
     found = []
     for folder, below, names in os.walk(directory):
         if "platform.sqlite3" in names:
@@ -63,15 +63,15 @@ def found_in(directory: Path) -> list[Path]:
 
 
 def readable(name: str | Path) -> str:
-    """A file's name as text that can be stored and sent: what is not UTF-8 in it becomes a question mark."""
+    """Return a file's name as text that can be stored and sent: bytes that are not UTF-8 are replaced."""
     return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def told(skipped: Sequence[str], unknown: str = NO_PICTURE) -> list[str]:
-    """Lines for people about the files that are left out: those with a reason by name, the others counted by suffix.
+    """Return lines for people about skipped files: those with a specific reason by name, others counted by suffix.
 
     Args:
-        unknown: The reason of the others.
+        unknown: The unspecific reason, that of the counted files.
     """
     named = [line for line in skipped if not line.endswith(f": {unknown}")]
     lines = [f"left out: {line}" for line in named[:NAMED]]
@@ -90,23 +90,23 @@ def told(skipped: Sequence[str], unknown: str = NO_PICTURE) -> list[str]:
 
 
 def reason(error: OSError | ValueError) -> str:
-    """Why a file is left out, for somebody who knows which one it is."""
+    """Return the reason why a file is skipped, without its name."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def read_file(path: Path, title: str) -> NewUnit:
-    """Read the facts of a picture file, by its content, without a digest yet.
+    """Read the facts of a picture file from its content; the digest is still missing.
 
     Raises:
-        ValueError: It is broken, or no picture.
-        OSError: It cannot be read.
+        ValueError: The file is broken or not a picture.
+        OSError: The file cannot be read.
     """
     suffix = path.suffix.lower()
     try:
         unit, format_ = _read(path, title, path.stat().st_size)
     except NoPictureError:
         raise ValueError(_no_picture(suffix)) from None
-    if format_ == "TGA" and suffix not in (".tga", ".icb", ".vda", ".vst"):  # it has no signature: anything may look so
+    if format_ == "TGA" and suffix not in (".tga", ".icb", ".vda", ".vst"):  # it has no signature: any file may match
         raise ValueError(_no_picture(suffix))
     return unit
 
@@ -120,17 +120,17 @@ def _no_picture(suffix: str) -> str:
 
 
 def read(content: bytes, title: str) -> NewUnit:
-    """Read the facts of a picture, without a digest yet.
+    """Read the facts of a picture; the digest is still missing.
 
     Raises:
-        ValueError: It is broken, or no picture.
+        ValueError: It is broken or not a picture.
     """
     return _read(content, title, len(content))[0]
 
 
 def _read(source: Path | bytes, title: str, size: int) -> tuple[NewUnit, str | None]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of oddities that a readable picture may have
+        warnings.simplefilter("ignore")  # about oddities that a readable picture may have
         with Picture(source) as picture:
             width, height = picture.size
             unit = NewUnit(title, "image", picture.mime_type, None, size, width, height, 1)

@@ -1,4 +1,4 @@
-"""Storage items, and the data units of a project that they are behind."""
+"""Storage items, and the data units of projects that are made of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TYPES = {
     "dicomSeries": "dicom",
     "nifti": "nifti",
 }
-"""Types of items that the platform has, each in the words of label rows."""
+"""The types of items that the platform supports, with the label rows' name for each."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class NewUnit:
     """A file to add.
 
     Attributes:
-        item_type: As storage items have it: ``image``, ``video``, ...
-        digest: Where its bytes are (see :mod:`encord_agents.local.assets`).
+        item_type: The storage items' name for its type: ``image``, ``video``, ...
+        digest: The digest that its bytes are stored under (see :mod:`encord_agents.local.assets`).
         size: Bytes.
         duration: Seconds.
         metadata: The client metadata, as JSON.
-        url: Where it was taken from, if that was an address.
-        layout: Of a data group: how its members are shown, as JSON.
-        uuid: The item's, if it is known already.
+        url: The URL that it was fetched from, if any.
+        layout: Data groups only: the layout of its members, as JSON.
+        uuid: The item's uuid, if it is known already.
     """
 
     title: str
@@ -73,7 +73,7 @@ _INSERT = (
 
 
 def insert(connection: sqlite3.Connection, folder: str, units: Sequence[NewUnit]) -> range:
-    """Make storage items in a folder, within the caller's transaction. Returns their rows' ids, in order."""
+    """Create storage items in a folder, in the caller's transaction. Return their row ids, in order."""
     now = time.time()
     first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM items").fetchone()[0]
     connection.executemany(
@@ -98,7 +98,7 @@ def insert_group(
     *,
     keys: Sequence[str] | None = None,
 ) -> int:
-    """Make an item that consists of others, given by their uuids in order. Returns its row's id."""
+    """Create an item that consists of others, given by their uuids in order. Return its row id."""
     (added,) = insert(connection, folder, [group])
     connection.executemany(
         "INSERT INTO children (parent, position, item, layout_key) SELECT uuid, ?, ?, ? FROM items WHERE id = ?",
@@ -108,10 +108,10 @@ def insert_group(
 
 
 def add(database: Database, project: ProjectRecord, units: Sequence[NewUnit], *, stage: str | None = None) -> list[str]:
-    """Add data units to a project's own dataset, each with a task. Returns their data hashes, in order.
+    """Add data units to a project's own dataset, each with a task. Return their data hashes, in order.
 
     Args:
-        stage: Where the tasks begin, if not at the start of the workflow.
+        stage: The stage where the tasks begin, if not the start of the workflow.
     """
     with database.write() as connection:
         dataset, folder = home(connection, project)
@@ -119,7 +119,7 @@ def add(database: Database, project: ProjectRecord, units: Sequence[NewUnit], *,
 
 
 def add_group(database: Database, project: ProjectRecord, group: NewUnit, members: Sequence[NewUnit]) -> str:
-    """Add a group of files to a project's own dataset: one data unit, one task. Returns its data hash."""
+    """Add a group of files to a project's own dataset, as one data unit with one task. Return its data hash."""
     with database.write() as connection:
         dataset, folder = home(connection, project)
         added = insert(connection, folder, members)
@@ -128,7 +128,7 @@ def add_group(database: Database, project: ProjectRecord, group: NewUnit, member
 
 
 def home(connection: sqlite3.Connection, project: ProjectRecord) -> tuple[str, str]:
-    """The dataset that files go to which are added to a project, and its folder.
+    """Return the dataset for files that are added to a project, and its folder.
 
     Raises:
         LocalPlatformError: The project has no dataset.
@@ -139,7 +139,7 @@ def home(connection: sqlite3.Connection, project: ProjectRecord) -> tuple[str, s
 
 
 def uuids_of(connection: sqlite3.Connection, ids: Iterable[int]) -> list[str]:
-    """The uuids of items by their rows' ids, in order."""
+    """Return the uuids of items by their row ids, in order."""
     found = dict(
         connection.execute(
             f"SELECT id, uuid FROM items WHERE id IN {SOME}",
@@ -153,7 +153,7 @@ _USES = "(SELECT count(*) FROM data WHERE item = i.id) AS uses"
 
 
 def get(database: Database, uuids: Sequence[str]) -> list[sqlite3.Row]:
-    """Storage items, in the order asked for.
+    """Return storage items, in the order of the uuids.
 
     Raises:
         Refusal: 403, one of them is unknown or forbidden.
@@ -171,7 +171,7 @@ def get(database: Database, uuids: Sequence[str]) -> list[sqlite3.Row]:
 
 
 def in_folder(database: Database, folder: str, uuid: str) -> sqlite3.Row:
-    """A storage item of a folder.
+    """Return a storage item of a folder.
 
     Raises:
         Refusal: 403, it is unknown or forbidden, or not in the folder.
@@ -183,7 +183,7 @@ def in_folder(database: Database, folder: str, uuid: str) -> sqlite3.Row:
 
 
 def children(database: Database, item: str) -> list[sqlite3.Row]:
-    """The items that a group consists of, in order."""
+    """Return the items that a group consists of, in order."""
     with database.read() as connection:
         return connection.execute(
             f"SELECT i.*, {_USES}, c.layout_key FROM items i JOIN children c ON c.item = i.uuid"
@@ -193,7 +193,7 @@ def children(database: Database, item: str) -> list[sqlite3.Row]:
 
 
 def members(database: Database, items: Sequence[str]) -> dict[str, list[sqlite3.Row]]:
-    """The items that several groups consist of, in order, by the group's uuid."""
+    """Return the items that several groups consist of, in order, by the group's uuid."""
     found: dict[str, list[sqlite3.Row]] = {}
     with database.read() as connection:
         for row in connection.execute(
@@ -217,7 +217,7 @@ def asset(database: Database, uuid: str) -> sqlite3.Row | None:
 def update(
     database: Database, patches: Mapping[str, Mapping[str, Any]], *, folder: str | None = None
 ) -> list[sqlite3.Row]:
-    """Change name, description or metadata of items. All of them, or none.
+    """Change the name, description or metadata of items: of all or, if one is refused, of none.
 
     Raises:
         Refusal: 403, one of them is unknown, or is not in the folder.
@@ -236,7 +236,7 @@ def update(
 
 
 def mark(database: Database, project: ProjectRecord, data_hash: str, column: str, value: str | int | None) -> bool:
-    """Set one of the troubles a test asks for. Returns whether the data unit exists."""
+    """Set one of the failures that a test asks for. Return True if the data unit exists."""
     assert column in {"refusal", "deleted", "forbidden", "broken"}
     with database.write() as connection:
         unit = connection.execute(

@@ -10,7 +10,7 @@ from threading import Lock
 from encord_agents.local.pulse import Pulse
 
 LONGEST_PATH = 8_192
-"""Characters of a path that are kept: whoever asks may choose it, and a thousand long ones would be kept for ever."""
+"""Characters of a path that are kept: clients choose it, and thousands of long ones would fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,9 @@ class Entry:
             ``label_create`` (the first initialise of a row), ``label_get``, ``save``, ``items`` (bulk), ``item``,
             ``asset``, ... or ``unknown``.
         method: The HTTP method (of the query inside a v1 request).
-        path: The path as it was asked for, without the query.
-        status: What it was answered with (v1: the status in the envelope); 0 if the connection was closed instead.
-        items: How many things it was about: rows, tasks, ids.
+        path: The requested path, without the query.
+        status: The status of the answer (v1: the status in the envelope); 0 if the connection was closed instead.
+        items: The number of rows, tasks or ids that it was about.
         at: Seconds since the platform started.
         body: The beginning of the request's body.
         client: The request's ``User-Agent``.
@@ -66,16 +66,16 @@ class Journal:
         client: str = "",
         seconds: float = 0.0,
     ) -> None:
-        # Before the lock is taken: decoding takes longer than all that is done under it.
+        # Decoded before the lock is taken, because decoding takes longer than everything that is done under it.
         text = body[: self.body_limit].decode("utf-8", "replace")
         path = path[:LONGEST_PATH]
-        with self._lock:  # a test's thread reads and clears, while the server's thread writes
+        with self._lock:  # a test's thread reads and clears while the server's thread writes
             self._entries.append(Entry(kind, method, path, status, items, at, text, client, seconds))
             self._counts[kind] += 1
         self.pulse.add(client, kind, status, items, at, seconds)
 
     def count(self, kind: str | None = None) -> int:
-        """Return the number of requests of a kind; of all kinds, assets too, without one."""
+        """Return the number of requests of a kind, or of all kinds, including assets."""
         with self._lock:
             return self._counts.total() if kind is None else self._counts[kind]
 
@@ -85,7 +85,7 @@ class Journal:
             return dict(self._counts)
 
     def of(self, kind: str) -> list[Entry]:
-        """The remembered requests of one kind, oldest first."""
+        """Return the remembered requests of one kind, oldest first."""
         return [entry for entry in self if entry.kind == kind]
 
     def clear(self) -> None:
@@ -94,7 +94,7 @@ class Journal:
             self._counts.clear()
 
     def __iter__(self) -> Iterator[Entry]:
-        with self._lock:  # a copy: a deque that is written to while somebody iterates raises an error
+        with self._lock:  # a copy: a deque raises an error if it changes during iteration
             return iter(list(self._entries))
 
     def __len__(self) -> int:

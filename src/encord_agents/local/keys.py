@@ -1,4 +1,4 @@
-"""SSH keys: made on first use, kept where only their owner can read them."""
+"""SSH keys: generated on first use, and stored so that only their owner can read them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ logger = logging.getLogger(__name__)
 
 
 def new_key() -> str:
-    """A fresh Ed25519 private key in OpenSSH's text format."""
+    """Generate an Ed25519 private key in OpenSSH's text format."""
     key = Ed25519PrivateKey.generate()
     return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode("ascii")
 
 
 def key_id(private_key: str) -> str:
-    """Return the name that the platform knows a key by: its raw public half, as 64 hex characters."""
+    """Return the id of a key on the platform: its raw public half, as 64 hex characters."""
     key = ssh.load_ssh_private_key(private_key.encode("ascii"), None)
     if not isinstance(key, Ed25519PrivateKey):
         raise LocalPlatformError("Only Ed25519 keys can sign requests.")
@@ -32,10 +32,10 @@ def key_id(private_key: str) -> str:
 
 
 def key_in(path: Path) -> str:
-    """The key in a file, made (mode 0600) if there is none.
+    """Return the key in a file, generating it (mode 0600) if the file does not exist.
 
     Raises:
-        LocalPlatformError: The file is there and holds something else, or cannot be made.
+        LocalPlatformError: The file holds something else, or cannot be read or created.
     """
     try:
         if not path.exists():
@@ -54,7 +54,7 @@ def key_in(path: Path) -> str:
 
 
 def _make(path: Path) -> None:
-    """Two processes may get here at once: the first to finish has the key, the other's is dropped. Never half a key."""
+    """Write a new key to a file atomically: if two processes get here at once, the first key stays and is complete."""
     made = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

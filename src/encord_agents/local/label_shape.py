@@ -1,4 +1,4 @@
-"""The check of labels that are saved: those that nobody could read back are refused."""
+"""Validation of labels that are saved: labels that the SDK could not read back are refused."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from encord_agents.local.features import Attribute, Feature
 from encord_agents.local.trouble import Refusal, corrupted
 
 CONTENT = ("data_units", "object_answers", "classification_answers", "object_actions", "spaces")
-"""The parts of a label row that are kept; the rest is the platform's to say."""
+"""The parts of a label row that are stored; the platform adds the rest itself."""
 
 _ANSWERS = "ANSWER_DICTIONARY_ERROR"
 LONGEST_RANGE = 100_000_000
-"""Milliseconds of sound (more than a day), or characters of text."""
+"""Milliseconds of audio (more than a day), or characters of text."""
 _BY_FRAME = ("image", "imageGroup", "imageSequence", "group")
-"""Kinds of items each of whose data units has the labels of one frame."""
+"""Kinds of items whose data units have the labels of one frame each."""
 _RANGED = ("audio", "plainText")
 """Kinds of items whose objects have ranges instead of frames, and are in ``object_answers`` only."""
 
@@ -29,10 +29,10 @@ def check(
     features: Mapping[str, Feature],
     members: Sequence[sqlite3.Row] = (),
 ) -> None:
-    """Check the labels that were sent for a row; of a group with its members.
+    """Check the labels that were sent for a row. ``members`` are those of a group.
 
     Raises:
-        Refusal: 400, they are not of this row, not of this ontology, or in no shape that could be read back.
+        Refusal: 400, they are of another row or another ontology, or could not be read back.
     """
     title = row["title"]
     if label.get("label_hash", row["label_hash"]) != row["label_hash"]:
@@ -57,7 +57,7 @@ def check(
 
 
 class _Row:
-    """The labels of one row. ``objects`` are those that were found so far: their hash -> their feature's."""
+    """The labels of one row. ``_objects`` are the objects found so far: object hash -> feature hash."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class _Row:
             self._frame(frame, required=True)
 
     def answers(self) -> None:
-        """Check what is said about all objects and classifications together."""
+        """Check the answers and actions of all objects and classifications. Comes last, once all objects are known."""
         for key, answer in self._answers.items():
             self._object_answer(key, answer)
         for action in self._actions.values():
@@ -160,7 +160,7 @@ class _Row:
         self._attributes(answer.get("classifications"), answer["featureHash"])
 
     def _placed(self, spaces: Any) -> None:
-        """Check where in a data group something is."""
+        """Check the places of an object or classification in the spaces of a data group."""
         if not spaces:
             return
         if not self._members:
@@ -189,7 +189,8 @@ class _Row:
         return found[hash], feature
 
     def _attributes(self, answers: Any, feature: str | None) -> None:
-        """Answers about one thing; ``None``: one that is gone, of which older rows may still have some."""
+        """Check the answers of an object or classification. ``feature`` is ``None`` for an object that is gone, whose
+        answers older rows may still have."""
         if not isinstance(answers, list) or not all(isinstance(answer, dict) for answer in answers):
             raise Refusal(400, f"The answers of {self._title} must be lists of objects.", name=_ANSWERS)
         if feature is None:
@@ -230,7 +231,7 @@ class _Row:
         if not isinstance(value, list) or not all(map(_is_range, value)):
             raise self._bad("have a range that is none")
         if any(last > self._last for _, last in value):
-            # The SDK makes an entry of each frame of a range, so such labels could hardly be read back.
+            # The SDK makes an entry for each frame of a range, so it could hardly read such labels back.
             raise self._bad(f"have a range that goes beyond the end, which is at {self._last}")
 
     def _bad(self, what: str) -> Refusal:
@@ -238,11 +239,11 @@ class _Row:
 
 
 def _last_of(row: sqlite3.Row) -> int:
-    """Return the last frame of a row's data unit; where the platform does not know, a bound that no file reaches."""
+    """Return the last frame of a row's data unit; if the platform does not know it, a bound that no file reaches."""
     if row["item_type"] == "image":
         return 0
     if row["item_type"] in ("dicomFile", "dicomSeries", "nifti"):
-        return LONGEST_RANGE  # along which axis, only a viewer knows
+        return LONGEST_RANGE  # only a viewer knows the axis of its frames
     if row["item_type"] in _RANGED or not row["frames"]:
         return LONGEST_RANGE
     return int(row["frames"]) - 1
@@ -268,7 +269,7 @@ def _date(value: Any) -> bool:
     return value is None or (isinstance(value, str) and _readable_date(value))
 
 
-@lru_cache(maxsize=1024)  # labels of one save mostly share theirs
+@lru_cache(maxsize=1024)  # the labels of one save mostly share their dates
 def _readable_date(value: str) -> bool:
     for form in ("%a, %d %b %Y %H:%M:%S", "%a, %d %b %Y %H:%M:%S UTC", "%a, %d %b %Y %H:%M:%S GMT"):
         try:
@@ -296,7 +297,7 @@ def _is_point(value: Any) -> bool:
 
 
 def _points(value: Any) -> bool:
-    """Points in a list, or under their numbers."""
+    """Return True if a value is points, in a list or by number."""
     if isinstance(value, dict):
         return all(map(_is_frame, value)) and all(map(_is_point, value.values()))
     return isinstance(value, list) and all(map(_is_point, value))
@@ -336,7 +337,7 @@ def _bitmask(found: dict[str, Any]) -> bool:
 
 
 def _other(found: dict[str, Any]) -> bool:
-    """A shape that is only here to be kept."""
+    """Accept a shape that is stored without validation."""
     return True
 
 

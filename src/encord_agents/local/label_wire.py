@@ -1,4 +1,4 @@
-"""Label rows on the wire, for every kind of data."""
+"""Label rows in the SDK's wire format, for every kind of data."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.wire import Link, data_type, iso, legacy_date
 
 GROUPS = ("imageGroup", "imageSequence", "dicomSeries", "group")
-"""Types of items that consist of others."""
+"""Types of items that consist of other items."""
 _BY_FRAME = ("image", "img_group", "group")
-"""Kinds of data whose units have the labels of one frame; those of others have them by the frame's number."""
+"""Kinds of data whose units have the labels of one frame; units of other kinds have them by frame number."""
 _SPACES = {
     "image": "image", "video": "video", "audio": "audio", "pdf": "pdf", "plainText": "text",
     "imageSequence": "image_sequence", "dicomFile": "medical_file", "nifti": "medical_file",
@@ -23,7 +23,7 @@ _SPACES = {
 
 
 def label_status(row: sqlite3.Row, stages: Mapping[str, Any]) -> tuple[str, str]:
-    """``(label status, status of the annotation task)``."""
+    """Return ``(label status, status of the annotation task)``."""
     stage = stages.get(row["stage"])
     if stage is not None and stage.type == "done":
         return "LABELLED", "COMPLETED"
@@ -44,7 +44,7 @@ def label_row(
     members: Sequence[sqlite3.Row] = (),
     images: bool = False,
 ) -> dict[str, Any]:
-    """A label row in a list, without its labels."""
+    """Return a label row as an entry of a list, without its labels."""
     status, task_status = label_status(row, record.stages)
     stage = record.stages.get(row["stage"])
     priority = row["priority"] if row["priority"] is not None else 0.5
@@ -110,7 +110,7 @@ def label(
     objects: Collection[str] | None = None,
     classifications: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """A label row with its labels; ``objects`` and ``classifications`` leave only labels of those features."""
+    """Return a label row with its labels; ``objects`` and ``classifications`` limit them to those features."""
     kind = data_type(row["item_type"])
     content = orjson.loads(row["content"]) if row["content"] is not None else {}
     saved = content.get("data_units", {})
@@ -153,7 +153,7 @@ def label(
 def _unit(
     hash: str, row: sqlite3.Row, item: str, sequence: int | str, kind: str, saved: Mapping[str, Any], link: Link | None
 ) -> dict[str, Any]:
-    """A data unit: the file of a row, or one image of a group."""
+    """Return a data unit: the file of a row, or one image of a group."""
     empty: dict[str, Any] = {"objects": [], "classifications": []} if kind in _BY_FRAME else {}
     unit: dict[str, Any] = {
         "data_hash": hash,
@@ -178,7 +178,7 @@ def _unit(
 
 
 def _spaces(members: Iterable[sqlite3.Row], saved: Mapping[str, Any], link: Link | None) -> dict[str, Any]:
-    """The members of a data group, each with the labels that were saved in it."""
+    """Return the members of a data group as spaces, each with its saved labels."""
     spaces = {}
     for one in members:
         kind = "html" if one["mime_type"] == "text/html" else _SPACES.get(one["item_type"])
@@ -211,7 +211,7 @@ def _spaces(members: Iterable[sqlite3.Row], saved: Mapping[str, Any], link: Link
 def _only(
     features: Collection[str], answers: Mapping[str, Any], holders: Iterable[dict[str, Any]], kind: str
 ) -> dict[str, Any]:
-    """Leave only objects of some features in the data units or spaces; their answers."""
+    """Remove objects of other features from the data units or spaces, and return the answers of those that stay."""
     kept: set[str] = set()
     for holder in holders:
         by_frame = kind in ("image", "img_group")

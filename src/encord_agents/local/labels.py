@@ -1,4 +1,4 @@
-"""Label rows: listing, initialising, saving."""
+"""Label rows: listing, initialising and saving them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNIT = (
     " u.bit_depth, u.codec, u.channels, u.layout, u.metadata, u.created_at AS unit_created_at"
 )
 _LABEL = "l.hash AS label_hash, l.branch AS label_branch, l.saves, l.created_at, l.edited_at"
-# Where the task of the label's branch is, or else any task of its data unit.
+# The stage of the task on the label's branch or, if there is none, of any task of its data unit.
 _STAGE = (
     "coalesce((SELECT stage FROM tasks t WHERE t.unit = u.id AND t.branch = l.branch LIMIT 1),"
     " (SELECT stage FROM tasks t WHERE t.unit = u.id LIMIT 1)) AS stage"
@@ -31,7 +31,7 @@ _STAGE = (
 
 @dataclass(frozen=True)
 class RowFilter:
-    """A filter of label rows; ``None`` asks for all. ``all_branches`` lists each branch that has labels."""
+    """A filter of label rows; ``None`` matches all. ``all_branches`` lists each branch that has labels."""
 
     branch: str = "main"
     all_branches: bool = False
@@ -47,8 +47,8 @@ class RowFilter:
 
 
 def rows(database: Database, project: ProjectRecord, wanted: RowFilter) -> list[sqlite3.Row]:
-    """One row per task: the task's own data unit, and its label on the branch that was asked for, if there is one."""
-    # A unit may have tasks on several branches; those of another branch only stand in where this one has none.
+    """Return one row per task: the task's data unit, and its label on the requested branch, if there is one."""
+    # A unit may have tasks on several branches; tasks of another branch are listed only if this one has none.
     own = "(t.branch = {0} OR NOT EXISTS (SELECT 1 FROM tasks o WHERE o.unit = u.id AND o.branch = {0}))"
     where = Where("u.project = ?", project.id)
     where.also("u.deleted = 0")
@@ -60,7 +60,7 @@ def rows(database: Database, project: ProjectRecord, wanted: RowFilter) -> list[
         where.also(own.format("?"), wanted.branch, wanted.branch)
     where.named("u.data_hash", wanted.data_hashes)
     where.named("l.hash", wanted.label_hashes)
-    if wanted.label_hashes is not None:  # once more for SQLite, which does not look up by a table that is joined on
+    if wanted.label_hashes is not None:  # repeated for SQLite, which does not look rows up by a LEFT JOINed table
         where.also(f"u.id IN (SELECT unit FROM labels WHERE hash IN {SOME})", listed(wanted.label_hashes))
     where.also("u.title = ?", wanted.title_eq)
     where.also("u.title LIKE ?", wanted.title_like)
@@ -90,7 +90,7 @@ def _stages(database: Database, project: ProjectRecord, wanted: RowFilter) -> li
 
 
 def create(database: Database, project: ProjectRecord, data_hashes: Sequence[str], branch: str) -> list[sqlite3.Row]:
-    """The label rows of data units on a branch, made where there are none. A deleted row is left out.
+    """Return the label rows of data units on a branch, creating missing ones. Deleted rows are left out.
 
     Raises:
         Refusal: 403, one of the data units is unknown.
@@ -117,7 +117,7 @@ def create(database: Database, project: ProjectRecord, data_hashes: Sequence[str
 
 
 def get(database: Database, project: ProjectRecord, label_hashes: Sequence[str]) -> list[sqlite3.Row]:
-    """Label rows by their own hashes. A deleted row is left out.
+    """Return label rows by their own hashes. Deleted rows are left out.
 
     Raises:
         Refusal: 403, one of them is unknown.
@@ -129,11 +129,11 @@ def get(database: Database, project: ProjectRecord, label_hashes: Sequence[str])
 
 
 def save(database: Database, project: ProjectRecord, labels: Mapping[str, dict[str, Any]]) -> None:
-    """Replace the labels of rows, by label hash. All of them, or none.
+    """Replace the labels of rows, given by label hash: of all or, if one is refused, of none.
 
     Raises:
-        Refusal: 403 for an unknown row; 404 for a deleted one; 400 for labels that are not of this row or not of this
-            ontology, or a row that a test refuses.
+        Refusal: 403 for an unknown row; 404 for a deleted one; 400 for labels of another row or another ontology, or a
+            row that a test has marked as refused.
     """
     now = time.time()
     with database.write() as connection:
@@ -161,7 +161,7 @@ def save(database: Database, project: ProjectRecord, labels: Mapping[str, dict[s
 
 
 def put(connection: sqlite3.Connection, unit: int, branch: str, content: bytes | None, *, saves: int = 1) -> None:
-    """Write the labels of a row that need no check, since another row had them. Make the row if there is none."""
+    """Write labels copied from another row, which need no validation. Create the row if it does not exist."""
     now = time.time()
     connection.execute(
         "INSERT INTO labels (unit, branch, hash, content, saves, created_at, edited_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -173,7 +173,7 @@ def put(connection: sqlite3.Connection, unit: int, branch: str, content: bytes |
 
 
 def one(database: Database, project: ProjectRecord, data_hash: str, branch: str) -> sqlite3.Row | None:
-    """The label row of one data unit, if it was ever initialised."""
+    """Return the label row of one data unit, if it was ever initialised."""
     with database.read() as connection:
         row: sqlite3.Row | None = connection.execute(
             f"SELECT {_UNIT}, {_LABEL}, l.content, {_STAGE}"
@@ -184,7 +184,7 @@ def one(database: Database, project: ProjectRecord, data_hash: str, branch: str)
 
 
 def branches(database: Database, project: ProjectRecord) -> list[str]:
-    """The branches that any task or label is on, ``main`` first."""
+    """Return the branches of all tasks and labels, ``main`` first."""
     with database.read() as connection:
         found = connection.execute(
             "SELECT branch FROM tasks WHERE project = :p UNION"

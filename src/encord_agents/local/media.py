@@ -1,4 +1,4 @@
-"""The type of a file, by its content, and its facts: picture, video, sound, text, PDF, DICOM file or NIfTI volume."""
+"""Detects the type of a file from its content (picture, video, audio, text, PDF, DICOM, NIfTI), and reads its facts."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from encord_agents.local.items import NewUnit
 
 TEXTS = ("text/", "application/json", "application/xml", "application/xhtml+xml", "application/x-ndjson")
 UNKNOWN = "of no kind that the platform takes"
-"""Why a file is left out that nobody takes for one of these."""
+"""The reason for skipping a file of any other type."""
 LARGEST_TEXT = 64 * 2**20
-"""Bytes. A longer text is left out: no editor shows it."""
+"""Bytes. A longer text is skipped: no editor shows it."""
 _PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
 _PAGES = re.compile(rb"/Count\s+(\d{1,6})")
 _STREAM = re.compile(rb"stream\r?\n(.*?)endstream", re.DOTALL)
@@ -28,14 +28,14 @@ _DICOM_LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OW", b"SQ", b"UC", b"UR",
 
 
 def read_file(path: Path, title: str, kind: str | None = None) -> NewUnit:
-    """Read the type and the facts of a file, without a digest yet.
+    """Read the type and facts of a file; the digest is still missing.
 
     Args:
-        kind: The type of item that it must be, as storage items have it; any, if it is not given.
+        kind: The type of item that it must be, in the storage items' words; ``None``: any type.
 
     Raises:
-        ValueError: It is broken, of no kind that the platform knows, or not of this one.
-        OSError: It cannot be read.
+        ValueError: The file is broken, of a type that the platform does not know, or not of ``kind``.
+        OSError: The file cannot be read.
     """
     with path.open("rb") as file:
         head = file.read(1024)
@@ -68,7 +68,7 @@ def _image(path: Path, title: str, head: bytes) -> NewUnit:
 
 
 def _stream(path: Path, title: str, head: bytes, wanted: str | None = None) -> NewUnit:
-    """A video or a sound."""
+    """Read a video or audio file."""
     guess = _mime(path)
     try:
         import av
@@ -90,11 +90,11 @@ def _stream(path: Path, title: str, head: bytes, wanted: str | None = None) -> N
 
 
 def main_stream(container: Any) -> Any | None:
-    """The stream that is the film, as runners choose it: not a cover; else the one that ffmpeg would choose."""
+    """Return the main video stream, chosen as the runners do: no cover picture and, among several, ffmpeg's choice."""
     import av
 
     cover = av.stream.Disposition.attached_pic
-    # One without a decoder has no size either.
+    # A stream without a decoder has no size either.
     films = [one for one in container.streams.video if one.codec_context and not one.disposition & cover]
     if len(films) > 1:
         best = container.streams.best("video")
@@ -160,7 +160,7 @@ def _pdf(path: Path, title: str, head: bytes) -> NewUnit:
 
 
 def _pages_of(content: bytes) -> int:
-    """The number of a PDF's pages, also where its objects are in compressed streams."""
+    """Count the pages of a PDF, also if its objects are in compressed streams."""
     count = len(_PAGE.findall(content))
     totals = [int(found) for found in _PAGES.findall(content)]
     budget = 64 * 2**20
@@ -176,7 +176,7 @@ def _pages_of(content: bytes) -> int:
             budget -= len(inner)
             count += len(_PAGE.findall(inner))
             totals += [int(found) for found in _PAGES.findall(inner)]
-    # The tree of pages has the total at its root; where a PDF was saved in steps, old pages are still in the file.
+    # The root of the page tree has the total; a PDF that was saved incrementally still has old pages in the file.
     return min(count, max(totals)) if totals and count else count or max(totals, default=0)
 
 
@@ -193,7 +193,7 @@ def _dicom(path: Path, title: str, head: bytes) -> NewUnit:
 
 
 def _dicom_tags(content: bytes) -> dict[tuple[int, int], int]:
-    """Rows, columns and number of frames, as far as the elements before the pixels can be read."""
+    """Read rows, columns and number of frames, as far as the elements before the pixels can be parsed."""
     found: dict[tuple[int, int], int] = {}
     position, implicit = 132, False
     while position + 8 <= len(content):
@@ -215,7 +215,7 @@ def _dicom_tags(content: bytes) -> dict[tuple[int, int], int]:
         if (group, element) == (2, 0x10):
             syntax = content[position : position + length].rstrip(b"\0 ")
             implicit = syntax == b"1.2.840.10008.1.2"
-            if syntax == b"1.2.840.10008.1.2.2":  # big endian, given up by the standard
+            if syntax == b"1.2.840.10008.1.2.2":  # big endian, retired by the standard
                 break
         if length == 0xFFFFFFFF or (group, element) >= (0x7FE0, 0x10):
             break
@@ -268,7 +268,7 @@ _MUST_BE: Mapping[str, Callable[[Path, str, bytes], NewUnit]] = {
 
 
 def named(unit: NewUnit, title: str) -> NewUnit:
-    """The same file under another name, which may say more about its type than the one it is kept under."""
+    """Return the same file under another name, whose suffix may say more about its type."""
     guess = mimetypes.guess_type(title)[0] or ""
     prefix = {"video": "video/", "audio": "audio/", "plainText": "text/"}.get(unit.item_type)
     if prefix and unit.mime_type != "text/html" and guess.startswith(prefix if prefix != "text/" else TEXTS):

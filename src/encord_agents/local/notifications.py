@@ -1,7 +1,7 @@
-"""Notifications of tasks that wait in agent stages: when one is due, what it says, and what became of it.
+"""Notifications of tasks that are waiting in agent stages: when they are due, their payload, and their outcome.
 
-Triggers count the tasks that come to a stage, in the transaction that moves them. `collect` makes notifications of the
-counts; at most one waits for each address and stage, and what arrives meanwhile becomes the next one.
+Triggers count the tasks that arrive in a stage, in the transaction that moves them. `collect` makes notifications of
+the counts; each address and stage has at most one waiting notification, and later arrivals go into the next one.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ EVENT = "agent_stage_work_available_event"
 VERSION = 1
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 60.0
-"""Seconds between two tries. They double from the first to the longest."""
+"""Seconds between two attempts, with exponential backoff: they double from the first to the longest."""
 FIRST_REMINDER = 60.0
 LONGEST_REMINDER = 3600.0
 """Seconds after which a receiver is reminded of tasks that stay, doubling likewise: it may have been restarted."""
 AT_ONCE = -1e300
-"""A time since when tasks wait that is longer ago than anybody waits."""
+"""A ``since`` so long ago that every ``max_wait`` has elapsed."""
 KEPT = 200
-"""Notifications that are remembered once they are through."""
+"""Finished notifications that are remembered."""
 
 
 @dataclass(frozen=True)
 class Notification:
-    """A notification, and what became of it.
+    """A notification and its outcome.
 
     Attributes:
-        uid: Its id, the same in every try.
-        address: The receiver's.
+        uid: Its id, the same in every attempt.
+        address: The receiver's address.
         project: The project's hash.
         stage: The stage's uuid.
-        pending: The number of tasks that waited when it was made.
+        pending: The number of tasks that were waiting when it was made.
         reason: ``batch_size_reached`` or ``max_wait_elapsed``.
-        status: ``waiting`` (for its first or next try), ``delivered``, or ``overtaken``: no task waits there any more.
-        attempts: The tries so far.
-        next_at: The time of the next try.
-        sent_at: The time of the latest try.
-        seconds: How long that took.
-        answer: What it was answered with: ``200 OK``, or why there was no answer.
+        status: ``waiting`` (for its first or next attempt), ``delivered``, or ``overtaken``: no task is there any more.
+        attempts: The number of attempts so far.
+        next_at: The time of the next attempt.
+        sent_at: The time of the latest attempt.
+        seconds: How long the latest attempt took.
+        answer: The status of the answer, such as ``200 OK``, or the reason why there was none.
     """
 
     uid: str
@@ -78,7 +78,7 @@ class Sending:
 
 
 def tell_of_all(connection: sqlite3.Connection, receiver: int) -> None:
-    """Have a receiver told at once of all stages with tasks, within the caller's transaction."""
+    """Make notifications of all stages with tasks due at once for a receiver, in the caller's transaction."""
     connection.execute(
         "INSERT INTO arrivals (receiver, stage, project, n, since)"
         " SELECT r.id, t.stage, t.project, count(*), ? FROM receivers r JOIN tasks t"
@@ -93,7 +93,7 @@ def tell_of_all(connection: sqlite3.Connection, receiver: int) -> None:
 
 
 def try_all_again(database: Database) -> None:
-    """Have everything that waits for a later try sent at once, as after a restart."""
+    """Retry all waiting notifications at once, as after a restart."""
     with database.read() as connection:
         if connection.execute("SELECT 1 FROM notifications WHERE status = 'waiting'").fetchone() is None:
             return
@@ -154,7 +154,7 @@ def _body(uid: str, project: str, stage: str, pending: int, reason: str, now: fl
 
 
 def due(database: Database, now: float) -> list[Sending]:
-    """The notifications whose time has come, oldest first. One whose stage is empty by now is overtaken."""
+    """Return the notifications to send now, oldest first. Mark those whose stage is empty by now as overtaken."""
     sql = (
         "SELECT n.*, r.address, r.secret FROM notifications n JOIN receivers r ON r.id = n.receiver"
         " WHERE n.status = 'waiting' AND n.next_at <= ? ORDER BY n.id"
@@ -180,10 +180,10 @@ def _overtake(database: Database, ids: Sequence[int]) -> None:
 def answered(
     database: Database, uid: str, answer: str, *, accepted: bool, at: float, seconds: float, now: float
 ) -> None:
-    """Record a try: it was accepted, or there will be another one."""
+    """Record an attempt: it was accepted, or there will be another one."""
     with database.write() as connection:
         row = connection.execute("SELECT * FROM notifications WHERE uid = ? AND status = 'waiting'", (uid,)).fetchone()
-        if row is None:  # its receiver was removed, or the platform cleared
+        if row is None:  # its receiver was removed, or the platform was cleared
             return
         connection.execute(
             "UPDATE notifications SET status = ?, attempts = attempts + 1, sent_at = ?, seconds = ?, answer = ?,"
@@ -204,7 +204,7 @@ def answered(
 
 
 def pause(before: int, first: float, longest: float) -> float:
-    """Return the seconds to wait after so many waits before."""
+    """Return the seconds to wait after this many earlier waits."""
     return float(min(first * 2.0 ** min(before, 32), longest))
 
 
@@ -217,7 +217,7 @@ def _trim(connection: sqlite3.Connection) -> None:
 
 
 def latest(database: Database, limit: int) -> list[Notification]:
-    """The latest notifications, latest first."""
+    """Return the latest notifications, latest first."""
     with database.read() as connection:
         rows = connection.execute(
             "SELECT n.*, r.address, p.hash FROM notifications n JOIN receivers r ON r.id = n.receiver"

@@ -1,4 +1,4 @@
-"""Sends notifications, in threads of its own: no request to the platform ever waits for a receiver."""
+"""Sends notifications in background threads, so that no request to the platform ever waits for a receiver."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from encord_agents.local.trouble import LocalPlatformError
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.2
-"""Seconds between two looks: tasks may be moved, and addresses registered, by another process on the same directory."""
+"""Seconds between two polls: another process on the same directory may move tasks and register addresses."""
 SECONDS_TO_CONNECT = 5.0
 SECONDS_TO_ANSWER = 10.0
 MOST_AT_ONCE = 8
-"""Requests in flight, one for each receiver."""
+"""The most requests in flight, at most one per receiver."""
 SIGNATURE, TIMESTAMP = "X-Encord-Signature", "X-Encord-Timestamp"
 
 
 class Notifier:
-    """Looks for what is due, and sends it until it is answered with 200, as the real platform does.
+    """Polls for due notifications, and sends each until it is answered with 200, as the real platform does.
 
-    A notification is delivered at least once: if the platform ends between the answer and its record, it is sent again,
+    A notification is delivered at least once: if the platform ends before it has recorded the answer, it is sent again,
     with the same uid.
     """
 
@@ -48,7 +48,7 @@ class Notifier:
         self._thread.start()
 
     def stop(self) -> None:
-        """Send nothing more. A request in flight is left to itself."""
+        """Stop sending. Requests in flight are not waited for."""
         self._stopped.set()
         self._thread.join(5)
 
@@ -79,7 +79,7 @@ class Notifier:
             notifications.answered(
                 self._service.database, sending.uid, answer, accepted=accepted, at=at, seconds=taken, now=time.time()
             )
-        except (LocalPlatformError, sqlite3.Error) as error:  # closed meanwhile, or no room: it is sent again later
+        except (LocalPlatformError, sqlite3.Error) as error:  # closed meanwhile, or no space: it is sent again later
             if not self._stopped.is_set():
                 logger.error("A notification cannot be recorded: %s", error)
         finally:
@@ -93,7 +93,7 @@ def signature(body: bytes, timestamp: str, secret: str) -> str:
 
 
 def post(address: str, body: bytes, secret: str) -> tuple[bool, str]:
-    """Send a body. Return whether it was accepted, and the answer's status, or why there was no answer."""
+    """Send a body. Return whether it was accepted, and the answer's status or the reason why there was none."""
     import requests
 
     timestamp = str(int(time.time()))
@@ -104,10 +104,10 @@ def post(address: str, body: bytes, secret: str) -> tuple[bool, str]:
         TIMESTAMP: timestamp,
     }
     with requests.Session() as session:
-        # A proxy of the environment does not lead to this machine's own receivers.
+        # A proxy from the environment cannot reach this machine's own receivers.
         session.trust_env = urlsplit(address).hostname not in OURS
         try:
-            # Nothing of the answer's body is read, however long it is.
+            # The answer's body is never read, however long it is.
             with session.post(
                 address, data=body, headers=headers, timeout=(SECONDS_TO_CONNECT, SECONDS_TO_ANSWER),
                 allow_redirects=False, stream=True,
@@ -125,7 +125,7 @@ def _status(code: int) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Say in a few words why there was no answer."""
+    """Explain in a few words why there was no answer."""
     import requests
 
     if isinstance(error, requests.ConnectTimeout):
@@ -135,7 +135,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate is not trusted"
     seen: Any = error
-    for _ in range(10):  # the system's own word is at the bottom
+    for _ in range(10):  # the operating system's own message is the innermost
         if isinstance(seen, OSError) and seen.strerror:
             return seen.strerror.lower()
         inner = [getattr(seen, "reason", None), *getattr(seen, "args", ()), getattr(seen, "__context__", None)]

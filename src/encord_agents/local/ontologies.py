@@ -1,4 +1,4 @@
-"""The ontology of a project, from whatever a user has."""
+"""Reads a project's ontology from an SDK structure, a mapping or a file."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ DEFAULT: dict[str, Any] = {
 
 
 class _Part(BaseModel):
-    """A part of an ontology as people write it: the keys that the SDK reads, and no other."""
+    """A part of an ontology written by hand: the keys that the SDK reads, and no others."""
 
     @model_validator(mode="before")
     @classmethod
@@ -114,10 +114,10 @@ _WRITTEN = TypeAdapter(_Editor)
 
 
 def editor(given: Mapping[str, Any] | OntologyStructure | str | Path | None) -> dict[str, Any]:
-    """Return the editor of an ontology that a person gives: the platform's word for its content.
+    """Return the ``editor`` of a given ontology, which is the platform's name for its content.
 
     Raises:
-        LocalPlatformError: It is none, or one that the SDK does not understand.
+        LocalPlatformError: It is not an ontology, or the SDK does not understand it.
     """
     if given is None:
         return DEFAULT
@@ -137,7 +137,7 @@ def editor(given: Mapping[str, Any] | OntologyStructure | str | Path | None) -> 
 
 
 def understood(content: Mapping[str, Any], source: str = "The ontology") -> dict[str, Any]:
-    """Return an editor as the SDK writes it again.
+    """Return an editor after a round trip through the SDK.
 
     Raises:
         LocalPlatformError: The SDK does not understand it.
@@ -147,7 +147,7 @@ def understood(content: Mapping[str, Any], source: str = "The ontology") -> dict
     try:
         read = OntologyStructure.from_dict({"objects": [], "classifications": [], **content}).to_dict()
         _check_features(read, source)
-        orjson.dumps([[[[read]]]])  # it will be sent, deep within an answer
+        orjson.dumps([[[[read]]]])  # it will be sent nested deep inside an answer
         return read
     except LocalPlatformError:
         raise
@@ -162,10 +162,10 @@ def understood(content: Mapping[str, Any], source: str = "The ontology") -> dict
 
 
 def _check_features(editor: Mapping[str, Any], source: str) -> None:
-    """Labels name a feature by its hash alone, so that it must be text, and one feature's.
+    """Check that each feature has a unique hash that is text: labels refer to features by hash alone.
 
     Raises:
-        LocalPlatformError: Another hash.
+        LocalPlatformError: A hash is missing, not text, or not unique.
     """
     seen: dict[str, str] = {}
     waiting = [*editor["classifications"][::-1], *editor["objects"][::-1]]

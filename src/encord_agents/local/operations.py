@@ -1,4 +1,4 @@
-"""Every request the platform answers, in the words of the SDK: the table from which docs/local/operations.md is made.
+"""Every request that the platform answers, with the SDK's names for it: the source of docs/local/operations.md.
 
 ``python -m encord_agents.local.operations`` prints the page.
 """
@@ -121,7 +121,7 @@ POST organisation/organisation-tags | client.create_organisation_tag |
 DELETE organisation/organisation-tags/{tag} | client.delete_organisation_tag |
 """,
 }
-"""By topic: request, the SDK's names for it, and what is not as on the real platform."""
+"""By topic: the request, the SDK's names for it, and the differences from the real platform."""
 
 _HEAD = """# What the local platform knows
 
@@ -134,7 +134,7 @@ that is not understood is refused, never ignored. What is not listed is a 501 th
 
 
 def rows() -> dict[str, tuple[str, str]]:
-    """The SDK's names and the restrictions of each request."""
+    """Return the SDK's names and the restrictions of each request."""
     found = {}
     for table in SDK.values():
         for line in table.strip().splitlines():
@@ -144,12 +144,12 @@ def rows() -> dict[str, tuple[str, str]]:
 
 
 def answered() -> set[str]:
-    """Every request that there is a route for, as the table names it."""
+    """Return every request that has a route, under its name in the table."""
     return {*routes_v2.ROUTES, *(f"v1 {kind} {method}" for kind, method in routes_v1.OPERATIONS)}
 
 
 def page() -> str:
-    """The page docs/local/operations.md."""
+    """Return the page docs/local/operations.md."""
     lines = [_HEAD]
     for topic, table in SDK.items():
         lines += [f"## {topic}", "", "| SDK | request | but |", "|---|---|---|"]

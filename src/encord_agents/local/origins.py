@@ -1,4 +1,4 @@
-"""Other origins: a request that a browser makes for somebody else's page is refused, and no file is ever a page."""
+"""Protection from other origins: requests from other sites' pages are refused, and files never act as pages."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from starlette.requests import Request
 from encord_agents.local.trouble import Refusal
 
 OURS = frozenset({"127.0.0.1", "localhost", "[::1]"})
-"""Hosts that a request may name. A page of another origin that has its own name lead here names that one."""
+"""Host names that requests may use. A DNS rebinding attack is recognised by the attacker's host name."""
 ACTIVE = ("text/html", "application/xhtml+xml", "image/svg+xml", "text/xml", "application/xml", "application/pdf")
 """Media types that a browser would run, or show as a document of this origin."""
 
 
 def stranger(request: Request) -> Refusal | None:
-    """Return the refusal of a request that a browser makes for somebody else's page, or ``None``."""
+    """Return the refusal of a request that a browser sends for another site's page, or ``None``."""
     host = request.headers.get("host", "")
     if _name_of(host) not in OURS:
         return Refusal(403, f"The local platform is not called {host[:100]!a}: ask for 127.0.0.1 or localhost.")
@@ -29,10 +29,10 @@ def _name_of(host: str) -> str:
 
 
 def file_headers(media_type: str) -> dict[str, str]:
-    """The headers under which somebody's file can be shown as a picture, and nowhere act as a page."""
+    """Return headers that let a file be shown as a picture, but never act as a page."""
     headers = {
         "X-Content-Type-Options": "nosniff",
-        # Of an SVG its own styles and pictures, so that it looks as it should; nothing that runs or asks for more.
+        # An SVG may use its own styles and embedded pictures, so that it looks right; it can run and load nothing.
         "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:",
         "Cross-Origin-Resource-Policy": "same-origin",
     }

@@ -1,7 +1,7 @@
 """Actions of people in the workflow, one function each: called by the SDK's routes, the page and the command line.
 
-Each takes the stage that its tasks are expected in, does all of its tasks or none, and is refused with a 400 where one
-has left the stage meanwhile. ``user`` is the email of the person who acts.
+Each takes the stage that its tasks are expected in, and acts on all tasks or none: if a task has left the stage
+meanwhile, it is refused with a 400. ``user`` is the email of the person who acts.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def submit(
     retain_assignee: bool = False,
     label_reviews: bool = True,
 ) -> None:
-    """Send tasks of an annotation stage on. Label reviews that were rejected count as resolved.
+    """Send tasks of an annotation stage on. Rejected label reviews become resolved.
 
     Args:
-        assignee: The person who has the tasks in the next stage.
+        assignee: The person to whom the tasks are assigned in the next stage.
         retain_assignee: Keep the present assignee; refused for a task that has none.
-        label_reviews: Whether the reviews of the tasks' labels follow.
+        label_reviews: Whether to update the reviews of the tasks' labels, too.
 
     Raises:
-        Refusal: 400, it is no annotation stage, it leads nowhere, or a task is not in it.
+        Refusal: 400, the stage is not an annotation stage, or leads nowhere, or a task is not in it.
     """
     with database.write() as connection:
         if label_reviews:
@@ -60,7 +60,7 @@ def approve(
     """Send tasks of a review stage on. Arguments as for :func:`submit`.
 
     Raises:
-        Refusal: 400, it is no review stage, it leads nowhere, or a task is not in it.
+        Refusal: 400, the stage is not a review stage, or leads nowhere, or a task is not in it.
     """
     with database.write() as connection:
         if label_reviews:
@@ -80,10 +80,10 @@ def reject(
     retain_assignee: bool = False,
     label_reviews: bool = True,
 ) -> None:
-    """Send tasks of a review stage back; they are there as reopened. Arguments as for :func:`submit`.
+    """Send tasks of a review stage back, where they become reopened. Arguments as for :func:`submit`.
 
     Raises:
-        Refusal: 400, it is no review stage, it leads nowhere, or a task is not in it.
+        Refusal: 400, the stage is not a review stage, or leads nowhere, or a task is not in it.
     """
     with database.write() as connection:
         if label_reviews:
@@ -101,10 +101,10 @@ def assign(
     assignee: str,
     user: str = OWNER,
 ) -> None:
-    """Give tasks of an annotation or review stage to a person.
+    """Assign tasks of an annotation or review stage to a person.
 
     Raises:
-        Refusal: 400, people do not work in this stage, or a task is not in it; 403, nobody here has the email.
+        Refusal: 400, people do not work in this stage, or a task is not in it; 403, no member has the email.
     """
     _refuse_others(stage, "assign")
     users.require(database, project.hash, user, "work" if assignee == user else "manage")
@@ -122,7 +122,7 @@ def release(
     *,
     user: str = OWNER,
 ) -> None:
-    """Take tasks of an annotation or review stage from the people who have them.
+    """Unassign tasks of an annotation or review stage.
 
     Raises:
         Refusal: 400, people do not work in this stage, or a task is not in it.
@@ -143,10 +143,10 @@ def move(
     *,
     user: str = OWNER,
 ) -> None:
-    """Put tasks into any other stage, given by its uuid.
+    """Move tasks to any other stage, given by its uuid.
 
     Raises:
-        Refusal: 400, a task is not in its stage; 403, there is no such destination.
+        Refusal: 400, a task is not in ``stage``; 403, there is no such destination.
     """
     if destination not in project.stages:
         raise forbidden(f"No access to the stage {destination}.")
@@ -157,12 +157,12 @@ def move(
 
 
 def reset(database: Database, project: ProjectRecord, *, keep_labels: bool = False) -> int:
-    """Send all tasks of a project back to the start, and forget their labels unless they are kept. Returns how many."""
+    """Send all tasks of a project back to the start; remove their labels unless ``keep_labels``. Return how many."""
     return tasks.reset(database, project, keep_labels=keep_labels)
 
 
 def complete(database: Database, project: ProjectRecord, label_hashes: Sequence[str], *, user: str = OWNER) -> None:
-    """Put the tasks of label rows into the first final stage, wherever they are; those that are in one stay.
+    """Move the tasks of label rows from wherever they are to the first final stage; tasks in a final stage stay.
 
     Raises:
         Refusal: 400, the workflow has no final stage; 403, a label row is unknown.
@@ -174,7 +174,7 @@ def complete(database: Database, project: ProjectRecord, label_hashes: Sequence[
 
 
 def reopen(database: Database, project: ProjectRecord, label_hashes: Sequence[str], *, user: str = OWNER) -> None:
-    """Put the tasks of label rows back into the first annotation stage, or the start where there is none.
+    """Move the tasks of label rows back to the first annotation stage or, if there is none, to the start.
 
     Raises:
         Refusal: 403, a label row is unknown.
@@ -195,7 +195,7 @@ def actions(
     stages: Sequence[str] | None = None,
     data_hashes: Sequence[str] | None = None,
 ) -> list[sqlite3.Row]:
-    """Return the actions of people in a project, oldest first; ``None`` asks for all."""
+    """Return the actions of people in a project, oldest first; a filter of ``None`` matches all."""
     conditions: list[str] = ["a.project = ?"]
     values: list[Any] = [project.id]
     for column, wanted in (("a.actor", actors), ("a.kind", kinds), ("a.stage", stages), ("u.data_hash", data_hashes)):
@@ -225,7 +225,7 @@ def _note(
 
 
 def possible(stage: ResolvedStage) -> tuple[str, ...]:
-    """The actions that people may take in a stage: some of ``submit``, ``approve``, ``reject``."""
+    """Return the actions that people may take in a stage: some of ``submit``, ``approve``, ``reject``."""
     return tuple(name for name in ("submit", "approve", "reject") if stage.type != "agent" and stage.leads(name))
 
 
@@ -268,7 +268,7 @@ _INSTEAD = {
     "review": "People approve and reject there.",
     "done": "Its tasks are done; `move` puts them anywhere.",
 }
-"""Return a sentence about what can be done in a stage, by its type."""
+"""Sentences that explain which actions a stage allows, by its type."""
 
 
 def _refuse_others(stage: ResolvedStage, action: str) -> None:

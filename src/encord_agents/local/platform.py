@@ -1,4 +1,4 @@
-"""The platform: state, server, key, and what a test wants to go wrong."""
+"""The platform: its state, server, key and settings, and the faults that a test injects."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class _Start(Options):
-    """The options that cannot be changed any more once the platform is there."""
+    """The options that cannot be changed once the platform is created."""
 
     port: int = Field(ge=0, le=65535)
     url_lifetime: Number
@@ -45,7 +45,7 @@ class _Start(Options):
 
 
 class _NewProject(Options):
-    """The options of a new project that are plain values."""
+    """Those options of a new project that are plain values."""
 
     title: str
     description: str
@@ -53,23 +53,23 @@ class _NewProject(Options):
 
 
 class LocalPlatform:
-    """An Encord-compatible platform on this machine. Entering it starts the server; the state is there before that.
+    """An Encord-compatible platform on this machine. Entering it starts the server; the state exists before that.
 
     Args:
         data: The directory that keeps the state; ``None`` keeps it in memory.
-        port: 0 takes a free one. Only 127.0.0.1 is served.
+        port: 0 takes a free port. The server only listens on 127.0.0.1.
         page_size: Tasks per page.
-        page_tokens: ``keyset`` tokens survive tasks being moved between pages; ``offset`` tokens skip some.
-        shuffle: Answer lists in another order than the one asked for.
-        latency: Seconds that pass before each answer to an API request.
+        page_tokens: ``keyset`` tokens stay valid when tasks are moved between two pages; ``offset`` tokens skip some.
+        shuffle: Return lists in a different order from the requested one.
+        latency: Seconds before each answer to an API request.
         latency_per_item: Further seconds for each row, task or item in it.
         asset_latency: Seconds before a file is served; ``None``: as ``latency``.
-        url_lifetime: Seconds that signed URLs are good for; with a negative one they have expired when they are made.
-        controls: Answer below ``/local-platform/`` too: faults, settings, journal and clock over HTTP, unsigned.
+        url_lifetime: Seconds until signed URLs expire; with a negative number they have expired when they are made.
+        controls: Also serve ``/local-platform/``: faults, settings, journal and clock over HTTP, without signatures.
         journal_body: How many bytes of each request's body the journal keeps.
 
     Raises:
-        LocalPlatformError: An option makes no sense, the port is taken, or the directory holds something else.
+        LocalPlatformError: An option is not valid, the port is taken, or the directory holds something else.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class LocalPlatform:
         journal_body: int = 16_384,
         controls: bool = False,
     ) -> None:
-        # Before anything is made, in memory or on disk.
+        # Options are validated before anything is created, in memory or on disk.
         self._start = _Start(port=port, url_lifetime=url_lifetime, journal_body=journal_body, controls=controls)
         self.settings = Settings(
             page_size=page_size, page_tokens=page_tokens, shuffle=shuffle, latency=latency,
@@ -108,13 +108,13 @@ class LocalPlatform:
             signer = Signer(database.secret(), url_lifetime, clock)
             self._service = Service(database, Catalogue(database), assets, signer, self.settings, clock)
         self.receivers = Receivers(self._service)
-        """The addresses that are notified when tasks wait in agent stages, while the platform is up."""
+        """The addresses that are notified of tasks in agent stages, while the platform is running."""
         self._server: Server | None = None
         self._door: Door | None = None
         self._notifier: Notifier | None = None
 
     def start(self) -> None:
-        """Serve. Returns when requests are answered.
+        """Start the server. Returns once it answers requests.
 
         Raises:
             LocalPlatformError: The port is taken, or the platform was closed.
@@ -132,7 +132,7 @@ class LocalPlatform:
         self._notifier.start()
 
     def close(self) -> None:
-        """Stop serving, cutting off what is under way, and let go of the state."""
+        """Stop the server, aborting requests in flight, and release the state."""
         if self._notifier is not None:
             self._notifier.stop()
             self._notifier = None
@@ -162,11 +162,11 @@ class LocalPlatform:
         return self._service.domain
 
     def environment(self) -> dict[str, str]:
-        """The environment variables that lead here."""
+        """Return the environment variables that make agents use this platform."""
         return {"ENCORD_DOMAIN": self.domain, "ENCORD_SSH_KEY": self.ssh_key}
 
     def client(self, *, retries: bool = True) -> EncordUserClient:
-        """The SDK's client for this platform. ``retries=False``: it gives up at the first trouble, and within 30 s."""
+        """Return an SDK client for this platform. With ``retries=False`` it fails on the first error, within 30 s."""
         from encord import EncordUserClient
         from encord.http.constants import RequestsSettings
 
@@ -192,18 +192,18 @@ class LocalPlatform:
         groups: collecting.Groups | None = None,
         progress: Callable[[int], None] = lambda done: None,
     ) -> LocalProject:
-        """Make a project.
+        """Create a project.
 
         Args:
             ontology: Default: ``Person`` boxes, a ``Scene`` radio.
             images: Picture files, or a directory, to begin with, as for ``LocalProject.add_images``.
             files: Files of every kind, or a directory, as for ``LocalProject.add_files``. Default: no data yet.
             groups: Make an image group or sequence of the pictures of each directory.
-            progress: Told how many files are read.
+            progress: Called with the number of files read so far.
 
         Raises:
-            WorkflowError: The workflow makes no sense.
-            LocalPlatformError: Another option does not, or no file can be used. No project is made.
+            WorkflowError: The workflow is not valid.
+            LocalPlatformError: Another option is not valid, or no file is usable. No project is created.
         """
         _NewProject(title=readable(title), description=description, project_type=project_type)
         resolved, editor = Workflow.of(workflow), ontologies.editor(ontology)
@@ -213,7 +213,7 @@ class LocalPlatform:
         wanted = collecting.FILES if images is None else collecting.PICTURES
         if (given := files if images is None else images) is not None:
             found = collecting.collect(given, assets, wanted=wanted, groups=groups, some=True, progress=progress)
-        with self._service.database.write():  # the project with its data, or neither
+        with self._service.database.write():  # either the project and its data are created, or neither
             record = self._service.catalogue.create(
                 title=readable(title), description=description, type=project_type, workflow=resolved, editor=editor
             )
@@ -225,18 +225,18 @@ class LocalPlatform:
     def add_workflow_template(
         self, workflow: Workflow | Mapping[str, Any] | str | Path, *, title: str = "Template"
     ) -> str:
-        """Make a workflow template. Returns its uuid, for ``client.create_project(workflow_template_hash=...)``.
+        """Create a workflow template. Return its uuid, for ``client.create_project(workflow_template_hash=...)``.
 
         Raises:
-            WorkflowError: The workflow makes no sense.
+            WorkflowError: The workflow is not valid.
         """
         return self._service.catalogue.add_template(readable(title), Workflow.of(workflow))
 
     def add_user(self, email: str) -> str:
-        """Make a key for a user. Returns the private key; roles come from ``project.add_users`` of the SDK.
+        """Generate a key for a user and return the private key. The SDK's ``project.add_users`` gives the user roles.
 
         Raises:
-            LocalPlatformError: That is no email.
+            LocalPlatformError: The email is not valid.
         """
         if "@" not in email or len(email) > 320 or not email.isprintable():
             raise LocalPlatformError(f"{email!r} is no email.")
@@ -245,12 +245,12 @@ class LocalPlatform:
         return key
 
     def add_editor_agent(self, name: str, address: str, *, elsewhere: bool = False) -> None:
-        """Register an editor agent, or give it another address: the page has a button for it on each task and object.
+        """Register an editor agent, or change its address: the page has a button for it on each task and object.
 
         Args:
-            name: On the button.
-            address: Where it takes requests, for instance ``http://127.0.0.1:8080/my-agent``.
-            elsewhere: Allow an address of another machine.
+            name: The text of the button.
+            address: The URL where it receives requests, for instance ``http://127.0.0.1:8080/my-agent``.
+            elsewhere: Allow an address on another machine.
 
         Raises:
             LocalPlatformError: The name or the address cannot be used.
@@ -258,19 +258,19 @@ class LocalPlatform:
         editor_agents.add(self._service, name, address, elsewhere=elsewhere)
 
     def remove_editor_agent(self, name: str) -> None:
-        """Forget an editor agent.
+        """Remove an editor agent.
 
         Raises:
-            LocalPlatformError: There is none of this name.
+            LocalPlatformError: There is no agent with this name.
         """
         editor_agents.remove(self._service, name)
 
     def editor_agents(self) -> dict[str, str]:
-        """The addresses of the registered editor agents, by name."""
+        """Return the addresses of the registered editor agents, by name."""
         return {agent.name: agent.address for agent in editor_agents.registered(self._service)}
 
     def project(self, project_hash: str | UUID) -> LocalProject:
-        """A project by its hash, with or without hyphens, or by its title where no other has it."""
+        """Return a project by its hash, with or without hyphens, or by its title if it is unique."""
         try:
             record = self._service.catalogue.project(str(UUID(str(project_hash).strip())))
         except ValueError:
@@ -282,12 +282,12 @@ class LocalPlatform:
         return LocalProject(self._service, record)
 
     def projects(self) -> list[LocalProject]:
-        """All projects, oldest first."""
+        """Return all projects, oldest first."""
         return [LocalProject(self._service, record) for record in self._service.catalogue.projects()]
 
     @property
     def max_in_flight(self) -> int:
-        """The most API requests there ever were at the same time."""
+        """The most API requests that were ever in flight at the same time."""
         return self._door.max_in_flight if self._door is not None else 0
 
     def pull(
@@ -301,18 +301,18 @@ class LocalPlatform:
         with_files: bool = False,
         progress: Callable[[int, str], None] = lambda done, what: None,
     ) -> LocalProject:
-        """Copy what a client of another platform can read of a project. Called again, it goes on where it ended.
+        """Copy a project of another platform, as far as its client can read it. A further call resumes the copy.
 
         Args:
-            client: Of the other platform. Nothing is written there.
+            client: The client of the other platform. Nothing is written there.
             stage: Only tasks of this stage, by title or uuid.
-            max_tasks: At most so many tasks of each stage.
-            with_labels: The labels, too.
-            with_files: The files, too. Without them items have their facts, and no content.
-            progress: Told how many tasks are done, and which stage is being read.
+            max_tasks: The most tasks of each stage.
+            with_labels: Copy the labels, too.
+            with_files: Copy the files, too. Without them, items have their facts but no content.
+            progress: Called with the number of tasks done, and the stage that is being read.
 
         Returns:
-            The copy; ``skipped`` says what could not be copied.
+            The copy; its ``skipped`` lists the tasks that could not be copied.
 
         Raises:
             LocalPlatformError: The project has no such stage.
@@ -326,9 +326,9 @@ class LocalPlatform:
         return project
 
     def clear(self) -> None:
-        """Forget all projects, data, users and requests, faults and outages; the address and the key stay.
+        """Remove all projects, data, users, recorded requests, faults and outages; the address and the key stay.
 
-        The settings are as they were given, and the clock is right.
+        The settings get their initial values, and the clock shows the real time.
         """
         for name, value in self._settings_at_first:
             setattr(self.settings, name, value)
@@ -343,15 +343,15 @@ class LocalPlatform:
             self._door.bugs.clear()
 
     def down(self, down: bool = True, *, how: Outage = "refuse") -> None:
-        """An outage: until ``down(False)``, connections are dropped, or (``how="503"``) every answer is a 503."""
+        """Start an outage: until ``down(False)``, connections are dropped, or (``how="503"``) every answer is a 503."""
         if self._door is not None:
             self._door.outage = how if down else None
 
     def check(self) -> None:
-        """Complain about requests that the platform did not know, or failed at.
+        """Raise an error if there were requests that the platform did not know, or that revealed a bug in it.
 
         Raises:
-            UnknownRequestError: There were requests it does not know.
+            UnknownRequestError: There were requests that it does not know.
         """
         if self._door is None:
             return
@@ -362,7 +362,7 @@ class LocalPlatform:
 
 
 def _opened(directory: Path) -> tuple[Database, AssetStore, str]:
-    """Return what a data directory holds, made where it is new.
+    """Open a data directory, or create it. Return its database, its files and its key.
 
     Raises:
         LocalPlatformError: It cannot be opened, or holds something else.
@@ -373,7 +373,7 @@ def _opened(directory: Path) -> tuple[Database, AssetStore, str]:
         raise LocalPlatformError(f"{directory} cannot be the data directory: {error.strerror}.") from error
     key = directory / "id_ed25519"
     if key.exists():
-        keys.key_in(key)  # two things may be somebody else's: both are looked at before either is made
+        keys.key_in(key)  # key and database may be another program's: both are checked before either is created
     database = Database(directory / "platform.sqlite3")
     with _damage_named(directory, database):
         return database, DirectoryAssets(directory / "assets"), keys.key_in(key)
@@ -381,7 +381,7 @@ def _opened(directory: Path) -> tuple[Database, AssetStore, str]:
 
 @contextlib.contextmanager
 def _damage_named(data: object, database: Database) -> Iterator[None]:
-    """Turn what goes wrong with a damaged data directory into a message, and let go of the database."""
+    """Turn errors from a damaged data directory into a `LocalPlatformError`, and close the database."""
     try:
         yield
     except (sqlite3.Error, OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""A project of the local platform, from Python."""
+"""A project of the local platform, for use from Python."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BROKEN = TypeAdapter(Broken | None)
 
 @dataclass(frozen=True)
 class StageRecord:
-    """A stage, and how many tasks are in it."""
+    """A stage and the number of its tasks."""
 
     uuid: str
     title: str
@@ -50,14 +50,14 @@ class TaskRecord:
 
 
 class LocalProject:
-    """A project as tests and scripts use it without the SDK. Made by ``LocalPlatform``."""
+    """A project, for tests and scripts that do not use the SDK. Made by ``LocalPlatform``."""
 
     def __init__(self, service: Service, record: ProjectRecord) -> None:
         self._service = service
         self._database = service.database
         self._hash = record.hash
         self.skipped: list[str] = []
-        """The files that the latest :meth:`add_images` left out, each with its reason."""
+        """The files that the latest :meth:`add_images` skipped, each with its reason."""
 
     @property
     def _record(self) -> ProjectRecord:
@@ -76,17 +76,17 @@ class LocalProject:
 
     @property
     def stages(self) -> list[StageRecord]:
-        """The stages in order, with the number of their tasks."""
+        """The stages in order, each with the number of its tasks."""
         counts = tasks.counts(self._database, self._record)
         return [StageRecord(s.uuid, s.title, s.type, counts.get(s.uuid, 0)) for s in self._record.stages.values()]
 
     def stage(self, title: str) -> StageRecord:
-        """A stage by title or uuid."""
+        """Return a stage by title or uuid."""
         uuid = self._stage(title).uuid
         return next(stage for stage in self.stages if stage.uuid == uuid)
 
     def tasks(self, stage_title: str | None = None) -> list[TaskRecord]:
-        """All tasks, or those of a stage, oldest first."""
+        """Return all tasks, or those of a stage, oldest first."""
         stage = None if stage_title is None else self._stage(stage_title).uuid
         return [
             TaskRecord(
@@ -97,13 +97,13 @@ class LocalProject:
         ]  # fmt: skip
 
     def add_images(self, paths: str | Path | Iterable[str | Path]) -> list[str]:
-        """Add picture files, or all pictures below a directory. Returns data hashes; see :attr:`skipped`."""
+        """Add picture files, or all pictures below a directory. Return their data hashes; see :attr:`skipped`."""
         return self._add(collecting.collect(paths, self._service.assets, wanted=collecting.PICTURES), None)
 
     def add_files(
         self, paths: str | Path | Iterable[str | Path], *, groups: collecting.Groups | None = None
     ) -> list[str]:
-        """Add files of every kind, or all files below a directory. Returns data hashes; see :attr:`skipped`.
+        """Add files of every kind, or all files below a directory. Return their data hashes; see :attr:`skipped`.
 
         Args:
             groups: Make an image group or sequence of the pictures of each directory.
@@ -115,13 +115,13 @@ class LocalProject:
         return collecting.add(self._database, self._service.assets, self._record, found, groups)
 
     def add_image(self, title: str, content: bytes | None = None, *, width: int = 64, height: int = 48) -> str:
-        """Add a picture; without ``content``, a grey one of that size. Returns its data hash."""
+        """Add a picture; without ``content``, a grey one of that size. Return its data hash."""
         content = images.png(width, height) if content is None else content
         mime = "image/jpeg" if content[:2] == b"\xff\xd8" else "image/png"
         return self.add_file(title, content, item_type="image", mime_type=mime, width=width, height=height, frames=1)
 
     def add_placeholders(self, n: int, *, title: str = "image-{index:05d}.png") -> list[str]:
-        """Add ``n`` pictures that share one small file. Returns their data hashes."""
+        """Add ``n`` pictures that share one small file. Return their data hashes."""
         content = images.png(64, 48)
         digest = self._service.assets.put(content)
         units = [
@@ -142,7 +142,7 @@ class LocalProject:
         fps: float | None = None,
         duration: float | None = None,
     ) -> str:
-        """Add any file, as it is: nobody looks whether it is what it says. Returns its data hash.
+        """Add any file without validating its content. Return its data hash.
 
         Args:
             item_type: ``image``, ``video``, ``audio``, ``plainText`` or ``pdf``.
@@ -155,9 +155,9 @@ class LocalProject:
         return items.add(self._database, self._record, [unit])[0]
 
     def add_image_group(self, title: str, contents: Sequence[bytes]) -> str:
-        """Add a group of pictures: one data unit, one task, and no file of its own. Returns its data hash.
+        """Add a group of pictures: one data unit with one task, and no file of its own. Return its data hash.
 
-        Its storage item and the items of its pictures are complete; labels of groups are not known here.
+        Its storage item and the items of its pictures are complete.
         """
         pictures = [
             dataclasses.replace(images.read(content, f"{title}-{index}"), digest=self._service.assets.put(content))
@@ -167,13 +167,13 @@ class LocalProject:
         return items.add_group(self._database, self._record, group, pictures)
 
     def add_task(self, data_hash: str, stage: str | None = None, *, branch: str = "main") -> str:
-        """A further task for a data unit, as if it were linked twice. Returns its uuid."""
+        """Add another task for a data unit, as if it were linked twice. Return the task's uuid."""
         uuid = self._stage(stage).uuid if stage is not None else self._record.start
         with self._database.write() as connection:
             return tasks.add(connection, self._record, [self._unit(data_hash)], uuid, branch)[0]
 
     def label(self, data_hash: str, branch: str = "main") -> dict[str, Any] | None:
-        """The labels that were saved last, as the SDK would get them; ``None`` if none were."""
+        """Return the labels that were saved last, as the SDK would get them; ``None`` if none were saved."""
         row = labels.one(self._database, self._record, data_hash, branch)
         if row is None or not row["saves"]:
             return None
@@ -181,7 +181,7 @@ class LocalProject:
         return label_wire.label(row, self._record, None, members)
 
     def saves(self, data_hash: str, branch: str = "main") -> int:
-        """Return the number of saves of this row that were accepted."""
+        """Return the number of accepted saves of this row."""
         row = labels.one(self._database, self._record, data_hash, branch)
         return row["saves"] if row is not None else 0
 
@@ -190,14 +190,14 @@ class LocalProject:
         return int(self._task(task_uuid)["moves"])
 
     def priority(self, data_hash: str) -> float | None:
-        """The priority that was set last, or ``None``."""
+        """Return the priority that was set last, or ``None``."""
         unit = self._unit(data_hash)
         with self._database.read() as connection:
             row = connection.execute("SELECT priority FROM tasks WHERE unit = ? LIMIT 1", (unit,)).fetchone()
         return None if row is None else row["priority"]
 
     def item_types(self) -> list[str]:
-        """The type of each data unit, oldest first, in the words of storage items."""
+        """Return the type of each data unit, oldest first, in the storage items' words."""
         with self._database.read() as connection:
             return [
                 row["item_type"]
@@ -207,7 +207,7 @@ class LocalProject:
             ]
 
     def act(self, action: str, stage_title: str, *, title: str | None = None, destination: str | None = None) -> int:
-        """People submit, approve, reject or move the tasks of a stage. Returns how many there were.
+        """Submit, approve, reject or move the tasks of a stage, as people do. Return the number of tasks.
 
         Args:
             action: ``submit``, ``approve``, ``reject`` or ``move``.
@@ -236,7 +236,7 @@ class LocalProject:
         return len(uuids)
 
     def differences(self) -> list[differing.Difference]:
-        """Return the changes of tasks since the project was pulled, or made: labels and moves."""
+        """Return the changes of tasks, labels and moves, since the project was pulled or created."""
         return differing.differences(self._database, self._record)
 
     def delete(self) -> None:
@@ -244,37 +244,37 @@ class LocalProject:
         self._service.catalogue.delete(self._record)
 
     def move(self, task_uuid: str, stage_title: str) -> None:
-        """Somebody else moves a task."""
+        """Move a task, as if another client did."""
         task = self._task(task_uuid)
         tasks.move(self._database, self._record, task["stage"], [(task_uuid, self._stage(stage_title).uuid)])
 
     def refuse_row(self, data_hash: str, message: str | None = "This label row is refused.") -> None:
-        """From now on a request that saves this row is refused as a whole; ``None`` takes that back."""
+        """Refuse every later request that saves this row, as a whole; ``None`` undoes that."""
         self._mark(data_hash, "refusal", message)
 
     def delete_row(self, data_hash: str) -> None:
-        """The label row disappears; its task stays."""
+        """Delete the label row, but not its task."""
         self._mark(data_hash, "deleted", 1)
 
     def break_asset(self, data_hash: str, how: Broken | None = "missing") -> None:
-        """The file is a 404, is garbage, breaks off in the middle, or stops coming there; ``None`` mends it."""
+        """Make the file a 404, corrupt it, truncate it, or let its download stall halfway; ``None`` undoes that."""
         self._mark(data_hash, "broken", checked(_BROKEN, how, "how"))
 
     def forbid_item(self, data_hash: str, forbidden: bool = True) -> None:
-        """The storage item is 403, and so is every bulk that has it."""
+        """Answer requests for the storage item with 403, including bulk requests that contain it."""
         self._mark(data_hash, "forbidden", int(forbidden))
 
     def reset(self, *, keep_labels: bool = False) -> int:
-        """All tasks back to where they started. Returns how many there are."""
+        """Send all tasks back to where they started. Return the number of tasks."""
         return tasks.reset(self._database, self._record, keep_labels=keep_labels)
 
     def export_labels(
         self, out: str | Path, *, draw: bool = False, progress: Callable[[int], None] = lambda done: None
     ) -> Exported:
-        """Write the labels of each row as JSON into a directory, and with ``draw``, drawn on its pictures.
+        """Write the labels of each row to a directory as JSON and, with ``draw``, drawn on its pictures.
 
         Args:
-            progress: Told how many label rows are written.
+            progress: Called with the number of label rows written so far.
 
         Raises:
             LocalPlatformError: A file cannot be written.

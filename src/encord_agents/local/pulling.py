@@ -1,4 +1,4 @@
-"""A copy of a project of another platform, read through the SDK: to rehearse on what is real, without touching it."""
+"""Copies a project of another platform through the SDK, to rehearse on real data without changing it."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from encord.storage import StorageItem
 
 CHUNK = 100
-"""Tasks that are asked about at a time."""
+"""Tasks per request to the other platform."""
 SECONDS_PER_FILE = 60
 WITHOUT_FILE = ("imageGroup", "dicomSeries", "group")
-"""Types of items that consist of others, and have no file of their own."""
+"""Types of items that consist of other items, and have no file of their own."""
 
 
 @dataclass
@@ -43,8 +43,8 @@ class Pulled:
 
     Attributes:
         record: The copy.
-        tasks: How many tasks were added, and how many were there from before.
-        skipped: Tasks that could not be copied, or not wholly, each with its reason.
+        tasks, there: The number of tasks that were added, and that had been copied before.
+        skipped: Tasks that could not be copied, or only in part, each with its reason.
     """
 
     record: ProjectRecord
@@ -52,7 +52,7 @@ class Pulled:
     there: int = 0
     skipped: list[str] = field(default_factory=list)
     seen: dict[tuple[str, str], str] = field(default_factory=dict)
-    """The task that each data hash and branch was first seen with."""
+    """The first task that was seen of each data hash and branch."""
 
 
 def pull(
@@ -66,16 +66,16 @@ def pull(
     with_files: bool = False,
     progress: Callable[[int, str], None] = lambda done, what: None,
 ) -> Pulled:
-    """Copy stages, pathways, ontology, tasks, label rows and files. Called again, it goes on where it ended.
+    """Copy stages, pathways, ontology, tasks, label rows and files. A further call resumes the copy.
 
-    What an earlier call was not asked for, labels or files, is added to the tasks that are there.
+    Labels or files that an earlier call did not ask for are added to the tasks that it copied.
 
     Args:
         stage: Only tasks of this stage, by title or uuid.
-        max_tasks: At most so many tasks of each stage.
-        with_labels: The labels, too.
-        with_files: The files, too. Without them items have their facts, and no content.
-        progress: Told how many tasks are done, and what is being read.
+        max_tasks: The most tasks of each stage.
+        with_labels: Copy the labels, too.
+        with_files: Copy the files, too. Without them, items have their facts but no content.
+        progress: Called with the number of tasks done, and the stage that is being read.
 
     Raises:
         LocalPlatformError: The project has no such stage.
@@ -121,7 +121,7 @@ def _stages(project: Project) -> Iterator[Stage]:
     for stage in project.workflow.stages:
         uuid, kind = str(stage.uuid), stage.stage_type.value.lower()
         if kind == "agent":
-            # A pathway into a router leads to no stage that the SDK shows.
+            # The SDK does not show routers: a pathway into one leads back to the stage itself here.
             ways = [(way.name, str(way.destination_uuid), str(way.uuid)) for way in getattr(stage, "pathways", ())]
             yield AgentStage(stage.title, [Pathway(n, to if to in there else uuid, u) for n, to, u in ways], uuid=uuid)
         else:
@@ -141,7 +141,7 @@ def _take(
     progress: Callable[[], None],
 ) -> None:
     there, complete = _known(service, done.record, tasks, with_labels=with_labels, with_files=with_files)
-    # Which branch a reviewed or finished task is on, the SDK does not say.
+    # The SDK does not report the branch of a reviewed or finished task, so two tasks may look as if on the same one.
     further = [task for task in tasks if done.seen.setdefault(_key(task), str(task.uuid)) != str(task.uuid)]
     done.skipped += [f"{task.data_title}: it has another task, which was copied" for task in further]
     tasks = [task for task in tasks if task not in further]
@@ -175,12 +175,12 @@ def _take(
 
 
 def _key(task: Any) -> tuple[str, str]:
-    """The data hash and the branch of a task."""
+    """Return the data hash and the branch of a task."""
     return str(task.data_hash), getattr(task, "label_branch_name", None) or "main"
 
 
 def _items(client: EncordUserClient, uuids: Iterable[Any], *, sign_url: bool) -> dict[str, StorageItem]:
-    """The storage items that can be read, by their uuids: one that is forbidden keeps nobody else's back."""
+    """Return the storage items that can be read, by their uuids: a forbidden one does not fail the others."""
     refusals = _refusals()
     wanted = list({str(uuid): uuid for uuid in uuids if uuid is not None}.values())
     if not wanted:
@@ -196,7 +196,7 @@ def _items(client: EncordUserClient, uuids: Iterable[Any], *, sign_url: bool) ->
 
 
 def _initialise(project: Project, rows: Iterable[LabelRowV2]) -> dict[int, EncordException]:
-    """Load labels, together or, if that is refused, one by one. Return what was said of those that cannot be read."""
+    """Load labels in one bundle or, if that is refused, one by one. Return the errors of rows that cannot be read."""
     refusals = _refusals()
     labelled = [row for row in rows if row.label_hash is not None]
     refused: dict[int, EncordException] = {}
@@ -214,7 +214,7 @@ def _initialise(project: Project, rows: Iterable[LabelRowV2]) -> dict[int, Encor
 
 
 def _refusals() -> tuple[type[EncordException], ...]:
-    """Exceptions of the SDK for a thing that cannot be read, and not for a platform that cannot be reached."""
+    """Return the SDK's exceptions for objects that cannot be read, not those for an unreachable platform."""
     from encord import exceptions
 
     return (
@@ -226,7 +226,7 @@ def _refusals() -> tuple[type[EncordException], ...]:
 def _known(
     service: Service, record: ProjectRecord, tasks: Sequence[Any], *, with_labels: bool, with_files: bool
 ) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
-    """Find the tasks that are there, and those that lack nothing that is asked for: data hashes and branches."""
+    """Return the keys of the tasks that were copied before, and of those that are complete: data hash and branch."""
     with service.database.read() as connection:
         rows = connection.execute(
             "SELECT u.data_hash, t.branch,"
@@ -244,7 +244,7 @@ def _known(
 
 
 def _units(assets: AssetStore, item: StorageItem, *, with_files: bool) -> tuple[list[NewUnit], dict[str, str]]:
-    """An item and those that it consists of; of a data group also its layout's keys, by the uuids of its items."""
+    """Return an item and its children, and, for a data group, the keys of its layout, by the children's uuids."""
     own = _unit(assets, item, with_files=with_files)
     children = [_unit(assets, one, with_files=with_files) for one in item.get_child_items(get_signed_urls=with_files)]
     group = item.get_summary().data_group if own.item_type == "group" else None
@@ -293,7 +293,7 @@ def _keep(
     keys: Mapping[str, str],
     content: dict[str, Any] | None,
 ) -> None:
-    """Keep a task with all that belongs to it, or nothing of it. One that is there is given what it lacks."""
+    """Store a task with everything that belongs to it, in one transaction. Complete a task that was copied before."""
     now, branch = time.time(), _key(task)[1]
     with service.database.write() as connection:
         dataset, folder = items.home(connection, record)
@@ -329,7 +329,7 @@ def _keep(
 def _entry(
     connection: Connection, record: ProjectRecord, data: int, stage: str, branch: str, priority: float | None
 ) -> int:
-    """The project's row of a data unit, with a task on the branch in that stage. Both are made where they are not."""
+    """Return the project's row of a data unit with a task on the branch in that stage, creating what is missing."""
     find = "SELECT id FROM entries WHERE project = ? AND data = ?"
     known = connection.execute(find, (record.id, data)).fetchone()
     if known is None:
@@ -342,7 +342,7 @@ def _entry(
     fresh = connection.execute(
         "INSERT OR IGNORE INTO baselines (unit, branch, stage, content) VALUES (?, ?, ?, NULL)", (entry, branch, stage)
     )
-    if fresh.rowcount:  # later, priorities are the agents' own here
+    if fresh.rowcount:  # only once: later, agents set priorities here
         connection.execute("UPDATE tasks SET priority = ? WHERE unit = ? AND branch = ?", (priority, entry, branch))
     return entry
 
@@ -362,17 +362,17 @@ def _item(connection: Connection, folder: str, unit: NewUnit) -> int:
 
 
 def _content(row: LabelRowV2, units: Sequence[NewUnit], keys: Mapping[str, str]) -> dict[str, Any]:
-    """The labels of a row, as they are kept here."""
+    """Return the labels of a row as the local platform stores them."""
     kind = units[0].item_type
     labels: Mapping[str, Any] = row.to_encord_dict()
     content = {key: labels[key] for key in CONTENT if key in labels}
-    if kind in ("imageGroup", "imageSequence"):  # here an image of a group has the hash of its item
+    if kind in ("imageGroup", "imageSequence"):  # here, an image of a group has its item's uuid as its hash
         ordered = sorted(content["data_units"].values(), key=lambda unit: int(unit["data_sequence"]))
         content["data_units"] = {
             str(child.uuid): {**unit, "data_hash": str(child.uuid)}
             for unit, child in zip(ordered, units[1:], strict=True)
         }
-    if kind == "group":  # and a member's space the id of its item
+    if kind == "group":  # likewise, a member's space has its item's uuid as its id
         by_key = {key: uuid for uuid, key in keys.items()}
         here = {
             space.space_id: by_key.get(getattr(space.metadata, "layout_key", None) or "", space.space_id)

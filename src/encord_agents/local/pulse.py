@@ -1,4 +1,4 @@
-"""The clients of the platform as they work: requests a second, latencies, errors; run by run."""
+"""Live statistics of the platform's clients, run by run: requests per second, latencies and errors."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 PAUSE = 60.0
-"""Seconds without a request after which a client's next one begins another run."""
+"""Seconds without a request after which a client's next request begins a new run."""
 MOST_RUNS = 50
 SECONDS_SHOWN = 120
-"""The time for which requests are counted second by second."""
+"""The number of seconds for which requests are counted second by second."""
 _BOUNDS = tuple(0.0005 * 1.3**step for step in range(50))
-"""Latencies are counted in steps of 30 %, from 0.5 ms to four minutes."""
+"""Upper bounds of the latency histogram in seconds, in steps of 30 %, from 0.5 ms to about three minutes."""
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Latencies:
         self.total += 1
 
     def quantile(self, share: float) -> float:
-        """The latency in seconds that this share of answers did not exceed, rounded up to a step."""
+        """Return the latency in seconds that this share of answers did not exceed, rounded up to a bound."""
         wanted = share * self.total
         seen = 0
         for step in sorted(self.counts):
@@ -44,8 +44,8 @@ class Run:
 
     Attributes:
         client: The ``User-Agent``.
-        kinds: How many requests there were of each kind, and how many things they were about.
-        errors: How many were answered with each status of 400 and more; 0 is a connection that was closed.
+        kinds, items: For each kind, the number of requests, and of the rows, tasks or ids that they were about.
+        errors: The number of answers with each status of 400 and above; 0 is a closed connection.
     """
 
     client: str
@@ -59,12 +59,12 @@ class Run:
     seconds: deque[list[int]] = field(default_factory=lambda: deque(maxlen=SECONDS_SHOWN))
 
     def per_second(self, now: float, over: int = 10) -> float:
-        """Requests a second over the latest full seconds."""
+        """Return the requests per second over the latest full seconds."""
         end = int(now)
         return sum(n for second, n in list(self.seconds) if end - over <= second < end) / over
 
     def series(self, now: float, length: int = 60) -> list[int]:
-        """Requests in each of the latest full seconds, oldest first."""
+        """Return the number of requests in each of the latest full seconds, oldest first."""
         counts = {pair[0]: pair[1] for pair in list(self.seconds)}
         return [counts.get(second, 0) for second in range(int(now) - length, int(now))]
 
@@ -79,7 +79,7 @@ class Pulse:
         self._lock = Lock()
 
     def add(self, client: str, kind: str, status: int, items: int, at: float, seconds: float) -> None:
-        """Count a request that arrived at a time and took so many seconds."""
+        """Count a request that arrived at ``at`` and took ``seconds``."""
         end = at + seconds
         with self._lock:
             run = self._runs.get(self._current.get(client, -1))
@@ -88,7 +88,7 @@ class Pulse:
                 run = self._runs[self._number] = Run(client, at, end)
                 self._current[client] = self._number
                 while len(self._runs) > MOST_RUNS:
-                    # Whoever invents a client per request must not fill the memory.
+                    # A client that sends a new User-Agent with each request must not fill the memory.
                     _, gone = self._runs.popitem(last=False)
                     if self._current.get(gone.client, -1) not in self._runs:
                         self._current.pop(gone.client, None)
@@ -99,7 +99,7 @@ class Pulse:
             if status >= 400 or status == 0:
                 run.errors[status] += 1
             run.latencies.setdefault(kind, Latencies()).add(seconds)
-            # Answers may end in another order than they began: one that ends in an earlier second counts in the latest.
+            # Requests may end out of order: one that ended in an earlier second is counted in the latest.
             second = int(end)
             if run.seconds and run.seconds[-1][0] >= second:
                 run.seconds[-1][1] += 1
@@ -107,6 +107,6 @@ class Pulse:
                 run.seconds.append([second, 1])
 
     def runs(self) -> list[Run]:
-        """The latest runs, the one with the latest request first."""
+        """Return the latest runs, the one with the latest request first."""
         with self._lock:
             return sorted(self._runs.values(), key=lambda run: -run.last)

@@ -1,4 +1,4 @@
-"""Pytest fixtures. Installed as a plugin, so imported in every pytest run: everything heavy is imported when used."""
+"""Pytest fixtures. As an installed plugin, imported in every pytest run, it imports everything heavy lazily."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["encord_platform", "encord_project", "local_platform", "run_agent"]
 def local_platform() -> Iterator[LocalPlatform]:
     """An empty platform in memory, on a free port.
 
-    A request that it did not understand fails the test that caused it, whatever the code under test did with the 501.
+    A request that it did not understand fails the test that sent it, even if the code under test handled the 501.
     """
     from encord_agents.local import LocalPlatform
 
@@ -42,9 +42,9 @@ def _encord_platform_of_the_session() -> Iterator[LocalPlatform]:
 def encord_platform(
     _encord_platform_of_the_session: LocalPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[LocalPlatform]:
-    """A platform in memory, the same for all tests and empty for each; the environment variables lead to it.
+    """A platform in memory, shared by all tests and empty for each; environment variables make agents use it.
 
-    A request that it did not understand fails the test that caused it, whatever the code under test did with the 501.
+    A request that it did not understand fails the test that sent it, even if the code under test handled the 501.
     """
     platform = _encord_platform_of_the_session
     platform.clear()
@@ -58,7 +58,7 @@ def encord_platform(
 
 @pytest.fixture
 def encord_project(encord_platform: LocalPlatform) -> Callable[..., LocalProject]:
-    """Makes projects: ``encord_project(files=..., workflow=..., ontology=...)``.
+    """Creates projects: ``encord_project(files=..., workflow=..., ontology=...)``.
 
     ``files`` is a directory or a list of files (default: one small grey picture), ``workflow`` a file, a mapping or a
     ``Workflow`` (default: an agent stage "Agent" with the pathways "review" and "done"), ``ontology`` a file, a mapping
@@ -91,11 +91,11 @@ def encord_project(encord_platform: LocalPlatform) -> Callable[..., LocalProject
 
 @pytest.fixture
 def run_agent(encord_platform: LocalPlatform) -> Callable[..., Any]:
-    """Runs an agent on one task: ``run_agent(agent, task)``. Nothing of it stays in the project.
+    """Runs an agent on one task: ``run_agent(agent, task)``. The project is not changed.
 
     Returns an :class:`encord_agents.testing.AgentRun`: outcome, pathway, labels, priority, exception.
     """
-    # By name: this package imports nothing of the library's other parts.
+    # Imported by name: this package does not depend on the library's other packages.
     testing = importlib.import_module("encord_agents.testing")
 
     def run(agent: Any, task: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Addresses that are notified when tasks wait in agent stages: who they are, and what was sent to them."""
+"""Addresses that are notified when tasks are waiting in agent stages: registers them, and lists their notifications."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from encord_agents.local.written import Options, Seconds
 BATCH_SIZE = 100
 MAX_WAIT = 1.0
 MOST = 20
-"""Registered addresses: each task that moves is counted for every one of them."""
+"""The most registered addresses: each move of a task is counted for every one of them."""
 LONGEST = 2_000
-"""Characters of an address, or of a secret."""
+"""The most characters of an address or a secret."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Receiver:
 
     Attributes:
         secret: The secret that its notifications are signed with.
-        project: The hash of the only project it hears of; ``None``: all.
-        stage: The uuid of the only stage it hears of; ``None``: all agent stages.
-        batch_size: The number of arrived tasks that it is told of at once.
-        max_wait: Seconds after which it is told of fewer.
+        project: The hash of the only project that it is notified of; ``None``: all projects.
+        stage: The uuid of the only stage that it is notified of; ``None``: all agent stages.
+        batch_size: The number of arrived tasks after which it is notified at once.
+        max_wait: Seconds after which it is notified of fewer tasks.
     """
 
     id: int
@@ -55,7 +55,7 @@ class _Bounds(Options):
 
 
 class Receivers:
-    """The addresses that a platform notifies. ``LocalPlatform.receivers``."""
+    """The addresses that a platform notifies; available as ``LocalPlatform.receivers``."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -71,20 +71,20 @@ class Receivers:
         batch_size: int = BATCH_SIZE,
         max_wait: float = MAX_WAIT,
     ) -> Receiver:
-        """Notify an address from now on, also of the tasks that wait already.
+        """Notify an address from now on, also of tasks that are waiting already.
 
         An address that is registered for the same project and stage gets the new secret, batch size and wait.
 
         Args:
-            address: Where to POST; ``http://127.0.0.1:8000/notifications``.
-            secret: What signs the notifications, ``ENCORD_WEBHOOK_SECRET`` of the receiver. Default: a new one.
-            project: Only of this project, by its hash.
-            stage: Only of this agent stage of the project, by title or uuid.
-            batch_size: Notify as soon as so many tasks have come to a stage.
-            max_wait: Seconds after which fewer are enough.
+            address: The URL to POST to, for instance ``http://127.0.0.1:8000/notifications``.
+            secret: Signs the notifications; the receiver's ``ENCORD_WEBHOOK_SECRET``. Default: a new one.
+            project: Only notify of this project, by its hash.
+            stage: Only notify of this agent stage of the project, by title or uuid.
+            batch_size: Notify as soon as this many tasks have arrived in a stage.
+            max_wait: Seconds after which fewer tasks are enough.
 
         Raises:
-            LocalPlatformError: An argument makes no sense, or there are too many addresses.
+            LocalPlatformError: An argument is not valid, or there are too many addresses.
         """
         address = _checked(address)
         _Bounds(batch_size=batch_size, max_wait=max_wait)
@@ -117,14 +117,14 @@ class Receivers:
             return _receiver(connection.execute(f"{_SELECT} WHERE r.id = ?", (id,)).fetchone())
 
     def registered(self, address: str, *, project: str | None = None, stage: str | None = None) -> list[Receiver]:
-        """Return the registrations of an address, whether or not it is written with a slash at its end.
+        """Return the registrations of an address, with or without a slash at its end.
 
         Args:
-            project: Only those for this project, by its hash.
-            stage: Only those for this agent stage of the project, by title or uuid.
+            project: Only registrations for this project, by its hash.
+            stage: Only registrations for this agent stage of the project, by title or uuid.
 
         Raises:
-            LocalPlatformError: An argument makes no sense.
+            LocalPlatformError: An argument is not valid.
         """
         address = _checked(address).rstrip("/")
         record = self._project(project) if project is not None else None
@@ -138,7 +138,7 @@ class Receivers:
         ]
 
     def remove(self, receiver: Receiver | int) -> None:
-        """Notify an address no longer. What was not delivered to it is forgotten.
+        """Stop notifying an address, and drop its undelivered notifications.
 
         Raises:
             LocalPlatformError: It is not registered.
@@ -149,7 +149,7 @@ class Receivers:
             connection.execute("DELETE FROM notifications WHERE receiver = ?", (id,))
 
     def tell(self, receiver: Receiver | int) -> None:
-        """Notify an address at once of every agent stage in which tasks wait, and retry what was not delivered.
+        """Notify an address at once of every agent stage with tasks, and retry its undelivered notifications.
 
         Raises:
             LocalPlatformError: It is not registered.
@@ -158,7 +158,7 @@ class Receivers:
             notifications.tell_of_all(connection, id)
 
     def sent(self, limit: int = notifications.KEPT) -> list[Notification]:
-        """The latest notifications, latest first."""
+        """Return the latest notifications, latest first."""
         return notifications.latest(self._database, limit)
 
     def __iter__(self) -> Iterator[Receiver]:
@@ -196,10 +196,10 @@ def _receiver(row: sqlite3.Row) -> Receiver:
 
 
 def _checked(address: str) -> str:
-    """Return an address as it is registered.
+    """Normalise an address.
 
     Raises:
-        LocalPlatformError: Nothing can be sent there.
+        LocalPlatformError: It is not an address that can be notified.
     """
     address = address.strip()
     wrong = f"{address[:100]!r} is no address to notify: give one like http://127.0.0.1:8000/notifications."

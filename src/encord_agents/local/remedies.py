@@ -1,4 +1,4 @@
-"""Remedies: the end of every 501 says what to do instead."""
+"""Remedies: the sentence at the end of every 501 answer that suggests an alternative."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ REMEDIES: Mapping[str, tuple[str, str]] = {
         "Run the model in an agent of your own.",
     ),
 }
-"""Requests, ``METHOD path`` below /v2/public/ (v1: the query type): the SDK's names for them, and a sentence."""
+"""Patterns of requests, ``METHOD path`` below /v2/public/ (v1: the query type) -> the SDK's names, the remedy."""
 
 
 def remedy(method: str, path: str) -> str:
-    """A sentence that says what to do instead of a request."""
+    """Return a sentence that suggests an alternative to a request."""
     request = f"{method} {path.removeprefix('/v2/public/').strip('/')}"
     for pattern, (_, sentence) in REMEDIES.items():
         if re.fullmatch(pattern, request):

@@ -1,4 +1,4 @@
-"""Bodies of requests, read within bounds, and the responses that both protocols share."""
+"""Reads request bodies within limits, and makes the responses that both protocols share."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from starlette.types import Receive, Scope, Send
 from encord_agents.local.trouble import Refusal
 
 MOST_KEPT = 256 * 2**20
-"""The most bytes of a body that are kept before its operation is known: as many as any operation takes."""
+"""The most bytes of a body that are kept before its operation is known: as many as any operation accepts."""
 SECONDS_PER_BODY = 60.0
-"""Generous for 256 MiB from a sender on this machine; a slower one only holds a connection."""
+"""The timeout of a body. Generous for 256 MiB from a client on this machine; a slower one only blocks a connection."""
 
 HangUpOn = Callable[[Scope], None]
 
 
 class HangUp(Response):
-    """Closes the connection: at once, or after the first part of an answer that promised more."""
+    """Closes the connection: at once, or after the first part of an answer whose ``Content-Length`` is greater."""
 
     def __init__(
         self,
@@ -49,29 +49,29 @@ class HangUp(Response):
 
 
 def written(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return a response of JSON."""
+    """Return a JSON response."""
     return Response(orjson.dumps(content), status, headers, media_type="application/json")
 
 
 def refused(refusal: Refusal, *, envelope: bool = False) -> Response:
-    """Return the response of a refusal; with ``envelope`` as the older protocol has it, inside a 200."""
-    if not envelope or refusal.status in (408, 413):  # of the older protocol's statuses, those that are in no envelope
+    """Return the response of a refusal; with ``envelope``, inside a 200, as in v1."""
+    if not envelope or refusal.status in (408, 413):  # v1 also sends these without an envelope
         return written({"message": refusal.message}, refusal.status)
     return written({"status": refusal.status, "response": [refusal.name], "payload": refusal.message})
 
 
 def too_large(size: int) -> Refusal:
-    """Return the refusal of a body of so many bytes."""
+    """Return the refusal of a body of this size."""
     return Refusal(413, f"The body has {size} bytes, more than are taken.")
 
 
 async def read(request: Request, *, keep: int) -> tuple[bytes, int]:
-    """Return a body and its size. Of a body that is longer than ``keep`` nothing is kept.
+    """Read a body, and return it with its size. A body that is longer than ``keep`` is discarded.
 
-    It is read to its end all the same: a client that is still sending does not look for an answer.
+    It is still read to its end, because a client does not read the answer while it is still sending.
 
     Raises:
-        Refusal: 408, it did not come in time.
+        Refusal: 408, the body did not arrive in time.
     """
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and len(declared) < 20 and int(declared) > keep:

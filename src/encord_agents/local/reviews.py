@@ -1,4 +1,4 @@
-"""Label reviews: what reviewers say about each object and classification of a task."""
+"""Label reviews: the reviewers' verdict on each object and classification of a task."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from encord_agents.local.database import SOME, listed
 from encord_agents.local.trouble import forbidden
 
 ACTIONS = {"APPROVE": "APPROVED", "REJECT": "REJECTED", "REOPEN": "REOPENED"}
-"""The actions of reviewers, and the status that each leaves."""
+"""The actions of reviewers, and the status that each sets."""
 
 
 def open_for(connection: sqlite3.Connection, project: ProjectRecord, task_uuids: Sequence[str]) -> None:
-    """Begin a review of each label of these tasks that has none yet; forget those of labels that are gone."""
+    """Open a review of each label of these tasks that has none yet; remove reviews of labels that are gone."""
     for row in connection.execute(
         "SELECT t.uuid, l.content FROM tasks t JOIN labels l ON l.unit = t.unit AND l.branch = t.branch"
         f" WHERE +t.project = ? AND t.uuid IN {SOME}",
@@ -38,7 +38,7 @@ def open_for(connection: sqlite3.Connection, project: ProjectRecord, task_uuids:
 def settle(
     connection: sqlite3.Connection, project: ProjectRecord, task_uuids: Sequence[str], status: str, new: str
 ) -> None:
-    """Give the reviews of tasks that have one status another."""
+    """Change the reviews of these tasks from one status to another."""
     connection.execute(
         "UPDATE reviews SET status = ? WHERE status = ? AND task IN"
         f" (SELECT uuid FROM tasks WHERE +project = ? AND uuid IN {SOME})",
@@ -47,16 +47,16 @@ def settle(
 
 
 def of_task(connection: sqlite3.Connection, project: ProjectRecord, task_uuid: str) -> list[sqlite3.Row]:
-    """The reviews of a task's labels, in order of their ids."""
+    """Return the reviews of a task's labels, in order of their ids. Opens missing ones."""
     open_for(connection, project, [task_uuid])
     return connection.execute("SELECT * FROM reviews WHERE task = ? ORDER BY label_id", (task_uuid,)).fetchall()
 
 
 def act(connection: sqlite3.Connection, task_uuid: str, actions: Sequence[tuple[str, str, str | None]]) -> None:
-    """Give reviews of a task, by uuid, a status, with a comment. All of them, or none.
+    """Set the status and the comment of reviews of a task, given by uuid, in the caller's transaction.
 
     Raises:
-        Refusal: 403, one of them is unknown.
+        Refusal: 403, a review is unknown.
     """
     for review, status, comment in actions:
         done = connection.execute(

@@ -1,4 +1,4 @@
-"""The REST operations of projects, datasets, ontologies and users: what there is, and who may do what with it."""
+"""The REST operations on projects, datasets, ontologies and users, and on the users' roles."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def projects(service: Service, call: Call) -> Answer:
 
 
 def visible(service: Service, user: str) -> list[Any]:
-    """The projects that a user is in."""
+    """Return the projects that a user is in."""
     return [
         record
         for record in service.catalogue.projects()
@@ -133,7 +133,7 @@ def validation(service: Service, call: Call) -> Answer:
     record = service.project(call.path["project"])
     if not labels.get(service.database, record, [call.path["label"]]):
         raise forbidden(f"No access to the label row {call.path['label']}.")
-    # What is not valid is refused when it is saved.
+    # Invalid labels are refused when they are saved, so stored labels are always valid.
     return Answer(
         {"labelHash": call.path["label"], "branchName": "main", "isValid": True, "errors": [], "version": 0}, 1
     )
@@ -226,7 +226,7 @@ def organisation_users(service: Service, call: Call) -> Answer:
 
 
 def groups(service: Service, call: Call) -> Answer:
-    """There are none: users are given their roles one by one."""
+    """Return an empty list: the platform has no groups, and users get their roles one by one."""
     return Answer.listing([])
 
 
@@ -240,7 +240,7 @@ def metadata_schema(service: Service, call: Call) -> Answer:
 
 def save_metadata_schema(service: Service, call: Call) -> Answer:
     schema = mapping(call.body, "The schema")
-    if isinstance(schema.get("metadataSchema"), dict):  # as the older of the two requests has it
+    if isinstance(schema.get("metadataSchema"), dict):  # the older of the two requests wraps it
         schema = schema["metadataSchema"]
     if not all(
         isinstance(one, str) or (isinstance(one, dict) and isinstance(one.get("ty"), str)) for one in schema.values()

@@ -1,4 +1,4 @@
-"""The operations of the legacy protocol on datasets and projects."""
+"""The v1 operations on datasets and projects."""
 
 from __future__ import annotations
 

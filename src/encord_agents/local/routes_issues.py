@@ -1,4 +1,4 @@
-"""The REST operations of issues: what people say about tasks."""
+"""The REST operations on issues: people's comments on data units and labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = {
     "frameRange": ("frameRanges",),
     "annotation": ("annotationId",),
 }
-"""The places that an issue may be about, and the fields that each must have."""
+"""The kinds of places that an issue may refer to, and their required fields."""
 
 
 def new_issues(service: Service, call: Call) -> Answer:

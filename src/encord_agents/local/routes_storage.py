@@ -1,4 +1,4 @@
-"""The REST operations of storage: folders, items, uploads."""
+"""The REST operations on storage: folders, items and uploads."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def items_update(service: Service, call: Call) -> Answer:
 
 
 def patch(value: Any) -> dict[str, str]:
-    """A patch of a folder or an item."""
+    """Return the changes that a patch makes to a folder or an item."""
     given = Given(value)
     for key in ("timeseries_settings", "scene_view_settings", "scene_layout"):
         if given.get(key) is not None:
@@ -255,7 +255,7 @@ def upload_state(service: Service, call: Call) -> Answer:
 
 def upload_cancel(service: Service, call: Call) -> Answer:
     upload_state(service, call)
-    return Answer({"unitsCancelledCount": 0}, 1)  # jobs are done when they are answered
+    return Answer({"unitsCancelledCount": 0}, 1)  # a job is finished before its request is answered
 
 
 def group_items(service: Service, call: Call) -> Answer:

@@ -1,4 +1,4 @@
-"""The operations of the legacy protocol: label rows here, datasets and projects in a module of their own."""
+"""The v1 operations: label rows here, datasets and projects in `routes_data`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def rows(service: Service, call: Call) -> Answer:
     ]
     statuses = _texts(payload, "label_statuses")
     if statuses:
-        # The SDK asks for statuses of the task; clients of older projects asked for those of the label.
+        # The SDK filters by task statuses; clients of older projects filtered by label statuses.
         found = [row for row in found if not {row["annotation_task_status"], row["label_status"]}.isdisjoint(statuses)]
     if payload.get("shadow_data_state") == "SHADOW_DATA":
         found = []
@@ -108,7 +108,7 @@ def workflow_action(service: Service, call: Call) -> Answer:
     return Answer(True, len(hashes))
 
 
-# With client_metadata_as_signed_url the SDK takes what is in the row, where there is no URL.
+# client_metadata_as_signed_url may be ignored: without a URL, the SDK uses the metadata in the row.
 _ROW_FILTERS = (
     "client_metadata_as_signed_url",
     "edited_before", "edited_after", "label_statuses", "shadow_data_state", "include_uninitialised_labels",
@@ -119,7 +119,7 @@ _ROW_FILTERS = (
 
 
 def _members(service: Service, rows: list[sqlite3.Row]) -> dict[str, list[sqlite3.Row]]:
-    """Return the members of the groups among label rows."""
+    """Return the members of those label rows that are groups."""
     groups = [row["item"] for row in rows if row["item_type"] in label_wire.GROUPS]
     return items.members(service.database, groups) if groups else {}
 
@@ -139,7 +139,7 @@ def _project(service: Service, call: Call) -> ProjectRecord:
 
 
 def _hashes(uid: Any) -> tuple[list[str], bool]:
-    """The ids a request is about, and whether it is the form for several."""
+    """Return the ids that a request is about, and whether it is the form for several ids."""
     if isinstance(uid, str):
         return [uid], False
     if not isinstance(uid, list) or not all(isinstance(entry, str) for entry in uid):

@@ -1,4 +1,4 @@
-"""The REST operations, below ``/v2/public/``: those of workflows here, the others in modules of their own."""
+"""The REST operations below ``/v2/public/``: workflow operations here, the others in modules of their own."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def list_tasks(service: Service, call: Call) -> Answer:
     )
     paging = Paging(service.settings.page_size, service.settings.page_tokens == "offset", token)
     page = tasks.page(service.database, record, stage.uuid, wanted, paging)
-    # Of consensus nothing is worked out: its tasks have no parts, and there is nothing to choose among.
+    # Consensus is not implemented: its tasks have no subtasks, and no options to choose from.
     parts: dict[str, Any] = {"subtasks": [], "options": []} if stage.type.startswith("consensus") else {}
     found = [wire.task(row) | parts for row in page.rows]
     return Answer({"results": found, "nextPageToken": page.next_token}, len(found))
@@ -131,7 +131,7 @@ def review_actions(service: Service, call: Call) -> Answer:
 
 
 def _here(service: Service, call: Call) -> None:
-    """Refuse a task that is not in the review stage of the path."""
+    """Refuse the request if the path's stage is not a review stage, or the task is not in it."""
     stage = _stage(service, call)
     if stage.type != "review":
         raise malformed(f"The {stage.type} stage {stage.title!r} has no label reviews.")
@@ -169,7 +169,7 @@ def _ids(call: Call, name: str) -> list[str] | None:
     return None if values is None else uuids(values, name)
 
 
-# Routes are tried in order: those that agents use all the time come first.
+# Routes are tried in order, so those that agents use most come first.
 ROUTES: dict[str, Operation] = {
     "GET projects/{project}/workflow/stages/{stage}/tasks": Operation("tasks", list_tasks, query=_TASK_FILTERS),
     "POST projects/{project}/workflow/stages/{stage}/actions": Operation("actions", actions),
@@ -189,10 +189,10 @@ ROUTES: dict[str, Operation] = {
 
 
 def checked(ids: dict[str, str]) -> dict[str, str]:
-    """The ids of a path in canonical form.
+    """Return the ids of a path in canonical form.
 
     Raises:
-        Refusal: 422, one of them is none.
+        Refusal: 422, one of them is not an id.
     """
     try:
         return {name: uuid(value, name) for name, value in ids.items()}

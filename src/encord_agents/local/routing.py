@@ -1,4 +1,4 @@
-"""Routes whose paths are compiled once in a process, not once for each platform: a test has one of its own."""
+"""Routes whose paths are compiled once per process, not once per platform: each test may create a platform."""
 
 from __future__ import annotations
 
@@ -15,30 +15,31 @@ __all__ = ["operation_route", "route"]
 
 
 class _Operation(Route):
-    """A route of one method. Another one is no partial match, which Starlette answers with a 405: it is unknown."""
+    """A route for one method. Other methods do not match at all, instead of partially, which Starlette would answer
+    with a 405: the request is to be reported as unknown."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        if scope.get("method") not in (self.methods or ()):  # before the path is looked at: most routes end here
+        if scope.get("method") not in (self.methods or ()):  # checked before the path, as this rules out most routes
             return Match.NONE, {}
         return super().matches(scope)
 
 
 def route(path: str, endpoint: Callable[[Request], Any], methods: Collection[str]) -> Route:
-    """Return a route for some methods. Others are answered with a 405."""
+    """Return a route for these methods. Other methods get a 405."""
     return _with(endpoint, _compiled(Route, path, tuple(methods)))
 
 
 def operation_route(path: str, endpoint: Callable[[Request], Any], method: str) -> Route:
-    """Return a route for one method. Others of the same path are for the routes behind it."""
+    """Return a route for one method. Other methods of the same path are left to later routes."""
     return _with(endpoint, _compiled(_Operation, path, (method,)))
 
 
 @cache
 def _compiled(kind: type[Route], path: str, methods: tuple[str, ...]) -> Route:
-    return kind(path, Response, methods=list(methods))  # any endpoint will do: `_with` sets another
+    return kind(path, Response, methods=list(methods))  # a placeholder endpoint: `_with` replaces it
 
 
 def _with(endpoint: Callable[[Request], Any], compiled: Route) -> Route:
-    made = object.__new__(type(compiled))  # `copy.copy` takes five times as long
+    made = object.__new__(type(compiled))  # five times as fast as `copy.copy`
     made.__dict__.update(compiled.__dict__, endpoint=endpoint, app=request_response(endpoint))
     return made

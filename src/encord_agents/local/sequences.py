@@ -1,4 +1,4 @@
-"""Image groups and sequences, and DICOM series: items that consist of others."""
+"""Image groups, image sequences and DICOM series: items that consist of other items."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from encord_agents.local.database import Database
 from encord_agents.local.items import NewUnit
 
 RATE = 25
-"""Pictures a second in the video of a sequence."""
+"""Pictures per second in the video of a sequence."""
 
 
 def group(database: Database, assets: AssetStore, kind: str, title: str, uuids: Sequence[str], frames: int) -> NewUnit:
-    """The item that consists of others, given by their uuids: ``imageGroup``, ``imageSequence`` or ``dicomSeries``.
+    """Make an item of other items, given by their uuids: ``imageGroup``, ``imageSequence`` or ``dicomSeries``.
 
     Raises:
-        Refusal: 403, one of them is unknown.
+        Refusal: 403, an item is unknown.
     """
     first = items.get(database, uuids)[0]
     if kind != "imageSequence":
@@ -34,14 +34,14 @@ def group(database: Database, assets: AssetStore, kind: str, title: str, uuids: 
 
 
 def _film(assets: AssetStore, digests: Sequence[str], width: int, height: int) -> bytes | None:
-    """The pictures as a video, or ``None`` where there is nothing to make it with."""
+    """Encode pictures as a video. Return ``None`` if PyAV is not installed."""
     try:
         import av
     except ImportError:
         return None
     from encord_agents.pictures import Picture
 
-    even = max(width - width % 2, 2), max(height - height % 2, 2)  # what most players insist on
+    even = max(width - width % 2, 2), max(height - height % 2, 2)  # most players require even sizes
     from_image: Any = av.VideoFrame.from_image
     target = io.BytesIO()
     with av.open(target, "w", format="mp4") as container:

@@ -1,4 +1,4 @@
-"""The HTTP server, in a thread of its own."""
+"""The HTTP server, which runs in a thread of its own."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from encord_agents.local.trouble import LocalPlatformError
 HOST = "127.0.0.1"
 BACKLOG = 2048
 ACCEPTING = 5
-"""Turns of the event loop in which an accepted connection gets its protocol: three, and some to spare."""
+"""Iterations of the event loop in which an accepted connection gets its protocol: three, and some to spare."""
 FILES_OPEN = 0.1
-"""Seconds in which a file that is being opened for an answer surely is open."""
+"""Seconds after which a file that is being opened for an answer is surely open."""
 
 
 class _Uvicorn(uvicorn.Server):
-    """Uvicorn that says when it is up, and leaves at once: stalled requests are cut off, not waited for."""
+    """A Uvicorn server that signals when it is up, and shuts down at once: it aborts requests in flight."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -38,15 +38,15 @@ class _Uvicorn(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
-        # Connections that were accepted a moment ago are not among those below yet. Left alone, they would stay open
-        # with nobody there, and their clients would wait for an answer until they lose patience.
+        # Connections that were accepted a moment ago are not yet in the list below. If they were missed, they would
+        # stay open with no server behind them, and their clients would wait for an answer until they time out.
         for _ in range(ACCEPTING):
             await asyncio.sleep(0)
         for connection in list(self.server_state.connections):
             if connection.transport is not None:
                 connection.transport.abort()
         if tasks := list(self.server_state.tasks):
-            # To be cancelled while a thread opens a file would leave it open, with nobody to close it.
+            # Cancelling a task while a thread opens a file for it would leak the open file.
             await asyncio.wait(tasks, timeout=FILES_OPEN)
         for task in tasks:
             task.cancel()
@@ -61,20 +61,21 @@ class Server:
     """Serves an application on the loopback interface.
 
     Args:
-        port: 0 takes a free one.
+        port: 0 takes a free port.
 
     Raises:
         LocalPlatformError: The port is taken.
     """
 
     def __init__(self, port: int) -> None:
-        # asyncio turns Nagle's algorithm off only where the protocol is said to be TCP. With it, the body of an answer
-        # on a kept connection waits 40 ms for the client to acknowledge the headers.
+        # asyncio disables Nagle's algorithm only if the socket's protocol is given as TCP. With it, the body of an
+        # answer on a keep-alive connection would wait 40 ms for the client to acknowledge the headers.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((HOST, port))
-            # Now and not when it serves: two who are bound would only find out about each other then.
+            # Listens now, not when the server starts: with SO_REUSEADDR, two processes can bind the same port, and only
+            # listen() fails for the second.
             self._socket.listen(BACKLOG)
         except OSError as error:
             self._socket.close()
@@ -89,7 +90,7 @@ class Server:
     def start(self, application: ASGIApp) -> None:
         config = uvicorn.Config(
             application,
-            # Whoever asks is whoever is connected, whatever they say: that connection is the one to hang up.
+            # The client's address must be that of its connection, whatever headers say: `hang_up` finds it by that.
             proxy_headers=False,
             lifespan="off",
             ws="none",
@@ -99,9 +100,9 @@ class Server:
             server_header=False,
             date_header=False,
             backlog=BACKLOG,
-            # As load balancers do; with uvicorn's five seconds, clients that keep connections would find many closed.
+            # As long as load balancers do: after uvicorn's five seconds, clients would often reuse a closed connection.
             timeout_keep_alive=75,
-            # 300 ids in a query make a request line that is longer than the default allows.
+            # 300 ids in a query make a request line longer than the default limit.
             h11_max_incomplete_event_size=2**20,
         )
         self._server = server = _Uvicorn(config)

@@ -1,4 +1,4 @@
-"""The tools of the handlers of both protocols."""
+"""Tools for the request handlers of both protocols."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Settings(Options):
-    """The settings that a test may change while the platform runs. Seconds and counts; see ``LocalPlatform``."""
+    """The settings that a test may change while the platform runs, in seconds and counts; see ``LocalPlatform``."""
 
     page_size: int = Field(default=100, ge=1)
     page_tokens: Literal["keyset", "offset"] = "keyset"
@@ -40,7 +40,7 @@ class Settings(Options):
 
 @dataclass
 class Service:
-    """The state, and how to answer about it."""
+    """The platform's state, and the settings and helpers that handlers answer requests with."""
 
     database: Database
     catalogue: Catalogue
@@ -56,16 +56,16 @@ class Service:
         return self.signer.url(self.domain, item, name)
 
     def arranged(self, things: list[T]) -> list[T]:
-        """The answer's order: the platform promises none for most lists, and a test can insist on that."""
+        """Shuffle a list if the settings ask for it: the real platform does not guarantee the order of most lists."""
         if self.settings.shuffle and len(things) > 1:
             first = things[0]
             self.random.shuffle(things)
-            if things[0] is first:  # never by chance the order that was asked for
+            if things[0] is first:  # so that the order never stays the same by chance
                 things.append(things.pop(0))
         return things
 
     def setting(self, name: str) -> Any:
-        """A value that is kept under a name, or ``None``."""
+        """Return the value that is stored under a name, or ``None``."""
         with self.database.read() as connection:
             row = connection.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
         return None if row is None else orjson.loads(row["value"])
@@ -75,7 +75,7 @@ class Service:
             connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, orjson.dumps(value).decode()))
 
     def change_setting(self, name: str, change: Callable[[Any], Any]) -> None:
-        """Replace a value by another one that is made of it: of two who do so at once, neither loses the other's."""
+        """Replace a value by one computed from it, in one transaction: of two concurrent changes, neither is lost."""
         with self.database.write():
             self.set_setting(name, change(self.setting(name)))
 
@@ -88,7 +88,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Call:
-    """A request, read: what v1 has in its body, v2 has in path and query, too. ``user`` is the email of its key."""
+    """A parsed request. v1 only uses the body, v2 also path and query. ``user`` is the email of the key's user."""
 
     path: Mapping[str, str]
     query: Mapping[str, Sequence[str]]
@@ -102,38 +102,38 @@ class Call:
 
     @property
     def payload(self) -> Given:
-        """The payload of the older protocol, empty where there is none."""
+        """The payload of a v1 request, empty if there is none."""
         return Given(self.body["payload"] or {}, "payload")
 
     @property
     def uids(self) -> list[str]:
-        """The ids that a request of the older protocol is about, of which it has one or a list."""
+        """The ids that a v1 request is about: it has one, or a list."""
         found = self.body["uid"]
         return uuids([found] if isinstance(found, str) else found, "uid")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The content of an answer, and the number of things that the request was about."""
+    """The content of an answer, and the number of rows, tasks or items that the request was about."""
 
     content: Any
     items: int = 0
 
     @classmethod
     def listing(cls, results: Sequence[Any]) -> Answer:
-        """Answer with a list that has one page."""
+        """Return an answer with a list on a single page."""
         return cls({"results": results, "nextPageToken": None}, len(results))
 
 
 @dataclass(frozen=True)
 class Operation:
-    """A request the platform knows.
+    """A request that the platform supports.
 
     Attributes:
-        needs: What a user must be allowed in the project that it is about (see ``users.MAY``).
-        slow: It reads files, and must keep no other request waiting.
+        needs: The permission that the user must have in its project (see ``users.MAY``).
+        slow: True if it reads files; it then runs in a thread, so that other requests do not wait.
         query: The parameters of the query, in snake case. Others are refused.
-        off: Parameters that may be there if they ask for nothing.
+        off: Parameters that are allowed if they ask for nothing.
     """
 
     kind: str
@@ -145,10 +145,10 @@ class Operation:
 
 
 def uuids(value: Any, what: str) -> list[str]:
-    """A list of ids in their canonical form.
+    """Return a list of ids in canonical form.
 
     Raises:
-        Refusal: 400, it is something else.
+        Refusal: 400, it is not a list of ids.
     """
     if not isinstance(value, (list, tuple)):
         raise malformed(f"{what} must be a list of ids.")
@@ -169,14 +169,14 @@ def mapping(value: Any, what: str) -> dict[str, Any]:
 
 
 MAX_DEPTH = 100
-"""The greatest depth of a body. It is written again as a part of answers, and writers of JSON have a limit."""
+"""The greatest depth of a body. It is serialised again as a part of answers, and JSON serialisers have a limit."""
 
 
 def shallow(value: Any) -> Any:
-    """The value, if it is not nested too deeply.
+    """Return a value, if it is not nested too deeply.
 
     Raises:
-        Refusal: 400, it is.
+        Refusal: 400, it is nested too deeply.
     """
     level = [value] if isinstance(value, (dict, list)) else []
     for _ in range(MAX_DEPTH):
@@ -192,7 +192,7 @@ def shallow(value: Any) -> Any:
 
 
 def optional(value: Any, kind: type[T], what: str) -> T | None:
-    """A value that may be left out.
+    """Return a value that may be missing.
 
     Raises:
         Refusal: 400, it is of another type.
@@ -203,10 +203,10 @@ def optional(value: Any, kind: type[T], what: str) -> T | None:
 
 
 class Given:
-    """A JSON object that was sent. Its fields, named here in snake case, may have either.
+    """A JSON object in a request. Its fields, named here in snake case, may be in snake or camel case.
 
     Raises:
-        Refusal: 400, it is no object; and for each field, it is of another type.
+        Refusal: 400, it is not an object; from the methods, a field is of another type.
     """
 
     def __init__(self, value: Any, what: str = "The body") -> None:
@@ -234,7 +234,7 @@ class Given:
         return optional(self.get(name), list, filters.camel(name))
 
     def part(self, name: str) -> Given:
-        """Return an object in it; an empty one where there is none."""
+        """Return a nested object; an empty one if there is none."""
         return Given(self.get(name) or {}, filters.camel(name))
 
     def id(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Labelled objects as lines and areas in pixels, for whoever draws them."""
+"""Converts labelled objects to lines and areas in pixels, ready to be drawn."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 Point = tuple[float, float]
 
 LARGEST_MASK = 64_000_000
-"""Pixels of a bitmask that are drawn. Whoever saves labels may write any size there."""
+"""The most pixels of a bitmask that is drawn. Saved labels may claim any size."""
 _CORNERS_OF_A_CIRCLE = 64
 
 
 @dataclass(frozen=True)
 class Mask:
-    """A bitmask: runs of pixels that are off and on in turn, row by row, in a rectangle of the picture."""
+    """A bitmask: alternating runs of pixels that are off and on, row by row, in a rectangle of the picture."""
 
     left: int
     top: int
@@ -27,11 +27,11 @@ class Mask:
     runs: Sequence[int]
 
     def png(self, red: int, green: int, blue: int) -> bytes:
-        """The mask in one colour; what is off is transparent."""
+        """Return the mask as a PNG in one colour; pixels that are off are transparent."""
         return _png(self.width, self.height, self._rows(), (red, green, blue))
 
     def pixels(self) -> bytes:
-        """A byte for each pixel, 255 or 0."""
+        """Return a byte for each pixel, 255 or 0."""
         size = self.width * self.height
         parts = []
         total = 0
@@ -52,8 +52,8 @@ class Shape:
     """The geometry of one object on one frame, in pixels.
 
     Attributes:
-        rings: Closed outlines. Those inside of others are holes.
-        lines: Open ones.
+        rings: Closed outlines. An outline inside another one is a hole.
+        lines: Open outlines.
         dots: Single points.
         mask: A bitmask.
     """
@@ -65,7 +65,7 @@ class Shape:
 
     @property
     def box(self) -> tuple[float, float, float, float] | None:
-        """Left, top, right and bottom; ``None`` where there is nothing to draw."""
+        """Left, top, right and bottom; ``None`` if there is nothing to draw."""
         points = [point for part in (*self.rings, *self.lines, self.dots) for point in part]
         if self.mask is not None:
             left, top = self.mask.left, self.mask.top
@@ -77,7 +77,7 @@ class Shape:
 
 
 Edges = Mapping[str, Sequence[tuple[str, str]]]
-"""The name of a skeleton -> which of its points are joined."""
+"""The name of a skeleton -> the pairs of its points that are joined."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,11 @@ class Canvas:
 
 
 def shape(found: Mapping[str, Any], canvas: Canvas) -> Shape:
-    """Read the geometry of an object, as labels have it. What cannot be drawn is an empty shape."""
+    """Read the geometry of an object in a label row. Return an empty shape if it cannot be drawn."""
     read = _READERS.get(str(found.get("shape")))
     try:
         result = read(found, canvas) if read else Shape()
-    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):  # older labels, which were not checked
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):  # older labels, which were not validated
         return Shape()
     box = result.box
     return result if box is None or all(map(math.isfinite, box)) else Shape()
@@ -122,7 +122,7 @@ def _turned(x: float, y: float, dx: float, dy: float, degrees: float) -> Point:
 
 def _circle(found: Mapping[str, Any], canvas: Canvas) -> Shape:
     c = found["circle"]
-    # The radius of a circle is a share of the width.
+    # The radius of a circle is relative to the width.
     return _round(c["x"] * canvas.width, c["y"] * canvas.height, c["r"] * canvas.width, c["r"] * canvas.width, 0.0)
 
 
@@ -169,7 +169,7 @@ def _skeleton(found: Mapping[str, Any], canvas: Canvas) -> Shape:
 
 
 def _points(given: Any, canvas: Canvas) -> list[Point]:
-    """Points in a list, or under their numbers."""
+    """Return points, given as a list or by number."""
     listed = given if isinstance(given, list) else [given[key] for key in sorted(given, key=int)]
     return [(p["x"] * canvas.width, p["y"] * canvas.height) for p in listed]
 
@@ -182,10 +182,10 @@ def _bitmask(found: Mapping[str, Any], canvas: Canvas) -> Shape:
 
 
 def runs(text: str) -> list[int]:
-    """The lengths of a bitmask's runs: five bits in each character, each run as its difference to the last but one.
+    """Decode the run lengths of a bitmask: five bits per character, each run as its difference to the last but one.
 
     Raises:
-        ValueError: It is no such text.
+        ValueError: The text is not an encoded bitmask.
     """
     found: list[int] = []
     value = bits = 0
@@ -208,7 +208,7 @@ def runs(text: str) -> list[int]:
 
 def _png(width: int, height: int, rows: Iterator[bytes], colour: tuple[int, int, int]) -> bytes:
     packer = zlib.compressobj(1)
-    # Palette 0 is transparent, and the last is the colour: rows of the mask are rows of the picture.
+    # The first colour of the palette is transparent, and the last is the mask's: its rows are the rows of the PNG.
     palette = b"\0\0\0" * 255 + bytes(colour)
     parts = [packer.compress(b"\0" + row) for row in rows]
     data = b"".join(parts) + packer.flush()

@@ -1,4 +1,4 @@
-"""A project of one task, copied from another: for an agent to be tried on, without a trace in the other."""
+"""Copies one task into a project of its own, to try an agent on it without changing the original project."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from encord_agents.local.trouble import LocalPlatformError
 
 
 def find(service: Service, task_uuid: str) -> ProjectRecord:
-    """The project of a task.
+    """Return the project of a task.
 
     Raises:
         LocalPlatformError: There is no such task.
@@ -50,12 +50,12 @@ def copy(service: Service, record: ProjectRecord, task_uuid: str) -> ProjectReco
             ),
         )  # fmt: skip
         for label in connection.execute("SELECT * FROM labels WHERE unit = ?", (task["unit"],)).fetchall():
-            labels.put(connection, entry, label["branch"], label["content"], saves=0)  # none of this project's own
+            labels.put(connection, entry, label["branch"], label["content"], saves=0)  # nothing was saved in this copy
     return made
 
 
 def delete(service: Service, record: ProjectRecord) -> None:
-    """Remove such a project."""
+    """Remove a project that `copy` made."""
     with service.database.write() as connection:
         datasets.forget(connection, "SELECT id FROM entries WHERE project = ?", (record.id,))
         service.catalogue.delete(record)

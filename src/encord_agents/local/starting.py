@@ -1,4 +1,4 @@
-"""The files of `local init`: an agent, a workflow and an ontology that run at once."""
+"""The files of `local init`: an agent, a workflow and an ontology that run as they are."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ stages:
 
 
 def write(directory: Path) -> list[Path]:
-    """Write ``agents.py``, ``workflow.yaml`` and ``ontology.yaml``: all of them, or none. Returns their paths.
+    """Write ``agents.py``, ``workflow.yaml`` and ``ontology.yaml``, and return their paths. Write none if one exists.
 
     Raises:
-        LocalPlatformError: One is there already, or cannot be written.
+        LocalPlatformError: A file exists already, or cannot be written.
     """
     contents = {
         "agents.py": AGENTS,
@@ -75,7 +75,7 @@ def write(directory: Path) -> list[Path]:
 
 
 def default_workflow() -> Workflow:
-    """The workflow of ``workflow.yaml``, for projects that are made without one."""
+    """Return the workflow in ``workflow.yaml``, for projects that are created without one."""
     import yaml
 
     return Workflow.from_dict(yaml.safe_load(WORKFLOW))

@@ -1,4 +1,4 @@
-"""Tasks: listing them, moving them, their priorities."""
+"""Tasks: listing and moving them, and setting their priorities."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from encord_agents.local.users import OWNER
 
 @dataclass(frozen=True)
 class TaskFilter:
-    """A filter of a stage's tasks; ``None`` asks for all."""
+    """A filter of a stage's tasks; ``None`` matches all."""
 
     data_hashes: Sequence[str] | None = None
     dataset_hashes: Sequence[str] | None = None
@@ -35,17 +35,17 @@ class Page:
 
 @dataclass(frozen=True)
 class Paging:
-    """The beginning and the size of a page. A keyset token names the last task seen; an offset counts tasks."""
+    """The start and the size of a page. A keyset token names the last task seen; an offset token counts tasks."""
 
     size: int
     offset: bool = False
     token: str = ""
 
     def after(self) -> tuple[float, int] | None:
-        """The rank and id of the last task seen.
+        """Return the rank and id of the last task seen.
 
         Raises:
-            Refusal: 400, the token is none of ours.
+            Refusal: 400, the token is not one of ours.
         """
         match = _TOKEN.fullmatch(self.token)
         if match is None and self.token:
@@ -53,10 +53,10 @@ class Paging:
         return (float(match[1]), int(match[2])) if match else None
 
     def start(self) -> int:
-        """The number of tasks before the page.
+        """Return the number of tasks before the page.
 
         Raises:
-            Refusal: 400, the token is none of ours.
+            Refusal: 400, the token is not one of ours.
         """
         if not self.token:
             return 0
@@ -75,7 +75,7 @@ _COLUMNS = (
 
 
 def page(database: Database, project: ProjectRecord, stage: str, wanted: TaskFilter, paging: Paging) -> Page:
-    """Some of a stage's tasks: those of the highest priority first, among equals the oldest."""
+    """Return a page of a stage's tasks, those of the highest priority first, the oldest first among equals."""
     where = Where("t.project = ?", project.id)
     where.also("t.stage = ?", stage)
     where.named("u.data_hash", wanted.data_hashes)
@@ -83,7 +83,7 @@ def page(database: Database, project: ProjectRecord, stage: str, wanted: TaskFil
     where.among("t.status", wanted.statuses)
     where.among("t.assignee", wanted.assignees)
     where.also("instr(u.title, ?) > 0", wanted.title_contains)
-    # A keyset goes on after the last task seen, wherever it is now; an offset skips as many as have left meanwhile.
+    # A keyset continues after the last task seen, even if it has moved; an offset skips a task for each that has left.
     after = None if paging.offset else paging.after()
     if after is not None:
         where.also("(t.rank, t.id) > (?, ?)", *after)
@@ -111,12 +111,12 @@ def move(
     status: str = "NEW",
     assignee: str | None = None,
 ) -> None:
-    """Move tasks out of a stage: ``(task uuid, destination's uuid)``. All of them, or none.
+    """Move tasks out of a stage, all or none: ``(task uuid, destination's uuid)``.
 
     Args:
-        user: Who does it.
-        status: Of the tasks where they arrive.
-        assignee: Who has them there.
+        user: The user who moves them.
+        status: The status of the tasks in their new stage.
+        assignee: The assignee of the tasks in their new stage.
 
     Raises:
         Refusal: 400, one of them is not in the stage.
@@ -130,7 +130,7 @@ def move(
             f"SELECT id, uuid, unit, branch FROM tasks WHERE +project = ? AND stage = ? AND uuid IN {SOME}",
             (project.id, origin, listed(by_task)),
         ).fetchall()
-        # Looked at within the transaction: of two who move the same task, the second is told that it has left.
+        # Checked inside the transaction: if two clients move the same task, the second learns that it has left.
         if len(here) != len(by_task):
             missing = by_task.keys() - {row["uuid"] for row in here}
             raise malformed(f"{len(missing)} of {len(by_task)} tasks are not in this stage, for one {min(missing)}.")
@@ -145,9 +145,9 @@ def move(
 
 
 def _routed(connection: sqlite3.Connection, project: ProjectRecord, destination: str) -> str:
-    """The stage that a destination is, or that its router sends the next task to.
+    """Return the stage of a destination; for a router, the stage that it sends this task to.
 
-    A router keeps its percentages as exactly as they can be kept: of ten tasks at 20 %, the same two go there always.
+    A router keeps its percentages as exactly as possible: of ten tasks at 20 %, always the same two go there.
     """
     for _ in range(len(project.routers) + 1):
         router = project.routers.get(destination)
@@ -184,10 +184,10 @@ def is_in(database: Database, project: ProjectRecord, stage: str, uuid: str) -> 
 
 
 def set_priorities(database: Database, project: ProjectRecord, priorities: Sequence[tuple[str, float]]) -> None:
-    """Set the priority of every task of these data units. All of them, or none.
+    """Set the priority of every task of these data units: of all or, if one is unknown, of none.
 
     Raises:
-        Refusal: 403, one of them is unknown.
+        Refusal: 403, a data unit is unknown.
     """
     with database.write() as connection:
         rows = connection.execute(
@@ -207,7 +207,7 @@ def set_priorities(database: Database, project: ProjectRecord, priorities: Seque
 def add(
     connection: sqlite3.Connection, project: ProjectRecord, units: Iterable[int], stage: str, branch: str
 ) -> list[str]:
-    """A task for each data unit, within the caller's transaction. Returns their uuids."""
+    """Add a task for each data unit, in the caller's transaction. Return the tasks' uuids."""
     now = time.time()
     tasks = [(str(uuid4()), project.id, unit, stage, stage, branch, now, now) for unit in units]
     connection.executemany(
@@ -219,7 +219,7 @@ def add(
 
 
 def records(database: Database, project: ProjectRecord, stage: str | None = None) -> list[sqlite3.Row]:
-    """All tasks of a project, or of one of its stages, oldest first."""
+    """Return all tasks of a project, or of one of its stages, oldest first."""
     where = Where("t.project = ?", project.id)
     where.also("t.stage = ?", stage)
     sql = f"SELECT {_COLUMNS}, t.moves FROM tasks t JOIN units u ON u.id = t.unit WHERE {where} ORDER BY t.id"
@@ -228,7 +228,7 @@ def records(database: Database, project: ProjectRecord, stage: str | None = None
 
 
 def counts(database: Database, project: ProjectRecord) -> dict[str, int]:
-    """Count the tasks in each stage that has any, by its uuid."""
+    """Count the tasks in each stage that has any, by the stage's uuid."""
     with database.read() as connection:
         rows = connection.execute(
             "SELECT stage, count(*) AS n FROM tasks WHERE project = ? GROUP BY stage", (project.id,)
@@ -237,7 +237,7 @@ def counts(database: Database, project: ProjectRecord) -> dict[str, int]:
 
 
 def reset(database: Database, project: ProjectRecord, *, keep_labels: bool) -> int:
-    """Every task back to where it started, without priority; labels are forgotten unless they are kept."""
+    """Send every task back to where it started, without priority; remove labels unless ``keep_labels``."""
     with database.write() as connection:
         history.reset(connection, project.id, keep_labels=keep_labels)
         done = connection.execute(

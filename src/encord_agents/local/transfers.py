@@ -1,4 +1,4 @@
-"""Files on their way out of the platform and into it, under signed addresses."""
+"""Downloads and uploads of files, at signed URLs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from encord_agents.local.trouble import Refusal
 
 
 class Transfers:
-    """Serves items' files, and takes uploads."""
+    """Serves items' files, and receives uploads."""
 
     def __init__(self, service: Service, hang_up: HangUpOn) -> None:
         self._service = service
@@ -53,12 +53,12 @@ class Transfers:
             await read(request, keep=0)
             raise _expired()
         limit, size = self._service.settings.upload_limit, 0
-        # Bit by bit into a file of its own: 16 GiB fit into no memory, and half a file is never an item's.
+        # Streamed to a partial file: 16 GiB do not fit into memory, and an item must never get half a file.
         writer = self._service.assets.writer()
         try:
             async for part in request.stream():
                 size += len(part)
-                if size <= limit:  # what is beyond is read to its end, and dropped: see responses.read()
+                if size <= limit:  # the rest is read to its end, and dropped: see responses.read()
                     writer.write(part)
             if size > limit:
                 raise too_large(size)
@@ -91,7 +91,7 @@ class Transfers:
         rest = whole[start:]
         if row["broken"] is None:
             return Response(rest, status, headers={**headers, **part}, media_type=media_type)
-        # Truncated: the connection closes half-way. Stalled: it stays open, and nothing more comes.
+        # Truncated: the connection is closed halfway. Stalled: it stays open, but no more data is sent.
         hang_up = self._hang_up if row["broken"] == "truncated" else lambda scope: None
         return HangUp(hang_up, rest[: len(rest) // 2], len(rest), status=status, headers=part)
 
@@ -101,7 +101,7 @@ def _expired() -> Refusal:
 
 
 def _part(request: Request, tag: str, size: int) -> tuple[int, int, dict[str, str]]:
-    """Return the first byte to send, the status and the headers, for a client that may have the beginning of a file."""
+    """Return the offset to send from, the status and the headers, for a client that may resume a download."""
     asked = re.fullmatch(r"bytes=(\d{1,18})-", request.headers.get("range", ""))
     if asked is None or request.headers.get("if-range", tag) != tag or not 0 < int(asked[1]) < size:
         return 0, 200, {"ETag": tag, "Accept-Ranges": "bytes"}

@@ -10,18 +10,18 @@ from encord_agents.exceptions import PrintableError
 
 
 class LocalPlatformError(PrintableError):
-    """The local platform cannot do what its user asked for: a port that is taken, a file that is not an image, ..."""
+    """The local platform cannot fulfil its user's request: a port is taken, a file is not an image, ..."""
 
 
 class WorkflowError(LocalPlatformError):
-    """A workflow that makes no sense: an unknown destination, a pathway named twice, no agent stage, ..."""
+    """A workflow is not valid: an unknown destination, a duplicate pathway, no agent stage, ..."""
 
 
 class UnknownRequestError(LocalPlatformError):
-    """The platform was sent requests it does not know, and answered them with 501.
+    """The platform received requests that it does not know, and answered them with 501.
 
     Attributes:
-        requests: What was asked for, one line each.
+        requests: The requests, one line each.
     """
 
     def __init__(self, requests: Sequence[str]) -> None:
@@ -34,11 +34,11 @@ class UnknownRequestError(LocalPlatformError):
 
 
 class Refusal(Exception):  # noqa: N818 -- an answer, not a failure of the platform
-    """A request is refused; the two protocols write that down in their own ways.
+    """A request is refused. Each of the two protocols has its own form of the answer.
 
     Attributes:
         status: The HTTP status (v1: the status in the envelope).
-        message: What is wrong, for a person.
+        message: The reason, for a person.
         name: The v1 error name; derived from the status when not given.
     """
 
@@ -50,11 +50,11 @@ class Refusal(Exception):  # noqa: N818 -- an answer, not a failure of the platf
 
 
 class NotKnown(Refusal):
-    """The request is not one this platform has learnt. Remembered, so that a test can fail on it.
+    """The platform does not support a request. It is remembered, so that a test can fail on it.
 
     Args:
         what: The request.
-        remedy: A sentence: what to do instead.
+        remedy: A sentence that suggests an alternative.
     """
 
     def __init__(self, what: str, remedy: str = "") -> None:
@@ -79,12 +79,12 @@ def malformed(message: str) -> Refusal:
 
 
 def forbidden(message: str) -> Refusal:
-    """Unknown and forbidden look the same from outside: nobody learns which ids exist."""
+    """Return a 403, both for unknown and for forbidden ids, so that clients cannot find out which ids exist."""
     return Refusal(403, message)
 
 
 def corrupted(message: str) -> Refusal:
-    """Labels that cannot be kept."""
+    """Return the refusal of labels that cannot be stored."""
     return Refusal(400, message, name="CORRUPTED_LABEL_ERROR")
 
 
@@ -99,7 +99,7 @@ _SQLITE = {
 
 
 def machine_trouble(error: BaseException) -> Refusal | None:
-    """The answer where this machine is at fault and not the platform; ``None`` for other errors."""
+    """Return the answer to an error that is the machine's fault, not the platform's; ``None`` for other errors."""
     if isinstance(error, sqlite3.Error):
         known = _SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
         return None if known is None else Refusal(*known)

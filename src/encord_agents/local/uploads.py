@@ -1,4 +1,4 @@
-"""Uploads: files are sent to signed addresses, then a job makes items of them. Private data is read where it is."""
+"""Uploads: files are sent to signed URLs, then a job makes items of them. Private data is copied from where it is."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from encord_agents.local.users import OWNER
 from encord_agents.local.written import checked
 
 PREFIX = "upload:"
-"""The beginning of an uploaded object's key."""
+"""The prefix of an uploaded object's key."""
 INTEGRATION = "10ca1000-0000-4000-8000-000000000000"
-"""The one cloud integration there is: files and addresses on this machine."""
+"""The only cloud integration: files and URLs on this machine."""
 SECONDS_PER_FETCH = 60
 _SINGLE = {
     "images": "image", "videos": "video", "audio": "audio", "text": "plainText", "pdf": "pdf", "pdfs": "pdf",
@@ -37,7 +37,7 @@ _GROUPS = ("imageGroups", "image_groups", "dicomSeries", "dicom_series", "imageG
 _OPTIONS = ("skipDuplicateUrls", "skip_duplicate_urls", "upsertMetadata", "upsert_metadata")
 _NOT_HERE = ("timeSeries", "time_series", "scenes")
 TYPES = frozenset(("image", "video", "audio", "plainText", "pdf", "nifti", "dicomFile"))
-"""Types of items that files can be uploaded for."""
+"""The types of items whose files can be uploaded."""
 
 
 @dataclass
@@ -45,11 +45,11 @@ class Job:
     """The result of an upload job: the items that were made, and the failures."""
 
     made: list[tuple[int, str, str]] = field(default_factory=list)  # row, uuid, name
-    errors: list[tuple[list[str], str]] = field(default_factory=list)  # addresses, reason
+    errors: list[tuple[list[str], str]] = field(default_factory=list)  # URLs, reason
 
 
 def signed(service: Service, folder: str | None, count: int) -> list[dict[str, Any]]:
-    """Addresses that as many files can be sent to."""
+    """Return signed URLs to upload ``count`` files to."""
     now = time.time()
     uuids = [str(uuid4()) for _ in range(count)]
     with service.database.write() as connection:
@@ -68,17 +68,17 @@ def signed(service: Service, folder: str | None, count: int) -> list[dict[str, A
 
 
 def received(service: Service, item: str, digest: str, size: int) -> bool:
-    """Note that a file has arrived. Returns whether it was waited for."""
+    """Record that a file has arrived. Return True if it was expected."""
     with service.database.write() as connection:
         done = connection.execute("UPDATE uploads SET digest = ?, size = ? WHERE item = ?", (digest, size, item))
         return done.rowcount == 1
 
 
 def run(service: Service, folder: str, given: Mapping[str, Any], user: str, *, ignore_errors: bool) -> Job:
-    """Make items of what a job lists. Without ``ignore_errors`` all are made, or none.
+    """Make items of the files that a job lists. Without ``ignore_errors``, a failure of one makes none.
 
     Raises:
-        Refusal: 400, the list is none; 501, it has a kind of data that the platform does not have.
+        Refusal: 400, the list is malformed; 501, it has a kind of data that the platform does not support.
     """
     job = Job()
     wanted = list(_entries(given))
@@ -92,7 +92,7 @@ def run(service: Service, folder: str, given: Mapping[str, Any], user: str, *, i
             read.append((entry, []))
     if job.errors and not ignore_errors:
         return job
-    # All files are read before the transaction begins: it holds the database's lock, and reading may take minutes.
+    # All files are read before the transaction, which holds the database's lock: reading may take minutes.
     skip = bool(Given(given).get("skip_duplicate_urls"))
     with service.database.write() as connection:
         for (kind, entry), (_, units) in zip(wanted, read, strict=True):
@@ -164,7 +164,7 @@ def _children(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _addresses(kind: str, entry: Mapping[str, Any]) -> list[str]:
-    """The objects that an entry is made of: one, or, for groups, several; in JSON files ``objectUrl_0`` and so on."""
+    """Return the URLs of an entry's objects: one, or several for groups; in JSON files ``objectUrl_0`` and so on."""
     if kind == "imageGroupsFromItems":
         return []
     if kind in _SINGLE:
@@ -183,7 +183,7 @@ def _file(service: Service, address: str, kind: str, user: str) -> NewUnit:
     """Read an object.
 
     Raises:
-        ValueError: It is not there, or not what it should be.
+        ValueError: It does not exist, may not be read, or is not of this type.
         OSError: It cannot be read.
     """
     if address.startswith(PREFIX):
@@ -217,7 +217,7 @@ def _file(service: Service, address: str, kind: str, user: str) -> NewUnit:
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """No proxy, and no redirect that could lead elsewhere."""
+    """Return an opener without proxies and redirects, which could lead to other machines."""
 
     class Nowhere(urllib.request.HTTPRedirectHandler):
         def redirect_request(self, *args: Any, **kwargs: Any) -> None:
@@ -251,7 +251,7 @@ Amount = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
 
 class _Stated(BaseModel):
-    """The facts that a client may state about its file, in the names of :class:`NewUnit`."""
+    """The facts that a client may state about its file, under the names of :class:`NewUnit`."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
@@ -268,10 +268,10 @@ class _Stated(BaseModel):
 
 
 def _stated(unit: NewUnit, entry: Mapping[str, Any]) -> NewUnit:
-    """Return a unit with the facts that its client states in place of those that were read.
+    """Return a unit in which the facts that its client states replace those that were read.
 
     Raises:
-        Refusal: 400, one cannot be.
+        Refusal: 400, a fact is not valid.
     """
     stated: dict[str, Any] = {}
     for kind in ("image", "video", "audio", "text", "pdf"):
@@ -287,7 +287,7 @@ _STATED = TypeAdapter(_Stated)
 
 
 def wanted(given: Given, *names: str) -> dict[str, Any]:
-    """Return the files that a job is to add, which are under one of two names."""
+    """Return the files that a job should add, which are under one of several names."""
     for name in names:
         if given.get(name) is not None:
             return given.part(name).fields
@@ -295,7 +295,7 @@ def wanted(given: Given, *names: str) -> dict[str, Any]:
 
 
 def keep(service: Service, job: Job, *, ignore_errors: bool, answer: Mapping[str, Any]) -> str:
-    """Keep the answer to those who ask for a job. Returns its uuid."""
+    """Store the state of a job, for later requests, and return the job's uuid."""
     failed = bool(job.errors) and not ignore_errors
     state = {
         "status": "ERROR" if failed else "DONE",
@@ -327,7 +327,7 @@ def state(service: Service, job: str) -> dict[str, Any] | None:
 
 
 def into_dataset(service: Service, dataset: str, job: Job) -> list[dict[str, str]]:
-    """Link what a job has made to a dataset."""
+    """Link the items that a job has made to a dataset."""
     with service.database.write() as connection:
         hashes = datasets.link(connection, dataset, [row for row, _, _ in job.made])
     return [
@@ -337,10 +337,10 @@ def into_dataset(service: Service, dataset: str, job: Job) -> list[dict[str, str
 
 
 def group_items(service: Service, folder: str, given: Sequence[Any]) -> list[str]:
-    """Make data groups of items, each with its layout. Returns their uuids. All of them, or none.
+    """Make data groups of items, each with its layout, all or none. Return their uuids.
 
     Raises:
-        Refusal: 400, a layout is none; 403, an item is unknown.
+        Refusal: 400, a layout is not valid; 403, an item is unknown.
     """
     made: list[str] = []
     with service.database.write() as connection:

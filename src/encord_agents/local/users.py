@@ -1,4 +1,4 @@
-"""The people of the platform: their keys, and their roles in projects and datasets."""
+"""The platform's users, and their roles in projects and datasets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from encord_agents.local.database import Database
 from encord_agents.local.trouble import forbidden, malformed
 
 OWNER = "local@encord-agents.invalid"
-"""The user that every platform has, and that the key in its data directory belongs to: an admin everywhere."""
+"""The user that every platform has, an admin everywhere: the owner of the key in the data directory."""
 
 ADMIN, ANNOTATOR, REVIEWER, ANNOTATOR_REVIEWER, TEAM_MANAGER, VIEWER = range(6)
 """Roles in a project, as the SDK numbers them."""
@@ -23,13 +23,13 @@ MAY = {
     "work": MANAGERS | {ANNOTATOR, REVIEWER, ANNOTATOR_REVIEWER},
     "manage": MANAGERS,
 }
-"""The roles that may do something in a project."""
+"""The permissions in a project, and the roles that have each."""
 
 Kind = Literal["project", "dataset"]
 
 
 def role(database: Database, kind: Kind, hash: str, email: str) -> int | None:
-    """The role of a user in a project or dataset, if there is one."""
+    """Return the role of a user in a project or dataset, if there is one."""
     if email == OWNER:
         return ADMIN
     with database.read() as connection:
@@ -40,17 +40,17 @@ def role(database: Database, kind: Kind, hash: str, email: str) -> int | None:
 
 
 def require(database: Database, project: str, email: str, what: str) -> None:
-    """Refuse a user whose role in a project does not cover something (see :data:`MAY`).
+    """Check that a user's role in a project includes a permission (see :data:`MAY`).
 
     Raises:
-        Refusal: 403.
+        Refusal: 403, it does not.
     """
     if email != OWNER and role(database, "project", project, email) not in MAY[what]:
         raise forbidden(f"The role of {email} in this project does not allow that.")
 
 
 def members(database: Database, kind: Kind, hash: str) -> list[tuple[str, int]]:
-    """The users of a project or dataset with their roles, the owner first."""
+    """Return the users of a project or dataset with their roles, the owner first."""
     with database.read() as connection:
         rows = connection.execute(
             "SELECT email, role FROM members WHERE kind = ? AND hash = ? ORDER BY email", (kind, hash)
@@ -59,10 +59,10 @@ def members(database: Database, kind: Kind, hash: str) -> list[tuple[str, int]]:
 
 
 def add(connection: sqlite3.Connection, kind: Kind, hash: str, emails: Sequence[Any], role: Any) -> None:
-    """Give users a role. Who has one already keeps it, as on the real platform.
+    """Give users a role. Users who have one already keep it, as on the real platform.
 
     Raises:
-        Refusal: 400, an email or the role is none.
+        Refusal: 400, an email or the role is not valid.
     """
     highest = VIEWER if kind == "project" else ANNOTATOR
     if isinstance(role, bool) or not isinstance(role, int) or not 0 <= role <= highest:
@@ -75,10 +75,10 @@ def add(connection: sqlite3.Connection, kind: Kind, hash: str, emails: Sequence[
 
 
 def remove(connection: sqlite3.Connection, kind: Kind, hash: str, emails: Sequence[str]) -> None:
-    """Take users out of a project or dataset. The owner stays.
+    """Remove users from a project or dataset. The owner cannot be removed.
 
     Raises:
-        Refusal: 403, one is not in it.
+        Refusal: 403, a user is not in it.
     """
     for email in emails:
         done = connection.execute(
@@ -89,7 +89,7 @@ def remove(connection: sqlite3.Connection, kind: Kind, hash: str, emails: Sequen
 
 
 def everybody(database: Database) -> list[str]:
-    """The emails of all users who have a key or a role."""
+    """Return the emails of all users who have a key or a role."""
     with database.read() as connection:
         rows = connection.execute("SELECT email FROM keys UNION SELECT email FROM members ORDER BY email").fetchall()
     return [row["email"] for row in rows]

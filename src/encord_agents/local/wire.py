@@ -1,4 +1,4 @@
-"""The platform's records on the wire."""
+"""The platform's records in the SDK's wire format."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def legacy_date(seconds: float) -> str:
 
 
 def data_type(item_type: str) -> str:
-    """A storage item's type in the words of label rows."""
+    """Return the label rows' name for a storage item's type."""
     return TYPES[item_type]
 
 
@@ -111,7 +111,7 @@ def item(row: sqlite3.Row, link: Link | None) -> dict[str, Any]:
 
 
 def folder(row: sqlite3.Row, above: Sequence[sqlite3.Row], datasets: Mapping[str, str]) -> dict[str, Any]:
-    """A storage folder with those above it, and the datasets that folders belong to."""
+    """Return a storage folder with the folders above it, and the datasets that they belong to."""
     return {
         "uuid": row["uuid"],
         "parent": row["parent"],
@@ -137,7 +137,7 @@ def folder(row: sqlite3.Row, above: Sequence[sqlite3.Row], datasets: Mapping[str
 def item_summary(
     row: sqlite3.Row, groups: Sequence[sqlite3.Row], uses: Sequence[sqlite3.Row], members: Sequence[sqlite3.Row]
 ) -> dict[str, Any]:
-    """Return the uses of an item in groups and in datasets; of a data group its layout, too."""
+    """Return the uses of an item in groups and datasets; for a data group, also its layout."""
     by_dataset: dict[str, dict[str, Any]] = {}
     for use in uses:
         found = by_dataset.setdefault(
@@ -187,7 +187,7 @@ def dataset_info(row: sqlite3.Row, role: int) -> dict[str, Any]:
 def data_row(
     row: sqlite3.Row, members: Sequence[sqlite3.Row] | None, *, metadata: bool, link: Link | None
 ) -> dict[str, Any]:
-    """A row of a dataset; of a group of images with its images."""
+    """Return a row of a dataset; for a group of images, with its images."""
     answer = {
         "data_hash": row["data_hash"],
         "data_title": row["title"],
@@ -224,7 +224,7 @@ def data_row(
 def file_link(
     data_hash: str, row: sqlite3.Row, link: Link | None, *, item: str | None = None, image_hash: str | None = None
 ) -> dict[str, Any]:
-    """A file in the words of the legacy protocol."""
+    """Return a file in the form of the v1 protocol."""
     uuid = item or row["uuid"]
     answer: dict[str, Any] = {"data_hash": data_hash, "title": row["title"], "file_link": uuid}
     if link is not None:

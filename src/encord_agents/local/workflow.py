@@ -1,4 +1,4 @@
-"""A workflow: stages, and the pathways out of agent stages. From Python, a mapping, or a YAML or JSON file."""
+"""Workflows: stages and the pathways between them, from Python, a mapping, or a YAML or JSON file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from encord_agents.local.trouble import WorkflowError
 from encord_agents.local.written import Number, Text, checked, choice, known
 
 ACTIONS = {"annotation": ("submit",), "review": ("approve", "reject")}
-"""The actions of people in a stage of a type, which are the names of its pathways, too."""
+"""The actions of people by the type of the stage; its pathways have the same names."""
 StageType = Literal["agent", "annotation", "review", "consensus_annotation", "consensus_review", "done", "router"]
 
 
@@ -24,7 +24,7 @@ class Pathway:
     """One way out of an agent stage.
 
     Args:
-        name: What an agent returns to take it.
+        name: The name that an agent returns to take it.
         to: The title, id or uuid of the stage it leads to.
         uuid: Chosen by the platform when not given.
     """
@@ -35,7 +35,7 @@ class Pathway:
 
 
 _STAGE = ("title", "type", "uuid", "id", "pathways", "routes")
-# Tags in angle brackets are no part of a place in a file.
+# Tags in angle brackets are left out of the place in a message: see `written.place`.
 _Pathways = Annotated[
     Annotated[Mapping[Text, Text], Tag("<mapping>")]
     | Annotated[Sequence[Annotated[Pathway, known("name", "to", "uuid")]], Tag("<list>")],
@@ -45,19 +45,19 @@ _Pathways = Annotated[
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage. Tasks stay in it until an agent, or a person, sends them on. Only a router sends them on by itself.
+    """A stage. Tasks stay in it until an agent or a person sends them on. A router sends them on at once.
 
     Args:
-        title: What people call it.
+        title: Its name for people.
         type: ``agent``, ``annotation``, ``review``, ``consensus_annotation``, ``consensus_review``, ``done`` or
             ``router``.
         uuid: Chosen by the platform when not given.
-        id: A name to refer to it by within the workflow, where titles repeat.
-        pathways: Of an agent stage: name -> destination, or a sequence of :class:`Pathway`. Of an annotation stage
-            ``submit``; of a review stage ``approve`` and ``reject``. Left out, ``submit`` and ``approve`` lead to the
-            stage that is listed next (from the last one: to the first ``done``), and ``reject`` to the annotation
-            stage before it, or else to the start.
-        routes: Of a router: destination -> percentage; together 100.
+        id: A name to refer to it by within the workflow, if titles repeat.
+        pathways: For an agent stage: name -> destination, or a sequence of :class:`Pathway`. For an annotation stage:
+            ``submit``; for a review stage: ``approve`` and ``reject``. By default, ``submit`` and ``approve`` lead to
+            the next stage in the list (from the last one: to the first ``done``), and ``reject`` leads to the
+            annotation stage before it or, if there is none, to the start.
+        routes: For a router: destination -> percentage; the sum must be 100.
     """
 
     title: Text
@@ -72,7 +72,7 @@ class Stage:
 class AgentStage(Stage):
     """A stage that an agent serves: ``AgentStage("Triage", {"review": "Review", "complete": "Done"})``."""
 
-    # Redeclared to put the pathways second, where a reader looks for them.
+    # Redeclared to make the pathways the second argument, where readers expect them.
     def __init__(
         self,
         title: str,
@@ -88,11 +88,11 @@ class AgentStage(Stage):
 
 @dataclass(frozen=True)
 class ResolvedStage:
-    """A stage with its uuid, its pathways leading to uuids.
+    """A stage with its uuid, whose pathways lead to uuids.
 
     Attributes:
-        pathways: Of agents and of people, by the name of the action; of a router, by percentage.
-        shares: Of a router: the percentage of each pathway.
+        pathways: Named by an agent's pathway or a person's action; for a router, by percentage.
+        shares: For a router: the percentage of each pathway.
     """
 
     uuid: str
@@ -103,11 +103,11 @@ class ResolvedStage:
 
     @property
     def is_consensus(self) -> bool:
-        """True if tasks wait here until somebody moves them: consensus is not worked out."""
+        """True if tasks stay here until somebody moves them: consensus is not implemented."""
         return self.type.startswith("consensus")
 
     def leads(self, name: str) -> str | None:
-        """The destination of a pathway by its name, if there is one."""
+        """Return the destination of a pathway by its name, if there is one."""
         return next((pathway.to for pathway in self.pathways if pathway.name == name), None)
 
     def to_wire(self) -> dict[str, Any]:
@@ -119,10 +119,10 @@ class ResolvedStage:
 
 @dataclass(frozen=True)
 class Workflow:
-    """Stages in order, and where tasks start (default: the first stage).
+    """Stages in order, and the one where tasks start (default: the first stage).
 
     Raises:
-        WorkflowError: It makes no sense, and the message says where.
+        WorkflowError: The workflow is not valid; the message names the place.
     """
 
     stages: Sequence[Stage]
@@ -163,7 +163,7 @@ class Workflow:
 
     @classmethod
     def of(cls, given: Workflow | Mapping[str, Any] | str | Path) -> Workflow:
-        """Return a workflow from any form in which users may give one."""
+        """Return a workflow from any form that users may give."""
         if isinstance(given, Workflow):
             return given
         if isinstance(given, (str, Path)):
@@ -173,7 +173,7 @@ class Workflow:
 
 @dataclass(frozen=True)
 class _Written:
-    """A workflow as people write it."""
+    """A workflow as it is written in a file."""
 
     stages: Annotated[list[Annotated[Stage, known(*_STAGE)]], Field(min_length=1)]
     start: Text | None = None
@@ -184,10 +184,10 @@ _WRITTEN = TypeAdapter(Annotated[_Written, known("stages", "start", "title")])
 
 
 class _Resolving:
-    """Titles and ids in a workflow become uuids.
+    """Resolves titles and ids in a workflow to uuids.
 
     Raises:
-        WorkflowError: One leads nowhere, or is not the only one of its kind.
+        WorkflowError: A title or id leads nowhere, or is not unique.
     """
 
     def __init__(self, stages: Sequence[Stage]) -> None:
@@ -207,7 +207,7 @@ class _Resolving:
                 self._ids[stage.id] = uuid
 
     def all(self, start: str | None) -> tuple[tuple[ResolvedStage, ...], str]:
-        """Return the stages, and the uuid of the one that tasks start in."""
+        """Return the stages, and the uuid of the one where tasks start."""
         begin = self._find(start, "start") if start is not None else self._stages[0][0]
         if next(stage.type for uuid, stage in self._stages if uuid == begin) == "router":
             raise WorkflowError("start: it is a router, and tasks start in a stage")
@@ -252,7 +252,7 @@ class _Resolving:
         return ResolvedStage(uuid, stage.title, "router", tuple(ways), shares)
 
     def _left_out(self, index: int, start: str, there: Set[str]) -> list[Pathway]:
-        """Return the pathways of a stage where people work that nobody wrote down."""
+        """Return the default pathways of a stage where people work, as far as the workflow does not give them."""
         uuid, stage = self._stages[index]
         done = [found for found in self._stages if found[1].type == "done"]
         following = (self._stages[index + 1 : index + 2] or done[:1] or [(uuid, stage)])[0][0]
@@ -289,4 +289,4 @@ def _uuid(given: str | None, where: str) -> str:
 
 
 DEFAULT = Workflow([Stage("Annotate"), Stage("Review", "review"), Stage("Complete", "done")])
-"""The workflow of projects that are made without a template."""
+"""The workflow of projects that are created without a template."""

@@ -1,4 +1,4 @@
-"""Workflows, ontologies and options that people write, checked with pydantic: mistakes name place and choice."""
+"""Validates hand-written workflows, ontologies and options with pydantic; messages name the place and valid choices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MOST_SHOWN = 10
-"""Mistakes that are listed of one file."""
+"""The most mistakes that are listed for one file."""
 
 Text = Annotated[str, Field(min_length=1)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -27,10 +27,10 @@ Seconds = Annotated[Number, Field(ge=0)]
 
 
 class Options(BaseModel):
-    """Options by name, checked when they are given and when they are set.
+    """Options by name, validated when they are given and when they are set.
 
     Raises:
-        LocalPlatformError: One makes no sense.
+        LocalPlatformError: An option is not valid.
     """
 
     model_config = ConfigDict(strict=True, validate_assignment=True, extra="forbid")
@@ -45,14 +45,14 @@ class Options(BaseModel):
 
 
 def checked(kind: TypeAdapter[T], given: Any, source: str = "", error: type[Exception] = LocalPlatformError) -> T:
-    """Return what somebody has written as what it is meant to be.
+    """Validate something that people wrote, and return it as the type that it should be.
 
     Args:
         source: The file's name, for messages.
         error: The exception to raise.
 
     Raises:
-        LocalPlatformError: It is something else; one line for each mistake.
+        LocalPlatformError: It is not valid; the message has one line for each mistake.
     """
     with explained(source, error):
         return kind.validate_python(given)
@@ -60,7 +60,7 @@ def checked(kind: TypeAdapter[T], given: Any, source: str = "", error: type[Exce
 
 @contextmanager
 def explained(source: str = "", error: type[Exception] = LocalPlatformError) -> Iterator[None]:
-    """Turn pydantic's refusals into messages for people."""
+    """Turn pydantic's validation errors into messages for people."""
     try:
         yield
     except ValidationError as invalid:
@@ -69,7 +69,7 @@ def explained(source: str = "", error: type[Exception] = LocalPlatformError) -> 
 
 
 def known(*names: str) -> BeforeValidator:
-    """Refuse other keys than these, of a mapping or of an object made in Python."""
+    """Refuse keys other than these, of a mapping or of an object made in Python."""
 
     def check(given: Any) -> Any:
         made_in_python = is_dataclass(given) and not isinstance(given, type)
@@ -79,10 +79,10 @@ def known(*names: str) -> BeforeValidator:
 
 
 def refuse_others(given: Any, names: Collection[str]) -> Any:
-    """Return what is given without keys that have nothing under them, which count as left out.
+    """Return a mapping without the keys whose value is ``None``, which count as left out.
 
     Raises:
-        ValueError: There is a key that is not among the names. The message has those that are.
+        ValueError: A key is not among the names. The message lists the names.
     """
     if not isinstance(given, Mapping):
         return given
@@ -93,7 +93,7 @@ def refuse_others(given: Any, names: Collection[str]) -> Any:
 
 
 def choice(given: Any, there: Iterable[str], what: str = "there") -> str:
-    """Return a clause about the names that somebody could have written in place of another one."""
+    """Return a clause for messages that lists the valid names, and suggests the one most like the given name."""
     names = list(dict.fromkeys(there))
     guess = get_close_matches(str(given), names, n=1, cutoff=0.5)
     said = f"{what} are {', '.join(map(repr, names[:30]))}" if names else f"{what} are none"
@@ -101,14 +101,14 @@ def choice(given: Any, there: Iterable[str], what: str = "there") -> str:
 
 
 def place(location: Sequence[Any]) -> str:
-    """Return a place in a file as people write it: ``stages[2].pathways.go``."""
+    """Return a place in a file in its usual notation: ``stages[2].pathways.go``."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in location if not str(part).startswith("<"))
     return "".join(parts).removeprefix(".")
 
 
 def _line(found: ErrorDetails, source: str) -> str:
     location, said = found["loc"], _said(found)
-    if location[-1:] == ("[key]",):  # the name in a mapping, and not what is under it
+    if location[-1:] == ("[key]",):  # the key of a mapping, not its value
         location, said = location[:-2], f"a name {said}"
     return ": ".join(part for part in (source, place(location), said) if part)
 
@@ -125,7 +125,7 @@ def _said(found: ErrorDetails) -> str:
         case "literal_error":
             return f"must be {context['expected']}, not {kind(given)}"
         case "string_type":
-            # YAML reads `yes`, `no` and `1` as something else than the words on the page: better to ask than to guess.
+            # YAML does not read `yes`, `no` and `1` as text: asking for quotes is better than guessing.
             return f"must be text, not {kind(given)} (write it in quotes)"
         case "string_too_short" | "too_short":
             return "must not be empty"

@@ -1,4 +1,4 @@
-"""The page: the platform's projects, tasks and labels in a browser, from the same process and the same store."""
+"""The page: shows the platform's projects, tasks and labels in a browser, from the same process and database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The buttons of the page: the same functions as the SDK's routes and the command line have."""
+"""The buttons of the page, which call the same functions as the SDK's routes and the command line."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Action:
     """A button.
 
     Attributes:
-        value: What its form sends: the verb, and after a colon what the verb needs.
-        label: What is on it.
+        value: The value that its form sends: a verb and, after a colon, the verb's argument.
+        label: The text on it.
         tone: ``good``, ``bad`` or ``plain``.
     """
 
@@ -32,29 +32,29 @@ _VERBS: dict[str, tuple[Action, str, Callable[..., None]]] = {
     "approve": (Action("approve", "Approve", "good"), "approved", people.approve),
     "reject": (Action("reject", "Reject", "bad"), "rejected", people.reject),
 }
-"""Actions of people -> the button, the sentence afterwards, and the function."""
+"""Actions of people -> the button, the participle for the message afterwards, and the function."""
 
 
 def offered(stage: ResolvedStage) -> list[Action]:
-    """The actions for tasks of a stage, apart from moving them anywhere."""
+    """Return the actions for tasks of a stage, apart from moving them to any stage."""
     if stage.type == "agent":
         return [Action(f"pathway:{pathway.uuid}", pathway.name) for pathway in stage.pathways]
     return [_VERBS[name][0] for name in people.possible(stage) if name in _VERBS]
 
 
 def destinations(project: ProjectRecord, stage: ResolvedStage) -> list[ResolvedStage]:
-    """The stages that tasks of a stage can be moved to by hand."""
+    """Return the stages that tasks of a stage can be moved to by hand."""
     return [other for other in project.stages.values() if other.uuid != stage.uuid]
 
 
 def act(service: Service, project: ProjectRecord, stage: ResolvedStage, value: str, uuids: Sequence[str]) -> str:
-    """Do to tasks of a stage what a button says. All of them, or none.
+    """Perform a button's action on tasks of a stage, all or none.
 
     Returns:
-        What was done, in words.
+        A sentence about the result.
 
     Raises:
-        Refusal: It cannot be done.
+        Refusal: The action is not possible.
     """
     verb, _, target = value.partition(":")
     if not uuids:
@@ -77,7 +77,7 @@ def act(service: Service, project: ProjectRecord, stage: ResolvedStage, value: s
 
 
 def _to(project: ProjectRecord, destination: str) -> str:
-    """Return the stage that tasks went to; nothing for a router, which sends each its own way."""
+    """Return a phrase with the stage that tasks went to; empty for a router, which sends each to its own stage."""
     return f" to {project.stages[destination].title}" if destination in project.stages else ""
 
 

@@ -1,4 +1,4 @@
-"""Editor agents on the page: the list of them, and calling one for the task, the frame and the object on the screen."""
+"""Editor agents on the page: lists them, and calls one for the task, frame and objects on the screen."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from encord_agents.local.trouble import LocalPlatformError, Refusal, malformed
 MOST_OBJECTS = 1_000
 LONGEST_HASH = 100
 NOTHING = "00000000-0000-0000-0000-000000000000"
-"""Stands for a project and a data unit where an agent is only tried."""
+"""Stands for the project and the data unit in a test call of an agent."""
 
 
 def agents_page(pages: Pages, request: Request) -> Response:
-    """The registered agents."""
+    """Serve the page of registered agents."""
     registered = editor_agents.registered(pages.service)
     tried = {agent.name: pages.outcomes.of(_tried(agent.name)) for agent in registered}
     return render(pages.service, request, "agents.html", section="agents", agents=registered, tried=tried)
 
 
 def add(pages: Pages, name: str, address: str) -> str:
-    """Register an agent of this machine. Returns what was done, in words.
+    """Register an agent on this machine. Return a sentence about the result.
 
     Raises:
         Refusal: 400, the name or the address cannot be used.
@@ -46,10 +46,10 @@ def add(pages: Pages, name: str, address: str) -> str:
 
 
 def remove(pages: Pages, name: str) -> str:
-    """Forget an agent. Returns what was done, in words.
+    """Remove an agent. Return a sentence about the result.
 
     Raises:
-        Refusal: 400, there is none of this name.
+        Refusal: 400, there is no agent with this name.
     """
     try:
         editor_agents.remove(pages.service, name)
@@ -60,7 +60,7 @@ def remove(pages: Pages, name: str) -> str:
 
 
 def try_out(pages: Pages, name: str) -> None:
-    """Try whether an agent can be reached, as the platform does when it is registered."""
+    """Check that an agent can be reached, as the real platform does when an agent is registered."""
     agent = _agent(pages, name)
     with pages.outcomes:
         outcome = calling.call(
@@ -71,7 +71,7 @@ def try_out(pages: Pages, name: str) -> None:
 
 
 def call(pages: Pages, request: Request, *, name: str, frame: str, objects: Sequence[str]) -> None:
-    """Call an agent for a task, and do what it decides.
+    """Call an agent for a task, and carry out its decision.
 
     Raises:
         Refusal: 400 or 404, there is no such agent, task, frame or object.
@@ -105,7 +105,7 @@ def _agent(pages: Pages, name: str) -> editor_agents.EditorAgent:
 
 
 def _decided(pages: Pages, project: ProjectRecord, before: sqlite3.Row, decision: str) -> str:
-    """Send a task where the agent has decided, if it is still where it was. Returns what was done, in words."""
+    """Carry out an agent's decision, if the task is still in its stage. Return a sentence about the result."""
     database = pages.service.database
     task = listing.task(database, project, before["uuid"])
     if task is None or task["stage"] != before["stage"]:

@@ -1,4 +1,4 @@
-"""The tasks whose labels or stage differ since the project was copied, or made."""
+"""The page of tasks whose labels or stage have changed since the project was pulled or created."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from encord_agents.local.page.pages import Pages
 from encord_agents.local.page.rendering import render
 
 SHOWN = 500
-"""Tasks on the page."""
+"""The most tasks on the page."""
 
 
 def changes_page(pages: Pages, request: Request) -> Response:
-    """The tasks to which something has happened, and how much."""
+    """Serve the page of changed tasks, with the number of changes."""
     project = pages.project(request)
     database = pages.service.database
     found = differences(database, project)

@@ -1,4 +1,4 @@
-"""The classes of an ontology as the page shows them: names, colours, answers in words."""
+"""The classes of an ontology as the page shows them: their names and colours, and the texts of answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from encord_agents.local.shapes import Edges
 
 PALETTE = ("#7c5cff", "#00a3a3", "#e0569b", "#d97706", "#2f7de1", "#5b8c2a", "#c2410c", "#8b5cf6", "#0e7490", "#be185d")
-"""For classes without a colour of their own: classifications, and ontologies that say something else."""
+"""Colours for classes without a valid colour of their own: classifications, and objects of some ontologies."""
 _COLOUR = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 
 
@@ -19,7 +19,7 @@ class LabelClass:
     """An object or a classification of the ontology.
 
     Attributes:
-        shape: As the ontology has it, with blanks; ``classification`` where there is none.
+        shape: The ontology's name for it, with spaces; ``classification`` for a classification.
         ink: Black or white, whichever is legible on its colour.
     """
 
@@ -62,7 +62,7 @@ class Classes:
     edited_at: float = 0.0
 
     def get(self, hash: str) -> LabelClass:
-        """A class; one that the ontology has no longer gets a name and a colour all the same."""
+        """Return a class; a class that is no longer in the ontology gets its hash as a name, and a colour."""
         return self.by_hash.get(hash) or LabelClass(hash, hash, PALETTE[0], "unknown")
 
     @property
@@ -75,7 +75,7 @@ class Classes:
 
 
 def read(editor: Mapping[str, Any], *, edited_at: float = 0.0) -> Classes:
-    """Read an ontology's editor."""
+    """Read the classes from an ontology's ``editor``."""
     found: dict[str, LabelClass] = {}
     for index, feature in enumerate(editor["objects"]):
         colour = _colour(feature.get("color"), index)

@@ -1,4 +1,4 @@
-"""Pages of PDF files as pictures."""
+"""Renders pages of PDF files as pictures."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SCALE = 2.0
-"""Pixels for each point of a page, 1/72 inch."""
+"""Pixels for each point of a page, which is 1/72 inch."""
 MOST_PIXELS = 40_000_000
-"""Of a page: larger ones are drawn coarser."""
+"""The most pixels of a page: larger pages are drawn at a lower resolution."""
 MOST_PAGES = 2_000
 
 _PDFIUM = Lock()
-"""PDFium is for one thread at a time."""
+"""PDFium is not thread-safe."""
 
 
 def can_draw() -> bool:
-    """Return True if pypdfium2 is there. Without it, PDF files can only be downloaded."""
+    """Return True if pypdfium2 is installed. Without it, PDF files can only be downloaded."""
     return find_spec("pypdfium2") is not None
 
 
 def sizes(kept: Kept, digest: str, source: Path | bytes | None) -> list[tuple[int, int]]:
-    """The size of each page in pixels as it is drawn; nothing, if the file cannot be read."""
+    """Return the size of each rendered page in pixels; an empty list if the file cannot be read."""
     if source is None:
         return []
     return [(w, h) for w, h in json.loads(kept.get(("sizes", digest), lambda: _sizes(source)))]
@@ -56,10 +56,10 @@ def _sizes(source: Path | bytes) -> bytes:
 
 
 def page(source: Path | bytes, number: int) -> Image:
-    """A page.
+    """Render a page.
 
     Raises:
-        ValueError: There is no such page, or it cannot be drawn.
+        ValueError: There is no such page, or it cannot be rendered.
     """
     import pypdfium2
 

@@ -1,4 +1,4 @@
-"""The files behind the pages: thumbnails, pictures, frames, and files as they are. For our own pages only."""
+"""Serves the files for the pages: thumbnails, pictures, frames and original files. For our own pages only."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from encord_agents.local.page.pages import Pages
 from encord_agents.local.trouble import Refusal
 
 KEPT = {"Cache-Control": "private, max-age=86400, immutable"}
-"""The address of each has the digest of its file in it."""
+"""Cached for long, because each URL contains the digest of its file."""
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 def static(pages: Pages, request: Request) -> Response:
-    """A file that belongs to the page."""
+    """Serve a static file of the page."""
     name = request.path_params["name"]
     if Path(name).suffix not in _TYPES or "/" in name:
         raise Refusal(404, "The page has no such file.")
@@ -34,12 +34,12 @@ def static(pages: Pages, request: Request) -> Response:
 
 
 def icon(pages: Pages, request: Request) -> Response:
-    """Serve the icon that browsers ask for."""
+    """Serve the icon that browsers request."""
     return Response(rendering.content("icon.svg"), headers=KEPT, media_type="image/svg+xml")
 
 
 def thumbnail(pages: Pages, request: Request) -> Response:
-    """A small JPEG of a picture, of a frame of a video, of a page, or of a member of a group."""
+    """Serve a small JPEG of a picture, a frame of a video, a page of a PDF, or a member of a group."""
     frame = _frame(request)
     members = items.children(pages.service.database, request.path_params["item"].lower())
     if members:
@@ -65,7 +65,7 @@ def thumbnail(pages: Pages, request: Request) -> Response:
 
 
 def card(pages: Pages, request: Request) -> Response:
-    """A picture that stands for a file which has none: its title, and what it is."""
+    """Serve a placeholder for a file without a picture, with its title and type."""
     row = items.asset(pages.service.database, request.path_params["item"].lower())
     if row is None:
         raise Refusal(404, "There is no such file.")
@@ -85,7 +85,7 @@ def card(pages: Pages, request: Request) -> Response:
 
 
 def picture(pages: Pages, request: Request) -> Response:
-    """A picture in full, in a format that browsers show."""
+    """Serve a picture in full size, in a format that browsers show."""
     row, source = _file(pages, request)
     if row["mime_type"] in pictures.SHOWN:
         return as_it_is(pages, request)
@@ -93,14 +93,14 @@ def picture(pages: Pages, request: Request) -> Response:
 
 
 def frame(pages: Pages, request: Request) -> Response:
-    """A frame of a video, exactly."""
+    """Serve exactly one frame of a video."""
     row, source = _file(pages, request)
     number = _frame(request)
     return _jpeg(pages, ("frame", row["digest"], number), lambda: _decoded(pages, row, source, number, small=False))
 
 
 def page(pages: Pages, request: Request) -> Response:
-    """A page of a PDF file."""
+    """Serve a page of a PDF file."""
     row, source = _file(pages, request)
     number = _frame(request)
     return _made(
@@ -109,7 +109,7 @@ def page(pages: Pages, request: Request) -> Response:
 
 
 def as_it_is(pages: Pages, request: Request) -> Response:
-    """A file as it is: never as a page of this origin."""
+    """Serve a file unchanged, but never as a page of this origin."""
     row, source = _file(pages, request)
     media_type = row["mime_type"] or "application/octet-stream"
     headers = file_headers(media_type) | KEPT

@@ -1,4 +1,4 @@
-"""Single frames of a video by their numbers, exactly: frame k is the k-th in the order they are shown."""
+"""Decodes exact frames of a video by number: frame k is the k-th in presentation order."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MOST_OPEN = 4
-"""Videos that are kept open, so that the next frame costs one frame and not a search."""
+"""Videos that are kept open, so that the next frame only takes decoding one frame, without a seek."""
 _NEAR = 60
-"""Frames that are decoded and passed over rather than searched for."""
+"""Up to this many frames are decoded and skipped rather than seeking."""
 
 
 def can_decode() -> bool:
-    """Return True if PyAV is there. Without it, browsers play videos by themselves."""
+    """Return True if PyAV is installed. Without it, browsers play the video file."""
     return find_spec("av") is not None
 
 
 class Film:
-    """A video that is open at some frame.
+    """An open video with a current position.
 
     Args:
-        source: The file.
+        source: The path of the file, or a function that opens it.
 
     Raises:
         ValueError: It has no frames that can be decoded.
@@ -44,7 +44,7 @@ class Film:
             self._stream: Any = main_stream(self._container)
             if self._stream is None:
                 raise ValueError("there is no video in it, only sound or a cover")
-            self._stream.thread_type = "SLICE"  # threads for frames may be waited for under the interpreter's lock
+            self._stream.thread_type = "SLICE"  # waiting for frame threads may happen with the GIL held
             times: list[int] = []
             keys: list[int] = []
             for packet in self._container.demux(self._stream):
@@ -67,7 +67,7 @@ class Film:
         return len(self._times)
 
     def frame(self, number: int) -> Image:
-        """A frame, upright.
+        """Return a frame, upright.
 
         Raises:
             ValueError: There is no such frame, or it cannot be decoded.
@@ -87,7 +87,7 @@ class Film:
         return image.rotate(turn, expand=True) if turn else image
 
     def _find(self, wanted: int) -> Any:
-        """Decode up to a time stamp, from where the decoder is, or from the key frame before."""
+        """Decode up to a timestamp, from the current position or from the key frame before it."""
         key = self._keys[max(0, bisect.bisect_right(self._keys, wanted) - 1)]
         passed = bisect.bisect_left(self._times, wanted) - bisect.bisect_left(self._times, self._at or 0)
         if self._at is None or not (self._at < wanted and (key <= self._at or passed <= _NEAR)):
@@ -111,14 +111,14 @@ class Film:
 
 
 class Films:
-    """The videos that were looked at last."""
+    """The videos that were used last, which are kept open."""
 
     def __init__(self) -> None:
         self._open: OrderedDict[str, Film] = OrderedDict()
         self._lock = Lock()
 
     def get(self, digest: str, source: Path | Callable[[], Any]) -> Film:
-        """An open video.
+        """Return an open video, and close the least recently used one if there are too many.
 
         Raises:
             ValueError: It cannot be decoded.

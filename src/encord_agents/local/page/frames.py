@@ -1,4 +1,4 @@
-"""The pictures of a task by number: a picture, frames of a video, pages of a PDF; of a group, its members' in turn."""
+"""The pictures of a task by number: a picture, frames of a video, pages of a PDF, or those of a group's members."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from encord_agents.local.page.pages import Pages
 
 UNKNOWN = (640, 480)
-"""The size of a picture of which nobody has said it."""
+"""Stands for the size of a picture if it is not known."""
 
 MOST_OF_A_MEMBER = 1_000
-"""Frames of a video within a group that can be looked at."""
+"""The most frames that are shown of a video within a group."""
 
 Size = tuple[int, int]
 
@@ -27,12 +27,12 @@ class Frames:
     """The pictures of a task.
 
     Attributes:
-        kind: ``image``, ``video``, ``film`` (a video that the browser plays by itself), ``pages``, ``group``; or how a
-            file without pictures is shown: ``audio``, ``text``, ``file``, ``none``.
-        count: How many there are; at least 1.
-        sizes: The size of each in pixels, or one that all have.
-        addresses: The address of each, or one with ``{k}`` in place of the number.
-        parts: Of a group, the member that each picture is of, by its uuid, and the picture's number in it.
+        kind: ``image``, ``video``, ``film`` (a video file that the browser plays), ``pages``, ``group``; or how a file
+            without pictures is shown: ``audio``, ``text``, ``file``, ``none``.
+        count: The number of pictures; at least 1.
+        sizes: The size of each in pixels, or a single size that all have.
+        addresses: The URL of each, or a single URL with ``{k}`` in place of the number.
+        parts: For a group: for each picture, the uuid of its member, and the picture's number in it.
     """
 
     kind: str
@@ -64,7 +64,7 @@ class Frames:
 
 
 def of(pages: Pages, task: sqlite3.Row) -> Frames:
-    """The pictures of a task."""
+    """Return the pictures of a task."""
     item_type, version = task["item_type"], (task["digest"] or "")[:12]
     size = (task["width"] or UNKNOWN[0], task["height"] or UNKNOWN[1])
     media = f"/media/{task['item']}"
@@ -87,7 +87,7 @@ def of(pages: Pages, task: sqlite3.Row) -> Frames:
 
 
 def group(pages: Pages, members: Sequence[sqlite3.Row]) -> Frames:
-    """The pictures of a group's members, one after the other; a card stands for a member that has none."""
+    """Return the pictures of a group's members, one after the other; members without pictures have a card."""
     found = [(member["uuid"], *one) for member in members for one in _pictures(pages, member)]
     if not found:
         return Frames("none")
@@ -101,7 +101,7 @@ def group(pages: Pages, members: Sequence[sqlite3.Row]) -> Frames:
 
 
 def _pictures(pages: Pages, member: sqlite3.Row) -> list[tuple[int, Size, str]]:
-    """The pictures of a member: number, size and address of each."""
+    """Return the pictures of a member: the number, size and URL of each."""
     kind, digest, media = member["item_type"], member["digest"], f"/media/{member['uuid']}"
     version = f"?v={(digest or '')[:12]}"
     size = (member["width"] or UNKNOWN[0], member["height"] or UNKNOWN[1])

@@ -1,4 +1,4 @@
-"""A workflow as a graph: stages in layers from left to right, pathways as curves between them."""
+"""Lays out a workflow as a graph: stages in layers from left to right, pathways as curves between them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from encord_agents.local.workflow import ResolvedStage
 
 WIDTH, HEIGHT = 196, 84
-"""Of a stage's box."""
+"""The size of a stage's box."""
 GAP_X, GAP_Y = 128, 36
 MARGIN = 20
 LABEL_HEIGHT = 22
@@ -20,7 +20,7 @@ LONGEST_LABEL = 15
 
 @dataclass(frozen=True)
 class Edge:
-    """A way from one stage to another: the names of all pathways that take it."""
+    """An edge from one stage to another, with the names of all pathways that take it."""
 
     origin: str
     destination: str
@@ -36,7 +36,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Curve:
-    """An edge as an SVG path, with its label; ``x`` and ``y`` are the label's middle."""
+    """An edge as an SVG path, with its label; ``x`` and ``y`` are the label's centre."""
 
     edge: Edge
     path: str
@@ -55,7 +55,7 @@ class Graph:
 
 
 def edges(stages: Sequence[ResolvedStage]) -> list[Edge]:
-    """The ways between stages, in the order of stages and pathways."""
+    """Return the edges between stages, in the order of stages and pathways."""
     found: dict[tuple[str, str], list[str]] = {}
     for stage in stages:
         for index, pathway in enumerate(stage.pathways):
@@ -65,9 +65,9 @@ def edges(stages: Sequence[ResolvedStage]) -> list[Edge]:
 
 
 def layout(stages: Sequence[ResolvedStage], start: str, ways: Sequence[Edge]) -> Graph:
-    """Place stages and ways.
+    """Place stages and edges.
 
-    A stage is one layer further than the furthest stage that leads to it; ways back are not counted, and pass below.
+    A stage is one layer after the last of the stages that lead to it; back edges do not count, and are drawn below.
     """
     forward = _forward([stage.uuid for stage in stages], start, ways)
     layers = _layers([stage.uuid for stage in stages], start, forward)
@@ -89,7 +89,7 @@ def layout(stages: Sequence[ResolvedStage], start: str, ways: Sequence[Edge]) ->
 
 
 def _forward(stages: Sequence[str], start: str, ways: Sequence[Edge]) -> list[Edge]:
-    """The ways without those that lead back to a stage on the way to them."""
+    """Return the edges without the back edges that a depth-first search finds."""
     out: dict[str, list[Edge]] = {}
     for edge in ways:
         out.setdefault(edge.origin, []).append(edge)
@@ -118,19 +118,19 @@ def _forward(stages: Sequence[str], start: str, ways: Sequence[Edge]) -> list[Ed
 
 def _layers(stages: Sequence[str], start: str, forward: Sequence[Edge]) -> dict[str, int]:
     layer = dict.fromkeys(stages, 0)
-    for _ in stages:  # the longest way has one step fewer
+    for _ in stages:  # the longest path has one step fewer
         for edge in forward:
             layer[edge.destination] = max(layer[edge.destination], layer[edge.origin] + 1)
     led_to = {edge.destination for edge in forward}
     last = max(layer.values(), default=0)
     for index, stage in enumerate(stages):
         if stage != start and stage not in led_to and not any(edge.origin == stage for edge in forward):
-            layer[stage] = last if index else 0  # nothing leads there: beside the ends
+            layer[stage] = last if index else 0  # isolated: in the last layer, next to the final stages
     return layer
 
 
 _Node = str | tuple[Edge, int]
-"""A stage, or the place where a long way passes a layer."""
+"""A stage, or the place where a long edge passes through a layer."""
 
 
 def _columns(layers: dict[str, int], forward: Sequence[Edge]) -> list[list[_Node]]:
@@ -155,7 +155,7 @@ def _joined(forward: Sequence[Edge], layers: dict[str, int]) -> dict[_Node, list
 
 
 def _untangle(columns: list[list[_Node]], joined: dict[_Node, list[_Node]]) -> None:
-    """Order each column by the middle of what its nodes are joined with, so that fewer ways cross."""
+    """Order each column by the mean position of its nodes' neighbours, so that fewer edges cross."""
     for sweep in range(6):
         for column in columns if sweep % 2 == 0 else reversed(columns):
             place = {node: index - len(nodes) / 2 for nodes in columns for index, node in enumerate(nodes)}
@@ -169,7 +169,7 @@ def _untangle(columns: list[list[_Node]], joined: dict[_Node, list[_Node]]) -> N
 def _places(
     columns: list[list[_Node]], joined: dict[_Node, list[_Node]]
 ) -> tuple[dict[_Node, tuple[float, float]], float]:
-    """Give every node its place: as level with its neighbours as the others in its column allow."""
+    """Place every node as level with its neighbours as the other nodes in its column allow."""
     middle: dict[_Node, float] = {}
     for column in columns:
         for index, node in enumerate(column):
@@ -193,8 +193,8 @@ def _places(
 
 
 def _spread(column: list[_Node], wanted: list[float]) -> list[float]:
-    """The heights closest to those wanted at which the nodes of a column keep their order and distance."""
-    # Neighbours that would overlap move together, to the mean of what they want.
+    """Return the heights closest to the wanted ones at which the nodes of a column keep their order and distance."""
+    # Neighbours that would overlap form a block, which moves to the mean of their wanted heights.
     blocks: list[tuple[list[int], float]] = []
     offsets: dict[int, float] = {}
     for index in range(len(column)):
@@ -224,7 +224,7 @@ def _height(node: _Node) -> float:
 
 
 def _through(edge: Edge, layers: dict[str, int], places: dict[_Node, tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points that a way touches: out of its stage, past the layers between, into the next."""
+    """Return the points that an edge passes through: out of its stage, through the layers between, into the next."""
     x, y = places[edge.origin]
     points = [(x + WIDTH, y + HEIGHT / 2)]
     for layer in range(layers[edge.origin] + 1, layers[edge.destination]):
@@ -245,13 +245,13 @@ def _curve(edge: Edge, points: list[tuple[float, float]]) -> Curve:
             parts.append(f"C{x + bend:g} {y:g} {to_x - bend:g} {to_y:g} {to_x:g} {to_y:g}")
     (x, y), (to_x, to_y) = points[0], points[1]
     label = _label(edge)
-    # Nearer to its end: ways out of one stage have parted there.
+    # The label is nearer to the end of a curve, where edges out of the same stage have parted.
     share = 0.5 if y == to_y else 0.62
     return Curve(edge, " ".join(parts), label, x + (to_x - x) * share, _at(y, to_y, share), _width(label))
 
 
 def _at(y: float, to_y: float, share: float) -> float:
-    """The height of the curve above at a share of its width: its course is close to a smooth step."""
+    """Return the height of a curve of `_curve` at a fraction of its width, approximated by a smoothstep."""
     return y + (to_y - y) * (share * share * (3 - 2 * share))
 
 

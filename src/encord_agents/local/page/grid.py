@@ -1,4 +1,4 @@
-"""The tasks of a project or of a stage, as a grid of thumbnails with their labels drawn."""
+"""The tasks of a project or a stage, as a grid of thumbnails with their labels drawn on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from encord_agents.local.page.rendering import render
 
 
 def tasks_page(pages: Pages, request: Request) -> Response:
-    """A page of tasks."""
+    """Serve a page of tasks."""
     project = pages.project(request)
     database = pages.service.database
     query = request.query_params

@@ -1,4 +1,4 @@
-"""The page in the company of other pages: nobody else's may act through it, read from it, or show it in a frame."""
+"""Protects the page from other sites' pages: they may not act through it, read from it, or show it in a frame."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from encord_agents.local.origins import stranger
 from encord_agents.local.trouble import Refusal
 
 LARGEST_FORM = 256 * 1024
-"""Bytes: a page of tasks has room for its uuids many times over."""
+"""Bytes. The uuids of a page of tasks fit many times over."""
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -27,14 +27,14 @@ HEADERS = {
 
 
 def refusal(request: Request, *, document: bool) -> Refusal | None:
-    """Return why a request is refused, or ``None``. Other sites may link to documents, and do nothing else.
+    """Return the refusal of a request, or ``None``. Other sites may link to documents, and do nothing more.
 
     Args:
-        document: Whether it is a page, which people may open from anywhere; files are for our own pages only.
+        document: True for a page, which people may open from anywhere; files are for our own pages only.
     """
     if (strange := stranger(request)) is not None:
         return strange
-    # Browsers say so of every request. `same-site` is another port of this machine: another program's page.
+    # Browsers send this with every request. `same-site` is another port of this machine: another program's page.
     if request.headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
         return None
     opened = request.headers.get("sec-fetch-mode") == "navigate" and request.headers.get("sec-fetch-dest") == "document"
@@ -44,7 +44,7 @@ def refusal(request: Request, *, document: bool) -> Refusal | None:
 
 
 def token(secret: bytes) -> str:
-    """Return what each of our forms carries, and no other page can know."""
+    """Return the token that each of our forms contains, and that no other page can know."""
     return hmac.digest(secret, b"the forms of the page", "sha256").hex()
 
 
@@ -52,7 +52,7 @@ def check_token(secret: bytes, given: str) -> None:
     """Check that a form is ours.
 
     Raises:
-        Refusal: 403, it is not.
+        Refusal: 403, its token is not valid.
     """
     if not hmac.compare_digest(token(secret).encode(), given.encode("utf-8", "replace")):
         raise Refusal(403, "The form is not of this page, or of another data directory: load the page again.")

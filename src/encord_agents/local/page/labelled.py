@@ -1,4 +1,4 @@
-"""The labels of a row on one frame, in the page's words."""
+"""The labels of a row, frame by frame, in the form that the page shows."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Labelled:
     """An object or a classification.
 
     Attributes:
-        hash: Its own, not its feature's.
-        number: It is the n-th of its class in this row.
-        shape: Where it is on this frame; empty for classifications and for objects of sound and text.
-        ranges: The frames, milliseconds or characters it is on, where labels have ranges.
-        change: ``added``, ``removed`` or ``changed``, where two versions are compared.
-        detail: What has changed, in words.
+        hash: Its own hash, not its feature's.
+        number: Its number among the labels of its class in this row, from 1.
+        shape: Its geometry on this frame; empty for classifications and for objects of audio and text.
+        ranges: Its frames, milliseconds or characters, if it has ranges.
+        change: ``added``, ``removed`` or ``changed``, if two versions are compared.
+        detail: The changes in words.
     """
 
     hash: str
@@ -49,13 +49,13 @@ class Labelled:
 
     @property
     def tag(self) -> str:
-        """The text next to it: its class, and its confidence where it is not certain."""
+        """The text next to it: its class, and its confidence if that is less than 1."""
         certain = self.confidence is None or self.confidence == 1
         return self.name if certain else f"{self.name} {self.confidence:.2f}"
 
     @cached_property
     def mask(self) -> str | None:
-        """The bitmask in the class's colour, as an address of its own content."""
+        """The bitmask in the class's colour, as a data URL."""
         if self.shape.mask is None:
             return None
         return "data:image/png;base64," + base64.b64encode(self.shape.mask.png(*self.label_class.rgb)).decode("ascii")
@@ -69,7 +69,7 @@ class Labelled:
 
     @property
     def dots(self) -> str:
-        """An SVG path of points without length, which round line ends make visible."""
+        """An SVG path of zero-length lines, which round line caps make visible as dots."""
         return " ".join(f"M{x:g} {y:g}h0" for x, y in _cut(self.shape.dots))
 
     @property
@@ -78,7 +78,7 @@ class Labelled:
 
 
 def _cut(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points to a hundredth of a pixel: more is not seen, and fills pages."""
+    """Round points to a hundredth of a pixel: more is not visible, and makes pages large."""
     return [(round(x, 2), round(y, 2)) for x, y in points]
 
 
@@ -86,10 +86,10 @@ class Row:
     """The saved content of a label row.
 
     Args:
-        content: As it was saved; ``None`` for a row without labels.
-        item_type: As storage items have it.
-        sizes: Of each picture in pixels, or one that all have.
-        parts: Of a group, what each picture is of: a member's uuid, and the number of the picture in it.
+        content: The content as it was saved; ``None`` for a row without labels.
+        item_type: The type of the storage item.
+        sizes: The size of each picture in pixels, or a single size that all have.
+        parts: For a group: for each picture, the uuid of its member, and the picture's number in it.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Row:
             self._number(hash, feature)
 
     def _by_frame(self) -> dict[str, Any]:
-        """The labels by frame; those of a single picture as they are."""
+        """Return the labels by frame; those of a single picture as they are."""
         units = self._content.get("data_units", {})
         if self._item_type in ("imageGroup", "imageSequence"):
             found = [(k, units.get(member)) for k, (member, _) in enumerate(self._parts)]
@@ -136,7 +136,7 @@ class Row:
         return sorted(drawn | {k for k in range(len(self._parts)) if self._ranged(k)})
 
     def objects(self, frame: int = 0) -> list[Labelled]:
-        """The objects on a frame; those of sound and text, whatever their range."""
+        """Return the objects on a frame; all objects of audio and text, whatever their range."""
         if self.is_ranged:
             return self._by_range(lambda answer: answer.get("range") or [])
         return [
@@ -152,7 +152,7 @@ class Row:
         ] + self._ranged(frame)
 
     def _ranged(self, frame: int) -> list[Labelled]:
-        """The objects of a group's member that have ranges in its sound or text, and no place on a picture."""
+        """Return the objects of a group's member that have ranges of audio or text, and no geometry."""
         if self._item_type != "group" or frame >= len(self._parts) or self._parts[frame][1]:
             return []
         member = self._parts[frame][0]
@@ -174,7 +174,7 @@ class Row:
         ]
 
     def classifications(self, frame: int | None = None) -> list[Labelled]:
-        """The classifications on a frame, or all of them."""
+        """Return the classifications on a frame, or all of them."""
         found = []
         for key, answer in self._content.get("classification_answers", {}).items():
             ranges = [(first, last) for first, last in answer.get("range") or []]
@@ -193,7 +193,7 @@ class Row:
         return found
 
     def tracks(self) -> list[tuple[Labelled, list[Range]]]:
-        """Each object of a video with the ranges of frames it is on."""
+        """Return each object of a video with its ranges of frames."""
         on: dict[str, list[int]] = {}
         features: dict[str, str] = {}
         for frame in self.frames:
@@ -267,7 +267,7 @@ class Row:
 
 
 def _labels_of(space: Mapping[str, Any] | None, number: int) -> dict[str, Any]:
-    """The labels of a picture of a group's member."""
+    """Return the labels of one picture of a group's member."""
     labels = (space or {}).get("labels") or {}
     if isinstance(labels.get("objects"), list):
         return dict(labels) if number == 0 else {}
@@ -286,5 +286,5 @@ def _ranges(frames: Sequence[int]) -> list[Range]:
 
 
 def marked(labelled: Labelled, change: str, detail: str = "") -> Labelled:
-    """The same label, as one that differs between two versions."""
+    """Return the same label, marked as one that differs between two versions."""
     return replace(labelled, change=change, detail=detail)

@@ -1,4 +1,4 @@
-"""Tasks in the order and by the filters that the page offers, a page at a time, fast among 100,000."""
+"""Lists tasks by the page's filters and orders, page by page, fast even with 100,000 tasks."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from encord_agents.local.database import Database
 PAGE = 48
 """Tasks on a page: whole rows with two, three, four, six or eight columns."""
 COUNTED = 1_000
-"""The number up to which tasks are counted where a filter is set."""
+"""The number up to which tasks are counted if a filter is set."""
 ORDERS = {
     "oldest": ("t.id", "ASC"),
     "newest": ("t.id", "DESC"),
     "changed": ("t.updated_at", "DESC"),
     "priority": ("t.rank", "ASC"),
 }
-"""The orders to choose from -> the column and its direction; tasks that are equal in it are in order of age."""
+"""The orders to choose from -> the column and its direction; ties are ordered by age."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A filter of tasks, and their order; empty texts ask for all.
+    """A filter of tasks, and their order; empty texts match all.
 
     Attributes:
         stage: A stage's uuid.
-        title: A part of the title, in either case.
+        title: A part of the title; case does not matter.
         label_class: A feature's hash, or ``none`` for tasks without labels.
         least: The lowest confidence that at least one label (of the class) must have.
         most: The highest confidence that at least one label (of the class) must have.
@@ -45,7 +45,7 @@ class Wanted:
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> Wanted:
-        """Read a query; what makes no sense in it is left out."""
+        """Read a query, ignoring invalid values."""
         order = query.get("order", "oldest")
         return cls(
             stage=query.get("stage", ""),
@@ -57,7 +57,7 @@ class Wanted:
         )
 
     def query(self, **more: object) -> str:
-        """The same as a query, with something added: ``?stage=...``, or nothing."""
+        """Return the filter as a query string, with ``more`` parameters: ``?stage=...``, or empty."""
         given = {
             "stage": self.stage,
             "title": self.title,
@@ -81,8 +81,8 @@ class Listing:
     """A page of tasks.
 
     Attributes:
-        before: Where the page before this one ends, if there is one.
-        after: Where the next one begins.
+        before: The place before which the previous page ends, if there is one.
+        after: The place after which the next page begins, if there is one.
     """
 
     rows: list[sqlite3.Row]
@@ -113,7 +113,7 @@ def page(
     before: str | None = None,
     size: int = PAGE,
 ) -> Listing:
-    """The tasks after a place or before one; from the beginning without either."""
+    """Return the tasks after a place or before one; without either, from the beginning."""
     backwards = before is not None
     rows = _rows(database, project, wanted, before if backwards else after, size + 1, backwards=backwards)
     more = len(rows) > size
@@ -135,7 +135,7 @@ def _place(row: sqlite3.Row) -> str:
 
 
 def place_of(database: Database, project: ProjectRecord, uuid: str, order: str) -> str | None:
-    """The position of a task in an order."""
+    """Return the place of a task in an order."""
     key = ORDERS[order][0]
     with database.read() as connection:
         row = connection.execute(
@@ -147,7 +147,7 @@ def place_of(database: Database, project: ProjectRecord, uuid: str, order: str) 
 def neighbours(
     database: Database, project: ProjectRecord, wanted: Wanted, uuid: str
 ) -> tuple[sqlite3.Row | None, sqlite3.Row | None]:
-    """The tasks before and after a task, whether or not it is (still) among those that are wanted."""
+    """Return the tasks before and after a task, whether or not it (still) matches the filter itself."""
     place = place_of(database, project, uuid, wanted.order)
     if place is None:
         return None, None
@@ -157,7 +157,7 @@ def neighbours(
 
 
 def count(database: Database, project: ProjectRecord, wanted: Wanted) -> int:
-    """Count tasks, up to one more than ``COUNTED`` where a filter is set."""
+    """Count tasks; if a filter is set, only up to one more than ``COUNTED``."""
     conditions, values = _conditions(project, wanted)
     with database.read() as connection:
         if not wanted.is_filter:
@@ -169,7 +169,7 @@ def count(database: Database, project: ProjectRecord, wanted: Wanted) -> int:
 
 
 def task(database: Database, project: ProjectRecord, uuid: str) -> sqlite3.Row | None:
-    """One task with its data unit."""
+    """Return one task with its data unit."""
     with database.read() as connection:
         row: sqlite3.Row | None = connection.execute(
             f"SELECT {_COLUMNS.format(key='t.id')} {_FROM} WHERE t.project = ? AND t.uuid = ?", (project.id, uuid)
@@ -193,7 +193,7 @@ def _rows(
             values += found
     turn = "ASC" if ascending else "DESC"
     sorting = f"{key} {turn}" if key == "t.id" else f"{key} {turn}, t.id {turn}"
-    # First which tasks, by as little as it takes: the sorter is slow with what the page shows of them.
+    # The inner query chooses tasks by id only: SQLite's sorter would be slow with all the columns that the page shows.
     source = _FROM if wanted.title else "FROM tasks t"
     chosen = f"SELECT t.id {source} WHERE {' AND '.join(conditions)} ORDER BY {sorting} LIMIT {size}"
     sql = f"SELECT {_COLUMNS.format(key=key)} {_FROM} WHERE t.id IN ({chosen}) ORDER BY {sorting}"

@@ -1,4 +1,4 @@
-"""The page of notifications: which addresses are told that tasks wait, and what they answered."""
+"""The page of notifications: the registered addresses, the notifications sent to them, and their answers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from encord_agents.local.receivers import BATCH_SIZE, MAX_WAIT, Receivers
 from encord_agents.local.trouble import LocalPlatformError, Refusal, malformed
 
 SHOWN = 50
-"""Notifications on the page."""
+"""The most notifications on the page."""
 
 
 def notifications_page(pages: Pages, request: Request) -> Response:
-    """The registered addresses, a form for another one, and the latest notifications."""
+    """Serve the registered addresses, a form to add one, and the latest notifications."""
     service = pages.service
     projects = {record.hash: record for record in service.catalogue.projects()}
     receivers = []
@@ -39,7 +39,7 @@ def notifications_page(pages: Pages, request: Request) -> Response:
 
 
 def live(pages: Pages, request: Request) -> Response:
-    """The latest notifications, without the page around them."""
+    """Serve the latest notifications, without the page around them."""
     return HTMLResponse(sent(pages), headers={"Cache-Control": "no-store"})
 
 
@@ -56,7 +56,7 @@ def sent(pages: Pages) -> str:
 def add(pages: Pages, request: Request, form: dict[str, list[str]]) -> Response:
     """Register an address."""
     given = {name: values[-1].strip() for name, values in form.items()}
-    # The project and its stage come as one choice: `hash`, or `hash/stage`.
+    # One field of the form has project and stage: `hash`, or `hash/stage`.
     project, _, stage = given.get("of", "").partition("/")
     options: dict[str, Any] = {
         "secret": given.get("secret") or None,
@@ -93,10 +93,10 @@ def act(pages: Pages, request: Request, form: dict[str, list[str]]) -> Response:
 
 
 def _number(text: str, default: float) -> float:
-    """Read a number of a form.
+    """Read a number in a form.
 
     Raises:
-        Refusal: 400, it is none.
+        Refusal: 400, it is not a number.
     """
     if not text:
         return default

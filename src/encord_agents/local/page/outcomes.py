@@ -1,4 +1,4 @@
-"""The outcomes of calls of editor agents, kept to be shown, and a bound on the calls in flight."""
+"""Remembers the outcomes of editor agents' calls for the page, and limits the calls in flight."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from encord_agents.local.calling import Outcome
 from encord_agents.local.trouble import Refusal
 
 CALLS_AT_ONCE = 8
-"""Calls in flight: each keeps a thread of the page, and there are 40 of those."""
+"""The most calls in flight: each blocks one of the 40 threads in the page's thread pool."""
 MOST_KEPT = 500
-"""Outcomes that are kept, in memory."""
+"""The most outcomes that are kept in memory."""
 
 
 class Outcomes:
-    """The last outcome of each task, or of each agent that was tried."""
+    """The last outcome for each task, and of the test call of each agent. A context manager around each call."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, Outcome] = OrderedDict()
@@ -40,7 +40,7 @@ class Outcomes:
         """Begin a call.
 
         Raises:
-            Refusal: 503, too many are under way.
+            Refusal: 503, too many calls are in flight.
         """
         if not self._calls.acquire(blocking=False):
             raise Refusal(503, f"{CALLS_AT_ONCE} editor agents are at work already. Try again when one has answered.")

@@ -1,4 +1,4 @@
-"""The tools of all pages, and the things that their addresses name."""
+"""Tools that all pages share, and look-ups of the projects and tasks in their URLs."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from encord_agents.local.trouble import Refusal
 MOST_COVERS = 5_000
 GROUPS = ("imageGroup", "imageSequence", "group")
 MOST_DRAWN = 200
-"""Objects that are drawn on a thumbnail."""
+"""The most objects that are drawn on a thumbnail."""
 
 
 @dataclass(frozen=True)
 class Cover:
-    """The labels on a thumbnail: those of a row's first frame that has any."""
+    """The labels on a thumbnail: those of the first frame that has any."""
 
     frame: int
     size: tuple[int, int]
@@ -43,7 +43,7 @@ class Cover:
 
 @dataclass
 class Pages:
-    """The state, and what was made of it lately.
+    """The platform's state, and caches of pictures, videos, outcomes and covers.
 
     Attributes:
         now: The journal's clock.
@@ -59,7 +59,7 @@ class Pages:
     _lock: Lock = field(default_factory=Lock)
 
     def project(self, request: Request) -> ProjectRecord:
-        """The project in the address.
+        """Return the project in the URL.
 
         Raises:
             Refusal: 404, there is no such project.
@@ -70,7 +70,7 @@ class Pages:
         return record
 
     def task(self, project: ProjectRecord, request: Request) -> sqlite3.Row:
-        """The task in the address.
+        """Return the task in the URL.
 
         Raises:
             Refusal: 404, the project has no such task.
@@ -86,7 +86,7 @@ class Pages:
         return read(ontology.editor, edited_at=ontology.edited_at)
 
     def labels(self, task: sqlite3.Row, known: Classes, version: int | None = None) -> Row:
-        """The labels of a task: those that are saved, or an earlier version."""
+        """Return the labels of a task: the saved ones, or an earlier version."""
         if version is None:
             stored = self._stored(task["unit"], task["branch"])
             content = None if stored is None else stored["content"]
@@ -97,7 +97,7 @@ class Pages:
         return Row(orjson.loads(content) if content else None, known, task["item_type"], shown.sizes, shown.parts)
 
     def covers(self, tasks: Sequence[sqlite3.Row], known: Classes) -> dict[str, Cover]:
-        """The labels for thumbnails, by the tasks' uuids. Made once for each save, and change of the ontology."""
+        """Return the labels for thumbnails, by the tasks' uuids. Cached until a save or a change of the ontology."""
         edited = self._edited([task["unit"] for task in tasks])
         found = {}
         for task in tasks:

@@ -1,4 +1,4 @@
-"""Pictures for the page: thumbnails, files as browsers can show them, single frames of videos."""
+"""Pictures for the page: makes thumbnails, converts pictures to formats that browsers show, and caches them."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp", "image/svg+xml")
 """Media types that browsers show as they are."""
 THUMBNAIL = 480
-"""The longer side of a thumbnail, in pixels: sharp on screens with two pixels for one."""
+"""The longer side of a thumbnail, in pixels: sharp on screens with a device pixel ratio of 2."""
 _MOST_KEPT = 64 * 2**20
 
 
 class Kept:
-    """Pictures that were made, up to a size of all together; those that were not asked for in a while go first."""
+    """A cache of generated pictures with a limit on their total size; the least recently used are evicted first."""
 
     def __init__(self, most: int = _MOST_KEPT) -> None:
         self._most = most
         self._size = 0
         self._made: OrderedDict[object, bytes] = OrderedDict()
         self._lock = Lock()
-        # Two cores at most are taken from whoever is at work on this machine.
+        # At most two cores are used, so that other work on this machine is not slowed down.
         self._working = Semaphore(2)
 
     def get(self, key: object, make: Callable[[], bytes]) -> bytes:
-        """A picture, made if it is not kept."""
+        """Return a picture, calling ``make`` on a cache miss."""
         with self._lock:
             if key in self._made:
                 self._made.move_to_end(key)
@@ -51,17 +51,17 @@ class Kept:
 
 
 def thumbnail(source: Path | bytes) -> bytes:
-    """A small JPEG of a picture, upright.
+    """Return a small JPEG of a picture, upright.
 
     Raises:
-        ValueError: It cannot be read.
-        OSError: Neither can the file.
+        ValueError: The picture cannot be read.
+        OSError: The file cannot be read.
     """
     return _quick_thumbnail(source) or _thumbnail(source)
 
 
 def _quick_thumbnail(source: Path | bytes) -> bytes | None:
-    """A thumbnail of a JPEG that is in order, decoded at a fraction of its size."""
+    """Return a thumbnail of a valid JPEG, decoded at a fraction of its size."""
     from PIL import Image, ImageOps
 
     try:
@@ -70,7 +70,7 @@ def _quick_thumbnail(source: Path | bytes) -> bytes | None:
                 return None
             image.draft(image.mode, (THUMBNAIL, THUMBNAIL))
             return jpeg(ImageOps.exif_transpose(image).convert("RGB"), THUMBNAIL)
-    except Exception:  # noqa: BLE001 - whatever it is, the careful way says it better
+    except Exception:  # noqa: BLE001 - whatever fails, the careful way gives a better message
         return None
 
 
@@ -80,36 +80,36 @@ def _thumbnail(source: Path | bytes) -> bytes:
 
 
 def shown(source: Path | bytes) -> bytes:
-    """A picture as a PNG, for formats that browsers do not show.
+    """Return a picture as a PNG, for formats that browsers do not show.
 
     Raises:
-        ValueError: It cannot be read.
-        OSError: Neither can the file.
+        ValueError: The picture cannot be read.
+        OSError: The file cannot be read.
     """
     with Picture(source) as picture:
         return png(_upright(picture))
 
 
 def png(image: Image) -> bytes:
-    """An image as a PNG, packed quickly."""
+    """Return an image as a PNG, with fast compression."""
     packed = io.BytesIO()
     image.save(packed, "PNG", compress_level=1)
     return packed.getvalue()
 
 
 def upright(source: Path | bytes) -> Image:
-    """A picture as it is seen, in RGB.
+    """Return a picture as viewers show it, upright and in RGB.
 
     Raises:
-        ValueError: It cannot be read.
-        OSError: Neither can the file.
+        ValueError: The picture cannot be read.
+        OSError: The file cannot be read.
     """
     with Picture(source) as picture:
         return _upright(picture).copy()
 
 
 def jpeg(image: Image, longest: int | None = None, quality: int = 82) -> bytes:
-    """An image as a JPEG, no larger than asked for."""
+    """Return an image as a JPEG, scaled down to at most ``longest`` pixels."""
     if longest is not None and max(image.size) > longest:
         image.thumbnail((longest, longest), reducing_gap=2.0)
     packed = io.BytesIO()
@@ -123,7 +123,7 @@ def _upright(picture: Picture) -> Image:
     if picture.image.mode not in ("RGB", "L", "P", "RGBA", "LA", "1"):
         try:
             return Image.fromarray(picture.pixels())
-        except ImportError:  # without numpy, deep pictures are shown as Pillow sees them
+        except ImportError:  # without numpy, pictures of high bit depth are shown as Pillow converts them
             pass
     image = ImageOps.exif_transpose(picture.image)
     if image.mode in ("RGBA", "LA") or "transparency" in image.info:

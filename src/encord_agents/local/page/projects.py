@@ -1,4 +1,4 @@
-"""The pages of all projects and of one: its workflow with live counts, its classes, what happened last."""
+"""The pages of all projects and of one project: its workflow with live counts, its classes and latest events."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from encord_agents.local.page.pages import Pages
 from encord_agents.local.page.rendering import fragment, render
 
 LATELY = 60.0
-"""Seconds over which tasks a minute are counted."""
+"""Seconds over which tasks per minute are counted."""
 
 
 @dataclass(frozen=True)
 class StageCount:
-    """A stage with the number of its tasks, and how many left it within the last minute."""
+    """A stage with the number of its tasks, and of those that left it within the last minute."""
 
     uuid: str
     title: str
@@ -34,7 +34,7 @@ class StageCount:
 
 @dataclass(frozen=True)
 class ClassCount:
-    """A class with the number of tasks that have it, of its labels, and its share of the most frequent class."""
+    """A class with the number of tasks that have it, the number of its labels, and its ratio to the most used class."""
 
     label_class: LabelClass
     rows: int
@@ -59,7 +59,7 @@ def _rates(pages: Pages, project: ProjectRecord) -> dict[str, int]:
 
 
 def all_projects(pages: Pages, request: Request) -> Response:
-    """The first page."""
+    """Serve the page of all projects."""
     found = []
     for project in reversed(pages.service.catalogue.projects()):
         counted = stages(pages, project)
@@ -80,7 +80,7 @@ def all_projects(pages: Pages, request: Request) -> Response:
 
 
 def overview(pages: Pages, request: Request) -> Response:
-    """One project."""
+    """Serve the page of one project."""
     project = pages.project(request)
     counted = stages(pages, project)
     nodes = [*project.stages.values(), *project.routers.values()]
@@ -101,7 +101,7 @@ def overview(pages: Pages, request: Request) -> Response:
 
 
 def class_counts(pages: Pages, project: ProjectRecord) -> list[ClassCount]:
-    """The ontology's classes, and how often each is used."""
+    """Return the ontology's classes, with how often each is used."""
     known = pages.classes(project)
     with pages.service.database.read() as connection:
         rows = connection.execute(
@@ -119,7 +119,7 @@ def class_counts(pages: Pages, project: ProjectRecord) -> list[ClassCount]:
 
 
 def activity(pages: Pages, project: ProjectRecord) -> str:
-    """Answer with the latest events, as a part of a page that renews itself."""
+    """Return the latest events as a part of a page that refreshes itself."""
     events = [
         {"event": event, "title": row["title"], "task": row["task"]}
         for event, row in history.of_project(pages.service.database, project, limit=12)
@@ -128,7 +128,7 @@ def activity(pages: Pages, project: ProjectRecord) -> str:
 
 
 def live(pages: Pages, request: Request) -> Response:
-    """The numbers that move, and what happened last: asked for every second while somebody looks."""
+    """Serve the counts and the latest events, which an open page requests every second."""
     project = pages.project(request)
     counted = stages(pages, project)
     values: dict[str, Any] = {f"stage:{stage.uuid}": f"{stage.tasks:,}" for stage in counted}

@@ -1,4 +1,4 @@
-"""HTML from templates, and how numbers and times are written in them."""
+"""Renders HTML from templates, and formats the numbers and times in them."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ THEMES = ("light", "dark")
 AGENT = client_of("")
 NOTE = "local-note"
 THEME = "local-theme"
-"""Cookies. Those of one machine are shared by all its ports, so that nothing else is ever in them."""
+"""Names of cookies. All ports of this machine share its cookies, so nothing secret is ever stored in them."""
 
 
 def render(service: Service, request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
-    """A page, with what the last form had to say on it."""
+    """Render a page, with the message of the last form if there is one."""
     theme = request.cookies.get(THEME, "")
     note = unquote(request.cookies.get(NOTE, ""))[:500]
     text = (
@@ -52,12 +52,12 @@ def render(service: Service, request: Request, template: str, *, status: int = 2
 
 
 def fragment(template: str, **values: Any) -> str:
-    """A part of a page."""
+    """Render a part of a page."""
     return environment().get_template(template).render(**values)
 
 
 def note(response: Response, text: str) -> Response:
-    """Have the next page say something."""
+    """Show a message on the next page."""
     response.set_cookie(NOTE, quote(text), max_age=30, httponly=True, samesite="strict")
     return response
 
@@ -92,18 +92,18 @@ def environment() -> Environment:
 
 @cache
 def content(name: str) -> bytes:
-    """A file that belongs to the page."""
+    """Return the content of a static file of the page."""
     return files("encord_agents.local.page").joinpath("static", name).read_bytes()
 
 
 @cache
 def static(name: str) -> str:
-    """The address of a file that belongs to the page; another one when the file is another."""
+    """Return the URL of a static file of the page, which changes with its content."""
     return f"/static/{name}?{sha256(content(name)).hexdigest()[:12]}"
 
 
 def counted(count: int, one: str, several: str | None = None) -> str:
-    """``1 task``, ``2,000 tasks``."""
+    """Return a number with its noun: ``1 task``, ``2,000 tasks``."""
     return f"{count:,} {one if count == 1 else several or one + 's'}"
 
 
@@ -119,13 +119,13 @@ def ago(seconds: float, now: float | None = None) -> str:
 
 
 def soon(seconds: float, now: float | None = None) -> str:
-    """The time until something, in a few characters."""
+    """Return the time until a retry, in a few characters."""
     left = seconds - (time.time() if now is None else now)
     return "now" if left < 1 else f"again in {left:.0f} s" if left < 90 else f"again in {left / 60:.0f} min"
 
 
 def duration(seconds: float) -> str:
-    """A latency or a length."""
+    """Format a latency or a length in seconds."""
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms" if seconds >= 0.00995 else f"{seconds * 1000:.1f} ms"
     if seconds < 90:
@@ -135,16 +135,16 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes."""
+    """Format a number of bytes."""
     for unit in ("bytes", "kB", "MB"):
-        if count < 999.5:  # what is more is written as 1000
+        if count < 999.5:  # a greater one would be rounded to 1000
             return f"{count:.0f} {unit}" if unit == "bytes" or count >= 99.95 else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
 
 
 def client(name: str) -> str:
-    """The part of a ``User-Agent`` that says most: our own runners, then the SDK, then whatever is first."""
+    """Return the most telling part of a ``User-Agent``: our own runners, then the SDK, then the first product."""
     if name.startswith(AGENT):
         return name
     products = [product.partition("/") for product in name.split()]

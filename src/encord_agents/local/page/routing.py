@@ -1,4 +1,4 @@
-"""The addresses of the page, and the way of every request for one."""
+"""The routes of the page, and the checks that every request passes."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ _PARTS: dict[str, Handler] = {
 def routes(
     service: Service, journal: Journal, now: Callable[[], float], failed: Callable[[Exception], object]
 ) -> list[Route]:
-    """The routes of the page.
+    """Return the routes of the page.
 
     Args:
         now: The journal's clock.
-        failed: Is told of bugs of ours.
+        failed: Called with exceptions that are bugs of the page.
     """
     pages = Pages(service, journal, now)
 
@@ -92,7 +92,7 @@ def routes(
             except Refusal as refusal:
                 refused = refusal
             except ClientDisconnect:
-                return Response()  # which nobody is there to read
+                return Response()  # the client is gone
 
             def answered() -> Response:
                 if refused is not None:
@@ -118,7 +118,7 @@ def routes(
 async def _safely(
     request: Request, answered: Callable[[], Response], failed: Callable[[Exception], object]
 ) -> Response:
-    """An answer with our headers, made in a thread: the platform serves others meanwhile."""
+    """Make an answer with our headers, in a thread, so that the event loop can serve other requests."""
     try:
         response = await run_in_threadpool(answered)
     except Exception as error:
@@ -134,7 +134,7 @@ async def _form(request: Request) -> Form:
     """Read a form.
 
     Raises:
-        Refusal: 403, another site's page sent it; 413, it is too large; 400, it is none.
+        Refusal: 403, another site's page sent it; 413, it is too large; 400, it is not a form.
     """
     if (refusal := guard.refusal(request, document=False)) is not None:
         raise refusal
@@ -157,7 +157,7 @@ def _one(form: Form, key: str) -> str:
 
 
 def _then(form: Form, otherwise: str) -> RedirectResponse:
-    """Back to a page of ours: an address with one slash in front, and nothing in it that browsers read as a host."""
+    """Redirect to one of our pages: its path must begin with one slash, with nothing that browsers read as a host."""
     then = _one(form, "then")
     ours = then.startswith("/") and not then.startswith("//") and "\\" not in then and then.isprintable()
     return RedirectResponse(then if ours else otherwise, 303)

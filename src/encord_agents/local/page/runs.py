@@ -1,4 +1,4 @@
-"""The runs: each client's requests a second, tasks a minute and latencies, while it works and afterwards."""
+"""The page of runs: each client's requests per second, tasks per minute and latencies, live and afterwards."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from encord_agents.local.page.rendering import fragment, render
 from encord_agents.local.pulse import Run
 
 AT_WORK = 5.0
-"""Seconds without a request after which a client is not at work any more."""
+"""Seconds without a request after which a client counts as idle."""
 SHOWN = 60
-"""Seconds of the curve."""
+"""Seconds that the curve covers."""
 
 
 def runs_page(pages: Pages, request: Request) -> Response:
-    """All runs since the platform was started."""
+    """Serve the page of the latest runs since the platform was started."""
     return render(pages.service, request, "runs.html", section="runs", runs=runs(pages))
 
 
 def live(pages: Pages, request: Request) -> Response:
-    """The same, without the page around it."""
+    """Serve the runs, without the page around them."""
     return HTMLResponse(runs(pages), headers={"Cache-Control": "no-store"})
 
 
@@ -67,14 +67,14 @@ def _run(run: Run, now: float) -> dict[str, Any]:
 
 
 def _curve(series: list[int]) -> str:
-    """The requests of each second as an SVG path, 300 wide and 48 high."""
+    """Return the requests of each second as an SVG path, 300 wide and 48 high."""
     most = max(series) or 1
     points = [(300 * index / (len(series) - 1), 46 - 42 * value / most) for index, value in enumerate(series)]
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
 
 
 def _stages(pages: Pages) -> list[dict[str, Any]]:
-    """The stages that tasks left within the last minute."""
+    """Return the stages that tasks have left within the last minute."""
     found = []
     for project in pages.service.catalogue.projects():
         moves = history.moves_since(pages.service.database, project, time.time() - LATELY)

@@ -1,4 +1,4 @@
-"""The words of people about a task: issues, and reviews of single labels."""
+"""People's feedback on a task: issues, and reviews of single labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from encord_agents.local.page.labelled import Row
 from encord_agents.local.page.pages import Pages
 
 MOST = 100
-"""Issues, and reviews, that are shown of a task."""
+"""The most issues, and the most reviews, that are shown for a task."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Issue:
     """An issue.
 
     Attributes:
-        about: The place in words: a label, frames; empty where it is the whole file.
-        frame: The frame to look at, if it names one.
-        label: The hash of the object or classification, if it names one.
+        about: Its place in words: a label or frames; empty for the whole file.
+        frame: The frame that it refers to, if any.
+        label: The hash of the object or classification that it refers to, if any.
     """
 
     comment: str
@@ -46,7 +46,7 @@ class Review:
 
 
 def issues(pages: Pages, project: ProjectRecord, task: sqlite3.Row, row: Row) -> list[Issue]:
-    """The issues of a task's file, latest first."""
+    """Return the issues of a task's file, latest first."""
     with pages.service.database.read() as connection:
         rows = connection.execute(
             "SELECT * FROM issues WHERE project = ? AND data_hash = ? ORDER BY at DESC, uuid LIMIT ?",
@@ -78,7 +78,7 @@ def _ranges(given: Any) -> str:
 
 
 def reviews(pages: Pages, task: sqlite3.Row, row: Row) -> list[Review]:
-    """The reviews of a task's labels that say something."""
+    """Return the reviews of a task's labels that have a verdict or a comment."""
     with pages.service.database.read() as connection:
         rows = connection.execute(
             "SELECT * FROM reviews WHERE task = ? AND (status != 'NEW' OR comment IS NOT NULL)"

@@ -1,4 +1,4 @@
-"""Two versions of a row's labels side by side: what was added, removed and changed."""
+"""Compares two versions of a row's labels: the labels that were added, removed and changed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from encord_agents.local.page.labelled import Labelled, Row, marked
 from encord_agents.local.shapes import Shape
 
 ALIKE = 0.5
-"""The overlap from which two boxes of a class are taken for one object: agents give theirs new ids in each run."""
+"""The overlap from which two boxes of a class count as the same object: agents assign new ids in each run."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """The differences of two versions. A changed label has both its states on a frame, the earlier one first.
+    """The differences between two versions. A changed label has both its states on a frame, the earlier one first.
 
     Attributes:
-        by_frame: The labels that differ, or do not (without ``change``), by frame.
+        by_frame: The labels by frame; those that do not differ have no ``change``.
         frames: The frames on which something differs.
     """
 
@@ -86,7 +86,7 @@ def compare(older: Row, newer: Row) -> Compared:
 def _elsewhere(
     missing: dict[str, Labelled], found: Mapping[str, Labelled], changed: dict[str, Labelled], detail: str
 ) -> None:
-    """Take what one version lacks on some frames only for changed: on other frames, both have it."""
+    """Move labels that one version lacks only on some frames to the changed ones: on other frames, both have them."""
     for hash in [hash for hash in missing if hash in found]:
         del missing[hash]
         other = found[hash]
@@ -97,7 +97,11 @@ def _elsewhere(
 def _paired(
     before: Sequence[Labelled], after: Sequence[Labelled]
 ) -> tuple[list[tuple[Labelled, Labelled]], list[Labelled], list[Labelled]]:
-    """The same things in both, first by their ids, then those of one class that overlap, or answer one question."""
+    """Pair the labels of two versions: first by id, then those of the same class that overlap or are classifications.
+
+    Returns:
+        The pairs, the labels only in ``before``, and the labels only in ``after``.
+    """
     later = {labelled.hash: labelled for labelled in after}
     pairs = [(labelled, later.pop(labelled.hash)) for labelled in before if labelled.hash in later]
     paired = {one.hash for one, _ in pairs}
@@ -125,12 +129,12 @@ def _paired(
 
 def _alike(one: Labelled, other: Labelled) -> float:
     if not one.label_class.is_object:
-        return 1.0  # mostly there is one classification of a class
+        return 1.0  # there is usually one classification of a class
     return overlap(one.shape, other.shape) if one.shape.box else float(list(one.ranges) == list(other.ranges))
 
 
 def overlap(one: Shape, other: Shape) -> float:
-    """Intersection over union of the boxes around two shapes."""
+    """Return the intersection over union of the boxes around two shapes."""
     if one.box is None or other.box is None:
         return 0.0
     (left, top, right, bottom), (left2, top2, right2, bottom2) = one.box, other.box

@@ -1,4 +1,4 @@
-"""One task: its file with the labels drawn over it, what they say, and what was done to them."""
+"""The page of one task: its file with the labels drawn over it, their answers, and their history."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from encord_agents.local.trouble import Refusal
 FRAMES_AT_ONCE = 40
 """Frames whose labels are fetched together."""
 SCREEN = 900
-"""Pixels of screen that a picture is taken to fill, where no script measures it."""
+"""The assumed width of a picture in screen pixels, if no script measures it."""
 LONGEST_TEXT = 200_000
-"""Bytes of a text that are shown."""
+"""The most bytes of a text that are shown."""
 
 
 def task_page(pages: Pages, request: Request) -> Response:
-    """A task."""
+    """Serve the page of a task."""
     project = pages.project(request)
     task = pages.task(project, request)
     database = pages.service.database
@@ -80,7 +80,7 @@ def task_page(pages: Pages, request: Request) -> Response:
 
 
 def frame_labels(pages: Pages, request: Request) -> Response:
-    """The labels of some frames, ready to be put into the page."""
+    """Serve the labels of some frames as HTML, ready to be inserted into the page."""
     project = pages.project(request)
     task = pages.task(project, request)
     first = _number(request.query_params.get("from", "")) or 0
@@ -101,7 +101,7 @@ def frame_labels(pages: Pages, request: Request) -> Response:
 
 
 def as_in_the_editor(pages: Pages, request: Request) -> Response:
-    """The task at an address of the label editor: it is that of the first branch."""
+    """Redirect a URL of the label editor to the data unit's oldest task."""
     project = pages.project(request)
     with pages.service.database.read() as connection:
         found = connection.execute(
@@ -124,7 +124,7 @@ def _frame(row: Row, number: int, unit: float, **shown: Any) -> dict[str, str]:
 
 
 def tracks(row: Row, count: int) -> list[dict[str, Any]]:
-    """The timeline: each object, and where it is, in thousandths of the video."""
+    """Return the timeline: each object with its bars, in thousandths of the video's length."""
     return [
         {
             "labelled": labelled,
@@ -136,7 +136,7 @@ def tracks(row: Row, count: int) -> list[dict[str, Any]]:
 
 
 def compare(pages: Pages, request: Request) -> Response:
-    """Two versions of a task's labels."""
+    """Serve the comparison of two versions of a task's labels."""
     project = pages.project(request)
     task = pages.task(project, request)
     known = pages.classes(project)
@@ -185,7 +185,7 @@ def _labels(pages: Pages, task: sqlite3.Row, known: Classes, version: int | None
 
 
 def _text(pages: Pages, task: sqlite3.Row, row: Row) -> list[dict[str, Any]]:
-    """The text in pieces, each with the objects that are on it."""
+    """Return the text in pieces, each with the objects that cover it."""
     content = pages.service.assets.get(task["digest"])
     if content is None:
         return []
@@ -209,7 +209,7 @@ def _text(pages: Pages, task: sqlite3.Row, row: Row) -> list[dict[str, Any]]:
 
 
 def _unit(shown: frames.Frames, frame: int) -> float:
-    """Pixels of the picture for one of the screen, where no script measures it."""
+    """Return the pixels of the picture per pixel of the screen, if no script measures it."""
     return round(max(shown.size(frame)[0], 1) / SCREEN, 3)
 
 
