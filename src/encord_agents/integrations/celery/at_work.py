@@ -59,7 +59,7 @@ class AtWork(Protocol):
         """Release tasks."""
 
     def count_lost(self, queue: str, task: str, at_least: int) -> int:
-        """Count a worker lost over a task, and return the total, at least one more than its message knows of."""
+        """Count a worker lost over a task, and return the total, at least one more than its message says."""
 
     def forget_lost(self, queue: str, tasks: Sequence[str]) -> None:
         """Forget the lost workers of tasks that have ended, however they ended."""
@@ -179,7 +179,7 @@ class RedisAtWork:
         self._timing = timing or Timing()
         self._swap = client.register_script(SWAP)
         self._remove = client.register_script(LET_GO)
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # deliveries may run in several threads, and the heartbeat is another
         self._held: dict[tuple[str, str], str] = {}
         self._ended: dict[tuple[str, str], str] = {}
         """Holds that were released here, but not yet in Redis."""
@@ -208,7 +208,7 @@ class RedisAtWork:
             for task, _, wanted in swaps:
                 if swapped[task] and wanted:
                     self._held[queue, task] = mine
-                elif not swapped[task]:  # somebody else was quicker
+                elif not swapped[task]:  # another worker was quicker
                     found[list(tasks).index(task)] = Found.BUSY
             trouble = self._start_heartbeat()
         if trouble is not None:  # without heartbeats the holds would look lost while the work goes on
@@ -310,7 +310,7 @@ class RedisAtWork:
             self._remove(keys=[self._key(queue, "at-work")], args=args)
             with self._lock:
                 for key in [(queue, task) for task in tasks]:
-                    if self._ended.get(key) == ended[key]:  # else it was renewed meanwhile: release it again
+                    if self._ended.get(key) == ended[key]:  # otherwise it was renewed meanwhile: release it again
                         del self._ended[key]
 
     def _renew(self) -> None:
@@ -331,7 +331,7 @@ class RedisAtWork:
                     renewed.append((task, text, str(new)))
             for (task, _, new_text), done in zip(renewed, self._try(queue, renewed), strict=True):
                 if done:
-                    # A task that ended during the request is to be released under its new text.
+                    # A task that ended during the request must be released under its new text.
                     with self._lock:
                         going_on = (queue, task) in self._held
                         (self._held if going_on else self._ended)[queue, task] = new_text

@@ -36,7 +36,7 @@ class AgentTasksFailed(EncordAgentsError):  # noqa: N818 - Celery shows it as th
 
 
 class Delivery:
-    """A batch in the hands of a worker.
+    """A batch that a worker is working on.
 
     Args:
         registration: The runner it is for.
@@ -135,14 +135,14 @@ class Delivery:
         logger.warning("%s: %d malformed task(s) in a message.", self._function.stage, len(malformed))
 
     def _ask_again_later(self, error: Exception) -> NoReturn:
-        """Have the batch delivered again after a growing pause: the store of holds cannot be reached now.
+        """Redeliver the batch after a growing pause, since the store of holds cannot be reached now.
 
         The tasks have not begun, so this costs them no attempt.
         """
         batch, request = self._batch, self._task.request
         pause = self._timing.pause_after(batch.refused)
         trouble = self._warn("cannot see which tasks are at work; trying later", error)
-        if request.is_eager:  # no worker would make the pause
+        if request.is_eager:  # there is no worker to make the pause
             raise trouble from error
         again = self._task.signature_from_request(
             request,
@@ -276,14 +276,14 @@ class Delivery:
             self._warn("could not record the outcome of tasks", error)
 
     def _warn(self, problem: str, error: Exception) -> BrokerError:
-        """Return an error as a message for a person, and log it: the same problem not for each message."""
+        """Return an error as a message for a person, and log it, but not the same problem for every message."""
         trouble = told(error, self._registration.adapter.prefix)
         if _seldom(f"{problem} {type(error)}"):
             logger.warning("%s: %s. %s", self._function.stage, problem, trouble)
         return trouble
 
     def _retry(self, why: Exception, *, at_least: float = 0.0) -> NoReturn:
-        """Have Celery deliver the batch again, after a while."""
+        """Ask Celery to redeliver the batch, with exponential backoff."""
         batch = Batch(self._batch.specs, 0, ended=self._batch.ended, errors=self._batch.errors, first=self._batch.first)
         # Jitter keeps batches that failed together from coming back together.
         ceiling = min(

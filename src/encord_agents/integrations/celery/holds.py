@@ -1,7 +1,7 @@
 """The tasks and label rows that one delivery of a message holds while it works on them.
 
 A label row may belong to several tasks, and those may be in several messages. The last save of a row wins, so only one
-worker at a time works on a row, whichever stage it does so for.
+worker at a time works on a row, whatever the stage.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Holds:
         for _ in range(2):
             if not left:
                 break
-            # Not "redelivered": that is said of the task, and of this task nothing has begun.
+            # Not `redelivered`: that is about the row's task, which was found free, and so has not begun.
             found = self._at_work.begin(self._rows, left, redelivered=False, sure=sure)
             free |= {row for row, how in zip(left, found, strict=True) if how is Found.FREE}
             self._held[self._rows] = sorted(free)

@@ -46,7 +46,7 @@ class InFlight(Protocol):
 
 
 class MemoryInFlight:
-    """Marks in this process's memory, for brokers other than Redis. No other process sees them, nor the next one."""
+    """Marks in this process's memory, for brokers other than Redis. Other processes never see them."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -59,7 +59,7 @@ class MemoryInFlight:
     ) -> list[bool]:
         now = self._clock()
         taken = []
-        # One hold of the lock for all of them: of two fillers in threads, each task goes to one.
+        # One critical section for all: of two threads that fill the queue, only one may claim a task.
         with self._lock:
             for task in tasks:
                 until, kind = self._marks.get((queue, task), (now, ""))
@@ -93,7 +93,7 @@ class MemoryInFlight:
     def marked(self, queue: str) -> tuple[set[str], set[str]]:
         now = self._clock()
         with self._lock:
-            # The only place where expired marks are removed: without that, a process of months would keep them all.
+            # The only place where expired marks are removed: without that, a long-lived process would keep them all.
             self._marks = {key: mark for key, mark in self._marks.items() if mark[0] > now}
             own = [(task, kind) for (other, task), (_, kind) in self._marks.items() if other == queue]
         return {task for task, kind in own if kind == "in flight"}, {task for task, kind in own if kind == "failed"}
@@ -149,7 +149,7 @@ class RedisInFlight:
 
     def extend(self, queue: str, tasks: Sequence[str], seconds: float) -> None:
         if tasks:
-            # Also where the mark has expired meanwhile: the worker that says so is at work on the task.
+            # Even if the mark has expired meanwhile: the worker that extends it is working on the task.
             self._client.zadd(self._key(queue, "in-flight"), dict.fromkeys(tasks, self._clock() + seconds))
 
     def fail(self, queue: str, tasks: Sequence[str], seconds: float) -> None:

@@ -56,7 +56,7 @@ class StageTask(Task):  # type: ignore[misc]
 
 
 def _is_configured(app: Celery, setting: str) -> bool:
-    """Return True if the user's configuration has a setting, under whatever name and prefix."""
+    """Return True if the user's configuration has a setting, under any name and prefix."""
     conf = app.conf
     _ = conf[setting]  # configures the app, if that has not happened yet
     return setting in Settings({}, conf.maps[:-1], conf._keys, conf.prefix)
@@ -87,9 +87,8 @@ def register(
         retry_delay: Seconds before the second attempt; doubles with each, jittered, at most 60.
         poll_every: Seconds between two polls of the stages by ``celery beat`` (or ``celery worker -B``). ``None``: no
             polling, see `enqueue`.
-        bundle_saves: Send what agents save by their own hand with the others' of their message: sets the runner's
-            ``bundle_saves``.
-        wake: Have notifications fill the queue: `encord_agents.fastapi.serve_runner(runner)` is the app that receives
+        bundle_saves: Send agents' own saves with the others of their message: sets the runner's ``bundle_saves``.
+        wake: Let notifications fill the queue: `encord_agents.fastapi.serve_runner(runner)` is the app that receives
             them.
 
     Returns:
@@ -144,7 +143,7 @@ def _make_task(registration: Registration, function: QueueFunction) -> None:
 
     run.__doc__ = f"Agent {function.__qualname__}() of stage {str(function.stage)!r}."
     # The delivery decides about retries, hence `max_retries=None`. Celery makes the task lazily, from the configuration
-    # it has then. `throws`: a traceback of this package would tell nothing, and the agent's own is in the log already.
+    # it has then. `throws`: a traceback of this package would not help, and the agent's own is in the log already.
     registration.app.task(
         name=queue,
         base=StageTask,
@@ -202,7 +201,7 @@ def _set_defaults(app: Celery, defaults: Mapping[str, object]) -> None:
 
 
 def _schedule(registration: Registration) -> None:
-    """Have beat poll: through a Celery task if all workers see the same marks, else in beat's own process."""
+    """Make beat poll: through a Celery task if all workers see the same marks, otherwise in beat's own process."""
     app, every = registration.app, registration.poll_every
     if not registration.adapter.is_shared:
         # When a connection is lost, its messages are redelivered while they are still being worked on, and without a
@@ -253,5 +252,6 @@ def _close_with_worker(runner: QueueRunner) -> None:
     def close(**_: object) -> None:
         runner.close()
 
+    # The first is sent in prefork's children, the second in the main process, where the other pools run tasks.
     worker_process_shutdown.connect(close, weak=False)
     worker_shutdown.connect(close, weak=False)

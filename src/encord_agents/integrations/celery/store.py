@@ -1,4 +1,4 @@
-"""Errors of the broker, or of the Redis that holds the marks: as readable messages, seldom logged, with pauses."""
+"""Errors of the broker, or of the Redis that holds the marks: as readable messages, logged once a minute at most."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def broker_trouble(prefix: str) -> Iterator[None]:
 
 
 class Seldom:
-    """Return True for a line that is to be logged: the same one at most once a minute, whatever logs it."""
+    """Decides whether to log a line: the same one at most once a minute, wherever it comes from."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, said_for: float = Timing().said) -> None:
         self._clock = clock

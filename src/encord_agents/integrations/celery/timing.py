@@ -19,7 +19,7 @@ class Timing:
         heartbeat: Between two heartbeats.
         stuck: How long a process that still exists counts as working on a task without a heartbeat.
         look_again: Until a task that another delivery is working on is looked at again.
-        in_queue: After how long a task that was sent and never heard of again may be sent again.
+        in_queue: After how long a task that was sent, and has no outcome yet, may be sent again.
         failed: How long polling does not send a failed task again.
         longest_retry_delay: How long a retry waits at most. The waiting message occupies a slot of a worker that could
             be doing other work.

@@ -13,7 +13,7 @@ __all__ = ["QueueRunner", "Runner", "SequentialRunner"]
 
 
 def __getattr__(name: str) -> Any:
-    # Only when asked for: see `encord_agents.tasks`.
+    # Imported on first access: see `encord_agents.tasks`.
     if name == "QueueRunner":
         from encord_agents.tasks.runner.queue_runner import QueueRunner
 

@@ -1,4 +1,4 @@
-"""Work in a thread of its own, for a caller that only waits and can be interrupted at any point."""
+"""A call in a separate thread, for a caller that only waits and can be interrupted at any point."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from encord_agents.core.queues import Empty, SimpleQueue
 __all__ = ["Apart"]
 
 TICK = 0.1
-"""Seconds between two looks at whether the work has ended: an interrupt may have swallowed the word that it has."""
+"""Seconds between checks of whether the call has ended: an interrupt may have swallowed the notification."""
 
 
 class Apart:
-    """A call in a thread of its own, which never keeps the process from ending.
+    """A call in a separate thread that never keeps the process from exiting.
 
-    An interrupt comes in the main thread, between any two of its steps; none reaches this thread. The caller starts it
-    and waits, as often as it is interrupted in that. There is no lock that an interrupt could leave held.
+    A `KeyboardInterrupt` is raised in the main thread, between any two of its steps, and never in this one. The caller
+    starts the call and waits for it, again after each interrupt. There is no lock that an interrupt could leave held.
 
     Attributes:
         ended: True if the call is over, or will never begin.
-        error: The exception of the call.
+        error: The exception that the call raised.
     """
 
     def __init__(self, work: Callable[[], object]) -> None:
@@ -32,24 +32,25 @@ class Apart:
         self._work = work
         self._context = contextvars.copy_context()
         self._bell: SimpleQueue[None] = SimpleQueue()
-        self._claims: list[bool] = []  # the first says whether the call is to be made, for good
+        self._claims: list[bool] = []  # the first entry says whether the call is made; `append` is atomic
 
     def start(self) -> None:
-        """Begin. To be called once; `call_off` comes next if it is interrupted.
+        """Start the thread. Call it once; if it is interrupted, call `call_off` next.
 
         Raises:
             RuntimeError: The system has no more threads.
         """
+        # Not `Thread.start()`: an interrupt in it may leave a lock held that the new thread waits for.
         start_new_thread(self._run, ())
 
     def call_off(self) -> None:
-        """Have the call not be made, unless it has begun."""
+        """Cancel the call unless it has begun."""
         self._claims.append(False)
         if not self._claims[0]:
             self.ended = True
 
     def wait(self) -> bool:
-        """Wait for a moment, or until the call is over. Return True if it is."""
+        """Wait until the call is over, at most for a moment. Return True if it is over."""
         if not self.ended:
             with suppress(Empty):
                 self._bell.get(timeout=TICK)
@@ -64,5 +65,5 @@ class Apart:
         except BaseException as error:  # noqa: BLE001 - the caller raises it
             self.error = error
         finally:
-            self.ended = True
+            self.ended = True  # before the bell, since the caller that it wakes reads this at once
             self._bell.put(None)

@@ -65,7 +65,7 @@ class RegisteredAgent:
         callable: The function.
         plan: The inputs that it needs.
         overwrite: True if it may replace another function of its stage.
-        stage_title: The stage's title, once a project has told it.
+        stage_title: The stage's title, known once there is a project.
     """
 
     identity: str | UUID
@@ -87,7 +87,7 @@ class RegisteredAgent:
 
     @property
     def printable_name(self) -> str:
-        """The stage's title, once a project has told it; until then the stage as it was given."""
+        """The stage's title; before there is a project, the stage as it was given."""
         return self.stage_title or str(self.identity)
 
 
@@ -98,7 +98,7 @@ class RunnerBase:
         agents: The registered agents, in order of definition.
         dependency_overrides: For tests: functions to use in place of others as dependencies.
         timing, limits: For tests: the numbers that the engine goes by.
-        report: The last run's report, also when it raised.
+        report: The last run's report, even if the run raised.
         observers: Called with each event of a run, see `encord_agents.tasks.engine.report`.
     """
 
@@ -129,7 +129,7 @@ class RunnerBase:
 
     @property
     def project_hash(self) -> str | None:
-        """The hash of the project that the runner was made for; ``None`` if it was made for none."""
+        """The hash of the project that the runner was made for; ``None`` if it was made without one."""
         return None if self._project_hash is None else str(self._project_hash)
 
     @property
@@ -157,13 +157,13 @@ class RunnerBase:
 
     @client.setter
     def client(self, client: EncordUserClient) -> None:
-        """Use another client for what comes. Subclasses that were written for 0.2.10 set it."""
+        """Use another client from now on. Subclasses that were written for 0.2.10 set it."""
         self._client = self._given_client = client
         self._sending_client = None
 
     @cached_property
     def _cache(self) -> AssetCache | None:
-        """The cache of the tasks' files. The environment's is read by the first run, as the key is.
+        """The cache of the tasks' files. The environment is read by the first run, as it is for the key.
 
         Raises:
             PrintableError: The environment names one that cannot be used.
@@ -172,7 +172,7 @@ class RunnerBase:
 
     @property
     def _sender(self) -> EncordUserClient:
-        """The engine's copy of `client`, which leaves repeating requests to the engine."""
+        """The engine's copy of `client`, which leaves retries to the engine."""
         if self._sending_client is None:
             self._sending_client = sending_once(self.client)
         return self._sending_client
@@ -181,8 +181,8 @@ class RunnerBase:
     def _validate_project(project: Project | None) -> None:
         """Check that agents can serve the project.
 
-        Subclasses override it, to check more or to read what they need of the project. It is called when the runner
-        is made, with ``None`` where it was made for no project, and once for each call.
+        Subclasses override it to check more, or to read from the project. It is called when the runner is made, with
+        ``None`` if there is no project yet, and once per call.
 
         Raises:
             ProjectError: It has no workflow, or one without an agent stage.
@@ -206,7 +206,7 @@ class RunnerBase:
     def _project_for(
         self, project_hash: str | UUID | None, *, stop: Stop | None = None, max_outage: float = MAX_OUTAGE
     ) -> Project:
-        """Return the project that a call is about: the runner's own, or the one given for the call.
+        """Return the project for a call: the runner's own, or the one given for the call.
 
         Raises:
             Leaving: A stop was requested while the platform was in trouble, so that there is no project.
@@ -288,12 +288,12 @@ class RunnerBase:
         )
 
     def _bind_all(self, project: Project, *, only: AgentStage | None = None, **options: Any) -> list[Agent]:
-        """Return all agents for a run, or those of one stage: the others' stages may be another project's then."""
+        """Return the agents for a run: all, or only those of one stage, since the others may be of other projects."""
         wanted = [agent for agent in self.agents if only is None or names_stage(agent.identity, only)]
         bound: dict[UUID, tuple[RegisteredAgent, Agent]] = {}
         for registered in wanted:
             agent = self._bind(registered, project, **options)
-            # A title and a uuid may turn out to be the same stage once there is a project.
+            # A title and a uuid may turn out to name the same stage once there is a project.
             if agent.stage.uuid in bound:
                 other, _ = bound[agent.stage.uuid]
                 if not registered.overwrite and not is_defined_again(registered.callable, other.callable):
@@ -313,7 +313,7 @@ def check_stage(stage: object) -> None:
     """Check that a value can name a stage.
 
     Raises:
-        PrintableError: It is neither text nor a uuid: a function, where the decorator was written without its call.
+        PrintableError: It is neither text nor a uuid, as with a decorator that was written without its call.
     """
     if not isinstance(stage, str | UUID):
         raise PrintableError(
@@ -323,15 +323,15 @@ def check_stage(stage: object) -> None:
 
 
 def make_agent(function: Callable[..., Any], stage: str | UUID, **options: Any) -> RegisteredAgent:
-    """Return an agent for a decorator, and warn of one that is given label rows with some of their labels only.
+    """Return an agent for a decorator, and warn if it is given label rows with only some of their labels.
 
     Args:
-        options: Those of `SequentialRunner.stage`.
+        options: The options of `SequentialRunner.stage`.
 
     Raises:
         DependencyError: A parameter asks for something that nothing can supply.
         MissingExtraError: A dependency of ours needs packages that are not installed.
-        PrintableError: An option is of a type that it cannot be of.
+        PrintableError: An option is of the wrong type.
     """
     for name, kind in (
         ("label_row_metadata_include_args", LabelRowMetadataIncludeArgs),
@@ -385,7 +385,7 @@ def checked_hash(project_hash: str | UUID) -> UUID:
 
 
 def literals(annotation: Any) -> Iterable[object]:
-    """Yield the values of the `Literal` types in a return annotation: ``Literal["a"] | None`` has ``"a"``."""
+    """Yield the values of the `Literal` types in a return annotation: ``Literal["a"] | None`` yields ``"a"``."""
     annotation = without_alias(annotation)
     origin = typing.get_origin(annotation)
     if origin is Literal:

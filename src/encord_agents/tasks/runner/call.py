@@ -1,4 +1,4 @@
-"""One call of a queue function: its tasks loaded together, attempted once each, written together."""
+"""One call of a queue function: its tasks are loaded together, attempted once each, and written together."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Call:
     Args:
         files: A directory for the call's files.
         final: True if a task that fails now will not be tried again.
-        bundle_saves: Hold what agents save by their own hand, and send it with the others'.
+        bundle_saves: Hold agents' own saves, and send them together with the others.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class Call:
             self._trouble = trouble.error
             if isinstance(trouble.error, EncordException):
                 with_advice(trouble.error, self._connection.project.project_hash, doing="run agents in")
-        except (Leaving, Exception) as trouble:  # noqa: BLE001 - it is told
-            # The platform's, or what cut the call off from outside, such as a time limit: what is done stays done, and
-            # is told.
+        except (Leaving, Exception) as trouble:  # noqa: BLE001 - the results report it
+            # The platform is in trouble, or something outside has cut the call off, such as a time limit. Tasks that
+            # are done stay done, and their results are returned.
             self._trouble = trouble
         finally:
             self._run.send_rest()
@@ -93,7 +93,7 @@ class Call:
         tasks = [there[one.uuid] for one in wanted if one.uuid in there]
         loop = self._connection.loop if agent.plan.has_async else None
         while tasks:
-            # Two tasks of one label row must not be at work together: the second is loaded after the first is written.
+            # Two tasks of one label row must not be in flight at once: the second is loaded after the first is written.
             first = list({(task.data_hash, agent.branch_of(task)): task for task in reversed(tasks)}.values())[::-1]
             run_chunk(self._run, first, polled_at=polled_at, loop=loop)
             done = {task.uuid for task in first}
@@ -111,9 +111,10 @@ class Call:
             save()
         except BaseException:
             other.call_off()
-            self._run.limit_writing()  # what cut this off, such as a time limit, leaves no time to wait out an outage
+            self._run.limit_writing()  # whatever cut this off (a time limit, say) leaves no time to wait out an outage
             raise
         finally:
+            # After an error too: nothing may still be sent once this call has returned.
             while not other.wait():
                 pass
         if other.error is not None:
@@ -164,8 +165,8 @@ class Call:
 
 
 def not_done(given: Spec, trouble: BaseException, *, phase: str) -> TaskResult:
-    """The result of a task that has no outcome of its own: because of the platform's trouble, of the set-up, or of what
-    cut the call off from outside."""
+    """Return the result of a task without an outcome of its own: the platform was in trouble, the set-up is wrong, or
+    something outside cut the call off."""
     says_no = isinstance(trouble, EncordException | EncordAgentsError) and not isinstance(
         trouble, NoRoomError | OutageError
     )

@@ -1,4 +1,4 @@
-"""A connection: what agents run with, in a run of one process or in a process that serves queue functions."""
+"""The connection that agents run with: one per call of a `Runner`, or per process that serves queue functions."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Connection:
     Args:
         max_outage: Seconds that a call waits for a platform that does not answer.
         stop: Ends the wait for other projects that agents ask for.
-        bundle_saves: Hand out the client whose requests are heard of.
-        thread: As for a `RunScope`, and so is ``one_at_a_time``.
+        bundle_saves: Give agents the engine's client, so that held saves go out before their other requests.
+        thread, one_at_a_time: As for a `RunScope`.
 
     Attributes:
-        scope: The run-scoped dependencies, and the values, by type, that are injected alike for all tasks.
-        sender: The client that the engine's requests are made with.
+        scope: The run-scoped dependencies, and the values, by type, that all tasks share.
+        sender: The client that the engine sends its requests with.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class Connection:
         self.loop = EventLoop(runner.timing)
         self.scope = RunScope(fixed, self.loop, thread=thread, one_at_a_time=one_at_a_time)
         self._max_outage = max_outage
-        self._slots = Slots(runner.limits.in_flight)  # over all the threads that call its queue functions
+        self._slots = Slots(runner.limits.in_flight)  # shared by all threads that call its queue functions
         self._lock = threading.Lock()
         self._calls = 0
         self._closed = False
         self._overrides = dict(runner.dependency_overrides)
 
     def gate(self, stop: Stop, *, max_outage: float | None = None, grace: float | None = None) -> Gate:
-        """Return a way to the platform, for one call: all calls share the connection's slots.
+        """Return a gate to the platform for one call. All calls share the connection's slots.
 
         Args:
             max_outage: ``None``: the connection's.
@@ -104,8 +104,8 @@ class Connection:
         """Return the run of an agent over its stage.
 
         Args:
-            executor: Makes the executor of its attempts.
-            options: Further ones of `StageRun`.
+            executor: Makes the executor for its attempts.
+            options: Further options of `StageRun`.
         """
         own_saves = OwnSaves(gate, bundle_saves, dry_run)
         attempts = executor(self.scope, own_saves)
@@ -114,12 +114,12 @@ class Connection:
     def enter(self) -> bool:
         """Begin a call. Return False if the connection is closed."""
         self.loop.revive()  # an agent of an earlier call may have ended it
-        with self._lock:  # between the look and the count, another thread may close the connection
+        with self._lock:  # between the check and the count, another thread could close the connection
             self._calls += not self._closed
             return not self._closed
 
     def leave(self) -> None:
-        """End a call."""
+        """End a call. If the connection is closed, the last one tears it down."""
         with self._lock:
             self._calls -= 1
             last = self._closed and not self._calls
@@ -130,11 +130,12 @@ class Connection:
                 logger.exception("What lives as long as the process could not be torn down.")
 
     def bundle_saves(self) -> None:
-        """Hand out the client whose requests are heard of, from now on."""
+        """Give agents the engine's client from now on, so that held saves go out before their other requests."""
+        # Replaced, not changed in place: attempts in other threads may be reading it.
         self.scope.values = {**self.scope.values, EncordUserClient: self.sender}
 
     def agent(self, registered: RegisteredAgent) -> Agent:
-        """Return an agent bound to its stage, once per process."""
+        """Return an agent bound to its stage. It is bound once per process."""
         with self._lock:
             if id(registered) not in self.agents:  # it was decorated after the connection was made
                 self.agents[id(registered)] = self.runner._bind(registered, self.project, num_retries=0)
@@ -146,15 +147,15 @@ class Connection:
             return self.agents[id(registered)]
 
     def close(self, report: RunReport | None = None) -> None:
-        """Tear down, at the end of the last call."""
+        """Tear down now, or at the end of the last call in progress."""
         with self._lock:
             self._closed = True
             in_use = self._calls
-        if not in_use:  # else the last call does it: what it uses must not go while it runs
+        if not in_use:  # otherwise the last call does it: its dependencies must last until it ends
             self._tear_down(report)
 
     def _tear_down(self, report: RunReport | None = None) -> None:
-        """Tear down; twice is harmless."""
+        """Tear down. A second call is harmless."""
         try:
             tear_down(self.scope, report)
         finally:
@@ -162,11 +163,10 @@ class Connection:
 
 
 def tear_down(scope: RunScope, report: RunReport | None = None) -> None:
-    """Close a scope, and tell the exceptions of its teardowns in the log and in the report: they come too late to fail
-    the run.
+    """Close a scope. Record exceptions of its teardowns in the log and the report: they come too late to fail the run.
 
     Raises:
-        KeyboardInterrupt: It was interrupted; the others were torn down all the same. It may be called again.
+        KeyboardInterrupt: It was interrupted; the other teardowns were run all the same. It may be called again.
     """
     try:
         scope.close()

@@ -1,4 +1,4 @@
-"""`QueueRunner.drain`: stage runs over the workers, for a caller that only waits and can be interrupted."""
+"""`QueueRunner.drain`: stage runs over the workers, in a thread, while the caller only waits."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class DrainRuns(Drain):
         """Process all tasks of a stage.
 
         Raises:
-            KeyboardInterrupt: When the tasks at work are finished and written; at once if it comes twice.
-            SetUpError, NoRoomError, OutageError: It was ended by this.
+            KeyboardInterrupt: After the tasks in flight are finished and written; at once on a second Ctrl-C.
+            SetUpError, NoRoomError, OutageError: The error that ended it.
         """
         drain = StageDrain(self, agent, self.functions[agent.stage.uuid], self.workers)
-        # The caller's thread only waits: an interrupt may come between any two of its steps, and must find the stop
-        # requested before anything is waited for.
+        # The caller's thread only waits, since an interrupt may come between any two of its steps. The stop is
+        # requested before anything else is waited for.
         apart = Apart(drain.run)
         interrupts = 0
         while True:
@@ -47,13 +47,13 @@ class DrainRuns(Drain):
                     apart.start()
                 else:
                     self.stop.request("interrupt")
-                    apart.call_off()
+                    apart.call_off()  # in case the interrupt came before the thread began
                     self.workers.stop()
                 if interrupts > 1:
                     self.stop.leave()
                 self._see_end(apart, drain)
                 break
-            except KeyboardInterrupt:  # seen to at the beginning of the loop, where another may come as well
+            except KeyboardInterrupt:  # handled at the top of the loop, where another one may come as well
                 interrupts += 1
         if interrupts:
             raise KeyboardInterrupt
@@ -61,8 +61,8 @@ class DrainRuns(Drain):
             raise apart.error
 
     def _see_end(self, apart: Apart, drain: StageDrain) -> None:
-        """Wait until the stage run is over. A pending read may be abandoned once a stop is requested; anything may,
-        once it is time to leave."""
+        """Wait until the stage run is over. Once a stop is requested, a pending read is abandoned after a grace period;
+        once it is time to leave, anything is."""
         stop, clock = self.stop, self.gate.clock
         since: float | None = None
         while not apart.wait():

@@ -1,4 +1,4 @@
-"""A stage in a worker: the driver of a `Runner`, fed by a pipe or by an executor, its events sent to the parent."""
+"""A stage in a worker: a `Runner`'s driver, fed through a pipe or by an executor, sends its events to the parent."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def drive(
     stop: Stop,
     say: Say,
 ) -> messages.Ended:
-    """Run a stage's agent over tasks as they come, until there are no more; tasks that fail stay in their stage.
+    """Run a stage's agent over tasks as they arrive, until there are no more. Tasks that fail stay in their stage.
 
     Args:
         feed: The tasks; ``None`` after the last.
-        stop: Ends it after the task at work; finished results are written.
-        say: Told of every event, and of the end of every attempt.
+        stop: Ends the run after the task in flight; finished results are written.
+        say: Sends a message to the parent: for every event, and at the end of every attempt.
     """
     gate = connection.gate(stop, max_outage=options.max_outage)
 
@@ -61,13 +61,13 @@ def drive(
         bundle_saves=options.bundle_saves,
         dry_run=options.dry_run,
         executor=partial(_TellingExecutor, say, contained=True),
-        strict=False,  # only the parent knows how tasks fare in all workers
+        strict=False,  # only the parent sees the outcomes of all workers
         dead_letters=False,
         files=files,
         on_success=lambda context: say(messages.Succeeded(context.task.uuid, agent.history.has_named_a_pathway)),
     )
     loop = connection.loop if agent.plan.has_async else None
-    # As many tasks as a worker may have, so that while one batch is attempted others are loaded and written.
+    # As many tasks as a worker may have, so that others are loaded and written while one batch is attempted.
     window = gate.limits.batches * options.batch_size
     error: Exception | None = None
     try:
@@ -76,7 +76,7 @@ def drive(
         error = trouble.error
     except Leaving:
         pass
-    except Exception as trouble:  # noqa: BLE001 - the run ends with it
+    except Exception as trouble:  # noqa: BLE001 - it ends the run
         error = trouble
     finally:
         run.send_rest()
@@ -89,7 +89,7 @@ def drive(
 
 
 class _Fed:
-    """Tasks as the parent sends them, as a `Pipeline` takes them."""
+    """The parent's messages, as the feed of a `Pipeline`."""
 
     def __init__(self, run: StageRun, feed: Feed) -> None:
         self._run = run
@@ -111,13 +111,13 @@ class _Fed:
         for one in given.tasks:
             if (task := task_of(stage, one.task)) is not None:
                 waiting.append(Waiting(task, now - one.age))
-            else:  # it is asked for, like a task that was seen long ago
+            else:  # the platform is asked about it, as about a task that was seen long ago
                 waiting.append(Waiting(AgentTask.model_validate_json(one.task), -math.inf))
         return waiting
 
 
 class _TellingExecutor(Executor):
-    """Tells the parent of the end of each attempt, so that it is known which task a worker has died of."""
+    """Reports the end of each attempt, so that the parent knows which task was running when a worker died."""
 
     def __init__(self, say: Say, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

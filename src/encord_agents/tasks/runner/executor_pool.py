@@ -1,8 +1,8 @@
-"""An executor that was given, as a pool of workers; and functions that can be sent to other processes.
+"""The user's executor as a worker pool, and the check that functions can be sent to other processes.
 
-An executor only answers a call, so it cannot promise all that processes of our own do: events arrive when their batch
-is answered; a worker has one batch at a time, loads nothing ahead of it, and waits through the delays of its retries;
-nobody is blamed for a worker that dies, which ends the run; and a batch in another process cannot be stopped.
+An executor only returns the result of a call, so it offers less than worker processes of our own: events arrive with
+the result of their batch; a worker has one batch at a time, prefetches nothing, and waits through the delays of its
+retries; a worker that dies ends the run, with no task to blame; and a batch in another process cannot be stopped.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from encord_agents.tasks.runner.worker import runs_here, serve
 __all__ = ["ExecutorPool", "ExecutorWorker", "check_workers"]
 
 AHEAD = 2
-"""Batches that are out per worker: one that it works on, and the next, so that it need not wait for it."""
+"""Batches in flight per worker: one that it works on, and a prefetched one, so that it need not wait."""
 
 
 @dataclass(eq=False)
 class ExecutorWorker:
-    """A place for one batch of an executor. It hears and says what a worker process does.
+    """A slot for one batch in an executor, with the same messages as a worker process.
 
     Attributes:
-        ready: True if it is known that the executor's workers can work.
+        ready: True once it is known that the executor's workers can work.
     """
 
     pool: ExecutorPool
@@ -47,34 +47,34 @@ class ExecutorWorker:
     function: QueueFunction = field(init=False)
 
     def say(self, message: object) -> None:
-        """Take a message of the process that drains."""
+        """Handle a message of the draining process."""
         match message:
             case messages.Begin(load=load):
                 self.function = load()
                 if not self.ready:
-                    self.pool.submit(self, [])  # to see whether a worker can work
+                    self.pool.submit(self, [])  # an empty batch shows whether a worker can connect
             case messages.Tasks(tasks=tasks):
-                # An executor may keep them for long: whoever gets them asks for them.
+                # They may be queued for long: this age makes the worker ask whether they are still in the stage.
                 self.pool.submit(self, [replace(one, age=math.inf) for one in tasks])
             case messages.Order.CLOSE:
                 self.pool.close_stage(self)
 
 
 class ExecutorPool:
-    """The workers of an executor that was given. How they start, and how they end, is its business.
+    """A worker pool on the user's executor, which starts and ends the workers itself.
 
     Args:
-        options: Those of the run. Workers: as many as they say, else as the executor says, else one for each processor.
-        stop: The run's. It reaches batches in threads of this process.
+        options: The run's. Number of workers: theirs, otherwise the executor's, otherwise one per processor.
+        stop: The run's. It reaches only batches in threads of this process.
 
     Attributes:
-        size: The number of batches that are out at most: few, for a batch that was sent can seldom be called back.
+        size: The maximum number of batches in flight: few, since a submitted batch can seldom be cancelled.
     """
 
     most_batches = 1
 
     def __init__(self, executor: Executor, options: DrainOptions, stop: Stop) -> None:
-        # Executors have no public way to say it, but most of them have this attribute from the standard library's.
+        # Executors have no public attribute for it, but most have this one, as those of the standard library do.
         self.size: int = AHEAD * (options.workers or getattr(executor, "_max_workers", None) or os.cpu_count() or 1)
         self.alive: list[ExecutorWorker] = []
         self._executor = executor
@@ -85,21 +85,22 @@ class ExecutorPool:
         self._said: deque[tuple[ExecutorWorker, object]] = deque()
         self._stop = Stop(stop)
         self._numbers = itertools.count(1)
+        # Batches carry only the run's name: a stop and a context cannot follow them into another process.
         self._run = uuid4().hex
         runs_here[self._run] = os.getpid(), self._stop, contextvars.copy_context()
 
     @property
     def missing(self) -> int:
-        """The number of batches that could be sent. The first call only tries whether the workers can work."""
+        """The number of batches that could be submitted. The first call only tries whether the workers can work."""
         return (self.size if self._proven else 1) - len(self.alive)
 
     def start(self) -> ExecutorWorker:
-        """Return a place for another batch."""
+        """Return a slot for another batch."""
         self.alive.append(ExecutorWorker(self, ready=self._proven))
         return self.alive[-1]
 
     def next(self, timeout: float) -> tuple[ExecutorWorker, object] | None:
-        """Return the next message, with its worker; ``None`` if there is none for some seconds."""
+        """Return the next message, with its worker; ``None`` if none comes within ``timeout`` seconds."""
         if self._stop.requested:
             self._call_back()
         if not self._said:
@@ -111,21 +112,21 @@ class ExecutorPool:
         return self._said.popleft() if self._said else None
 
     def submit(self, worker: ExecutorWorker, tasks: Sequence[messages.OnItsWay]) -> None:
-        """Send a batch, to whomever."""
-        # By the number no two batches are the same call, for there are engines that remember answers.
+        """Submit a batch to the executor."""
+        # The number makes every batch a different call, since some engines cache results by their arguments.
         arguments = (worker.function, tasks, self._options, self._run, next(self._numbers))
         try:
             self._out[self._executor.submit(serve, *arguments)] = worker
-        except Exception as error:  # noqa: BLE001 - an executor that takes nothing ends the run
+        except Exception as error:  # noqa: BLE001 - an executor that accepts nothing ends the run
             self._said.append((worker, messages.Ended(error=messages.Carried(error))))
 
     def close_stage(self, worker: ExecutorWorker) -> None:
-        """End the stage for a worker, when it has answered its batch."""
+        """End the stage for a worker, unless it has a batch in flight, whose result will end it."""
         if worker not in self._out.values():
             self._said.append((worker, messages.Ended()))
 
     def stop(self) -> None:
-        """Begin no task that has not begun, in threads of this process."""
+        """Start no further task in threads of this process."""
         self._stop.request()
 
     def close(self, *, at_once: bool = False) -> None:
@@ -133,14 +134,14 @@ class ExecutorPool:
         runs_here.pop(self._run, None)
 
     def _call_back(self) -> None:
-        """Cancel the batches that wait."""
-        # Some executors never show a batch as running: there, one that is called back may be at work.
+        """Cancel the batches that are still queued."""
+        # Some executors never show a batch as running: one that is cancelled there may be running all the same.
         if self._shows_running or any(future.running() for future in self._out):
             for future in [future for future in self._out if future.cancel()]:
                 self._said.append((self._out.pop(future), messages.Ended()))
 
     def _answer(self, worker: ExecutorWorker, future: Future[list[Any] | None]) -> list[object]:
-        """Return the messages in the answer to a batch."""
+        """Return the messages in the result of a batch."""
         if future.cancelled():
             return [messages.Cancelled()]
         if (error := future.exception()) is not None:
@@ -149,19 +150,19 @@ class ExecutorPool:
         if not worker.ready:
             self._proven = worker.ready = said[-1].error is None
             return [messages.Ready(said[-1].error), messages.Ended()]
-        # A task that did well is known before another one is blamed for a failure that all would share.
+        # Successes are announced first, so that a failure is not taken for one that every task would share.
         good = [message for message in said if isinstance(message, messages.Succeeded)]
         return [*(messages.WillSucceed(message.named_a_pathway) for message in good), *said]
 
 
 def check_workers(executor: Executor | None, functions: Iterable[QueueFunction], *, overrides: bool) -> None:
-    """Refuse what cannot work: no executor, functions that other processes could not import.
+    """Refuse an object that is no executor, and functions that other processes could not import.
 
     Args:
-        overrides: Whether dependencies are overridden in this process.
+        overrides: True if dependencies are overridden in this process.
 
     Raises:
-        PrintableError: It says what to do instead.
+        PrintableError: The message says what to do instead.
     """
     if executor is not None and not callable(getattr(executor, "submit", None)):
         raise PrintableError(

@@ -1,4 +1,4 @@
-"""Forked processes connect for themselves."""
+"""Forked processes open connections of their own."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 __all__ = ["forget_after_fork"]
 
 _inherited: list[object] = []
-"""Objects that forked processes must keep: the garbage collector would end the parent's run-scoped generators here."""
+"""Objects that a forked child keeps alive: collecting them would finish the parent's run-scoped generators here."""
 
 
 def forget_after_fork(runner: QueueRunner) -> None:
-    """Have a forked process connect for itself: it inherits no connection, no event loop, and no lock that is held."""
+    """Make a forked child open its own connection: it keeps no connection, event loop or held lock of its parent."""
     if not hasattr(os, "register_at_fork"):
         return
-    reference = weakref.ref(runner)
+    reference = weakref.ref(runner)  # the callback cannot be unregistered, and must not keep the runner alive
 
     def forget() -> None:
         if (there := reference()) is not None:
-            there._lock = threading.RLock()  # a thread that held the other does not exist here
+            there._lock = threading.RLock()  # the old one may be held by a thread that does not exist here
             _inherited.extend((there._connection, there._connecting, there._closing))
             there._connection = there._connecting = None
             there._closing = []
             there._project = None
-            # A client of the runner's own has connections that the parent goes on using.
+            # The parent goes on using the connections of a client that the runner made.
             there._client, there._sending_client = there._given_client, None
 
     os.register_at_fork(after_in_child=forget)

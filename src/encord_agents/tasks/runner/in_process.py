@@ -1,4 +1,4 @@
-"""Stage runs in this process, each by the driver that suits it."""
+"""Stage runs in this process, each with the driver that suits it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class InProcessRuns(StageRuns):
 
     def _drive(self, run: StageRun) -> None:
         options, is_async = self.options, run.agent.plan.has_async
-        # The attempts of coroutines are made on an event loop, which the pipeline alone drives.
+        # Async agents run on an event loop, which only the pipeline drives.
         if options.task_batch_size == 1 and not is_async:
             run_one_by_one(run)
         else:

@@ -1,4 +1,4 @@
-"""Messages between the process that drains and its workers. All of them are frozen, and pickle."""
+"""Messages between the draining process and its workers. All are frozen, and can be pickled."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class WorkerTraceback(Exception):  # noqa: N818 - it is shown as the cause of an
 
 
 class WorkerError(EncordAgentsError):
-    """An exception of a task in a worker: its type and message. The worker's traceback is its cause."""
+    """The exception of a task in a worker, as text: its type and message. The worker's traceback is its cause."""
 
     def __init__(self, message: str, traceback: str | None = None) -> None:
         super().__init__(message)
@@ -76,8 +76,8 @@ class OnItsWay:
     """A task on its way to a worker.
 
     Attributes:
-        task: As JSON.
-        age: Seconds since its stage showed it.
+        task: The task, as JSON.
+        age: Seconds since it was seen in its stage.
     """
 
     task: str
@@ -86,29 +86,30 @@ class OnItsWay:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """A stage begins.
+    """The beginning of a stage.
 
     Attributes:
-        load: Returns the queue function. In another process, it imports it, which is for the worker's main thread.
+        load: Returns the queue function. In another process it imports it, so only the worker's main thread calls it.
     """
 
     load: Callable[[], Any]
     options: DrainOptions
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # Pickled separately, since the worker receives messages in a thread, where agents must not be imported.
         return Begin, (partial(pickle.loads, pickle.dumps(self.load())), self.options)
 
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
-    """Tasks for the stage that goes on."""
+    """Tasks for the current stage."""
 
     tasks: Sequence[OnItsWay]
 
 
 @dataclass(frozen=True, slots=True)
 class HoldBack:
-    """Another worker was refused by a service that the agent calls, which wants to be left alone for some seconds."""
+    """A rate limit that another worker has met: the service must be left alone for some seconds."""
 
     seconds: float
 
@@ -117,11 +118,11 @@ class Order(enum.Enum):
     """A message without contents."""
 
     CLOSE = "close"
-    """There are no more tasks in the stage that goes on."""
+    """There are no more tasks in the current stage."""
     STOP = "stop"
-    """Begin no task that has not begun."""
+    """Start no further task."""
     END = "end"
-    """End, when the stage that goes on has ended."""
+    """Exit when the current stage has ended."""
 
 
 # From a worker
@@ -129,39 +130,39 @@ class Order(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """An exception on its way to the parent: itself where that is this process, else as it can be made anew there."""
+    """An exception on its way to the parent: unchanged within a process, otherwise in a form that can be unpickled."""
 
     error: BaseException
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Pickled apart: a whole message would be lost whose exception cannot be read.
+        # Pickled separately, so that an exception that cannot be unpickled does not lose the whole message.
         return _carried, (pickle.dumps(portable(self.error)),)
 
 
 def _carried(error: bytes) -> Carried:
     try:
         return Carried(pickle.loads(error))
-    except Exception as trouble:  # noqa: BLE001 - of what only the worker could import
+    except Exception as trouble:  # noqa: BLE001 - such as of a type that only the worker can import
         return Carried(PrintableError(f"The error of a worker cannot be read here: {described(trouble)}"))
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The worker has imported the agents and connected, or it cannot: then the error is there."""
+    """The worker has imported the agents and connected; or it could not, and the error is given."""
 
     error: Carried | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnded:
-    """An attempt of a task is over, whatever it brought."""
+    """An attempt of a task has ended, whether it succeeded or not."""
 
     uuid: UUID
 
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The agent did well in an attempt of a task, whatever becomes of its result."""
+    """An attempt of a task succeeded. Its result may yet fail to be written."""
 
     uuid: UUID
     named_a_pathway: bool
@@ -169,14 +170,14 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class WillSucceed:
-    """The agent did well in a batch, whose messages follow."""
+    """An attempt in a batch succeeded. The batch's messages follow."""
 
     named_a_pathway: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The batch was cancelled, by somebody else than the run."""
+    """The batch was cancelled, but not by the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +185,10 @@ class Told:
     """An event of the stage.
 
     Attributes:
-        named_a_pathway: True if the agent has named a good pathway in this worker so far.
-        suspect: Of a failure that may be every task's: its own exception.
-        blameless: Of a failure: True if neither the task nor the agent caused it.
-        hold_back: Of a refusal by a service: seconds that it wants to be left alone.
+        named_a_pathway: True if the agent has named a valid pathway in this worker so far.
+        suspect: The original exception of a failure that every task may share.
+        blameless: True for a failure that neither the task nor the agent caused.
+        hold_back: After a rate limit, the seconds for which the service must be left alone.
     """
 
     event: Event
@@ -199,13 +200,13 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The stage has ended in this worker, or the batch that an executor was given.
+    """The stage has ended in this worker, or the batch in this slot of an executor.
 
     Attributes:
-        unwritten: Tasks that were finished and could not be written.
-        unconfirmed: Those of them that were sent to move, without an answer.
+        unwritten: Tasks that were finished but could not be written.
+        unconfirmed: Those of them whose move was sent, but not answered.
         error: The error that ended it before all its tasks had an outcome.
-        hold_back: Seconds for which a service that the agent calls still wants to be left alone.
+        hold_back: Seconds for which a service that the agent calls must still be left alone.
     """
 
     unwritten: Sequence[TaskRef] = ()
@@ -216,12 +217,12 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """From a worker's listener: the process has ended, though it was not told to.
+    """Sent by a worker's listener thread: the process has ended.
 
     Attributes:
         how: How it died, in words.
-        ready: True if it ever was ready.
-        garbled: True if it was ended because a message of it could not be read.
+        ready: True if it had been ready.
+        garbled: True if it was killed because one of its messages could not be read.
     """
 
     how: str
@@ -230,10 +231,10 @@ class Died:
 
 
 def told(event: Event, history: History, now: float) -> Told:
-    """Return an event as a message: exceptions of tasks as text, since only the worker may be able to import them.
+    """Return an event as a message. Exceptions of tasks become text, since only the worker may be able to import them.
 
     Args:
-        history: That of the agent in this worker.
+        history: The agent's history in this worker.
         now: The time on the gate's clock.
     """
     suspect, blameless, hold_back = None, False, 0.0
@@ -251,13 +252,13 @@ def told(event: Event, history: History, now: float) -> Told:
 
 def _as_text(fault: Fault) -> Fault:
     text = "\n".join([described(fault.exception), *notes(fault.exception)])
-    # Its type, which says as much, stays in the worker.
+    # Decided here, since the exception's type does not leave the worker.
     platform = fault.platform or is_platform_trouble(fault.exception)
     return replace(fault, exception=WorkerError(text, formatted(fault.exception)), platform=platform)
 
 
 def portable(error: BaseException) -> Exception:
-    """Return an exception that can be sent to another process: itself, or its text if it cannot be made anew there."""
+    """Return an exception that can be sent to another process: itself, or its text if it cannot be unpickled there."""
     where = "" if is_a(error, (PrintableError, EncordException)) else f"In a worker:\n{formatted(error)}"
     if where:
         add_note(error, where)

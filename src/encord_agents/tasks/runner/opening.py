@@ -31,26 +31,26 @@ __all__ = ["MAX_OUTAGE", "not_the_api", "open_project", "with_advice"]
 logger = get_logger(__name__)
 
 MAX_OUTAGE = 300.0
-"""Seconds that a platform in trouble is waited for, where the caller says nothing else."""
+"""Seconds to wait for a platform in trouble, unless the caller says otherwise."""
 LONGEST_REASON = 200
-"""Characters of what the SDK says, in a warning."""
+"""The maximum length of the SDK's message in a warning, in characters."""
 
 
 def open_project(
     client: EncordUserClient, project_hash: UUID, *, stop: Stop | None = None, max_outage: float = MAX_OUTAGE
 ) -> Project:
-    """Return a project, waiting for a platform in trouble, with a warning at once.
+    """Return a project. If the platform is in trouble, warn at once and wait for it.
 
     Args:
-        client: As `sending_once` makes it.
+        client: A client made by `sending_once`.
         project_hash: The project.
         stop: Ends the wait.
         max_outage: Seconds to wait.
 
     Raises:
         CertificateError: The platform's certificate is not trusted here.
-        PrintableError: What answers is not the API, or nobody listens on this machine.
-        OutageError: It did not answer for `max_outage` seconds.
+        PrintableError: The answer is not from the API, or the address is this machine's and nothing listens there.
+        OutageError: The platform did not answer for `max_outage` seconds.
         Leaving: A stop was requested.
         encord.exceptions.EncordException: The platform refuses; a note says what to do.
     """
@@ -76,7 +76,7 @@ def open_project(
             problem = _final(error, address) or error
         raise problem  # outside the `except`: the SDK's exception may quote a whole page, and must not be its context
 
-    gate = Gate(stop or Stop(), max_outage=max_outage, grace=0.0, on_outage=warn)  # only reads
+    gate = Gate(stop or Stop(), max_outage=max_outage, grace=0.0, on_outage=warn)  # reads need no grace
     trouble: Exception
     try:
         return gate.call(request, kind="project")
@@ -91,7 +91,7 @@ def open_project(
 
 
 def _final(error: EncordException, address: str) -> PrintableError | None:
-    """Return what another try would not mend either, as a message for a person, or ``None``."""
+    """Return a readable message for an error that another try would not help, or ``None``."""
     if (refused := refused_certificate(error)) is not None:
         return CertificateError(f"The platform at {on_one_line(address)} cannot be trusted: {refused}")
     if unreachable(error) == NOBODY and is_loopback(address):
@@ -108,9 +108,9 @@ def _final(error: EncordException, address: str) -> PrintableError | None:
 
 
 def not_the_api(error: EncordException) -> str | None:
-    """Return what something else than the API answered, in words, or ``None``.
+    """Describe an answer that did not come from the API, or return ``None``.
 
-    A server that says that it is in trouble may do so with a page: that is an outage, whoever wrote the page.
+    A server in trouble may say so with a web page: that is an outage, whoever wrote the page.
     """
     if isinstance(error, UnknownException | GenericServerError | RateLimitExceededError):
         return None
@@ -123,7 +123,7 @@ def with_advice(error: EncordException, project_hash: object, *, doing: str = "o
     Args:
         error: The exception.
         project_hash: The project.
-        doing: What was tried with the project.
+        doing: The action on the project that failed, as a verb.
     """
     if (answer := not_the_api(error)) is not None:
         note = f"What answered is not the Encord API: it sent {answer}. Check ENCORD_DOMAIN, and what is in between."

@@ -1,4 +1,4 @@
-"""The outcomes of a stage's tasks in a drain, which is where it is known how all workers fare."""
+"""The outcomes of a stage's tasks in a drain, decided in the parent, which alone sees all workers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Drain(StageRuns):
 
     Attributes:
         writer: Makes the writer that moves tasks down an agent's failure pathway.
-        options: Those of the run.
+        options: The run's options.
         proven: True if a worker has ever been ready.
     """
 
@@ -48,14 +48,14 @@ class Drain(StageRuns):
 
 @dataclass(eq=False, slots=True)
 class Sent:
-    """A task that workers have, or had.
+    """A task that a worker has, or had.
 
     Attributes:
-        seen_at: The time at which its stage showed it, on the gate's clock.
-        deaths: The number of workers that have died of it, as far as is known.
+        seen_at: The time at which it was seen in its stage, on the gate's clock.
+        deaths: The number of workers that died while it was a suspect.
         lost: True if a worker was lost with it: the task may have moved.
         seconds: The seconds of its attempts.
-        own_saves: Those of them that were spent on saves by the agent's own hand.
+        own_saves: The part of them spent on the agent's own saves.
     """
 
     task: AgentTask
@@ -66,23 +66,23 @@ class Sent:
     own_saves: float = 0.0
 
     def on_its_way(self, now: float) -> messages.OnItsWay:
-        """Return the task as a worker is sent it."""
-        # A lost worker may have moved it: the next one asks for it, as for a task that was seen long ago.
+        """Return the task as it is sent to a worker."""
+        # A lost worker may have moved it: this age makes the next one ask whether it is still in its stage.
         age = float("inf") if self.lost else now - self.seen_at
         return messages.OnItsWay(self.task.model_dump_json(), age)
 
 
 class Outcomes:
-    """Gives the tasks of one stage their outcomes.
+    """Decides the outcomes of one stage's tasks.
 
-    Workers leave what failed where it is. Here failures are counted, over all workers, and move down the agent's
-    failure pathway.
+    Workers leave failed tasks in their stage. Here, failures are counted over all workers, and failed tasks are moved
+    down the agent's failure pathway.
 
     Attributes:
-        error: The error that ends the run, if there is one: the first.
+        error: The first error that ends the run, if there is one.
     """
 
-    # There is no lock: all of it is called by the one thread that takes the workers' messages.
+    # No lock is needed: only the thread that receives the workers' messages calls these methods.
 
     def __init__(self, run: Drain, agent: Agent, backlog: Backlog) -> None:
         self.error: BaseException | None = None
@@ -95,15 +95,15 @@ class Outcomes:
 
     @property
     def halted(self) -> str | None:
-        """The reason for which the agent has ended the run, if it has."""
+        """The reason why the agent has ended the run, if it has."""
         return self._dead_letters.halted
 
     def end_run(self, error: BaseException) -> None:
-        """Have the run end with an error, unless it ends with another one already."""
+        """End the run with an error, unless another one has ended it already."""
         self.error = error if self.error is None else self.error
 
     def take(self, sent: Sent, told: messages.Told, event: TaskFinished) -> None:
-        """Take the outcome that a worker tells of its task."""
+        """Record the outcome that a worker reports for its task."""
         outcome, unused = event.outcome, False
         sent.seconds, sent.own_saves = event.seconds, event.own_saves
         match outcome:
@@ -123,12 +123,12 @@ class Outcomes:
         self._finish(sent, outcome, event.attempts or int(sent.lost), unused=unused)
 
     def fail(self, sent: Sent, fault: Fault) -> None:
-        """Fail a task of which no worker can tell the outcome."""
+        """Fail a task whose outcome no worker can report."""
         self._run.events.emit(AttemptFailed(self._agent.ref(sent.task), fault, None))
         self._give_up(sent, fault)
 
     def send_down(self) -> None:
-        """Move the tasks that failed for good down the failure pathway, without labels or priority, as everywhere."""
+        """Move the tasks that failed for good down the failure pathway, without labels or priority, as in every run."""
         # Taken out first: a letter that cannot be written is listed as unwritten, and must not be sent a second time.
         letters, self._letters = self._letters, {}
 
@@ -150,14 +150,14 @@ class Outcomes:
                 self.end_run(trouble.error if isinstance(trouble, SetUpError) else trouble)
 
     def _of_the_gone(self, task: AgentTask) -> Outcome:
-        """Return the outcome of a task that is gone, and that a worker which was lost may have moved."""
-        with contextlib.suppress(EncordException, OutageError, Leaving):  # else it is skipped, with both reasons
+        """Return the outcome of a task that has left its stage, perhaps because a lost worker moved it."""
+        with contextlib.suppress(EncordException, OutageError, Leaving):  # otherwise it is skipped, with both reasons
             if (pathway := self._writer.arrived([task]).get(task.uuid)) is not None:
                 return Moved(pathway, confirmed=False)
         return Skipped(LEFT_OR_MOVED)
 
     def _give_up(self, sent: Sent, fault: Fault, *, blameless: bool = False) -> None:
-        """Finish a task that failed for good, or have it go down the failure pathway, with `send_down`."""
+        """Finish a task that failed for good, or keep it for `send_down` to move down the failure pathway."""
         self._dead_letters.gave_up(sent.task.uuid, fault)
         if blameless or not self._dead_letters.take(fault):
             self._finish(sent, Failed(fault), fault.attempt)

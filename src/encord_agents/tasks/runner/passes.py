@@ -34,7 +34,7 @@ def stopped_before(runner: RunnerBase, stop: Stop) -> RunReport:
     """Return the report of a run that was stopped before it had its project.
 
     Raises:
-        KeyboardInterrupt: By a Ctrl-C.
+        KeyboardInterrupt: It was stopped by a Ctrl-C.
     """
     report = runner.report = RunReport()
     report.stopped = STOPPED_BY[stop.reason] if stop.reason else "asked to stop"
@@ -50,14 +50,15 @@ def reported(
     run: Callable[[Passes], None],
     end: Callable[[], None] = lambda: None,
 ) -> RunReport:
-    """Have a run made, and return its report, which its runner has from the beginning.
+    """Make a run, and return its report, which its runner has from the beginning.
 
     Args:
-        run: Makes it. Inside, a Ctrl-C only requests the stop, but where it is let in.
-        end: Called after it, however it ended.
+        run: Makes the run. A Ctrl-C in it only requests the stop, except inside `Stop.interruptible`.
+        end: Called after the run, however it ended.
     """
     report = runner.report = RunReport()
-    # An interrupt comes at a call or at a jump backwards: none comes before a `try`, or between it and `finally`.
+    # Python raises an interrupt only at a call or a backward jump: none comes just before a `try`, or between its end
+    # and the `finally`.
     try:
         try:
             with stop.at_work(), Passes(report, runner.observers, stop, options) as passes:
@@ -65,18 +66,18 @@ def reported(
         finally:
             end()
     except KeyboardInterrupt:
-        report.stopped = report.stopped or STOPPED_BY["interrupt"]  # it came before or after what says so
+        report.stopped = report.stopped or STOPPED_BY["interrupt"]  # it came outside `Passes.run`, which records it
         raise
     return report
 
 
 @dataclass(eq=False, kw_only=True)
 class StageRuns:
-    """Runs each agent over the tasks in its stage, and keeps what later stages and the end of the run need to know.
+    """Runs each agent over the tasks in its stage, and keeps what later stages and the end of the run need.
 
     Attributes:
         unwritten: Tasks that were finished but could not be written.
-        unconfirmed: Those of them that were sent to move, without an answer.
+        unconfirmed: Those of them whose move was sent, but not answered.
         halted: The reason why a stage ended the whole run, if one did.
     """
 
@@ -90,13 +91,13 @@ class StageRuns:
 
 
 class Passes:
-    """Pass after pass over the stages, announced to observers, and told truthfully at the end.
+    """Passes over the stages, announced to observers, with a truthful report at the end.
 
     A context manager: inside, progress is shown and the report file is open.
 
     Args:
-        report: Called with every event; an exception of it ends the run.
-        observers: Further ones.
+        report: Called with every event; its exceptions end the run.
+        observers: Further observers.
     """
 
     def __init__(self, report: RunReport, observers: Sequence[Observer], stop: Stop, options: RunOptions) -> None:
@@ -133,7 +134,7 @@ class Passes:
         def tell() -> None:
             self._report.report_file_error = file.problem
 
-        stack.callback(tell)  # when it is closed, for that may fail too
+        stack.callback(tell)  # called after the file is closed, since closing may fail too
         return stack.enter_context(file)
 
     def run(self, runs: StageRuns, agents: Sequence[Agent], *, project_hash: object) -> None:
@@ -196,7 +197,7 @@ def pass_numbers(
     events: Events,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[int]:
-    """Yield the numbers of passes, each when it is due: by the start of the last one, on a clock that never jumps."""
+    """Yield the number of each pass when it is due, counted from the last one's start, on a clock that never jumps."""
     number = 0
     while True:
         number += 1
@@ -208,6 +209,6 @@ def pass_numbers(
             wait = max(0.0, started + refresh_every - now)
         events.emit(counter.end(now - started, wait))
         if wait is not None and wait >= IDLE:
-            close_idle()
+            close_idle()  # they would be too old for the next pass to use
         if wait is None or stop.wait(wait):
             return

@@ -1,4 +1,4 @@
-"""A pool of worker processes of our own, seen from the process that drains: one pipe to each, one inbox for all."""
+"""The pool of worker processes, as the draining process sees it: one pipe to each, one inbox for all."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Worker:
     """A worker process, as its parent sees it.
 
     Attributes:
-        ready: True if it was ever ready.
+        ready: True once it has been ready.
         dead: True if it has ended, as far as is known.
     """
 
@@ -49,7 +49,7 @@ class Worker:
     ended: threading.Event = field(default_factory=threading.Event)
 
     def say(self, message: object) -> None:
-        """Queue a message: nobody waits for a worker whose agent keeps the interpreter to itself."""
+        """Queue a message without blocking, since a worker whose agent holds the GIL does not read its pipe."""
         self.outbox.put(message)
 
 
@@ -57,11 +57,11 @@ class Processes:
     """A pool of worker processes, each started when there is work for it.
 
     Args:
-        size: The number of workers at most.
+        size: The maximum number of workers.
 
     Attributes:
-        inbox: Messages, each with its worker. `Died` is the last of each.
-        most_batches: The number of batches that a worker may have: as many as its pace allows.
+        inbox: Messages, each with its worker. `Died` is each worker's last.
+        most_batches: The maximum number of batches that a worker may have: only its pace limits it.
     """
 
     most_batches = sys.maxsize
@@ -70,14 +70,14 @@ class Processes:
         self.size = size
         self._timing, self._limits = timing, limits
         self.inbox: SimpleQueue[tuple[Worker, object]] = SimpleQueue()
-        # A fork would copy the locks of libraries' threads, whose holders are not there to let go of them.
+        # A fork would copy locks held by libraries' threads, and no thread in the child would ever release them.
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[Worker] = []
         self._names = itertools.count()
 
     @property
     def alive(self) -> list[Worker]:
-        """The workers that have not ended, those that are not ready yet included."""
+        """The workers that have not ended, including those that are not ready yet."""
         return [worker for worker in self._workers if not worker.dead]
 
     @property
@@ -101,7 +101,7 @@ class Processes:
             ours.close()
             raise
         finally:
-            its.close()
+            its.close()  # the child has a copy; with ours open, the pipe would not end with the child
         worker = Worker(process, ours)
         self._workers = [one for one in self._workers if not one.ended.is_set()] + [worker]
         try:
@@ -113,19 +113,19 @@ class Processes:
         try:
             threading.Thread(target=_post, args=(worker,), name=f"{name}-post", daemon=True).start()
         except BaseException:
-            process.kill()  # the listener sees to the rest
+            process.kill()  # the listener notices, and cleans up
             raise
         return worker
 
     def next(self, timeout: float) -> tuple[Worker, object] | None:
-        """Return the next message, with its worker; ``None`` if there is none for some seconds."""
+        """Return the next message, with its worker; ``None`` if none comes within ``timeout`` seconds."""
         try:
             return self.inbox.get(timeout=timeout) if timeout > 0 else self.inbox.get_nowait()
         except Empty:
             return None
 
     def stop(self) -> None:
-        """Have no task begin that has not begun."""
+        """Tell the workers to start no further task."""
         for worker in self.alive:
             if worker.ready:
                 worker.say(messages.Order.STOP)
@@ -133,7 +133,7 @@ class Processes:
                 worker.process.kill()
 
     def close(self, *, at_once: bool = False) -> None:
-        """End the workers. They tear down what lives as long as they do, if there is time for it."""
+        """End the workers. They tear down their run-scoped dependencies first, unless ``at_once``."""
         if at_once:
             for worker in self.alive:
                 worker.process.kill()
@@ -141,16 +141,18 @@ class Processes:
         for worker in self.alive:
             worker.say(messages.Order.END)
         for worker in self._workers:
-            worker.ended.wait()  # not for its thread: one that is interrupted in `Thread.join` takes it as ended
+            worker.ended.wait()  # not `Thread.join`, which takes the thread for ended if it is interrupted
         self._workers = []
-        self.inbox = SimpleQueue()  # messages that nobody has taken hold on to workers
+        self.inbox = SimpleQueue()  # messages left in the old one would keep the workers alive
 
     def _listen(self, worker: Worker) -> None:
-        """Take a worker's messages, in a thread, until it ends or cannot be understood."""
+        """Receive a worker's messages, in a thread, until it ends or sends one that cannot be read."""
         try:
             while True:
+                # The sentinel too: a program that the worker has started may keep the pipe open.
                 there = multiprocessing.connection.wait([worker.pipe, worker.process.sentinel], self._timing.look_up)
-                if worker.pipe in there or worker.pipe.poll():
+                if worker.pipe in there or worker.pipe.poll():  # first: a dead worker may have left messages
+                    # With a limit: text that a library prints into the pipe by mistake reads as a huge length.
                     message = pickle.loads(worker.pipe.recv_bytes(self._limits.message))
                     if isinstance(message, messages.Ready) and message.error is None:
                         worker.ready = True
@@ -159,7 +161,7 @@ class Processes:
                     break
         except (EOFError, OSError):
             pass
-        except Exception as error:  # noqa: BLE001 - somebody else has written to its pipe
+        except Exception as error:  # noqa: BLE001 - something else has written to its pipe
             logger.warning("A worker process said something that cannot be read: %s", described(error))
             worker.garbled = True
             worker.process.kill()
@@ -167,42 +169,42 @@ class Processes:
             self._see_end(worker)
 
     def _see_end(self, worker: Worker) -> None:
-        """See that a worker has ended, or end it."""
+        """Wait for a worker to exit, or kill it, and report that it has died."""
         try:
             worker.process.join(self._timing.dies_within)
-            if worker.process.exitcode is None:  # it cannot be heard, and must not go on beside another one
+            if worker.process.exitcode is None:  # it cannot be reached, and must not work alongside its replacement
                 worker.process.kill()
                 worker.process.join(self._timing.dies_within)
         finally:
             how = GARBLED if worker.garbled else in_words(worker.process.exitcode)
             worker.dead = True
-            worker.say(None)
+            worker.say(None)  # ends its sending thread, which closes the pipe
             self.inbox.put((worker, messages.Died(how, ready=worker.ready, garbled=worker.garbled)))
-            worker.ended.set()
+            worker.ended.set()  # last, since `close` then discards the inbox
 
 
 def _post(worker: Worker) -> None:
-    """Send messages to a worker, in a thread: those that the pipe cannot hold wait here."""
-    with worker.pipe:  # closed by its writer: else a message might go to the next file with its number
+    """Send a worker its messages, in a thread, which blocks while the pipe is full."""
+    with worker.pipe:  # closed by its writer, or a message might go to the next file with this descriptor
         while (message := worker.outbox.get()) is not None:
             try:
                 worker.pipe.send(message)
-            except Exception as error:  # noqa: BLE001 - mostly it has died, and its listener will say so
-                if not isinstance(error, OSError):  # else it would wait for ever for what cannot be sent
+            except Exception as error:  # noqa: BLE001 - usually it has died, and its listener reports that
+                if not isinstance(error, OSError):  # it cannot be pickled: the worker would wait in vain
                     worker.process.kill()
-                while worker.outbox.get() is not None:  # the pipe may have more to say
+                while worker.outbox.get() is not None:  # keeps the pipe open: the listener may not have read all of it
                     pass
                 return
 
 
 @contextlib.contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Have processes that this thread starts meanwhile not hear a Ctrl-C, from their very beginning: importing takes a
-    second or two, and one that is interrupted in it seems to have died."""
+    """Block SIGINT in the processes that this thread starts meanwhile, from their very beginning: imports take a second
+    or two, and a worker that is interrupted in them would seem to have died."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    multiprocessing.resource_tracker.ensure_running()  # which would be started with the first, and lift the block
+    multiprocessing.resource_tracker.ensure_running()  # otherwise the first process starts it, which lifts the block
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -211,7 +213,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 def in_words(code: int | None) -> str:
-    """Return how a process ended, by its exit code."""
+    """Describe how a process ended, by its exit code."""
     if code is None:
         return "it is not known how"
     if code >= 0:

@@ -56,7 +56,7 @@ class QueueFunction:
         functools.update_wrapper(
             self, registered.callable, assigned=("__module__", "__name__", "__qualname__", "__doc__")
         )
-        for name in ("__name__", "__qualname__"):  # which a partial or an object that can be called has not
+        for name in ("__name__", "__qualname__"):  # which a partial or another callable object lacks
             self.__dict__.setdefault(name, readable_name(registered.callable))
         self.runner = runner
         self.agent: Callable[..., Any] = registered.callable
@@ -68,7 +68,7 @@ class QueueFunction:
             return self(spec, final=final)
 
         # Celery reads the parameters of `function.__call__`. It would count the `self` of a method among them, and
-        # refuse each message for want of an argument; a plain function has none.
+        # refuse each message for a missing argument; a plain function has none.
         self.__dict__["__call__"] = call
         self.__signature__ = inspect.signature(call)
 
@@ -83,17 +83,17 @@ class QueueFunction:
 
         Args:
             spec: A task as JSON text (``task.model_dump_json()``), an `AgentTask`, a dict, or a list of these, also as
-                JSON text. Of a specification only ``uuid`` and ``data_hash`` are used; everything else is asked for.
-            final: True if a task that fails now will not be tried again: only then it goes down the failure pathway.
+                JSON text. Only ``uuid`` and ``data_hash`` are used; the rest is fetched from the platform.
+            final: True if a task that fails now will not be tried again. Only then does it go down the failure pathway.
 
         Returns:
-            A `TaskCompletionResult` as JSON text. A task's trouble, whatever it is, is told there.
+            A `TaskCompletionResult` as JSON text. Any trouble with a task is reported there.
 
         Raises:
             PrintableError, encord.exceptions.EncordException: The process could not connect, or the set-up is wrong:
                 it has no temporary directory for files that the agent asks for.
-            NoRoomError: It has one, but no room in it. Where there is no room for a single file, the tasks of the call
-                that have no outcome are told as failed, ``retryable``.
+            NoRoomError: It has one, but no room in it. If there is no room for a single file, the tasks of the call
+                that have no outcome are reported as failed, ``retryable``.
             TasksFailedError: A task failed and the stage was decorated with ``raise_on_failure=True``.
         """
         given, many = read_specs(spec)
@@ -113,14 +113,14 @@ class QueueFunction:
         return self._registered.label_row_metadata_include_args.branch_name
 
     def waiting(self, *, moves: Callable[[], object] = lambda: None) -> Iterator[str]:
-        """Yield the tasks of the stage, each as the JSON text that this function takes. Connects, at the first.
+        """Yield the tasks of the stage, each as the JSON text that this function takes. The first one connects.
 
-        Pages are read as they are needed, and outages are waited out. Tasks that move while pages are read may have
-        others passed over: read to the end before handing out, or read again later.
+        Pages are read as they are needed, and outages are waited out. Tasks that move while pages are read may cause
+        others to be skipped: read to the end before handing any out, or read again later.
 
         Args:
             moves: Returns something that changes when a task moves, such as a count. The stage is read again, for tasks
-                that were passed over, until nothing moved while it was read, or a reading shows nothing new.
+                that were skipped, until nothing moved while it was read, or a reading shows nothing new.
 
         Raises:
             PrintableError, encord.exceptions.EncordException: As `QueueRunner.project`; or the platform refuses, or
@@ -140,18 +140,18 @@ class QueueFunction:
                 is_reading = backlog.reading
                 while taken := backlog.take(number):
                     for waiting in taken:
-                        # Released at once: whoever takes the text here decides about it, and never reports back.
+                        # Released at once: the caller decides what happens to the task, and never reports back.
                         backlog.release(waiting.task.uuid)
                         yield waiting.task.model_dump_json()
             if moves() == before or backlog.shown == known:
                 return
 
     def connect(self, stop: Stop) -> None:
-        """Be ready, in a worker process: open the project, check the stages."""
+        """Connect, in a worker process: open the project, check the stages."""
         self.runner._connect(stop)
 
     def drive(self, feed: Feed, options: DrainOptions, *, stop: Stop, say: Callable[[Any], None]) -> messages.Ended:
-        """Run the agent over tasks as they come, in a worker of a drain: see `drive`."""
+        """Run the agent over tasks as they arrive, in a worker of a drain: see `drive`."""
         options = replace(options, bundle_saves=options.bundle_saves or self.runner.bundle_saves)
         with self._in_use(stop, options.bundle_saves) as (connection, agent, files):
             policy = replace(agent.policy, num_retries=options.num_retries, delay=options.retry_delay)
@@ -159,7 +159,7 @@ class QueueFunction:
 
     @contextlib.contextmanager
     def _in_use(self, stop: Stop | None, bundle_saves: bool) -> Iterator[tuple[Connection, Agent, Path | None]]:
-        """The process's connection, this function's agent, and a directory for files if the agent asks for any."""
+        """Yield the process's connection, this function's agent, and a directory if the agent asks for files."""
         with contextlib.ExitStack() as stack:
             connection = stack.enter_context(self.runner._in_use(stop))
             agent = connection.agent(self._registered)

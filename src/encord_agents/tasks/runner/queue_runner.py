@@ -1,4 +1,4 @@
-"""`QueueRunner`: the same agents as callables, JSON in and JSON out, for an engine that is there already."""
+"""`QueueRunner`: the same agents as callables, JSON in and JSON out, for a task engine that you already run."""
 
 from __future__ import annotations
 
@@ -66,17 +66,17 @@ class QueueRunner(RunnerBase):
             checked. Its exceptions pass unchanged, and the next use tries again.
         user_client: The client to use, for everything. Default: one made from the environment, in each process.
         asset_cache, asset_cache_size: Where the tasks' files are kept from run to run; see `SequentialRunner`.
-        max_outage: Seconds a call waits for a platform that does not answer. After that its tasks fail, retryable.
-        bundle_saves: Have `label_row.save()` and `label_row.set_priority()` of a task's own row, called by its agent or
-            dependencies, return at once, and send them with the others' of the call, before the task moves.
+        max_outage: Seconds a call waits for a platform that does not answer. After that its tasks fail, ``retryable``.
+        bundle_saves: Let `label_row.save()` and `label_row.set_priority()` of a task's own row, called by its agent or
+            dependencies, return at once, and send them with the others of the call, before the task moves.
 
     Raises:
         ProjectError: There is no project hash, or it is not a uuid.
 
     Attributes: those of `RunnerBase`, and
         bundle_saves: As given.
-        wake: Called with a project and a stage when a notification says that tasks wait there, to fill the queue of an
-            engine; see `encord_agents.fastapi.serve_runner`.
+        wake: Called with a project and a stage when a notification says that tasks wait there, to fill an engine's
+            queue; see `encord_agents.fastapi.serve_runner`.
     """
 
     def __init__(
@@ -138,22 +138,22 @@ class QueueRunner(RunnerBase):
         restore_labels: bool = False,
         raise_on_failure: bool = False,
     ) -> Callable[[Callable[..., Any]], QueueFunction]:
-        """Have a function serve a stage, and replace it by a `QueueFunction`.
+        """Register a function for a stage, and replace it by a `QueueFunction`.
 
-        The function may ask for, and return, what it may with `Runner`, and the arguments are those of
+        The function may ask for, and return, the same as with `Runner`. The arguments are those of
         `SequentialRunner.stage`, with these differences:
 
         Args:
             stage: The stage's title or uuid. Checked when the runner connects.
             give_up_on: Exceptions that another attempt would only raise again: failures that are not ``retryable``.
-            failure_pathway: Where a task goes that failed in its dependencies, agent, teardown or pathway, for good:
-                in a call with ``final=True``, or with one of ``give_up_on``. It is moved, without labels or priority,
-                and still counts as failed. After 20 such failures in a row no more tasks of the process go there,
-                until one succeeds.
-            restore_labels: Changes nothing: a queue function loads the label row anew for each attempt. Taken so that
-                agents can be decorated alike in both runners.
+            failure_pathway: The pathway of tasks that failed in dependencies, agent, teardown or pathway, for good: in
+                a call with ``final=True``, or with one of ``give_up_on``. They are moved, without labels or priority,
+                and still count as failed. After 20 such failures in a row no more tasks of the process go there, until
+                one succeeds.
+            restore_labels: Changes nothing: a queue function loads the label row again for each attempt. Accepted so
+                that agents can be decorated alike in both runners.
             raise_on_failure: Raise `TasksFailedError` when a task failed, after the others are written, so that an
-                engine's own retry fires. The tasks that were done are not done again then: they have left the stage.
+                engine's own retry fires. That retry skips the tasks that were done: they have left the stage.
 
         Raises:
             DependencyError: A parameter asks for something that nothing can supply.
@@ -183,7 +183,7 @@ class QueueRunner(RunnerBase):
         return register
 
     def get_agent_stages(self) -> Iterator[AgentStage]:
-        """Return the stage of each registered agent, once, in order of definition. Connects, at the call.
+        """Return the stage of each registered agent, once, in order of definition. Connects when called.
 
         Raises:
             PrintableError: The set-up is wrong: credentials, project, stages.
@@ -210,45 +210,45 @@ class QueueRunner(RunnerBase):
         report: str | Path | None = None,
         stop: Stop | None = None,
     ) -> RunReport:
-        """Run every agent over the tasks in its stage, over several processes of this machine, or on an executor.
+        """Run every agent over the tasks in its stage, in several processes on this machine, or on an executor.
 
         ::
 
             if __name__ == "__main__":      # each worker process imports the script
                 runner.drain(workers=4)
 
-        Stages are run in order of definition: a task that one moves to the next is seen there in the same
-        pass. A worker that dies costs its batch another try in another process, then each of its tasks one alone: one
-        that kills its worker every time is found, and fails. At the end worker processes tear down
-        their run-scoped dependencies; those of this process, where an executor runs threads, are torn down too,
-        unless the runner had connected before.
+        Stages are run in order of definition: a task that an agent moves to the next stage is seen there in the same
+        pass. If a worker dies, its batch is retried in another process, and then each of its tasks alone: one that
+        kills its worker every time is found, and fails. At the end, worker processes tear down their run-scoped
+        dependencies. Those of this process, where an executor runs threads, are torn down too, unless the runner had
+        connected before.
 
         The arguments are those of calling a `Runner`, with these differences:
 
         Args:
-            workers: How many processes; default: one for each processor. With an executor: how many workers it has,
-                where it does not say so itself.
-            executor: Where to run instead of in processes of the runner's own: a `ThreadPoolExecutor`, loky's, a Dask
-                client's ``get_executor()``, ... It is not shut down. A process that it starts must be able to import
-                the agents. A worker has one batch at a time, and waits through the delays of its retries; events arrive
-                when their batch is answered.
-            batch_size: How many tasks go to a worker, are loaded, and are written together. A process of our own has up
-                to four batches at a time: the agents of one run, others are loaded and written.
-            max_outage: Seconds to wait for a platform that does not answer; ``None``: as the runner was made with.
-            bundle_saves: Send what agents save by their own hand with the others', whatever the runner was made with.
+            workers: The number of processes; default: one per processor. With an executor: how many workers it
+                has, if it does not say so itself.
+            executor: An executor to run on, in place of the runner's own processes: a `ThreadPoolExecutor`, loky's, a
+                Dask client's ``get_executor()``, ... It is not shut down. A process that it starts must be able to
+                import the agents. A worker has one batch at a time, and waits through the delays of its retries;
+                events arrive with the result of their batch.
+            batch_size: The number of tasks that are sent to a worker, loaded, and written together. A worker process
+                has up to four batches at a time: agents run on one while others are loaded and written.
+            max_outage: Seconds to wait for a platform that does not answer; ``None``: the runner's own.
+            bundle_saves: Send agents' own saves with the others, even if the runner was made without it.
 
         Returns:
             The report, which is truthy. Failed tasks do not raise, see `RunReport.raise_for_failures`. The exception of
-            a task in a worker is a `WorkerError` that says its type and message, with the worker's traceback.
+            a task in a worker is a `WorkerError` with its type and message, and the worker's traceback.
 
         Raises:
             PrintableError: A number is out of range, the set-up is wrong, or other processes cannot import an agent.
             encord.exceptions.EncordException: The platform refuses; a note says what to do.
             OutageError: The platform did not answer for `max_outage` seconds.
-            NoRoomError: There is no room for the tasks' files, also when no other batch is at work.
+            NoRoomError: There is no room for the tasks' files, even when no other batch is in flight.
             BrokenExecutor: The given executor broke.
-            KeyboardInterrupt: After the tasks that were being worked on are finished, and written within 30 s; at
-                once, when it comes twice.
+            KeyboardInterrupt: After the tasks in flight are finished, and written within 30 s; at once on a second
+                Ctrl-C.
         """
         options = DrainOptions(
             workers=workers,
@@ -286,12 +286,13 @@ class QueueRunner(RunnerBase):
         def run(passes: Passes) -> None:
             gate = connection.gate(stop, max_outage=max_outage, grace=self.timing.time_to_write)
             writer = functools.partial(Writer, project=project, client=connection.sender, gate=gate)
-            # Nothing waits for a read at the end, as it does for a write.
+            # Once a stop is requested, writes get time to finish; reads get none.
             reads = connection.gate(stop, max_outage=max_outage, grace=0.0)
             runs = DrainRuns(reads, stop, passes.events, writer, options, functions=served, workers=pool)
             passes.run(runs, agents, project_hash=self.project_hash)
 
         def end() -> None:
+            # An interrupt must not leave workers behind: it is raised after the teardown.
             interrupted = False
             while True:
                 try:
@@ -309,8 +310,8 @@ class QueueRunner(RunnerBase):
     def _end_drain(self, pool: Processes | ExecutorPool, stop: Stop, report: RunReport | None) -> None:
         """End the workers and, with a ``report``, the connection that this process has made for the run.
 
-        It can be interrupted and called again: an interrupt waits until workers have torn down their dependencies; a
-        second one does not.
+        It can be interrupted and called again: after one interrupt, workers may still tear down their dependencies;
+        after a second, they are killed.
         """
         with stop.at_work():
             pool.close(at_once=stop.leaving)
@@ -319,18 +320,18 @@ class QueueRunner(RunnerBase):
                     self._close(report)
 
     def run(self) -> NoReturn:
-        """Run as a command line: `python agents.py --help` lists its options, which are those of `drain`. Ends the
-        process with its exit code.
+        """Run as a command line: `python agents.py --help` lists its options, which are those of `drain`. Exits
+        with its exit code.
 
         Raises:
-            PrintableError: In a notebook or a test runner, whose arguments and process these are: call `drain`.
+            PrintableError: This is a notebook or a test runner, which owns the arguments and the process: call `drain`.
         """
         from encord_agents.cli.runner import drain_as_command
 
         sys.exit(drain_as_command(self))
 
     def __call__(self, *args: object, **kwargs: object) -> NoReturn:
-        """Refuse to be called, and show the ways there are.
+        """Refuse to be called, and list the ways to run it.
 
         Raises:
             NotImplementedError: Always.
@@ -340,9 +341,9 @@ class QueueRunner(RunnerBase):
     def close(self) -> None:
         """Tear down run-scoped dependencies, which live as long as the process, and the event loop of async agents.
 
-        Engines call this when a worker process, or a thread of one, ends. Calls that other threads are in the middle of
-        keep what they use: it is torn down when the last of them ends. The next use connects anew; twice is harmless.
-        Exceptions of teardowns are told in the log.
+        Engines call this when a worker process, or a thread of one, ends. Calls in progress in other threads keep their
+        dependencies, which are torn down when the last of these calls ends. The next use connects again. A second call
+        is harmless. Exceptions of teardowns are logged.
 
         Raises:
             KeyboardInterrupt: It was interrupted; everything is torn down all the same.
@@ -354,21 +355,22 @@ class QueueRunner(RunnerBase):
             if self._connection is not None:
                 self._closing.append(self._connection)
             self._connection = self._project = None
-        while self._closing:  # until they are closed, for an interrupt may come, and this be called again
+        # Torn down outside the lock, since that may take long.
+        while self._closing:  # each stays listed until it is closed: after an interrupt, this is called again
             connection = self._closing[-1]
             connection.close(report)
-            with contextlib.suppress(ValueError):  # another thread has done the same
+            with contextlib.suppress(ValueError):  # another thread has removed it
                 self._closing.remove(connection)
 
     def _connect(self, stop: Stop | None = None) -> Connection:
-        if (connection := self._connection) is not None:
+        if (connection := self._connection) is not None:  # without the lock: it is set once it is ready for use
             return connection
         with self._lock:
-            if self._connecting is not None:  # this thread's callback uses the runner
+            if self._connecting is not None:  # the callback, in this thread, uses the runner: the lock is reentrant
                 return self._connecting
             if self._connection is None:
                 project = self._project_for(self._project_hash, stop=stop, max_outage=self._max_outage)
-                # Threads of engines come and go; the main one is there from the beginning to the end.
+                # An engine's threads come and go; the main thread lives as long as the process.
                 main = threading.main_thread().ident
                 connection = Connection(self, project, max_outage=self._max_outage, thread=main)
                 for registered, agent in zip(self.agents, self._bind_all(project, num_retries=0), strict=True):
@@ -382,12 +384,12 @@ class QueueRunner(RunnerBase):
                         raise
                     finally:
                         self._connecting = None
-                self._connection = connection
+                self._connection = connection  # last: from now on, other threads use it without the lock
             return self._connection
 
     @contextlib.contextmanager
     def _in_use(self, stop: Stop | None = None) -> Iterator[Connection]:
-        """Yield the connection, kept from being torn down meanwhile."""
+        """Yield the connection, and keep it from being torn down meanwhile."""
         while not (connection := self._connect(stop)).enter():  # another thread has just closed it
             pass
         try:

@@ -15,7 +15,7 @@ Progress = Literal["auto", "rich", "plain", "none"]
 
 
 class _Number(NamedTuple):
-    """The least value of a number, its meaning in words, and whether it must be whole."""
+    """The minimum of a number, its meaning in words, and whether it must be whole."""
 
     least: float
     meaning: str
@@ -44,10 +44,10 @@ def check_number(name: str, value: object, *, optional: bool = False, most: floa
 
     Args:
         optional: Accept ``None`` too.
-        most: The greatest that it may be.
+        most: The maximum.
 
     Raises:
-        PrintableError: It is no number, too small or too great; the message says what the number means.
+        PrintableError: It is no number, too small or too large; the message says what the number means.
     """
     least, meaning, whole = NUMBERS[name]
     if value is None and optional:
@@ -97,7 +97,7 @@ class RunnerOptions(RunOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainOptions(RunOptions):
-    """Options of a drain. Its workers have them too."""
+    """Options of a drain. They are sent to its workers too."""
 
     workers: int | None = None
     batch_size: int = 10

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_LABEL_ROW_BATCH_SIZE", "Runner", "SequentialRunner"]
 
 MAX_LABEL_ROW_BATCH_SIZE = Limits().at_once
-"""Label rows in one request, at most."""
+"""The maximum number of label rows in one request."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -64,21 +64,21 @@ class SequentialRunner(RunnerBase):
         pre_execution_callback: Called with the runner once per call, after everything is checked and before any task.
             Its exceptions pass unchanged.
         user_client: The client to use, for everything. Default: one made from the environment.
-        asset_cache: A directory in which the tasks' files are kept from run to run, for all processes of this machine.
+        asset_cache: A directory in which the tasks' files are kept between runs, for all processes of this machine.
             Default: that of the environment variable ``ENCORD_AGENTS_CACHE``; without it, files are not kept.
         asset_cache_size: The maximum size of that directory, in bytes or as text, ``"50 GB"``; the least recently used
             files are removed first. Default: ``ENCORD_AGENTS_CACHE_SIZE``, or 20 GB.
 
     Raises:
         CredentialsError: There is no key, or it cannot be used.
-        ProjectError: The hash is not a uuid, or the project has no workflow, or its workflow no agent stage.
+        ProjectError: The hash is not a uuid, the project has no workflow, or its workflow has no agent stage.
         encord.exceptions.EncordException: The platform refuses; a note says what to do.
 
     Attributes:
         agents: The registered agents, in order of definition.
         dependency_overrides: For tests: functions to use in place of others as dependencies.
         timing, limits: For tests: the numbers that the engine goes by.
-        report: The last call's report, also when it raised.
+        report: The last call's report, even if the call raised.
         observers: Called with each event of a run, see `encord_agents.tasks.engine.report`.
     """
 
@@ -103,9 +103,9 @@ class SequentialRunner(RunnerBase):
 
     @project.setter
     def project(self, project: Project | None) -> None:
-        """Have the runner serve a project from now on, as if it had been made for it."""
+        """Make the runner serve a project from now on, as if it had been made for it."""
         self._project_hash = None if project is None else checked_hash(project.project_hash)
-        # Opened anew: the engine repeats requests by itself, which the project's own client may do, too.
+        # Opened again: the engine does the retries, which the project's own client may do, too.
         self._project = None if self._project_hash is None else open_project(self._sender, self._project_hash)
 
     def stage(
@@ -120,20 +120,20 @@ class SequentialRunner(RunnerBase):
         failure_pathway: str | UUID | None = None,
         restore_labels: bool = False,
     ) -> Callable[[Function], Function]:
-        """Have a function serve a stage. The function is returned unchanged.
+        """Register a function for a stage. The function is returned unchanged.
 
         It may return a pathway's name or uuid, a `TaskAgentReturnStruct`, or ``None`` to leave the task in its stage.
 
         Args:
             stage: The stage's title or uuid.
             label_row_metadata_include_args: The fields of label rows to list. A ``branch_name`` wins over the task's.
-            label_row_initialise_labels_args: The parts to fetch of their labels.
+            label_row_initialise_labels_args: The parts of their labels to fetch.
             overwrite: Replace the function that serves the stage already, in its place. Not needed in a notebook, where
                 a cell that defines the same function again replaces it.
-            will_set_priority: Not needed any more: priorities can always be set. Kept for code that says it.
+            will_set_priority: No longer needed: priorities can always be set. Kept for existing code.
             give_up_on: Exceptions that are never retried.
-            failure_pathway: Where a task goes that finally failed in its dependencies, agent, teardown or pathway:
-                it is moved, without labels or priority, and still counts as failed. Not for trouble of the platform,
+            failure_pathway: The pathway of tasks that finally failed in their dependencies, agent, teardown or pathway:
+                they are moved, without labels or priority, and still count as failed. Not for trouble of the platform,
                 nor before the stage's first success in a run. After 20 such failures in a row the run stops.
             restore_labels: Begin every attempt with the label row as it was loaded: objects, classifications, answers.
                 Default: changes that a failed attempt made to it stay.
@@ -193,14 +193,14 @@ class SequentialRunner(RunnerBase):
             progress: ``"rich"`` on a terminal, ``"plain"`` lines, ``"none"``; ``"auto"`` chooses between the first two.
             max_workers: Attempts at once: in threads, or on one event loop for async agents. Up to `task_batch_size`.
             max_outage: Seconds to wait for a platform that does not answer.
-            retry_delay: Seconds before the second attempt of a task; doubles with each, jittered, at most 60. Whatever
-                it is, a service that an agent calls and that says when to come back is believed.
-            max_consecutive_failures: End the run after so many tasks of a stage that finally failed in a row, for
-                whatever reason but the platform's trouble. ``None``: never.
-            dry_run: Run the agents and write nothing; say for each task what would have been written.
-            bundle_saves: Have `label_row.save()` and `label_row.set_priority()` of a task's own row, called by its
-                agent or dependencies, return at once, and send them with the others', before the task moves.
-            report: A file to write one JSON line per task to, as it goes.
+            retry_delay: Seconds before the second attempt of a task; doubles with each, jittered, at most 60. In any
+                case, a service that an agent calls and that says when to come back is obeyed.
+            max_consecutive_failures: End the run after this many tasks of a stage have finally failed in a row, for any
+                reason but the platform's trouble. ``None``: never.
+            dry_run: Run the agents and write nothing; report for each task the writes that were left out.
+            bundle_saves: Let `label_row.save()` and `label_row.set_priority()` of a task's own row, called by its
+                agent or dependencies, return at once, and send them with the others, before the task moves.
+            report: A file to write one JSON line per task to, during the run.
             stop: Ends the run from outside, and several runs that share it; see `encord_agents.tasks.stop_on_signals`.
 
         Returns:
@@ -209,7 +209,7 @@ class SequentialRunner(RunnerBase):
         Raises:
             PrintableError: A number is out of range, or the set-up is wrong.
             OutageError: The platform did not answer for `max_outage` seconds.
-            NoRoomError: This machine has no room for the tasks' files, also when no other file of the run is there.
+            NoRoomError: This machine has no room for the tasks' files, even when no other file of the run is there.
             KeyboardInterrupt: After the finished results are written.
         """
         options = RunnerOptions(
@@ -248,7 +248,7 @@ class SequentialRunner(RunnerBase):
     ) -> RunReport:
         """Run the agent of one stage, once: for web handlers and jobs.
 
-        Only that agent is checked. So a `Runner()` without a project may hold the agents of several. The other
+        Only that agent is checked, so a `Runner()` without a project may hold the agents of several. The other
         arguments are those of calling the runner.
 
         Args:
@@ -281,7 +281,7 @@ class SequentialRunner(RunnerBase):
     def try_on(self, task: Wanted = None, *, project_hash: str | UUID | None = None) -> Trial:
         """Try an agent on one task, once, and write nothing: to develop it, best in a notebook, which shows the labels.
 
-        What the agent saves by its own hand through its label row is not sent either. A task that fails is shown with
+        The agent's own saves, through its label row, are not sent either. A task that fails is shown with
         its traceback.
 
         Args:
@@ -297,10 +297,11 @@ class SequentialRunner(RunnerBase):
         return try_on(self, task, project_hash)
 
     def run(self) -> NoReturn:
-        """Run as a command line: `python agents.py --help` lists its options. Ends the process with its exit code.
+        """Run as a command line: `python agents.py --help` lists its options. Exits with its exit code.
 
         Raises:
-            PrintableError: In a notebook or a test runner, whose arguments and process these are: call the runner.
+            PrintableError: This is a notebook or a test runner, which owns the arguments and the process: call the
+                runner.
         """
         from encord_agents.cli.runner import run_as_command
 
@@ -313,7 +314,7 @@ class SequentialRunner(RunnerBase):
             For each agent: its stage's title and uuid, the function's name, and the types that it needs.
 
         Raises:
-            PrintableError: The set-up is wrong, or agents want files and this machine has no place for them.
+            PrintableError: The set-up is wrong, or agents need files and this machine has no place for them.
         """
         project = self._project_for(project_hash)
         self._check_has_agents()
@@ -335,7 +336,7 @@ class SequentialRunner(RunnerBase):
             if self.pre_execution_callback is not None:
                 with stop.interruptible():
                     refuse_coroutine(self.pre_execution_callback(self))
-            # Not by a stack: an interrupt between two of its exits leaves out the rest.
+            # Not an `ExitStack`: an interrupt between two of its exits would skip the rest.
             connection: Connection | None = None
             try:
                 connection = Connection(
@@ -364,6 +365,7 @@ class SequentialRunner(RunnerBase):
             try:
                 passes.run(runs, agents, project_hash=connection.project.project_hash)
             finally:
+                # After an interrupt, the teardowns that are left are still run; a second one ends them.
                 interrupted = False
                 while True:
                     try:

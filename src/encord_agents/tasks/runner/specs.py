@@ -18,12 +18,12 @@ from encord_agents.tasks.models import NO_TASK
 __all__ = ["Spec", "malformed", "read_spec", "read_specs"]
 
 QUOTED = 200
-"""Characters of a specification that a message quotes."""
+"""The maximum length of a quoted specification in a message, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A task as it was given: what to ask the platform for, or why that cannot be told."""
+    """A task as it was given: its ids, to ask the platform for, or the reason why they are unknown."""
 
     uuid: UUID
     data_hash: UUID
@@ -33,7 +33,7 @@ class Spec:
 def read_specs(spec: object) -> tuple[list[Spec], bool]:
     """Return the tasks that were given, and whether they came as a list."""
     if isinstance(spec, str | bytes):
-        with contextlib.suppress(ValueError, RecursionError):  # else it is one that is malformed
+        with contextlib.suppress(ValueError, RecursionError):  # otherwise it is one malformed task
             spec = json.loads(spec)
     if isinstance(spec, list | tuple):
         return [read_spec(one) for one in spec], True

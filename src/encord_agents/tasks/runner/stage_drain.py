@@ -30,7 +30,7 @@ __all__ = ["StageDrain"]
 AnyWorker: TypeAlias = Worker | ExecutorWorker
 
 READ_AHEAD = 100
-"""Tasks read from the pages between two looks at the workers."""
+"""Tasks read from the pages between two checks for workers' messages."""
 
 CANNOT_START = """\
 The worker processes ended before they were ready ({how}). What they printed says why. Usually it is one of two:
@@ -48,11 +48,11 @@ CANCELLED_FIRST = (
 
 @dataclass(eq=False, slots=True)
 class Hand:
-    """The tasks that one worker has of this stage.
+    """The tasks of this stage that one worker has.
 
     Attributes:
         running: Tasks whose attempt has begun and not ended.
-        alone: True if it is given nothing else until what it has is done.
+        alone: True if it gets no other task until the one it has is done.
     """
 
     tasks: dict[UUID, Sent] = field(default_factory=dict)
@@ -74,13 +74,13 @@ class StageDrain:
         self._options = run.options
         self._timing, self._limits = run.gate.timing, run.gate.limits
         self._pool = pool
-        self._most_busy = pool.size  # fewer workers have tasks once there was no room for the files of so many
+        self._most_busy = pool.size  # lowered when there is no room for the files of so many workers
         self._module = function.__module__
         self._begin = messages.Begin(lambda: function, run.options)
         self._backlog = Backlog(agent.row_of, known=self._history.known, budget=run.options.max_tasks_per_stage)
         self._reader = StageReader(agent.stage, run.gate, self._backlog, run.events)
         self._outcomes = Outcomes(run, agent, self._backlog)
-        # Of the workers for which this stage has begun, and not ended.
+        # Only workers in which this stage has begun and not ended.
         self._hands: dict[AnyWorker, Hand] = {}
         self._again: deque[Sent] = deque()
         self._alone: deque[Sent] = deque()
@@ -91,14 +91,14 @@ class StageDrain:
 
     @property
     def only_reads(self) -> bool:
-        """True if nothing is going on but a request for the stage's next page. Other threads may ask."""
+        """True if nothing is in flight but a request for the stage's next page. Other threads may ask."""
         return self._asking and not self._is_out
 
     def run(self) -> None:
-        """Work until every task has its outcome, or the run is to end.
+        """Run until every task has its outcome, or the run is to end.
 
         Raises:
-            SetUpError, NoRoomError, OutageError: It was ended by this; tasks at work by then are finished.
+            SetUpError, NoRoomError, OutageError: The error that ended it; tasks in flight by then are finished.
         """
         try:
             with contextlib.suppress(Leaving):  # the stop came while the platform was waited for
@@ -119,7 +119,7 @@ class StageDrain:
         while not self._closing and not (self._backlog.exhausted and self._is_idle and not self._backlog.reopen()):
             self._read(min(READ_AHEAD, self._limits.read_ahead) if first else sys.maxsize)
             first = first and self._backlog.reading
-            if first or not self._reading:  # another reading goes to its end before any task moves
+            if first or not self._reading:  # a second reading must end before any task moves
                 self._send()
             if self._is_out:
                 self._collect(0.0 if self._reading else tick)
@@ -127,13 +127,13 @@ class StageDrain:
                 self._run.stop.wait(min(wait, tick))
 
     def _wind_up(self) -> None:
-        """Have no task begin that has not begun, if the run is to end; and take the workers' last messages."""
+        """Start no further task if the run is to end, and receive the workers' last messages."""
         if self._closing:
             self._pool.stop()
         for worker in self._hands:
             worker.say(messages.Order.CLOSE)
         while self._hands and not self._run.stop.leaving:
-            if self._run.stop.requested:
+            if self._run.stop.requested:  # it may have come while the last messages were awaited
                 self._pool.stop()
             self._collect(self._timing.tick)
 
@@ -150,7 +150,7 @@ class StageDrain:
         return not (self._is_out or self._waits or self._backlog.available)
 
     def _read(self, number: int) -> None:
-        """Read on in the stage's pages; or again, when nothing is out and tasks may have been passed over."""
+        """Read the stage's next pages; or all again, if nothing is in flight and tasks may have been skipped."""
         if not (self._reading or (self._backlog.must_be_read and self._is_idle)):
             return
         self._asking = True
@@ -172,21 +172,21 @@ class StageDrain:
 
     @property
     def _is_out(self) -> bool:
-        """True if workers have anything to answer."""
+        """True if workers have tasks, or are starting."""
         return bool(self._busy or self._starting)
 
     @property
     def _waits(self) -> bool:
-        """True if tasks that workers had are to be sent again."""
+        """True if tasks that workers had before wait to be sent again."""
         return bool(self._again or self._alone)
 
     @property
     def _held_back(self) -> float:
-        """The seconds for which nothing is to be sent, since a service that the agent calls wants to be left alone."""
+        """The seconds for which nothing is sent, because of a rate limit of a service that the agent calls."""
         return self._history.quiet.wait(self._run.gate.clock()) if self._waits or self._backlog.available else 0.0
 
     def _room_of(self, worker: AnyWorker) -> int:
-        """Return how many more tasks a worker can have: only where a whole batch fits, so that they go together."""
+        """Return how many more tasks a worker can have: none unless a whole batch fits, so that they go together."""
         hand, size, limits = self._hands[worker], self._options.batch_size, self._limits
         if not worker.ready or worker.dead or hand.alone:
             return 0
@@ -198,7 +198,7 @@ class StageDrain:
         return min(size, room) if room >= size or not hand.tasks else 0
 
     def _send(self) -> None:
-        """Send tasks, as far as there is room for them."""
+        """Send tasks to workers as long as there is room."""
         for worker in self._pool.alive:
             if worker not in self._hands and worker.ready:
                 self._begin_in(worker)
@@ -218,8 +218,8 @@ class StageDrain:
 
     @property
     def _wants_worker(self) -> bool:
-        """True if there is more to do than workers have room for, those that are starting included. Work recovered from
-        a dead worker must not queue behind another worker's."""
+        """True if there is more to do than the workers have room for, including those that are starting. Work recovered
+        from a dead worker must not queue behind another worker's."""
         if self._most_busy < self._pool.size:
             return not self._hands
         starting, size = len(self._starting), self._options.batch_size
@@ -230,7 +230,7 @@ class StageDrain:
         return len(self._again) + len(self._alone) * size + self._backlog.available > room
 
     def _send_some(self) -> bool:
-        """Send some tasks to the worker that has the fewest. Return False if none has room."""
+        """Send some tasks to the worker that has the fewest. Return False if no worker has room."""
         there = [worker for worker in self._hands if self._room_of(worker)]
         if self._alone:
             there = [worker for worker in there if not self._hands[worker].tasks]
@@ -248,20 +248,20 @@ class StageDrain:
         return True
 
     def _next(self, number: int) -> list[Sent]:
-        """Take the tasks to be sent next: first those that a worker had before."""
+        """Take the tasks to send next, beginning with those that a worker had before."""
         some = [self._again.popleft() for _ in range(min(number, len(self._again)))]
         return some + [Sent(one.task, one.seen_at) for one in self._backlog.take(number - len(some))]
 
     def _give(self, hand: Hand, some: Sequence[Sent]) -> list[messages.OnItsWay]:
-        """Count tasks as a worker's, and return them as it is sent them."""
+        """Assign tasks to a worker, and return them as they are sent to it."""
         now = self._run.gate.clock()
         for sent in some:
             hand.tasks[sent.task.uuid] = sent
-            self._backlog.begin_move()  # it may move at any time, until the worker tells its outcome
+            self._backlog.begin_move()  # it may move at any time, until the worker reports its outcome
         return [sent.on_its_way(now) for sent in some]
 
     def _take_back(self, hand: Hand, uuid: UUID) -> Sent | None:
-        """Take a task from a worker, which has no more to do with it."""
+        """Take a task back from a worker that is done with it."""
         sent = hand.tasks.pop(uuid, None)
         hand.running.discard(uuid)
         if not hand.tasks:
@@ -276,11 +276,11 @@ class StageDrain:
     # Messages of workers
 
     def _collect(self, timeout: float) -> None:
-        """Take messages, waiting so long for the first one."""
+        """Process the workers' messages, waiting up to ``timeout`` seconds for the first one."""
         said = self._pool.next(timeout)
         while said is not None:
             worker, message = said
-            if (hand := self._hands.get(worker)) is not None:  # else it idles, or has died idle
+            if (hand := self._hands.get(worker)) is not None:  # otherwise the worker is idle, or has died idle
                 self._take(worker, hand, message)
             said = self._pool.next(0.0)
         self._outcomes.send_down()
@@ -314,7 +314,7 @@ class StageDrain:
                 self._lost(hand, message)
 
     def _hear(self, worker: AnyWorker, hand: Hand, told: messages.Told) -> None:
-        """Hear an event of the stage."""
+        """Process an event that a worker reports."""
         self._history.has_named_a_pathway |= told.named_a_pathway
         if told.hold_back > 0:
             for other in self._hands:
@@ -332,11 +332,11 @@ class StageDrain:
             case TaskStarted(task=task):
                 hand.running.add(task.uuid)
             case StageWarning(kind=kind) if not self._history.warns_first_of(kind):
-                return  # another worker has given it
+                return  # another worker has sent it already
         self._run.events.emit(told.event)
 
     def _ended(self, hand: Hand, ended: messages.Ended) -> None:
-        """Take leave of a worker in which the stage has ended: because it was told so, or because of its trouble."""
+        """Process the end of the stage in a worker: it was told to end it, or an error did."""
         self._run.unwritten += ended.unwritten
         self._run.unconfirmed |= ended.unconfirmed
         if ended.hold_back > 0:
@@ -346,9 +346,9 @@ class StageDrain:
             return
         error = ended.error.error
         busy = self._busy
-        others = busy or (left and self._most_busy > 1)  # of two that had no room, the second sees nobody busy
+        others = busy or (left and self._most_busy > 1)  # of two that had no room, the second finds no other busy
         if isinstance(error, NoRoomError) and error.may_pass and not self._closing and others:
-            # Others' files may be removed: what it had is done when others are. It is no attempt.
+            # Other workers' files will be removed, so its tasks are sent again after theirs. This counts as no attempt.
             self._most_busy = max(1, min(self._most_busy, busy))
             unwritten = {ref.uuid for ref in ended.unwritten}
             self._again += [sent for sent in left if sent.task.uuid not in unwritten]
@@ -358,22 +358,22 @@ class StageDrain:
     # Trouble
 
     def _cancelled(self, hand: Hand) -> None:
-        """Send a batch once more that somebody else has cancelled."""
+        """Send a batch again, once, that was cancelled from outside the run."""
         left = self._take_all_back(hand)
         if self._closing:
             return
         if not left:
             self._outcomes.end_run(PrintableError(CANCELLED_FIRST))
         for sent in left:
-            if not sent.lost:  # its tasks may have moved all the same
+            if not sent.lost:  # its first time. Its tasks may have moved all the same
                 sent.lost = True
                 self._again.append(sent)
             else:
                 self._outcomes.fail(sent, Fault(Phase.LOAD, WorkerError(CANCELLED), 1))
 
     def _lost(self, hand: Hand, died: messages.Died) -> None:
-        """See to the tasks of a worker that has died. To blame is the one whose attempt had begun and not ended; if no
-        attempt went on, it may be any of them."""
+        """Retry or fail the tasks of a worker that has died. Those with an attempt in progress are the suspects; if
+        there were none, all of them are."""
         self._failed_starts += not died.ready
         nobody_works = not (self._run.proven or self._starting)
         if not died.ready and (nobody_works or self._failed_starts >= self._limits.failed_starts) and not self._closing:

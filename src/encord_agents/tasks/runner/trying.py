@@ -1,4 +1,4 @@
-"""An agent tried on one task, with nothing written: the way an agent is developed, cell by cell."""
+"""Trying an agent on one task without writing anything, to develop it cell by cell."""
 
 from __future__ import annotations
 
@@ -39,29 +39,29 @@ if TYPE_CHECKING:
 __all__ = ["Trial", "Wanted", "try_on"]
 
 Wanted: TypeAlias = str | UUID | AgentTask | LabelRowV2 | None
-"""A task, or what names one."""
+"""A task, or something that names one."""
 
 MAX_FRAMES = 4
-"""Frames of a video that are painted."""
+"""The maximum number of frames of a video that are painted."""
 PIXELS = 960
-"""Pixels of the longer side of a picture in a notebook; two pictures have half of it each."""
+"""Pixels of the longer side of a picture in a notebook; several pictures have half of it each."""
 LONGEST_TRACEBACK = 10_000
 
 
 @dataclass(frozen=True)
 class Trial:
-    """The result of an agent on one task. Nothing was written. Shown by notebooks, with the picture.
+    """The result of trying an agent on one task, with nothing written. Notebooks show it with its picture.
 
     Attributes:
         data_title: The title of the task's data unit.
         stage: The title of the stage.
         function: The name of the agent's function.
-        would: What a run would have written, in words; ``None`` if the agent failed.
+        would: A description of the writes that a run would have made; ``None`` if the agent failed.
         label_row: The label row as the agent left it; ``None`` if it did not ask for one, or failed.
         frames: PNG files of the image, or of up to four of the video's frames with objects, by frame number, with the
             objects painted on them; empty if there is nothing to paint on.
-        not_painted: Why there is no picture, where there should be one.
-        exception: What the agent failed with.
+        not_painted: The reason why there is no picture, if there should be one.
+        exception: The exception that the agent failed with.
         traceback: Its traceback, as text.
     """
 
@@ -132,7 +132,7 @@ def try_on(runner: RunnerBase, wanted: Wanted, project_hash: str | UUID | None) 
 
 @dataclass(eq=False)
 class _Attempt:
-    """One attempt, as the trial shows it."""
+    """One attempt, from which a trial is made."""
 
     connection: Connection
     agent: Agent
@@ -183,7 +183,7 @@ class _Attempt:
             with Asset(item, cache=self.agent.cache) as asset:
                 for frame in some_labelled_frames(row, MAX_FRAMES):
                     frames[frame] = painted(self._pixels(asset, item.name, frame), row, frame)
-        except Exception as error:  # noqa: BLE001 - the trial is what counts, and it was fine
+        except Exception as error:  # noqa: BLE001 - the trial itself succeeded; only its picture is missing
             return frames, described(error)
         return frames, None
 

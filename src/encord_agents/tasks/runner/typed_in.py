@@ -24,7 +24,7 @@ def is_defined_again(function: Callable[..., Any], earlier: Callable[..., Any]) 
 
 
 def _name(function: Any) -> tuple[str | None, str | None]:
-    """Return the module and name of a function, of what a `partial` calls, or of the class of an object."""
+    """Return the module and name of a function, of the function in a `partial`, or of an object's class."""
     while isinstance(function, functools.partial):
         function = function.func
     named = function if hasattr(function, "__qualname__") else type(function)

@@ -1,4 +1,4 @@
-"""Longer messages of a `QueueRunner`: where it has no project, and where it is called."""
+"""Longer messages of a `QueueRunner`: for when it has no project, and when it is called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A batch in a worker of an executor: the stage's driver runs over it, and its process is left tidily."""
+"""A batch in a worker of an executor: the stage's driver runs it; the runner is closed when the process exits."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ runs_here: dict[str, tuple[int, Stop, contextvars.Context]] = {}
 def serve(
     function: QueueFunction, tasks: Sequence[messages.OnItsWay], options: DrainOptions, run: str, number: int
 ) -> list[Any] | None:
-    """Run a stage's agent over a batch, in whatever thread or process an executor runs this.
+    """Run a stage's agent over a batch, in whichever thread or process the executor runs this.
 
     Args:
         run: The run's name.
-        number: The batch's.
+        number: The batch's number.
 
     Returns:
         Messages like those of a worker process, in order; `Ended` is the last. ``None``: the run is ending. Without
-        tasks: only whether this process can connect.
+        tasks, only whether this process can connect.
     """
-    # In another process there is neither: no request to stop reaches it, and context variables do not pickle.
+    # Another process has no entry: no request to stop reaches it, and context variables cannot be pickled.
     home, stop, context = runs_here.get(run) or (None, Stop(), contextvars.Context())
     if stop.requested:
         return None
-    if os.getpid() != home:  # a forked process has its parent's entry
+    if os.getpid() != home:  # a forked process inherits its parent's entry
         _close_at_exit(function.runner)
     said: list[Any] = []
     feed: Feed = SimpleQueue()
@@ -55,13 +55,13 @@ def serve(
             function.connect(stop)
     except Leaving:  # while it connected: nothing was begun
         pass
-    except Exception as error:  # noqa: BLE001 - an answer like any other: the run ends with it
+    except Exception as error:  # noqa: BLE001 - a result like any other: it ends the run
         ended = messages.Ended(error=messages.Carried(error))
     return [*said, ended]
 
 
 def _close_at_exit(runner: QueueRunner) -> None:
-    # Not atexit, which forked processes of multiprocessing do not run; they have no documented way of their own.
+    # Not atexit, which forked processes of multiprocessing do not run; they have no documented alternative.
     if not _runners:
         Finalize(None, _close, exitpriority=100)
     if runner not in _runners:

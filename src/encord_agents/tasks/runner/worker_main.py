@@ -1,7 +1,7 @@
-"""A worker process: stages begin, tasks come in through a pipe, events go out; and it is left tidily.
+"""A worker process: tasks arrive through a pipe, events are sent back, and dependencies are torn down at the end.
 
-Its main thread runs the driver that a `Runner` has: agents there, one after the other, while the next tasks are loaded
-and finished ones are written.
+Its main thread runs a `Runner`'s driver: the agents run there, one after the other, while other threads load the next
+tasks and write finished ones.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ logger = get_logger(__name__)
 
 
 def work(pipe: Connection, timing: Timing) -> None:
-    """Live as a worker."""
+    """Run as a worker until the parent ends it, or is gone."""
     # Ctrl-C in a terminal reaches every process, and so do the SIGHUP of a terminal that is closed and the SIGTERM of a
-    # service manager: it is for the parent to decide what they mean. The worker ends with it.
+    # service manager. The parent decides what they mean, and the worker ends with it.
     hold_off_signals()
-    if hasattr(signal, "pthread_sigmask"):  # the parent had it blocked until this was done
+    if hasattr(signal, "pthread_sigmask"):  # the parent had it blocked in this process until now
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    # Agents may compute, and never wait by themselves. The threads that load and write, of which each request wants the
-    # interpreter dozens of times, would wait for 5 ms each time.
+    # Agents may compute without ever releasing the GIL. The threads that load and write need it dozens of times per
+    # request, and would wait for 5 ms each time.
     sys.setswitchinterval(min(SWITCH_INTERVAL, sys.getswitchinterval()))
     from encord_agents.terminal.streams import forgiving_streams
 
-    with forgiving_streams():  # what agents print is no reason for a task to fail
+    with forgiving_streams():  # an agent's output must not make its task fail
         _Child(pipe, timing).live()
-    # Else the interpreter looks at every object while it is taken apart: a quarter of a second, and the parent waits.
+    # Otherwise the interpreter visits every object as it shuts down: a quarter of a second, and the parent waits.
     gc.freeze()
 
 
 class _Child:
-    """A worker. Its main thread serves stages; another one listens to the parent."""
+    """A worker. Its main thread serves stages; another one receives the parent's messages."""
 
     def __init__(self, pipe: Connection, timing: Timing) -> None:
         self._pipe = pipe
@@ -67,7 +67,7 @@ class _Child:
         self._orphaned = threading.Event()
 
     def live(self) -> None:
-        """Serve stages until the parent says that it is enough, or is not there any more."""
+        """Serve stages until the parent ends this process, or is gone."""
         threading.Thread(target=self._listen, name="encord-agents-parent", daemon=True).start()
         while (serve := self._stages.get()) is not None:
             serve()
@@ -78,7 +78,7 @@ class _Child:
                 logger.exception("What lives as long as the process could not be torn down.")
 
     def _listen(self) -> None:
-        """Take the parent's messages, in a thread. However it ended, this ends with it: after the task at work."""
+        """Receive the parent's messages, in a thread. If the parent is gone, end after the task in flight."""
         try:
             self._listen_until_end()
         except Exception as error:
@@ -87,17 +87,19 @@ class _Child:
             self._orphaned.set()
             self._stop.request()
         finally:
+            # The main thread may be waiting for tasks, or for the next stage.
             self._feed.put(None)
             self._stages.put(None)
 
     def _listen_until_end(self) -> None:
         while True:
-            while not self._pipe.poll(self._timing.look_up):  # a program that the parent has started may hold the pipe
+            # Polled, since no EOF comes while a program that the parent has started holds the pipe open.
+            while not self._pipe.poll(self._timing.look_up):
                 if os.getppid() != self._parent:
                     raise EOFError
             match self._pipe.recv():
                 case messages.Begin() as begin:
-                    self._feed = SimpleQueue()
+                    self._feed = SimpleQueue()  # a stage that failed may have left tasks in the old one
                     self._stages.put(partial(self._serve, begin, self._feed))
                 case messages.Tasks() | messages.HoldBack() as more:
                     self._feed.put(more)
@@ -109,7 +111,7 @@ class _Child:
                     return
 
     def _serve(self, begin: messages.Begin, feed: Feed) -> None:
-        """Serve a stage, in the main thread: modules may do at import what only that can."""
+        """Serve a stage, in the main thread: modules may do at import things that only this thread can."""
         try:
             function: QueueFunction = begin.load()
             if function.runner not in self._runners:
@@ -127,19 +129,19 @@ class _Child:
 
     def _say_for_certain(self, message: object) -> None:
         if not self._tell(message) and not self._orphaned.wait(self._timing.hears_within):
-            # An agent has closed the pipe, so the parent can only see the process end: whatever threads the agent has.
+            # An agent has closed the pipe, so the parent can only notice an exit. It must not wait for agents' threads.
             os._exit(1)
 
     def _say(self, message: object) -> None:
-        """Say something, in any thread. A message that cannot be sent is not missed: the parent is gone, or will see
-        this process end."""
+        """Send a message, from any thread. One that cannot be sent is not missed: the parent is gone, or will see this
+        process end."""
         if not self._tell(message):
             self._stop.request()
 
     def _tell(self, message: object) -> bool:
-        with self._sending:
+        with self._sending:  # messages of several threads must not be mixed in the pipe
             try:
                 self._pipe.send(message)
-            except OSError:  # the parent is not there any more
+            except OSError:  # the parent is gone, or an agent has closed the pipe
                 return False
         return True
