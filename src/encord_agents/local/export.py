@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from encord_agents.local.service import Service
 
 LONGEST_NAME = 150
-"""Characters of a title that are kept in a file's name, which most file systems limit to 255 bytes."""
+"""Bytes of a title that are kept in a file's name, of which most file systems allow 255."""
 
 
 @dataclass
@@ -60,15 +60,17 @@ def export(
     """
     done = Exported()
     names: set[str] = set()
+    rows: set[tuple[str, str]] = set()
     try:
         out.mkdir(parents=True, exist_ok=True)
         for task in project.tasks():
             label = project.label(task.data_hash, task.branch_name)
             if label is None:
                 continue
-            name = _name(task.data_title, task.data_hash, task.branch_name, names)
-            if name is None:  # another task of the same row
+            if (row := (task.data_hash, task.branch_name)) in rows:  # another task of the same row
                 continue
+            rows.add(row)
+            name = _name(task.data_title, *row, names)
             text = json.dumps(label, indent=2, ensure_ascii=False)
             (out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
             done.rows += 1
@@ -80,16 +82,16 @@ def export(
     return done
 
 
-def _name(title: str, data_hash: str, branch: str, names: set[str]) -> str | None:
-    """Return a row's file name, without directories and special characters; ``None`` if the row has been written."""
+def _name(title: str, data_hash: str, branch: str, names: set[str]) -> str:
+    """Return a row's file name, without directories and special characters, and add it to those that are taken."""
     kept = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in title).strip(". ")
-    kept = (kept.rpartition(".")[0] or kept or "untitled")[:LONGEST_NAME]
+    kept = (kept.rpartition(".")[0] or kept or "untitled").encode()[:LONGEST_NAME].decode(errors="ignore")
     if branch != "main":
         kept += f"-{''.join(c if c.isalnum() else '_' for c in branch)[:40]}"
     if kept.casefold() in names:
         kept += f"-{data_hash[:8]}"
     if kept.casefold() in names:
-        return None
+        kept += data_hash[8:]
     names.add(kept.casefold())
     return kept
 

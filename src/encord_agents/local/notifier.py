@@ -69,7 +69,11 @@ class Notifier:
                 if sending.receiver in self._busy or len(self._busy) >= MOST_AT_ONCE:
                     continue
                 self._busy.add(sending.receiver)
-            Thread(target=self._send, args=(sending,), name="local-platform-notification", daemon=True).start()
+            try:
+                Thread(target=self._send, args=(sending,), name="local-platform-notification", daemon=True).start()
+            except RuntimeError:  # the system has no thread to spare: it is due at the next look, too
+                self._no_longer_busy(sending.receiver)
+                return
 
     def _send(self, sending: Sending) -> None:
         try:
@@ -83,8 +87,11 @@ class Notifier:
             if not self._stopped.is_set():
                 logger.error("A notification cannot be recorded: %s", error)
         finally:
-            with self._lock:
-                self._busy.discard(sending.receiver)
+            self._no_longer_busy(sending.receiver)
+
+    def _no_longer_busy(self, receiver: int) -> None:
+        with self._lock:
+            self._busy.discard(receiver)
 
 
 def signature(body: bytes, timestamp: str, secret: str) -> str:

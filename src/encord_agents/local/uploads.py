@@ -83,9 +83,15 @@ def run(service: Service, folder: str, given: Mapping[str, Any], user: str, *, i
     job = Job()
     wanted = list(_entries(given))
     read: list[tuple[dict[str, Any], list[NewUnit]]] = []
+    used: set[str] = set()
     for kind, entry in wanted:
         addresses = _addresses(kind, entry)
         try:
+            for address in addresses:
+                if address.startswith(PREFIX):
+                    if address in used:
+                        raise ValueError("an uploaded file becomes one item: upload it again for another")
+                    used.add(address)
             read.append((entry, [_file(service, address, _child_kind(kind), user) for address in addresses]))
         except (OSError, ValueError) as error:
             job.errors.append((addresses, str(error)))

@@ -47,6 +47,7 @@ def test_rows_that_have_labels(project: LocalProject, tmp_path: Path) -> None:
         ("a\nb<c>|d?.png", "a_b_c__d_"),
         ("Straße.tar.gz", "Straße.tar"),
         (f"{'x' * 400}.png", "x" * LONGEST_NAME),
+        (f"x{'é' * 400}.png", f"x{'é' * (LONGEST_NAME // 2 - 1)}"),
     ],
 )
 def test_a_title_is_no_path(platform: LocalPlatform, tmp_path: Path, title: str, name: str) -> None:
@@ -69,6 +70,16 @@ def test_titles_that_are_the_same(project: LocalProject, tmp_path: Path) -> None
     done = project.export_labels(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"a.json", f"A-{hash[:8]}.json", "A-new_idea.json"}
     assert done.rows == 3
+
+
+def test_two_tasks_of_a_row(project: LocalProject, tmp_path: Path) -> None:
+    """They are one file."""
+    row = saved(project, 0)
+    for _ in range(2):
+        project.add_task(row["data_hash"])
+    done = project.export_labels(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert done.rows == 1
 
 
 def test_drawn(project: LocalProject, tmp_path: Path) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 import pytest
 from tests.ports import free_port
 from tests.servers import answering, server
+from tests.waiting import until
 
 from encord_agents.core.constants import WEBHOOK_SIGNATURE_HEADER, WEBHOOK_TIMESTAMP_HEADER
 from encord_agents.core.webhooks import sign
-from encord_agents.local import notifier
+from encord_agents.local import LocalPlatform, LocalProject, notifications, notifier
 
 
 def test_the_signature_is_the_librarys() -> None:
@@ -47,3 +49,25 @@ def test_a_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("NO_PROXY", raising=False)
     with server((200, b"")) as address:
         assert notifier.post(address, b"{}", "s") == (True, "200 OK")
+
+
+def test_no_thread_to_spare(platform: LocalPlatform, project: LocalProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no thread for a notification, it is sent at a later look."""
+    with server((200, b"")) as address:
+        platform.receivers.add(address, max_wait=0.01)
+        looks = notifier.Notifier(platform._service)
+        refused = []
+
+        def refuse(self: threading.Thread) -> None:
+            refused.append(self.name)
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            assert until(lambda: looks._look() or refused)
+        assert until(lambda: looks._look() or all_accepted(platform))
+
+
+def all_accepted(platform: LocalPlatform) -> bool:
+    found = notifications.latest(platform._service.database, 10)
+    return bool(found) and all(one.status == "delivered" for one in found)

@@ -48,6 +48,26 @@ def test_all_or_none(platform: LocalPlatform, folder: str) -> None:
     assert uploads.state(platform._service, "other") is None
 
 
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda key: {"images": [{"objectUrl": key}, {"objectUrl": key}]},
+        lambda key: {"images": [{"objectUrl": key}], "imageGroups": [{"objectUrl_0": key}]},
+        lambda key: {"imageGroups": [{"objectUrl_0": key, "objectUrl_1": key}]},
+    ],
+    ids=["twice", "in a group too", "in one group"],
+)
+def test_an_upload_that_is_named_twice(platform: LocalPlatform, folder: str, again: Any) -> None:
+    """It becomes one item, so the second entry is an error of its own, and nothing else breaks."""
+    given = again(sent(platform, png(4, 3)))
+    job = run(platform, folder, given)
+    assert job.made == []
+    assert "upload it again" in job.errors[0][1]
+    job = run(platform, folder, given, ignore=True)
+    assert (len(job.made), len(job.errors)) in ((1, 1), (0, 1))
+    platform.check()
+
+
 def test_facts_that_are_stated(platform: LocalPlatform, folder: str) -> None:
     """They take the place of those that were read; others are not taken."""
     entry = {
