@@ -164,11 +164,11 @@ class StageDrain:
     @property
     def _busy(self) -> int:
         """The number of workers that have tasks."""
-        return sum(bool(hand.tasks) for hand in self._hands.values())
+        return sum(bool(hand.tasks) for hand in tuple(self._hands.values()))
 
     @property
     def _starting(self) -> list[AnyWorker]:
-        return [worker for worker in self._hands if not worker.ready and not worker.dead]
+        return [worker for worker in tuple(self._hands) if not worker.ready and not worker.dead]
 
     @property
     def _is_out(self) -> bool:
