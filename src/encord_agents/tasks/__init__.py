@@ -15,7 +15,7 @@ __all__ = ["Depends", "QueueRunner", "Runner", "SequentialRunner", "stop_on_sign
 
 
 def __getattr__(name: str) -> Any:
-    # Only when asked for: a `Runner` does without worker processes and their messages, and starts sooner.
+    # Imported on first access only: a `Runner` needs no worker processes, and starts sooner without their modules.
     if name == "QueueRunner":
         from encord_agents.tasks.runner.queue_runner import QueueRunner
 

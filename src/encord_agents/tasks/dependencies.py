@@ -88,10 +88,10 @@ def dep_storage_item(storage_item: StorageItem) -> StorageItem:
 
 
 def dep_asset(storage_item: StorageItem, asset: Asset | None = None) -> Iterator[Path]:
-    """Yield the path of the task's file: the image, the video, the document. It is removed afterwards.
+    """Yield the path of the task's file: the image, the video, the document. The file is removed afterwards.
 
-    Of an image group, a data group or a DICOM series, which have no file of their own, it is a folder with the files of
-    their members: ``00000-front.jpg``, ``00001-back.jpg``, ...
+    An image group, a data group or a DICOM series has no file of its own: the path is then a folder with the files of
+    its members, ``00000-front.jpg``, ``00001-back.jpg``, ...
 
     Raises:
         UnsupportedAssetError: The item has no file.
@@ -123,7 +123,7 @@ def dep_video_iterator(storage_item: StorageItem, asset: Asset | None = None) ->
     """Yield an iterator over all frames of the task's video or image group, in order, decoded one at a time.
 
     Raises:
-        UnsupportedAssetError: The item is no video. While iterating: its file is damaged.
+        UnsupportedAssetError: The item is not a video. While iterating: its file is damaged.
         AssetDownloadError: The file could not be fetched.
     """
     from encord_agents.core.video import iterate_frames
@@ -142,7 +142,7 @@ class FrameSampler(Protocol):
     def __call__(
         self, share_or_frames: float | Iterable[int] | None = None, /, *, seconds: float | None = None
     ) -> Iterable[Frame]:
-        """Return frames: a share of them, those of some numbers, or one every so many seconds."""
+        """Return a share of the frames, the frames with the given numbers, or one frame per ``seconds``."""
         ...
 
 
@@ -151,15 +151,15 @@ def dep_video_sampler(storage_item: StorageItem, asset: Asset | None = None) -> 
     """Yield a function that samples the task's video or image group, any number of times.
 
     Call it with a number above 0 and up to 1 for that share of the frames, evenly spaced from frame 0 on (0.1 is every
-    tenth frame); with an iterable of frame numbers for exactly those, in their order and as often as they are listed;
+    tenth frame); with an iterable of frame numbers for exactly those frames, in the given order and as often as listed;
     or with ``seconds=0.5`` for the frames that are shown at 0 s, 0.5 s, 1 s, and so on. Numbers beyond the last frame
     are left out, with a warning in the log.
 
     Raises:
-        UnsupportedAssetError: The item is no video. While iterating: its file is damaged.
+        UnsupportedAssetError: The item is not a video. While iterating: its file is damaged.
         AssetDownloadError: The file could not be fetched.
-        PrintableError: By the sampler: the share or the seconds are out of range, a frame number is negative, or
-            seconds are asked for of images.
+        PrintableError: Raised by the sampler: the share or the seconds are out of range, a frame number is negative,
+            or ``seconds`` is used on images.
     """
     from encord_agents.core.sampling import VideoSampler
 
@@ -195,7 +195,7 @@ def _video(storage_item: StorageItem, asset: Asset | None, mine: ExitStack) -> P
     """Return the path of a video's file.
 
     Raises:
-        UnsupportedAssetError: The item is no video.
+        UnsupportedAssetError: The item is not a video.
     """
     mime_type, kind = storage_item.mime_type or "", storage_item.item_type
     is_video = kind in (StorageItemType.VIDEO, StorageItemType.IMAGE_SEQUENCE) or mime_type.startswith("video/")
@@ -214,7 +214,7 @@ def _video(storage_item: StorageItem, asset: Asset | None, mine: ExitStack) -> P
 def dep_data_lookup(
     lookup: Annotated[DataLookup, Depends(DataLookup.sharable, scope="run")],
 ) -> DataLookup:
-    """Return a lookup of data rows and storage items by data hash, in the project's datasets. One for the whole run."""
+    """Return a lookup of data rows and storage items by data hash, in the project's datasets, for the whole run."""
     return lookup
 
 
@@ -247,12 +247,12 @@ class Twin:
 def dep_twin_label_row(
     twin_project_hash: str | UUID, init_labels: bool = True, include_task: bool = False
 ) -> Callable[..., Twin | None]:
-    """Return a dependency that finds the task's data unit in another project; it supplies ``None`` if it is not there.
+    """Return a dependency that supplies the task's data unit in another project, or ``None`` if it is not there.
 
     Use it as ``Annotated[Twin | None, Depends(dep_twin_label_row(twin_project_hash="..."))]``. Twins are matched by
-    data hash, on the same branch or, if there is none, on main. Those of tasks that were loaded together are fetched
-    together, at most a minute before they are needed. A project that cannot be opened ends the run, like other set-up
-    errors; an outage is waited out. By hand, it is opened with a client made from the environment.
+    data hash, on the same branch or, if there is none, on main. The twins of tasks that were loaded together are
+    fetched together, at most a minute before they are needed. A project that cannot be opened ends the run, like other
+    set-up errors; an outage is waited out. When called by hand, it is opened with a client made from the environment.
 
     Args:
         twin_project_hash: The other project.
@@ -260,7 +260,7 @@ def dep_twin_label_row(
         include_task: Look up the twin's task too, which costs one more request. Default: no.
 
     Raises:
-        PrintableError: ``twin_project_hash`` is no uuid.
+        PrintableError: ``twin_project_hash`` is not a uuid.
     """
     try:
         project_hash = UUID(str(twin_project_hash))
@@ -287,7 +287,7 @@ def dep_twin_label_row(
     def get_twin_label_row(
         lr_original: LabelRowV2, twins: TwinRows | None = Depends(twin_rows, scope="run")
     ) -> Twin | None:
-        if not isinstance(twins, TwinRows):  # called by hand: the default is the `Depends` mark
+        if not isinstance(twins, TwinRows):  # called by hand: the default is the `Depends` marker
             twins = twin_rows_by_hand()
         twin = twins.of(lr_original)
         if twin is None:

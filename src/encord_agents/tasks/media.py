@@ -43,7 +43,7 @@ _EXTRA = "__encord_agents_extra__"
 
 
 def needs_extra(extra: Extra) -> Callable[[F], F]:
-    """Mark a dependency as one that needs an extra, for agents that use it to be refused at decoration without it."""
+    """Mark a dependency as needing an extra, without which agents that use it are refused at decoration."""
 
     def mark(function: F) -> F:
         setattr(function, _EXTRA, extra)
@@ -53,7 +53,7 @@ def needs_extra(extra: Extra) -> Callable[[F], F]:
 
 
 def extra_of(dependency: Callable[..., Any]) -> Extra | None:
-    """Return the extra that a dependency needs."""
+    """Return the extra that a dependency needs, if any."""
     extra: Extra | None = getattr(dependency, _EXTRA, None)
     return extra
 
@@ -68,7 +68,7 @@ def dep_pdf_pages(storage_item: StorageItem, asset: Asset | None = None) -> Iter
     """Yield an iterator over the pages of the task's PDF as pictures, in order, drawn one at a time at 150 dpi.
 
     Raises:
-        UnsupportedAssetError: While iterating: it is no PDF, is damaged, or needs a password.
+        UnsupportedAssetError: While iterating: it is not a PDF, is damaged, or needs a password.
         AssetDownloadError: The file could not be fetched.
     """
     from encord_agents.core.documents import iterate_pages
@@ -93,7 +93,7 @@ def dep_audio(storage_item: StorageItem, asset: Asset | None = None) -> Sound:
 
 
 def dep_text(storage_item: StorageItem, asset: Asset | None = None) -> str:
-    """Return the text of the task's file, in the encoding of its byte order mark, UTF-8, or else Windows-1252.
+    """Return the text of the task's file, decoded by its byte order mark, or as UTF-8, or else as Windows-1252.
 
     Raises:
         UnsupportedAssetError: The item is a picture, a video, sound or a PDF.
@@ -118,13 +118,13 @@ def dep_objects(label_row: LabelRowV2) -> list[ObjectInstance]:
 
 
 def of_child(child: int | str, dependency: F) -> F:
-    """Make a dependency of a ready-made one, for one member of the task's data group or image group.
+    """Return a ready-made dependency, applied to one member of the task's data group or image group.
 
     Use it as ``Annotated[ImageArray, Depends(of_child("front", dep_single_frame))]``.
 
     Args:
-        child: The member's number from 0, its name, or its key in the layout of a data group.
-        dependency: One that asks for the storage item: `dep_asset`, `dep_single_frame`, `dep_video_iterator`,
+        child: The member's index from 0, its name, or its key in the layout of a data group.
+        dependency: One that takes the storage item: `dep_asset`, `dep_single_frame`, `dep_video_iterator`,
             `dep_video_sampler`, `dep_pdf_pages`, `dep_audio`, `dep_text`, `dep_storage_item`.
 
     Raises:
@@ -178,17 +178,17 @@ def dep_object_crops(
     filter_titles: Sequence[str] | str | None = None,
     filter_object_instances: Sequence[ObjectInstance | str] | None = None,
 ) -> Callable[..., list[InstanceCrop]]:
-    """Make a dependency that cuts the labelled objects out of their frames: a list of `InstanceCrop`.
+    """Return a dependency that crops the labelled objects out of their frames: a list of `InstanceCrop`.
 
     Use it as ``Annotated[list[InstanceCrop], Depends(dep_object_crops())]``. A crop is the smallest upright rectangle
-    of pixels that holds the object. In images, image groups, videos and PDFs; of an object that is on several frames
-    there is one for each, in the order of the frames. Objects without an area (points, lines) have none; a warning says
-    so. All crops are in memory together, and one frame at a time.
+    of pixels that contains the object. Images, image groups, videos and PDFs are supported; an object that is on
+    several frames has one crop per frame, in the order of the frames. Objects without an area (points, lines) have
+    none, which is logged as a warning. All crops are in memory together, but only one frame at a time.
 
     Args:
-        filter_ontology_objects: Only instances of these objects of the ontology, or of their feature hashes.
+        filter_ontology_objects: Only instances of these ontology objects, given as objects or feature hashes.
         filter_titles: Only instances of objects with these titles.
-        filter_object_instances: Only these instances, or those of these object hashes.
+        filter_object_instances: Only these instances, given as instances or object hashes.
     """
     is_wanted = wanted_instances(filter_ontology_objects, filter_titles, filter_object_instances)
 
@@ -205,7 +205,7 @@ def wanted_instances(
     titles: Sequence[str] | str | None,
     instances: Sequence[ObjectInstance | str] | None,
 ) -> Callable[[ObjectInstance], bool]:
-    """Return a function that tells whether an object passes these filters, of which ``None`` lets all pass."""
+    """Return a predicate for the objects that pass all of these filters; a filter of ``None`` accepts every object."""
     hashes = None if ontology_objects is None else {_hash(one) for one in ontology_objects}
     wanted_titles = None if titles is None else {titles} if isinstance(titles, str) else set(titles)
     wanted = None if instances is None else {one if isinstance(one, str) else one.object_hash for one in instances}
@@ -226,7 +226,7 @@ def cut_out(
     asset: Asset | None,
     only_frame: int | None = None,
 ) -> list[InstanceCrop]:
-    """Cut objects out of their frames, or out of one of them."""
+    """Crop objects out of all their frames, or out of ``only_frame``."""
     from encord_agents.core.vision import crop_to_instance
 
     by_frame: dict[int, list[ObjectInstance]] = {}
@@ -248,7 +248,7 @@ def cut_out(
 
 
 def frames_by_number(item: StorageItem, asset: Asset | None, numbers: list[int], mine: ExitStack) -> Iterator[Frame]:
-    """Yield frames of an item's file by ascending numbers: of a video, an image or group of images, or a PDF."""
+    """Yield the frames with these ascending numbers from an item's file: a video, an image, an image group or a PDF."""
     if item.item_type == StorageItemType.IMAGE_GROUP:
         from encord_agents.core.groups import ImageGroup
 

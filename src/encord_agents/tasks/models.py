@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 NO_TASK = UUID(int=0)
-"""A placeholder for the task of a specification that names none."""
+"""A placeholder for the task of a specification that names no task."""
 
 
 @dataclass
@@ -93,11 +93,11 @@ class TaskResult(BaseModel):
         error: The error, as ``"ValueError: ..."``, or the reason why the task was skipped.
         traceback: The traceback of a failed task's error.
         retryable: True if another call may succeed.
-        retry_after: Seconds after which a service that the agent calls, and that refused the task for now, wants to be
-            called again; at most 60. ``None`` if no service said so.
+        retry_after: Seconds to wait before the next call, as requested by a service that the agent calls and that
+            refused the task for now; at most 60. ``None`` if no service requested a wait.
         seconds: The duration of the attempt in seconds.
-        own_saves: Seconds of that spent waiting for saves that the agent made itself, which ``bundle_saves`` would have
-            sent in bundles.
+        own_saves: The part of ``seconds`` spent waiting for saves that the agent made itself, which ``bundle_saves``
+            would have sent in bundles.
     """
 
     model_config = ConfigDict(extra="ignore")  # a newer worker may send more fields
@@ -127,7 +127,7 @@ class TaskResult(BaseModel):
 
 
 class TaskCompletionResult(BaseModel):
-    """The answer of a queue function about the task, or the tasks, it was called with.
+    """The answer of a queue function for the task or tasks it was called with.
 
     For one task the first five fields are single values; for a list they are lists, and ``results`` has the details of
     each task.
@@ -135,8 +135,8 @@ class TaskCompletionResult(BaseModel):
     Attributes:
         task_uuid: The task or tasks of the call; `NO_TASK` for a specification that named none.
         stage_uuid: The stage they were in.
-        success: For one task: True if it was done. For several: the uuids of those that were.
-        pathway: The pathway it moved down; ``None`` if it stayed. For several: the pathways of those that moved.
+        success: For one task: True if it succeeded. For several: the uuids of the tasks that succeeded.
+        pathway: The pathway it moved down; ``None`` if it stayed. For several: the pathways of the tasks that moved.
         error: The error, as text; for several tasks, one line per error.
         results: One result per task, in the order of the call.
     """

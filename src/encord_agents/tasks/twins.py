@@ -27,8 +27,8 @@ MAIN: Final = "main"
 class TwinRows:
     """The twins of label rows in one other project.
 
-    A request for one row's twin fetches those of the rows that were loaded with it. Each is handed out once, so that
-    every attempt has a row of its own, as the platform has it.
+    A request for one row's twin also fetches the twins of the rows that were loaded with it. Each twin is handed out
+    once, so that every attempt gets an unmodified row of its own.
 
     Args:
         project: The other project.
@@ -50,8 +50,9 @@ class TwinRows:
         """Return a row's twin, or ``None`` if the data is not in the project.
 
         Raises:
-            encord.exceptions.EncordException: The platform refuses.
+            encord.exceptions.EncordException: The platform refuses the request.
         """
+        # Held during the request: attempts of rows that were loaded together wait for it, and send none of their own.
         with self._lock:
             known = self._fetched.pop(row, None)
             if known is not None and self._clock() - known[0] < FRESH_FOR:
@@ -96,7 +97,7 @@ class TwinRows:
         return found
 
     def _initialise(self, twins: Sequence[LabelRowV2]) -> None:
-        for branch in dict.fromkeys(twin.branch_name for twin in twins):  # a bundle is of one branch
+        for branch in dict.fromkeys(twin.branch_name for twin in twins):  # all rows of a bundle must be on one branch
             same = [twin for twin in twins if twin.branch_name == branch]
             if len(same) == 1:
                 same[0].initialise_labels()

@@ -1,4 +1,4 @@
-"""Notes for exceptions whose own message names no remedy that works here."""
+"""Notes for exceptions whose own messages name no remedy that works here."""
 
 from __future__ import annotations
 

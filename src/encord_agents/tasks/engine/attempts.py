@@ -1,8 +1,9 @@
-"""Attempts while other tasks are loaded and written: their workers, and the way of their results.
+"""Attempts while other tasks are loaded and written: their workers, and the path of their results.
 
-Three threads meet here. One *hands over* tasks in the order of the ready queue, a little ahead. The *workers* make the
-attempts: the caller's thread, some threads of the engine, or the event loop. A third *takes back* the ends of attempts,
-so that judging them, with all the locks and books of the engine, is never done in a thread that an interrupt can reach.
+Three kinds of threads meet here. One thread *hands over* tasks in the order of the ready queue, a little ahead. The
+*workers* make the attempts: the caller's thread, some threads of the engine, or the event loop. Another thread *takes
+back* ended attempts and judges them, so that no thread that an interrupt can reach uses the engine's locks or changes
+its bookkeeping.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ __all__ = ["Attempts"]
 
 
 HANDED_BACK: Final = "handed back"
-"""In place of an attempt: it did not begin, because the task has to wait, or to be asked about."""
+"""In place of an attempt that did not begin: the task has to wait, or the platform must be asked about it."""
 
 Ended = Attempt | Fault | Literal["handed back"] | None
 """The end of an attempt; ``None``: there was none, or it was interrupted, and the task has no outcome."""
@@ -52,12 +53,12 @@ class Attempts:
         self._writes = writes
         self._loop = loop
         self._timing, self._limits = window.run.gate.timing, window.run.gate.limits
-        # Between the caller's thread and the engine's there are only queues of this kind, which hold no lock: an
-        # interrupt inside `queue.Queue` or `Future.result()` may leave one held that another thread waits for.
-        self._given: SimpleQueue[bool] = SimpleQueue()  # one for each of the tasks below; false: no more will come
-        self._to_attempt: deque[Context] = deque()
+        # The caller's thread and the engine's share only queues of this kind, which hold no lock: an interrupt inside
+        # `queue.Queue` or `Future.result()` may leave a lock held that another thread waits for.
+        self._given: SimpleQueue[bool] = SimpleQueue()  # True for each of the tasks below; False: no more will come
+        self._to_attempt: deque[Context] = deque()  # so that a retry can go before tasks handed over ahead
         self._attempted: SimpleQueue[tuple[Context, Ended] | None] = SimpleQueue()
-        self._judged: SimpleQueue[None] = SimpleQueue()  # one for each attempt, where the caller's thread makes them
+        self._judged: SimpleQueue[None] = SimpleQueue()  # one for each judged attempt, for the caller's thread
         self._all_ended: SimpleQueue[None] = SimpleQueue()
         self.reloads = ThreadPool(window.workers, "encord-agents-reload")
 
@@ -74,14 +75,14 @@ class Attempts:
     # The workers
 
     def serve(self) -> None:
-        """In the caller's thread: make the attempts, or wait for those of others, until there are no more."""
+        """Make the attempts in the caller's thread, or wait there while others make them, until there are no more."""
         if self.are_made_here:
             self.attempt()
         else:
             next_of(self._all_ended, self._timing.tick)
 
     def attempt(self) -> None:
-        """Attempt the given tasks, one after the other, until there will be no more."""
+        """Attempt the tasks handed over, one after the other, until no more will come."""
         given, attempted, tick = self._given, self._attempted, self._timing.tick
         unheard = 0
         while next_of(given, tick):
@@ -106,13 +107,14 @@ class Attempts:
             if not self._prepare(context):
                 return None
             ended = self.run.executor.attempt(context)
-            if not self.are_made_here:  # else whoever has it judged waits for that
+            # At once, so that other workers are held back too; the caller's thread waits for `judge` instead.
+            if not self.are_made_here:
                 self.run.listen(context, ended)
             return ended
         except KeyboardInterrupt:
             if threading.current_thread() is threading.main_thread():
                 raise
-            self._window.fail(KeyboardInterrupt())  # by the user's own doing: signals do not come here
+            self._window.fail(KeyboardInterrupt())  # raised by the user's code: signals do not reach this thread
         except BaseException as error:  # noqa: BLE001 - a thread's trouble is the run's, and is raised by it
             self._window.fail(error)
         return None
@@ -121,7 +123,7 @@ class Attempts:
         if self._has_to_wait(context):
             return HANDED_BACK
         if context.attempts or context.postponed:
-            # Not asyncio's own threads: those are waited for at the end, however long a host keeps silent.
+            # Not asyncio's own thread pool, which is joined at the end, however long a host does not answer.
             if not await asyncio.wrap_future(self.reloads.submit(lambda: self._prepare(context))):
                 return None
         else:
@@ -129,16 +131,17 @@ class Attempts:
         return await self.run.executor.attempt_async(context)
 
     def _has_to_wait(self, context: Context) -> bool:
-        """Return True if a task was handed over too early: a service wants quiet now, or too much time has passed."""
+        """Return True if a task was handed over too early: a service is over its limits now, or the task is stale."""
         if self.run.quiet.is_void(context.ticket):
             return True
+        # Once per attempt: if the platform refuses to say where a task is, it stays stale however often it is asked.
         if context.handed_back == context.attempts or not self.run.is_stale(context):
             return False
         context.handed_back = context.attempts
         return True
 
     def _prepare(self, context: Context) -> bool:
-        """Prepare an attempt. Return False if it is not to be made."""
+        """Prepare an attempt. Return False if it must not be made."""
         if (context.attempts or context.postponed) and not self.run.reload(context):
             return False
         self.run.start(context)
@@ -147,7 +150,7 @@ class Attempts:
     # Handing over
 
     def hand_over(self) -> None:
-        """Hand over tasks to attempt, in order, until there will be no more."""
+        """Hand over tasks to attempt, in order, until no more will come."""
         going: set[Going] = set()
         try:
             for context in self._queue.contexts():
@@ -170,13 +173,13 @@ class Attempts:
                     for one in tuple(going):
                         one.cancel()
                     with contextlib.suppress(Leaving):
-                        while going:
+                        while going:  # cancelled coroutines still tear down their dependencies
                             self.run.stop.pause(self._timing.tick)
                 finally:
                     self._attempted.put(None)
 
     def _drop(self, context: Context) -> None:
-        """Take back a task that is not attempted: it is gone, or the run is to stop."""
+        """Take back a task that is not attempted: it is gone, or the run is stopping."""
         self.run.quiet.end(context.ticket)
         with self._window.lock:
             self._queue.land(context)
@@ -186,10 +189,10 @@ class Attempts:
             self._notify_loaders()
 
     def _landed(self, context: Context, done: Future[Any]) -> None:
-        """Take the end of a coroutine, on the loop, or where the loop has ended."""
+        """Pass on the end of a coroutine, on the loop, or after the loop has ended."""
         ended: Ended = None
         if done.cancelled():
-            if not self._window.is_over:  # the agent did it: to itself, or to all tasks of the loop
+            if not self._window.is_over:  # an agent cancelled it: itself, or all tasks of the loop
                 ended = was_cancelled(context)
         elif (error := done.exception()) is not None:
             self._window.fail(error)
@@ -200,7 +203,7 @@ class Attempts:
     # Taking back
 
     def take_back(self) -> None:
-        """Judge the ends of attempts, until all workers have ended."""
+        """Judge ended attempts until all workers have ended."""
         try:
             with contextlib.ExitStack() as self._while_attempts_end:
                 self._take_back_all()
@@ -216,7 +219,7 @@ class Attempts:
         attempting = self._window.workers if self._loop is None else 1
         while attempting > 0:
             entries = [self._attempted.get()]
-            with contextlib.suppress(Empty):  # all that are there: each round wakes other threads once
+            with contextlib.suppress(Empty):  # drain the queue, since each round wakes other threads once
                 while True:
                     entries.append(self._attempted.get_nowait())
             attempting -= entries.count(None)
@@ -243,10 +246,10 @@ class Attempts:
             return
         finally:
             with self._window.lock:
-                # It runs or it waits: at no time neither, or the stage could end without its next attempt.
+                # One step: a task that neither runs nor waits, even briefly, could let the stage end without its retry.
                 if isinstance(verdict, float) and not verdict and self.are_made_here:
                     context.ticket = self.run.quiet.begin(self.run.gate.clock())
-                    self._to_attempt.appendleft(context)  # before those handed over ahead
+                    self._to_attempt.appendleft(context)  # before the tasks that were handed over ahead
                     self._given.put(True)
                 else:
                     self._queue.land(context)
@@ -258,7 +261,7 @@ class Attempts:
             return
         if not isinstance(verdict, float):
             self._measure(context)
-            context.close()  # its file makes room for others now; the rest needs only the labels
+            context.close()  # its file makes room for others now: writing needs only the labels
         if isinstance(verdict, Fault):
             self._window.settle(context, Failed(verdict))
         elif isinstance(verdict, Result):
@@ -266,11 +269,11 @@ class Attempts:
                 self._writes.finished.append(verdict)
 
     def _measure(self, context: Context) -> None:
-        """Have a task's attempts count in the average, from which the pace follows."""
+        """Include a task's attempts in the average duration, on which the pace depends."""
         window = self._window
         window.ends += 1
         if window.ends == self._limits.first_ends and window.seconds >= self._timing.waiting_attempt:
-            self._while_attempts_end.enter_context(quick_switches())  # where no agent waits, it would only cost
+            self._while_attempts_end.enter_context(quick_switches())  # would only cost time if no agent waits
         window.seconds += (context.seconds - window.seconds) / min(window.ends, self._limits.last_ends)
 
     def _notify_loaders(self) -> None:
@@ -281,12 +284,12 @@ class Attempts:
     # The end
 
     def start_no_more(self) -> None:
-        """In the caller's thread: say that it attempts nothing any more, if it was the one that did."""
+        """Report that the caller's thread makes no more attempts, in case an interrupt kept `attempt` from it."""
         if self.are_made_here:
             self._attempted.put(None)
 
     def abandon(self) -> None:
-        """Release all threads that wait for others, since these could not be started."""
+        """Release all threads that wait for threads which could not be started."""
         for _ in range(self._window.workers):
             self._given.put(False)
             self._attempted.put(None)

@@ -1,10 +1,10 @@
 """The backlog of a stage: which tasks wait, in which order they are taken, and when the stage must be read again.
 
-Agents start with the first page, not after the last, and tasks move before it has come. But where page tokens are
-offsets, a task that moves while pages are read makes the later ones start too far on, and tasks are skipped without a
-trace. So a stage that had moves while it was read is read again, until a reading had none: that one is exact. While a
-stage is read again, labels are saved as soon as they are finished, and moves wait, for a bounded time. Others move
-tasks too, and nobody tells this run: if a task turns out to have left since the stage was last read, it is read anew.
+Agents start with the first page, not after the last, so tasks move while pages are still being read. But where page
+tokens are offsets, such a move makes later pages start too far on, and tasks are silently skipped. So a stage that had
+moves while it was read is read again, until a reading had none: that one is exact. While a stage is read again, labels
+are saved as soon as they are finished, and moves wait, for a bounded time. Others move tasks too, without this run's
+knowledge: if a task turns out to have left since the last reading began, the stage is read again.
 
 There are no threads, requests or clocks in here: drivers that have threads call it under their lock.
 """
@@ -23,7 +23,7 @@ __all__ = ["Backlog", "Waiting"]
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A task that waits, and when its stage showed it, on the gate's clock."""
+    """A task that waits, and the time at which its stage showed it, on the gate's clock."""
 
     task: AgentTask
     seen_at: float
@@ -32,16 +32,16 @@ class Waiting:
 class Backlog:
     """The tasks of one stage that wait for their agent, during one pass.
 
-    Tasks are taken in the order in which the stage shows them. Those that this run has held or failed before come after
-    all that it has not seen. A task whose label row is taken waits for the other task of that row.
+    Tasks are taken in the order in which the stage shows them. Tasks that this run has held or failed before come
+    after those it has not seen. A task whose label row is taken waits for the other task of that row.
 
     Args:
         row_of: The label row that a task is about.
         known: Tasks that come last.
-        budget: How many tasks may be given to the agent; ``None``: all.
+        budget: The number of tasks that may be given to the agent; ``None``: all.
 
     Attributes:
-        taken: The tasks that were taken and not released, at any time.
+        taken: A live view of the tasks that are taken and not released.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class Backlog:
         self._shown: set[UUID] = set()
         self._reading = False
         self._readings = 0
-        self._exact = False  # nothing of this run's moved during the last reading
+        self._exact = False  # none of this run's tasks moved during the last reading
         self._has_left = False  # since the last reading began, a task turned out to have left
-        self._moves = 0  # under way
+        self._moves = 0  # in flight
 
     # Reading
 
@@ -96,7 +96,7 @@ class Backlog:
 
     @property
     def moving(self) -> bool:
-        """True while moves are under way. A reading that begins now cannot be exact."""
+        """True while moves are in flight. A reading that begins now cannot be exact."""
         return self._moves > 0
 
     def begin_reading(self) -> None:
@@ -118,21 +118,21 @@ class Backlog:
         self._reading = False
 
     def close(self) -> None:
-        """Note that nothing more will come. Called by whoever feeds this backlog in place of a reader."""
+        """Record that no more tasks will come. Called by a feed that replaces the reader."""
         self._reading, self._exact = False, True
 
     def reopen(self) -> bool:
-        """Have the stage read again, if a task that somebody else has moved may have hidden others from the reading.
+        """Request another reading if a task that somebody else moved may have hidden others from the last one.
 
         Returns:
-            True if it must be read again. That ends: each time is for a task which was there, and is not any more.
+            True if the stage must be read again. This terminates: each repetition is for a task that has left.
         """
-        if self._has_left and self._readings:  # else it is fed, and has no pages
+        if self._has_left and self._readings:  # otherwise it is fed, and has no pages
             self._exact = False
         return self.must_be_read
 
     def begin_move(self) -> None:
-        """Note that tasks of the stage are about to be moved."""
+        """Record that tasks of the stage are about to be moved."""
         self._moves += 1
         if self._reading:
             self._exact = False
@@ -159,7 +159,7 @@ class Backlog:
         return self._exact and not self._reading
 
     def take(self, number: int) -> list[Waiting]:
-        """Take up to some tasks, the next in order. They count towards the budget."""
+        """Take up to ``number`` tasks, the next in order. They count towards the budget."""
         if self._budget is not None:
             number = min(number, self._budget)
         taken: list[Waiting] = []
@@ -180,8 +180,8 @@ class Backlog:
         """Release the label row of a task that has its outcome, for the next task of that row.
 
         Args:
-            left: Somebody else has moved the task.
-            unused: The task was not given to the agent, since it had left: it does not count.
+            left: True if somebody else has moved the task.
+            unused: True if the task was not given to the agent, since it had left: it does not count.
         """
         self._has_left |= left
         row = self._taken.pop(uuid)

@@ -1,4 +1,4 @@
-"""Attempts of a few tasks, for a caller that waits: one after the other, or all at once on an event loop."""
+"""Attempts of a few tasks while the caller waits: one after the other, or all at once on an event loop."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = ["attempt_all"]
 
 
 def attempt_all(run: StageRun, contexts: Sequence[Context], loop: EventLoop | None, results: list[Result]) -> None:
-    """Attempt tasks until each has a result or an outcome, or the run is to stop.
+    """Attempt tasks until each has a result or an outcome, or the run is stopping.
 
-    Without a loop, they are attempted in order, in this thread. On a loop, all run at once; where there is no room for
-    all their files, those that got none wait for the others, and where none got one, they take turns.
+    Without a loop, they are attempted in order, in this thread. On a loop, all run at once. If there is no room for all
+    their files, tasks without room wait for the others; if none had room, they run one at a time.
 
     Args:
-        results: Results are added to it, in the order of the tasks.
+        results: The list to which results are appended, in the order of the tasks.
     """
     pending = list(contexts)
     most = len(pending) if loop is not None else 1
@@ -46,10 +46,10 @@ def attempt_all(run: StageRun, contexts: Sequence[Context], loop: EventLoop | No
                 for context in gone:
                     pending.remove(context)
                     run.finish(context, Skipped())
-                continue  # those that come in their places may not have been asked about
+                continue  # the tasks that take their places may be stale too
         begun: list[tuple[Context, Callable[[], Attempt | Fault]]] = []
         going: list[Going] = []
-        # Not `Future.result()`: an interrupt in there may leave a lock held that the loop waits for.
+        # Not `Future.result()`: an interrupt inside it may leave a lock held that the loop waits for.
         bell: SimpleQueue[None] = SimpleQueue()
         heard, wait = 0, 0.0
         again: list[Context] = []
@@ -83,18 +83,18 @@ def attempt_all(run: StageRun, contexts: Sequence[Context], loop: EventLoop | No
                 seconds = context.seconds
                 if isinstance(verdict, Result):
                     results.append(verdict)
-                    context.close()  # its file makes room for others now; the rest needs only the labels
+                    context.close()  # its file makes room for others now: writing needs only the labels
                 else:
                     run.finish(context, Failed(verdict))
         except KeyboardInterrupt:
-            run.stop.request("interrupt")  # a second one leaves at once
+            run.stop.request("interrupt")  # a second interrupt leaves at once
             raise
         finally:
-            for context, _ in begun[heard:]:  # their tickets count as under way until they are given back
+            for context, _ in begun[heard:]:  # their tickets count as in flight until they are returned
                 run.listen(context, None)
             _end_all(run, going, bell)
         if lacking and len(lacking) == len(begun):
-            most = 1  # they took the room from each other
+            most = 1  # they took the room from one another
         if again and run.stop.wait(wait):
             return
         with run.stop.interruptible():
@@ -108,12 +108,12 @@ def _end_of(going: Going, context: Context, bell: SimpleQueue[None], tick: float
 
 
 def _end_all(run: StageRun, going: Sequence[Going], bell: SimpleQueue[None]) -> None:
-    """Cancel the coroutines that still run, and wait for their clean-up as long as there is time to write.
+    """Cancel the coroutines that still run, and wait for their clean-up for up to `Timing.time_to_write`.
 
-    They use the files, and soon the run-scoped dependencies, which are gone when the call returns.
+    They may use files that are gone when this returns, and run-scoped dependencies that are torn down soon after.
 
     Raises:
-        KeyboardInterrupt: It was interrupted meanwhile; at once if that was not the first time.
+        KeyboardInterrupt: An interrupt came meanwhile; raised at once if it was not the first one.
     """
     interrupted = False
     until = run.gate.clock() + run.gate.timing.time_to_write

@@ -40,7 +40,7 @@ RUN_INJECTABLE: frozenset[type] = frozenset({Project, EncordUserClient, OtherPro
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Agent:
-    """A user's function as it was declared, bound to the stage it serves for the length of a run.
+    """A user's function with its declared options, bound to the stage it serves for one run.
 
     Attributes:
         history: The part that changes during the run. Copies of the agent share it.
@@ -87,7 +87,7 @@ class Agent:
         return wanted and self.policy.num_retries > 0
 
     def requires(self, types: Collection[type]) -> bool:
-        """Return True if a parameter that does not accept ``None`` needs one of some types."""
+        """Return True if a parameter that does not accept ``None`` needs one of these types."""
         return not (self.plan.needs - self.plan.optional).isdisjoint(types)
 
     def branch_of(self, task: AgentTask) -> str:
@@ -95,7 +95,7 @@ class Agent:
         return self.include_args.branch_name or task.label_branch_name
 
     def row_of(self, task: AgentTask) -> tuple[UUID, str]:
-        """Return the label row that a task is about. Two tasks of one row are never in flight together."""
+        """Return the key of a task's label row. Two tasks of one row are never in flight together."""
         return task.data_hash, self.branch_of(task)
 
     def ref(self, task: AgentTask) -> TaskRef:
@@ -108,20 +108,20 @@ class Context:
 
     Attributes:
         seen_at: The time at which the platform last showed the task in the stage, on the gate's clock.
-        trouble: The error while loading: the next attempt's fault, unless it loads anew.
+        trouble: The fault of loading, which is the next attempt's fault unless the task is loaded again.
         attempts: The number of attempts begun so far.
-        seconds: The seconds they took.
+        seconds: Their total duration in seconds.
         loaded: The row's labels as they were loaded, if another attempt may need them.
-        in_part: The state of a row that was loaded in part. If the row's state differs, it was loaded again since.
+        in_part: The state of a row that was loaded in part. If the row's state differs, it has been loaded again since.
         first_error: The error of the first attempt, if it failed.
         ticket: The ticket of the current or next attempt, see `Quiet`.
         heard: The last attempt whose exception was examined for a rate limit.
-        limited: Seconds for which a service that refused that attempt wants no calls; ``None`` if none did.
-        handed_back: The attempt before which the task was last handed back to ask the platform about it.
+        limited: Seconds for which a service that refused that attempt wants no calls; ``None`` if none refused it.
+        handed_back: ``attempts`` when the task was last handed back, for the platform to be asked about it.
         gone: True if the task had left the stage when the platform was asked, or refused to move it.
         edited_at: The time of the last save of the labels, as the platform listed it when they were loaded.
-        used_client: True if the agent made requests of its own with the runner's client, so that it may have saved.
-        postponed: True if an attempt was broken off because this machine had no room, and does not count.
+        used_client: True if the agent made requests of its own with the runner's client, and so may have saved labels.
+        postponed: True if an attempt was aborted because this machine had no room, and does not count.
         held: The agent's own saves, once an attempt has begun.
     """
 
@@ -189,14 +189,14 @@ class Context:
 class Result:
     """An agent's return value for a task, checked and resolved; or, with a ``fault``, the final failure of the task.
 
-    A failed task is written only if it has a pathway: its stage's failure pathway.
+    A failed task is moved only if it has a pathway: its stage's failure pathway.
     """
 
     context: Context
     pathway: Pathway | None = None
     label_row: LabelRowV2 | None = None
     labels: Parcel | None = None
-    """The row's labels in the form that is sent, from the attempt until they are accepted."""
+    """The payload of the row's labels, from the attempt until it is accepted."""
     priority: float | None = None
     fault: Fault | None = None
     finished_at: float = 0.0

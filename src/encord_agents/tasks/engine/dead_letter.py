@@ -37,8 +37,8 @@ class DeadLetters:
     """Decides about the final failures of one agent. The counts are in the agent's history.
 
     Attributes:
-        strict: True if an agent that is to blame ends the run, and one that has not succeeded yet is not believed.
-        most: Final failures in a row, of any phase, that end the run; ``None``: any number is endured.
+        strict: True if an agent that is to blame ends the run, and one that has never succeeded dead-letters no task.
+        most: The number of final failures in a row, of any phase, that ends the run; ``None``: no limit.
         halted: The reason why the agent has ended the run, if it has.
     """
 
@@ -53,7 +53,7 @@ class DeadLetters:
         self._count("given up", uuid, fault)
 
     def finished(self, uuid: UUID, outcome: Outcome) -> None:
-        """Count an outcome: refused labels and moves make a row of their own, since their attempts were good."""
+        """Count an outcome: refused labels and moves have a count of their own, since their attempts succeeded."""
         if isinstance(outcome, Moved | Held):
             self.agent.history.end("refused")
         fault = outcome.fault if isinstance(outcome, Failed) else None
@@ -77,7 +77,7 @@ class DeadLetters:
             self.stop.request()
 
     def ends_run(self, fault: Fault) -> Exception | None:
-        """Return the error that a final failure ends the run with: every task of the stage would fail alike."""
+        """Return the error with which a final failure ends the run, if every task of the stage would fail alike."""
         if not self.strict or self.stop.requested:
             return None
         history = self.agent.history
@@ -98,6 +98,6 @@ class DeadLetters:
         if self.agent.history.count("dead letters") >= FAILURES_IN_A_ROW:
             self._halt(FAILURES_IN_A_ROW, ", which says more about the agent than about the tasks")
             return False
-        if fault.rate_limited:  # another time it may well succeed: no person needs to look at it
+        if fault.rate_limited:  # it may well succeed another time: no person needs to look at it
             return False
         return not (self.strict and (not self.agent.history.has_succeeded or self.halted))

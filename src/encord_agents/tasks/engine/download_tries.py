@@ -12,10 +12,10 @@ __all__ = ["DownloadTries"]
 
 
 class DownloadTries:
-    """The tries of one download of a file.
+    """The tries of one file's download.
 
-    That one file alone cannot be had, when nothing else is asked for, ends no run. As a context manager it is no longer
-    in trouble when it is left, however that is.
+    A file that cannot be fetched does not end the run if no other download is in trouble. On exit from the context
+    manager, the download no longer counts as in trouble, however it ended.
     """
 
     def __init__(self, gate: Gate) -> None:
@@ -29,14 +29,14 @@ class DownloadTries:
         self._gate.downloads_in_trouble.discard(self)
 
     def slot(self) -> AbstractContextManager[None]:
-        """Enter one of the slots for downloads on their way."""
+        """Return a context manager that takes one of the slots for downloads in flight."""
         return self._gate.slot(self._gate.downloads)
 
     def again(self, error: Exception, retry_after: float) -> bool:
-        """Wait. Return True if there is to be another try."""
+        """Wait. Return True if another try should be made."""
         self._gate.downloads_in_trouble.add(self)  # adding to a set is atomic, and so needs no lock
         try:
-            # An attempt that goes on after a stop does so for a little while, not as long as an outage may last.
+            # After a stop, an attempt may go on for a little while, but not for as long as an outage may last.
             return not self._gate.stop.requested and self._gate.recover(
                 self._troubles, error, at_least=min(retry_after, self._gate.timing.longest_retry_after)
             )

@@ -15,7 +15,7 @@ def dry_summary(result: Result) -> str:
         row = result.label_row
         try:
             objects, classifications = len(row.get_object_instances()), len(row.get_classification_instances())
-        except (Exception, SystemExit):  # noqa: BLE001 - as with `_weight`
+        except (Exception, SystemExit):  # noqa: BLE001 - as in `weight_of`
             parts.append("save its labels")
         else:
             parts.append(f"save {_counted(objects, 'object')} and {_counted(classifications, 'classification')}")

@@ -21,7 +21,7 @@ class LoopEndedError(RuntimeError):
 
 
 class Going(Future[Any]):
-    """A coroutine on the loop. It is done when the coroutine is, even if cancelled: teardown has to finish too."""
+    """The future of a coroutine on the loop. Even if cancelled, it is done only after the coroutine's teardown."""
 
     def __init__(self, owner: EventLoop, work: Coroutine[Any, Any, Any]) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Going(Future[Any]):
 
     def start(self) -> None:
         """Start the coroutine. Called on the loop."""
-        if self.done():  # it was abandoned, as its submission was interrupted
+        if self.done():  # it was abandoned, because its submission was interrupted
             return
         if self._owner.over:  # the coroutines on it are being cancelled, and this one would be missed
             self.abandon(self._owner.error)
@@ -51,7 +51,7 @@ class Going(Future[Any]):
         if self.done():
             return
         if self._task is None:
-            self._work.close()  # it was never begun
+            self._work.close()  # it was never started
         if error is None:
             super().cancel()
         else:
@@ -60,7 +60,7 @@ class Going(Future[Any]):
     def _cancel(self) -> None:
         if self._task is None:
             self.abandon(None)
-        elif not self._asked_to_end:  # once: asked again, it would leave its clean-up undone
+        elif not self._asked_to_end:  # only once: a second cancellation would cut off its clean-up
             self._asked_to_end = True
             self._task.cancel()
 
@@ -93,7 +93,7 @@ class EventLoop:
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        # No `threading.Event`, in which an interrupt can leave a lock held, and block all that wait.
+        # Not a `threading.Event`, in which an interrupt can leave a lock held that blocks all waiting threads.
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._is_ready = False
         self._thread: threading.Thread | None = None
@@ -105,7 +105,7 @@ class EventLoop:
         self.error: BaseException | None = None
 
     def revive(self) -> None:
-        """Have the next submission start a new loop, if the previous one was ended while it had work.
+        """Make the next submission start a new loop, if the previous one was ended while it had work.
 
         An ended loop fails its work before its thread is gone. This waits for that thread, since a caller that has
         just received the failure may call at once.
@@ -150,7 +150,7 @@ class EventLoop:
         self._bell.put(None)
 
     def _await(self, is_so: Callable[[], bool]) -> None:
-        """Wait until something is so. Of several threads that wait, one hears the bell; so all look at each tick."""
+        """Wait until a condition holds. Of several waiting threads, only one is woken, so all check at each tick."""
         while not is_so():
             with contextlib.suppress(Empty):
                 self._bell.get(timeout=self._tick)
@@ -180,14 +180,14 @@ class EventLoop:
                 if self.over or self._closed:
                     raise self.error or LoopEndedError("The event loop of the async agents is closed.")
                 self._going.add(going)
-                handed_over = True  # from here on it may run, although an interrupt comes
+                handed_over = True  # from here on it may run, even if an interrupt comes
                 self.loop.call_soon_threadsafe(going.start)
         except BaseException:
             if not handed_over:
                 work.close()
                 raise
             going.cancel()
-            self._await(going.done)  # the caller has no hold of it, and leaves when what has begun is cleaned up
+            self._await(going.done)  # the caller gets no handle to it, so this waits for its clean-up
             raise
         return going
 
@@ -200,14 +200,14 @@ class EventLoop:
                 except RuntimeError:  # the system has no more threads
                     self._thread = None
                     raise
-                except BaseException:  # interrupted: the thread may run, or not
+                except BaseException:  # interrupted: the thread may run or not
                     self.over = True
                     raise
         if self._thread is not None:
             self._await(lambda: self._is_ready)
 
     def close(self) -> None:
-        """End the loop, and cancel the coroutines on it. An interrupt waits for their end; a second interrupt does not.
+        """End the loop, and cancel the coroutines on it. The first interrupt waits for their end; a second does not.
 
         Raises:
             KeyboardInterrupt: An interrupt came meanwhile.

@@ -1,4 +1,4 @@
-"""Events of a run: one frozen record for each, and the bus that tells observers."""
+"""Events of a run: one frozen record for each, and the bus that sends them to observers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TaskRef:
 
 @dataclass(frozen=True, slots=True)
 class StageStarted:
-    """A stage's tasks are being asked for."""
+    """The run of a stage begins: its tasks are about to be read."""
 
     stage_uuid: UUID
     stage: str
@@ -62,7 +62,7 @@ class StageStarted:
 
 @dataclass(frozen=True, slots=True)
 class StagePolled:
-    """So many tasks have been seen waiting in the stage, this pass; ``complete`` when there are no more pages."""
+    """So far, ``tasks`` tasks have been seen in the stage in this pass; ``complete`` if there are no more pages."""
 
     stage_uuid: UUID
     stage: str
@@ -72,7 +72,7 @@ class StagePolled:
 
 @dataclass(frozen=True, slots=True)
 class ChunkLoaded:
-    """So many tasks were loaded, in so many seconds."""
+    """Some tasks were loaded together, in ``seconds``."""
 
     stage_uuid: UUID
     stage: str
@@ -90,7 +90,7 @@ class TaskStarted:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
-    """An attempt went wrong. ``retry_in``: seconds until the next one, ``None`` where there will be none."""
+    """An attempt failed. ``retry_in``: seconds until the next one, ``None`` if there will be none."""
 
     task: TaskRef
     fault: Fault
@@ -99,7 +99,7 @@ class AttemptFailed:
 
 @dataclass(frozen=True, slots=True)
 class StageWarning:
-    """Something about an agent that a person should know, seen at a task first; said once a run for each kind."""
+    """A warning about an agent, and the task at which it was first seen; sent once per run for each kind."""
 
     task: TaskRef
     kind: str
@@ -116,13 +116,13 @@ class TaskWouldWrite:
 
 @dataclass(frozen=True, slots=True)
 class TaskFinished:
-    """A task has its outcome for this pass, and everything of it is written.
+    """A task has its outcome for this pass, and its writes are done.
 
     Attributes:
-        attempts: How often it was tried; 0 where it was not.
-        seconds: How long its attempts took together.
-        own_saves: Seconds of those in which the agent waited for `label_row.save()` and `label_row.set_priority()` of
-            its task's row, which ``bundle_saves`` would have sent with others'.
+        attempts: The number of attempts; 0 if there was none.
+        seconds: Their total duration.
+        own_saves: The part of ``seconds`` in which the agent waited for `label_row.save()` and
+            `label_row.set_priority()` of its task's row, which ``bundle_saves`` would have sent with others'.
     """
 
     task: TaskRef
@@ -134,7 +134,7 @@ class TaskFinished:
 
 @dataclass(frozen=True, slots=True)
 class ChunkWritten:
-    """The results of so many tasks were written, in so many seconds."""
+    """The results of some tasks were written together, in ``seconds``."""
 
     stage_uuid: UUID
     stage: str
@@ -144,7 +144,7 @@ class ChunkWritten:
 
 @dataclass(frozen=True, slots=True)
 class StageFinished:
-    """Every task of the stage's queue has its outcome, or the run is stopping. ``seconds`` since it started."""
+    """Every task of the stage has its outcome, or the run is stopping. ``seconds``: since the stage started."""
 
     stage_uuid: UUID
     stage: str
@@ -153,7 +153,7 @@ class StageFinished:
 
 @dataclass(frozen=True, slots=True)
 class PassFinished:
-    """All stages had their turn. ``next_in``: seconds until the next pass, ``None`` after the last."""
+    """All stages have run. ``next_in``: seconds until the next pass, ``None`` after the last."""
 
     number: int
     moved: int
@@ -166,12 +166,12 @@ class PassFinished:
 
 @dataclass(frozen=True, slots=True)
 class RunStopped:
-    """The run ended before its work did.
+    """The run ended before its work was done.
 
     Attributes:
-        reason: Why.
+        reason: Why it ended.
         unwritten: Tasks that were finished but not written.
-        unconfirmed: The uuids of those among them that were sent to move, without an answer.
+        unconfirmed: The uuids of the tasks among them whose moves were sent but not answered.
     """
 
     reason: str
@@ -202,17 +202,17 @@ class Observer(Protocol):
 
 
 class Events:
-    """Tells every observer of every event, one event at a time, and then the record.
+    """Sends every event to every observer, one event at a time, and then to the record.
 
     An observer that raises is logged and ignored. The record is the report of a run, or the results of a queue
-    function: what it raises passes to whoever emitted the event, for a task that is missing there is lost.
+    function: its exceptions propagate to the emitter, since a task that is missing there is lost.
 
     Attributes:
-        wants_starts: True if anybody looks at `TaskStarted`, which costs a short attempt 3 % of its time for nothing
-            otherwise. Observers of our own that do not look at it say so by ``hears_starts = False``.
+        wants_starts: True if any observer uses `TaskStarted`, which otherwise costs a short attempt 3 % of its time for
+            nothing. Our own observers that do not use it have ``hears_starts = False``.
 
     Args:
-        record: Called last: a report removes the tracebacks of exceptions, which observers are still to see.
+        record: Called last: a report removes the tracebacks of exceptions, which observers must see first.
     """
 
     def __init__(self, observers: Iterable[Observer], record: Observer | None = None) -> None:
@@ -220,17 +220,17 @@ class Events:
         self._record = record
         everybody = (*self._observers, record)
         self.wants_starts = any(getattr(type(one), "hears_starts", one is not None) for one in everybody)
-        # Observers need no lock of their own: they are told one event at a time. They may cause events themselves.
+        # Observers need no lock of their own: they get one event at a time. Reentrant, since they may cause events.
         self._lock = threading.RLock()
         self._broken: set[int] = set()
 
     def emit(self, event: Event) -> None:
-        """Tell the observers and the record of an event."""
+        """Send an event to the observers and the record."""
         with self._lock:
             try:
-                for observer in self._observers:  # before the record, which takes tracebacks off
+                for observer in self._observers:  # before the record, which removes tracebacks
                     self._tell(observer, event)
-            finally:  # an interrupt may have come while an observer was told
+            finally:  # also if an interrupt came during an observer's call
                 if self._record is not None:
                     self._record(event)
 
@@ -239,12 +239,12 @@ class Events:
             refuse_coroutine(observer(event))
         except (KeyboardInterrupt, Interrupt):
             raise
-        except BaseException as error:  # an observer has no say in what becomes of the run
+        except BaseException as error:  # an observer must not affect the run
             if id(observer) in self._broken:
                 return
             self._broken.add(id(observer))
             message = "%s raised %s. The run goes on, and this is not reported again."
-            with contextlib.suppress(Exception, SystemExit):  # a log that fails is no reason to end either
+            with contextlib.suppress(Exception, SystemExit):  # nor must a log that fails
                 logger.error(message, _name_of(observer), on_a_line(described(error)), exc_info=exc_info(error))
 
 
@@ -258,5 +258,5 @@ def _name_of(observer: Observer) -> str:
 
 
 def on_a_line(text: object) -> str:
-    """Return other people's text as a part of a line that is shown."""
+    """Return other people's text, made fit to be shown as a part of a line."""
     return cut(on_one_line(text))

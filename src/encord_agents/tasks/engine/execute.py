@@ -37,15 +37,15 @@ class WrongLabelRowError(ValueError):
 
 
 class Executor:
-    """Makes attempts. Retries, threads and order are the pipeline's business.
+    """Makes attempts. Retries, threads and order are up to the drivers.
 
     Each attempt has its own copy of the context variables of the executor's creator, in every thread.
 
     Args:
-        run: What outlives an attempt, and the values that are the same for all tasks.
-        own_saves: The treatment of agents' own saves.
-        contained: Let an agent that exits, or raises an interrupt, only fail its task. In a process without a person or
-            another program to inform, it must not take other tasks' results along.
+        run: The run-scoped dependencies, and the values that are the same for all tasks.
+        own_saves: Handles agents' own saves.
+        contained: Let an agent that raises a `KeyboardInterrupt` only fail its task. In a process where no person or
+            program would receive it, it must not take other tasks' results with it.
     """
 
     def __init__(self, run: RunScope, own_saves: OwnSaves, *, contained: bool = False) -> None:
@@ -60,7 +60,7 @@ class Executor:
             self._passing += (KeyboardInterrupt,)
 
     def attempt(self, context: Context) -> Attempt | Fault:
-        """Make an attempt in the calling thread. A failed prefetch is this attempt's fault: nothing is called."""
+        """Make an attempt in the calling thread. A failed prefetch is this attempt's fault: the agent is not called."""
         context.attempts += 1
         if context.trouble is not None:
             return context.trouble
@@ -82,7 +82,7 @@ class Executor:
             return self._contain(context, error)
 
     def _contain(self, context: Context, error: BaseException) -> Fault:
-        """Return the fault for an exception that leaves the attempt; raise those that end the run or the coroutine."""
+        """Return the fault for an exception that escapes an attempt; raise it if it ends the run or the coroutine."""
         if is_a(error, self._passing):
             raise error
         if KeyboardInterrupt in self._passing and any(is_a(one, KeyboardInterrupt) for one in members(error)):
@@ -91,8 +91,8 @@ class Executor:
 
     @contextmanager
     def _begin(self, context: Context) -> Iterator[contextvars.Context]:
-        """Measure an attempt. Yield the caller's context variables for it: with them, the agent's own requests are
-        noted, and are sent after the saves that it has made so far; and its dependencies use the runner's cache."""
+        """Time an attempt, and yield a copy of the caller's context variables for it. With these, the agent's own
+        requests are noticed and sent after its held saves, and its dependencies use the runner's cache."""
         started, held = self._clock(), self.own_saves.begin(context)
 
         def hear() -> None:
@@ -111,7 +111,7 @@ class Executor:
 
     @staticmethod
     def looks_done(context: Context, ended: object) -> bool:
-        """Return True if a task seems to need no other attempt: a quick check without effects, before `judge`."""
+        """Return True if a task seems to need no other attempt: a quick check without side effects, before `judge`."""
         if not isinstance(ended, Attempt) or ended.phase is not None:
             return False
         value = ended.value
@@ -122,7 +122,7 @@ class Executor:
             return is_a(given, (str, UUID)) and context.agent.pathways.find(given) is not None  # type: ignore[arg-type]
         except (KeyboardInterrupt, Interrupt):
             raise
-        except BaseException:  # noqa: BLE001 - it is unknown, or does not let itself be looked at
+        except BaseException:  # noqa: BLE001 - it is unknown, or cannot be inspected
             return False
 
     def judge(self, context: Context, ended: Attempt | Fault) -> Result | Fault:
@@ -137,7 +137,7 @@ class Executor:
                 return Fault(Phase.LOAD, lack, context.attempts)
             own_file = ended.phase == "inject" or (ended.phase == "agent" and context.asset is not None)
             if own_file and is_a(ended.exception, AssetDownloadError):
-                # Not the fault of the dependency that asked for it: the file cannot be fetched, now or ahead.
+                # Not the fault of the dependency that needs the file: it cannot be fetched, by prefetch or now.
                 return Fault(Phase.LOAD, ended.exception, context.attempts, platform=is_lost_file(ended.exception))
             never_made = ended.run_scoped and not self._run.succeeded(ended.faulty_dependency)  # type: ignore[arg-type]
             return Fault(Phase(ended.phase), ended.exception, context.attempts, run_scoped=never_made)
@@ -166,7 +166,7 @@ def interpret(context: Context, value: object, now: float) -> Result | Fault:
         return _interpret(context, value, now)
     except (KeyboardInterrupt, Interrupt):
         raise
-    except BaseException as error:  # noqa: BLE001 - of a value that does not even let itself be looked at
+    except BaseException as error:  # noqa: BLE001 - raised by a value that cannot even be inspected
         return Fault(Phase.PATHWAY, error, context.attempts)
 
 
@@ -174,7 +174,7 @@ def _interpret(context: Context, value: object, now: float) -> Result | Fault:
     agent = context.agent
     struct = value if is_a(value, TaskAgentReturnStruct) else TaskAgentReturnStruct()
     given = struct.pathway if struct is value else value
-    # Made anew and so validated: anything may have been assigned to the agent's object since it was made.
+    # Made again, and thereby validated: the agent may have assigned anything to its object's attributes.
     priority = TaskAgentReturnStruct(label_row_priority=struct.label_row_priority).label_row_priority
     result = Result(context, None, struct.label_row, priority=priority, finished_at=now)
     if given is not None and not is_a(given, (str, UUID)):
@@ -196,7 +196,7 @@ def _interpret(context: Context, value: object, now: float) -> Result | Fault:
             _prepare(context, result, row)
         except (KeyboardInterrupt, Interrupt):
             raise
-        except BaseException as error:  # noqa: BLE001 - whatever the SDK says to it, the platform is not asked
+        except BaseException as error:  # noqa: BLE001 - refused by the SDK; the platform is not asked
             return Fault(Phase.SAVE, error, context.attempts)
     return result
 

@@ -22,14 +22,14 @@ logger = get_logger(__name__)
 
 
 class FilesAhead:
-    """The files of tasks in the window, from when their tasks are loaded until they are attempted.
+    """The files of tasks in the window, from the time when tasks are loaded until they are attempted.
 
     Attributes:
-        fetching: Tasks whose files have not been asked for, in order.
-        fetches: Tasks whose files are on their way, or about to be, by their numbers. The caller's thread, which must
-            take no lock, goes through a copy to cancel what still downloads at a stop.
-        passed: The numbers of those of them that have let others pass.
-        most_files: The number of files that may be here before their agents run.
+        fetching: Tasks whose downloads have not been started, in order.
+        fetches: Tasks whose downloads are queued or in flight, by number. The caller's thread, which must take no lock,
+            iterates over a copy to cancel them at a stop.
+        passed: The numbers of the tasks among them that others have overtaken.
+        most_files: The maximum number of prefetched files.
     """
 
     def __init__(self, window: Window) -> None:
@@ -47,11 +47,11 @@ class FilesAhead:
 
     def add(self, number: int, context: Context) -> None:
         """Add a task that was loaded, with its number."""
-        # Several threads load, and one may be done before another that has taken earlier tasks.
+        # Several threads load, and one may finish before another that has taken earlier tasks.
         insort(self.fetching, (number, context), key=lambda entry: entry[0])
 
     def pump(self) -> None:
-        """Start downloads, in order, as far ahead as is allowed; the task whose turn it is always gets its file."""
+        """Start downloads, in order, as far ahead as is allowed; the next task in order always gets its file."""
         while self.fetching:
             number, context = self.fetching[0]
             ahead = self._files < self.most_files and self._bytes < self._limits.bytes_ahead
@@ -59,13 +59,13 @@ class FilesAhead:
                 return
             self.fetching.popleft()
             if not ahead and self.most_files < self._limits.files_ahead:
-                # There is no room for another. Its attempt downloads it, and may have those removed that are not used.
+                # There is no room for another file. The attempt downloads it, and may have unused ones removed.
                 self._is_there(number, context)
                 continue
             promised = self._promised(context)
             self._files += 1
             self._window.alone = None
-            # Counted before it is there: sixteen downloads that began together would else all find room.
+            # Counted before it is here: otherwise sixteen downloads that begin together would all find room.
             self._bytes += promised
             self.fetches[number] = context
             try:
@@ -78,7 +78,7 @@ class FilesAhead:
                 return
 
     def _promised(self, context: Context) -> int:
-        """Return about how many bytes a file, and its first frame, will take."""
+        """Return the approximate number of bytes that a file, and its first frame, will take."""
         item = context.item
         if item is None:
             return 0
@@ -87,11 +87,11 @@ class FilesAhead:
 
     def _fetch(self, number: int, context: Context, promised: int) -> None:
         assert context.asset is not None
-        # Once the window closes, nobody will attempt the task any more.
+        # Once the window is closing, the task will not be attempted, and its file is not needed.
         has_room = self._window.closing or self._download(context)
         held = context.asset.nbytes if has_room else 0
 
-        def release() -> None:
+        def release() -> None:  # called when the task's file is removed, which makes room for another download
             with self._window.lock:
                 self._files -= 1
                 self._bytes -= held
@@ -106,15 +106,15 @@ class FilesAhead:
                 self._put_off(number, context)
 
     def _download(self, context: Context) -> bool:
-        """Download a task's file and, where the agent wants its first frame, decode that too.
+        """Download a task's file and, if the agent wants its first frame, decode that too.
 
         Returns:
-            False if this machine has no room for it now. It is no fault: the attempt downloads it.
+            False if this machine has no room for it now. That is not a fault: the attempt downloads it.
 
         Raises:
-            OutageError: The storage host does not answer any more.
+            OutageError: The storage host no longer answers.
             SetUpError: Its certificate is not trusted here.
-            Leaving: There is no time for that.
+            Leaving: There is no time left.
         """
         assert context.asset is not None
         try:
@@ -137,18 +137,18 @@ class FilesAhead:
         return True
 
     def _is_there(self, number: int, context: Context) -> None:
-        """Take a task for which all is there that is fetched ahead."""
+        """Make a task available for its attempt: its file is here, or will not be prefetched."""
         self.fetches.pop(number, None)
         if number in self.passed:
             self.passed.discard(number)
             self._window.returned.append(context)
         else:
             self._window.ready[number] = context
-        if number <= self._window.turn:
+        if number <= self._window.turn:  # otherwise others come first
             self._window.runnable.notify()
 
     def _put_off(self, number: int, context: Context) -> None:
-        """Take a task for whose file there was no room: from now on, no more are downloaded ahead than are there."""
+        """Put off a file for which there was no room. From now on, no more files are prefetched than are here now."""
         self._files -= 1
         self.most_files = min(self.most_files, self._files)
         self.fetches.pop(number, None)
@@ -160,5 +160,5 @@ class FilesAhead:
 
     @property
     def left(self) -> list[Context]:
-        """The tasks whose files nobody will ask for any more."""
+        """The tasks whose files will not be downloaded any more."""
         return [context for _, context in self.fetching]

@@ -1,7 +1,7 @@
-"""The gate that every request of the engine passes: so many at once, and outages are waited out, for so long.
+"""The gate that every request of the engine passes: it limits concurrent requests, and waits out outages up to a limit.
 
 The SDK retries some requests and not others (the first ``initialise_labels`` of a row never is). Here all of them are
-treated alike, and the SDK's own retries are off. An *outage* is trouble of the platform or of the way to it: timeouts,
+treated alike, and the SDK's own retries are off. An *outage* is trouble with the platform or the way to it: timeouts,
 dropped connections, 429 and 5xx, as HTTP statuses or inside the envelope of the older protocol. It is waited out.
 Everything else is an answer.
 """
@@ -41,11 +41,11 @@ I = TypeVar("I")  # noqa: E741
 logger = get_logger(__name__)
 
 LONGEST_SAID = 300
-"""Characters of a server's answer in a line of the log."""
+"""The maximum number of characters of a server's answer in a line of the log."""
 
 
 class SetUpError(Exception):
-    """Inside the engine: the set-up is wrong, not a task. ``error`` is the exception that the user is to see."""
+    """Inside the engine: the set-up is wrong, not a task. ``error`` is the exception for the user."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -70,16 +70,16 @@ class _Kind:
 
     down_since: float | None = None
     warned: bool = False
-    """True once it was said that it is down."""
+    """True once a warning about its outage was logged."""
     successes: int = 0
-    """Answers of any kind, refusals too: the platform is there."""
+    """Answers of any kind, including refusals: they show that the platform is there."""
     granted: bool = False
     """True if any of them was more than a refusal."""
 
 
 @dataclass(slots=True)
 class Troubles:
-    """One request's own history of failing."""
+    """The history of one request's failures."""
 
     kind: str
     tries: int = 0
@@ -102,7 +102,7 @@ def split(items: Sequence[I], troubles: Troubles) -> list[tuple[Sequence[I], Tro
 
 @dataclass
 class Gate:
-    """The way to the platform.
+    """The engine's only way to the platform.
 
     Args:
         stop: Ends waiting.
@@ -110,9 +110,9 @@ class Gate:
         clock: Monotonic seconds.
         jitter: A number in [0, 1).
         slots: Slots that several gates of one process share. Default: `Limits.in_flight` of its own.
-        grace: Seconds that waiting may go on once a stop is requested. Default: whoever stops says, by `give_up_at`.
-        timing: The seconds that the engine goes by, here and wherever the gate goes.
-        limits: Its counts and sizes, likewise.
+        grace: Seconds that waiting may go on once a stop is requested. Default: no limit until `give_up_at` is called.
+        timing: The engine's durations, for the gate and everything that has it.
+        limits: The engine's counts and sizes, likewise.
     """
 
     stop: Stop
@@ -134,34 +134,34 @@ class Gate:
         self.downloads = Slots(self.limits.downloads)
         # Held for a few lines of counting at a time, never while a request is made or waited for.
         self._lock = threading.Lock()
-        # Only reads of the thread that says so are optional: writers go on beside it.
+        # Per thread: while one thread's reads are optional, other threads still write.
         self._here = threading.local()
         self._deadline: float | None = None
 
     def give_up_at(self, deadline: float) -> None:
-        """End waiting at this time of the clock, after which no request is begun. The first call counts."""
+        """Stop waiting at this time on the clock, after which no request is started. Only the first call counts."""
         if self._deadline is None:
             self._deadline = deadline
 
     @property
     def overdue(self) -> bool:
-        """True if the time that was left has passed."""
+        """True if the deadline has passed."""
         return self._deadline is not None and self.clock() >= self._deadline
 
     def call(self, request: Callable[[], T], *, kind: str) -> T:
-        """Make a request, waiting outages out.
+        """Make a request, waiting out outages.
 
         Args:
-            request: Makes the request, and may be called again: it must do no harm when done twice.
-            kind: What the request is; requests of a kind share an outage.
+            request: Makes the request, and may be called again: it must be idempotent.
+            kind: The kind of request; requests of a kind share an outage.
 
         Raises:
             OutageError: Nothing of this kind was answered for `max_outage` seconds.
-            NoRoomError: This machine had no handle for the request for as long.
+            NoRoomError: This machine had no handle for the request for that long.
             CertificateError: The platform's certificate is not trusted here.
             Leaving: It is time to leave.
-            Exception: The platform's answer, where that is a refusal; or its failure, where everything points to
-                this one request as the cause.
+            Exception: The platform's answer, if that is a refusal; or its failure, if everything points to this one
+                request as the cause.
         """
         reply = self._ask(request, Troubles(kind), divisible=False)
         if reply.error is not None:
@@ -169,7 +169,7 @@ class Gate:
         return reply.value  # type: ignore[return-value]
 
     def _ask(self, request: Callable[[], T], troubles: Troubles, *, divisible: bool) -> Reply[T]:
-        """Make a request, waiting outages out.
+        """Make a request, waiting out outages.
 
         Args:
             divisible: Return the error after `Limits.tries` tries, so that the caller can ask for less, or for other
@@ -187,11 +187,11 @@ class Gate:
     def each(
         self, items: Sequence[I], request: Callable[[Sequence[I]], T], *, kind: str
     ) -> Iterator[tuple[Sequence[I], Reply[T]]]:
-        """Make one request for many items, and smaller ones where it is refused, until the culprits are alone.
+        """Make one request for many items, and smaller ones if it is refused, until the culprits are alone.
 
         Args:
-            items: What to ask for; nothing is asked for none.
-            request: Makes the request for some of them. It must do no harm when done twice.
+            items: The items to ask for; without any, no request is made.
+            request: Makes the request for some of them. It must be idempotent.
 
         Yields:
             The items of a request with its reply. An error comes with a single item.
@@ -199,7 +199,7 @@ class Gate:
         Raises:
             SetUpError: The key, or the certificate, is refused; or every single item of several is forbidden, and
                 nothing of this kind was ever granted.
-            OutageError, NoRoomError, Leaving: As `call`.
+            OutageError, NoRoomError, Leaving: See `call`.
         """
         forbidden: list[Exception] = []
         pending = [(items, Troubles(kind))] if items else []
@@ -216,7 +216,7 @@ class Gate:
                 pending[:0] = split(part, troubles)  # before the rest, so that items are answered in their order
                 continue
             if reply.verdict is Verdict.OUTAGE and not troubles.hopeless:
-                # Whether it is the platform or this one shows in how the others fare.
+                # The other requests will show whether this one or the platform is to blame.
                 pending.append((part, troubles))
                 continue
             forbidden += [error] if reply.verdict is Verdict.FORBIDDEN else []
@@ -225,17 +225,17 @@ class Gate:
             yield part, reply
 
     def send(self, request: Callable[[], T], *, kind: str) -> Reply[T]:
-        """Make a request once, when it is its turn.
+        """Make a request once, as soon as a slot is free and the platform wants no pause.
 
         Raises:
             Leaving: It is time to leave; the request was not made.
-            Exception: What cut it off from outside, such as a time limit: nobody knows whether it was carried out.
+            Exception: The request was cut off from outside, as by a time limit, and may have been carried out.
         """
         self._await_turn()
         handled = sys.exception()  # a request may be made while another exception is handled, which did not cut it off
         with self.slot(self._slots):
             try:
-                with sent_once():  # the SDK's own retries would wait beneath these, and repeat a move
+                with sent_once():  # the SDK's own retries would add to these, and repeat a move
                     value = request()
             except Exception as error:
                 if (cut_off_by := interruption(error, handled=handled)) is not None:
@@ -251,15 +251,15 @@ class Gate:
         return Reply(value=value)
 
     def recover(self, troubles: Troubles, error: Exception, *, at_least: float = 0.0) -> bool:
-        """Wait before the next try of a request that failed with ``error``; false if it is not worth another.
+        """Wait before the next try of a request that failed with ``error``. Return False if it is not worth one.
 
         Args:
             at_least: Seconds that the other side asked to wait.
 
         Raises:
-            OutageError: There was no success of this kind for too long; or the platform asks to wait for longer than
-                there may be none.
-            NoRoomError: This machine has had no handle for it for as long.
+            OutageError: There was no success of this kind for too long; or the platform asks for a wait that would
+                exceed that limit.
+            NoRoomError: This machine has had no handle for it for that long.
             Leaving: It is time to leave.
         """
         now = self.clock()
@@ -274,7 +274,7 @@ class Gate:
             troubles.tries += 1
             down_for = now - kind.down_since
             others_succeed = kind.successes > troubles.successes_before
-            # Under the lock, so that of all threads that wait only one says so.
+            # Under the lock, so that only one of all waiting threads logs it.
             is_news = not kind.warned and down_for >= self.timing.long_wait and not asked
             kind.warned |= is_news
         limited = isinstance(error, RateLimitExceededError)
@@ -295,7 +295,7 @@ class Gate:
         if self.on_outage is not None:
             self.on_outage(troubles.kind, error)
         if (lack := ran_out(error)) is not None:
-            # Requests that have a connection succeed meanwhile, and this one is no worse than they are.
+            # Requests that already have a connection still succeed, which says nothing against this one.
             if now - troubles.since >= self.max_outage:
                 raise NoRoomError(f"A {troubles.kind} request cannot be made", lack)
         elif others_succeed and not limited and troubles.tries >= self.limits.tries:
@@ -308,7 +308,7 @@ class Gate:
             raise OutageError(down_for, error, asked=asked) from error
 
         timing = self.timing
-        # A share of it at random: threads that failed together must not come back together.
+        # Exponential backoff with full jitter: threads that failed together must not retry together.
         ceiling = min(timing.first_backoff * 2.0 ** min(troubles.tries - 1, 10), timing.longest_backoff)
         wait = max(ceiling * self.jitter(), min(at_least, max(0.0, self.max_outage - down_for)))
         if asked:
@@ -318,7 +318,7 @@ class Gate:
         return True
 
     def _keep_still(self, kind: str, now: float, seconds: float) -> None:
-        """Make every thread wait for as long as the platform asks, not only the one that was told."""
+        """Make every thread wait for as long as the platform asks, not only the one that received the answer."""
         with self._lock:
             is_news = seconds >= self.timing.long_wait and now + seconds >= self._not_before + self.timing.long_wait
             self._not_before = max(self._not_before, now + seconds)
@@ -332,7 +332,7 @@ class Gate:
 
     @contextmanager
     def optional(self) -> Iterator[None]:
-        """Mark this thread's requests as optional: when the run is to stop, they are not waited for."""
+        """Mark this thread's requests as optional: when the run is stopping, they are not waited for."""
         self._here.optional = True
         try:
             yield
@@ -341,12 +341,12 @@ class Gate:
 
     @contextmanager
     def slot(self, slots: Slots) -> Iterator[None]:
-        """Enter one of some slots, waiting for it as long as there is time.
+        """Take one of some slots inside the block, waiting for it as long as there is time.
 
         Raises:
             Leaving: There was no slot in time.
         """
-        while not slots.take(self.timing.tick):  # in short waits: whoever has a slot may hang past the deadline
+        while not slots.take(self.timing.tick):  # in short waits: a thread that has a slot may hang past the deadline
             self._check_time()
         try:
             yield
@@ -355,7 +355,7 @@ class Gate:
 
     def _await_turn(self) -> None:
         self._check_time()
-        while (wait := self._not_before - self.clock()) > 0:  # another thread may have been told to wait for longer
+        while (wait := self._not_before - self.clock()) > 0:  # another thread may have extended the wait meanwhile
             self._pause(wait)
         self._check_time()
 
@@ -366,7 +366,7 @@ class Gate:
             raise Leaving
 
     def _pause(self, seconds: float) -> None:
-        """Wait, but not longer than there is time, should that become known meanwhile."""
+        """Wait, but not past the deadline, even if that is set meanwhile."""
         until = self.clock() + seconds
         self._check_time()
         while (left := until - self.clock()) > 1e-6:
@@ -389,5 +389,5 @@ class Gate:
 
 
 def _said(error: Exception) -> str:
-    """Return a server's answer as a part of a line in the log: it may be a whole page."""
+    """Return a server's answer, which may be a whole page, shortened for a line of the log."""
     return cut(on_one_line(message_of(error)), LONGEST_SAID)

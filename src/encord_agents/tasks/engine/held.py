@@ -28,20 +28,20 @@ T = TypeVar("T")
 
 
 class Held:
-    """The own saves of one task's agent, over all its attempts. The task's label row is entrusted to it.
+    """The saves that one task's agent makes itself, over all its attempts. The task's label row is entrusted to it.
 
-    While an attempt runs, `save` and `set_priority` are checked, kept and return at once; outside attempts, if nothing
-    is to be bundled, and in processes that the agent forks, from which nothing comes back, they are the SDK's own. Safe
-    for the threads of an agent.
+    While an attempt runs, `save` and `set_priority` check and keep their payload, and return at once. They are the
+    SDK's own outside attempts, without bundling, and in child processes that the agent forks, since nothing comes back
+    from these. Safe to use from the agent's threads.
 
     Saves are released only after they were sent: an interrupt may come between any two steps, and sending them again
-    does no harm.
+    is idempotent.
 
     Attributes:
         row: The row of the held labels, in its current state.
         refused: The platform's refusal of a save that was sent while the agent ran. Nothing is held after that.
         sent: True if anything was sent while the agent ran, so that the labels' last save may be the agent's.
-        with_result: True if the held contents are sent with the task's result.
+        with_result: True if the held parcels are sent with the task's result.
         oddity: A probable mistake in the labels.
         seconds: The seconds that the agent waited for requests of its own that could have been bundled.
     """
@@ -55,8 +55,8 @@ class Held:
         self._parcels: dict[Kind, Parcel] = {}  # the last of several saves, and the last of several priorities
         self._label_hash: str | None = None
         self._function = ""
-        self._lock = threading.Lock()
-        self._sending = threading.Lock()  # so that earlier saves are sent first
+        self._lock = threading.Lock()  # for a few lines at a time, never while a request is in flight
+        self._sending = threading.Lock()  # held while a request is in flight, so that earlier saves are sent first
         self.row: LabelRowV2 | None = None
         self.refused: Exception | None = None
         self.sent = False
@@ -68,7 +68,7 @@ class Held:
         return bool(self._parcels)
 
     def parcel(self, kind: Kind) -> Parcel | None:
-        """Return the held part of a kind."""
+        """Return the held parcel of a kind."""
         return self._parcels.get(kind)
 
     def begin(self, row: LabelRowV2 | None, in_part: object, function: str) -> None:
@@ -88,7 +88,7 @@ class Held:
             hear_of_strangers(self, self.send)
 
     def end(self) -> None:
-        """End the attempt. Wait for saves that are being sent."""
+        """End the attempt, once saves in flight are answered."""
         if not self._open:
             return
         hear_of_strangers(self, None)
@@ -112,7 +112,7 @@ class Held:
         for label in labels:
             make_plain(label)
             self.oddity = self.oddity or find_oddity(label)
-        # A copy, since the SDK's serialised labels share parts with the row, which the agent may go on to change.
+        # A copy, since the SDK's serialised labels share parts with the row, which the agent may continue to change.
         labels[:] = pickle.loads(pickle.dumps(labels))
         self._hold("save", parcel, send, row)
 
@@ -144,20 +144,20 @@ class Held:
     # Sending
 
     def let_go(self, sent: Parcel | None = None) -> None:
-        """Release a part unless a newer one is held; without an argument, release everything."""
+        """Release a parcel unless a newer one is held; without an argument, release everything."""
         with self._lock:
             kept = {kind: one for kind, one in self._parcels.items() if sent is not None and one is not sent}
             self._parcels = kept
 
     def send(self) -> None:
-        """Send the held contents, waiting out outages. A refusal is kept until the attempt is over.
+        """Send the held parcels, waiting out outages. A refusal is kept until the attempt is over.
 
         Raises:
-            OutageError, NoRoomError, CertificateError, Leaving: As `Gate.call`. Unsent contents are still held.
+            OutageError, NoRoomError, CertificateError, Leaving: See `Gate.call`. Unsent parcels are still held.
         """
         if self._dry_run or self._process != os.getpid():
             return
-        with self._sending:  # even if nothing is held: another thread may be sending it
+        with self._sending:  # even if nothing is held: another thread may be sending
             for kind in KINDS:
                 if (parcel := self._parcels.get(kind)) is not None:
                     self._ask(parcel, kind)
@@ -167,7 +167,7 @@ class Held:
         self.sent = True
         try:
             self._gate.call(lambda: send_together([parcel]), kind=kind)
-        except EncordException as error:  # others are no answer: it was cut off, or this machine failed
+        except EncordException as error:  # others are not answers: it was cut off, or this machine failed
             self.refused = self.refused or error
 
 
@@ -180,7 +180,7 @@ def send_together(parcels: Iterable[Parcel]) -> None:
 
 
 def validated_apart(items: Iterable[T], parcel_of: Callable[[T], Parcel]) -> list[list[T]]:
-    """Separate labels to be validated from the others: the platform validates all labels of a request, or none."""
+    """Separate labels that need validation from the others: the platform validates all labels of a request, or none."""
     apart: tuple[list[T], list[T]] = ([], [])
     for item in items:
         apart[bool(getattr(parcel_of(item).payload, "validate_before_saving", False))].append(item)

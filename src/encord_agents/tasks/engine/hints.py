@@ -57,7 +57,7 @@ def hint_at_bundling(own_saves: float, seconds: float) -> str | None:
 
     Args:
         own_saves: Seconds they waited, over all workers.
-        seconds: Seconds of the run or, where that is more, of all attempts together: several workers wait at once.
+        seconds: Seconds of the run or, if that is more, of all attempts together: several workers wait at once.
     """
     if own_saves <= MUCH * seconds:
         return None

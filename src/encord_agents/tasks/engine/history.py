@@ -1,4 +1,4 @@
-"""The history of an agent in a run: everything about an agent that changes while its tasks are worked on."""
+"""The history of an agent in a run: everything about the agent that changes during the run."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class History:
     """The history of one agent, over all passes of a run, and all threads and calls that serve it.
 
     The bound `Agent` owns it, and nothing else keeps any of it. The lock guards the counts, the warnings and the known
-    tasks, so that of two threads each sees a number of its own. The two flags need none: they only ever become true.
-    `quiet` has a lock of its own, since it is asked before each attempt.
+    tasks, so that two threads never see the same count. The two flags need none, since they only ever become True.
+    `quiet` has a lock of its own, since it is used before each attempt.
 
     Attributes:
         quiet: Holds attempts back while a service that the agent calls is over its limits.
         known: Tasks that were held or failed, and are still in the stage.
-        has_succeeded: True if an attempt was ever good.
+        has_succeeded: True if an attempt ever succeeded.
         has_named_a_pathway: True if the agent ever named a pathway of its stage.
     """
 
@@ -43,19 +43,19 @@ class History:
         self._warned: set[str] = set()
 
     def succeed(self) -> None:
-        """Record a good attempt, whatever becomes of its result. It ends the rows of failed attempts."""
+        """Record a successful attempt, before its result is written. It resets the counts of failed attempts."""
         with self._lock:
             self.has_succeeded = True
             self._in_a_row["dead letters"] = self._in_a_row["given up"] = 0
 
     def count(self, row: Row) -> int:
-        """Count one more task in a row, and return how many there are now."""
+        """Count one more task in a row, and return the new count."""
         with self._lock:
             self._in_a_row[row] += 1
             return self._in_a_row[row]
 
     def end(self, row: Row) -> None:
-        """End a row."""
+        """Reset the count of a row."""
         with self._lock:
             self._in_a_row[row] = 0
 
@@ -71,7 +71,7 @@ class History:
 
     def has_warned_of(self, kind: str) -> bool:
         """Return True if a kind of warning was given."""
-        # Without the lock: of two threads that ask at once, both may prepare a warning that one of them gives.
+        # Without the lock: two threads that ask at once may both prepare a warning, which only one of them gives.
         return kind in self._warned
 
     def warns_first_of(self, kind: str) -> bool:

@@ -1,7 +1,7 @@
-"""Interpreter settings that runs change while they last, and that the last of them restores.
+"""Interpreter settings that are changed while runs last, and restored by the last of them.
 
 They belong to the whole process, in which several runs may be active at once, so users are counted under a lock. Only
-threads of the engine may be users, because no interrupt reaches those while they hold the lock.
+threads of the engine may be users, because no interrupt reaches them while they hold the lock.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ USES = 100
 """Uses after which the objects are counted: with a million of them, that takes some milliseconds."""
 
 GROWTH = 1.25
-"""The growth of their number after which garbage is looked for among all of them, as CPython does by itself."""
+"""The growth of their number after which all of them are searched for garbage, as in CPython itself."""
 
 
 class _Shared:
@@ -49,7 +49,7 @@ class _Shared:
         finally:
             with self._lock:
                 self._users -= 1
-                if not self._users:
+                if not self._users:  # under the lock: a user that begins now must not have its change undone
                     self._put_back()
 
 
@@ -66,10 +66,10 @@ def _switch_quickly() -> Callable[[], None]:
 
 
 class _Freezing:
-    """Freezes the objects that exist; from time to time, only after collecting the garbage among them.
+    """Freezes the objects that exist; from time to time, it first collects the garbage among them.
 
-    Freezing resets the counters by which CPython decides to look at old objects, and frozen ones are not looked at. A
-    program that polls for days would otherwise keep the garbage of every pass.
+    Freezing resets the counters by which CPython decides to collect old objects, and frozen ones are never collected.
+    Without collections here, a program that polls for days would keep the garbage of every pass.
     """
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class _Freezing:
 
 
 quick_switches = _Shared(_switch_quickly)
-"""Let an agent that waited continue within half a millisecond instead of five, although a thread is busy with labels.
+"""Let an agent that waited continue within half a millisecond instead of five, even if a thread is busy with labels.
 
 With agents that wait 5 ms each, this saves 5 % of the run; if no agent waits, it would only cost.
 """

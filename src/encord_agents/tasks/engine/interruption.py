@@ -24,7 +24,7 @@ OF_REQUESTS = sys.stdlib_module_names | {"encord", "encord_agents", "pydantic", 
 
 
 def interruption(error: Exception, *, handled: BaseException | None = None) -> BaseException | None:
-    """Return the exception that cut a request off from outside, or ``None`` if the request failed by itself.
+    """Return the exception that cut a request off from outside, or ``None`` if the request failed on its own.
 
     Args:
         error: The exception of the request.
@@ -39,7 +39,7 @@ def interruption(error: Exception, *, handled: BaseException | None = None) -> B
 
 
 def raised_by_signal(error: BaseException, *, handled: BaseException | None = None) -> BaseException | None:
-    """Return ``error``, or one of those that led to it, if a signal handler raised it; else ``None``."""
+    """Return ``error``, or an exception that led to it, if a signal handler raised that; otherwise ``None``."""
     handlers = set(_handlers())
     before = {id(one) for one in chain(handled)}
     for one in chain(error):

@@ -1,4 +1,4 @@
-"""Checks on a row's labels before they are sent: numbers made plain, values without JSON refused, oddities named.
+"""Checks of labels before they are sent: numbers made plain, values that JSON lacks refused, oddities reported.
 
 All checks work on the data that the SDK would send (`LabelRowV2.to_encord_dict`), so they see all kinds of labels.
 Common values cost a type comparison or two: about 2 ms for a thousand boxes, a seventh of the time the SDK takes to
@@ -23,7 +23,7 @@ __all__ = ["LabelValueError", "PartialLabelRowError", "find_oddity", "make_plain
 SIMPLE = frozenset({str, int, bool, type(None)})
 
 BOOLEANS = frozenset({"manualAnnotation", "isDeleted", "dynamic", "shouldPropagate", "interpolate"})
-"""Fields that hold a boolean. In any other field, a boolean of numpy's stands for the number 0 or 1."""
+"""Fields that hold a boolean. In any other field, a numpy boolean stands for the number 0 or 1."""
 
 FIELDS = {
     "boundingBox": {"h": "height", "w": "width", "x": "top_left_x", "y": "top_left_y"},
@@ -54,18 +54,18 @@ class LabelValueError(ValueError):
 
 
 class PartialLabelRowError(ValueError):
-    """An agent saves or returned a label row that was loaded in part: saving it would delete labels not loaded."""
+    """An agent saved or returned a label row that was loaded in part: saving it would delete the rest of its labels."""
 
 
 def refuse_partial(row: LabelRowV2, in_part: object, did: str) -> None:
-    """Refuse a row that was loaded in part and has not been loaded whole since.
+    """Refuse a row that was loaded in part and has not been fully loaded since.
 
     Args:
         in_part: The state of the row after it was loaded in part; ``None`` if all labels were loaded.
         did: The subject and verb of the message, as in "agent() returned".
 
     Raises:
-        PartialLabelRowError: It has not been loaded whole.
+        PartialLabelRowError: It has not been fully loaded.
     """
     if in_part is not None and state_of(row) is in_part:
         raise PartialLabelRowError(
@@ -84,13 +84,13 @@ class _Unsendable(Exception):  # noqa: N818 - never leaves this module
 
 
 def make_plain(label: dict[str, Any]) -> None:
-    """Replace numbers of other libraries by Python's, in place: numpy's, 0-d arrays, any object with ``item()``.
+    """Replace other libraries' numbers with Python's, in place: numpy's, 0-d arrays, any object with ``item()``.
 
     Args:
         label: A row's labels, as the SDK would send them.
 
     Raises:
-        LabelValueError: A number has no JSON (NaN, infinity), or a value is of no type that JSON knows.
+        LabelValueError: JSON cannot express a number (NaN, infinity), or has no type for a value.
     """
     try:
         _make_plain(label)
@@ -118,10 +118,10 @@ def _make_plain(holder: Any) -> None:
 
 
 def _plain(value: Any, key: object) -> Any:
-    """Return a plain value to send for one of an uncommon type.
+    """Return the plain value to send for a value of an uncommon type.
 
     Raises:
-        _Unsendable: There is none.
+        _Unsendable: There is no such value.
     """
     if isinstance(value, str | int):  # enumerations, numpy's strings: JSON accepts them as they are
         return value
@@ -148,7 +148,7 @@ def _unwrapped(value: Any) -> object:
     """Return the Python value of a numpy scalar, an array or a tensor; return other values unchanged."""
     original = value
     with contained:
-        if _is_masked(value):  # `item()` of numpy's masked arrays is the value that the mask hides
+        if _is_masked(value):  # `item()` of a numpy masked array returns the value that the mask hides
             return value
         if not hasattr(value, "item"):
             if not hasattr(type(value), "__array__"):
@@ -158,7 +158,7 @@ def _unwrapped(value: Any) -> object:
             plain = value.item()
         except (ValueError, RuntimeError):  # an array of several values
             return value.tolist()
-        # Python has no number as long as a `numpy.longdouble`, so its `item()` returns another one.
+        # Python has no number as wide as `numpy.longdouble`, whose `item()` returns another one.
         return float(plain) if isinstance(plain, Real) and hasattr(plain, "item") else plain
     return original
 

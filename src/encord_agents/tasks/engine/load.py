@@ -63,7 +63,7 @@ class Loader:
         return contexts
 
     def refresh(self, contexts: Sequence[Context]) -> None:
-        """Fetch everything for contexts, also what may have changed since it was fetched before; local files stay."""
+        """Fetch all inputs of contexts, including those that may have changed since they were fetched. Files stay."""
         for context in contexts:
             if context.asset is None:
                 context.item = None
@@ -72,7 +72,7 @@ class Loader:
             context.row = context.trouble = context.loaded = context.in_part = None
         agent = self._agent
         if agent.needs_labels or agent.needs_item or agent.will_set_priority:
-            # If every parameter that depends on a row accepts None, a missing row is no error.
+            # If every parameter that depends on a row accepts None, a missing row is not an error.
             self.list_rows(contexts, required=agent.requires(ABOUT_A_ROW))
         if agent.needs_labels:
             self._initialise([c for c in contexts if c.row is not None])
@@ -81,17 +81,17 @@ class Loader:
             self._fetch_items([c for c in contexts if c.asset is None and c.row is not None and c.trouble is None])
 
     def reload(self, context: Context) -> bool:
-        """Prepare another attempt: load again after a failure, and have the file fetched with a fresh URL.
+        """Prepare another attempt: load again after a failure, and drop the file, to fetch it with a fresh URL.
 
         The label row object, if there is one, stays the same. Its labels stay as the attempt left them, unless the
-        agent is to get them as they were loaded.
+        agent has ``restore_labels`` set.
 
         Returns:
-            True if there is to be another attempt: not if the run is to stop and the platform does not answer.
+            False if there must be no other attempt: the run is stopping and the platform does not answer.
         """
         if context.asset is not None:
             context.asset.forget()
-            if self._has_row(context):  # the trouble was the file's, which the attempt downloads
+            if self._has_row(context):  # the trouble was with the file, which the attempt downloads
                 context.trouble = None
         if context.trouble is not None or self._is_loaded_to_restore(context):
             try:
@@ -136,7 +136,7 @@ class Loader:
     def _list(self, contexts: Sequence[Context], branch: str) -> list[LabelRowV2]:
         args = self._agent.include_args
         allowed: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
-        if args.include_children:  # deprecated by the SDK, and some projects still need it
+        if args.include_children:  # deprecated by the SDK, but some projects still need it
             allowed = warnings.catch_warnings(action="ignore", category=DeprecationWarning)
         with allowed:
             return self._project.list_label_rows_v2(
@@ -151,8 +151,8 @@ class Loader:
             )
 
     def _initialise(self, contexts: Sequence[Context]) -> None:
-        # The two kinds need separate requests, and so does each branch of the first: a bundle uses the branch of its
-        # first row for all.
+        # New and known rows need separate requests, and so does each branch of new rows: a bundle uses the branch of
+        # its first row for all.
         new: dict[str, list[Context]] = {}
         known: list[Context] = []
         heavy: list[Context] = []
@@ -245,7 +245,7 @@ class Loader:
         return self._client.get_storage_items(list(uuids), sign_url=self._agent.needs_asset)
 
     def mark(self, contexts: Iterable[Context], error: Exception) -> None:
-        """Note why contexts could not be loaded: the fault of their next attempts."""
+        """Record why contexts could not be loaded, as the fault of their next attempts."""
         for context in contexts:
             context.trouble = Fault(Phase.LOAD, error, context.attempts + 1, platform=is_platform_trouble(error))
 

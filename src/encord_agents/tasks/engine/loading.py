@@ -1,4 +1,4 @@
-"""Tasks loaded in the background, some at a time, as far ahead as their pace allows."""
+"""Loading of tasks in the background, some at a time, as far ahead as the pace allows."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["load_ahead", "load_next"]
 
 
 def load_ahead(window: Window, files: FilesAhead) -> None:
-    """Load tasks of the backlog into the window, in one of several threads, until there will be no more."""
+    """Load tasks of the backlog into the window, in one of several threads, until no more will come."""
     while load_next(window, files):
         pass
 
 
 def load_next(window: Window, files: FilesAhead) -> bool:
-    """Load the next tasks, when there are some and slots for them. Return False if there will be no more."""
+    """Load the next tasks, once there are some and slots for them. Return False if no more will come."""
     if (chunk := _take(window)) is None:
         return False
     first, tasks, polled_at = chunk
@@ -25,13 +25,13 @@ def load_next(window: Window, files: FilesAhead) -> bool:
         contexts, left = window.run.load(tasks, polled_at)
     except BaseException:
         with window.lock:
-            window.loading -= 1  # else the queue would wait for tasks that never come
+            window.loading -= 1  # otherwise the ready queue would wait for tasks that never come
         raise
     by_uuid = {context.task.uuid: context for context in contexts}
     for task in left:
         window.run.skip(task)  # not under the lock: observers are the user's code
     with window.lock:
-        # In one step with the tasks' coming: a moment without either would look like the end of the stage.
+        # In one step with adding the tasks: a moment with neither would look like the end of the stage.
         window.loading -= 1
         for number, task in enumerate(tasks, first):
             context = by_uuid.get(task.uuid)
@@ -48,7 +48,7 @@ def load_next(window: Window, files: FilesAhead) -> bool:
 
 
 def _take(window: Window) -> tuple[int, list[AgentTask], float] | None:
-    """Take tasks to load, with the number of the first and the time at which all were still in the stage."""
+    """Return tasks to load, with the number of the first and the time at which all were still in the stage."""
     with window.lock:
         while True:
             if window.closing:
@@ -64,5 +64,5 @@ def _take(window: Window) -> tuple[int, list[AgentTask], float] | None:
         window.loading += 1
         window.room.notify()
         if window.may_take():
-            window.takeable.notify()  # one wakes the next, so that no more wake than there is work for
+            window.takeable.notify()  # each loader wakes the next, so that no more wake than there is work for
         return first, [waiting.task for waiting in taken], min(waiting.seen_at for waiting in taken)

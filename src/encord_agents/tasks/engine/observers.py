@@ -44,7 +44,7 @@ def _named(task: TaskRef) -> tuple[str, UUID, str]:
 
 
 class LogObserver:
-    """Logs each failure, with its traceback if it is a new one, and all else that a person needs to know."""
+    """Logs each failure, with its traceback if it is a new one, and everything else that a person needs to know."""
 
     shown_as = "The run's log"
     hears_starts = False

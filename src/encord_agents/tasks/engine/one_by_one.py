@@ -1,6 +1,6 @@
-"""The driver that does one thing after the other: load, attempt, write, in the caller's thread.
+"""The sequential driver: load, attempt, write, one after the other, in the caller's thread.
 
-For queue functions, whose tasks are loaded and written together, and for a runner whose window is a single task.
+It serves queue functions, whose tasks are loaded and written together, and runners whose window is a single task.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ def run_chunk(
 ) -> int:
     """Load tasks together, run them one by one, write them together: all in the caller's thread.
 
-    Async agents are awaited together, on ``loop``. Whatever ends it early, what is finished is written first.
+    Async agents run concurrently, on ``loop``. If it ends early, finished results are written first, unless it is time
+    to leave.
 
     Returns:
-        The number of tasks that were still in the stage, and so given to the agent.
+        The number of tasks that were still in the stage, and were therefore given to the agent.
     """
-    with run.gate.optional(), run.stop.interruptible():  # a stop does not wait for tasks that are yet to be loaded
+    with run.gate.optional(), run.stop.interruptible():  # a stop does not wait for loading
         contexts, left = run.load(tasks, polled_at)
     for task in left:
         run.skip(task)
@@ -55,13 +56,13 @@ def run_chunk(
         too_late = True
         raise
     finally:
-        # An interrupt, a set-up error or a stop: what was finished by then is written all the same.
+        # After an interrupt, a set-up error or a stop, results that are finished by then are still written.
         try:
             if results and not too_late:
                 run.limit_writing()
                 _write(run, results)
         except (Leaving, NoRoomError, OutageError, SetUpError):
-            if not interrupted:  # else the interrupt goes on; what is not written is listed
+            if not interrupted:  # otherwise the interrupt propagates; unwritten results are listed
                 raise
         finally:
             run.leave(results)
@@ -73,7 +74,7 @@ def run_chunk(
 def _write(run: StageRun, results: list[Result]) -> None:
     before = run.gate.grace
     if before is None:
-        run.gate.grace = run.gate.timing.time_to_write  # for a stop that comes while this waits
+        run.gate.grace = run.gate.timing.time_to_write  # so that a stop which comes during these writes limits them
     try:
         run.write(results, lambda result, outcome: run.finish(result.context, outcome), run.writer())
     finally:
@@ -81,9 +82,9 @@ def _write(run: StageRun, results: list[Result]) -> None:
 
 
 def run_one_by_one(run: StageRun) -> None:
-    """A window of one: each task is written before the next is loaded, and there are no threads.
+    """Run a stage with a window of one: each task is written before the next is loaded, and there are no threads.
 
-    Nothing reads the pages in the background here, so some are read between every two tasks.
+    No thread reads pages in the background here, so some are read between tasks.
     """
     try:
         _run_one_by_one(run)
@@ -101,11 +102,11 @@ def _run_one_by_one(run: StageRun) -> None:
             with run.gate.optional(), run.stop.interruptible():
                 reader.read(number)
         if not backlog.reading:
-            number = sys.maxsize  # another reading goes to its end before anything moves, and so is exact
+            number = sys.maxsize  # later readings reach the last page before anything moves, so they are exact
         for waiting in backlog.take(1):
             moves, departures = run.moves, run.departures
             given = run_chunk(run, [waiting.task], polled_at=waiting.seen_at)
             backlog.release(waiting.task.uuid, left=run.departures > departures, unused=not given)
-            if run.moves > moves:
+            if run.moves > moves:  # noted afterwards, since this thread has read no page in the meantime
                 backlog.begin_move()
                 backlog.end_move()

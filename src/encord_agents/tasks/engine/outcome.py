@@ -1,4 +1,4 @@
-"""Faults of single attempts at a task, and the outcome it has at the end."""
+"""Faults of single attempts at a task, and its final outcome."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Pathway:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One attempt went wrong.
+    """The failure of one attempt, or of a write.
 
     Attributes:
         phase: The phase in which it went wrong.
         exception: The exception, with its traceback.
-        attempt: The number of the attempt, from 1. Faults of writing carry the attempt whose result was written.
+        attempt: The number of the attempt, from 1. For a write, that of the attempt whose result was written.
         run_scoped: True if a run-scoped dependency raised it, which would fail every task.
         platform: True if the platform caused it, and neither the task nor the agent.
         first: The error of the task's first attempt, if it was a different one.
@@ -61,9 +61,9 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The task's labels and priority were accepted, and then it moved.
+    """The outcome of a task that moved, after its labels and priority were accepted.
 
-    ``confirmed`` is false when the platform's answer was lost and the task was afterwards gone from the stage.
+    ``confirmed`` is False if the platform's answer was lost and the task was afterwards gone from the stage.
     """
 
     pathway: Pathway
@@ -72,12 +72,12 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The agent named no pathway: its result was written, and the task stays in its stage."""
+    """The outcome of a task whose agent named no pathway: its result was written, and it stays in its stage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The task will not be tried again. ``moved_to`` is the failure pathway it was sent down, if there was one."""
+    """The outcome of a task that is not tried again. ``moved_to`` is the failure pathway it was sent down, if any."""
 
     fault: Fault
     moved_to: Pathway | None = None
@@ -85,7 +85,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """The task left the stage independently of this run; nothing was written for it from then on."""
+    """The outcome of a task that left the stage independently of this run. Nothing was written for it from then on."""
 
     reason: str = "the task had left the stage"
 

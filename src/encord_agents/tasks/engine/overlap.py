@@ -1,4 +1,4 @@
-"""The driver that overlaps: while agents run, the next tasks are loaded and finished ones written, in threads."""
+"""The overlapping driver: while agents run, threads load the next tasks and write finished ones."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ __all__ = ["Pipeline"]
 
 
 class Pipeline:
-    """Drives one stage: a reader, loaders, downloaders and writers in threads, agents where the caller says.
+    """Drives one stage: a reader, loaders, downloaders and writers in threads, while workers run the agent.
 
-    Its parts, each with a module, share one `Window`, under one lock. What is in here is the life of the threads.
+    A worker is the caller's thread, one of several threads, or the event loop. The parts of the pipeline, each with a
+    module, share one `Window`, under one lock. This module manages the lifetime of the threads.
 
     Args:
-        feed: In place of the stage's pages, tasks that somebody else finds in it.
+        feed: A source of the stage's tasks that replaces its pages.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Pipeline:
         feed: Feed | None = None,
     ) -> None:
         self.run = run
+        # A lambda, since the window and the queue need each other.
         self._window = Window(run, window, min(max_workers, window), lambda: self._queue.is_idle())
         self._files = FilesAhead(self._window)
         self._writes = WriteBehind(self._window)
@@ -53,29 +55,31 @@ class Pipeline:
         )
         self._attempts = Attempts(self._window, self._queue, self._writes, loop)
         self._read = partial(read_pages, self._window) if feed is None else partial(take_fed, self._window, feed)
-        self._caller = contextvars.copy_context()  # observers, and what logs, see what the caller set
+        self._caller = contextvars.copy_context()  # observers and log handlers see the caller's variables
         self._a_thread_ended: SimpleQueue[None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._ended_threads: list[threading.Thread] = []
         self._all_started = False
-        self._claims: list[bool] = []  # the first says whether the engine's threads were to be started, for good
+        # The first entry decides for good whether the engine's threads start. Two threads race to append it, which
+        # is one atomic step, so that no lock is needed.
+        self._claims: list[bool] = []
 
     def drive(self) -> None:
         """Drive the stage until every task has its outcome and every write its answer, or the run is stopped.
 
         The caller's thread makes attempts, or waits, and nothing else: an interrupt may come between any two of its
-        steps, and must find no lock held and no book half kept.
+        steps, and must find no lock held and no bookkeeping half done.
 
         Raises:
-            SetUpError, NoRoomError, OutageError: It was ended by this; results finished before that are written if they
-                could be.
+            SetUpError, NoRoomError, OutageError: The stage run ended with this error; results that were finished before
+                it are written if possible.
             KeyboardInterrupt: Likewise.
         """
         interrupted = False
-        # An interrupt comes at a call or at a jump backwards, so none comes between `finally` and the inner `try`.
+        # Python raises interrupts at calls and backward jumps, so none comes between `finally` and the inner `try`.
         try:
             try:
-                # Not `Thread.start()`: an interrupt in there may leave a lock held that the thread waits for.
+                # Not `Thread.start()`: an interrupt inside it may leave a lock held that the thread waits for.
                 start_new_thread(self._start, ())
                 self._attempts.serve()
             except KeyboardInterrupt:
@@ -99,7 +103,7 @@ class Pipeline:
             raise error
 
     def _start(self) -> None:
-        """In a thread of its own: start the others, unless the caller was interrupted before this one could begin."""
+        """Start the other threads, from a thread of its own, unless the caller was interrupted before it began."""
         self._claims.append(True)
         if not self._claims[0]:
             return
@@ -130,8 +134,8 @@ class Pipeline:
                     target=self._in_thread, args=(work,), name=f"encord-agents-{name}-{i}", daemon=True
                 )
                 thread.start()
-                self._threads.append(thread)  # not before: one that could not be started never ends
-        if self.run.agent.needs_asset:  # while the first page is on its way
+                self._threads.append(thread)  # last: a thread that could not be started never reports its end
+        if self.run.agent.needs_asset:  # while the first page is in flight
             with contextlib.suppress(PoolClosedError):  # the run is over
                 self._files.downloads.start_all()
                 if self.run.agent.wants_first_frame:
@@ -140,15 +144,17 @@ class Pipeline:
     def _in_thread(self, work: Callable[[], None]) -> None:
         try:
             with old_objects_left_alone():
+                # A copy for each thread, since only one thread at a time may be inside a context.
                 self._caller.copy().run(self._window.guarded, work)
         finally:
+            # Before the wake-up, so that the caller's thread counts this one when it wakes.
             self._ended_threads.append(threading.current_thread())
             self._a_thread_ended.put(None)
 
     def _see_threads_end(self) -> None:
-        """Wait for the threads, as long as they write what is finished. It can be interrupted and called again.
+        """Wait for the threads to end, as long as they write finished results. May be interrupted and called again.
 
-        They announce their own end: if `Thread.is_alive()` is interrupted by a signal, it returns False from then on.
+        They report their own end: if `Thread.is_alive()` is interrupted by a signal, it returns False from then on.
         """
         self._claims.append(False)
         if not self._claims[0]:
@@ -158,7 +164,7 @@ class Pipeline:
         while not self._all_started or len(self._ended_threads) < len(self._threads):
             if self._window.is_over:
                 over_since = over_since or self.run.gate.clock()
-                # `copy` is one step; an iterator would fail if a thread came in between.
+                # `copy()` is atomic; an iterator would fail if another thread changed the dictionary meanwhile.
                 for context in self._files.fetches.copy().values():
                     if context.asset is not None:
                         context.asset.cancel()
@@ -170,7 +176,7 @@ class Pipeline:
                 self._a_thread_ended.get(timeout=self.run.gate.timing.tick)
 
     def _may_leave(self, over_since: float) -> bool:
-        """Return True if threads that hang may be left: they hold nothing that the process needs to end."""
+        """Return True if threads that hang may be left behind: they hold nothing that the process needs to end."""
         if self.run.stop.leaving or (self._window.executed and self.run.gate.overdue):
             return True
         return (
@@ -180,7 +186,7 @@ class Pipeline:
         )
 
     def _put_away(self) -> None:
-        """List results that are not written, and close files, when the threads have ended or are left behind."""
+        """Record unwritten results, and close files, once the threads have ended or are left behind."""
         for pool in (self._files.downloads, self._writes.threads, self._attempts.reloads):
             pool.close()
         with self._window.lock:

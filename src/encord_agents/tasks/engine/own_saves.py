@@ -31,7 +31,7 @@ logger = get_logger(__name__)
 
 @dataclass(eq=False)
 class OwnSaves:
-    """The treatment of agents' own saves in a run.
+    """Handles agents' own saves in a run.
 
     Args:
         bundled: Hold them, and send them together with others.
@@ -52,7 +52,7 @@ class OwnSaves:
         if held is None:
             held = context.held = Held(self.gate, bundled=self.bundled, dry_run=self.dry_run)
         held.begin(context.row, context.in_part, context.agent.plan.name)
-        if self.bundled:  # noted before the agent is called: an interrupt leaves no other trace of what it saved
+        if self.bundled:  # noted before the agent is called: an interrupt leaves no other trace of its saves
             self._at_work[id(context)] = context
         return held
 
@@ -63,7 +63,7 @@ class OwnSaves:
         return Fault(Phase.SAVE, error, context.attempts, platform=is_platform_trouble(error))
 
     def see_to(self, context: Context, ended: Result | Fault) -> Result | Fault:
-        """Attach an attempt's own saves to its result; a save that was refused already is its fault."""
+        """Attach an attempt's own saves to its result, or return the fault of a save that was refused already."""
         if (refused := self.refusal(context)) is not None:
             if context.held is not None:
                 context.held.let_go()
@@ -73,7 +73,7 @@ class OwnSaves:
         return self._with_contents(ended) if isinstance(ended, Result) else ended
 
     def finally_failed(self, context: Context, verdict: Result | Fault) -> Result | Fault:
-        """Have the agent's own saves written for a task that is not tried again."""
+        """Attach the agent's own saves to the verdict on a task that is not tried again, so that they are written."""
         if isinstance(verdict, Fault):
             if not context.held:
                 return verdict
@@ -81,10 +81,10 @@ class OwnSaves:
         return self._with_contents(verdict)
 
     def _with_contents(self, result: Result) -> Result:
-        """Have a result take over the held saves, unless the agent returned something newer."""
+        """Attach the held saves to a result, unless the agent returned something newer."""
         if (held := result.context.held) is None:
             return result
-        # It is held until the task has its outcome: an interrupt may come before the result is kept.
+        # They stay held until the task has its outcome: an interrupt may come before the result is stored.
         if result.labels is None and (labels := held.parcel("save")) is not None:
             result.labels, result.label_row, result.oddity = labels, held.row, held.oddity
         held.with_result = True
@@ -96,16 +96,16 @@ class OwnSaves:
         """Release the saves of a task that has its outcome: they were written with its result, or never will be."""
         if context.held is not None and context.held.with_result:
             context.held.let_go()
-        if not context.held:  # else they are sent at the end of the stage
+        if not context.held:  # otherwise they are sent at the end of the stage
             self._at_work.pop(id(context), None)
 
-    # Without a result to go with
+    # Saves without a result
 
     def send(self, contexts: Iterable[Context]) -> None:
-        """Send the saves of some tasks' last attempts, before these tasks wait for long or are loaded anew.
+        """Send the saves of some tasks' last attempts, before these tasks wait for long or are loaded again.
 
         Raises:
-            SetUpError, OutageError, NoRoomError, Leaving: As `Gate.each`. Unsent contents are still held.
+            SetUpError, OutageError, NoRoomError, Leaving: See `Gate.each`. Unsent parcels are still held.
         """
         if self.dry_run:
             return
@@ -117,7 +117,7 @@ class OwnSaves:
                     for one, parcel in part:
                         one.sent = True
                         one.refused = one.refused or reply.error
-                        one.let_go(parcel)
+                        one.let_go(parcel)  # only this one: a newer save may be held by now
 
     def send_rest(self, unwritten: list[TaskRef]) -> None:
         """Send the saves of interrupted attempts, at the end of a stage.
@@ -128,7 +128,7 @@ class OwnSaves:
         at_work = [(one, one.held) for one in self._at_work.values() if one.held and one.ref not in unwritten]
         self._at_work.clear()
         for _, held in at_work:
-            held.end()  # threads that agents left behind may go on to save: from now on, by themselves
+            held.end()  # threads that agents left behind may still save: from now on, with requests of their own
         if self.dry_run:
             return
         try:

@@ -16,9 +16,9 @@ class Pace:
 
     Attributes:
         window: The number of tasks that may be loaded, run or written at the same time.
-        workers: Attempts at once.
+        workers: The number of attempts at once.
         seconds: The duration of an attempt: the average of the last ones or, as long as none has ended, the time
-            that the first one has taken so far; ``None`` before it.
+            that the first one has taken so far; ``None`` before it begins.
         any_ended: True if an attempt has ended.
     """
 
@@ -53,15 +53,15 @@ class Pace:
         """Return the number of tasks to load together: at most half of those that may wait, so that more come in time.
 
         Args:
-            loads: How many times some were loaded before.
+            loads: The number of loads so far.
         """
         size = min([self.at_once, *self.limits.first_loads[loads : loads + 1]])
         return max(1, int(min(size, self.ahead / 2)))
 
     def may_load(self, number: int, waiting: int, loads: int) -> bool:
-        """Return True if some more tasks may be loaded while others wait; any number may if no other waits.
+        """Return True if ``number`` more tasks may be loaded while ``waiting`` wait; any number may if none waits.
 
-        Before an attempt has ended it is not known how soon more are needed, so only the first few are loaded.
+        Until an attempt has ended, it is unknown how soon more are needed, so only the first few are loaded.
         """
         if not self.any_ended and loads >= len(self.limits.first_loads):
             return False
@@ -70,18 +70,18 @@ class Pace:
     def to_write(self, finished: int) -> int:
         """Return the number of finished results to write together.
 
-        Whole chunks: the rest of one would only wait for a part of the next, and every later request be as late.
+        Whole chunks only: a partial one would just wait for a part of the next, and delay every later request too.
         """
         number = min(finished, self.limits.at_once)
         return number - number % self.at_once if number > self.at_once else number
 
     def handed_over(self, *, proven: bool, patient: bool) -> int:
-        """Return the number of tasks that may be with the workers: the ones they run, and the ones they run next.
+        """Return the number of tasks that the workers may have: the ones they run, and the ones they run next.
 
         Args:
-            proven: True if the agent has done well lately. Before that no task is handed over ahead, since all might
+            proven: True if the agent has done well lately. Before that, no task is handed over ahead, since all might
                 fail alike.
-            patient: True if each end is looked at before many more begin: where failures are counted.
+            patient: True if the end of each attempt is judged before many more begin: where failures are counted.
         """
         if not proven or not self.seconds or self.seconds >= self.timing.slow_attempt:
             return self.workers

@@ -1,4 +1,4 @@
-"""Asking a stage for its tasks: page by page into a backlog, or which of some tasks it still holds."""
+"""Reading a stage: its pages into a backlog, or which of some tasks it still holds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["StageReader", "TaskKey", "still_in"]
 
 
 class StageReader:
-    """Reads the pages of a stage into its backlog, as far as it is asked to.
+    """Reads the pages of a stage into its backlog, as far as requested.
 
     Args:
         lock: Held while the backlog changes.
@@ -42,9 +42,9 @@ class StageReader:
         self._told = 0
 
     def read(self, number: int) -> None:
-        """Read on, until so many tasks were shown that were not shown before, or the last page has come.
+        """Continue to read until ``number`` new tasks were shown, or the last page has come.
 
-        The first call, and the first after the last page, begin with the first page.
+        The first call, and the first one after the last page, start at the first page.
 
         Raises:
             OutageError, Leaving: The platform did not answer.
@@ -56,7 +56,7 @@ class StageReader:
                 backlog.begin_reading()
         found = 0
         while found < number:
-            # Without the lock, however long a page takes: meanwhile tasks are taken from the backlog.
+            # Without the lock, since a page may take long, and tasks are taken from the backlog meanwhile.
             tasks = self._gate.call(self._next_tasks, kind="tasks")
             now = self._gate.clock()
             with self._lock:
@@ -73,10 +73,10 @@ class StageReader:
             self._events.emit(StagePolled(self._stage.uuid, self._stage.title, shown, complete))
 
     def _next_tasks(self) -> list[AgentTask]:
-        """Return some tasks; fewer than were asked for are the last.
+        """Return the next tasks; fewer than were asked for are the last.
 
-        The SDK's iterator is finished once a page could not be had, so after an outage the pages are read again from
-        the first.
+        The SDK's iterator is exhausted once a page could not be fetched, so after an outage the pages are read again
+        from the first.
         """
         if self._tasks is None:
             self._tasks = iter(self._stage.get_tasks())
@@ -100,8 +100,8 @@ class TaskKey(Protocol):
 def still_in(stage: Any, tasks: Sequence[TaskKey], gate: Gate) -> tuple[dict[UUID, AgentTask], dict[UUID, Exception]]:
     """Return the tasks that are still in a stage, as the platform shows them now, by uuid.
 
-    It is one request if all of them are there, or none. What the platform refuses is split off: the second part is the
-    tasks that it says nothing about, and why.
+    It takes one request if all of them are there, or none. Tasks that the platform refuses to list are split off: they
+    are in the second part, each with the error.
     """
 
     def ask(part: Sequence[TaskKey]) -> dict[UUID, AgentTask]:
@@ -112,8 +112,8 @@ def still_in(stage: Any, tasks: Sequence[TaskKey], gate: Gate) -> tuple[dict[UUI
             shown = {task.uuid: task for task in stage.get_tasks(data_hash=hashes) if task.uuid in missing}
             if not shown:
                 break
-            # The answer may have had pages, and a task that somebody moved between two of them hides another. So the
-            # rest are asked for again, until none is shown: nothing is hidden from an empty first page.
+            # The answer may have had several pages, and a task that was moved between two pages hides another one. So
+            # ask for the rest again, until none is shown: an empty first page hides nothing.
             found |= shown
             missing = {uuid: data_hash for uuid, data_hash in missing.items() if uuid not in shown}
         return found

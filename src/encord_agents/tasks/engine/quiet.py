@@ -15,11 +15,11 @@ __all__ = ["Quiet"]
 class Quiet:
     """Holds back the attempts of a stage while a service refuses calls, and lets them begin again gradually.
 
-    After a refusal nothing begins until the time that the service named, or for a time that doubles with each refusal
-    in a row. Then one attempt probes the service. Each attempt that succeeds allows one more at a time, so that the
-    many waiting attempts do not run into the next refusal together.
+    After a refusal nothing begins until the time that the service named or, without one, for an exponential backoff.
+    Then one attempt probes the service, as in a circuit breaker. Each attempt that succeeds allows one more at a time,
+    so that the many waiting attempts do not run into the next refusal together.
 
-    Every attempt has a *ticket*, the number of refusals it knows of. An attempt that was under way when the service
+    Every attempt has a *ticket*, the number of refusals it knows of. An attempt that was in flight when the service
     first refused neither lengthens the backoff nor allows another.
 
     Args:
@@ -49,7 +49,7 @@ class Quiet:
 
     def wait(self, now: float) -> float:
         """Return the seconds until an attempt may begin: 0 if now, infinity if another has to end first."""
-        if not self.is_kept:  # without the lock, which every worker would wait for at each attempt
+        if not self.is_kept:  # without the lock, for which all workers would contend at each attempt
             return 0.0
         with self._lock:
             return self._wait(now)
@@ -64,7 +64,7 @@ class Quiet:
         return max(0.0, self._not_before - now) if self.is_kept else 0.0
 
     def begin(self, now: float) -> int | None:
-        """Count an attempt as under way and return its ticket; ``None`` if none may begin now."""
+        """Count an attempt as in flight and return its ticket; ``None`` if none may begin now."""
         with self._lock:
             if self._wait(now) > 0:
                 return None
@@ -99,14 +99,14 @@ class Quiet:
         """Count an attempt as ended by a refusal. Return the seconds until the next one may begin.
 
         Args:
-            seconds: The time for which the service wants no calls; 0 if it did not say.
+            seconds: The time for which the service wants no calls; 0 if it named none.
         """
         longest = self._timing.longest_quiet
         named = min(seconds, longest)
         with self._lock:
             if ticket == self._round:
-                self._round += 1  # which makes the tickets void of all that were handed over and have not begun
-                self._out, self._room = 0, 1.0  # those under way count no more: they began in another round
+                self._round += 1  # voids the tickets of tasks that were handed over and have not begun
+                self._out, self._room = 0, 1.0  # attempts in flight no longer count: they began in another round
                 backoff = min(self._timing.first_quiet * 2.0 ** min(self._refusals, 16), longest)
                 self._refusals += 1
                 self._not_before = now + (named or backoff * (0.5 + 0.5 * self._jitter()))

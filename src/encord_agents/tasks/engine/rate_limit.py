@@ -1,4 +1,4 @@
-"""Rate limits of the services that agents call, recognised in exceptions. `quiet` has the stage pause for them."""
+"""Rate limits of the services that agents call, recognised in exceptions. `quiet` pauses the stage for them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NAMES = frozenset(
 MOST_LINKS = 32
 """The maximum number of exceptions of a chain, and of entries of foreign lists and mappings, that are examined."""
 REPEATED = re.compile(r"too many (\d{3}) error responses")
-"""The message of urllib3, and so of requests, when it has repeated a request itself."""
+"""The message of urllib3, and so of requests, when it has retried a request itself."""
 NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s)?\s*", re.ASCII)
 
 
@@ -44,7 +44,7 @@ def rate_limit_of(exception: BaseException | None, *, now: Callable[[], float] =
     It understands a ``retry_after`` attribute, the headers ``Retry-After`` and ``retry-after-ms``, Google's
     ``RetryInfo``, and the statuses 429, 503 and 529 under the names that HTTP clients, gRPC, botocore and the clients
     of hosted models give them. Values that make no sense (a negative number, NaN, a bool) are disregarded. Nothing is
-    raised, whatever the exception's own code does.
+    raised, even if the exception's own code raises.
 
     Args:
         now: Seconds since the epoch, for headers that hold a date.
@@ -123,7 +123,7 @@ def _headers(exception: object) -> Iterator[object]:
 
 
 def _header(headers: Any, name: str) -> object:
-    """Return a header of a response, from a mapping that ignores case or does not, or from a list of pairs."""
+    """Return a header of a response, from a mapping, case-insensitive or not, or from a list of pairs."""
     with contained:
         for spelling in (name, name.title()):
             get = getattr(headers, "get", None)

@@ -17,14 +17,14 @@ __all__ = ["ReadyQueue"]
 
 
 class ReadyQueue:
-    """The tasks of a window that wait for an attempt, and those that are attempted.
+    """The tasks of a window that wait for an attempt or are being attempted.
 
     Args:
         in_writing: Returns the number of tasks that have been attempted and are not written yet.
 
     Attributes:
-        delayed: Tasks that wait for their next attempt: when it is due, a tie-breaker, the task.
-        short: Tasks whose attempts were broken off because this machine had no room.
+        delayed: A heap of tasks that wait for a retry: when it is due, a tie-breaker, the task.
+        short: Tasks whose attempts were aborted because this machine had no room.
         most_running: The number of attempts allowed at once since then.
     """
 
@@ -38,26 +38,26 @@ class ReadyQueue:
         self.delayed: list[tuple[float, int, Context]] = []
         self.short: deque[Context] = deque()
         self.most_running = sys.maxsize
-        self._out: dict[int, Context] = {}  # handed over, and not ended yet
+        self._out: dict[int, Context] = {}  # handed over and not ended yet, by id
         self._ties = itertools.count()
         self._waited_for, self._waited_since = -1, 0.0
 
     def delay(self, context: Context, seconds: float) -> None:
-        """Have a task attempted again after some seconds."""
+        """Schedule a task's next attempt, after some seconds."""
         heapq.heappush(self.delayed, (self.run.gate.clock() + seconds, next(self._ties), context))
 
     @property
     def running(self) -> int:
-        """The number of tasks in flight: handed over, and not ended yet."""
+        """The number of tasks in flight: handed over and not ended yet."""
         return len(self._out)
 
     def land(self, context: Context) -> None:
-        """Take a task out of flight."""
+        """Record that a task is no longer in flight."""
         self._out.pop(id(context), None)
 
     @property
     def _may_run(self) -> int:
-        """The number of tasks that may be with the workers."""
+        """The number of tasks that may be in flight."""
         agent = self.run.agent
         proven = agent.history.does_well
         return min(
@@ -69,11 +69,11 @@ class ReadyQueue:
         )
 
     def contexts(self) -> Iterator[Context]:
-        """Yield the tasks to attempt: one whose delay is over, else the next in order; while a worker is free, and no
-        service wants quiet."""
+        """Yield tasks to attempt, while a worker is free and no service is over its limits: a task whose delay is over
+        or, if there is none, the next in order."""
         while True:
-            # Held over the choice and the note of it: between the two, the task would be in no place, and `_drained`
-            # could end the stage without it. Not over the `yield`: the caller may ask the platform about the task.
+            # Held from the choice of a task until it is noted as in flight: in between, it would be in no place, and
+            # other threads would miss it. Not over the `yield`: the caller may ask the platform about the task.
             with self._window.lock:
                 while True:
                     if self._window.is_over:
@@ -81,7 +81,7 @@ class ReadyQueue:
                     wait = self._timing.tick
                     if self.running < self._may_run:
                         now = self.run.gate.clock()
-                        # Before the choice: only a task with a ticket may leave its place in the order.
+                        # The ticket comes first: without one, no task may leave its place in the order.
                         ticket = self.run.quiet.begin(now)
                         if ticket is None:
                             wait = min(wait, self.run.quiet.wait(now))
@@ -94,15 +94,15 @@ class ReadyQueue:
                                 wait = min(wait, max(0.0, self.delayed[0][0] - now))
                         if self._drained():
                             return
-                    self._window.runnable.wait(wait)  # never for longer than a tick: a stop notifies nobody
+                    self._window.runnable.wait(wait)  # never longer than a tick, since a stop notifies no condition
                 context.ticket = ticket
                 self._out[id(context)] = context
                 self._window.alone = context if self.running == 1 and not self._files.fetches else None
             yield context
 
     def _next_delayed(self, now: float) -> Context | None:
-        """Return a task whose delay is over. Of tasks that a service has refused, it is the one refused least often, so
-        that it takes long until one of them has no attempts left."""
+        """Return a task whose delay is over. While a service limits the stage, it is the task with the fewest attempts,
+        so that it takes long until one of them has none left."""
         due = [entry for entry in self.delayed if entry[0] <= now] if self.run.quiet.is_kept else self.delayed[:1]
         if not due or due[0][0] > now:
             return None
@@ -112,7 +112,7 @@ class ReadyQueue:
         return chosen[2]
 
     def _next_short(self) -> Context | None:
-        """Return a task for whose file there was no room, when no download takes up room that may come free."""
+        """Return a task for whose file there was no room, once no download in flight takes up room."""
         return self.short.popleft() if self.short and not self._files.fetches else None
 
     def _next_ready(self) -> Context | None:
@@ -122,7 +122,7 @@ class ReadyQueue:
         while self._window.turn in self._window.ready:
             context = self._window.ready.pop(self._window.turn)
             self._window.turn += 1
-            # From here on the pace has something to go by, even if the first attempt takes hours.
+            # From here on the pace has a lower bound, even if the first attempt takes hours.
             self._window.first_begun_at = self._window.first_begun_at or self.run.gate.clock()
             self._files.pump()
             if context is not None:
@@ -130,7 +130,7 @@ class ReadyQueue:
         return None
 
     def _let_pass(self) -> None:
-        """Have a task whose file is slow let others pass whose files are there: it is attempted when its own is."""
+        """Let tasks whose files are here overtake one whose file is slow. It is attempted when its file arrives."""
         while (
             self._window.turn not in self._window.ready
             and self._window.turn in self._files.fetches
@@ -161,7 +161,7 @@ class ReadyQueue:
         return self._window.backlog.exhausted
 
     def next_stale(self, context: Context) -> list[Context]:
-        """Return the tasks that wait behind a stale one and are stale too: they are asked for with it."""
+        """Return the tasks that wait behind a stale one and are stale too, to be checked with the platform together."""
         if not self.run.is_stale(context):
             return []
         with self._window.lock:
@@ -173,24 +173,24 @@ class ReadyQueue:
             return [other for other in following if other is not None and self.run.is_stale(other)]
 
     def await_room(self, context: Context, error: NoRoomError) -> bool:
-        """Have an attempt made again when files of others are removed. False if there is nothing to wait for."""
+        """Put an attempt off until files of others are removed. Return False if there is nothing to wait for."""
         context.close_file()
         with self._window.lock:
-            # Alone, it has had all the room that there is: nothing of ours would ever make more.
+            # Alone, it has had all the room there is: no other file of this run could make more.
             if not error.may_pass or self._window.alone is context:
                 return False
-            self._files.most_files = 0  # what is fetched ahead takes the room that attempts lack
+            self._files.most_files = 0  # prefetched files take the room that attempts lack
             self.most_running = max(1, min(self.most_running, self.running - 1))
             self.short.append(context)
             return True
 
     def is_idle(self) -> bool:
-        """True if somebody could attempt something, and nothing is there."""
+        """Return True if a worker is free and there is nothing to attempt."""
         out = self._in_writing()
         out += self.running + len(self.delayed) + len(self.short)
         return self.running < self._window.workers and len(self._window.open) <= out
 
     @property
     def left(self) -> list[Context]:
-        """The tasks that are not attempted any more."""
+        """The tasks that will not be attempted any more."""
         return [*(context for _, _, context in self.delayed), *self._out.values(), *self.short]

@@ -1,4 +1,4 @@
-"""The record of one task, as a report keeps it."""
+"""The record of one task in a report."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class TaskRecord:
         outcome: ``moved``, ``held``, ``failed`` or ``skipped``.
         pathway: The name of the pathway it went down, a failure pathway included.
         pathway_uuid: That pathway's uuid.
-        confirmed: False where the platform's answer to the move was lost and the task was afterwards gone.
-        attempts: How often it was tried.
-        seconds: How long its attempts took together.
-        phase: Where a failed task failed: load, inject, agent, teardown, pathway, save or move.
-        exception: What a failed task failed with, its traceback taken off (it would keep the task's data in memory).
-        first_error: What the first attempt of a failed task failed with, where that was something else.
+        confirmed: False if the platform's answer to the move was lost and the task was gone afterwards.
+        attempts: The number of its attempts.
+        seconds: Their total duration.
+        phase: The phase in which a failed task failed: load, inject, agent, teardown, pathway, save or move.
+        exception: The exception of a failed task, without its traceback, which would keep the task's data in memory.
+        first_error: The error of the first attempt of a failed task, if it was a different one.
         traceback: The traceback as text.
         reason: Why a skipped task was skipped.
     """
@@ -56,7 +56,7 @@ class TaskRecord:
 
     @classmethod
     def of(cls, event: TaskFinished, *, keep_traceback: bool = False) -> TaskRecord:
-        """The record of an event. The exception's own traceback is taken off, unless others are still to see it."""
+        """Return the record of an event. The exception's traceback is removed, unless others must still see it."""
         task, outcome = event.task, event.outcome
         fault = outcome.fault if isinstance(outcome, Failed) else None
         pathway = outcome.moved_to if isinstance(outcome, Failed) else getattr(outcome, "pathway", None)
@@ -83,14 +83,14 @@ class TaskRecord:
         return record
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle an exception that another process could not make anew as an `EncordAgentsError` with its text."""
+        """Pickle the record, with an `EncordAgentsError` in place of an exception that another process cannot load."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         if self.exception is not None and portable(self.exception) is None:
             values["exception"] = EncordAgentsError(described(self.exception))
         return TaskRecord, tuple(values.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as JSON has it: uuids and the exception as text, what does not apply left out."""
+        """Return the record for JSON: uuids and the exception as text, without fields that do not apply."""
         entries: dict[str, Any] = {}
         for field_ in fields(self):
             name, value = field_.name, getattr(self, field_.name)
@@ -105,10 +105,10 @@ class TaskRecord:
 
 
 def first_too(first_error: str | None) -> str:
-    """Return the words to add to an error, where a task's first attempt failed otherwise than its last."""
+    """Return the words to add to an error if a task's first attempt failed differently from its last."""
     return f" (first: {first_error.partition(chr(10))[0]})" if first_error else ""
 
 
 def kind_of(outcome: Outcome) -> str:
-    """``moved``, ``held``, ``failed`` or ``skipped``."""
+    """Return ``moved``, ``held``, ``failed`` or ``skipped``."""
     return type(outcome).__name__.lower()

@@ -1,7 +1,7 @@
 """The report of a run: counts, records, totals, text.
 
-The engine announces events; observers do the rest. Progress and logs are observers like any other. The report is not:
-an event that it cannot take in is an error of the run.
+The engine emits events; observers do the rest. Progress and logs are observers like any other. The report is not: an
+event that it cannot process is an error of the run.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from encord_agents.tasks.engine.report_html import report_html
 __all__ = ["RunReport", "StageReport", "TaskRecord"]
 
 MAX_RECORDS = 10_000
-"""Tasks a report remembers one by one. Beyond that the counts go on, and the moved are forgotten first."""
+"""Tasks of which a report keeps records. Beyond that, the counts go on, and moved tasks are dropped first."""
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ class StageReport:
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """The rest of a record that there is no room for: its counts, lest its task is counted twice."""
+    """The rest of a record that was dropped, so that its task is not counted twice."""
 
     outcome: str
     pathway: str | None
@@ -86,15 +86,15 @@ class RunReport:
 
     Attributes:
         stages: A `StageReport` per stage, in order.
-        passes: How many passes were finished.
+        passes: The number of finished passes.
         stopped: Why the run ended early, or ``None``.
         unwritten: Tasks that were finished but could not be written; they are still in their stages.
-        unconfirmed: Those of them that were saved and sent to move, without an answer: these may have moved.
-        teardown_errors: What run-scoped dependencies raised when they were torn down, after the last write.
+        unconfirmed: The tasks among them that were saved and whose moves were not answered: they may have moved.
+        teardown_errors: Errors of run-scoped dependencies in their teardown, after the last write.
         loading, running, writing: Seconds spent in each, over all threads.
         own_saves: Seconds of running in which agents waited for saves of their own, see `TaskFinished`.
-        report_file_error: What is wrong with the report file of the run, as a sentence; ``None`` if all is well, or
-            there was none. It changes no exit code: the tasks' outcomes are what they are.
+        report_file_error: The trouble with the report file of the run, as a sentence; ``None`` if there was none, or no
+            file. It changes no exit code, since it changes no task's outcome.
     """
 
     hears_starts = False
@@ -113,7 +113,7 @@ class RunReport:
         self.own_saves = 0.0
         self._max_records = max_records
         self._stages: dict[UUID, StageReport] = {}
-        # Ordered dictionaries: their oldest is found at once, however many were taken out before.
+        # Ordered dictionaries find their oldest entry at once, however many were removed before.
         self._records: OrderedDict[tuple[UUID, UUID], TaskRecord] = OrderedDict()
         self._moved: OrderedDict[tuple[UUID, UUID], None] = OrderedDict()
         self._forgotten: dict[tuple[UUID, UUID], _Counted] = {}
@@ -162,8 +162,8 @@ class RunReport:
             counts[before.outcome] -= 1
             if before.pathway is not None:
                 moved_to[before.pathway] -= 1
-        # A caller that is interrupted in here emits the event again. Python looks for interrupts after calls, and there
-        # is no call from here to the record: so a task is counted and recorded, or neither.
+        # A caller that is interrupted in here emits the event again. Python checks for interrupts after calls, and
+        # there is no call from here to the record: so a task is both counted and recorded, or neither.
         stage.attempts += record.attempts
         self.running += record.seconds
         self.own_saves += event.own_saves
@@ -180,7 +180,7 @@ class RunReport:
             self._forget_one()
 
     def _forget_one(self) -> None:
-        """A task that has moved does not come back to be counted twice, and its record says the least."""
+        """Drop a record, preferably of a moved task, which does not return to be counted twice and says the least."""
         if self._moved:
             key, _ = self._moved.popitem(last=False)
             del self._records[key]
@@ -231,11 +231,11 @@ class RunReport:
 
     @property
     def exit_code(self) -> int:
-        """The exit code for a program: 1 if tasks failed or could not be written, else 0."""
+        """The exit code for a program: 1 if tasks failed or could not be written, otherwise 0."""
         return 1 if self.failed or self.unwritten else 0
 
     def raise_for_failures(self) -> RunReport:
-        """The report itself, if nothing failed.
+        """Return the report itself, if nothing failed.
 
         Raises:
             TasksFailedError: At least one task failed. Its ``report`` is this report.
@@ -266,11 +266,11 @@ class RunReport:
         }
 
     def to_json(self, *, indent: int | None = None) -> str:
-        """The counts per stage and the failures, as JSON text."""
+        """Return the counts per stage and the failures, as JSON text."""
         return json.dumps(self.to_dict(), indent=indent)
 
     def summary(self) -> Iterator[str]:
-        """Say what the numbers mean, in a line or two."""
+        """Yield the meaning of the numbers, in a few lines."""
         if self.seconds > 0 and self.tasks:
             phases = {"loading": self.loading, "the agents": self.running, "writing": self.writing}
             slowest = max(phases, key=lambda name: phases[name])

@@ -26,8 +26,8 @@ AT_ONCE = getattr(os, "O_NONBLOCK", 0)
 class ReportFile:
     """Writes one JSON line per task as soon as the task has its outcome, so that it survives a crash of the run.
 
-    A line that cannot be written is missing, and the next line is tried again. The first missing line is warned of, and
-    `problem` counts them at the end.
+    A line that cannot be written is missing, but the next one is still tried. The first missing line is logged as a
+    warning, and `problem` counts all of them at the end.
 
     Args:
         path: The file, to which lines are appended.
@@ -48,7 +48,7 @@ class ReportFile:
         try:
             self._descriptor = os.open(self._path, APPEND | AT_ONCE, 0o666)
             if AT_ONCE:
-                os.set_blocking(self._descriptor, True)  # slow readers are waited for, as other programs do
+                os.set_blocking(self._descriptor, True)  # wait for slow readers, as other programs do
             self._has_name = os.fstat(self._descriptor).st_nlink > 0
             if _lacks_end(self._path, self._descriptor):
                 self._first = b"\n"
@@ -103,7 +103,7 @@ class ReportFile:
                 written = os.write(descriptor, left)
                 left = left[written:]
         except OSError:
-            # The rest of a line that was begun is written first when there is room again; other lines are missing.
+            # The rest of a line that was begun is written first once there is room again; other lines are missing.
             done = begun + len(line) - len(left)
             self._first = self._first[done:] if done <= begun else bytes(left)
             self._missing += bool(line) and done <= begun

@@ -1,4 +1,4 @@
-"""A report as a table of HTML, which notebooks show."""
+"""A report as an HTML table, which notebooks show."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PRE = ' style="text-align:left;font-family:monospace;white-space:pre-wrap"'
 
 
 def report_html(report: Any) -> str:
-    """Return a table with a row per stage; below it the first failures, and what the numbers mean.
+    """Return a table with a row per stage; below it the first failures, and the meaning of the numbers.
 
     Args:
         report: A `RunReport`.

@@ -57,7 +57,7 @@ def decide(policy: RetryPolicy, fault: Fault, *, jitter: Callable[[], float], at
 
     Args:
         jitter: See `RetryPolicy.backoff`.
-        at_least: Seconds for which a service that the agent calls wants to be left alone.
+        at_least: Seconds for which a service that the agent calls wants no calls.
     """
     if fault.attempt > policy.num_retries or not retryable(policy, fault):
         return None

@@ -29,12 +29,12 @@ In another thread, pass a Stop to the run, and call its request() from anywhere 
     runner(stop=stop)"""
 
 _replaced: list[dict[int, Any]] = []
-"""The handlers replaced by ours that are in place now, the oldest first."""
+"""The handlers that ours have replaced and that are not restored yet, the oldest first."""
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Have Ctrl-C, SIGTERM and SIGHUP stop runs cleanly while inside, as they do on the command line.
+    """Make Ctrl-C, SIGTERM and SIGHUP stop runs cleanly inside the block, as they do on the command line.
 
     ::
 
@@ -48,11 +48,11 @@ def stop_on_signals() -> Iterator[Stop]:
     ends the process at once, whatever it is doing.
 
     The previous handlers are restored at the end. Forked children do not have these handlers. If the process ignores
-    SIGHUP, as under ``nohup``, that stays so.
+    SIGHUP, as under ``nohup``, it still does.
 
     Yields:
         The stop that the signals request. Pass it to any number of runs, in this thread or others. Its ``exit_code``
-        is that of the signal that came, else ``None``.
+        is that of the signal that came, otherwise ``None``.
 
     Raises:
         PrintableError: This is not the main thread.
@@ -81,9 +81,9 @@ def stop_on_signals() -> Iterator[Stop]:
 
 
 def hold_off_signals() -> None:
-    """Have this process disregard Ctrl-C, SIGTERM and SIGHUP from now on, since its parent decides when it ends.
+    """Make this process disregard Ctrl-C, SIGTERM and SIGHUP from now on, since its parent decides when it ends.
 
-    The signals are handled rather than ignored, because programs that it starts would inherit an ignored signal.
+    The signals are handled rather than ignored, because its child processes would inherit an ignored signal.
     """
     _install(lambda *_: None)
 
@@ -97,7 +97,7 @@ def _install(handle: Handler) -> dict[int, Any]:
         if (handler := signal.getsignal(number)) is not None
         and not (REASONS[number] == "hangup" and handler == signal.SIG_IGN)
     }
-    _replaced.append(before)  # before installing, so that a fork in between knows of it
+    _replaced.append(before)  # before installing, so that a child forked in between restores them
     for number in before:
         signal.signal(number, handle)
     return before

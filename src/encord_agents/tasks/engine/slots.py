@@ -1,4 +1,4 @@
-"""A limit on how many threads do something at the same time."""
+"""A limit on the number of threads that do something at the same time."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ __all__ = ["Slots"]
 
 
 class Slots:
-    """A number of slots, each for one thread at a time.
+    """A semaphore: a number of slots, each for one thread at a time.
 
-    This is no `threading.Semaphore`, since an interrupt inside one leaves its lock held.
+    Not a `threading.Semaphore`, since an interrupt inside one leaves its lock held.
     """
 
     def __init__(self, number: int) -> None:
@@ -19,7 +19,7 @@ class Slots:
             self._free.put(None)
 
     def take(self, seconds: float | None = None) -> bool:
-        """Take a slot, waiting for one for so long. Return True if there was one."""
+        """Take a slot, waiting for one for up to ``seconds``. Return True if there was one."""
         try:
             self._free.get(timeout=seconds)
         except Empty:

@@ -43,7 +43,7 @@ def find_stage(stages: Iterable[Any], given: str | UUID) -> AgentStage:
     """Return the agent stage of a workflow that a title or a uuid names.
 
     Raises:
-        UnknownStageError: There is none, or there are several of that title, or it is not an agent stage.
+        UnknownStageError: There is no such stage, or there are several of that title, or it is not an agent stage.
     """
     given = as_text(given)
     everything = list(stages)
@@ -90,7 +90,7 @@ class Pathways:
         """Return the pathway that a name or a uuid names.
 
         Raises:
-            UnknownPathwayError: There is none; the error lists the stage's pathways.
+            UnknownPathwayError: There is no such pathway; the error lists the stage's pathways.
         """
         given = as_text(given)
         uuid = as_uuid(given)

@@ -1,7 +1,7 @@
-"""One agent's turn over its stage: the steps that all drivers take. The place to begin reading.
+"""The run of one stage by its agent: the steps that all drivers take. Start reading here.
 
-`one_by_one` takes them one after the other, in the caller's thread. `overlap` overlaps them: while the agent runs, the
-next tasks are loaded and finished ones written, in threads, and never more than the window at once.
+`one_by_one` takes the steps one after the other, in the caller's thread. `overlap` overlaps them: while the agent runs,
+threads load the next tasks and write finished ones, never more than the window at once.
 """
 
 from __future__ import annotations
@@ -61,17 +61,18 @@ ODD = "{oddity}. The labels are saved as they are."
 
 @dataclass(eq=False)
 class StageRun:
-    """One agent's turn: the steps, and the state, that all drivers share.
+    """The run of one stage: the steps and the state that all drivers share.
 
     Attributes:
-        strict: True if an error that no task of the stage can survive ends the run. Queue functions answer instead.
+        strict: True if an error that every task of the stage would hit ends the run. Otherwise it only fails its task,
+            as in queue functions.
         final: True if a task that fails now will not be tried again by the caller.
-        dead_letters: True if a task that failed for good goes down the failure pathway; else the caller sees to it.
-        max_failures: Final failures in a row that end the run; ``None``: any number is endured.
+        dead_letters: True if tasks that failed for good go down the failure pathway; False leaves that to the caller.
+        max_failures: The number of final failures in a row that ends the run; ``None``: no limit.
         moves: The number of tasks that this run has moved so far.
         departures: The number of tasks that turned out to have been moved by somebody else.
-        on_success: Called after each good attempt, whatever becomes of its result.
-        beside: Calls the saving of labels and the setting of priorities, at the same time or one after the other.
+        on_success: Called after each successful attempt, before its result is written.
+        beside: Saves labels and sets priorities, concurrently or one after the other.
     """
 
     agent: Agent
@@ -111,11 +112,12 @@ class StageRun:
     def load(self, tasks: Sequence[AgentTask], polled_at: float) -> tuple[list[Context], list[AgentTask]]:
         """Return contexts for tasks, and the tasks that have left the stage since they were polled.
 
-        Only tasks polled a while ago are asked about: a shorter while than before an attempt, since they may wait yet.
+        The platform is asked only about tasks polled a while ago: a third of the time that makes a task stale before an
+        attempt, since loaded tasks may still have to wait.
         """
         started = self.gate.clock()
         left: list[AgentTask] = []
-        unknown: list[Context] = []  # the platform does not say whether they are there
+        unknown: list[Context] = []  # the platform refused to say whether they are there
         if started - polled_at >= self.gate.timing.stale_after / 3:
             there, refused = still_in(self.agent.stage, tasks, self.gate)
             left = [task for task in tasks if task.uuid not in there and task.uuid not in refused]
@@ -131,23 +133,23 @@ class StageRun:
 
     @cached_property
     def backlog(self) -> Backlog:
-        """The stage's backlog, of which nothing is known before it is read."""
+        """The stage's backlog, which is empty until the stage is read."""
         return Backlog(self.agent.row_of, known=self.history.known, budget=self.max_tasks)
 
     # Before an attempt
 
     def is_stale(self, context: Context) -> bool:
-        """Return True if the task was seen in its stage so long ago that the platform is to be asked again."""
+        """Return True if the task was seen in its stage so long ago that the platform must be asked again."""
         return self.gate.clock() - context.seen_at >= self.gate.timing.stale_after
 
     def is_fresh(self, contexts: Sequence[Context]) -> bool:
-        """Ask again for those of some tasks that are stale, all at once, before an attempt of the first.
+        """Ask the platform about the stale ones among some tasks, together, before an attempt of the first.
 
-        Those that are still in the stage are loaded anew; the others are marked as gone.
+        Tasks that are still in the stage are loaded again; the others are marked as gone.
 
         Returns:
-            True if there is to be the attempt: not if the task is gone, nor if the run is to stop and the platform does
-            not answer.
+            False if the first task must not be attempted: it is gone, or the run is stopping and the platform does not
+            answer.
         """
         if self.is_stale(contexts[0]):
             try:
@@ -160,7 +162,7 @@ class StageRun:
         return not contexts[0].gone
 
     def _refresh(self, contexts: Sequence[Context]) -> None:
-        self.own_saves.send(contexts)
+        self.own_saves.send(contexts)  # before the rows that they belong to are replaced
         now = self.gate.clock()
         there, refused = still_in(self.agent.stage, [context.task for context in contexts], self.gate)
         here = []
@@ -170,7 +172,7 @@ class StageRun:
                 context.task, context.seen_at = task, now
                 here.append(context)
             elif (error := refused.get(uuid)) is not None:
-                self.loader.mark([context], error)  # it is still stale: before the next attempt it is asked about again
+                self.loader.mark([context], error)  # still stale, so it is checked again before the next attempt
             else:
                 context.gone = True
         self.loader.refresh(here)
@@ -178,8 +180,8 @@ class StageRun:
     # After an attempt
 
     def listen(self, context: Context, ended: Attempt | Fault | None) -> None:
-        """Count an attempt as over, and hold others back from now on if a service that it called wants quiet."""
-        if ended is not None and context.heard == context.attempts:
+        """Count an attempt as ended, and hold others back from now on if a service that it called is over its limit."""
+        if ended is not None and context.heard == context.attempts:  # the worker has counted it, before `judge` does
             return
         context.heard, context.limited = context.attempts, None
         error = ended.exception if isinstance(ended, Attempt) else None
@@ -198,8 +200,8 @@ class StageRun:
             )
 
     def reload(self, context: Context) -> bool:
-        """Prepare another attempt, see `Loader.reload`. A row that is not as it was loaded is warned of, once."""
-        if context.trouble is not None:  # the row is loaded anew
+        """Prepare another attempt, see `Loader.reload`. Warn once about a row that a failed attempt has changed."""
+        if context.trouble is not None:  # the row, to which the held saves belong, is loaded again
             self.own_saves.send([context])
         if not self.loader.reload(context):
             return False
@@ -243,9 +245,9 @@ class StageRun:
         fault = ended if context.limited is None else replace(ended, rate_limited=True)
         advise(fault.exception)
         context.first_error = context.first_error or described(fault.exception)
-        if is_a(fault.exception, OutageError):  # in the middle of an attempt: it is everybody's trouble
+        if is_a(fault.exception, OutageError):  # raised inside an attempt, but it concerns every task
             raise fault.exception
-        if is_a(fault.exception, CertificateError):  # so is a host that no file can be had from
+        if is_a(fault.exception, CertificateError):  # so does a host from which no file can be fetched
             raise SetUpError(fault.exception)
         delay = decide(agent.policy, fault, jitter=self.jitter, at_least=context.limited or 0.0)
         if delay:
@@ -254,10 +256,10 @@ class StageRun:
                 fault, delay = refused, None
         self.events.emit(AttemptFailed(context.ref, fault, delay))
         if delay is not None:
-            context.close_file()  # the next attempt has it fetched anew, and until then it would take up room
+            context.close_file()  # the next attempt fetches it again, and until then it would take up room
             return delay
         if (error := self._dead_letters.ends_run(fault)) is not None:
-            with tracebacks_kept(fault.exception):  # the caller sees the exception, and where it was raised
+            with tracebacks_kept(fault.exception):  # the caller sees the exception with its traceback
                 self.finish(context, Failed(fault))
             raise SetUpError(error)
         self._dead_letters.gave_up(context.task.uuid, fault)
@@ -270,7 +272,7 @@ class StageRun:
         return Result(context, self.agent.failure_pathway, fault=fault, finished_at=self.gate.clock())
 
     def finish(self, context: Context, outcome: Outcome) -> None:
-        """Give a task its outcome."""
+        """Record the outcome of a task."""
         context.close()
         self.own_saves.finished(context)
         if isinstance(outcome, Failed) and context.first_error not in (None, described(outcome.fault.exception)):
@@ -279,14 +281,14 @@ class StageRun:
         has_moved = isinstance(outcome, Moved) or (isinstance(outcome, Failed) and outcome.moved_to is not None)
         self.moves += has_moved
         self.departures += context.gone
-        # Queue functions have no order of their own, and their processes live long.
+        # Not for queue functions: they have no order of their own, and their processes live long.
         if self.strict and not has_moved and not isinstance(outcome, Skipped):
             self.history.remember(context.task.uuid)
         own_saves = context.held.seconds if context.held is not None else 0.0
         self.events.emit(TaskFinished(context.ref, outcome, context.attempts, context.seconds, own_saves))
 
     def skip(self, task: AgentTask) -> None:
-        """Give its outcome to a task that has left the stage before it was loaded."""
+        """Record as skipped a task that left the stage before it was loaded."""
         self.departures += 1
         self.events.emit(TaskFinished(self.agent.ref(task), Skipped(), 0, 0.0))
 
@@ -297,7 +299,7 @@ class StageRun:
         writer: Writer,
         may_move: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Write results, and remove those that are settled from the list. An exception leaves the others in it.
+        """Write results, and remove each from the list once it is settled. An exception leaves the others in the list.
 
         Args:
             may_move: See `Writer.write`.
@@ -308,7 +310,7 @@ class StageRun:
 
         def settle_once(result: Result, outcome: Outcome) -> None:
             settle(result, outcome)
-            results.remove(result)  # afterwards: interrupted in between, it is listed twice rather than not at all
+            results.remove(result)  # last: an interrupt in between lists it twice, rather than not at all
 
         try:
             if self.dry_run:
@@ -333,7 +335,7 @@ class StageRun:
                 settle(result, Moved(result.pathway) if result.pathway else Held())
 
     def leave(self, results: Iterable[Result]) -> None:
-        """Note results that will not be written any more, and which of their tasks may have moved all the same."""
+        """Record results that will not be written any more, and which of their tasks may have moved nevertheless."""
         for result in results:
             if result.context.ref not in self.unwritten:
                 self.unwritten.append(result.context.ref)
@@ -341,7 +343,7 @@ class StageRun:
                 self.unconfirmed.add(result.context.task.uuid)
 
     def send_rest(self) -> None:
-        """Send agents' own saves of attempts that have no result, at the end of the stage's turn, however it ends."""
+        """Send agents' own saves of attempts that have no result, at the end of the stage run, however it ends."""
         if self.stop.requested:
             self.limit_writing()
         self.own_saves.send_rest(self.unwritten)
@@ -353,5 +355,5 @@ class StageRun:
         )
 
     def limit_writing(self) -> None:
-        """Limit the time for writing finished results, from now on."""
+        """Start the time limit for writing finished results. Only the first call counts."""
         self.gate.give_up_at(self.gate.clock() + self.gate.timing.time_to_write)

@@ -28,7 +28,7 @@ class Stop:
     """A request to end the run, and its reason. Safe to use from every thread and from signal handlers.
 
     All waits in the engine are made on this object, so that a request to stop ends them. It contains no lock: a signal
-    handler or an interrupt may come between any two steps of the thread that holds the lock, and would deadlock.
+    handler may run between any two steps of a thread that holds the lock, and would deadlock on it.
 
     Args:
         parent: Another stop that stops this one too. Requests made here do not reach the parent: each run has a `Stop`
@@ -41,19 +41,19 @@ class Stop:
         self._reason: Reason | None = None
         self._requested = False
         self._leave = False
-        # One queue per waiting thread: waiting for a request to stop, and for the time to leave.
+        # One queue per waiting thread: of threads that wait for a stop, and of threads that wait for the time to leave.
         self._until_requested: list[SimpleQueue[None]] = []
         self._until_leaving: list[SimpleQueue[None]] = []
         self._at_work = self._interruptible = 0  # nested blocks that the main thread is in
 
     @property
     def requested(self) -> bool:
-        """True if no new task is to be taken."""
+        """True if no new task may be taken."""
         return self._requested or (self._parent is not None and self._parent.requested)
 
     @property
     def leaving(self) -> bool:
-        """True if nothing is to be waited for any more."""
+        """True if nothing may be waited for any more."""
         return self._leave or (self._parent is not None and self._parent.leaving)
 
     @property
@@ -67,14 +67,14 @@ class Stop:
         return None if (reason := self.reason) is None else EXIT_CODES[reason]
 
     def request(self, reason: Reason | None = None) -> None:
-        """Have the run take no new task, and finish and write those in flight. Of several reasons, the first counts."""
+        """Ask the run to take no new task, and to finish and write those in flight. Only the first reason counts."""
         if reason is not None and self._reason is None:
             self._reason = reason  # before the request: a thread that sees the request may read the reason at once
         self._requested = True
         _ring(self._until_requested)
 
     def leave(self) -> None:
-        """Have the run stop waiting for answers too."""
+        """Ask the run to stop waiting for answers too."""
         self._requested = self._leave = True
         _ring(self._until_requested)
         _ring(self._until_leaving)
@@ -118,7 +118,7 @@ class Stop:
 
     @property
     def is_interruptible(self) -> bool:
-        """True if a Ctrl-C is to interrupt the main thread at this point."""
+        """True if a Ctrl-C may interrupt the main thread at this point."""
         return self._root._interruptible > 0 or self._root._at_work == 0
 
 
@@ -155,7 +155,7 @@ class _Interruptible:
         if not self._here:
             return
         self._root._interruptible += 1
-        # A signal that came before this line was only recorded; one that comes after it raises by itself.
+        # A signal that came before this line was only recorded; a later one raises in its handler.
         if self._stop is not None and self._stop.reason == "interrupt":
             self._root._interruptible -= 1
             raise KeyboardInterrupt
@@ -178,7 +178,7 @@ def next_of(queue: SimpleQueue[T], tick: float) -> T:
 
 def _wait(seconds: float, places: Sequence[list[SimpleQueue[None]]], is_so: Callable[[], bool]) -> None:
     bell: SimpleQueue[None] = SimpleQueue()
-    # Registered before the check: a request that came between the check and the wait would be missed.
+    # Registered before the check: otherwise a request between the check and the wait would be missed.
     for bells in places:
         bells.append(bell)
     try:

@@ -1,4 +1,4 @@
-"""A pool of a few threads for short jobs, which never keep a process from ending."""
+"""A small thread pool for short jobs, which never keeps the process from ending."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class PoolClosedError(RuntimeError):
 
 
 class ThreadPool:
-    """Daemon threads, started as there is work for them.
+    """A pool of daemon threads, started as needed.
 
-    Not a `ThreadPoolExecutor`: that one's threads are waited for at exit, however long a host keeps silent. Each job
-    has a copy of the context variables of the creator of the pool.
+    Not a `ThreadPoolExecutor`, whose threads are joined at exit, however long a host does not answer. Each job has a
+    copy of the context variables of the pool's creator.
 
     Args:
-        size: How many threads at most.
-        name: Of the threads.
+        size: The maximum number of threads.
+        name: The prefix of the threads' names.
     """
 
     def __init__(self, size: int, name: str) -> None:
@@ -42,11 +42,11 @@ class ThreadPool:
         self._closed = False
 
     def submit(self, job: Callable[[], T]) -> Future[T]:
-        """Have a job done.
+        """Queue a job, and return its future.
 
         Raises:
             PoolClosedError: The pool is closed.
-            RuntimeError: There is no thread, and the system has none.
+            RuntimeError: The pool has no thread, and the system has none left.
         """
         future: Future[T] = Future()
         with self._lock:
@@ -58,15 +58,15 @@ class ThreadPool:
                 except RuntimeError:  # the system has no more threads
                     if not self._threads:
                         raise
-            # Under the lock, so that `close` cannot put its ends before it: the job would never be done.
+            # Under the lock, so that `close` cannot put its end markers before the job, which would never be done.
             self._jobs.put((future, job))
             self._undone += 1
         return future
 
     def start_all(self) -> None:
-        """Start all threads before there is work for them, where a moment later it would hold something up.
+        """Start all threads before there is work for them, where starting them later would delay something.
 
-        Fewer than all do where the system has no more.
+        If the system has no more threads, fewer are enough.
         """
         with self._lock, contextlib.suppress(RuntimeError):
             while not self._closed and len(self._threads) < self._size:
@@ -78,7 +78,7 @@ class ThreadPool:
         self._threads.append(thread)
 
     def close(self) -> list[threading.Thread]:
-        """No more jobs. The threads, which end when the jobs that were given are done."""
+        """Take no more jobs. Return the threads, which end when the queued jobs are done."""
         with self._lock:
             self._closed = True
             for _ in self._threads:
@@ -94,9 +94,9 @@ class ThreadPool:
             try:
                 if wanted:
                     result = self._caller.copy().run(job)
-            except BaseException as raised:  # noqa: BLE001 - whoever waits for it gets it
+            except BaseException as raised:  # noqa: BLE001 - the future raises it
                 error = raised
-            with self._lock:  # before anybody knows, and has more to do
+            with self._lock:  # before the future is done, so that a follow-up job finds this thread free
                 self._undone -= 1
             if not wanted:
                 continue

@@ -1,7 +1,7 @@
-"""The numbers that the engine goes by: seconds in `Timing`, how many and how large in `Limits`.
+"""The engine's settings: durations in `Timing`, counts and sizes in `Limits`.
 
-Both are frozen. A runner holds them, its gate carries them, and everything in the engine asks the gate. Tests give
-others; users have no reason to.
+Both are frozen. A runner holds them, its gate carries them, and everything in the engine reads them from the gate.
+Tests use other values; users have no reason to.
 """
 
 from __future__ import annotations
@@ -16,37 +16,40 @@ __all__ = ["Limits", "Timing"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Seconds.
+    """Durations, all in seconds.
 
     Attributes:
-        first_backoff: Before a request that the platform did not answer is sent again; doubles with each try.
-        longest_backoff: What that grows to.
-        own_trouble_after: How long a request that fails while others of its kind succeed is tried.
-        longest_retry_after: How long one storage host's ``Retry-After`` is obeyed; then it is asked again.
-        long_wait: From when on a wait is worth a warning.
+        first_backoff: The wait before the first retry of an unanswered request; doubles with each try.
+        longest_backoff: The longest wait before a retry.
+        own_trouble_after: For how long a request is retried if it fails while others of its kind succeed.
+        longest_retry_after: For how long one storage host's ``Retry-After`` is obeyed; then the host is asked again.
+        long_wait: The shortest wait that is worth a warning.
         gather: How long a finished result waits for others to be written with.
         hold_moves: How long a move waits, at most, while the stage is read again; and the pause between such readings.
-        time_to_write: How long writing may go on once the run is to stop.
-        grace: How long a read may go on once the run is to stop and everything finished is written.
-        stale_after: From when on the platform is asked again whether a task is still in its stage.
-        load_ahead: Work that may be loaded and wait. With what else goes by, nothing that waits in turn gets stale.
-        slow_file: How long agents wait for the file of the next task before tasks whose files are there pass it.
-        same_edit: By how much two times of one edit may differ: the platform tells fractions of a second in one
+        time_to_write: How long writing may go on once the run is stopping.
+        grace: How long a read may go on once the run is stopping and everything finished is written.
+        stale_after: The age after which the platform is asked again whether a task is still in its stage.
+        load_ahead: The work that may be loaded and wait: so little that no task becomes stale while it waits, even if
+            its move is held.
+        slow_file: How long agents wait for the file of the next task before tasks whose files are here overtake it.
+        same_edit: By how much two timestamps of one edit may differ: the platform gives fractions of a second in one
             place, and whole seconds in another.
         fast_attempt: The longest attempt of a fast agent, whose tasks are loaded and written in larger chunks.
-        slow_attempt: From when on nothing is gained by handing tasks to workers before they are free.
-        handed_over: Work that is handed to workers ahead, so that no worker waits for the next task.
-        waiting_attempt: From when on an agent probably waits for something in its attempts.
-        stands_still: How long no task comes or goes until one of them is taken to be waited for.
-        first_quiet: Before the first probe of a service that does not say when to come back; doubles with each refusal.
+        slow_attempt: The shortest attempt with which nothing is gained by handing tasks to workers before they are
+            free.
+        handed_over: The work that is handed to workers ahead, so that no worker waits for the next task.
+        waiting_attempt: The shortest attempt in which an agent probably waits for something.
+        stands_still: How long no task may come or go before the stage counts as waiting for one of them.
+        first_quiet: The pause before the first probe of a service that names no time; doubles with each refusal.
         longest_quiet: The longest pause for a service, whatever it asks for; after that, it is tried again.
-        tick: Between two looks at whether the run is to stop, and for a wake-up call that was lost.
-        slow_batch: What the attempts of a drain's batch take, from which on their worker has fewer batches ahead: those
-            another one that is idle cannot have.
-        look_up: Between two looks at whether the process at the other end of a pipe is alive: a program that it has
-            started may hold the pipe.
-        dies_within: In which a process whose pipe has broken has ended.
-        hears_within: In which a worker that cannot be heard learns that its parent is gone; else the pipe is broken.
+        tick: The interval between checks for a stop, and the longest delay after a lost wake-up call.
+        slow_batch: The duration of a drain's batch from which on its worker has fewer batches ahead, since another
+            worker that is idle cannot take them.
+        look_up: The interval between checks whether the process at the other end of a pipe is alive: a child process
+            of that one may hold the pipe open.
+        dies_within: How long a process whose pipe has broken may take to end.
+        hears_within: How long a worker that cannot send waits to learn that its parent is gone; if it does not, only
+            the pipe is broken.
     """
 
     first_backoff: float = 0.5
@@ -81,37 +84,37 @@ class Limits:
     """Counts and sizes.
 
     Attributes:
-        at_once: Rows, priorities, moves or tasks in one request. The vendor advises to stay under 1,000 operations.
-        at_least: Tasks loaded in one request where agents are fast, unless the window holds no more.
+        at_once: Rows, priorities, moves or tasks in one request. The vendor advises staying under 1,000 operations.
+        at_least: Tasks loaded in one request if agents are fast, unless the window is smaller.
         first_loads: Tasks in the first requests: few, so that the first agent starts soon.
         videos_at_once: Labelled videos in one request, whose labels can be megabytes per row.
         weight: Annotations (objects on frames) in one save. At about 0.5 kB each that is some 10 MB of labels.
         read_together: Tasks taken from the SDK's iterator together: most are there already, and each step costs.
         told_every: Tasks shown by a stage from one `StagePolled` to the next.
-        first_ends: Attempts that show whether agents wait for anything.
-        last_ends: Attempts, about, whose average says how fast agents are now: a slow one is soon forgotten.
+        first_ends: Attempts after which it is known whether agents wait for anything.
+        last_ends: The approximate number of attempts in the average duration: a slow one is soon forgotten.
         open_after: Concurrent attempts that a stage must have worked up to before it is no longer held back.
         in_flight: Requests to the platform at once, over all threads.
-        tries: After how many tries a request that fails while others of its kind succeed may be to blame itself.
-        downloads: Files on their way at once, over all threads.
+        tries: Tries after which a request that fails while others of its kind succeed may itself be to blame.
+        downloads: Downloads in flight at once, over all threads.
         loaders: Threads that load.
         writers: Threads that write.
         decoders: First frames decoded at once. More would only delay the one that the next agent waits for.
-        files_ahead: Files that may be here before their agents run.
-        bytes_ahead: Their size, first frames included.
+        files_ahead: Prefetched files at most.
+        bytes_ahead: Their size, including first frames.
         read_ahead: Tasks read from the pages between two attempts, where no thread reads them in the background.
         download: The seconds, counts and sizes of one download.
         batches: Batches of tasks that a drain's worker has at a time: one is attempted, and others are loaded and
             written.
-        batches_if_slow: The same where agents take their time.
-        deaths: Workers that a task takes down before it has failed: the first two times it gets another try, the second
-            of them in a worker that has nothing else.
-        failed_starts: Workers that die in a row before they are ready, with nothing done between them, for the run to
-            end.
-        garbled_in_a_row: Workers in a row that send unreadable messages, with nothing done in between, for the run to
-            end. A task that has its workers do so makes it three.
-        message: Bytes of a worker's message. Text that a library prints into the pipe by mistake says more than this,
-            taken for a message's length.
+        batches_if_slow: The same if agents are slow.
+        deaths: Workers that a task kills before it has failed: the first two times it gets another try, the second of
+            these in a worker that has no other task.
+        failed_starts: Workers that die in a row before they are ready, with nothing done in between, after which the
+            run ends.
+        garbled_in_a_row: Workers in a row that send unreadable messages, with nothing done in between, after which the
+            run ends. A single task that makes its workers do so causes three.
+        message: The longest message of a worker, in bytes. Text that a library prints into the pipe by mistake, read as
+            a message's length, exceeds it.
     """
 
     at_once: int = 100

@@ -1,4 +1,4 @@
-"""The meaning of exceptions: whose fault one is, and what to do next."""
+"""The meaning of exceptions: their cause, and the next step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["END_ALL", "Verdict", "is_lost_file", "is_platform_trouble", "verdict
 
 
 class Verdict(Enum):
-    """The meaning of a request's exception: what to do next."""
+    """The meaning of a request's exception: the next step."""
 
     OUTAGE = "wait and ask again"
     RATE_LIMIT = "wait as long as the platform says and ask again; nothing was done"
@@ -52,7 +52,7 @@ def verdict(error: BaseException) -> Verdict:
     if is_a(error, AuthorisationError):
         return Verdict.FORBIDDEN
     if is_a(error, UnknownException):
-        # Every status without a class of its own, 422 among them. A 422's message is a list of what is wrong.
+        # Every status without a class of its own, including 422. The message of a 422 is a list of errors.
         detail: object = error.message
         return Verdict.OUTAGE if isinstance(detail, str) else Verdict.REFUSED
     if is_a(error, GenericServerError):
@@ -63,7 +63,7 @@ def verdict(error: BaseException) -> Verdict:
 
 
 def is_lost_file(error: BaseException) -> bool:
-    """Return True if a file is missing because of its host, which was asked again and again already."""
+    """Return True if a file is missing because of its host, after many retries."""
     return is_a(error, AssetDownloadError) and is_platform_trouble(error)
 
 

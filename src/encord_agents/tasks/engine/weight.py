@@ -23,7 +23,7 @@ OUTLINES = frozenset({Shape.POLYGON, Shape.POLYLINE, Shape.BITMASK})
 
 
 def by_weight(results: Sequence[Result], most: int) -> list[list[Result]]:
-    """Return chunks of rows whose labels go into one request together: of at most some weight, or a single row."""
+    """Return chunks of rows to save in one request each: of at most a given weight, or a single row."""
     chunks: list[list[Result]] = []
     room = 0
     for result in results:
@@ -37,13 +37,13 @@ def by_weight(results: Sequence[Result], most: int) -> list[list[Result]]:
 
 
 def weight_of(result: Result, uncounted: int) -> int:
-    """Return about how many boxes' worth of labels a row holds; ``uncounted`` if they cannot be counted."""
+    """Return the approximate weight of a row's labels, in boxes; ``uncounted`` if they cannot be counted."""
     row = result.label_row
     if row is None or not row.is_labelling_initialised:
         return 1
     try:
         return _boxes_worth(row)
-    except (Exception, SystemExit):  # noqa: BLE001 - they cannot be counted, but they have been written down
+    except (Exception, SystemExit):  # noqa: BLE001 - they cannot be counted, but they were serialised
         return uncounted
 
 

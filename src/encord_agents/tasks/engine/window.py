@@ -1,4 +1,4 @@
-"""The window of a stage: the state that the threads of an overlapping run share, under one lock."""
+"""The window of a stage: the state shared by the threads of an overlapping run, under one lock."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ __all__ = ["Window"]
 
 
 class Window:
-    """The state that the threads of one stage's run share.
+    """The state shared by the threads of one stage run.
 
-    The lock guards everything in here, and everything that the prefetch of files and the write-behind have. A *slot* is
-    taken when a task's loading starts, and given back when its outcome is known.
+    The lock guards everything in here, and the state of `FilesAhead`, `ReadyQueue` and `WriteBehind`. A *slot* is taken
+    when a task's loading starts, and released when its outcome is known.
 
     Args:
-        size: How many slots there are.
-        workers: Attempts at once.
+        size: The number of slots.
+        workers: The number of attempts at once.
         is_idle: Returns True if a worker is free and there is nothing to attempt.
 
     Attributes:
-        open: The tasks that have a slot: those that were taken from the backlog.
-        next, turn: The number that the next task taken gets, and the one whose first attempt is next.
-        ready: Tasks whose files are here, by their numbers; ``None``: the task was not there any more.
-        returned: Tasks that were handed over, and handed back before they began; or that others have passed.
-        alone: The task that is attempted while nothing else of ours takes up room.
+        open: The tasks that have a slot: the ones taken from the backlog.
+        next, turn: The number for the next task taken, and the number of the next task in line for its first attempt.
+        ready: Tasks that are loaded and whose files are here, by number; ``None``: the task had left the stage.
+        returned: Tasks handed back before their attempts began, or overtaken by others while their files were slow.
+        alone: The task that is attempted while no other file of this run takes up room.
         seconds: The average duration of the last attempts.
-        reread: True if the stage is about to be read again, as soon as no moves are under way.
-        executed: True if no attempt will be made any more.
-        give_up: True if nothing is to be written any more.
+        reread: True if the stage is about to be read again, as soon as no moves are in flight.
+        executed: True if no more attempts will be made.
+        give_up: True if nothing more may be written.
     """
 
     def __init__(self, run: StageRun, size: int, workers: int, is_idle: Callable[[], bool]) -> None:
@@ -47,13 +47,13 @@ class Window:
         self.workers = workers
         self._is_idle = is_idle
         self._timing, self._limits = run.gate.timing, run.gate.limits
-        # One lock, and a condition for each thing that is waited for: waking everybody for everything costs more than
-        # the work.
+        # One lock, and a condition for each thing that threads wait for: waking all of them for everything costs more
+        # than the work itself.
         self.lock = threading.RLock()
         self.runnable = threading.Condition(self.lock)  # something to attempt
         self.takeable = threading.Condition(self.lock)  # tasks to load, and slots for them
         self.writable = threading.Condition(self.lock)  # results
-        self.room = threading.Condition(self.lock)  # fewer tasks waiting, or nothing that moves: for the reader
+        self.room = threading.Condition(self.lock)  # for the reader: fewer tasks waiting, or no moves in flight
         self.backlog = run.backlog
         self.reread = False
         self.open = self.backlog.taken
@@ -75,7 +75,7 @@ class Window:
 
     @property
     def left(self) -> list[Context]:
-        """The tasks that nobody will attempt any more."""
+        """The ready tasks that will not be attempted any more."""
         return [*(context for context in self.ready.values() if context is not None), *self.returned]
 
     @property
@@ -88,9 +88,9 @@ class Window:
 
     def fail(self, error: BaseException) -> None:
         with self.lock:
-            if self.error is None or isinstance(self.error, Leaving):
+            if self.error is None or isinstance(self.error, Leaving):  # any error says more than `Leaving`
                 self.error = error
-            if isinstance(error, OutageError | Leaving):
+            if isinstance(error, OutageError | Leaving):  # writes would not be answered either
                 self.give_up = True
             self.wake_all()
 
@@ -108,10 +108,10 @@ class Window:
     def pace(self) -> Pace:
         """The pace, as far as it is known now."""
         if not self.ends:
-            # As long as none has ended, the first one gives a lower bound.
+            # Until an attempt has ended, the time since the first one began is a lower bound.
             begun = self.first_begun_at
             return self._pace_of(None if begun is None else self.run.gate.clock() - begun)
-        # Made anew only when attempts have ended: threads ask for it some twenty times in between.
+        # Recomputed only when attempts have ended: threads ask for it some twenty times in between.
         if self._known_pace is None or self._known_pace.seconds != self.seconds:
             self._known_pace = self._pace_of(self.seconds)
         return self._known_pace
@@ -121,7 +121,7 @@ class Window:
 
     @property
     def stands_still(self) -> bool:
-        """True if no task has come or gone for a while: there is one that takes its time, or waits for its retry."""
+        """True if no task has come or gone for a while: one takes a long time, or waits for its retry."""
         return self.run.gate.clock() - self.stirred_at >= self._timing.stands_still
 
     def may_take(self) -> bool:
@@ -130,16 +130,17 @@ class Window:
             return False
         pace = self.pace
         wanted = pace.to_load(self.loads)
-        if available < wanted and self.more_soon:
+        if available < wanted and self.more_soon:  # the next pages may fill the request
             return False
         if not pace.may_load(min(wanted, available), self.next - self.turn, self.loads):
             return False
         room = self.size - len(self.open)
+        # Fewer tasks than wanted only if a worker is free and no task has come or gone for a while.
         return room >= min(wanted, available) or (room > 0 and self._is_idle() and self.stands_still)
 
     @property
     def to_take(self) -> int:
-        """The number of tasks to load now, slots aside."""
+        """The number of tasks to load now, regardless of free slots."""
         return min(self.pace.to_load(self.loads), self.backlog.available)
 
     @property
@@ -148,12 +149,12 @@ class Window:
         return self.backlog.reading and self.backlog.wants_more
 
     def settle(self, context: Context, outcome: Outcome, *, unused: bool = False) -> None:
-        """Give a task its outcome, and its slot back."""
-        self.run.finish(context, outcome)
+        """Record a task's outcome, and release its slot."""
+        self.run.finish(context, outcome)  # not under the lock: observers are the user's code
         with self.lock:
             self.leave(context.task.uuid, left=context.gone, unused=unused)
 
     def leave(self, uuid: UUID, *, left: bool = False, unused: bool = False) -> None:
-        """Give a task's slot back."""
+        """Release a task's slot."""
         self.backlog.release(uuid, left=left, unused=unused)
         self.stirred_at = self.run.gate.clock()

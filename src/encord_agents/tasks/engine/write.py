@@ -1,7 +1,7 @@
-"""Results to the platform: all writes. Labels and priorities first, beside each other; moves after both were accepted.
+"""All writes to the platform. Labels and priorities come first, concurrently; moves after both were accepted.
 
-Nothing here calls an agent again, and nothing is done twice that was done once: saves and priorities say the same
-however often they are sent, and after an unclear answer to a move the stage is asked which tasks it still holds.
+Nothing here calls an agent again, and nothing takes effect twice: saves and priorities are idempotent, and after an
+unclear answer to a move the stage is asked which tasks it still holds.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ logger = get_logger(__name__)
 
 
 class LabelsChangedError(ValueError):
-    """Somebody saved a task's labels while its agent ran, which was given older ones."""
+    """Somebody saved a task's labels while its agent ran on older ones."""
 
 
 Settle = Callable[[Result, Outcome], None]
@@ -53,7 +53,7 @@ def in_turn(first: Callable[[], None], second: Callable[[], None]) -> None:
 class Writer:
     """Writes results of one agent's tasks and reports the outcome of each.
 
-    Every outcome is reported as soon as it is known, so that a task that is written is in the report too, whatever goes
+    Every outcome is reported as soon as it is known, so that a written task is also in the report if something goes
     wrong with the rest.
     """
 
@@ -77,11 +77,11 @@ class Writer:
         """Write results and settle each of them.
 
         Args:
-            may_move: Asked once labels and priorities are written. If it says no, tasks that are to move are left for
-                another call, which moves them and writes nothing twice.
+            may_move: Called once labels and priorities are written. If it returns False, tasks that should move are
+                left for another call, which moves them and writes nothing twice.
 
         Raises:
-            SetUpError: The key is refused, or nothing is permitted and never was. What is not settled by then is not
+            SetUpError: The key is refused, or nothing is permitted and never was. Results not settled by then are not
                 written.
             OutageError, Leaving: Likewise.
         """
@@ -90,21 +90,21 @@ class Writer:
             self._write_chunk(results[start : start + at_once], settle, may_move)
 
     def rehearse(self, results: Sequence[Result]) -> dict[int, Fault]:
-        """Do the part of writing that makes no request. Return faults, by the ids of results. Labels were serialised
-        when their attempt was over."""
+        """Prepare the writes without making them. Return faults, by the ids of results. Labels were serialised right
+        after the attempts."""
         refused: dict[int, Fault] = {}
         for result in self._listed([r for r in results if r.priority is not None], refused):
             try:
                 _pack_priority(result)
-            except Exception as error:  # noqa: BLE001 - what the SDK says against it
+            except Exception as error:  # noqa: BLE001 - refused by the SDK
                 refused[id(result)] = _fault(result, Phase.SAVE, error)
         return refused
 
     def arrived(self, tasks: Sequence[AgentTask]) -> dict[UUID, Pathway]:
-        """Return the tasks that are where a pathway of their stage leads, with it. A request for each such stage.
+        """Return the tasks that are now where a pathway leads, with that pathway. Costs a request per such stage.
 
         Raises:
-            OutageError, Leaving, Exception: The platform does not say.
+            OutageError, Leaving, Exception: The platform does not answer.
         """
         stages = {stage.uuid: stage for stage in self._project.workflow.stages}
         found: dict[UUID, Pathway] = {}
@@ -115,11 +115,11 @@ class Writer:
         return found
 
     def _write_chunk(self, results: Sequence[Result], settle: Settle, may_move: Callable[[], bool]) -> None:
-        for result in (r for r in results if r.moved):  # an interrupt came before it could be said
+        for result in (r for r in results if r.moved):  # an interrupt came before this was reported
             self._settle_moved(result, settle, confirmed=True)
         current = self._still_there([r for r in results if not r.moved], settle)
         refused: dict[int, Fault] = {}
-        # A task that failed has labels and a priority only if its agent saved them by its own hand.
+        # A task that failed has labels and a priority only if its agent saved them itself.
         to_save = [r for r in current if r.labels is not None]
         to_prioritise = [r for r in current if r.priority is not None and not r.prioritised]
         if to_save and to_prioritise:
@@ -139,7 +139,7 @@ class Writer:
             self._move(to_move, settle)
 
     def _still_there(self, results: Sequence[Result], settle: Settle) -> list[Result]:
-        """Return the results whose task is still in its stage. Only tasks not seen there lately are asked about."""
+        """Return the results whose task is still in its stage. Only tasks not seen there lately are checked."""
         now = self._gate.clock()
         stale = [r for r in results if now - r.context.seen_at >= self._gate.timing.stale_after]
         if not stale:
@@ -165,7 +165,7 @@ class Writer:
     def _saved_by_others(self, results: Sequence[Result]) -> list[tuple[Result, datetime]]:
         """Return the results whose labels somebody has saved since they were loaded, with the time.
 
-        An agent that made requests with the runner's client may have saved them itself: then it is a warning.
+        An agent that made requests with the runner's client may have saved them itself, which is only logged.
         """
         listed = [Context(self._agent, r.context.task, r.context.seen_at) for r in results]
         self._loader.list_rows(listed, required=False)
@@ -205,7 +205,7 @@ class Writer:
 
     def _listed(self, results: Sequence[Result], refused: dict[int, Fault]) -> list[Result]:
         """Return the results that have a label row to set a priority on."""
-        # An agent that asked for no label row may set a priority all the same, and the SDK sets them on label rows.
+        # An agent that needs no label row may still set a priority, which the SDK sets on label rows.
         rowless = [r.context for r in results if r.context.row is None]
         if rowless:
             self._loader.list_rows(rowless)
@@ -224,20 +224,20 @@ class Writer:
 
     def _move(self, results: Sequence[Result], settle: Settle) -> None:
         """Send tasks down their pathways: once each, even if answers are lost."""
-        # Where an interrupt came between a request and its answer, it may have been done.
+        # If an interrupt came between a move and its answer, the move may have been made.
         results = self._still_to_move(results, [r for r in results if r.move_unclear], settle)
         pending: list[tuple[Sequence[Result], Troubles]] = [(results, Troubles("actions"))] if results else []
         forbidden = 0
         while pending:
             part, troubles = pending.pop(0)
             unclear_before = [r.move_unclear for r in part]
-            for result in part:
+            for result in part:  # before the request: an interrupt may come before its answer
                 result.move_unclear = True
             reply = self._gate.send(partial(self._proceed, part), kind="actions")
             if reply.error is None:
                 for result in part:  # first of all: an interrupt may come between any two lines
                     result.moved = True
-            # Only the platform can say that nothing was done. Whatever else went wrong may have come after it.
+            # Only the platform can say that nothing was moved. Any other error may have come after the move.
             if reply.error is None or (
                 isinstance(reply.error, EncordException | CertificateError) and reply.verdict is not Verdict.OUTAGE
             ):
@@ -263,10 +263,10 @@ class Writer:
             if not stay:
                 continue
             if patient and len(stay) == 1 and troubles.tries >= self._gate.limits.tries:
-                # Whether it is the platform or this one shows in how the others fare.
+                # The other requests will show whether this one or the platform is to blame.
                 pending.append((stay, troubles))
             elif (patient and troubles.tries < self._gate.limits.tries) or len(stay) < len(part):
-                # It was not this request's fault, or the tasks refused in it have left by themselves.
+                # The request was not to blame, or the tasks to blame have left the stage meanwhile.
                 pending.insert(0, (stay, troubles))
             elif len(stay) > 1:
                 pending[:0] = split(stay, troubles)
@@ -284,7 +284,7 @@ class Writer:
         bundle.execute()
 
     def _still_to_move(self, results: Sequence[Result], asked: Sequence[Result], settle: Settle) -> list[Result]:
-        """Return the results whose task is still in the stage, which is asked about some of them."""
+        """Return the results whose task is still in the stage. Only ``asked`` are checked; the others are kept."""
         if not asked:
             return list(results)
         there, refused = still_in(self._agent.stage, [r.context.task for r in asked], self._gate)
@@ -301,7 +301,7 @@ class Writer:
         return stay
 
     def _settle_gone(self, result: Result, settle: Settle, why: str) -> None:
-        """Settle a task that is no longer in the stage, though no answer said that it was moved."""
+        """Settle a task that is no longer in the stage, although no answer confirmed its move."""
         if result.move_unclear:
             self._settle_moved(result, settle, confirmed=False)
         else:
@@ -331,7 +331,7 @@ def _edited_since(context: Context, row: LabelRowV2, same_edit: timedelta) -> da
     edited_at = _utc(row.last_edited_at)
     if edited_at is None:
         return None
-    # Where there were no labels yet, loading has made them.
+    # If there were no labels yet, loading has created them.
     known = [context.edited_at or row.created_at, None if context.row is None else context.row.last_edited_at]
     loaded = [at for one in known if (at := _utc(one)) is not None]
     return edited_at if loaded and edited_at - max(loaded) >= same_edit else None

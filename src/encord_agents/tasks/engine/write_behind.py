@@ -1,4 +1,4 @@
-"""Results of attempts, written in threads while agents run: gathered, saved, and held until they may move."""
+"""Write-behind: while agents run, threads gather results, save them, and hold them until they may move."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class WriteBehind:
     Attributes:
         finished: Results that are not written yet, in order.
         held: Results that are saved, and wait to move until the stage has been read.
-        batches: Results that are being written: those of each thread that have no outcome yet.
+        batches: Results that are being written, by thread, as long as they have no outcome.
     """
 
     def __init__(self, window: Window) -> None:
@@ -58,7 +58,7 @@ class WriteBehind:
 
         def may_move() -> bool:
             nonlocal moves
-            # Asked and noted in one step: a reading that began in between would believe itself exact.
+            # Checked and noted in one step: a reading that began in between would count as exact.
             with self._window.lock:
                 if not moves and self._must_hold(batch):
                     return False
@@ -70,12 +70,12 @@ class WriteBehind:
         try:
             self._write_results(batch, writer, may_move)
             if not moves:
-                with self._window.lock:  # the rest waits until it may move
+                with self._window.lock:  # the others wait until they may move
                     self.held.extend(batch)
                     batch.clear()
         finally:
             if moves:
-                with self._window.lock:  # only when the answer is known: until then, tasks may still leave the pages
+                with self._window.lock:  # only once the answer is known: until then, tasks may still leave the pages
                     self._window.backlog.end_move()
 
     def _write_results(self, batch: list[Result], writer: Writer, may_move: Callable[[], bool]) -> None:
@@ -88,15 +88,15 @@ class WriteBehind:
             raise
         except Exception as error:  # noqa: BLE001 - cut off from outside, maybe between a request and its answer
             self._window.fail(error)
-            self.run.write(batch, settle, writer, may_move)
+            self.run.write(batch, settle, writer, may_move)  # asks first about moves without an answer
 
     def _take_finished(self) -> list[Result] | None:
-        """Results to write; ``None`` when there will be no more."""
+        """Return results to write, or ``None`` when no more will come."""
         with self._window.lock:
             while True:
                 if self._window.give_up or (self._window.executed and not self.finished and not self.held):
                     return None
-                # Those that were held come first: their labels are written, and their time has run longest.
+                # Held results come first: their labels are written, and they have waited longest.
                 if self.held and not self._must_hold(self.held):
                     results = self.held
                     break
@@ -104,14 +104,15 @@ class WriteBehind:
                     results = self.finished
                     break
                 self._window.writable.wait(self._timing.tick)
+            # In one step: between queue and batch, a result would be in no place, and `is_saved` would miss it.
             batch = [results.popleft() for _ in range(self._window.pace.to_write(len(results)))]
             self.batches.append(batch)
             return batch
 
     def _must_hold(self, results: Sequence[Result]) -> bool:
-        """True if moves have to wait, since pages that are being read, or are about to be, might skip tasks then.
+        """Return True if moves have to wait, because a reading of the stage, now or soon, might skip tasks otherwise.
 
-        Not for longer than the first of them may, nor if loading waits for their slots.
+        They do not wait longer than the first of them may, nor if loading waits for their slots.
         """
         backlog = self._window.backlog
         if self._window.closing or self.run.dry_run or not (backlog.reading_again or self._window.reread):
@@ -141,11 +142,11 @@ class WriteBehind:
         try:
             first()
         finally:
-            other.exception()  # wait for it, whatever became of the first
+            other.exception()  # wait for it even if the first has failed
         other.result()
 
     def is_saved(self) -> bool:
-        """Return True if no result waits to be written, or for its answer."""
+        """Return True if no result is waiting or being written."""
         with self._window.lock:
             return not self.finished and not self.held and not self.batches
 
