@@ -209,9 +209,10 @@ def test_no_circles() -> None:
 
 
 def test_local_platform_could_move_out() -> None:
-    """`local` imports nothing of ours but errors, extras and the reader of pictures, which imports nothing of ours."""
-    assert not [target for target in imported(TREES["encord_agents.pictures"]) if target.startswith(PACKAGE)]
-    allowed = {"encord_agents.exceptions", "encord_agents.extras", "encord_agents.pictures"}
+    """`local` imports nothing of ours but errors, extras, pictures and shapes, and these two import nothing of ours."""
+    shared = {"encord_agents.pictures", "encord_agents.shapes"}
+    assert not [target for name in shared for target in imported(TREES[name]) if target.startswith(PACKAGE)]
+    allowed = {"encord_agents.exceptions", "encord_agents.extras"} | shared
     for module in MODULES:
         if module.startswith("encord_agents.local"):
             ours = {t for t in imported(TREES[module]) if t.startswith(PACKAGE)}
@@ -304,6 +305,7 @@ def test_image_libraries_are_imported_when_used() -> None:
         "encord_agents.local.media",
         "encord_agents.local.sequences",
         "encord_agents.pictures",
+        "encord_agents.shapes",
     }
     assert not importers_of("av", "cv2", "PIL", lazy=False)
 

@@ -121,8 +121,8 @@ BEHAVIOUR: dict[str, tuple[str, str]] = {
         "Browsers keep only the answer from such a page: the labels would be changed.",
     ),
     "editor-turns": (
-        "Editor agents that ask for the same label row wait for each other. The first save of one whose labels were saved by "
-        "somebody else since they were loaded is refused with 409, where the last one won.",
+        "Editor agents that ask for the same label row wait for each other. The first save of one whose labels were "
+        "saved by somebody else since they were loaded is refused with 409, where the last one won.",
         "Nobody's labels are lost.",
     ),
     "editor-errors": (

@@ -6,17 +6,9 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from encord.objects import LabelRowV2, ObjectInstance
-from encord.objects.bitmask import BitmaskCoordinates
-from encord.objects.coordinates import (
-    BoundingBoxCoordinates,
-    PointCoordinate,
-    PolygonCoordinates,
-    PolylineCoordinates,
-    RotatableBoundingBoxCoordinates,
-)
+from encord.objects import LabelRowV2
 
-from encord_agents.core.coordinates import rbb_to_poly
+from encord_agents.shapes import RGB, Canvas, Edges, Mark, paint, shape
 
 if TYPE_CHECKING:
     from encord_agents.core.data_model import ImageArray
@@ -25,8 +17,6 @@ __all__ = ["for_a_page", "painted", "some_labelled_frames"]
 
 LARGEST = 1600
 """The maximum number of pixels of a painted frame's longer side."""
-
-Point = tuple[float, float]
 
 
 def some_labelled_frames(row: LabelRowV2, most: int) -> list[int]:
@@ -54,69 +44,41 @@ def for_a_page(picture: bytes, *, most: int) -> bytes:
 
 def painted(image: ImageArray, row: LabelRowV2, frame: int = 0) -> bytes:
     """Return a PNG file of a frame, with each of its objects in the colour of its class and under its name."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image
 
-    canvas = Image.fromarray(image).convert("RGB")
-    canvas.thumbnail((LARGEST, LARGEST))
-    width, height = canvas.size
-    drawing = ImageDraw.Draw(canvas, "RGBA")
-    line = max(2, max(width, height) // 300)
-    font = ImageFont.load_default(size=max(11, max(width, height) // 50))
-    for instance, coordinates in _objects(row, frame):
-        colour = instance.ontology_item.color
-        if isinstance(coordinates, BitmaskCoordinates):
-            pixels = coordinates.to_numpy_array()  # type: ignore[no-untyped-call]
-            mask = Image.fromarray(pixels.astype("uint8") * 128).resize((width, height))
-            canvas.paste(Image.new("RGB", (width, height), colour), (0, 0), mask)
-            continue
-        outlines = [[(x * width, y * height) for x, y in points] for points in _outlines(coordinates, image.shape)]
-        for points in outlines:
-            if len(points) == 1:
-                ((x, y),) = points
-                drawing.ellipse((x - 2 * line, y - 2 * line, x + 2 * line, y + 2 * line), fill=colour)
-            else:
-                drawing.line(points, fill=colour, width=line, joint="curve")
-        if outlines and outlines[0]:
-            x, y = min(outlines[0], key=lambda point: point[1])
-            name = instance.object_name
-            left, top, right, bottom = drawing.textbbox((0, 0), name, font=font)
-            x, y = max(0.0, min(x, width - right)), max(0.0, y - bottom - 4)
-            drawing.rectangle((x + left - 2, y + top - 2, x + right + 2, y + bottom + 2), fill=colour)
-            drawing.text((x, y), name, fill="white" if _is_dark(colour) else "black", font=font)
+    picture = Image.fromarray(image)
+    canvas = Canvas(*picture.size, _edges(row))
+    marks = [
+        Mark(shape(found, canvas), _rgb(found.get("color")), str(found.get("name"))) for found in _objects(row, frame)
+    ]
+    finished = paint(picture, marks)
+    finished.thumbnail((LARGEST, LARGEST))
     file = io.BytesIO()
-    canvas.save(file, "PNG")
+    finished.save(file, "PNG")
     return file.getvalue()
 
 
-def _objects(row: LabelRowV2, frame: int) -> Iterator[tuple[ObjectInstance, Any]]:
-    for instance in row.get_object_instances():
-        for annotation in instance.get_annotations():
-            if annotation.frame == frame:
-                yield instance, annotation.coordinates
+def _objects(row: LabelRowV2, frame: int) -> Iterator[dict[str, Any]]:
+    """Yield the objects on a frame, in the form in which they would be saved."""
+    for unit in row.to_encord_dict()["data_units"].values():
+        labels = unit["labels"]
+        if "objects" not in labels:  # a video: its frames have them
+            labels = labels.get(str(frame), {})
+        elif int(unit["data_sequence"]) != frame:  # another image of the group
+            continue
+        yield from labels.get("objects", ())
 
 
-def _outlines(coordinates: Any, shape: tuple[int, ...]) -> Iterator[list[Point]]:
-    """Yield lines of points with coordinates from 0 to 1; a closed outline ends where it begins."""
-    match coordinates:
-        case BoundingBoxCoordinates(top_left_x=x, top_left_y=y, width=w, height=h):
-            yield [(x, y), (x + w, y), (x + w, y + h), (x, y + h), (x, y)]
-        case RotatableBoundingBoxCoordinates():
-            height, width = shape[:2]
-            corners = [(float(x) / width, float(y) / height) for x, y in rbb_to_poly(coordinates, width, height)]
-            yield [*corners, corners[0]]
-        case PolygonCoordinates():
-            for rings in coordinates.polygons:
-                for ring in rings:
-                    points = [(point.x, point.y) for point in ring]
-                    yield [*points, *points[:1]]
-        case PolylineCoordinates():
-            yield [(point.x, point.y) for point in coordinates.values]
-        case PointCoordinate(x=x, y=y):
-            yield [(x, y)]
+def _edges(row: LabelRowV2) -> Edges:
+    """Return the edges of skeletons, by their names: pairs of the keys of their points."""
+    return {
+        name: [(start, end) for start, ends in template.skeleton_edges.items() for end in ends]
+        for name, template in row.ontology_structure.skeleton_templates.items()
+    }
 
 
-def _is_dark(colour: str) -> bool:
+def _rgb(colour: object) -> RGB:
     from PIL import ImageColor
 
-    red, green, blue = ImageColor.getrgb(colour)[:3]
-    return 0.3 * red + 0.59 * green + 0.11 * blue < 140
+    red, green, blue = ImageColor.getrgb(str(colour))[:3]
+    return red, green, blue

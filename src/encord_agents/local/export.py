@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from encord_agents.local import items
 from encord_agents.local.page import classes, documents, film, pictures
 from encord_agents.local.page.frames import UNKNOWN
-from encord_agents.local.page.labelled import Labelled, Row
+from encord_agents.local.page.labelled import Row
 from encord_agents.local.trouble import LocalPlatformError
+from encord_agents.shapes import Mark, paint
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -113,7 +114,8 @@ def _draw(
             single = unit["item_type"] == "image"
             for number in row.frames:
                 try:
-                    image = painted(picture(number), row.objects(number))
+                    marks = [Mark(one.shape, one.label_class.rgb, one.tag) for one in row.objects(number)]
+                    image = paint(picture(number), marks)
                 except (ImportError, ValueError, OSError) as error:
                     done.not_drawn.append(f"{unit['title']}{'' if single else f', {number}'}: {error}")
                     continue
@@ -183,40 +185,3 @@ def _file(service: Service, item: str) -> Path | bytes:
     if content is None:
         raise ValueError("its file is not there")
     return content
-
-
-def painted(image: Image, objects: Sequence[Labelled]) -> Image:
-    """Return a copy of a picture with labels drawn on it, each in the colour of its class."""
-    from PIL import Image as ImageModule
-    from PIL import ImageDraw, ImageFont
-
-    canvas = image.convert("RGB")
-    size = max(canvas.size)
-    line = max(2, size // 350)
-    font = ImageFont.load_default(size=max(11, size // 55))
-    for labelled in objects:
-        mask = labelled.shape.mask
-        if mask is not None:
-            stencil = ImageModule.frombytes("L", (mask.width, mask.height), mask.pixels()).point(lambda v: v // 2)
-            canvas.paste(ImageModule.new("RGB", stencil.size, labelled.label_class.rgb), (mask.left, mask.top), stencil)
-    drawing = ImageDraw.Draw(canvas)
-    for labelled in objects:
-        colour = labelled.label_class.rgb
-        for stroke in _strokes(labelled):
-            drawing.line(stroke, fill=colour, width=line, joint="curve")
-        for x, y in labelled.shape.dots:
-            drawing.ellipse((x - 2 * line, y - 2 * line, x + 2 * line, y + 2 * line), fill=colour)
-        box = labelled.shape.box
-        if box is not None:
-            left, top, _, bottom = drawing.textbbox((box[0] + 3, 0), labelled.tag, font=font)
-            height = bottom - top + 6
-            at = box[1] - height if box[1] >= height else box[1]
-            right = left + drawing.textlength(labelled.tag, font=font)
-            drawing.rectangle((left - 3, at, right + 3, at + height), fill=colour)
-            drawing.text((left, at + 3 - top), labelled.tag, fill=labelled.label_class.ink, font=font)
-    return canvas
-
-
-def _strokes(labelled: Labelled) -> Iterator[list[tuple[float, float]]]:
-    yield from ([*ring, ring[0]] for ring in labelled.shape.rings if ring)
-    yield from (list(line) for line in labelled.shape.lines if line)

@@ -10,12 +10,7 @@ from PIL import Image
 from tests.unit.local.rows import made, saved
 
 from encord_agents.local import LocalPlatform, LocalPlatformError, LocalProject, labels
-from encord_agents.local.export import LONGEST_NAME, NOT_DRAWN, painted
-from encord_agents.local.page.classes import LabelClass
-from encord_agents.local.page.labelled import Labelled
-from encord_agents.local.shapes import Mask, Shape
-
-BLUE = LabelClass("f", "Car", "#0000ff", "polygon")
+from encord_agents.local.export import LONGEST_NAME, NOT_DRAWN
 
 
 def unlabelled(project: LocalProject) -> None:
@@ -119,21 +114,3 @@ def test_a_directory_that_cannot_be(project: LocalProject, tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(LocalPlatformError, match=r"file.* cannot be written"):
         project.export_labels(tmp_path / "file")
-
-
-def test_painted_on_a_copy() -> None:
-    """Outlines, masks and points in the colour of the class; the picture itself stays as it was."""
-    picture = Image.new("RGB", (100, 80), "white")
-    square = Shape(rings=[[(10, 30), (50, 30), (50, 70), (10, 70)]])
-    mask = Shape(mask=Mask(60, 30, 10, 10, (0, 100)))
-    found = painted(picture, [
-        Labelled("a", 1, BLUE, shape=square), Labelled("b", 1, BLUE, shape=mask),
-        Labelled("c", 1, BLUE, shape=Shape(dots=[(90, 60)])), Labelled("d", 1, BLUE, shape=Shape()),
-    ])  # fmt: skip
-    assert picture.getcolors() == [(8000, (255, 255, 255))]
-    blue = BLUE.rgb
-    assert [found.getpixel(at) for at in ((10, 50), (50, 50), (30, 30), (30, 70), (90, 60))] == [blue] * 5
-    assert found.getpixel((30, 50)) == (255, 255, 255)
-    red, green, full = found.getpixel((65, 38))  # type: ignore[misc] -- half of the mask's colour
-    assert (red, green) == (128, 128)
-    assert full == 255

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from encord_agents.local.shapes import Edges
+from encord_agents.shapes import Edges
+from encord_agents.shapes import ink as ink_on
 
 PALETTE = ("#7c5cff", "#00a3a3", "#e0569b", "#d97706", "#2f7de1", "#5b8c2a", "#c2410c", "#8b5cf6", "#0e7490", "#be185d")
 """Colours for classes without a valid colour of their own: classifications, and objects of some ontologies."""
@@ -39,10 +40,7 @@ class LabelClass:
 
     @property
     def ink(self) -> str:
-        shares = [channel / 255 for channel in self.rgb]
-        linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
-        luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-        return "#000000" if luminance > 0.179 else "#ffffff"
+        return ink_on(self.rgb)
 
 
 @dataclass(frozen=True)

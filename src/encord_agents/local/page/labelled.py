@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from encord_agents.local.page.classes import Classes, LabelClass
-from encord_agents.local.shapes import Canvas, Shape, shape
+from encord_agents.shapes import Canvas, Shape, shape
 
 Range = tuple[int, int]
 

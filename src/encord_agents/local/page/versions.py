@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from encord_agents.local.page.labelled import Labelled, Row, marked
-from encord_agents.local.shapes import Shape
+from encord_agents.shapes import Shape
 
 ALIKE = 0.5
 """The overlap from which two boxes of a class count as the same object: agents assign new ids in each run."""

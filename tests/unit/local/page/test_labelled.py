@@ -9,7 +9,7 @@ import pytest
 
 from encord_agents.local.page.classes import Classes, LabelClass
 from encord_agents.local.page.labelled import Answer, Labelled, Row, marked
-from encord_agents.local.shapes import Mask, Shape
+from encord_agents.shapes import Mask, Shape
 
 CAR = LabelClass("car", "Car", "#0000ff", "bounding box")
 DAY = LabelClass("day", "Day", "#ff0000", "classification")

@@ -10,7 +10,7 @@ import pytest
 from encord_agents.local.page.classes import Classes, LabelClass
 from encord_agents.local.page.labelled import Row
 from encord_agents.local.page.versions import Compared, compare, overlap
-from encord_agents.local.shapes import Shape
+from encord_agents.shapes import Shape
 
 CLASSES = Classes(
     {

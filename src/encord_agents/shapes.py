@@ -1,4 +1,4 @@
-"""Converts labelled objects to lines and areas in pixels, ready to be drawn."""
+"""Labelled objects as lines and areas in pixels, and painted on pictures. This module imports nothing of ours."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["LARGEST_MASK", "RGB", "Canvas", "Edges", "Mark", "Mask", "Shape", "ink", "paint", "runs", "shape"]
+
+RGB = tuple[int, int, int]
 Point = tuple[float, float]
 
 LARGEST_MASK = 64_000_000
@@ -122,8 +128,13 @@ def _turned(x: float, y: float, dx: float, dy: float, degrees: float) -> Point:
 
 def _circle(found: Mapping[str, Any], canvas: Canvas) -> Shape:
     c = found["circle"]
-    # The radius of a circle is relative to the width.
-    return _round(c["x"] * canvas.width, c["y"] * canvas.height, c["r"] * canvas.width, c["r"] * canvas.width, 0.0)
+    radius = c["r"] * canvas.width  # the radius is a fraction of the width
+    stretched = radius * _or(c.get("stretch"), 1.0)
+    return _round(c["x"] * canvas.width, c["y"] * canvas.height, radius, stretched, _or(c.get("theta"), 0.0))
+
+
+def _or(given: float | None, default: float) -> float:
+    return default if given is None else given
 
 
 def _ellipse(found: Mapping[str, Any], canvas: Canvas) -> Shape:
@@ -133,7 +144,7 @@ def _ellipse(found: Mapping[str, Any], canvas: Canvas) -> Shape:
         e["y"] * canvas.height,
         e["rx"] * canvas.width,
         e["ry"] * canvas.height,
-        e.get("theta") or 0.0,
+        _or(e.get("theta"), 0.0),
     )
 
 
@@ -150,9 +161,7 @@ def _polygon(found: Mapping[str, Any], canvas: Canvas) -> Shape:
     several = found.get("polygons")
     if several:
         rings = [
-            [(x * canvas.width, y * canvas.height) for x, y in zip(ring[::2], ring[1::2], strict=False)]
-            for polygon in several
-            for ring in polygon
+            [(x * canvas.width, y * canvas.height) for x, y in _pairs(ring)] for polygon in several for ring in polygon
         ]
         return Shape(rings=rings)
     return Shape(rings=[_points(found["polygon"], canvas)])
@@ -166,6 +175,23 @@ def _skeleton(found: Mapping[str, Any], canvas: Canvas) -> Shape:
     points = {key: (p["x"] * canvas.width, p["y"] * canvas.height) for key, p in found["skeleton"].items()}
     joined = [(points[a], points[b]) for a, b in canvas.edges.get(found["name"], ()) if a in points and b in points]
     return Shape(lines=joined, dots=list(points.values()))
+
+
+def _cuboid(found: Mapping[str, Any], canvas: Canvas) -> Shape:
+    """Read the front and back faces of a cuboid in a picture, and the edges between them."""
+    c = found["cuboid_2d"]
+    front = _pairs(c["front"])
+    if "offset" in c:
+        back = [(x + c["offset"]["x"], y + c["offset"]["y"]) for x, y in front]
+    else:
+        to, ratio = c["vanishingPoint"], c["scaleRatio"]
+        back = [(to["x"] + (x - to["x"]) * ratio, to["y"] + (y - to["y"]) * ratio) for x, y in front]
+    front, back = ([(x * canvas.width, y * canvas.height) for x, y in face] for face in (front, back))
+    return Shape(rings=[front], lines=[[*back, *back[:1]], *zip(front, back, strict=True)])
+
+
+def _pairs(flat: Sequence[float]) -> list[Point]:
+    return list(zip(flat[::2], flat[1::2], strict=False))
 
 
 def _points(given: Any, canvas: Canvas) -> list[Point]:
@@ -234,4 +260,62 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any], Canvas], Shape]] = {
     "polyline": _polyline,
     "skeleton": _skeleton,
     "bitmask": _bitmask,
+    "cuboid_2d": _cuboid,
 }
+
+
+@dataclass(frozen=True)
+class Mark:
+    """An object to be painted.
+
+    Attributes:
+        tag: The text next to it.
+    """
+
+    shape: Shape
+    colour: RGB
+    tag: str
+
+
+def ink(colour: RGB) -> str:
+    """Return black or white, whichever is legible on a colour."""
+    shares = [channel / 255 for channel in colour]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#000000" if luminance > 0.179 else "#ffffff"
+
+
+def paint(image: Image, marks: Sequence[Mark]) -> Image:
+    """Return a copy of a picture with objects painted on it, each in its colour and with its tag."""
+    from PIL import Image as ImageModule
+    from PIL import ImageDraw, ImageFont
+
+    canvas = image.convert("RGB")
+    size = max(canvas.size)
+    line = max(2, size // 350)
+    font = ImageFont.load_default(size=max(11, size // 55))
+    for mark in marks:
+        mask = mark.shape.mask
+        if mask is not None:
+            stencil = ImageModule.frombytes("L", (mask.width, mask.height), mask.pixels()).point(lambda v: v // 2)
+            canvas.paste(ImageModule.new("RGB", stencil.size, mark.colour), (mask.left, mask.top), stencil)
+    drawing = ImageDraw.Draw(canvas)
+    for mark in marks:
+        for stroke in _strokes(mark.shape):
+            drawing.line(stroke, fill=mark.colour, width=line, joint="curve")
+        for x, y in mark.shape.dots:
+            drawing.ellipse((x - 2 * line, y - 2 * line, x + 2 * line, y + 2 * line), fill=mark.colour)
+        box = mark.shape.box
+        if box is not None:
+            left, top, _, bottom = drawing.textbbox((box[0] + 3, 0), mark.tag, font=font)
+            height = bottom - top + 6
+            at = box[1] - height if box[1] >= height else box[1]
+            right = left + drawing.textlength(mark.tag, font=font)
+            drawing.rectangle((left - 3, at, right + 3, at + height), fill=mark.colour)
+            drawing.text((left, at + 3 - top), mark.tag, fill=ink(mark.colour), font=font)
+    return canvas
+
+
+def _strokes(shape: Shape) -> Iterator[list[Point]]:
+    yield from ([*ring, ring[0]] for ring in shape.rings if ring)
+    yield from (list(line) for line in shape.lines if line)

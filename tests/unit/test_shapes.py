@@ -10,7 +10,7 @@ import pytest
 from encord.objects.bitmask import BitmaskCoordinates
 from PIL import Image
 
-from encord_agents.local.shapes import LARGEST_MASK, Canvas, Mask, Shape, runs, shape
+from encord_agents.shapes import LARGEST_MASK, Canvas, Mark, Mask, Shape, ink, paint, runs, shape
 
 CANVAS = Canvas(200, 100, {"hand": [("0", "1")]})
 
@@ -62,6 +62,27 @@ def rounded(part: Any) -> list[tuple[float, float]]:
             [[(0, 0), (200, 100)]],
             [(0, 0), (200, 100)],
         ),
+        (
+            {
+                "shape": "cuboid_2d",
+                "cuboid_2d": {"front": [0, 0, 0.1, 0, 0.1, 0.1], "offset": {"x": 0.5, "y": 0.5}},
+            },
+            [[(0, 0), (20, 0), (20, 10)]],
+            [
+                [(100, 50), (120, 50), (120, 60), (100, 50)],
+                *([(0, 0), (100, 50)], [(20, 0), (120, 50)], [(20, 10), (120, 60)]),
+            ],
+            [],
+        ),
+        (
+            {
+                "shape": "cuboid_2d",
+                "cuboid_2d": {"front": [0, 0, 0.2, 0.2], "vanishingPoint": {"x": 1, "y": 1}, "scaleRatio": 0.5},
+            },
+            [[(0, 0), (40, 20)]],
+            [[(100, 50), (120, 60), (100, 50)], [(0, 0), (100, 50)], [(40, 20), (120, 60)]],
+            [],
+        ),
     ],
     ids=lambda value: value["shape"] if isinstance(value, dict) else "",
 )
@@ -74,13 +95,16 @@ def test_shapes(found: dict[str, Any], rings: list[Any], lines: list[Any], dots:
 
 
 def test_round_shapes() -> None:
-    """Circles and ellipses are outlines that touch their bounds; an ellipse may be turned."""
+    """Circles and ellipses are outlines that touch their bounds; either may be stretched and turned."""
     circle = shape({"shape": "circle", "circle": {"x": 0.5, "y": 0.5, "r": 0.1}}, CANVAS)
     assert circle.box == pytest.approx((80, 30, 120, 70))
+    turned = {"x": 0.5, "y": 0.5, "r": 0.1, "stretch": 0.5, "theta": 90}
+    assert shape({"shape": "circle", "circle": turned}, CANVAS).box == pytest.approx((90, 30, 110, 70))
     ellipse = {"x": 0.5, "y": 0.5, "rx": 0.1, "ry": 0.1}
     assert shape({"shape": "ellipse", "ellipse": ellipse}, CANVAS).box == pytest.approx((80, 40, 120, 60))
-    turned = shape({"shape": "ellipse", "ellipse": ellipse | {"theta": 90}}, CANVAS)
-    assert turned.box == pytest.approx((90, 30, 110, 70))
+    assert shape({"shape": "ellipse", "ellipse": ellipse | {"theta": 90}}, CANVAS).box == pytest.approx(
+        (90, 30, 110, 70)
+    )
 
 
 def test_bitmasks_are_the_sdks() -> None:
@@ -120,3 +144,31 @@ def test_what_cannot_be_drawn(found: dict[str, Any]) -> None:
     """It is an empty shape, never an exception."""
     assert shape(found, CANVAS) == Shape()
     assert shape(found, CANVAS).box is None
+
+
+def test_painted_on_a_copy() -> None:
+    """Outlines, masks and points in the colour of the class; the picture itself stays as it was."""
+    picture, blue = Image.new("RGB", (100, 80), "white"), (0, 0, 255)
+    square = Shape(rings=[[(10, 30), (50, 30), (50, 70), (10, 70)]])
+    mask = Shape(mask=Mask(60, 30, 10, 10, (0, 100)))
+    shapes = (square, mask, Shape(dots=[(90, 60)]), Shape())
+    found = paint(picture, [Mark(one, blue, "Car") for one in shapes])
+    assert picture.getcolors() == [(8000, (255, 255, 255))]
+    assert [found.getpixel(at) for at in ((10, 50), (50, 50), (30, 30), (30, 70), (90, 60))] == [blue] * 5
+    assert found.getpixel((30, 50)) == (255, 255, 255)
+    red, green, full = found.getpixel((65, 38))  # type: ignore[misc] -- half of the mask's colour
+    assert (red, green) == (128, 128)
+    assert full == 255
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [Shape(rings=[[(60, 60), (90, 60), (90, 90)]]), Shape(mask=Mask(60, 60, 9, 9, (0, 81))), Shape(dots=[(60, 60)])],
+)
+def test_every_shape_has_its_tag(drawn: Shape) -> None:
+    """Above it, in an ink that is legible on its colour."""
+    found = paint(Image.new("RGB", (200, 200)), [Mark(drawn, (255, 255, 0), "Car")])
+    above = found.crop((55, 35, 110, 58)).getcolors()
+    assert above is not None
+    assert {(255, 255, 0), (0, 0, 0)} <= {colour for _, colour in above}
+    assert (ink((255, 255, 0)), ink((0, 0, 128))) == ("#000000", "#ffffff")
