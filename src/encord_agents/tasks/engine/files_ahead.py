@@ -55,7 +55,7 @@ class FilesAhead:
         while self.fetching:
             number, context = self.fetching[0]
             ahead = self._files < self.most_files and self._bytes < self._limits.bytes_ahead
-            if not (ahead or number <= self._window.turn):
+            if not (ahead or number <= self._window.first):
                 return
             self.fetching.popleft()
             if not ahead and self.most_files < self._limits.files_ahead:
@@ -144,7 +144,7 @@ class FilesAhead:
             self._window.returned.append(context)
         else:
             self._window.ready[number] = context
-        if number <= self._window.turn:  # otherwise others come first
+        if number <= self._window.first:  # otherwise others come first
             self._window.runnable.notify()
 
     def _put_off(self, number: int, context: Context) -> None:

@@ -119,9 +119,9 @@ class ReadyQueue:
         if self._window.returned:
             return self._window.returned.popleft()
         self._let_pass()
-        while self._window.turn in self._window.ready:
-            context = self._window.ready.pop(self._window.turn)
-            self._window.turn += 1
+        while self._window.first in self._window.ready:
+            context = self._window.ready.pop(self._window.first)
+            self._window.first += 1
             # From here on the pace has a lower bound, even if the first attempt takes hours.
             self._window.first_begun_at = self._window.first_begun_at or self.run.gate.clock()
             self._files.pump()
@@ -132,17 +132,17 @@ class ReadyQueue:
     def _let_pass(self) -> None:
         """Let tasks whose files are here overtake one whose file is slow. It is attempted when its file arrives."""
         while (
-            self._window.turn not in self._window.ready
-            and self._window.turn in self._files.fetches
+            self._window.first not in self._window.ready
+            and self._window.first in self._files.fetches
             and self._window.ready
         ):
             now = self.run.gate.clock()
-            if self._waited_for != self._window.turn:
-                self._waited_for, self._waited_since = self._window.turn, now
+            if self._waited_for != self._window.first:
+                self._waited_for, self._waited_since = self._window.first, now
             if now - self._waited_since < self._timing.slow_file:
                 return
-            self._files.passed.add(self._window.turn)
-            self._window.turn += 1
+            self._files.passed.add(self._window.first)
+            self._window.first += 1
             self._files.pump()
 
     def _drained(self) -> bool:
@@ -156,7 +156,7 @@ class ReadyQueue:
             or self.short
         ):
             return False
-        if self._window.turn != self._window.next:
+        if self._window.first != self._window.next:
             return False
         return self._window.backlog.exhausted
 
@@ -167,8 +167,8 @@ class ReadyQueue:
         with self._window.lock:
             number = self._window.pace.soon - 1
             following = (
-                self._window.ready.get(turn)
-                for turn in range(self._window.turn, min(self._window.next, self._window.turn + number))
+                self._window.ready.get(at)
+                for at in range(self._window.first, min(self._window.next, self._window.first + number))
             )
             return [other for other in following if other is not None and self.run.is_stale(other)]
 

@@ -46,7 +46,7 @@ from encord_agents.tasks.engine.poll import still_in
 from encord_agents.tasks.engine.rate_limit import rate_limit_of
 from encord_agents.tasks.engine.retry import decide, retryable
 from encord_agents.tasks.engine.stop import Leaving
-from encord_agents.tasks.engine.write import Beside, Writer, in_turn
+from encord_agents.tasks.engine.write import RunBoth, Writer, sequentially
 
 __all__ = ["StageRun"]
 
@@ -72,7 +72,7 @@ class StageRun:
         moves: The number of tasks that this run has moved so far.
         departures: The number of tasks that turned out to have been moved by somebody else.
         on_success: Called after each successful attempt, before its result is written.
-        beside: Saves labels and sets priorities, concurrently or one after the other.
+        run_both: Saves labels and sets priorities, concurrently or one after the other.
     """
 
     agent: Agent
@@ -94,7 +94,7 @@ class StageRun:
     moves: int = 0
     departures: int = 0
     on_success: Callable[[Context], None] | None = None
-    beside: Beside = in_turn
+    run_both: RunBoth = sequentially
 
     def __post_init__(self) -> None:
         self.stop = self.gate.stop
@@ -348,10 +348,10 @@ class StageRun:
             self.limit_writing()
         self.own_saves.send_rest(self.unwritten)
 
-    def writer(self, beside: Beside | None = None) -> Writer:
-        beside = beside or self.beside
+    def writer(self, run_both: RunBoth | None = None) -> Writer:
+        run_both = run_both or self.run_both
         return Writer(
-            self.agent, self.project, self.client, self.gate, beside, may_dead_letter=lambda: self.halted is None
+            self.agent, self.project, self.client, self.gate, run_both, may_dead_letter=lambda: self.halted is None
         )
 
     def limit_writing(self) -> None:

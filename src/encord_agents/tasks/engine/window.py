@@ -31,7 +31,7 @@ class Window:
 
     Attributes:
         open: The tasks that have a slot: the ones taken from the backlog.
-        next, turn: The number for the next task taken, and the number of the next task in line for its first attempt.
+        first, next: The number of the first task in line for its first attempt, and the one for the next task taken.
         ready: Tasks that are loaded and whose files are here, by number; ``None``: the task had left the stage.
         returned: Tasks handed back before their attempts began, or overtaken by others while their files were slow.
         alone: The task that is attempted while no other file of this run takes up room.
@@ -60,7 +60,7 @@ class Window:
         self.loads = 0
         self.loading = 0
         self.next = 0
-        self.turn = 0
+        self.first = 0
         self.ready: dict[int, Context | None] = {}
         self.returned: deque[Context] = deque()
         self.alone: Context | None = None
@@ -132,7 +132,7 @@ class Window:
         wanted = pace.to_load(self.loads)
         if available < wanted and self.more_soon:  # the next pages may fill the request
             return False
-        if not pace.may_load(min(wanted, available), self.next - self.turn, self.loads):
+        if not pace.may_load(min(wanted, available), self.next - self.first, self.loads):
             return False
         room = self.size - len(self.open)
         # Fewer tasks than wanted only if a worker is free and no task has come or gone for a while.

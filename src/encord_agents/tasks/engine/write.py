@@ -31,7 +31,7 @@ from encord_agents.tasks.engine.poll import still_in
 from encord_agents.tasks.engine.verdict import END_ALL, Verdict, is_platform_trouble
 from encord_agents.tasks.engine.weight import by_weight
 
-__all__ = ["LabelsChangedError", "Settle", "Writer", "in_turn"]
+__all__ = ["LabelsChangedError", "Settle", "Writer", "sequentially"]
 
 logger = get_logger(__name__)
 
@@ -41,10 +41,10 @@ class LabelsChangedError(ValueError):
 
 
 Settle = Callable[[Result, Outcome], None]
-Beside = Callable[[Callable[[], None], Callable[[], None]], None]
+RunBoth = Callable[[Callable[[], None], Callable[[], None]], None]
 
 
-def in_turn(first: Callable[[], None], second: Callable[[], None]) -> None:
+def sequentially(first: Callable[[], None], second: Callable[[], None]) -> None:
     """Call both, one after the other. The overlapping driver calls them at the same time."""
     first()
     second()
@@ -63,13 +63,13 @@ class Writer:
         project: Project,
         client: EncordUserClient,
         gate: Gate,
-        beside: Beside = in_turn,
+        run_both: RunBoth = sequentially,
         may_dead_letter: Callable[[], bool] = lambda: True,
     ) -> None:
         self._agent = agent
         self._project = project
         self._gate = gate
-        self._beside = beside
+        self._run_both = run_both
         self._may_dead_letter = may_dead_letter
         self._loader = Loader(agent, project, client, gate)
 
@@ -123,7 +123,7 @@ class Writer:
         to_save = [r for r in current if r.labels is not None]
         to_prioritise = [r for r in current if r.priority is not None and not r.prioritised]
         if to_save and to_prioritise:
-            self._beside(lambda: self._save(to_save, refused), lambda: self._prioritise(to_prioritise, refused))
+            self._run_both(lambda: self._save(to_save, refused), lambda: self._prioritise(to_prioritise, refused))
         else:
             self._save(to_save, refused)
             self._prioritise(to_prioritise, refused)

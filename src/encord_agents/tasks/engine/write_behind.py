@@ -11,7 +11,7 @@ from encord_agents.tasks.engine.gate import SetUpError
 from encord_agents.tasks.engine.outcome import Outcome
 from encord_agents.tasks.engine.thread_pool import ThreadPool
 from encord_agents.tasks.engine.window import Window
-from encord_agents.tasks.engine.write import Writer, in_turn
+from encord_agents.tasks.engine.write import Writer, sequentially
 
 __all__ = ["WriteBehind"]
 
@@ -32,7 +32,7 @@ class WriteBehind:
         self.finished: deque[Result] = deque()
         self.held: deque[Result] = deque()
         self.batches: list[list[Result]] = []
-        self.threads = ThreadPool(window.run.gate.limits.writers, "encord-agents-beside")
+        self.threads = ThreadPool(window.run.gate.limits.writers, "encord-agents-save")
 
     @property
     def waiting(self) -> int:
@@ -40,7 +40,7 @@ class WriteBehind:
         return len(self.finished) + len(self.held) + sum(map(len, self.batches))
 
     def write(self) -> None:
-        writer = self.run.writer(self._beside)
+        writer = self.run.writer(self._concurrently)
         while (batch := self._take_finished()) is not None:
             try:
                 self._write_batch(batch, writer)
@@ -133,11 +133,11 @@ class WriteBehind:
                 return True
         return bool(self.finished) and self.run.gate.clock() - self.finished[0].finished_at >= self._timing.gather
 
-    def _beside(self, first: Callable[[], None], second: Callable[[], None]) -> None:
+    def _concurrently(self, first: Callable[[], None], second: Callable[[], None]) -> None:
         try:
             other = self.threads.submit(second)
         except RuntimeError:  # the system has no more threads
-            in_turn(first, second)
+            sequentially(first, second)
             return
         try:
             first()

@@ -20,7 +20,7 @@ from encord_agents.tasks.engine.record import TaskRecord
 from encord_agents.tasks.engine.retry import retryable
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.verdict import is_platform_trouble
-from encord_agents.tasks.engine.write import in_turn
+from encord_agents.tasks.engine.write import sequentially
 from encord_agents.tasks.models import TaskResult
 from encord_agents.tasks.runner.apart import Apart
 from encord_agents.tasks.runner.connection import Connection
@@ -53,7 +53,7 @@ class Call:
             strict=False,
             final=final,
             files=files,
-            beside=self._beside,
+            run_both=self._concurrently,
         )
         self._results: dict[UUID, TaskResult] = {}
         self._gone: set[UUID] = set()
@@ -99,13 +99,13 @@ class Call:
             done = {task.uuid for task in first}
             tasks = [task for task in tasks if task.uuid not in done]
 
-    def _beside(self, save: Callable[[], None], prioritise: Callable[[], None]) -> None:
+    def _concurrently(self, save: Callable[[], None], prioritise: Callable[[], None]) -> None:
         """Save labels while another thread sets priorities."""
         other = Apart(prioritise)
         try:
             other.start()
         except RuntimeError:  # the system has no more threads
-            in_turn(save, prioritise)
+            sequentially(save, prioritise)
             return
         try:
             save()

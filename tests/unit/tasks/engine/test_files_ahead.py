@@ -67,7 +67,7 @@ def test_in_order_and_not_too_many(files: FilesAhead) -> None:
         file.may_come.set()
     assert until(lambda: set(files._window.ready) == {0, 1})
     assert not made[2].asked.is_set()
-    files._window.turn = 1
+    files._window.first = 1
     contexts[0].close()
     assert made[2].asked.wait(PATIENCE)
     made[2].may_come.set()

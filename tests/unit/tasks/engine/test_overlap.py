@@ -1,4 +1,4 @@
-"""The threads of a stage's turn, where it depends on who comes first."""
+"""The threads of a stage run, where it depends on who comes first."""
 
 from __future__ import annotations
 
