@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 from encord.objects import OntologyStructure, Shape
@@ -56,8 +56,18 @@ class Tensor:
         return Tensor(self._values[place])
 
 
+class Parallel:
+    """As the results of ultralytics and supervision: it has a length, and a part of it is of the same kind."""
+
+    def __len__(self) -> int:
+        return len(next(iter(vars(self).values())))
+
+    def __getitem__(self, place: Any) -> Self:
+        return type(self)(**{name: one[place] for name, one in vars(self).items() if one is not None and len(one)})
+
+
 @dataclass
-class Supervision:
+class Supervision(Parallel):
     """The fields of supervision's ``Detections``."""
 
     xyxy: Any
@@ -70,7 +80,19 @@ class Supervision:
 
 
 @dataclass
-class Columns:
+class KeyPoints(Parallel):
+    """The fields of supervision's ``KeyPoints``."""
+
+    xy: Any
+    class_id: Any = None
+    keypoint_confidence: Any = None
+    detection_confidence: Any = None
+    visible: Any = None
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Columns(Parallel):
     """The fields of ultralytics' ``Boxes`` and ``OBB``."""
 
     xyxy: Any
@@ -81,7 +103,7 @@ class Columns:
 
 
 @dataclass
-class Outlines:
+class Outlines(Parallel):
     """The fields of ultralytics' ``Masks``."""
 
     xy: Any
@@ -89,7 +111,7 @@ class Outlines:
 
 
 @dataclass
-class Points:
+class Points(Parallel):
     """The fields of ultralytics' ``Keypoints``."""
 
     data: Any
@@ -105,3 +127,13 @@ class Results:
     masks: Any = None
     keypoints: Any = None
     obb: Any = None
+
+    def __len__(self) -> int:
+        return len(next(part for part in self._parts().values()))
+
+    def __getitem__(self, place: Any) -> Results:
+        return replace(self, **{name: part[place] for name, part in self._parts().items()})
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {name: getattr(self, name) for name in ("boxes", "masks", "keypoints", "obb")}
+        return {name: part for name, part in parts.items() if part is not None}

@@ -269,7 +269,7 @@ class Mark:
     """An object to be painted.
 
     Attributes:
-        tag: The text next to it.
+        tag: The text next to it; it is painted on one line.
     """
 
     shape: Shape
@@ -307,12 +307,13 @@ def paint(image: Image, marks: Sequence[Mark]) -> Image:
             drawing.ellipse((x - 2 * line, y - 2 * line, x + 2 * line, y + 2 * line), fill=mark.colour)
         box = mark.shape.box
         if box is not None:
-            left, top, _, bottom = drawing.textbbox((box[0] + 3, 0), mark.tag, font=font)
+            tag = " ".join(mark.tag.split())  # Pillow does not measure several lines
+            left, top, _, bottom = drawing.textbbox((box[0] + 3, 0), tag, font=font)
             height = bottom - top + 6
             at = box[1] - height if box[1] >= height else box[1]
-            right = left + drawing.textlength(mark.tag, font=font)
+            right = left + drawing.textlength(tag, font=font)
             drawing.rectangle((left - 3, at, right + 3, at + height), fill=mark.colour)
-            drawing.text((left, at + 3 - top), mark.tag, fill=ink(mark.colour), font=font)
+            drawing.text((left, at + 3 - top), tag, fill=ink(mark.colour), font=font)
     return canvas
 
 

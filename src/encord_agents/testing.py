@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from encord.objects import LabelRowV2
 
     from encord_agents.local import LocalPlatform, TaskRecord
-    from encord_agents.tasks.runner.sequential_runner import SequentialRunner
+    from encord_agents.tasks.runner.base import RunnerBase
 
 __all__ = ["AgentRun", "run_agent"]
 
@@ -43,7 +43,7 @@ class AgentRun:
 
 def run_agent(
     platform: LocalPlatform,
-    agent: Callable[..., Any] | SequentialRunner,
+    agent: Callable[..., Any] | RunnerBase,
     task: TaskRecord | str,
     *,
     num_retries: int = 0,
@@ -54,13 +54,15 @@ def run_agent(
     not copied.
 
     Args:
-        agent: A function, or a runner that has one for the task's stage.
+        agent: A function, or a runner of either kind that has one for the task's stage. A queue function is its agent.
         task: One of ``project.tasks()``, or its uuid.
 
     Raises:
         UnknownPathwayError: The agent named a pathway that its stage does not have, which ends any run.
         PrintableError: There is no such task, it is in no agent stage, or the agent cannot be run at all.
     """
+    from encord_agents.tasks.runner.base import RunnerBase
+    from encord_agents.tasks.runner.queue_function import QueueFunction
     from encord_agents.tasks.runner.sequential_runner import SequentialRunner
 
     uuid = task if isinstance(task, str) else task.uuid
@@ -74,11 +76,11 @@ def run_agent(
             raise PrintableError(f"The task is in {stage.title!r}, a stage of type {stage.type}: no agent serves it.")
         client = platform.client()
         runner = SequentialRunner(user_client=client)
-        if isinstance(agent, SequentialRunner):
+        if isinstance(agent, RunnerBase):
             runner.agents = list(agent.agents)
             runner.dependency_overrides = agent.dependency_overrides
         else:
-            runner.stage(stage.uuid)(agent)
+            runner.stage(stage.uuid)(agent.agent if isinstance(agent, QueueFunction) else agent)
         report = runner.run_stage(stage.uuid, project_hash=made.hash, num_retries=num_retries, task_batch_size=1)
         (record,) = report.records
         (row,) = client.get_project(made.hash).list_label_rows_v2(

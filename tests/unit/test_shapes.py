@@ -161,6 +161,13 @@ def test_painted_on_a_copy() -> None:
     assert full == 255
 
 
+def test_a_tag_of_several_lines() -> None:
+    """It is painted on one."""
+    picture, square = Image.new("RGB", (200, 100)), Shape(rings=[[(10, 40), (50, 40), (50, 70), (10, 70)]])
+    found, same = (paint(picture, [Mark(square, (255, 255, 0), tag)]) for tag in ("Per\nson\r\n A", "Per son A"))
+    assert found.tobytes() == same.tobytes()
+
+
 @pytest.mark.parametrize(
     "drawn",
     [Shape(rings=[[(60, 60), (90, 60), (90, 90)]]), Shape(mask=Mask(60, 60, 9, 9, (0, 81))), Shape(dots=[(60, 60)])],

@@ -11,7 +11,7 @@ from encord.user_client import EncordUserClient
 
 from encord_agents.exceptions import PrintableError, UnknownPathwayError
 from encord_agents.local import LocalPlatformError
-from encord_agents.tasks import Depends, Runner
+from encord_agents.tasks import Depends, QueueRunner, Runner
 from encord_agents.tasks.models import TaskAgentReturnStruct
 from encord_agents.testing import AgentRun, run_agent
 
@@ -164,6 +164,28 @@ def test_the_agent_of_a_runner(world: World, task: str) -> None:
     assert runner.report is None
     world.project.move(task, "Triage")
     assert str(run_agent(world.platform, runner, task).exception) == "no model here"
+
+
+def test_the_agent_of_a_queue_runner(world: World, task: str) -> None:
+    """A `QueueRunner` is a runner too, and its functions are agents; neither connects."""
+    runner = QueueRunner(project_hash=NOBODY)
+
+    def model() -> str:
+        raise AssertionError("it was loaded")
+
+    @runner.stage("Pre-label")
+    def agent(row: LabelRowV2, pathway: Annotated[str, Depends(model)] = "complete") -> TaskAgentReturnStruct:
+        world.mark(row, 0.5)
+        return TaskAgentReturnStruct(pathway=pathway, label_row=row)
+
+    @runner.stage("Triage")
+    def other(row: LabelRowV2) -> str:
+        return "complete"
+
+    runner.dependency_overrides[model] = lambda: "triage"
+    run = run_agent(world.platform, runner, task)
+    assert (run.outcome, run.pathway, lefts(run)) == ("moved", "triage", [0.25, 0.5])
+    assert run_agent(world.platform, other, task).pathway == "complete"
 
 
 def test_everything_that_an_agent_asks_for(world: World, task: str) -> None:

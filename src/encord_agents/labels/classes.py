@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from encord.objects import LabelRowV2
@@ -12,9 +12,9 @@ from encord.objects.ontology_object import Object
 from encord_agents.exceptions import PrintableError, closest
 from encord_agents.labels.detections import KEYPOINTS, NAMES, POLYGONS, Detections
 
-__all__ = ["Classes", "objects_for"]
+__all__ = ["Classes", "in_order", "objects_for"]
 
-Classes: TypeAlias = Sequence[str] | Mapping[int, str | Object | None] | Mapping[str, str | Object | None]
+Classes: TypeAlias = Collection[str] | Mapping[int, str | Object | None] | Mapping[str, str | Object | None]
 
 _BY_MASK = (Shape.BITMASK, Shape.POLYGON)
 
@@ -23,12 +23,15 @@ def objects_for(label_row: LabelRowV2, found: Detections, classes: Classes | Non
     """Return the ontology's object for each detection; ``None`` for a detection that is not drawn.
 
     Raises:
-        PrintableError: The detections name no classes; or the ontology has no object of that name, or several.
+        PrintableError: The detections name no classes; ``classes`` are not titles or a mapping to titles or objects; or
+            the ontology has no object of that name, or several.
     """
     ids = None if found.class_id is None else [int(one) for one in found.class_id]
     names = None if found.data.get(NAMES) is None else [str(one) for one in found.data[NAMES]]
     count = len(found)
     wanted: list[str | Object | None]
+    if classes is not None and not isinstance(classes, Mapping):
+        classes = in_order(classes)
     if isinstance(classes, Mapping):
         wanted = [_mapped(classes, ids[i] if ids else None, names[i] if names else None) for i in range(count)]
     elif classes is not None and ids is not None:
@@ -45,6 +48,9 @@ def objects_for(label_row: LabelRowV2, found: Detections, classes: Classes | Non
             'Give them: add_detections(..., classes=["Person", "Car"]) in the order of their numbers, or by number, '
             'classes={17: "Cat"}.'
         )
+    for one in wanted:
+        if not isinstance(one, str | Object | None):
+            raise PrintableError(f"classes=... has {one!r} where a title or an object of the ontology is expected.")
     known: dict[str, Object | None] = {}
     missing: list[str] = []
     for one in wanted:
@@ -55,6 +61,20 @@ def objects_for(label_row: LabelRowV2, found: Detections, classes: Classes | Non
     if missing:
         raise _unknown(label_row, missing)
     return [known[one] if isinstance(one, str) else one for one in wanted]
+
+
+def in_order(classes: Iterable[str]) -> list[str]:
+    """Return the titles of classes, of which the first has the number 0.
+
+    Raises:
+        PrintableError: They have no order, or are a single text or a mapping.
+    """
+    if isinstance(classes, str | Mapping | set | frozenset) or not isinstance(classes, Iterable):
+        raise PrintableError(
+            f'classes=... is of type {type(classes).__name__}: give a list, ["Person", "Car"], in the order of the '
+            "classes' numbers."
+        )
+    return list(classes)
 
 
 def _mapped(classes: Mapping[Any, str | Object | None], number: int | None, name: str | None) -> str | Object | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
+from pathlib import PureWindowsPath
 from typing import Any
 
 from encord_agents.core.masks import unpacked
@@ -11,32 +11,52 @@ from encord_agents.exceptions import PrintableError
 from encord_agents.labels.detections import CORNERS, KEYPOINTS, NAMES, NO_TRACK, POLYGONS, Array, Boxes, Detections
 from encord_agents.labels.outlines import box_around, outlines
 
-__all__ = ["of_coco", "of_dictionaries", "of_yolo_text", "with_visibility"]
+__all__ = ["of_coco", "of_dictionaries", "of_yolo_text", "only_detected", "with_visibility"]
 
 
 def of_coco(found: Mapping[str, Any], size: tuple[int, int], title: str) -> Detections:
     """Read the annotations of one picture from a COCO file, with the names of their categories.
 
     Raises:
-        PrintableError: The file is about several pictures, and none of them has the title as its file name.
+        PrintableError: The file is about several pictures, and the title is the file name of none or several of them.
     """
     annotations: list[Mapping[str, Any]] = list(found["annotations"])
-    ids = {one.get("image_id") for one in annotations}
     pictures = {picture["id"]: picture for picture in found.get("images", ())}
-    named = [key for key, picture in pictures.items() if PurePath(str(picture.get("file_name"))).name == title]
-    if named:
-        annotations = [one for one in annotations if one.get("image_id") == named[0]]
-        size = _size_of(pictures[named[0]], size)
-    elif len(ids) > 1:
-        raise PrintableError(f"The COCO annotations are about {len(ids)} pictures, and none of them is {title!r}.")
-    elif ids & pictures.keys():
-        size = _size_of(pictures[ids.pop()], size)
+    about = pictures.keys() | _pictures_of(annotations)
+    if len(about) > 1:
+        about = {_called(title, pictures, len(about))}
+        annotations = [one for one in annotations if one.get("image_id") in about]
+    for key in about & pictures.keys():
+        # Exporters that do not know the size write null or 0.
+        size = int(pictures[key].get("width") or size[0]), int(pictures[key].get("height") or size[1])
     names = {category["id"]: str(category["name"]) for category in found.get("categories", ())}
     return of_dictionaries(annotations, size, names)
 
 
-def _size_of(picture: Mapping[str, Any], size: tuple[int, int]) -> tuple[int, int]:
-    return int(picture.get("width", size[0])), int(picture.get("height", size[1]))
+def _pictures_of(found: Sequence[Mapping[str, Any]]) -> set[Any]:
+    return {one["image_id"] for one in found if one.get("image_id") is not None}
+
+
+def _called(title: str, pictures: Mapping[Any, Mapping[str, Any]], count: int) -> Any:
+    """Return the key of the picture with this title as its file name, or as the end of its path, or vice versa."""
+    files = {key: str(picture.get("file_name") or "") for key, picture in pictures.items()}
+    named = [key for key, file in files.items() if file == title] or [
+        key for key, file in files.items() if _is_end_of(file, title) or _is_end_of(title, file)
+    ]
+    if len(named) != 1:
+        which = "none of them is" if not named else f"{len(named)} of them may be"
+        raise PrintableError(
+            f"The COCO annotations are about {count} pictures, and {which} {title!r}.\n"
+            "The title must be the 'file_name' of one of the 'images', with or without folders; or give the "
+            "annotations of one picture only."
+        )
+    return named[0]
+
+
+def _is_end_of(part: str, path: str) -> bool:
+    """Return True if a path ends with another one. Both kinds of separators are accepted."""
+    end = PureWindowsPath(part).parts
+    return bool(end) and PureWindowsPath(path).parts[-len(end) :] == end
 
 
 def of_dictionaries(
@@ -45,10 +65,15 @@ def of_dictionaries(
     """Read one dictionary per detection, as in COCO's results and YOLO's summaries.
 
     Raises:
-        PrintableError: One of them has no readable position on the picture.
+        PrintableError: One of them has no readable position on the picture; or they are about several pictures.
     """
     import numpy as np
 
+    if len(pictures := _pictures_of(found)) > 1:
+        raise PrintableError(
+            f"The detections are about several pictures: 'image_id' has {len(pictures)} values.\n"
+            "Give those of one: [one for one in found if one['image_id'] == ...]."
+        )
     rows = [_Row(one, number, size) for number, one in enumerate(found)]
     data: dict[str, Any] = {}
     ids, told = _classes(found, names)
@@ -178,6 +203,17 @@ def with_visibility(points: Boxes) -> Boxes:
     return np.concatenate([points, np.ones((*points.shape[:-1], 1))], axis=-1)
 
 
+def only_detected(points: Boxes) -> Boxes:
+    """Return points ``[..., 3]`` with those at (0, 0) invisible: where ultralytics and supervision put undetected ones.
+
+    They may have a confidence above 0 all the same.
+    """
+    import numpy as np
+
+    detected = points[..., :2].any(axis=-1)
+    return np.concatenate([points[..., :2], np.where(detected, points[..., 2], 0.0)[..., None]], axis=-1)
+
+
 def _corners(box: Boxes | tuple[float, ...]) -> list[tuple[float, float]]:
     left, top, right, bottom = (float(value) for value in box)
     return [(left, top), (right, top), (right, bottom), (left, bottom)]
@@ -235,7 +271,8 @@ class _Row:
             return None
         if isinstance(points, Mapping):
             seen = points.get("visible", [1.0] * len(points["x"]))
-            self.keypoints = np.stack([points["x"], points["y"], seen], axis=1) * np.array([*self._scale, 1.0])
+            points = np.stack([points["x"], points["y"], seen], axis=1) * np.array([*self._scale, 1.0])
+            self.keypoints = only_detected(points)
         else:
             places = np.asarray(points, dtype="float64")
             in_pairs = places.ndim == 2 and places.shape[1] == 2

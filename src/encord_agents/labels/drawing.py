@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
+from encord.constants.enums import is_geometric
 from encord.objects import LabelRowV2
 from encord.objects.ontology_object_instance import ObjectInstance
 
@@ -19,7 +20,7 @@ from encord_agents.labels.marks import drawn_before, new_hashes, take_off
 from encord_agents.labels.readers import read_detections
 from encord_agents.labels.shapes import Places
 
-__all__ = ["Tracks", "add_detections", "frame_size"]
+__all__ = ["Tracks", "add_detections", "check_size", "frame_size"]
 
 logger = get_logger(__name__)
 
@@ -48,8 +49,8 @@ def add_detections(
 
     The class's object in the ontology determines the shape: a box, a rotated box, a polygon, a bitmask or a skeleton.
     If a detection has no mask for a bitmask, its outline or box is filled, and so on; a skeleton takes keypoints, in
-    the order of its template. Parts beyond the picture are cut off; detections without an area on it are left out,
-    with a warning.
+    the order of its template. Parts beyond the picture are cut off; detections without an area or a keypoint on it are
+    left out, with a warning.
 
     Args:
         label_row: The label row.
@@ -68,23 +69,30 @@ def add_detections(
         replace: First remove objects that the same ``source`` has drawn on this frame, except those that a person has
             changed since.
         source: The name of the detector. If several detectors draw on the same rows, each needs a name of its own.
-        size: Width and height of the picture that the detector saw. Default: that of the detections if it
-            is known, otherwise the frame's.
+        size: Width and height of the picture that the detector saw. Default: that of the detections or of their masks
+            if it is known, otherwise the frame's.
 
     Returns:
         The objects, in the order of the detections that were drawn.
 
     Raises:
-        PrintableError: The detections cannot be read; the ontology has no such objects; there is no such frame. The
-            label row is then unchanged.
+        PrintableError: The detections cannot be read; the ontology has no such objects; there is no such frame, or the
+            data has none, like audio; or an argument is not of its kind. The label row is then unchanged.
         MissingExtraError: numpy is not installed.
     """
     require("vision", "add_detections()")
+    check_size(size)
+    if not is_geometric(label_row.data_type):
+        raise PrintableError(
+            f"{label_row.data_title!r} is of type {label_row.data_type.value}, "
+            "and detections are drawn on pictures and videos."
+        )
     frame = operator.index(frame)  # accepts numpy's integers, too
     drawn_on = frame_size(label_row, frame)
     seen = size or drawn_on
     found = read_detections(detections, size=seen or (1, 1), title=label_row.data_title)
     found = _sized(found, size)
+    check_size(found.size)
     drawn_on = drawn_on or found.size or size
     if drawn_on is None:
         raise PrintableError(
@@ -141,6 +149,16 @@ def add_detections(
             present[new.object_hash] = new
         instances.append(new)
     return instances
+
+
+def check_size(size: Sequence[int] | None) -> None:
+    """Refuse a size that is not a width and a height above 0. ``None`` is an unknown size.
+
+    Raises:
+        PrintableError: It is not.
+    """
+    if size is not None and not (len(size) == 2 and min(size) > 0):
+        raise PrintableError(f"size={size!r} is not a width and a height in pixels, both above 0.")
 
 
 def frame_size(label_row: LabelRowV2, frame: int) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""Outlines of masks along the edges of their pixels, masks of outlines, and the smallest rectangle around points."""
+"""Outlines: of masks, along the edges of their pixels; filled; cut off at the edges of a picture; in a rectangle."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["box_around", "filled", "outlines", "smallest_rectangle"]
+__all__ = ["box_around", "filled", "has_area", "outlines", "part_within", "smallest_rectangle"]
 
 Point = tuple[int, int]
+
+LEAST_AREA = 1e-12
+"""The area up to which a ring has none, as a share of the picture: rounding, and less than a pixel of any picture."""
 
 
 def box_around(points: Array) -> tuple[float, float, float, float]:
@@ -162,6 +165,34 @@ def _contains(ring: Boxes, point: tuple[float, float]) -> bool:
     a, b = ring[crosses], ends[crosses]
     places = a[:, 0] + (y - a[:, 1]) * (b[:, 0] - a[:, 0]) / (b[:, 1] - a[:, 1])
     return bool(np.count_nonzero(places > x) % 2)
+
+
+def part_within(ring: Boxes) -> Boxes:
+    """Return the part of a ring ``[n, 2]`` within the square from 0 to 1; without points if no part of it is within.
+
+    Parts that are separate there stay joined, by lines along the edge (Sutherland and Hodgman's algorithm).
+    """
+    import numpy as np
+
+    for axis, edge, inwards in ((0, 0.0, 1.0), (0, 1.0, -1.0), (1, 0.0, 1.0), (1, 1.0, -1.0)):
+        depth = (ring[:, axis] - edge) * inwards
+        if (depth >= 0).all():
+            continue
+        kept = []
+        for a, b, from_, to in zip(ring, np.roll(ring, -1, axis=0), depth, np.roll(depth, -1), strict=True):
+            if from_ >= 0:
+                kept.append(a)
+            if min(from_, to) < 0 < max(from_, to):
+                crossing = a + (b - a) * (from_ / (from_ - to))
+                crossing[axis] = edge
+                kept.append(crossing)
+        ring = np.array(kept, dtype="float64").reshape(-1, 2)
+    return ring
+
+
+def has_area(ring: Boxes) -> bool:
+    """Return True if a ring within the square from 0 to 1 has an area, and not only points on a line or on its edge."""
+    return len(ring) >= 3 and abs(_area(ring)) > LEAST_AREA
 
 
 def smallest_rectangle(points: Array) -> Boxes:

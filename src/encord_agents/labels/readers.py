@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from encord_agents.exceptions import PrintableError
 from encord_agents.labels.detections import CORNERS, KEYPOINTS, NAMES, POLYGONS, Array, Boxes, Detections
-from encord_agents.labels.dictionaries import of_coco, of_dictionaries, of_yolo_text, with_visibility
+from encord_agents.labels.dictionaries import of_coco, of_dictionaries, of_yolo_text, only_detected, with_visibility
 from encord_agents.labels.outlines import box_around
 
 __all__ = ["read_detections"]
@@ -33,7 +33,11 @@ def read_detections(found: Any, *, size: tuple[int, int], title: str = "") -> De
     Raises:
         PrintableError: The result is of no known kind, or its parts do not fit together.
     """
-    return _checked(_read(found, size, title))
+    result = _checked(_read(found, size, title))
+    if result.size is None and result.mask is not None and result.mask.ndim == 3 and result.mask.size:
+        # Boxes and masks refer to the same picture, so its size is known.
+        result = replace(result, size=(result.mask.shape[2], result.mask.shape[1]))
+    return result
 
 
 def _read(found: Any, size: tuple[int, int], title: str) -> Detections:
@@ -63,7 +67,8 @@ def _read(found: Any, size: tuple[int, int], title: str) -> Detections:
 
 
 def _is_numeric(value: Any) -> bool:
-    return hasattr(value, "__array__") or hasattr(value, "__len__") or isinstance(value, int | float)
+    # Not `__len__`: the results of ultralytics and supervision have one, too.
+    return hasattr(value, "__array__") or isinstance(value, list | tuple | int | float)
 
 
 def array(values: Any) -> Array:
@@ -116,13 +121,16 @@ def _of_supervision(found: Any) -> Detections:
 def _of_supervisions_keypoints(found: Any) -> Detections:
     import numpy as np
 
-    places = _floats(found.xy).reshape(len(found.xy), -1, 2)
+    places = _floats(found.xy)
     name = "keypoint_confidence" if hasattr(found, "keypoint_confidence") else "confidence"  # the older name
-    given = getattr(found, name, None)
-    visible = np.ones(places.shape[:2]) if given is None else _floats(given)
-    points = np.concatenate([places, visible[..., None]], axis=2)
+    given, shown = getattr(found, name, None), getattr(found, "visible", None)
+    seen = np.ones(places.shape[:2]) if given is None else _floats(given)
+    if shown is not None:
+        seen = np.where(array(shown), seen, 0.0)
+    points = only_detected(np.concatenate([places, seen[..., None]], axis=2))
     data = {**dict(getattr(found, "data", None) or {}), KEYPOINTS: points}
-    return Detections(_around_points(points), None, None, _optional(found.class_id), None, data)
+    confidence = _optional(getattr(found, "detection_confidence", None))
+    return Detections(_around_points(points), None, confidence, _optional(found.class_id), None, data)
 
 
 def _is_ultralytics(found: Any) -> bool:
@@ -148,7 +156,7 @@ def _of_ultralytics(found: Any) -> Detections:
         pixels = array(masks.data)
         mask = _masks(pixels) if pixels.shape[1:] == (height, width) else None
     if (keypoints := getattr(found, "keypoints", None)) is not None:
-        data[KEYPOINTS] = with_visibility(_floats(keypoints.data))
+        data[KEYPOINTS] = only_detected(with_visibility(_floats(keypoints.data)))
     tracks = getattr(main, "id", None)
     return Detections(
         _floats(main.xyxy).reshape(-1, 4), mask, _floats(main.conf).reshape(-1), ids, _optional(tracks), data,
@@ -183,11 +191,11 @@ def _of_array(found: Any) -> Detections:
         values = array(found)
     except (TypeError, ValueError):
         values = array([object()])
-    if values.dtype == bool and values.ndim in (2, 3):
-        pixels = values if values.ndim == 3 else values[None]
-        return Detections(_around_masks(pixels), pixels, size=(pixels.shape[2], pixels.shape[1]))
     if values.size == 0:
         return Detections(_floats([]).reshape(0, 4))
+    if values.dtype == bool and values.ndim in (2, 3):
+        pixels = values if values.ndim == 3 else values[None]
+        return Detections(_around_masks(pixels), pixels)
     if values.ndim == 1 and values.shape[0] in (4, 5, 6, 7):
         values = values[None]
     if values.ndim != 2 or values.shape[1] not in (4, 5, 6, 7) or values.dtype.kind not in "iuf":
@@ -251,17 +259,19 @@ def _checked(found: Detections) -> Detections:
     for name, column in columns.items():
         if column is not None and len(column) != count:
             raise PrintableError(f"There are {count} detections, and {len(column)} values of {name!r}.")
-    for name in ("xyxy", "confidence", "class_id", "tracker_id", CORNERS, KEYPOINTS):
+    for name in ("xyxy", "confidence", "class_id", "tracker_id", CORNERS, KEYPOINTS, POLYGONS):
         column = found.xyxy if name == "xyxy" else columns[name]
         if column is None or not len(column):
             continue
+        if name == POLYGONS:
+            column = [None if one is None else _coordinates(one) for one in column]
         finite: Any = (
             np.isfinite(column.reshape(count, -1)).all(axis=1)
             if isinstance(column, np.ndarray) and column.dtype.kind in "iufb"
             else [one is None or bool(np.isfinite(np.asarray(one, dtype="float64")).all()) for one in column]
         )
         if not all(finite):
-            raise _wrong(found, name, list(finite).index(False), "has values that are no finite numbers")
+            raise _wrong(found, name, list(finite).index(False), "has values that are not finite numbers")
     if found.confidence is not None and count:
         confidence = np.asarray(found.confidence, dtype="float64")
         beyond = (confidence < -ROUNDING) | (confidence > 1.0 + ROUNDING)
@@ -270,6 +280,14 @@ def _checked(found: Detections) -> Detections:
             raise _wrong(found, "confidence", first, f"is {confidence[first]:g}, and must be between 0 and 1")
         found = replace(found, confidence=np.clip(confidence, 0.0, 1.0))
     return found
+
+
+def _coordinates(polygons: Sequence[Sequence[Any]]) -> Boxes:
+    """Return the coordinates of all rings of an outline in one row."""
+    import numpy as np
+
+    rings = [np.asarray(ring, dtype="float64").ravel() for polygon in polygons for ring in polygon]
+    return np.concatenate([np.zeros(0), *rings])
 
 
 def _wrong(found: Detections, column: str, number: int, problem: str) -> PrintableError:

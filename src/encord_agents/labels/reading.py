@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 from encord.objects import LabelRowV2
+from encord.objects.ontology_object_instance import ObjectInstance
 
 from encord_agents.exceptions import PrintableError
 from encord_agents.extras import require
+from encord_agents.labels.classes import in_order
 from encord_agents.labels.detections import CORNERS, KEYPOINTS, NAMES, POLYGONS, Detections
-from encord_agents.labels.drawing import frame_size
-from encord_agents.labels.shapes import DRAWN, Place
+from encord_agents.labels.drawing import check_size, frame_size
+from encord_agents.labels.shapes import DRAWN, Place, has_place
 
 __all__ = ["OBJECT_HASHES", "to_detections"]
 
@@ -24,15 +26,15 @@ def to_detections(
     label_row: LabelRowV2,
     frame: int = 0,
     *,
-    classes: Sequence[str] | None = None,
+    classes: Collection[str] | None = None,
     size: tuple[int, int] | None = None,
 ) -> Detections:
     """Return the objects on a frame of a label row whose labels are loaded, in the columns of a detector.
 
-    Boxes, rotated boxes, polygons, bitmasks and skeletons are read; other shapes are left out. ``data`` has their names
-    (``class_name``), their hashes (``object_hash``), and, where there are any, corners of rotated boxes (``xyxyxyxy``),
-    outlines (``polygons``) and ``keypoints``. There are masks if one of the objects is a bitmask. ``tracker_id`` is the
-    same for an object on all frames.
+    Boxes, rotated boxes, polygons, bitmasks and skeletons are read; other shapes, and objects without a single point,
+    are left out. ``data`` has their names (``class_name``), their hashes (``object_hash``), and, where there are any,
+    corners of rotated boxes (``xyxyxyxy``), outlines (``polygons``) and ``keypoints``. There are masks if one of the
+    objects is a bitmask. ``tracker_id`` is the same for an object on all frames.
 
     Args:
         label_row: The label row.
@@ -42,12 +44,13 @@ def to_detections(
         size: Width and height of the picture that the pixels refer to. Default: the frame's.
 
     Raises:
-        PrintableError: There is no such frame, or its size is not known.
+        PrintableError: There is no such frame, its size is not known, or an argument is not of its kind.
         MissingExtraError: numpy is not installed.
     """
     require("vision", "to_detections()")
     import numpy as np
 
+    check_size(size)
     frame = operator.index(frame)  # accepts numpy's integers, too
     known = frame_size(label_row, frame)  # called even if a size is given: it rejects missing frames
     size = size or known
@@ -56,16 +59,16 @@ def to_detections(
             f"The platform does not know the size of {label_row.data_title!r}: give to_detections(..., size=(width, "
             "height))."
         )
-    titles = list(classes) if classes is not None else _titles(label_row)
+    titles = in_order(classes) if classes is not None else _titles(label_row)
     tracks = {instance.object_hash: number for number, instance in enumerate(label_row.get_object_instances())}
-    shown = [
-        instance
+    found: list[tuple[ObjectInstance, Any]] = [
+        (instance, instance.get_annotation(frame))
         for instance in label_row.get_object_instances(filter_frames=frame)
         if instance.ontology_item.shape in DRAWN and instance.object_name in titles
     ]
-    annotations = [instance.get_annotation(frame) for instance in shown]
-    coordinates: list[Any] = [annotation.coordinates for annotation in annotations]
-    places = [Place(one, size) for one in coordinates]
+    found = [(instance, annotation) for instance, annotation in found if has_place(annotation.coordinates)]
+    shown, annotations = [instance for instance, _ in found], [annotation for _, annotation in found]
+    places = [Place(annotation.coordinates, size) for annotation in annotations]
     data: dict[str, Any] = {
         NAMES: np.array([instance.object_name for instance in shown], dtype=object),
         OBJECT_HASHES: np.array([instance.object_hash for instance in shown], dtype=object),

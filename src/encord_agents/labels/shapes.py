@@ -25,13 +25,13 @@ from encord_agents.core.coordinates import rbb_to_poly
 from encord_agents.core.masks import pixels_of
 from encord_agents.exceptions import PrintableError
 from encord_agents.labels.detections import CORNERS, KEYPOINTS, POLYGONS, Array, Boxes, Detections
-from encord_agents.labels.outlines import box_around, filled, outlines, smallest_rectangle
+from encord_agents.labels.outlines import box_around, filled, has_area, outlines, part_within, smallest_rectangle
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["DRAWN", "Drawn", "Place", "Places"]
+__all__ = ["DRAWN", "Drawn", "Place", "Places", "has_place"]
 
 Drawn: TypeAlias = (
     BoundingBoxCoordinates
@@ -96,7 +96,7 @@ class Places:
         if corners is not None:
             corners = np.asarray(corners, dtype="float64") * self._scale
         elif (rings := self._rings(number)) is not None:
-            if not rings:
+            if not any(has_area(self._on_picture(polygon[0])) for polygon in rings):
                 return None
             corners = smallest_rectangle(np.concatenate([polygon[0] for polygon in rings]))
         elif (box := self._box(number)) is not None:
@@ -105,12 +105,11 @@ class Places:
             )
         else:
             return None
+        if not has_area(self._on_picture(corners)):
+            return None
         width, height = self._size
         side, down = corners[1] - corners[0], corners[2] - corners[1]
         across, along = float(np.hypot(*side)), float(np.hypot(*down))
-        left, top, right, bottom = box_around(corners)
-        if not across or not along or right <= 0 or bottom <= 0 or left >= width or top >= height:
-            return None
         x, y = corners.mean(axis=0).tolist()
         return RotatableBoundingBoxCoordinates(
             height=along / height,
@@ -131,8 +130,8 @@ class Places:
                 return None
             x0, y0, x1, y1 = self._boxes[number]
             return _polygons([[np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])]])
-        shares = [[np.clip(ring / np.array(self._size), 0.0, 1.0) for ring in polygon] for polygon in rings]
-        shares = [polygon for polygon in shares if _has_area(polygon[0])]
+        shares = [[self._on_picture(ring) for ring in polygon] for polygon in rings]
+        shares = [[outer, *filter(has_area, holes)] for outer, *holes in shares if has_area(outer)]
         return _polygons(shares) if shares else None
 
     def _bitmask(self, number: int) -> BitmaskCoordinates | None:
@@ -149,10 +148,13 @@ class Places:
             mask = filled([[np.array([(left, top), (right, top), (right, bottom), (left, bottom)])]], self._size)
         return BitmaskCoordinates(np.ascontiguousarray(mask)) if mask.any() else None
 
-    def _skeleton(self, number: int, drawn_as: Object, label_row: LabelRowV2) -> SkeletonCoordinates:
+    def _skeleton(self, number: int, drawn_as: Object, label_row: LabelRowV2) -> SkeletonCoordinates | None:
+        import numpy as np
+
         points = self._column(KEYPOINTS, number)
         if points is None:
             raise PrintableError(f"{drawn_as.title!r} is a skeleton, and the detections have no keypoints.")
+        points = np.asarray(points, dtype="float64") * (*self._scale, 1.0) / (*self._size, 1.0)
         template = _template_of(drawn_as, label_row)
         vertices = [template.skeleton[key] for key in sorted(template.skeleton, key=_number)]
         if len(points) > len(vertices) and not points[len(vertices) :].any():
@@ -163,23 +165,28 @@ class Places:
                 f"The skeleton of {drawn_as.title!r} has {len(vertices)} points ({named}), and the detections have "
                 f"{len(points)} keypoints."
             )
-        width, height = self._size
-        scale_x, scale_y = self._scale.tolist()
+        shown = points[points[:, 2] > 0] if (points[:, 2] > 0).any() else points
+        if not ((shown[:, :2] >= 0) & (shown[:, :2] <= 1)).all(axis=1).any():
+            return None
         return SkeletonCoordinates(
             values=[
                 SkeletonCoordinate(
-                    x=min(max(float(x) * scale_x / width, 0.0), 1.0),
-                    y=min(max(float(y) * scale_y / height, 0.0), 1.0),
+                    x=min(max(x, 0.0), 1.0),
+                    y=min(max(y, 0.0), 1.0),
                     name=vertex.name,
                     color=vertex.color,
                     feature_hash=vertex.feature_hash,
                     value=vertex.value,
                     visibility=Visibility.VISIBLE if seen > 0 else Visibility.INVISIBLE,
                 )
-                for (x, y, seen), vertex in zip(points, vertices, strict=True)
+                for (x, y, seen), vertex in zip(points.tolist(), vertices, strict=True)
             ],
             name=template.name,
         )
+
+    def _on_picture(self, ring: Boxes) -> Boxes:
+        """Return the part of a ring on the picture, as fractions of its width and height."""
+        return part_within(ring / self._size)
 
     def _column(self, name: str, number: int) -> Any | None:
         column = self._found.data.get(name)
@@ -208,11 +215,6 @@ def _polygons(rings: Sequence[Sequence[Array]]) -> PolygonCoordinates:
     )
 
 
-def _has_area(ring: Array) -> bool:
-    left, top, right, bottom = box_around(ring)
-    return len(ring) >= 3 and right > left and bottom > top
-
-
 def _resized(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
     """Return the mask in another size: each pixel takes the value of the old pixel that its centre falls on."""
     import numpy as np
@@ -220,6 +222,8 @@ def _resized(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_
     height, width = mask.shape
     if (width, height) == size:
         return mask
+    if not mask.size:
+        return np.zeros((size[1], size[0]), dtype=bool)
     columns = ((np.arange(size[0]) + 0.5) * width / size[0]).astype(int)
     rows = ((np.arange(size[1]) + 0.5) * height / size[1]).astype(int)
     resized: NDArray[np.bool_] = mask[rows[:, None], columns[None, :]]
@@ -243,8 +247,19 @@ def _number(key: str) -> tuple[int, str]:
     return (int(key), key) if key.isdecimal() else (1 << 30, key)
 
 
+def has_place(coordinates: Drawn) -> bool:
+    """Return False for coordinates without a single point, as saved labels may have."""
+    if isinstance(coordinates, PolygonCoordinates):
+        return any(polygon and polygon[0] for polygon in coordinates.polygons)
+    return not isinstance(coordinates, SkeletonCoordinates) or bool(coordinates.values)
+
+
 class Place:
     """An object's coordinates on a frame, in pixels.
+
+    Args:
+        coordinates: The coordinates; they have a place, see `has_place`.
+        size: The frame's width and height.
 
     Attributes:
         xyxy: The box around it.
@@ -270,8 +285,9 @@ class Place:
             self.xyxy = box_around(self.corners)
         elif isinstance(coordinates, PolygonCoordinates):
             self.polygons = [
-                [np.array([(point.x * width, point.y * height) for point in ring]) for ring in polygon]
+                [np.array([(point.x * width, point.y * height) for point in ring]) for ring in polygon if ring]
                 for polygon in coordinates.polygons
+                if polygon and polygon[0]
             ]
             self.xyxy = box_around(np.concatenate([ring for polygon in self.polygons for ring in polygon]))
         elif isinstance(coordinates, BitmaskCoordinates):

@@ -1,4 +1,7 @@
-"""Label rows to draw on: a picture of 200 × 100 pixels and a film of the same size, with a class of every shape."""
+"""Label rows to draw on: a picture of 200 × 100 pixels and a film of the same size, with a class of every shape.
+
+And a sound and a text, on which nothing can be drawn.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ def row_of(local_platform: LocalPlatform) -> Callable[[str], LabelRowV2]:
     local.add_file(
         "video", b"", item_type="video", mime_type="video/mp4", width=200, height=100, frames=9, duration=1, fps=9
     )
+    local.add_file("sound", b"", item_type="audio", mime_type="audio/mpeg", duration=1)
+    local.add_file("words", b"", item_type="plainText", mime_type="text/plain")
     project = local_platform.client().get_project(local.project_hash)
 
     def of(title: str) -> LabelRowV2:

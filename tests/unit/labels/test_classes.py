@@ -38,7 +38,7 @@ def row() -> Iterator[LabelRowV2]:
 def detections(ids: Any = None, names: Any = None, *, number: int | None = None, **columns: Any) -> Detections:
     """Detections of which only the classes matter."""
     data = columns.pop("data", {}) | ({} if names is None else {"class_name": names})
-    count = number if number is not None else len(ids if ids is not None else names)
+    count = number if number is not None else len(ids or names or [0])
     numbers = None if ids is None else np.array(ids)
     return Detections(np.zeros((count, 4)), class_id=numbers, data=data, **columns)
 
@@ -55,6 +55,10 @@ def titles(row: LabelRowV2, found: Detections, classes: Any) -> list[str | None]
         ([1, 0, 1], None, ["Cat", "Dog"], ["Dog", "Cat", "Dog"]),
         ([1, 0], ["a", "b"], ["Cat", "Dog"], ["Dog", "Cat"]),
         ([1.0], None, ("Cat", "Dog"), ["Dog"]),
+        ([1], None, {0: "Cat", 1: "Dog"}.values(), ["Dog"]),
+        ([1], None, {"Cat": 17, "Dog": 18}.keys(), ["Dog"]),
+        ([1], None, np.array(["Cat", "Dog"]), ["Dog"]),
+        (None, None, {0: "Cat"}.values(), ["Cat"]),
         (None, ["Dog"], ["Cat"], ["Dog"]),
         ([17, 3], None, {17: "Cat"}, ["Cat", None]),
         ([17], None, {"17": "Cat"}, ["Cat"]),
@@ -65,7 +69,7 @@ def titles(row: LabelRowV2, found: Detections, classes: Any) -> list[str | None]
     ],
 )
 def test_classes_are_found(row: LabelRowV2, ids: Any, names: Any, classes: Any, expected: list[str | None]) -> None:
-    """Names, places in a list and mappings of either lead to titles; in a mapping the name counts first."""
+    """Names, places in a list or view and mappings of either lead to titles; in a mapping the name counts first."""
     assert titles(row, detections(ids, names), classes) == expected
 
 
@@ -76,6 +80,21 @@ def test_one_class_for_detections_without_any(row: LabelRowV2) -> None:
     for classes in (None, ["Cat", "Dog"]):
         with pytest.raises(PrintableError, match="do not tell the names of their classes"):
             titles(row, detections(number=1), classes)
+
+
+@pytest.mark.parametrize("classes", ["Cat", {"Cat"}, frozenset(["Cat", "Dog"]), 3])
+def test_classes_without_an_order(row: LabelRowV2, classes: Any) -> None:
+    """A text is not taken for a list of letters, and a set has no first title: the error says what to give."""
+    kind = type(classes).__name__
+    with pytest.raises(PrintableError, match=rf'classes=\.\.\. is of type {kind}: give a list, \["Person", "Car"\]'):
+        titles(row, detections([0]), classes)
+
+
+@pytest.mark.parametrize("classes", [[17], {0: 17}, [b"Cat"]])
+def test_classes_that_are_not_titles(row: LabelRowV2, classes: Any) -> None:
+    """A value that is neither a title nor an object is told."""
+    with pytest.raises(PrintableError, match=r"classes=\.\.\. has (17|b'Cat') where a title or an object"):
+        titles(row, detections([0]), classes)
 
 
 def test_a_mapping_to_an_object(row: LabelRowV2) -> None:

@@ -85,10 +85,15 @@ def test_an_empty_ring_among_others() -> None:
         ([[1, 2], [3, 4], [5, 6]], [[1, 2, 1], [3, 4, 1], [5, 6, 1]]),
         ({"x": [1, 3], "y": [2, 4]}, [[1, 2, 1], [3, 4, 1]]),
         ({"x": [1, 3], "y": [2, 4], "visible": [0.5, 0]}, [[1, 2, 0.5], [3, 4, 0]]),
+        ({"x": [1, 0, 0], "y": [2, 0, 4], "visible": [0.5, 0.4, 0.5]}, [[1, 2, 0.5], [0, 0, 0], [0, 4, 0.5]]),
+        ([0, 0, 2, 3, 4, 1], [[0, 0, 2], [3, 4, 1]]),
     ],
 )
 def test_keypoints(keypoints: Any, read: Any) -> None:
-    """Flat triples, triples, pairs and columns are the same points; those without a visibility are visible."""
+    """Flat triples, triples, pairs and columns are the same points; those without a visibility are visible.
+
+    Ultralytics writes columns, and puts the points that it did not detect at (0, 0).
+    """
     assert listed(one(bbox=BBOX, keypoints=keypoints).data["keypoints"][0]) == read
 
 
@@ -178,24 +183,66 @@ IMAGES = [{"id": 1, "file_name": "a/one.jpg", "width": 400, "height": 300}, {"id
     [
         (coco({"image_id": 1, "score": 0.5}, {"image_id": 2}, images=IMAGES), "one.jpg", [0.5], (400, 300)),
         (coco({"image_id": 1}, {"image_id": 2, "score": 0.5}, images=IMAGES), "two.jpg", [0.5], SIZE),
-        (coco({"image_id": 1, "score": 0.5}, images=IMAGES), "another.jpg", [0.5], (400, 300)),
+        (coco({"image_id": 1, "score": 0.5}, images=IMAGES[:1]), "another.jpg", [0.5], (400, 300)),
+        (coco({"score": 0.5}, images=IMAGES[:1]), "another.jpg", [0.5], (400, 300)),
         (coco({"image_id": 1, "score": 0.5}, images=IMAGES), "two.jpg", None, SIZE),
         (coco({"image_id": 7, "score": 0.5}), "one.jpg", [0.5], SIZE),
         (coco({"score": 0.5}), "one.jpg", [0.5], SIZE),
-        (coco(images=IMAGES), "another.jpg", None, SIZE),
+        (coco({"image_id": 1, "score": 0.5}, images=[{"id": 1, "width": 0, "height": None}]), "one.jpg", [0.5], SIZE),
     ],
 )
 def test_the_picture_of_a_coco_file(file: Any, title: str, scores: Any, size: tuple[int, int]) -> None:
-    """The picture with the title counts, or else the only one that has annotations; its size is that of the pixels."""
+    """The picture with the title counts, or else the only one that there is; its size is that of the pixels."""
     found = of_coco(file, SIZE, title)
     assert listed(found.confidence) == scores
     assert found.size == size
 
 
-def test_several_pictures_and_none_of_that_title() -> None:
-    """Annotations of another picture are never taken for those of this one."""
+@pytest.mark.parametrize(
+    ("files", "title", "found"),
+    [
+        (["train/c.jpg", "val/c.jpg"], "val/c.jpg", 1),
+        (["c.jpg", "val/c.jpg"], "c.jpg", 0),
+        (["train/c.jpg", "val/c.jpg"], "images/val/c.jpg", 1),
+        (["b.jpg", "c.jpg"], "images/val/c.jpg", 1),
+        ([r"train\c.jpg", r"C:\images\val\c.jpg"], "val/c.jpg", 1),
+        (["b.jpg", "images/c.jpg"], r"val\images\c.jpg", 1),
+        (["train/c.jpg", "val/c.jpg"], "c.jpg", "2 of them may be 'c.jpg'"),
+        (["c.jpg", "c.jpg"], "c.jpg", "2 of them may be 'c.jpg'"),
+        (["train/c.jpg", "train/b.jpg"], "val/c.jpg", "none of them is 'val/c.jpg'"),
+        (["c.jpg", "ac.jpg"], "bc.jpg", "none of them is 'bc.jpg'"),
+        ([None, ""], "c.jpg", "none of them is 'c.jpg'"),
+        (["a.jpg", "b.jpg"], "", "none of them is ''"),
+    ],
+)
+@pytest.mark.parametrize("annotated", [1, 2])
+def test_one_of_several_pictures(files: list[Any], title: str, found: Any, annotated: int) -> None:
+    """The title is a picture's file name, or else the end of its path, or the other way round; nothing is guessed.
+
+    Annotations of another picture are never taken for those of this one, also where only one picture has any.
+    """
+    images = [{"id": number, "file_name": file} for number, file in enumerate(files)]
+    file = coco(*({"image_id": number, "score": number / 4} for number in range(annotated)), images=images)
+    if isinstance(found, int):
+        assert listed(of_coco(file, SIZE, title).confidence) == ([found / 4] if found < annotated else None)
+    else:
+        with pytest.raises(PrintableError, match=f"about 2 pictures, and {found}"):
+            of_coco(file, SIZE, title)
+
+
+def test_annotations_of_pictures_that_are_not_listed() -> None:
+    """They are about several pictures all the same, none of which is known to be this one."""
     with pytest.raises(PrintableError, match=r"about 2 pictures, and none of them is 'three\.jpg'"):
-        of_coco(coco({"image_id": 1}, {"image_id": 2}, images=IMAGES), SIZE, "three.jpg")
+        of_coco(coco({"image_id": 1}, {"image_id": 2}), SIZE, "three.jpg")
+    with pytest.raises(PrintableError, match=r"about 2 pictures, and none of them is 'three\.jpg'"):
+        of_coco(coco({"image_id": 7}, images=IMAGES[:1]), SIZE, "three.jpg")
+
+
+def test_results_of_several_pictures() -> None:
+    """A list says nothing about titles: it is of one picture, or refused."""
+    assert len(of_dictionaries([{"bbox": BBOX, "image_id": 4}, {"bbox": BBOX, "image_id": 4}], SIZE)) == 2
+    with pytest.raises(PrintableError, match=r"about several pictures: 'image_id' has 2 values"):
+        of_dictionaries([{"bbox": BBOX, "image_id": 4}, {"bbox": BBOX, "image_id": 5}], SIZE)
 
 
 # YOLO's label files

@@ -206,6 +206,38 @@ def test_a_picture_of_another_size(row_of: Any) -> None:
     assert np.array_equal(np.asarray(mask.get_annotation(0).coordinates), MASK)
 
 
+def test_masks_of_another_size_than_the_frame(row_of: Any) -> None:
+    """Boxes and masks of one picture are scaled alike, so that they stay on each other."""
+    row = row_of("image")
+    small = np.stack([MASK[::2, ::2]] * 2)[:, None] * 0.9
+    result = {"boxes": np.array([[10.0, 5, 30, 15]] * 2), "labels": np.array([0, 1]), "masks": small}
+    box, mask = add_detections(row, result, classes=["Box", "Mask"])
+    assert shares(box) == [0.1, 0.1, 0.2, 0.2]
+    assert np.array_equal(np.asarray(mask.get_annotation(0).coordinates), MASK)
+
+
+@pytest.mark.parametrize("size", [(0, 0), (200, 0), (-200, 100), (200, 100, 3), (200,)])
+def test_a_size_that_is_none(row_of: Any, size: Any) -> None:
+    """A width and a height are above 0, whether they are given or the detections' own."""
+    words = r"size=.* is not a width and a height in pixels, both above 0"
+    with pytest.raises(PrintableError, match=words):
+        add_detections(row_of("image"), found(BOX, names=["Box"]), size=size)
+    with pytest.raises(PrintableError, match=words):
+        add_detections(row_of("image"), found(BOX, names=["Box"], size=size))
+    with pytest.raises(PrintableError, match=words):
+        to_detections(row_of("image"), size=size)
+
+
+@pytest.mark.parametrize("title", ["sound", "words"])
+def test_data_without_a_picture(row_of: Any, title: str) -> None:
+    """Nothing is drawn on audio and text, and the row stays as it was."""
+    row = row_of(title)
+    kind = {"sound": "audio", "words": "plain_text"}[title]
+    with pytest.raises(PrintableError, match=f"'{title}' is of type {kind}, and detections are drawn on pictures"):
+        add_detections(row, np.array([BOX]), classes=["Box"], size=(200, 100), replace=True)
+    assert not row.get_object_instances()
+
+
 # Frames and tracks
 
 

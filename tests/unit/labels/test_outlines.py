@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.thorough import examples
 
-from encord_agents.labels.outlines import filled, outlines, smallest_rectangle
+from encord_agents.labels.outlines import filled, has_area, outlines, part_within, smallest_rectangle
 
 
 def mask_of(picture: str) -> Any:
@@ -70,6 +70,62 @@ def test_filling_takes_the_pixels_whose_centres_are_inside() -> None:
     assert np.array_equal(filled([[triangle - 2]], (2, 2)), mask_of(".. .."))
     square = np.array([(-5.0, -5.0), (50.0, -5.0), (50.0, 50.0), (-5.0, 50.0)])
     assert filled([[square]], (3, 2)).all()
+
+
+UNIT = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("ring", "part"),
+    [
+        (UNIT, UNIT),
+        ([(0.25, 0.5), (0.5, 0.25), (0.75, 0.5)], [(0.25, 0.5), (0.5, 0.25), (0.75, 0.5)]),
+        ([(-9.0, -9.0), (9.0, -9.0), (9.0, 9.0), (-9.0, 9.0)], UNIT),
+        ([(-0.5, 0.25), (0.5, 0.25), (0.5, 0.5), (-0.5, 0.5)], [(0, 0.25), (0.5, 0.25), (0.5, 0.5), (0, 0.5)]),
+        ([(0.0, 0.0), (0.5, 0.0), (0.0, 4.0)], [(0, 0), (0.5, 0), (0.375, 1), (0, 1)]),
+        ([(0.5, -0.5), (1.0, 0.0), (0.5, 0.5), (0.0, 0.0)], [(1, 0), (0.5, 0.5), (0, 0)]),
+        ([(0.75, -0.5), (1.5, 0.25), (1.5, -0.5)], []),
+        ([(1.5, 0.0), (2.0, 0.0), (2.0, 1.0)], []),
+        ([(1.0, 0.0), (2.0, 0.0), (2.0, 1.0), (1.0, 1.0)], []),
+        # Two parts of a U, above whose opening the edge lies.
+        (
+            [(0.0, -0.5), (1.0, -0.5), (1.0, 0.5), (0.75, 0.5), (0.75, -0.25), (0.25, -0.25), (0.25, 0.5), (0.0, 0.5)],
+            [(1.0, 0.0), (1.0, 0.5), (0.75, 0.5), (0.75, 0.0), (0.25, 0.0), (0.25, 0.5), (0.0, 0.5), (0.0, 0.0)],
+        ),
+    ],
+)
+def test_the_part_of_a_ring_within_the_picture(ring: Any, part: Any) -> None:
+    """Rings are cut off at the edges: the points between are where the edges cross, and nothing else is moved."""
+    found = part_within(np.array(ring))
+    assert has_area(found) is bool(part)
+    if part:
+        start = next(i for i, point in enumerate(found) if np.allclose(point, part[0]))
+        assert np.allclose(np.roll(found, -start, axis=0), part)
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(st.lists(st.tuples(st.integers(-20, 40), st.integers(-20, 40)), min_size=3, max_size=7))
+def test_a_part_covers_what_the_ring_covers(points: list[tuple[int, int]]) -> None:
+    """Whatever the ring: on the picture, its part covers the same pixels."""
+    ring = np.array(points) / 20 + 1e-4
+    whole, part = filled([[ring * 20]], (20, 20)), filled([[part_within(ring) * 20]], (20, 20))
+    assert np.array_equal(whole, part)
+
+
+@pytest.mark.parametrize(
+    "ring",
+    [
+        np.zeros((0, 2)),
+        [(0.1, 0.1), (0.2, 0.2)],
+        [(0.5, 0.5)] * 3,
+        [(0.1, 0.1), (0.3, 0.3), (0.2, 0.2)],
+        [(0.0, 0.5), (0.0, 0.0), (0.5, 0.0), (0.0, 0.0)],
+        [(1.0, 1.0), (1.0, 0.1), (1.0, 0.7)],
+    ],
+)
+def test_rings_without_an_area(ring: Any) -> None:
+    """Points on a line, and lines along the edges, cover nothing."""
+    assert not has_area(np.array(ring))
 
 
 @pytest.mark.parametrize("degrees", range(0, 180, 15))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.drawn import Columns, Outlines, Points, Results, Supervision, Tensor
+from tests.drawn import Columns, KeyPoints, Outlines, Points, Results, Supervision, Tensor
 
 from encord_agents.exceptions import PrintableError
 from encord_agents.labels import Detections
@@ -41,6 +41,7 @@ FOUND = {
     "supervision": Supervision(np.array(BOXES, dtype="float32"), None, SCORES, IDS),
     "ultralytics": Results((100, 200), NAMES, Columns(Tensor(BOXES), Tensor(SCORES), Tensor([0.0, 3.0]))),
     "a list of one": [Results((100, 200), NAMES, Columns(Tensor(BOXES), Tensor(SCORES), Tensor([0.0, 3.0])))],
+    "a list of one of supervision's": [Supervision(np.array(BOXES, dtype="float32"), None, SCORES, IDS)],
     "torchvision": {"boxes": Tensor(BOXES), "labels": Tensor(IDS), "scores": Tensor(SCORES)},
     "a list of torchvision's": [{"boxes": Tensor(BOXES), "labels": Tensor(IDS), "scores": Tensor(SCORES)}],
     "COCO results": COCO,
@@ -55,6 +56,7 @@ FOUND = {
     "a tensor": Tensor([[*BOXES[0], 0.9, 0], [*BOXES[1], 0.25, 3]]),
     "nested lists": [[*BOXES[0], 0.9, 0], [*BOXES[1], 0.25, 3]],
     "our own": Detections(np.array(BOXES), None, SCORES, IDS),
+    "a list of one of our own": [Detections(np.array(BOXES), None, SCORES, IDS)],
 }
 
 
@@ -129,6 +131,14 @@ def test_masks_outlines_and_keypoints_of_ultralytics() -> None:
     assert len(read(Results((100, 200), NAMES))) == 0
 
 
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_list_of_one_of_ultralytics(number: int) -> None:
+    """What a model returns is read, however many boxes it found."""
+    found = Results((100, 200), NAMES, Columns(Tensor(BOXES), Tensor(SCORES), Tensor([0.0, 3.0])))[:number]
+    assert len(found) == number
+    assert read([found]).xyxy.tolist() == BOXES[:number]
+
+
 def test_masks_and_keypoints_of_torchvision() -> None:
     """Masks are likelihoods with a channel of their own."""
     found = read(
@@ -142,6 +152,38 @@ def test_masks_and_keypoints_of_torchvision() -> None:
     assert found.mask is not None
     assert np.array_equal(found.mask, masks())
     assert found.data["keypoints"].shape == (2, 3, 3)
+
+
+@pytest.mark.parametrize("make", [Detections, Supervision, lambda xyxy, mask: {"boxes": xyxy, "masks": mask}])
+def test_masks_tell_the_size_of_the_picture(make: Any) -> None:
+    """Boxes and masks refer to the same picture, so that boxes are scaled to the frame as masks are."""
+    small = read(make(np.array([[5.0, 10, 25, 20]]), masks()[:1, ::2, ::2]))
+    assert small.size == (100, 50)
+    for nothing in (np.zeros((0, 50, 100), dtype=bool), np.zeros((0, 0, 0)), []):
+        assert len(read(make(np.zeros((0, 4)), nothing))) == 0
+
+
+def test_undetected_keypoints() -> None:
+    """Ultralytics puts points with little confidence at (0, 0), and keeps the confidence: they are not seen there."""
+    points = [[20.0, 10.0, 0.9], [0.0, 0.0, 0.42], [0.0, 5.0, 0.9]]
+    seen = [[20, 10, 0.9], [0, 0, 0], [0, 5, 0.9]]
+    boxes = Columns(Tensor(BOXES[:1]), Tensor([0.9]), Tensor([0]))
+    results = Results((100, 200), NAMES, boxes, keypoints=Points(Tensor([points])))
+    assert read(results).data["keypoints"].tolist() == [seen]
+    results.keypoints = Points(Tensor(np.array([points])[..., :2]))
+    assert read(results).data["keypoints"][0, :, 2].tolist() == [1, 0, 1]
+    found = read(KeyPoints(np.array([points])[..., :2], keypoint_confidence=np.array([points])[..., 2]))
+    assert found.data["keypoints"].tolist() == [seen]
+    assert found.xyxy.tolist() == [[0, 5, 20, 10]]
+
+
+def test_columns_of_supervisions_keypoints() -> None:
+    """Points that are marked as not visible are not seen; the confidence of a detection is its own."""
+    points = np.array([[[20.0, 10.0], [40.0, 30.0]]])
+    given = KeyPoints(points, np.array([3]), np.array([[0.9, 0.2]]), np.array([0.75]), np.array([[True, False]]))
+    found = read([given])
+    assert found.data["keypoints"].tolist() == [[[20, 10, 0.9], [40, 30, 0]]]
+    assert (np.asarray(found.confidence).tolist(), np.asarray(found.class_id).tolist()) == ([0.75], [3])
 
 
 def test_keypoints_of_supervision() -> None:
@@ -178,8 +220,9 @@ def test_arrays_by_their_columns() -> None:
 
 @pytest.mark.parametrize(
     "nothing",
-    [[], (), np.zeros((0, 4)), np.zeros((0, 6)), np.array([]), {"boxes": [], "labels": []}, "", {"annotations": []},
-     Supervision(np.zeros((0, 4)), None, np.array([]), np.array([]))],
+    [[], (), np.zeros((0, 4)), np.zeros((0, 6)), np.array([]), np.zeros((0, 9, 9), dtype=bool),
+     {"boxes": [], "labels": []}, "", {"annotations": []},
+     Supervision(np.zeros((0, 4)), None, np.array([]), np.array([])), KeyPoints(np.zeros((0, 0, 2)))],
 )  # fmt: skip
 def test_nothing_found(nothing: Any) -> None:
     """Of any kind."""
@@ -199,6 +242,12 @@ def test_nothing_found(nothing: Any) -> None:
         ("zero 0.1 0.2 0.3 0.4", "Line 1 of the YOLO labels"),
         (np.array([[0, 0, 1, np.nan]]), "Detection 0 of 1: 'xyxy'"),
         (np.array([[0, 0, 1, 1, 0.5], [0, 0, 1, 1, np.inf]]), "Detection 1 of 2: 'confidence'"),
+        (
+            Detections(np.array(BOXES), data={"polygons": [None, [[[(0, 0), (1, 0)]], [[(0, np.nan)], [(1, 1)]]]]}),
+            "Detection 1 of 2: 'polygons' has values that are not finite numbers",
+        ),
+        ([Results((100, 200), NAMES), Results((100, 200), NAMES)], "cannot be read from list"),
+        ([{**COCO[0], "image_id": 1}, {**COCO[0], "image_id": 2}], "'image_id' has 2 values"),
         (Supervision(np.array(BOXES), None, np.array([1.0]), IDS), "2 detections, and 1 values of 'confidence'"),
         (Supervision(np.array(BOXES), masks()[:1], SCORES, IDS), "2 detections, and 1 values of 'mask'"),
     ],
@@ -261,7 +310,7 @@ def test_whole_numbers_that_are_none(column: str) -> None:
     """They are refused, not turned into some other number."""
     values = np.array([[*BOXES[0], 1, 0.5, 1], [*BOXES[1], 1, 0.5, 1]])
     values[1, {"class": 6, "track": 4}[column]] = np.nan
-    with pytest.raises(PrintableError, match=r"Detection 1 of 2: .* no finite numbers"):
+    with pytest.raises(PrintableError, match=r"Detection 1 of 2: .* not finite numbers"):
         read(values)
 
 

@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from encord.objects import LabelRowV2
-from encord.objects.coordinates import BoundingBoxCoordinates, PolylineCoordinates
+from encord.objects.coordinates import (
+    BoundingBoxCoordinates,
+    PolygonCoordinates,
+    PolylineCoordinates,
+    SkeletonCoordinates,
+)
 
 from encord_agents.exceptions import PrintableError
 from encord_agents.labels import Detections, add_detections, to_detections
@@ -79,6 +84,34 @@ def test_shapes_without_an_area_are_left_out(row: LabelRowV2) -> None:
     assert told.data["class_name"].tolist() == ["Box"]
     assert told.tracker_id is not None
     assert told.tracker_id.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("name", "coordinates"),
+    [("Polygon", PolygonCoordinates(polygons=[[[]]])), ("Face", SkeletonCoordinates(values=[], name="Face"))],
+)
+def test_objects_without_a_point_are_left_out(row_of: Callable[[str], LabelRowV2], name: str, coordinates: Any) -> None:
+    """They can be saved, and the other objects on the frame are read."""
+    row = row_of("image")
+    (kind,) = [one for one in row.ontology_structure.objects if one.title == name]
+    nothing = kind.create_instance()
+    nothing.set_for_frames(coordinates, 0)
+    row.add_object_instance(nothing)
+    draw(row, "Box")
+    row.save()
+    assert len(row_of("image").get_object_instances()) == 2
+    told = to_detections(row_of("image"))
+    assert told.data["class_name"].tolist() == ["Box"]
+    assert np.allclose(told.xyxy, [BOX])
+
+
+@pytest.mark.parametrize("classes", ["Box", {"Box"}, {0: "Box"}])
+def test_classes_without_an_order(row: LabelRowV2, classes: Any) -> None:
+    """A text, a set or a mapping would leave objects out, or number them by chance: it is refused."""
+    draw(row, "Box")
+    with pytest.raises(PrintableError, match=r"give a list, \[\"Person\", \"Car\"\]"):
+        to_detections(row, classes=classes)
+    assert len(to_detections(row, classes={"Box": 1}.keys())) == 1
 
 
 def test_the_columns_are_parallel(row: LabelRowV2) -> None:

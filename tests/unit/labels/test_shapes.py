@@ -22,7 +22,7 @@ from tests.drawn import ontology
 
 from encord_agents.exceptions import PrintableError
 from encord_agents.labels.detections import Detections
-from encord_agents.labels.shapes import DRAWN, Place, Places
+from encord_agents.labels.shapes import DRAWN, Place, Places, has_place
 
 SIZE = (200, 100)
 BOX = [20.0, 10.0, 60.0, 30.0]
@@ -121,6 +121,7 @@ def test_corners_of_a_turned_box(corners: Any, theta: float) -> None:
         np.array([(5.0, 5.0), (9.0, 5.0), (9.0, 5.0), (5.0, 5.0)]),
         RING + np.array([500, 0]),
         RING - np.array([0, 500]),
+        np.array([(200.0, -60.0), (260.0, 0.0), (230.0, 30.0), (170.0, -30.0)]) + np.array([0, -29]),
     ],
 )
 def test_a_turned_box_without_area_or_beside_the_picture(corners: Any) -> None:
@@ -146,8 +147,31 @@ def test_a_polygon_keeps_its_parts_and_holes() -> None:
     assert points(found) == [[outer, hole], [[(0, 10), (30, 10), (30, 30), (0, 30)]]]
 
 
+BEYOND_A_CORNER = np.array([(150.0, -60.0), (260.0, 50.0), (260.0, -60.0)])
+
+
+@pytest.mark.parametrize(
+    ("ring", "part"),
+    [
+        ([(0, 0), (100, 50), (0, 1000)], [(0, 0), (100, 50), (94.736842, 100), (0, 100)]),
+        ([(20, -40), (60, 0), (20, 40), (-20, 0)], [(60, 0), (20, 40), (0, 20), (0, 0)]),
+    ],
+)
+def test_a_polygon_is_cut_off_at_the_edges(ring: Any, part: Any) -> None:
+    """The part on the picture keeps its shape, for outlines and for rotated boxes; holes are cut off as well."""
+    ring = np.array(ring, dtype="float64")
+    assert points(drawn("Polygon", polygons=[[[ring]]])) == [[part]]
+    outside = np.array([(-10.0, -10.0), (310.0, -10.0), (310.0, 210.0), (-10.0, 210.0)])
+    ((_, hole),) = points(drawn("Polygon", polygons=[[[outside, ring, BEYOND_A_CORNER]]]))
+    assert hole == part
+    if len(ring) == 4:
+        assert points(drawn("Polygon", xyxyxyxy=[ring])) == [[part]]
+
+
 @pytest.mark.parametrize("title", ["Polygon", "Turned", "Mask"])
-@pytest.mark.parametrize("parts", [[], [[]], [[np.zeros((0, 2))]], [[RING[:1]]], [[RING[:2]]], [[RING + 500]]])
+@pytest.mark.parametrize(
+    "parts", [[], [[]], [[np.zeros((0, 2))]], [[RING[:1]]], [[RING[:2]]], [[RING + 500]], [[BEYOND_A_CORNER]]]
+)
 def test_an_outline_of_nothing(title: str, parts: Any) -> None:
     """An outline without area on the picture is not drawn, and raises nothing."""
     assert drawn(title, polygons=[parts]) is None
@@ -216,6 +240,18 @@ def test_another_number_of_keypoints(row_of: Callable[[str], LabelRowV2]) -> Non
             drawn("Face", keypoints=np.ones((1, number, 3)), row=row)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        [(-20.0, 10.0, 0.0), (40.0, 120.0, 0.0), (0.0, -1.0, 0.0)],
+        [(-20.0, 10.0, 1.0), (40.0, 500.0, 1.0), (40.0, 20.0, 0.0)],
+    ],
+)
+def test_a_skeleton_beside_the_picture(row_of: Callable[[str], LabelRowV2], given: Any) -> None:
+    """A skeleton whose visible points, or all points if none is visible, are beyond the picture is not drawn."""
+    assert drawn("Face", keypoints=[given], row=row_of("image")) is None
+
+
 @pytest.mark.parametrize("given", [{}, {"keypoints": [None]}])
 def test_a_skeleton_without_keypoints(given: dict[str, Any]) -> None:
     """A detection that has none, or none among others that have some, is refused."""
@@ -241,6 +277,38 @@ def test_an_empty_bitmask_comes_back() -> None:
     place = Place(BitmaskCoordinates(mask(0, 0, 0, 0)), SIZE)
     assert place.xyxy == (0, 0, 0, 0)
     assert not place.filled(SIZE).any()
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 5), (5, 0)])
+def test_a_bitmask_without_pixels_comes_back(shape: tuple[int, int]) -> None:
+    """A mask of no size covers nothing either."""
+    place = Place(BitmaskCoordinates(np.zeros(shape, dtype=bool)), SIZE)
+    assert place.xyxy == (0, 0, 0, 0)
+    assert place.filled(SIZE).shape == (100, 200)
+
+
+def test_parts_without_points_come_back() -> None:
+    """They are passed over, with their holes, and the others are read."""
+    ring = [PointCoordinate(x=x / 200, y=y / 100) for x, y in RING.tolist()]
+    place = Place(PolygonCoordinates(polygons=[[ring, []], [[]], [], [[], ring]]), SIZE)
+    assert place.polygons is not None
+    assert [len(polygon) for polygon in place.polygons] == [1]
+    assert place.xyxy == pytest.approx(tuple(BOX))
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "known"),
+    [
+        (PolygonCoordinates(polygons=[[[]]]), False),
+        (PolygonCoordinates(polygons=[[[]], [[PointCoordinate(x=0.1, y=0.1)]]]), True),
+        (SkeletonCoordinates(values=[], name="Face"), False),
+        (BoundingBoxCoordinates(height=0.2, width=0.2, top_left_x=0.1, top_left_y=0.1), True),
+        (BitmaskCoordinates(mask(0, 0, 0, 0)), True),
+    ],
+)
+def test_coordinates_without_a_place(coordinates: Any, known: bool) -> None:
+    """Saved labels may have polygons and skeletons without a point."""
+    assert has_place(coordinates) is known
 
 
 def test_a_bitmask_of_another_size_comes_back_in_the_frames() -> None:

@@ -154,7 +154,10 @@ class OntologyDataModel(Generic[OntologyType]):
             text = _without_quotes(answer)
             found = list(objects_in(text))[::-1]  # a model that thinks aloud gives its answer last
         else:
-            found = [_as_mapping(answer)]
+            data = _as_mapping(answer)
+            if not isinstance(data, Mapping):  # None, for instance, where a model refused to answer
+                self.DataModel.model_validate(data)
+            found = [data]
         problem: ValidationError | None = None
         for candidate in _candidates(found):
             try:

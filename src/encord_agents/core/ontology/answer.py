@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, SupportsIndex
 
 from encord.constants.enums import is_geometric
 from encord.objects import LabelRowV2
@@ -88,7 +89,7 @@ class Answer:
     def add_to(
         self,
         label_row: LabelRowV2,
-        frames: Frames | None = None,
+        frames: Frames | Iterable[SupportsIndex] | SupportsIndex | None = None,
         *,
         coordinates: Coordinates | None = None,
         replace: bool = False,
@@ -99,8 +100,8 @@ class Answer:
 
         Args:
             label_row: The label row.
-            frames: The frames: a number, a list of numbers, or the SDK's ranges. Default: all frames; for audio or
-                text, the whole file.
+            frames: The frames: a number, numbers in a list, a ``range`` or the like, or the SDK's ranges. Default: all
+                frames; for audio or text, the whole file.
             coordinates: The object's coordinates on these frames; required for an answer about an object, and not
                 allowed otherwise.
             replace: Remove the row's existing answers, on these frames, to the classifications of this answer. Without
@@ -112,18 +113,20 @@ class Answer:
             The new instances, for further changes.
 
         Raises:
-            PrintableError: An object has no coordinates; a classification is already answered there; or the row has no
-                such frame.
+            PrintableError: An object has no coordinates; a classification is already answered there; or ``frames`` are
+                none, or not on the row. The label row is then unchanged.
         """
         geometric = is_geometric(label_row.data_type)
         if frames is None:
             frames = Range(0, max(label_row.number_of_frames, 1) - 1) if geometric else Range(0, 0)
-        elif geometric:
-            _check_frames(label_row, frames)
+        else:
+            frames = _as_frames(frames)
+            if geometric:
+                _check_frames(label_row, frames)
         marks: dict[str, Any] = {"confidence": confidence, "manual_annotation": manual_annotation}
         if self.about_object:
             if coordinates is None:
-                raise PrintableError("The answer is about an object: tell where it is, with coordinates=...")
+                raise PrintableError("The answer is about an object: say where it is, with coordinates=...")
             new = self.object_instance()
             new.set_for_frames(coordinates, frames=frames, **marks)
             label_row.add_object_instance(new)
@@ -133,22 +136,27 @@ class Answer:
             raise PrintableError("The answer is about classifications, which have no coordinates.")
         instances = self.classification_instances(range_only=not geometric)
         for instance in instances:
+            instance.set_for_frames(frames, **marks)
+        for instance in instances:
             _make_way(label_row, instance.ontology_item, frames, replace=replace)
         for instance in instances:
-            instance.set_for_frames(frames, **marks)
             label_row.add_classification_instance(instance)
         return instances
 
-    def apply_to(self, instance: ObjectInstance, frames: Frames | None = None) -> None:
+    def apply_to(
+        self, instance: ObjectInstance, frames: Frames | Iterable[SupportsIndex] | SupportsIndex | None = None
+    ) -> None:
         """Set the attributes of an existing object; earlier answers are overwritten.
 
         Args:
             instance: An instance of the object that the answer is about.
-            frames: The frames on which dynamic attributes get these values. Default: all frames of the object.
+            frames: The frames on which dynamic attributes get these values, as in `add_to`. Default: all frames of the
+                object.
 
         Raises:
-            PrintableError: The answer is about classifications, or about another object.
+            PrintableError: The answer is about classifications, or about another object; or ``frames`` are none.
         """
+        frames = None if frames is None else _as_frames(frames)
         ((element, settings),) = self._object()
         if element.feature_node_hash != instance.ontology_item.feature_node_hash:
             raise PrintableError(
@@ -167,6 +175,28 @@ class Answer:
 def _set(instance: ClassificationInstance | ObjectInstance, settings: Sequence[Setting]) -> None:
     for attribute, value in settings:
         instance.set_answer(value, attribute)
+
+
+def _as_frames(frames: Any) -> Frames:
+    """Return frames as the types that the SDK accepts."""
+    if isinstance(frames, Range):
+        return frames
+    try:
+        return operator.index(frames)  # accepts numpy's integers, too
+    except TypeError:
+        pass
+    try:
+        listed = list(frames)
+        if listed and all(isinstance(one, Range) for one in listed):
+            return listed
+        numbers = [operator.index(one) for one in listed]
+    except TypeError:
+        raise PrintableError(
+            f"frames=... is of type {type(frames).__name__}: give a number, numbers in a list, or the SDK's Range."
+        ) from None
+    if not numbers:
+        raise PrintableError("frames=... has no frame: give at least one, or None for all.")
+    return numbers
 
 
 def _check_frames(label_row: LabelRowV2, frames: Frames) -> None:
@@ -206,11 +236,11 @@ def _make_way(label_row: LabelRowV2, classification: Classification, frames: Fra
                 f"{label_row.data_title!r} has an answer to {classification.title!r} already.\n"
                 "To replace it, give add_to(..., replace=True)."
             )
-        rest = set()
+        here: set[int] = set()
         if not (_is_global(other) or other.is_range_only()):
             here = {annotation.frame for annotation in other.get_annotations()}
-            rest = here - set(frames_class_to_frames_list(frames))
-        if rest:
-            other.remove_from_frames(frames)
-        else:
+        shared = here.intersection(frames_class_to_frames_list(frames))
+        if shared == here:
             label_row.remove_classification(other)
+        else:
+            other.remove_from_frames(sorted(shared))

@@ -10,7 +10,18 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from encord_agents.core.legible import cut, on_one_line
-from encord_agents.core.ontology.fields import HASH, TITLE, Checklist, Choice, Field, Number, Radio, loose
+from encord_agents.core.ontology.fields import (
+    CUT_TEXT,
+    HASH,
+    TITLE,
+    Checklist,
+    Choice,
+    Field,
+    Number,
+    Radio,
+    is_cut,
+    loose,
+)
 
 __all__ = ["match_choice", "match_fields"]
 
@@ -93,6 +104,8 @@ class _Matcher:
         value = self.number(inner) if isinstance(field, Number) else self.text(inner)
         if value is None:
             self.refuse("type", f"{field.title!r}: {_allowed(field)}", location, inner)
+        elif isinstance(value, str) and is_cut(value):
+            self.refuse("text", f"{field.title!r}: {CUT_TEXT}", location, inner)
         return {HASH: field.hash, "value": value}
 
     @staticmethod
@@ -111,7 +124,8 @@ class _Matcher:
             return None
         if not math.isfinite(number):
             return None
-        return raw if isinstance(raw, int | float) else number
+        # Whole numbers beyond 64 bits cannot be saved as such.
+        return raw if isinstance(raw, int) and abs(raw) < 2**63 else number
 
     def checklist(self, field: Checklist, raw: Any, location: Location) -> Any:
         inner, here = _unwrapped(raw)
@@ -128,7 +142,7 @@ class _Matcher:
             for key, option in field.options.items():
                 flag = _flag(given.get(key, _NOTHING))
                 if flag is None:
-                    message = f"{option.label!r} is to be true or false"
+                    message = f"{option.label!r} must be true or false"
                     self.refuse("type", message, (*location, key), given.get(key))
                 answer[key] = flag
             return answer
@@ -171,7 +185,7 @@ class _Matcher:
                 return by_hash[title]
             key = self.one_named(names, title, location)
             return None if key is None else by_hash[key]
-        self.refuse("choice", f"One of {_listed(choice.title for choice in choices)} is to be named", location, raw)
+        self.refuse("choice", f"One of {_listed(choice.title for choice in choices)} must be named", location, raw)
         return None
 
     def one_named(self, names: Mapping[str, tuple[str, ...]], title: str, location: Location) -> str | None:
@@ -181,15 +195,14 @@ class _Matcher:
             return found[0]
         allowed = _listed(alternatives[-1] for alternatives in names.values())
         shown = repr(cut(on_one_line(title), 100))
-        problem = f"{shown} may be several of the options" if found else f"{shown} is none of the options"
+        problem = f"{shown} may be several of the options" if found else f"{shown} is not one of the options"
         self.refuse("choice", f"{problem}: {allowed} are allowed", location, title)
         return None
 
 
 def _find(names: Mapping[str, tuple[str, ...]], name: str) -> list[str]:
-    """Return the keys that match a name: exactly (without outer spaces), failing that in another case, then loosely."""
-    name = name.strip()
-    for alike in (str.strip, _in_one_case):
+    """Return the keys that match a name: exactly, failing that without outer spaces, in another case, then loosely."""
+    for alike in (str, str.strip, _in_one_case):
         for place in range(max(map(len, names.values()), default=0)):
             same = [key for key, known in names.items() if place < len(known) and alike(known[place]) == alike(name)]
             if same:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from keyword import iskeyword
 from typing import Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, create_model
 from pydantic import Field as PydanticField
+from pydantic_core import PydanticCustomError
 
-from encord_agents.core.ontology.fields import HASH, TITLE, Checklist, Choice, Field, Number, Radio
+from encord_agents.core.ontology.fields import CUT_TEXT, HASH, TITLE, Checklist, Choice, Field, Number, Radio, is_cut
 from encord_agents.core.ontology.schema import Schema
 
 __all__ = ["AnswerModel", "model_of_choices", "model_of_fields"]
@@ -57,8 +58,14 @@ def _type_of(field: Field) -> Any:
         titles = tuple(choice.title for choice in field.choices)
         types["choice"] = _one_of(field.choices) if field.nested else Literal[titles]
     else:
-        types["value"] = float if isinstance(field, Number) else str
+        types["value"] = float if isinstance(field, Number) else Annotated[str, AfterValidator(_not_cut)]
     return _model(f"{_camel(field.key)}{type(field).__name__}Model", types)
+
+
+def _not_cut(text: str) -> str:
+    if is_cut(text):
+        raise PydanticCustomError("answer_text", CUT_TEXT)
+    return text
 
 
 def _one_of(choices: Sequence[Choice]) -> Any:

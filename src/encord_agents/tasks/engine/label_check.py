@@ -90,7 +90,8 @@ def make_plain(label: dict[str, Any]) -> None:
         label: A row's labels, as the SDK would send them.
 
     Raises:
-        LabelValueError: JSON cannot express a number (NaN, infinity), or has no type for a value.
+        LabelValueError: JSON cannot express a number (NaN, infinity) or a text (half of a character), or has no type
+            for a value.
     """
     try:
         _make_plain(label)
@@ -105,7 +106,10 @@ def make_plain(label: dict[str, Any]) -> None:
 def _make_plain(holder: Any) -> None:
     for key, value in holder.items() if isinstance(holder, dict) else enumerate(holder):
         kind = type(value)
-        if kind in SIMPLE or (kind is float and isfinite(value)):
+        if kind is str:
+            if value.isascii() or legible(value) == value:
+                continue
+        elif kind in SIMPLE or (kind is float and isfinite(value)):
             continue
         try:
             if kind is dict or kind is list:
@@ -123,6 +127,8 @@ def _plain(value: Any, key: object) -> Any:
     Raises:
         _Unsendable: There is no such value.
     """
+    if isinstance(value, str) and legible(value) != value:
+        raise _Unsendable(f"{shown(value)}, with half of a character (a lone surrogate)")
     if isinstance(value, str | int):  # enumerations, numpy's strings: JSON accepts them as they are
         return value
     if isinstance(value, float):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from encord import Project
 from encord.objects import LabelRowV2
 from encord.objects.coordinates import BoundingBoxCoordinates
-from encord.objects.frames import Range
+from encord.objects.frames import Range, frames_class_to_frames_list
 from tests.ontologies import Things, answered
 
 from encord_agents.core.ontology import Answer, OntologyDataModel
@@ -73,10 +74,21 @@ def test_an_answer_is_saved_and_comes_back(row_of: Any, answer: Answer, title: s
 
 @pytest.mark.parametrize(
     ("frames", "expected"),
-    [(None, list(range(9))), (3, [3]), ([1, 2, 5], [1, 2, 5]), (Range(2, 4), [2, 3, 4])],
+    [
+        (None, list(range(9))),
+        (3, [3]),
+        ([1, 2, 5], [1, 2, 5]),
+        (Range(2, 4), [2, 3, 4]),
+        ([Range(0, 1), Range(4, 4)], [0, 1, 4]),
+        (np.int64(3), [3]),
+        (range(2, 5), [2, 3, 4]),
+        ({5, 1}, [1, 5]),
+        (np.array([1, 2, 1]), [1, 2]),
+        ((frame for frame in (7, 8)), [7, 8]),
+    ],
 )
 def test_it_is_on_the_frames_that_are_named(row_of: Any, answer: Answer, frames: Any, expected: list[int]) -> None:
-    """And on all of them where none are."""
+    """And on all of them where none are. Numbers may be numpy's, and in anything that can be iterated over."""
     row = row_of("video")
     for instance in answer.add_to(row, frames, confidence=0.5):
         annotations: list[Any] = list(instance.get_annotations())
@@ -117,6 +129,68 @@ def test_replacing_touches_no_other_frame(row_of: Any, things: Things) -> None:
         for annotation in instance.get_annotations()
     }
     assert found == {frame: "a dog" if frame in (4, 5) else "a cat" for frame in range(9)}
+
+
+@pytest.mark.parametrize(
+    ("frames", "words"),
+    [
+        ([], "has no frame: give at least one"),
+        (range(0), "has no frame: give at least one"),
+        (1.5, "is of type float: give a number"),
+        ("3", "is of type str: give a number"),
+        ([1, "2"], "is of type list: give a number"),
+        ([1, Range(2, 3)], "is of type list: give a number"),
+    ],
+)
+@pytest.mark.parametrize("title", ["video", "audio"])
+def test_frames_that_are_none(row_of: Any, answer: Answer, title: str, frames: Any, words: str) -> None:
+    """They are refused, and the answers that are there stay."""
+    row = row_of(title)
+    answer.add_to(row)
+    with pytest.raises(PrintableError, match=rf"frames=\.\.\. {words}"):
+        answer.add_to(row, frames, replace=True)
+    assert len(row.get_classification_instances()) == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rest"),
+    [
+        ([0, 1, 2, 3], [3, 4], [0, 1, 2]),
+        ([3, 4], Range(0, 3), [4]),
+        ([0, 1, 5], [Range(1, 2), Range(4, 5)], [0]),
+        ([3, 4], [2, 3, 4, 5], []),
+        ([3, 4], [5], [3, 4]),
+    ],
+)
+def test_replacing_where_answers_overlap(row_of: Any, things: Things, old: Any, new: Any, rest: list[int]) -> None:
+    """The old answers go from the frames that both are on, and stay on their others."""
+    model = OntologyDataModel(things.structure.classifications)
+    row = row_of("video")
+    first = model.read(things.answer()).add_to(row, old)
+    second = model.read(things.answer()).add_to(row, new, replace=True)
+    row.save()
+    saved = {
+        one.classification_hash: [annotation.frame for annotation in one.get_annotations()]
+        for one in row_of("video").get_classification_instances()
+    }
+    for instances, frames in ((first, rest), (second, frames_class_to_frames_list(new))):
+        assert [saved.pop(one.classification_hash, []) for one in instances] == [frames] * 4
+    assert not saved
+
+
+def test_dynamic_attributes_on_frames_of_numpy(row_of: Any, things: Things) -> None:
+    """An object that is there takes them on the frames of an array, as it does on those of a list."""
+    model: OntologyDataModel[Any] = OntologyDataModel(things.structure.objects)
+    answer = model.read(things.about_a_car())
+    (instance,) = answer.add_to(row_of("video"), np.arange(2, 6), coordinates=BOX)
+    other = things.about_a_car()
+    other["choice"]["plate"]["value"] = "X 2"
+    model.read(other).apply_to(instance, np.array([3, 4]))
+    plate = instance.get_answer(instance.ontology_item.attributes[1])
+    assert sorted((a.answer, [(r.start, r.end) for r in a.ranges]) for a in plate) == [
+        ("X 1", [(2, 2), (5, 5)]),
+        ("X 2", [(3, 4)]),
+    ]
 
 
 def test_a_frame_beyond_the_end_is_refused(row_of: Any, answer: Answer) -> None:

@@ -54,6 +54,7 @@ def checked(indoors: bool, people: bool) -> dict[str, bool]:
         (number, "3.5", {"value": 3.5}),
         (number, {"value": -1}, {"value": -1}),
         (number, {"answer": "1e3"}, {"value": 1000.0}),
+        (number, -(10**30), {"value": -1e30}),
         (number, None, None),
         (text, "a cat", {"value": "a cat"}),
         (text, "", {"value": ""}),
@@ -67,6 +68,11 @@ def checked(indoors: bool, people: bool) -> dict[str, bool]:
         (radio, "blue!", {"choice": "blue!"}),
         (radio, "light_green", {"choice": "Light green"}),
         (one_field(RadioAttribute, "Red", "red"), "red", {"choice": "red"}),
+        (one_field(RadioAttribute, "Other", "Other "), "Other", {"choice": "Other"}),
+        (one_field(RadioAttribute, "Other", "Other "), "Other ", {"choice": "Other "}),
+        (one_field(RadioAttribute, "Red ", "Blue"), "Red", {"choice": "Red "}),
+        (one_field(ChecklistAttribute, "Other", "Other "), ["Other "], {"other": False, "other_2": True}),
+        (text, "🚗 a\u0000b", {"value": "🚗 a\u0000b"}),
         (radio, None, None),
         (checklist, {"indoors": True, "many_people": False}, checked(True, False)),
         (checklist, {"Indoors": "yes", "Many people": 0}, checked(True, False)),
@@ -92,13 +98,19 @@ def test_answers_that_are_read(match: Callable[[Any], Any], raw: Any, expected: 
         (number, [3], "type", "a finite number is allowed"),
         (text, True, "type", "'It': text is allowed"),
         (text, ["a"], "type", "text is allowed"),
-        (radio, "Green", "choice", "'Green' is none of the options: 'Red', 'Blue', 'blue!', 'Light green' are allowed"),
+        (text, "a \ud83d cat", "text", "'It': the text has half of a character (a lone surrogate)"),
+        (text, {"value": "a \ude97"}, "text", "half of a character"),
+        (one_field(RadioAttribute, "Other", "Other "), " Other", "choice", "'Other' may be several of the options"),
+        (
+            *(radio, "Green", "choice"),
+            "'Green' is not one of the options: 'Red', 'Blue', 'blue!', 'Light green' are allowed",
+        ),
         (radio, "blue?", "choice", "'blue?' may be several of the options"),
-        (radio, 3, "choice", "One of 'Red', 'Blue', 'blue!', 'Light green' is to be named"),
-        (radio, "!", "choice", "'!' is none of the options"),
-        (checklist, {"indoors": True}, "type", "'Many people' is to be true or false"),
-        (checklist, {"indoors": "maybe", "many_people": True}, "type", "'Indoors' is to be true or false"),
-        (checklist, ["Outdoors"], "choice", "'Outdoors' is none of the options"),
+        (radio, 3, "choice", "One of 'Red', 'Blue', 'blue!', 'Light green' must be named"),
+        (radio, "!", "choice", "'!' is not one of the options"),
+        (checklist, {"indoors": True}, "type", "'Many people' must be true or false"),
+        (checklist, {"indoors": "maybe", "many_people": True}, "type", "'Indoors' must be true or false"),
+        (checklist, ["Outdoors"], "choice", "'Outdoors' is not one of the options"),
         (checklist, 3, "type", "'It': any of 'Indoors', 'Many people' are allowed"),
         (one_field(TextAttribute, required=True), None, "missing", "'It' needs an answer: text is allowed"),
         (one_field(ChecklistAttribute, "A", required=True), None, "missing", "'It' needs an answer"),
@@ -154,8 +166,8 @@ def test_an_object(things: Things, wrap: Callable[[Any], Any]) -> None:
         ({"feature_node_hash": "Tree's", "title": "a plant"}, None),
         ({"choice": "tree"}, None),
         ({"feature_node_hash": "Tree's", "title": "Car"}, "is that of 'Tree', and title is 'Car'"),
-        ({"feature_node_hash": "nonsense"}, "One of 'Car', 'Tree' is to be named"),
-        ({"title": "Bush"}, "'Bush' is none of the options: 'Car', 'Tree' are allowed"),
+        ({"feature_node_hash": "nonsense"}, "One of 'Car', 'Tree' must be named"),
+        ({"title": "Bush"}, "'Bush' is not one of the options: 'Car', 'Tree' are allowed"),
     ],
 )
 def test_hash_and_title_of_an_object(things: Things, given: dict[str, str], error: str | None) -> None:
@@ -174,7 +186,7 @@ def test_the_only_object_need_not_be_named(things: Things) -> None:
     """Where there is one object, an answer without its name is about it."""
     (tree,) = [choice for choice in choices_of_objects(things.structure.objects) if choice.title == "Tree"]
     assert match_choice("Answer", [tree], {"choice": {}})["choice"]["title"] == "Tree"
-    with pytest.raises(ValidationError, match="'Bush' is none of the options"):
+    with pytest.raises(ValidationError, match="'Bush' is not one of the options"):
         match_choice("Answer", [tree], {"choice": {"title": "Bush"}})
 
 
@@ -186,5 +198,5 @@ def test_a_long_list_of_options_is_cut() -> None:
     message = caught.value.errors()[0]["msg"]
     assert "'Option 29' and 11 more are allowed" in message
     assert "Option 30" not in message
-    assert f"'{'y' * 100}... (400 more characters)' is none" in message
+    assert f"'{'y' * 100}... (400 more characters)' is not one of the options" in message
     assert "\n" not in message

@@ -41,6 +41,8 @@ def test_a_complete_answer_comes_back_as_it_was(things: Things) -> None:
     ("place", "value"),
     [
         (("caption", "value"), 7),
+        (("caption", "value"), "a \ud83d cat"),
+        (("quality", "choice", "comment", "value"), "\ude97"),
         (("how_many", "value"), "3.5"),
         (("how_many", "value"), float("nan")),
         (("how_many", "value"), float("inf")),

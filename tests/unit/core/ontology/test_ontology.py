@@ -250,10 +250,10 @@ def test_each_error_says_which_field_and_what_was_allowed(things: Things, about_
     answer["tags"] = {"indoors": "perhaps", "people": True}
     answer["how_many"] = {"value": "many"}
     assert problems(about_all, answer) == {
-        "quality.choice.why_bad": "'Foggy' is none of the options: 'Blurry', 'Dark (very)' are allowed",
+        "quality.choice.why_bad": "'Foggy' is not one of the options: 'Blurry', 'Dark (very)' are allowed",
         "quality.choice.comment": "There is no answer to 'Comment': text is allowed",
         "caption.value": "'Caption': text is allowed",
-        "tags.indoors": "'Indoors' is to be true or false",
+        "tags.indoors": "'Indoors' must be true or false",
         "how_many.value": "'How many': a finite number is allowed",
     }
 
@@ -262,7 +262,7 @@ def test_an_option_that_is_none(about_all: OntologyDataModel[Any], things: Thing
     """The options are listed, in braces or not."""
     answer = things.answer() | {"quality": {"choice": "{fine}"}}
     assert problems(about_all, answer) == {
-        "quality.choice": "'{fine}' is none of the options: 'Good', 'Bad!' are allowed"
+        "quality.choice": "'{fine}' is not one of the options: 'Good', 'Bad!' are allowed"
     }
     assert (
         "'Red' or 'Blue'"
@@ -284,6 +284,26 @@ def test_no_json_is_told_as_in_0_2_10(about_all: OntologyDataModel[Any], text: s
     """By pydantic's error, which existing code catches."""
     with pytest.raises(ValidationError):
         about_all(text)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("answer", [None, [], [{"caption": "a cat"}], 3, True])
+def test_no_answer_is_told_as_no_json(about_all: OntologyDataModel[Any], answer: Any, strict: bool) -> None:
+    """By the same error: clients give ``None`` where a model refused, or wrote nothing."""
+    assert "valid dictionary" in problems(about_all, answer, strict=strict)[""]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_half_a_character(things: Things, about_all: OntologyDataModel[Any], strict: bool) -> None:
+    """A text that breaks off in the middle of an emoji cannot be saved, so that it is refused with its field."""
+    answer = things.answer()
+    answer["caption"]["value"] = "a \ud83d cat"
+    (message,) = problems(about_all, answer, strict=strict).values()
+    assert "half of a character" in message
+    assert len(problems(about_all, json.dumps(answer), strict=strict)) == 1
+    answer["caption"]["value"] = "a 🚗"
+    for form in (answer, json.dumps(answer)):
+        assert about_all.read(form, strict=strict).data["caption"]["value"] == "a 🚗"
 
 
 def test_what_looks_alike_stays_apart() -> None:

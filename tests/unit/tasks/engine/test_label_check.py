@@ -184,6 +184,21 @@ def test_places_of_answers() -> None:
         make_plain(label(classification_answers={"def": scene}))
 
 
+@pytest.mark.parametrize("half", ["a \ud83d cat", "\ude97", np.str_("é \ud83d")])
+def test_half_a_character(half: str) -> None:
+    """A text that JSON cannot express is refused with its place, and other text stays as it is."""
+    scene = {"classificationHash": "def", "classifications": [{"name": "Caption", "answers": half}]}
+    with pytest.raises(LabelValueError) as error:
+        make_plain(label(classification_answers={"def": scene}))
+    assert str(error.value).startswith(
+        f"the answer to 'Caption' of classification 'Caption' (def) is {half!r}, with half of a character"
+    )
+    labels = label({"name": "Menschen 人物 🚗 \u0000"})
+    before = copy.deepcopy(labels)
+    make_plain(labels)
+    assert labels == before
+
+
 def test_places_that_are_none() -> None:
     """What is nobody's is named by where it is."""
     with pytest.raises(LabelValueError, match=r"data_units.unit.data_fps of the labels is nan"):
