@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from tests import kinds
+from tests import kinds, preloaded
 
 from encord_agents.local import LocalPlatform, Stage, Workflow
 
@@ -40,6 +41,13 @@ def test_a_program_of_the_sdk(local_platform: LocalPlatform, tmp_path: Path, mon
     (sound,) = export["sound.wav"]["data_units"].values()
     assert (sound["audio_sample_rate"], sound["audio_num_channels"], sound["audio_bit_depth"]) == (8000, 1, 16)
     assert {labels["label_status"] for labels in export.values()} == {"LABELLED"}
+
+
+def test_the_program_of_the_sdk_without_arguments() -> None:
+    """It says how it is called."""
+    ran = preloaded.run([sys.executable, EXAMPLES / "sdk_program.py"], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.splitlines()[0].endswith("sdk_program.py FILES TEMPLATE DOMAIN")
 
 
 def test_the_program_of_the_sdk_is_short() -> None:

@@ -387,7 +387,7 @@ def test_a_data_directory_that_is_something_else(home: Home) -> None:
     refused(home.run("up", "--port", "0", "--data", "workflow.yaml"), "workflow.yaml", "data directory")
     home.data.mkdir()
     (home.data / "id_ed25519").write_text("somebody's words")
-    refused(home.create(), "id_ed25519", "no Ed25519 private key")
+    refused(home.create(), "id_ed25519", "not an Ed25519 private key")
     (home.data / "id_ed25519").unlink()
     (home.data / "platform.sqlite3").write_text("somebody's words, and more than a page header of them" * 20)
     refused(home.create(), "platform.sqlite3", "not a database")

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import requests
-from encord.objects import OntologyStructure, Shape
+from encord.objects import OntologyStructure, Shape, TextAttribute
 from encord.objects.coordinates import BoundingBoxCoordinates
 from encord.objects.frames import Range
 from encord.orm.storage import DataGroupCustom
@@ -100,8 +100,38 @@ def test_the_members_of_a_data_group(local_platform: LocalPlatform, tmp_path: Pa
         assert requests.get(address, timeout=20).status_code == 200
 
 
+def test_answers_that_change_in_a_data_group(local_platform: LocalPlatform, tmp_path: Path) -> None:
+    """An object in the group's video may have another answer on each of its frames, up to the last."""
+    files = kinds.five(tmp_path / "files")
+    local = local_platform.create_project(workflow=WORKFLOW, ontology=_ontology())
+    client = local_platform.client()
+    folder = client.create_storage_folder("Group")
+    members = {"film": folder.upload_video(files / "film.mp4"), "still": folder.upload_image(files / "picture.png")}
+    group = folder.create_data_group(DataGroupCustom(name="pair", layout_contents=members))
+    project = client.get_project(local.project_hash)
+    client.get_dataset(next(iter(project.list_datasets())).dataset_hash).link_items([group])
+    (row,) = project.list_label_rows_v2()
+    row.initialise_labels()
+    feature = row.ontology_structure.objects[0]
+    person, box = (
+        feature.create_instance(),
+        BoundingBoxCoordinates(height=0.1, width=0.2, top_left_x=0.3, top_left_y=0.4),
+    )
+    last = 5
+    row.get_space(layout_key="film", type_="video").put_object_instance(person, [1, last], box)
+    person.set_answer("standing", feature.attributes[0], frames=1)
+    person.set_answer("walking", feature.attributes[0], frames=last)
+    row.save()
+    (again,) = project.list_label_rows_v2()
+    again.initialise_labels()
+    (found,) = again.get_space(layout_key="film", type_="video").get_object_instances()
+    (state,) = found.ontology_item.attributes
+    answers = {at.start: one.answer for one in found.get_answer(state) for at in one.ranges}
+    assert answers == {1: "standing", last: "walking"}
+
+
 def _ontology() -> OntologyStructure:
     structure = OntologyStructure()
-    structure.add_object("Person", Shape.BOUNDING_BOX)
+    structure.add_object("Person", Shape.BOUNDING_BOX).add_attribute(TextAttribute, "state", dynamic=True)
     structure.add_object("Noise", Shape.AUDIO)
     return structure

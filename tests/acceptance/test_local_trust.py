@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import orjson
 import pytest
 import requests
 from tests import preloaded
@@ -59,16 +60,14 @@ def test_pages_of_other_origins(local_platform: LocalPlatform, path: str, header
 
 def test_a_body_of_a_stranger_is_not_parsed(local_platform: LocalPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is parsed, and nothing kept, of a body before it is known who sent it."""
-    from encord_agents.local import api
-
     parsed: list[int] = []
-    loads = api.orjson.loads
+    loads = orjson.loads
 
     def counted(body: bytes) -> object:
         parsed.append(len(body))
         return loads(body)
 
-    monkeypatch.setattr(api.orjson, "loads", counted)
+    monkeypatch.setattr(orjson, "loads", counted)
     body = b"[" + b"[]," * 100_000 + b"[]]"
     for path, headers in (
         ("/public", {}),

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -21,8 +20,8 @@ from encord_agents.local.history import Client, acting
 from encord_agents.local.remedies import remedy
 from encord_agents.local.responses import MOST_KEPT, read, too_large, written
 from encord_agents.local.routing import operation_route, route
-from encord_agents.local.service import Answer, Call, Operation, Service, shallow
-from encord_agents.local.trouble import NotKnown, Refusal
+from encord_agents.local.service import Answer, Call, Operation, Service, parsed, shallow
+from encord_agents.local.trouble import NotKnown, Refusal, malformed
 
 PREFIX = "/v2/public"
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -60,13 +59,13 @@ class Api:
         user = await self._authenticated(exchange)
         request = exchange.request
         try:
-            query = orjson.loads(exchange.body)
-        except orjson.JSONDecodeError:
-            query = None
+            query = parsed(exchange.body)
+        except Refusal as refusal:
+            return self._malformed(exchange, refusal)
         given = query if isinstance(query, dict) else {}
         method, kind, values = given.get("query_method"), given.get("query_type"), given.get("values")
         if not isinstance(method, str) or not isinstance(kind, str) or not isinstance(values, dict):
-            return self._work(exchange, Operation("malformed", _refuse), lambda: Call({}, {}, None, user))
+            return self._malformed(exchange, malformed("The body must have query_type, query_method and values."))
         exchange.method = method
         operation = routes_v1.OPERATIONS.get((kind, method))
         if operation is None:
@@ -86,10 +85,7 @@ class Api:
             return self._unknown(exchange, f"{exchange.method} {exchange.path}", remedy(exchange.method, exchange.path))
 
         def read() -> Call:
-            try:
-                content = shallow(orjson.loads(exchange.body)) if exchange.body else None
-            except orjson.JSONDecodeError:
-                raise Refusal(400, "The body is not JSON.") from None
+            content = shallow(parsed(exchange.body)) if exchange.body else None
             query: dict[str, list[str]] = {}
             for key, value in request.query_params.multi_items():
                 query.setdefault(key, []).append(value)
@@ -132,6 +128,12 @@ class Api:
             raise Refusal(401, "Not authenticated: no user has this key any more.")
         return user
 
+    def _malformed(self, exchange: Exchange, refusal: Refusal) -> Work:
+        def refuse() -> Call:
+            raise refusal
+
+        return self._work(exchange, Operation("malformed", lambda service, call: Answer(None)), refuse)
+
     def _unknown(self, exchange: Exchange, asked: str, instead: str) -> Work:
         def refuse(service: Service, call: Call) -> Answer:
             raise NotKnown(f"{asked}.", instead)
@@ -161,7 +163,3 @@ class Api:
             return written({"status": 200, "response": answer.content} if exchange.envelope else answer.content)
 
         return work
-
-
-def _refuse(service: Service, call: Call) -> Answer:
-    raise Refusal(400, "The body must be JSON with query_type, query_method and values.")

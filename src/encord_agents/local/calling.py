@@ -135,7 +135,7 @@ def _post(
             response.begin()
             answer = response.read(LARGEST_ANSWER + 1)
             if len(answer) > LARGEST_ANSWER:
-                raise _Trouble(f"The answer of {agent.name} has more than {LARGEST_ANSWER:,} bytes. Have it say less.")
+                raise _Trouble(f"The answer of {agent.name} has more than {LARGEST_ANSWER:,} bytes. Let it say less.")
             return response.status, response.headers, answer
     except TimeoutError:
         raise
@@ -207,17 +207,17 @@ def _read(content: bytes) -> tuple[str, str | None, str]:
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError):
-        return "", None, "Its answer is not JSON, so that there is no message: return an EditorAgentResponse."
+        return "", None, "Its answer is not JSON, so there is no message: return an EditorAgentResponse."
     if answer is None:
         return "", None, ""
     if not isinstance(answer, dict):
-        return "", None, "Its answer is not a JSON object, so that there is no message: return an EditorAgentResponse."
+        return "", None, "Its answer is not a JSON object, so there is no message: return an EditorAgentResponse."
     message, decision = answer.get("message"), answer.get("decision")
     odd = [name for name in ("message", "decision") if not isinstance(answer.get(name), str | None)]
     return (
         message.strip()[:LONGEST_MESSAGE] if isinstance(message, str) else "",
         (decision.strip() or None) if isinstance(decision, str) else None,
-        f"Its answer has a {odd[0]} that is no text: return an EditorAgentResponse." if odd else "",
+        f"Its answer has a {odd[0]} that is not text: return an EditorAgentResponse." if odd else "",
     )
 
 
@@ -238,7 +238,7 @@ _ADVICE: dict[int, str] = {
     422: "It does not take what the label editor sends: its parameter must be a FrameData.",
     429: "It is called too often. Try again in a moment.",
     503: "It is too busy just now. Try again in a moment.",
-    504: "It did not end in time. Have it do less, or allow it more time.",
+    504: "It did not end in time. Let it do less, or allow it more time.",
 }
 
 

@@ -155,12 +155,11 @@ class Catalogue:
     def delete(self, record: ProjectRecord) -> None:
         """Remove a project with its tasks and labels, but not its datasets, files and ontology."""
         with self._database.write() as connection:
-            for (dataset,) in connection.execute(
-                "SELECT dataset FROM project_datasets WHERE project = ?", (record.id,)
-            ).fetchall():
-                datasets.detach(connection, record.id, dataset)
             # A later project may get the same row id, and must not inherit anything.
-            for table in ("routed", "receivers", "arrivals", "notifications", "actions", "issues"):
+            datasets.forget(connection, "SELECT id FROM entries WHERE project = ?", (record.id,))
+            for table in (
+                "project_datasets", "routed", "receivers", "arrivals", "notifications", "actions", "issues",
+            ):  # fmt: skip
                 connection.execute(f"DELETE FROM {table} WHERE project = ?", (record.id,))
             connection.execute("DELETE FROM settings WHERE name = ?", (f"issue_tags {record.hash}",))
             connection.execute("DELETE FROM members WHERE kind = 'project' AND hash = ?", (record.hash,))

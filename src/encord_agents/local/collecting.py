@@ -47,12 +47,12 @@ class Collected:
 
     Attributes:
         units: Files that become items of their own.
-        groups: Directories whose pictures become one item: its title, and the pictures in order.
+        groups: Directories whose pictures become one item: that item, and the pictures in order.
         skipped: Skipped files, each with its reason.
     """
 
     units: list[NewUnit]
-    groups: list[tuple[str, list[NewUnit]]]
+    groups: list[tuple[NewUnit, list[NewUnit]]]
     skipped: list[str]
 
 
@@ -73,8 +73,8 @@ def collect(
         progress: Called with the number of files read so far.
 
     Raises:
-        LocalPlatformError: The single path does not exist, there is no room for the files, or ``some`` is set and no
-            file is usable.
+        LocalPlatformError: The single path does not exist, there is no room for the files, pictures cannot become a
+            sequence, or ``some`` is set and no file is usable.
     """
     checked(_GROUPS, groups, "groups")
     units: list[NewUnit] = []
@@ -100,8 +100,18 @@ def collect(
         logger.warning("%s", line)
     if some and not units and not grouped:
         raise none_usable(images.readable(paths) if isinstance(paths, (str, Path)) else "the list", skipped, wanted)
-    named = [(_title(directory, members), members) for directory, members in grouped.items()]
-    return Collected(units, named, skipped)
+    made = [(_group(assets, groups, directory, members), members) for directory, members in grouped.items()]
+    return Collected(units, made, skipped)
+
+
+def _group(assets: AssetStore, groups: Groups | None, directory: str, members: Sequence[NewUnit]) -> NewUnit:
+    try:
+        kind = "imageSequence" if groups == "sequence" else "imageGroup"
+        return sequences.group(assets, kind, _title(directory, members), members)
+    except (OSError, ValueError) as error:
+        trouble = machine_trouble(error)
+        why = trouble.message if trouble else f"The pictures of {directory} cannot become a sequence: {error}."
+        raise LocalPlatformError(why) from error
 
 
 def _title(directory: str, members: Sequence[NewUnit]) -> str:
@@ -122,19 +132,15 @@ def _files(paths: str | Path | Iterable[str | Path]) -> Iterator[tuple[Path, str
         yield path, images.readable(path.relative_to(root))
 
 
-def add(
-    database: Database, assets: AssetStore, project: ProjectRecord, found: Collected, groups: Groups | None
-) -> list[str]:
+def add(database: Database, project: ProjectRecord, found: Collected) -> list[str]:
     """Add the collected files to a project's own dataset. Return the data hashes: of files first, then of groups."""
     with database.write() as connection:
         if not found.units and not found.groups:
             return []
         hashes = items.add(database, project, found.units)
         dataset, folder = items.home(connection, project)
-        kind = "imageSequence" if groups == "sequence" else "imageGroup"
-        for title, members in found.groups:
+        for group, members in found.groups:
             uuids = items.uuids_of(connection, items.insert(connection, folder, members))
-            group = sequences.group(database, assets, kind, title, uuids, len(members))
             hashes += datasets.link(connection, dataset, [items.insert_group(connection, folder, group, uuids)])
     return hashes
 

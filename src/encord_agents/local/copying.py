@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from sqlite3 import Row
+
 import orjson
 
 from encord_agents.local import catalogue, datasets, labels, users
@@ -34,8 +37,10 @@ def copy(service: Service, record: ProjectRecord, payload: Given, user: str) -> 
     with service.database.write() as connection:
         there = [row["hash"] for row in service.catalogue.datasets(record)]
         listed = there if "datasets" in options else []
+        renamed: dict[str, str] = {}
         if wanted.get("create_new_dataset"):
-            listed = [_clone(service, record, named, wanted)]
+            cloned, renamed = _clone(service, record, named, wanted)
+            listed = [cloned]
         row = connection.execute("SELECT stages FROM projects WHERE id = ?", (record.id,)).fetchone()
         made = service.catalogue.create_from(
             title=named.text("project_title") or f"{record.title} (copy)",
@@ -50,47 +55,61 @@ def copy(service: Service, record: ProjectRecord, payload: Given, user: str) -> 
             for email, role in users.members(service.database, "project", record.hash):
                 users.add(connection, "project", made.hash, [email], role)
         if "labels" in options:
-            _copy_labels(service, record, made, wanted, cloned=bool(wanted.get("create_new_dataset")))
+            _copy_labels(service, record, made, wanted, renamed)
     return made.hash
 
 
-def _clone(service: Service, record: ProjectRecord, named: Given, wanted: Given) -> str:
-    """Make a new dataset of the same items, all or those that the request names, and return its hash."""
+def _clone(service: Service, record: ProjectRecord, named: Given, wanted: Given) -> tuple[str, dict[str, str]]:
+    """Make a new dataset of the same items, all or those that the request names.
+
+    Returns:
+        Its hash, and the data hash of each new row by the data hash of the old one: an item may be in several rows.
+    """
     chosen = wanted.part("datasets_to_data_hashes_map").fields
-    found: list[int] = []
+    found: list[Row] = []
     for dataset in chosen or [row["hash"] for row in service.catalogue.datasets(record)]:
         hashes = uuids(chosen[dataset], "data hashes") if chosen else None
         if dataset not in {row["hash"] for row in service.catalogue.datasets(record)}:
             raise forbidden(f"The project has no dataset {uuid(dataset, 'A dataset')}.")
-        found += [row["id"] for row in datasets.rows(service.database, dataset, hashes=hashes)]
+        found += datasets.rows(service.database, dataset, hashes=hashes)
     with service.database.write() as connection:
         title = named.text("dataset_title") or f"{record.title} (copy)"
         description = named.text("dataset_description") or ""
         made = datasets.create(
             connection, title, description=description, folder=datasets.new_folder(connection, title)
         )
-        datasets.link(connection, made, found)
-    return made
+        hashes = datasets.link(connection, made, [row["id"] for row in found])
+    return made, dict(zip((row["data_hash"] for row in found), hashes, strict=True))
 
 
-def _copy_labels(service: Service, record: ProjectRecord, made: ProjectRecord, wanted: Given, *, cloned: bool) -> None:
+def _copy_labels(
+    service: Service, record: ProjectRecord, made: ProjectRecord, wanted: Given, renamed: Mapping[str, str]
+) -> None:
+    """Copy labels, all or those that the request names, to the rows that the copy has, too.
+
+    Args:
+        renamed: The data hashes of cloned rows, by those of the old ones.
+    """
     if wanted.get("accepted_label_statuses"):
         raise NotKnown("copies of labels by their review status.", "Name label hashes, or copy all.")
     chosen = wanted.get("accepted_label_hashes") is not None
     accepted = listed(wanted.ids("accepted_label_hashes")) if chosen else None
-    same = "n.item = o.item" if cloned else "n.data_hash = o.data_hash"
     with service.database.write() as connection:
+        sql = "SELECT data_hash, id FROM units WHERE project = ?"
+        here = dict(connection.execute(sql, (made.id,)).fetchall())
         for row in connection.execute(
-            "SELECT n.id, n.data_hash, o.data_hash AS old_hash, l.branch, l.content, l.saves FROM labels l"
-            f" JOIN units o ON o.id = l.unit JOIN units n ON n.project = ? AND {same}"
+            "SELECT o.data_hash, l.branch, l.content, l.saves FROM labels l JOIN units o ON o.id = l.unit"
             f" WHERE o.project = ? AND (? IS NULL OR l.hash IN {SOME})",
-            (made.id, record.id, accepted, accepted),
+            (record.id, accepted, accepted),
         ).fetchall():
-            content = row["content"]
-            if content is not None and row["old_hash"] != row["data_hash"]:
+            old, content = row["data_hash"], row["content"]
+            new = renamed.get(old, old)
+            if new not in here:
+                continue
+            if content is not None and new != old:
                 copied = orjson.loads(content)
                 units = copied.get("data_units", {})
-                if row["old_hash"] in units:
-                    units[row["data_hash"]] = {**units.pop(row["old_hash"]), "data_hash": row["data_hash"]}
+                if old in units:
+                    units[new] = {**units.pop(old), "data_hash": new}
                 content = orjson.dumps(copied)
-            labels.put(connection, row["id"], row["branch"], content, saves=row["saves"])
+            labels.put(connection, here[new], row["branch"], content, saves=row["saves"])

@@ -275,6 +275,8 @@ class Database:
             ":memory:" if path is None else path, isolation_level=None, check_same_thread=False, timeout=PATIENCE
         )
         self._connection.row_factory = sqlite3.Row
+        # SQLite's own lower() and LIKE know the case of English letters only.
+        self._connection.create_function("folded", 1, str.casefold, deterministic=True)
         try:
             self._prepare(path)
         except BaseException as error:

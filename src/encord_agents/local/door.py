@@ -151,6 +151,8 @@ class Door:
             said = "A fault that was asked for."
             return written({"status": fault.status, "response": [fault.error], "payload": said})
         headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+        if fault.body is not None:
+            return Response(fault.body, fault.status, headers, media_type="text/html")
         return written({"message": "A fault that was asked for."}, fault.status, headers)
 
     def _remember(self, unknown: NotKnown) -> None:

@@ -45,7 +45,7 @@ def flag(query: Mapping[str, Sequence[str]], name: str) -> bool | None:
     if value is None:
         return None
     if value.lower() not in ("true", "false"):
-        raise malformed(f"{camel(name)} is true or false.")
+        raise malformed(f"{camel(name)} must be true or false.")
     return value.lower() == "true"
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from encord_agents.local import datasets, items
 from encord_agents.local.database import SOME, Database, Where, listed
@@ -25,7 +28,8 @@ class Search:
         in_dataset: Items: whether they are in a dataset. Folders: whether they belong to a dataset.
         types: Items only: their types.
         order: ``name`` or ``createdAt``.
-        size, start: The size of the page, and the number of rows before it.
+        size: The most rows of the page.
+        after: The place of the last row seen: the page goes on there, even if that row has been moved or removed.
     """
 
     folder: str | None = None
@@ -37,7 +41,28 @@ class Search:
     order: str = "name"
     desc: bool = False
     size: int = 100
-    start: int = 0
+    after: tuple[str | float, int | str] | None = None
+
+
+def token(row: sqlite3.Row) -> str:
+    """Return the token of the page that begins after a row of a search."""
+    return urlsafe_b64encode(orjson.dumps([row["place"], row["tie"]])).decode()
+
+
+def after(token: str, order: str) -> tuple[str | float, int | str]:
+    """Return the place that the token of a page names.
+
+    Raises:
+        Refusal: 400, the token is not one of ours.
+    """
+    try:
+        place, tie = orjson.loads(urlsafe_b64decode(token))
+    except (ValueError, TypeError):
+        place = tie = None
+    known = isinstance(tie, str) or (isinstance(tie, int) and 0 <= tie < 2**63)
+    if not known or not isinstance(place, str if order == "name" else float):
+        raise malformed("The page token is not one of ours.")
+    return place, tie
 
 
 def get(database: Database, uuid: str) -> sqlite3.Row:
@@ -69,7 +94,7 @@ def find(database: Database, wanted: Search) -> list[sqlite3.Row]:
         where.also("f.parent IS NULL")
     if wanted.in_dataset is not None:
         where.also(f"{'' if wanted.in_dataset else 'NOT '}EXISTS (SELECT 1 FROM datasets WHERE folder = f.uuid)")
-    return _page(database, "SELECT f.* FROM folders f", "f.name", "f.created_at", "f.uuid", where, wanted)
+    return _page(database, "SELECT f.*, {} FROM folders f", "f.name", "f.created_at", "f.uuid", where, wanted)
 
 
 def find_items(database: Database, wanted: Search) -> list[sqlite3.Row]:
@@ -82,22 +107,24 @@ def find_items(database: Database, wanted: Search) -> list[sqlite3.Row]:
     where.among("i.item_type", wanted.types or None)
     if wanted.in_dataset is not None:
         where.also(f"{'' if wanted.in_dataset else 'NOT '}EXISTS (SELECT 1 FROM data WHERE item = i.id)")
-    sql = "SELECT i.*, (SELECT count(*) FROM data WHERE item = i.id) AS uses FROM items i"
+    sql = "SELECT i.*, {}, (SELECT count(*) FROM data WHERE item = i.id) AS uses FROM items i"
     return _page(database, sql, "i.title", "i.created_at", "i.id", where, wanted)
 
 
 def _page(
     database: Database, sql: str, name: str, created: str, identity: str, where: Where, wanted: Search
 ) -> list[sqlite3.Row]:
-    where.also(f"instr(lower({name}), lower(?)) > 0", wanted.search or None)
+    where.also(f"instr(folded({name}), folded(?)) > 0", wanted.search or None)
     order = name if wanted.order == "name" else created
-    direction = "DESC" if wanted.desc else "ASC"
+    direction, beyond = ("DESC", "<") if wanted.desc else ("ASC", ">")
+    where.also(f"({order}, {identity}) {beyond} (?, ?)", *(wanted.after or (None, None)))
+    sql = sql.format(f"{order} AS place, {identity} AS tie")
     below = [wanted.folder] if wanted.folder is not None and wanted.recursive else []
     with database.read() as connection:
         return connection.execute(
             f"{_BELOW if below else ''}{sql} WHERE {where}"
-            f" ORDER BY {order} {direction}, {identity} {direction} LIMIT ? OFFSET ?",
-            [*below, *where.values, wanted.size + 1, wanted.start],
+            f" ORDER BY {order} {direction}, {identity} {direction} LIMIT ?",
+            [*below, *where.values, wanted.size + 1],
         ).fetchall()
 
 
@@ -200,16 +227,8 @@ def delete_items(database: Database, folder: str, uuids: Sequence[str], *, unuse
     with database.write() as connection:
         rows = [items.in_folder(database, folder, uuid) for uuid in uuids]
         going = {row["uuid"] for row in rows}
-        if unused_frames:
-            for row in rows:
-                for child in items.children(database, row["uuid"]):
-                    used = connection.execute(
-                        "SELECT (SELECT count(*) FROM children WHERE item = ?)"
-                        " + (SELECT count(*) FROM data WHERE item = ?)",
-                        (child["uuid"], child["id"]),
-                    ).fetchone()[0]
-                    if used == 1:
-                        going.add(child["uuid"])
+        while unused_frames and (more := _unused(connection, going) - going):
+            going |= more  # some of them may be groups, too
         these = (listed(sorted(going)),)
         kept = connection.execute(
             f"SELECT item FROM children WHERE item IN {SOME} AND parent NOT IN {SOME} LIMIT 1", these * 2
@@ -222,6 +241,17 @@ def delete_items(database: Database, folder: str, uuids: Sequence[str], *, unuse
         datasets.unlink(connection, [row["id"] for row in data])
         connection.execute(f"DELETE FROM children WHERE parent IN {SOME}", these)
         return connection.execute(f"DELETE FROM items WHERE uuid IN {SOME}", these).rowcount
+
+
+def _unused(connection: sqlite3.Connection, going: set[str]) -> set[str]:
+    """Return the members of groups that are removed which no other group and no dataset has."""
+    found = connection.execute(
+        "SELECT i.uuid FROM items i WHERE NOT EXISTS (SELECT 1 FROM data WHERE item = i.id)"
+        f" AND i.uuid IN (SELECT item FROM children WHERE parent IN {SOME})"
+        f" AND NOT EXISTS (SELECT 1 FROM children WHERE item = i.uuid AND parent NOT IN {SOME})",
+        (listed(sorted(going)),) * 2,
+    )
+    return {row["uuid"] for row in found}
 
 
 def summary(database: Database, uuid: str) -> dict[str, Any]:

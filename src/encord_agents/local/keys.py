@@ -46,7 +46,7 @@ def key_in(path: Path) -> str:
     try:
         key_id(text)
     except (ValueError, TypeError, UnsupportedAlgorithm, LocalPlatformError):
-        raise LocalPlatformError(f"{path} is no Ed25519 private key. Remove it, and a new one is made.") from None
+        raise LocalPlatformError(f"{path} is not an Ed25519 private key. Remove it, and a new one is made.") from None
     with contextlib.suppress(OSError):
         if path.stat().st_mode & 0o077:
             logger.warning("Others can read the platform's key: chmod 600 %s", path)

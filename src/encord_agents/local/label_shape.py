@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -15,6 +16,11 @@ CONTENT = ("data_units", "object_answers", "classification_answers", "object_act
 """The parts of a label row that are stored; the platform adds the rest itself."""
 
 _ANSWERS = "ANSWER_DICTIONARY_ERROR"
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+# Not by strptime, whose names are those of the process's locale.
+_IN_WORDS = re.compile(
+    rf"[A-Z][a-z]{{2}}, (\d\d?) ({'|'.join(_MONTHS)}) (\d{{4}}) ([\d:]{{8}})(?: UTC| GMT)?", re.ASCII
+)
 LONGEST_RANGE = 100_000_000
 """Milliseconds of audio (more than a day), or characters of text."""
 _BY_FRAME = ("image", "imageGroup", "imageSequence", "group")
@@ -57,7 +63,11 @@ def check(
 
 
 class _Row:
-    """The labels of one row. ``_objects`` are the objects found so far: object hash -> feature hash."""
+    """The labels of one row.
+
+    ``_objects`` are the objects found so far, object hash -> feature hash; ``_ends`` those in spaces of a data group,
+    object hash -> the last frame of the longest of its spaces.
+    """
 
     def __init__(
         self,
@@ -75,6 +85,7 @@ class _Row:
         self._actions = label.get("object_actions", {})
         self._classifications = label.get("classification_answers", {})
         self._objects: dict[str, str] = {}
+        self._ends: dict[str, int] = {}
 
     def unit(self, labels: dict[str, Any]) -> None:
         """Check the labels of a data unit."""
@@ -88,7 +99,7 @@ class _Row:
     def spaces(self, spaces: dict[str, Any]) -> None:
         """Check the labels in the spaces of a data group."""
         if spaces and not self._members:
-            raise corrupted(f"{self._title} is no group, and has no `spaces`.")
+            raise corrupted(f"{self._title} is not a group, and has no `spaces`.")
         for key, space in spaces.items():
             if key not in self._members:
                 raise self._bad(f"have a space {key!r} that the group lacks")
@@ -96,7 +107,9 @@ class _Row:
             if not isinstance(labels, dict):
                 raise self._bad("have a space without labels")
             if self._members[key]["item_type"] not in _RANGED:
-                self._frames(labels, _last_of(self._members[key]))
+                last = _last_of(self._members[key])
+                self._frames(labels, last)
+                self._lies(last, (found["objectHash"] for frame in labels.values() for found in frame["objects"]))
 
     def _frames(self, labels: dict[str, Any], last: int) -> None:
         for number, frame in labels.items():
@@ -114,7 +127,7 @@ class _Row:
             hash = action.get("objectHash")
             if not isinstance(hash, str):
                 raise self._bad("have an action without objectHash")
-            self._attributes(action.get("actions"), self._objects.get(hash))
+            self._attributes(action.get("actions"), self._objects.get(hash), self._end(hash))
         for answer in self._classifications.values():
             self._classification(answer)
 
@@ -131,7 +144,7 @@ class _Row:
             if self._objects.setdefault(hash, found["featureHash"]) != found["featureHash"]:
                 raise self._bad(f"have the object {hash} with two features")
             if found.get("shape") != feature.shape or not _GEOMETRY.get(feature.shape or "", _other)(found):
-                raise self._bad(f"have an object that is no {feature.shape}")
+                raise self._bad(f"have an object that is not a {feature.shape}")
             if found.get("event") is not None or found.get("interpolate") is not None:
                 raise self._bad("have events, which only scenes have")
             self._annotation(found)
@@ -146,20 +159,29 @@ class _Row:
         placed = answer.get("spaces")
         if self._item_type in _RANGED or (self._members and placed):
             self._feature(answer, "objectHash", shaped=True)
-            self._ranges(answer.get("range"))
+            self._ranges(answer.get("range"), self._last)
             self._annotation(answer)
             feature = answer["featureHash"]
-        self._placed(placed)
-        self._attributes(answer.get("classifications"), feature)
+        self._placed(placed, key)
+        self._attributes(answer.get("classifications"), feature, self._end(key))
 
     def _classification(self, answer: dict[str, Any]) -> None:
-        self._feature(answer, "classificationHash", shaped=False)
-        self._ranges(answer.get("range") or [])
-        self._placed(answer.get("spaces"))
+        hash, _ = self._feature(answer, "classificationHash", shaped=False)
+        self._ranges(answer.get("range") or [], self._last)
+        self._placed(answer.get("spaces"), hash)
         self._annotation(answer)
-        self._attributes(answer.get("classifications"), answer["featureHash"])
+        self._attributes(answer.get("classifications"), answer["featureHash"], self._end(hash))
 
-    def _placed(self, spaces: Any) -> None:
+    def _lies(self, last: int, hashes: Iterable[str]) -> None:
+        """Note that objects lie in a space that ends with this frame."""
+        for hash in hashes:
+            self._ends[hash] = max(self._ends.get(hash, 0), last)
+
+    def _end(self, hash: str) -> int:
+        """Return the last frame at which an object can have an answer."""
+        return self._ends.get(hash, self._last)
+
+    def _placed(self, spaces: Any, hash: str) -> None:
         """Check the places of an object or classification in the spaces of a data group."""
         if not spaces:
             return
@@ -171,13 +193,15 @@ class _Row:
             if key not in self._members:
                 raise self._bad(f"have something in a space {key!r} that the group lacks")
             if not isinstance(place, dict) or not isinstance(place.get("range"), list):
-                raise self._bad("have a place in a space that is none")
-            if place.get("type") != "html" and not all(map(_is_range, place["range"])):
-                raise self._bad("have a range that is none")
+                raise self._bad("have an invalid place in a space")
+            last = _last_of(self._members[key])
+            self._lies(last, [hash])
+            if place.get("type") != "html":
+                self._ranges(place["range"], last)
 
     def _feature(self, found: Any, hash: str, *, shaped: bool) -> tuple[str, Feature]:
         if not isinstance(found, dict) or not isinstance(found.get(hash), str):
-            raise self._bad(f"have one that is no object with {hash}")
+            raise self._bad(f"have one that is not an object with {hash}")
         name = found.get("featureHash")
         feature = self._features.get(name) if isinstance(name, str) else None
         if feature is None or (feature.shape is not None) is not shaped:
@@ -188,7 +212,7 @@ class _Row:
             )
         return found[hash], feature
 
-    def _attributes(self, answers: Any, feature: str | None) -> None:
+    def _attributes(self, answers: Any, feature: str | None, last: int) -> None:
         """Check the answers of an object or classification. ``feature`` is ``None`` for an object that is gone, whose
         answers older rows may still have."""
         if not isinstance(answers, list) or not all(isinstance(answer, dict) for answer in answers):
@@ -199,15 +223,15 @@ class _Row:
         for answer in answers:
             hash = answer.get("featureHash")
             attribute = known.get(hash) if isinstance(hash, str) else None
-            if attribute is None or not self._answered(attribute, answer):
-                raise Refusal(400, f"An answer of {self._title} is none to its attribute.", name=_ANSWERS)
+            if attribute is None or not self._answered(attribute, answer, last):
+                raise Refusal(400, f"An answer of {self._title} does not answer its attribute.", name=_ANSWERS)
 
-    def _answered(self, attribute: Attribute, answer: dict[str, Any]) -> bool:
+    def _answered(self, attribute: Attribute, answer: dict[str, Any], last: int) -> bool:
         given = answer.get("answers")
         if not isinstance(answer.get("manualAnnotation"), bool):
             return False
         if attribute.dynamic:
-            self._ranges(answer.get("range"))
+            self._ranges(answer.get("range"), last)
         if attribute.type == "text":
             return isinstance(given, str)
         if attribute.type == "numeric":
@@ -222,17 +246,18 @@ class _Row:
         )
 
     def _annotation(self, found: dict[str, Any]) -> None:
-        if not all(_date(found.get(key)) for key in ("createdAt", "lastEditedAt")):
-            raise self._bad("have a date that is none")
+        for key in ("createdAt", "lastEditedAt"):
+            if not _date(found.get(key)):
+                raise self._bad(f"have the date {str(found[key])[:100]!r}, neither ISO 8601 nor in English")
         if not (found.get("confidence") is None or _number(found["confidence"])):
-            raise self._bad("have a confidence that is no number")
+            raise self._bad("have a confidence that is not a number")
 
-    def _ranges(self, value: Any) -> None:
+    def _ranges(self, value: Any, end: int) -> None:
         if not isinstance(value, list) or not all(map(_is_range, value)):
-            raise self._bad("have a range that is none")
-        if any(last > self._last for _, last in value):
+            raise self._bad("have an invalid range")
+        if any(last > end for _, last in value):
             # The SDK makes an entry for each frame of a range, so it could hardly read such labels back.
-            raise self._bad(f"have a range that goes beyond the end, which is at {self._last}")
+            raise self._bad(f"have a range that goes beyond the end, which is at {end}")
 
     def _bad(self, what: str) -> Refusal:
         return corrupted(f"The labels of {self._title} {what}.")
@@ -271,13 +296,10 @@ def _date(value: Any) -> bool:
 
 @lru_cache(maxsize=1024)  # the labels of one save mostly share their dates
 def _readable_date(value: str) -> bool:
-    for form in ("%a, %d %b %Y %H:%M:%S", "%a, %d %b %Y %H:%M:%S UTC", "%a, %d %b %Y %H:%M:%S GMT"):
-        try:
-            datetime.strptime(value, form)
-        except ValueError:
-            continue
-        return True
     try:
+        if (found := _IN_WORDS.fullmatch(value)) is not None:
+            day, month, year, time = found.groups()
+            value = f"{year}-{_MONTHS.index(month) + 1:02}-{int(day):02}T{time}"
         datetime.fromisoformat(value)
     except ValueError:
         return False

@@ -30,8 +30,7 @@ def label_status(row: sqlite3.Row, stages: Mapping[str, Any]) -> tuple[str, str]
     status = "LABEL_IN_PROGRESS" if row["label_hash"] else "NOT_LABELLED"
     if stage is not None and "review" in stage.type:
         return status, "IN_REVIEW"
-    task = row["status"] if "status" in row.keys() else None  # noqa: SIM118 -- a row has its values in it, not its names
-    return status, {"REOPENED": "RETURNED", "ASSIGNED": "ASSIGNED"}.get(str(task), "QUEUED")
+    return status, {"REOPENED": "RETURNED", "ASSIGNED": "ASSIGNED"}.get(row["status"], "QUEUED")
 
 
 def label_row(

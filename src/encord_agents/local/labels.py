@@ -22,10 +22,11 @@ _UNIT = (
     " u.bit_depth, u.codec, u.channels, u.layout, u.metadata, u.created_at AS unit_created_at"
 )
 _LABEL = "l.hash AS label_hash, l.branch AS label_branch, l.saves, l.created_at, l.edited_at"
-# The stage of the task on the label's branch or, if there is none, of any task of its data unit.
-_STAGE = (
-    "coalesce((SELECT stage FROM tasks t WHERE t.unit = u.id AND t.branch = l.branch LIMIT 1),"
-    " (SELECT stage FROM tasks t WHERE t.unit = u.id LIMIT 1)) AS stage"
+# The stage and status of the task on the label's branch or, if there is none, of any task of its data unit.
+_TASK = ", ".join(
+    f"coalesce((SELECT {column} FROM tasks t WHERE t.unit = u.id AND t.branch = l.branch LIMIT 1),"
+    f" (SELECT {column} FROM tasks t WHERE t.unit = u.id LIMIT 1)) AS {column}"
+    for column in ("stage", "status")
 )
 
 
@@ -63,7 +64,7 @@ def rows(database: Database, project: ProjectRecord, wanted: RowFilter) -> list[
     if wanted.label_hashes is not None:  # repeated for SQLite, which does not look rows up by a LEFT JOINed table
         where.also(f"u.id IN (SELECT unit FROM labels WHERE hash IN {SOME})", listed(wanted.label_hashes))
     where.also("u.title = ?", wanted.title_eq)
-    where.also("u.title LIKE ?", wanted.title_like)
+    where.also("folded(u.title) LIKE folded(?)", wanted.title_like)
     where.also("l.edited_at < ?", wanted.edited_before)
     where.also("l.edited_at > ?", wanted.edited_after)
     if wanted.stage_eq is not None or wanted.stage_like is not None:
@@ -84,9 +85,8 @@ def _stages(database: Database, project: ProjectRecord, wanted: RowFilter) -> li
         return [stage.uuid for stage in found]
     with database.read() as connection:
         # SQLite's own LIKE, so that stage titles and data titles follow the same rules.
-        return [
-            s.uuid for s in found if connection.execute("SELECT ? LIKE ?", (s.title, wanted.stage_like)).fetchone()[0]
-        ]
+        sql = "SELECT folded(?) LIKE folded(?)"
+        return [s.uuid for s in found if connection.execute(sql, (s.title, wanted.stage_like)).fetchone()[0]]
 
 
 def create(database: Database, project: ProjectRecord, data_hashes: Sequence[str], branch: str) -> list[sqlite3.Row]:
@@ -108,7 +108,7 @@ def create(database: Database, project: ProjectRecord, data_hashes: Sequence[str
             [(row["id"], branch, str(uuid4()), now, now) for row in units if not row["deleted"]],
         )
         return connection.execute(
-            f"SELECT {_UNIT}, {_LABEL}, l.content, {_STAGE}"
+            f"SELECT {_UNIT}, {_LABEL}, l.content, {_TASK}"
             " FROM units u JOIN labels l ON l.unit = u.id"
             f" WHERE +u.project = ? AND u.deleted = 0 AND l.branch = ? AND u.data_hash IN {SOME}"
             " ORDER BY u.id",
@@ -176,7 +176,7 @@ def one(database: Database, project: ProjectRecord, data_hash: str, branch: str)
     """Return the label row of one data unit, if it was ever initialised."""
     with database.read() as connection:
         row: sqlite3.Row | None = connection.execute(
-            f"SELECT {_UNIT}, {_LABEL}, l.content, {_STAGE}"
+            f"SELECT {_UNIT}, {_LABEL}, l.content, {_TASK}"
             " FROM units u JOIN labels l ON l.unit = u.id WHERE u.project = ? AND u.data_hash = ? AND l.branch = ?",
             (project.id, data_hash, branch),
         ).fetchone()
@@ -198,7 +198,7 @@ def _by_label_hash(
     connection: sqlite3.Connection, project: ProjectRecord, label_hashes: Sequence[str]
 ) -> list[sqlite3.Row]:
     return connection.execute(
-        f"SELECT {_UNIT}, {_LABEL}, l.content, u.deleted, u.refusal, {_STAGE}"
+        f"SELECT {_UNIT}, {_LABEL}, l.content, u.deleted, u.refusal, {_TASK}"
         f" FROM labels l JOIN units u ON u.id = l.unit WHERE +u.project = ? AND l.hash IN {SOME} ORDER BY u.id",
         (project.id, listed(label_hashes)),
     ).fetchall()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import mimetypes
 import re
@@ -115,7 +116,21 @@ def _video(container: Any, stream: Any, path: Path, title: str) -> NewUnit:
     name = {"matroska,webm": "video/webm", "avi": "video/x-msvideo"}.get(container.format.name)
     guess = _mime(path)
     mime = guess if guess.startswith("video/") else name or "video/mp4"
-    return NewUnit(title, "video", mime, None, path.stat().st_size, stream.width, stream.height, frames, fps, duration)
+    width, height = (stream.height, stream.width) if _is_turned(path) else (stream.width, stream.height)
+    return NewUnit(title, "video", mime, None, path.stat().st_size, width, height, frames, fps, duration)
+
+
+def _is_turned(path: Path) -> bool:
+    """Return True if a video's frames are shown turned by a quarter: phones store upright videos on their side."""
+    import av
+
+    with av.open(str(path)) as container:
+        stream: Any = main_stream(container)
+        for packet in container.demux(stream):
+            with contextlib.suppress(av.error.FFmpegError):  # of a damaged frame: a later one tells as well
+                for frame in packet.decode():
+                    return bool(round(frame.rotation / 90) % 2)
+    return False
 
 
 def _audio(container: Any, stream: Any, path: Path, title: str) -> NewUnit:
@@ -143,7 +158,7 @@ def _text(path: Path, title: str, head: bytes) -> NewUnit:
     except UnicodeDecodeError:
         raise ValueError("it is a text that is not UTF-8: convert it first") from None
     if "\0" in content:
-        raise ValueError("it is no text: there are zero bytes in it")
+        raise ValueError("it is not text: there are zero bytes in it")
     guess = _mime(path)
     mime = "text/html" if _looks_like_html(head) else guess if guess.startswith(TEXTS) else "text/plain"
     return NewUnit(title, "plainText", mime, None, size)
@@ -183,7 +198,7 @@ def _pages_of(content: bytes) -> int:
 def _dicom(path: Path, title: str, head: bytes) -> NewUnit:
     content = path.read_bytes()
     if content[128:132] != b"DICM":
-        raise ValueError("it is no DICOM file")
+        raise ValueError("it is not a DICOM file")
     tags = _dicom_tags(content)
     width, height = tags.get((0x28, 0x11)), tags.get((0x28, 0x10))
     frames = tags.get((0x28, 0x08), 1)
@@ -240,7 +255,7 @@ def _nifti(path: Path, title: str, head: bytes) -> NewUnit:
         except (OSError, EOFError, zlib.error):
             raise ValueError("it is a NIfTI volume that cannot be unpacked") from None
     if head[344:348] not in (b"n+1\0", b"ni1\0"):
-        raise ValueError("it is no NIfTI volume")
+        raise ValueError("it is not a NIfTI volume")
     order = "<" if struct.unpack_from("<i", head)[0] == 348 else ">"
     dimensions = struct.unpack_from(f"{order}8h", head, 40)
     width, height, depth = (max(size, 1) for size in dimensions[1:4])

@@ -217,7 +217,7 @@ class LocalPlatform:
             record = self._service.catalogue.create(
                 title=readable(title), description=description, type=project_type, workflow=resolved, editor=editor
             )
-            collecting.add(self._service.database, self._service.assets, record, found, groups)
+            collecting.add(self._service.database, record, found)
         project = LocalProject(self._service, record)
         project.skipped = found.skipped
         return project
@@ -271,9 +271,10 @@ class LocalPlatform:
 
     def project(self, project_hash: str | UUID) -> LocalProject:
         """Return a project by its hash, with or without hyphens, or by its title if it is unique."""
-        try:
+        record = None
+        with contextlib.suppress(ValueError):
             record = self._service.catalogue.project(str(UUID(str(project_hash).strip())))
-        except ValueError:
+        if record is None:
             named = [found for found in self._service.catalogue.projects() if found.title == project_hash]
             record = named[0] if len(named) == 1 else None
         if record is None:
@@ -390,5 +391,5 @@ def _damage_named(data: object, database: Database) -> Iterator[None]:
             raise
         raise LocalPlatformError(
             f"The data directory {data} is damaged or cannot be used ({error}).\n"
-            "Use another one, or remove it to begin anew."
+            "Use another one, or remove it to start afresh."
         ) from error

@@ -98,7 +98,7 @@ class LocalProject:
 
     def add_images(self, paths: str | Path | Iterable[str | Path]) -> list[str]:
         """Add picture files, or all pictures below a directory. Return their data hashes; see :attr:`skipped`."""
-        return self._add(collecting.collect(paths, self._service.assets, wanted=collecting.PICTURES), None)
+        return self._add(collecting.collect(paths, self._service.assets, wanted=collecting.PICTURES))
 
     def add_files(
         self, paths: str | Path | Iterable[str | Path], *, groups: collecting.Groups | None = None
@@ -108,11 +108,11 @@ class LocalProject:
         Args:
             groups: Make an image group or sequence of the pictures of each directory.
         """
-        return self._add(collecting.collect(paths, self._service.assets, groups=groups), groups)
+        return self._add(collecting.collect(paths, self._service.assets, groups=groups))
 
-    def _add(self, found: collecting.Collected, groups: collecting.Groups | None) -> list[str]:
+    def _add(self, found: collecting.Collected) -> list[str]:
         self.skipped = found.skipped
-        return collecting.add(self._database, self._service.assets, self._record, found, groups)
+        return collecting.add(self._database, self._record, found)
 
     def add_image(self, title: str, content: bytes | None = None, *, width: int = 64, height: int = 48) -> str:
         """Add a picture; without ``content``, a grey one of that size. Return its data hash."""

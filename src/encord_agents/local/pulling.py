@@ -303,7 +303,7 @@ def _keep(
                 "INSERT OR IGNORE INTO children (parent, position, item, layout_key) VALUES (?, ?, ?, ?)",
                 (units[0].uuid, position, child.uuid, keys.get(str(child.uuid), str(position))),
             )
-        data = connection.execute("SELECT id FROM data WHERE data_hash = ?", (str(task.data_hash),)).fetchone()
+        data = connection.execute("SELECT id, dataset FROM data WHERE data_hash = ?", (str(task.data_hash),)).fetchone()
         if data is None:
             added = connection.execute(
                 "INSERT INTO data (data_hash, dataset, item, created_at) VALUES (?, ?, ?, ?)",
@@ -312,6 +312,8 @@ def _keep(
             assert added is not None
         else:
             added = data["id"]
+            # Projects may share a dataset. Its other rows get no tasks here, since they may not be copied.
+            connection.execute("INSERT OR IGNORE INTO project_datasets VALUES (?, ?)", (record.id, data["dataset"]))
         entry = _entry(connection, record, added, stage, branch, row.priority)
         copied = orjson.dumps(content) if content is not None else None
         if copied is not None and not _labelled(connection, entry, branch):

@@ -202,7 +202,7 @@ def _checked(address: str) -> str:
         LocalPlatformError: It is not an address that can be notified.
     """
     address = address.strip()
-    wrong = f"{address[:100]!r} is no address to notify: give one like http://127.0.0.1:8000/notifications."
+    wrong = f"{address[:100]!r} is not an address to notify: give one like http://127.0.0.1:8000/notifications."
     if len(address) > LONGEST or not address.isascii() or not address.isprintable() or " " in address:
         raise LocalPlatformError(wrong)
     try:
@@ -223,5 +223,5 @@ def _stage(record: ProjectRecord | None, stage: str) -> str:
     found = [one for one in record.stages.values() if stage in (one.title, one.uuid)]
     if len(found) != 1 or found[0].type != "agent":
         there = ", ".join(repr(one.title) for one in record.stages.values() if one.type == "agent")
-        raise LocalPlatformError(f"{stage!r} is no agent stage of this project; there are {there or 'none'}.")
+        raise LocalPlatformError(f"{stage!r} is not an agent stage of this project; there are {there or 'none'}.")
     return found[0].uuid

@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
-from encord_agents.local import datasets, filters, folders, items, uploads, wire
+from encord_agents.local import datasets, filters, folders, items, sequences, uploads, wire
 from encord_agents.local.folders import Search
-from encord_agents.local.service import Answer, Call, Given, Operation, Service, mapping, uuid
+from encord_agents.local.service import Answer, Call, Given, Operation, Service, mapping, parsed, uuid
 from encord_agents.local.trouble import NotKnown, malformed
 
 MOST_PER_PAGE = 1000
@@ -23,9 +23,9 @@ def _folder(service: Service, row: sqlite3.Row) -> dict[str, Any]:
 
 def _search(call: Call, *, items_too: bool, **more: Any) -> Search:
     query = call.query
-    token, size = filters.one(query, "page_token") or "0", filters.one(query, "page_size") or "100"
-    if not all(text.isascii() and text.isdigit() and len(text) < 16 for text in (token, size)):
-        raise malformed("pageToken or pageSize is not one of ours.")
+    token, size = filters.one(query, "page_token"), filters.one(query, "page_size") or "100"
+    if not (size.isascii() and size.isdigit() and len(size) < 16):
+        raise malformed("pageSize is a number.")
     order = filters.one(query, "order") or "name"
     if order not in ("name", "createdAt"):
         raise malformed("order is name or createdAt.")
@@ -40,7 +40,7 @@ def _search(call: Call, *, items_too: bool, **more: Any) -> Search:
         order=order,
         desc=filters.flag(query, "desc") or False,
         size=min(max(int(size), 1), MOST_PER_PAGE),
-        start=int(token),
+        after=folders.after(token, order) if token else None,
         **more,
     )
 
@@ -48,7 +48,7 @@ def _search(call: Call, *, items_too: bool, **more: Any) -> Search:
 def _paged(rows: list[sqlite3.Row], wanted: Search, write: Any) -> Answer:
     more = len(rows) > wanted.size
     rows = rows[: wanted.size]
-    token = str(wanted.start + wanted.size) if more else None
+    token = folders.token(rows[-1]) if more else None
     return Answer({"results": [write(row) for row in rows], "nextPageToken": token}, len(rows))
 
 
@@ -90,11 +90,7 @@ def new_folder(service: Service, call: Call) -> Answer:
 
 
 def _json_object(text: str) -> None:
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        value = None
-    mapping(value, "clientMetadata")
+    mapping(parsed(text, "clientMetadata"), "clientMetadata")
 
 
 def delete_folder(service: Service, call: Call) -> Answer:
@@ -229,7 +225,7 @@ def _upload_urls(service: Service, folder: str | None, kind: Any, count: Any) ->
     if kind not in uploads.TYPES:
         if kind in ("timeseries", "scene", "group", "imageGroup", "imageSequence", "dicomSeries"):
             raise NotKnown(f"uploads of the type {kind}.", "Upload images, videos, audio, text, PDF, DICOM or NIfTI.")
-        raise malformed("itemType is no type of item.")
+        raise malformed("itemType is not a type of item.")
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_UPLOADS:
         raise malformed(f"count is a number from 1 to {MOST_UPLOADS}.")
     return Answer({"results": uploads.signed(service, folder, count), "nextPageToken": None}, count)
@@ -262,7 +258,7 @@ def group_items(service: Service, call: Call) -> Answer:
     folder = folders.get(service.database, call.path["folder"])["uuid"]
     if not isinstance(call.body, list) or not call.body:
         raise malformed("The body must be a list of groups.")
-    made = uploads.group_items(service, folder, call.body)
+    made = sequences.group_items(service, folder, call.body)
     return Answer(made, len(made))
 
 

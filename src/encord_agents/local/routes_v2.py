@@ -7,7 +7,17 @@ from typing import Any
 
 import orjson
 
-from encord_agents.local import filters, people, reviews, routes_catalogue, routes_issues, routes_storage, tasks, wire
+from encord_agents.local import (
+    filters,
+    people,
+    reviews,
+    routes_catalogue,
+    routes_issues,
+    routes_storage,
+    tasks,
+    users,
+    wire,
+)
 from encord_agents.local.service import Answer, Call, Given, Operation, Service, uuid, uuids
 from encord_agents.local.tasks import Paging, TaskFilter
 from encord_agents.local.trouble import Refusal, forbidden, malformed
@@ -60,6 +70,7 @@ def actions(service: Service, call: Call) -> Answer:
             others.setdefault(same, []).append(task)
     with service.database.write():
         if pathways:
+            users.require(service.database, record.hash, call.user, "work")
             tasks.move(service.database, record, stage.uuid, pathways, user=call.user)
         for (name, options), uuids in others.items():
             _by_people(service, call, stage, name, Given(orjson.loads(options)), uuids)
@@ -180,7 +191,7 @@ ROUTES: dict[str, Operation] = {
         "reviews", label_reviews, off=("page_token",)
     ),
     "POST projects/{project}/workflow/stages/{stage}/tasks/{task}/reviews/actions": Operation(
-        "review_actions", review_actions
+        "review_actions", review_actions, needs="approve"
     ),
     **routes_storage.ROUTES,
     **routes_issues.ROUTES,

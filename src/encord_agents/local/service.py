@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import builtins
+import json
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
@@ -189,6 +192,44 @@ def shallow(value: Any) -> Any:
         if not level:
             return value
     raise malformed(f"The body is nested more than {MAX_DEPTH} levels deep.")
+
+
+_DIGITS = bytes(ord("0") if byte in b"0123456789" else byte if byte in b"." else ord(" ") for byte in range(256))
+"""A translation that leaves digits and points of numbers, so that long ones are found faster than by a pattern."""
+_LONG = b" " + b"0" * 19
+_NOT_JSON = re.compile(r"-?(?:NaN|Infinity)")
+
+
+def parsed(body: bytes | str, what: str = "The body") -> Any:
+    """Return the content of JSON.
+
+    Raises:
+        Refusal: 400, it is not JSON, or has a number or a character that could not be kept.
+    """
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise malformed(f"{what} is not JSON{_why(error)}.") from None
+    if _LONG in (body.encode() if isinstance(body, str) else body).translate(_DIGITS):
+        # orjson makes floats of longer numbers, which rounds them.
+        shallow(content)
+        json.loads(body, parse_int=partial(_whole, what))
+    return content
+
+
+def _whole(what: str, digits: str) -> int:
+    if len(digits) > 20 or not -(2**63) <= int(digits) < 2**64:
+        raise malformed(f"{what} has the whole number {digits[:50]}, which is beyond 64 bits: send it as text.")
+    return int(digits)
+
+
+def _why(error: orjson.JSONDecodeError) -> str:
+    place = f"after {error.doc[max(0, error.pos - 40) : error.pos]!r}"
+    if found := _NOT_JSON.match(error.doc, error.pos):
+        return f": it has {found[0]}, which is not a number in JSON, {place}"
+    if "surrogate in string" in error.msg:
+        return f": it has half a character, such as half an emoji, {place}"
+    return f" ({error})"
 
 
 def optional(value: Any, kind: type[T], what: str) -> T | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from encord_agents.local import datasets, labels
+from encord_agents.local import labels
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.service import Service
 from encord_agents.local.trouble import LocalPlatformError
@@ -56,6 +56,4 @@ def copy(service: Service, record: ProjectRecord, task_uuid: str) -> ProjectReco
 
 def delete(service: Service, record: ProjectRecord) -> None:
     """Remove a project that `copy` made."""
-    with service.database.write() as connection:
-        datasets.forget(connection, "SELECT id FROM entries WHERE project = ?", (record.id,))
-        service.catalogue.delete(record)
+    service.catalogue.delete(record)

@@ -19,7 +19,7 @@ from pydantic.alias_generators import to_camel
 
 from encord_agents.local import datasets, items, media, sequences
 from encord_agents.local.items import NewUnit
-from encord_agents.local.service import Given, Service, mapping, uuid
+from encord_agents.local.service import Given, Service, mapping, uuids
 from encord_agents.local.trouble import LocalPlatformError, NotKnown, malformed
 from encord_agents.local.users import OWNER
 from encord_agents.local.written import checked
@@ -46,6 +46,15 @@ class Job:
 
     made: list[tuple[int, str, str]] = field(default_factory=list)  # row, uuid, name
     errors: list[tuple[list[str], str]] = field(default_factory=list)  # URLs, reason
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What an entry of a job becomes: a file; or a group of files, or of items that are there, given by their uuids."""
+
+    units: list[NewUnit]
+    group: NewUnit | None = None
+    there: list[str] = field(default_factory=list)
 
 
 def signed(service: Service, folder: str | None, count: int) -> list[dict[str, Any]]:
@@ -81,62 +90,92 @@ def run(service: Service, folder: str, given: Mapping[str, Any], user: str, *, i
         Refusal: 400, the list is malformed; 501, it has a kind of data that the platform does not support.
     """
     job = Job()
-    wanted = list(_entries(given))
-    read: list[tuple[dict[str, Any], list[NewUnit]]] = []
+    read: list[_Entry] = []
     used: set[str] = set()
-    for kind, entry in wanted:
+    for kind, entry in list(_entries(given)):
         addresses = _addresses(kind, entry)
         try:
-            for address in addresses:
-                if address.startswith(PREFIX):
-                    if address in used:
-                        raise ValueError("an uploaded file becomes one item: upload it again for another")
-                    used.add(address)
-            read.append((entry, [_file(service, address, _child_kind(kind), user) for address in addresses]))
+            read.append(_entry(service, kind, entry, addresses, used, user))
         except (OSError, ValueError) as error:
             job.errors.append((addresses, str(error)))
-            read.append((entry, []))
     if job.errors and not ignore_errors:
         return job
-    # All files are read before the transaction, which holds the database's lock: reading may take minutes.
+    # Files are read and videos encoded before the transaction, which holds the database's lock: it may take minutes.
     skip = bool(Given(given).get("skip_duplicate_urls"))
     with service.database.write() as connection:
-        for (kind, entry), (_, units) in zip(wanted, read, strict=True):
-            if not units and kind != "imageGroupsFromItems":
-                continue
-            metadata = orjson.dumps(Given(entry).get("client_metadata") or {}).decode()
-            title = Given(entry).text("title")
-            if kind in _SINGLE:
-                unit = media.named(units[0], title or units[0].title)
-                if (
-                    skip
-                    and unit.url is not None
-                    and connection.execute(
-                        "SELECT 1 FROM items WHERE folder = ? AND url = ?", (folder, unit.url)
-                    ).fetchone()
-                ):
+        for found in read:
+            if found.group is None:
+                (unit,) = found.units
+                same = "SELECT 1 FROM items WHERE folder = ? AND url = ?"
+                if skip and unit.url is not None and connection.execute(same, (folder, unit.url)).fetchone():
                     continue
-                unit = replace(_stated(unit, entry), metadata=metadata)
                 (row,) = items.insert(connection, folder, [unit])
-                job.made.append((row, *_uuid_and_name(connection, row)))
-                continue
-            if kind == "imageGroupsFromItems":
-                uuids = [uuid(found, "An image item") for found in entry.get("imageItems", ())]
-                frames = len(items.get(service.database, uuids))
             else:
-                titles = [child.get("title") for child in _children(entry)] or [None] * len(units)
-                named = [media.named(unit, name or unit.title) for unit, name in zip(units, titles, strict=True)]
-                uuids = items.uuids_of(connection, items.insert(connection, folder, named))
-                frames = sum(unit.frames or 1 for unit in units)
-            if len(set(uuids)) != len(uuids) or not uuids:
-                raise malformed("A group consists of different items, of at least one.")
-            video = bool(Given(entry).get("create_video")) and "dicom" not in kind.lower()
-            group_kind = "dicomSeries" if "dicom" in kind.lower() else "imageSequence" if video else "imageGroup"
-            group = sequences.group(service.database, service.assets, group_kind, title or "Group", uuids, frames)
-            row = items.insert_group(connection, folder, replace(group, metadata=metadata), uuids)
+                items.get(service.database, found.there)  # may have been removed meanwhile
+                uuids = found.there or items.uuids_of(connection, items.insert(connection, folder, found.units))
+                row = items.insert_group(connection, folder, found.group, uuids)
             job.made.append((row, *_uuid_and_name(connection, row)))
         connection.execute("DELETE FROM uploads WHERE item IN (SELECT uuid FROM items)")
     return job
+
+
+def _entry(
+    service: Service, kind: str, entry: dict[str, Any], addresses: Sequence[str], used: set[str], user: str
+) -> _Entry:
+    """Read an entry of a job. ``used`` are the uploads of the entries before it, to which its own are added.
+
+    Raises:
+        ValueError: A file cannot be read, or is not of the kind.
+        Refusal: 400, the entry is malformed; 403, an item is unknown.
+    """
+    title = Given(entry).text("title")
+    metadata = orjson.dumps(Given(entry).get("client_metadata") or {}).decode()
+    there: list[str] = []
+    if kind == "imageGroupsFromItems":
+        there = uuids(entry.get("imageItems", ()), "imageItems")
+        units = [_image(row) for row in items.get(service.database, there)]
+    else:
+        titles = [title] if kind in _SINGLE else [Given(child).text("title") for child in _children(entry)]
+        units = [
+            _named(service, address, _child_kind(kind), name, used, user)
+            for address, name in zip(addresses, titles or [None] * len(addresses), strict=True)
+        ]
+    if kind in _SINGLE:
+        return _Entry([replace(_stated(units[0], entry), metadata=metadata)])
+    if len(set(there)) != len(there) or not units:
+        raise malformed("A group consists of different items, of at least one.")
+    video = bool(Given(entry).get("create_video"))
+    group_kind = "dicomSeries" if "dicom" in kind.lower() else "imageSequence" if video else "imageGroup"
+    try:
+        group = sequences.group(service.assets, group_kind, title or "Group", units)
+    except ValueError as error:
+        raise ValueError(f"{title or 'Group'}: {error}") from None
+    return _Entry(units, replace(group, metadata=metadata), there)
+
+
+def _image(row: Any) -> NewUnit:
+    if row["item_type"] != "image":
+        raise malformed(f"An image group consists of images, and {row['title']} is of the type {row['item_type']}.")
+    return NewUnit(
+        row["title"], row["item_type"], row["mime_type"], row["digest"], row["size"] or 0, row["width"], row["height"],
+        row["frames"],
+    )  # fmt: skip
+
+
+def _named(service: Service, address: str, kind: str, title: str | None, used: set[str], user: str) -> NewUnit:
+    """Read a file, and give it the title that its client knows it by; so is it named in an error.
+
+    Raises:
+        ValueError: It cannot be read, or is not of the kind.
+    """
+    try:
+        if address.startswith(PREFIX) and address in used:
+            raise ValueError("an uploaded file becomes one item: upload it again for another")
+        used.add(address)
+        unit = _file(service, address, kind, user)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{title}: {error}" if title else str(error)) from error
+    return media.named(unit, title or unit.title)
 
 
 def _uuid_and_name(connection: Any, row: int) -> tuple[str, str]:
@@ -151,7 +190,7 @@ def _entries(given: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         if key in _NOT_HERE:
             raise NotKnown(f"uploads of {key}.", "Leave them out, or upload them to the real platform.")
         if key not in _SINGLE and key not in _GROUPS:
-            raise malformed(f"What is to be added has {key!r}, which is no kind of data.")
+            raise malformed(f"What is to be added has {key!r}, which is not a kind of data.")
         if not isinstance(listed, list):
             raise malformed(f"{key} must be a list.")
         for entry in listed:
@@ -305,7 +344,7 @@ def keep(service: Service, job: Job, *, ignore_errors: bool, answer: Mapping[str
     failed = bool(job.errors) and not ignore_errors
     state = {
         "status": "ERROR" if failed else "DONE",
-        "errors": [f"{', '.join(addresses)[:500]}: {reason}" for addresses, reason in job.errors],
+        "errors": [f"{', '.join(addresses)[:500] or 'items'}: {reason}" for addresses, reason in job.errors],
         "units_pending_count": 0,
         "units_done_count": len(job.made),
         "units_error_count": len(job.errors),
@@ -340,39 +379,3 @@ def into_dataset(service: Service, dataset: str, job: Job) -> list[dict[str, str
         {"data_hash": hash, "title": name, "backing_item_uuid": item}
         for hash, (_, item, name) in zip(hashes, job.made, strict=True)
     ]
-
-
-def group_items(service: Service, folder: str, given: Sequence[Any]) -> list[str]:
-    """Make data groups of items, each with its layout, all or none. Return their uuids.
-
-    Raises:
-        Refusal: 400, a layout is not valid; 403, an item is unknown.
-    """
-    made: list[str] = []
-    with service.database.write() as connection:
-        for entry in given:
-            group = Given(entry, "A group")
-            contents, kind = group.get("layout_contents"), group.get("layout_type")
-            if kind == "custom":
-                keyed = {str(key): uuid(value, "An item") for key, value in mapping(contents, "layoutContents").items()}
-            elif kind in ("default-grid", "default-list") and isinstance(contents, list):
-                keyed = {str(index): uuid(value, "An item") for index, value in enumerate(contents)}
-            else:
-                raise malformed("A group has a layoutType of custom, default-grid or default-list, and layoutContents.")
-            members = items.get(service.database, list(keyed.values()))
-            if not members or len(set(keyed.values())) != len(keyed):
-                raise malformed("A group consists of different items, of at least one.")
-            if any(row["item_type"] == "group" for row in members):
-                raise malformed("A group cannot consist of groups.")
-            layout = {
-                "layout": group.get("layout"), "settings": group.get("settings") or {},
-                "timeline": group.get("timeline") or [], "type": kind,
-            }  # fmt: skip
-            unit = NewUnit(
-                group.text("name") or f"Group of {members[0]['title']}", "group", None, None, 0,
-                frames=1, layout=orjson.dumps(layout).decode(),
-                metadata=orjson.dumps(group.get("client_metadata") or {}).decode(),
-            )  # fmt: skip
-            row = items.insert_group(connection, folder, unit, keyed.values(), keys=list(keyed))
-            made += items.uuids_of(connection, [row])
-    return made

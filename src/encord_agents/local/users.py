@@ -69,7 +69,7 @@ def add(connection: sqlite3.Connection, kind: Kind, hash: str, emails: Sequence[
         raise malformed(f"user_role is a number from 0 to {highest}.")
     for email in emails:
         if not isinstance(email, str) or "@" not in email or len(email) > 320:
-            raise malformed("An email is none.")
+            raise malformed("This is not an email address.")
         if email != OWNER:
             connection.execute("INSERT OR IGNORE INTO members VALUES (?, ?, ?, ?)", (kind, hash, email, role))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import Any
 
 import orjson
@@ -22,7 +23,8 @@ def iso(seconds: float) -> str:
 
 
 def legacy_date(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%a, %d %b %Y %H:%M:%S UTC")
+    """Return a date in English words, whatever the locale of the process."""
+    return formatdate(seconds).replace("-0000", "UTC")
 
 
 def data_type(item_type: str) -> str:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from tests.unit.local.asking import NOBODY, Asker
 from tests.unit.local.rows import boxed, made
 
-from encord_agents.local import LocalPlatform, LocalProject, history, keys, users
+from encord_agents.local import LocalPlatform, LocalProject, folders, history, keys, users
 from encord_agents.local.api import Api
 from encord_agents.local.auth import token_id
 from encord_agents.local.calls import client_of
@@ -73,6 +73,40 @@ def test_a_body_of_the_legacy_protocol(asker: Asker, body: bytes) -> None:
     answered = asker.ask("POST", "/public", body, **OWNERS)
     assert (answered.status, answered.content["status"]) == (200, 400)
     assert answered.content["response"] == ["INVALID_ARGUMENTS_ERROR"]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("NaN", "it has NaN, which is not a number in JSON, after"),
+        ("-Infinity", "it has Infinity, which is not a number in JSON, after"),
+        ('"half \\ud83d"', "it has half a character, such as half an emoji, after"),
+        ("18446744073709551616", "has the whole number 18446744073709551616, which is beyond 64 bits"),
+        ("-9223372036854775809", "has the whole number -9223372036854775809, which is beyond 64 bits"),
+        ("9" * 300, "which is beyond 64 bits"),
+        ("9" * 400, "number is infinity"),
+        ("[" * 1000 + "9" * 30 + "]" * 1000, "is nested more than"),
+        ("[", "The body is not JSON"),
+    ],
+)
+@pytest.mark.parametrize("target", ["/public", "/v2/public/datasets"])
+def test_a_body_that_could_not_be_kept(asker: Asker, target: str, value: str, reason: str) -> None:
+    """It is refused with the reason, which the sender can find in it."""
+    text = '{"query_method": "GET", "query_type": "x", "values": {}, "title": "é", "description": %s}'
+    answered = asker.ask("POST", target, (text % value).encode(), **OWNERS)
+    assert (answered.status, answered.content.get("status", 200)) in ((200, 400), (400, 200))
+    assert reason in orjson.dumps(answered.content).decode()
+
+
+def test_numbers_that_fit_are_kept(asker: Asker, project: LocalProject, platform: LocalPlatform) -> None:
+    """As they are, also where a text has as many digits."""
+    target = "/v2/public/storage/items"
+    item = folders.find_items(platform._service.database, folders.Search())[0]["uuid"]
+    metadata = b'{"large": 18446744073709551615, "small": -9223372036854775808, "text": "%s"}' % (b"9" * 40)
+    patch = b'{"itemPatches": {"%s": {"clientMetadata": %s}}}' % (item.encode(), metadata)
+    assert asker.ask("PATCH", f"{target}/patch-bulk", patch, **OWNERS).status == 200
+    kept = asker.ask("GET", f"{target}/{item}", **OWNERS).content["clientMetadata"]
+    assert orjson.loads(kept) == orjson.loads(metadata)
 
 
 def test_a_query_is_answered(asker: Asker, project: LocalProject) -> None:

@@ -100,8 +100,8 @@ def test_the_request_is_the_editors() -> None:
         (b"\xff", "", None, "not JSON"),
         (b"[" * 100_000, "", None, "not JSON"),
         (b"[1]", "", None, "not a JSON object"),
-        (b'{"message": 1}', "", None, "no text"),
-        (b'{"message": "a", "decision": {}}', "a", None, "no text"),
+        (b'{"message": 1}', "", None, "not text"),
+        (b'{"message": "a", "decision": {}}', "a", None, "not text"),
     ],
 )
 def test_answers(content: bytes, message: str, decision: str | None, told: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from encord_agents.local import LocalPlatform, LocalProject, Workflow
+from encord_agents.local import LocalPlatform, LocalProject, Workflow, datasets
 from encord_agents.local.catalogue import Catalogue
 
 
@@ -41,3 +41,15 @@ def test_a_template(platform: LocalPlatform, project: LocalProject) -> None:
     assert list(made.stages) == [stage.uuid for stage in workflow.resolved]
     assert made.start == workflow.start_uuid
     assert catalogue.template("other") is None
+
+
+def test_a_project_takes_its_tasks_with_it(platform: LocalPlatform, project: LocalProject) -> None:
+    """Those of data that is in none of its datasets, too: a later project with the same row id inherits none."""
+    other = platform.create_project(title="Other", workflow={"stages": [{"title": "A", "type": "agent"}]})
+    with platform._service.database.write() as connection:
+        data = [row["data"] for row in connection.execute("SELECT data FROM entries")]
+        datasets.enter(connection, other._record.id, data)
+    assert len(other.tasks()) == 3
+    other.delete()
+    later = platform.create_project(title="Later", workflow={"stages": [{"title": "A", "type": "agent"}]})
+    assert (later.tasks(), len(project.tasks())) == ([], 3)

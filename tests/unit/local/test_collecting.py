@@ -12,6 +12,7 @@ from encord_agents.local import LocalPlatform, LocalPlatformError, LocalProject,
 from encord_agents.local.assets import MemoryAssets
 from encord_agents.local.collecting import collect, counted, one_usable
 from encord_agents.local.images import png
+from encord_agents.pictures import BrokenPictureError, Picture
 
 WORKFLOW = Workflow([Stage("Annotate"), Stage("Done", "done")])
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="10" height="8"><rect width="4" height="4"/></svg>'
@@ -113,7 +114,11 @@ def test_files_of_a_directory(files: Path) -> None:
 def test_groups(files: Path) -> None:
     """The pictures of each directory are one; files of other kinds stay what they are."""
     found = collect(files, MemoryAssets(), groups="group")
-    assert [(title, len(members)) for title, members in found.groups] == [(files.name, 1), ("left", 2), ("right", 1)]
+    assert [(group.title, len(members)) for group, members in found.groups] == [
+        (files.name, 1),
+        ("left", 2),
+        ("right", 1),
+    ]
     assert [unit.title for unit in found.units] == ["left/pages.pdf"]
     with pytest.raises(LocalPlatformError, match="groups: must be 'group' or 'sequence', not 'grup'"):
         collect(files, MemoryAssets(), groups="grup")  # type: ignore[arg-type]
@@ -139,3 +144,14 @@ def test_a_project_of_files(platform: LocalPlatform, project: LocalProject, file
     assert len(project.add_images(files)) == 4
     with pytest.raises(LocalPlatformError, match="give one of the two"):
         platform.create_project(workflow={"stages": [{"title": "A", "type": "agent"}]}, images=files, files=files)
+
+
+def test_a_sequence_that_cannot_be(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory and its picture are named."""
+
+    def broken(self: Picture) -> None:
+        raise BrokenPictureError("its pixels cannot be converted to RGB")
+
+    monkeypatch.setattr(Picture, "pixels", broken)
+    with pytest.raises(LocalPlatformError, match=r"left cannot become a sequence: 1\.png cannot be read"):
+        collect(files / "left" / "1.png", MemoryAssets(), groups="sequence")

@@ -38,7 +38,7 @@ def test_another_database_is_refused_untouched(tmp_path: Path, statements: str, 
 def test_a_key_that_is_none_is_found_before_a_database_is_made(tmp_path: Path) -> None:
     """A directory with somebody else's key file stays as it was."""
     (tmp_path / "id_ed25519").write_text("somebody's words")
-    with pytest.raises(LocalPlatformError, match="no Ed25519"):
+    with pytest.raises(LocalPlatformError, match="not an Ed25519"):
         LocalPlatform(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["id_ed25519"]
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
+
 import pytest
 
-from encord_agents.local import LocalPlatform, LocalProject, datasets, folders
+from encord_agents.local import LocalPlatform, LocalProject, datasets, folders, items
 from encord_agents.local.folders import Search
+from encord_agents.local.items import NewUnit
 from encord_agents.local.trouble import Refusal
 
 
@@ -40,7 +43,8 @@ def test_folders_by_filter(platform: LocalPlatform, tree: dict[str, str]) -> Non
     assert names(platform, in_dataset=True) == ["Project"]
     assert names(platform, in_dataset=False) == ["below", "top"]
     assert names(platform, size=1) == ["Project", "below"]  # one more than the page has
-    assert names(platform, size=1, start=2) == ["top"]
+    *_, last = folders.find(platform._service.database, Search(size=1))
+    assert names(platform, size=1, after=(last["place"], last["tie"])) == ["top"]
 
 
 def test_items_by_filter(platform: LocalPlatform, project: LocalProject, tree: dict[str, str]) -> None:
@@ -89,6 +93,45 @@ def test_removals(platform: LocalPlatform, project: LocalProject, tree: dict[str
     assert group not in [task.data_hash for task in project.tasks()]
     summary = folders.summary(database, tree["home"])
     assert (summary["files"], summary["images"], summary["imageGroups"]) == (3, 3, 0)
+
+
+def test_members_that_removed_groups_share(
+    platform: LocalPlatform, project: LocalProject, tree: dict[str, str]
+) -> None:
+    """They go with the last group that has them, but stay while another group or a dataset has them."""
+    database = platform._service.database
+    rows = folders.find_items(database, Search())
+    project.add_image_group("group", [_picture()])
+    (member,) = folders.find_items(database, Search(search="group-0"))
+    groups = []
+    with database.write() as connection:
+        for title in ("one", "two", "three"):
+            unit = NewUnit(title, "imageGroup", None, None, 0)
+            added = items.insert_group(connection, tree["home"], unit, [member["uuid"], rows[0]["uuid"]])
+            groups += items.uuids_of(connection, [added])
+    (first,) = (row["uuid"] for row in folders.find_items(database, Search(types=["imageGroup"], search="group")))
+    assert folders.delete_items(database, tree["home"], [first, groups[0]], unused_frames=True) == 2
+    assert folders.delete_items(database, tree["home"], groups[1:], unused_frames=True) == 3
+    assert titles(platform) == ["a.png", "b.png", "c.png"]
+
+
+@pytest.mark.parametrize("search", ["école", "ÉCOLE", "École"])
+def test_a_search_in_any_language(platform: LocalPlatform, search: str) -> None:
+    """Case does not matter, in letters with accents either."""
+    with platform._service.database.write() as connection:
+        datasets.new_folder(connection, "Une École")
+    assert names(platform, search=search) == ["Une École"]
+
+
+@pytest.mark.parametrize(
+    "token", ["x", "é", "3", "[3]", "[1, 2]", '["a", -1]', '["a", 9223372036854775808]', '["a", null]']
+)
+def test_a_token_that_is_none(token: str) -> None:
+    """It is refused, also if it is a place that no row has."""
+    if token not in "xé":
+        token = urlsafe_b64encode(token.encode()).decode()
+    with pytest.raises(Refusal, match="not one of ours"):
+        folders.after(token, "name")
 
 
 def _picture() -> bytes:

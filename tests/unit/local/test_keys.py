@@ -52,7 +52,7 @@ def test_a_file_that_is_no_key(tmp_path: Path, content: bytes) -> None:
     """It is named, and left alone."""
     path = tmp_path / "key"
     path.write_bytes(content)
-    with pytest.raises(LocalPlatformError, match=f"{path} is no Ed25519 private key"):
+    with pytest.raises(LocalPlatformError, match=f"{path} is not an Ed25519 private key"):
         key_in(path)
     assert path.read_bytes() == content
 

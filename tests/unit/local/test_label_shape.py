@@ -147,3 +147,55 @@ def test_frames_end_with_the_data(item_type: str, frames: int | None, number: st
     else:
         with pytest.raises(Refusal):
             check(label, row(item_type, frames), FEATURES)
+
+
+@pytest.mark.parametrize(
+    ("answers", "place", "good"),
+    [([5, 6], [0, 9], True), ([9, 9], [9, 9], True), ([5, 10], [0, 9], False), ([5, 6], [0, 10], False)],
+)
+def test_ranges_in_a_group_end_with_its_members(answers: list[int], place: list[int], good: bool) -> None:
+    """An answer that changes lasts as long as the video in which its object lies; a classification, as its own."""
+    dynamic = {
+        "id": "1", "name": "Car", "color": "#000", "shape": "bounding_box", "featureNodeHash": "car",
+        "attributes": [{"id": "1.1", "name": "s", "type": "text", "featureNodeHash": "s", "dynamic": True}],
+    }  # fmt: skip
+    known = features({"objects": [dynamic], "classifications": DEFAULT["classifications"]})
+    members: Any = [
+        {"uuid": "film", "item_type": "video", "frames": 10}, {"uuid": "still", "item_type": "image", "frames": 1}
+    ]  # fmt: skip
+    changing = {"featureHash": "s", "answers": "x", "manualAnnotation": True, "range": [answers]}
+    label = labels()
+    (car,) = label["data_units"]["d"]["labels"].pop("objects")
+    car["featureHash"] = "car"
+    label["spaces"] = {"still": {"labels": {}}, "film": {"labels": {"5": {"objects": [car]}}}}
+    label["object_actions"] = {"o": {"objectHash": "o", "actions": [changing]}}
+    spread = label["classification_answers"]["c"]
+    spread |= {"range": [], "spaces": {"film": {"range": [place], "type": "frame"}}}
+    if good:
+        check(label, row("group"), known, members)
+        return
+    with pytest.raises(Refusal, match="beyond the end, which is at 9"):
+        check(label, row("group"), known, members)
+
+
+@pytest.mark.parametrize(
+    ("date", "good"),
+    [
+        ("Fri, 27 Nov 2026 23:26:16 UTC", True),
+        ("Fri, 27 Nov 2026 23:26:16", True),
+        ("2026-11-27T23:26:16+00:00", True),
+        ("2026-11-27 23:26:16", True),
+        ("Fri, 31 Nov 2026 23:26:16 UTC", False),
+        ("Mi, 02 Dez 2026 23:26:16 UTC", False),
+        ("yesterday", False),
+        (3, False),
+    ],
+)
+def test_dates(date: Any, good: bool) -> None:
+    """In English words or ISO 8601, whatever the language of the process; another one is named."""
+    label = labels(createdAt=date)
+    if good:
+        check(label, row(), FEATURES)
+        return
+    with pytest.raises(Refusal, match=str(date)):
+        check(label, row(), FEATURES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.local.rows import boxed, made, saved
 
-from encord_agents.local import LocalProject, labels
+from encord_agents.local import LocalPlatform, LocalProject, label_wire, labels
 from encord_agents.local.labels import RowFilter
 from encord_agents.local.trouble import Refusal
 
@@ -53,3 +53,27 @@ def test_rows_by_filter(project: LocalProject) -> None:
         (RowFilter(all_branches=True), ["a.png", "b.png", "c.png"]),
     ):
         assert [row["title"] for row in labels.rows(project._database, project._record, wanted)] == expected
+
+
+def test_a_row_knows_what_happened_to_its_task(project: LocalProject) -> None:
+    """A task that was rejected is returned, as the list of rows says, too."""
+    row = saved(project)
+    project.move(project.tasks()[0].uuid, "Review")
+    project.act("reject", "Review")
+    database, record = project._database, project._record
+    for found in (
+        labels.create(database, record, [row["data_hash"]], "main")[0],
+        labels.get(database, record, [row["label_hash"]])[0],
+        labels.one(database, record, row["data_hash"], "main"),
+        labels.rows(database, record, RowFilter(data_hashes=[row["data_hash"]]))[0],
+    ):
+        assert found is not None
+        assert label_wire.label_status(found, record.stages) == ("LABEL_IN_PROGRESS", "RETURNED")
+
+
+def test_titles_in_any_language(platform: LocalPlatform) -> None:
+    """Case does not matter, in letters with accents either."""
+    project = platform.create_project(workflow={"stages": [{"title": "Prüfung", "type": "agent"}]})
+    project.add_image("ÜBER.png")
+    for wanted in (RowFilter(title_like="%über%"), RowFilter(stage_like="PRÜF%")):
+        assert [row["title"] for row in labels.rows(project._database, project._record, wanted)] == ["ÜBER.png"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import struct
 from pathlib import Path
 
 import pytest
 from tests import kinds
 
+from encord_agents.core.video import iterate_frames
 from encord_agents.local import media
 
 
@@ -89,3 +91,21 @@ def test_a_kind_that_was_asked_for(tmp_path: Path) -> None:
         media.read_file(sound, "a.wav", "video")
     with pytest.raises(ValueError, match="no PDF"):
         media.read_file(kinds.picture(tmp_path / "a.png"), "a.png", "pdf")
+
+
+@pytest.mark.parametrize(
+    ("matrix", "size"),
+    [((0, 1, -1, 0), (24, 32)), ((0, -1, 1, 0), (24, 32)), ((-1, 0, 0, -1), (32, 24)), ((1, 0, 0, 1), (32, 24))],
+)
+def test_a_video_of_a_phone(matrix: tuple[int, int, int, int], size: tuple[int, int], tmp_path: Path) -> None:
+    """It is as wide and as high as the upright frames that runners and the page have."""
+    path = kinds.video(tmp_path / "film.mp4", size=(32, 24))
+    content = bytearray(path.read_bytes())
+    start = content.index(b"tkhd") + 44
+    a, b, c, d = (number << 16 for number in matrix)
+    content[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    unit = media.read_file(path, "film.mp4")
+    height, width = next(iter(iterate_frames(path))).content.shape[:2]
+    assert (unit.width, unit.height) == (width, height) == size
+    assert unit.frames == 6

@@ -60,11 +60,13 @@ def test_a_closed_platform_stays_closed() -> None:
 
 
 def test_a_project_by_its_hash() -> None:
-    """As text of any form, or as a UUID; another one is an error that lists those there are."""
+    """As text of any form, or as a UUID; also by a title that looks like one; others are an error that lists all."""
     platform = LocalPlatform()
     known = platform.create_project(title="Cats", workflow=WORKFLOW).project_hash
     for given in (known, known.upper(), f" {known}\n", known.replace("-", ""), UUID(known)):
         assert platform.project(given).project_hash == known
+    like_a_hash = platform.create_project(title="deadbeef" * 4, workflow=WORKFLOW)
+    assert platform.project("deadbeef" * 4).project_hash == like_a_hash.project_hash
     for other in ("words", "", UUID(int=0)):
         with pytest.raises(LocalPlatformError, match=f"(?s)There is no project {other}.*{known} .Cats."):
             platform.project(other)

@@ -139,3 +139,21 @@ def test_a_pathway_into_a_router(local_platform: LocalPlatform, copy: LocalPlatf
     record = pull(local_platform, copy, real).record
     agent, last = record.stages.values()
     assert {way.name: way.to for way in agent.pathways} == {"on": agent.uuid, "off": last.uuid}
+
+
+def test_projects_that_share_a_dataset(local_platform: LocalPlatform, real: LocalProject, copy: LocalPlatform) -> None:
+    """Their copies share it, too; the tasks that one of them has go with it, and are not left for a later project."""
+    client = local_platform.client(retries=False)
+    original = client.get_project(real.project_hash)
+    twin = client.create_project(
+        "Twin", [str(found.dataset_hash) for found in original.list_datasets()],
+        ontology_hash=original.ontology_hash, workflow_template_hash=local_platform.add_workflow_template(WORKFLOW),
+    )  # fmt: skip
+    pull(local_platform, copy, real)
+    second = LocalProject(copy._service, pulling.pull(copy._service, client, twin, max_tasks=2).record)
+    titles = [row["title"] for row in copy._service.catalogue.datasets(second._record)]
+    assert (sorted(titles), len(second.tasks())) == (["Real", "Twin"], 2)
+    second.delete()
+    later = copy.create_project(title="Later", workflow=WORKFLOW)
+    assert later.tasks() == []
+    assert len(copy.project("Real").tasks()) == 5

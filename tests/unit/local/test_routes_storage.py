@@ -87,6 +87,25 @@ def test_pages_of_items(platform: LocalPlatform, project: LocalProject) -> None:
             items(platform, **query)
 
 
+@pytest.mark.parametrize("desc", ["true", "false"])
+@pytest.mark.parametrize("order", ["name", "createdAt"])
+def test_nothing_is_skipped_by_who_lists_and_moves(
+    platform: LocalPlatform, project: LocalProject, order: str, desc: str
+) -> None:
+    """A loop that moves or deletes the items it lists meets each of them once, also those of the same name and time."""
+    project.add_placeholders(4, title="b.png")
+    home, other = folder_of(platform), new(platform, "Other")
+    seen, token = [], [""]
+    while token:
+        page = items(platform, pageSize=["2"], order=[order], desc=[desc], pageToken=token)
+        seen += names(page)
+        for number, item in enumerate(page["results"]):
+            ids = {"itemUuids": [item["uuid"]], "newParentUuid": other, "childUuids": [item["uuid"]]}
+            rest(platform, f"POST storage/folders/{{folder}}/items/{('move', 'delete')[number]}", ids, folder=home)
+        token = [page["nextPageToken"]] if page["nextPageToken"] else []
+    assert sorted(seen) == ["a.png", *["b.png"] * 5, "c.png"]
+
+
 def test_items_by_filter(platform: LocalPlatform, project: LocalProject) -> None:
     """Each filter leaves those that fit; addresses and metadata are in the answer if they are wanted."""
     project.add_file("d.txt", b"words", item_type="plainText", mime_type="text/plain")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
 from tests.unit.local.asking import NOBODY, refused, rest
 from tests.unit.local.rows import saved
 
-from encord_agents.local import LocalPlatform, LocalProject, routes_v2
+from encord_agents.local import LocalPlatform, LocalProject, routes_v2, users
 from encord_agents.local.users import OWNER
 
 TASKS = "GET projects/{project}/workflow/stages/{stage}/tasks"
@@ -106,6 +107,38 @@ def test_what_people_do(platform: LocalPlatform, project: LocalProject) -> None:
         assert (found.stage_title, found.status) == expected
     with refused(400):
         rest(platform, ACTIONS, [{"action": "APPROVE", "taskUuid": task}], **at(project, "Done"))
+
+
+@pytest.mark.parametrize(
+    ("role", "allowed"),
+    [
+        (users.ADMIN, {"pathway", "review"}), (users.TEAM_MANAGER, {"pathway", "review"}),
+        (users.REVIEWER, {"pathway", "review"}), (users.ANNOTATOR_REVIEWER, {"pathway", "review"}),
+        (users.ANNOTATOR, {"pathway"}),
+        (users.VIEWER, set()),
+    ],
+)  # fmt: skip
+def test_who_may_act(platform: LocalPlatform, project: LocalProject, role: int, allowed: set[str]) -> None:
+    """Everybody but viewers may send an agent's tasks on; those who review decide on labels."""
+    saved(project)
+    task = project.tasks()[0].uuid
+    with platform._service.database.write() as connection:
+        users.add(connection, "project", project.project_hash, ["ann@example.com"], role)
+
+    def may(what: str, request: str, body: Any, **ids: str) -> None:
+        with contextlib.nullcontext() if what in allowed else refused(403):
+            rest(platform, request, body, user="ann@example.com", **ids)
+
+    action = {"action": "PATHWAY_ACTION", "taskUuid": task, "pathwayName": "review"}
+    may("pathway", ACTIONS, [action], **at(project))
+    if "pathway" not in allowed:
+        project.move(task, "Review")
+    here = {"task": task, **at(project, "Review")}
+    (review,) = rest(platform, REVIEWS, user="ann@example.com", **here)["results"]
+    act = [{"action": "APPROVE", "reviewUuid": review["reviewUuid"]}]
+    may("review", f"POST {REVIEWS.removeprefix('GET ')}/actions", act, **here)
+    expected = "APPROVED" if "review" in allowed else "NEW"
+    assert rest(platform, REVIEWS, **here)["results"][0]["status"] == expected
 
 
 def test_label_reviews(platform: LocalPlatform, project: LocalProject) -> None:

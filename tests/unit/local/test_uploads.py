@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from encord_agents.local import LocalPlatform, LocalProject, datasets, uploads
+from encord_agents.local import LocalPlatform, LocalProject, datasets, folders, uploads
+from encord_agents.local.folders import Search
 from encord_agents.local.images import png
 from encord_agents.local.service import Given
 from encord_agents.local.trouble import Refusal
@@ -34,12 +35,12 @@ def run(platform: LocalPlatform, folder: str, given: Any, *, user: str = OWNER, 
 
 
 def test_all_or_none(platform: LocalPlatform, folder: str) -> None:
-    """A file that cannot be read stops the job, unless errors are ignored; it is named with the reason."""
+    """A file that cannot be read stops the job, unless errors are ignored; its title and the reason are told."""
     good, bad = sent(platform, png(4, 3)), sent(platform, b"no picture")
-    given = {"images": [{"objectUrl": good, "title": "a"}, {"object_url": bad}]}
+    given = {"images": [{"objectUrl": good, "title": "a"}, {"object_url": bad, "title": "b.png"}]}
     job = run(platform, folder, given)
     assert (job.made, len(job.errors)) == ([], 1)
-    assert job.errors[0][0] == [bad]
+    assert job.errors == [([bad], "b.png: no picture")]
     job = run(platform, folder, given, ignore=True)
     assert [name for _, _, name in job.made] == ["a"]
     state = uploads.state(platform._service, uploads.keep(platform._service, job, ignore_errors=True, answer={}))
@@ -144,3 +145,26 @@ def test_the_list_of_files() -> None:
         assert uploads.wanted(Given(body), "data_items", "external_files") == {"a": 1}
     with pytest.raises(Refusal):
         uploads.wanted(Given({}), "data_items")
+
+
+def test_a_group_of_items(platform: LocalPlatform, project: LocalProject, folder: str) -> None:
+    """Of pictures, whose sizes need not be known; other items are refused, and an unreadable picture is named."""
+    known, *_ = [row["uuid"] for row in folders.find_items(platform._service.database, Search())]
+    project.add_file("plain.png", png(4, 3), item_type="image", mime_type="image/png")
+    project.add_file("broken.png", b"no picture", item_type="image", mime_type="image/png")
+    project.add_file("words.txt", b"words", item_type="plainText", mime_type="text/plain")
+    plain, broken, words = (
+        folders.find_items(platform._service.database, Search(search=name))[0]["uuid"]
+        for name in ("plain.png", "broken.png", "words.txt")
+    )
+
+    def group(*items: str) -> uploads.Job:
+        entry = {"title": "s", "imageItems": items, "createVideo": True}
+        return run(platform, folder, {"imageGroupsFromItems": [entry]})
+
+    assert [name for _, _, name in group(plain, known).made] == ["s"]
+    assert "s: broken.png cannot be read as a picture" in group(known, broken).errors[0][1]
+    for wrong in ([known, words], [known, known], []):
+        with pytest.raises(Refusal) as caught:
+            group(*wrong)
+        assert caught.value.status == 400

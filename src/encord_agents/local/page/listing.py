@@ -207,7 +207,7 @@ def _conditions(project: ProjectRecord, wanted: Wanted) -> tuple[list[str], list
         conditions.append("t.stage = ?")
         values.append(wanted.stage)
     if wanted.title:
-        conditions.append("u.title LIKE ? ESCAPE '\\'")
+        conditions.append("folded(u.title) LIKE folded(?) ESCAPE '\\'")
         escaped = wanted.title.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         values.append(f"%{escaped}%")
     if wanted.label_class == "none":
