@@ -14,7 +14,7 @@
         |-- MissingExtraError                something needs an extra that is not installed (also an ImportError)
         |-- EditorRequestError               a request to an editor agent that cannot be served
         |-- UnknownPathwayError              an agent named a pathway its stage does not have
-        |-- UnsupportedAssetError            a file that is not what was asked for (no frames, no file of its own, ...)
+        |-- UnsupportedAssetError            a file that is not what was asked for (also a NotImplementedError)
         |-- AssetDownloadError               a file that could not be fetched
         |-- CertificateError                 a server whose certificate is not trusted here
         |-- NoRoomError                      a file that this machine has no room for: disk, quota, handles
@@ -258,7 +258,7 @@ class UnknownPathwayError(PrintableError):
         super().__init__("\n".join(lines))
 
 
-class UnsupportedAssetError(PrintableError):
+class UnsupportedAssetError(PrintableError, NotImplementedError):
     """A storage item has no file of its own, or its file is not what was asked for.
 
     Attributes:
@@ -330,7 +330,7 @@ _ABOUT_SIZE = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", err
 _REMEDIES = {
     errno.EMFILE: _FEWER_HANDLES,
     errno.ENFILE: _FEWER_HANDLES,
-    errno.ENOMEM: "Have less in memory at once (task_batch_size, max_workers, workers). Then run again.",
+    errno.ENOMEM: "Keep less in memory at once (task_batch_size, max_workers, workers). Then run again.",
     errno.EFBIG: "Allow the process larger files (ulimit -f). Then run again.",
 }
 
@@ -374,10 +374,10 @@ class OutageError(PrintableError):
         return error
 
 
-def closest(given: str, names: Iterable[str]) -> str | None:
-    """Return the name most similar to a mistyped one, or ``None``."""
+def closest(given: str, names: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the name most similar to a mistyped one, or ``None`` if none is at least `cutoff` similar (0 to 1)."""
     by_lower = {name.casefold(): name for name in names}
-    matches = difflib.get_close_matches(given.casefold(), by_lower, n=1, cutoff=0.6)
+    matches = difflib.get_close_matches(given.casefold(), by_lower, n=1, cutoff=cutoff)
     return by_lower[matches[0]] if matches else None
 
 

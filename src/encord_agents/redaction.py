@@ -19,8 +19,9 @@ RUN: Final = re.compile(r"[A-Za-z0-9+/=]{60,}|[A-Za-z0-9+=]{40,}")
 
 USER_INFO: Final = re.compile(r"//[^/@\s'\"]*@")
 QUERY: Final = re.compile(r"(https?://[^\s?'\"<>]+\?)[^\s'\"<>]+")
-ANY_QUERY: Final = re.compile(r"(?:\?|%3[Ff])[^\s'\"<>]+")
-_PART: Final = r"((?:[?&;]|%3f|%26|\\u0026)(?:{})(?:=|%3d))"
+ANY_QUERY: Final = re.compile(r"(?:[?#]|%3[Ff]|%23)[^\s'\"<>]+")
+"""The query of an address, or its fragment, in which sign-in pages hand over tokens."""
+_PART: Final = r"((?:[?#&;]|%3f|%23|%26|\\u0026)(?:{})(?:=|%3d))"
 SIGNED: Final = re.compile(
     _PART.format(r"x-(?:amz|goog|oss)-\w+|signature|sig|awsaccesskeyid|googleaccessid|key-pair-id"),
     re.IGNORECASE,
@@ -31,7 +32,22 @@ KEYS: Final = re.compile(
 )
 """Query parameters whose value alone is secret."""
 HIDDEN: Final = "***"
-PEM: Final = re.compile(r"-----\s*BEGIN[A-Z ]*PRIVATE KEY.*?(?:-----\s*END[A-Z ]*KEY\s*-----|\Z)", re.DOTALL)
+# Keys in addresses are quoted: a space is + or %20, a line feed %0A.
+_BEGIN: Final = r"-----\s*BEGIN(?:[A-Z +]|%20)*PRIVATE(?:[ +]|%20)KEY"
+_FEED: Final = r"(?:\s|\\+[rn]|%0[AaDd])+"
+_CHARACTER: Final = r"(?:[A-Za-z0-9/+=_-]|%2[BbFf]|%3[Dd])"
+PEM: Final = re.compile(
+    _BEGIN + r"(?:(?!-----\s*BEGIN).)*?-----\s*END(?:[A-Z +]|%20)*KEY\s*-----",
+    re.DOTALL,
+)
+UNENDED: Final = re.compile(
+    rf"(?:{_BEGIN}-*{_FEED}{_CHARACTER}{{10,}}|(?:b3BlbnNzaC1rZXk|LS0tLS1CRUdJTi|MC4CAQAwBQYDK2Vw){_CHARACTER}*)"
+    rf"(?:{_FEED}{_CHARACTER}{{10,}})*(?:{_FEED}{_CHARACTER}{{1,9}}=)?"
+)
+"""A key without its end, known by its label or its first characters, in lines of any width; not the label alone.
+
+The characters are those of `KEY_MARKS`, and of an Ed25519 key in PKCS#8.
+"""
 LONG_RUN: Final = re.compile(r"[A-Za-z0-9+/=_-]{50,}")
 SEGMENT: Final = re.compile(r"[A-Za-z0-9+=]{24,}")
 LONGEST_HASH: Final = 128
@@ -67,7 +83,7 @@ def without_signatures(text: str) -> str:
 def _without_signature(query: re.Match[str]) -> str:
     text = query[0]
     if SIGNED.search(text):
-        return ("?" if text.startswith("?") else text[:3]) + HIDDEN
+        return text[: 3 if text.startswith("%") else 1] + HIDDEN
     return KEYS.sub(rf"\1{HIDDEN}", text)
 
 
@@ -76,7 +92,8 @@ def without_secrets(text: str) -> str:
 
     Hashes, uuids, paths and titles stay, since a message would be of little use without them.
     """
-    text = LONG_RUN.sub(lambda run: HIDDEN if _is_of_key(run[0]) else run[0], PEM.sub(HIDDEN, text))
+    text = UNENDED.sub(HIDDEN, PEM.sub(HIDDEN, text))
+    text = LONG_RUN.sub(lambda run: HIDDEN if _is_of_key(run[0]) else run[0], text)
     return without_user_info(text)
 
 
@@ -86,8 +103,8 @@ def _is_of_key(run: str) -> bool:
         return True
     segments = run.split("/")
     longest = max(segments, key=len)
-    if len(longest) > LONGEST_HASH:
-        return True
-    return SEGMENT.search(longest) is not None and all(
-        any(kind(character) for character in longest) for kind in (str.isupper, str.islower, str.isdigit)
-    )
+    if len(longest) <= LONGEST_HASH and SEGMENT.search(longest) is None:
+        return False
+    # Longer than any hash, it may also be hexadecimal, or base32, but not a line of a table.
+    kinds = (str.isalpha, str.isdigit) if len(longest) > LONGEST_HASH else (str.isupper, str.islower, str.isdigit)
+    return all(any(map(kind, longest)) for kind in kinds)

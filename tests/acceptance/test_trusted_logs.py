@@ -100,12 +100,15 @@ def asks_a_signed_address() -> None:
     try:
         raise OSError("Max retries exceeded with url: /a.jpg?X-Amz-Date=1&X-Amz-Signature=TOPSECRET (Caused by x)")
     except OSError as error:
-        raise ValueError("403 for url: https://b/a.jpg?X-Amz-Signature=TOPSECRET and ?q=a cat") from error
+        raise ValueError(
+            "403 for url: https://b/a.jpg?X-Amz-Signature=TOPSECRET and ?q=a cat, as https://me:TOPSECRET@b/ with "
+            "-----BEGIN PRIVATE KEY-----\nTOPSECRET\n-----END PRIVATE KEY-----"
+        ) from error
 
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=str)
 def test_no_secrets_of_agents(world: World, log: io.StringIO, driver: Driver) -> None:
-    """Addresses in an agent's own exception are shown without signatures: in logs, reports, answers and files."""
+    """Signatures, passwords and keys in an agent's own exception are not shown: in logs, reports, answers and files."""
     check_no_secrets(world, log, driver)
 
 

@@ -22,7 +22,10 @@ from encord_agents.exceptions import EncordEditorAgentException as EncordEditorA
 __all__ = ["editor_agent"]
 
 MARGIN: Final = 1.0
-"""Seconds before the function's time limit at which it answers 504 if its agent has not ended."""
+"""Seconds before the function's time limit at which it answers 504 if its agent has not ended.
+
+Of less than twice as many seconds, the agent has half.
+"""
 
 
 def editor_agent(
@@ -34,7 +37,8 @@ def editor_agent(
     """Make a Lambda function of an editor agent.
 
     It takes events of both payload versions, with bodies in base64 or not, and a bare `FrameData` as the event. If the
-    agent takes longer than the function's time limit, the answer is 504, shortly before.
+    agent takes longer than the function's time limit, the answer is 504, shortly before. For that, the agent runs in a
+    thread of its own.
 
     Args:
         label_row_metadata_include_args: Options for listing the label row.
@@ -71,7 +75,8 @@ def editor_agent(
             if left is None:
                 reply = agent.answer(request, is_base64=is_base64)
             else:
-                reply = agent.answer_within(max(left() / 1000 - MARGIN, MARGIN), request, is_base64=is_base64)
+                seconds = left() / 1000
+                reply = agent.answer_within(max(seconds - MARGIN, seconds / 2), request, is_base64=is_base64)
             return _response(reply, origins.headers(origin) if origin and is_rest else {}, event)
 
         # `__wrapped__` is the agent, for tests; this function has a signature of its own.

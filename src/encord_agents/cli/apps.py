@@ -34,7 +34,7 @@ def find_app(where: str, kind: type[T], what: str) -> T:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name is None or not module_name.startswith(error.name):
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         raise PrintableError(f"There is no module {module_name!r} here ({here}). {how}") from error
     found = getattr(module, name or "app", None)

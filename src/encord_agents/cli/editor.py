@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
+import ipaddress
 import json
 import re
 import shlex
 import time
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
+from urllib.request import getproxies
 
 import typer
 
@@ -57,7 +60,7 @@ def frame_of(editor_url: str) -> FrameData:
         return FrameData.model_validate({**parts, "frame": found["frame"] or 0, "objectHashes": objects})
     except (ValueError, ValidationError):
         raise PrintableError(
-            f"{editor_url!r} is no address of the label editor. "
+            f"{editor_url!r} is not an address of the label editor. "
             "Copy it from the browser: https://app.encord.com/label_editor/PROJECT/DATA/FRAME"
         ) from None
 
@@ -108,14 +111,16 @@ def call(endpoint: str, editor_url: str, *, test_header: bool, as_event: bool = 
         event = {"version": "2.0", "headers": headers, "body": body, "isBase64Encoded": False}
         body, headers = json.dumps(event), {"Content-Type": "application/json"}
     given = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+    directly = _directly(endpoint)
+    given += [part for host in directly.values() for part in ("--noproxy", host)]
     curl = shlex.join(["curl", "-X", "POST", endpoint, *given, "-d", body])
     _tell("request", f"POST {endpoint}")
     _tell("data", body)
     started = time.perf_counter()
     try:
-        answer = requests.post(endpoint, data=body, headers=headers, timeout=(10, None))
+        answer = requests.post(endpoint, data=body, headers=headers, timeout=(10, None), proxies=directly)
     except (ValueError, requests.exceptions.InvalidURL) as error:
-        raise PrintableError(f"{endpoint!r} is no address: {error}") from None
+        raise PrintableError(f"{endpoint!r} is not an address: {error}") from None
     except requests.RequestException as error:
         _tell("error", _why(endpoint, error, as_event=as_event))
         _tell("curl", curl)
@@ -133,6 +138,16 @@ def call(endpoint: str, editor_url: str, *, test_header: bool, as_event: bool = 
         raise typer.Exit(1)
 
 
+def _directly(endpoint: str) -> dict[str, str]:
+    """Return the `proxies` of `requests` for an address: a proxy of the environment cannot reach this machine's own."""
+    try:
+        host = urlsplit(endpoint).hostname or ""
+        is_here = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name, or no address at all
+        is_here = False
+    return {"no_proxy": host} if is_here and getproxies() else {}
+
+
 def _why(endpoint: str, error: Exception, *, as_event: bool) -> str:
     """Return the reason for a missing answer, and its remedy."""
     if any(is_a(one, ConnectionRefusedError) for one in chain(error)):
@@ -145,7 +160,10 @@ def _unpacked(status: int, text: str) -> tuple[int, str]:
     """Return the status and body that a gateway makes of a function's answer: 502 if the answer has no status."""
     try:
         answer = json.loads(text)
-        return int(answer["statusCode"]), str(answer.get("body") or "")
+        status, body = int(answer["statusCode"]), str(answer.get("body") or "")
+        if answer.get("isBase64Encoded"):
+            body = base64.b64decode(body, validate=True).decode("utf-8", "replace")
+        return status, body
     except (ValueError, TypeError, KeyError, OverflowError):
         return 502, text
 
@@ -158,7 +176,7 @@ def serve(
     where: Annotated[str, typer.Argument(metavar="MODULE:APP", help="The app, for instance agents:app.")],
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Port = 8080,
-    reload: Annotated[bool, typer.Option("--reload", help="Begin anew when a file changes.")] = False,
+    reload: Annotated[bool, typer.Option("--reload", help="Restart when a file changes.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes that serve it; without --reload.")] = 1,
 ) -> None:
     """Serve an app of editor agents, until it is interrupted."""

@@ -24,8 +24,8 @@ CERTIFICATE_REMEDY = (
 STRICT = range(80, 94)
 """OpenSSL's error codes for certificates that violate RFC 5280, which Python checks from 3.13 on."""
 STRICT_REMEDY = (
-    "From Python 3.13 on, certificates must keep to RFC 5280: whoever issued this one, or the root certificate of a "
-    "proxy, has to issue it anew. Until then, use Python 3.12."
+    "From Python 3.13 on, certificates must comply with RFC 5280: the issuer of this one, or of a proxy's root "
+    "certificate, has to reissue it. Until then, use Python 3.12."
 )
 
 NOBODY = "no server listens there (the connection was refused)"

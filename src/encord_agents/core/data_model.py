@@ -40,6 +40,9 @@ __all__ = [
     "LabelRowMetadataIncludeArgs",
 ]
 
+ALIKE = 0.85
+"""How alike a field's name and a misspelling of it are: a letter or two, not another word (see `closest`)."""
+
 Base64Formats: TypeAlias = Literal[".jpeg", ".jpg", ".png", ".webp"]
 ImageFormat: TypeAlias = Base64Formats | Literal["JPEG", "PNG", "WEBP", "jpeg", "jpg", "png", "webp"]
 MessageFormat: TypeAlias = Literal["openai", "openai-responses", "anthropic", "gemini"]
@@ -96,13 +99,15 @@ class FrameData(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_misspelt(cls, value: Any) -> Any:
-        """Reject a misspelt field. Other unknown fields are ignored, since the platform may add fields."""
+        """Reject a misspelling of a missing field. Other unknown fields are ignored: the platform may add some."""
         if isinstance(value, dict):
-            known = {name for field, one in cls.model_fields.items() for name in (field, one.alias or field)}
+            names = [(field, one.alias or field) for field, one in cls.model_fields.items()]
+            known = {name for pair in names for name in pair}
+            missing = [name for pair in names if not any(name in value for name in pair) for name in pair]
             for name in value:
                 if name in known or not isinstance(name, str):
                     continue
-                if meant := closest(name, (one for one in known if one not in value)):
+                if meant := closest(name, missing, cutoff=ALIKE):
                     raise ValueError(f"It has a field {name[:80]!r}. Did you mean {meant!r}?")
         return value
 

@@ -133,13 +133,13 @@ def _unwrapped(text: str) -> list[bytes]:
 
 def _checked(label: str, body: str, source: str) -> str:
     # Imported here because it is slow, and needed only to sign in.
-    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.exceptions import InternalError, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import ssh
 
     key = f"-----BEGIN {label}-----\n" + "\n".join(body.split()) + f"\n-----END {label}-----\n"
     try:
         private_key = ssh.load_ssh_private_key(key.encode("ascii", "replace"), password=None)
-    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+    except (TypeError, ValueError, UnsupportedAlgorithm, InternalError) as error:
         # Without the cause: `from None` hides it from tracebacks, so that no part of the key is quoted anywhere.
         if isinstance(error, TypeError) or "password" in str(error).lower():
             raise CredentialsError(_protected(source)) from None
@@ -153,7 +153,7 @@ def _checked(label: str, body: str, source: str) -> str:
 
 def _converted(label: str, body: str, source: str) -> str:
     """Convert a key with another label to OpenSSH's format."""
-    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.exceptions import InternalError, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
     if "PRIVATE KEY" not in label:
@@ -167,7 +167,7 @@ def _converted(label: str, body: str, source: str) -> str:
     pem = f"-----BEGIN {label}-----\n" + "\n".join(body.split()) + f"\n-----END {label}-----\n"
     try:
         private_key = serialization.load_pem_private_key(pem.encode("ascii", "replace"), password=None)
-    except (TypeError, ValueError, UnsupportedAlgorithm):
+    except (TypeError, ValueError, UnsupportedAlgorithm, InternalError):  # OpenSSL has no word for some damage
         raise CredentialsError(
             f"{source} is not a private key in OpenSSH's format, the only one the platform's client reads, and cannot "
             f"be converted: it is headed {label[:40]!r}, and damaged or of an unknown kind.\n"
@@ -192,12 +192,12 @@ def _check_kind(private_key: object, source: str, more: str = "") -> None:
 
 def _pem_of(data: bytes) -> str | None:
     """Convert a private key from DER to PEM; return ``None`` if the data is something else."""
-    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.exceptions import InternalError, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
     try:
         private_key = serialization.load_der_private_key(data, password=None)
-    except (TypeError, ValueError, UnsupportedAlgorithm):
+    except (TypeError, ValueError, UnsupportedAlgorithm, InternalError):
         return None
     return private_key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -215,7 +215,7 @@ def _no_key(text: str, source: str) -> str:
         return _public(source)
     if source == "ENCORD_SSH_KEY" and "\n" not in text and _is_path(text):
         return (
-            "ENCORD_SSH_KEY holds a path, and it wants the key's text.\n"
+            "ENCORD_SSH_KEY holds a path, and it must be the key's text.\n"
             "Put the path into ENCORD_SSH_KEY_FILE instead, and unset ENCORD_SSH_KEY."
         )
     return f"{source} is not a private key.\n{_expected()}"

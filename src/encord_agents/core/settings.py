@@ -7,10 +7,10 @@ import re
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, NoReturn, SupportsIndex
+from typing import Annotated, Any, NoReturn, SupportsIndex
 from urllib.parse import urlsplit
 
-from pydantic import ByteSize, Field, PrivateAttr, ValidationError
+from pydantic import BeforeValidator, ByteSize, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from encord_agents.core.keys import MAKE_A_KEY_PAIR, MAX_KEY_BYTES, decoded, openssh_key
@@ -36,6 +36,14 @@ class _Secret(str):
         return "'**********'"
 
 
+def _stripped(value: object) -> object:
+    return (value.strip() or None) if isinstance(value, str) else value
+
+
+OptionalPath = Annotated[Path | None, BeforeValidator(_stripped)]
+"""A path without the white space around it: secret stores and tools of deployment may add a line feed."""
+
+
 class Settings(BaseSettings):
     """The credentials and the address of the platform.
 
@@ -56,7 +64,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
 
     ssh_key_content: str | None = Field(default=None, validation_alias="ENCORD_SSH_KEY", repr=False, exclude=True)
-    ssh_key_file: Path | None = Field(default=None, validation_alias="ENCORD_SSH_KEY_FILE")
+    ssh_key_file: OptionalPath = Field(default=None, validation_alias="ENCORD_SSH_KEY_FILE")
     domain: str = Field(default=DEFAULT_DOMAIN, validation_alias="ENCORD_DOMAIN")
 
     _ssh_key: str = PrivateAttr("")
@@ -102,7 +110,7 @@ class Settings(BaseSettings):
         Raises:
             TypeError: Always.
         """
-        raise TypeError("Settings hold a private key and are not pickled. Make them anew in the other process.")
+        raise TypeError("Settings hold a private key and are not pickled. Make new ones in the other process.")
 
     def __hash__(self) -> int:
         return hash((self._ssh_key, self.domain))
@@ -162,7 +170,11 @@ class WebhookSettings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_ignore_empty=True, extra="ignore", hide_input_in_errors=True, populate_by_name=True
+        env_ignore_empty=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        populate_by_name=True,
+        str_strip_whitespace=True,
     )
 
     webhook_secret: str | None = Field(default=None, validation_alias="ENCORD_WEBHOOK_SECRET", repr=False, exclude=True)
@@ -180,7 +192,7 @@ class CacheSettings(BaseSettings):
         env_ignore_empty=True, extra="ignore", hide_input_in_errors=True, populate_by_name=True
     )
 
-    directory: Path | None = Field(default=None, validation_alias="ENCORD_AGENTS_CACHE")
+    directory: OptionalPath = Field(default=None, validation_alias="ENCORD_AGENTS_CACHE")
     size: ByteSize = Field(default=ByteSize(20_000_000_000), validation_alias="ENCORD_AGENTS_CACHE_SIZE", gt=0)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Exceptions as text and values, however they behave. Signed URLs are redacted from the text.
+"""Exceptions as text and values, however they behave. Keys, passwords and signed URLs are redacted from the text.
 
 Agents may raise anything: frozen dataclasses, classes that refuse attributes, exceptions whose ``__str__`` raises.
 Nothing in this module raises because of them. Attributes are written through `BaseException`'s own descriptors, which
@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, TypeGuard, TypeVar, overload
 
 from encord_agents.core.legible import cut, legible, literally
-from encord_agents.redaction import without_signatures
+from encord_agents.redaction import without_secrets, without_signatures
 
 __all__ = [
     "add_note",
@@ -160,7 +160,7 @@ def notes(exception: BaseException) -> list[str]:
 
 def add_note(exception: BaseException, note: str) -> None:
     """Add a note to show with the exception's traceback, but only once. Do nothing if the exception takes no notes."""
-    if note in notes(exception):
+    if _told(note) in notes(exception):
         return
     with contained:
         BaseException.add_note(exception, note)
@@ -246,7 +246,7 @@ def portable(exception: E) -> E | None:
 
 
 def _told(text: str) -> str:
-    return without_signatures(legible(text))
+    return without_signatures(without_secrets(legible(text)))
 
 
 def _said(exception: BaseException) -> list[str]:

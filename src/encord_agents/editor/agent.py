@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from concurrent.futures import Future
+from contextlib import ExitStack, closing
 from typing import Any, Final
 
 from encord.objects import LabelRowV2
@@ -87,22 +90,32 @@ class EditorAgent:
             return reply_to_error(error, name=f"{self.plan.name}()")
 
     def answer_within(self, seconds: float, request: Request, *, is_base64: bool = False) -> Reply:
-        """Answer a request within a timeout: an agent that takes longer keeps running, and the answer is 504."""
-        replies: list[Reply] = []
+        """Answer a request within a timeout: an agent that takes longer keeps running, and the answer is 504.
+
+        The agent runs in a thread of its own, with the context variables of the caller.
+        """
+        answered: Future[Reply] = Future()
 
         def answer() -> None:
-            replies.append(self.answer(request, is_base64=is_base64))
+            try:
+                # For agents that call `asyncio.get_event_loop()`, which makes one only in the main thread.
+                with closing(asyncio.new_event_loop()) as loop:
+                    asyncio.set_event_loop(loop)
+                    answered.set_result(self.answer(request, is_base64=is_base64))
+            except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
+                if not answered.done():
+                    answered.set_exception(error)
 
-        thread = threading.Thread(target=answer, name="encord-agents-editor", daemon=True)
-        thread.start()
-        thread.join(seconds)
-        if not replies:
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(answer,), name="encord-agents-editor", daemon=True).start()
+        try:
+            return answered.result(seconds)
+        except TimeoutError:
             logger.error("%s() has not ended within %.1f s, the time that there is.", self.plan.name, seconds)
             return Reply(
                 504,
                 {"message": f"The agent has not ended within {seconds:.0f} s. Allow it more time, or have it do less."},
             )
-        return replies[0]
 
     def _values(self, inputs: Inputs, until_answered: ExitStack) -> dict[type, object]:
         needs = self.plan.needs
@@ -118,6 +131,7 @@ class EditorAgent:
         return values
 
     def _attempt(self, values: dict[type, object]) -> Attempt:
+        self._loop.revive()  # the agent of an earlier request may have ended it
         if self.plan.has_async:
             ended: Attempt = self._loop.submit(attempt_async(self.plan, values, self._run)).result()
         else:

@@ -35,6 +35,9 @@ def load_row(
         EditorRequestError: The project has no such row.
     """
     row = find_row(project, frame, include_args)
+    if row.label_hash is None:  # loading labels that were never opened creates them: the time of that is listed, too
+        row.initialise_labels()
+        row = find_row(project, frame, include_args)
     listed_at = row.last_edited_at
     options = initialise_args or LabelRowInitialiseLabelsArgs()
     row.initialise_labels(**options.model_dump())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,8 @@ __all__ = ["RowLocks"]
 
 logger = get_logger("encord_agents.editor")
 
+TRIES: Final = 3
+"""How often the file is opened for one lock, if it is removed each time."""
 OFFSETS: Final = 2**62
 """Bytes that may be locked: offsets are signed 64-bit numbers."""
 
@@ -36,44 +39,66 @@ class RowLocks:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._file: int | None = None
+        self._held: dict[int, int] = {}  # the file of each lock
         self._is_usable = fcntl is not None
 
     def take(self, key: int) -> bool:
         """Take a lock, if no other process has it. Returns True if nobody else has it now."""
-        file = self._opened()
-        if file is None:
-            return True
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, key % OFFSETS)
-        except BlockingIOError:
-            return False
-        except OSError as error:  # a file system without locks
-            self._do_without(error)
+        for _ in range(TRIES):
+            if (file := self._opened()) is None:
+                return True
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, key % OFFSETS)
+            except BlockingIOError:
+                return False
+            except OSError as error:  # a file system without locks
+                self._do_without(error)
+                return True
+            self._held[key] = file
+            if self._is_in_place(file):
+                return True
+            # It was removed meanwhile: processes that start now use another file, so this one does, too.
+            self.release(key)
+            if self._file == file:
+                self._file = None
+        self._do_without(OSError(f"{self._where()} is replaced again and again"))
         return True
 
     def release(self, key: int) -> None:
         """Let go of a lock."""
-        if self._file is not None and self._is_usable:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, key % OFFSETS)
+        if (file := self._held.pop(key, None)) is not None:
+            fcntl.lockf(file, fcntl.LOCK_UN, 1, key % OFFSETS)
 
     def _opened(self) -> int | None:
-        # Opened once and never closed: closing any handle of the file ends all of a process's locks on it.
-        if self._file is None and self._is_usable:
+        # Never closed, even once it was removed: closing any handle of a file ends all of a process's locks on it.
+        file = self._file  # read once: other threads may replace it
+        if file is None and self._is_usable:
             try:
-                self._file = self._open()
+                file = self._file = self._open()
             except OSError as error:
                 self._do_without(error)
-        return self._file if self._is_usable else None
+        return file if self._is_usable else None
 
     def _open(self) -> int:
-        user = os.getuid()
-        path = self._path or Path(tempfile.gettempdir()) / f"encord-agents-rows-{user}.lock"
+        path = self._where()
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         found = os.fstat(file)
-        if found.st_uid != user or not stat.S_ISREG(found.st_mode):
+        if found.st_uid != os.getuid() or not stat.S_ISREG(found.st_mode):
             os.close(file)
             raise OSError(f"{path} is another user's")
         return file
+
+    def _where(self) -> Path:
+        return self._path or Path(tempfile.gettempdir()) / f"encord-agents-rows-{os.getuid()}.lock"
+
+    def _is_in_place(self, file: int) -> bool:
+        """Return True if an open file is still the one that other processes open, and make it look recently used."""
+        with suppress(OSError):
+            os.utime(file)  # cleaners of such directories remove files that nobody has changed for days
+        try:
+            return os.path.samestat(os.stat(self._where(), follow_symlinks=False), os.fstat(file))
+        except OSError:
+            return False
 
     def _do_without(self, error: OSError) -> None:
         self._is_usable = False

@@ -53,11 +53,24 @@ class _Saver:
         self._frame = frame
         self._options = LabelRowMetadataIncludeArgs(include_workflow_graph_node=False, branch_name=row.branch_name)
         self._state = state_of(row)
-        # If there were no labels, loading has created the row.
-        self._listed_at = listed_at if listed_at is not None else self._now()
+        self._listed_at = listed_at
         self._is_checked = False
 
+    def check(self, row: LabelRowV2) -> None:
+        self._refuse(row)
+        # The agent sends its bundle later, and the next save must not take that for somebody else's.
+        self._is_checked = True
+
     def save(self, row: LabelRowV2, send: Send) -> None:
+        self._refuse(row)
+        with new_bundle() as bundle:  # which sends the labels without copying them first
+            send(bundle=bundle)
+        self._is_checked = True
+
+    def set_priority(self, row: LabelRowV2, send: Send) -> None:
+        send()
+
+    def _refuse(self, row: LabelRowV2) -> None:
         refuse_partial(row, in_part_of(row), "The agent saves")
         if not self._is_checked and self._is_edited(row):
             raise EditorRequestError(
@@ -66,18 +79,9 @@ class _Saver:
                 status=409,
                 retry_after=1,
             )
-        with new_bundle() as bundle:  # which sends the labels without copying them first
-            send(bundle=bundle)
-        self._is_checked = True
-
-    def set_priority(self, row: LabelRowV2, send: Send) -> None:
-        send()
-
-    def _now(self) -> datetime | None:
-        return find_row(self._project, self._frame, self._options).last_edited_at
 
     def _is_edited(self, row: LabelRowV2) -> bool:
-        now = self._now()
+        now = find_row(self._project, self._frame, self._options).last_edited_at
         if state_of(row) is self._state:
             return now != self._listed_at
         # The agent has loaded the labels again, and the timestamp of that has only whole seconds.

@@ -40,6 +40,7 @@ __all__ = [
     "TEST_HEADERS",
     "Reply",
     "Request",
+    "message_in",
     "read_frame",
     "reply_to_error",
     "reply_with",
@@ -100,7 +101,13 @@ class Reply:
 
     @property
     def text(self) -> str:
-        return "" if self.body is None else json.dumps(self.body)
+        """The body as it is sent: JSON, which has no NaN and no infinity, so they are ``null``."""
+        if self.body is None:
+            return ""
+        try:
+            return json.dumps(self.body, allow_nan=False)
+        except ValueError:
+            return json.dumps(json.loads(json.dumps(self.body), parse_constant=lambda _: None))
 
 
 def trace_id_of(header: str | None) -> str | None:
@@ -122,7 +129,7 @@ def read_frame(body: object, *, is_base64: bool = False) -> FrameData:
             try:
                 body = base64.b64decode(body, validate=True)
             except (binascii.Error, ValueError):
-                raise EditorRequestError("The body is said to be base64, and is not.") from None
+                raise EditorRequestError("The body is declared to be base64, but is not.") from None
         if not body.strip():
             raise EditorRequestError("No request body: an editor agent is called with the JSON of a FrameData.")
         try:
@@ -150,7 +157,7 @@ def sentence_about(errors: Any) -> str:
         place = ".".join(str(part) for part in one["loc"] if part != "body")
         problem = str(one["msg"]).removeprefix("Value error, ").rstrip(".")
         if one["type"] == "model_attributes_type":
-            problem = "It is no JSON object, or was sent without Content-Type: application/json"
+            problem = "It is not a JSON object, or was sent without Content-Type: application/json"
         told.append(f"{place}: {problem}" if place else problem)
     text = "; ".join(dict.fromkeys(told))[:1000]  # once, however many dependencies read the body
     return f"The request is not a FrameData: {text}" + ("" if text.endswith("?") else ".")
@@ -183,7 +190,7 @@ def reply_to_error(error: BaseException, *, name: str = "the agent") -> Reply:
         return Reply(403, {"message": without_secrets(str(error.message))})
     if (reply := _reply_of_framework(error)) is not None:
         return reply
-    said = without_queries(without_secrets(described(error)))
+    said = without_queries(described(error))
     logger.error("%s failed: %s", name, on_one_line(said), exc_info=exc_info(error))
     return Reply(500, {"message": f"Internal server error: {said[:1000]}"})
 
@@ -192,6 +199,21 @@ def sendable(headers: object) -> dict[str, str]:
     """Return the valid ones of an agent's headers: those without line breaks, which would start other headers."""
     given = {str(name): str(value) for name, value in headers.items()} if isinstance(headers, Mapping) else {}
     return {name: value for name, value in given.items() if not _UNSENDABLE.search(name + value)}
+
+
+def message_in(detail: object, status: int) -> str:
+    """Return the message in the detail of an ``HTTPException``: text, an object with a message, or any other JSON."""
+    told = detail.get("message") if isinstance(detail, Mapping) else None
+    told = told if isinstance(told, str) else detail
+    return (told if isinstance(told, str) else _as_json(told)) or f"Status {status}."
+
+
+def _as_json(value: object) -> str:
+    if value is None:
+        return ""
+    with contained:
+        return json.dumps(to_jsonable_python(value, fallback=shown, inf_nan_mode="null"))
+    return shown(value)
 
 
 def _body_of(error: Any) -> dict[str, Any]:
@@ -215,7 +237,7 @@ def _reply_of_framework(error: BaseException) -> Reply | None:
     status = getattr(error, "status_code", None) or getattr(error, "code", None)
     if not isinstance(status, int) or not 200 <= status <= 599:
         return None
-    told = getattr(error, "detail", None) or getattr(error, "description", None) or f"Status {status}."
+    told = getattr(error, "detail", None) or getattr(error, "description", None)
     headers = getattr(error, "headers", None)
-    body = None if status in (204, 205, 304) else {"message": str(told)}
+    body = None if status in (204, 205, 304) else {"message": message_in(told, status)}
     return Reply(status, body, sendable(headers))

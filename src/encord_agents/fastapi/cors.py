@@ -20,13 +20,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from encord_agents.core.constants import EDITOR_TEST_REQUEST_HEADER as EDITOR_TEST_REQUEST_HEADER  # for importers
 from encord_agents.core.constants import ENCORD_DOMAIN_REGEX
 from encord_agents.core.constants import HEADER_CLOUD_TRACE_CONTEXT as HEADER_CLOUD_TRACE_CONTEXT
-from encord_agents.core.tracebacks import is_a
+from encord_agents.core.tracebacks import is_a, shown
 from encord_agents.editor.origins import is_own
 from encord_agents.editor.wire import (
     ALLOWED_HEADERS,
     MAX_BODY,
     TEST_HEADERS,
     Reply,
+    message_in,
     reply_to_error,
     sendable,
     sentence_about,
@@ -189,9 +190,11 @@ def _answer_invalid(request: Request, error: Exception) -> Response:
 async def _answer_http(request: Request, error: Exception) -> Response:
     """Answer as FastAPI does, and add the detail as the message."""
     assert isinstance(error, HTTPException)
-    answer = await http_exception_handler(request, error)
     if error.status_code < 400:
-        return answer
-    told = str(error.detail) or f"Status {error.status_code}."
-    body = {"detail": error.detail, "message": f"{told}." if told[-1:].isalnum() else told}
-    return JSONResponse(body, status_code=error.status_code, headers=sendable(error.headers))
+        return await http_exception_handler(request, error)
+    told = message_in(error.detail, error.status_code)
+    body = {
+        "detail": to_jsonable_python(error.detail, fallback=shown),
+        "message": f"{told}." if told[-1:].isalnum() else told,
+    }
+    return response(Reply(error.status_code, body, sendable(error.headers)))

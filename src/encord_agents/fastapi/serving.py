@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final
 from uuid import UUID
 
 from fastapi import Depends, FastAPI
@@ -15,10 +16,11 @@ from starlette.concurrency import run_in_threadpool
 from encord_agents.core.logs import get_logger
 from encord_agents.core.tracebacks import exc_info
 from encord_agents.core.webhooks import TaskNotification
-from encord_agents.exceptions import EditorRequestError, PrintableError
+from encord_agents.exceptions import EditorRequestError, PrintableError, closest
 from encord_agents.fastapi.notifications import add_notification_handlers, dep_task_notification_with_args
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.runner.queue_runner import QueueRunner
+from encord_agents.tasks.runner.run_options import NUMBERS, check_number
 from encord_agents.tasks.runner.sequential_runner import SequentialRunner
 
 __all__ = ["serve_runner"]
@@ -28,6 +30,9 @@ logger = get_logger(__name__)
 NOT_STARTED = """\
 The app that runs the stages is not running. Serve it by itself: an app that is mounted in another one is not \
 started with it, nor is one by a TestClient without `with`."""
+
+OURS: Final = ("stage", "project_hash", "stop")
+"""Arguments of `run_stage` that are the notification's, or the server's."""
 
 Stage = tuple[UUID, UUID]
 """A project and a stage of it."""
@@ -62,8 +67,11 @@ def serve_runner(
         options: For `SequentialRunner.run_stage`.
 
     Raises:
-        PrintableError: Nothing says how the queue of a `QueueRunner` is filled.
+        PrintableError: The runner has no agent, an option is wrong, or the path does not begin with a slash. Or nothing
+            says how the queue of a `QueueRunner` is filled.
     """
+    if not path.startswith("/"):
+        raise PrintableError(f"serve_runner(runner, path={path!r}): a path begins with a slash, as in {f'/{path}'!r}.")
     runs = _Runs(_work_of(runner, options))
 
     @contextlib.asynccontextmanager
@@ -94,12 +102,33 @@ Work = Callable[[Stage, Stop], object]
 
 def _work_of(runner: SequentialRunner | QueueRunner, options: dict[str, Any]) -> Work:
     if isinstance(runner, SequentialRunner):
+        runner._check_has_agents("serve_runner(runner)")
+        _check(options, inspect.signature(runner.run_stage).parameters)
         return lambda stage, stop: runner.run_stage(stage[1], project_hash=stage[0], stop=stop, **options)
     if runner.wake is None or options:
         said = f"It takes no {', '.join(options)}: those are options of a Runner." if options else NO_QUEUE
         raise PrintableError(f"serve_runner(runner): the runner is a QueueRunner. {said}")
     wake = runner.wake
     return lambda stage, stop: f"Stage {stage[1]} of project {stage[0]}: {wake(*stage)} task(s) sent."
+
+
+def _check(options: dict[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
+    """Check the options of runs now: by then, the notification is answered, and nobody would be told.
+
+    Args:
+        parameters: The parameters of the runner's `run_stage`, which a subclass may have extended.
+    """
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    names = [name for name, one in parameters.items() if one.kind in named and name not in OURS]
+    for name, value in options.items():
+        if name in OURS or not (name in names or takes_any):
+            guess = f" Did you mean {meant!r}?" if (meant := closest(name, names)) else ""
+            raise PrintableError(
+                f"serve_runner(runner): runs of a stage have no option {name!r}.{guess} They have: {', '.join(names)}."
+            )
+        if name in NUMBERS:
+            check_number(name, value, optional=name in names and parameters[name].default is None)
 
 
 class _Runs:

@@ -37,6 +37,7 @@ def test_an_app(module: str) -> None:
         (":app", "names no module"),
         (".agents", "names no module"),
         ("no_such_module:app", "There is no module 'no_such_module' here"),
+        ("no_such_package.agents:app", "There is no module 'no_such_package.agents' here"),
         ("{module}:number", "has no example app 'number'. It has: app, other."),
         ("{module}:nothing", "has no example app 'nothing'"),
     ],
@@ -48,8 +49,9 @@ def test_what_is_no_app(module: str, where: str, said: str) -> None:
     assert said in str(raised.value)
 
 
-def test_an_error_of_the_module_passes(tmp_path: Path, module: str) -> None:
-    """It is not hidden behind "no such module"."""
-    (tmp_path / "broken_app.py").write_text("import a_module_that_is_not_there\n")
-    with pytest.raises(ModuleNotFoundError, match="a_module_that_is_not_there"):
+@pytest.mark.parametrize("missing", ["a_module_that_is_not_there", "broken", "broken_a"])
+def test_an_error_of_the_module_passes(tmp_path: Path, module: str, missing: str) -> None:
+    """It is not hidden behind "no such module", also where the missing module's name begins that of the app's."""
+    (tmp_path / "broken_app.py").write_text(f"import {missing}\n")
+    with pytest.raises(ModuleNotFoundError, match=missing):
         find_app("broken_app", App, "example")

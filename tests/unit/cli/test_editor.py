@@ -92,14 +92,14 @@ def test_addresses_as_they_are_pasted(rest: str, frame: int, objects: list[str] 
 @pytest.mark.parametrize("more", ["0", "-x", "junk/3"])
 def test_a_hash_that_is_too_long(more: str) -> None:
     """Refuse the address: it names no data unit, and not the one that it begins with."""
-    with pytest.raises(PrintableError, match="no address of the label editor"):
+    with pytest.raises(PrintableError, match="not an address of the label editor"):
         editor.frame_of(f"{PAGE}{more}")
 
 
 @pytest.mark.parametrize("frame", ["٣٣٣", "9" * 5_000], ids=["other digits", "too large"])
 def test_numbers_that_are_no_frame(frame: str) -> None:
     """Refuse them as an address, without a traceback of the number's own."""
-    with pytest.raises(PrintableError, match="no address of the label editor"):
+    with pytest.raises(PrintableError, match="not an address of the label editor"):
         editor.frame_of(f"{PAGE}/{frame}")
 
 
@@ -108,7 +108,7 @@ def test_no_address_of_the_editor(command: Command, words: tuple[str, ...]) -> N
     """Quote the address and exit with 2 before anything is sent."""
     ran = command("test", *words, "https://app.encord.com/projects")
     assert (ran.code, ran.out) == (2, "")
-    assert "'https://app.encord.com/projects' is no address of the label editor" in ran.err
+    assert "'https://app.encord.com/projects' is not an address of the label editor" in ran.err
 
 
 @pytest.mark.parametrize(("options", "tried"), [([], None), (["--test-header"], "test-header")])
@@ -162,6 +162,31 @@ def test_the_exit_code(command: Command, agent: Agent, status: int, code: int) -
     assert (shown(ran.out)["status"], shown(ran.out)["answer"]) == (str(status), "two lines")
 
 
+@pytest.fixture
+def proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment whose proxy cannot be reached."""
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_no_proxy_for_this_machine(command: Command, agent: Agent, proxies: None, host: str) -> None:
+    """A proxy of the environment cannot reach this machine's agents: neither the call nor its curl line asks it."""
+    ran = command("test", "custom", f"http://{host}:{agent.port}/agent", PAGE)
+    assert (ran.code, len(agent.bodies)) == (0, 1)
+    assert f"--noproxy {host}" in shown(ran.out)["curl"]
+
+
+def test_a_proxy_for_other_machines(command: Command, proxies: None) -> None:
+    """Any other agent is called through the proxy."""
+    ran = command("test", "custom", "http://agents.example/agent", PAGE)
+    assert ran.code == 1
+    assert "--noproxy" not in shown(ran.out)["curl"]
+    assert "roxy" in ran.out + ran.err or "Nobody listens" in ran.out
+
+
 def test_a_container_that_fails_itself(command: Command, agent: Agent) -> None:
     """Show the container's own status, and do not look for a function's in its page."""
     agent.answer = (502, '{"statusCode": 200, "body": "fine"}')
@@ -176,6 +201,8 @@ def test_a_container_that_fails_itself(command: Command, agent: Agent) -> None:
         ('{"statusCode": 201, "body": "made"}', (201, "made")),
         ('{"statusCode": "404"}', (404, "")),
         ('{"statusCode": 200, "body": null}', (200, "")),
+        ('{"statusCode": 200, "body": "bWFkZQ==", "isBase64Encoded": true}', (200, "made")),
+        ('{"statusCode": 200, "body": "bWFkZQ==", "isBase64Encoded": false}', (200, "bWFkZQ==")),
     ],
 )
 def test_answers_of_a_function(text: str, expected: tuple[int, str]) -> None:
@@ -194,6 +221,7 @@ def test_answers_of_a_function(text: str, expected: tuple[int, str]) -> None:
         '{"body": "ok"}',
         '{"statusCode": null}',
         '{"statusCode": "fine"}',
+        '{"statusCode": 200, "body": "no base64", "isBase64Encoded": true}',
     ],
 )
 def test_answers_without_a_status(text: str) -> None:
@@ -224,7 +252,7 @@ def test_no_address_of_an_agent(command: Command, address: str) -> None:
     """Quote the address, and exit with 2."""
     ran = command("test", "custom", address, PAGE)
     assert ran.code == 2
-    assert f"Error: {address!r} is no address: " in ran.err
+    assert f"Error: {address!r} is not an address: " in ran.err
     assert "Traceback" not in ran.err
 
 

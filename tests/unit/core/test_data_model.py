@@ -33,6 +33,34 @@ def test_frame_data() -> None:
         FrameData.model_validate({"projectHash": PROJECT, "dataHash": DATA, "frame": -1})
 
 
+FULL = {"projectHash": PROJECT, "dataHash": DATA, "frame": 3}
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "meant"),
+    [
+        (FULL, "object_hash", "object_hashes"),
+        (FULL, "objecthashes", "objectHashes"),
+        ({"projectHash": PROJECT, "dataHash": DATA}, "frames", "frame"),
+        ({"project_hash": PROJECT, "frame": 3}, "datahash", "dataHash"),
+    ],
+)
+def test_misspelt_fields(body: dict[str, object], field: str, meant: str) -> None:
+    """A misspelling of a field that is missing is refused, since its value would be left out."""
+    with pytest.raises(ValidationError, match=f"{field}.*Did you mean '{meant}'"):
+        FrameData.model_validate({**body, field: None})
+
+
+@pytest.mark.parametrize(
+    "field", ["projectName", "projectUuid", "project_title", "datasetHash", "data", "objects", "featureHash", "hash"]
+)
+def test_new_fields(field: str) -> None:
+    """A complete request is read, whatever the platform adds to it, in camel case or snake case."""
+    assert FrameData.model_validate({**FULL, field: "new"}).frame == 3
+    snake = {"project_hash": PROJECT, "data_hash": DATA, "frame": 3, "object_hashes": ["a"]}
+    assert FrameData.model_validate({**snake, field: "new", "objectHash": "a"}).frame == 3
+
+
 def test_frame_data_in_camel_case() -> None:
     """Written by alias it is what the platform sends; written plainly it has its attributes' names."""
     data = FrameData(projectHash=UUID(PROJECT), dataHash=UUID(DATA), frame=3)

@@ -173,6 +173,24 @@ def test_refused(name: str) -> None:
         assert len(line.strip()) < 12 or "-----" in line or line.strip() not in message
 
 
+@pytest.mark.parametrize("form", ["a file", "PEM", "base64"])
+def test_damage_that_openssl_has_no_word_for(form: str, tmp_path: Path) -> None:
+    """A key whose kind was changed by a bit, so that its length is wrong, is refused as any other damaged one."""
+    damaged = DER.replace(b"\x2b\x65\x70", b"\x2b\x65\x71")
+    assert damaged != DER
+    path = tmp_path / "key"
+    pem = f"-----BEGIN PRIVATE KEY-----\n{base64.b64encode(damaged).decode()}\n-----END PRIVATE KEY-----\n"
+    path.write_bytes({"a file": damaged, "PEM": pem.encode(), "base64": base64.b64encode(damaged)}[form])
+    with pytest.raises(CredentialsError):
+        Settings(ssh_key_file=path)
+
+
+def test_what_begins_a_key_is_said(tmp_path: Path) -> None:
+    """The label of a private key is no secret: the message for a text that is none quotes it, and goes on after it."""
+    with pytest.raises(CredentialsError, match=r"begins with -----BEGIN OPENSSH PRIVATE KEY----- and is in the file"):
+        openssh_key("correct horse battery staple", source="ENCORD_SSH_KEY")
+
+
 def test_not_text() -> None:
     """Bytes that are no text are no key."""
     assert decoded(b"\x00\xff\xfe\x80") is None

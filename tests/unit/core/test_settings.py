@@ -17,7 +17,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from encord_agents.core.settings import DEFAULT_DOMAIN, Settings, settings_of_environment
+from encord_agents.core.settings import (
+    DEFAULT_DOMAIN,
+    CacheSettings,
+    Settings,
+    WebhookSettings,
+    settings_of_environment,
+)
 from encord_agents.exceptions import CredentialsError, PrintableError
 from encord_agents.tasks.runner.base import checked_hash
 
@@ -88,6 +94,30 @@ def test_both_set(monkeypatch: pytest.MonkeyPatch, key_file: Path, caplog: pytes
     assert record.levelno == logging.WARNING
     assert record.name.startswith("encord_agents")
     assert "ENCORD_SSH_KEY_FILE" in record.getMessage()
+
+
+@pytest.mark.parametrize("around", ["{}\n", " {}\r\n", "\t{}"])
+def test_white_space_around_values(monkeypatch: pytest.MonkeyPatch, key_file: Path, around: str) -> None:
+    """A line feed that a secret store has added is no part of a path, an address or a secret."""
+    for name, value in {
+        "ENCORD_SSH_KEY_FILE": str(key_file),
+        "ENCORD_DOMAIN": "http://127.0.0.1:1",
+        "ENCORD_WEBHOOK_SECRET": "a secret",
+        "ENCORD_AGENTS_CACHE": str(key_file.parent),
+        "ENCORD_AGENTS_CACHE_SIZE": "1 GB",
+    }.items():
+        monkeypatch.setenv(name, around.format(value))
+    settings, cache = Settings(), CacheSettings.checked(None, None)
+    assert (settings.ssh_key_file, settings.domain) == (key_file, "http://127.0.0.1:1")
+    assert WebhookSettings().webhook_secret == "a secret"
+    assert (cache.directory, cache.size) == (key_file.parent, 1_000_000_000)
+
+
+def test_blank_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path of white space alone counts as none."""
+    monkeypatch.setenv("ENCORD_SSH_KEY_FILE", "\n")
+    with pytest.raises(CredentialsError, match="neither"):
+        Settings()
 
 
 def test_arguments_win(

@@ -8,6 +8,7 @@ import pytest
 from tests.misbehaving import EXCEPTIONS
 
 from encord_agents.core import tracebacks
+from encord_agents.local.keys import new_key
 
 
 class MuteError(Exception):
@@ -166,6 +167,44 @@ def test_a_signed_url_in_the_middle_of_megabytes() -> None:
         assert "characters left out" in shown
         assert "0123456789abcdef" not in shown
         assert shown.rstrip().endswith("end")
+
+
+def test_keys_and_passwords_are_not_told() -> None:
+    """An exception that quotes them shows neither, in whatever form it is told, and shows the rest."""
+    key = new_key()
+    address = "https://me:hunter2@models.example/v1"
+    try:
+        try:
+            raise ValueError(f"the key is {key}")
+        except ValueError as cause:
+            raise RuntimeError(f"no answer from {address} for {key!r}") from cause
+    except RuntimeError as error:
+        error.add_note(f"{address} was asked with {key.splitlines()[1:]}")
+        told = [tracebacks.described(error), tracebacks.message_of(error), tracebacks.shown(error, 500)]
+        told += [tracebacks.formatted(error), tracebacks.marked(error), *tracebacks.notes(error)]
+        tracebacks.add_note(error, error.__notes__[0])  # it is there already, although it is told in another form
+        notes = tracebacks.notes(error)
+    assert len(notes) == 1
+    for text in told:
+        assert "https://***@models.example/v1" in text
+        assert not [secret for secret in ("hunter2", *key.splitlines()[1:-1]) if secret in text]
+    assert "test_keys_and_passwords_are_not_told" in told[3]
+
+
+def test_what_tells_one_task_from_another_is_told() -> None:
+    """Uuids, hashes, paths and titles stay in a traceback, and so do the lines of its code."""
+    said = [
+        "3f2504e0-4f89-11d3-9a0c-0305e82c3301",
+        "9b74c9897bac770ffc029102a200c5de" * 4,
+        "/Users/Jane/Documents/Projects2024/Annotation/Batch17/Images/Raw/Left/0001.jpg",
+        "a_title_of_many_words_that_somebody_wrote_with_underscores_between_them_2024",
+    ]
+    try:
+        raise ValueError(f"-----BEGIN OPENSSH PRIVATE KEY----- is missing in {said}")
+    except ValueError as error:
+        text = tracebacks.formatted(error)
+    assert f"{said}" in text
+    assert 'raise ValueError(f"-----BEGIN OPENSSH PRIVATE KEY----- is missing in {said}")' in text
 
 
 def test_messages_of_megabytes() -> None:

@@ -91,8 +91,9 @@ def test_a_signature_of_a_later_platform(more: dict[str, str]) -> None:
 
 def test_the_secret_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an argument the secret is the environment's; with neither, a message says where to get one."""
-    monkeypatch.setenv("ENCORD_WEBHOOK_SECRET", SECRET)
-    assert verify_and_parse_notification(BODY, headers()).stage_uuid == STAGE
+    for secret in (SECRET, f"{SECRET}\n"):
+        monkeypatch.setenv("ENCORD_WEBHOOK_SECRET", secret)
+        assert verify_and_parse_notification(BODY, headers()).stage_uuid == STAGE
     monkeypatch.setenv("ENCORD_WEBHOOK_SECRET", "")
     with pytest.raises(PrintableError, match="ENCORD_WEBHOOK_SECRET"):
         verify_and_parse_notification(BODY, headers(secret=""))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from encord.objects import LabelRowV2
 from encord.project import Project
 from encord.storage import StorageItem
+from tests.waiting import until
 
 from encord_agents import FrameData
 from encord_agents.core.data_model import EditorAgentResponse
@@ -149,6 +153,58 @@ def test_an_answer_in_time(shown: dict[str, Any]) -> None:
         go_on.set()
     assert reply.status == 504
     assert EditorAgent(agent).answer_within(60, Request(shown)).status == 200
+
+
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="lost")
+
+
+def test_an_agent_with_a_time_limit_is_at_home(shown: dict[str, Any]) -> None:
+    """It has the caller's context variables, and an event loop that is its own and closed after it."""
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def ask() -> str:
+        return REQUEST_ID.get()
+
+    def agent() -> EditorAgentResponse:
+        loops.append(asyncio.get_event_loop())
+        return EditorAgentResponse(message=loops[-1].run_until_complete(ask()))
+
+    served = EditorAgent(agent)
+    REQUEST_ID.set("42")
+    for _ in range(2):
+        assert served.answer_within(60, Request(shown)).body == {"message": "42"}
+    assert loops[0] is not loops[1]
+    assert until(lambda: all(loop.is_closed() for loop in loops))
+
+
+def test_an_interrupt_is_not_an_answer(shown: dict[str, Any]) -> None:
+    """It is raised where the agent was called, with a time limit too, and is no lack of time."""
+
+    def agent() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        EditorAgent(agent).answer(Request(shown))
+    with pytest.raises(KeyboardInterrupt):
+        EditorAgent(agent).answer_within(60, Request(shown))
+
+
+def test_an_agent_that_ends_the_event_loop(shown: dict[str, Any]) -> None:
+    """Its request is answered with 500, and later ones are served, on another loop."""
+    exits = [True]
+
+    async def leave() -> None:
+        sys.exit(3)
+
+    async def agent() -> EditorAgentResponse:
+        if exits.pop() if exits else False:
+            await asyncio.gather(asyncio.create_task(leave()))
+        return EditorAgentResponse(message="still here")
+
+    served = EditorAgent(agent)
+    assert served.answer(Request(shown)).status == 500
+    for _ in range(2):
+        assert served.answer(Request(shown)).body == {"message": "still here"}
 
 
 def test_parameters_that_nothing_supplies_are_refused_at_decoration() -> None:

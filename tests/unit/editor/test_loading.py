@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from encord.objects import LabelRowV2
+from encord.project import Project
 
 from encord_agents import FrameData
 from encord_agents.core.data_model import LabelRowMetadataIncludeArgs
@@ -37,6 +40,40 @@ def test_each_is_fetched_when_it_is_needed_and_once(world: World) -> None:
     assert once["label_create"] == once["item"] == 1
     assert (given.labelled_row, given.item, given.project) == (row, item, given.project)
     assert Counter(world.requests()) == once
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_labels_that_were_never_opened(world: World, when: str) -> None:
+    """They are loaded after the time of their last save is read: what a person saves around that is not lost."""
+    given = inputs(world)
+    saved: list[LabelRowV2] = []
+
+    def save_theirs() -> None:
+        saved.append(load_row(given.project, given.frame))
+        world.mark(saved[0], 0.25)
+        saved[0].save()
+
+    class Busy:
+        """The project, in which a person saves before or after the row is listed a second time."""
+
+        project_hash = given.project.project_hash
+        listings = 0
+
+        def list_label_rows_v2(self, **options: Any) -> list[LabelRowV2]:
+            self.listings += 1
+            if self.listings == 2 and when == "before":
+                save_theirs()
+            listed = given.project.list_label_rows_v2(**options)
+            if self.listings == 2 and when == "after":
+                save_theirs()
+            return listed
+
+    row = load_row(cast("Project", Busy()), given.frame)
+    assert len(saved) == 1
+    world.mark(row, 0.5)
+    with contextlib.nullcontext() if when == "before" else pytest.raises(EditorRequestError, match="Try again"):
+        row.save()
+    assert 0.25 in (world.marks(str(given.frame.data_hash)) or ())
 
 
 def test_an_item_needs_no_labels(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -57,6 +58,61 @@ def test_another_process_is_waited_for(tmp_path: Path) -> None:
         with patient.locked(frame()):
             pass
     assert len(impatient) == len(patient) == 0
+
+
+def test_a_file_that_was_removed(tmp_path: Path) -> None:
+    """Cleaners of temporary directories may remove it: a process that had it open locks the new one from then on."""
+    path = tmp_path / "locks"
+    locks = RowLocks(path)
+    assert locks.take(1)
+    path.unlink()
+    impatient = RowQueue(longest_wait=0, locks=locks)
+    with held_elsewhere(path) as process:
+        with pytest.raises(EditorRequestError, match="Try again"), impatient.locked(frame()):
+            pytest.fail("two at a time")
+        locks.release(1)  # of the old file
+        process.kill()
+    with impatient.locked(frame()):
+        pass
+
+
+def test_a_file_in_use_looks_recently_used(tmp_path: Path) -> None:
+    """Cleaners remove files that nobody has changed for days."""
+    path = tmp_path / "locks"
+    locks = RowLocks(path)
+    assert locks.take(1)
+    os.utime(path, (0, 0))
+    locks.release(1)
+    assert locks.take(1)
+    assert path.stat().st_mtime > 0
+
+
+def test_a_file_that_is_always_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file system on which it cannot be told apart is done without, and not asked for ever."""
+    monkeypatch.setattr(os.path, "samestat", lambda one, other: False)
+    locks = RowLocks(tmp_path / "locks")
+    assert locks.take(1)
+    assert locks.take(1)
+    assert len(caplog.records) == 1
+    monkeypatch.undo()
+    with held_elsewhere(tmp_path / "locks"):
+        pass
+
+
+def test_locks_are_released_after_they_are_done_without(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A lock that was taken before is not kept until the process ends."""
+    directory = tmp_path / "temporary"
+    directory.mkdir()
+    path = directory / "locks"
+    locks = RowLocks(path)
+    with RowQueue(locks=locks).locked(frame()):
+        kept = directory.rename(tmp_path / "elsewhere") / "locks"
+        assert locks.take(1)  # there is no directory for a file
+        assert len(caplog.records) == 1
+    with held_elsewhere(kept):
+        pass
 
 
 def test_without_a_file_processes_do_not_wait(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -86,6 +86,27 @@ def test_a_row_that_was_loaded_in_part_is_not_saved(world: World, shown: FrameDa
     row.save()
 
 
+def test_a_save_in_a_bundle_of_the_agents_own(world: World, shown: FrameData) -> None:
+    """It is refused as any other, after somebody else's and of a row in part; the agent's later ones are its own."""
+    ours, theirs, part = load(world, shown), load(world, shown), load(world, shown, include_object_feature_hashes={"x"})
+    world.mark(theirs, 0.25)
+    theirs.save()
+    world.mark(ours, 0.5)
+    project = open_project(world.client, shown)
+    with pytest.raises(EditorRequestError, match="Try again"), project.create_bundle() as bundle:
+        ours.save(bundle=bundle)
+    with pytest.raises(ValueError, match="loaded in part"), project.create_bundle() as bundle:
+        part.save(bundle=bundle)
+    assert marks(world, shown) == [0.25]
+    again = load(world, shown)
+    with project.create_bundle() as bundle:
+        world.mark(again, 0.5)
+        again.save(bundle=bundle)
+    world.mark(again, 0.75)
+    again.save()
+    assert sorted(marks(world, shown)) == [0.25, 0.5, 0.75]
+
+
 def test_a_request_that_failed_leaves_the_save_to_be_checked(world: World, shown: FrameData) -> None:
     """A save that was refused by the platform may be tried again, unless somebody else's came between."""
     from encord_agents.local import Fault

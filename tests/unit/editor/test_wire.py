@@ -11,13 +11,24 @@ from encord.exceptions import AuthorisationError
 
 from encord_agents.core.data_model import EditorAgentResponse
 from encord_agents.editor.origins import Origins
-from encord_agents.editor.wire import MAX_BODY, Request, read_frame, reply_to_error, reply_with, trace_id_of
+from encord_agents.editor.wire import (
+    MAX_BODY,
+    Reply,
+    Request,
+    message_in,
+    read_frame,
+    reply_to_error,
+    reply_with,
+    trace_id_of,
+)
 from encord_agents.exceptions import EditorRequestError, EncordEditorAgentException
+from encord_agents.local.keys import new_key
 
-BODY = {"projectHash": f"{1:032x}", "dataHash": f"{2:032x}", "frame": 3, "objectHashes": ["abc"]}
+FRAME = {"projectHash": f"{1:032x}", "dataHash": f"{2:032x}", "frame": 3}
+BODY = {**FRAME, "objectHashes": ["abc"]}
 
 
-@pytest.mark.parametrize("body", [BODY, json.dumps(BODY), json.dumps(BODY).encode(), {**BODY, "aNewField": 1}])
+@pytest.mark.parametrize("body", [BODY, json.dumps(BODY), json.dumps(BODY).encode(), {**BODY, "objectHash": 1}])
 def test_bodies_that_are_read(body: object) -> None:
     """As JSON or read already; fields that the platform may add are ignored."""
     assert (read_frame(body).frame, read_frame(body).object_hashes) == (3, ["abc"])
@@ -40,7 +51,7 @@ def test_base64() -> None:
         ("[" * 200_000, "not JSON", 400),
         ("1", "not a JSON object", 400),
         ({**BODY, "frame": "x"}, "frame: .*integer", 400),
-        ({**BODY, "object_hash": ["a"]}, "Did you mean", 400),
+        ({**FRAME, "object_hash": ["a"]}, "Did you mean 'object_hashes'", 400),
         ("1" * (MAX_BODY + 1), "bytes", 413),
     ],
     ids=lambda value: str(value)[:20],
@@ -65,6 +76,60 @@ def test_bodies_that_are_refused(body: object, told: str, status: int) -> None:
 def test_trace_ids(header: str | None, trace_id: str | None) -> None:
     """The id is what is before the slash; what could not be a header is none."""
     assert trace_id_of(header) == trace_id
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (None, ""),
+        ({"message": "caf\u00e9"}, '{"message": "caf\\u00e9"}'),
+        ({"a": float("nan"), "b": [float("-inf"), 1.5]}, '{"a": null, "b": [null, 1.5]}'),
+    ],
+)
+def test_bodies_are_json(body: dict[str, Any] | None, text: str) -> None:
+    """Numbers that JSON does not have are null: browsers refuse a body with NaN."""
+    assert Reply(200, body).text == text
+
+
+class OddError(EncordEditorAgentException):
+    """Asks for a body with a number that JSON does not have."""
+
+    @property
+    def json_response_body(self) -> Any:
+        return {"message": "no", "score": float("nan")}
+
+
+def test_an_error_with_a_body_of_its_own() -> None:
+    """It is sent as JSON, whatever is in it."""
+    assert reply_to_error(OddError("no")).text == '{"message": "no", "score": null}'
+
+
+def test_a_key_in_a_failure_is_not_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """An agent's exception that quotes the private key, or a password, shows neither: in its answer and traceback."""
+    key = new_key()
+    try:
+        raise RuntimeError(f"cannot connect to https://me:hunter2@models.example/v1 with {key}")
+    except RuntimeError as error:
+        reply = reply_to_error(error)
+    shown = caplog.text + reply.text
+    assert "models.example/v1" in caplog.text
+    assert not [secret for secret in ("hunter2", *key.splitlines()[1:-1]) if secret in shown]
+
+
+@pytest.mark.parametrize(
+    ("detail", "message"),
+    [
+        ("No lamp.", "No lamp."),
+        ({"message": "No lamp.", "code": 3}, "No lamp."),
+        ({"message": 3}, '{"message": 3}'),
+        ([{"score": float("nan")}], '[{"score": null}]'),
+        ("", "Status 409."),
+        (None, "Status 409."),
+    ],
+)
+def test_details_of_http_exceptions(detail: Any, message: str) -> None:
+    """The message is the detail's own; of any other detail it is its JSON, and never Python's notation."""
+    assert message_in(detail, 409) == message
 
 
 def test_names_of_headers_have_no_case() -> None:

@@ -144,6 +144,8 @@ def test_the_middleware_alone() -> None:
         (SystemExit(3), 500, None),
         (HTTPException(418, "I am a teapot"), 418, "I am a teapot."),
         (HTTPException(418, "Why?"), 418, "Why?"),
+        (HTTPException(409, {"message": "Draw a box."}), 409, "Draw a box."),
+        (HTTPException(409, {"score": float("nan")}), 409, '{"score": null}'),
     ],
 )
 def test_errors_are_answered_with_a_sentence(error: BaseException, status: int, message: str | None) -> None:
@@ -154,6 +156,12 @@ def test_errors_are_answered_with_a_sentence(error: BaseException, status: int, 
     said = json.loads(body)["message"]
     assert said
     assert message in (None, said)
+
+
+def test_a_detail_stays_as_it_is() -> None:
+    """Callers that know FastAPI find the detail next to the message."""
+    body = json.loads(call(asked(HTTPException(409, {"message": "Draw a box.", "code": 3})))[2])
+    assert body == {"message": "Draw a box.", "detail": {"message": "Draw a box.", "code": 3}}
 
 
 def test_an_interrupt_is_not_answered() -> None:

@@ -10,8 +10,9 @@ from uuid import UUID
 
 import pytest
 
+from encord_agents.exceptions import PrintableError
 from encord_agents.fastapi import serving
-from encord_agents.fastapi.serving import Stage, _Runs, _work_of
+from encord_agents.fastapi.serving import Stage, _Runs, _work_of, serve_runner
 from encord_agents.tasks import QueueRunner, Runner
 from encord_agents.tasks.engine.stop import Stop
 
@@ -147,8 +148,47 @@ class Noted(Runner):
 def test_options_reach_the_runner() -> None:
     """A stage is run in its project, with the stop of the server and the options as they were given."""
     runner, stop = Noted(), Stop()
+    runner.stage("Pre-label")(lambda: None)
     assert _work_of(runner, {"max_tasks": 3, "progress": "none"})(A, stop) == "a report"
     assert runner.given == ((A[1],), {"project_hash": A[0], "stop": stop, "max_tasks": 3, "progress": "none"})
+
+
+@pytest.fixture
+def runner() -> Runner:
+    made = Runner()
+    made.stage("Pre-label")(lambda: "done")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"num_retrys": 1}, "no option 'num_retrys'. Did you mean 'num_retries'?"),
+        ({"max_outage": 5}, "They have: num_retries, task_batch_size, max_tasks, bundle_saves."),
+        ({"stage": "Pre-label"}, "no option 'stage'"),
+        ({"project_hash": A[0]}, "no option 'project_hash'"),
+        ({"num_retries": "3"}, "num_retries='3' is not a whole number"),
+        ({"num_retries": None}, "num_retries=None is not a whole number"),
+        ({"max_tasks": 0}, "max_tasks=0 is out of range"),
+        ({"path": "notifications"}, "as in '/notifications'"),
+    ],
+)
+def test_set_up_errors_come_first(runner: Runner, options: dict[str, Any], said: str) -> None:
+    """A wrong option is refused when the app is made: once it is served, notifications are answered before a run."""
+    with pytest.raises(PrintableError) as caught:
+        serve_runner(runner, secret="s", **options)
+    assert said in str(caught.value)
+
+
+def test_a_runner_without_agents() -> None:
+    """It is refused, since no notification could be acted on."""
+    with pytest.raises(PrintableError, match=r"no agent.*before calling serve_runner\(runner\)"):
+        serve_runner(Runner(), secret="s")
+
+
+def test_options_that_are_right(runner: Runner) -> None:
+    """All of them are taken, and ``None`` where it is the default."""
+    assert serve_runner(runner, secret="s", num_retries=0, task_batch_size=1, max_tasks=None, bundle_saves=True)
 
 
 def test_a_queue_is_filled() -> None:

@@ -1,8 +1,8 @@
 """Label rows that delegate their saves to a `Saver`.
 
 The row that is passed to an agent becomes an instance of a subclass. Its `save` and `set_priority`, called without a
-bundle, delegate to the row's saver, and it records whether an agent loaded its labels again, but only some of them.
-Every other row, and everything else about this one, is as the SDK made it.
+bundle, delegate to the row's saver, which also checks saves in bundles, and it records whether an agent loaded its
+labels again, but only some of them. Every other row, and everything else about this one, is as the SDK made it.
 
 Read from encord 0.1.180 and 0.1.211: both methods take a ``bundle``, and make one request if there is none.
 `LabelRowV2.initialise_labels` passes the response to the row's `from_labels_dict`, at once or when its bundle is
@@ -62,6 +62,9 @@ ENTRUSTED = Seam(
 class Saver(Protocol):
     """Receives a label row's saves."""
 
+    def check(self, row: LabelRowV2) -> None:
+        """Raise if ``row.save(bundle=...)`` must not be made. The bundle is the agent's own, and so is its request."""
+
     def save(self, row: LabelRowV2, send: Send) -> None:
         """Handle ``row.save()``."""
 
@@ -114,6 +117,8 @@ class _EntrustedRow(LabelRowV2):
         self, bundle: Any = None, *args: Any, **options: Any
     ) -> None:
         saver: Saver | None = self.__dict__.get(SAVER)
+        if bundle and saver is not None:
+            saver.check(self)
         if bundle or saver is None:
             LabelRowV2.save(self, bundle, *args, **options)
             return

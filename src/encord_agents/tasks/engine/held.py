@@ -101,6 +101,9 @@ class Held:
 
     # Called by the row, or a copy of it, in any thread
 
+    def check(self, row: LabelRowV2) -> None:
+        """Allow a save in a bundle of the agent's own."""
+
     def save(self, row: LabelRowV2, send: Send) -> None:
         """Check the row's labels, and hold them in their current state."""
         if not self._holds or row.label_hash != self._label_hash:

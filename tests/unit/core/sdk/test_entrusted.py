@@ -36,10 +36,15 @@ WAYS = [
 
 
 class Keeper:
-    """Keeps how rows would save themselves."""
+    """Keeps how rows would save themselves, and refuses saves in bundles where it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, refusal: Exception | None = None) -> None:
         self.kept: list[tuple[str, LabelRowV2, Send]] = []
+        self.refusal = refusal
+
+    def check(self, row: LabelRowV2) -> None:
+        if self.refusal is not None:
+            raise self.refusal
 
     def save(self, row: LabelRowV2, send: Send) -> None:
         self.kept.append(("save", row, send))
@@ -77,7 +82,7 @@ def test_what_is_left_to_whom(row: LabelRowV2, local_platform: LocalPlatform) ->
 
 
 def test_a_bundle_of_the_user(row: LabelRowV2, local_platform: LocalPlatform) -> None:
-    """It is the user's own: nobody is asked."""
+    """It is the user's own: the saver gets nothing to keep."""
     keeper = Keeper()
     entrust(row, keeper)
     bundle = Bundle()
@@ -86,6 +91,18 @@ def test_a_bundle_of_the_user(row: LabelRowV2, local_platform: LocalPlatform) ->
     bundle.execute()
     assert keeper.kept == []
     assert local_platform.journal.kinds() == {"save": 1, "priorities": 1}
+
+
+def test_a_bundle_that_is_refused(row: LabelRowV2, local_platform: LocalPlatform) -> None:
+    """The saver may refuse a save in a bundle, of a copy too: its exception passes, and nothing is in the bundle."""
+    entrust(row, Keeper(PermissionError("not now")))
+    bundle = Bundle()
+    for one in (row, copy.copy(row)):
+        with pytest.raises(PermissionError, match="not now"):
+            one.save(bundle=bundle)
+    row.set_priority(0.5, bundle)
+    bundle.execute()
+    assert local_platform.journal.kinds() == {"priorities": 1}
 
 
 @pytest.mark.parametrize("way", WAYS)
