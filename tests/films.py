@@ -128,15 +128,30 @@ def sound(path: Path) -> Path:
     return spoken(path, 44100, 1, format="mp4")
 
 
-def spoken(path: Path, rate: int, channels: int, *, format: str = "adts") -> Path:
-    """A second of silence."""
+def spoken(path: Path, rate: int, channels: int, *, format: str = "adts", loud: bool = False) -> Path:
+    """A second of silence, or of a loud tone."""
     layout = {1: "mono", 2: "stereo"}[channels]
     with av.open(str(path), "w", format=format) as container:
         stream: Any = container.add_stream("aac", rate=rate, layout=layout)
-        frame = av.AudioFrame.from_ndarray(np.zeros((channels, rate), np.float32), format="fltp", layout=layout)
+        tone = np.tile(0.9 * np.sin(np.arange(rate) / 10) if loud else np.zeros(rate), (channels, 1))
+        frame = av.AudioFrame.from_ndarray(tone.astype(np.float32), format="fltp", layout=layout)
         frame.sample_rate = rate
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return path
+
+
+def late_film(path: Path, seconds: int) -> Path:
+    """An FLV file of silence, whose film begins after so many seconds, where nobody looks for it."""
+    film_path = film(path.with_name("film.flv"), 3, codec="flv1")
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("pcm_s16le", rate=44100, layout="stereo")
+        for second in range(seconds):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 2 * 44100), np.int16), format="s16", layout="stereo")
+            frame.sample_rate, frame.pts, frame.time_base = 44100, second * 44100, Fraction(1, 44100)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    path.write_bytes(path.read_bytes() + film_path.read_bytes()[13:])  # without its header
     return path
 
 

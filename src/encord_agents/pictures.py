@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BrokenPictureError", "NoPictureError", "Picture", "TooManyPixelsError"]
 
+PHOTOMETRIC: Final = 0x0106
 ORIENTATION: Final = 0x0112
 TURNS: Final = {
     1: (0, False), 2: (0, True), 3: (2, False), 4: (2, True), 5: (1, True), 6: (3, False), 7: (3, True), 8: (1, False),
@@ -120,8 +121,9 @@ class Picture:
         - CMYK: by the plain formula ``255 - (c + k)``. In JPEG files values are inverted, as Adobe writes them, with or
           without an Adobe marker, as browsers show them.
         - Integers deeper than eight bits are scaled from sixteen bits, or from their largest value if that is more.
-          Negative ones become 0. For RGB with sixteen bits, the upper eight are used.
-        - Floats are scaled from 0..1, or from 0..255, or from their largest value, whichever holds them.
+          Negative ones become 0. For RGB with sixteen bits, the upper eight are used, of a transparent colour too.
+        - Floats are scaled from 0..1, or from 0..255, or from their largest finite value, whichever holds them.
+        - Zero is white if a TIFF says so.
 
         Raises:
             BrokenPictureError: They cannot be converted.
@@ -146,6 +148,8 @@ class Picture:
         top = _brightest(self.image) if deep else 0.0
         for first, strip in _strips(self.image):
             stored[first : first + strip.height] = _scaled(strip, top) if deep else _rgb(strip)
+        if deep and getattr(self.image, "tag_v2", {}).get(PHOTOMETRIC) == 0:  # zero is white
+            np.invert(upright, out=upright)  # Pillow does so for up to eight bits only
         return upright
 
     def _read(self, source: Path | bytes) -> None:
@@ -180,7 +184,18 @@ def _opened(source: Path | bytes) -> Image:
     if image.format in OTHER_PROGRAMS:
         image.close()
         raise NoPictureError(f"it is {image.format}, which is not read as a picture")
+    image.info.pop("xmp", None)  # from which Pillow would take the orientation of a TIFF
+    if image.format == "PNG" and isinstance(key := image.info.get("transparency"), int | tuple):
+        image.info["transparency"] = _as_decoded(key, image.tile[0][3])
     return image
+
+
+def _as_decoded(key: Any, mode: Any) -> Any:
+    """Return the transparent colour of a PNG, which has the file's depth, in the depth that pixels are decoded to."""
+    if mode == "RGB;16B":
+        return tuple(part >> 8 for part in key)
+    most = {"L;2": 3, "L;4": 15}.get(mode)
+    return key if most is None else (key & most) * 255 // most
 
 
 def _loaded(source: Path | bytes) -> Image:
@@ -231,8 +246,13 @@ def _is_short(error: Exception) -> bool:
 
 
 def _orientation(image: Image) -> int:
+    from PIL.Image import Exif
+
     try:
-        value = image.getexif().get(ORIENTATION, 1)
+        exif = image.getexif() if image.format == "TIFF" else Exif()
+        if "exif" in image.info:  # not left to `getexif`, which looks into XMP too
+            exif.load(image.info["exif"])
+        value = exif.get(ORIENTATION, 1)
         return value if value in TURNS else 1
     except Exception:  # noqa: BLE001 - of a damaged block, whose other content is not needed
         return 1
@@ -306,12 +326,13 @@ def _rgb(image: Image) -> Any:
 def _numbers(image: Image) -> Any:
     import numpy as np
 
-    return np.nan_to_num(np.asarray(image, dtype=np.float64))
+    return np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=np.inf, neginf=-np.inf)
 
 
 def _brightest(image: Image) -> float:
     """Return the value that becomes white: not the picture's own maximum alone, so that dark pictures stay darker."""
-    high = max(float(_numbers(strip).max(initial=0.0)) for _, strip in _strips(image))
+    strips = (_numbers(strip) for _, strip in _strips(image))
+    high = max(float(strip.max(initial=0.0, where=strip < float("inf"))) for strip in strips)
     if image.mode != "F":
         return max(65535.0, high)
     return 1.0 if high <= 1.0 else max(255.0, high)
@@ -320,7 +341,10 @@ def _brightest(image: Image) -> float:
 def _scaled(image: Image, top: float) -> Any:
     import numpy as np
 
-    return np.clip(_numbers(image) / top * 255.0, 0, 255).round().astype(np.uint8)[:, :, None]
+    numbers = _numbers(image)
+    scaled = np.clip(numbers / top * 255.0, 0, 255).round().astype(np.uint8)
+    scaled[numbers == image.info.get("transparency", np.nan)] = 255
+    return scaled[:, :, None]
 
 
 def without_metadata(content: bytes) -> bytes | None:

@@ -94,6 +94,6 @@ def test_a_song_with_a_cover(world: World, tmp_path: Path) -> None:
     world.project.add_file("song", content, item_type="audio", mime_type="application/octet-stream", duration=1)
     report = world.run(look)
     (failure,) = report.failures
-    assert "sound and an attached picture" in str(failure.exception)
+    assert "'song' is of type audio, which has no frames" in str(failure.exception)
     assert report.attempts == 1
     assert world.platform.journal.count("asset") == 1

@@ -284,6 +284,23 @@ def test_the_table_is_as_documented() -> None:
     assert told == set(EXPECTED)
 
 
+@pytest.mark.parametrize("mime_type", ["application/pdf", "application/octet-stream"])
+def test_pages_in_many_threads(world: World, tmp_path: Path, mime_type: str) -> None:
+    """Several workers draw pages at a time, and each task gets all pages of its own PDF."""
+    for pages in range(1, 4):
+        content = kinds.written(tmp_path / "a.pdf", pages).read_bytes()
+        for _ in range(8):
+            world.project.add_file(f"{pages} pages", content, item_type="pdf", mime_type=mime_type, frames=pages)
+    seen = []
+
+    def agent(label_row: LabelRowV2, found: Annotated[Any, Depends(dep_pdf_pages)]) -> str:
+        seen.append((label_row.data_title, [page.frame for page in found]))
+        return "complete"
+
+    assert world.run(agent, max_workers=8).failures == []
+    assert sorted(seen) == [(f"{pages} pages", list(range(pages))) for pages in range(1, 4) for _ in range(8)]
+
+
 def draw(row: LabelRowV2, frames: list[int]) -> None:
     thing = row.ontology_structure.objects[0]
     for place, frame in enumerate(frames):

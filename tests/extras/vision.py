@@ -16,7 +16,7 @@ from encord_agents.core.vision import read_first_frame
 if __name__ == "__main__":
     folder = Path(tempfile.mkdtemp())
     Image.new("RGB", (64, 48), "red").save(folder / "picture.png")
-    pixels = read_first_frame(folder / "picture.png", mime_type="image/png", name="picture.png")
+    pixels = read_first_frame(folder / "picture.png", name="picture.png")
     assert pixels.shape == (48, 64, 3)
     assert Frame(0, pixels).b64_encoding().startswith("data:image/jpeg;base64,")
     with av.open(str(folder / "film.mp4"), "w") as film:

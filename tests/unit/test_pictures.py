@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageFile, ImageOps
+from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin
 from tests import preloaded
 
 from encord_agents.pictures import BrokenPictureError, NoPictureError, Picture, TooManyPixelsError, without_metadata
@@ -56,6 +56,29 @@ def test_turned_as_pillow_turns(kind: str, orientation: int) -> None:
     assert found.flags.c_contiguous
     with Picture(content) as picture:
         assert picture.size == (expected.shape[1], expected.shape[0])
+
+
+XMP = b'<x:xmpmeta><rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("tags", [{}, {0x010F: "A maker"}, {ORIENTATION: 1}])
+def test_an_orientation_in_xmp(kind: str, tags: dict[int, Any]) -> None:
+    """It is passed over, as by browsers."""
+    options: dict[str, Any] = {"xmp": XMP}
+    if kind == "PNG":
+        options = {"pnginfo": PngImagePlugin.PngInfo()}
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", XMP.decode())
+    elif kind == "TIFF":
+        options = {"tiffinfo": {700: XMP, **tags}}
+    if tags and kind != "TIFF":
+        options["exif"] = Image.Exif()
+        options["exif"].update(tags)
+    content = encoded(PHOTO, kind, **options)
+    assert XMP in content
+    with Picture(content) as picture:
+        assert (picture.size, picture.orientation) == ((64, 48), 1)
+        assert picture.pixels().shape == (48, 64, 3)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -128,6 +151,8 @@ def lab(colour: tuple[int, int, int]) -> Image.Image:
         (deep(0.5, np.float32, "F"), "TIFF", (128, 128, 128)),
         (deep(128, np.float32, "F"), "TIFF", (128, 128, 128)),
         (deep(np.nan, np.float32, "F"), "TIFF", (0, 0, 0)),
+        (deep(np.inf, np.float32, "F"), "TIFF", (255, 255, 255)),
+        (deep(-np.inf, np.float32, "F"), "TIFF", (0, 0, 0)),
     ],
     ids=lambda value: getattr(value, "mode", None),
 )
@@ -147,6 +172,25 @@ def test_modes_that_few_files_have(mode: str, tmp_path: Path) -> None:
     with Picture(path) as picture:
         picture.image = palette("PA") if mode == "PA" else Image.new(mode, (8, 4))
         assert picture.pixels().shape == (4, 8, 3)
+
+
+def test_some_infinite_pixels() -> None:
+    """They are white or black, and do not change the others."""
+    depths = np.linspace(0, 200, 32, dtype=np.float32).reshape(4, 8)
+    whole = pixels(encoded(Image.fromarray(depths), "TIFF"))
+    depths[0, :2] = np.inf, -np.inf
+    found = pixels(encoded(Image.fromarray(depths), "TIFF"))
+    assert found[0, :2].tolist() == [[255] * 3, [0] * 3]
+    assert np.array_equal(found[1:], whole[1:])
+
+
+@pytest.mark.parametrize(("kind", "most"), [(np.uint16, 65535), (np.float32, 1.0), (np.float32, 255.0)])
+def test_a_tiff_whose_zero_is_white(kind: Any, most: float) -> None:
+    """It is inverted, as those of eight bits are; one that does not say so is not."""
+    image = Image.fromarray(np.linspace(0, most, 3).astype(kind)[None])
+    for tags, expected in (({262: 0}, [255, 127, 0]), ({262: 1}, [0, 128, 255])):
+        found = pixels(encoded(image, "TIFF", tiffinfo=tags))[0, :, 0].astype(int)
+        assert np.abs(found - expected).max() <= 1
 
 
 def test_cmyk_without_adobes_marker() -> None:
@@ -238,10 +282,40 @@ def grey16(width: int, height: int) -> bytes:
     """A PNG of sixteen bits, all black: a few kilobytes."""
     packed = zlib.compressobj(9)
     rows = b"".join(packed.compress(bytes(1 + 2 * width)) for _ in range(height)) + packed.flush()
-    chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b""))
+    return png(width, height, 16, 0, rows)
+
+
+def png(width: int, height: int, depth: int, kind: int, rows: bytes, transparent: bytes = b"") -> bytes:
+    """A PNG of compressed rows, with one transparent colour if it is given."""
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0))]
+    chunks += [(b"tRNS", transparent)] if transparent else []
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in (*chunks, (b"IDAT", rows), (b"IEND", b""))
     )
+
+
+@pytest.mark.parametrize(
+    ("depth", "kind", "row", "transparent", "expected"),
+    [
+        (1, 0, b"\x40", (0,), [255, 255]),
+        (2, 0, b"\x10", (0,), [255, 85]),
+        (2, 0, b"\x60", (1,), [255, 170]),
+        (4, 0, b"\x5a", (5,), [255, 170]),
+        (8, 0, b"\x05\x55", (5,), [255, 85]),
+        (16, 0, b"\x00\x05\x55\x55", (5,), [255, 85]),
+        (16, 0, b"\x00\x06\x55\x55", (5,), [0, 85]),
+        (8, 2, b"\x01\x02\x03\x55\x55\x55", (1, 2, 3), [255, 85]),
+        (16, 2, b"\x01\x00\x02\x00\x03\x00" + b"\x55" * 6, (0x100, 0x200, 0x300), [255, 85]),
+        (16, 2, b"\x01\x00\x02\x00\x03\x00" + b"\x55" * 6, (0x201, 0x202, 0x203), [1, 85]),
+    ],
+)
+def test_one_transparent_colour_of_any_depth(
+    depth: int, kind: int, row: bytes, transparent: tuple[int, ...], expected: list[int]
+) -> None:
+    """Its pixels are white, and only they."""
+    content = png(2, 1, depth, kind, zlib.compress(b"\0" + row), struct.pack(f">{len(transparent)}H", *transparent))
+    assert pixels(content)[0, :, 0].tolist() == expected
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units")

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from encord.orm.storage import StorageItemType
 from encord.storage import StorageItem
 
 from encord_agents.core.cache import AssetCache, cache_in_use
@@ -21,9 +22,12 @@ from encord_agents.exceptions import NoRoomError, PrintableError
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
-__all__ = ["FROM_CONTEXT", "Asset", "children_of", "image_of_group"]
+__all__ = ["FROM_CONTEXT", "VIDEOS", "Asset", "children_of", "image_of_group"]
 
 T = TypeVar("T")
+
+VIDEOS: Final = frozenset({StorageItemType.VIDEO, StorageItemType.IMAGE_SEQUENCE})
+"""The types of items whose file is a video. MIME types do not decide, since they may be missing or say nothing."""
 
 
 class _FromContext:
@@ -254,7 +258,7 @@ class Asset:
         from encord_agents.core.vision import read_first_frame
 
         with reading(self.item.name):
-            return read_first_frame(path, mime_type=self.item.mime_type, name=self.item.name)
+            return read_first_frame(path, item_type=self.item.item_type, name=self.item.name)
 
     def _download_ahead(self) -> Path:
         return self._download(self.item.file_size or 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import wave
@@ -30,7 +31,8 @@ class Sound:
     """Decoded audio.
 
     Attributes:
-        waveform: Samples from -1 to 1, float32 ``[channels, samples]``.
+        waveform: Samples, float32 ``[channels, samples]``. The full scale is -1 to 1; loud files of lossy formats or of
+            floating-point numbers may exceed it.
         rate: Samples per second.
     """
 
@@ -78,18 +80,20 @@ def read_audio(path: Path, *, rate: int | None = None, mono: bool = False, name:
     Args:
         path: The file.
         rate: Samples per second to resample to. Default: the file's own.
-        mono: Whether to mix all channels down to one.
+        mono: Whether to mix all channels down to one, their mean.
         name: The name of the file in error messages. Default: the file's name.
 
     Raises:
         UnsupportedAssetError: The file has no audio, or is damaged.
+        FileNotFoundError: There is no such file.
     """
     import av
     import numpy as np
 
     called = name or path.name
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        # absolute, since FFmpeg takes what comes before a colon for a protocol
+        with av.open(str(path.absolute()), metadata_errors="replace") as container:
             if not container.streams.audio:
                 raise UnsupportedAssetError(f"{called!r} has no sound in it.", item=called)
             stream = container.streams.audio[0]
@@ -98,8 +102,9 @@ def read_audio(path: Path, *, rate: int | None = None, mono: bool = False, name:
                     f"{called!r} cannot be read as sound: there is no decoder for its codec.", item=called
                 )
             wanted = rate or stream.codec_context.sample_rate
-            layout = "mono" if mono else stream.codec_context.layout.name
-            blocks = list(_blocks(container.decode(stream), layout, wanted))
+            blocks = list(_blocks(_frames(container, stream), wanted, 1 if mono else None))
+    except FileNotFoundError:
+        raise
     except av.FFmpegError as error:
         raise UnsupportedAssetError(
             f"{called!r} cannot be read as sound: it is damaged, or of an unknown kind: {error.strerror}.", item=called
@@ -109,14 +114,32 @@ def read_audio(path: Path, *, rate: int | None = None, mono: bool = False, name:
     return Sound(np.concatenate(blocks, axis=1), wanted)
 
 
-def _blocks(frames: Iterable[Any], layout: str, rate: int) -> Iterator[Any]:
-    """Yield the samples of decoded frames as arrays, all with this layout and rate."""
+def _frames(container: Any, stream: Any) -> Iterator[Any]:
+    # PyAV raises an IndexError for streams that appear midway, at the end, when all frames of this one have come out.
+    with contextlib.suppress(IndexError):
+        yield from container.decode(stream)
+
+
+def _blocks(frames: Iterable[Any], rate: int, channels: int | None) -> Iterator[Any]:
+    """Yield the samples of decoded frames as arrays, all with this rate and this number of channels.
+
+    Args:
+        channels: Default: as many as the first frame has. Frames that have another number give each channel their mean.
+    """
     import av
+    import numpy as np
 
     # A resampler accepts frames of one kind only, and files that were joined, such as MP3s, change in the middle.
     for _, alike in itertools.groupby(frames, lambda frame: (frame.format.name, frame.layout.name, frame.sample_rate)):
-        resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
-        for frame in alike:
-            frame.pts = None  # samples are counted: gaps in time stamps do not become silence
-            yield from (block.to_ndarray() for block in resampler.resample(frame))
-        yield from (block.to_ndarray() for block in resampler.resample(None))
+        # Packed, since PyAV reads beyond the memory of frames that have a plane for each of many channels. FFmpeg does
+        # not mix channels, since the sum of loud ones exceeds the full scale.
+        resampler = av.AudioResampler(format="flt", rate=rate)
+        for frame in itertools.chain(alike, [None]):
+            if frame is not None:
+                frame.pts = None  # samples are counted: gaps in time stamps do not become silence
+            for block in resampler.resample(frame):
+                samples = block.to_ndarray().reshape(-1, block.layout.nb_channels).T
+                channels = channels or len(samples)
+                if len(samples) != channels:
+                    samples = np.broadcast_to(samples.mean(axis=0), (channels, samples.shape[1]))
+                yield np.ascontiguousarray(samples)

@@ -41,7 +41,7 @@ def surrounding_bbox(coordinates: CroppableCoordinates, img_width: int, img_heig
     """Return the smallest upright box around an object on an image of that size, in pixels.
 
     Raises:
-        PrintableError: The object has no area: it is a point, a line, a skeleton, or an empty mask.
+        PrintableError: The object has no area: it is a point, a line, a skeleton, or an empty mask or polygon.
     """
     if isinstance(coordinates, BoundingBoxCoordinates):
         return coordinates
@@ -57,7 +57,11 @@ def surrounding_bbox(coordinates: CroppableCoordinates, img_width: int, img_heig
 
 
 def poly_to_bbox(poly: PolygonCoordinates | NDArray[np.float32]) -> BoundingBoxCoordinates:
-    """Return the upright box around a polygon or an array of points ``[number, 2]``, in the unit of its points."""
+    """Return the upright box around a polygon or an array of points ``[number, 2]``, in the unit of its points.
+
+    Raises:
+        PrintableError: It has no points.
+    """
     if isinstance(poly, PolygonCoordinates):
         return _around([(point.x, point.y) for polygon in poly.polygons for ring in polygon for point in ring])
     return _around([(float(x), float(y)) for x, y in poly])
@@ -135,6 +139,8 @@ def _corners(rbb: RotatableBoundingBoxCoordinates, img_width: int, img_height: i
 
 
 def _around(points: list[tuple[float, float]]) -> BoundingBoxCoordinates:
+    if not points:
+        raise PrintableError("It has no points, so there is no box around it.")
     left, top = (float(min(values)) for values in zip(*points, strict=True))
     right, bottom = (float(max(values)) for values in zip(*points, strict=True))
     return BoundingBoxCoordinates(height=bottom - top, width=right - left, top_left_x=left, top_left_y=top)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Generator, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from encord_agents.core.data_model import Frame, ImageArray
 from encord_agents.core.logs import get_logger
+from encord_agents.core.sampling import checked_number
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
+from encord_agents.pdfs import PDFIUM, open_pdf
 
 __all__ = ["DPI", "count_pages", "iterate_pages", "read_text"]
 
@@ -35,6 +38,8 @@ def iterate_pages(
 ) -> Generator[Frame, None, None]:
     """Yield pages as images: RGB, uint8, ``[height, width, 3]``. One is in memory at a time.
 
+    Filled fields of forms are drawn. A process draws one page at a time, whatever the number of its threads.
+
     Args:
         path: The file.
         numbers: From 0, in any order. Default: all pages.
@@ -43,23 +48,29 @@ def iterate_pages(
 
     Raises:
         UnsupportedAssetError: The file is not a PDF, is damaged, or needs a password.
-        PrintableError: There is no such page.
+        PrintableError: There is no such page, or a number is negative or not whole.
     """
-    import pypdfium2 as pdfium
-
     called = name or path.name
-    try:
-        document = pdfium.PdfDocument(path)
-    except pdfium.PdfiumError as error:
-        raise UnsupportedAssetError(f"{called!r} cannot be read as a PDF: {error}.", item=called) from error
-    try:
+    with PDFIUM:
+        document = _opened(path, called)
         count = len(document)
-        for number in range(count) if numbers is None else numbers:
-            if not 0 <= number < count:
+    try:
+        for number in range(count) if numbers is None else (checked_number(given, "page") for given in numbers):
+            if number >= count:
                 raise PrintableError(f"{called!r} has {count} pages (0 to {count - 1}), so there is no page {number}.")
             yield Frame(number, _drawn(document, number, dpi, called))
     finally:
-        document.close()
+        with PDFIUM:
+            document.close()
+
+
+def _opened(path: Path, called: str) -> Any:
+    import pypdfium2 as pdfium
+
+    try:
+        return open_pdf(path)
+    except pdfium.PdfiumError as error:
+        raise UnsupportedAssetError(f"{called!r} cannot be read as a PDF: {error}.", item=called) from error
 
 
 def _drawn(document: Any, number: int, dpi: float, called: str) -> ImageArray:
@@ -67,19 +78,16 @@ def _drawn(document: Any, number: int, dpi: float, called: str) -> ImageArray:
     import pypdfium2 as pdfium
 
     try:
-        page = document[number]
-        width, height = page.get_size()
-        if width * height * (dpi / 72) ** 2 > MAX_PAGE_PIXELS:
-            raise UnsupportedAssetError(
-                f"Page {number} of {called!r} is too large to be drawn at {dpi:g} dpi.", item=called
-            )
-        bitmap = page.render(scale=dpi / 72, rev_byteorder=True)
-        pixels: ImageArray = np.array(bitmap.to_numpy()[:, :, :3])  # a copy, since closing the bitmap frees its memory
-        bitmap.close()
-        page.close()
+        with PDFIUM, closing(document[number]) as page:
+            width, height = page.get_size()
+            if width * height * (dpi / 72) ** 2 > MAX_PAGE_PIXELS:
+                raise UnsupportedAssetError(
+                    f"Page {number} of {called!r} is too large to be drawn at {dpi:g} dpi.", item=called
+                )
+            with closing(page.render(scale=dpi / 72, rev_byteorder=True)) as bitmap:
+                return np.array(bitmap.to_numpy()[:, :, :3])  # a copy, since closing the bitmap frees its memory
     except pdfium.PdfiumError as error:
         raise UnsupportedAssetError(f"Page {number} of {called!r} cannot be drawn: {error}.", item=called) from error
-    return pixels
 
 
 def count_pages(path: Path, *, name: str | None = None) -> int:
@@ -88,16 +96,8 @@ def count_pages(path: Path, *, name: str | None = None) -> int:
     Raises:
         UnsupportedAssetError: The file is not a PDF, is damaged, or needs a password.
     """
-    import pypdfium2 as pdfium
-
-    called = name or path.name
-    try:
-        document = pdfium.PdfDocument(path)
-    except pdfium.PdfiumError as error:
-        raise UnsupportedAssetError(f"{called!r} cannot be read as a PDF: {error}.", item=called) from error
-    count = len(document)
-    document.close()
-    return count
+    with PDFIUM, closing(_opened(path, name or path.name)) as document:
+        return len(document)
 
 
 def read_text(path: Path, *, name: str | None = None) -> str:

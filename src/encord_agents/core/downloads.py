@@ -1,7 +1,8 @@
 """One attempt at a download: the body of a response, written to a file within limits.
 
 The host decides how fast a body arrives, how long it is and how it is encoded. All of this is limited here; speed and
-size are checked after every read, however few bytes it returned.
+size are checked after every read, however few bytes it returned. The platform's size of a file may be wrong, since
+customers may state it: it only limits bodies whose length the host does not announce.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from urllib3 import exceptions
 
+from encord_agents.core.codings import CodingError, Decoder, coding_in
 from encord_agents.core.legible import cut, on_one_line
 from encord_agents.core.transport import in_words, renew
 
@@ -121,12 +123,17 @@ class Bounds:
     clock: Callable[[], float] = time.monotonic
     limits: DownloadLimits = field(default_factory=DownloadLimits)
 
-    def until(self) -> float:
-        """Return the time at which the download times out: the deadline, or in ten minutes, later for large files."""
+    def until(self, announced: int | None = None) -> float:
+        """Return the time at which the download times out: the deadline, or in ten minutes, later for large files.
+
+        Args:
+            announced: The size that the host announces, if it does.
+        """
         if self.deadline is not None:
             return self.deadline
         limits = self.limits
-        return self.clock() + max(limits.least_seconds, (self.size or limits.unknown_size) / limits.least_rate)
+        size = max(self.size or limits.unknown_size, announced or 0)
+        return self.clock() + max(limits.least_seconds, size / limits.least_rate)
 
 
 class Writable(Protocol):
@@ -189,30 +196,25 @@ def receive(
     *,
     check: Callable[[], None],
     progress: Progress | None = None,
+    is_compressed: bool = False,
 ) -> int:
-    """Write the body of a response to a file, and return the file's size.
+    """Write the body of a response to a file, and return the file's size. A body with a content coding is decoded.
 
     Args:
         check: Called after each read. Its exceptions propagate.
         progress: The progress of earlier attempts, if any; kept up to date.
+        is_compressed: True if the file is a gzip file by its name: a coding then only says so, and is not undone.
 
     Raises:
         Interrupted: The host refused, or sent too little, too much, too slowly, or an unusable body.
     """
     progress = Progress() if progress is None else progress
     progress.begin(response, file)
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):
-        raise Interrupted(
-            f"the storage host sent it compressed ({cut(on_one_line(encoding), 40)}), which was not asked for",
-            may_pass=False,
-        )
-    rest = promised_size(response)
-    expected = None if rest is None else progress.size + rest
-    if bounds.size and expected is not None and expected > bounds.size:
-        raise Interrupted(_too_large(bounds.size, expected), may_pass=False)
-    clock, until, limits = bounds.clock, bounds.until(), bounds.limits
-    size, window_size, window_ends = progress.size, 0, clock() + limits.window
+    decoder = _decoder(response, progress, is_compressed=is_compressed)
+    begun, rest = progress.size, promised_size(response)
+    expected = None if rest is None else begun + rest
+    clock, until, limits = bounds.clock, bounds.until(expected), bounds.limits
+    taken, window_size, window_ends = begun, 0, clock() + limits.window
     try:
         while True:
             renew(response)
@@ -221,30 +223,46 @@ def receive(
                 break
             check()
             now = clock()
-            size += len(block)
+            taken += len(block)
             window_size += len(block)
-            if bounds.size and size > bounds.size:
-                raise Interrupted(_too_large(bounds.size, None), may_pass=False)
-            file.write(block)
-            progress.size = size
+            for piece in (block,) if decoder is None else decoder.decode(block):
+                if bounds.size and expected is None and min(taken, progress.size + len(piece)) > bounds.size:
+                    raise Interrupted(
+                        f"the file is larger than the platform says: more in place of {bounds.size:,} bytes",
+                        may_pass=False,
+                    )
+                file.write(piece)
+                progress.size += len(piece)
             if now > until:
                 raise Interrupted("it took too long", may_pass=False)
             if now >= window_ends:
-                if window_size < limits.least_per_window and size != expected:
+                if window_size < limits.least_per_window and taken != expected:
                     raise Interrupted(f"the storage host sent only {window_size:,} bytes in {limits.window:g} s")
                 window_size, window_ends = 0, now + limits.window
+        check()
+        if expected is not None and taken != expected:
+            raise Interrupted(f"{taken} of {expected} bytes arrived")
+        if decoder is not None:
+            decoder.end()
     except exceptions.HTTPError as error:
         check()  # a connection that was cut by a cancellation is not the host's fault
         raise Interrupted(in_words(error)) from None
-    check()
-    if expected is not None and size != expected:
-        raise Interrupted(f"{size} of {expected} bytes arrived")
-    return size
+    except CodingError as error:
+        raise Interrupted(str(error), may_pass=False) from None
+    return progress.size
 
 
-def _too_large(size: int, promised: int | None) -> str:
-    more = "more" if promised is None else f"{promised:,} bytes"
-    return f"the file is larger than the platform says: {more} in place of {size:,} bytes"
+def _decoder(response: HTTPResponse, progress: Progress, *, is_compressed: bool) -> Decoder | None:
+    try:
+        coding = coding_in(response.headers.get("Content-Encoding", ""))
+    except CodingError as error:
+        raise Interrupted(str(error), may_pass=False) from None
+    if coding is None or (coding == "gzip" and is_compressed):
+        return None
+    progress.validator = None  # the rest of it cannot be requested: bytes of the file are not those of the body
+    if progress.size:
+        raise Interrupted("the storage host sent the rest of it with a content coding, unlike the beginning")
+    return Decoder(coding)
 
 
 def promised_size(response: HTTPResponse) -> int | None:

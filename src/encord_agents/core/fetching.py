@@ -17,7 +17,7 @@ from encord_agents.core.cache import AssetCache, Entry
 from encord_agents.core.downloads import Bounds, DownloadLimits, Interrupted, Progress, receive
 from encord_agents.core.logs import get_logger
 from encord_agents.core.room import NewFile
-from encord_agents.core.suffixes import suffix_for
+from encord_agents.core.suffixes import SUFFIXES, suffix_for
 from encord_agents.core.transport import TransportError, hang_up, open_url
 from encord_agents.exceptions import (
     AssetDownloadError,
@@ -307,12 +307,20 @@ class Fetcher:
         self, response: HTTPResponse, deadline: float | None, file: NewFile, progress: Progress, suffix: str
     ) -> Fetched:
         bounds = Bounds(self._item.file_size, deadline, self._clock, self._limits)
-        size = receive(response, file, bounds, check=self.check, progress=progress)
+        size = receive(
+            response,
+            file,
+            bounds,
+            check=self.check,
+            progress=progress,
+            is_compressed=suffix.endswith(SUFFIXES["application/gzip"]),
+        )
         path = file.finish()
         if self._cache is not None:
             tag = response.headers.get("ETag", "")
             tag = tag if tag.startswith('"') else ""
-            if tag or self._item.file_size is not None:
+            stated = self._item.file_size
+            if tag if stated is None else size == stated:  # others would not be found again
                 self._cache.add(self._item.uuid, path, tag=tag or None, suffix=suffix)
         return Fetched(path, size)
 

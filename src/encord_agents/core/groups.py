@@ -12,6 +12,7 @@ from encord_agents.core.assets import Asset, children_of
 from encord_agents.core.data_model import Frame, ImageArray
 from encord_agents.core.logs import get_logger
 from encord_agents.core.room import temporary_directory
+from encord_agents.core.sampling import checked_number
 from encord_agents.exceptions import PrintableError
 
 __all__ = ["ImageGroup", "folder_of"]
@@ -52,12 +53,10 @@ class ImageGroup:
         Numbers beyond the last image are left out, with a warning in the log.
 
         Raises:
-            PrintableError: A number is negative. Raised before the first image is fetched.
+            PrintableError: A number is negative or not whole. Raised before the first image is fetched.
         """
-        wanted = list(range(len(self)) if numbers is None else numbers)
-        if any(number < 0 for number in wanted):
-            raise PrintableError(f"Images are numbered from 0, so there is no image {min(wanted)}.")
-        return self._frames(wanted)
+        wanted = range(len(self)) if numbers is None else numbers
+        return self._frames([checked_number(number, "image") for number in wanted])
 
     def _frames(self, wanted: list[int]) -> Iterator[Frame]:
         beyond = [number for number in wanted if number >= len(self)]
@@ -94,7 +93,9 @@ def folder_of(item: StorageItem) -> Iterator[Path]:
         for number, child in enumerate(children_of(item)):
             with Asset(child) as asset:
                 path = asset.path()
-                stem = _file_name(Path(child.name).name.removesuffix(path.suffix)) or "file"
+                name = Path(child.name).name
+                has_suffix = name.lower().endswith(path.suffix)
+                stem = _file_name(name[: len(name) - len(path.suffix)] if has_suffix else name) or "file"
                 shutil.move(path, directory / f"{number:05d}-{stem}{path.suffix}")
         yield directory
 

@@ -8,6 +8,7 @@ import operator
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,7 @@ def sample_frames(
 
     Raises:
         UnsupportedAssetError: As `iterate_frames` does.
-        PrintableError: A number is negative.
+        PrintableError: A number is negative or not whole.
     """
     return VideoSampler(path, name=name, on_damage=on_damage).frames(numbers)
 
@@ -260,15 +261,23 @@ def known_on_damage(on_damage: OnDamage) -> OnDamage:
     return on_damage
 
 
-def checked_number(number: int) -> int:
-    """Return a frame's number as an `int`.
+def checked_number(number: int, thing: str = "frame") -> int:
+    """Return the number of a frame, or another thing, as an `int`. It may be of any numeric type, such as numpy's.
 
     Raises:
-        PrintableError: It is negative.
+        PrintableError: It is negative, or not a whole number.
     """
-    if (number := operator.index(number)) < 0:  # accepts numpy's integers
-        raise PrintableError(f"Frames are numbered from 0, so there is no frame {number}.")
-    return number
+    try:
+        whole = operator.index(number)
+    except TypeError:
+        if not (isinstance(number, Real) and float(number).is_integer()):
+            raise PrintableError(
+                f"{thing.title()}s have whole numbers, so there is no {thing} {number!r}. Round it, or use int()."
+            ) from None
+        whole = int(number)
+    if whole < 0:
+        raise PrintableError(f"{thing.title()}s are numbered from 0, so there is no {thing} {whole}.")
+    return whole
 
 
 def no_such_frame(path: Path, name: str | None, count: int, number: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -14,7 +14,7 @@ from encord.orm.storage import StorageItemType
 from encord.storage import StorageItem
 from encord.user_client import EncordUserClient
 
-from encord_agents.core.assets import Asset, image_of_group
+from encord_agents.core.assets import VIDEOS, Asset, image_of_group
 from encord_agents.core.client import get_user_client, traced
 from encord_agents.core.data_model import FrameData, LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
 from encord_agents.exceptions import PrintableError
@@ -52,29 +52,25 @@ def download_asset(storage_item: StorageItem, frame: int | None = None) -> Itera
     Args:
         storage_item: The item.
         frame: Instead of the whole file, yield this frame of a video as a PNG file, or this image of a group as it
-            is. Frame 0 of an image is the image. Default: the whole file.
+            is. The file of any other item, such as an image or a PDF, is yielded whole. Default: the whole file.
 
     Raises:
-        UnsupportedAssetError: The item has no file of its own, like an image group; or a frame is requested of an item
-            without frames.
+        UnsupportedAssetError: The item has no file of its own, like an image group; or the video is damaged.
         AssetDownloadError: The file could not be fetched.
-        PrintableError: There is no such frame.
+        PrintableError: The video or the group has no such frame.
     """
     if frame is not None and storage_item.item_type == StorageItemType.IMAGE_GROUP:
         storage_item, frame = image_of_group(storage_item, frame), None
     with Asset(storage_item) as asset:
         path = asset.path()
-        if frame is None:
+        if frame is None or storage_item.item_type not in VIDEOS:
             yield path
             return
 
         from encord_agents.core.video import read_video_frame
         from encord_agents.core.vision import encode_image
 
-        is_video = (storage_item.mime_type or "").startswith("video/")
-        pixels = (
-            read_video_frame(path, frame, name=storage_item.name) if is_video or frame != 0 else asset.first_frame()
-        )
+        pixels = read_video_frame(path, frame, name=storage_item.name)
         still = path.with_name(f"{path.stem}_{frame}.png")
         try:
             still.write_bytes(encode_image(pixels, ".png"))
@@ -100,8 +96,9 @@ def batch_iterator(iterator: Iterable[T], batch_size: int) -> Iterator[list[T]]:
     return batches()
 
 
+@lru_cache(maxsize=1)
 def get_user_client_from_settings(settings: Settings) -> EncordUserClient:
-    """Return a client with these settings. Another name for `get_user_client`."""
+    """Return a client with these settings, and the same one if it is called again with equal ones."""
     return get_user_client(settings)
 
 

@@ -139,12 +139,16 @@ def write_frame(frame_path: Path, frame: ImageArray) -> None:
     """Write pixels in the order blue, green, red to a file, in the format that its suffix names.
 
     Raises:
-        ValueError: The suffix is not ``.jpg``, ``.jpeg``, ``.png`` or ``.webp``.
+        ValueError: Pillow knows no format with this suffix.
     """
-    from encord_agents.core.vision import encode_image
+    from encord_agents.core.vision import DATA_TYPES, encode_image, picture_of
 
-    image_format: Any = Path(frame_path).suffix
-    Path(frame_path).write_bytes(encode_image(_reversed(frame), image_format))
+    path, pixels = Path(frame_path), _reversed(frame)
+    image_format: Any = path.suffix.lower()
+    if image_format in DATA_TYPES:
+        path.write_bytes(encode_image(pixels, image_format))
+    else:
+        picture_of(pixels).save(path)
 
 
 def iter_video(video_path: Path) -> Iterator[Frame]:
@@ -160,6 +164,6 @@ def iter_video_with_indices(video_path: Path, frame_indices: Iterable[int]) -> I
 def _reversed(pixels: ImageArray) -> ImageArray:
     import numpy as np
 
-    if pixels.ndim == 2:
+    if pixels.ndim == 2 or pixels.shape[2] < 3:
         return pixels
     return np.ascontiguousarray(pixels[:, :, [2, 1, 0, *range(3, pixels.shape[2])]])

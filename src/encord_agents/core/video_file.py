@@ -96,7 +96,8 @@ def opened(path: Path, name: str | None, *, threads: str = "SLICE") -> Iterator[
     import av
 
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        # absolute, since FFmpeg takes what comes before a colon for a protocol
+        with av.open(str(path.absolute()), metadata_errors="replace") as container:
             stream = main_stream(container)
             if stream is None:
                 raise unreadable(path, name, _without_film(container))

@@ -309,7 +309,7 @@ def _described(path: Path, name: str | None, numbers: FrameNumbers, damage: _Dam
         )
         parts.append(f"{_frames(numbers.lost)} {be}.")
         if numbers.trusts_rate:
-            parts.append("Damage in such files can melt two pictures into one: frames beside a gap may be one off.")
+            parts.append("Damage in such files can melt two pictures into one: frames next to a gap may be one off.")
     if damage.faulty:
         parts.append(f"{_frames(damage.faulty)} may show faults.")
     if damage.breaks_off:

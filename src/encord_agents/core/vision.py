@@ -9,11 +9,13 @@ import base64
 import io
 import math
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from encord.objects.coordinates import BoundingBoxCoordinates
 from encord.objects.ontology_object_instance import ObjectInstance
+from encord.orm.storage import StorageItemType
 
+from encord_agents.core.assets import VIDEOS
 from encord_agents.core.coordinates import (
     CroppableCoordinates,
     mask_to_bbox,
@@ -29,6 +31,9 @@ from encord_agents.core.messages import file_part
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 from encord_agents.pictures import NoPictureError, Picture
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 __all__ = [
     "DATA_TYPES",
     "CroppableCoordinates",
@@ -38,6 +43,7 @@ __all__ = [
     "crop_to_object",
     "encode_image",
     "mask_to_bbox",
+    "picture_of",
     "poly_to_bbox",
     "rbb_to_poly",
     "rbbox_to_surrounding_bbox",
@@ -91,12 +97,12 @@ def read_image(path: Path, *, name: str | None = None) -> ImageArray:
     return pixels
 
 
-def read_first_frame(path: Path, *, mime_type: str | None = None, name: str | None = None) -> ImageArray:
+def read_first_frame(path: Path, *, item_type: StorageItemType | None = None, name: str | None = None) -> ImageArray:
     """Return an image's pixels, or those of a video's first frame.
 
     Args:
         path: The file.
-        mime_type: Its MIME type. Default: detected from the file.
+        item_type: The type of its storage item. Default: detected from the file.
         name: The name of the file in errors. Default: its own.
 
     Raises:
@@ -104,20 +110,18 @@ def read_first_frame(path: Path, *, mime_type: str | None = None, name: str | No
     """
     from encord_agents.core.video import read_video_frame
 
-    kind = (mime_type or "").partition("/")[0]
-    if kind == "video":
+    if item_type in VIDEOS:
         return read_video_frame(path, 0, name=name)
-    if kind in {"audio", "text"} or mime_type == "application/pdf":
+    if item_type not in (None, StorageItemType.IMAGE):
         raise UnsupportedAssetError(
-            f"{name or path.name!r} is {mime_type}, which has no frames.\n"
+            f"{name or path.name!r} is of type {item_type.value}, which has no frames.\n"
             "Ask for the file instead: Annotated[Path, Depends(dep_asset)].",
             item=name or path.name,
-            mime_type=mime_type,
         )
     try:
         return read_image(path, name=name)
     except UnsupportedAssetError as error:
-        if kind == "image" or not isinstance(error.__cause__, NoPictureError):
+        if item_type is not None or not isinstance(error.__cause__, NoPictureError):
             raise
         return read_video_frame(path, 0, name=name)
 
@@ -129,22 +133,45 @@ def encode_image(image: ImageArray, image_format: ImageFormat = ".jpeg") -> byte
     """Return the bytes of an image file.
 
     Args:
-        image: RGB, uint8, ``[height, width, 3]``. Grey works too, and so does a fourth channel for transparency, which
-            JPEG leaves out.
+        image: RGB, uint8, ``[height, width, 3]``. Grey works too, with or without an axis for its channel, and so does
+            a fourth channel for transparency, which JPEG leaves out.
         image_format: ``.jpeg`` (quality 90), ``.png`` or ``.webp`` (quality 90).
 
     Raises:
         ValueError: An unknown format.
+        PrintableError: Pixels of another kind.
     """
-    from PIL import Image
-
     kind = _mime_type(image_format).removeprefix("image/")
-    picture = Image.fromarray(image)
-    if kind == "jpeg" and picture.mode == "RGBA":
-        picture = picture.convert("RGB")
+    picture = picture_of(image)
     buffer = io.BytesIO()
-    picture.save(buffer, format=kind, **({"compress_level": 3} if kind == "png" else {"quality": 90}))
+    try:
+        if kind == "jpeg" and picture.mode == "RGBA":
+            picture = picture.convert("RGB")
+        picture.save(buffer, format=kind, **({"compress_level": 3} if kind == "png" else {"quality": 90}))
+    except OSError as error:
+        raise _not_pixels(image) from error
     return buffer.getvalue()
+
+
+def picture_of(image: ImageArray) -> Image:
+    """Return pixels as an image of Pillow, see `encode_image`.
+
+    Raises:
+        PrintableError: Pillow has no mode for them.
+    """
+    from PIL.Image import fromarray
+
+    try:
+        return fromarray(image[:, :, 0] if image.shape[2:] == (1,) else image)
+    except (TypeError, ValueError) as error:
+        raise _not_pixels(image) from error
+
+
+def _not_pixels(image: ImageArray) -> PrintableError:
+    return PrintableError(
+        f"An image cannot be made of an array of {image.dtype}, {list(image.shape)}: give it as uint8, "
+        "[height, width, 3] or [height, width]."
+    )
 
 
 @overload

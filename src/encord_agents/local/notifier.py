@@ -112,7 +112,7 @@ def post(address: str, body: bytes, secret: str) -> tuple[bool, str]:
     }
     with requests.Session() as session:
         # A proxy from the environment cannot reach this machine's own receivers.
-        session.trust_env = urlsplit(address).hostname not in OURS
+        session.trust_env = (urlsplit(address).hostname or "") not in (*OURS, "::1")  # where a URL has brackets
         try:
             # The answer's body is never read, however long it is.
             with session.post(

@@ -24,7 +24,7 @@ from encord.user_client import EncordUserClient
 from encord.workflow.common import WorkflowTask
 from typing_extensions import deprecated
 
-from encord_agents.core.assets import Asset, image_of_group
+from encord_agents.core.assets import VIDEOS, Asset, image_of_group
 from encord_agents.core.client import get_user_client
 from encord_agents.core.data_lookup import INSTEAD, DataLookup
 from encord_agents.core.data_model import Frame, ImageArray
@@ -140,7 +140,7 @@ class FrameSampler(Protocol):
     """Samples frames of a video, or images of a group, any number of times."""
 
     def __call__(
-        self, share_or_frames: float | Iterable[int] | None = None, /, *, seconds: float | None = None
+        self, frame_indexer: float | Iterable[int] | None = None, *, seconds: float | None = None
     ) -> Iterable[Frame]:
         """Return a share of the frames, the frames with the given numbers, or one frame per ``seconds``."""
         ...
@@ -172,10 +172,8 @@ def dep_video_sampler(storage_item: StorageItem, asset: Asset | None = None) -> 
 
 
 def _sampler(source: ImageGroup | VideoSampler, name: str) -> FrameSampler:
-    def sample(
-        share_or_frames: float | Iterable[int] | None = None, /, *, seconds: float | None = None
-    ) -> Iterable[Frame]:
-        if (share_or_frames is None) == (seconds is None):
+    def sample(frame_indexer: float | Iterable[int] | None = None, *, seconds: float | None = None) -> Iterable[Frame]:
+        if (frame_indexer is None) == (seconds is None):
             raise PrintableError(
                 "Give the sampler one of these: a share of the frames, numbers of frames, or seconds=..."
             )
@@ -183,10 +181,10 @@ def _sampler(source: ImageGroup | VideoSampler, name: str) -> FrameSampler:
             if isinstance(source, ImageGroup):
                 raise PrintableError(f"{name!r} is a group of images, which have no time to sample by.")
             return source.seconds(float(seconds))
-        if isinstance(share_or_frames, float | Real):  # numpy's numbers are Real
-            return source.share(float(share_or_frames))
-        assert share_or_frames is not None
-        return source.frames(share_or_frames)
+        if isinstance(frame_indexer, float | Real):  # numpy's numbers are Real
+            return source.share(float(frame_indexer))
+        assert frame_indexer is not None
+        return source.frames(frame_indexer)
 
     return sample
 
@@ -197,9 +195,8 @@ def _video(storage_item: StorageItem, asset: Asset | None, mine: ExitStack) -> P
     Raises:
         UnsupportedAssetError: The item is not a video.
     """
-    mime_type, kind = storage_item.mime_type or "", storage_item.item_type
-    is_video = kind in (StorageItemType.VIDEO, StorageItemType.IMAGE_SEQUENCE) or mime_type.startswith("video/")
-    if not is_video and Asset.exists_for(storage_item):
+    kind = storage_item.item_type
+    if kind not in VIDEOS and Asset.exists_for(storage_item):
         raise UnsupportedAssetError(
             f"{storage_item.name!r} is of type {kind.value}, not a video.\n"
             "Ask for the picture, Annotated[ImageArray, Depends(dep_single_frame)], or for the file, "

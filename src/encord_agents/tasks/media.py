@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from encord.objects import LabelRowV2
@@ -13,7 +13,7 @@ from encord.objects.ontology_object_instance import ObjectInstance
 from encord.orm.storage import StorageItemType
 from encord.storage import StorageItem
 
-from encord_agents.core.assets import Asset, children_of
+from encord_agents.core.assets import VIDEOS, Asset, children_of
 from encord_agents.core.audio import Sound
 from encord_agents.core.data_model import Frame, InstanceCrop
 from encord_agents.core.logs import get_logger
@@ -22,7 +22,7 @@ from encord_agents.extras import Extra
 
 __all__ = [
     "asset_or_own",
-    "cut_out",
+    "crops_of",
     "dep_audio",
     "dep_object_crops",
     "dep_objects",
@@ -40,6 +40,14 @@ logger = get_logger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
 
 _EXTRA = "__encord_agents_extra__"
+
+_NOT_TEXT: Final = VIDEOS | {
+    StorageItemType.IMAGE,
+    StorageItemType.AUDIO,
+    StorageItemType.PDF,
+    StorageItemType.DICOM_FILE,
+    StorageItemType.NIFTI,
+}
 
 
 def needs_extra(extra: Extra) -> Callable[[F], F]:
@@ -96,15 +104,14 @@ def dep_text(storage_item: StorageItem, asset: Asset | None = None) -> str:
     """Return the text of the task's file, decoded by its byte order mark, or as UTF-8, or else as Windows-1252.
 
     Raises:
-        UnsupportedAssetError: The item is a picture, a video, sound or a PDF.
+        UnsupportedAssetError: The item is a picture, a video, sound, a PDF or medical data.
         AssetDownloadError: The file could not be fetched.
     """
     from encord_agents.core.documents import read_text
 
-    kind = (storage_item.mime_type or "").partition("/")[0]
-    if kind in ("image", "video", "audio") or storage_item.mime_type == "application/pdf":
+    if storage_item.item_type in _NOT_TEXT:
         raise UnsupportedAssetError(
-            f"{storage_item.name!r} is {storage_item.mime_type}, not text.",
+            f"{storage_item.name!r} is of type {storage_item.item_type.value}, not text.",
             item=storage_item.name,
             mime_type=storage_item.mime_type,
         )
@@ -220,30 +227,29 @@ def wanted_instances(
     return is_wanted
 
 
-def cut_out(
-    instances: Iterable[ObjectInstance],
-    storage_item: StorageItem,
-    asset: Asset | None,
-    only_frame: int | None = None,
-) -> list[InstanceCrop]:
-    """Crop objects out of all their frames, or out of ``only_frame``."""
-    from encord_agents.core.vision import crop_to_instance
-
+def cut_out(instances: Iterable[ObjectInstance], storage_item: StorageItem, asset: Asset | None) -> list[InstanceCrop]:
+    """Crop objects out of all their frames."""
     by_frame: dict[int, list[ObjectInstance]] = {}
     for instance in instances:
         for annotation in instance.get_annotations():
-            if only_frame is None or annotation.frame == only_frame:
-                by_frame.setdefault(annotation.frame, []).append(instance)
+            by_frame.setdefault(annotation.frame, []).append(instance)
     crops = []
     with ExitStack() as mine:
         for frame in frames_by_number(storage_item, asset, sorted(by_frame), mine) if by_frame else ():
-            for instance in by_frame[frame.frame]:
-                try:
-                    crops.append(crop_to_instance(frame, instance))
-                except UnsupportedAssetError:
-                    raise
-                except PrintableError as error:
-                    logger.warning("%r: %s It has no crop.", storage_item.name, error)
+            crops += crops_of(frame, by_frame[frame.frame], storage_item.name)
+    return crops
+
+
+def crops_of(frame: Frame, instances: Iterable[ObjectInstance], name: str) -> list[InstanceCrop]:
+    """Crop objects out of a frame that they are on; ``name`` is that of its data, for the log."""
+    from encord_agents.core.vision import crop_to_instance
+
+    crops = []
+    for instance in instances:
+        try:
+            crops.append(crop_to_instance(frame, instance))
+        except PrintableError as error:
+            logger.warning("%r: %s It has no crop.", name, error)
     return crops
 
 
@@ -255,14 +261,13 @@ def frames_by_number(item: StorageItem, asset: Asset | None, numbers: list[int],
         yield from ImageGroup(item).frames(numbers)
         return
     own = asset_or_own(item, asset, mine)
-    mime_type = item.mime_type or ""
-    if mime_type == "application/pdf":
+    if item.item_type == StorageItemType.PDF:
         from encord_agents.core.documents import iterate_pages
         from encord_agents.extras import require
 
         require("pdf", f"A crop of the PDF {item.name!r}")
         yield from iterate_pages(own.path(), numbers, name=item.name)
-    elif mime_type.startswith("video/") or item.item_type in (StorageItemType.VIDEO, StorageItemType.IMAGE_SEQUENCE):
+    elif item.item_type in VIDEOS:
         from encord_agents.core.video import sample_frames
 
         yield from sample_frames(own.path(), numbers, name=item.name)

@@ -43,6 +43,28 @@ def test_another_rate_and_one_channel(tmp_path: Path) -> None:
     assert abs(found.waveform.shape[1] - 16000) < 100
 
 
+def test_the_mean_of_all_channels(tmp_path: Path) -> None:
+    """One channel of a loud file is as loud as the file, so that `Sound.wav` cuts nothing off."""
+    loud = np.tile(np.float32(0.95) * np.sin(np.arange(8000, dtype=np.float32) / 9), (2, 1))
+    path = tmp_path / "a.wav"
+    path.write_bytes(Sound(loud, 8000).wav())
+    assert np.abs(read_audio(path, mono=True).waveform - loud[:1]).max() < 1e-4
+
+
+@pytest.mark.parametrize("channels", [3, 8, 9, 16, 40])
+@pytest.mark.parametrize("rate", [None, 4000])
+def test_many_channels(tmp_path: Path, channels: int, rate: int | None) -> None:
+    """Each of the channels of an array of microphones is there, in the file's order."""
+    levels = (np.arange(channels, dtype=np.float32) + 1) / 50
+    path = tmp_path / "a.wav"
+    path.write_bytes(Sound(levels[:, None].repeat(8000, 1), 8000).wav())
+    found = read_audio(path, rate=rate)
+    assert found.waveform.shape == (channels, rate or 8000)
+    assert found.waveform.flags.c_contiguous
+    assert np.abs(found.waveform[:, 2000] - levels).max() < 1e-3
+    assert np.abs(read_audio(path, rate=rate, mono=True).waveform[:, 2000] - levels.mean()).max() < 1e-3
+
+
 def test_of_a_film_with_sound_alone(tmp_path: Path) -> None:
     """Of any container that PyAV reads."""
     assert read_audio(films.sound(tmp_path / "a.m4a")).rate == 44100
@@ -61,6 +83,33 @@ def test_files_that_were_joined(tmp_path: Path, rate: int | None) -> None:
     found = read_audio(path, rate=rate)
     assert (found.rate, found.waveform.shape[0]) == (rate or 44100, 1)
     assert 2.9 < found.seconds < 3.3
+
+
+def test_a_part_with_more_channels(tmp_path: Path) -> None:
+    """It is mixed down to those of the beginning, and is no louder than before."""
+    path = tmp_path / "a.aac"
+    parts = [films.spoken(tmp_path / f"{channels}.aac", 44100, channels, loud=True) for channels in (1, 2)]
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    one, both = read_audio(parts[0]).waveform, read_audio(path).waveform
+    assert both.shape[0] == 1
+    assert both.shape[1] > 1.9 * one.shape[1]
+    assert np.abs(both).max() < 1.02 * np.abs(one).max()
+
+
+def test_streams_that_appear_in_the_middle(tmp_path: Path) -> None:
+    """All of the sound is read of a file in which pictures begin long after it."""
+    path = films.late_film(tmp_path / "a.flv", seconds=60)
+    assert read_audio(path, mono=True).seconds == 60
+
+
+def test_a_name_with_a_colon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path is a path, whatever the name; one that leads nowhere is an error of its own."""
+    monkeypatch.chdir(tmp_path)
+    path = Path("2024-05-01T12:30:00.wav")
+    path.write_bytes(tone().wav())
+    assert read_audio(path).seconds == 1.0
+    with pytest.raises(FileNotFoundError):
+        read_audio(Path("none.wav"))
 
 
 def test_what_has_no_sound(tmp_path: Path) -> None:

@@ -38,6 +38,15 @@ def test_a_polygon() -> None:
     assert ltwh(poly_to_bbox(np.array([[6, 10], [32, 14]], np.float32))) == (6, 10, 26, 4)
 
 
+def test_a_polygon_without_points() -> None:
+    """There is no box around nothing, and the error says so."""
+    for nothing in (PolygonCoordinates(polygons=[[[]]]), np.empty((0, 2), np.float32)):
+        with pytest.raises(PrintableError, match="has no points"):
+            poly_to_bbox(nothing)
+    with pytest.raises(PrintableError, match="has no points"):
+        surrounding_bbox(PolygonCoordinates(polygons=[[[]]]), 64, 48)
+
+
 def test_a_turned_box() -> None:
     """The corners are in pixels and turn clockwise about the centre; the box around them is in fractions."""
     corners = rbb_to_poly(TURNED, 64, 48)

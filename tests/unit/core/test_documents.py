@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import codecs
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests import kinds
 
 from encord_agents.core.documents import count_pages, iterate_pages, read_text
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
+from encord_agents.pdfs import PDFIUM
 
 
 @pytest.fixture
@@ -36,6 +40,35 @@ def test_some_pages(pdf: Path) -> None:
     assert [int(np.argmax(page.content[10, 10])) for page in iterate_pages(pdf, [2, 0, 2])] == [2, 0, 2]
     with pytest.raises(PrintableError, match=r"'report' has 3 pages \(0 to 2\), so there is no page 3"):
         list(iterate_pages(pdf, [3], name="report"))
+
+
+@pytest.mark.parametrize("numbers", [np.arange(1, 3), [1.0, 2.0], np.linspace(1, 2, 2)])
+def test_numbers_of_any_type(pdf: Path, numbers: Any) -> None:
+    """Whole numbers of any type are numbers of pages, and come back as Python's; others are refused."""
+    assert [(page.frame, type(page.frame)) for page in iterate_pages(pdf, numbers)] == [(1, int), (2, int)]
+    for wrong in (0.5, -1, "0"):
+        with pytest.raises(PrintableError, match=f"no page {wrong!r}"):
+            list(iterate_pages(pdf, [wrong]))  # type: ignore[list-item]
+
+
+def test_a_filled_form(tmp_path: Path) -> None:
+    """The content of fields is on the page, as viewers show it."""
+    (page,) = iterate_pages(kinds.form(tmp_path / "form.pdf"), dpi=72)
+    assert page.content.shape == (200, 200, 3)
+    assert int((page.content == 0).all(axis=2).sum()) == 180 * 30
+    assert page.content[5, 5].tolist() == [255, 255, 255]
+
+
+def test_pages_that_are_abandoned(pdf: Path, collect_garbage: Callable[[], int]) -> None:
+    """The garbage collector may close a document while the same thread draws another."""
+    pages: Any = iterate_pages(pdf)
+    next(pages)
+    circle = [pages]
+    circle.append(circle)
+    del pages, circle
+    with PDFIUM:
+        assert collect_garbage() > 0
+    assert len(list(iterate_pages(pdf))) == 3
 
 
 def test_pages_are_for_drawing_on(pdf: Path) -> None:

@@ -6,6 +6,7 @@ import gzip
 import io
 import socket
 import threading
+import zlib
 from collections.abc import Callable
 from contextlib import closing, suppress
 
@@ -74,27 +75,87 @@ def test_a_body_without_end() -> None:
     assert not caught.value.may_pass
 
 
-def test_a_promise_that_is_too_large() -> None:
-    """Nothing is written of a file that announces itself as larger."""
+@pytest.mark.parametrize("size", [1, 10, 5000])
+def test_a_file_of_another_size(size: int) -> None:
+    """The platform's size may be wrong, since customers may state it; what the host announces is taken."""
+    with answering(sends(head("Content-Length: 1000"), b"x" * 1000)) as url:
+        assert received(url, Bounds(size=size)) == b"x" * 1000
+
+
+def test_the_time_for_a_large_file() -> None:
+    """It is that for the larger of both sizes, the platform's and the announced one."""
+    bounds = Bounds(size=1, clock=lambda: 0.0)
+    assert (bounds.until(), bounds.until(10), bounds.until(100_000_000)) == (600, 600, 1000)
+    assert Bounds(size=200_000_000, clock=lambda: 0.0).until(10) == 2000
+    assert Bounds(clock=lambda: 0.0).until() == Bounds(clock=lambda: 0.0).until(10) == 3600
+
+
+CONTENT = b"plain words\n" * 50_000
+
+
+def compressed(coding: str) -> bytes:
+    return {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress}.get(coding, bytes)(CONTENT)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate", "utf-8", "aws-chunked", "identity", ""])
+@pytest.mark.parametrize("size", [None, "stored", "decoded"])
+@pytest.mark.parametrize("announced", [True, False])
+def test_files_stored_with_a_coding(coding: str, size: str | None, announced: bool) -> None:
+    """Compression is undone, and other names are passed over; the platform's size may be of either form."""
+    body = compressed(coding)
+    lines = [f"Content-Encoding: {coding}", *([f"Content-Length: {len(body)}"] if announced else [])]
+    if size == "stored" and not announced and len(body) < len(CONTENT):
+        lines.append("Transfer-Encoding: chunked")
+        body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    sizes = {None: None, "stored": len(compressed(coding)), "decoded": len(CONTENT)}
+    with answering(sends(head(*lines), body)) as url:
+        assert received(url, Bounds(size=sizes[size])) == CONTENT
+
+
+def test_a_gzip_file_with_a_coding() -> None:
+    """Of a file that is compressed by its own name, the coding only says so."""
+    body = compressed("gzip")
+    answer = sends(head("Content-Encoding: gzip", f"Content-Length: {len(body)}"), body)
     file = io.BytesIO()
-    with (
-        answering(sends(head("Content-Length: 1000"), b"x" * 1000)) as url,
-        closing(open_url(url, TIMEOUT)) as response,
-        pytest.raises(Interrupted, match="1,000 bytes in place of 10 bytes"),
-    ):
-        receive(response, file, Bounds(size=10), check=lambda: None)
-    assert file.getvalue() == b""
+    with answering(answer) as url, closing(open_url(url, TIMEOUT)) as response:
+        assert receive(response, file, Bounds(), check=lambda: None, is_compressed=True) == len(body)
+    assert file.getvalue() == body
 
 
-def test_encodings_are_not_decoded() -> None:
-    """What comes compressed was not asked for; decoding it would be without a bound."""
-    body = gzip.compress(b"0" * 1_000_000)
-    with (
-        answering(sends(head("Content-Encoding: gzip", f"Content-Length: {len(body)}"), body)) as url,
-        pytest.raises(Interrupted, match=r"compressed \(gzip\)") as caught,
-    ):
+@pytest.mark.parametrize(
+    ("coding", "body", "words"),
+    [
+        ("br", b"x", r"Content-Encoding br, which cannot be decoded"),
+        ("gzip", CONTENT, r"compressed \(gzip\), and cannot be decompressed"),
+        ("gzip", compressed("gzip")[:-10], r"compressed \(gzip\), and ends too early"),
+    ],
+)
+def test_codings_that_cannot_be_undone(coding: str, body: bytes, words: str) -> None:
+    """They are refused with the reason, and not tried again."""
+    answer = sends(head(f"Content-Encoding: {coding}", f"Content-Length: {len(body)}"), body)
+    with answering(answer) as url, pytest.raises(Interrupted, match=words) as caught:
         received(url)
     assert not caught.value.may_pass
+
+
+def test_a_compressed_file_that_breaks_off() -> None:
+    """It is tried again from the beginning, since the rest of it has no place in the file."""
+    body, begun = compressed("gzip"), Progress()
+    answer = head("Content-Encoding: gzip", f"Content-Length: {len(body)}", 'ETag: "v1"') + body[:-10]
+    with pytest.raises(Interrupted) as caught:
+        resumed(answer, begun, Kept())
+    assert caught.value.may_pass
+    assert begun.headers == {}
+
+
+def test_a_rest_with_a_coding() -> None:
+    """A host that has sent the beginning without one is asked again for all of it."""
+    begun = Progress(5, '"v"')
+    lines = ("Content-Encoding: gzip", "Content-Length: 1", "Content-Range: bytes 5-5/6")
+    with pytest.raises(Interrupted, match="unlike the beginning") as caught:
+        resumed(head(*lines, status="206 Partial Content") + b"x", begun, Kept(b"hello"))
+    assert caught.value.may_pass
+    assert begun.headers == {}
 
 
 def test_a_drip() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.server
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -336,6 +337,28 @@ def test_files_that_are_kept(
         return
     with entry:
         assert (entry.tag, entry.suffix) == (tag, ".png")
+
+
+@pytest.mark.parametrize("size", [1, 5000])
+def test_a_file_of_another_size_is_not_kept(host: Host, directory: Path, tmp_path: Path, size: int) -> None:
+    """It is fetched all the same, but would never be taken for the current one later."""
+    host.answers = [(200, TAG, CONTENT)]
+    cache = AssetCache(tmp_path / "cache", 10_000)
+    fetched = fetcher(host, item(size=size), cache=cache).fetch(directory, reserve=0)
+    assert (fetched.path.read_bytes(), fetched.size) == (CONTENT, len(CONTENT))
+    assert not list(tmp_path.glob("cache/*.asset"))
+
+
+@pytest.mark.parametrize(("name", "decodes"), [("words.txt", True), ("scan.nii.gz", False), ("all.tgz", False)])
+def test_files_stored_with_a_coding(host: Host, directory: Path, name: str, decodes: bool) -> None:
+    """A coding is undone, unless the file is compressed by its own name, as its readers expect it."""
+    stored = gzip.compress(CONTENT)
+    host.answers = [(200, {"Content-Encoding": "gzip", **TAG}, stored)]
+    compressed = item(size=len(stored))
+    compressed._orm_item = compressed._orm_item.model_copy(update={"name": name, "mime_type": None})
+    fetched = fetcher(host, compressed).fetch(directory, reserve=0)
+    assert fetched.path.name.endswith(name.partition(".")[2])
+    assert fetched.path.read_bytes() == (CONTENT if decodes else stored)
 
 
 def test_no_cache_has_no_room_to_give(host: Host) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from encord.orm.storage import DataGroupCustom
 from encord.storage import StorageItem
 
 from encord_agents.core.groups import ImageGroup, folder_of
@@ -50,6 +52,7 @@ def test_some_images(item: StorageItem) -> None:
     group = ImageGroup(item)
     assert shown(group.frames([3, 0, 3])) == [(3, 40), (0, 10), (3, 40)]
     assert shown(group.frames([])) == []
+    assert shown(group.frames([1.0])) == [(1, 20)]  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize(("share", "expected"), [(1, [0, 1, 2, 3]), (0.5, [0, 2]), (0.25, [0]), (0.75, [0, 1, 2])])
@@ -70,8 +73,9 @@ def test_no_such_image(item: StorageItem, caplog: pytest.LogCaptureFixture) -> N
     group = ImageGroup(item)
     assert shown(group.frames([1, 4, 9])) == [(1, 20)]
     assert "'holiday' has 4 images, so there is no image 4" in caplog.text
-    with pytest.raises(PrintableError, match="no image -2"):
-        group.frames([0, -2])
+    for number in (-2, 0.5):
+        with pytest.raises(PrintableError, match=f"no image {number}"):
+            group.frames([0, number])  # type: ignore[list-item]
 
 
 def test_images_are_fetched_when_they_are_asked_for(local_platform: LocalPlatform, item: StorageItem) -> None:
@@ -91,6 +95,16 @@ def test_a_folder(item: StorageItem) -> None:
         assert [path.name[:6] for path in paths] == ["00000-", "00001-", "00002-", "00003-"]
         assert [path.read_bytes() for path in paths] == [png(8, 4, grey) for grey in GREYS]
     assert not directory.exists()
+
+
+def test_a_suffix_in_capitals(world: World, tmp_path: Path) -> None:
+    """It is not in the name twice."""
+    (tmp_path / "DSC_1.PNG").write_bytes(png(8, 4, 10))
+    folder = world.client.create_storage_folder("Members")
+    contents = {"left": folder.upload_image(tmp_path / "DSC_1.PNG")}
+    group = folder.create_data_group(DataGroupCustom(name="group", layout_contents=contents))
+    with contextmanager(folder_of)(world.client.get_storage_item(group)) as directory:
+        assert [path.name for path in directory.iterdir()] == ["00000-DSC_1.png"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,12 +70,14 @@ def test_negative_numbers(numbers: list[int], clip: Path) -> None:
         sample_frames(clip, numbers)
 
 
-def test_numbers_of_numpy(clip: Path) -> None:
-    """Whole numbers of numpy are numbers, and come back as Python's; fractions are refused, not cut."""
-    frames = list(sample_frames(clip, np.array([4, 2], np.uint8)))
+@pytest.mark.parametrize("numbers", [np.array([4, 2], np.uint8), [4.0, np.float32(2)], np.linspace(4, 2, 2)])
+def test_numbers_of_any_type(numbers: Any, clip: Path) -> None:
+    """Whole numbers of any type are numbers, and come back as Python's; fractions are refused, not cut."""
+    frames = list(sample_frames(clip, numbers))
     assert [(frame.frame, type(frame.frame)) for frame in frames] == [(4, int), (2, int)]
-    with pytest.raises(TypeError):
-        sample_frames(clip, [1.5])  # type: ignore[list-item]
+    for wrong in (1.5, math.nan, math.inf, "3", None):
+        with pytest.raises(PrintableError, match=f"no frame {wrong!r}. Round it"):
+            sample_frames(clip, [*numbers, wrong])
 
 
 def test_one_sampler_many_times(clip: Path) -> None:

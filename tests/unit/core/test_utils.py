@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 import pytest
 from encord.storage import StorageItem
+from tests import films
 
 from encord_agents.core.data_model import FrameData, LabelRowMetadataIncludeArgs
 from encord_agents.core.settings import Settings
@@ -22,7 +24,7 @@ from encord_agents.core.utils import (
 )
 from encord_agents.core.vision import encode_image, read_image
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
-from encord_agents.local import LocalPlatform
+from encord_agents.local import LocalPlatform, LocalProject
 from encord_agents.local.images import png
 
 WORKFLOW = {
@@ -52,14 +54,38 @@ def test_a_file_for_a_while(item: StorageItem) -> None:
     assert not path.exists()
 
 
-def test_one_frame(item: StorageItem) -> None:
-    """Frame 0 of an image is the image, as PNG; another frame of it is an error."""
-    with download_asset(item, frame=0) as path:
-        assert path.suffix == ".png"
-        assert read_image(path).tolist() == np.full((4, 8, 3), 7).tolist()
+@pytest.mark.parametrize(
+    ("title", "item_type"), [("cat.jpg", "image"), ("pages.pdf", "pdf"), ("words.txt", "plainText"), ("a.wav", "audio")]
+)
+@pytest.mark.parametrize("frame", [0, 2])
+def test_a_frame_of_other_files(local_platform: LocalPlatform, title: str, item_type: str, frame: int) -> None:
+    """What has no frames, such as an image, is yielded as it is for every number, as in existing code."""
+    local = local_platform.create_project(workflow=WORKFLOW)
+    local.add_file(title, b"content", item_type=item_type, mime_type="application/octet-stream")
+    with download_asset(only_item(local_platform, local), frame=frame) as path:
+        assert (path.suffix, path.read_bytes()) == (Path(title).suffix, b"content")
     assert not path.exists()
-    with pytest.raises(PrintableError, match=r"cat\.png"), download_asset(item, frame=1):
+
+
+def test_a_frame_of_a_video(local_platform: LocalPlatform, tmp_path: Path) -> None:
+    """It is yielded as a PNG file, whatever the MIME type of the video; there is an error if it is not there."""
+    local = local_platform.create_project(workflow=WORKFLOW)
+    content = films.film(tmp_path / "film.mp4", 5).read_bytes()
+    local.add_file("film.mp4", content, item_type="video", mime_type="application/octet-stream")
+    video = only_item(local_platform, local)
+    with download_asset(video, frame=3) as path:
+        assert path.suffix == ".png"
+        assert films.number_in(read_image(path)) == 3
+    assert not path.exists()
+    with pytest.raises(PrintableError, match=r"'film\.mp4' has 5 frames"), download_asset(video, frame=5):
         pass
+
+
+def only_item(local_platform: LocalPlatform, local: LocalProject) -> StorageItem:
+    client = local_platform.client(retries=False)
+    (row,) = client.get_project(local.project_hash).list_label_rows_v2()
+    assert row.backing_item_uuid is not None
+    return client.get_storage_item(row.backing_item_uuid)
 
 
 def test_one_image_of_a_group(local_platform: LocalPlatform) -> None:
@@ -104,9 +130,13 @@ def test_a_label_row_of_frame_data(local_platform: LocalPlatform) -> None:
 
 @pytest.mark.usefixtures("environment")
 def test_a_client_of_settings(local_platform: LocalPlatform) -> None:
-    """Settings make a client, as they do with `get_user_client`."""
+    """Settings make a client, as they do with `get_user_client`; equal ones give the same, until it is dropped."""
     local = local_platform.create_project(workflow=WORKFLOW, title="Here")
-    assert get_user_client_from_settings(Settings()).get_project(local.project_hash).title == "Here"
+    client = get_user_client_from_settings(Settings())
+    assert client.get_project(local.project_hash).title == "Here"
+    assert get_user_client_from_settings(Settings()) is client
+    get_user_client_from_settings.cache_clear()
+    assert get_user_client_from_settings(Settings()) is not client
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,9 @@ def test_no_such_frame(clip: Path) -> None:
     """A single frame that there is not is an error, which tells how many there are."""
     with pytest.raises(PrintableError, match=r"'holiday' has 30 frames \(0 to 29\), so there is no frame 30"):
         read_video_frame(clip, 30, name="holiday")
-    with pytest.raises(PrintableError, match="no frame -1"):
-        read_video_frame(clip, -1)
+    for number in (-1, 2.5):
+        with pytest.raises(PrintableError, match=f"no frame {number}"):
+            read_video_frame(clip, number)  # type: ignore[arg-type]
 
 
 def test_old_names(clip: Path) -> None:
@@ -82,5 +83,15 @@ def test_blue_comes_first(tmp_path: Path) -> None:
     assert np.array_equal(read_image(tmp_path / "grey.png")[:, :, 0], found[:, :, 2])
     write_frame(tmp_path / "clear.png", np.dstack([found, np.full((32, 64), 255, np.uint8)]))
     assert np.array_equal(read_image(tmp_path / "clear.png"), found[:, :, ::-1])
-    with pytest.raises(ValueError, match=r"'\.bmp'"):
-        write_frame(tmp_path / "red.bmp", found)
+    write_frame(tmp_path / "flat.png", found[:, :, 2:])
+    assert np.array_equal(read_image(tmp_path / "flat.png")[:, :, 0], found[:, :, 2])
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".tif", ".TIFF", ".PNG", ".ppm"])
+def test_formats_to_write(tmp_path: Path, suffix: str) -> None:
+    """Frames are written in every format that Pillow writes; other suffixes are refused by name."""
+    found = np.arange(4 * 8 * 3, dtype=np.uint8).reshape(4, 8, 3)
+    write_frame(tmp_path / f"frame{suffix}", found)
+    assert np.array_equal(read_image(tmp_path / f"frame{suffix}"), found[:, :, ::-1])
+    with pytest.raises(ValueError, match=r"\.xyz"):
+        write_frame(tmp_path / "frame.xyz", found)

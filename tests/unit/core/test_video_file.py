@@ -84,6 +84,13 @@ def test_missing_file(tmp_path: Path) -> None:
         count_frames(tmp_path / "none.mp4")
 
 
+def test_a_name_with_a_colon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path is a path, also if its name begins as an address does."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("2024-05-01T12:30:00.mp4", "file:clip.mp4"):
+        assert count_frames(films.film(tmp_path / "film.mp4", 3).rename(name)) == 3
+
+
 def test_frames_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are refused before one is decoded, and the message says how to have them."""
     monkeypatch.setattr(video_file, "MAX_FRAME_PIXELS", films.WIDTH * films.HEIGHT - 1)

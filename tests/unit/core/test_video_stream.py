@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import pytest
+from encord.orm.storage import StorageItemType
 from tests import films
 
 from encord_agents.core.video import count_frames, iterate_frames, read_video_frame, sample_frames
@@ -50,9 +51,9 @@ def test_a_cover_is_no_video(first: bool, tmp_path: Path) -> None:
 def test_sound_with_a_cover_is_no_video(tmp_path: Path) -> None:
     """Whatever type it is said to have."""
     path = films.with_cover(films.sound(tmp_path / "song"), first=True)
-    for mime_type in (None, "application/octet-stream", "video/mp4"):
+    for item_type in (None, StorageItemType.VIDEO):
         with pytest.raises(UnsupportedAssetError, match=r"'song' .*sound and an attached picture[\s\S]*dep_asset"):
-            read_first_frame(path, mime_type=mime_type)
+            read_first_frame(path, item_type=item_type)
     with pytest.raises(UnsupportedAssetError):
         count_frames(path)
 
@@ -80,7 +81,7 @@ def test_a_lost_frame_leaves_a_gap(suffix: str, tmp_path: Path, caplog: pytest.L
     found = shown(path)
     if suffix == "ts":  # the picture after it has melted into the packet
         assert found == {number: 13 if number == 12 else number for number in range(30) if number != 13}
-        assert "frames beside a gap may be one off" in caplog.text
+        assert "frames next to a gap may be one off" in caplog.text
         return
     assert found == {number: number for number in range(30) if number != 12}
     (warning,) = caplog.messages

@@ -18,6 +18,7 @@ from encord.objects.coordinates import (
     PolygonCoordinates,
     RotatableBoundingBoxCoordinates,
 )
+from encord.orm.storage import StorageItemType
 from PIL import Image
 
 from encord_agents.core.data_model import Frame, InstanceCrop
@@ -145,17 +146,17 @@ def test_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_no_frames(tmp_path: Path) -> None:
-    """Sound and text have no first frame; the error says what to ask for instead."""
-    path = tmp_path / "song"
-    path.write_bytes(b"la la")
-    for mime_type in ("audio/mpeg", "text/plain", "application/pdf"):
-        with pytest.raises(UnsupportedAssetError, match=r"'song' is .*has no frames[\s\S]*dep_asset") as error:
-            read_first_frame(path, mime_type=mime_type)
-        assert error.value.mime_type == mime_type
+    """Sound and text have no first frame, whatever the file; the error says what to ask for instead."""
+    path = saved(tmp_path / "song", Image.new("RGB", (8, 4), "red"), format="PNG")
+    for item_type in (StorageItemType.AUDIO, StorageItemType.PLAIN_TEXT, StorageItemType.PDF, StorageItemType.NIFTI):
+        with pytest.raises(
+            UnsupportedAssetError, match=rf"'song' is of type {item_type.value}, which has no frames[\s\S]*dep_asset"
+        ):
+            read_first_frame(path, item_type=item_type)
 
 
 def test_first_frame_by_content(tmp_path: Path) -> None:
-    """Without a MIME type the file is what it turns out to be."""
+    """Without the type of an item, the file is what it turns out to be."""
     path = saved(tmp_path / "thing", Image.new("RGB", (8, 4), "red"), format="PNG")
     assert read_first_frame(path).shape == (4, 8, 3)
     path.write_bytes(b"nothing")
@@ -197,10 +198,18 @@ def test_one_channel_and_four() -> None:
     """Grey and transparent pictures are encoded too; JPEG, which has no transparency, leaves it out."""
     grey = np.full((4, 8), 77, np.uint8)
     assert np.abs(decoded(b64_encode_image(grey)).astype(int) - 77).max() <= 4
+    assert encode_image(grey[:, :, None], ".png") == encode_image(grey, ".png")
     transparent = np.dstack([PICTURE, np.zeros((4, 8), np.uint8)])
     assert np.abs(decoded(b64_encode_image(img=transparent, format=".jpg")).astype(int) - PICTURE).max() <= 4
     with Image.open(io.BytesIO(encode_image(transparent, ".png"))) as image:
         assert image.mode == "RGBA"
+
+
+@pytest.mark.parametrize("image", [PICTURE.astype(float), PICTURE[:, :, :2], PICTURE[None], np.zeros((4, 8), int)])
+def test_arrays_that_are_no_images(image: Any) -> None:
+    """They are refused in words, with the kind of array that is wanted."""
+    with pytest.raises(PrintableError, match=rf"array of {image.dtype}, \[.*uint8, \[height, width, 3\]"):
+        encode_image(image)
 
 
 def test_unknown_formats() -> None:

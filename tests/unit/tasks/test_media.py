@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from encord.objects import LabelRowV2, OntologyStructure, Shape
 from encord.objects.coordinates import BoundingBoxCoordinates
+from encord.orm.storage import StorageItemType
 from encord.storage import StorageItem
+from tests import films, kinds
 
-from encord_agents.exceptions import PrintableError
+from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 from encord_agents.local.images import png
-from encord_agents.tasks.dependencies import dep_asset, dep_single_frame, dep_storage_item
-from encord_agents.tasks.media import cut_out, dep_pdf_pages, extra_of, needs_extra, of_child, wanted_instances
+from encord_agents.tasks.dependencies import (
+    dep_asset,
+    dep_single_frame,
+    dep_storage_item,
+    dep_text,
+    dep_video_sampler,
+)
+from encord_agents.tasks.media import (
+    cut_out,
+    dep_pdf_pages,
+    extra_of,
+    frames_by_number,
+    needs_extra,
+    of_child,
+    wanted_instances,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -73,13 +91,61 @@ def test_filters(row: LabelRowV2) -> None:
     assert passing(["no such hash"], None, None) == passing(None, "No such title", None) == []
 
 
-@pytest.mark.parametrize(("only_frame", "number"), [(None, 3), (0, 3), (1, 0)])
-def test_objects_of_one_frame(world: World, row: LabelRowV2, only_frame: int | None, number: int) -> None:
-    """Objects on other frames are left out, and where none is left no file is fetched."""
+@pytest.mark.parametrize("number", [3, 0])
+def test_crops_of_objects(world: World, row: LabelRowV2, number: int) -> None:
+    """The file is fetched once, and where there is nothing to crop it is not fetched."""
     world.platform.journal.clear()
-    crops = cut_out(row.get_object_instances(), item_of(world), None, only_frame)
+    crops = cut_out(row.get_object_instances()[:number], item_of(world), None)
     assert len(crops) == number
     assert world.platform.journal.count("asset") == (1 if number else 0)
+
+
+VAGUE = ["application/pdf", "application/pdf; charset=binary", "application/octet-stream", "image/png", None]
+
+
+@pytest.mark.parametrize("mime_type", VAGUE)
+def test_a_pdf_by_its_type_on_the_platform(world: World, tmp_path: Path, mime_type: str | None) -> None:
+    """The pages of a PDF are its frames, and it has no first frame, whatever MIME type its storage host has for it."""
+    world.project.add_file("scan", kinds.pdf(tmp_path / "a.pdf").read_bytes(), item_type="pdf", mime_type="text/plain")
+    item = with_mime_type(item_of(world), mime_type)
+    with ExitStack() as mine:
+        found = [(frame.frame, frame.content.shape) for frame in frames_by_number(item, None, [0, 1], mine)]
+    assert found == [(0, (209, 417, 3)), (1, (209, 417, 3))]
+    with pytest.raises(UnsupportedAssetError, match="'scan' is of type pdf, which has no frames"):
+        dep_single_frame(item)
+    with pytest.raises(UnsupportedAssetError, match="'scan' is of type pdf, not text"):
+        dep_text(item)
+
+
+@pytest.mark.parametrize("mime_type", ["video/mp4", "application/octet-stream", "application/pdf", None])
+@pytest.mark.parametrize("item_type", ["image", "video", "audio"])
+def test_text_by_its_type_on_the_platform(world: World, item_type: str, mime_type: str | None) -> None:
+    """What is not text is refused as text, whatever its MIME type; and text is read."""
+    world.project.add_file("thing", png(8, 4), item_type=item_type, mime_type="text/plain")
+    item = with_mime_type(item_of(world), mime_type)
+    with pytest.raises(UnsupportedAssetError, match=f"'thing' is of type {item_type}, not text"):
+        dep_text(item)
+    item._orm_item = item._orm_item.model_copy(update={"item_type": StorageItemType.PLAIN_TEXT})
+    assert "PNG" in dep_text(item)
+
+
+@pytest.mark.parametrize("mime_type", ["application/octet-stream", "image/png", None])
+def test_a_video_by_its_type_on_the_platform(world: World, tmp_path: Path, mime_type: str | None) -> None:
+    """Its frames are those that are asked for, and it can be sampled."""
+    content = films.film(tmp_path / "film.mp4", 5).read_bytes()
+    world.project.add_file("film", content, item_type="video", mime_type="text/plain")
+    item = with_mime_type(item_of(world), mime_type)
+    with ExitStack() as mine:
+        found = [films.number_in(frame.content) for frame in frames_by_number(item, None, [1, 3], mine)]
+    assert found == [1, 3]
+    assert films.number_in(dep_single_frame(item)) == 0
+    for sample in dep_video_sampler(item):
+        assert [frame.frame for frame in sample([4])] == [4]
+
+
+def with_mime_type(item: StorageItem, mime_type: str | None) -> StorageItem:
+    item._orm_item = item._orm_item.model_copy(update={"mime_type": mime_type})
+    return item
 
 
 def test_a_mark_is_the_functions_own() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from encord_agents.local.page.pictures import Kept
+from encord_agents.pdfs import PDFIUM, open_pdf
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,9 +20,6 @@ SCALE = 2.0
 MOST_PIXELS = 40_000_000
 """The most pixels of a page: larger pages are drawn at a lower resolution."""
 MOST_PAGES = 2_000
-
-_PDFIUM = Lock()
-"""PDFium is not thread-safe."""
 
 
 def can_draw() -> bool:
@@ -40,18 +38,14 @@ def _sizes(source: Path | bytes) -> bytes:
     import pypdfium2
 
     found = []
-    with _PDFIUM:
-        try:
-            document = pypdfium2.PdfDocument(source)
-        except pypdfium2.PdfiumError:
-            return b"[]"
-        try:
+    try:
+        with PDFIUM, closing(open_pdf(source)) as document:
             for number in range(min(len(document), MOST_PAGES)):
                 width, height = document.get_page_size(number)
                 scale = _scale(width, height)
                 found.append((max(1, round(width * scale)), max(1, round(height * scale))))
-        finally:
-            document.close()
+    except pypdfium2.PdfiumError:
+        return b"[]"
     return json.dumps(found).encode()
 
 
@@ -63,18 +57,14 @@ def page(source: Path | bytes, number: int) -> Image:
     """
     import pypdfium2
 
-    with _PDFIUM:
-        try:
-            document: Any = pypdfium2.PdfDocument(source)
-            try:
-                found = document[number]
-                width, height = found.get_size()
-                image: Image = found.render(scale=_scale(width, height)).to_pil().convert("RGB")
+    try:
+        with PDFIUM, closing(open_pdf(source)) as document, closing(document[number]) as found:
+            width, height = found.get_size()
+            with closing(found.render(scale=_scale(width, height))) as bitmap:
+                image: Image = bitmap.to_pil().convert("RGB")
                 return image
-            finally:
-                document.close()
-        except (pypdfium2.PdfiumError, IndexError) as error:
-            raise ValueError(f"page {number} cannot be drawn") from error
+    except (pypdfium2.PdfiumError, IndexError) as error:
+        raise ValueError(f"page {number} cannot be drawn") from error
 
 
 def _scale(width: float, height: float) -> float:

@@ -66,6 +66,13 @@ def test_a_file_of_many_pages(pdf: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(documents.sizes(Kept(), "digest", pdf)) == 2
 
 
+def test_a_filled_form(tmp_path: Path) -> None:
+    """The content of its fields is shown."""
+    image = documents.page(kinds.form(tmp_path / "form.pdf"), 0)
+    assert image.size == (400, 400)
+    assert image.getpixel((200, 170)) == (0, 0, 0)
+
+
 def test_the_pixels_of_a_page(pdf: Path) -> None:
     """It is in RGB, and white where nothing is on it."""
     image = documents.page(pdf, 0)
