@@ -77,7 +77,7 @@ def test_a_message_that_names_no_task(line: Line, specs: Any, said: str) -> None
     assert (line.done, line.retried) == ([], [])
     (error,) = line.failed
     assert "1 task failed for good." in str(error)
-    assert f"(in spec): This is no task: it {said}" in str(error)
+    assert f"(in spec): This is not a task: it {said}" in str(error)
     (registration,) = adapter_of(line.app).registrations
     assert adapter_of(line.app).in_flight.counts(*registration.functions) == {"failed": 1}
 

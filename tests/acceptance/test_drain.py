@@ -9,6 +9,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -610,7 +611,7 @@ def test_a_given_executor_that_breaks(world: World, queue: QueueRunner, caplog: 
 
 def test_set_up_errors_come_first(world: World, queue: QueueRunner) -> None:
     """Numbers, then agents, then the project, and nothing is sent anywhere."""
-    numbers = ["workers", "batch_size", "max_tasks_per_stage", "refresh_every"]
+    numbers = ["workers", "batch_size", "max_tasks_per_stage"]
     world.platform.journal.clear()
     with pytest.raises(PrintableError, match="no agent"):
         queue.drain()
@@ -620,6 +621,8 @@ def test_set_up_errors_come_first(world: World, queue: QueueRunner) -> None:
             queue.drain(**{number: 0})  # type: ignore[arg-type]
     with pytest.raises(PrintableError, match="num_retries=-1 is out of range"):
         queue.drain(num_retries=-1)
+    with pytest.raises(PrintableError, match="refresh_every=-1 is out of range"):
+        queue.drain(refresh_every=-1)
     assert world.requests() == []
     with ThreadPoolExecutor(1) as pool, pytest.raises(UnknownStageError, match="Nowhere"):
         queue.drain(executor=pool)
@@ -719,6 +722,20 @@ def fork_once(event: object) -> None:
 
 forked = []
 runner.observers.append(fork_once)
+"""
+
+KEEPS_A_POOL = """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+executors = []
+
+@runner.stage("Pre-label", overwrite=True)
+def in_a_pool(task: AgentTask) -> str:
+    if not executors:
+        executors.append(ProcessPoolExecutor(1, multiprocessing.get_context("spawn")))
+    note(f"pool {executors[0].submit(os.getpid).result()}")
+    return "triage"
 """
 
 DIES_AT_ITS_THIRD_START = """
@@ -899,6 +916,44 @@ def test_a_script_that_drains_when_it_is_imported(world: World, processes: Proce
     assert "PrintableError: The worker processes ended before they were ready" in output
     assert 'if __name__ == "__main__":' in output
     assert world.count("Pre-label") == 1
+
+
+def test_agents_below_the_main_guard(world: World, processes: Processes) -> None:
+    """Workers import the script without them, so the error says where to define them."""
+    world.project.add_placeholders(1)
+    top, decorator, agents = AGENTS.partition("@runner.stage")
+    guarded = textwrap.indent(f"{decorator}{agents}\nrunner.drain(workers=1, progress='none')\n", "    ")
+    (processes.directory / "script.py").write_text(f'{top}\nif __name__ == "__main__":\n{guarded}')
+    process = processes.run()
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert "PrintableError: __main__.pre_label cannot be sent to other processes" in output
+    assert 'outside `if __name__ == "__main__":`' in output
+    assert world.count("Pre-label") == 1
+
+
+def test_a_module_that_workers_cannot_import(world: World, processes: Processes) -> None:
+    """The error says so, with the worker's traceback."""
+    world.project.add_placeholders(1)
+    with (processes.directory / "some_agents.py").open("a") as module:
+        module.write("if os.getpid() != HOME:\n    raise LookupError('no weights')\n")
+    with pytest.raises(PrintableError, match="imported in a worker process: LookupError: no weights") as error:
+        processes.runner.drain(workers=1, progress="none")
+    assert "some_agents.py" in "".join(error.value.__notes__)
+    assert world.count("Pre-label") == 1
+
+
+def test_agents_that_keep_a_process_pool(world: World, processes: Processes) -> None:
+    """Nobody shuts it down, and the drain returns with its report all the same. The pool's processes end, too."""
+    world.project.add_placeholders(2)
+    process = processes.script(KEEPS_A_POOL + MAIN.replace("workers=2", "workers=1"))
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, output
+    (text,) = [what for _, what in processes.notes() if what.startswith("report ")]
+    assert json.loads(text.removeprefix("report "))["moved"] == 4
+    pooled = {int(what.split()[1]) for _, what in processes.notes() if what.startswith("pool ")}
+    assert len(pooled) == 1
+    assert not any(map(is_alive, pooled))
 
 
 def test_ctrl_c_in_a_terminal(world: World, processes: Processes) -> None:

@@ -29,7 +29,6 @@ from encord.workflow.stages.agent import AgentStage, AgentTask
 from encord_agents.exceptions import (
     CredentialsError,
     ProjectError,
-    StageAlreadyAssignedError,
     TasksFailedError,
     UnknownPathwayError,
     UnknownStageError,
@@ -91,7 +90,8 @@ def test_one_task(world: World, queue: QueueRunner) -> None:
 
 @pytest.mark.parametrize("form", ["text", "texts", "dict", "dicts", "task", "tasks", "a list as text", "a tuple"])
 def test_forms_of_a_task(world: World, queue: QueueRunner, form: str) -> None:
-    """JSON text, a dict, the task itself, and lists of each, also as text, are all understood."""
+    """JSON text, a dict, the task itself, and lists of each, also as text, are all understood. The answer about one
+    task has single values, as in 0.2.10."""
     world.project.add_placeholders(1)
     texts = specs(world)
     project = world.client.get_project(world.project.project_hash)
@@ -107,10 +107,9 @@ def test_forms_of_a_task(world: World, queue: QueueRunner, form: str) -> None:
         "a tuple": tuple(texts),
     }[form]
     answer = parsed(queue.stage("Pre-label")(lambda: "complete")(spec))
-    many = isinstance(answer.task_uuid, list)
-    assert many == (form not in ("text", "dict", "task"))
-    assert isinstance(answer.success, list) == many
-    assert [result.outcome for result in answer.results] == ["moved"]
+    (moved,) = answer.results
+    assert moved.outcome == "moved"
+    assert (answer.task_uuid, answer.success, answer.pathway) == (moved.task_uuid, True, moved.pathway)
     assert world.count("Done") == 1
 
 
@@ -495,8 +494,9 @@ def test_stages_once_in_order(world: World, queue: QueueRunner) -> None:
     queue.stage("Pre-label")(lambda: "complete")
     queue.stage("Triage", overwrite=True)(lambda: "ok")
     assert [stage.title for stage in queue.get_agent_stages()] == ["Triage", "Pre-label"]
-    with pytest.raises(StageAlreadyAssignedError):
+    with pytest.warns(UserWarning, match="'Triage' is served by .* already"):
         queue.stage("Triage")(lambda: "ok")
+    assert [stage.title for stage in queue.get_agent_stages()] == ["Triage", "Pre-label"]
 
 
 def test_a_stage_after_connecting(world: World, queue: QueueRunner) -> None:
@@ -625,7 +625,7 @@ def test_it_is_the_users_function(world: World, queue: QueueRunner) -> None:
     assert function.agent is agent
     assert function.__wrapped__ is agent  # type: ignore[attr-defined]
     assert (function.__name__, function.__doc__) == ("agent", "Say where.")
-    assert list(inspect.signature(function).parameters) == ["spec", "final"]
+    assert list(inspect.signature(function).parameters) == ["json_strs", "final"]
     assert function.stage == "Pre-label"
     assert queue.agents[0].callable is agent
 
@@ -643,7 +643,7 @@ def test_it_stacks_under_a_task_of_celery(world: World, queue: QueueRunner) -> N
         return "complete"
 
     assert agent.name.endswith(".agent")
-    with pytest.raises(TypeError, match="spec"):
+    with pytest.raises(TypeError, match="json_strs"):
         agent.delay()
     (spec,) = specs(world)
     assert parsed(agent.delay(spec).get()).success is True

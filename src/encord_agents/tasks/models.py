@@ -129,8 +129,8 @@ class TaskResult(BaseModel):
 class TaskCompletionResult(BaseModel):
     """The answer of a queue function for the task or tasks it was called with.
 
-    For one task the first five fields are single values; for a list they are lists, and ``results`` has the details of
-    each task.
+    For one task, also in a list, the first five fields are single values. Otherwise they are lists. ``results`` has the
+    details of each task, however many there are.
 
     Attributes:
         task_uuid: The task or tasks of the call; `NO_TASK` for a specification that named none.
@@ -156,9 +156,9 @@ class TaskCompletionResult(BaseModel):
         return [result for result in self.results if result.outcome == "failed"]
 
     @classmethod
-    def of(cls, results: Sequence[TaskResult], stage_uuid: UUID, *, many: bool) -> TaskCompletionResult:
-        """Return the answer to a call with one task, or with a list."""
-        if not many:
+    def of(cls, results: Sequence[TaskResult], stage_uuid: UUID) -> TaskCompletionResult:
+        """Return the answer to a call."""
+        if len(results) == 1:  # also of a list, as in encord-agents 0.2.10
             (only,) = results
             return cls(
                 task_uuid=only.task_uuid,

@@ -52,6 +52,17 @@ def test_results_are_json() -> None:
         TaskCompletionResult.model_validate({"task_uuid": "no task", "success": True})
 
 
+def test_an_answer_about_one_task_has_single_values() -> None:
+    """About none and about several it has lists, as in 0.2.10."""
+    moved = TaskResult(task_uuid=UUID(TASK), outcome="moved", pathway=UUID(int=1))
+    failed = TaskResult(task_uuid=UUID(int=2), data_title="b.jpg", outcome="failed", error="ValueError: bad")
+    one, none, two = (TaskCompletionResult.of(results, UUID(int=3)) for results in ([moved], [], [moved, failed]))
+    assert (one.task_uuid, one.success, one.pathway, one.error) == (UUID(TASK), True, UUID(int=1), None)
+    assert (none.task_uuid, none.success, none.pathway, none.error) == ([], [], [], None)
+    assert (two.task_uuid, two.success) == ([UUID(TASK), UUID(int=2)], [UUID(TASK)])
+    assert (two.pathway, two.error) == ([UUID(int=1)], "b.jpg: ValueError: bad")
+
+
 def test_results_can_always_be_sent() -> None:
     """JSON text has no half characters: what agents raise and files are called is kept, with escapes."""
     half = "bad\udcff.jpg"

@@ -228,7 +228,12 @@ class RedisAtWork:
                 logger.warning("Could not release tasks that are no longer worked on; trying again. %s", error)
 
     def count_lost(self, queue: str, task: str, at_least: int) -> int:
-        return max(at_least + 1, int(self._client.hincrby(self._key(queue, "lost"), task, 1)))
+        key = self._key(queue, "lost")
+        # Not HINCRBY, which counts twice if its answer is lost and redis-py sends it again. Nobody else counts at the
+        # same time: one caller only finds the task lost.
+        times = max(at_least, int(self._client.hget(key, task) or 0)) + 1
+        self._client.hset(key, task, times)
+        return times
 
     def forget_lost(self, queue: str, tasks: Sequence[str]) -> None:
         if tasks:

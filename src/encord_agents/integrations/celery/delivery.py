@@ -59,6 +59,7 @@ class Delivery:
         self._queue = queue
         self._task = celery_task
         self._batch = batch
+        self._given = batch.uuids
         self._malformed = malformed
         adapter = registration.adapter
         self._in_flight, self._at_work = adapter.marks
@@ -75,6 +76,7 @@ class Delivery:
             AgentTasksFailed: Tasks failed for good.
             celery.exceptions.Retry: Some tasks are tried again; or all, once the store of holds can be reached.
             celery.exceptions.Reject: The broker did not accept the tasks to be retried: it redelivers the message.
+            BrokerError: It did not, and the message was acknowledged early: the next poll sends the tasks again.
         """
         batch = self._batch
         self._refuse_malformed()
@@ -163,7 +165,11 @@ class Delivery:
         global _refused  # a message that is returned unchanged cannot carry a count
         pause = min(self._timing.pause_after(_refused), self._timing.longest_sleep)
         _refused += 1
-        self._warn("cannot send the tasks to be retried; trying later", refusal)
+        trouble = self._warn("cannot send the tasks to be retried; trying later", refusal)
+        if not self._task.acks_late:  # the user's setting: the broker has forgotten the message, and takes none back
+            with self._note_taking():
+                self._in_flight.release(self._queue, self._given)
+            raise trouble
         time.sleep(pause)
         raise Reject(str(refusal), requeue=True) from None
 
@@ -176,7 +182,7 @@ class Delivery:
             self._function.stage,
             len(specs),
         )
-        waiting = Batch(specs, self._batch.lost, sure=True)
+        waiting = Batch(specs, self._batch.lost, sure=True, first=self._batch.first)
         self._publish(waiting, countdown=self._timing.look_again)
 
     def _send_on(self, specs: list[dict[str, Any]]) -> None:
@@ -206,14 +212,16 @@ class Delivery:
                 len(again),
             )
         for spec, times in again:
-            self._publish(Batch([spec], times))
+            self._publish(Batch([spec], times, first=self._batch.first))
 
     def _publish(self, batch: Batch, *, countdown: float | None = None) -> None:
+        """Send tasks that this delivery does not try: their next attempt has the number that it has now."""
         try:
             # Marked first: a quick worker could otherwise end the task before its mark is extended.
             with self._note_taking():
                 self._in_flight.extend(self._queue, batch.uuids, self._timing.in_queue)
-            self._task.apply_async(args=[], kwargs=batch.message(), countdown=countdown)
+            retries = self._task.request.retries
+            self._task.apply_async(args=[], kwargs=batch.message(), countdown=countdown, retries=retries)
         except Exception as error:  # noqa: BLE001 - whatever the broker's trouble is
             self._give_back(error)
         _accepted()
@@ -286,9 +294,8 @@ class Delivery:
         """Ask Celery to redeliver the batch, with exponential backoff."""
         batch = Batch(self._batch.specs, 0, ended=self._batch.ended, errors=self._batch.errors, first=self._batch.first)
         # Jitter keeps batches that failed together from coming back together.
-        ceiling = min(
-            self._registration.retry_delay * 2.0**self._task.request.retries, self._timing.longest_retry_delay
-        )
+        delay = self._registration.retry_delay * 2.0 ** min(self._task.request.retries, 32)
+        ceiling = min(delay, self._timing.longest_retry_delay)
         countdown = max(at_least, ceiling * (0.5 + 0.5 * random.random()))
         self._holds.end()  # first, since another worker may receive the retry at once and must not find it busy
         try:

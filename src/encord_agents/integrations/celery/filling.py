@@ -20,6 +20,10 @@ from encord_agents.tasks.runner.run_options import check_number
 
 __all__ = ["Filled", "StageStatus", "enqueue", "fill", "fill_each", "status"]
 
+TOO_LATE = """\
+{function}(), which serves stage {stage!r}, was decorated after register(runner, app), so the app does not know it.
+Call register(runner, app) below the last @runner.stage(...)."""
+
 
 @dataclass(frozen=True, slots=True)
 class StageStatus:
@@ -70,7 +74,8 @@ def enqueue(app: Celery, *, stage: str | UUID | None = None, max_tasks: int | No
         The number of tasks sent.
 
     Raises:
-        PrintableError: The app was not registered, no function serves that stage, or the set-up is wrong.
+        PrintableError: The app was not registered, or not after the last function was decorated; no function serves
+            that stage; or the set-up is wrong.
         BrokerError: The broker refuses, or cannot be reached.
         encord.exceptions.EncordException: The platform refuses.
     """
@@ -106,8 +111,13 @@ def _stages(
     """Yield the functions that serve a stage, or all stages, each with its stage's title.
 
     Raises:
-        PrintableError: After the last one, if no function serves that stage.
+        PrintableError: A function was decorated after its runner was registered; or, after the last one, no function
+            serves that stage.
     """
+    for registration in registrations:
+        for function in registration.runner.functions:
+            if registration.functions.get(registration.queue(function)) is not function:
+                raise PrintableError(TOO_LATE.format(function=function.__qualname__, stage=str(function.stage)))
     served, found = [], False
     for registration in registrations:
         runner = registration.runner
@@ -167,24 +177,22 @@ def _send(
     in_flight, at_work = registration.adapter.marks
     seconds = registration.adapter.timing.in_queue
     uuids = [spec["uuid"] for spec in specs]
-    # Claimed before they are sent, so that two polls at the same time send each task once.
-    taken = dict(zip(uuids, in_flight.claim(queue, uuids, seconds, failed=failed, again=again), strict=True))
-    # These are left over from a lost worker. Without this they would wait for Redis' visibility timeout.
-    orphans = sorted(at_work.abandoned(queue, [uuid for uuid in uuids if not taken[uuid]]))
-    taken |= dict(zip(orphans, in_flight.claim(queue, orphans, seconds, again=True), strict=True))
-    free = [spec for spec in specs if taken[spec["uuid"]]]
-    send = free[:at_most]
+    send: list[dict[str, Any]] = []
     sent = 0
     try:
+        # These are left over from a lost worker. Without this they would wait for Redis' visibility timeout.
+        in_flight.release(queue, sorted(at_work.abandoned(queue, uuids)))
+        # Claimed before they are sent, so that two polls at the same time send each task once.
+        claimed = in_flight.claim(queue, uuids, seconds, most=at_most, failed=failed, again=again)
+        send = [spec for spec, is_claimed in zip(specs, claimed, strict=True) if is_claimed]
         while sent < len(send):
             batch = send[sent : sent + registration.batch_size]
             registration.app.tasks[queue].apply_async(args=[], kwargs=Batch(batch).message())
             sent += len(batch)
-    except Exception:
+    except BaseException:  # also an interrupt: nobody else would release tasks that were claimed and not sent
         with contextlib.suppress(Exception):  # the first error is the one to report
-            in_flight.release(queue, [spec["uuid"] for spec in free[sent:]])
+            in_flight.release(queue, [spec["uuid"] for spec in send[sent:]])
         raise
-    in_flight.release(queue, [spec["uuid"] for spec in free[sent:]])  # enough was sent, or the broker is gone
     return sent
 
 

@@ -48,6 +48,7 @@ class Timing:
         look_up: The interval between checks whether the process at the other end of a pipe is alive: a child process
             of that one may hold the pipe open.
         dies_within: How long a process whose pipe has broken may take to end.
+        ends_within: How long the processes and threads that agents have left running in a drain's worker may go on.
         hears_within: How long a worker that cannot send waits to learn that its parent is gone; if it does not, only
             the pipe is broken.
     """
@@ -76,6 +77,7 @@ class Timing:
     slow_batch: float = 1.0
     look_up: float = 1.0
     dies_within: float = 5.0
+    ends_within: float = 30.0
     hears_within: float = 5.0
 
 

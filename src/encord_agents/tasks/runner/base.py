@@ -122,7 +122,7 @@ class RunnerBase:
         self._client = self._given_client = user_client
         self._sending_client: EncordUserClient | None = None
         self._project_hash: UUID | None = None
-        if project_hash is not None:
+        if project_hash:  # an empty text, as of an environment variable that is not set, is none
             self._project_hash = checked_hash(project_hash)
             self._project = open_project(self._sender, self._project_hash)
         self._validate_project(self._project)
@@ -346,7 +346,7 @@ def make_agent(function: Callable[..., Any], stage: str | UUID, **options: Any) 
             )
     if not _are_exception_types(give_up_on := options["give_up_on"]):
         raise PrintableError(
-            f"@runner.stage({str(stage)!r}): give_up_on={give_up_on!r} is no tuple of exception types. "
+            f"@runner.stage({str(stage)!r}): give_up_on={give_up_on!r} is not a tuple of exception types. "
             "Write it as in give_up_on=(ValueError,)."
         )
     plan = make_plan(function, {})

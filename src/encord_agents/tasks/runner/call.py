@@ -151,17 +151,17 @@ class Call:
             if given.uuid in self._limited:
                 result.retry_after = self._agent.history.quiet.left(self._gate.clock())
             return result
+        if given.uuid in self._gone:  # whatever befell the call afterwards
+            stage = self._agent.stage.title
+            error = f"The task is not in stage {stage!r}: it has been moved, or it never was there. Nothing was done."
+            return TaskResult(task_uuid=given.uuid, outcome="skipped", error=error)
         if (trouble := self._trouble) is not None:
             if given.uuid in self._run.unconfirmed:
                 return not_done(given, trouble, phase="move")
             unwritten = given.uuid in {ref.uuid for ref in self._run.unwritten}
             return not_done(given, trouble, phase="save" if unwritten else "load")
-        if given.uuid not in self._gone:
-            error = "It is not known what became of the task: it was in its stage, and has no outcome."
-            return TaskResult(task_uuid=given.uuid, outcome="failed", phase=Phase.AGENT, error=error, retryable=True)
-        stage = self._agent.stage.title
-        error = f"The task is not in stage {stage!r}: it has been moved, or it never was there. Nothing was done."
-        return TaskResult(task_uuid=given.uuid, outcome="skipped", error=error)
+        error = "It is not known what became of the task: it was in its stage, and has no outcome."
+        return TaskResult(task_uuid=given.uuid, outcome="failed", phase=Phase.AGENT, error=error, retryable=True)
 
 
 def not_done(given: Spec, trouble: BaseException, *, phase: str) -> TaskResult:

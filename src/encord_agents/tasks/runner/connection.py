@@ -65,7 +65,7 @@ class Connection:
         self.runner = runner
         self.project = project
         self.sender = runner._sender
-        self.agents: dict[int, Agent] = {}
+        self.agents: dict[RegisteredAgent, Agent] = {}
         others = OtherProjects(partial(open_project, self.sender, stop=stop, max_outage=max_outage))
         client = self.sender if bundle_saves else runner.client
         fixed: dict[type, object] = {Project: project, EncordUserClient: client, OtherProjects: others}
@@ -137,14 +137,13 @@ class Connection:
     def agent(self, registered: RegisteredAgent) -> Agent:
         """Return an agent bound to its stage. It is bound once per process."""
         with self._lock:
-            if id(registered) not in self.agents:  # it was decorated after the connection was made
-                self.agents[id(registered)] = self.runner._bind(registered, self.project, num_retries=0)
+            if registered not in self.agents:  # decorated after the connection was made, or a stage's second function
+                self.agents[registered] = self.runner._bind(registered, self.project, num_retries=0)
             if self._overrides != self.runner.dependency_overrides:
                 self._overrides = dict(self.runner.dependency_overrides)
-                for one in self.runner.agents:
-                    if (bound := self.agents.get(id(one))) is not None:
-                        self.agents[id(one)] = replace(bound, plan=self.runner._plan_with_overrides(one))
-            return self.agents[id(registered)]
+                for one, bound in self.agents.items():
+                    self.agents[one] = replace(bound, plan=self.runner._plan_with_overrides(one))
+            return self.agents[registered]
 
     def close(self, report: RunReport | None = None) -> None:
         """Tear down now, or at the end of the last call in progress."""

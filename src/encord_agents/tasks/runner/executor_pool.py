@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextvars
 import itertools
 import math
+import multiprocessing
 import os
 import pickle
 from collections import deque
@@ -28,6 +29,11 @@ from encord_agents.tasks.runner.typed_in import main_is_importable
 from encord_agents.tasks.runner.worker import runs_here, serve
 
 __all__ = ["ExecutorPool", "ExecutorWorker", "check_workers"]
+
+NO_CHILDREN = """\
+drain() starts processes, which this process may not: it was started as a daemon, as those of multiprocessing.Pool and \
+of Celery's prefork pool are. Start it with daemon=False, or run the agents in threads of this process:
+    runner.drain(executor=ThreadPoolExecutor(4))"""
 
 AHEAD = 2
 """Batches in flight per worker: one that it works on, and a prefetched one, so that it need not wait."""
@@ -156,7 +162,7 @@ class ExecutorPool:
 
 
 def check_workers(executor: Executor | None, functions: Iterable[QueueFunction], *, overrides: bool) -> None:
-    """Refuse an object that is no executor, and functions that other processes could not import.
+    """Refuse an object that is no executor, a process that may start none, and functions that none could import.
 
     Args:
         overrides: True if dependencies are overridden in this process.
@@ -166,12 +172,14 @@ def check_workers(executor: Executor | None, functions: Iterable[QueueFunction],
     """
     if executor is not None and not callable(getattr(executor, "submit", None)):
         raise PrintableError(
-            f"executor={executor!r} is no executor: it has no submit(). Give a concurrent.futures.Executor, such as "
-            "ThreadPoolExecutor(4), or leave it out and say workers=4 for processes."
+            f"executor={executor!r} is not an executor: it has no submit(). Give a concurrent.futures.Executor, such "
+            "as ThreadPoolExecutor(4), or leave it out and say workers=4 for processes."
         )
     loky = type(executor).__module__.partition(".")[0] == "loky"
     if not (executor is None or loky or isinstance(executor, ProcessPoolExecutor)):
         return
+    if executor is None and multiprocessing.current_process().daemon:
+        raise PrintableError(NO_CHILDREN)
     if overrides:
         raise PrintableError(
             "runner.dependency_overrides are this process's, and would not reach the workers, which are others. In a "
@@ -182,18 +190,10 @@ def check_workers(executor: Executor | None, functions: Iterable[QueueFunction],
         try:
             pickle.dumps(function)
         except Exception as error:
-            raise _not_importable(name, str(error)) from error
+            raise messages.not_importable(name, str(error)) from error
         if function.__module__ != "__main__":
             continue
         if loky:
-            raise _not_importable(name, "loky's workers do not import the script that is run")
+            raise messages.not_importable(name, "loky's workers do not import the script that is run")
         if executor is None and not main_is_importable():
-            raise _not_importable(name, "it was defined in a notebook, or typed in")
-
-
-def _not_importable(name: str, why: str) -> PrintableError:
-    return PrintableError(
-        f"{name} cannot be sent to other processes, which would import it by that name: {why}.\n"
-        "Define the agents at the top level of a module and import it here, or run them in threads of this process:\n"
-        "    runner.drain(executor=ThreadPoolExecutor(4))"
-    )
+            raise messages.not_importable(name, "it was defined in a notebook, or typed in")

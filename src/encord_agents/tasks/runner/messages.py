@@ -36,9 +36,11 @@ __all__ = [
     "Succeeded",
     "Tasks",
     "Told",
+    "TornDown",
     "WillSucceed",
     "WorkerDiedError",
     "WorkerError",
+    "not_importable",
     "portable",
     "told",
 ]
@@ -97,7 +99,33 @@ class Begin:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickled separately, since the worker receives messages in a thread, where agents must not be imported.
-        return Begin, (partial(pickle.loads, pickle.dumps(self.load())), self.options)
+        function = self.load()
+        name = f"{function.__module__}.{function.__qualname__}"
+        return Begin, (partial(_imported, pickle.dumps(function), name), self.options)
+
+
+NOT_IMPORTABLE = """\
+{name} cannot be sent to other processes, which would import it by that name: {why}.
+Define each agent with `def`, at the top level of a module, outside `if __name__ == "__main__":`, under a name of its \
+own, and with @runner.stage(...) above all other decorators. Or run them in threads of this process:
+    runner.drain(executor=ThreadPoolExecutor(4))"""
+
+
+def not_importable(name: str, why: str) -> PrintableError:
+    """Return the error about a function that other processes cannot import."""
+    return PrintableError(NOT_IMPORTABLE.format(name=name, why=why))
+
+
+def _imported(function: bytes, name: str) -> Any:
+    try:
+        return pickle.loads(function)
+    except Exception as error:
+        by_pickle = error.__traceback__ is not None and error.__traceback__.tb_next is None
+        if by_pickle and isinstance(error, AttributeError):
+            raise not_importable(name, "a worker has imported the module and found no such name there") from error
+        trouble = PrintableError(f"{name} cannot be imported in a worker process: {described(error)}")
+        add_note(trouble, f"In a worker:\n{formatted(error)}")
+        raise trouble from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +241,11 @@ class Ended:
     unconfirmed: Set[UUID] = field(default_factory=frozenset)
     error: Carried | None = None
     hold_back: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TornDown:
+    """The worker has done and torn down everything. Only its process has to exit."""
 
 
 @dataclass(frozen=True, slots=True)

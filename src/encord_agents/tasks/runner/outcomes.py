@@ -65,10 +65,10 @@ class Sent:
     seconds: float = 0.0
     own_saves: float = 0.0
 
-    def on_its_way(self, now: float) -> messages.OnItsWay:
+    def on_its_way(self, gate: Gate) -> messages.OnItsWay:
         """Return the task as it is sent to a worker."""
         # A lost worker may have moved it: this age makes the next one ask whether it is still in its stage.
-        age = float("inf") if self.lost else now - self.seen_at
+        age = float("inf") if self.lost else gate.age(self.seen_at)
         return messages.OnItsWay(self.task.model_dump_json(), age)
 
 
@@ -139,7 +139,7 @@ class Outcomes:
             for result in tuple(letters):
                 assert result.fault is not None
                 self._run.events.emit(TaskWouldWrite(result.context.ref, dry_summary(result)))
-                settle(result, Failed(result.fault))
+                settle(result, Failed(result.fault, moved_to=result.pathway))
             return
         try:
             self._writer.write(tuple(letters), settle)
@@ -159,7 +159,7 @@ class Outcomes:
     def _give_up(self, sent: Sent, fault: Fault, *, blameless: bool = False) -> None:
         """Finish a task that failed for good, or keep it for `send_down` to move down the failure pathway."""
         self._dead_letters.gave_up(sent.task.uuid, fault)
-        if blameless or not self._dead_letters.take(fault):
+        if blameless or not self._dead_letters.take(sent.task.uuid, fault):
             self._finish(sent, Failed(fault), fault.attempt)
             return
         context = Context(self._agent, sent.task, sent.seen_at, attempts=fault.attempt)

@@ -108,7 +108,7 @@ class Processes:
             threading.Thread(target=self._listen, args=(worker,), name=f"{name}-listener", daemon=True).start()
         except BaseException:  # the system has no more threads: nobody would see the process end
             ours.close()
-            self._see_end(worker)
+            self._see_end(worker, self._timing.dies_within)
             raise
         try:
             threading.Thread(target=_post, args=(worker,), name=f"{name}-post", daemon=True).start()
@@ -133,7 +133,8 @@ class Processes:
                 worker.process.kill()
 
     def close(self, *, at_once: bool = False) -> None:
-        """End the workers. They tear down their run-scoped dependencies first, unless ``at_once``."""
+        """End the workers. Unless ``at_once``, they first tear down their run-scoped dependencies, then wait a while
+        for processes and threads that agents have left running."""
         if at_once:
             for worker in self.alive:
                 worker.process.kill()
@@ -147,6 +148,7 @@ class Processes:
 
     def _listen(self, worker: Worker) -> None:
         """Receive a worker's messages, in a thread, until it ends or sends one that cannot be read."""
+        patience = self._timing.dies_within
         try:
             while True:
                 # The sentinel too: a program that the worker has started may keep the pipe open.
@@ -154,6 +156,10 @@ class Processes:
                 if worker.pipe in there or worker.pipe.poll():  # first: a dead worker may have left messages
                     # With a limit: text that a library prints into the pipe by mistake reads as a huge length.
                     message = pickle.loads(worker.pipe.recv_bytes(self._limits.message))
+                    if isinstance(message, messages.TornDown):
+                        # It ends itself sooner, unless code of an agent holds the GIL.
+                        patience = 3 * (self._timing.ends_within + self._timing.dies_within)
+                        break
                     if isinstance(message, messages.Ready) and message.error is None:
                         worker.ready = True
                     self.inbox.put((worker, message))
@@ -166,12 +172,12 @@ class Processes:
             worker.garbled = True
             worker.process.kill()
         finally:
-            self._see_end(worker)
+            self._see_end(worker, patience)
 
-    def _see_end(self, worker: Worker) -> None:
-        """Wait for a worker to exit, or kill it, and report that it has died."""
+    def _see_end(self, worker: Worker, patience: float) -> None:
+        """Wait some seconds for a worker to exit, or kill it, and report that it has died."""
         try:
-            worker.process.join(self._timing.dies_within)
+            worker.process.join(patience)
             if worker.process.exitcode is None:  # it cannot be reached, and must not work alongside its replacement
                 worker.process.kill()
                 worker.process.join(self._timing.dies_within)

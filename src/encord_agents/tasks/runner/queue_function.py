@@ -64,8 +64,8 @@ class QueueFunction:
         self._registered = registered
         self._raise_on_failure = raise_on_failure
 
-        def call(spec: TaskSpec | Sequence[TaskSpec], *, final: bool = True) -> str:
-            return self(spec, final=final)
+        def call(json_strs: TaskSpec | Sequence[TaskSpec], *, final: bool = True) -> str:
+            return self(json_strs, final=final)
 
         # Celery reads the parameters of `function.__call__`. It would count the `self` of a method among them, and
         # refuse each message for a missing argument; a plain function has none.
@@ -78,12 +78,12 @@ class QueueFunction:
     def __reduce__(self) -> str:
         return self.__qualname__
 
-    def __call__(self, spec: TaskSpec | Sequence[TaskSpec], *, final: bool = True) -> str:
+    def __call__(self, json_strs: TaskSpec | Sequence[TaskSpec], *, final: bool = True) -> str:
         """Give tasks to the agent, one attempt each; write its results; move the tasks.
 
         Args:
-            spec: A task as JSON text (``task.model_dump_json()``), an `AgentTask`, a dict, or a list of these, also as
-                JSON text. Only ``uuid`` and ``data_hash`` are used; the rest is fetched from the platform.
+            json_strs: A task as JSON text (``task.model_dump_json()``), an `AgentTask`, a dict, or a list of these,
+                also as JSON text. Only ``uuid`` and ``data_hash`` are used; the rest is fetched from the platform.
             final: True if a task that fails now will not be tried again. Only then does it go down the failure pathway.
 
         Returns:
@@ -96,12 +96,12 @@ class QueueFunction:
                 that have no outcome are reported as failed, ``retryable``.
             TasksFailedError: A task failed and the stage was decorated with ``raise_on_failure=True``.
         """
-        given, many = read_specs(spec)
+        given = read_specs(json_strs)
         bundle_saves = self.runner.bundle_saves
         with self._in_use(None, bundle_saves) as (connection, agent, files):
             call = Call(connection, agent, files, final=final, bundle_saves=bundle_saves)
             call.run(given)
-        result = TaskCompletionResult.of([call.result(one) for one in given], call.stage_uuid, many=many)
+        result = TaskCompletionResult.of([call.result(one) for one in given], call.stage_uuid)
         if self._raise_on_failure and (failed := result.failures):
             details = [f"{one.data_title or one.task_uuid} ({one.phase}): {one.error}" for one in failed]
             raise TasksFailedError(len(failed), len(given), details, result)

@@ -21,7 +21,7 @@ from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRow
 from encord_agents.core.dependencies.awaiting import refuse_coroutine
 from encord_agents.core.room import check_directory
 from encord_agents.exceptions import PrintableError as PrintableError  # existing code imports it from here
-from encord_agents.exceptions import ProjectError
+from encord_agents.exceptions import ProjectError, StageAlreadyAssignedError
 from encord_agents.tasks.engine.report import RunReport
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.write import Writer
@@ -29,7 +29,7 @@ from encord_agents.tasks.models import AgentTaskConfig as AgentTaskConfig  # and
 from encord_agents.tasks.models import TaskAgentReturnStruct as TaskAgentReturnStruct
 from encord_agents.tasks.models import TaskAgentReturnType as TaskAgentReturnType
 from encord_agents.tasks.models import TaskCompletionResult as TaskCompletionResult
-from encord_agents.tasks.runner.base import RunnerBase, check_stage, checked_hash, make_agent
+from encord_agents.tasks.runner.base import RegisteredAgent, RunnerBase, check_stage, checked_hash, make_agent
 from encord_agents.tasks.runner.connection import Connection
 from encord_agents.tasks.runner.drain import DrainRuns
 from encord_agents.tasks.runner.executor_pool import ExecutorPool, check_workers
@@ -37,8 +37,8 @@ from encord_agents.tasks.runner.forks import forget_after_fork
 from encord_agents.tasks.runner.passes import Passes, reported, stopped_before
 from encord_agents.tasks.runner.processes import Processes
 from encord_agents.tasks.runner.queue_function import QueueFunction, TaskSpec
-from encord_agents.tasks.runner.run_options import DrainOptions, Progress
-from encord_agents.tasks.runner.ways_to_run import NO_PROJECT, WAYS_TO_RUN
+from encord_agents.tasks.runner.run_options import DrainOptions, Progress, check_number
+from encord_agents.tasks.runner.ways_to_run import NO_PROJECT, WAYS_TO_RUN, warn_of_second
 
 __all__ = ["QueueFunction", "QueueRunner", "TaskSpec"]
 
@@ -72,6 +72,7 @@ class QueueRunner(RunnerBase):
 
     Raises:
         ProjectError: There is no project hash, or it is not a uuid.
+        PrintableError: `max_outage` is out of range.
 
     Attributes: those of `RunnerBase`, and
         bundle_saves: As given.
@@ -90,15 +91,16 @@ class QueueRunner(RunnerBase):
         asset_cache: str | Path | None = None,
         asset_cache_size: int | str | None = None,
     ) -> None:
-        if project_hash is None:
+        if not project_hash:
             raise ProjectError(NO_PROJECT)
+        check_number("max_outage", max_outage)
         super().__init__(user_client=user_client, asset_cache=asset_cache, asset_cache_size=asset_cache_size)
         self._project_hash: UUID = checked_hash(project_hash)
         self.pre_execution_callback = pre_execution_callback
         self.bundle_saves = bundle_saves
         self._max_outage = max_outage
         self.wake: Callable[[UUID, UUID], object] | None = None
-        self._functions: dict[int, QueueFunction] = {}
+        self._functions: dict[RegisteredAgent, QueueFunction] = {}
         self._connection: Connection | None = None
         self._connecting: Connection | None = None
         self._closing: list[Connection] = []
@@ -113,7 +115,7 @@ class QueueRunner(RunnerBase):
     @property
     def functions(self) -> list[QueueFunction]:
         """The queue functions, one for each registered stage, in order of definition. Makes no request."""
-        return [self._functions[id(registered)] for registered in self.agents]
+        return [self._functions[registered] for registered in self.agents]
 
     @property
     def project(self) -> Project:
@@ -144,23 +146,21 @@ class QueueRunner(RunnerBase):
         `SequentialRunner.stage`, with these differences:
 
         Args:
-            stage: The stage's title or uuid. Checked when the runner connects.
+            stage: The stage's title or uuid. Checked when the runner connects. With a second function for a stage there
+                is a `UserWarning`: both can be called, and the first is the one that `drain` and Celery use.
             give_up_on: Exceptions that another attempt would only raise again: failures that are not ``retryable``.
             failure_pathway: The pathway of tasks that failed in dependencies, agent, teardown or pathway, for good: in
                 a call with ``final=True``, or with one of ``give_up_on``. They are moved, without labels or priority,
                 and still count as failed. After 20 such failures in a row no more tasks of the process go there, until
                 one succeeds.
-            restore_labels: Changes nothing: a queue function loads the label row again for each attempt. Accepted so
-                that agents can be decorated alike in both runners.
+            restore_labels: Changes nothing: a queue function loads the label row again for each attempt anyway.
             raise_on_failure: Raise `TasksFailedError` when a task failed, after the others are written, so that an
                 engine's own retry fires. That retry skips the tasks that were done: they have left the stage.
 
         Raises:
             DependencyError: A parameter asks for something that nothing can supply.
             MissingExtraError: A dependency needs packages that are not installed.
-            StageAlreadyAssignedError: Another function serves the stage.
         """
-
         check_stage(stage)
 
         def register(function: Callable[..., Any]) -> QueueFunction:
@@ -176,8 +176,11 @@ class QueueRunner(RunnerBase):
                 failure_pathway=failure_pathway,
                 restore_labels=restore_labels,
             )
-            self._register(agent, overwrite=overwrite)
-            served = self._functions[id(agent)] = QueueFunction(self, agent, raise_on_failure=raise_on_failure)
+            try:
+                self._register(agent, overwrite=overwrite)
+            except StageAlreadyAssignedError as error:
+                warn_of_second(error, agent.name)
+            served = self._functions[agent] = QueueFunction(self, agent, raise_on_failure=raise_on_failure)
             return served
 
         return register
@@ -373,8 +376,7 @@ class QueueRunner(RunnerBase):
                 # An engine's threads come and go; the main thread lives as long as the process.
                 main = threading.main_thread().ident
                 connection = Connection(self, project, max_outage=self._max_outage, thread=main)
-                for registered, agent in zip(self.agents, self._bind_all(project, num_retries=0), strict=True):
-                    connection.agents[id(registered)] = agent
+                connection.agents.update(zip(self.agents, self._bind_all(project, num_retries=0), strict=True))
                 if self.pre_execution_callback is not None:
                     self._connecting = connection
                     try:

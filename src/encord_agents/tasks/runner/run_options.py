@@ -79,6 +79,8 @@ class RunOptions:
     report: str | Path | None = None
 
     def __post_init__(self) -> None:
+        if self.refresh_every == 0:  # one pass, as it meant in 0.2.10
+            object.__setattr__(self, "refresh_every", None)
         for field in fields(self):
             if field.name in NUMBERS:
                 check_number(field.name, getattr(self, field.name), optional=field.default is None)

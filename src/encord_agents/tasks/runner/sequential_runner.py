@@ -80,6 +80,7 @@ class SequentialRunner(RunnerBase):
         timing, limits: For tests: the numbers that the engine goes by.
         report: The last call's report, even if the call raised.
         observers: Called with each event of a run, see `encord_agents.tasks.engine.report`.
+        was_called_from_cli: True from a call of `run` on, for callbacks and agents.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class SequentialRunner(RunnerBase):
             project_hash, user_client=user_client, asset_cache=asset_cache, asset_cache_size=asset_cache_size
         )
         self.pre_execution_callback = pre_execution_callback
+        self.was_called_from_cli = False
 
     @property
     def project(self) -> Project | None:
@@ -305,6 +307,7 @@ class SequentialRunner(RunnerBase):
         """
         from encord_agents.cli.runner import run_as_command
 
+        self.was_called_from_cli = True
         sys.exit(run_as_command(self))
 
     def check(self, project_hash: str | UUID | None = None) -> list[tuple[str, str, str, list[str]]]:

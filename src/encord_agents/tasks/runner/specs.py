@@ -30,14 +30,14 @@ class Spec:
     error: str | None = None
 
 
-def read_specs(spec: object) -> tuple[list[Spec], bool]:
-    """Return the tasks that were given, and whether they came as a list."""
+def read_specs(spec: object) -> list[Spec]:
+    """Return the tasks that were given: one, or a list."""
     if isinstance(spec, str | bytes):
         with contextlib.suppress(ValueError, RecursionError):  # otherwise it is one malformed task
             spec = json.loads(spec)
     if isinstance(spec, list | tuple):
-        return [read_spec(one) for one in spec], True
-    return [read_spec(spec)], False
+        return [read_spec(one) for one in spec]
+    return [read_spec(spec)]
 
 
 def read_spec(spec: object) -> Spec:
@@ -67,6 +67,6 @@ def malformed(spec: object, why: str, uuid: UUID = NO_TASK) -> Spec:
     return Spec(
         uuid,
         NO_TASK,
-        f"This is no task: {why}. A task is given as task.model_dump_json(), or as a list of these. "
+        f"This is not a task: {why}. A task is given as task.model_dump_json(), or as a list of these. "
         f"Given was: {text[:QUOTED]}",
     )

@@ -254,11 +254,10 @@ class StageDrain:
 
     def _give(self, hand: Hand, some: Sequence[Sent]) -> list[messages.OnItsWay]:
         """Assign tasks to a worker, and return them as they are sent to it."""
-        now = self._run.gate.clock()
         for sent in some:
             hand.tasks[sent.task.uuid] = sent
             self._backlog.begin_move()  # it may move at any time, until the worker reports its outcome
-        return [sent.on_its_way(now) for sent in some]
+        return [sent.on_its_way(self._run.gate) for sent in some]
 
     def _take_back(self, hand: Hand, uuid: UUID) -> Sent | None:
         """Take a task back from a worker that is done with it."""

@@ -1,8 +1,12 @@
-"""Longer messages of a `QueueRunner`: for when it has no project, and when it is called."""
+"""Longer messages of a `QueueRunner`: without a project, when it is called, and about a stage's second function."""
 
 from __future__ import annotations
 
-__all__ = ["NO_PROJECT", "WAYS_TO_RUN"]
+import warnings
+
+from encord_agents.exceptions import StageAlreadyAssignedError
+
+__all__ = ["NO_PROJECT", "WAYS_TO_RUN", "warn_of_second"]
 
 NO_PROJECT = """\
 A QueueRunner needs its project from the start, because the processes that run its agents only import it:
@@ -24,3 +28,12 @@ A QueueRunner is not run by calling it: an engine calls its functions. There are
                queue.put(task.model_dump_json())     # a worker calls the stage's function with it
 
 To run everything in this process, one task after the other, use Runner in place of QueueRunner."""
+
+BESIDE = """\
+{error}
+As it is, {second}() can be called as a queue function too, and drain(), Celery and get_agent_stages() use {first}()."""
+
+
+def warn_of_second(error: StageAlreadyAssignedError, second: str) -> None:
+    """Warn that a stage has a second function: 0.2.10 allowed it, but it may be a mistake in the stage's title."""
+    warnings.warn(BESIDE.format(error=error, first=error.function, second=second), stacklevel=3)

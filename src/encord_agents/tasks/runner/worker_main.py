@@ -1,23 +1,31 @@
 """A worker process: tasks arrive through a pipe, events are sent back, and dependencies are torn down at the end.
 
+After that it ends soon, whatever agents have left running in it.
+
 Its main thread runs a `Runner`'s driver: the agents run there, one after the other, while other threads load the next
 tasks and write finished ones.
 """
 
 from __future__ import annotations
 
+import atexit
 import gc
+import multiprocessing
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from encord_agents.core.logs import get_logger
 from encord_agents.core.queues import SimpleQueue
+from encord_agents.core.tracebacks import is_a
 from encord_agents.tasks.engine.interpreter import SWITCH_INTERVAL
 from encord_agents.tasks.engine.signals import hold_off_signals
 from encord_agents.tasks.engine.stop import Stop
@@ -33,6 +41,11 @@ __all__ = ["work"]
 
 logger = get_logger(__name__)
 
+LEFT = (
+    "This worker process is done, and agents have left something running in it, which is ended now: %s. Shut down "
+    'executors, and join processes and threads, in the teardown of a dependency with scope="run".'
+)
+
 
 def work(pipe: Connection, timing: Timing) -> None:
     """Run as a worker until the parent ends it, or is gone."""
@@ -46,8 +59,10 @@ def work(pipe: Connection, timing: Timing) -> None:
     sys.setswitchinterval(min(SWITCH_INTERVAL, sys.getswitchinterval()))
     from encord_agents.terminal.streams import forgiving_streams
 
+    child = _Child(pipe, timing)
     with forgiving_streams():  # an agent's output must not make its task fail
-        _Child(pipe, timing).live()
+        child.live()
+    child.end()
     # Otherwise the interpreter visits every object as it shuts down: a quarter of a second, and the parent waits.
     gc.freeze()
 
@@ -76,6 +91,36 @@ class _Child:
                 runner.close()
             except BaseException:
                 logger.exception("What lives as long as the process could not be torn down.")
+
+    def end(self) -> None:
+        """Give processes and threads that agents have left running some seconds to end. The process exits then."""
+        self._tell(messages.TornDown())
+        with suppress(RuntimeError):  # the system has no more threads: the parent waits for as long, and kills
+            threading.Thread(target=self._end_leftovers, name="encord-agents-end", daemon=True).start()
+        if multiprocessing.active_children():
+            # The end of a process of `multiprocessing` waits for its children, and those of an idle executor never end.
+            for one in gc.get_objects():
+                if is_a(one, ProcessPoolExecutor):
+                    one.shutdown()
+
+    def _end_leftovers(self) -> None:
+        """End the processes and threads for which the main thread still waits after a while, in a thread."""
+        exiting = threading.Event()
+        atexit.register(exiting.set)  # the last one that is registered is called first
+        time.sleep(self._timing.ends_within)
+        children = multiprocessing.active_children()
+        threads = [one for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
+        if children or threads:
+            left = [*(f"process {child.pid}" for child in children), *(f"thread {thread.name!r}" for thread in threads)]
+            logger.warning(LEFT, ", ".join(left))
+        for child in children:
+            child.kill()
+        if exiting.wait(self._timing.dies_within if children else 0.0):  # it waited for no thread
+            time.sleep(self._timing.ends_within)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+        os._exit(0)
 
     def _listen(self) -> None:
         """Receive the parent's messages, in a thread. If the parent is gone, end after the task in flight."""

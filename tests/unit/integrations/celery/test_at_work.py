@@ -187,6 +187,18 @@ def test_lost_workers_are_counted(holds: RedisAtWork) -> None:
     assert holds.count_lost(QUEUE, "a", 0) == 1
 
 
+def test_a_loss_that_is_counted_again(holds: RedisAtWork, client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If an answer is lost, redis-py sends the request again: the loss counts once."""
+    command = type(client).execute_command
+
+    def twice(self: Any, *given: Any, **options: Any) -> Any:
+        command(self, *given, **options)
+        return command(self, *given, **options)
+
+    monkeypatch.setattr(type(client), "execute_command", twice)
+    assert [holds.count_lost(QUEUE, "a", 0) for _ in range(2)] == [1, 2]
+
+
 @pytest.fixture
 def quick(client: redis.Redis) -> Iterator[RedisAtWork]:
     """Holds with a heartbeat every few milliseconds."""

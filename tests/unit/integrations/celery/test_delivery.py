@@ -14,7 +14,7 @@ from celery import Celery
 from celery.exceptions import Reject, Retry
 
 from encord_agents.exceptions import PrintableError
-from encord_agents.integrations.celery import delivery, register
+from encord_agents.integrations.celery import BrokerError, delivery, register
 from encord_agents.integrations.celery.adapter import Registration, adapter_of
 from encord_agents.integrations.celery.at_work import Found
 from encord_agents.integrations.celery.delivery import AgentTasksFailed, Delivery
@@ -41,6 +41,7 @@ class Bound:
     retries: int = 0
     redelivered: bool = False
     broken: bool = False
+    acks_late: bool = True
     sent: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -81,7 +82,7 @@ class Line:
     def __call__(self, specs: Sequence[dict[str, Any]], *, final: bool) -> str:
         """Answer in place of the queue function."""
         self.calls.append(([UUID(one["uuid"]).int for one in specs], final))
-        return TaskCompletionResult.of(self.answer(specs, final), UUID(int=9), many=True).model_dump_json()
+        return TaskCompletionResult.of(self.answer(specs, final), UUID(int=9)).model_dump_json()
 
     def deliver(self, *specs: Any, **more: Any) -> dict[str, int]:
         return Delivery(self.registration, self.queue, self.bound, *read(list(specs), more)).run()
@@ -198,6 +199,28 @@ def test_tasks_that_are_at_work(line: Line) -> None:
     assert (line.again.uuids, line.again.sure) == ([spec(1)["uuid"]], True)
 
 
+@pytest.mark.parametrize("what", ["busy", "lost"])
+def test_a_task_that_is_not_tried_now(line: Line, what: str) -> None:
+    """Its attempts so far count, and its first error is kept: it fails for good when it would have without that."""
+    if what == "busy":
+        line.registration.adapter.at_work.begin(line.queue, [spec(1)["uuid"]], redelivered=False, sure=False)
+    line.bound.redelivered = what == "lost"
+    line.bound.retries = 2
+    assert line.deliver(spec(1), first={spec(1)["uuid"]: "ValueError: bad"}) == {}
+    assert line.bound.sent[-1]["retries"] == 2
+    assert line.again.first == {spec(1)["uuid"]: "ValueError: bad"}
+
+
+def test_many_retries(line: Line) -> None:
+    """However many there were, the next one comes after the longest pause."""
+    line.registration.max_retries = 10_000
+    line.bound.retries = 5_000
+    line.answer = lambda *_: [result(1, "failed", phase="agent", error="ValueError", retryable=True)]
+    with pytest.raises(Retry):
+        line.deliver(spec(1))
+    assert 30 <= line.bound.sent[-1]["countdown"] <= 60
+
+
 def test_a_message_that_comes_again(line: Line) -> None:
     """A worker was lost over its tasks: each is sent in a message of its own, so that one takes no other down."""
     line.bound.redelivered = True
@@ -230,6 +253,24 @@ def test_a_broker_that_takes_no_message(line: Line, what: str) -> None:
         line.deliver(spec(1), spec(2))
     assert rejected.value.requeue
     assert at_work.begin(line.queue, [spec(1)["uuid"]], redelivered=False, sure=False) == [Found.FREE]
+
+
+@pytest.mark.parametrize("what", ["retry", "busy", "lost"])
+def test_a_broker_that_takes_no_message_and_has_forgotten_this_one(line: Line, what: str) -> None:
+    """With ``task_acks_late=False``, it cannot be returned. Its tasks can be sent by the next poll, and nothing stays
+    held."""
+    line.bound.broken, line.bound.acks_late = True, False
+    adapter = line.registration.adapter
+    adapter.in_flight.claim(line.queue, [spec(1)["uuid"], spec(2)["uuid"]], 60.0)
+    if what == "retry":
+        line.answer = lambda *_: [result(1), result(2, "failed", phase="agent", error="ValueError", retryable=True)]
+    elif what == "busy":
+        adapter.at_work.begin(line.queue, [spec(2)["uuid"]], redelivered=False, sure=False)
+    line.bound.redelivered = what == "lost"
+    with pytest.raises(BrokerError, match="the broker is away"):
+        line.deliver(spec(1), spec(2))
+    assert line.marked == (set(), set())
+    assert adapter.at_work.begin(line.queue, [spec(1)["uuid"]], redelivered=False, sure=False) == [Found.FREE]
 
 
 def test_a_store_that_cannot_be_reached(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:

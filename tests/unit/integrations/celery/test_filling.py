@@ -12,6 +12,7 @@ from celery import Celery
 from encord_agents.exceptions import PrintableError
 from encord_agents.integrations.celery import enqueue, register, status
 from encord_agents.integrations.celery.adapter import adapter_of
+from encord_agents.integrations.celery.filling import fill
 from encord_agents.integrations.celery.timing import Limits
 from encord_agents.tasks import QueueRunner
 
@@ -34,11 +35,11 @@ class Filled:
         (self.registration,) = adapter_of(self.app).registrations
         (self.queue,) = self.registration.functions
         self.messages: list[list[str]] = []
-        self.broken = False
+        self.trouble: BaseException | None = None
 
     def send(self, *, kwargs: dict[str, Any], **_: Any) -> None:
-        if self.broken:
-            raise OSError("the broker is away")
+        if self.trouble is not None and self.messages:
+            raise self.trouble
         self.messages.append([spec["uuid"] for spec in kwargs["specs"]])
 
     @property
@@ -100,14 +101,37 @@ def test_a_stage_that_had_moves_is_read_again(filled: Filled, monkeypatch: pytes
     assert len(set(filled.sent)) == len(filled.sent)
 
 
-def test_a_broker_that_goes_away(filled: Filled) -> None:
-    """Tasks that could not be sent are not marked."""
-    filled.world.project.add_placeholders(3)
-    filled.broken = True
-    with pytest.raises(PrintableError, match="the broker is away"):
+@pytest.mark.parametrize(
+    ("trouble", "raised"), [(OSError("the broker is away"), PrintableError), (KeyboardInterrupt(), KeyboardInterrupt)]
+)
+def test_tasks_that_could_not_be_sent(filled: Filled, trouble: BaseException, raised: type[BaseException]) -> None:
+    """If the broker goes away or the filler is interrupted, they are as before: free, or failed lately."""
+    filled.world.project.add_placeholders(12)
+    in_flight = adapter_of(filled.app).in_flight
+    in_flight.fail(filled.queue, [task.uuid for task in filled.world.project.tasks("Pre-label")[8:]], 3600)
+    filled.trouble = trouble
+    with pytest.raises(raised):
         enqueue(filled.app)
-    filled.broken = False
-    assert enqueue(filled.app) == 3
+    assert len(filled.sent) == 4
+    filled.trouble = None
+    (counts,) = status(filled.app)
+    assert (counts.in_flight, counts.waiting + counts.failed) == (4, 8)
+    assert fill(filled.registration) == counts.waiting
+    assert enqueue(filled.app) == counts.failed
+    assert len(set(filled.sent)) == len(filled.sent) == 12
+
+
+def test_failed_tasks_that_were_not_asked_for(filled: Filled) -> None:
+    """Those beyond the maximum number are left alone by polling as before."""
+    filled.world.project.add_placeholders(10)
+    in_flight = adapter_of(filled.app).in_flight
+    in_flight.fail(filled.queue, [task.uuid for task in filled.world.project.tasks("Pre-label")], 3600)
+    assert enqueue(filled.app, max_tasks=1) == 1
+    (counts,) = status(filled.app)
+    assert (counts.waiting, counts.in_flight, counts.failed) == (0, 1, 9)
+    assert fill(filled.registration) == 0
+    assert enqueue(filled.app, max_tasks=2, again=True) == 2
+    assert fill(filled.registration) == 0
 
 
 def test_a_stage_that_nobody_serves(filled: Filled) -> None:
@@ -116,3 +140,17 @@ def test_a_stage_that_nobody_serves(filled: Filled) -> None:
         enqueue(filled.app, stage="Nowhere")
     assert enqueue(filled.app, stage="Pre-label") == 0
     assert filled.messages == []
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_function_that_was_decorated_after_its_runner_was_registered(filled: Filled, replaced: bool) -> None:
+    """The app does not know it, or runs the function that it has replaced: nothing is sent until it is registered."""
+    filled.world.project.add_placeholders(1)
+    stage = "Pre-label" if replaced else "Triage"
+    filled.runner.stage(stage, overwrite=replaced)(lambda: "complete")
+    for use in (enqueue, status):
+        with pytest.raises(PrintableError, match=rf"stage '{stage}', was decorated after register\(runner, app\)"):
+            use(filled.app)
+    assert filled.messages == []
+    register(filled.runner, filled.app)
+    assert enqueue(filled.app) == 1

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from encord_agents.integrations.celery.marks import InFlight, MemoryInFlight, RedisInFlight
+
+if TYPE_CHECKING:
+    import redis
 
 QUEUE = "stage"
 
@@ -119,8 +123,95 @@ def test_everything_again(marks: InFlight) -> None:
     assert marks.marked(QUEUE) == ({"a", "b", "c"}, set())
 
 
+def test_so_many_and_no_more(marks: InFlight) -> None:
+    """Of the free tasks the first are claimed. The others stay as they were: free, in flight, or failed."""
+    marks.claim(QUEUE, ["a"], 10)
+    marks.fail(QUEUE, ["b", "c"], 10)
+    assert marks.claim(QUEUE, ["a", "b", "c", "d"], 10, most=1, failed=True) == [False, True, False, False]
+    assert marks.marked(QUEUE) == ({"a", "b"}, {"c"})
+    assert marks.claim(QUEUE, ["d", "a", "c"], 10, most=1, again=True) == [True, False, False]
+    assert marks.claim(QUEUE, ["e"], 10, most=0) == [False]
+    assert marks.marked(QUEUE) == ({"a", "b", "d"}, {"c"})
+
+
+def test_a_failed_task_that_was_not_sent(marks: InFlight) -> None:
+    """Claimed and released, it is still marked as failed. Once a worker has begun it, it is not."""
+    marks.fail(QUEUE, ["a", "b"], 10)
+    assert marks.claim(QUEUE, ["a", "b"], 10, failed=True) == [True, True]
+    marks.release(QUEUE, ["a"])
+    marks.extend(QUEUE, ["b"], 10)
+    marks.release(QUEUE, ["b"])
+    assert marks.marked(QUEUE) == (set(), {"a"})
+    assert marks.claim(QUEUE, ["a", "b"], 10) == [False, True]
+
+
 def test_counts_add_up(marks: InFlight) -> None:
     """Outcomes are counted from the beginning."""
     marks.ended(QUEUE, {"moved": 9, "held": 1})
     marks.ended(QUEUE, {"moved": 1, "failed": 2})
     assert marks.counts(QUEUE) == {"moved": 10, "held": 1, "failed": 2}
+
+
+# Requests whose answers do not come
+
+
+@pytest.fixture
+def repeated(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> redis.Redis:
+    """Send every request twice, as redis-py does if the connection breaks before the answer to the first."""
+    import redis
+
+    command, pipeline = redis.Redis.execute_command, redis.client.Pipeline.execute
+
+    def command_twice(self: Any, *given: Any, **options: Any) -> Any:
+        command(self, *given, **options)
+        return command(self, *given, **options)
+
+    def pipeline_twice(self: Any, *given: Any) -> Any:
+        commands = list(self.command_stack)
+        pipeline(self, *given)
+        self.command_stack = commands
+        return pipeline(self, *given)
+
+    monkeypatch.setattr(redis.Redis, "execute_command", command_twice)
+    monkeypatch.setattr(redis.client.Pipeline, "execute", pipeline_twice)
+    return client
+
+
+def test_a_repeated_claim(repeated: redis.Redis, clock: Clock) -> None:
+    """The tasks are the caller's, who sends them; they are not taken for another's."""
+    marks = RedisInFlight(repeated, "test", clock)
+    assert marks.claim(QUEUE, ["a", "b"], 10, most=1) == [True, False]
+    assert marks.claim(QUEUE, ["a", "b"], 10) == [False, True]
+    assert marks.claim(QUEUE, ["a", "b"], 10, again=True) == [True, True]
+
+
+def test_repeated_counts(repeated: redis.Redis, clock: Clock) -> None:
+    """Outcomes are counted once. The requests that were counted are forgotten after a while."""
+    marks = RedisInFlight(repeated, "test", clock)
+    marks.ended(QUEUE, {"moved": 9, "held": 1})
+    marks.ended(QUEUE, {"moved": 9})
+    assert marks.counts(QUEUE) == {"moved": 18, "held": 1}
+    clock.now += 3600
+    marks.ended(QUEUE, {"moved": 1})
+    assert repeated.zcard(f"test:{QUEUE}:counted") == 1
+
+
+def test_a_claim_that_is_interrupted(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupted caller sends nothing, so none of its marks stay. Those of others do."""
+    import redis
+
+    marks, execute = RedisInFlight(client, "test"), redis.client.Pipeline.execute
+    marks.claim(QUEUE, ["a"], 10)
+
+    def interrupted(self: Any) -> Any:
+        is_claim = any("ZADD" in command for command, _ in self.command_stack)
+        answer = execute(self)
+        if is_claim:
+            raise KeyboardInterrupt
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(redis.client.Pipeline, "execute", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            marks.claim(QUEUE, ["a", "b"], 10)
+    assert marks.marked(QUEUE) == ({"a"}, set())

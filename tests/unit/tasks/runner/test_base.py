@@ -91,6 +91,14 @@ def test_what_names_no_stage(given: Any) -> None:
         Runner().stage(given)(print_nothing)
 
 
+def test_an_empty_hash() -> None:
+    """A runner is made without a project by ``None``, or by the text of a variable that is not set."""
+    runner = Runner("")
+    assert (runner.project_hash, runner.project, runner.valid_stages) == (None, None, None)
+    with pytest.raises(ProjectError, match="The runner has no project"):
+        runner()
+
+
 def test_a_runner_without_a_project_needs_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are asked for when there is something to ask the platform for."""
     for name in ("ENCORD_SSH_KEY", "ENCORD_SSH_KEY_FILE"):

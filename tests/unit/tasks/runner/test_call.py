@@ -50,7 +50,7 @@ def test_a_result_for_each_task(world: World, runner: QueueRunner) -> None:
     """Moved, skipped, malformed; and one that is asked about without having been given."""
     function = runner.stage("Pre-label")(lambda: "complete")
     world.project.add_placeholders(2)
-    here, gone = read_specs(list(function.waiting()))[0]
+    here, gone = read_specs(list(function.waiting()))
     world.project.move(str(gone.uuid), "Done")
     with runner._in_use() as connection:
         call = Call(connection, connection.agent(runner.agents[0]), None, final=True, bundle_saves=False)
@@ -60,12 +60,29 @@ def test_a_result_for_each_task(world: World, runner: QueueRunner) -> None:
         assert "It is not known what became of the task" in (call.result(SPEC).error or "")
 
 
+def test_trouble_after_a_task_was_found_gone(world: World, runner: QueueRunner) -> None:
+    """The task is skipped all the same, and is not tried again; the others have failed."""
+
+    @runner.stage("Pre-label")
+    def function(label_row: LabelRowV2) -> str:
+        return "complete"
+
+    world.project.add_placeholders(2)
+    here, gone = read_specs(list(function.waiting()))
+    world.project.move(str(gone.uuid), "Done")
+    world.platform.faults.add(Fault("rows", times=None, action="envelope", error="AUTHENTICATION_ERROR"))
+    with runner._in_use() as connection:
+        call = Call(connection, connection.agent(runner.agents[0]), None, final=True, bundle_saves=False)
+        call.run([here, gone])
+        assert [call.result(one).outcome for one in (here, gone)] == ["failed", "skipped"]
+
+
 def test_two_tasks_of_one_row(world: World, runner: QueueRunner) -> None:
     """The second is loaded after the first is written."""
     function = runner.stage("Pre-label")(lambda: "complete")
     (unit,) = world.project.add_placeholders(1)
     world.project.add_task(unit)
-    specs, _ = read_specs(list(function.waiting()))
+    specs = read_specs(list(function.waiting()))
     world.platform.journal.clear()
     with runner._in_use() as connection:
         call = Call(connection, connection.agent(runner.agents[0]), None, final=True, bundle_saves=False)
@@ -85,7 +102,7 @@ class Written:
             world.mark(row)
             return TaskAgentReturnStruct(pathway="complete", label_row=row, label_row_priority=0.5)
 
-        self.specs, _ = read_specs(list(agent.waiting()))
+        self.specs = read_specs(list(agent.waiting()))
         world.platform.journal.clear()
         self.runner = runner
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
@@ -241,14 +242,26 @@ def test_the_number_of_workers() -> None:
 
 
 def test_functions_that_can_be_sent() -> None:
-    """To threads anything; to other processes only functions that they can import, and no overrides."""
+    """To threads anything; to other processes only functions that they can import, and no overrides. The error says
+    how to define them."""
     local = cast("QueueFunction", Function("not_there"))
     with ThreadPoolExecutor(1) as threads:
         check_workers(threads, [local], overrides=True)
     check_workers(None, [cast("QueueFunction", function)], overrides=False)
-    with pytest.raises(PrintableError, match="not_there cannot be sent to other processes"):
+    with pytest.raises(PrintableError, match="not_there cannot be sent to other processes") as error:
         check_workers(None, [local], overrides=False)
+    for needed in ("with `def`", "top level", '`if __name__ == "__main__":`', "name of its own", "other decorators"):
+        assert needed in str(error.value)
     with ProcessPoolExecutor(1) as processes, pytest.raises(PrintableError, match="would not reach the workers"):
         check_workers(processes, [], overrides=True)
     with pytest.raises(PrintableError, match="has no submit"):
         check_workers(cast("Executor", 4), [], overrides=False)
+
+
+def test_a_process_that_may_start_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a daemon of `multiprocessing`: the error says to run in threads, which it can."""
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # type: ignore[attr-defined]
+    with pytest.raises(PrintableError, match=r"drain\(\) starts processes, which this process may not"):
+        check_workers(None, [], overrides=False)
+    with ThreadPoolExecutor(1) as threads:
+        check_workers(threads, [], overrides=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -172,3 +173,12 @@ def test_the_first_error_counts(told: Callable[..., Told]) -> None:
     for error in (first, OSError()):
         one.outcomes.end_run(error)
     assert one.outcomes.error is first
+
+
+def test_a_task_that_was_seen_before_the_machine_slept(world: World) -> None:
+    """A worker asks whether it is still there, as about one that a lost worker had."""
+    told, slept = Told(world), [0.0]
+    gate = Gate(Stop(), clock=lambda: told.sent.seen_at + 5.0, asleep=lambda: slept[0])
+    assert told.sent.on_its_way(gate).age == 5.0
+    slept[0] = 3600.0
+    assert told.sent.on_its_way(gate).age == math.inf

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing.util
 import os
 import pickle
 import resource
 import signal
 import stat
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +22,7 @@ from uuid import UUID
 
 import pytest
 from tests import preloaded
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 from encord_agents.core.queues import SimpleQueue
 from encord_agents.tasks.engine.stop import Stop
@@ -31,6 +34,7 @@ from encord_agents.tasks.runner.run_options import DrainOptions
 ROOT = Path(__file__).parents[4]
 DONE = messages.AttemptEnded(UUID(int=1))
 OPTIONS = DrainOptions(batch_size=1)
+FORK = multiprocessing.get_context("fork")
 M = TypeVar("M")
 
 
@@ -77,8 +81,26 @@ def do(step: str, say: Callable[[Any], None], stop: Stop) -> None:
     elif word == "raise":
         raise GeneratorExit
     elif word == "executor":
-        executors.append(ThreadPoolExecutor(2))
+        executors.append(ThreadPoolExecutor(2) if argument == "threads" else ProcessPoolExecutor(2, FORK))
         executors[0].submit(int).result()
+    elif word == "thread":
+        threading.Thread(target=threading.Event().wait, name="left behind").start()
+    elif word == "process":
+        child = FORK.Process(target=time.sleep, args=(10**6,))
+        child.start()
+        Path(argument).write_text(str(child.pid))
+    elif word == "busy_executor":
+        executors.append(ProcessPoolExecutor(1, FORK))
+        Path(argument).write_text(str(executors[0].submit(os.getpid).result()))
+        executors[0].submit(time.sleep, 10**6)
+    elif word == "print":
+        sys.stdout.write(argument)
+    elif word == "at_exit":
+        atexit.register(Path(argument).touch)
+    elif word == "finalize":
+        multiprocessing.util.Finalize(None, Path(argument).touch, exitpriority=1)
+    elif word == "compute_at_exit":
+        atexit.register(sum, range(10**15))
     elif word == "close_all":
         os.closerange(3, 64)
     elif word == "compute":
@@ -109,7 +131,7 @@ class ToldElsewhere(Told):
 
 
 told = Told()
-executors: list[ThreadPoolExecutor] = []
+executors: list[Executor] = []
 
 
 @pytest.fixture
@@ -287,15 +309,54 @@ def test_a_worker_whose_pipe_somebody_holds(pool: Processes, tmp_path: Path) -> 
         os.kill(int(child.read_text()), signal.SIGKILL)
 
 
-def test_an_executor_of_the_agents_that_is_idle(pool: Processes) -> None:
-    """Its threads, which nobody has shut down, end with the worker."""
-    worker = ready(pool)
-    send(worker, "executor here")
-    assert heard(pool, worker, messages.AttemptEnded) == DONE
-    closing = threading.Thread(target=pool.close, daemon=True)
-    closing.start()
-    closing.join(60)
-    assert not closing.is_alive()
+def left_behind(timing: Timing, *steps: str) -> None:
+    """Close a pool in whose worker these steps have left something."""
+    with preloaded.spawning():
+        pool = Processes(1, timing, Limits())
+        worker = ready(pool)
+        send(worker, *steps)
+        for _ in steps:
+            assert heard(pool, worker, messages.AttemptEnded) == DONE
+        closing = threading.Thread(target=pool.close, daemon=True)
+        closing.start()
+        closing.join(PATIENCE)
+        pool.close(at_once=True)
+        assert not closing.is_alive()
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_an_executor_of_the_agents_that_is_idle(slow_pool: Processes, tmp_path: Path, kind: str) -> None:
+    """Its threads or processes, which nobody has shut down, end with the worker, and it waits no time for them."""
+    left_behind(Timing(ends_within=3600.0), f"executor {kind}", f"at_exit {tmp_path / 'exited'}")
+    assert (tmp_path / "exited").exists()
+
+
+@pytest.mark.parametrize("left", ["thread", "process", "busy_executor"])
+def test_agents_that_leave_something_running(
+    slow_pool: Processes, tmp_path: Path, capfd: pytest.CaptureFixture[str], left: str
+) -> None:
+    """It is ended after a while, and so is the worker, with its output. A warning names it.
+
+    What is to be called at the exit of the process is called, unless a thread keeps the main thread from it.
+    """
+    child, exited, finalized = tmp_path / "child", tmp_path / "exited", tmp_path / "finalized"
+    timing = Timing(ends_within=0.1, dies_within=PATIENCE)
+    left_behind(timing, f"at_exit {exited}", f"finalize {finalized}", "print the last words", f"{left} {child}")
+    shown = capfd.readouterr()
+    assert shown.out == "the last words"
+    assert finalized.exists()
+    assert exited.exists() == (left != "thread")
+    if left == "thread":
+        assert "ended now: thread 'left behind'." in shown.err
+    else:
+        assert f"ended now: process {child.read_text()}" in shown.err
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(child.read_text()), 0)
+
+
+def test_an_agent_whose_exit_never_ends(slow_pool: Processes) -> None:
+    """If it holds the interpreter, its worker is killed."""
+    left_behind(Timing(ends_within=0.1, dies_within=0.1), "compute_at_exit now")
 
 
 def test_an_interrupt_while_workers_end(pool: Processes, tmp_path: Path) -> None:

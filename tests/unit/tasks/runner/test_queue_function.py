@@ -29,8 +29,8 @@ def pre_label(task: AgentTask) -> str:
 def test_how_engines_see_it() -> None:
     """By the agent's name and documentation, with parameters of its own, and sent by its name."""
     assert (pre_label.__name__, pre_label.__doc__) == ("pre_label", "Label a file.")
-    assert list(inspect.signature(pre_label).parameters) == ["spec", "final"]
-    assert list(inspect.signature(pre_label.__call__).parameters) == ["spec", "final"]
+    assert list(inspect.signature(pre_label).parameters) == ["json_strs", "final"]
+    assert list(inspect.signature(pre_label.__call__).parameters) == ["json_strs", "final"]
     assert pickle.loads(pickle.dumps(pre_label)) is pre_label
     assert repr(pre_label) == "<queue function pre_label of stage 'Pre-label'>"
     assert pre_label.branch_name is None
@@ -48,7 +48,7 @@ def test_tasks_that_are_none_cost_no_request(world: World) -> None:
     assert [result.outcome for result in answer.results] == ["failed", "moved", "moved"]
     assert answer.results[0].phase == "spec"
     assert len(world.requests("actions")) == 1
-    function("x")
+    function(json_strs="x")  # the name of 0.2.10
     served.close()
 
 

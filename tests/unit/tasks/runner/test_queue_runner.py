@@ -11,6 +11,7 @@ import pytest
 from encord_agents.exceptions import PrintableError, ProjectError, StageAlreadyAssignedError
 from encord_agents.tasks import Depends, QueueRunner
 from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.models import TaskCompletionResult
 from encord_agents.tasks.runner.queue_function import QueueFunction
 
 if TYPE_CHECKING:
@@ -24,10 +25,18 @@ def drain(runner: QueueRunner, **options: Any) -> Any:
 
 def test_a_project_from_the_start() -> None:
     """Processes only import the module, so nobody could give it later."""
-    with pytest.raises(ProjectError, match="needs its project from the start"):
-        QueueRunner()
+    for given in (None, ""):
+        with pytest.raises(ProjectError, match="needs its project from the start"):
+            QueueRunner(given)
     with pytest.raises(ProjectError, match="is not a project hash"):
         QueueRunner("x")
+
+
+@pytest.mark.parametrize("value", ["30", None, -5, float("nan")])
+def test_an_outage_of_no_length(value: Any) -> None:
+    """It is refused at once, not in the first outage."""
+    with pytest.raises(PrintableError, match=r"max_outage=.*seconds to wait for a platform that does not answer"):
+        QueueRunner("11111111-1111-4111-8111-111111111111", max_outage=value)
 
 
 def test_it_is_not_called(runner: QueueRunner) -> None:
@@ -42,14 +51,45 @@ def test_decorating_makes_no_request(world: World, runner: QueueRunner) -> None:
     first = runner.stage("Pre-label")(lambda: "complete")
     second = runner.stage("Triage")(lambda: "ok")
     assert runner.functions == [first, second]
-    with pytest.raises(StageAlreadyAssignedError):
-        runner.stage("Pre-label")(lambda: "review")
     third = runner.stage("Pre-label", overwrite=True)(second)
     assert runner.functions == [third, second]
     assert isinstance(third, QueueFunction)
     assert third.agent is second.agent
     assert runner.project_hash == world.project.project_hash
     assert world.requests() == []
+
+
+def test_two_functions_of_a_stage(world: World, runner: QueueRunner) -> None:
+    """Both can be called, as for two kinds of workers; the first serves a drain. That it may be a mistake is a warning
+    where the second is decorated."""
+    world.project.add_placeholders(2)
+    values = {"on": "cpu"}
+
+    def value() -> str:
+        return values["on"]
+
+    def on_cpu() -> str:
+        return "complete"
+
+    def on_gpu(on: Annotated[str, Depends(value)]) -> str:
+        return "complete" if on == "gpu" else "review"
+
+    first = runner.stage("Pre-label")(on_cpu)
+    with pytest.warns(UserWarning, match=r"served by on_cpu\(\) already[\s\S]*on_gpu\(\) can be called") as caught:
+        second = runner.stage("Pre-label")(on_gpu)
+    assert caught[0].filename == __file__
+    assert runner.functions == [first]
+    (stage,) = runner.get_agent_stages()
+    one, two = stage.get_tasks()
+    assert TaskCompletionResult.model_validate_json(second(one)).success
+    assert world.count("Review") == 1
+    runner.dependency_overrides[value] = lambda: "gpu"
+    assert TaskCompletionResult.model_validate_json(second(two)).success
+    assert world.count("Done") == 1
+
+    world.project.add_placeholders(1)
+    assert drain(runner).moved == 1
+    assert world.count("Done") == 2
 
 
 def test_it_connects_once(world: World, runner: QueueRunner) -> None:

@@ -12,7 +12,7 @@ import pytest
 from encord_agents.exceptions import PrintableError
 from encord_agents.integrations.celery import register
 from encord_agents.tasks import QueueRunner, Runner
-from encord_agents.tasks.runner.run_options import NUMBERS, DrainOptions, RunnerOptions, check_number
+from encord_agents.tasks.runner.run_options import NUMBERS, DrainOptions, RunnerOptions, RunOptions, check_number
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,15 @@ def test_options_that_may_be_left_out() -> None:
     check_number("poll_every", None, optional=True)
     with pytest.raises(PrintableError, match="it must be from 1 to 100"):
         check_number("batch_size", 101, most=100)
+
+
+@pytest.mark.parametrize("kind", [RunnerOptions, DrainOptions])
+def test_no_seconds_between_passes(kind: type[RunOptions]) -> None:
+    """They mean one pass, as in 0.2.10, also in a dry run."""
+    assert kind(refresh_every=0) == kind(refresh_every=0.0) == kind()
+    assert kind(refresh_every=0, dry_run=True).refresh_every is None
+    with pytest.raises(PrintableError, match=r"refresh_every=0\.5 is out of range: it must be at least 1"):
+        kind(refresh_every=0.5)
 
 
 @pytest.mark.parametrize(("call", "kind"), [(Runner.__call__, RunnerOptions), (QueueRunner.drain, DrainOptions)])
