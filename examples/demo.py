@@ -146,7 +146,7 @@ def run_agents(platform: LocalPlatform, project: LocalProject) -> int:
     """Run the agents' script as a user would: in a process of its own, with the platform in its environment."""
     command = [str(AGENTS), "--project-hash", project.project_hash]
     print(f"\n$ python {shlex.join(command)}", flush=True)
-    process = subprocess.Popen([sys.executable, *command], env={**os.environ, **platform.environment()})
+    process = subprocess.Popen([sys.executable, *command], env=environment_for(platform))
     try:
         while (code := ended(process, SILENCE)) is None:
             if not sys.stdout.isatty():  # on a terminal the script has a bar that moves
@@ -159,6 +159,12 @@ def run_agents(platform: LocalPlatform, project: LocalProject) -> int:
             process.kill()
             process.wait()
         raise
+
+
+def environment_for(platform: LocalPlatform) -> dict[str, str]:
+    """Return the environment of a process that uses this platform, without the key of another one."""
+    mine = {name: value for name, value in os.environ.items() if name != "ENCORD_SSH_KEY_FILE"}
+    return mine | platform.environment()
 
 
 def ended(process: subprocess.Popen[bytes], seconds: float) -> int | None:
@@ -184,7 +190,7 @@ def serve_agents(platform: LocalPlatform, project: LocalProject) -> int:
     receiver = platform.receivers.add(address)  # nobody listens there yet: it is told again until somebody does
     command = ["-m", "uvicorn", "notified_agents:app", "--app-dir", str(HERE), "--port", str(port)]
     print(f"\n$ encord-agents local notify {address}\n$ python {shlex.join(command)}", flush=True)
-    environment = {**os.environ, **platform.environment(), "ENCORD_WEBHOOK_SECRET": receiver.secret}
+    environment = environment_for(platform) | {"ENCORD_WEBHOOK_SECRET": receiver.secret}
     process = subprocess.Popen([sys.executable, *command, "--log-level", "warning"], env=environment)
     said: dict[str, str] = {}
 

@@ -1,7 +1,6 @@
 """A project from nothing, through people's hands, to an export, with the SDK only: sdk_program.py FILES TEMPLATE DOMAIN
 
-FILES is a directory, TEMPLATE a workflow template (Annotate, Review, an end), DOMAIN an account or a local platform.
-"""
+FILES is a directory, TEMPLATE a workflow template (Annotate, Review, an end), DOMAIN an account or a local platform."""
 
 import json
 import sys
@@ -11,8 +10,7 @@ from typing import Any
 import numpy as np
 from encord import EncordUserClient
 from encord.constants.enums import DataType
-from encord.objects import LabelRowV2, Object, OntologyStructure, Shape, coordinates
-from encord.objects.attributes import TextAttribute
+from encord.objects import LabelRowV2, Object, OntologyStructure, Shape, TextAttribute, coordinates
 from encord.objects.bitmask import BitmaskCoordinates
 from encord.objects.frames import Range
 from encord.orm.dataset import StorageLocation
@@ -77,4 +75,6 @@ def main(directory: Path, template: str, domain: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     print(json.dumps(main(Path(sys.argv[1]), *sys.argv[2:]), indent=2))

@@ -63,6 +63,48 @@ def pdf(path: Path, pages: int = 2, *, compressed: bool = False) -> Path:
     return path
 
 
+def written(path: Path, pages: int = 3) -> Path:
+    """A PDF of pages that are full of words."""
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [%s] /Count %d >>" % (b" ".join(b"%d 0 R" % (4 + 2 * n) for n in range(pages)), pages),
+        b"<< /F << /Type /Font /Subtype /Type1 /BaseFont /Times-Roman >> >>",
+    ]
+    lines = b"T* ".join(b"(Line %d of a page, with some words for PDFium to draw) Tj " % line for line in range(55))
+    text = b"BT /F 10 Tf 12 TL 30 760 Td " + lines + b"ET"
+    for number in range(pages):
+        objects.append(
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font 3 0 R >> /Contents %d 0 R >>"
+            % (5 + 2 * number)
+        )
+        objects.append(b"<< /Length %d >> stream\n%s\nendstream" % (len(text), text))
+    return _of_objects(path, objects)
+
+
+def form(path: Path) -> Path:
+    """A PDF of one page of 200 x 200 points with a field, which is filled with black: the rest of the page is empty."""
+    look = b"q 0 0 0 rg 0 0 180 30 re f Q"
+    return _of_objects(
+        path,
+        [
+            b"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [4 0 R] /DA (/Helv 12 Tf 0 g) >> >>",
+            b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 200 200] /Annots [4 0 R] /Resources << >> >>",
+            b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (name) /V (Jane) /DA (/Helv 12 Tf 0 g) "
+            b"/Rect [10 100 190 130] /F 4 /P 3 0 R /AP << /N 5 0 R >> >>",
+            b"<< /Type /XObject /Subtype /Form /BBox [0 0 180 30] /Resources << >> /Length %d >> stream\n%s\nendstream"
+            % (len(look), look),
+        ],
+    )
+
+
+def _of_objects(path: Path, objects: list[bytes]) -> Path:
+    """A PDF of these objects, of which the first is the catalogue. Readers rebuild the table of them."""
+    body = b"".join(b"%d 0 obj %s endobj\n" % (number, content) for number, content in enumerate(objects, 1))
+    path.write_bytes(b"%PDF-1.7\n" + body + b"trailer << /Root 1 0 R >>\n%%EOF\n")
+    return path
+
+
 def dicom(path: Path, rows: int = 16, columns: int = 24, frames: int = 1) -> Path:
     """A DICOM file without pixels: explicit little endian."""
 

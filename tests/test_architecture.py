@@ -93,6 +93,7 @@ LAYERS = [
         "encord_agents.tasks.engine.pace",
         "encord_agents.tasks.engine.quiet",
         "encord_agents.tasks.engine.slots",
+        "encord_agents.tasks.engine.troubles",
     ],
     ["encord_agents.tasks.engine.rate_limit", "encord_agents.tasks.engine.timing"],
     ["encord_agents.tasks.dependencies"],
@@ -100,7 +101,7 @@ LAYERS = [
     ["encord_agents.tasks.models", "encord_agents.labels"],
     ["encord_agents.core"],
     ["encord_agents.local"],
-    ["encord_agents.pictures", "encord_agents.extras"],
+    ["encord_agents.pictures", "encord_agents.pdfs", "encord_agents.extras"],
     ["encord_agents.exceptions"],
     ["encord_agents.redaction"],
     ["encord_agents"],
@@ -209,8 +210,8 @@ def test_no_circles() -> None:
 
 
 def test_local_platform_could_move_out() -> None:
-    """`local` imports nothing of ours but errors, extras, pictures and shapes, and these two import nothing of ours."""
-    shared = {"encord_agents.pictures", "encord_agents.shapes"}
+    """`local` imports nothing of ours but errors, extras and three modules that import nothing of ours."""
+    shared = {"encord_agents.pictures", "encord_agents.pdfs", "encord_agents.shapes"}
     assert not [target for name in shared for target in imported(TREES[name]) if target.startswith(PACKAGE)]
     allowed = {"encord_agents.exceptions", "encord_agents.extras"} | shared
     for module in MODULES:
@@ -242,6 +243,7 @@ def test_threads_are_few_modules_business() -> None:
         "encord_agents.integrations.celery.at_work",
         "encord_agents.integrations.celery.marks",
         "encord_agents.integrations.celery.registration",
+        "encord_agents.pdfs",  # PDFium takes one thread at a time
         "encord_agents.tasks.engine.thread_pool",
         "encord_agents.tasks.engine.event_loop",
         "encord_agents.tasks.engine.attempts",

@@ -321,8 +321,7 @@ def test_the_json_of_the_queue_page_is_what_there_is() -> None:
     for answer in (one, several):
         assert json.loads(TaskCompletionResult.model_validate(answer).model_dump_json()) == answer
         results = [TaskResult.model_validate(result) for result in answer["results"]]
-        many = isinstance(answer["task_uuid"], list)
-        made = TaskCompletionResult.of(results, answer["stage_uuid"], many=many)
+        made = TaskCompletionResult.of(results, answer["stage_uuid"])
         assert made.model_dump(mode="json") == answer
 
 

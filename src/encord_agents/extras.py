@@ -25,7 +25,7 @@ NEEDED: dict[Extra, dict[str, str]] = {
     },
     "celery": {"celery": "celery"},  # the extra's redis package is needed only if the broker is a Redis
     "fastapi": {"fastapi": "fastapi", "uvicorn": "uvicorn"},
-    "gcp": {"flask": "flask", "functions_framework": "functions-framework"},
+    "gcp": {"flask": "flask"},  # the extra's functions-framework is what serves a function, here or on Google Cloud
     "aws": {},  # AWS Lambda hands over plain values
 }
 """For each extra, the modules to import and the packages that contain them."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 from encord.exceptions import RequestException
 from encord.objects import LabelRowV2
+from tests import time_limits
 from tests.drivers import DRIVERS, RUNNERS, ByRunner, Driver
 
 from encord_agents.local import Fault
@@ -37,19 +38,15 @@ OTHERS = [driver for driver in DRIVERS if driver not in RUNNERS and str(driver) 
 """Queue functions, called by hand and by Celery: they answer."""
 
 
-class SoftTimeLimitExceeded(Exception):  # noqa: N818 - Celery's name
-    """As billiard's."""
-
-
 def by_itself() -> NoReturn:
-    raise SoftTimeLimitExceeded
+    raise time_limits.SoftTimeLimitExceeded
 
 
 def wrapped() -> NoReturn:
     """As it leaves the SDK where it comes in the middle of sending."""
     try:
-        raise SoftTimeLimitExceeded
-    except SoftTimeLimitExceeded as error:
+        raise time_limits.SoftTimeLimitExceeded
+    except time_limits.SoftTimeLimitExceeded as error:
         raise RequestException("Request session.send failed") from error
 
 
@@ -101,7 +98,7 @@ def test_a_run(
         return agent(label_row)
 
     runner = world.agent(asynchronous if driver.as_async else agent)
-    with pytest.raises(SoftTimeLimitExceeded):
+    with pytest.raises(time_limits.SoftTimeLimitExceeded):
         runner(progress="none", **driver.options)
     report = runner.report
     assert report is not None
@@ -151,7 +148,7 @@ def test_drain(world: World, cut: Callable[..., None]) -> None:
         ThreadPoolExecutor(1) as pool,
     ):
         runner.stage("Pre-label")(agent)
-        with pytest.raises(SoftTimeLimitExceeded):
+        with pytest.raises(time_limits.SoftTimeLimitExceeded):
             runner.drain(executor=pool, progress="none")
     report = runner.report
     assert report is not None

@@ -34,8 +34,10 @@ def demo(*arguments: str | Path, home: Path | None = None) -> subprocess.Complet
     return preloaded.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
 
 
-def test_photographs_become_labels_drawings_and_moved_tasks(tmp_path: Path) -> None:
-    """Labels are saved and drawn, tasks end where they belong, a broken file is named, a second run finds nothing."""
+def test_photographs_become_labels_drawings_and_moved_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels are saved and drawn, tasks end where they belong, a broken file is named, a second run finds nothing. A
+    key of the real platform is not used, or talked of."""
+    monkeypatch.setenv("ENCORD_SSH_KEY_FILE", "~/.ssh/encord")
     photographs = scikit_image_data()
     images, data = tmp_path / "images", tmp_path / "data"
     images.mkdir()
@@ -48,6 +50,7 @@ def test_photographs_become_labels_drawings_and_moved_tasks(tmp_path: Path) -> N
     ran = demo("--images", "~/images", "--data", "~/data", home=tmp_path)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "ENCORD_SSH_KEY" not in ran.stderr
     assert "broken.jpg" in ran.stdout
     assert "broken\N{REPLACEMENT CHARACTER}.jpg" in ran.stdout
     assert "0 tasks are waiting" in ran.stdout
@@ -111,8 +114,9 @@ def test_the_agents_are_a_short_file() -> None:
     assert len((EXAMPLES / "prelabel_and_triage.py").read_text().splitlines()) < 60
 
 
-def test_the_agents_can_be_notified(tmp_path: Path) -> None:
+def test_the_agents_can_be_notified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--notifications`: a server of the agents is told of the tasks, and they end where they end otherwise."""
+    monkeypatch.setenv("ENCORD_SSH_KEY_FILE", "~/.ssh/encord")
     photographs = scikit_image_data()
     images, data = tmp_path / "images", tmp_path / "data"
     images.mkdir()
@@ -121,6 +125,7 @@ def test_the_agents_can_be_notified(tmp_path: Path) -> None:
     ran = demo("--images", images, "--data", data, "--notifications")
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "ENCORD_SSH_KEY" not in ran.stderr
     assert "Notified (1 waiting in Pre-label): 200 OK" in ran.stdout
     platform = LocalPlatform(data)
     try:

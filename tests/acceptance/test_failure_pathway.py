@@ -8,10 +8,13 @@ import pytest
 from encord.objects import LabelRowV2
 from encord.storage import StorageItem
 from encord.workflow.stages.agent import AgentTask
+from tests.drivers import RUNNERS, ByThreads, Driver
+from tests.waiting import until
 
 from encord_agents.core.assets import Asset
 from encord_agents.local import Fault
 from encord_agents.tasks import Depends
+from encord_agents.tasks.engine.events import Event, TaskFinished
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
 if TYPE_CHECKING:
@@ -169,3 +172,28 @@ def test_the_platform_says_nothing_about_one_task(world: World, asked: str) -> N
     assert (report.moved, report.failed) == (29, 1)
     assert str(report.failures[0].data_hash) == hashes[7]
     assert world.count("Done") == 29
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("driver", [*RUNNERS, ByThreads("drain", batch_size=1)], ids=str)
+def test_the_report_of_a_dry_run_names_the_failure_pathway(world: World, driver: Driver, dry_run: bool) -> None:
+    """As that of a run that makes the move."""
+    world.project.add_placeholders(6, title="file {index}")
+    finished: list[TaskFinished] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, TaskFinished):
+            finished.append(event)
+
+    def agent(task: AgentTask) -> str:
+        if task.data_title == "file 5":
+            until(lambda: len(finished) > 0)  # before an agent has succeeded, no task is sent down
+            raise ValueError("damaged")
+        return "complete"
+
+    told = driver.having(dry_run=dry_run).run(world, agent, failure_pathway="triage", observers=[watch])
+    assert told.report is not None
+    (stage,) = told.report.stages
+    assert stage.moved_to == {"complete": 5, "triage": 1}
+    assert [failure.pathway for failure in told.report.failures] == ["triage"]
+    assert world.count("Triage") == (0 if dry_run else 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,8 @@ from tests.drivers import RUNNERS, ByThreads, Driver
 
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks import QueueRunner
-from encord_agents.tasks.engine.events import AttemptFailed
+from encord_agents.tasks.engine.events import AttemptFailed, PassFinished
+from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
 if TYPE_CHECKING:
@@ -101,29 +103,55 @@ def test_refused_labels_count(world: World, driver: Driver) -> None:
     assert {record.phase for record in report.failures} == {"save"}
 
 
-def test_a_task_that_fails_in_each_pass_counts_once(world: World) -> None:
-    """A runner that polls is not ended by the few that always fail."""
-    world.project.add_placeholders(2)
-    passes = []
+def passes(number: int) -> tuple[Stop, Callable[[Any], None]]:
+    """Return a stop, and an observer that requests it after so many passes."""
+    stop = Stop()
+
+    def end(event: Any) -> None:
+        if isinstance(event, PassFinished) and event.number == number:
+            stop.request()
+
+    return stop, end
+
+
+@pytest.mark.parametrize("pathway", [None, "review"])
+@pytest.mark.parametrize("driver", DRIVERS, ids=str)
+def test_a_task_that_fails_in_each_pass_counts_once(
+    world: World, driver: Driver, pathway: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runner that polls is not ended by the few that always fail, with a failure pathway either."""
+    monkeypatch.setattr("encord_agents.tasks.engine.dead_letter.FAILURES_IN_A_ROW", 2)
+    world.project.add_placeholders(1)
+    stop, end = passes(3)
 
     def agent() -> None:
         raise ValueError
 
-    runner = world.agent(agent)
-    from encord_agents.tasks.engine.events import PassFinished
-    from encord_agents.tasks.engine.stop import Stop
+    polling = driver.having(refresh_every=1, max_consecutive_failures=2, stop=stop)
+    report = polling.run(world, agent, failure_pathway=pathway, observers=[end]).report
+    assert report is not None
+    assert (report.failed, report.attempts, report.stopped) == (1, 3, "asked to stop")
 
-    stop = Stop()
 
-    def end(event: Any) -> None:
-        if isinstance(event, PassFinished):
-            passes.append(event)
-            if len(passes) == 3:
-                stop.request()
+@pytest.mark.parametrize("driver", DRIVERS, ids=str)
+def test_tasks_that_were_held_count_when_they_fail(world: World, driver: Driver) -> None:
+    """As when the agent's key expires while it waits for something."""
+    world.project.add_placeholders(40)
+    stop, end = passes(3)
+    lock, calls = threading.Lock(), 0
 
-    runner.observers.append(end)
-    runner(progress="none", num_retries=0, refresh_every=1, max_consecutive_failures=3, stop=stop)
-    assert len(passes) == 3
+    def agent() -> None:
+        nonlocal calls
+        with lock:
+            calls += 1
+            if calls > 40:
+                raise ValueError("the key has expired")
+
+    polling = limited(driver).having(refresh_every=1, stop=stop)
+    report = polling.run(world, agent, observers=[end]).report
+    assert report is not None
+    assert report.stopped == "3 tasks of stage 'Pre-label' failed in a row (max_consecutive_failures=3)"
+    assert MOST <= report.failed <= MOST + AT_WORK
 
 
 @pytest.mark.parametrize("number", [0, -1, 1.5, True])

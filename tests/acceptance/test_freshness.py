@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from encord import EncordUserClient
 from encord.objects import LabelRowV2
 from encord.workflow.stages.agent import AgentTask
 from tests.drivers import DRIVERS, RUNNERS, ByThreads, Driver
 
 from encord_agents.local import Fault
 from encord_agents.tasks import QueueRunner
+from encord_agents.tasks.engine.gate import Gate
 from encord_agents.tasks.models import TaskAgentReturnStruct, TaskCompletionResult
 
 if TYPE_CHECKING:
@@ -57,6 +63,28 @@ def test_no_agent_runs_for_a_task_that_has_left(world: World, driver: Driver) ->
 
     assert driver.run(world, agent).counts == {"moved": 6, "skipped": 6}
     assert sorted(calls) == [f"file {number}" for number in range(6)]
+
+
+@pytest.mark.parametrize("driver", ONE_AFTER_THE_OTHER, ids=str)
+def test_nothing_is_fresh_after_the_machine_has_slept(
+    world: World, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock stands still meanwhile, and tasks that were loaded before may have left."""
+    world.project.add_placeholders(12, title="file {index}")
+    asleep = [0.0]
+    monkeypatch.setattr("encord_agents.tasks.runner.connection.Gate", partial(Gate, asleep=lambda: asleep[0]))
+    calls = []
+
+    def agent(task: AgentTask) -> str:
+        calls.append(task.data_title)
+        if len(calls) == 1:
+            asleep[0] = 3600.0
+            for other in world.project.tasks("Pre-label")[6:]:
+                world.project.move(other.uuid, "Review")
+        return "complete"
+
+    assert driver.run(world, agent).counts == {"moved": 6, "skipped": 6}
+    assert len(calls) == 6
 
 
 @contextmanager
@@ -230,6 +258,49 @@ def test_an_agent_that_saves_by_itself(world: World, driver: Driver, caplog: pyt
     assert sum("its labels were saved at" in record.getMessage() for record in caplog.records) == 2
 
 
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("driver", DRIVERS, ids=str)
+def test_a_row_that_the_agent_has_listed_itself(
+    world: World, driver: Driver, kept: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts from when the agent has loaded it, whether the engine has given the agent one too: labels that are
+    older are in it, and those that a person saved afterwards stand."""
+    world.numbers["stale_after"] = 0.0
+    hashes = world.project.add_placeholders(3, title="file {index}")
+
+    minutes = itertools.count(1)
+
+    def save_later(data_hash: str, x: float) -> None:
+        """Save as a person, a minute after all that was saved before, by the platform's clock."""
+        now = time.time() + 60.0 * next(minutes)
+        monkeypatch.setattr("encord_agents.local.labels.time", SimpleNamespace(time=lambda: now))
+        save_as_a_person(world, data_hash, x)
+
+    for data_hash in hashes:
+        save_later(data_hash, 0.1)
+
+    def listing(task: AgentTask, client: EncordUserClient) -> TaskAgentReturnStruct:
+        project = client.get_project(world.project.project_hash)
+        if task.data_title == "file 2":
+            save_later(hashes[2], 0.2)  # after the task was loaded
+        (row,) = project.list_label_rows_v2(data_hashes=[str(task.data_hash)])
+        row.initialise_labels()
+        world.mark(row, 0.4)
+        if task.data_title == "file 1":
+            save_later(hashes[1], 0.3)
+        return TaskAgentReturnStruct("complete", row)
+
+    def given(task: AgentTask, client: EncordUserClient, label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        return listing(task, client)
+
+    with caplog.at_level(logging.WARNING, logger="encord_agents"):
+        told = driver.run(world, given if kept else listing)
+    assert told.counts == {"moved": 2, "failed": 1}
+    assert "LabelsChangedError" in told.failures["file 1"]
+    assert [world.marks(data_hash) for data_hash in hashes] == [[0.1, 0.4], [0.1, 0.3], [0.1, 0.2, 0.4]]
+    assert not [record for record in caplog.records if "its labels were saved at" in record.getMessage()]
+
+
 def test_what_is_fresh_is_not_asked_for(world: World) -> None:
     """If no minute has passed, none of this costs a request."""
     world.project.add_placeholders(5)
@@ -303,8 +374,6 @@ class Clock:
         self.now = 0.0
 
     def gate(self, *args: Any, **kwargs: Any) -> Any:
-        from encord_agents.tasks.engine.gate import Gate
-
         return Gate(*args, clock=lambda: self.now, **kwargs)
 
 

@@ -223,7 +223,7 @@ def test_classify_an_answer_that_is_none(world: World, service: Service) -> None
     weather = ["Sunny", "Foggy"]
     service.says = lambda _: json.dumps({"caption": None, "transcript": None, "weather": weather.pop(0)})
     (failure,) = world.run().failures
-    assert "'Foggy' is none of the options: 'Sunny', 'Rainy' are allowed" in str(failure.exception)
+    assert "'Foggy' is not one of the options: 'Sunny', 'Rainy' are allowed" in str(failure.exception)
     assert world.where() == {"Done": 1, "Review": 1}
     assert len(service.seen) == 2
 

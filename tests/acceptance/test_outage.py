@@ -120,6 +120,30 @@ def test_any_request_may_fail_at_first(world: World, kind: str, action: Any) -> 
     assert world.platform.faults.pending == []
 
 
+PAGES = {502: "<html><body><h1>502 Bad Gateway</h1></body></html>", 503: "", 504: "upstream request timeout"}
+"""What load balancers and proxies answer in the platform's place, to requests of both protocols."""
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("driver", DRIVERS, ids=str)
+def test_an_answer_that_is_none_of_the_platforms(world: World, driver: Driver) -> None:
+    """Whatever a proxy in front of it sends, to whatever request: it is asked again, and it is no attempt."""
+    world.project.add_placeholders(10)
+    calls: list[str] = []
+    for kind in ("tasks", "rows", "label_create", "items", "save", "priorities", "actions"):
+        for status, body in PAGES.items():
+            world.platform.faults.add(Fault(kind, status=status, body=body))
+
+    def agent(label_row: LabelRowV2, item: StorageItem) -> TaskAgentReturnStruct:
+        calls.append(label_row.data_hash)
+        return label(label_row)
+
+    assert driver.run(world, agent).counts == {"moved": 10}
+    assert len(calls) == 10
+    assert [world.project.moves(task.uuid) for task in world.project.tasks()] == [1] * 10
+    assert world.platform.faults.pending == []
+
+
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("error", ["UNKNOWN_ERROR", "RATE_LIMIT_ERROR"])
 @pytest.mark.parametrize("kind", ["rows", "label_create", "save"])

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
-from encord.objects import LabelRowV2
+from encord.objects import LabelRowV2, Shape
+from encord.objects.coordinates import BoundingBoxCoordinates
 from encord.storage import StorageItem
 from encord.workflow.stages.agent import AgentTask
+from tests.drivers import DRIVERS, Driver
 
 from encord_agents.core.assets import Asset
 from encord_agents.core.data_model import ImageArray
@@ -126,6 +128,45 @@ def test_a_label_row_that_is_gone(world: World) -> None:
     report = world.run(plain(world), num_retries=1)
     check(world, hashes, report, "load", attempts=2)
     assert hashes[BAD] in str(report.failures[0].exception)
+
+
+@pytest.mark.parametrize("driver", DRIVERS, ids=str)
+def test_labels_that_cannot_be_read(world: World, driver: Driver) -> None:
+    """One row has a label of a class that was removed from the ontology. Its task fails, with its labels as they were;
+    the others of the bundle keep theirs, and get the agent's."""
+    hashes = world.project.add_placeholders(6, title="file {index}")
+    bad = hashes[3]
+    client = world.platform.client(retries=False)
+    ontology = client.get_ontology(client.get_project(world.project.project_hash).ontology_hash)
+    ontology.structure.add_object("Removed", Shape.BOUNDING_BOX)
+    ontology.save()
+    project = client.get_project(world.project.project_hash)
+    for row in project.list_label_rows_v2():
+        row.initialise_labels()
+        world.mark(row, 0.1)
+        if row.data_hash == bad:
+            removed = row.ontology_structure.get_child_by_title("Removed").create_instance()  # type: ignore[union-attr]
+            removed.set_for_frames(BoundingBoxCoordinates(height=0.1, width=0.2, top_left_x=0.2, top_left_y=0.4), 0)
+            row.add_object_instance(removed)  # type: ignore[arg-type]
+        world.mark(row, 0.3)
+        row.save()
+    ontology.structure.objects[:] = [one for one in ontology.structure.objects if one.title != "Removed"]
+    ontology.save()
+    called: list[str] = []
+
+    def agent(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        called.append(label_row.data_hash)
+        world.mark(label_row, 0.5)
+        return TaskAgentReturnStruct("complete", label_row)
+
+    told = driver.run(world, agent, num_retries=1)
+    assert told.counts == {"moved": 5, "failed": 1}
+    assert "OntologyError" in told.failures["file 3"]
+    assert sorted(called) == sorted(set(hashes) - {bad})
+    assert [world.marks(data_hash) for data_hash in hashes] == [
+        [0.1, 0.2, 0.3] if h == bad else [0.1, 0.3, 0.5] for h in hashes
+    ]
+    assert world.titles("Pre-label") == ["file 3"]
 
 
 def test_a_storage_item_that_is_forbidden(world: World) -> None:

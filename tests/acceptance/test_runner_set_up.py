@@ -32,7 +32,7 @@ def hold() -> None:
 # The constructor
 
 
-@pytest.mark.parametrize("given", ["", "my project", "1234", "12345678-1234-1234-1234-12345678"])
+@pytest.mark.parametrize("given", [" ", "my project", "1234", "12345678-1234-1234-1234-12345678"])
 def test_a_hash_that_is_none(world: World, given: str) -> None:
     """An invalid hash is refused before anything is asked of the platform, and the error shows what one looks like."""
     world.platform.journal.clear()
@@ -398,7 +398,7 @@ def test_what_the_callback_raises_passes_unchanged(world: World) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("refresh_every", 0),
+        ("refresh_every", 0.5),
         ("refresh_every", -5),
         ("refresh_every", True),
         ("refresh_every", "60"),

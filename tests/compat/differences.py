@@ -138,6 +138,13 @@ BEHAVIOUR: dict[str, tuple[str, str]] = {
         "tries an address. It was 204.",
         "It is what the other doors answer.",
     ),
+    "aws-thread": (
+        "On AWS Lambda, an agent runs in another thread than the one that imports it, with the caller's context "
+        "variables and an event loop of its own for each call. An object that belongs to a thread or to the event "
+        "loop of an earlier call, such as an `sqlite3` connection made at import, cannot be used in it: make it in "
+        "the agent, or as a dependency.",
+        "A call that would be cut off is answered 504 before that.",
+    ),
     "in-part": (
         "A label row that was loaded in part, by `include_object_feature_hashes` or "
         "`include_classification_feature_hashes`, is not saved: returned by a task agent it fails the task, saved "
@@ -175,6 +182,15 @@ BEHAVIOUR: dict[str, tuple[str, str]] = {
         "`dep_video_sampler` yields frames in the order in which their numbers are given, where it sorted them.",
         "Whoever gives an order wants it.",
     ),
+    "whole-numbers": (
+        "A frame number that is not whole, such as 2.5, raises a `PrintableError`, where it was cut off.",
+        "Labels on the wrong image are the worst mistake.",
+    ),
+    "codings": (
+        "A file that is stored with another `Content-Encoding` than gzip or deflate, such as br, is not downloaded. "
+        "One that is a gzip file by its name, such as `scan.nii.gz`, is left compressed, where it was decompressed.",
+        "Their readers would not recognise them.",
+    ),
     "crops": (
         "A crop has all pixels that the object touches; its edges were rounded.",
         "Thin objects lost pixels, and the thinnest all of them.",
@@ -197,6 +213,35 @@ BEHAVIOUR: dict[str, tuple[str, str]] = {
         "A `label_row_priority` is set whether or not the stage was registered with `will_set_priority=True`; "
         "without it the task failed.",
         "It is known from what the agent returns.",
+    ),
+    "no-agents": (
+        "A runner without agents raises a `PrintableError` when it is called, where it returned.",
+        "A decorator that is missing is a mistake.",
+    ),
+    "second-function": (
+        "A second function of a `QueueRunner` for one stage is a `UserWarning`. Both can be called, but "
+        "`get_agent_stages()` lists the stage once, where it was listed twice.",
+        "It may be a mistake in the title, and tasks would be handed out twice.",
+    ),
+    "one-client": (
+        "`get_user_client()` makes a client for each call, where it returned the same one. "
+        "`get_user_client_from_settings()` still does.",
+        "Its trace id would be that of the latest caller.",
+    ),
+    "lookup": (
+        "A `DataLookup` fetches its datasets when they are first needed, where it did when it was made. One that is "
+        "injected belongs to its run or its request, where a process had one for each project.",
+        "Data that was added since is found.",
+    ),
+    "row-options": (
+        "`runner.agents[0].label_row_metadata_include_args` and `.label_row_initialise_labels_args` are the options "
+        "with their defaults where none are given; they were `None`.",
+        "Nobody has to tell the two apart.",
+    ),
+    "float-pixels": (
+        "`b64_encode_image` and `Frame.b64_encoding` refuse pixels of type float32, which OpenCV cut down to whole "
+        "numbers.",
+        "A picture of values from 0 to 1 came out black.",
     ),
     "key-pair": (
         "`generate_public_private_keypair` keeps a private key that it finds, and the instructions in a notebook do "
@@ -224,6 +269,8 @@ OURS: dict[str, tuple[str, dict[str, Any]]] = {
     "editor on FastAPI: an agent that fails": ("editor-errors", {"out": [500]}),
     "editor on FastAPI: a page of somebody else": ("editor-origins", {"out": [403]}),
     "runner: one stage after the other, by hand": ("report", {"out": [False]}),
+    "runner: an empty hash, and no agent": ("no-agents", {"out": [[None, None, False], "ValueError"]}),
+    "queue: two functions for one stage": ("second-function", {"out": [True, True, 1]}),
     "runner: priorities of nothing and of one": (
         "priorities",
         {"tasks": {"a.png": ["Done", 0.0], "b.png": ["Done", 1.0]}},

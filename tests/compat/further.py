@@ -286,6 +286,58 @@ out.append(dep_project(frame_data, client).project_hash == PROJECT)
 with contextmanager(dep_asset)(item, frame_data) as path: out.append(path.read_bytes()[:4].hex())
 """,
     ),
+    "editor on FastAPI: a frame of the test's own": (
+        "labelled images",
+        FAST
+        + """
+import numpy as np
+app = get_encord_app()
+@app.post("/agent")
+def agent(crops: Annotated[list[InstanceCrop], Depends(dep_object_crops())]):
+    out.append([int(crop.content.max()) for crop in crops])
+app.dependency_overrides[dep_single_frame] = lambda: np.full((200, 300, 3), 7, np.uint8)
+out.append(post(app, "/agent", shown(0, objectHashes=objects_of()[:1]))[0])
+""",
+    ),
+    "editor on FastAPI: a notification whose body is read again": (
+        "images",
+        FAST
+        + """
+import hashlib, hmac, json, time, os
+from fastapi import Request
+from encord_agents.core.webhooks import TaskNotification
+from encord_agents.fastapi import dep_task_notification
+os.environ["ENCORD_WEBHOOK_SECRET"] = "k"
+app = get_encord_app()
+@app.post("/ready")
+async def ready(request: Request, note: Annotated[TaskNotification, Depends(dep_task_notification)]):
+    out.append([note.pending_count, len(await request.body()), (await request.json())["version"]])
+body = {"uid": PROJECT, "version": 1, "source": "encord", "event_type": "agent_stage_work_available_event",
+    "event_created_timestamp": "2026-11-26T22:09:00Z", "payload": {"project_hash": PROJECT, "stage_uuid": PROJECT,
+    "pending_count": 3, "reason": "max_wait_elapsed"}}
+stamp = str(int(time.time()))
+signed = hmac.new(b"k", stamp.encode() + b"." + json.dumps(body).encode(), hashlib.sha256).hexdigest()
+out.append(post(app, "/ready", body, **{"x-encord-signature": signed, "x-encord-timestamp": stamp})[0])
+""",
+    ),
+    "editor on every door: crops and objects by hand": (
+        "labelled images",
+        FAST
+        + """
+import numpy as np
+from encord_agents.aws import dependencies as aws
+from encord_agents.core.dependencies import serverless
+from encord_agents.fastapi import dependencies as fastapi
+from encord_agents.gcp import dependencies as gcp
+frame_data = FrameData.model_validate(shown(0, objectHashes=objects_of()[:1]))
+lr, picture = dep_label_row(frame_data), np.full((200, 300, 3), 7, np.uint8)
+for door in (aws, gcp, serverless, fastapi):
+    (one,), (two,) = door.dep_objects(frame_data, lr), door.dep_objects(frame_data=frame_data, lr=lr)
+    (crop,) = door.dep_object_crops()(frame_data, lr, picture)
+    (same,) = door.dep_object_crops()(frame_data=frame_data, lr=lr, frame=picture)
+    out.append([one is two is crop.instance, int(crop.content.max()), crop.content.shape == same.content.shape])
+""",
+    ),
     "imports of names that are at home elsewhere": (
         "images",
         """
@@ -400,6 +452,16 @@ for hash in ("nonsense", "11111111-1111-1111-1111-111111111111"):
     except BaseException as error: out.append(type(error).__name__)
 """,
     ),
+    "runner: an empty hash, and no agent": (
+        "images",
+        BARE
+        + """
+runner = Runner("")
+out.append([runner.project_hash, runner.project, runner.was_called_from_cli])
+try: out.append([Runner(PROJECT)() is None])
+except ValueError: out.append("ValueError")
+""",
+    ),
     "runner: the frames of some numbers": (
         "video",
         TASKS
@@ -507,6 +569,41 @@ out.append([sorted(model.model_json_schema["properties"]), type(model.model_json
 out.append(sorted(one.classification_name for one in model(json.dumps(answer))))
 """,
     ),
+    "by hand: the parts of a lookup": (
+        "images",
+        """
+import warnings
+warnings.simplefilter("ignore")
+from encord_agents.core.dependencies.serverless import dep_data_lookup
+from encord_agents.core.utils import get_user_client, get_user_client_from_settings
+from encord_agents.tasks.dependencies import DataLookup
+from encord_agents.utils.generic_utils import try_coerce_UUID
+project = get_user_client().get_project(PROJECT)
+lookup = DataLookup.sharable(project)
+out.append([DataLookup.sharable(project) is lookup, dep_data_lookup(lookup) is lookup])
+out.append([len(lookup.data_rows), len(lookup.datasets), type(lookup.backing_item_uuids).__name__])
+row, (dataset,) = lookup.get_data_row(next(iter(lookup.data_rows))), lookup.datasets
+out.append(lookup.user_client.get_storage_item(row.backing_item_uuid).name)
+out.append(DataLookup().get_data_row(row.uid, dataset).uid == row.uid)
+get_user_client_from_settings.cache_clear()
+out.append(try_coerce_UUID(candidate_uuid=PROJECT) == try_coerce_UUID(PROJECT))
+""",
+    ),
+    "by hand: a film that is none": (
+        "images",
+        """
+from encord_agents.core.utils import get_user_client
+from encord_agents.fastapi import dependencies as fastapi
+from encord_agents.gcp import dependencies as gcp
+from encord_agents.tasks import dependencies as tasks
+client = get_user_client()
+row = client.get_project(PROJECT).list_label_rows_v2()[0]
+item = client.get_storage_item(row.backing_item_uuid)
+for one in (tasks.dep_video_iterator, tasks.dep_video_sampler, gcp.dep_video_iterator, fastapi.dep_video_iterator):
+    try: next(one(item))
+    except NotImplementedError: out.append("NotImplementedError")
+""",
+    ),
     "twin: with its task, without its labels": (
         "twins",
         TASKS
@@ -535,6 +632,33 @@ out.append([len(result.success), len(result.pathway), result.error, result.stage
 out.append([runner.project_hash == PROJECT, runner.project.project_hash == PROJECT, agent.__wrapped__.__name__])
 try: runner()
 except NotImplementedError: out.append("NotImplementedError")
+""",
+    ),
+    "queue: lists of no task and of one": (
+        "images",
+        QUEUE
+        + """
+@runner.stage("Agent")
+def agent(): return "Complete"
+(stage,) = runner.get_agent_stages()
+first, *_ = [task.model_dump_json() for task in stage.get_tasks()]
+for specs in ([], [first], [first]):
+    result = TaskCompletionResult.model_validate_json(agent(specs))
+    out.append([type(result.task_uuid).__name__, result.success, type(result.pathway).__name__])
+""",
+    ),
+    "queue: two functions for one stage": (
+        "images",
+        QUEUE
+        + """
+@runner.stage("Agent")
+def on_cpu(): return "Complete"
+@runner.stage("Agent")
+def on_gpu(): return "Review"
+stage, *_ = runner.get_agent_stages()
+for function, task in zip((on_cpu, on_gpu), list(stage.get_tasks())):
+    out.append(TaskCompletionResult.model_validate_json(function(json_strs=task.model_dump_json())).success)
+out.append(len(list(runner.get_agent_stages())))
 """,
     ),
     "queue: a list with one that fails": (

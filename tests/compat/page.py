@@ -16,8 +16,10 @@ BEFORE = """\
 
 Agents for 0.2.10 run unchanged: import paths and signatures are kept, and this page lists every deliberate difference.
 
+This version is not on a package registry, where `encord-agents` is 0.2.10. Install it from a checkout:
+
 ```console
-pip install 'encord-agents[compat]'
+$ pip install '.[compat]'
 ```
 
 The `compat` extra brings what 0.2.10 brought, OpenCV among it. If no agent imports `cv2`, `[vision]` is enough.

@@ -18,12 +18,12 @@ def agent_nodes(project_hash: Annotated[str, typer.Argument(metavar="PROJECT_HAS
 
     from encord_agents.core.legible import cut
     from encord_agents.core.tracebacks import message_of, notes
-    from encord_agents.tasks.runner.base import RunnerBase
+    from encord_agents.tasks.runner.base import RunnerBase, checked_hash
     from encord_agents.terminal import log_to_terminal, on_one_line
 
     try:
         with log_to_terminal():
-            stages = RunnerBase(project_hash).valid_stages or []
+            stages = RunnerBase(checked_hash(project_hash)).valid_stages or []
     except EncordException as error:
         raise PrintableError("\n".join([cut(message_of(error)), *notes(error)])) from None
     for stage in stages:

@@ -34,7 +34,8 @@ READER_LEFT = 141
 
 def as_command(
     runner: RunnerBase,
-    call: Callable[..., RunReport],
+    call: Callable[..., RunReport | None],
+    declared: Callable[..., RunReport],
     options: Mapping[str, Any],
     argv: Sequence[str] | None,
     *,
@@ -44,7 +45,9 @@ def as_command(
 
     Args:
         runner: The runner, with its agents.
-        call: Runs them. Its arguments, with their defaults, are the options of the command line.
+        call: Runs them. Its arguments, with their defaults, are the options of the command line. A subclass may
+            override it with fewer of them, and return nothing, as it could in 0.2.10.
+        declared: The library's own method, whose arguments count where ``call`` takes any.
         options: The arguments that are options, by name, with typer's annotations.
         argv: The arguments. Default: those of the process.
         check: Shows the agents and their needs for ``--check``, instead of a run.
@@ -61,6 +64,7 @@ def as_command(
         check_host()
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     output = _DryRunOutput()
+    arguments = _arguments_of(call, declared)
     called = False
 
     def command(**given: Any) -> None:
@@ -70,21 +74,24 @@ def as_command(
             with terminal.log_to_terminal(brief=True), _set_up_errors(Stop()):
                 check(given)
             sys.exit(0)
-        given["progress"] = given["progress"].value
+        if "progress" in given:
+            given["progress"] = given["progress"].value
+        dry_run = given.get("dry_run", False)
+        takes_stop = "stop" in arguments  # otherwise signals would be requests that no run hears
         with (
             terminal.log_to_terminal(brief=True),
-            _observed(runner, given["dry_run"] and given["progress"] == "none"),
-            _signals() as stop,
+            _observed(runner, dry_run and given.get("progress") == "none"),
+            _signals() if takes_stop else contextlib.nullcontext(Stop()) as stop,
             _set_up_errors(stop),
             _report_at_the_end(runner),
         ):
-            if given["dry_run"]:
+            if dry_run:
                 output.of(stop)
-            code = call(**given, stop=stop).exit_code
-        sys.exit(output.exit_code(code, stop))
+            report = call(**given, **({"stop": stop} if takes_stop else {})) or runner.report
+        sys.exit(output.exit_code(0 if report is None else report.exit_code, stop))
 
     types = {**options, "check": CHECK} if check is not None else options
-    command.__signature__ = _signature_of(call, types)  # type: ignore[attr-defined]
+    command.__signature__ = _signature_of(arguments, types)  # type: ignore[attr-defined]
     command.__annotations__ = dict(types)
     app.command(cls=CarefulCommand, help=_help_of(runner), epilog=EXIT_CODES_HELP)(command)
     try:
@@ -101,13 +108,21 @@ def as_command(
     raise SystemExit(0)
 
 
-def _signature_of(call: Callable[..., object], types: Mapping[str, Any]) -> inspect.Signature:
-    """Return a call's arguments as typer reads them; options that only the command line has come last, and are off."""
-    arguments = inspect.signature(call).parameters
+def _arguments_of(call: Callable[..., object], declared: Callable[..., object]) -> dict[str, inspect.Parameter]:
+    """Return the arguments that a call accepts by name."""
+    arguments = dict(inspect.signature(call).parameters)
+    if any(argument.kind is inspect.Parameter.VAR_KEYWORD for argument in arguments.values()):
+        return {**inspect.signature(declared).parameters, **arguments}
+    return arguments
+
+
+def _signature_of(arguments: Mapping[str, inspect.Parameter], types: Mapping[str, Any]) -> inspect.Signature:
+    """Return a call's arguments as typer reads them. The option that only the command line has is last, and off."""
     defaults = {name: argument.default for name, argument in arguments.items() if name in types}
     if "progress" in defaults:
         defaults["progress"] = Progress(defaults["progress"])
-    defaults |= {name: False for name in types if name not in defaults}
+    if "check" in types:
+        defaults["check"] = False
     keyword = inspect.Parameter.KEYWORD_ONLY
     return inspect.Signature(
         [

@@ -89,7 +89,7 @@ def up(
     ] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
-    """Serve until Ctrl-C. Print the address of the page, and the two `export` lines that point the SDK here."""
+    """Serve until Ctrl-C. Print the address of the page, and the `export` lines that point the SDK here."""
     import signal
     from threading import Event
 
@@ -127,8 +127,7 @@ def up(
             for receiver in platform.receivers:
                 say(f"# Notified when tasks wait in agent stages: {receiver.address}")
             say("# In the terminal of your agents:")
-            say(f"export ENCORD_DOMAIN={platform.domain}")
-            typer.echo(_export_key(platform, data if not memory else None))
+            _say_exports(platform.domain, platform, data if not memory else None)
             if open_page:
                 import webbrowser
 
@@ -178,7 +177,7 @@ def create(
     from encord_agents.local.trouble import LocalPlatformError
 
     if not files.is_dir():
-        raise LocalPlatformError(f"{files} is no directory of files.")
+        raise LocalPlatformError(f"{files} is not a directory.")
     collecting.one_usable(files)
     with contextlib.closing(LocalPlatform(data)) as platform:
         title = _free_title(platform, title)
@@ -198,8 +197,7 @@ def create(
             say(line, err=True)
         serve = _command("up", data) + ("" if port == DEFAULT_PORT else f" --port {port}")
         say(f"# Serve it with `{serve}`; in the terminal of your agents:")
-        say(f"export ENCORD_DOMAIN=http://127.0.0.1:{port}")
-        typer.echo(_export_key(platform, data))
+        _say_exports(f"http://127.0.0.1:{port}", platform, data)
 
 
 def now_and_then(what: str) -> Callable[[int], None]:
@@ -318,10 +316,14 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _export_key(platform: LocalPlatform, data: Path | None) -> bytes:
-    """Return the `export` line of the key, or of its file if there is one. As bytes: a path need not be UTF-8."""
+def _say_exports(domain: str, platform: LocalPlatform, data: Path | None) -> None:
+    """Write the `export` lines of the address and of the key, or of its file if there is one."""
     import shlex
 
-    if data is None:
-        return f"export ENCORD_SSH_KEY={shlex.quote(platform.ssh_key)}".encode()
-    return os.fsencode(f"export ENCORD_SSH_KEY_FILE={shlex.quote(str((data / 'id_ed25519').absolute()))}")
+    name, value, other = "ENCORD_SSH_KEY", platform.ssh_key, "ENCORD_SSH_KEY_FILE"
+    if data is not None:
+        name, value, other = other, str((data / "id_ed25519").absolute()), name
+    say(f"export ENCORD_DOMAIN={domain}")
+    typer.echo(os.fsencode(f"export {name}={shlex.quote(value)}"))  # as bytes: a path need not be UTF-8
+    if os.environ.get(other):
+        say(f"unset {other}")  # a key of another platform, which would be used, or at least be a warning

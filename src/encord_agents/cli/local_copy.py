@@ -18,7 +18,7 @@ def pull(
         str, typer.Argument(metavar="PROJECT_HASH", help="The project, where ENCORD_DOMAIN leads.")
     ],
     stage: Annotated[str | None, typer.Option(metavar="TITLE", help="Only the tasks of this stage.")] = None,
-    max_tasks: Annotated[int | None, typer.Option(min=1, help="At most so many tasks of each stage.")] = None,
+    max_tasks: Annotated[int | None, typer.Option(min=1, help="At most this many tasks of each stage.")] = None,
     with_labels: Annotated[bool, typer.Option("--with-labels", help="Copy the labels.")] = False,
     with_files: Annotated[bool, typer.Option("--with-files", help="Copy the files.")] = False,
     data: Data = DEFAULT_DATA,

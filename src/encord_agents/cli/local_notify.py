@@ -25,9 +25,9 @@ def notify(
             metavar="TEXT", envvar="ENCORD_WEBHOOK_SECRET", help="What signs the notifications. Default: a new one."
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Notify as soon as so many tasks have come.")] = 100,
-    max_wait: Annotated[float, typer.Option(min=0, help="Seconds after which fewer are enough.")] = 1.0,
-    remove: Annotated[bool, typer.Option("--remove", help="Notify the address no longer.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Notify as soon as this many tasks have arrived.")] = 100,
+    max_wait: Annotated[float, typer.Option(min=0, help="Seconds after which fewer tasks are enough.")] = 1.0,
+    remove: Annotated[bool, typer.Option("--remove", help="Stop notifying the address.")] = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Notify an address when tasks wait in an agent stage, while `up` serves. Print the secret that signs it."""

@@ -28,7 +28,6 @@ app = typer.Typer(
     name="encord-agents",
     cls=CarefulGroup,
     help="Task agents for the Encord platform, and a local platform to try them on.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 local.app.command()(local_labels.labels)

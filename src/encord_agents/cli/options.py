@@ -93,7 +93,7 @@ DRAIN_OPTIONS = OPTIONS | {
         float | None,
         typer.Option(
             metavar="SECONDS",
-            help="The longest wait for a platform that does not answer. Default: as the script says, else 300.",
+            help="The longest wait for a platform that does not answer. Default: the script's, or else 300.",
         ),
     ],
 }

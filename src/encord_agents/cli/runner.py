@@ -19,16 +19,20 @@ __all__ = ["drain_as_command", "run_as_command"]
 def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) -> int:
     """Run a runner as the command line says, and end the process: see `as_command`."""
 
+    from encord_agents.tasks.runner.sequential_runner import SequentialRunner
+
     def check(given: dict[str, Any]) -> None:
         from encord_agents.tasks.runner.run_options import RunnerOptions
 
-        project_hash = given.pop("project_hash")
+        project_hash = given.pop("project_hash", None)
         RunnerOptions(**given)
         terminal.show_check(runner.check(project_hash))
 
-    return as_command(runner, runner, RUNNER_OPTIONS, argv, check=check)
+    return as_command(runner, runner, SequentialRunner.__call__, RUNNER_OPTIONS, argv, check=check)
 
 
 def drain_as_command(runner: QueueRunner, argv: Sequence[str] | None = None) -> int:
     """Drain a queue runner's stages over worker processes as the command line says, and end the process."""
-    return as_command(runner, runner.drain, DRAIN_OPTIONS, argv)
+    from encord_agents.tasks.runner.queue_runner import QueueRunner
+
+    return as_command(runner, runner.drain, QueueRunner.drain, DRAIN_OPTIONS, argv)

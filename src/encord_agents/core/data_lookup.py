@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from functools import cached_property
+from typing import ClassVar, Final
 from uuid import UUID
 
+from encord.dataset import Dataset
 from encord.orm.dataset import DataRow
 from encord.project import Project
 from encord.storage import StorageItem
@@ -30,38 +32,67 @@ class DataLookup:
         client: The client. Default: one made from the environment.
     """
 
+    __instances__: ClassVar[dict[UUID, DataLookup]] = {}
+
     def __init__(
         self, dataset_hashes: Sequence[str | UUID] | None = None, *, client: EncordUserClient | None = None
     ) -> None:
-        self._dataset_hashes = [str(dataset_hash) for dataset_hash in dataset_hashes or ()]
+        self._dataset_hashes = dataset_hashes or ()
         self._client = client
-        self._rows: dict[str, dict[str, DataRow]] = {}  # by dataset that was queried, then by data hash
 
     @classmethod
     def sharable(cls, project: Project, client: EncordUserClient | None = None) -> DataLookup:
-        """Return a lookup in the project's datasets, for use as a dependency."""
-        return cls([str(dataset.dataset_hash) for dataset in project.list_datasets()], client=client)
+        """Return a lookup in the project's datasets, for use as a dependency.
+
+        Without a client, as existing code calls it, a process has one lookup for each project.
+        """
+        project_hash = UUID(str(project.project_hash))
+        if client is None and project_hash in cls.__instances__:
+            return cls.__instances__[project_hash]
+        lookup = cls([dataset.dataset_hash for dataset in project.list_datasets()], client=client)
+        if client is None:
+            cls.__instances__[project_hash] = lookup
+        return lookup
+
+    @cached_property
+    def user_client(self) -> EncordUserClient:
+        """The client."""
+        return get_user_client() if self._client is None else self._client
+
+    @cached_property
+    def datasets(self) -> dict[UUID, Dataset]:
+        """The datasets by their hashes, with all that were passed to methods. Fetched when first needed."""
+        return {UUID(str(one)): self.user_client.get_dataset(str(one)) for one in self._dataset_hashes}
+
+    @cached_property
+    def data_rows(self) -> dict[str, DataRow]:
+        """The data rows of these datasets by their data hashes."""
+        return {str(row.uid): row for dataset in self.datasets.values() for row in dataset.data_rows}
 
     def get_data_row(self, data_hash: str | UUID, dataset_hash: str | UUID | None = None) -> DataRow:
         """Return a data row.
 
         Args:
             data_hash: Its data hash.
-            dataset_hash: A further dataset to look in.
+            dataset_hash: Its dataset, which is fetched, also for a second time, if none of those fetched has it.
 
         Raises:
             ValueError: None of the datasets has it.
         """
-        hashes = [*self._dataset_hashes, *([] if dataset_hash is None else [str(dataset_hash)])]
-        for one in hashes:
-            if (row := self._rows_of(one).get(str(data_hash))) is not None:
-                return row
-        raise ValueError(f"There is no data row {data_hash} in {len(hashes)} datasets.")
+        row = self.data_rows.get(str(data_hash))
+        if row is None and dataset_hash is not None:
+            dataset = self.user_client.get_dataset(str(dataset_hash))
+            self.datasets[UUID(str(dataset_hash))] = dataset
+            self.data_rows.update({str(one.uid): one for one in dataset.data_rows})
+            row = self.data_rows.get(str(data_hash))
+        if row is None:
+            raise ValueError(f"There is no data row {data_hash} in {len(self.datasets)} datasets.")
+        return row
 
     @property
-    def backing_item_uuids(self) -> tuple[UUID, ...]:
+    def backing_item_uuids(self) -> list[UUID]:
         """The uuids of all storage items."""
-        return tuple(row.backing_item_uuid for one in self._dataset_hashes for row in self._rows_of(one).values())
+        return [row.backing_item_uuid for row in self.data_rows.values()]
 
     def get_storage_item(
         self, data_hash: str | UUID, dataset_hash: str | UUID | None = None, sign_url: bool = False
@@ -83,16 +114,5 @@ class DataLookup:
             ValueError: One of the data rows does not exist.
         """
         uuids = [self.get_data_row(data_hash, dataset_hash).backing_item_uuid for data_hash in data_hashes]
-        items = {item.uuid: item for item in self._user_client().get_storage_items(uuids, sign_url=sign_urls)}
+        items = {item.uuid: item for item in self.user_client.get_storage_items(uuids, sign_url=sign_urls)}
         return [items[uuid] for uuid in uuids]
-
-    def _rows_of(self, dataset_hash: str) -> dict[str, DataRow]:
-        if dataset_hash not in self._rows:
-            dataset = self._user_client().get_dataset(dataset_hash)
-            self._rows[dataset_hash] = {str(row.uid): row for row in dataset.data_rows}
-        return self._rows[dataset_hash]
-
-    def _user_client(self) -> EncordUserClient:
-        if self._client is None:
-            self._client = get_user_client()
-        return self._client

@@ -163,7 +163,7 @@ def dep_video_iterator(storage_item: _Item, asset: _File = None) -> Iterator[Ite
 
 def dep_objects(frame_data: FrameData, lr: Annotated[LabelRowV2, Depends(dep_label_row)]) -> list[ObjectInstance]:
     """Return the objects that are selected, in the order of the request; an empty list if none are."""
-    return editor.dep_objects(lr, frame_data)
+    return editor.dep_objects(frame_data, lr)
 
 
 def dep_object_crops(
@@ -182,11 +182,10 @@ def dep_object_crops(
 
     def get_object_crops(
         frame_data: FrameData,
-        label_row: Annotated[LabelRowV2, Depends(dep_label_row)],
-        storage_item: _Item,
-        asset: _File = None,
+        lr: Annotated[LabelRowV2, Depends(dep_label_row)],
+        frame: Annotated[Any, Depends(dep_single_frame)],  # so that an override of it is used, too
     ) -> list[InstanceCrop]:
-        return cut(label_row, storage_item, frame_data, asset)
+        return cut(frame_data, lr, frame)
 
     return get_object_crops
 
@@ -194,7 +193,7 @@ def dep_object_crops(
 def _lookup(
     project: Annotated[Project, Depends(dep_project)], client: Annotated[EncordUserClient, _CLIENT]
 ) -> DataLookup:
-    return editor.dep_data_lookup(project, client)
+    return DataLookup.sharable(project, client)
 
 
 def dep_data_lookup(lookup: Annotated[DataLookup, Depends(_lookup)]) -> DataLookup:

@@ -60,7 +60,9 @@ async def _read(request: Request) -> bytes:
         body += part
         if len(body) > LONGEST_BODY:
             raise EditorRequestError(f"A notification has at most {LONGEST_BODY:,} bytes.", status=413)
-    return bytes(body)
+    # Starlette's own `body()` keeps it here, too: the route, and other dependencies, may read it as well.
+    request._body = bytes(body)
+    return request._body
 
 
 async def dep_task_notification(request: Request) -> TaskNotification:

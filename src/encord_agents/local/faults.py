@@ -29,6 +29,7 @@ class Fault:
             is done.
         status: The HTTP status, or the one in the envelope.
         retry_after: Seconds, for the ``Retry-After`` header of ``status``.
+        body: The text that ``status`` answers with, in place of the platform's JSON: a proxy answers with a page.
         error: The name of the error in the envelope.
         seconds: How long ``stall`` stalls.
         contains: Only requests whose body (or path, query included) contains this text.
@@ -40,6 +41,7 @@ class Fault:
     action: Action = "status"
     status: Annotated[int, Field(strict=True, ge=100, le=599)] = 500
     retry_after: Number | None = None
+    body: str | None = None
     error: str = "RATE_LIMIT_ERROR"
     seconds: Seconds = 0.0
     contains: str | None = None

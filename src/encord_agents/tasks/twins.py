@@ -23,6 +23,9 @@ FRESH_FOR: Final = 60.0
 VIDEOS_AT_ONCE: Final = 20
 MAIN: Final = "main"
 
+UNREADABLE: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+"""The exceptions of code that reads damaged labels. A time limit's exception is none of them, and ends the attempt."""
+
 
 class TwinRows:
     """The twins of label rows in one other project.
@@ -51,6 +54,7 @@ class TwinRows:
 
         Raises:
             encord.exceptions.EncordException: The platform refuses the request.
+            Exception: The twin's labels cannot be read.
         """
         # Held during the request: attempts of rows that were loaded together wait for it, and send none of their own.
         with self._lock:
@@ -60,10 +64,10 @@ class TwinRows:
             others = [] if row in self._asked else self._with(row)
             try:
                 found = self._fetch([row, *others])
-            except EncordException:
+            except (EncordException, *UNREADABLE):
                 if not others:
                     raise
-                found = self._fetch([row])  # the refusal may concern another row
+                found = self._fetch([row])  # it may concern another row
             now = self._clock()
             for one, twin in found.items():
                 self._asked[one] = True

@@ -102,7 +102,7 @@ def _private_key(path: Path) -> Ed25519PrivateKey:
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise PrintableError(
-            f"The file {path} is there, without a public key beside it, and is no Ed25519 private key. "
+            f"The file {path} is there, without a public key next to it, and is not an Ed25519 private key. "
             "It is left as it is: move it away, or choose another name."
         )
     return key

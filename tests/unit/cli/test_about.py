@@ -65,7 +65,7 @@ def test_a_long_refusal_is_cut(monkeypatch: pytest.MonkeyPatch, command: Command
         raise EncordException("no. " * 1_000)
 
     monkeypatch.setattr("encord_agents.tasks.runner.base.RunnerBase.__init__", refuse)
-    ran = command("print", "agent-nodes", "any")
+    ran = command("print", "agent-nodes", f"{1:032x}")
     beginning, _, rest = ran.err.partition("... (")
     assert ran.code == 2
     assert beginning == "Error: " + "no. " * 500

@@ -118,18 +118,27 @@ def test_a_command_to_type_next(where: Path, typed: str) -> None:
 
 @pytest.mark.parametrize("where", [Path("data"), Path("it's here")])
 def test_the_key_file_for_a_shell(
-    platform: LocalPlatform, where: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    platform: LocalPlatform,
+    where: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Lead to the key from any directory: the path is absolute, and quoted for a shell."""
     monkeypatch.chdir(tmp_path)
-    (_, value) = shlex.split(local._export_key(platform, where).decode())
-    assert value == f"ENCORD_SSH_KEY_FILE={tmp_path / where / 'id_ed25519'}"
+    monkeypatch.delenv("ENCORD_SSH_KEY", raising=False)
+    local._say_exports("http://127.0.0.1:1", platform, where)
+    key = f"ENCORD_SSH_KEY_FILE={tmp_path / where / 'id_ed25519'}"
+    assert shlex.split(capsys.readouterr().out) == ["export", "ENCORD_DOMAIN=http://127.0.0.1:1", "export", key]
 
 
-def test_the_key_itself_for_a_shell(platform: LocalPlatform) -> None:
+def test_the_key_itself_for_a_shell(
+    platform: LocalPlatform, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Survive the shell with all its lines, where there is no file."""
-    (_, value) = shlex.split(local._export_key(platform, None).decode())
-    assert value == f"ENCORD_SSH_KEY={platform.ssh_key}"
+    monkeypatch.delenv("ENCORD_SSH_KEY_FILE", raising=False)
+    local._say_exports("http://127.0.0.1:1", platform, None)
+    assert shlex.split(capsys.readouterr().out)[2:] == ["export", f"ENCORD_SSH_KEY={platform.ssh_key}"]
 
 
 # The data directory
@@ -203,6 +212,27 @@ def test_create_says_where_it_will_be_served(command: Command, tmp_path: Path) -
     assert ran.code == 0, ran.err
     assert "# Serve it with `encord-agents local up`;" in ran.out
     assert f"export ENCORD_DOMAIN=http://127.0.0.1:{local.DEFAULT_PORT}" in ran.out.splitlines()
+
+
+def test_a_key_of_another_platform(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tell how to drop one that would win over the platform's own, or be a second: of `create` and `up`."""
+    monkeypatch.delenv("ENCORD_SSH_KEY", raising=False)
+    monkeypatch.delenv("ENCORD_SSH_KEY_FILE", raising=False)
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.png").write_bytes(png(8, 6))
+    create = ("local", "create", "--files", "files")
+    up, memory = ("local", "up", "--port", "0", "--open"), ("local", "up", "--memory", "--port", "0", "--open")
+    interrupting(monkeypatch)
+    assert "unset" not in command(*create).out + command(*up).out + command(*memory).out
+
+    monkeypatch.setenv("ENCORD_SSH_KEY", "another")
+    for ran in (command(*create, "--title", "b"), command(*up)):
+        export, unset = ran.out.replace("# Stopped.\n", "").splitlines()[-2:]
+        assert export.startswith("export ENCORD_SSH_KEY_FILE=")
+        assert unset == "unset ENCORD_SSH_KEY"
+    assert "unset" not in command(*memory).out
+    monkeypatch.setenv("ENCORD_SSH_KEY_FILE", "another")
+    assert "\nunset ENCORD_SSH_KEY_FILE\n" in command(*memory).out
 
 
 def test_groups_of_create(command: Command, tmp_path: Path, data: Path) -> None:

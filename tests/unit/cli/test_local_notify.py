@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 ADDRESS = "http://127.0.0.1:9/notifications"
 TWO_STAGES = {"stages": [{"title": title, "type": "agent"} for title in ("A", "B")]}
 MISTAKES = [
-    ("nonsense", [], "'nonsense' is no address to notify"),
+    ("nonsense", [], "'nonsense' is not an address to notify"),
     (ADDRESS, ["--stage", "Agent"], "say which project, too"),
     (ADDRESS, ["--project", "nothing"], "There is no project nothing."),
-    (ADDRESS, ["--project", "Project", "--stage", "Done"], "'Done' is no agent stage of this project"),
+    (ADDRESS, ["--project", "Project", "--stage", "Done"], "'Done' is not an agent stage of this project"),
 ]
 """Mistakes in registering and removing: the address, options, and words of the message."""
 

@@ -27,9 +27,12 @@ def test_version(option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert capsys.readouterr().out == f"{__version__}\n"
 
 
-def test_help_names_every_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """And each has a line that says what it does."""
-    assert run(monkeypatch, "--help") == 0
+@pytest.mark.parametrize("arguments", [["--help"], []])
+def test_help_names_every_command(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And each has a line that says what it does. The bare command shows it too; as in 0.2.10, that is not an error."""
+    assert run(monkeypatch, *arguments) == 0
     shown = capsys.readouterr().out
     for name in ("local", "celery", "print", "test", "serve"):
         (line,) = [line for line in shown.splitlines() if line.strip("│ ").startswith(f"{name} ")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,74 @@ def test_the_exit_code_is_the_reports(kind: str, calls: Calls, report: RunReport
     """End with 1 where a task could not be written."""
     report.unwritten = (TaskRef(UUID(HASH), UUID(HASH), "a.png", UUID(HASH), "Pre-label"),)
     assert ended(kind, []) == 1
+
+
+class Older(Runner):
+    """A runner whose call is overridden as it could be with 0.2.10: with that version's arguments, and no result."""
+
+    def __call__(  # type: ignore[override]
+        self,
+        refresh_every: int | None = None,
+        num_retries: int = 5,
+        task_batch_size: int = 300,
+        project_hash: str | None = None,
+        max_tasks_per_stage: int | None = None,
+    ) -> None:
+        self.handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        super().__call__(num_retries=num_retries, max_tasks_per_stage=max_tasks_per_stage)
+
+
+class Passing(Runner):
+    """A runner whose call passes on what it is given."""
+
+    def __call__(self, *args: Any, **given: Any) -> RunReport:
+        return super().__call__(*args, **given)
+
+
+class PassingOn(QueueRunner):
+    """A queue runner whose drain passes on what it is given, and returns nothing."""
+
+    def drain(self, **given: Any) -> None:  # type: ignore[override]
+        super().drain(**given)
+
+
+def run(runner: Runner | QueueRunner, argv: list[str]) -> Any:
+    with pytest.raises(SystemExit) as end:
+        (drain_as_command if isinstance(runner, QueueRunner) else run_as_command)(runner, argv)  # type: ignore[arg-type]
+    return end.value.code
+
+
+def test_a_call_with_fewer_arguments(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    """Offer those as options, with their own defaults, and no others."""
+    assert run(Older(), ["--max-tasks-per-stage", "7"]) == 0
+    assert calls == [{"num_retries": 5, "max_tasks_per_stage": 7}]
+    assert run(Older(), ["--dry-run"]) == 2
+    assert "No such option: --dry-run" in capsys.readouterr().err
+    assert run(Older(), ["--check", "--task-batch-size", "0"]) == 2
+    assert "task_batch_size=0" in capsys.readouterr().err
+
+
+def test_signals_of_a_call_that_takes_no_stop(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave them to the process, since a request to stop would not reach the run; a Ctrl-C ends it all the same."""
+    runner = Older()
+    assert run(runner, []) == 0
+    assert runner.handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Runner, "__call__", interrupted)
+    assert run(runner, []) == 130
+
+
+@pytest.mark.parametrize("runner", [Passing(), PassingOn(HASH)])
+def test_a_call_that_passes_on_its_arguments(runner: Runner | QueueRunner, calls: Calls) -> None:
+    """Offer the options of the call that it overrides."""
+    options = OF_RUNNERS if isinstance(runner, Runner) else OF_DRAINS
+    assert run(runner, typed(options)) == 0
+    (given,) = calls
+    assert isinstance(given.pop("stop"), Stop)
+    assert given == {name: value for name, (_, value) in options.items()}
 
 
 class Checked(Runner):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pytest
@@ -14,7 +14,12 @@ from tests.films import film, number_in
 
 from encord_agents import FrameData
 from encord_agents.core.assets import Asset
+from encord_agents.core.data_lookup import DataLookup
+from encord_agents.core.data_model import EditorAgentResponse
+from encord_agents.core.dependencies import Depends
+from encord_agents.editor import EditorAgent
 from encord_agents.editor.dependencies import dep_data_lookup, dep_object_crops, dep_objects, dep_single_frame
+from encord_agents.editor.wire import Request
 from encord_agents.exceptions import EditorRequestError, UnsupportedAssetError
 from encord_agents.local.images import png
 from encord_agents.tasks.media import extra_of
@@ -112,7 +117,7 @@ def test_a_file_that_is_there(world: World, image: tuple[LabelRowV2, StorageItem
     with Asset(item) as asset:
         path = asset.path()
         dep_single_frame(item, frame(), asset)
-        assert len(dep_object_crops()(row, item, frame(), asset)) == 3
+        assert len(dep_object_crops()(frame(), row, storage_item=item, asset=asset)) == 3
         assert path.exists()
     assert len(world.requests("asset")) == 1
 
@@ -122,7 +127,7 @@ def test_objects_in_the_order_of_the_request(image: tuple[LabelRowV2, StorageIte
     row, _ = image
     first, second, third = row.get_object_instances()
     wanted = [third.object_hash, first.object_hash, third.object_hash]
-    found = dep_objects(row, frame(objects=wanted))
+    found = dep_objects(frame(objects=wanted), row)
     assert [one is other for one, other in zip(found, (third, first, third), strict=True)] == [True] * 3
     assert second not in found
 
@@ -130,20 +135,20 @@ def test_objects_in_the_order_of_the_request(image: tuple[LabelRowV2, StorageIte
 @pytest.mark.parametrize("objects", [None, []])
 def test_no_objects(image: tuple[LabelRowV2, StorageItem], objects: list[str] | None) -> None:
     """Where nothing is selected, there are no objects to work on."""
-    assert dep_objects(image[0], frame(objects=objects)) == []
+    assert dep_objects(frame(objects=objects), image[0]) == []
 
 
 def test_an_object_that_is_not_saved(image: tuple[LabelRowV2, StorageItem]) -> None:
     """One that the row does not have is named, shortened, with the remedy; the others do not hide it."""
     row, _ = image
     with pytest.raises(EditorRequestError, match="Save the labels") as caught:
-        dep_objects(row, frame(objects=[*hashes(row), "x" * 81]))
+        dep_objects(frame(objects=[*hashes(row), "x" * 81]), row)
     assert caught.value.status == 404
     assert f"'{'x' * 80}'" in str(caught.value)
 
 
 def crops(row: LabelRowV2, item: StorageItem, of: FrameData, **filters: Any) -> list[str]:
-    return [crop.instance.object_hash for crop in dep_object_crops(**filters)(row, item, of)]
+    return [crop.instance.object_hash for crop in dep_object_crops(**filters)(of, row, storage_item=item)]
 
 
 @pytest.mark.parametrize(
@@ -191,22 +196,52 @@ def test_crops_of_one_frame(video: tuple[LabelRowV2, StorageItem]) -> None:
     """Objects of a film are cut out of the frame on the screen, and of no other that they are on."""
     row, item = video
     first, second = hashes(row)
-    found = dep_object_crops()(row, item, frame(7))
+    found = dep_object_crops()(frame(7), row, storage_item=item)
     assert [(crop.frame, crop.instance.object_hash) for crop in found] == [(7, first), (7, second)]
     assert {crop.content.shape for crop in found} == {(32, 256, 3)}
     assert crops(row, item, frame(3)) == [first]
     assert crops(row, item, frame(4)) == []
 
 
-@pytest.mark.filterwarnings("ignore:DataLookup is deprecated:DeprecationWarning")
-def test_a_lookup(world: World, image: tuple[LabelRowV2, StorageItem]) -> None:
-    """It finds the data of the project's datasets with the request's client, and not another project's."""
+def test_crops_by_hand(world: World, image: tuple[LabelRowV2, StorageItem], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame that is given is cut, and nothing is fetched; without one, the frame is fetched for the label row."""
     row, item = image
+    picture = dep_single_frame(item, frame())
+    picture[:, :16] = 7
+    world.platform.journal.clear()
+    cut = dep_object_crops()
+    for found in (cut(frame(), row, picture), cut(frame_data=frame(), lr=row, frame=picture)):
+        assert [crop.instance.object_hash for crop in found] == hashes(row)
+        assert int(found[0].content.max()) == 7
+    assert world.platform.journal.count() == 0
+
+    for name, value in world.platform.environment().items():
+        monkeypatch.setenv(name, value)
+    assert len(cut(frame(), row)) == 3
+    assert len(world.requests("asset")) == 1
+
+
+@pytest.mark.filterwarnings("ignore:DataLookup is deprecated:DeprecationWarning")
+def test_a_lookup(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request's lookup finds the data of the project's datasets as they are now, and not another project's. By hand,
+    the function takes a lookup.
+    """
+    for name, value in world.platform.environment().items():
+        monkeypatch.setenv(name, value)
     other = world.platform.create_project(workflow={"stages": [{"title": "A", "type": "agent"}]}).add_image("elsewhere")
-    lookup = dep_data_lookup(world.client.get_project(world.project.project_hash), world.client)
-    assert lookup.get_storage_item(row.data_hash).uuid == item.uuid
-    with pytest.raises(ValueError, match=f"no data row {other}"):
-        lookup.get_data_row(other)
+
+    def agent(of: FrameData, lookup: Annotated[DataLookup, Depends(dep_data_lookup)]) -> EditorAgentResponse:
+        with pytest.raises(ValueError, match=f"no data row {other}"):
+            lookup.get_data_row(other)
+        return EditorAgentResponse(message=lookup.get_storage_item(of.data_hash).name)
+
+    served = EditorAgent(agent)
+    for title in ("one.png", "two.png"):
+        data_hash = world.project.add_image(title)
+        request = Request({"projectHash": world.project.project_hash, "dataHash": data_hash})
+        assert served.answer(request).body == {"message": title}
+    lookup = DataLookup(client=world.client)
+    assert dep_data_lookup(lookup) is lookup
 
 
 def test_extras() -> None:

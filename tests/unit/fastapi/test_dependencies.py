@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import pytest
 from encord.objects import LabelRowV2
 from encord.objects.ontology_object_instance import ObjectInstance
@@ -133,6 +134,19 @@ def test_a_client_of_ones_own(world: World, shown: FrameData, monkeypatch: pytes
     assert called(app, shown) is True
 
 
+def test_a_frame_of_ones_own(world: World, shown: FrameData) -> None:
+    """An override of `dep_single_frame` is what objects are cut out of, so that tests need no file."""
+    app = FastAPI()
+    app.dependency_overrides[dep_single_frame] = lambda: np.full((48, 64, 3), 7, np.uint8)
+
+    @app.post("/agent")
+    def agent(crops: Annotated[list[InstanceCrop], Depends(dep_object_crops())]) -> list[int]:
+        return [int(crop.content.max()) for crop in crops]
+
+    assert called(app, shown) == [7]
+    assert world.requests("item", "asset") == []
+
+
 @pytest.mark.parametrize("dependency", [dep_label_row, dep_label_row_with_args()])
 def test_a_row_has_a_turn(shown: FrameData, dependency: Any) -> None:
     """Until the request is answered, nobody else's has the row."""
@@ -158,7 +172,7 @@ def test_a_lookup(world: World, shown: FrameData) -> None:
         other: Annotated[DataLookup, Depends(dep_data_lookup)],
         item: Annotated[StorageItem, Depends(dep_storage_item)],
     ) -> bool:
-        return one is other and one.backing_item_uuids == (item.uuid,)
+        return one is other and one.backing_item_uuids == [item.uuid]
 
     assert called(app, shown) is True
 
@@ -222,22 +236,19 @@ def test_by_hand_with_a_file_that_is_there(world: World, shown: FrameData) -> No
         assert dep_single_frame(asset.item, shown, asset).shape == (48, 64, 3)
         with contextmanager(dep_asset)(asset.item, asset) as path:
             assert path == asset.path()
-        row = dep_label_row(shown, world.client)
-        (crop,) = dep_object_crops()(shown, row, asset.item, asset)
-        assert crop.instance.object_hash in (shown.object_hashes or ())
         assert world.platform.journal.count("asset") == 0
         assert asset.path().exists()
 
 
 def test_filters_of_crops(world: World, shown: FrameData) -> None:
     """Each filter is handed on: by object of the ontology, by title, by instance."""
-    row, item = dep_label_row(shown, world.client), item_of(world, shown)
+    row, picture = dep_label_row(shown, world.client), dep_single_frame(item_of(world, shown), shown)
     everything = shown.model_copy(update={"object_hashes": None})
     first, second = row.get_object_instances()
     title = first.ontology_item.title
 
     def cut(**filters: Any) -> list[str]:
-        return [crop.instance.object_hash for crop in dep_object_crops(**filters)(everything, row, item)]
+        return [crop.instance.object_hash for crop in dep_object_crops(**filters)(everything, row, picture)]
 
     assert cut() == cut(filter_titles=title) == [first.object_hash, second.object_hash]
     assert cut(filter_ontology_objects=[first.ontology_item]) == [first.object_hash, second.object_hash]

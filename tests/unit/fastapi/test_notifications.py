@@ -75,6 +75,23 @@ def test_a_body_in_parts() -> None:
     assert read(dep_task_notification, BODY[:7], b"", BODY[7:]).pending_count == 4
 
 
+def test_the_body_stays_there() -> None:
+    """The route may read the body as well, in any way, and another notification dependency may look at it again."""
+    made = app()
+
+    @made.post("/again")
+    async def again(
+        request: Request,
+        one: Annotated[TaskNotification, Depends(dep_task_notification)],
+        other: Annotated[TaskNotification, Depends(dep_task_notification_with_args(SECRET))],
+    ) -> list[bool]:
+        streamed = b"".join([part async for part in request.stream()])
+        return [await request.body() == streamed == BODY, await request.json() == CONTENT, one == other]
+
+    status, _, content = call(made, "/again", BODY[:7], BODY[7:], headers=signed())
+    assert (status, json.loads(content)) == (200, [True, True, True])
+
+
 @pytest.mark.parametrize("parts", [[b" " * LONGEST_BODY], [b" " * (LONGEST_BODY - 1), b" "]])
 def test_the_longest_body(parts: list[bytes]) -> None:
     """As much as is allowed is read, and then looked at."""

@@ -48,6 +48,7 @@ def test_only_some_requests() -> None:
         ({"skip": -1}, "skip: must be at least 0"),
         ({"seconds": float("inf")}, "seconds: must be a number"),
         ({"kind": 3}, "kind: must be text"),
+        ({"body": {}}, "body: must be text"),
     ],
 )
 def test_a_fault_that_cannot_happen(given: dict[str, Any], says: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from encord.exceptions import EncordException
 from encord.objects import LabelRowV2
+from tests.damaged_labels import DAMAGES, damage, label_all
 from tests.stage_runs import Clock
 
 from encord_agents.core.loaded_together import loaded_together
@@ -107,6 +108,22 @@ def test_a_refusal_that_may_concern_another_row(world: World) -> None:
     assert twins.of(rows[1]) is not None
     with pytest.raises(EncordException):
         twins.of(rows[2])
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_labels_of_another_row_that_cannot_be_read(world: World, how: str) -> None:
+    """Whatever the SDK raises, it is held only against the row whose labels they are, which has no twin in part."""
+    rows = rows_of(world, 3)
+    label_all(world)
+    twins = twins_in(world)
+    damage(world, rows[2].data_hash, how)
+    for row in rows[:2]:
+        twin = twins.of(row)
+        assert twin is not None
+        assert len(twin.get_object_instances()) == 3
+    for _ in range(2):
+        with pytest.raises((EncordException, LookupError, ValueError, AttributeError)):
+            twins.of(rows[2])
 
 
 def test_a_failure_is_not_kept(world: World) -> None:

@@ -174,7 +174,7 @@ def _run_until_complete(future: asyncio.Future[Any]) -> Any:
 def _nobody_awaits(call: Call, value: Any) -> TypeError:
     _discard(value)
     return TypeError(
-        f"{call.name}() returned something to await and is no coroutine function, and there is no event loop for it.\n"
+        f"{call.name}() returned an awaitable but is not a coroutine function, and there is no event loop for it.\n"
         "If a decorator hides that it is async def, make the function inside the decorator async def too."
     )
 

@@ -184,7 +184,7 @@ class _Builder:
             raise _refusal(
                 *(function, parameter),
                 f"{function}() is made once per run, but its parameter {parameter!r} asks for {name}(), "
-                "which is made anew for each attempt.",
+                "which is made for each attempt.",
                 f'Write Depends({name}, scope="run") there too, or leave out scope="run" for {function}().',
             )
         key = (dependency, mark.scope)

@@ -34,7 +34,7 @@ class Unresolved:
 LOST = Unresolved(
     "",
     "its decorator takes it, and functools.wraps has replaced the decorator's annotations by those of the decorated "
-    "function. Have the decorated function take it too, under the same name, or write a Depends as its default",
+    "function. Let the decorated function take it too, under the same name, or write a Depends as its default",
 )
 
 

@@ -41,7 +41,8 @@ from encord_agents.core.sessions import new_session
 __all__ = ["CONNECTIONS", "IDLE", "SENDERS", "Connections", "close_idle", "kept_client"]
 
 IDLE = 30.0
-"""Seconds after which an idle connection is closed: sooner than load balancers close theirs."""
+"""Seconds after which an idle connection is closed: sooner than load balancers close theirs. Also the seconds for which
+none are kept after one that was kept has failed."""
 
 PIECE = 2**20
 """Bytes of a response that are read at once."""
@@ -99,8 +100,13 @@ class Connections:
 
     There are at most as many sessions as there were requests in flight at the same time. A session that was idle for
     30 s is never used again, and is closed at the next request; a run that ends, or that waits for as long, closes its
-    idle sessions (`close_idle`). No thread does so, since it would not survive a fork by user code. Thread-safe,
-    without a lock that might be held when a signal handler runs or the process forks.
+    idle sessions (`close_idle`). No thread does so, since it would not survive a fork by user code.
+
+    Some servers and proxies close connections without saying so. A request on such a connection fails: it may have been
+    carried out, so it is not sent again here. But the next ones must not fail likewise, so that each gets a connection
+    of its own for a while, as with the SDK: 30 s after the first such failure, twice as long after each further one.
+
+    Thread-safe, without a lock that might be held when a signal handler runs or the process forks.
 
     Args:
         clock: Monotonic seconds.
@@ -112,6 +118,7 @@ class Connections:
         self._idle: deque[tuple[float, requests.Session]] = deque()  # the most recently used is at the right
         self._policies: dict[object, Any] = {}
         self._variants: dict[type, type] = {}
+        self._wary_until, self._wary_for = float("-inf"), IDLE
         _all.add(self)
 
     def variant(self, base: type, make: Callable[[], type]) -> type:
@@ -131,18 +138,18 @@ class Connections:
             if policy is None:
                 with opens(*args, **kwargs) as made:  # for its retry policy
                     policy = self._policies[key] = made.get_adapter("https://").max_retries  # type: ignore[attr-defined]
-            kept = self._take()
+            kept, was_used = self._take()
             for adapter in kept.adapters.values():
                 adapter.max_retries = policy  # type: ignore[attr-defined]
             try:
                 yield kept
             except Exception:
-                self._put_back(kept)  # `urllib3` has already dropped a connection that cannot be reused
+                self._end(kept, was_used)
                 raise
             except BaseException:
                 kept.close()  # an interrupt: there may be unread bytes on the connection
                 raise
-            self._put_back(kept)
+            self._end(kept, was_used)
 
         return session
 
@@ -158,18 +165,27 @@ class Connections:
         """The number of idle sessions."""
         return len(self._idle)
 
-    def _take(self) -> requests.Session:
+    def _take(self) -> tuple[requests.Session, bool]:
+        """Return a session, and whether it was used before."""
         if self._pid != os.getpid():  # a child process must not use its parent's connections
             self._pid, self._idle = os.getpid(), deque()
         self._drop_old()
         try:
-            return self._idle.pop()[1]
+            return self._idle.pop()[1], True
         except IndexError:
-            return _new_session()
+            return _new_session(), False
 
-    def _put_back(self, session: requests.Session) -> None:
-        if self._pid == os.getpid():
-            self._idle.append((self._clock(), session))
+    def _end(self, session: requests.Session, was_used: bool) -> None:
+        """Keep a session for the next request, unless it failed, or none are kept at present."""
+        now = self._clock()
+        failed = any(adapter.is_asking for adapter in session.adapters.values())  # type: ignore[attr-defined]
+        if failed and was_used and now >= self._wary_until:
+            self._wary_until, self._wary_for = now + self._wary_for, 2 * self._wary_for
+            self.close()  # their connections may be as dead
+        if failed or now < self._wary_until:
+            session.close()
+        elif self._pid == os.getpid():
+            self._idle.append((now, session))
             self._drop_old()
 
     def _drop_old(self) -> None:
@@ -187,7 +203,13 @@ class Connections:
 
 class _Adapter(PoolingAdapter):
     """Trusts the certificates that the environment names, with every version of the SDK: older ones do not ask
-    `requests` for them. Its connections cost less CPU time (`pools`)."""
+    `requests` for them. Its connections cost less CPU time (`pools`).
+
+    Attributes:
+        is_asking: True from the beginning of a request until its whole answer is here.
+    """
+
+    is_asking = False
 
     def send(self, request: requests.PreparedRequest, stream: bool = False, *args: Any, **options: Any) -> Any:
         """Send a request. `requests` passes the options by name."""
@@ -195,9 +217,11 @@ class _Adapter(PoolingAdapter):
 
         if options.get("verify") is True:
             options["verify"] = authorities() or True
+        self.is_asking = True
         answer: Any = super().send(request, stream, *args, **options)
         if not stream and answer.raw is not None and answer._content is False:
             answer._content = b"".join(answer.iter_content(PIECE))  # `requests` does the same, in small pieces
+        self.is_asking = False
         return answer
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from encord.exceptions import OntologyError
+
 from encord_agents.core.tracebacks import add_note, chain, described, is_a
 
 __all__ = ["advise"]
@@ -26,6 +28,12 @@ ABOUT_OPENCV = (
     "pip install 'encord-agents[compat]'"
 )
 
+NOT_IN_ONTOLOGY = "can't find an item with a hash"
+ABOUT_THE_ONTOLOGY = (
+    "The labels have a class that the ontology does not have, or did not have when the project was opened. If it was "
+    "added since then, start the run again, which reads the ontology."
+)
+
 
 def advise(exception: BaseException) -> None:
     """Add a note to an exception, or to one of its causes, if there is advice for it."""
@@ -36,3 +44,5 @@ def advise(exception: BaseException) -> None:
             add_note(one, ABOUT_LOOPS)
         if is_a(one, ImportError) and NO_OPENCV in described(one):
             add_note(one, ABOUT_OPENCV)
+        if is_a(one, OntologyError) and NOT_IN_ONTOLOGY in described(one):
+            add_note(one, ABOUT_THE_ONTOLOGY)

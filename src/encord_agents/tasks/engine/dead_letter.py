@@ -56,17 +56,17 @@ class DeadLetters:
         """Count an outcome: refused labels and moves have a count of their own, since their attempts succeeded."""
         if isinstance(outcome, Moved | Held):
             self.agent.history.end("refused")
+        if not isinstance(outcome, Failed) or outcome.moved_to is not None:
+            self.agent.history.forget(uuid)
         fault = outcome.fault if isinstance(outcome, Failed) else None
         if fault is not None and fault.phase in (Phase.SAVE, Phase.MOVE):
             self._count("refused", uuid, fault)
 
     def _count(self, row: Row, uuid: UUID, fault: Fault) -> None:
-        """Count a final failure, unless it is the platform's trouble, or the task was counted in an earlier pass."""
-        if self.most is None or uuid in self.agent.history.known:
+        """Count a final failure, unless it is the platform's trouble."""
+        if self.most is None or fault.platform or is_platform_trouble(fault.exception):
             return
-        if fault.platform or is_platform_trouble(fault.exception):
-            return
-        if self.agent.history.count(row) >= self.most:
+        if self.agent.history.count(row, uuid) >= self.most:
             self._halt(self.most, f" (max_consecutive_failures={self.most})")
 
     def _halt(self, number: int, why: str) -> None:
@@ -89,13 +89,13 @@ class DeadLetters:
         is_unknown = fault.phase is Phase.PATHWAY and is_a(fault.exception, UnknownPathwayError)
         return fault.exception if is_unknown and not history.has_named_a_pathway else None  # type: ignore[return-value]
 
-    def take(self, fault: Fault) -> bool:
+    def take(self, uuid: UUID, fault: Fault) -> bool:
         """Return True if a task that failed for good goes down the failure pathway."""
         if self.agent.failure_pathway is None or fault.phase in (Phase.LOAD, Phase.SAVE, Phase.MOVE):
             return False
         if is_blameless(fault):
             return False
-        if self.agent.history.count("dead letters") >= FAILURES_IN_A_ROW:
+        if self.agent.history.count("dead letters", uuid) >= FAILURES_IN_A_ROW:
             self._halt(FAILURES_IN_A_ROW, ", which says more about the agent than about the tasks")
             return False
         if fault.rate_limited:  # it may well succeed another time: no person needs to look at it

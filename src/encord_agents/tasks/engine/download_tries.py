@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager
 from typing import Self
 
 from encord_agents.exceptions import OutageError
-from encord_agents.tasks.engine.gate import Gate, Troubles
+from encord_agents.tasks.engine.gate import Gate
+from encord_agents.tasks.engine.troubles import Troubles
 
 __all__ = ["DownloadTries"]
 

@@ -8,6 +8,7 @@ Everything else is an answer.
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 import threading
@@ -25,15 +26,17 @@ from encord_agents.core.legible import cut, on_one_line
 from encord_agents.core.logs import get_logger
 from encord_agents.core.room import ran_out
 from encord_agents.core.sdk.once import sent_once
+from encord_agents.core.sleep import seconds_asleep
 from encord_agents.core.tracebacks import message_of
 from encord_agents.exceptions import CertificateError, NoRoomError, OutageError
 from encord_agents.tasks.engine.interruption import interruption
 from encord_agents.tasks.engine.slots import Slots
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.timing import Limits, Timing
+from encord_agents.tasks.engine.troubles import Troubles, split
 from encord_agents.tasks.engine.verdict import END_ALL, Verdict, verdict
 
-__all__ = ["Gate", "Reply", "SetUpError", "Troubles", "split"]
+__all__ = ["Gate", "Reply", "SetUpError"]
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741
@@ -77,29 +80,6 @@ class _Kind:
     """True if any of them was more than a refusal."""
 
 
-@dataclass(slots=True)
-class Troubles:
-    """The history of one request's failures."""
-
-    kind: str
-    tries: int = 0
-    since: float | None = None
-    successes_before: int = 0
-    hopeless: bool = False
-    """Everything points to this one request as the cause."""
-
-    def of_part(self) -> Troubles:
-        """Return the history for one part of a split request: it keeps the time of the first failure, and resets the
-        number of tries."""
-        return Troubles(self.kind, since=self.since, successes_before=self.successes_before)
-
-
-def split(items: Sequence[I], troubles: Troubles) -> list[tuple[Sequence[I], Troubles]]:
-    """Return the halves of a request's items, each with a history of its own."""
-    middle = len(items) // 2
-    return [(items[:middle], troubles.of_part()), (items[middle:], troubles.of_part())]
-
-
 @dataclass
 class Gate:
     """The engine's only way to the platform.
@@ -113,6 +93,7 @@ class Gate:
         grace: Seconds that waiting may go on once a stop is requested. Default: no limit until `give_up_at` is called.
         timing: The engine's durations, for the gate and everything that has it.
         limits: The engine's counts and sizes, likewise.
+        asleep: The seconds for which the machine has slept, and the clock with it.
     """
 
     stop: Stop
@@ -126,6 +107,7 @@ class Gate:
     grace: float | None = None
     timing: Timing = field(default_factory=Timing)
     limits: Limits = field(default_factory=Limits)
+    asleep: Callable[[], float] = seconds_asleep
     _kinds: dict[str, _Kind] = field(default_factory=dict)
     _not_before: float = 0.0
 
@@ -137,6 +119,7 @@ class Gate:
         # Per thread: while one thread's reads are optional, other threads still write.
         self._here = threading.local()
         self._deadline: float | None = None
+        self._slept, self._woke_at = self.asleep(), -math.inf
 
     def give_up_at(self, deadline: float) -> None:
         """Stop waiting at this time on the clock, after which no request is started. Only the first call counts."""
@@ -147,6 +130,16 @@ class Gate:
     def overdue(self) -> bool:
         """True if the deadline has passed."""
         return self._deadline is not None and self.clock() >= self._deadline
+
+    def age(self, at: float) -> float:
+        """Return the seconds since a time on the clock; infinity if the machine has slept since then.
+
+        Outages are measured on the clock itself: one that began as the machine fell asleep has not lasted all night.
+        """
+        slept = self.asleep()
+        if slept - self._slept >= 1.0:  # less is the time between the readings of two clocks
+            self._slept, self._woke_at = slept, self.clock()
+        return math.inf if at < self._woke_at else self.clock() - at
 
     def call(self, request: Callable[[], T], *, kind: str) -> T:
         """Make a request, waiting out outages.
@@ -333,11 +326,16 @@ class Gate:
     @contextmanager
     def optional(self) -> Iterator[None]:
         """Mark this thread's requests as optional: when the run is stopping, they are not waited for."""
+        before = self._is_optional
         self._here.optional = True
         try:
             yield
         finally:
-            self._here.optional = False
+            self._here.optional = before
+
+    @property
+    def _is_optional(self) -> bool:
+        return getattr(self._here, "optional", False)
 
     @contextmanager
     def slot(self, slots: Slots) -> Iterator[None]:
@@ -362,7 +360,7 @@ class Gate:
     def _check_time(self) -> None:
         if self.grace is not None and self.stop.requested:
             self.give_up_at(self.clock() + self.grace)
-        if self.stop.leaving or self.overdue or (self.stop.requested and getattr(self._here, "optional", False)):
+        if self.stop.leaving or self.overdue or (self.stop.requested and self._is_optional):
             raise Leaving
 
     def _pause(self, seconds: float) -> None:

@@ -44,7 +44,7 @@ def hint(failures: Sequence[tuple[str | None, BaseException | None]]) -> str | N
     first_line = text.partition("\n")[0]
     shown = first_line if len(first_line) <= SHOWN else f"{first_line[:SHOWN]}..."
     begun = f"{number} of {len(failures)} failures are alike ({shown})."
-    ends = "max_consecutive_failures ends a run after so many in a row"
+    ends = "max_consecutive_failures ends a run after that many in a row"
     if phase in (Phase.SAVE, Phase.MOVE):
         return f"{begun} {ends}."
     if SPEAKS_OF_LIMITS.search(text) or rate_limit_of(error) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Literal
 from uuid import UUID
 
@@ -22,8 +22,9 @@ Row = Literal["dead letters", "given up", "refused"]
 class History:
     """The history of one agent, over all passes of a run, and all threads and calls that serve it.
 
-    The bound `Agent` owns it, and nothing else keeps any of it. The lock guards the counts, the warnings and the known
-    tasks, so that two threads never see the same count. The two flags need none, since they only ever become True.
+    The bound `Agent` owns it, and nothing else keeps any of it. The lock guards the counts, the counted tasks, the
+    warnings and the known tasks, so that two threads never see the same count. The two flags need none, since they only
+    ever become True.
     `quiet` has a lock of its own, since it is used before each attempt.
 
     Attributes:
@@ -40,6 +41,7 @@ class History:
         self.has_named_a_pathway = False
         self._lock = threading.Lock()  # queue functions may serve one agent in several threads, without a window
         self._in_a_row: Counter[Row] = Counter()
+        self._counted: defaultdict[Row, set[UUID]] = defaultdict(set)
         self._warned: set[str] = set()
 
     def succeed(self) -> None:
@@ -48,11 +50,18 @@ class History:
             self.has_succeeded = True
             self._in_a_row["dead letters"] = self._in_a_row["given up"] = 0
 
-    def count(self, row: Row) -> int:
-        """Count one more task in a row, and return the new count."""
+    def count(self, row: Row, uuid: UUID) -> int:
+        """Count one more task in a row, unless an earlier pass has counted it, and return the count."""
         with self._lock:
-            self._in_a_row[row] += 1
+            self._in_a_row[row] += uuid not in self._counted[row]
+            self._counted[row].add(uuid)
             return self._in_a_row[row]
+
+    def forget(self, uuid: UUID) -> None:
+        """Note that a task did not fail, or has left: if it fails later, it counts again."""
+        with self._lock:
+            for counted in self._counted.values():
+                counted.discard(uuid)
 
     def end(self, row: Row) -> None:
         """Reset the count of a row."""

@@ -3,6 +3,10 @@
 Task queues end a job that takes too long with an exception that a signal handler raises, at any line. It says nothing
 about the request that it hits, which may have been carried out. The SDK wraps it, like any other exception, in one of
 its own.
+
+It is recognised by where it comes from: a signal handler raised it, or it belongs to a package that no code of the
+request is part of or imports. Whatever the SDK's libraries raise while they read an answer is therefore the request's
+own, whichever libraries these are.
 """
 
 from __future__ import annotations
@@ -11,16 +15,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from functools import partial
-from types import CodeType, FunctionType, MethodType
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
 
 from encord.exceptions import EncordException
 
 from encord_agents.core.tracebacks import chain, traceback_of
 
 __all__ = ["interruption", "raised_by_signal"]
-
-OF_REQUESTS = sys.stdlib_module_names | {"encord", "encord_agents", "pydantic", "pydantic_core", "requests", "urllib3"}
-"""Packages whose exceptions may be a request's own: those that make it, serialise it, and read its answer."""
 
 
 def interruption(error: Exception, *, handled: BaseException | None = None) -> BaseException | None:
@@ -35,7 +36,7 @@ def interruption(error: Exception, *, handled: BaseException | None = None) -> B
     candidates = [error]
     if isinstance(error, EncordException) and isinstance(error.__cause__, Exception):
         candidates.append(error.__cause__)  # the exception of `Session.send`, wrapped by the SDK
-    return next((one for one in candidates if type(one).__module__.partition(".")[0] not in OF_REQUESTS), None)
+    return next((one for one in candidates if not _is_of_the_request(one)), None)
 
 
 def raised_by_signal(error: BaseException, *, handled: BaseException | None = None) -> BaseException | None:
@@ -43,9 +44,31 @@ def raised_by_signal(error: BaseException, *, handled: BaseException | None = No
     handlers = set(_handlers())
     before = {id(one) for one in chain(handled)}
     for one in chain(error):
-        if id(one) not in before and not handlers.isdisjoint(_codes(one)):
+        if id(one) not in before and not handlers.isdisjoint(frame.f_code for frame in _frames(one)):
             return one
     return None
+
+
+def _is_of_the_request(error: Exception) -> bool:
+    """Return True if the code that an exception passed through may have raised it, since it knows its package."""
+    package = _package(type(error).__module__)
+    if package in sys.stdlib_module_names or isinstance(error, EncordException):
+        return True
+    return any(package in _packages_known_to(frame) for frame in _frames(error))
+
+
+def _packages_known_to(frame: FrameType) -> Iterator[str]:
+    """Yield the package of a frame's code, and those from which its module imports."""
+    yield _package(frame.f_globals.get("__name__"))
+    for value in tuple(frame.f_globals.values()):
+        if isinstance(value, ModuleType):
+            yield _package(value.__name__)
+        elif isinstance(value, type | FunctionType | BuiltinFunctionType):
+            yield _package(value.__module__)
+
+
+def _package(module: object) -> str:
+    return module.partition(".")[0] if isinstance(module, str) else ""
 
 
 def _handlers() -> Iterator[CodeType]:
@@ -60,8 +83,8 @@ def _handlers() -> Iterator[CodeType]:
             yield code
 
 
-def _codes(error: BaseException) -> Iterator[CodeType]:
+def _frames(error: BaseException) -> Iterator[FrameType]:
     traceback = traceback_of(error)
     while traceback is not None:
-        yield traceback.tb_frame.f_code
+        yield traceback.tb_frame
         traceback = traceback.tb_next

@@ -91,7 +91,7 @@ class Loader:
         """
         if context.asset is not None:
             context.asset.forget()
-            if self._has_row(context):  # the trouble was with the file, which the attempt downloads
+            if context.row is not None:  # the trouble was with the file, which the attempt downloads
                 context.trouble = None
         if context.trouble is not None or self._is_loaded_to_restore(context):
             try:
@@ -105,11 +105,6 @@ class Loader:
             self._restore(context.loaded, context, context.row)
         return True
 
-    def _has_row(self, context: Context) -> bool:
-        """Return True if a context has its row, and the labels if the agent needs them."""
-        row = context.row
-        return row is not None and (row.is_labelling_initialised or not self._agent.needs_labels)
-
     def _is_loaded_to_restore(self, context: Context) -> bool:
         """Return True if a row's original labels could not be kept, so that they have to be loaded again."""
         restores = self._agent.restore_labels and context.row is not None and context.loaded is None
@@ -119,7 +114,7 @@ class Loader:
         try:
             loaded.restore(row)
         except Exception as error:  # noqa: BLE001 - whatever the agent did to it, it is this task's trouble
-            self.mark([context], error)
+            self._mark_without_row([context], error)
 
     def list_rows(self, contexts: Iterable[Context], *, required: bool = True) -> None:
         """Give each context its label row, without labels."""
@@ -176,10 +171,10 @@ class Loader:
             return
         for part, reply in self._gate.each(contexts, self._initialise_bundle, kind=kind):
             if reply.error is not None:
-                self.mark(part, reply.error)
+                self._mark_without_row(part, reply.error)
         for context in contexts:
             if context.trouble is None and not _row(context).is_labelling_initialised:
-                self.mark([context], NotListedError("The platform returned no labels for this row."))
+                self._mark_without_row([context], NotListedError("The platform returned no labels for this row."))
 
     def _initialise_bundle(self, contexts: Sequence[Context]) -> None:
         args = self._agent.initialise_args
@@ -190,15 +185,16 @@ class Loader:
 
         bundle = new_bundle(seen=keep if self._agent.keeps_labels else None)
         for context in contexts:
-            if not _row(context).is_labelling_initialised:
-                _row(context).initialise_labels(
-                    include_object_feature_hashes=args.include_object_feature_hashes,
-                    include_classification_feature_hashes=args.include_classification_feature_hashes,
-                    include_reviews=args.include_reviews,
-                    include_signed_url=args.include_signed_url,
-                    overwrite=args.overwrite,
-                    bundle=bundle,
-                )
+            _row(context).initialise_labels(
+                include_object_feature_hashes=args.include_object_feature_hashes,
+                include_classification_feature_hashes=args.include_classification_feature_hashes,
+                include_reviews=args.include_reviews,
+                include_signed_url=args.include_signed_url,
+                # The SDK marks a row as initialised before it reads its labels. If an earlier try failed while they
+                # were read, the row has only some of them, and saving it would delete the others.
+                overwrite=True,
+                bundle=bundle,
+            )
         bundle.execute()
         for context in contexts:
             row = _row(context)
@@ -248,6 +244,12 @@ class Loader:
         """Record why contexts could not be loaded, as the fault of their next attempts."""
         for context in contexts:
             context.trouble = Fault(Phase.LOAD, error, context.attempts + 1, platform=is_platform_trouble(error))
+
+    def _mark_without_row(self, contexts: Sequence[Context], error: Exception) -> None:
+        """Do the same where labels could not be read. The rows may have some of them, and must not be used."""
+        self.mark(contexts, error)
+        for context in contexts:
+            context.row = None
 
 
 def _row(context: Context) -> LabelRowV2:

@@ -47,8 +47,8 @@ def stop_on_signals() -> Iterator[Stop]:
     thread, and the call raises `KeyboardInterrupt` at its end; outside a run, it is raised at once. A second signal
     ends the process at once, whatever it is doing.
 
-    The previous handlers are restored at the end. Forked children do not have these handlers. If the process ignores
-    SIGHUP, as under ``nohup``, it still does.
+    The previous handlers are restored at the end. Forked children do not have these handlers. A signal that the process
+    ignores stays ignored: SIGHUP under ``nohup``, Ctrl-C in a background job of a shell script.
 
     Yields:
         The stop that the signals request. Pass it to any number of runs, in this thread or others. Its ``exit_code``
@@ -94,8 +94,7 @@ def _install(handle: Handler) -> dict[int, Any]:
         number: handler
         for number in REASONS
         # A handler that was not installed from Python (None) could not be restored.
-        if (handler := signal.getsignal(number)) is not None
-        and not (REASONS[number] == "hangup" and handler == signal.SIG_IGN)
+        if (handler := signal.getsignal(number)) not in (None, signal.SIG_IGN)
     }
     _replaced.append(before)  # before installing, so that a child forked in between restores them
     for number in before:

@@ -118,7 +118,7 @@ class StageRun:
         started = self.gate.clock()
         left: list[AgentTask] = []
         unknown: list[Context] = []  # the platform refused to say whether they are there
-        if started - polled_at >= self.gate.timing.stale_after / 3:
+        if self.gate.age(polled_at) >= self.gate.timing.stale_after / 3:
             there, refused = still_in(self.agent.stage, tasks, self.gate)
             left = [task for task in tasks if task.uuid not in there and task.uuid not in refused]
             unknown = [Context(self.agent, task, polled_at) for task in tasks if task.uuid in refused]
@@ -140,7 +140,7 @@ class StageRun:
 
     def is_stale(self, context: Context) -> bool:
         """Return True if the task was seen in its stage so long ago that the platform must be asked again."""
-        return self.gate.clock() - context.seen_at >= self.gate.timing.stale_after
+        return self.gate.age(context.seen_at) >= self.gate.timing.stale_after
 
     def is_fresh(self, contexts: Sequence[Context]) -> bool:
         """Ask the platform about the stale ones among some tasks, together, before an attempt of the first.
@@ -267,7 +267,7 @@ class StageRun:
 
     def _dead_letter(self, context: Context, fault: Fault) -> Result | Fault:
         tried_again = not self.final and retryable(self.agent.policy, fault)
-        if not self.dead_letters or tried_again or not self._dead_letters.take(fault):
+        if not self.dead_letters or tried_again or not self._dead_letters.take(context.task.uuid, fault):
             return fault
         return Result(context, self.agent.failure_pathway, fault=fault, finished_at=self.gate.clock())
 
@@ -330,7 +330,7 @@ class StageRun:
                 continue
             self.events.emit(TaskWouldWrite(result.context.ref, dry_summary(result)))
             if result.fault is not None:
-                settle(result, Failed(result.fault))
+                settle(result, Failed(result.fault, moved_to=None if self.halted else result.pathway))
             else:
                 settle(result, Moved(result.pathway) if result.pathway else Held())
 

@@ -23,11 +23,12 @@ from encord_agents.core.sdk.bundle import Parcel, new_bundle, packed
 from encord_agents.core.tracebacks import add_note, described
 from encord_agents.exceptions import CertificateError
 from encord_agents.tasks.engine.context import Agent, Context, Result
-from encord_agents.tasks.engine.gate import Gate, Reply, SetUpError, Troubles, split
+from encord_agents.tasks.engine.gate import Gate, Reply, SetUpError
 from encord_agents.tasks.engine.held import send_together, validated_apart
 from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
 from encord_agents.tasks.engine.poll import still_in
+from encord_agents.tasks.engine.troubles import Troubles, split
 from encord_agents.tasks.engine.verdict import END_ALL, Verdict, is_platform_trouble
 from encord_agents.tasks.engine.weight import by_weight
 
@@ -141,7 +142,7 @@ class Writer:
     def _still_there(self, results: Sequence[Result], settle: Settle) -> list[Result]:
         """Return the results whose task is still in its stage. Only tasks not seen there lately are checked."""
         now = self._gate.clock()
-        stale = [r for r in results if now - r.context.seen_at >= self._gate.timing.stale_after]
+        stale = [r for r in results if self._gate.age(r.context.seen_at) >= self._gate.timing.stale_after]
         if not stale:
             return list(results)
         there, refused = still_in(self._agent.stage, [r.context.task for r in stale], self._gate)
@@ -172,7 +173,7 @@ class Writer:
         same_edit = timedelta(seconds=self._gate.timing.same_edit)
         found = []
         for result, now in zip(results, listed, strict=True):
-            changed_at = None if now.row is None else _edited_since(result.context, now.row, same_edit)
+            changed_at = None if now.row is None else _edited_since(result, now.row, same_edit)
             if changed_at is None:
                 continue
             if not result.context.used_client:
@@ -326,13 +327,17 @@ def _pack_priority(result: Result) -> Parcel:
     return packed(result.context.row.set_priority, result.priority)
 
 
-def _edited_since(context: Context, row: LabelRowV2, same_edit: timedelta) -> datetime | None:
-    """Return the time of a save since labels were loaded, as the platform lists it now; ``None`` if there was none."""
+def _edited_since(result: Result, row: LabelRowV2, same_edit: timedelta) -> datetime | None:
+    """Return the time of a save since the result's labels were loaded, as the platform lists it now; ``None`` if there
+    was none."""
     edited_at = _utc(row.last_edited_at)
     if edited_at is None:
         return None
+    context = result.context
+    saved = result.label_row or context.row  # the agent may have listed and loaded the row that it returns itself
+    listed_at = context.edited_at if saved is context.row else None
     # If there were no labels yet, loading has created them.
-    known = [context.edited_at or row.created_at, None if context.row is None else context.row.last_edited_at]
+    known = [listed_at or row.created_at, None if saved is None else saved.last_edited_at]
     loaded = [at for one in known if (at := _utc(one)) is not None]
     return edited_at if loaded and edited_at - max(loaded) >= same_edit else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import os
 import threading
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,7 +20,9 @@ from encord.exceptions import RequestException
 from encord.http.constants import RequestsSettings
 from encord.http.querier import Querier, create_new_session
 from encord.http.v2.api_client import ApiClient
+from encord.objects import LabelRowV2
 from encord.workflow.stages.agent import AgentTask
+from tests.drivers import DRIVERS, Driver
 from tests.servers import private_authority, tls_before
 from tests.waiting import until
 
@@ -28,6 +31,10 @@ from encord_agents.core.sdk.connections import IDLE, Connections
 from encord_agents.core.sdk.once import sending_once
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
 from encord_agents.tasks import Runner
+from encord_agents.tasks.models import TaskAgentReturnStruct
+
+if TYPE_CHECKING:
+    from tests.conftest import World
 
 WORKFLOW = Workflow([AgentStage("A", {"b": "B"}), Stage("B", "done")])
 
@@ -42,6 +49,8 @@ class Relay:
     headers: list[dict[str, str]] = field(default_factory=list)
     swallow: str = ""
     """Part of a path: what is asked for there is handed on, but the answer is not: the connection is closed."""
+    one_each: bool = False
+    """Whether a connection serves one request, and is closed when a second one comes, without a word before."""
 
     @property
     def is_left(self) -> bool:
@@ -84,6 +93,10 @@ def relay(local_platform: LocalPlatform) -> Iterator[Relay]:
             self.send_header("Content-Length", str(len(answer.content)))
             self.end_headers()
             self.wfile.write(answer.content)
+            if found.one_each:
+                self.wfile.flush()
+                self.connection.recv(1)
+                self.close_connection = True
 
         do_POST = do_PUT = do_PATCH = do_GET  # noqa: N815
 
@@ -319,6 +332,51 @@ def test_a_move_without_an_answer(local_platform: LocalPlatform, relay: Relay) -
     assert local_platform.journal.kinds()["actions"] == 1
     (stage,) = report.stages
     assert (stage.moved, report.failed) == (3, 0)
+
+
+@pytest.mark.parametrize("driver", DRIVERS, ids=str)
+def test_a_server_that_closes_connections_without_a_word(world: World, relay: Relay, driver: Driver) -> None:
+    """After the first requests that this costs, each has a connection of its own; what was cut off is asked after."""
+    world.numbers |= {"first_backoff": 0.02, "longest_backoff": 0.1}
+    world.project.add_placeholders(10)
+    world.client = client_of(world.platform, relay)
+    relay.one_each = True
+    calls: list[str] = []
+
+    def agent(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        calls.append(label_row.data_hash)
+        return TaskAgentReturnStruct("complete", label_row, 0.5)
+
+    assert driver.run(world, agent).counts == {"moved": 10}
+    assert len(calls) == 10
+    assert [world.project.moves(task.uuid) for task in world.project.tasks()] == [1] * 10
+
+
+def test_connections_are_not_kept_for_a_while_after_one_has_failed(relay: Relay) -> None:
+    """For 30 seconds, and twice as long each further time. It says nothing if a new connection fails."""
+    clock = Clock()
+    connections = Connections(clock)
+    opens = connections.session(create_new_session)
+
+    def ask(*, answered: bool = True) -> None:
+        relay.swallow = "" if answered else "nothing"
+        options = {"max_retries": 0, "backoff_factor": 0.0, "connect_retries": 0}
+        with contextlib.nullcontext() if answered else pytest.raises(requests.ConnectionError), opens(**options) as one:
+            one.get(f"{relay.address}/v2/public/nothing")
+
+    ask(answered=False)
+    for seconds in (IDLE, 2 * IDLE):
+        ask()
+        assert connections.idle == 1
+        ask(answered=False)
+        for _ in range(2):
+            ask()
+            ask(answered=False)
+            assert connections.idle == 0
+        clock.now += seconds - 1
+        ask()
+        assert connections.idle == 0
+        clock.now += 1
 
 
 def test_a_run_leaves_no_connection(local_platform: LocalPlatform, relay: Relay) -> None:

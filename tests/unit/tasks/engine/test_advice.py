@@ -9,9 +9,11 @@ from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import pytest
+from encord.exceptions import OntologyError
+from encord.objects import OntologyStructure
 
 from encord_agents.core.tracebacks import notes
-from encord_agents.tasks.engine.advice import ABOUT_DAEMONIC, ABOUT_LOOPS, ABOUT_OPENCV, advise
+from encord_agents.tasks.engine.advice import ABOUT_DAEMONIC, ABOUT_LOOPS, ABOUT_OPENCV, ABOUT_THE_ONTOLOGY, advise
 
 
 @pytest.fixture
@@ -88,3 +90,16 @@ def test_opencv_that_is_not_there() -> None:
     other = ModuleNotFoundError("No module named 'torch'", name="torch")
     advise(other)
     assert notes(other) == []
+
+
+def test_labels_of_a_class_that_the_ontology_does_not_have() -> None:
+    """A run that has read the ontology before a class was added is told to start again; what is asked for by name, and
+    is not there, has no such note."""
+    with pytest.raises(OntologyError) as raised:
+        OntologyStructure().get_child_by_hash("gone1234")
+    advise(raised.value)
+    assert notes(raised.value) == [ABOUT_THE_ONTOLOGY]
+    with pytest.raises(OntologyError) as raised:
+        OntologyStructure().get_child_by_title("Cat")
+    advise(raised.value)
+    assert notes(raised.value) == []

@@ -10,7 +10,7 @@ import pytest
 
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.dead_letter import FAILURES_IN_A_ROW, DeadLetters
-from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Pathway, Phase, Skipped
+from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
 from encord_agents.tasks.engine.stop import Stop
 
 PATHWAY = Pathway(uuid4(), "review", uuid4())
@@ -31,31 +31,31 @@ def fault(phase: Phase = Phase.AGENT, *, platform: bool = False) -> Fault:
 @pytest.mark.parametrize("phase", list(Phase))
 def test_phases(phase: Phase) -> None:
     """Only what the task and its agent did counts, not what could not be loaded or written."""
-    assert letters(strict=False).take(fault(phase)) is (phase not in (Phase.LOAD, Phase.SAVE, Phase.MOVE))
+    assert letters(strict=False).take(uuid4(), fault(phase)) is (phase not in (Phase.LOAD, Phase.SAVE, Phase.MOVE))
 
 
 def test_nowhere_to_go() -> None:
     """Without a failure pathway, and for the platform's trouble."""
-    assert not letters(strict=False, pathway=False).take(fault())
-    assert not letters(strict=False).take(fault(platform=True))
+    assert not letters(strict=False, pathway=False).take(uuid4(), fault())
+    assert not letters(strict=False).take(uuid4(), fault(platform=True))
 
 
 def test_before_the_first_success() -> None:
     """An agent that has never succeeded is not believed, in a run."""
     ours = letters()
-    assert not ours.take(fault())
+    assert not ours.take(uuid4(), fault())
     ours.agent.history.succeed()
-    assert ours.take(fault())
+    assert ours.take(uuid4(), fault())
 
 
 def test_calls_count_together() -> None:
     """The count is the agent's, whoever serves it; a success begins it anew."""
     first = letters(strict=False)
     second = DeadLetters(first.agent, Stop(), strict=False)
-    taken = [one.take(fault()) for _ in range(FAILURES_IN_A_ROW // 2) for one in (first, second)]
+    taken = [one.take(uuid4(), fault()) for _ in range(FAILURES_IN_A_ROW // 2) for one in (first, second)]
     assert taken == [True] * (FAILURES_IN_A_ROW - 1) + [False]
     second.agent.history.succeed()
-    assert first.take(fault())
+    assert first.take(uuid4(), fault())
 
 
 def test_a_rate_limit_sends_nobody_down() -> None:
@@ -63,7 +63,7 @@ def test_a_rate_limit_sends_nobody_down() -> None:
     ours = letters()
     ours.agent.history.succeed()
     limited = Fault(Phase.AGENT, LookupError(), 4, rate_limited=True)
-    assert [ours.take(limited) for _ in range(FAILURES_IN_A_ROW)] == [False] * FAILURES_IN_A_ROW
+    assert [ours.take(uuid4(), limited) for _ in range(FAILURES_IN_A_ROW)] == [False] * FAILURES_IN_A_ROW
     assert ours.halted is not None
 
 
@@ -102,15 +102,39 @@ def test_none_never_ends_the_run() -> None:
 
 
 def test_what_does_not_count() -> None:
-    """The platform's trouble, and a task that had failed in an earlier pass."""
-    ours, known = letters(most=1), uuid4()
-    ours.agent.history.remember(known)
+    """The platform's trouble, and a task that has left meanwhile."""
+    ours = letters(most=1)
     ours.gave_up(uuid4(), fault(platform=True))
-    ours.gave_up(known, fault())
-    ours.finished(known, Failed(fault(Phase.SAVE)))
     ours.finished(uuid4(), Failed(fault(Phase.MOVE, platform=True)))
     ours.finished(uuid4(), Skipped())
     assert not ours.stop.requested
+
+
+def test_a_task_that_fails_in_each_pass_counts_once() -> None:
+    """In each of the rows, however many passes there are, and though others succeed in between."""
+    ours, poison = letters(most=2), uuid4()
+    for number in range(FAILURES_IN_A_ROW + 5):
+        ours.gave_up(poison, fault())
+        assert not ours.take(poison, fault())
+        ours.finished(poison, Failed(fault()))
+        ours.finished(poison, Failed(fault(Phase.SAVE)))
+        if number == 3:
+            ours.agent.history.succeed()
+            ours.finished(uuid4(), Held())
+            ours.agent.history.has_succeeded = False
+    assert not ours.stop.requested
+
+
+@pytest.mark.parametrize("outcome", [Held(), Moved(PATHWAY), Skipped(), Failed(fault(), moved_to=PATHWAY)])
+def test_a_task_that_did_not_fail_or_has_left_counts_again(outcome: Outcome) -> None:
+    """A task that earlier passes held counts where it fails, and so does one that comes back."""
+    ours, uuid = letters(most=2), uuid4()
+    ours.agent.history.remember(uuid)
+    ours.gave_up(uuid, fault())
+    ours.finished(uuid, outcome)
+    assert not ours.stop.requested
+    ours.gave_up(uuid, fault())
+    assert ours.stop.requested
 
 
 def test_refused_writes_are_a_row_of_their_own() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -18,11 +19,13 @@ from encord.exceptions import (
     RequestException,
     UnknownException,
 )
+from tests import time_limits
 
 from encord_agents.exceptions import NoRoomError, OutageError
-from encord_agents.tasks.engine.gate import Gate, SetUpError, Troubles
+from encord_agents.tasks.engine.gate import Gate, SetUpError
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.timing import Limits, Timing
+from encord_agents.tasks.engine.troubles import Troubles
 from encord_agents.tasks.engine.verdict import Verdict
 
 
@@ -155,10 +158,6 @@ def test_long_waits_are_said(caplog: pytest.LogCaptureFixture) -> None:
     assert "has not answered a rows request" in caplog.text
 
 
-class TimeIsUp(Exception):  # noqa: N818 - as engines name theirs
-    """What a time limit raises."""
-
-
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_what_cuts_a_request_off_is_no_answer(wrapped: bool) -> None:
     """It goes on, from a request and out of a bundle, which is not split; nothing is known of the platform."""
@@ -167,21 +166,47 @@ def test_what_cuts_a_request_off_is_no_answer(wrapped: bool) -> None:
     def request(items: Sequence[int] = ()) -> None:
         sizes.append(len(items))
         if not wrapped:
-            raise TimeIsUp
+            raise time_limits.SoftTimeLimitExceeded
         try:
-            raise TimeIsUp
-        except TimeIsUp as error:
+            raise time_limits.SoftTimeLimitExceeded
+        except time_limits.SoftTimeLimitExceeded as error:
             raise RequestException("Request session.send failed") from error
 
-    with pytest.raises(TimeIsUp):
+    with pytest.raises(time_limits.SoftTimeLimitExceeded):
         world.gate.call(request, kind="rows")
-    with pytest.raises(TimeIsUp):
+    with pytest.raises(time_limits.SoftTimeLimitExceeded):
         world.gate.send(request, kind="rows")
-    with pytest.raises(TimeIsUp):
+    with pytest.raises(time_limits.SoftTimeLimitExceeded):
         list(world.gate.each(range(8), request, kind="save"))
     assert sizes == [0, 0, 8]
     assert world.waits == []
     assert not world.gate.has_granted("rows")
+
+
+def test_the_age_of_what_was_seen_before_the_machine_slept() -> None:
+    """It has no end, though the clock stood still; what is seen afterwards is as old as the clock says."""
+    slept = [5.0]
+    world = World(asleep=lambda: slept[0])
+    world.now = 100.0
+    assert world.gate.age(90.0) == 10.0
+    slept[0] += 0.1  # two clocks are never read at the same time
+    assert world.gate.age(90.0) == 10.0
+    slept[0] += 3600.0
+    assert world.gate.age(90.0) == math.inf
+    world.now += 1.0
+    assert [world.gate.age(at) for at in (99.0, 100.0, 100.5)] == [math.inf, 1.0, 0.5]
+
+
+def test_reads_that_a_stop_does_not_wait_for() -> None:
+    """All within the block are, those after a block inside it too; none after it."""
+    world = World()
+    world.stop.request()
+    with world.gate.optional():
+        with world.gate.optional(), pytest.raises(Leaving):
+            world.gate.call(lambda: None, kind="rows")
+        with pytest.raises(Leaving):
+            world.gate.call(lambda: None, kind="rows")
+    assert world.gate.call(lambda: "answer", kind="save") == "answer"
 
 
 def test_one_request_in_trouble_of_its_own() -> None:

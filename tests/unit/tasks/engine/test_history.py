@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from encord_agents.tasks.engine.context import Agent
-from encord_agents.tasks.engine.history import CHANGED_ROW, ODD_LABELS, History
+from encord_agents.tasks.engine.history import CHANGED_ROW, ODD_LABELS, History, Row
 from encord_agents.tasks.engine.retry import RetryPolicy
 
 
@@ -40,7 +40,7 @@ def test_each_thread_gets_a_number_of_its_own() -> None:
 
     def count() -> None:
         together.wait(60)
-        numbers.extend(history.count("given up") for _ in range(200))
+        numbers.extend(history.count("given up", uuid4()) for _ in range(200))
 
     threads = [threading.Thread(target=count) for _ in range(8)]
     for thread in threads:
@@ -53,13 +53,25 @@ def test_each_thread_gets_a_number_of_its_own() -> None:
 def test_rows_are_counted_apart() -> None:
     """A good attempt ends the rows of failed attempts; only a written task ends that of refused ones."""
     history = History()
+    rows: tuple[Row, ...] = ("dead letters", "given up", "refused")
     for _ in range(2):
-        for row in ("dead letters", "given up", "refused"):
-            history.count(row)  # type: ignore[arg-type]
+        for row in rows:
+            history.count(row, uuid4())
     history.succeed()
-    assert [history.count(row) for row in ("dead letters", "given up", "refused")] == [1, 1, 3]  # type: ignore[arg-type]
+    assert [history.count(row, uuid4()) for row in rows] == [1, 1, 3]
     history.end("refused")
-    assert history.count("refused") == 1
+    assert history.count("refused", uuid4()) == 1
+
+
+def test_a_task_counts_once_in_each_row() -> None:
+    """However often it fails, before and after a success; unless it did not fail in between, or had left."""
+    history, task, other = History(), uuid4(), uuid4()
+    assert [history.count("given up", one) for one in (task, task, other, task)] == [1, 1, 2, 2]
+    assert history.count("refused", task) == 1
+    history.succeed()
+    assert history.count("given up", task) == 0
+    history.forget(task)
+    assert [history.count("given up", one) for one in (task, other)] == [1, 1]
 
 
 def test_an_agent_does_well_again_after_a_success() -> None:
@@ -68,7 +80,7 @@ def test_an_agent_does_well_again_after_a_success() -> None:
     assert not history.does_well
     history.has_named_a_pathway = True
     assert history.does_well
-    history.count("dead letters")
+    history.count("dead letters", uuid4())
     assert not history.does_well
     history.succeed()
     assert history.does_well

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import json
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
+import dateutil.parser
+import orjson
 import pytest
 from encord.exceptions import InvalidArgumentsError, RequestException
+from pydantic import TypeAdapter
 from requests import ConnectionError as RequestsConnectionError
+from tests import time_limits
 from urllib3.exceptions import ProtocolError
 
 from encord_agents.tasks.engine.interruption import interruption, raised_by_signal
@@ -108,9 +114,35 @@ def test_what_a_request_brings(handler: Callable[[Any], None]) -> None:
     assert interruption(InvalidArgumentsError("no")) is None
 
 
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: orjson.loads("<html>502 Bad Gateway</html>"),
+        lambda: dateutil.parser.parse("Invalid Date"),
+        lambda: TypeAdapter(int).validate_json("[]"),
+    ],
+    ids=["orjson", "dateutil", "pydantic"],
+)
+def test_what_libraries_raise_about_an_answer(read: Callable[[], object]) -> None:
+    """It is the request's own, bare or wrapped by the SDK, whichever package it is of: the code that ran uses it."""
+    error = raised(read)
+    assert interruption(error) is None
+    wrapping = RequestException("Error parsing JSON response")
+    wrapping.__cause__ = error
+    assert interruption(wrapping) is None
+
+
 def test_an_exception_of_another_package() -> None:
     """It comes from outside, bare or wrapped by the SDK, though no handler of this process has raised it."""
-    error = TimeIsUp()
+
+    def answered() -> None:
+        me = ctypes.c_ulong(threading.get_ident())
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(me, ctypes.py_object(time_limits.SoftTimeLimitExceeded))
+        while True:
+            json.loads("{}")
+
+    error = raised(answered)
+    assert type(error) is time_limits.SoftTimeLimitExceeded
     assert interruption(error) is error
     wrapping = RequestException("Request session.send failed")
     wrapping.__cause__ = error

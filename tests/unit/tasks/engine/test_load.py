@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from encord.objects import LabelRowV2
 from encord.storage import StorageItem
+from tests.damaged_labels import DAMAGES, damage, label_all
 from tests.stage_runs import stage_run, waiting
 
 from encord_agents.core.assets import Asset
@@ -132,3 +133,47 @@ def test_a_file_that_could_not_be_had_is_downloaded_by_the_next_attempt(world: W
     run.loader.mark([context], LookupError())
     assert run.loader.reload(context)
     assert (context.trouble, context.row) == (None, row)
+
+
+# Labels that the SDK cannot read to the end
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_labels_that_cannot_be_read(world: World, how: str) -> None:
+    """Their task fails, whatever the SDK raises; the others have all their labels, and so has that row as soon as it
+    can be read."""
+    hashes = world.project.add_placeholders(4)
+    label_all(world)
+    run = stage_run(world, labels, num_retries=1)
+    damage(world, hashes[2], how)
+    contexts = {str(context.task.data_hash): context for context in run.loader.load(waiting(run))}
+    bad = contexts[hashes[2]]
+    assert [data_hash for data_hash, context in contexts.items() if context.trouble is not None] == [hashes[2]]
+    assert bad.trouble is not None
+    assert bad.trouble.phase is Phase.LOAD
+    for context in contexts.values():
+        if context is not bad:
+            assert context.row is not None
+            assert len(context.row.get_object_instances()) == 3
+            assert context.loaded is not None
+    assert run.loader.reload(bad)
+    assert bad.trouble is not None
+    world.platform.faults.clear()
+    assert run.loader.reload(bad)
+    assert bad.trouble is None
+    assert bad.row is not None
+    assert len(bad.row.get_object_instances()) == 3
+
+
+def test_a_file_hides_no_labels_that_cannot_be_read(world: World, tmp_path: Path) -> None:
+    """The next attempt has no row with some of its labels, though the task's file was there."""
+    data_hash = world.project.add_image("image")
+    label_all(world)
+    run = stage_run(world, with_file, files=tmp_path)
+    (context,) = run.loader.load(waiting(run))
+    damage(world, data_hash, "missing number")
+    run.loader.refresh([context])
+    for _ in range(2):
+        assert context.trouble is not None
+        assert run.loader.reload(context)
+    assert context.trouble is not None

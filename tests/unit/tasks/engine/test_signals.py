@@ -81,14 +81,15 @@ def test_handlers_are_put_back(handlers: dict[int, object]) -> None:
     assert signals._replaced == []
 
 
-def test_a_hangup_that_is_ignored() -> None:
-    """As under nohup: the run goes on without its terminal."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_that_is_ignored(number: int) -> None:
+    """As under nohup, or in the background of a shell script: the run goes on."""
+    signal.signal(number, signal.SIG_IGN)
     with stop_on_signals() as stop:
-        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(number)
         assert not stop.requested
     hold_off_signals()
-    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    assert signal.getsignal(number) == signal.SIG_IGN
 
 
 def test_in_another_thread() -> None:
