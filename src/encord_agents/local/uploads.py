@@ -50,7 +50,7 @@ class Job:
 
 @dataclass(frozen=True)
 class _Entry:
-    """What an entry of a job becomes: a file; or a group of files, or of items that are there, given by their uuids."""
+    """The result of an entry of a job: a file, or a group of files or of existing items, given by their uuids."""
 
     units: list[NewUnit]
     group: NewUnit | None = None
