@@ -340,8 +340,8 @@ def test_images_that_are_none(home: Home) -> None:
     """A directory that is missing, is a file, or has no picture: no project is made."""
     (home.path / "empty").mkdir()
     for given, says in (
-        ("nowhere", "no directory"),
-        ("workflow.yaml", "no directory"),
+        ("nowhere", "not a directory"),
+        ("workflow.yaml", "not a directory"),
         ("empty", "There is no file in empty"),
     ):
         arguments = ["--images", given, "--workflow", "workflow.yaml", "--data", "data"]

@@ -150,7 +150,12 @@ class _EntrustedRow(LabelRowV2):
     def from_labels_dict(  # type: ignore[override]
         self, *args: Any, **options: Any
     ) -> None:
-        LabelRowV2.from_labels_dict(self, *args, **options)
+        try:
+            LabelRowV2.from_labels_dict(self, *args, **options)
+        except BaseException:
+            # The SDK says so before it reads the labels: with some of them, the row must not be saved.
+            self._is_labelling_initialised = False
+            raise
         if self.__dict__.pop(LOADING, False):
             self.__dict__[IN_PART] = state_of(self)
 

@@ -156,3 +156,15 @@ def test_priorities_that_cannot_be_sent(given: Any) -> None:
 def test_priorities() -> None:
     """Numbers of any kind are sent as floats."""
     assert sent_priorities([("a", 1), ("b", "0.5")]) == [("a", 1.0), ("b", 0.5)]
+
+
+def test_labels_that_cannot_be_read(row: LabelRowV2) -> None:
+    """A row whose labels were read in part only does not count as loaded, so it cannot be saved without the rest."""
+    entrust(row, Keeper())
+    damaged = row.to_encord_dict()
+    del damaged["data_units"]
+    with pytest.raises(KeyError):
+        row.from_labels_dict(damaged)
+    assert not row.is_labelling_initialised
+    row.initialise_labels(overwrite=True)
+    assert row.is_labelling_initialised
