@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from encord.orm.storage import DataGroupCustom
 from encord.storage import StorageItem
 
 from encord_agents.core.groups import ImageGroup, folder_of
@@ -100,10 +99,10 @@ def test_a_folder(item: StorageItem) -> None:
 def test_a_suffix_in_capitals(world: World, tmp_path: Path) -> None:
     """It is not in the name twice."""
     (tmp_path / "DSC_1.PNG").write_bytes(png(8, 4, 10))
-    folder = world.client.create_storage_folder("Members")
-    contents = {"left": folder.upload_image(tmp_path / "DSC_1.PNG")}
-    group = folder.create_data_group(DataGroupCustom(name="group", layout_contents=contents))
-    with contextmanager(folder_of)(world.client.get_storage_item(group)) as directory:
+    (data_hash,) = world.project.add_files(tmp_path, groups="group")
+    rows = world.client.get_project(world.project.project_hash).list_label_rows_v2(data_hashes=[data_hash])
+    assert rows[0].backing_item_uuid is not None
+    with contextmanager(folder_of)(world.client.get_storage_item(rows[0].backing_item_uuid)) as directory:
         assert [path.name for path in directory.iterdir()] == ["00000-DSC_1.png"]
 
 
