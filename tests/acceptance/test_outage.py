@@ -121,7 +121,7 @@ def test_any_request_may_fail_at_first(world: World, kind: str, action: Any) -> 
 
 
 PAGES = {502: "<html><body><h1>502 Bad Gateway</h1></body></html>", 503: "", 504: "upstream request timeout"}
-"""What load balancers and proxies answer in the platform's place, to requests of both protocols."""
+"""The answers of load balancers and proxies in the platform's place, to requests of both protocols."""
 
 
 @pytest.mark.usefixtures("quick")

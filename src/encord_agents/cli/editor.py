@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import inspect
-import ipaddress
 import json
 import re
 import shlex
@@ -140,11 +139,12 @@ def call(endpoint: str, editor_url: str, *, test_header: bool, as_event: bool = 
 
 def _directly(endpoint: str) -> dict[str, str]:
     """Return the `proxies` of `requests` for an address: a proxy of the environment cannot reach this machine's own."""
+    from encord_agents.core.answers import is_loopback  # it needs the SDK, and `encord-agents --help` does not
+
     try:
-        host = urlsplit(endpoint).hostname or ""
-        is_here = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name, or no address at all
-        is_here = False
+        is_here, host = is_loopback(endpoint), urlsplit(endpoint).hostname or ""
+    except ValueError:  # not an address at all
+        return {}
     return {"no_proxy": host} if is_here and getproxies() else {}
 
 

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 ALIKE = 0.85
-"""How alike a field's name and a misspelling of it are: a letter or two, not another word (see `closest`)."""
+"""The similarity of a field's name and a misspelling of it: a letter or two, not another word (see `closest`)."""
 
 Base64Formats: TypeAlias = Literal[".jpeg", ".jpg", ".png", ".webp"]
 ImageFormat: TypeAlias = Base64Formats | Literal["JPEG", "PNG", "WEBP", "jpeg", "jpg", "png", "webp"]

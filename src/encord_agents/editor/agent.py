@@ -131,8 +131,8 @@ class EditorAgent:
         return values
 
     def _attempt(self, values: dict[type, object]) -> Attempt:
-        self._loop.revive()  # the agent of an earlier request may have ended it
         if self.plan.has_async:
+            self._loop.revive()  # the agent of an earlier request may have ended it
             ended: Attempt = self._loop.submit(attempt_async(self.plan, values, self._run)).result()
         else:
             ended = attempt(self.plan, values, self._run)

@@ -24,7 +24,7 @@ __all__ = ["RowLocks"]
 logger = get_logger("encord_agents.editor")
 
 TRIES: Final = 3
-"""How often the file is opened for one lock, if it is removed each time."""
+"""The number of times that the file is opened for one lock, if it is removed each time."""
 OFFSETS: Final = 2**62
 """Bytes that may be locked: offsets are signed 64-bit numbers."""
 

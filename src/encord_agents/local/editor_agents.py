@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import asdict, dataclass
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
+from encord_agents.local.origins import is_here
 from encord_agents.local.service import Service
 from encord_agents.local.trouble import LocalPlatformError
 
@@ -114,18 +114,9 @@ def _checked_address(address: str, *, elsewhere: bool) -> str:
         raise LocalPlatformError(f"Leave user and password out of the address: the label editor sends none. {hint}")
     if parts.fragment:
         raise LocalPlatformError(f"Leave out what is behind the #: it is never sent. {hint}")
-    if not elsewhere and not _is_here(parts):
+    if not elsewhere and not is_here(parts):
         raise LocalPlatformError(
             f"{parts.hostname} is not this machine. If the agent is meant to be called there, register it with "
             "`encord-agents local agents add --elsewhere`, or `add_editor_agent(..., elsewhere=True)`."
         )
     return address
-
-
-def _is_here(parts: SplitResult) -> bool:
-    host = (parts.hostname or "").lower()
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        # The address that a name resolves to is checked again when a connection is made.
-        return host == "localhost" or host.endswith(".localhost")

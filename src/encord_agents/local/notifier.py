@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from encord_agents.local import notifications
 from encord_agents.local.notifications import Sending
-from encord_agents.local.origins import OURS
+from encord_agents.local.origins import is_here
 from encord_agents.local.service import Service
 from encord_agents.local.trouble import LocalPlatformError
 
@@ -112,7 +112,7 @@ def post(address: str, body: bytes, secret: str) -> tuple[bool, str]:
     }
     with requests.Session() as session:
         # A proxy from the environment cannot reach this machine's own receivers.
-        session.trust_env = (urlsplit(address).hostname or "") not in (*OURS, "::1")  # where a URL has brackets
+        session.trust_env = not is_here(urlsplit(address))
         try:
             # The answer's body is never read, however long it is.
             with session.post(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
+from urllib.parse import SplitResult
+
 from starlette.requests import Request
 
 from encord_agents.local.trouble import Refusal
@@ -21,6 +24,15 @@ def stranger(request: Request) -> Refusal | None:
     if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
         return Refusal(403, "The local platform answers no page of another origin.")
     return None
+
+
+def is_here(address: SplitResult) -> bool:
+    """Return True if the host of an address is this machine. What a name resolves to is not looked up."""
+    host = (address.hostname or "").lower()
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _name_of(host: str) -> str:

@@ -80,7 +80,7 @@ def test_an_empty_body() -> None:
 
 
 def test_what_cannot_be_decompressed() -> None:
-    """What is not compressed, or not whole, is refused."""
+    """A body that is not compressed, or not whole, is refused."""
     with pytest.raises(CodingError, match="cannot be decompressed"):
         decoded("gzip", CONTENT)
     with pytest.raises(CodingError, match="ends too early"):
@@ -88,7 +88,7 @@ def test_what_cannot_be_decompressed() -> None:
 
 
 def test_what_would_fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What grows without measure is left; up to a size that does no harm, it may grow as it likes."""
+    """A body that grows without measure is left; up to a size that does no harm, it may grow as it likes."""
     monkeypatch.setattr(codings, "FREE_GROWTH", 3 * PIECE)
     assert len(decoded("gzip", gzip.compress(bytes(3 * PIECE)))) == 3 * PIECE
     pieces = Decoder("gzip").decode(gzip.compress(bytes(9 * PIECE)))

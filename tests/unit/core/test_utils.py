@@ -59,7 +59,7 @@ def test_a_file_for_a_while(item: StorageItem) -> None:
 )
 @pytest.mark.parametrize("frame", [0, 2])
 def test_a_frame_of_other_files(local_platform: LocalPlatform, title: str, item_type: str, frame: int) -> None:
-    """What has no frames, such as an image, is yielded as it is for every number, as in existing code."""
+    """A file without frames, such as an image, is yielded as it is for every number, as in existing code."""
     local = local_platform.create_project(workflow=WORKFLOW)
     local.add_file(title, b"content", item_type=item_type, mime_type="application/octet-stream")
     with download_asset(only_item(local_platform, local), frame=frame) as path:

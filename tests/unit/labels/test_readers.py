@@ -133,7 +133,7 @@ def test_masks_outlines_and_keypoints_of_ultralytics() -> None:
 
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_list_of_one_of_ultralytics(number: int) -> None:
-    """What a model returns is read, however many boxes it found."""
+    """The list that a model returns is read, however many boxes it found."""
     found = Results((100, 200), NAMES, Columns(Tensor(BOXES), Tensor(SCORES), Tensor([0.0, 3.0])))[:number]
     assert len(found) == number
     assert read([found]).xyxy.tolist() == BOXES[:number]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
 from starlette.requests import Request
 
-from encord_agents.local.origins import file_headers, stranger
+from encord_agents.local.origins import file_headers, is_here, stranger
 
 
 def asked(**headers: str) -> Request:
@@ -60,3 +62,21 @@ def test_a_file_is_never_a_page(media_type: str, attached: bool) -> None:
     assert headers["Content-Security-Policy"].startswith("sandbox;")
     assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert ("Content-Disposition" in headers) is attached
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("http://127.0.0.1:80/", True),
+        ("http://127.9.9.9/", True),
+        ("http://[::1]:8080/x", True),
+        ("http://LOCALHOST/", True),
+        ("http://agent.localhost/", True),
+        ("http://10.0.0.1/", False),
+        ("http://localhost.example/", False),
+        ("nonsense", False),
+    ],
+)
+def test_addresses_of_this_machine(address: str, expected: bool) -> None:
+    """Loopback addresses of either kind, and the names that stand for them."""
+    assert is_here(urlsplit(address)) is expected

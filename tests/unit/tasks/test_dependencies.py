@@ -192,7 +192,7 @@ def test_what_a_sampler_takes(numbers: Any, expected: list[int], video: StorageI
 def test_a_picture_is_no_video(
     dependency: Callable[..., Any], add: Callable[..., StorageItem], local_platform: LocalPlatform
 ) -> None:
-    """What is no video is refused at once, by its name, and is not downloaded. Existing code expects a
+    """A file that is not a video is refused at once, by its name, and is not downloaded. Existing code expects a
     `NotImplementedError`.
     """
     item = add("cat.png")

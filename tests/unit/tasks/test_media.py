@@ -120,7 +120,7 @@ def test_a_pdf_by_its_type_on_the_platform(world: World, tmp_path: Path, mime_ty
 @pytest.mark.parametrize("mime_type", ["video/mp4", "application/octet-stream", "application/pdf", None])
 @pytest.mark.parametrize("item_type", ["image", "video", "audio"])
 def test_text_by_its_type_on_the_platform(world: World, item_type: str, mime_type: str | None) -> None:
-    """What is not text is refused as text, whatever its MIME type; and text is read."""
+    """A file that is not text is refused as text, whatever its MIME type; and text is read."""
     world.project.add_file("thing", png(8, 4), item_type=item_type, mime_type="text/plain")
     item = with_mime_type(item_of(world), mime_type)
     with pytest.raises(UnsupportedAssetError, match=f"'thing' is of type {item_type}, not text"):

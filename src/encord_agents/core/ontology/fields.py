@@ -17,7 +17,6 @@ from encord.objects.classification import Classification
 from encord.objects.ontology_object import Object
 from encord.objects.options import FlatOption, Option
 
-from encord_agents.core.legible import legible
 from encord_agents.exceptions import PrintableError
 
 __all__ = [
@@ -32,7 +31,6 @@ __all__ = [
     "Text",
     "choices_of_objects",
     "fields_of_classifications",
-    "is_cut",
     "loose",
 ]
 
@@ -146,11 +144,6 @@ def choices_of_objects(objects: Sequence[Object]) -> tuple[Choice, ...]:
 def loose(text: str) -> str:
     """Return a title without case, spaces and punctuation, for lenient comparison."""
     return "".join(c for c in unicodedata.normalize("NFKD", text).casefold() if c.isalnum())
-
-
-def is_cut(text: str) -> bool:
-    """Return True if a text has half of a character, as where JSON's escapes break off in the middle of an emoji."""
-    return legible(text) != text
 
 
 def _fields(attributes: Iterable[Attribute[Any]]) -> tuple[Field, ...]:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from encord_agents.core.legible import cut, on_one_line
+from encord_agents.core.legible import cut, is_cut, on_one_line
 from encord_agents.core.ontology.fields import (
     CUT_TEXT,
     HASH,
@@ -19,7 +19,6 @@ from encord_agents.core.ontology.fields import (
     Field,
     Number,
     Radio,
-    is_cut,
     loose,
 )
 

@@ -11,7 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, create_model
 from pydantic import Field as PydanticField
 from pydantic_core import PydanticCustomError
 
-from encord_agents.core.ontology.fields import CUT_TEXT, HASH, TITLE, Checklist, Choice, Field, Number, Radio, is_cut
+from encord_agents.core.legible import is_cut
+from encord_agents.core.ontology.fields import CUT_TEXT, HASH, TITLE, Checklist, Choice, Field, Number, Radio
 from encord_agents.core.ontology.schema import Schema
 
 __all__ = ["AnswerModel", "model_of_choices", "model_of_fields"]

@@ -14,7 +14,7 @@ from typing import Any
 
 from encord.objects import LabelRowV2
 
-from encord_agents.core.legible import legible, on_one_line
+from encord_agents.core.legible import is_cut, legible, on_one_line
 from encord_agents.core.sdk.as_loaded import state_of
 from encord_agents.core.tracebacks import contained, shown
 
@@ -107,7 +107,7 @@ def _make_plain(holder: Any) -> None:
     for key, value in holder.items() if isinstance(holder, dict) else enumerate(holder):
         kind = type(value)
         if kind is str:
-            if value.isascii() or legible(value) == value:
+            if not is_cut(value):
                 continue
         elif kind in SIMPLE or (kind is float and isfinite(value)):
             continue
@@ -127,7 +127,7 @@ def _plain(value: Any, key: object) -> Any:
     Raises:
         _Unsendable: There is no such value.
     """
-    if isinstance(value, str) and legible(value) != value:
+    if isinstance(value, str) and is_cut(value):
         raise _Unsendable(f"{shown(value)}, with half of a character (a lone surrogate)")
     if isinstance(value, str | int):  # enumerations, numpy's strings: JSON accepts them as they are
         return value

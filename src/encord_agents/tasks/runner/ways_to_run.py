@@ -29,11 +29,11 @@ A QueueRunner is not run by calling it: an engine calls its functions. There are
 
 To run everything in this process, one task after the other, use Runner in place of QueueRunner."""
 
-BESIDE = """\
+SECOND = """\
 {error}
 As it is, {second}() can be called as a queue function too, and drain(), Celery and get_agent_stages() use {first}()."""
 
 
 def warn_of_second(error: StageAlreadyAssignedError, second: str) -> None:
     """Warn that a stage has a second function: 0.2.10 allowed it, but it may be a mistake in the stage's title."""
-    warnings.warn(BESIDE.format(error=error, first=error.function, second=second), stacklevel=3)
+    warnings.warn(SECOND.format(error=error, first=error.function, second=second), stacklevel=3)

@@ -50,7 +50,7 @@ class Relay:
     swallow: str = ""
     """Part of a path: what is asked for there is handed on, but the answer is not: the connection is closed."""
     one_each: bool = False
-    """Whether a connection serves one request, and is closed when a second one comes, without a word before."""
+    """True if a connection serves one request, and is closed when a second one comes, without a word before."""
 
     @property
     def is_left(self) -> bool:
