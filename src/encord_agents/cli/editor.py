@@ -139,7 +139,7 @@ def call(endpoint: str, editor_url: str, *, test_header: bool, as_event: bool = 
 
 def _directly(endpoint: str) -> dict[str, str]:
     """Return the `proxies` of `requests` for an address: a proxy of the environment cannot reach this machine's own."""
-    from encord_agents.core.answers import is_loopback  # it needs the SDK, and `encord-agents --help` does not
+    from encord_agents.core.answers import is_loopback  # late: it needs the SDK
 
     try:
         is_here, host = is_loopback(endpoint), urlsplit(endpoint).hostname or ""
