@@ -119,7 +119,7 @@ LOOKS_UPWARD = {
     # lazy, inside a function: a command line and a screen are only needed by those who have one
     ("encord_agents.tasks.runner.sequential_runner", "encord_agents.cli.runner"),
     ("encord_agents.tasks.runner.queue_runner", "encord_agents.cli.runner"),
-    ("encord_agents.tasks.runner.passes", "encord_agents.terminal"),
+    ("encord_agents.tasks.runner.passes", "encord_agents.terminal.progress"),
     # for annotations only
     ("encord_agents.tasks.runner.queue_function", "encord_agents.tasks.runner.queue_runner"),
     ("encord_agents.tasks.runner.worker", "encord_agents.tasks.runner.queue_runner"),

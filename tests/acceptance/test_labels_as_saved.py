@@ -28,7 +28,7 @@ from encord_agents.exceptions import TasksFailedError
 from encord_agents.local import AgentStage, Stage, Workflow
 from encord_agents.tasks import QueueRunner
 from encord_agents.tasks.models import TaskAgentReturnStruct
-from encord_agents.terminal import show_report
+from encord_agents.terminal.tables import show_report
 
 if TYPE_CHECKING:
     from tests.conftest import World

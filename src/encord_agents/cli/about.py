@@ -16,10 +16,10 @@ def agent_nodes(project_hash: Annotated[str, typer.Argument(metavar="PROJECT_HAS
     """Print the agent stages of a project and their pathways, each with its uuid."""
     from encord.exceptions import EncordException
 
-    from encord_agents.core.legible import cut
+    from encord_agents.core.legible import cut, on_one_line
     from encord_agents.core.tracebacks import message_of, notes
     from encord_agents.tasks.runner.base import RunnerBase, checked_hash
-    from encord_agents.terminal import log_to_terminal, on_one_line
+    from encord_agents.terminal.log import log_to_terminal
 
     try:
         with log_to_terminal():

@@ -75,7 +75,7 @@ def status(where: App) -> None:
     """Show for each stage how many tasks are waiting, in flight, done and failed."""
     from encord_agents.integrations.celery import status as stages
     from encord_agents.integrations.celery.adapter import adapter_of
-    from encord_agents.terminal import show_table
+    from encord_agents.terminal.tables import show_table
 
     celery_app = _find(where)
     with _told():

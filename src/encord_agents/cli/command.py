@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 import typer
 from encord.exceptions import EncordException
 
-from encord_agents import terminal
 from encord_agents.cli.host import NOTEBOOK, check_host, host
 from encord_agents.cli.options import CHECK, EXIT_CODES_HELP, Progress
 from encord_agents.cli.usage import CarefulCommand
+from encord_agents.core.legible import on_one_line
 from encord_agents.exceptions import NoRoomError, OutageError, PrintableError
 from encord_agents.tasks.engine.signals import stop_on_signals
 from encord_agents.tasks.engine.stop import EXIT_CODES, Stop
+from encord_agents.terminal.log import FirstFailure, WouldWrite, log_to_terminal, show_error
+from encord_agents.terminal.streams import forgiving_streams
+from encord_agents.terminal.tables import show_report
 
 if TYPE_CHECKING:
     from encord_agents.tasks.engine.report import RunReport
@@ -71,7 +74,7 @@ def as_command(
         nonlocal called
         called = True
         if check is not None and given.pop("check"):
-            with terminal.log_to_terminal(brief=True), _set_up_errors(Stop()):
+            with log_to_terminal(brief=True), _set_up_errors(Stop()):
                 check(given)
             sys.exit(0)
         if "progress" in given:
@@ -79,7 +82,7 @@ def as_command(
         dry_run = given.get("dry_run", False)
         takes_stop = "stop" in arguments  # otherwise signals would be requests that no run hears
         with (
-            terminal.log_to_terminal(brief=True),
+            log_to_terminal(brief=True),
             _observed(runner, dry_run and given.get("progress") == "none"),
             _signals() if takes_stop else contextlib.nullcontext(Stop()) as stop,
             _set_up_errors(stop),
@@ -95,7 +98,7 @@ def as_command(
     command.__annotations__ = dict(types)
     app.command(cls=CarefulCommand, help=_help_of(runner), epilog=EXIT_CODES_HELP)(command)
     try:
-        with terminal.forgiving_streams(output.reader_left):
+        with forgiving_streams(output.reader_left):
             typer.main.get_command(app).main(args=None if argv is None else list(argv))
     except SystemExit as end:
         if host() == NOTEBOOK:
@@ -171,10 +174,10 @@ def _set_up_errors(stop: Stop) -> Iterator[None]:
         sys.exit(stop.exit_code or EXIT_CODES["interrupt"])
     except (NoRoomError, OutageError) as error:
         # Nothing is wrong with the set-up: it may be enough to run again later.
-        terminal.show_error(error)
+        show_error(error)
         sys.exit(1)
     except (PrintableError, EncordException) as error:
-        terminal.show_error(error)
+        show_error(error)
         sys.exit(2)
 
 
@@ -186,19 +189,19 @@ def _report_at_the_end(runner: RunnerBase) -> Iterator[None]:
         yield
     except BaseException:
         if runner.report is not None and runner.report is not before and runner.report.tasks:
-            terminal.show_report(runner.report)
+            show_report(runner.report)
         raise
     if runner.report is not None:
-        terminal.show_report(runner.report)
+        show_report(runner.report)
 
 
 @contextlib.contextmanager
 def _observed(runner: RunnerBase, would_write: bool) -> Iterator[None]:
     """Show the first failure when it happens and, in a dry run without progress, each task's would-be writes."""
     before = list(runner.observers)
-    runner.observers.append(terminal.FirstFailure())
+    runner.observers.append(FirstFailure())
     if would_write:
-        runner.observers.append(terminal.WouldWrite())
+        runner.observers.append(WouldWrite())
     try:
         yield
     finally:
@@ -211,8 +214,8 @@ def _help_of(runner: RunnerBase) -> str:
     agents = []
     for agent in runner.agents:
         first_line = (inspect.getdoc(agent.callable) or "").strip().partition("\n")[0]
-        text = f"  {terminal.on_one_line(agent.identity)}: {agent.name}()"
-        agents.append(f"{text} - {terminal.on_one_line(first_line)}" if first_line else text)
+        text = f"  {on_one_line(agent.identity)}: {agent.name}()"
+        agents.append(f"{text} - {on_one_line(first_line)}" if first_line else text)
     listed = "\n".join(agents) or "  none yet: decorate a function with @runner.stage(...)"
     # \b keeps the line breaks of a paragraph.
     paragraphs.append(f"\b\nStages and their agents:\n{listed}")

@@ -234,7 +234,7 @@ def _free_title(platform: LocalPlatform, title: str | None) -> str:
 @app.command()
 def status(data: Data = DEFAULT_DATA) -> None:
     """Show each project's stages with their numbers of tasks."""
-    from encord_agents.terminal import show_table
+    from encord_agents.terminal.tables import show_table
 
     with existing(data) as platform:
         projects = platform.projects()

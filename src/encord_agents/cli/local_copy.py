@@ -58,7 +58,7 @@ def diff(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Show which labels and moves were made since a project was pulled, or made."""
-    from encord_agents.terminal import show_table
+    from encord_agents.terminal.tables import show_table
 
     with existing(data) as platform:
         found = platform.project(project).differences()

@@ -54,7 +54,7 @@ def notifications(data: Data = DEFAULT_DATA) -> None:
     """Show the addresses that are notified, and the latest notifications with their answers."""
     from datetime import datetime
 
-    from encord_agents.terminal import show_table
+    from encord_agents.terminal.tables import show_table
 
     with existing(data) as platform:
         projects = {project.project_hash: project for project in platform.projects()}

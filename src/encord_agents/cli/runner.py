@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from encord_agents import terminal
 from encord_agents.cli.command import as_command
 from encord_agents.cli.options import DRAIN_OPTIONS, RUNNER_OPTIONS
+from encord_agents.terminal.tables import show_check
 
 if TYPE_CHECKING:
     from encord_agents.tasks.runner.queue_runner import QueueRunner
@@ -26,7 +26,7 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
 
         project_hash = given.pop("project_hash", None)
         RunnerOptions(**given)
-        terminal.show_check(runner.check(project_hash))
+        show_check(runner.check(project_hash))
 
     return as_command(runner, runner, SequentialRunner.__call__, RUNNER_OPTIONS, argv, check=check)
 

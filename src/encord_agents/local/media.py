@@ -78,7 +78,8 @@ def _stream(path: Path, title: str, head: bytes, wanted: str | None = None) -> N
             raise ValueError("it is read with `av`, which is missing: pip install 'encord-agents[local]'") from None
         raise ValueError(UNKNOWN) from None
     try:
-        with av.open(str(path)) as container:
+        # absolute, since FFmpeg takes what comes before a colon for a protocol
+        with av.open(str(path.absolute())) as container:
             moving = main_stream(container)
             if moving is not None and wanted != "audio":
                 return _video(container, moving, path, title)
@@ -124,7 +125,7 @@ def _is_turned(path: Path) -> bool:
     """Return True if a video's frames are shown turned by a quarter: phones store upright videos on their side."""
     import av
 
-    with av.open(str(path)) as container:
+    with av.open(str(path.absolute())) as container:
         stream: Any = main_stream(container)
         for packet in container.demux(stream):
             with contextlib.suppress(av.error.FFmpegError):  # of a damaged frame: a later one tells as well

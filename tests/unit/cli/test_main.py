@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 import typer
@@ -25,6 +27,14 @@ def test_version(option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     """The version alone, on stdout."""
     assert run(monkeypatch, option) == 0
     assert capsys.readouterr().out == f"{__version__}\n"
+
+
+def test_imports_of_help() -> None:
+    """The SDK, which takes most of a second to import, is imported only by the commands that need it."""
+    code = "import sys, encord_agents.cli.main\nprint(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "encord_agents.cli.editor" in ended.stdout.split()
+    assert not {"encord", "rich.console", "starlette", "PIL"} & set(ended.stdout.split())
 
 
 @pytest.mark.parametrize("arguments", [["--help"], []])

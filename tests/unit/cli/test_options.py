@@ -15,7 +15,7 @@ from encord_agents.cli.command import READER_LEFT
 from encord_agents.cli.options import DRAIN_OPTIONS, EXIT_CODES_HELP, RUNNER_OPTIONS, Progress
 from encord_agents.tasks import QueueRunner, Runner
 from encord_agents.tasks.engine.stop import EXIT_CODES
-from encord_agents.terminal import ProgressKind
+from encord_agents.terminal.progress import ProgressKind
 
 CALLS: list[tuple[Callable[..., Any], dict[str, Any]]] = [
     (Runner.__call__, RUNNER_OPTIONS),

@@ -11,6 +11,7 @@ from tests import kinds
 
 from encord_agents.core.video import iterate_frames
 from encord_agents.local import media
+from encord_agents.local.page.film import Film
 
 
 def test_a_video(tmp_path: Path) -> None:
@@ -20,6 +21,17 @@ def test_a_video(tmp_path: Path) -> None:
     assert (unit.item_type, unit.mime_type) == ("video", "video/mp4")
     assert (unit.width, unit.height, unit.frames, unit.fps) == (32, 24, 7, 5)
     assert unit.duration == pytest.approx(1.4)
+
+
+def test_a_name_with_a_colon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is the name of a file, and no protocol of FFmpeg's, in a relative path too."""
+    monkeypatch.chdir(tmp_path)
+    name = "2026-01-01T10:00.mp4"
+    kinds.video(tmp_path / name, frames=7, size=(32, 24), rate=5)
+    assert media.read_file(Path(name), name).frames == 7
+    film = Film(Path(name))
+    assert film.frames == 7
+    film.close()
 
 
 def test_a_sound(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from uuid import UUID
 import pytest
 from tests.waiting import until
 
-from encord_agents import terminal
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.events import (
     Event,
@@ -26,6 +25,7 @@ from encord_agents.tasks.engine.events import (
 )
 from encord_agents.tasks.engine.outcome import Failed, Fault, Moved, Pathway, Phase
 from encord_agents.terminal.notebook import Bundle, NotebookProgress, in_notebook
+from encord_agents.terminal.progress import PlainProgress, progress_observer
 
 STAGE = UUID(int=1)
 MOVED = Moved(Pathway(UUID(int=2), "go", UUID(int=3)))
@@ -53,7 +53,7 @@ class Screen:
 
 
 def progress(screen: Screen, clock: Callable[[], float] = lambda: 100.0, *, every: float = 3600) -> NotebookProgress:
-    return NotebookProgress(lambda: terminal.PlainProgress(io.StringIO()), show=screen, clock=clock, every=every)
+    return NotebookProgress(lambda: PlainProgress(io.StringIO()), show=screen, clock=clock, every=every)
 
 
 def run(shown: NotebookProgress, *events: Event) -> None:
@@ -117,7 +117,7 @@ def test_polling_has_one_line_for_the_last_pass() -> None:
 def test_without_a_display_there_are_lines(fails: type[Exception]) -> None:
     """A kernel that refuses to show something gets lines instead."""
     out = io.StringIO()
-    shown = NotebookProgress(lambda: terminal.PlainProgress(out), show=Screen(fails))
+    shown = NotebookProgress(lambda: PlainProgress(out), show=Screen(fails))
     run(shown, TaskFinished(TASK, MOVED, 1, 0.5), StageFinished(STAGE, "", 2.0))
     shown.close()
     assert out.getvalue().endswith("<b>Pre-label</b>: finished 1 task in 2.0 s; 1 moved\n")
@@ -171,8 +171,8 @@ def test_what_is_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda shell=shell: shell))  # type: ignore[arg-type]
         assert in_notebook() is expected
         if expected:
-            assert isinstance(terminal.progress_observer("auto"), NotebookProgress)
-            assert isinstance(terminal.progress_observer("rich"), NotebookProgress)
-            assert isinstance(terminal.progress_observer("plain"), terminal.PlainProgress)
+            assert isinstance(progress_observer("auto"), NotebookProgress)
+            assert isinstance(progress_observer("rich"), NotebookProgress)
+            assert isinstance(progress_observer("plain"), PlainProgress)
     monkeypatch.delitem(sys.modules, "IPython")
     assert in_notebook() is False

@@ -9,17 +9,17 @@ import pytest
 from rich.console import Console
 from tests.unit.terminal.events import GO, STAGE, Clock, failed, finished, task, text_of, wide
 
-from encord_agents import terminal
 from encord_agents.exceptions import PrintableError
 from encord_agents.tasks.engine.events import PassFinished, StageFinished, StagePolled, StageStarted, TaskWouldWrite
 from encord_agents.tasks.engine.outcome import Held, Moved
 from encord_agents.terminal.counting import StageCounts
+from encord_agents.terminal.progress import PlainProgress, RichProgress, progress_observer
 
 
 def test_plain_progress_is_a_line_per_start_and_finish() -> None:
     """A stage that is done before ten seconds have gone by is two lines."""
     out = io.StringIO()
-    progress = terminal.PlainProgress(out, Clock())
+    progress = PlainProgress(out, Clock())
     progress(StageStarted(STAGE, "Pre-label", "find_cats"))
     progress(StagePolled(STAGE, "Pre-label", 2, True))
     progress(finished(Moved(GO)))
@@ -35,7 +35,7 @@ def test_plain_progress_is_a_line_per_start_and_finish() -> None:
 def test_plain_progress_speaks_at_most_every_ten_seconds() -> None:
     """A thousand tasks in a minute are a few lines, which say how many are known so far."""
     out, clock = io.StringIO(), Clock()
-    progress = terminal.PlainProgress(out, clock)
+    progress = PlainProgress(out, clock)
     progress(StageStarted(STAGE, "Pre-label", "find_cats"))
     progress(StagePolled(STAGE, "Pre-label", 500, False))
     for _ in range(400):
@@ -51,7 +51,7 @@ def test_plain_progress_speaks_at_most_every_ten_seconds() -> None:
 def test_an_idle_pass_is_one_line() -> None:
     """Polling every few seconds for nothing does not fill a log with stages."""
     out = io.StringIO()
-    progress = terminal.PlainProgress(out, Clock())
+    progress = PlainProgress(out, Clock())
     for number in (1, 2, 3):
         progress(StageStarted(STAGE, "Pre-label", "find_cats"))
         progress(StagePolled(STAGE, "Pre-label", 0, complete=True))
@@ -67,7 +67,7 @@ def test_an_idle_pass_is_one_line() -> None:
 def test_bars_count_and_say_that_the_total_is_not_final() -> None:
     """While pages are still being read the total is "so far"; a title is never read as markup."""
     console, clock = wide(), Clock()
-    progress = terminal.RichProgress(console, clock)
+    progress = RichProgress(console, clock)
     try:
         progress(StageStarted(STAGE, "Pre [red]label[/red]", "find_cats"))
         progress(StagePolled(STAGE, "Pre [red]label[/red]", 100, False))
@@ -94,7 +94,7 @@ def test_bars_count_and_say_that_the_total_is_not_final() -> None:
 def test_bars_fit_a_narrow_terminal() -> None:
     """80 columns hold a long title, a bar and all counts, one line per stage."""
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
-    progress = terminal.RichProgress(console, Clock())
+    progress = RichProgress(console, Clock())
     progress._counting.stages[STAGE] = StageCounts("A stage with a rather long title", 0.0, 9999, True, 900, 10, 20, 3)
     with console.capture() as drawn:
         console.print(progress.render())
@@ -111,7 +111,7 @@ def test_log_records_go_above_the_bars(caplog: pytest.LogCaptureFixture) -> None
     root = logging.getLogger()
     handlers, root.handlers = root.handlers, []  # pytest's own would count as the user's
     try:
-        progress = terminal.RichProgress(console, Clock())
+        progress = RichProgress(console, Clock())
         progress(StageStarted(STAGE, "Pre-label", "find_cats"))
         log.warning("a [bold]warning[/bold]")
         progress.close()
@@ -124,15 +124,15 @@ def test_log_records_go_above_the_bars(caplog: pytest.LogCaptureFixture) -> None
 
 def test_progress_kinds(capsys: pytest.CaptureFixture[str]) -> None:
     """`auto` is lines where stderr is no terminal; `none` is nothing; another word is refused with the choices."""
-    assert terminal.progress_observer("none") is None
-    assert isinstance(terminal.progress_observer("auto"), terminal.PlainProgress)
-    assert isinstance(terminal.progress_observer("rich"), terminal.RichProgress)
+    assert progress_observer("none") is None
+    assert isinstance(progress_observer("auto"), PlainProgress)
+    assert isinstance(progress_observer("rich"), RichProgress)
     with pytest.raises(PrintableError, match="'auto', 'rich', 'plain' or 'none'"):
-        terminal.progress_observer("loud")  # type: ignore[arg-type]
+        progress_observer("loud")  # type: ignore[arg-type]
 
 
 def test_what_a_dry_run_would_write_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     """One line per task: it is the result of a dry run."""
-    progress = terminal.PlainProgress(io.StringIO(), Clock())
+    progress = PlainProgress(io.StringIO(), Clock())
     progress(TaskWouldWrite(task("cat.png"), "down 'go', 1 object"))
     assert capsys.readouterr().out.endswith("in 'Pre-label': down 'go', 1 object\n")

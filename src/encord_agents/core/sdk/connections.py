@@ -104,7 +104,8 @@ class Connections:
 
     Some servers and proxies close connections without saying so. A request on such a connection fails: it may have been
     carried out, so it is not sent again here. But the next ones must not fail likewise, so that each gets a connection
-    of its own for a while, as with the SDK: 30 s after the first such failure, twice as long after each further one.
+    of its own for a while, as with the SDK: 30 s after the first such failure, twice as long after each other.
+    After 16 minutes at most they are kept again, so that a process that polls for weeks forgets its first outages.
 
     Thread-safe, without a lock that might be held when a signal handler runs or the process forks.
 
@@ -180,7 +181,7 @@ class Connections:
         now = self._clock()
         failed = any(adapter.is_asking for adapter in session.adapters.values())  # type: ignore[attr-defined]
         if failed and was_used and now >= self._wary_until:
-            self._wary_until, self._wary_for = now + self._wary_for, 2 * self._wary_for
+            self._wary_until, self._wary_for = now + self._wary_for, min(2 * self._wary_for, 32 * IDLE)
             self.close()  # their connections may be as dead
         if failed or now < self._wary_until:
             session.close()

@@ -40,7 +40,7 @@ class Film:
         import av
 
         try:
-            self._container: Any = av.open(str(source) if isinstance(source, Path) else source())
+            self._container: Any = av.open(str(source.absolute()) if isinstance(source, Path) else source())
             self._stream: Any = main_stream(self._container)
             if self._stream is None:
                 raise ValueError("there is no video in it, only sound or a cover")

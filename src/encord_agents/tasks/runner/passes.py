@@ -111,7 +111,7 @@ class Passes:
         with contextlib.ExitStack() as stack:
             observers: list[Observer] = [LogObserver(), self._counter, *self._observers]
             if self._options.progress != "none":
-                from encord_agents.terminal import progress_observer
+                from encord_agents.terminal.progress import progress_observer
 
                 if (shown := progress_observer(self._options.progress)) is not None:
                     stack.callback(shown.close)

@@ -17,7 +17,7 @@ from encord_agents.tasks.engine.events import Event, Events, StageStarted, TaskF
 from encord_agents.tasks.engine.observers import LogObserver
 from encord_agents.tasks.engine.outcome import Held
 from encord_agents.tasks.engine.report import RunReport
-from encord_agents.terminal import PlainProgress
+from encord_agents.terminal.progress import PlainProgress
 
 STAGE = uuid4()
 TASK = TaskRef(uuid4(), uuid4(), "image-1.png", STAGE, "Pre-label")
