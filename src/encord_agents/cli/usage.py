@@ -1,8 +1,9 @@
-"""Commands whose usage errors quote no secret: a rejected value may be a key in the wrong place."""
+"""Commands whose usage errors quote no secret (a rejected value may be a misplaced key), and whose help has a width."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,11 +25,18 @@ def _careful() -> Iterator[None]:
         raise
 
 
+def _forget_no_width() -> None:
+    """Unset ``COLUMNS=0``, exported by programs that do not know the width: the help and errors would be blank."""
+    if os.environ.get("COLUMNS") == "0":
+        del os.environ["COLUMNS"]
+
+
 class CarefulCommand(TyperCommand):
     """A command whose usage errors quote no secret."""
 
     def make_context(self, *args: Any, **more: Any) -> Any:
         """Read the arguments."""
+        _forget_no_width()
         with _careful():
             return super().make_context(*args, **more)
 
@@ -38,6 +46,7 @@ class CarefulGroup(TyperGroup):
 
     def make_context(self, *args: Any, **more: Any) -> Any:
         """Read the arguments before the subcommand."""
+        _forget_no_width()
         with _careful():
             return super().make_context(*args, **more)
 

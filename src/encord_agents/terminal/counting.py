@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -22,6 +22,7 @@ __all__ = [
     "OUTCOMES",
     "Counting",
     "StageCounts",
+    "added_up",
     "clock_text",
     "counts_text",
     "done_text",
@@ -65,6 +66,14 @@ class StageCounts:
         if self.seconds is not None or not self.all_seen or not rate:
             return None
         return max(0, self.seen - self.done) / rate
+
+
+def added_up(title: str, stages: Sequence[StageCounts]) -> StageCounts:
+    """Return the sums of several finished stages, under one title."""
+    total = StageCounts(title, started=0.0, all_seen=True, seconds=sum(stage.seconds or 0.0 for stage in stages))
+    for name in ("seen", *OUTCOMES):
+        setattr(total, name, sum(getattr(stage, name) for stage in stages))
+    return total
 
 
 class Counting:

@@ -20,6 +20,8 @@ from encord_agents.tasks.engine.events import (
 from encord_agents.terminal.counting import (
     OUTCOMES,
     Counting,
+    StageCounts,
+    added_up,
     counts_text,
     done_text,
     pass_line,
@@ -188,8 +190,7 @@ class RichProgress:
         width = self._console.width
         roomy = width >= 100
         bar_width = 24 if roomy else 8
-        # Copied at once: the run may add a stage while rich's thread draws.
-        stages = tuple(self._counting.stages.values())
+        stages = self._shown()
         grid = Table.grid(padding=(0, 1))
         grid.add_column(no_wrap=True, overflow="ellipsis", max_width=width // 4 if roomy else 20)
         grid.add_column(min_width=bar_width, width=bar_width)
@@ -209,7 +210,8 @@ class RichProgress:
                 pulse=not total and not finished,
             )
             counts = Text()
-            for name in OUTCOMES:
+            # Failures first where the end of the line may be cut.
+            for name in OUTCOMES if roomy else sorted(OUTCOMES, key="failed".__ne__):
                 if n := getattr(stage, name):
                     counts.append(f"{' ' if counts else ''}{n} {name}", style=STYLES[name])
             if finished and stage.all_seen and not stage.seen:
@@ -220,3 +222,15 @@ class RichProgress:
                 *cells, *([Text(rate, style="dim"), Text(times_text(stage, now), style="dim")] if roomy else [])
             )
         return grid
+
+    def _shown(self) -> list[StageCounts]:
+        """Return the stages that there is room for: if they have more lines than the terminal, the first finished ones
+        share a line."""
+        # Copied at once: the run may add a stage while rich's thread draws.
+        stages = list(self._counting.stages.values())
+        surplus = len(stages) - (self._console.height - 1)
+        finished = [stage for stage in stages if stage.seconds is not None][: max(surplus, 0) + 1]
+        if surplus <= 0 or len(finished) < 2:
+            return stages
+        rest = [stage for stage in stages if not any(stage is one for one in finished)]
+        return [added_up(f"{len(finished)} finished stages", finished), *rest]

@@ -112,16 +112,21 @@ def is_terminal(stream: TextIO | None) -> bool:
 @cache
 def stderr_console() -> Console:
     """Return the console shared by all output to stderr, which appears above live bars."""
-    from rich.console import Console
-
-    return Console(file=stderr, highlight=False, markup=False, emoji=False)
+    return _console(stderr)
 
 
 def stdout_console() -> Console:
     """Return a console on stdout."""
+    return _console(stdout)
+
+
+def _console(stream: TextIO) -> Console:
     from rich.console import Console
 
-    return Console(file=stdout, highlight=False, markup=False, emoji=False)
+    console = Console(file=stream, highlight=False, markup=False, emoji=False)
+    if console.width < 1:  # programs that do not know their terminal's width export COLUMNS=0
+        console.width = 80
+    return console
 
 
 def write_line(text: str, style: str = "", stream: TextIO | None = None) -> None:

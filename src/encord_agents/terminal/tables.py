@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["report_table", "show_check", "show_report", "show_table"]
 
 MAX_FAILURES_SHOWN = 10
+NARROW = 72
+"""A terminal of fewer columns has no room for the table of a report, whose numbers alone take 60."""
 MAX_LINE = 400
 """The maximum number of characters shown of an error's first line."""
 
@@ -58,14 +60,13 @@ def report_table(report: RunReport, *, pathways: bool = False) -> Table:
 
 def show_report(report: RunReport) -> None:
     """Show the report on stdout: the counts, up to 10 failures, and an explanation of the numbers."""
-    if not is_terminal(sys.stdout):
+    if not is_terminal(sys.stdout) or (console := stdout_console()).width < NARROW:
         # One line per failure, for grep.
         stdout.write("\n".join([literally(report), *_failure_lines(report, between=" ")]) + "\n")
         stdout.flush()
         return
     from rich.text import Text
 
-    console = stdout_console()
     if report.stages:
         console.print(report_table(report, pathways=console.width >= 100 and report.moved > 0))
     for place, line in enumerate(_failure_lines(report, between="\n      ")):

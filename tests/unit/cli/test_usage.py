@@ -15,6 +15,17 @@ KEY = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZWQyN
 NOT_SHOWN = KEY[20:36]
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["local", "--help"], ["local", "up", "--help"]])
+def test_help_without_a_width(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """COLUMNS=0, from a program that does not know the terminal's width, leaves no help blank."""
+    monkeypatch.setenv("COLUMNS", "0")
+    with pytest.raises(SystemExit):
+        app(arguments)
+    assert "Usage" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

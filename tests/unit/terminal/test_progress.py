@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from uuid import UUID
 
 import pytest
 from rich.console import Console
@@ -102,6 +103,36 @@ def test_bars_fit_a_narrow_terminal() -> None:
     assert len(lines) == 1
     assert len(lines[0]) <= 80
     assert "933/9999" in lines[0]
+
+
+def test_the_failures_come_first_where_a_line_may_be_cut() -> None:
+    """A count that a narrow terminal has no room for is never that of the failures."""
+    console = Console(file=io.StringIO(), width=40, force_terminal=True, color_system=None)
+    progress = RichProgress(console, Clock())
+    progress._counting.stages[STAGE] = StageCounts("Pre-label", 0.0, 999, True, 900, 10, 20, 3)
+    with console.capture() as drawn:
+        console.print(progress.render())
+    assert "20 f" in drawn.get()
+
+
+@pytest.mark.parametrize("at_work", [0, 10, 28, 29])
+def test_more_stages_than_lines(at_work: int) -> None:
+    """The stage at work is always drawn: finished ones share a line, with the sums of their counts."""
+    console = Console(file=io.StringIO(), width=120, height=24, force_terminal=True, color_system=None)
+    progress = RichProgress(console, Clock())
+    for number in range(30):
+        seconds = None if number == at_work else 1.0
+        counts = StageCounts(f"Stage {number}.", 0.0, 3, seconds is not None, 2, 0, 1, 0, seconds)
+        progress._counting.stages[UUID(int=number)] = counts
+    with console.capture() as drawn:
+        console.print(progress.render())
+    lines = drawn.get().splitlines()
+    assert len(lines) < console.height
+    assert any(line.startswith(f"Stage {at_work}. ") for line in lines)
+    together = 30 - (len(lines) - 1)
+    assert lines[0].startswith(f"{together} finished stages ")
+    assert f"{3 * together}/{3 * together} " in lines[0]
+    assert f"{2 * together} moved {together} failed" in lines[0]
 
 
 def test_log_records_go_above_the_bars(caplog: pytest.LogCaptureFixture) -> None:

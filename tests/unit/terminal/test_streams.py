@@ -49,6 +49,15 @@ def test_guarded_writes_never_raise(error: Exception, monkeypatch: pytest.Monkey
     streams.stderr_console().print("text")
 
 
+def test_an_unknown_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs that do not know the terminal's width export COLUMNS=0. Text appears all the same, 80 columns wide."""
+    monkeypatch.setenv("COLUMNS", "0")
+    out = io.StringIO()
+    monkeypatch.setattr("sys.stdout", out)
+    streams.stdout_console().print("word " * 20)
+    assert [len(line) for line in out.getvalue().splitlines()] == [80, 20]
+
+
 def test_the_end_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is left of modules by then, a guarded stream that is removed says nothing, and closes nothing."""
     monkeypatch.setattr(sys, "stdout", io.StringIO())

@@ -11,7 +11,8 @@ from tests.unit.terminal.events import GO, STAGE, failed, text_of, wide
 from encord_agents.tasks.engine.events import StageFinished, StageStarted, TaskFinished, TaskRef
 from encord_agents.tasks.engine.outcome import Failed, Fault, Moved, Pathway, Phase
 from encord_agents.tasks.engine.report import RunReport
-from encord_agents.terminal.tables import MAX_LINE, report_table, show_check, show_report, show_table
+from encord_agents.terminal import tables
+from encord_agents.terminal.tables import MAX_LINE, NARROW, report_table, show_check, show_report, show_table
 
 
 def report_of(error: BaseException, pathway: Pathway | None = None, title: str = "cat.png") -> RunReport:
@@ -65,6 +66,22 @@ def test_a_failure_that_went_down_a_pathway(capsys: pytest.CaptureFixture[str]) 
     """The line of a failed task says which failure pathway took it."""
     show_report(report_of(ValueError("no"), Pathway(UUID(int=4), "by\nhand", UUID(int=5))))
     assert "agent, went down 'by hand': ValueError: no" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, NARROW])
+def test_the_report_on_a_narrow_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every stage has its whole name: in the table if there is room, in lines that the terminal wraps if not."""
+    monkeypatch.setattr(tables, "is_terminal", lambda stream: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    report = RunReport()
+    report(StageStarted(STAGE, "Pre-label", "find_cats"))
+    report(failed())
+    show_report(report)
+    out = capsys.readouterr().out
+    assert "Pre-label" in out
+    assert ("╭" in out) == (columns == NARROW)
 
 
 def test_the_report_names_ten_failures_and_counts_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
