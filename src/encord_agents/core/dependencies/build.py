@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from encord_agents.core.dependencies.models import Depends, Scope
-from encord_agents.core.dependencies.plan import Call, Input, Kind, Plan, Step, bound_call, hashable
+from encord_agents.core.dependencies.plan import Call, Input, Kind, Plan, Signatures, Step, bound_call, hashable
 from encord_agents.core.dependencies.signature import Unresolved, read_signature, readable_name, split_annotation
 from encord_agents.exceptions import DependencyError, closest
 
@@ -25,6 +26,7 @@ def build_plan(
     injectable: Collection[type],
     run_injectable: Collection[type] = (),
     overrides: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
+    signatures: Signatures | None = None,
 ) -> Plan:
     """Build a plan from the signatures of ``function`` and of everything it depends on.
 
@@ -36,12 +38,14 @@ def build_plan(
         injectable: The types that are supplied to each attempt.
         run_injectable: The types that run-scoped dependencies may ask for.
         overrides: Dependencies to replace, wherever they appear.
+        signatures: Those of an earlier plan of the function, which are not read again.
 
     Raises:
         DependencyError: A parameter cannot be supplied, dependencies form a cycle, a run-scoped dependency needs
             something with a shorter lifetime, or ``function`` is a generator. The message says what to write.
     """
-    return _Builder(tuple(injectable), tuple(run_injectable), overrides or {}).build(function)
+    builder = _Builder(tuple(injectable), tuple(run_injectable), overrides or {}, dict(signatures or {}))
+    return builder.build(function)
 
 
 def _refusal(function: str, parameter: str | None, *lines: str) -> DependencyError:
@@ -53,6 +57,7 @@ class _Builder:
     injectable: tuple[type, ...]
     run_injectable: tuple[type, ...]
     overrides: Mapping[Callable[..., Any], Callable[..., Any]]
+    signatures: dict[Callable[..., Any], tuple[list[inspect.Parameter], Any]]
     inputs: list[Input] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     made: dict[tuple[Callable[..., Any], Scope], int] = field(default_factory=dict)
@@ -89,6 +94,7 @@ class _Builder:
             is_async=kind.is_async,
             has_async=kind.is_async or any(s.kind.is_async for s in steps),
             returns=returns,
+            signatures=self.signatures,
         )
 
     def with_final_slots(self, step: Step) -> Step:
@@ -107,8 +113,11 @@ class _Builder:
     def arguments(self, function: Callable[..., Any], scope: Scope) -> tuple[Slots, Any]:
         """Return the slots of the function's arguments, and its return annotation."""
         name = readable_name(function)
+        key = hashable(function)
         try:
-            parameters, returns = read_signature(function)
+            if key not in self.signatures:
+                self.signatures[key] = read_signature(function)
+            parameters, returns = self.signatures[key]
         except (TypeError, ValueError) as error:
             raise _refusal(
                 *(name, None),
@@ -162,9 +171,17 @@ class _Builder:
                     return self.input(
                         Input(candidate, required, default if has_default else None, scope, function, name)
                     )
-        if has_default:
+        if has_default and (is_bound or not self.seems_injected(core)):
             return None
         raise self.not_supplied(parameter, core, function, scope)
+
+    def seems_injected(self, annotation: Any) -> bool:
+        """Return True if an annotation that cannot be resolved names something to be injected. Its default would
+        otherwise be passed for every task, which is hardly meant: the import is missing, or for type checkers only."""
+        if not isinstance(annotation, Unresolved):
+            return False
+        names = {kind.__name__ for kind in (*self.injectable, *self.run_injectable)} | {"Depends"}
+        return not names.isdisjoint(re.findall(r"\w+", annotation.annotation))
 
     def input(self, wanted: Input) -> int:
         for i, known in enumerate(self.inputs):
@@ -282,9 +299,10 @@ def kind_of(function: Callable[..., Any], *, look_inside: bool = True) -> Kind:
         return Kind.VALUE
     while isinstance(function, functools.partial):
         function = function.func
+    wrapped = inspect.unwrap(function)  # of a decorator that is a class, too
     if not inspect.isroutine(function) and not isinstance(function, type):
         function = bound_call(function)
-    for candidate in [function, inspect.unwrap(function)] if look_inside else [function]:
+    for candidate in [function, inspect.unwrap(function), wrapped] if look_inside else [function]:
         if inspect.isasyncgenfunction(candidate):
             return Kind.ASYNC_GENERATOR
         if inspect.isgeneratorfunction(candidate):

@@ -7,8 +7,9 @@ numbered slots: first the inputs, which the caller supplies by type, then one sl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from types import CoroutineType
 from typing import Any
@@ -17,7 +18,10 @@ from encord_agents.core.dependencies.models import Scope
 from encord_agents.core.dependencies.signature import readable_name
 from encord_agents.core.tracebacks import is_a
 
-__all__ = ["Call", "Input", "Kind", "Plan", "Step", "bound_call", "hashable"]
+__all__ = ["Call", "Input", "Kind", "Plan", "Signatures", "Step", "bound_call", "hashable"]
+
+Signatures = Mapping[Callable[..., Any], tuple[list[inspect.Parameter], Any]]
+"""The parameters and the return annotation of functions."""
 
 
 class Kind(Enum):
@@ -114,6 +118,8 @@ class Plan:
         is_async: True if ``function`` is declared async.
         has_async: True if ``function`` or a dependency is declared async. Others may turn out to be, see `Call.hides`.
         returns: The return annotation, resolved; ``None`` if there is none that can be resolved.
+        signatures: The signatures of the function and its dependencies, resolved where they are defined: names of an
+            enclosing function that only annotations use are gone afterwards.
     """
 
     function: Callable[..., Any]
@@ -128,6 +134,7 @@ class Plan:
     is_async: bool
     has_async: bool
     returns: Any
+    signatures: Signatures = field(repr=False)
 
 
 def hashable(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import Any
 
 from encord_agents.core.dependencies.aliases import is_alias, value_of_alias
@@ -90,7 +90,9 @@ def split_annotation(annotation: Any) -> tuple[Any, bool, tuple[Any, ...]]:
     first = annotation
     for _ in range(_DEEPEST):
         annotation = without_alias(annotation)
-        if typing.get_origin(annotation) is typing.Annotated:
+        if isinstance(annotation, InitVar):
+            annotation = annotation.type
+        elif typing.get_origin(annotation) is typing.Annotated:
             metadata += annotation.__metadata__
             annotation = annotation.__origin__
         elif typing.get_origin(annotation) in (typing.Union, types.UnionType):
@@ -113,10 +115,13 @@ class _Names:
         if isinstance(target, type):
             module = sys.modules.get(target.__module__)
             self._local.update(vars(module) if module else {})
+            self._add_type_parameters(target)
             target = inspect.getattr_static(target, "__init__")
         target = _innermost(target)
+        self._add_type_parameters(type(getattr(target, "__self__", None)))
         target = getattr(target, "__func__", target)
         self._global: dict[str, Any] = getattr(target, "__globals__", {})
+        self._add_type_parameters(target)
         code = getattr(target, "__code__", None)
         if code is None:
             return
@@ -127,6 +132,10 @@ class _Names:
                 self._local[name] = cell.cell_contents
             except ValueError:  # not assigned yet
                 continue
+
+    def _add_type_parameters(self, owner: Any) -> None:
+        """Add the names of ``def f[T]`` or ``class C[T]``, which annotations kept as text cannot reach."""
+        self._local.update({parameter.__name__: parameter for parameter in getattr(owner, "__type_params__", ())})
 
     def resolve(self, annotation: Any) -> Any:
         if annotation is inspect.Parameter.empty:

@@ -306,7 +306,13 @@ class RunnerBase:
     def _plan_with_overrides(self, agent: RegisteredAgent) -> Plan:
         if agent.plan.dependencies.isdisjoint(self.dependency_overrides):
             return agent.plan
-        return make_plan(agent.callable, self.dependency_overrides)
+        return build_plan(
+            agent.callable,
+            injectable=INJECTABLE,
+            run_injectable=RUN_INJECTABLE,
+            overrides=self.dependency_overrides,
+            signatures=agent.plan.signatures,
+        )
 
 
 def check_stage(stage: object) -> None:
@@ -349,7 +355,7 @@ def make_agent(function: Callable[..., Any], stage: str | UUID, **options: Any) 
             f"@runner.stage({str(stage)!r}): give_up_on={give_up_on!r} is not a tuple of exception types. "
             "Write it as in give_up_on=(ValueError,)."
         )
-    plan = make_plan(function, {})
+    plan = build_plan(function, injectable=INJECTABLE, run_injectable=RUN_INJECTABLE)
     for dependency in plan.dependencies:
         if (extra := extra_of(dependency)) is not None:
             require(extra, f"{plan.name}() uses {getattr(dependency, '__name__', dependency)}, which")
@@ -363,10 +369,6 @@ def make_agent(function: Callable[..., Any], stage: str | UUID, **options: Any) 
 def _are_exception_types(given: object) -> bool:
     kinds = given if isinstance(given, tuple) else [given, None]
     return all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds)
-
-
-def make_plan(function: Callable[..., Any], overrides: dict[Callable[..., Any], Callable[..., Any]]) -> Plan:
-    return build_plan(function, injectable=INJECTABLE, run_injectable=RUN_INJECTABLE, overrides=overrides)
 
 
 def checked_hash(project_hash: str | UUID) -> UUID:

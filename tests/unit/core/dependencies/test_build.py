@@ -139,6 +139,25 @@ def test_an_unresolvable_annotation_is_refused_where_it_matters() -> None:
     assert "'Nowhere' cannot be resolved" in str(error)
 
 
+@pytest.mark.parametrize("annotation", ["Row | None", "elsewhere.Row", "Annotated[Nowhere, Depends(of_row)]"])
+def test_a_default_does_not_hide_a_missing_import(annotation: str) -> None:
+    """An unresolvable annotation that names something to inject is refused, or every task would get the default.
+
+    An import below ``if TYPE_CHECKING:`` is enough for it, and some linters put imports there.
+    """
+    names: dict[str, Any] = {"Depends": Depends}
+
+    exec(f"def agent(row: {annotation!r} = None): ...\ndef holder(row: {annotation!r} = None): ...", names)
+
+    def through(held: Any = Depends(names["holder"])) -> None: ...
+
+    for function in (names["agent"], through):
+        error = refusal(function)
+        assert error.parameter == "row"
+        assert "cannot be resolved" in str(error)
+    plan(functools.partial(names["agent"], row=Row()))
+
+
 def test_a_refusal_says_what_to_write() -> None:
     """The message lists the injectable types, Depends and a default, and by what way the parameter is needed."""
 
@@ -271,6 +290,24 @@ def test_overrides_replace_a_dependency_wherever_it_appears() -> None:
     assert made.needs == {Task}
 
 
+def test_overrides_after_the_enclosing_function_has_returned() -> None:
+    """Signatures are read where the agent is defined: later, a name that only an annotation uses is gone."""
+
+    def define() -> tuple[Plan, Callable[..., Any]]:
+        class Local: ...
+
+        def load() -> Local: ...  # type: ignore[empty-body]
+
+        def agent(row: Row, local: Annotated[Local, Depends(load)]) -> Local: ...  # type: ignore[empty-body]
+
+        return plan(agent), load
+
+    made, load = define()
+    again = plan(made.function, overrides={load: of_task}, signatures=made.signatures)
+    assert again.dependencies == {of_task, of_row}
+    assert again.returns is made.returns is not None
+
+
 def test_an_unhashable_callable_is_a_dependency_too() -> None:
     """An instance of a plain dataclass with __call__ is shared by identity."""
 
@@ -317,10 +354,18 @@ def test_kinds_of_callables() -> None:
         def __call__(self) -> Iterator[int]:
             yield 1
 
+    class Timed:
+        def __init__(self, function: Callable[..., Any]) -> None:
+            functools.update_wrapper(self, function)
+
+        def __call__(self, *args: Any) -> Any: ...
+
     assert kind_of(of_row) is Kind.VALUE
     assert kind_of(Row) is Kind.VALUE
     assert kind_of(functools.partial(generate)) is Kind.GENERATOR
     assert kind_of(Callable_()) is Kind.GENERATOR
+    assert kind_of(Timed(generate)) is Kind.GENERATOR
+    assert kind_of(Timed(generate_async)) is Kind.ASYNC_GENERATOR
     assert kind_of(contextlib.contextmanager(generate)) is Kind.GENERATOR
     assert kind_of(contextlib.asynccontextmanager(generate_async)) is Kind.ASYNC_GENERATOR
     assert kind_of(generate_async) is Kind.ASYNC_GENERATOR

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import sys
 from collections.abc import Callable
+from dataclasses import InitVar
 from typing import Annotated, Any, Optional, Union
 
 import pytest
@@ -157,6 +159,8 @@ def test_built_in_functions_without_a_signature() -> None:
         (Annotated[int | str, "a"], (int | str, False, ("a",))),
         (None, (None, False, ())),
         (list[int], (list[int], False, ())),
+        (InitVar[int], (int, False, ())),
+        (InitVar[Annotated[int | None, "a"]], (int, True, ("a",))),
     ],
 )
 def test_the_parts_of_an_annotation(annotation: Any, parts: tuple[Any, ...]) -> None:
@@ -170,3 +174,22 @@ def test_metadata_is_kept() -> None:
     def agent(one: Annotated[int, "mark"], other: "Annotated[int, 'mark']") -> None: ...  # noqa: UP037
 
     assert set(types_of(agent).values()) == {Annotated[int, "mark"]}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="type parameters are new in Python 3.12")
+def test_type_parameters() -> None:
+    """Of a function, a class, and the class of a method, in annotations that are kept as text."""
+    names: dict[str, Any] = {}
+    code = """
+from __future__ import annotations
+def function[T](x: list[T]) -> T: ...
+class Box[T]:
+    def __init__(self, x: list[T]) -> None: ...
+    def method[U](self, x: dict[T, U]) -> None: ...
+    def __call__(self, x: set[T]) -> T: ...
+"""
+    exec(code, names)
+    box = names["Box"]([])
+    for callable_ in (names["function"], names["Box"], box.method, box):
+        parameters, _ = read_signature(callable_)
+        assert not any(isinstance(one.annotation, Unresolved) for one in parameters)
