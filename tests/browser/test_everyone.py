@@ -12,6 +12,8 @@ from tests.thorough import THOROUGH
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+    from encord_agents.local import LocalPlatform
+
 Visit = Callable[..., "Page"]
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -61,6 +63,29 @@ def test_nothing_is_wider_than_a_phone(visit: Visit, gallery: Gallery) -> None:
     for path in paths(gallery):
         page.goto(gallery.platform.domain + path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+
+
+def test_long_titles_are_not_wider_than_a_phone(visit: Visit, local_platform: LocalPlatform) -> None:
+    """No page of a task or a project scrolls sideways, however long its titles are, on the narrowest of phones."""
+    from encord_agents.local import AgentStage, Stage, Workflow
+
+    title = "a stage with a very long name " * 3 + "without_blanks_" * 6
+    workflow = Workflow([AgentStage(title, {"done": "Done"}), Stage("Done", "done")])
+    project = local_platform.create_project(title="title" * 40, workflow=workflow)
+    data = project.add_image(f"{'name' * 50}.png")
+    (row,) = local_platform.client().get_project(project.project_hash).list_label_rows_v2()
+    row.initialise_labels()
+    row.save()
+    project.move(project.tasks()[0].uuid, "Done")
+    project.move(project.tasks()[0].uuid, title)
+    project.add_task(data, branch="other")
+    project.move(project.tasks()[1].uuid, "Done")
+    page = visit("/", viewport={"width": 320, "height": 640})
+    here = f"/projects/{project.project_hash}"
+    task = f"{here}/tasks/{project.tasks()[0].uuid}"
+    for path in ("/", here, f"{here}/tasks", f"{here}/changes", task, f"{task}/compare"):
+        page.goto(local_platform.domain + path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320, path
 
 
 def test_without_scripts(visit: Visit, gallery: Gallery) -> None:

@@ -128,6 +128,69 @@ def test_a_frame_shows_its_own_labels(visit: Visit, gallery: Gallery) -> None:
     check(3)
 
 
+def shown(page: Page, frame: int) -> None:
+    page.locator(f"[data-player][data-shown='{frame}']").wait_for()
+
+
+@pytest.mark.parametrize(("typed", "frame"), [("1.5", 1), ("28.99", 28), ("-0.5", 0), ("1e3", 29), ("", 0)])
+def test_a_number_that_is_no_frame(visit: Visit, gallery: Gallery, typed: str, frame: int) -> None:
+    """The frame below it is shown, picture and labels alike, at most the last; and the field says which."""
+    page = visit(gallery.task_path("film.mp4") + "?frame=7")
+    shown(page, 7)
+    field = page.locator("[data-frame-number]")
+    field.fill(typed)
+    field.press("Enter")
+    shown(page, frame)
+    assert f"/frame/{frame}?" in str(page.locator("[data-picture]").get_attribute("href"))
+    assert f"frame={frame}" in page.url
+    assert field.input_value() == str(frame)
+
+
+def test_labels_that_could_not_be_loaded(chromium: Any, gallery: Gallery) -> None:
+    """No labels of another frame are over the picture: the page says that they are missing, and asks again."""
+    page = chromium.new_page()  # whose console complains of the failed requests
+    try:
+        page.route("**/frames?*", lambda route: route.fulfill(status=500, body="{}"))
+        page.goto(f"{gallery.platform.domain}{gallery.task_path('film.mp4')}?frame=7")
+        missing = page.get_by_text("The labels of this frame could not be loaded.")
+        for frame in (7, 8):
+            shown(page, frame)
+            missing.wait_for()
+            assert page.locator("[data-drawn] .label").count() == 0
+            label = page.locator("[data-scene]").get_attribute("aria-label")
+            assert label == f"film.mp4, frame {frame}: labels not loaded"
+            if frame == 7:
+                page.keyboard.press(".")
+        page.unroute("**/frames?*")
+        missing.wait_for(state="detached")
+        x = page.evaluate("document.querySelector('[data-drawn] .line').getBBox().x")
+        assert x == pytest.approx(8 / 40 * FILM_WIDTH, abs=0.02)
+        assert page.locator("[data-scene]").get_attribute("aria-label") == "film.mp4, frame 8: 1 object"
+    finally:
+        page.close()
+
+
+def test_a_frame_that_cannot_be_shown(chromium: Any, gallery: Gallery, tmp_path: Path) -> None:
+    """The page says so over that frame, and over no other."""
+    from tests.films import film
+
+    gallery.project.add_file(
+        "short.mp4", film(tmp_path / "short.mp4", 5).read_bytes(), item_type="video", mime_type="video/mp4",
+        width=FILM_WIDTH, height=FILM_HEIGHT, frames=6, fps=10.0,
+    )  # fmt: skip
+    page = chromium.new_page()  # whose console complains of the frame
+    try:
+        page.goto(f"{gallery.platform.domain}{gallery.task_path('short.mp4')}?frame=4")
+        for frame, key in ((4, "."), (5, ","), (4, "")):
+            shown(page, frame)
+            gone = page.get_by_text("The file cannot be shown.")
+            gone.wait_for(state="visible" if frame == 5 else "hidden")
+            if key:
+                page.keyboard.press(key)
+    finally:
+        page.close()
+
+
 def test_the_timeline_shows_where_the_video_is(visit: Visit, gallery: Gallery) -> None:
     """A line over the tracks of the objects follows the frame."""
     page = visit(gallery.task_path("film.mp4") + "?frame=14")
@@ -178,6 +241,38 @@ def test_counts_move_while_an_agent_runs(visit: Visit, gallery: Gallery) -> None
     assert page.evaluate("window.still")
 
 
+def test_titles_with_words_of_the_page(visit: Visit, local_platform: LocalPlatform, tmp_path: Path) -> None:
+    """Titles are left as they are where the words around them are renewed, and reorder none of those words."""
+    from tests.films import film
+
+    from encord_agents.local import AgentStage, Stage, Workflow
+
+    content = film(tmp_path / "film.mp4", 3).read_bytes()
+    workflow = Workflow([AgentStage("Do 3 tasks, then rest", {"done": "Done"}), Stage("Done", "done")])
+    project = local_platform.create_project(workflow=workflow)
+    for title in ("frame 1: a, frame 2: b", "abc \u202egnp.exe"):
+        project.add_file(
+            title, content, item_type="video", mime_type="video/mp4", width=FILM_WIDTH, height=FILM_HEIGHT, frames=3
+        )
+    page = visit(f"/projects/{project.project_hash}")
+    project.move(project.tasks()[1].uuid, "Done")
+    page.get_by_role("link", name="Do 3 tasks, then rest 1 task, agent stage", exact=True).wait_for()
+    words = page.locator(".event-text").first
+    assert "moved to Done" in words.inner_text()
+    left = words.evaluate(
+        "(element) => { const text = [...element.childNodes].find((node) => node.nodeValue?.includes('moved'));"
+        "const at = text.nodeValue.indexOf('moved'); return [at, at + 4].map((from) => { const range = new Range();"
+        "range.setStart(text, from); range.setEnd(text, from + 1); return range.getBoundingClientRect().left; }); }"
+    )
+    assert left[0] < left[1]
+    page.goto(f"{local_platform.domain}/projects/{project.project_hash}/tasks/{project.tasks()[0].uuid}")
+    shown(page, 0)
+    page.keyboard.press(".")
+    shown(page, 1)
+    label = page.locator("[data-scene]").get_attribute("aria-label")
+    assert label == "frame 1: a, frame 2: b, frame 1: 0 objects"
+
+
 def test_runs_are_shown_while_they_work(visit: Visit, gallery: Gallery) -> None:
     """Each client has its requests, saves and latencies on the page of runs, which renews itself."""
     page = visit("/runs")
@@ -197,9 +292,9 @@ def test_the_keyboard_leads_everywhere(visit: Visit, gallery: Gallery) -> None:
     page.keyboard.press("ArrowLeft")
     expect(heading).to_have_text("boxed.png")
     assert page.locator("[data-drawn]").is_visible()
-    page.keyboard.press("l")
-    assert not page.locator("[data-drawn]").is_visible()
-    page.keyboard.press("l")
+    for key in ("l", "L"):  # as with Caps Lock
+        page.keyboard.press(key)
+        assert page.locator("[data-drawn]").is_visible() == (key == "L")
     page.keyboard.press("?")
     assert page.get_by_role("dialog", name="Keyboard shortcuts").is_visible()
     page.keyboard.press("Escape")
@@ -391,6 +486,47 @@ def test_pages_and_groups_are_gone_through(visit: Visit, gallery: Gallery, tmp_p
         expect(scene).to_have_attribute("viewBox", f"0 0 {size[0]} {size[1]}")
         width = page.evaluate("document.querySelector('[data-drawn] .line').getBBox().width")
         assert width == pytest.approx(size[0] / 2)
+
+
+def test_what_is_said_of_a_member_of_a_data_group(visit: Visit, gallery: Gallery, tmp_path: Path) -> None:
+    """Classifications, and answers that change, are beside the pictures of the member that they are placed in."""
+    from encord.objects import TextAttribute
+    from encord.objects.coordinates import BoundingBoxCoordinates
+    from encord.orm.storage import DataGroupCustom
+    from tests import kinds
+
+    client = gallery.platform.client()
+    folder = client.create_storage_folder("Members")
+    files = kinds.five(tmp_path / "files")
+    members = {"left": folder.upload_image(files / "picture.png"), "right": folder.upload_video(files / "film.mp4")}
+    uuid = folder.create_data_group(DataGroupCustom(name="pair", layout_contents=members))
+    project = client.get_project(gallery.project.project_hash)
+    client.get_dataset(next(iter(project.list_datasets())).dataset_hash).link_items([uuid])
+    ontology = client.get_ontology(project.ontology_hash)
+    ontology.structure.get_child_by_title("Person").add_attribute(TextAttribute, "Mood", dynamic=True)
+    ontology.save()
+    row = gallery.row("pair")
+    structure = row.ontology_structure
+    left, right = row.get_space(layout_key="left", type_="image"), row.get_space(layout_key="right", type_="video")
+    for answer, place in (
+        ("Indoors", left.put_classification_instance),
+        ("Outdoors", right.put_classification_instance),
+    ):
+        scene = structure.classifications[0].create_instance()
+        scene.set_answer(structure.get_child_by_title(answer))
+        place(scene, *([] if answer == "Indoors" else [[1]]))
+    person = structure.get_child_by_title("Person").create_instance()
+    right.put_object_instance(person, [0, 1], BoundingBoxCoordinates(height=0.1, width=0.1, top_left_x=0, top_left_y=0))
+    for frame, mood in enumerate(("calm", "merry")):
+        person.set_answer(mood, structure.get_child_by_title("Mood"), frames=frame)
+    row.save()
+    page = visit(gallery.task_path("pair"))
+    words = ("Indoors", "Outdoors", "calm", "merry")
+    for picture, expected in enumerate((["Indoors"], ["calm"], ["Outdoors", "merry"], [])):
+        shown(page, picture)
+        said = page.locator("[data-listed]").inner_text()
+        assert [word for word in words if word in said] == expected
+        page.keyboard.press(".")
 
 
 def test_empty_states_say_what_to_do(visit: Visit, local_platform: LocalPlatform) -> None:

@@ -85,9 +85,10 @@ def card(pages: Pages, request: Request) -> Response:
 
 
 def picture(pages: Pages, request: Request) -> Response:
-    """Serve a picture in full size, in a format that browsers show."""
+    """Serve a picture in full size, upright, in a format that browsers show."""
     row, source = _file(pages, request)
-    if row["mime_type"] in pictures.SHOWN:
+    shown = row["mime_type"] in pictures.SHOWN
+    if shown and not (row["mime_type"] == "image/webp" and pictures.is_turned(source)):
         return as_it_is(pages, request)
     return _made(pages, ("picture", row["digest"]), lambda: pictures.shown(source), "image/png")
 

@@ -28,7 +28,7 @@ class Labelled:
         hash: Its own hash, not its feature's.
         number: Its number among the labels of its class in this row, from 1.
         shape: Its geometry on this frame; empty for classifications and for objects of audio and text.
-        ranges: Its frames, milliseconds or characters, if it has ranges.
+        ranges: Its frames, milliseconds or characters, if it has ranges; in a data group, the numbers of pictures.
         change: ``added``, ``removed`` or ``changed``, if two versions are compared.
         detail: The changes in words.
     """
@@ -177,9 +177,12 @@ class Row:
         """Return the classifications on a frame, or all of them."""
         found = []
         for key, answer in self._content.get("classification_answers", {}).items():
-            ranges = [(first, last) for first, last in answer.get("range") or []]
-            if frame is not None and ranges and not any(first <= frame <= last for first, last in ranges):
+            if frame is not None and not self._is_on(answer, frame):
                 continue
+            if self._item_type == "group" and frame is None:
+                ranges = _ranges([k for k in range(len(self._parts)) if self._is_on(answer, k)])
+            else:
+                ranges = [(first, last) for first, last in answer.get("range") or []]
             found.append(
                 Labelled(
                     key,
@@ -191,6 +194,20 @@ class Row:
                 )
             )
         return found
+
+    def _is_on(self, answer: Mapping[str, Any], frame: int) -> bool:
+        """Return True if a classification is on a frame; without a range, it is on all frames of its file or member."""
+        member, number = self._place(frame)
+        spaces = answer.get("spaces") if member is not None else None
+        if spaces and member not in spaces:
+            return False
+        ranges = (spaces[member] if spaces else answer).get("range")
+        return not ranges or _covers(ranges, number)
+
+    def _place(self, frame: int) -> tuple[str | None, int]:
+        """Return the member of a data group that a frame is of, and the number that the frame has in its own file."""
+        in_group = self._item_type == "group" and frame < len(self._parts)
+        return self._parts[frame] if in_group else (None, frame)
 
     def tracks(self) -> list[tuple[Labelled, list[Range]]]:
         """Return each object of a video with its ranges of frames."""
@@ -240,13 +257,8 @@ class Row:
 
     def _dynamic(self, hash: str, frame: int) -> list[Answer]:
         action = self._content.get("object_actions", {}).get(hash, {})
-        return self._answers(
-            [
-                answer
-                for answer in action.get("actions") or ()
-                if any(first <= frame <= last for first, last in answer.get("range") or [])
-            ]
-        )
+        _, number = self._place(frame)
+        return self._answers([one for one in action.get("actions") or () if _covers(one.get("range"), number)])
 
     def _answers(self, given: Any) -> list[Answer]:
         found = []
@@ -273,6 +285,10 @@ def _labels_of(space: Mapping[str, Any] | None, number: int) -> dict[str, Any]:
         return dict(labels) if number == 0 else {}
     found = labels.get(str(number))
     return found if isinstance(found, dict) else {}
+
+
+def _covers(ranges: Any, number: int) -> bool:
+    return any(first <= number <= last for first, last in ranges or ())
 
 
 def _ranges(frames: Sequence[int]) -> list[Range]:

@@ -9,13 +9,13 @@ from pathlib import Path
 from threading import Lock, Semaphore
 from typing import TYPE_CHECKING
 
-from encord_agents.pictures import Picture
+from encord_agents.pictures import TURNS, Picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp", "image/svg+xml")
-"""Media types that browsers show as they are."""
+"""Media types that browsers show as they are; all but WebP upright, if Exif data turn the picture."""
 THUMBNAIL = 480
 """The longer side of a thumbnail, in pixels: sharp on screens with a device pixel ratio of 2."""
 _MOST_KEPT = 64 * 2**20
@@ -68,6 +68,7 @@ def _quick_thumbnail(source: Path | bytes) -> bytes | None:
         with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
             if image.format != "JPEG" or image.mode not in ("RGB", "L"):
                 return None
+            image.info.pop("xmp", None)  # from which Pillow would take an orientation that browsers do not know
             image.draft(image.mode, (THUMBNAIL, THUMBNAIL))
             return jpeg(ImageOps.exif_transpose(image).convert("RGB"), THUMBNAIL)
     except Exception:  # noqa: BLE001 - whatever fails, the careful way gives a better message
@@ -79,8 +80,17 @@ def _thumbnail(source: Path | bytes) -> bytes:
         return jpeg(_upright(picture), THUMBNAIL)
 
 
+def is_turned(source: Path | bytes) -> bool:
+    """Return True if a picture is stored otherwise than upright; False also if it cannot be read."""
+    try:
+        with Picture(source) as picture:
+            return picture.orientation != 1
+    except (ImportError, ValueError, OSError):
+        return False
+
+
 def shown(source: Path | bytes) -> bytes:
-    """Return a picture as a PNG, for formats that browsers do not show.
+    """Return a picture as a PNG, upright, for formats that browsers do not show, or not upright.
 
     Raises:
         ValueError: The picture cannot be read.
@@ -125,7 +135,8 @@ def _upright(picture: Picture) -> Image:
             return Image.fromarray(picture.pixels())
         except ImportError:  # without numpy, pictures of high bit depth are shown as Pillow converts them
             pass
-    image = ImageOps.exif_transpose(picture.image)
+    turns, mirrored = TURNS[picture.orientation]
+    image = (ImageOps.mirror(picture.image) if mirrored else picture.image).rotate(90 * turns, expand=True)
     if image.mode in ("RGBA", "LA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)

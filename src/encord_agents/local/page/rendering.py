@@ -80,6 +80,7 @@ def environment() -> Environment:
         "iso": lambda seconds: datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds"),
         "size": size,
         "client": client,
+        "named": named,
         "percent": lambda share: f"{share * 100:.0f} %",
         "seconds": duration,
         "soon": soon,
@@ -141,6 +142,11 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "bytes" or count >= 99.95 else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
+
+
+def named(title: str) -> str:
+    """Return a title, or a word in its place if there is nothing in it to see, and to click on."""
+    return title if any(character.isprintable() and character != " " for character in title) else "untitled"
 
 
 def client(name: str) -> str:

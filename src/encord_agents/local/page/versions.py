@@ -128,9 +128,10 @@ def _paired(
 
 
 def _alike(one: Labelled, other: Labelled) -> float:
+    in_range = float(list(one.ranges) == list(other.ranges))
     if not one.label_class.is_object:
-        return 1.0  # there is usually one classification of a class
-    return overlap(one.shape, other.shape) if one.shape.box else float(list(one.ranges) == list(other.ranges))
+        return max(ALIKE, in_range)  # there is usually one classification of a class
+    return overlap(one.shape, other.shape) if one.shape.box else in_range
 
 
 def overlap(one: Shape, other: Shape) -> float:
@@ -151,14 +152,21 @@ def _difference(one: Labelled, other: Labelled) -> str:
         found.append("another range")
     if one.confidence != other.confidence:
         found.append(f"confidence {_share(one.confidence)} → {_share(other.confidence)}")
-    earlier = {answer.question: answer.answer for answer in one.answers}
-    later = {answer.question: answer.answer for answer in other.answers}
+    earlier, later = _answered(one), _answered(other)
     found += [
         f"{question}: {earlier.get(question) or 'no answer'} → {later.get(question) or 'no answer'}"
         for question in dict.fromkeys([*earlier, *later])
         if earlier.get(question) != later.get(question)
     ]
     return "; ".join(found)
+
+
+def _answered(labelled: Labelled) -> dict[str, str]:
+    """Return the answers by question; several questions may have the same words."""
+    found: dict[str, list[str]] = {}
+    for answer in labelled.answers:
+        found.setdefault(answer.question, []).append(answer.answer)
+    return {question: ", ".join(answers) for question, answers in found.items()}
 
 
 def _share(confidence: float | None) -> str:

@@ -201,7 +201,8 @@ def _text(pages: Pages, task: sqlite3.Row, row: Row) -> list[dict[str, Any]]:
     edges = sorted(cuts)
     return [
         {
-            "text": text[start:end],
+            # A line's end that lies in two pieces would be two ends
+            "text": text[start:end].removesuffix("\r") if text.startswith("\n", end) else text[start:end],
             "objects": [o for o in objects if any(first <= start and end - 1 <= last for first, last in o.ranges)],
         }
         for start, end in itertools.pairwise(edges)

@@ -84,6 +84,20 @@ def test_a_picture_in_full(pages: Pages, project: LocalProject) -> None:
         assert size_of(answer.body) in ((6, 4), (5, 3))
 
 
+def test_a_webp_in_full(pages: Pages, project: LocalProject) -> None:
+    """It is the file itself, but upright where Exif data turn it: browsers leave WebP files as they are stored."""
+    image = Image.new("RGB", (6, 4))
+    exif = image.getexif()
+    for orientation, size in ((1, (6, 4)), (6, (4, 6))):
+        exif[0x0112] = orientation
+        packed = io.BytesIO()
+        image.save(packed, "WEBP", exif=exif)
+        project.add_file("picture", packed.getvalue(), item_type="image", mime_type="image/webp")
+        answer = files.picture(pages, request(item=item(project)))
+        assert (answer.body == packed.getvalue()) == (orientation == 1)
+        assert size_of(answer.body) == size
+
+
 @pytest.mark.parametrize("answer", [files.thumbnail, files.picture, files.frame, files.page])
 def test_a_file_that_cannot_be_read(pages: Pages, project: LocalProject, answer: Any) -> None:
     """It is refused with the reason, from whichever address."""

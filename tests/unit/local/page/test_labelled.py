@@ -169,6 +169,37 @@ def test_a_data_group() -> None:
     assert row.names() == {"p": "Car 1", "f": "Car 2", "s": "Car 3", "w": "Car 4"}
 
 
+def test_classifications_of_a_data_group() -> None:
+    """They are on the pictures of the members that they are placed in, whose own frames their ranges count."""
+    parts = [("left", 0), ("right", 0), ("film", 0), ("film", 1), ("film", 2)]
+    spaces: Mapping[str, Any] = {
+        "a": {"left": {"range": [[0, 0]]}},
+        "b": {"film": {"range": [[1, 2]]}},
+        "c": {"film": {"range": []}, "right": {"range": [[0, 0]]}},
+        "d": {"not shown": {"range": [[0, 0]]}},
+        "e": {},
+    }
+    answers = {key: {"featureHash": "day", "range": [], "spaces": placed} for key, placed in spaces.items()}
+    row = Row({"classification_answers": answers}, CLASSES, "group", SIZES, parts)
+    assert ["".join(hashes(row.classifications(frame))) for frame in range(5)] == ["ae", "ce", "ce", "bce", "bce"]
+    assert [(found.hash, found.ranges) for found in row.classifications()] == [
+        ("a", [(0, 0)]), ("b", [(3, 4)]), ("c", [(1, 4)]), ("d", []), ("e", [(0, 4)]),
+    ]  # fmt: skip
+    assert hashes(Row({"classification_answers": answers}, CLASSES, "group", SIZES).classifications(0)) == list("abcde")
+
+
+def test_answers_that_change_in_a_data_group() -> None:
+    """Their ranges count the frames of the member, not the pictures of the group."""
+    actions = [{"featureHash": "q", "answers": f"frame {k}", "range": [[k, k]]} for k in range(2)]
+    content = {
+        "spaces": {"film": {"labels": {str(k): objects(car("a")) for k in range(2)}}},
+        "object_actions": {"a": {"actions": actions}},
+    }
+    row = Row(content, CLASSES, "group", SIZES, [("picture", 0), ("film", 0), ("film", 1)])
+    said = [[answer.answer for found in row.objects(frame) for answer in found.answers] for frame in range(3)]
+    assert said == [[], ["frame 0"], ["frame 1"]]
+
+
 def test_answers_that_change() -> None:
     """An object says what it is everywhere, then what it is on this frame; both ends of a range belong to it."""
     content = unit(

@@ -6,7 +6,8 @@ import io
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from encord_agents.local.page import pictures
 from encord_agents.local.page.pictures import THUMBNAIL, Kept
@@ -83,6 +84,30 @@ def test_upright(kind: str, tmp_path: Path) -> None:
         assert pictures.upright(source).size == (10, 20)
         assert opened(pictures.thumbnail(source)).size == (10, 20)
         assert opened(pictures.shown(source)).size == (10, 20)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turned_and_mirrored(orientation: int) -> None:
+    """Each of the eight orientations of Exif is shown as Pillow turns it, which says whether it is stored so."""
+    image = Image.new("L", (20, 10))
+    image.paste(255, (0, 0, 4, 3))
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    content = packed(image, "PNG", exif=exif)
+    assert pictures.upright(content).tobytes() == ImageOps.exif_transpose(opened(content)).convert("RGB").tobytes()
+    assert pictures.is_turned(content) == (orientation != 1)
+    assert not pictures.is_turned(content[:50])
+
+
+def test_an_orientation_of_xmp() -> None:
+    """It does not count, as it does not in browsers, and for agents."""
+    xmp = '<x xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+    told = PngInfo()
+    told.add_itxt("XML:com.adobe.xmp", xmp)
+    image = Image.new("RGB", (20, 10))
+    for content in (packed(image, "JPEG", xmp=xmp.encode()), packed(image, "PNG", pnginfo=told)):
+        assert opened(content).getexif()[0x0112] == 6
+        assert opened(pictures.thumbnail(content)).size == pictures.upright(content).size == (20, 10)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])

@@ -10,7 +10,7 @@ from tests.unit.local.asking import NOBODY, refused
 from tests.unit.local.page.looking import attributes, for_project, html, request, text
 from tests.unit.local.rows import saved
 
-from encord_agents.local import LocalPlatform, LocalProject
+from encord_agents.local import AgentStage, LocalPlatform, LocalProject, Workflow
 from encord_agents.local.history import Client, acting
 from encord_agents.local.page import projects
 from encord_agents.local.page.pages import Pages
@@ -116,3 +116,10 @@ def test_the_latest_events(pages: Pages, project: LocalProject) -> None:
     activity = projects.activity(pages, project._record)
     assert activity.index("b.png") < activity.index("a.png")
     assert activity.count("<li>") == 12
+
+
+def test_a_blank_title_can_be_clicked_on(pages: Pages, platform: LocalPlatform, project: LocalProject) -> None:
+    """A project whose title has nothing to see is called untitled where it is linked to, and on its own page."""
+    blank = platform.create_project(title="   ", workflow=Workflow([AgentStage("Agent", {})]))
+    assert f'{blank.project_hash}">untitled</a>' in html(projects.all_projects(pages, request()))
+    assert "<h1>untitled</h1>" in html(projects.overview(pages, for_project(blank)))

@@ -147,3 +147,19 @@ def test_sizes(count: float, expected: str) -> None:
 def test_clients(name: str, expected: str) -> None:
     """The product that says most is named with its version; a name without products is itself."""
     assert rendering.client(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("title", "shown"),
+    [
+        ("a", "a"),
+        (" a ", " a "),
+        ("日本", "日本"),
+        ("", "untitled"),
+        ("  ", "untitled"),
+        ("\u3000\u200b\t", "untitled"),
+    ],
+)
+def test_titles_can_be_seen(title: str, shown: str) -> None:
+    """A title without anything in it to see has a word in its place, so that its link can be clicked on."""
+    assert rendering.named(title) == shown

@@ -105,6 +105,43 @@ def test_answers_that_differ(before: str | None, after: str | None, detail: str)
     assert counts(compared) == (0, 0, 1, 0)
 
 
+def test_questions_of_the_same_words() -> None:
+    """An answer that differs is told, also where another question of the class has the same words."""
+
+    def day(*answers: str) -> Row:
+        given = [{"featureHash": "q", "answers": answer} for answer in answers]
+        return picture(classification_answers={"c": {"featureHash": "day", "classifications": given}})
+
+    (changed,) = compare(day("red", "light"), day("blue", "light")).changed
+    assert changed.detail == "Colour: red, light → blue, light"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({"c": ["left"]}, {"c": ["left"]}, (0, 0, 0, 1)),
+        ({"c": ["left"]}, {"c": ["right"]}, (0, 0, 1, 0)),
+        ({"c": ["left"]}, {"d": ["right"]}, (0, 0, 1, 0)),
+        ({"c": ["left"]}, {"c": ["left", "right"]}, (0, 0, 1, 0)),
+        ({"c": ["left"], "d": ["right"]}, {"e": ["right"], "f": ["left"]}, (0, 0, 0, 2)),
+    ],
+)
+def test_classifications_of_members(
+    before: dict[str, list[str]], after: dict[str, list[str]], expected: tuple[int, int, int, int]
+) -> None:
+    """A classification of a data group is the same if it is of the same members; of several, that of its member."""
+
+    def group(placed: dict[str, list[str]]) -> Row:
+        answers = {
+            hash: {"featureHash": "day", "range": [], "spaces": {member: {"range": [[0, 0]]} for member in members}}
+            for hash, members in placed.items()
+        }
+        parts = [("left", 0), ("right", 0)]
+        return Row({"classification_answers": answers}, CLASSES, "group", [(10, 10)], parts)
+
+    assert counts(compare(group(before), group(after))) == expected
+
+
 def test_ranges_that_differ() -> None:
     """Objects of sound are the same by their ranges; one that is the same by its id may have another."""
 

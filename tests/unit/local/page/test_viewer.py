@@ -12,7 +12,7 @@ from tests.unit.local.rows import BOX, boxed, saved
 
 from encord_agents.local import LocalProject, editor_agents, labels
 from encord_agents.local.page import viewer
-from encord_agents.local.page.classes import Classes
+from encord_agents.local.page.classes import Classes, LabelClass
 from encord_agents.local.page.labelled import Row
 from encord_agents.local.page.pages import Pages
 from encord_agents.local.page.viewer import FRAMES_AT_ONCE
@@ -146,6 +146,16 @@ def test_a_text_in_pieces(
     assert [(piece["text"], "".join(one.hash for one in piece["objects"])) for piece in found] == pieces
 
 
+def test_a_label_that_ends_within_a_lines_end(pages: Pages, project: LocalProject) -> None:
+    """The text has as many lines as without the label."""
+    project.add_file("text", b"one\r\ntwo\r\n\rend\r", item_type="plainText", mime_type="text/plain")
+    answers = {hash: {"featureHash": "f", "range": [found]} for hash, found in {"a": [0, 3], "b": [9, 9]}.items()}
+    found = viewer._text(
+        pages, row_of(project, -1), Row({"object_answers": answers}, Classes({}), "plainText", [(1, 1)])
+    )
+    assert [piece["text"] for piece in found] == ["one", "\ntwo", "\n", "\rend\r"]
+
+
 def test_a_text_that_is_long_or_empty(pages: Pages, project: LocalProject) -> None:
     """So many bytes of it are shown, also where they end within a character; an empty one has no pieces."""
     row = Row(None, Classes({}), "plainText", [(1, 1)])
@@ -194,6 +204,41 @@ def test_the_frame_of_a_comparison(pages: Pages, project: LocalProject) -> None:
     for asked, frame in (("", 7), ("?frame=2", 2), ("?frame=99", 49)):
         shown = viewer.compare(pages, for_task(project, asked, number=number, rest="/compare"))
         assert any(f"/frame/{frame}?" in address for address in attributes(shown, "href"))
+
+
+def test_classes_of_the_same_name() -> None:
+    """Each is a group of its own in the list, with its own box to tick, by their names in either case."""
+    names = {"Ab": "Person", "aB": "person", "x": "Person", "y": "Car"}
+    classes = Classes({hash: LabelClass(hash, name, "#000000", "polygon") for hash, name in names.items()})
+    found = [BOX | {"objectHash": f"o{hash}{k}", "featureHash": hash} for k in range(2) for hash in names]
+    row = Row({"data_units": {"d": {"labels": {"objects": found}}}}, classes, "image", [(1, 1)])
+    listed = viewer._frame(row, 0, 1.0, noun="picture", agents=[], here_task="")["listed"]
+    toggles = attributes(listed, "data-toggle-class")
+    assert toggles[0] == "y"
+    assert sorted(toggles) == sorted(names)
+    assert [o[1:-1] for o in attributes(listed, "data-object")] == [hash for hash in toggles for _ in range(2)]
+
+
+def test_an_object_in_html() -> None:
+    """Its place, which is no range of numbers, is left out of the list."""
+    node = {"xpath": "/html/body/text()", "offset": 0}
+    answer = {"featureHash": "f", "spaces": {"m": {"range": [[node, node]], "type": "html"}}}
+    row = Row({"object_answers": {"o": answer}}, Classes({}), "group", [(1, 1)], [("m", 0)])
+    assert "f 1" in text(viewer._frame(row, 0, 1.0, noun="picture", agents=[], here_task="")["listed"])
+
+
+@pytest.mark.parametrize(("frames", "more"), [(60, False), (65, True)])
+def test_many_frames_that_differ(pages: Pages, project: LocalProject, frames: int, more: bool) -> None:
+    """So many frames have a link in a comparison, and the others are counted."""
+    number = film(project, 70)
+    data = project.tasks()[number].data_hash
+    (row,) = labels.create(project._database, project._record, [data], "main")
+    content = boxed(data) | {"data_units": {data: {"labels": {str(k): {"objects": [BOX]} for k in range(frames)}}}}
+    labels.save(project._database, project._record, {row["label_hash"]: content})
+    shown = text(viewer.compare(pages, for_task(project, number=number, rest="/compare")))
+    assert "Frames that differ: 0 1 2 3 " in shown
+    assert ("59 and 5 more" in shown) == more
+    assert " 60 " not in shown
 
 
 @pytest.mark.parametrize(("width", "unit"), [(900, 1.0), (1800, 2.0), (1, 0.001)])

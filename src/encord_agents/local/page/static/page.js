@@ -3,6 +3,7 @@
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const one = (selector, root = document) => root.querySelector(selector);
+  const counted = (count, noun) => `${count} ${noun}${String(count) === "1" ? "" : "s"}`;
   const clamp = (value, least, most) => Math.min(Math.max(value, least), most);
 
   for (const element of all(".needs-script")) element.removeAttribute("hidden"); // SVG has no property of that name
@@ -63,8 +64,8 @@
         element.classList.add("moved");
       }
       for (const link of all("a.stage", live)) {
-        const count = one(".stage-count", link).textContent;
-        link.setAttribute("aria-label", link.getAttribute("aria-label").replace(/ [\d,]+ tasks?, /, ` ${count} ${count === "1" ? "task" : "tasks"}, `));
+        const { stage, type } = link.dataset;
+        link.setAttribute("aria-label", `${stage} ${counted(one(".stage-count", link).textContent, "task")}, ${type} stage`);
       }
       for (const [name, html] of Object.entries(parts)) renew(one(`[data-part="${name}"]`, live), html);
     });
@@ -163,8 +164,8 @@
     const classesOff = remembered("classes-off"), objectsOff = new Set();
 
     if (picture) {
-      const gone = () => { const text = one("[data-gone]", root); if (text) text.hidden = false; };
-      picture.addEventListener("error", gone);
+      const text = one("[data-gone]", root);
+      if (text) for (const happened of ["error", "load"]) picture.addEventListener(happened, () => { text.hidden = happened === "load"; });
     }
 
     // Names keep their size on the screen, however large the picture is
@@ -316,7 +317,9 @@
       const first = k - (k % chunk);
       if (!chunks.has(first)) {
         const separator = panel.dataset.labels.includes("?") ? "&" : "?";
-        chunks.set(first, fetch(`${panel.dataset.labels}${separator}from=${first}`).then((answer) => answer.json()).then((found) => {
+        chunks.set(first, fetch(`${panel.dataset.labels}${separator}from=${first}`).then(async (answer) => {
+          if (!answer.ok) throw new Error(String(answer.status));
+          const found = await answer.json();
           for (const [key, value] of Object.entries(found)) labels.set(Number(key), value);
         }).catch(() => chunks.delete(first)));
       }
@@ -344,11 +347,9 @@
         const [found] = await Promise.all([labelsOf(k), video ? seek(k) : pictureOf(k)]);
         if (!video) look.picture.setAttribute("href", address(k));
         look.resize(...sizes[Math.min(k, sizes.length - 1)]);
-        if (found) {
-          look.drawn.innerHTML = found.drawn;
-          listed.innerHTML = found.listed;
-        }
-        look.svg.setAttribute("aria-label", look.svg.getAttribute("aria-label").replace(new RegExp(`${noun} \\d+: .*$`), `${noun} ${k}: ${all(".label", look.drawn).length} objects`));
+        look.drawn.innerHTML = found ? found.drawn : "";
+        listed.innerHTML = found ? found.listed : `<p class="nothing">The labels of this ${noun} could not be loaded.</p>`;
+        look.svg.setAttribute("aria-label", `${look.svg.dataset.title}, ${noun} ${k}: ${found ? counted(all(".label", look.drawn).length, "object") : "labels not loaded"}`);
         look.show();
         showing = k;
         panel.dataset.shown = String(k);
@@ -357,11 +358,13 @@
         if (at) at.value = String(k);
         const head = one("[data-playhead] rect", panel);
         if (head) head.setAttribute("x", String(1000 * (k + 0.5) / frames));
+        if (!found) setTimeout(() => { if (wanted === k) again(); }, 2000);
       }
     };
     let drawing = Promise.resolve();
+    const again = () => { showing = null; drawing = drawing.then(draw); };
     const go = (k) => {
-      wanted = frame = clamp(k, 0, frames - 1);
+      wanted = frame = clamp(Math.floor(k) || 0, 0, frames - 1);
       if (!video) for (let ahead = 1; ahead <= (playing ? 8 : 2); ahead += 1) if (wanted + ahead < frames) pictureOf(wanted + ahead);
       drawing = drawing.then(draw);
       const url = new URL(location.href);
@@ -391,8 +394,9 @@
     one('[data-do="back"]', panel).addEventListener("click", (event) => { event.preventDefault(); go(frame - 1); });
     one('[data-do="forth"]', panel).addEventListener("click", (event) => { event.preventDefault(); go(frame + 1); });
     scrub.addEventListener("input", () => { setPlaying(false); go(Number(scrub.value)); });
-    number.addEventListener("change", () => go(Number(number.value)));
-    number.form.addEventListener("submit", (event) => { event.preventDefault(); go(Number(number.value)); });
+    const typed = () => { go(Number(number.value)); number.value = String(frame); };
+    number.addEventListener("change", typed);
+    number.form.addEventListener("submit", (event) => { event.preventDefault(); typed(); });
     panel.addEventListener("click", (event) => {
       const row = event.target.closest(".track-row");
       if (!row) return;
@@ -401,7 +405,7 @@
     });
     go(frame);
     // Other labels than those that were fetched
-    const forget = () => { labels.clear(); chunks.clear(); showing = null; go(frame); };
+    const forget = () => { labels.clear(); chunks.clear(); again(); };
     return { go, play, forget, step: (by) => { setPlaying(false); go(frame + by); } };
   }
 
@@ -461,13 +465,13 @@
       case ",": case "<": act(player && (() => player.step(event.shiftKey ? -10 : -1))); break;
       case ".": case ">": act(player && (() => player.step(event.shiftKey ? 10 : 1))); break;
       case " ": if (!target.closest("button, a, summary, label, input")) act(player ? player.play : audio && (() => (audio.paused ? audio.play() : audio.pause()))); break;
-      case "l": act(look && look.tools.labels); break;
-      case "t": act(look && look.tools.names); break;
+      case "l": case "L": act(look && look.tools.labels); break;
+      case "t": case "T": act(look && look.tools.names); break;
       case "+": case "=": act(look && look.tools.in); break;
       case "-": act(look && look.tools.out); break;
       case "0": act(look && look.tools.fit); break;
       case "/": { const search = one("#search"); if (search) { event.preventDefault(); search.focus(); } break; }
-      case "d": setTheme(isDark() ? "light" : "dark"); break;
+      case "d": case "D": setTheme(isDark() ? "light" : "dark"); break;
       case "?": dialog.showModal(); break;
     }
   });
