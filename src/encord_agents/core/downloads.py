@@ -2,11 +2,13 @@
 
 The host decides how fast a body arrives, how long it is and how it is encoded. All of this is limited here; speed and
 size are checked after every read, however few bytes it returned. The platform's size of a file may be wrong, since
-customers may state it: it only limits bodies whose length the host does not announce.
+customers may state it: it only limits bodies whose length the host does not announce. Nor may such a body take more
+than half of the disk, which other tasks need, or one of any length more than there is.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -116,12 +118,14 @@ class Bounds:
         deadline: The time of the clock by which the download must be complete; ``None``: see `Bounds.until`.
         clock: Returns monotonic seconds.
         limits: The limits of all downloads.
+        disk: The bytes of the whole file system on which the file is kept, used ones included.
     """
 
     size: int | None = None
     deadline: float | None = None
     clock: Callable[[], float] = time.monotonic
     limits: DownloadLimits = field(default_factory=DownloadLimits)
+    disk: int = sys.maxsize
 
     def until(self, announced: int | None = None) -> float:
         """Return the time at which the download times out: the deadline, or in ten minutes, later for large files.
@@ -153,10 +157,12 @@ class Progress:
     Attributes:
         size: Bytes written to the file.
         validator: The host's strong ETag for this version of the file; ``None`` if the download cannot be resumed.
+        total: The bytes of all of its body, if the host announces them.
     """
 
     size: int = 0
     validator: str | None = None
+    total: int | None = None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -166,17 +172,19 @@ class Progress:
         return {"Range": f"bytes={self.size}-", "If-Range": self.validator}
 
     def begin(self, response: HTTPResponse, file: Writable) -> None:
-        """Check that a response's body continues where the file ends; if it starts over, restart the file.
+        """Check that a response's body is all the rest of the same version; if it starts over, restart the file.
 
         Raises:
-            Interrupted: It does neither.
+            Interrupted: It is neither.
         """
+        tag = response.headers.get("ETag", "")
         if response.status == 206 and self.headers:
-            begins = f"bytes {self.size}-"
-            if response.headers.get("Content-Range", "").startswith(begins):
+            # Some hosts and proxies ignore If-Range, and send the rest of a newer version.
+            rest = f"bytes {self.size}-{(self.total or 0) - 1}/{self.total}"
+            if (tag, response.headers.get("Content-Range")) == (self.validator, rest):
                 return
             self.validator = None
-            raise Interrupted("the storage host sent another part of it than it was asked for")
+            raise Interrupted("the storage host sent another part of it, or of another version, than it was asked for")
         if response.status == 416 and self.headers:
             self.validator = None
             raise Interrupted("the storage host does not have the rest of it")
@@ -185,8 +193,9 @@ class Progress:
         if self.size:
             file.restart()
             self.size = 0
-        tag = response.headers.get("ETag", "")
-        self.validator = tag if tag.startswith('"') and response.headers.get("Accept-Ranges") != "none" else None
+        self.total = promised_size(response)
+        may_resume = tag.startswith('"') and self.total and response.headers.get("Accept-Ranges") != "none"
+        self.validator = tag if may_resume else None
 
 
 def receive(
@@ -211,10 +220,16 @@ def receive(
     progress = Progress() if progress is None else progress
     progress.begin(response, file)
     decoder = _decoder(response, progress, is_compressed=is_compressed)
-    begun, rest = progress.size, promised_size(response)
-    expected = None if rest is None else begun + rest
+    expected = progress.total
+    if (expected or 0) > bounds.disk:
+        raise Interrupted(
+            f"the storage host announces {expected:,} bytes, and the disk of this machine has {bounds.disk:,} in all "
+            "(the environment variable TMPDIR names the directory for files)",
+            may_pass=False,
+        )
+    most = bounds.disk if decoder is None and expected is not None else bounds.disk // 2
     clock, until, limits = bounds.clock, bounds.until(expected), bounds.limits
-    taken, window_size, window_ends = begun, 0, clock() + limits.window
+    taken, window_size, window_ends = progress.size, 0, clock() + limits.window
     try:
         while True:
             renew(response)
@@ -229,6 +244,12 @@ def receive(
                 if bounds.size and expected is None and min(taken, progress.size + len(piece)) > bounds.size:
                     raise Interrupted(
                         f"the file is larger than the platform says: more in place of {bounds.size:,} bytes",
+                        may_pass=False,
+                    )
+                if progress.size + len(piece) > most:
+                    raise Interrupted(
+                        f"the storage host does not say how large it is, and it has more than {most:,} bytes, half of "
+                        "the disk of this machine",
                         may_pass=False,
                     )
                 file.write(piece)

@@ -306,7 +306,7 @@ class Fetcher:
     def _received(
         self, response: HTTPResponse, deadline: float | None, file: NewFile, progress: Progress, suffix: str
     ) -> Fetched:
-        bounds = Bounds(self._item.file_size, deadline, self._clock, self._limits)
+        bounds = Bounds(self._item.file_size, deadline, self._clock, self._limits, file.disk)
         size = receive(
             response,
             file,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -188,7 +190,11 @@ class NewFile:
     Args:
         name: The name of its storage item, for messages.
         reserve: Bytes to reserve on the disk before anything is written, so that no large file is requested without
-            room for it. Ignored for small files, and on file systems that cannot reserve.
+            room for it. Ignored for small files, on file systems that cannot reserve, and if there is no such disk.
+
+    Attributes:
+        path: The path of the file.
+        disk: The bytes of its whole file system, used ones included.
 
     Raises:
         NoRoomError: Here and in all methods, if this machine cannot keep the file.
@@ -207,7 +213,8 @@ class NewFile:
                 # Unbuffered: blocks are large, or the only one. A buffer would make four more system calls per file,
                 # each of which releases the GIL to other threads.
                 self._file = os.fdopen(descriptor, "wb", buffering=0)
-                if reserve >= WORTH_RESERVING:
+                self.disk = shutil.disk_usage(directory).total or sys.maxsize  # some file systems say 0
+                if WORTH_RESERVING <= reserve <= self.disk:
                     self._may_be_longer = True
                     allocate(descriptor, reserve)
         except BaseException:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn, SupportsIndex
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, ByteSize, Field, PrivateAttr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from encord_agents.core.keys import MAKE_A_KEY_PAIR, MAX_KEY_BYTES, decoded, openssh_key
 from encord_agents.core.legible import quotable
@@ -44,7 +44,30 @@ OptionalPath = Annotated[Path | None, BeforeValidator(_stripped)]
 """A path without the white space around it: secret stores and tools of deployment may add a line feed."""
 
 
-class Settings(BaseSettings):
+class _Environment(EnvSettingsSource):
+    """The variables with a value: secret stores, shells and tools of deployment leave blank ones in place of none."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__call__().items() if str(value).strip()}
+
+
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources of values, those that take precedence first."""
+        return init_settings, _Environment(settings_cls), dotenv_settings, file_secret_settings
+
+
+class Settings(_Settings):
     """The credentials and the address of the platform.
 
     Arguments take precedence over the environment. Everything is validated on construction: any instance is usable.
@@ -60,8 +83,6 @@ class Settings(BaseSettings):
     Raises:
         CredentialsError: There is no key, or it cannot be used, or the domain is not an address.
     """
-
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
 
     ssh_key_content: str | None = Field(default=None, validation_alias="ENCORD_SSH_KEY", repr=False, exclude=True)
     ssh_key_file: OptionalPath = Field(default=None, validation_alias="ENCORD_SSH_KEY_FILE")
@@ -93,10 +114,10 @@ class Settings(BaseSettings):
             if self.ssh_key_file is not None:
                 logger.warning(BOTH_KEYS)
                 warnings.warn(BOTH_KEYS, UserWarning, stacklevel=2)
-            self._ssh_key = openssh_key(self.ssh_key_content, source="ENCORD_SSH_KEY")
+            self._ssh_key = _Secret(openssh_key(self.ssh_key_content, source="ENCORD_SSH_KEY"))
         elif self.ssh_key_file is not None:
             self.ssh_key_file = _checked_path(self.ssh_key_file)
-            self._ssh_key = openssh_key(_read(self.ssh_key_file), source=f"The file {self.ssh_key_file}")
+            self._ssh_key = _Secret(openssh_key(_read(self.ssh_key_file), source=f"The file {self.ssh_key_file}"))
         else:
             raise CredentialsError(
                 "There is no key to sign in with: neither ENCORD_SSH_KEY_FILE nor ENCORD_SSH_KEY is set.\n"
@@ -162,25 +183,19 @@ def _stamp(path: Path | None) -> object:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-class WebhookSettings(BaseSettings):
+class WebhookSettings(_Settings):
     """The secret with which the platform signs notifications. Separate from `Settings`: a receiver needs no key.
 
     Args:
         webhook_secret: The secret. Default: the environment's ``ENCORD_WEBHOOK_SECRET``.
     """
 
-    model_config = SettingsConfigDict(
-        env_ignore_empty=True,
-        extra="ignore",
-        hide_input_in_errors=True,
-        populate_by_name=True,
-        str_strip_whitespace=True,
-    )
+    model_config = SettingsConfigDict(populate_by_name=True, str_strip_whitespace=True)
 
     webhook_secret: str | None = Field(default=None, validation_alias="ENCORD_WEBHOOK_SECRET", repr=False, exclude=True)
 
 
-class CacheSettings(BaseSettings):
+class CacheSettings(_Settings):
     """The directory in which files of storage items are kept from run to run, and its maximum size.
 
     Args:
@@ -188,9 +203,7 @@ class CacheSettings(BaseSettings):
         size: Bytes. Default: the environment's ``ENCORD_AGENTS_CACHE_SIZE``, or 20 GB.
     """
 
-    model_config = SettingsConfigDict(
-        env_ignore_empty=True, extra="ignore", hide_input_in_errors=True, populate_by_name=True
-    )
+    model_config = SettingsConfigDict(populate_by_name=True)
 
     directory: OptionalPath = Field(default=None, validation_alias="ENCORD_AGENTS_CACHE")
     size: ByteSize = Field(default=ByteSize(20_000_000_000), validation_alias="ENCORD_AGENTS_CACHE_SIZE", gt=0)
@@ -236,10 +249,11 @@ def _checked_domain(domain: str) -> str:
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is not a number, or brackets without an address
         usable = False
-    if usable and (parts.query or parts.fragment):
+    if usable and (parts.query or parts.fragment or "@" in parts.netloc):
         raise CredentialsError(
-            "ENCORD_DOMAIN must be the address of the API alone. Take away the '?' or '#' and what follows it "
-            f"(which may be a secret, and is not shown). It looks like {DEFAULT_DOMAIN}."
+            "ENCORD_DOMAIN must be the address of the API alone. Take away the user and password before the '@', and "
+            "the '?' or '#' and what follows it (which may be secrets, and are not shown). "
+            f"It looks like {DEFAULT_DOMAIN}."
         )
     if not usable or re.search(r"\s", domain):
         raise CredentialsError(

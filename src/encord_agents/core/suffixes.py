@@ -113,7 +113,7 @@ def suffix_for(mime_type: str | None, name: str, url: str = "") -> str:
     """
     plain = (mime_type or "").partition(";")[0].strip().lower()
     plain = OTHER_NAMES.get(plain, plain)
-    own = _suffix_of(name) or _suffix_of(PurePosixPath(unquote(urlsplit(url).path)).name)
+    own = _suffix_of(name) or _suffix_of(_name_in(url))
     if plain in SAYS_NOTHING or plain not in SUFFIXES:
         return own
     if own and _agree(own, plain):
@@ -130,6 +130,13 @@ def _agree(suffix: str, mime_type: str) -> bool:
         texts = {s for kind, suffixes in SUFFIXES.items() if kind.startswith("text/") for s in suffixes}
         return last not in KNOWN or last in texts or last in SUFFIXES["application/json"]
     return False
+
+
+def _name_in(url: str) -> str:
+    try:
+        return PurePosixPath(unquote(urlsplit(url).path)).name
+    except ValueError:  # brackets without an address in them: the request for the file will say so
+        return ""
 
 
 def _suffix_of(name: str) -> str:

@@ -7,7 +7,6 @@ They are locks on bytes of one file, which the system takes away from a process 
 from __future__ import annotations
 
 import os
-import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ try:
 except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
 from encord_agents.core.logs import get_logger
+from encord_agents.core.regular_files import open_regular
 
 __all__ = ["RowLocks"]
 
@@ -81,9 +81,8 @@ class RowLocks:
 
     def _open(self) -> int:
         path = self._where()
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        found = os.fstat(file)
-        if found.st_uid != os.getuid() or not stat.S_ISREG(found.st_mode):
+        file = open_regular(path, os.O_RDWR | os.O_CREAT)
+        if os.fstat(file).st_uid != os.getuid():
             os.close(file)
             raise OSError(f"{path} is another user's")
         return file

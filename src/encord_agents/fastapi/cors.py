@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.params import Form
 from fastapi.responses import JSONResponse, Response
 from pydantic_core import to_jsonable_python
 from starlette.datastructures import Headers
@@ -109,19 +110,18 @@ class _Answers:
         headers = Headers(scope=scope)
         is_json = headers.get("content-type", "").partition(";")[0].strip().lower().endswith("json")
         length = headers.get("content-length", "0")
-        if is_json and length.isdecimal() and int(length) > MAX_BODY:
-            await response(reply_to_error(too_large()))(scope, receive, send)
-            return
+        announced = int(length) if length.isdecimal() else 0
         begun = False
         received = 0
 
         def is_too_large() -> bool:
-            return is_json and received > MAX_BODY
+            return max(announced, received) > MAX_BODY and (is_json or _reads_whole_body(scope))
 
         async def receive_some() -> Message:
             nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
+            if not is_too_large():
+                message = await receive()
+                received += len(message.get("body", b""))
             if is_too_large():
                 raise too_large()
             return message
@@ -146,6 +146,12 @@ class _Answers:
             reply = reply_to_error(too_large())
         if reply is not None:
             await response(reply)(scope, receive, send)
+
+
+def _reads_whole_body(scope: Scope) -> bool:
+    """Return True if FastAPI keeps the body in memory for the route, whatever its type. Files of forms go to disk."""
+    field = getattr(scope.get("route"), "body_field", None)
+    return field is not None and not isinstance(field.field_info, Form)
 
 
 def _is_cancelled(error: BaseException) -> bool:

@@ -75,6 +75,31 @@ def test_a_body_without_end() -> None:
     assert not caught.value.may_pass
 
 
+@pytest.mark.parametrize("size", [None, 10**15])
+@pytest.mark.parametrize("coding", ["", "gzip"])
+def test_a_body_that_takes_the_disk_of_all_tasks(size: int | None, coding: str) -> None:
+    """A file of unknown size may take half of the disk; then it is given up, and not tried again."""
+    content = b"x" * 1_000_001
+    body = gzip.compress(content) if coding else content
+    lines = [f"Content-Encoding: {coding}", f"Content-Length: {len(body)}"] if coding else []
+    with answering(sends(head(*lines), body)) as url:
+        with pytest.raises(Interrupted, match="more than 1,000,000 bytes, half of the disk") as caught:
+            received(url, Bounds(size=size, disk=2_000_000))
+        assert not caught.value.may_pass
+        assert received(url, Bounds(size=size, disk=2_000_002)) == content
+
+
+def test_a_file_that_no_such_disk_can_hold() -> None:
+    """It is given up by its announced length, before any of it is taken; one that fits an empty disk is taken."""
+    file = io.BytesIO()
+    with answering(sends(head("Content-Length: 1000"), b"x" * 1000)) as url:
+        assert received(url, Bounds(disk=1000)) == b"x" * 1000
+        with closing(open_url(url, TIMEOUT)) as response, pytest.raises(Interrupted, match=r"1,000 .* 999 ") as caught:
+            receive(response, file, Bounds(disk=999), check=lambda: None)
+    assert not caught.value.may_pass
+    assert file.getvalue() == b""
+
+
 @pytest.mark.parametrize("size", [1, 10, 5000])
 def test_a_file_of_another_size(size: int) -> None:
     """The platform's size may be wrong, since customers may state it; what the host announces is taken."""
@@ -150,8 +175,8 @@ def test_a_compressed_file_that_breaks_off() -> None:
 
 def test_a_rest_with_a_coding() -> None:
     """A host that has sent the beginning without one is asked again for all of it."""
-    begun = Progress(5, '"v"')
-    lines = ("Content-Encoding: gzip", "Content-Length: 1", "Content-Range: bytes 5-5/6")
+    begun = Progress(5, '"v"', 6)
+    lines = ("Content-Encoding: gzip", "Content-Length: 1", "Content-Range: bytes 5-5/6", 'ETag: "v"')
     with pytest.raises(Interrupted, match="unlike the beginning") as caught:
         resumed(head(*lines, status="206 Partial Content") + b"x", begun, Kept(b"hello"))
     assert caught.value.may_pass
@@ -290,21 +315,30 @@ def resumed(answer: bytes, begun: Progress, kept: Kept) -> int:
 
 
 def test_the_rest_is_asked_for_by_the_name_of_the_version() -> None:
-    """Without a strong name, all of it is."""
+    """Without a strong name, or the size by which the rest is known to be all of it, everything is."""
     assert Progress(5, '"v1"').headers == {"Range": "bytes=5-", "If-Range": '"v1"'}
     assert Progress(0, '"v1"').headers == Progress(5, None).headers == {}
-    for lines in (['ETag: W/"v1"'], [], ['ETag: "v1"', "Accept-Ranges: none"]):
+    length = "Content-Length: 3"
+    for lines in ([length, 'ETag: W/"v1"'], [length], [length, 'ETag: "v1"', "Accept-Ranges: none"], ['ETag: "v1"']):
         begun = Progress()
-        resumed(head("Content-Length: 3", *lines) + b"abc", begun, Kept())
+        resumed(head(*lines) + b"abc", begun, Kept())
         assert begun.size == 3
         assert begun.headers == {}
+
+
+def part(*lines: str) -> bytes:
+    return head(*lines, status="206 Partial Content")
+
+
+def begun() -> Progress:
+    """The progress of a file of 9 bytes, 5 of which have arrived."""
+    return Progress(5, '"v"', 9)
 
 
 def test_a_host_that_goes_on() -> None:
     """What it sends is added; the size is that of the whole."""
     kept = Kept(b"hello")
-    answer = head("Content-Length: 4", "Content-Range: bytes 5-8/9", status="206 Partial Content") + b" you"
-    assert resumed(answer, Progress(5, '"v"'), kept) == 9
+    assert resumed(part("Content-Length: 4", "Content-Range: bytes 5-8/9", 'ETag: "v"') + b" you", begun(), kept) == 9
     assert kept.getvalue() == b"hello you"
 
 
@@ -319,18 +353,36 @@ def test_a_host_that_begins_anew() -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        head("Content-Length: 1", "Content-Range: bytes 0-8/9", status="206 Partial Content") + b"x",
-        head("Content-Length: 1", status="206 Partial Content") + b"x",
+        part("Content-Length: 4", "Content-Range: bytes 0-8/9", 'ETag: "v"'),
+        part("Content-Length: 4", 'ETag: "v"'),
+        part("Content-Length: 4", "Content-Range: bytes 5-8/9", 'ETag: "w"'),
+        part("Content-Length: 4", "Content-Range: bytes 5-8/9", 'ETag: W/"v"'),
+        part("Content-Length: 4", "Content-Range: bytes 5-8/9"),
+        part("Content-Length: 4", "Content-Range: bytes 5-8/10", 'ETag: "v"'),
+        part("Content-Length: 3", "Content-Range: bytes 5-7/9", 'ETag: "v"'),
         head("Content-Length: 0", "Content-Range: bytes */3", status="416 Range Not Satisfiable"),
     ],
 )
 def test_a_host_that_sends_another_part(answer: bytes) -> None:
-    """It is tried again, from the beginning."""
-    begun = Progress(5, '"v"')
+    """Nothing of another version, or of a part that is not all of the rest, is added: it is begun anew."""
+    progress, kept = begun(), Kept(b"hello")
     with pytest.raises(Interrupted) as caught:
-        resumed(answer, begun, Kept(b"hello"))
+        resumed(answer + b" you", progress, kept)
     assert caught.value.may_pass
-    assert begun.headers == {}
+    assert progress.headers == {}
+    assert kept.getvalue() == b"hello"
+
+
+def test_a_rest_that_breaks_off() -> None:
+    """It counts as far as it came, and is not taken for the whole."""
+    progress, kept = begun(), Kept(b"hello")
+    lines = ("Content-Range: bytes 5-8/9", 'ETag: "v"')
+    with pytest.raises(Interrupted, match="7 of 9"):
+        resumed(part(*lines) + b" y", progress, kept)
+    assert progress.headers["Range"] == "bytes=7-"
+    kept.seek(0)
+    assert resumed(part("Content-Range: bytes 7-8/9", 'ETag: "v"') + b"ou", progress, kept) == 9
+    assert kept.getvalue() == b"hello you"
 
 
 def test_a_part_that_nobody_asked_for() -> None:

@@ -196,6 +196,26 @@ def test_refusals_that_a_fresh_url_may_mend(host: Host, directory: Path, status:
     assert list(directory.iterdir()) == []
 
 
+@pytest.mark.parametrize("size", [len(CONTENT), 10**15, None])
+def test_a_file_larger_than_the_disk(host: Host, directory: Path, size: int | None) -> None:
+    """It is the fault of that file, not of this machine's room: the error is its task's, and nothing is tried again."""
+    host.answers = [(200, {"Content-Length": str(10**15)}, CONTENT)]
+    with pytest.raises(AssetDownloadError, match=r"announces 1,000,000,000,000,000 bytes.*TMPDIR"):
+        fetcher(host, item(size=size)).fetch(directory, reserve=size or 0)
+    assert len(host.asked) == 1
+    assert list(directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["cat", "cat.png"])
+@pytest.mark.parametrize("url", ["http://[::1", "http://[bad]/x", "http:///x", "nonsense"])
+def test_a_url_that_is_none(host: Host, directory: Path, name: str, url: str) -> None:
+    """It is an error of the download, whether the suffix of the file is the name's or the URL's."""
+    named = item()
+    named._orm_item = named._orm_item.model_copy(update={"name": name})
+    with pytest.raises(AssetDownloadError, match="invalid URL"):
+        fetcher(host, named, call=lambda _: url).fetch(directory, reserve=0)
+
+
 @pytest.mark.parametrize("kind", WITHOUT_FILE)
 def test_items_without_a_file(host: Host, directory: Path, kind: StorageItemType) -> None:
     """An item that has no file of its own is refused with advice, and no URL is asked for."""

@@ -85,6 +85,18 @@ def test_room_is_kept_for_large_files(
         assert asked == ([size] if reserves else [])
 
 
+def test_no_room_is_kept_that_no_such_disk_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size that the platform states may be wrong: other files do not have to make room for an absurd one."""
+    asked: list[int] = []
+    monkeypatch.setattr(room, "allocate", lambda descriptor, size: asked.append(size))
+    with new_file(tmp_path) as file:
+        disk = file.disk
+    assert asked == []
+    for size in (disk, disk + 1):
+        with new_file(tmp_path, reserve=size):
+            assert asked == [disk]
+
+
 def test_a_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It is private, and gone afterwards."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

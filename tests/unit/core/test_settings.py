@@ -113,11 +113,30 @@ def test_white_space_around_values(monkeypatch: pytest.MonkeyPatch, key_file: Pa
     assert (cache.directory, cache.size) == (key_file.parent, 1_000_000_000)
 
 
-def test_blank_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A path of white space alone counts as none."""
-    monkeypatch.setenv("ENCORD_SSH_KEY_FILE", "\n")
+BLANK = pytest.mark.parametrize("blank", ["", "\n", " \t\r\n"])
+
+
+@BLANK
+def test_blank_is_not_set(monkeypatch: pytest.MonkeyPatch, key_file: Path, blank: str) -> None:
+    """A variable of white space alone, as shells, CI systems and secret stores leave it, counts as unset."""
+    for name in ("SSH_KEY", "SSH_KEY_FILE", "DOMAIN", "WEBHOOK_SECRET", "AGENTS_CACHE", "AGENTS_CACHE_SIZE"):
+        monkeypatch.setenv(f"ENCORD_{name}", blank)
     with pytest.raises(CredentialsError, match="neither"):
         Settings()
+    monkeypatch.setenv("ENCORD_SSH_KEY_FILE", str(key_file))
+    assert (Settings().ssh_key, Settings().domain) == (KEY, DEFAULT_DOMAIN)
+    assert WebhookSettings().webhook_secret is None
+    cache = CacheSettings.checked(None, None)
+    assert (cache.directory, cache.size) == (None, 20_000_000_000)
+
+
+@BLANK
+def test_a_blank_argument_is_a_mistake(monkeypatch: pytest.MonkeyPatch, key_file: Path, blank: str) -> None:
+    """It does not stand for the environment's value, which the caller did not ask for."""
+    monkeypatch.setenv("ENCORD_SSH_KEY_FILE", str(key_file))
+    for mistake in ({"ssh_key_content": blank}, {"domain": blank}):
+        with pytest.raises(CredentialsError):
+            Settings(**mistake)  # type: ignore[arg-type]
 
 
 def test_arguments_win(
@@ -158,15 +177,6 @@ def test_none_set() -> None:
     assert isinstance(error.value, PrintableError)
     for words in ("ENCORD_SSH_KEY_FILE", "ENCORD_SSH_KEY", "ssh-keygen"):
         assert words in str(error.value)
-
-
-def test_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty variable, as shells and CI systems leave it, counts as unset."""
-    monkeypatch.setenv("ENCORD_SSH_KEY", "")
-    monkeypatch.setenv("ENCORD_DOMAIN", "")
-    with pytest.raises(CredentialsError, match="neither"):
-        Settings()
-    assert Settings(ssh_key_content=KEY).domain == DEFAULT_DOMAIN
 
 
 @pytest.mark.parametrize(
@@ -225,9 +235,17 @@ def test_no_address(domain: str) -> None:
         Settings(ssh_key_content=KEY, domain=domain)
 
 
-@pytest.mark.parametrize("domain", ["https://api.encord.com?token=hunter2", "https://api.encord.com/v1#hunter2"])
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "https://api.encord.com?token=hunter2",
+        "https://api.encord.com/v1#hunter2",
+        "https://me:hunter2@api.encord.com",
+        "https://hunter2@api.encord.com",
+    ],
+)
 def test_more_than_an_address(domain: str) -> None:
-    """A query cannot be part of the domain, and may be a secret: it is refused, and not quoted."""
+    """A query, or a password, cannot be part of the domain, and may be a secret: it is refused, and not quoted."""
     with pytest.raises(CredentialsError, match="ENCORD_DOMAIN") as refused:
         Settings(ssh_key_content=KEY, domain=domain)
     assert "hunter2" not in str(refused.value)
@@ -240,6 +258,7 @@ def test_the_key_is_never_shown(key_file: Path, caplog: pytest.LogCaptureFixture
     for settings in (Settings(ssh_key_content=KEY), Settings(ssh_key_file=key_file)):
         assert secret not in repr(settings)
         assert secret not in str(settings)
+        assert secret not in repr((settings.__getstate__(), settings.ssh_key))
     assert secret not in caplog.text
 
 

@@ -39,6 +39,8 @@ from encord_agents.core.suffixes import SUFFIXES, suffix_for
         ("image/png", "none", "https://h/a/b.png?x=1.y", ".png"),
         ("application/octet-stream", "v1.2 final", "https://h/a/b%2Fc.nii?x=1.y", ".nii"),
         (None, "none", "https://h/none", ""),
+        (None, "none", "http://[::1", ""),
+        ("image/png", "none", "http://[bad]/a.jpg", ".png"),
         ("application/x-never-heard-of", "model.onnx", "", ".onnx"),
         ("application/x-never-heard-of", "model", "", ""),
         (None, "../../.bashrc", "", ""),

@@ -141,12 +141,15 @@ def test_names_of_headers_have_no_case() -> None:
 def test_a_failure_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """Its traceback is there, marked, and without the signatures of addresses that the agent asked."""
     try:
-        raise ValueError("403 for url: https://b/a.jpg?X-Amz-Signature=TOPSECRET\nERROR forged")
+        raise ValueError(
+            "403 for url: https://b/a.jpg?X-Amz-Signature=TOPSECRET\nERROR forged" + "<p>page</p>" * 10_000
+        )
     except ValueError as error:
         reply = reply_to_error(error)
     assert "TOPSECRET" not in caplog.text + reply.text
     assert "in test_a_failure_in_the_log" in caplog.text
     assert "\nERROR forged" not in caplog.text
+    assert len(caplog.records[0].getMessage()) < 3000
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from encord.exceptions import AuthorisationError
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 from starlette.types import Message, Receive, Scope, Send
@@ -187,17 +187,34 @@ def test_a_body_that_does_not_fit() -> None:
         ("application/json", False, [b" " * (MAX_BODY + 1)], 413),
         ("application/problem+json; charset=utf-8", False, [b" " * MAX_BODY, b" "], 413),
         ("application/json", True, [b'{"number": 1' + b" " * (MAX_BODY - 13) + b"}"], 200),
-        ("text/plain", True, [b" " * (MAX_BODY + 1)], 422),
+        ("text/plain", True, [b" " * (MAX_BODY + 1)], 413),
+        ("text/plain", False, [b" " * MAX_BODY, b" "], 413),
+        ("multipart/form-data; boundary=x", False, [b" " * MAX_BODY, b" "], 413),
+        (None, False, [b" " * MAX_BODY, b" "], 413),
+        ("text/plain", True, [b" " * MAX_BODY], 422),
     ],
 )
-def test_huge_bodies(kind: str, announced: bool, parts: list[bytes], status: int) -> None:
-    """JSON above the limit is refused, by its announced length or as it comes; other bodies are the app's."""
-    headers = {"content-type": kind, "origin": EDITOR}
+def test_huge_bodies(kind: str | None, announced: bool, parts: list[bytes], status: int) -> None:
+    """A body above the limit is refused, of whatever type, by its announced length or as it comes."""
+    headers = {"origin": EDITOR} | ({} if kind is None else {"content-type": kind})
     if announced:
         headers["content-length"] = str(sum(map(len, parts)))
     answer, told, _ = call(asked(), "/question", *parts, headers=headers)
     assert answer == status
     assert told["access-control-allow-origin"] == EDITOR
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_huge_body_that_the_app_reads_itself(announced: bool) -> None:
+    """A route that takes a body piece by piece may take more."""
+    app = asked()
+
+    @app.post("/stream")
+    async def stream(request: Request) -> int:
+        return sum([len(part) async for part in request.stream()])
+
+    headers = {"content-type": "text/plain", **({"content-length": str(MAX_BODY + 1)} if announced else {})}
+    assert call(app, "/stream", b" " * MAX_BODY, b" ", headers=headers)[::2] == (200, b"%d" % (MAX_BODY + 1))
 
 
 def test_a_handler_of_the_apps_own() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from encord_agents.core.cache.locks import try_lock
+from encord_agents.core.regular_files import open_regular
 from encord_agents.core.room import allocate
 
 __all__ = ["BoundedDirectory", "Part"]
@@ -164,7 +165,7 @@ class BoundedDirectory:
         Raises:
             OSError: They do not release it in time.
         """
-        descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        descriptor = open_regular(self.path / ".lock", os.O_RDWR | os.O_CREAT)
         try:
             until = time.monotonic() + LOCK_SECONDS
             while not try_lock(descriptor):
@@ -242,7 +243,7 @@ def _size_of(path: Path) -> int:
 
 def _is_left(path: str) -> bool:
     """Return True if no process is writing a partial file any more."""
-    descriptor = os.open(path, os.O_RDWR)
+    descriptor = open_regular(path, os.O_RDWR)
     try:
         locked = try_lock(descriptor, otherwise=None)
         if locked is None:

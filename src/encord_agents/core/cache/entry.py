@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import BinaryIO, Final, Protocol
 
 from encord_agents.core.logs import get_logger
+from encord_agents.core.regular_files import open_regular
 
 __all__ = ["HEADER", "Entry", "Writable", "write_entry"]
 
@@ -24,7 +25,9 @@ HEADER: Final = 1024
 BLOCK: Final = 1 << 20
 """Bytes that are copied at once."""
 
-_FORMAT = "encord-agents asset 1"
+_FORMAT = "encord-agents asset 2"
+_CHECKSUM: Final = 9
+"""Bytes of the header's own checksum at its end."""
 
 
 class Writable(Protocol):
@@ -44,20 +47,25 @@ class _Header:
 
     def packed(self) -> bytes | None:
         """Return the header's bytes, or ``None`` if there are too many of them."""
-        text = json.dumps(asdict(self)).encode()
-        return text.ljust(HEADER - 1) + b"\n" if len(text) < HEADER else None
+        text = json.dumps(asdict(self)).encode().ljust(HEADER - _CHECKSUM)
+        return text + _checksum(text) if len(text) + _CHECKSUM == HEADER else None
 
     @classmethod
     def read(cls, file: BinaryIO) -> _Header | None:
-        """Return the header of an open file; ``None`` if it has none, or the content is not complete."""
+        """Return the header of an open file; ``None`` if it is damaged, or the content is not complete."""
         try:
-            header = cls(**json.loads(file.read(HEADER)))
-            complete = os.fstat(file.fileno()).st_size == HEADER + header.size >= HEADER
-        except (OSError, TypeError, ValueError, RecursionError):
+            text, checksum = file.read(HEADER - _CHECKSUM), file.read(_CHECKSUM)
+            if checksum != _checksum(text):
+                return None
+            header = cls(**json.loads(text))
+            is_whole = os.fstat(file.fileno()).st_size == HEADER + header.size
+        except (OSError, TypeError, ValueError):  # another version of the library may have written other fields
             return None
-        values: tuple[object, object] = header.tag, header.suffix
-        usable = header.format == _FORMAT and isinstance(values[0], str | None) and isinstance(values[1], str)
-        return header if complete and usable else None
+        return header if is_whole and header.format == _FORMAT else None
+
+
+def _checksum(text: bytes) -> bytes:
+    return b"%08x\n" % zlib.crc32(text)
 
 
 class Entry:
@@ -86,7 +94,7 @@ class Entry:
         Raises:
             OSError: It cannot be opened.
         """
-        file = path.open("rb")
+        file = open(path, "rb", opener=open_regular)  # noqa: SIM115 - the entry closes it
         header = _Header.read(file)
         if header is None:
             file.close()

@@ -109,6 +109,16 @@ def test_a_damaged_file(tmp_path: Path, content: bytes) -> None:
     assert found(kept, ONE) is not None
 
 
+def test_a_fifo_in_place_of_a_file(tmp_path: Path) -> None:
+    """Nobody waits for its writer, and a file takes its place."""
+    kept = cache(tmp_path)
+    kept.directory.mkdir()
+    os.mkfifo(kept.directory / f"{ONE}.asset")
+    assert found(kept, ONE) is None
+    add(kept, ONE)
+    assert found(kept, ONE) is not None
+
+
 def test_a_file_under_the_name_of_another(tmp_path: Path) -> None:
     """Labels on the wrong image are the worst there is: it is not taken."""
     kept = cache(tmp_path)

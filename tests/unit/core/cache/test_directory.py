@@ -61,6 +61,18 @@ def test_a_file(tmp_path: Path) -> None:
     assert files.path.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_link_in_place_of_the_lock(tmp_path: Path) -> None:
+    """The file that it leads to is not written to."""
+    other = tmp_path / "other"
+    other.write_text("of somebody")
+    files = bounded(tmp_path / "new")
+    files.path.mkdir()
+    (files.path / ".lock").symlink_to(other)
+    with pytest.raises(OSError, match=r"\.lock"):
+        put(files, "one")
+    assert other.read_text() == "of somebody"
+
+
 @pytest.mark.parametrize("how", ["not done", "raises"])
 def test_a_file_that_is_given_up(tmp_path: Path, how: str) -> None:
     """Nothing of it is left, and it does not count."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -61,18 +63,58 @@ def test_a_copy_counts_as_a_use(tmp_path: Path) -> None:
         lambda data: data[:100],
         lambda data: b"\xff" * len(data),
         lambda data: b"[" * len(data),
-        lambda data: data.replace(b'"size": 1280000', b'"size": "12800"', 1),
-        lambda data: data.replace(b'"size": 1280000', b'"size": -1     ', 1),
-        lambda data: data.replace(b"asset 1", b"asset 2", 1),
-        lambda data: data.replace(b'".png"', b"123456", 1),
+        lambda data: data.replace(b'".png"', b'"/png"', 1),
+        lambda data: data.replace(b'1\\""', b'1\\n"', 1),
     ],
 )
 def test_a_damaged_file(tmp_path: Path, damage: object) -> None:
     """It is no entry, or its copy is known to be wrong, wherever the damage is."""
     path = written(tmp_path)
     assert callable(damage)
-    path.write_bytes(damage(path.read_bytes()))
+    data = damage(path.read_bytes())
+    assert data != path.read_bytes()
+    path.write_bytes(data)
     assert copied(path) is None
+
+
+def test_a_damaged_bit(tmp_path: Path) -> None:
+    """Wherever it is in the header, the file is no entry: nothing of it is used, such as a suffix or a tag."""
+    path = written(tmp_path, b"x")
+    whole = path.read_bytes()
+    for at in range(HEADER):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << at % 8
+        path.write_bytes(damaged)
+        assert Entry.open(path) is None, at
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"format": "encord-agents asset 1", "uuid": "u", "size": 1, "crc": zlib.crc32(b"x"), "tag": None, "suffix": ""},
+        {"format": "encord-agents asset 3"},
+        {},
+        [],
+    ],
+)
+@pytest.mark.parametrize("checked", [True, False])
+def test_a_file_of_another_version_of_the_library(tmp_path: Path, header: object, checked: bool) -> None:
+    """It is no entry, with whatever fields, with a checksum or without one."""
+    text = json.dumps(header).encode().ljust(HEADER - 9)
+    checksum = b"%08x\n" % zlib.crc32(text) if checked else b"        \n"
+    path = tmp_path / "entry"
+    path.write_bytes(text + checksum + b"x")
+    assert Entry.open(path) is None
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "directory", "link"])
+def test_no_regular_file(tmp_path: Path, kind: str) -> None:
+    """It is refused at once, and no link is followed."""
+    entry, path = written(tmp_path), tmp_path / "other"
+    make = {"FIFO": os.mkfifo, "directory": Path.mkdir, "link": lambda path: path.symlink_to(entry)}[kind]
+    make(path)
+    with pytest.raises(OSError, match="other"):
+        Entry.open(path)
 
 
 def test_content_of_another_size(tmp_path: Path) -> None:
