@@ -89,9 +89,9 @@ class LoadedLabels:
 
         Rows with spaces (groups, scenes) are assumed to be unchanged: their contents cannot be read twice.
         """
-        if getattr(row, "_space_map", None) or row.data_type.value == "scene":
-            return False
         try:
+            if getattr(row, "_space_map", None) or row.data_type.value == "scene":
+                return False
             now = row.to_encord_dict()
             as_loaded = copy.copy(row)
             as_loaded.from_labels_dict(pickle.loads(self._answer))

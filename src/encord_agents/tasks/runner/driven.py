@@ -69,14 +69,15 @@ def drive(
     loop = connection.loop if agent.plan.has_async else None
     # As many tasks as a worker may have, so that others are loaded and written while one batch is attempted.
     window = gate.limits.batches * options.batch_size
-    error: Exception | None = None
+    error: BaseException | None = None
     try:
         Pipeline(run, window, options.batch_size if loop else 1, loop, _Fed(run, feed)).drive()
     except SetUpError as trouble:
         error = trouble.error
     except Leaving:
         pass
-    except Exception as trouble:  # noqa: BLE001 - it ends the run
+    # An interrupt too, which a terminal sends to the processes of a user's executor: what was done until then is told.
+    except (Exception, KeyboardInterrupt) as trouble:  # noqa: BLE001 - it ends the run
         error = trouble
     finally:
         run.send_rest()

@@ -111,6 +111,8 @@ class ExecutorPool:
             self._call_back()
         if not self._said:
             done, running = wait(self._out, timeout, FIRST_COMPLETED)
+            # An executor that is shut down cancels what is queued without telling `wait`.
+            done |= {future for future in running if future.cancelled()}
             self._shows_running = self._shows_running or any(future.running() for future in running)
             for future in [future for future in self._out if future in done]:
                 worker = self._out.pop(future)
@@ -152,7 +154,9 @@ class ExecutorPool:
             return [messages.Cancelled()]
         if (error := future.exception()) is not None:
             return [messages.Ended(error=messages.Carried(error))]
-        said = future.result() or [messages.Ended()]
+        said = future.result()
+        if not isinstance(said, list):  # the run was ending, or the executor has lost the answer
+            return [messages.Ended() if self._stop.requested else messages.Cancelled()]
         if not worker.ready:
             self._proven = worker.ready = said[-1].error is None
             return [messages.Ready(said[-1].error), messages.Ended()]

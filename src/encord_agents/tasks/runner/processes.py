@@ -11,6 +11,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -20,6 +21,7 @@ from typing import Any
 from encord_agents.core.logs import get_logger
 from encord_agents.core.queues import Empty, SimpleQueue
 from encord_agents.core.tracebacks import described
+from encord_agents.tasks.engine.events import on_a_line
 from encord_agents.tasks.engine.timing import Limits, Timing
 from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.worker_main import work
@@ -168,7 +170,7 @@ class Processes:
         except (EOFError, OSError):
             pass
         except Exception as error:  # noqa: BLE001 - something else has written to its pipe
-            logger.warning("A worker process said something that cannot be read: %s", described(error))
+            logger.warning("A worker process said something that cannot be read: %s", on_a_line(described(error)))
             worker.garbled = True
             worker.process.kill()
         finally:
@@ -177,16 +179,22 @@ class Processes:
     def _see_end(self, worker: Worker, patience: float) -> None:
         """Wait some seconds for a worker to exit, or kill it, and report that it has died."""
         try:
-            worker.process.join(patience)
+            self._join(worker, patience)
             if worker.process.exitcode is None:  # it cannot be reached, and must not work alongside its replacement
                 worker.process.kill()
-                worker.process.join(self._timing.dies_within)
+                self._join(worker, self._timing.dies_within)
         finally:
             how = GARBLED if worker.garbled else in_words(worker.process.exitcode)
             worker.dead = True
             worker.say(None)  # ends its sending thread, which closes the pipe
             self.inbox.put((worker, messages.Died(how, ready=worker.ready, garbled=worker.garbled)))
             worker.ended.set()  # last, since `close` then discards the inbox
+
+    def _join(self, worker: Worker, seconds: float) -> None:
+        """Wait until a worker has exited. A daemon that an agent has started may keep the sentinel open for longer."""
+        until = time.monotonic() + seconds
+        while worker.process.exitcode is None and (left := until - time.monotonic()) > 0:
+            worker.process.join(min(left, self._timing.look_up))
 
 
 def _post(worker: Worker) -> None:

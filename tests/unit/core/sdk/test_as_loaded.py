@@ -99,6 +99,13 @@ def test_what_was_changed_and_taken_back_is_no_change(row: LabelRowV2) -> None:
     assert not labels.differ_from(row)
 
 
+def test_a_row_that_is_broken(row: LabelRowV2) -> None:
+    """An agent may do anything to the object, and has changed it."""
+    labels = kept(row)
+    row.__dict__.clear()
+    assert labels.differ_from(row)
+
+
 def test_it_can_be_had_back_more_than_once(row: LabelRowV2) -> None:
     """Each attempt may change it."""
     labels, before = kept(row), row.to_encord_dict()

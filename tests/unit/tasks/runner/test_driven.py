@@ -145,6 +145,25 @@ def test_an_error_that_ends_the_stage(worker: Worker) -> None:
     assert [ref.data_title for ref in ended.unwritten] == ["a"]
 
 
+def test_an_interrupt(worker: Worker) -> None:
+    """A terminal's Ctrl-C reaches the processes of a user's executor: finished tasks are written and told."""
+
+    class Interrupted(SimpleQueue[Any]):
+        def get(self, *, timeout: float | None = None) -> Any:
+            if (given := super().get(timeout=timeout)) is None:
+                raise KeyboardInterrupt
+            return given
+
+    worker.feed = Interrupted()
+    serve(worker, lambda: "complete")
+    worker.give("a", "b", "c")
+    ended = worker.drive()
+    assert isinstance(ended.error, messages.Carried)
+    assert isinstance(ended.error.error, KeyboardInterrupt)
+    moved = [title for title, outcome in worker.outcomes.items() if isinstance(outcome, Moved)]
+    assert worker.world.count("Done") == len(moved) + len(ended.unwritten)
+
+
 def test_retries_are_made_here(worker: Worker) -> None:
     """With the options of the run."""
     attempts: list[int] = []

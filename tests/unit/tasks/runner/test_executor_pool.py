@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
@@ -165,12 +166,24 @@ def test_an_error_that_all_tasks_would_share(world: World, runner: QueueRunner) 
     assert len(played.titles) == 2, "nothing more is sent"
 
 
-def test_a_batch_that_somebody_cancelled(world: World, runner: QueueRunner) -> None:
-    """It is sent again; a task that is gone by then is looked for, and one that is cancelled again has failed."""
+def cancel(future: Future[Any]) -> None:
+    future.cancel()
+    future.set_running_or_notify_cancel()
+
+
+@pytest.mark.parametrize(
+    "lose",
+    [cancel, Future.cancel, lambda future: future.set_result(None), lambda future: future.set_result("an answer")],
+    ids=["cancelled", "shut down", "no answer", "another answer"],
+)
+def test_a_batch_that_is_lost(world: World, runner: QueueRunner, lose: Callable[[Future[Any]], object]) -> None:
+    """It is sent again; a task that is gone by then is looked for, and one that is lost again has failed.
+
+    An executor that is shut down cancels the calls it has queued, of which `concurrent.futures.wait` hears nothing.
+    """
     played = play(world, runner, tasks=2)
     world.project.move(world.project.tasks("Pre-label")[0].uuid, "Done")
-    played.executor.sent[1][1].cancel()
-    played.executor.sent[1][1].set_running_or_notify_cancel()
+    lose(played.executor.sent[1][1])
     played.hear()
     assert played.titles == ["0 1", "0 1"]
     assert all(one.age == float("inf") for one in played.executor.sent[2][0]), "they are asked for"

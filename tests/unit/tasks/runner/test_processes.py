@@ -113,6 +113,11 @@ def do(step: str, say: Callable[[Any], None], stop: Stop) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(60)
         os._exit(0)
+    elif word == "daemon":
+        if pid := os.fork():
+            Path(argument).write_text(str(pid))
+        else:
+            time.sleep(10**6)
     elif word in GARBAGE:
         for descriptor in range(3, 64):
             with suppress(OSError):
@@ -120,7 +125,13 @@ def do(step: str, say: Callable[[Any], None], stop: Stop) -> None:
                     os.write(descriptor, GARBAGE[word])
 
 
-GARBAGE = {"message": struct.pack("!i", 5) + b"hello", "text": b"a warning that somebody prints\n"}
+FORGED = b"cbuiltins\ngetattr\n(cbuiltins\nint\nVa\\u000aERROR forged\ntR."
+"""A pickle with which `pickle.loads` raises an exception whose message has two lines."""
+GARBAGE = {
+    "message": struct.pack("!i", 5) + b"hello",
+    "forged": struct.pack("!i", len(FORGED)) + FORGED,
+    "text": b"a warning that somebody prints\n",
+}
 
 
 class ToldElsewhere(Told):
@@ -331,6 +342,15 @@ def test_an_executor_of_the_agents_that_is_idle(slow_pool: Processes, tmp_path: 
     assert (tmp_path / "exited").exists()
 
 
+def test_a_daemon_of_the_agents(slow_pool: Processes, tmp_path: Path) -> None:
+    """It inherits the worker's pipes and lives on, as daemons do; nobody waits for it."""
+    daemon = tmp_path / "daemon"
+    try:
+        left_behind(Timing(ends_within=3600.0), f"daemon {daemon}")
+    finally:
+        os.kill(int(daemon.read_text()), signal.SIGKILL)
+
+
 @pytest.mark.parametrize("left", ["thread", "process", "busy_executor"])
 def test_agents_that_leave_something_running(
     slow_pool: Processes, tmp_path: Path, capfd: pytest.CaptureFixture[str], left: str
@@ -401,12 +421,13 @@ def test_how_a_worker_died(code: int | None, words: str) -> None:
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)
-def test_a_message_that_cannot_be_read(pool: Processes, garbage: str) -> None:
-    """Its worker is ended, that is told, and the next worker takes its place."""
+def test_a_message_that_cannot_be_read(pool: Processes, caplog: pytest.LogCaptureFixture, garbage: str) -> None:
+    """Its worker is ended, that is told on one line, and the next worker takes its place."""
     worker = ready(pool)
     send(worker, garbage)
     died = heard(pool, worker, messages.Died)
     assert "could not be read" in died.how or garbage == "text"
+    assert not [record for record in caplog.records if "\n" in record.getMessage()]
     assert pool.missing == 2
     ready(pool)
     pool.close()
