@@ -16,6 +16,7 @@ import requests
 from encord import EncordUserClient
 from encord.exceptions import EncordException
 from encord.http.bundle import Bundle
+from encord.issues.issue_client import AnnotationIssue
 from encord.objects import OntologyStructure, Shape
 from encord.objects.attributes import RadioAttribute
 from encord.objects.bitmask import BitmaskCoordinates
@@ -305,6 +306,7 @@ def _(world: World) -> None:
     rows = {row.data_title: row.data_hash for row in world.project.list_label_rows_v2()}
     video, images = world.project.get_data(rows["film.mp4"], get_signed_url=True)
     assert (video["title"], images) == ("film.mp4", None)
+    assert requests.get(video.file_link, timeout=60).content == (world.files / "film.mp4").read_bytes()
 
 
 @works("create_project")
@@ -819,6 +821,17 @@ def _(world: World) -> None:
     for act, status in ((review.reject, "REJECTED"), (review.reopen, "REOPENED"), (review.approve, "APPROVED")):
         act()
         assert [found.status.value for found in task.get_label_reviews()] == [status]
+
+
+@works("label_review.reject(comment, issue_tags)")
+def _(world: World) -> None:
+    task = world.reviewed()
+    (review,) = task.get_label_reviews()
+    review.reject(comment="too loose", issue_tags=["loose"])
+    (issue,) = task.issues.list()
+    assert isinstance(issue, AnnotationIssue)
+    assert (issue.annotation_id, issue.comments[0].content) == (review.label_id, "too loose")
+    assert [tag.name for tag in issue.tags] == ["loose"]
 
 
 @works("task.issues.delete")

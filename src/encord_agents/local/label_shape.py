@@ -78,7 +78,7 @@ class _Row:
     ) -> None:
         self._title = row["title"]
         self._item_type = row["item_type"]
-        self._last = _last_of(row)
+        self._last = last_of(row)
         self._members = {member["uuid"]: member for member in members} if row["item_type"] == "group" else {}
         self._features = features
         self._answers = label.get("object_answers", {})
@@ -107,7 +107,7 @@ class _Row:
             if not isinstance(labels, dict):
                 raise self._bad("have a space without labels")
             if self._members[key]["item_type"] not in _RANGED:
-                last = _last_of(self._members[key])
+                last = last_of(self._members[key])
                 self._frames(labels, last)
                 self._lies(last, (found["objectHash"] for frame in labels.values() for found in frame["objects"]))
 
@@ -194,7 +194,7 @@ class _Row:
                 raise self._bad(f"have something in a space {key!r} that the group lacks")
             if not isinstance(place, dict) or not isinstance(place.get("range"), list):
                 raise self._bad("have an invalid place in a space")
-            last = _last_of(self._members[key])
+            last = last_of(self._members[key])
             self._lies(last, [hash])
             if place.get("type") != "html":
                 self._ranges(place["range"], last)
@@ -263,7 +263,7 @@ class _Row:
         return corrupted(f"The labels of {self._title} {what}.")
 
 
-def _last_of(row: sqlite3.Row) -> int:
+def last_of(row: sqlite3.Row) -> int:
     """Return the last frame of a row's data unit; if the platform does not know it, a bound that no file reaches."""
     if row["item_type"] == "image":
         return 0

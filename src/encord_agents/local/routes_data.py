@@ -26,12 +26,19 @@ def _project(service: Service, call: Call) -> ProjectRecord:
 
 
 def _rows(
-    service: Service, found: list[sqlite3.Row], *, metadata: bool = False, sign: bool = False
+    service: Service,
+    found: list[sqlite3.Row],
+    *,
+    metadata: bool = False,
+    link: wire.Link | None = None,
+    image_link: wire.Link | None = None,
 ) -> list[dict[str, Any]]:
     groups = [row["uuid"] for row in found if row["item_type"] in ("imageGroup", "imageSequence")]
     members = items.members(service.database, groups)
-    link = service.link if sign else None
-    return [wire.data_row(row, members.get(row["uuid"]), metadata=metadata, link=link) for row in found]
+    return [
+        wire.data_row(row, members.get(row["uuid"]), metadata=metadata, link=link, image_link=image_link)
+        for row in found
+    ]
 
 
 def dataset(service: Service, call: Call) -> Answer:
@@ -74,8 +81,10 @@ def data_row(service: Service, call: Call) -> Answer:
     row = _dataset(service, call)
     more = call.payload.part("additional_data")
     found = datasets.rows(service.database, row["hash"], hashes=[uuid(call.body["uid"], "uid")])
-    metadata, sign = bool(more.get("client_metadata")), bool(more.get("signed_url"))
-    return Answer(_rows(service, found, metadata=metadata, sign=sign)[0], 1)
+    link = service.link if more.get("signed_url") else None
+    image_link = service.link if more.part("images_data_fetch_options").get("fetch_signed_urls") else None
+    metadata = bool(more.get("client_metadata"))
+    return Answer(_rows(service, found, metadata=metadata, link=link, image_link=image_link)[0], 1)
 
 
 def data_row_save(service: Service, call: Call) -> Answer:
@@ -84,8 +93,8 @@ def data_row_save(service: Service, call: Call) -> Answer:
     if unknown := payload.fields.keys() - {"data_title", "client_metadata"}:
         raise malformed(f"A data row's {min(unknown)[:100]} cannot be changed.")
     changes: dict[str, Any] = {}
-    if (title := payload.text("data_title")) is not None:
-        changes["name"] = title
+    if payload.get("data_title") is not None:
+        changes["name"] = payload.needed("data_title")
     if payload.get("client_metadata") is not None:
         changes["metadata"] = wire.dumped(payload.part("client_metadata").fields)
     items.update(service.database, {found["uuid"]: changes})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import NAMESPACE_OID, uuid4, uuid5
 
 import orjson
 
-from encord_agents.local import filters, wire
+from encord_agents.local import filters, items, label_shape, wire
 from encord_agents.local.database import SOME, listed
 from encord_agents.local.service import Answer, Call, Given, Operation, Service
 from encord_agents.local.trouble import forbidden, malformed
@@ -38,9 +40,10 @@ def new_issues(service: Service, call: Call) -> Answer:
         raise malformed("issues must be a list.")
     with service.database.write() as connection:
         for row in rows:
-            there = connection.execute("SELECT 1 FROM units WHERE project = ? AND data_hash = ?", row[1:3]).fetchone()
-            if there is None:
+            unit = connection.execute("SELECT * FROM units WHERE project = ? AND data_hash = ?", row[1:3]).fetchone()
+            if unit is None:
                 raise forbidden(f"No access to the data unit {row[2]}.")
+            _check(orjson.loads(row[3]), unit, items.children(service.database, unit["item"]))
         connection.executemany("INSERT INTO issues VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
     return Answer(None, len(rows))
 
@@ -59,6 +62,18 @@ def _place(anchor: Given) -> str:
     if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in numbers):
         raise malformed("The place of an issue is given in numbers.")
     return orjson.dumps(place).decode()
+
+
+def _check(place: Mapping[str, Any], unit: sqlite3.Row, members: Sequence[sqlite3.Row]) -> None:
+    """Refuse a place that the data unit does not have."""
+    space, frame = place.get("spaceId"), place.get("frameIndex")
+    if space is not None:
+        found = [one for one in members if unit["item_type"] == "group" and one["uuid"] == space]
+        if not found:
+            raise forbidden(f"No access to the space {str(space)[:100]!r} of {unit['title']}.")
+        (unit,) = found
+    if frame is not None and (not isinstance(frame, int) or not 0 <= frame <= label_shape.last_of(unit)):
+        raise malformed(f"{unit['title']} has no frame {frame}: its last is {label_shape.last_of(unit)}.")
 
 
 def list_issues(service: Service, call: Call) -> Answer:
@@ -93,11 +108,12 @@ def delete_issues(service: Service, call: Call) -> Answer:
     record = service.project(call.path["project"])
     wanted = call.given.ids("issue_uuids")
     with service.database.write() as connection:
-        done = connection.execute(
-            f"DELETE FROM issues WHERE +project = ? AND uuid IN {SOME}",
-            (record.id, listed(wanted)),
-        ).rowcount
-    return Answer(None, done)
+        issues, those = f"FROM issues WHERE +project = ? AND uuid IN {SOME}", (record.id, listed(wanted))
+        there = {row["uuid"] for row in connection.execute(f"SELECT uuid {issues}", those)}
+        if unknown := set(wanted) - there:
+            raise forbidden(f"No access to the issue {min(unknown)}.")
+        connection.execute(f"DELETE {issues}", those)
+    return Answer(None, len(there))
 
 
 def issue_tags(service: Service, call: Call) -> Answer:

@@ -190,7 +190,9 @@ def patch(value: Any) -> dict[str, str]:
     for key in ("timeseries_settings", "scene_view_settings", "scene_layout"):
         if given.get(key) is not None:
             raise NotKnown(f"changing {key} of an item.", "Change name, description or clientMetadata.")
-    changes = {key: text for key in ("name", "description") if (text := given.text(key)) is not None}
+    changes = {} if given.get("name") is None else {"name": given.needed("name")}
+    if (description := given.text("description")) is not None:
+        changes["description"] = description
     if given.get("client_metadata") is not None:
         changes["metadata"] = orjson.dumps(given.part("client_metadata").fields).decode()
     return changes

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import orjson
 
@@ -18,6 +20,7 @@ from encord_agents.local import (
     users,
     wire,
 )
+from encord_agents.local.database import listed
 from encord_agents.local.service import Answer, Call, Given, Operation, Service, uuid, uuids
 from encord_agents.local.tasks import Paging, TaskFilter
 from encord_agents.local.trouble import Refusal, forbidden, malformed
@@ -29,6 +32,14 @@ _BY_PEOPLE: dict[str, Callable[..., None]] = {
     "APPROVE": people.approve,
     "REJECT": people.reject,
 }
+
+
+# The reason of a rejection is an issue, as the SDK reads it nowhere else.
+_ISSUE = (
+    "INSERT INTO issues SELECT ?, t.project, u.data_hash,"
+    " json_object('type', 'annotation', 'annotationId', r.label_id), ?, ?, ?, ?"
+    " FROM reviews r JOIN tasks t ON t.uuid = r.task JOIN units u ON u.id = t.unit WHERE r.uuid = ?"
+)
 
 
 def list_tasks(service: Service, call: Call) -> Answer:
@@ -129,15 +140,21 @@ def review_actions(service: Service, call: Call) -> Answer:
     _here(service, call)
     if not isinstance(call.body, list) or not call.body:
         raise malformed("The body must be a list of actions.")
-    given = []
+    given, reasons = [], []
     for entry in call.body:
         action = Given(entry, "An action")
         status = reviews.ACTIONS.get(str(action.get("action")))
         if status is None:
             raise malformed("A label review is approved, rejected or reopened.")
-        given.append((action.id("review_uuid"), status, action.text("comment")))
+        review, comment, tags = action.id("review_uuid"), action.text("comment"), action.list("comment_tags") or []
+        if not all(isinstance(tag, str) for tag in tags):
+            raise malformed("commentTags must be a list of text.")
+        given.append((review, status, comment))
+        if status == "REJECTED" and (comment or tags):
+            reasons.append((str(uuid4()), comment or "", listed(tags), call.user, time.time(), review))
     with service.database.write() as connection:
         reviews.act(connection, call.path["task"], given)
+        connection.executemany(_ISSUE, reasons)
     return Answer(None, len(given))
 
 

@@ -14,13 +14,14 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
 
 from encord_agents.local import datasets, items, media, sequences
+from encord_agents.local.database import SOME, listed
 from encord_agents.local.items import NewUnit
 from encord_agents.local.service import Given, Service, mapping, uuids
-from encord_agents.local.trouble import LocalPlatformError, NotKnown, malformed
+from encord_agents.local.trouble import LocalPlatformError, NotKnown, forbidden, malformed
 from encord_agents.local.users import OWNER
 from encord_agents.local.written import checked
 
@@ -101,22 +102,37 @@ def run(service: Service, folder: str, given: Mapping[str, Any], user: str, *, i
     if job.errors and not ignore_errors:
         return job
     # Files are read and videos encoded before the transaction, which holds the database's lock: it may take minutes.
-    skip = bool(Given(given).get("skip_duplicate_urls"))
+    skip, upsert = (bool(Given(given).get(name)) for name in ("skip_duplicate_urls", "upsert_metadata"))
     with service.database.write() as connection:
         for found in read:
+            if skip and (same := _same(service, folder, found)):
+                metadata = (found.group or found.units[0]).metadata
+                if upsert and metadata != "{}":  # which is what the SDK sends if its caller states none
+                    items.update(service.database, {item: {"metadata": metadata} for item in same})
+                continue
             if found.group is None:
-                (unit,) = found.units
-                same = "SELECT 1 FROM items WHERE folder = ? AND url = ?"
-                if skip and unit.url is not None and connection.execute(same, (folder, unit.url)).fetchone():
-                    continue
-                (row,) = items.insert(connection, folder, [unit])
+                (row,) = items.insert(connection, folder, found.units)
             else:
                 items.get(service.database, found.there)  # may have been removed meanwhile
                 uuids = found.there or items.uuids_of(connection, items.insert(connection, folder, found.units))
                 row = items.insert_group(connection, folder, found.group, uuids)
-            job.made.append((row, *_uuid_and_name(connection, row)))
+            job.made.append((row, *connection.execute("SELECT uuid, title FROM items WHERE id = ?", (row,)).fetchone()))
         connection.execute("DELETE FROM uploads WHERE item IN (SELECT uuid FROM items)")
     return job
+
+
+def _same(service: Service, folder: str, entry: _Entry) -> list[str]:
+    """Return the items of a folder that have an entry's URL; for a group, the groups of the same URLs."""
+    urls, group = [unit.url for unit in entry.units], entry.group
+    files = "SELECT uuid FROM items WHERE folder = ? AND url = ?"
+    groups = f"SELECT uuid FROM items, children WHERE parent = uuid AND folder = ? AND item_type = ? AND item IN {SOME}"
+    with service.database.read() as connection:
+        found = [row["uuid"] for row in connection.execute(files, (folder, urls[0]))]
+        if group is None:
+            return found
+        found = [row["uuid"] for row in connection.execute(groups, (folder, group.item_type, listed(found)))]
+    members = items.members(service.database, found).items()
+    return [uuid for uuid, those in members if None not in urls and [one["url"] for one in those] == urls]
 
 
 def _entry(
@@ -178,34 +194,27 @@ def _named(service: Service, address: str, kind: str, title: str | None, used: s
     return media.named(unit, title or unit.title)
 
 
-def _uuid_and_name(connection: Any, row: int) -> tuple[str, str]:
-    found = connection.execute("SELECT uuid, title FROM items WHERE id = ?", (row,)).fetchone()
-    return found["uuid"], found["title"]
-
-
 def _entries(given: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for key, listed in given.items():
-        if key in _OPTIONS or not listed:
+    for key, entries in given.items():
+        if key in _OPTIONS or not entries:
             continue
         if key in _NOT_HERE:
             raise NotKnown(f"uploads of {key}.", "Leave them out, or upload them to the real platform.")
         if key not in _SINGLE and key not in _GROUPS:
             raise malformed(f"What is to be added has {key!r}, which is not a kind of data.")
-        if not isinstance(listed, list):
+        if not isinstance(entries, list):
             raise malformed(f"{key} must be a list.")
-        for entry in listed:
+        for entry in entries:
             yield key, mapping(entry, f"An entry of {key}")
 
 
 def _child_kind(kind: str) -> str:
-    if kind in _SINGLE:
-        return _SINGLE[kind]
-    return "dicomFile" if "dicom" in kind.lower() else "image"
+    return _SINGLE.get(kind) or ("dicomFile" if "dicom" in kind.lower() else "image")
 
 
 def _children(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    listed = entry.get("images") or Given(entry).get("dicom_files") or []
-    return [mapping(child, "An image") for child in listed]
+    children = entry.get("images") or Given(entry).get("dicom_files") or []
+    return [mapping(child, "An image") for child in children]
 
 
 def _addresses(kind: str, entry: Mapping[str, Any]) -> list[str]:
@@ -292,6 +301,7 @@ def _on_disk(content: bytes | Path) -> Iterator[Path]:
 
 
 Count = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+Size = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Amount = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
 
@@ -301,6 +311,7 @@ class _Stated(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
     mime_type: str | None = None
+    size: Size | None = Field(None, validation_alias=AliasChoices("fileSize", "file_size"))
     width: Count | None = None
     height: Count | None = None
     fps: Amount | None = None
@@ -308,8 +319,8 @@ class _Stated(BaseModel):
     sample_rate: Count | None = None
     bit_depth: Count | None = None
     codec: str | None = None
-    channels: Count | None = Field(None, alias="numChannels")
-    frames: Count | None = Field(None, alias="numPages")
+    channels: Count | None = Field(None, validation_alias=AliasChoices("numChannels", "num_channels"))
+    frames: Count | None = Field(None, validation_alias=AliasChoices("numPages", "num_pages"))
 
 
 def _stated(unit: NewUnit, entry: Mapping[str, Any]) -> NewUnit:
@@ -332,7 +343,14 @@ _STATED = TypeAdapter(_Stated)
 
 
 def wanted(given: Given, *names: str) -> dict[str, Any]:
-    """Return the files that a job should add, which are under one of several names."""
+    """Return the files that a job should add, which are under one of several names.
+
+    Raises:
+        Refusal: 400, there are none; 403, they are in an unknown cloud integration.
+    """
+    for name in ("integration_id", "integration_hash"):
+        if given.get(name) is not None and given.id(name) != INTEGRATION:
+            raise forbidden(f"No access to the cloud integration {given.id(name)}.")
     for name in names:
         if given.get(name) is not None:
             return given.part(name).fields

@@ -187,18 +187,24 @@ def dataset_info(row: sqlite3.Row, role: int) -> dict[str, Any]:
 
 
 def data_row(
-    row: sqlite3.Row, members: Sequence[sqlite3.Row] | None, *, metadata: bool, link: Link | None
+    row: sqlite3.Row,
+    members: Sequence[sqlite3.Row] | None,
+    *,
+    metadata: bool,
+    link: Link | None = None,
+    image_link: Link | None = None,
 ) -> dict[str, Any]:
-    """Return a row of a dataset; for a group of images, with its images."""
+    """Return a row of a dataset; for a group of images, with its images, which have signed URLs of their own."""
+    kind = data_type(row["item_type"])
     answer = {
         "data_hash": row["data_hash"],
         "data_title": row["title"],
-        "data_type": data_type(row["item_type"]).upper(),
+        "data_type": kind.upper(),
         "created_at": sql_date(row["linked_at"]),
         "last_edited_at": sql_date(row["edited_at"]),
         "width": row["width"],
         "height": row["height"],
-        "file_link": row["url"] or row["uuid"],
+        "file_link": None if kind == "dicom" else row["url"] or row["uuid"],
         "file_size": row["size"],
         "file_type": row["mime_type"],
         "storage_location": 0,
@@ -216,7 +222,7 @@ def data_row(
                 "file_type": one["mime_type"], "file_size": one["size"], "storage_location": 0,
                 "created_at": sql_date(one["created_at"]), "last_edited_at": sql_date(one["edited_at"]),
                 "width": one["width"], "height": one["height"],
-                "signed_url": link(one["uuid"], one["title"]) if link else None,
+                "signed_url": image_link(one["uuid"], one["title"]) if image_link else None,
             }
             for one in members
         ]  # fmt: skip
@@ -226,11 +232,12 @@ def data_row(
 def file_link(
     data_hash: str, row: sqlite3.Row, link: Link | None, *, item: str | None = None, image_hash: str | None = None
 ) -> dict[str, Any]:
-    """Return a file in the form of the v1 protocol."""
+    """Return a file in the form of the v1 protocol. A signed URL is in ``file_link``: the SDK reads no other field."""
     uuid = item or row["uuid"]
-    answer: dict[str, Any] = {"data_hash": data_hash, "title": row["title"], "file_link": uuid}
-    if link is not None:
-        answer["signed_url"] = link(uuid, row["title"])
+    answer: dict[str, Any] = {
+        "data_hash": data_hash, "title": row["title"], "backing_item_uuid": uuid,
+        "file_link": link(uuid, row["title"]) if link else uuid,
+    }  # fmt: skip
     if image_hash is not None:
         answer["image_hash"] = image_hash
     return answer

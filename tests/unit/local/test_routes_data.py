@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from tests.unit.local.asking import NOBODY, legacy, refused
 
-from encord_agents.local import LocalPlatform, LocalProject, uploads, users
+from encord_agents.local import LocalPlatform, LocalProject, items, uploads, users
 from encord_agents.local.images import png
+from encord_agents.local.items import NewUnit
 
 ANN = "ann@example.com"
 
@@ -58,10 +59,29 @@ def test_a_data_row_is_changed(platform: LocalPlatform, project: LocalProject, d
     assert (row["data_title"], row["client_metadata"], bool(row["signed_url"])) == ("z.png", {"a": 1}, True)
     plain = legacy(platform, "GET datarow", dataset, uid=unit)
     assert (plain["client_metadata"], plain["signed_url"]) == (None, None)
-    with refused(400):
-        legacy(platform, "POST datarow", dataset, uid=unit, width=3)
+    for change in ({"width": 3}, {"data_title": ""}):
+        with refused(400):
+            legacy(platform, "POST datarow", dataset, uid=unit, **change)
     with refused(403):
         legacy(platform, "GET datarow", dataset, uid=NOBODY)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_the_images_of_a_row_have_addresses_of_their_own(
+    platform: LocalPlatform, project: LocalProject, dataset: Any, own: bool
+) -> None:
+    """They are signed if their addresses are asked for, and not because that of the row is."""
+    unit = project.add_image_group("group", [png(4, 3), png(5, 3)])
+    wanted = {"signed_url": not own, "images_data_fetch_options": {"fetch_signed_urls": own}}
+    row = legacy(platform, "GET datarow", dataset, uid=unit, additional_data=wanted)
+    assert [bool(image["signed_url"]) for image in row["images_data"]] == [own, own]
+
+
+def test_a_series_has_no_file_of_its_own(platform: LocalPlatform, project: LocalProject, dataset: Any) -> None:
+    """The permanent address of DICOM is none, as the SDK says; other kinds have one."""
+    items.add(project._database, project._record, [NewUnit("scan", "dicomSeries", None, None, 0)])
+    links = {row["data_title"]: row["file_link"] for row in legacy(platform, "GET dataset", dataset)["data_rows"]}
+    assert (links["scan"], bool(links["a.png"])) == (None, True)
 
 
 def test_items_are_linked_and_unlinked(platform: LocalPlatform, project: LocalProject, dataset: Any) -> None:
@@ -150,7 +170,7 @@ def test_the_datasets_of_a_project(platform: LocalPlatform, project: LocalProjec
 
 
 def test_where_files_are(platform: LocalPlatform, project: LocalProject) -> None:
-    """A picture, a film and the pictures of a group, each where the SDK looks for it."""
+    """A picture, a film and the pictures of a group, each where the SDK looks for it; signed if that is asked for."""
     of = ("project", project.project_hash)
     film = project.add_file("film.mp4", b"film", item_type="video", mime_type="video/mp4")
     group = project.add_image_group("group", [png(4, 3), png(5, 3)])
@@ -159,8 +179,10 @@ def test_where_files_are(platform: LocalPlatform, project: LocalProject) -> None
         return legacy(platform, "GET datasetdata", of, uid={"data_hash": data_hash, **more})
 
     picture = files(project.tasks()[0].data_hash, get_signed_url=True)
-    assert (picture["video"], len(picture["images"]), "signed_url" in picture["images"][0]) == (None, 1, True)
-    assert (files(film)["images"], "signed_url" in files(film)["video"]) == (None, False)
+    assert (picture["video"], len(picture["images"])) == (None, 1)
+    assert "signature=" in picture["images"][0]["file_link"]
+    assert files(film)["images"] is None
+    assert files(film)["video"]["file_link"] == files(film)["video"]["backing_item_uuid"]
     assert [image["title"] for image in files(group)["images"]] == ["group-0", "group-1"]
     with refused(403):
         files(NOBODY)

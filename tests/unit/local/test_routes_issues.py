@@ -32,7 +32,10 @@ def test_an_issue_and_its_end(platform: LocalPlatform, project: LocalProject) ->
     assert (one["coordinate"], one["frameIndex"]) == ({"x": 0.25, "y": 0.5}, 0)
     assert [(said["content"], said["authorEmail"]) for said in one["comments"]] == [("why?", users.OWNER)]
     assert [tag["name"] for tag in one["tags"]] == ["odd"]
-    rest(platform, DELETE, {"issueUuids": [one["uuid"], NOBODY]}, **here)
+    with refused(403):
+        rest(platform, DELETE, {"issueUuids": [one["uuid"], NOBODY]}, **here)
+    assert len(rest(platform, LIST, **here)["results"]) == 2
+    rest(platform, DELETE, {"issueUuids": [one["uuid"]]}, **here)
     assert [left["type"] for left in rest(platform, LIST, **here)["results"]] == ["dataUnit"]
 
 
@@ -45,6 +48,10 @@ def test_an_issue_and_its_end(platform: LocalPlatform, project: LocalProject) ->
         ({"type": "frameCoordinate", "frameIndex": 0, "x": 0.5}, 400),
         ({"type": "frame", "frameIndex": "0"}, 400),
         ({"type": "frame", "frameIndex": True}, 400),
+        ({"type": "frame", "frameIndex": -1}, 400),
+        ({"type": "frame", "frameIndex": 1}, 400),
+        ({"type": "frame", "frameIndex": 0.5}, 400),
+        ({"spaceId": NOBODY}, 403),
         ({"type": "annotation"}, 400),
         ({"dataUuid": "a.png"}, 400),
         ({"dataUuid": NOBODY}, 403),

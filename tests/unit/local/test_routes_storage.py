@@ -157,7 +157,13 @@ def test_a_patch() -> None:
     """It has what is to be changed, in either case; what cannot be changed here is refused."""
     assert patch({"name": "n", "client_metadata": {"a": [1]}}) == {"name": "n", "metadata": '{"a":[1]}'}
     assert patch({}) == {}
-    for wrong, status in (({"sceneLayout": {}}, 501), ({"name": 3}, 400), ({"clientMetadata": []}, 200), (None, 400)):
+    for wrong, status in (
+        ({"sceneLayout": {}}, 501),
+        ({"name": 3}, 400),
+        ({"name": ""}, 400),
+        ({"clientMetadata": []}, 200),
+        (None, 400),
+    ):
         if status == 200:
             assert patch(wrong) == {"metadata": "{}"}
             continue

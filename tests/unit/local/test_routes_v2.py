@@ -164,6 +164,37 @@ def test_label_reviews(platform: LocalPlatform, project: LocalProject) -> None:
     assert rest(platform, REVIEWS, **here)["results"][0]["status"] == "REJECTED"
 
 
+@pytest.mark.parametrize(
+    ("more", "issue"),
+    [
+        ({"comment": "too loose", "commentTags": ["loose"]}, ("too loose", ["loose"])),
+        ({"comment": "too loose"}, ("too loose", [])),
+        ({"commentTags": ["loose"]}, ("", ["loose"])),
+        ({}, None),
+        ({"action": "APPROVE"}, None),
+    ],
+)
+def test_why_a_label_is_rejected(
+    platform: LocalPlatform, project: LocalProject, more: dict[str, Any], issue: tuple[str, list[str]] | None
+) -> None:
+    """The comment and the tags are an issue of the label, which is where the SDK reads them."""
+    saved(project)
+    task, request = project.tasks()[0], f"POST {REVIEWS.removeprefix('GET ')}/actions"
+    project.move(task.uuid, "Review")
+    here: dict[str, str] = {"task": task.uuid, **at(project, "Review")}
+    (review,) = rest(platform, REVIEWS, **here)["results"]
+    act = {"action": "REJECT", "reviewUuid": review["reviewUuid"]}
+    with refused(400):
+        rest(platform, request, [{**act, "commentTags": [1]}], **here)
+    rest(platform, request, [act | more], **here)
+    found = rest(platform, "GET projects/{project}/issues", project=project.project_hash)["results"]
+    assert [(one["comments"][0]["content"], [tag["name"] for tag in one["tags"]]) for one in found] == [issue] * (
+        issue is not None
+    )
+    for one in found:
+        assert (one["type"], one["annotationId"], one["dataUuid"]) == ("annotation", "o1", task.data_hash)
+
+
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), True, "0.5", None])
 def test_a_priority_that_is_none(platform: LocalPlatform, project: LocalProject, value: Any) -> None:
     """It is refused, and so are those that came with it."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.local.asking import NOBODY, refused
 
 from encord_agents.local import LocalPlatform, LocalProject, datasets, folders, uploads
 from encord_agents.local.folders import Search
@@ -73,12 +74,13 @@ def test_facts_that_are_stated(platform: LocalPlatform, folder: str) -> None:
     """They take the place of those that were read; others are not taken."""
     entry = {
         "objectUrl": sent(platform, png(4, 3)), "clientMetadata": {"a": 1},
-        "imageMetadata": {"width": 40, "colour": "red"},
+        "imageMetadata": {"width": 40, "colour": "red", "fileSize": 2**32, "num_channels": 2},
     }  # fmt: skip
     ((row, _, _),) = run(platform, folder, {"images": [entry]}).made
     with platform._service.database.read() as connection:
         found = connection.execute("SELECT * FROM items WHERE id = ?", (row,)).fetchone()
     assert (found["width"], found["height"], found["metadata"]) == (40, 3, '{"a":1}')
+    assert (found["size"], found["channels"]) == (2**32, 2)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +123,34 @@ def test_files_of_this_machine_are_the_owners(platform: LocalPlatform, folder: s
         assert name == "a b.png"
 
 
+@pytest.mark.parametrize("kind", ["images", "imageGroups"])
+def test_urls_that_are_there_already(platform: LocalPlatform, folder: str, tmp_path: Path, kind: str) -> None:
+    """They are skipped if that is asked for, a group if all its URLs are the same; its metadata may be replaced."""
+    urls = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    for url in urls:
+        Path(url).write_bytes(png(4, 3))
+    skip = {"skip_duplicate_urls": True}
+
+    def add(*urls: str, metadata: Any = None, **options: bool) -> int:
+        where = {"objectUrl": urls[0]} if kind == "images" else {f"objectUrl_{n}": url for n, url in enumerate(urls)}
+        return len(run(platform, folder, {kind: [{**where, "clientMetadata": metadata}], **options}).made)
+
+    def stored() -> list[str]:
+        type = "image" if kind == "images" else "imageGroup"
+        return [
+            row["metadata"]
+            for row in folders.find_items(platform._service.database, Search(types=[type]))
+            if row["folder"] == folder
+        ]
+
+    assert add(*urls, metadata={"v": 1}, **skip) == 1
+    assert (add(*urls, metadata={"v": 2}, **skip), stored()) == (0, ['{"v":1}'])
+    assert (add(*urls, metadata={"v": 2}, upsert_metadata=True, **skip), stored()) == (0, ['{"v":2}'])
+    assert (add(*urls, upsert_metadata=True, **skip), stored()) == (0, ['{"v":2}'])
+    assert add(*urls[::-1], **skip) == 1
+    assert (add(*urls, metadata={"v": 3}, upsert_metadata=True), len(stored())) == (1, 3)
+
+
 @pytest.mark.parametrize(
     ("given", "status"),
     [
@@ -145,6 +175,14 @@ def test_the_list_of_files() -> None:
         assert uploads.wanted(Given(body), "data_items", "external_files") == {"a": 1}
     with pytest.raises(Refusal):
         uploads.wanted(Given({}), "data_items")
+
+
+@pytest.mark.parametrize("name", ["integrationId", "integration_hash"])
+def test_files_of_an_integration(name: str) -> None:
+    """There is one; another is unknown, and so refused."""
+    assert uploads.wanted(Given({name: uploads.INTEGRATION, "files": {"a": 1}}), "files") == {"a": 1}
+    with refused(403):
+        uploads.wanted(Given({name: NOBODY, "files": {"a": 1}}), "files")
 
 
 def test_a_group_of_items(platform: LocalPlatform, project: LocalProject, folder: str) -> None:
