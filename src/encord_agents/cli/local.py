@@ -216,11 +216,13 @@ def _free_title(platform: LocalPlatform, title: str | None) -> str:
     """Return a title that no project has yet.
 
     Raises:
-        LocalPlatformError: The given title is taken.
+        LocalPlatformError: The given title is blank, or taken.
     """
     from encord_agents.local.images import readable
     from encord_agents.local.trouble import LocalPlatformError
 
+    if title is not None and not title.strip():
+        raise LocalPlatformError("A blank --title cannot be seen: choose another, or leave it out.")
     taken = {project.title: project.project_hash for project in platform.projects()}
     if title is not None and readable(title) in taken:
         raise LocalPlatformError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -84,17 +85,18 @@ def export(
 
 
 def _name(title: str, data_hash: str, branch: str, names: set[str]) -> str:
-    """Return a row's file name, without directories and special characters, and add it to those that are taken."""
+    """Return a row's file name, without directories and special characters, and add its files to those taken."""
     kept = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in title).strip(". ")
     kept = (kept.rpartition(".")[0] or kept or "untitled").encode()[:LONGEST_NAME].decode(errors="ignore")
     if branch != "main":
         kept += f"-{''.join(c if c.isalnum() else '_' for c in branch)[:40]}"
-    if kept.casefold() in names:
-        kept += f"-{data_hash[:8]}"
-    if kept.casefold() in names:
-        kept += data_hash[8:]
-    names.add(kept.casefold())
-    return kept
+    told_apart = f"{kept}-{data_hash[:8]}"
+    for name in itertools.chain((kept, told_apart), (f"{told_apart}-{number}" for number in itertools.count(2))):
+        files = {f"{name}{suffix}".casefold() for suffix in ("", ".json", ".png")}
+        if names.isdisjoint(files):
+            break
+    names |= files
+    return name
 
 
 def _draw(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import itertools
 import mimetypes
 import re
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,14 @@ UNKNOWN = "of no kind that the platform takes"
 """The reason for skipping a file of any other type."""
 LARGEST_TEXT = 64 * 2**20
 """Bytes. A longer text is skipped: no editor shows it."""
+_LARGEST_STREAM, _LARGEST_STREAMS = 8 * 2**20, 64 * 2**20
+"""Bytes that are unpacked of one stream of a PDF's objects, and of all."""
 _PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
 _PAGES = re.compile(rb"/Count\s+(\d{1,6})")
-_STREAM = re.compile(rb"stream\r?\n(.*?)endstream", re.DOTALL)
-_SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml.*?\?>\s*|<!--.*?-->\s*|<!DOCTYPE svg.*?>\s*)*<svg[\s>]", re.DOTALL)
+# Possessive, since a comment that could go on past its end would be tried with every end that follows.
+_SVG = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?>\s+|<\?xml.*?\?>|<!--.*?-->|<!DOCTYPE svg[^>\[]*(?:\[[^\]]*\]\s*)?>)*+<svg[\s>]", re.DOTALL
+)
 _DICOM_LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OW", b"SQ", b"UC", b"UR", b"UT", b"UN"})
 
 
@@ -83,8 +88,10 @@ def _stream(path: Path, title: str, head: bytes, wanted: str | None = None) -> N
             moving = main_stream(container)
             if moving is not None and wanted != "audio":
                 return _video(container, moving, path, title)
-            if container.streams.audio and wanted != "video":
-                return _audio(container, container.streams.audio[0], path, title)
+            audio: Any = container.streams.audio
+            sounds = [one for one in audio if one.codec_context]  # which is missing without a decoder
+            if sounds and wanted != "video":
+                return _audio(container, sounds[0], path, title)
     except (av.error.FFmpegError, ValueError) as error:
         if guess.startswith(("video/", "audio/")) or wanted:
             raise ValueError(f"it cannot be read as a video or sound: {_said(error)}") from None
@@ -109,7 +116,8 @@ def _said(error: Exception) -> str:
 
 
 def _video(container: Any, stream: Any, path: Path, title: str) -> NewUnit:
-    frames = stream.frames or sum(packet.size > 0 for packet in container.demux(stream))
+    size = path.stat().st_size
+    frames = _possible(stream.frames or sum(packet.size > 0 for packet in container.demux(stream)), size)
     if not frames:
         raise ValueError("there is no frame in it")
     fps = float(stream.average_rate or stream.guessed_rate or 0) or None
@@ -118,7 +126,7 @@ def _video(container: Any, stream: Any, path: Path, title: str) -> NewUnit:
     guess = _mime(path)
     mime = guess if guess.startswith("video/") else name or "video/mp4"
     width, height = (stream.height, stream.width) if _is_turned(path) else (stream.width, stream.height)
-    return NewUnit(title, "video", mime, None, path.stat().st_size, width, height, frames, fps, duration)
+    return NewUnit(title, "video", mime, None, size, width, height, frames, fps, duration)
 
 
 def _is_turned(path: Path) -> bool:
@@ -177,23 +185,30 @@ def _pdf(path: Path, title: str, head: bytes) -> NewUnit:
 
 def _pages_of(content: bytes) -> int:
     """Count the pages of a PDF, also if its objects are in compressed streams."""
-    count = len(_PAGE.findall(content))
-    totals = [int(found) for found in _PAGES.findall(content)]
-    budget = 64 * 2**20
-    for match in _STREAM.finditer(content):
-        if budget <= 0:
-            break
-        decoder = zlib.decompressobj()
-        try:
-            inner = decoder.decompress(match[1], min(budget, 8 * 2**20))
-        except zlib.error:
-            continue
-        if b"/Type" in inner:
-            budget -= len(inner)
-            count += len(_PAGE.findall(inner))
-            totals += [int(found) for found in _PAGES.findall(inner)]
+    count, totals = 0, [0]
+    for part in itertools.chain((content,), _object_streams(content)):
+        count += len(_PAGE.findall(part))
+        totals += [int(found) for found in _PAGES.findall(part)]
     # The root of the page tree has the total; a PDF that was saved incrementally still has old pages in the file.
-    return min(count, max(totals)) if totals and count else count or max(totals, default=0)
+    return min(count, max(totals)) or count or max(totals)
+
+
+def _object_streams(content: bytes) -> Iterator[bytes]:
+    """Yield the compressed objects of a PDF, as far as the bounds allow. Each byte of the file is looked at once."""
+    position, left = 0, _LARGEST_STREAMS
+    while left > 0 and (found := content.find(b"/ObjStm", position)) >= 0:
+        start = content.find(b"stream", found)
+        position = content.find(b"endstream", start)
+        if start < 0 or position < 0:
+            return
+        most = min(left, _LARGEST_STREAM)
+        try:
+            inner = zlib.decompressobj().decompress(content[start + 6 : position].lstrip(b"\r\n"), most)
+        except zlib.error:  # after any number of bytes
+            left -= most
+            continue
+        left -= len(inner)
+        yield inner
 
 
 def _dicom(path: Path, title: str, head: bytes) -> NewUnit:
@@ -202,10 +217,19 @@ def _dicom(path: Path, title: str, head: bytes) -> NewUnit:
         raise ValueError("it is not a DICOM file")
     tags = _dicom_tags(content)
     width, height = tags.get((0x28, 0x11)), tags.get((0x28, 0x10))
-    frames = tags.get((0x28, 0x08), 1)
-    return NewUnit(
-        title, "dicomFile", "application/dicom", None, len(content), width or None, height or None, max(frames, 1)
-    )
+    frames = max(_possible(tags.get((0x28, 0x08), 1), len(content)), 1)
+    return NewUnit(title, "dicomFile", "application/dicom", None, len(content), width or None, height or None, frames)
+
+
+def _possible(frames: int, size: int) -> int:
+    """Return a number of frames that a file states.
+
+    Raises:
+        ValueError: It is more than the file has bytes.
+    """
+    if frames > size:
+        raise ValueError("it states more frames than it has bytes")
+    return frames
 
 
 def _dicom_tags(content: bytes) -> dict[tuple[int, int], int]:
@@ -239,7 +263,7 @@ def _dicom_tags(content: bytes) -> dict[tuple[int, int], int]:
         if (group, element) in ((0x28, 0x10), (0x28, 0x11)) and len(value) >= 2:
             found[group, element] = struct.unpack_from("<H", value)[0]
         elif (group, element) == (0x28, 0x08) and value.strip(b"\0 ").isdigit():
-            found[group, element] = int(value.strip(b"\0 "))
+            found[group, element] = int(value.strip(b"\0 ")[:12])  # the longest that the standard allows
         position += length
     return found
 

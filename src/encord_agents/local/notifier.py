@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import logging
+import socket
 import sqlite3
 import time
 from http import HTTPStatus
+from http.client import HTTPResponse
 from threading import Event, Lock, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from encord_agents.local import notifications
@@ -17,6 +20,9 @@ from encord_agents.local.notifications import Sending
 from encord_agents.local.origins import is_here
 from encord_agents.local.service import Service
 from encord_agents.local.trouble import LocalPlatformError
+
+if TYPE_CHECKING:
+    import requests
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +116,7 @@ def post(address: str, body: bytes, secret: str) -> tuple[bool, str]:
         SIGNATURE: signature(body, timestamp, secret),
         TIMESTAMP: timestamp,
     }
-    with requests.Session() as session:
+    with _session() as session:
         # A proxy from the environment cannot reach this machine's own receivers.
         session.trust_env = not is_here(urlsplit(address))
         try:
@@ -122,6 +128,51 @@ def post(address: str, body: bytes, secret: str) -> tuple[bool, str]:
                 return answer.status_code == HTTPStatus.OK, _status(answer.status_code)
         except (requests.RequestException, OSError, ValueError) as error:
             return False, _reason(error)
+
+
+class _Timed(io.RawIOBase):
+    """Reads a socket until its timeout has passed once, however slowly bytes arrive."""
+
+    def __init__(self, raw: io.RawIOBase, connected: socket.socket) -> None:
+        self._raw, self._socket = raw, connected
+        self._until = time.monotonic() + (connected.gettimeout() or SECONDS_TO_ANSWER)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if (left := self._until - time.monotonic()) <= 0:
+            raise TimeoutError
+        self._socket.settimeout(left)
+        read: int | None = self._raw.readinto(buffer)
+        return read
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Answer(HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **more: Any) -> None:
+        super().__init__(sock, *args, **more)
+        self.fp = io.BufferedReader(_Timed(self.fp.detach(), sock))
+
+
+def _session() -> requests.Session:
+    """Return a session whose timeout is for an answer as a whole, not for each of its bytes."""
+    import requests
+    from requests.adapters import HTTPAdapter
+
+    class Adapter(HTTPAdapter):
+        def get_connection_with_tls_context(self, *args: Any, **more: Any) -> Any:
+            pool: Any = super().get_connection_with_tls_context(*args, **more)
+            pool.ConnectionCls = type("Connection", (pool.ConnectionCls,), {"response_class": _Answer})
+            return pool
+
+    session = requests.Session()
+    session.mount("http://", Adapter())
+    session.mount("https://", Adapter())
+    return session
 
 
 def _status(code: int) -> str:

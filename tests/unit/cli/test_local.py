@@ -196,6 +196,13 @@ def test_a_title_that_is_taken(platform: LocalPlatform, project: LocalProject, t
     assert (project if title == "Project" else other).project_hash in str(raised.value)
 
 
+@pytest.mark.parametrize("title", ["", "   ", "\u00a0\t"])
+def test_a_title_that_is_blank(platform: LocalPlatform, title: str) -> None:
+    """Refuse it: nobody could name the project."""
+    with pytest.raises(LocalPlatformError, match="A blank --title"):
+        local._free_title(platform, title)
+
+
 def test_a_title_that_is_free(platform: LocalPlatform) -> None:
     """Stay as it is."""
     assert local._free_title(platform, "project") == "project"

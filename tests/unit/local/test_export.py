@@ -67,6 +67,26 @@ def test_titles_that_are_the_same(project: LocalProject, tmp_path: Path) -> None
     assert done.rows == 3
 
 
+def test_titles_whose_files_would_be_the_same(platform: LocalPlatform, tmp_path: Path) -> None:
+    """A video's directory of drawings is neither the JSON nor the drawing of another row, and none is overwritten."""
+    project = platform.create_project(workflow={"stages": [{"title": "A", "type": "agent"}]})
+    project.add_image("x.jpg")
+    hashes = [project.add_image(title) for title in ("X.png.jpg", "x.json.jpg")]
+    hash = project.add_image("y.jpg")
+    branches = ["main", *(f"a{c}b" for c in "/_?:")]
+    for branch in branches[1:]:
+        project.add_task(hash, branch=branch)
+    for number in range(3):
+        saved(project, number)
+    for branch in branches:
+        saved(project, 3, branch)
+    done = project.export_labels(tmp_path, draw=True)
+    names = ["x", f"X.png-{hashes[0][:8]}", f"x.json-{hashes[1][:8]}", "y", "y-a_b"]
+    names += [f"y-a_b-{hash[:8]}", f"y-a_b-{hash[:8]}-2", f"y-a_b-{hash[:8]}-3"]
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.{end}" for name in names for end in ("json", "png")}
+    assert (done.rows, done.drawings) == (8, 8)
+
+
 def test_two_tasks_of_a_row(project: LocalProject, tmp_path: Path) -> None:
     """They are one file."""
     row = saved(project, 0)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zlib
 from pathlib import Path
 
 import pytest
 from tests import kinds
 
 from encord_agents.core.video import iterate_frames
-from encord_agents.local import media
+from encord_agents.local import LocalPlatform, media
 from encord_agents.local.page.film import Film
 
 
@@ -49,6 +50,50 @@ def test_a_pdf(tmp_path: Path, compressed: bool) -> None:
     assert (unit.item_type, unit.frames) == ("pdf", 12)
 
 
+@pytest.mark.parametrize("word", [b"stream\n", b"/ObjStm ", b"/ObjStm stream\n"])
+def test_a_pdf_of_streams_without_an_end(tmp_path: Path, word: bytes) -> None:
+    """It is read in one go, however many streams begin: others would wait for it meanwhile."""
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.4\n/Type /Page \n" + word * 1_000_000)
+    assert media.read_file(tmp_path / "a.pdf", "a.pdf").frames == 1
+
+
+def test_a_pdf_that_unpacks_to_much_more(tmp_path: Path) -> None:
+    """It is unpacked within a bound for all of its streams, whatever is in them."""
+    inner = zlib.compress(bytes(media._LARGEST_STREAM))
+    stream = b"<< /Type /ObjStm >> stream\r\n" + inner + b"\nendstream\n"
+    assert sum(len(part) for part in media._object_streams(stream * 12)) == media._LARGEST_STREAMS
+    broken = stream.replace(inner, inner[:-4] + b"oops")
+    assert not list(media._object_streams(broken * 8 + stream))
+
+
+def test_a_pdf_with_an_empty_outline(tmp_path: Path) -> None:
+    """The count of something else that has nothing in it is not the number of pages."""
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.4\n<< /Type /Outlines /Count 0 >>\n<< /Type /Page >>")
+    assert media.read_file(tmp_path / "a.pdf", "a.pdf").frames == 1
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"",
+        b"\xef\xbb\xbf\n<?xml version='1.0'?><!-- a > b --><!-- c -->\n",
+        b"<!DOCTYPE svg PUBLIC '-//W3C//DTD SVG 1.1//EN' 'svg11.dtd'>",
+        b"<!DOCTYPE svg SYSTEM 'svg10.dtd' [ <!ENTITY ns 'http://ns.adobe.com/'> ] >",
+    ],
+)
+def test_an_svg(tmp_path: Path, before: bytes) -> None:
+    """It is one whatever its name is, and comes with the advice to convert it."""
+    (tmp_path / "a.txt").write_bytes(before + b"<svg width='8'></svg>")
+    with pytest.raises(ValueError, match="convert it to a PNG"):
+        media.read_file(tmp_path / "a.txt", "a.txt")
+
+
+def test_a_text_of_comments(tmp_path: Path) -> None:
+    """It is no SVG, and this is clear at once however many comments there are."""
+    (tmp_path / "a.html").write_bytes(b"<!---->" * 140 + b"<p>")
+    assert media.read_file(tmp_path / "a.html", "a.html").item_type == "plainText"
+
+
 def test_text_and_html(tmp_path: Path) -> None:
     """HTML by its beginning, text by its name and that it is UTF-8."""
     for name, text, mime in (
@@ -72,6 +117,32 @@ def test_dicom_and_nifti(tmp_path: Path) -> None:
     for path in (volume, packed):
         unit = media.read_file(path, path.name)
         assert (unit.item_type, unit.width, unit.height, unit.frames) == ("nifti", 8, 6, 4)
+
+
+@pytest.mark.parametrize("frames", [2**31 - 1, 10**30, "9" * 4400], ids=["31 bits", "30 digits", "4400 digits"])
+def test_frames_that_cannot_be(tmp_path: Path, frames: int | str) -> None:
+    """A file that states more frames than can be in it is left out of a project, and the others are taken."""
+    kinds.dicom(tmp_path / "a.dcm", frames=frames)  # type: ignore[arg-type]
+    film = kinds.video(tmp_path / "b.mp4")
+    content = bytearray(film.read_bytes())
+    struct.pack_into(">I", content, content.index(b"stts") + 12, 2**32 - 1)
+    film.write_bytes(content)
+    kinds.picture(tmp_path / "c.png")
+    with LocalPlatform() as platform:
+        project = platform.create_project(workflow={"stages": [{"title": "A", "type": "agent"}]}, files=tmp_path)
+        assert [task.data_title for task in project.tasks()] == ["c.png"]
+    assert [line.rpartition(": ")[2] for line in project.skipped] == ["it states more frames than it has bytes"] * 2
+
+
+def test_a_sound_without_a_decoder(tmp_path: Path) -> None:
+    """It is left out with a reason, as a file that cannot be read."""
+    content = bytearray(kinds.sound(tmp_path / "a.wav").read_bytes())
+    struct.pack_into("<H", content, content.index(b"fmt ") + 22, 99)  # bits of a sample
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(ValueError, match="of no kind"):
+        media.read_file(tmp_path / "a.wav", "a.wav")
+    with pytest.raises(ValueError, match="no audio in it"):
+        media.read_file(tmp_path / "a.wav", "a.wav", "audio")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 
 import pytest
 from tests.ports import free_port
@@ -41,6 +42,24 @@ def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         assert notifier.post(address, b"{}", "s") == (False, "no answer within 0.05 s")
+
+
+def test_an_answer_that_drips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait is for the answer as a whole: one byte now and then does not prolong it."""
+    monkeypatch.setattr(notifier, "SECONDS_TO_ANSWER", 0.2)
+    given_up = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        with suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            while not given_up.wait(0.05):
+                connection.sendall(b"x")
+
+    with answering(drip) as address:
+        try:
+            assert notifier.post(address, b"{}", "s") == (False, "no answer within 0.2 s")
+        finally:
+            given_up.set()
 
 
 def test_a_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
