@@ -15,12 +15,12 @@ MOST_FAILURES = 16
 _WORDS = {"True": "true", "False": "false", "None": "null", "undefined": "null"}
 _QUOTES = "“”„‟"
 _TOKEN = re.compile(
-    r'"(?:[^"\\]|\\.)*"'
-    r"|'(?:[^'\\]|\\.)*'"
-    rf"|[{_QUOTES}](?:[^{_QUOTES}\\]|\\.)*[{_QUOTES}]"
+    r'"(?:[^"\\]|\\.)*+"'
+    r"|'(?:[^'\\]|\\.)*+'"
+    rf"|[{_QUOTES}](?:[^{_QUOTES}\\]|\\.)*+[{_QUOTES}]"
     r"|[{}\[\],]"
     r"|\b(?:True|False|None|undefined)\b"
-    r"|[A-Za-z_]\w*(?=\s*:)"
+    r"|\b[A-Za-z_]\w*+(?=\s*:)"
     r"|//[^\n]*"
     r"|/\*.*?\*/",
     re.DOTALL,

@@ -85,3 +85,10 @@ def test_not_every_brace_is_tried() -> None:
     """What a model babbles costs a bounded number of looks."""
     assert list(objects_in("{'x'} " * MOST_FAILURES + '{"a": 1}')) == []
     assert list(objects_in("{x} " * MOST_FAILURES + '{"a": 1}')) == [{"a": 1}]
+
+
+@pytest.mark.parametrize("rest", ["A" * 1_000_000, '\\"' * 5_000])
+def test_a_long_text_that_breaks_off(rest: str) -> None:
+    """It is read in a time that grows with its length, and not with the square of it, which would be hours."""
+    assert list(objects_in('{"picture": "' + rest)) == []
+    assert breaks_off('{"picture": "' + rest)
