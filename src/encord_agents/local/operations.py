@@ -21,7 +21,7 @@ GET projects/{project}/tags | project.get_tags, get_organisation_tags | always e
 GET projects/{project}/groups | project.list_groups | always empty
 GET projects/{project}/branches | project.list_branches |
 v1 project GET | project.label_rows, project.get_project |
-v1 project POST | client.create_project | not from benchmark QA
+v1 project POST | client.create_project | not from benchmark QA; project.add_object, add_classification: 501
 v1 project DELETE | (the SDK's tests) |
 v1 projectwithuserrole GET | client.get_projects |
 v1 projectcopy POST | project.copy_project | no models; labels not by review status
@@ -58,7 +58,7 @@ POST projects/{project}/labels/copy-branch | project.copy_labels_to_branch |
 GET ontologies | client.get_ontologies |
 POST ontologies | client.create_ontology |
 GET ontologies/{ontology} | client.get_ontology, project.refetch_ontology |
-PUT ontologies/{ontology} | ontology.save |
+PUT ontologies/{ontology} | ontology.save | what labels use cannot be removed: 400
 GET ontologies/{ontology}/groups | ontology.list_groups | always empty
 """,
     "Datasets": """

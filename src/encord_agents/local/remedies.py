@@ -29,17 +29,29 @@ REMEDIES: Mapping[str, tuple[str, str]] = {
         "project.list_collections(), list_filter_presets(), ...",
         "Filter in your program, on what list_label_rows_v2() returns.",
     ),
-    r".* storage/items/reencode.*": (
-        "folder.re_encode_videos()",
+    r".* (storage/items/reencode.*|reencodevideotask)": (
+        "folder.re_encode_videos(), dataset.re_encode_data(), re_encode_data_status()",
         "Leave it out, or convert the video with ffmpeg before you upload it.",
     ),
     r".* storage/folders/[^/]+/(cloud-synced-folder-syncs|cloud-linked-folder-syncs|folder-config).*": (
         "folders in step with a cloud",
         "Make a plain folder and upload the files.",
     ),
-    r".* organisation/groups.*|.* (projects|datasets|ontologies|storage/folders)/[^/]+/groups": (
-        "groups of users",
+    r".* organisation/groups.*|.* projects/[^/]+/groups": (
+        "groups of users, project.add_group()",
         "Give users their roles one by one: project.add_users(...).",
+    ),
+    r".* datasets/[^/]+/groups": (
+        "dataset.add_group()",
+        "Give users their roles one by one: dataset.add_users(...).",
+    ),
+    r".* (ontologies|storage/folders)/[^/]+/groups": (
+        "ontology.add_group(), folder.add_group()",
+        "Leave it out: ontologies and folders have no users here, and everybody may change them.",
+    ),
+    r"DELETE organisation/users/.*": (
+        "client.remove_organisation_user()",
+        "Take away the user's roles: project.remove_users(...), dataset.remove_users(...).",
     ),
     r".* projects/cvat-import.*": (
         "client.create_project_from_cvat()",
@@ -51,7 +63,7 @@ REMEDIES: Mapping[str, tuple[str, str]] = {
     ),
     r".* projects/[^/]+/tags.*": ("project.add_organisation_tag()", "Put the tag into the project's description."),
     r".* ml-models.*": ("client.ml_models", "Run the model in an agent of your own."),
-    r"(GET|PUT|POST) (labelingalgorithm|reencodevideotask|modeloperations|model).*": (
+    r"(GET|PUT|POST) (labelingalgorithm|modeloperations|model).*": (
         "models and interpolation",
         "Run the model in an agent of your own.",
     ),

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
 
 import orjson
 
-from encord_agents.local import branches, datasets, filters, labels, people, users, wire
+from encord_agents.local import branches, datasets, filters, labels, metadata_schemas, people, users, wire
 from encord_agents.local import ontologies as editors
 from encord_agents.local.auth import token_id
+from encord_agents.local.database import SOME, listed
 from encord_agents.local.filters import Listing
 from encord_agents.local.service import Answer, Call, Given, Operation, Service, mapping, uuid
-from encord_agents.local.trouble import LocalPlatformError, NotKnown, forbidden, malformed
+from encord_agents.local.trouble import LocalPlatformError, NotKnown, Refusal, forbidden, malformed
 
 STATUSES = ("notStarted", "inProgress", "inReview", "paused", "completed", "cancelled", "archived")
 
@@ -197,8 +199,37 @@ def new_ontology(service: Service, call: Call) -> Answer:
 
 def save_ontology(service: Service, call: Call) -> Answer:
     ontology(service, call)
-    service.catalogue.save_ontology(call.path["ontology"], *_ontology(call))
+    title, description, editor = _ontology(call)
+    with service.database.write() as connection:
+        before = service.catalogue.ontology(call.path["ontology"])
+        assert before is not None
+        kept, old = _features(editor), _features(before.editor)
+        lost = [hash for hash, (kind, _) in old.items() if hash not in kept or kept[hash][0] != kind]
+        used = connection.execute(
+            "SELECT lost.value AS hash, count(*) AS n FROM projects p JOIN entries e ON e.project = p.id"
+            f" JOIN labels l ON l.unit = e.id JOIN {SOME} lost ON instr(l.content, CAST(lost.value AS BLOB))"
+            " WHERE p.ontology = ? GROUP BY 1 ORDER BY 1",
+            (listed(orjson.dumps(hash).decode() for hash in lost), before.hash),
+        ).fetchone()
+        if used is not None:
+            name = old[orjson.loads(used["hash"])][1]
+            raise malformed(
+                f"{name!r} would be gone or of another kind, and label rows use it ({used['n']}): archive it instead."
+            )
+        service.catalogue.save_ontology(before.hash, title, description, editor)
     return Answer(None, 1)
+
+
+def _features(editor: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return the kind and the name of each object, classification, attribute and option, by feature hash."""
+    found, waiting = {}, [*editor["objects"], *editor["classifications"]]
+    while waiting:
+        one = waiting.pop()
+        hash = one["featureNodeHash"]
+        kind = one.get("shape") or one.get("type") or ""
+        found[hash] = kind, one.get("name") or one.get("label") or f"the classification {hash}"
+        waiting += [*(one.get("attributes") or []), *(one.get("options") or [])]
+    return found
 
 
 def _ontology(call: Call) -> tuple[str, str, dict[str, Any]]:
@@ -235,17 +266,15 @@ def new_group(service: Service, call: Call) -> Answer:
 
 
 def metadata_schema(service: Service, call: Call) -> Answer:
-    return Answer(service.setting("metadata_schema"), 1)
+    schema = service.setting("metadata_schema")
+    return Answer(None if schema is None else metadata_schemas.newer(schema), 1)
 
 
 def save_metadata_schema(service: Service, call: Call) -> Answer:
     schema = mapping(call.body, "The schema")
     if isinstance(schema.get("metadataSchema"), dict):  # the older of the two requests wraps it
         schema = schema["metadataSchema"]
-    if not all(
-        isinstance(one, str) or (isinstance(one, dict) and isinstance(one.get("ty"), str)) for one in schema.values()
-    ):
-        raise malformed("A schema has a type for each key.")
+    metadata_schemas.check(schema)
     service.set_setting("metadata_schema", schema)
     return Answer(None, 1)
 
@@ -254,8 +283,7 @@ def old_metadata_schema(service: Service, call: Call) -> Answer:
     schema = service.setting("metadata_schema")
     if schema is None:
         return Answer(None, 0)
-    plain = {key: value if isinstance(value, str) else value["ty"] for key, value in schema.items()}
-    now = wire.iso(time.time())
+    plain, now = metadata_schemas.older(schema), wire.iso(time.time())
     return Answer(
         {"uuid": str(UUID(int=1)), "metadataSchema": plain, "organisationId": 1, "createdAt": now, "updatedAt": now}, 1
     )
@@ -273,13 +301,24 @@ def tags(service: Service, call: Call) -> Answer:
 
 def new_tag(service: Service, call: Call) -> Answer:
     made = {"uuid": str(uuid4()), "name": Given(call.body, "A tag").needed("name")}
-    service.change_setting("organisation_tags", lambda there: [*(there or []), made])
+
+    def added(there: list[Any] | None) -> list[Any]:
+        if any(tag["name"] == made["name"] for tag in there or []):
+            raise Refusal(409, f"There is a tag {made['name'][:100]!r} already.")
+        return [*(there or []), made]
+
+    service.change_setting("organisation_tags", added)
     return Answer(made, 1)
 
 
 def delete_tag(service: Service, call: Call) -> Answer:
-    gone = call.path["tag"]
-    service.change_setting("organisation_tags", lambda there: [tag for tag in there or [] if tag["uuid"] != gone])
+    def left(there: list[Any] | None) -> list[Any]:
+        kept = [tag for tag in there or [] if tag["uuid"] != call.path["tag"]]
+        if len(kept) == len(there or []):
+            raise Refusal(404, f"There is no tag {call.path['tag']}.")
+        return kept
+
+    service.change_setting("organisation_tags", left)
     return Answer(None, 1)
 
 
@@ -336,7 +375,7 @@ ROUTES = {
     "GET datasets/list": Operation("dataset_list", list_datasets, query=filters.NAMES, off=("include_org_access",)),
     "POST datasets": Operation("dataset_create", new_dataset),
     "GET datasets/{dataset}/users": Operation("dataset_users", dataset_users),
-    "POST datasets/{dataset}/users/bulk-delete": Operation("dataset_users", remove_dataset_users),
+    "POST datasets/{dataset}/users/bulk-delete": Operation("dataset_users", remove_dataset_users, needs="manage"),
     "GET datasets/{dataset}/groups": Operation("groups", groups),
     "GET ontologies": Operation(
         "ontologies", list_ontologies, query=filters.NAMES, off=("include_org_access", "page_token")

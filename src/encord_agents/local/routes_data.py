@@ -180,6 +180,11 @@ def _add_users(service: Service, call: Call, kind: users.Kind, hash: str) -> Ans
 
 def new_project(service: Service, call: Call) -> Answer:
     payload = Given(call.body["payload"] or {}, "A project")
+    if payload.get("editor") is not None:
+        raise NotKnown(
+            "project.add_object() and project.add_classification().",
+            "Change the structure of the ontology, client.get_ontology(project.ontology_hash), and save it.",
+        )
     title = payload.needed("title")
     if payload.get("source_projects"):
         raise NotKnown("projects of benchmark QA.", "Make a project from a workflow template.")
@@ -317,16 +322,16 @@ OPERATIONS = {
     ("datarow", "GET"): Operation("data_row", data_row),
     ("datarow", "POST"): Operation("data_row_save", data_row_save),
     ("datasetlinkitems", "POST"): Operation("link_items", link_items),
-    ("video", "DELETE"): Operation("data_delete", delete_data),
+    ("video", "DELETE"): Operation("data_delete", delete_data, needs="manage"),
     ("video", "POST"): Operation("data_rename", rename_data),
     ("datasetdatalongpolling", "POST"): Operation("upload_job", add_data, slow=True),
     ("datasetdatalongpolling", "GET"): Operation("upload_state", add_data_state),
-    ("datasetusers", "POST"): Operation("dataset_users", add_dataset_users),
+    ("datasetusers", "POST"): Operation("dataset_users", add_dataset_users, needs="manage"),
     ("projectusers", "POST"): Operation("project_users", add_project_users),
     ("project", "GET"): Operation("project", old_project),
     ("project", "POST"): Operation("project_create", new_project),
     ("project", "DELETE"): Operation("project_delete", delete_project),
-    ("projectcopy", "POST"): Operation("project_copy", copy_project),
+    ("projectcopy", "POST"): Operation("project_copy", copy_project, needs="manage"),
     ("projectwithuserrole", "GET"): Operation("projects", old_projects),
     ("projectdataset", "POST"): Operation("project_datasets", add_datasets),
     ("projectdataset", "DELETE"): Operation("project_datasets", remove_datasets),

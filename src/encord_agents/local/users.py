@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from encord_agents.local.database import Database
+from encord_agents.local.database import SOME, Database, listed
 from encord_agents.local.trouble import forbidden, malformed
 
 OWNER = "local@encord-agents.invalid"
@@ -23,7 +24,7 @@ MAY = {
     "work": MANAGERS | {ANNOTATOR, REVIEWER, ANNOTATOR_REVIEWER},
     "manage": MANAGERS,
 }
-"""The permissions in a project, and the roles that have each."""
+"""The permissions in a project, and the roles that have each. In a dataset, only admins manage."""
 
 Kind = Literal["project", "dataset"]
 
@@ -39,14 +40,14 @@ def role(database: Database, kind: Kind, hash: str, email: str) -> int | None:
     return None if row is None else int(row["role"])
 
 
-def require(database: Database, project: str, email: str, what: str) -> None:
-    """Check that a user's role in a project includes a permission (see :data:`MAY`).
+def require(database: Database, hash: str, email: str, what: str, *, kind: Kind = "project") -> None:
+    """Check that a user's role in a project or dataset includes a permission (see :data:`MAY`).
 
     Raises:
         Refusal: 403, it does not.
     """
-    if email != OWNER and role(database, "project", project, email) not in MAY[what]:
-        raise forbidden(f"The role of {email} in this project does not allow that.")
+    if role(database, kind, hash, email) not in MAY[what]:
+        raise forbidden(f"The role of {email} in this {kind} does not allow that.")
 
 
 def members(database: Database, kind: Kind, hash: str) -> list[tuple[str, int]]:
@@ -75,17 +76,22 @@ def add(connection: sqlite3.Connection, kind: Kind, hash: str, emails: Sequence[
 
 
 def remove(connection: sqlite3.Connection, kind: Kind, hash: str, emails: Sequence[str]) -> None:
-    """Remove users from a project or dataset. The owner cannot be removed.
+    """Remove users from a project or dataset, and release their tasks. Others are ignored, as on the real platform.
 
     Raises:
-        Refusal: 403, a user is not in it.
+        Refusal: 403, the owner cannot be removed.
     """
-    for email in emails:
-        done = connection.execute(
-            "DELETE FROM members WHERE kind = ? AND hash = ? AND email = ?", (kind, hash, email)
-        ).rowcount
-        if not done:
-            raise forbidden(f"There is no user {email!r} who could be removed.")
+    if OWNER in emails:
+        raise forbidden(f"{OWNER} is the platform's owner, and cannot be removed.")
+    connection.execute(
+        f"DELETE FROM members WHERE kind = ? AND hash = ? AND email IN {SOME}", (kind, hash, listed(emails))
+    )
+    if kind == "project":
+        connection.execute(
+            "UPDATE tasks SET assignee = NULL, status = iif(status = 'ASSIGNED', 'RELEASED', status), updated_at = ?"
+            f" WHERE project = (SELECT id FROM projects WHERE hash = ?) AND assignee IN {SOME}",
+            (time.time(), hash, listed(emails)),
+        )
 
 
 def everybody(database: Database) -> list[str]:

@@ -55,3 +55,32 @@ def test_those_who_are_not_in_it(platform: LocalPlatform, project: LocalProject,
     with pytest.raises(Refusal):
         admit(platform._service, operation, Call(ids, {}, None, ANN))
     admit(platform._service, operation, Call(ids, {}, None, users.OWNER))
+
+
+@pytest.mark.parametrize(("role", "may"), [(users.ADMIN, True), (users.ANNOTATOR, False)])
+def test_a_role_in_a_dataset(platform: LocalPlatform, project: LocalProject, role: int, may: bool) -> None:
+    """Its admins manage it; its other users are let in, and no more."""
+    dataset = str(project._record.dataset)
+    with platform._service.database.write() as connection:
+        users.add(connection, "dataset", dataset, [ANN], role)
+    for path in ({"dataset": dataset}, {"type": "dataset", "id": dataset}):
+        call = Call(path, {}, {"uid": None, "payload": None}, ANN)
+        admit(platform._service, Operation("x", handled), call)
+        if may:
+            admit(platform._service, Operation("x", handled, needs="manage"), call)
+        else:
+            with pytest.raises(Refusal):
+                admit(platform._service, Operation("x", handled, needs="manage"), call)
+
+
+@pytest.mark.parametrize("name", ["dataset_hashes", "datasetHashes"])
+def test_datasets_that_a_request_names(platform: LocalPlatform, project: LocalProject, name: str) -> None:
+    """Only who is in a dataset may put it into a project, under whichever spelling."""
+    dataset = str(project._record.dataset)
+    call = Call({"type": "", "id": ""}, {}, {"uid": None, "payload": {name: [dataset.upper()]}}, ANN)
+    with pytest.raises(Refusal) as caught:
+        admit(platform._service, Operation("x", handled), call)
+    assert caught.value.message == f"No access to the dataset {dataset}."
+    with platform._service.database.write() as connection:
+        users.add(connection, "dataset", dataset, [ANN], users.ANNOTATOR)
+    admit(platform._service, Operation("x", handled), call)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from encord.objects import OntologyStructure, Shape
+from encord.objects.attributes import RadioAttribute
+from encord.objects.coordinates import BoundingBoxCoordinates
 from tests.unit.local.asking import NOBODY, Asker, refused, rest
+from tests.unit.local.conftest import WORKFLOW
 from tests.unit.local.rows import made, saved
 
 from encord_agents.local import LocalPlatform, LocalProject, users
@@ -66,17 +71,17 @@ def test_branches(platform: LocalPlatform, project: LocalProject) -> None:
 
 @pytest.mark.parametrize("kind", ["project", "dataset"])
 def test_users_leave(platform: LocalPlatform, project: LocalProject, kind: Any) -> None:
-    """All who are named, or nobody; the owner stays."""
+    """All who are named and there, and nobody if the owner is named, who stays."""
     hash = project.project_hash if kind == "project" else str(project._record.dataset)
     with platform._service.database.write() as connection:
         users.add(connection, kind, hash, [ANN], users.ANNOTATOR)
     here = {kind: hash}
     listing, leave = f"GET {kind}s/{{{kind}}}/users", f"POST {kind}s/{{{kind}}}/users/bulk-delete"
-    for emails, status in (([ANN, "bob@example.com"], 403), ([users.OWNER], 403), (None, 400)):
+    for emails, status in (([ANN, users.OWNER], 403), (None, 400)):
         with refused(status):
             rest(platform, leave, {"userEmails": emails}, **here)
     assert [one["userEmail"] for one in rest(platform, listing, **here)["results"]] == [users.OWNER, ANN]
-    rest(platform, leave, {"userEmails": [ANN]}, **here)
+    rest(platform, leave, {"userEmails": [ANN, "bob@example.com"]}, **here)
     assert [one["userEmail"] for one in rest(platform, listing, **here)["results"]] == [users.OWNER]
 
 
@@ -125,6 +130,57 @@ def test_an_ontology(platform: LocalPlatform, project: LocalProject) -> None:
             rest(platform, f"{request} ontologies/{{ontology}}", body, ontology=NOBODY)
 
 
+def test_an_ontology_that_labels_use(local_platform: LocalPlatform) -> None:
+    """What labels use stays in it: a class, an attribute or an option that is gone or of another kind is refused."""
+    structure = OntologyStructure()
+    box = structure.add_object("box", Shape.BOUNDING_BOX)
+    colour = box.add_attribute(RadioAttribute, "colour")
+    red, _ = colour.add_option("red"), colour.add_option("blue")
+    structure.add_object("spare", Shape.POLYGON)
+    project = local_platform.create_project(title="P", ontology=structure, workflow=WORKFLOW)
+    project.add_image("a.png")
+    client = local_platform.client()
+    (row,) = client.get_project(project.project_hash).list_label_rows_v2()
+    row.initialise_labels()
+    instance = box.create_instance()
+    instance.set_for_frames(BoundingBoxCoordinates(height=0.1, width=0.1, top_left_x=0.1, top_left_y=0.1))
+    instance.set_answer(red, attribute=colour)
+    row.add_object_instance(instance)
+    row.save()
+
+    def editor() -> Any:
+        return rest(local_platform, "GET ontologies/{ontology}", ontology=project._record.ontology)["editor"]
+
+    def save(changed: Any) -> None:
+        body = {"title": "P", "editor": changed}
+        rest(local_platform, "PUT ontologies/{ontology}", body, ontology=project._record.ontology)
+
+    def attribute(changed: Any) -> Any:
+        return changed["objects"][0]["attributes"][0]
+
+    changes: list[Callable[[Any], Any]] = [
+        lambda changed: changed["objects"].pop(0),
+        lambda changed: changed["objects"][0].update(shape="polygon", attributes=[]),
+        lambda changed: changed["objects"][0]["attributes"].clear(),
+        lambda changed: attribute(changed)["options"].pop(0),
+        lambda changed: attribute(changed).update(type="checklist"),
+    ]
+    for change in changes:
+        wrong: Any = editor()
+        change(wrong)
+        with refused(400):
+            save(wrong)
+    changed = editor()
+    changed["objects"].pop(1)
+    attribute(changed)["options"].pop(1)
+    changed["objects"][0]["archived"] = True
+    save(changed)
+    assert [found["name"] for found in editor()["objects"]] == ["box"]
+    (row,) = client.get_project(project.project_hash).list_label_rows_v2()
+    row.initialise_labels()
+    assert len(row.get_object_instances()) == 1
+
+
 def test_the_organisation(platform: LocalPlatform, project: LocalProject) -> None:
     """It has users and tags; it has no groups, and making one is answered with what to do instead."""
     join(platform, project, users.VIEWER)
@@ -136,6 +192,11 @@ def test_the_organisation(platform: LocalPlatform, project: LocalProject) -> Non
     assert rest(platform, f"GET {tags}")["results"] == [two]
     with refused(400):
         rest(platform, f"POST {tags}", {})
+    with refused(409):
+        rest(platform, f"POST {tags}", {"name": "two"})
+    with refused(404):
+        rest(platform, f"DELETE {tags}/{{tag}}", tag=one["uuid"])
+    assert rest(platform, f"GET {tags}")["results"] == [two]
     assert rest(platform, "GET projects/{project}/tags", project=project.project_hash)["results"] == []
     assert rest(platform, "GET user/current-organisation/groups")["results"] == []
     with refused(501):
@@ -143,18 +204,18 @@ def test_the_organisation(platform: LocalPlatform, project: LocalProject) -> Non
 
 
 def test_the_schema_of_metadata(platform: LocalPlatform) -> None:
-    """As it was saved, by the newer request or the older one; the older answer has types in one word."""
+    """By the newer request or the older one; the older answer has types in one word."""
     old, new = "organisation/client-metadata-schema", "organisation/client-metadata-schema-v2"
     assert (rest(platform, f"GET {old}"), rest(platform, f"GET {new}")) == (None, None)
-    schema = {"name": "text", "size": {"ty": "number", "hint": "x"}}
+    schema = {"name": {"ty": "variant", "hint": "text"}, "size": {"ty": "number"}}
     rest(platform, f"POST {new}", schema)
     assert rest(platform, f"GET {new}") == schema
-    assert rest(platform, f"GET {old}")["metadataSchema"] == {"name": "text", "size": "number"}
-    rest(platform, f"POST {old}", {"metadataSchema": {"name": "varchar"}})
-    assert rest(platform, f"GET {new}") == {"name": "varchar"}
-    for wrong in ([], {"name": 3}, {"name": {"hint": "x"}}):
+    assert rest(platform, f"GET {old}")["metadataSchema"] == {"name": "long_string", "size": "number"}
+    rest(platform, f"POST {old}", {"metadataSchema": {"name": "string"}})
+    assert rest(platform, f"GET {new}") == {"name": {"ty": "variant", "hint": "string"}}
+    for bad in ([], {"name": 3}, {"name": {"hint": "x"}}):
         with refused(400):
-            rest(platform, f"POST {new}", wrong)
+            rest(platform, f"POST {new}", bad)
 
 
 def test_a_token_is_its_users(platform: LocalPlatform, project: LocalProject) -> None:

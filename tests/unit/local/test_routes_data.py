@@ -116,6 +116,7 @@ def test_an_upload_into_a_dataset(platform: LocalPlatform, project: LocalProject
 def test_a_new_project(platform: LocalPlatform, dataset: Any) -> None:
     """It has the default workflow, an empty ontology and the datasets that are named; its maker manages it."""
     none = ("", "")
+    legacy(platform, "POST datasetusers", dataset, user_emails=[ANN], user_role=users.ANNOTATOR)
     hash = legacy(platform, "POST project", none, user=ANN, title="New", dataset_hashes=[dataset[1], dataset[1]])
     made = platform.project(hash)
     assert (made.title, len(made.tasks())) == ("New", 3)

@@ -8,8 +8,9 @@ import pytest
 from tests.unit.local.asking import NOBODY, legacy, refused
 from tests.unit.local.rows import boxed, made, saved
 
-from encord_agents.local import LocalPlatform, LocalProject
+from encord_agents.local import LocalPlatform, LocalProject, users
 from encord_agents.local.images import png
+from encord_agents.local.trouble import NotKnown
 
 
 def rows(platform: LocalPlatform, project: LocalProject, **payload: Any) -> list[str]:
@@ -153,3 +154,36 @@ def test_asked_of_something_else(platform: LocalPlatform, project: LocalProject)
             legacy(platform, "GET labelrowmetadata", (kind, project.project_hash))
     with refused(403):
         legacy(platform, "GET labelrowmetadata", ("project", NOBODY))
+
+
+def test_what_only_managers_may(platform: LocalPlatform, project: LocalProject) -> None:
+    """Viewers of a project do not copy it; other users of a dataset change neither its users nor its data."""
+    here, data = ("project", project.project_hash), ("dataset", str(project._record.dataset))
+    with platform._service.database.write() as connection:
+        for kind, hash in (here, data):
+            users.add(connection, kind, hash, ["view@example.com"], users.VIEWER if kind == "project" else 1)  # type: ignore[arg-type]
+    requests: list[tuple[str, tuple[str, str], dict[str, Any]]] = [
+        ("POST projectcopy", here, {}),
+        ("POST datasetusers", data, {"user_emails": ["a@example.com"], "user_role": users.ADMIN}),
+        ("DELETE video", data, {}),
+    ]
+    for request, of, payload in requests:
+        with refused(403):
+            legacy(platform, request, of, user="view@example.com", uid=[], **payload)
+        legacy(platform, request, of, uid=[], **payload)
+
+
+def test_a_project_of_a_dataset_of_others(platform: LocalPlatform, project: LocalProject) -> None:
+    """Nobody makes one of a dataset that they do not see, or puts it into a project of their own."""
+    user, hashes = "out@example.com", [str(project._record.dataset)]
+    with refused(403):
+        legacy(platform, "POST project", ("", ""), user=user, title="Theirs", dataset_hashes=hashes)
+    own = legacy(platform, "POST project", ("", ""), user=user, title="Own", dataset_hashes=[])
+    with refused(403):
+        legacy(platform, "POST projectdataset", ("project", own), user=user, dataset_hashes=hashes)
+
+
+def test_a_project_whose_classes_are_to_change(platform: LocalPlatform, project: LocalProject) -> None:
+    """The older way of adding a class is answered with the newer one."""
+    with pytest.raises(NotKnown, match=r"add_object.*structure of the ontology"):
+        legacy(platform, "POST project", ("project", project.project_hash), editor={"objects": []})
