@@ -509,6 +509,35 @@ class TestChecked:
         assert [text[:30] for text in refused] == ["agent() saved a label row that"]
         assert world.marks(data_hash) == [0.25]
 
+    @pytest.mark.filterwarnings("ignore:agent:UserWarning")
+    @pytest.mark.parametrize("in_part", [False, True])
+    @every_driver
+    def test_what_cannot_be_sent(self, world: World, driver: Driver, in_part: bool) -> None:
+        """An agent that does not catch the exception fails its task as if it had returned the labels: in phase save, in
+        one attempt, and not down its failure pathway."""
+        world.project.add_placeholders(2, title="file {index}")
+        calls = []
+
+        def agent(label_row: LabelRowV2) -> str:
+            calls.append(label_row.data_title)
+            if in_part or label_row.data_title == "file 1":
+                world.mark(label_row, 0.25 if in_part else float("nan"))
+                label_row.save()
+            return "complete"
+
+        options: dict[str, Any] = {"failure_pathway": "review"}
+        if in_part:
+            options["label_row_initialise_labels_args"] = LabelRowInitialiseLabelsArgs(
+                include_object_feature_hashes=set()
+            )
+        told = driver.run(world, agent, num_retries=2, **options)
+        failed = ["file 0", "file 1"] if in_part else ["file 1"]
+        assert sorted(told.failures) == failed
+        assert sorted(calls) == ["file 0", "file 1"]
+        assert sorted(world.titles("Pre-label")) == failed
+        if told.report is not None:
+            assert {record.phase for record in told.report.failures} == {"save"}
+
     @every_driver
     def test_a_refusal(self, world: World, driver: Driver) -> None:
         """It fails that task in phase save, the agent is not called again, and the others are written."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -261,6 +264,32 @@ def test_files_are_removed(world: World) -> None:
         world.project.reset()
     assert len(set(paths)) == 6
     assert not any(path.exists() or path.parent.exists() for path in paths)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("driver", DRIVERS, ids=str)
+def test_a_forked_child_is_no_second_run(world: World, driver: Driver) -> None:
+    """A child that an agent forks, and that exits, fails or returns as scripts do, ends there: its parent goes on."""
+    world.project.add_placeholders(6)
+    codes: dict[str, int] = {}
+
+    def agent(task: AgentTask) -> str:
+        number = int(task.data_title[6:11]) % 3
+        if (child := os.fork()) == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(60)  # it must not go on with the tests, if it does not end
+            if number == 0:
+                sys.exit(3)
+            if number == 1:
+                raise LookupError("no work for this child")
+            return "review"
+        codes[task.data_title] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        return "complete"
+
+    assert driver.run(world, agent).counts == {"moved": 6}
+    assert (world.count("Pre-label"), world.count("Review")) == (0, 0)
+    assert [codes[title] for title in sorted(codes)] == [3, 1, 0] * 2
 
 
 @pytest.mark.parametrize("window", [1, 300])

@@ -16,7 +16,7 @@ import html
 import re
 import textwrap
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
 from encord_agents.exceptions import CredentialsError
 
@@ -101,8 +101,8 @@ def _block(text: str, wrappings: int = WRAPPINGS) -> tuple[str, str] | None:
     # Files of environment variables, such as Docker's, have one line per variable: line breaks become backslash and n.
     for escape in ("\\\\r\\\\n", "\\\\n", "\\r\\n", "\\n"):
         text = text.replace(escape, "\n")
-    if re.search(r"%0[aAdD]", text):
-        text = unquote(text)
+    if re.search(r"%[0-9a-fA-F]{2}", text):
+        text = (unquote_plus if "BEGIN+" in text else unquote)(text)  # a form's spaces are pluses, and its pluses %2B
     found = [(match[1], match[2]) for match in PEM.finditer(text)]
     if found:
         return next((one for one in found if "PRIVATE KEY" in one[0]), found[0])

@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -99,6 +100,10 @@ TEXTS: dict[str, Callable[[], str]] = {
     "JSON": lambda: json.dumps(KEY),
     "an assignment": lambda: 'export ENCORD_SSH_KEY="' + KEY.strip().replace("\n", "\\n") + '"',
     "percent-encoded": lambda: KEY.strip().replace("\n", "%0A").replace("+", "%2B"),
+    "percent-encoded, all of it": lambda: quote(KEY, safe=""),
+    "from a form": lambda: quote_plus(KEY),
+    "base64 from a form": lambda: quote_plus(BASE64),
+    "PKCS#8 from a form": lambda: quote_plus(PKCS8),
     "with its public half": lambda: KEY + PUBLIC,
     "after its public half": lambda: PUBLIC_PEM + KEY,
     "base64 of base64": lambda: base64.b64encode(BASE64.encode()).decode(),

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from types import CoroutineType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from encord_agents.core.dependencies.children import ChildrenEnd
 from encord_agents.core.dependencies.plan import Call
 from encord_agents.core.tracebacks import is_a
 
@@ -62,7 +63,8 @@ async def settled(call: Call, value: Any) -> Any:
                 "keeps the coroutine of an async function, not its value.\n"
                 'For a value that is made once, leave out the cache and write Depends(function, scope="run").'
             )
-        value = await _from_its_loop(value)
+        with ChildrenEnd():
+            value = await _from_its_loop(value)
     return value
 
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
 from encord_agents.core.dependencies.awaiting import Hidden, settled
+from encord_agents.core.dependencies.children import ChildrenEnd
 from encord_agents.core.dependencies.plan import Kind, Step
 from encord_agents.core.dependencies.signature import readable_name
 from encord_agents.core.tracebacks import add_note, cause_of, described, is_a, tracebacks_kept
@@ -31,15 +32,18 @@ def set_up(step: Step, slots: list[object], opened: list[Opened]) -> object:
         The value, wrapped in `Hidden` if it still has to be awaited.
     """
     made = step(slots)
+    if step.hides(made):
+        return Hidden(made)
     if step.kind is not Kind.VALUE and issubclass(type(made), Generator):
         # Added before it is started, so that an interrupt cannot come in between. Throwing into a generator that has
         # not started, or has ended, runs none of its code.
         opened.append((step, made))
-        for value in made:
-            return value
+        with ChildrenEnd():
+            for value in made:
+                return value
         raise RuntimeError(f"{step.name}() ended without a yield, so there is nothing to inject.")
     # A decorated generator function may return something else: with @contextmanager, a context manager to enter.
-    return Hidden(made) if step.hides(made) else made
+    return made
 
 
 async def set_up_async(step: Step, slots: list[object], opened: list[Opened]) -> object:
@@ -47,10 +51,12 @@ async def set_up_async(step: Step, slots: list[object], opened: list[Opened]) ->
     made = step(slots)
     if step.kind is not Kind.COROUTINE and issubclass(type(made), AsyncGenerator):
         opened.append((step, made))
-        async for value in made:
-            return value
+        with ChildrenEnd():
+            async for value in made:
+                return value
         raise RuntimeError(f"{step.name}() ended without a yield, so there is nothing to inject.")
-    return await settled(step, await made if step.kind is Kind.COROUTINE else made)
+    with ChildrenEnd():
+        return await settled(step, await made if step.kind is Kind.COROUTINE else made)
 
 
 def tear_down(opened: Opened, exception: BaseException | None) -> BaseException | None:
@@ -65,11 +71,12 @@ def tear_down(opened: Opened, exception: BaseException | None) -> BaseException 
     step, made = opened
     with tracebacks_kept(exception):
         try:
-            if exception is None:
-                next(made)
-            else:
-                made.throw(exception)
-            made.close()
+            with ChildrenEnd():
+                if exception is None:
+                    next(made)
+                else:
+                    made.throw(exception)
+                made.close()
         except StopIteration:
             return None
         except BaseException as raised:  # noqa: BLE001  (returned)
@@ -82,11 +89,12 @@ async def tear_down_async(opened: Opened, exception: BaseException | None) -> Ba
     step, made = opened
     with tracebacks_kept(exception):
         try:
-            if exception is None:
-                await anext(made)
-            else:
-                await made.athrow(exception)
-            await made.aclose()
+            with ChildrenEnd():
+                if exception is None:
+                    await anext(made)
+                else:
+                    await made.athrow(exception)
+                await made.aclose()
         except StopAsyncIteration:
             return None
         except BaseException as raised:  # noqa: BLE001  (returned)

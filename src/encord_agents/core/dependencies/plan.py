@@ -11,9 +11,10 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from types import CoroutineType
+from types import CoroutineType, GeneratorType
 from typing import Any
 
+from encord_agents.core.dependencies.children import ChildrenEnd
 from encord_agents.core.dependencies.models import Scope
 from encord_agents.core.dependencies.signature import readable_name
 from encord_agents.core.tracebacks import is_a
@@ -57,6 +58,11 @@ class Input:
     parameter: str
 
 
+def _is_awaitable(value: object) -> bool:
+    """Return True if ``value`` can be awaited. Coroutines made by `types.coroutine` are generators to `Awaitable`."""
+    return issubclass(type(value), Awaitable) or (is_a(value, GeneratorType) and inspect.isawaitable(value))
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A function and the slots of its arguments."""
@@ -70,11 +76,12 @@ class Call:
         return readable_name(self.function)
 
     def __call__(self, slots: list[object]) -> Any:
-        return self.function(*[slots[i] for i in self.positional], **{name: slots[i] for name, i in self.keyword})
+        with ChildrenEnd():
+            return self.function(*[slots[i] for i in self.positional], **{name: slots[i] for name, i in self.keyword})
 
     def hides(self, value: object) -> bool:
         """Return True if ``value``, the result of a call, has to be awaited for the actual value."""
-        return issubclass(type(value), Awaitable)
+        return _is_awaitable(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ class Step(Call):
             return is_a(value, CoroutineType)  # a task that an async function returns is its value
         if is_a(value, asyncio.Future):
             return True
-        return issubclass(type(value), Awaitable) and not (self.made is not None and is_a(value, self.made))
+        return _is_awaitable(value) and not (self.made is not None and is_a(value, self.made))
 
 
 @dataclass(frozen=True, slots=True)

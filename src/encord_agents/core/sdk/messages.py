@@ -2,13 +2,15 @@
 
 Read from encord 0.1.180 and 0.1.211. The older protocol names its errors; `check_error_response` has classes for some,
 and keeps the names of the others in the message of a `GenericServerError`. If a response is not the API's, both
-protocols chain the exception of the JSON decoder, pydantic or `requests`.
+protocols chain the exception of the JSON decoder, pydantic or `requests`. `handle_error_response` of the newer protocol
+raises one class for every HTTP status that has none of its own, and keeps the status nowhere.
 """
 
 from __future__ import annotations
 
 import http.client
 import re
+import traceback
 from collections.abc import Iterator
 
 import requests.exceptions
@@ -17,8 +19,9 @@ from encord.exceptions import EncordException, GenericServerError
 from encord_agents.core.answers import reasons
 from encord_agents.core.legible import literally
 from encord_agents.core.sdk.seam import Seam
+from encord_agents.core.tracebacks import traceback_of
 
-__all__ = ["MESSAGES", "foreign_answer", "names_a_refusal"]
+__all__ = ["MESSAGES", "foreign_answer", "names_a_refusal", "status_of"]
 
 NAMED_ERROR = re.compile(r"error of type `\['(\w+)'\]`")
 SERVER_TROUBLE = re.compile(r"SERVER|INTERNAL|UNAVAILABLE|TIMEOUT|GATEWAY|OVERLOAD")
@@ -26,6 +29,7 @@ SERVER_TROUBLE = re.compile(r"SERVER|INTERNAL|UNAVAILABLE|TIMEOUT|GATEWAY|OVERLO
 
 def _differences() -> Iterator[str]:
     from encord.http.error_utils import check_error_response
+    from encord.http.v2.error_utils import handle_error_response
 
     try:
         check_error_response(["SOME_ERROR"])
@@ -34,12 +38,18 @@ def _differences() -> Iterator[str]:
             yield "the message of a GenericServerError does not name the error as it did"
     else:
         yield "check_error_response() raises no GenericServerError for an error it does not know"
+    if "status_code" not in handle_error_response.__code__.co_varnames:
+        yield "handle_error_response() has no status_code"
 
 
 MESSAGES = Seam(
-    does="tells a refusal of the older protocol from trouble of the server",
+    does="tells a refusal from trouble of the server: by the older protocol's names, by the newer one's status",
     read_from=("0.1.180", "0.1.211"),
-    reads=("encord.http.error_utils.check_error_response", "encord.exceptions.GenericServerError"),
+    reads=(
+        "encord.http.error_utils.check_error_response",
+        "encord.exceptions.GenericServerError",
+        "encord.http.v2.error_utils.handle_error_response",
+    ),
     differences=_differences,
     otherwise="every error of the platform that has no class of its own counts as an outage",
 )
@@ -52,6 +62,15 @@ def names_a_refusal(error: GenericServerError) -> bool:
     """
     named = NAMED_ERROR.search(error.message) if MESSAGES.holds else None
     return named is not None and not SERVER_TROUBLE.search(named[1])
+
+
+def status_of(error: EncordException) -> int | None:
+    """Return the HTTP status for which the newer protocol raised an exception, or ``None`` if it is not known."""
+    for frame, _ in traceback.walk_tb(traceback_of(error)):
+        if frame.f_code.co_name == "handle_error_response" and MESSAGES.holds:
+            status: int = frame.f_locals["status_code"]
+            return status
+    return None
 
 
 def foreign_answer(error: EncordException) -> str | None:

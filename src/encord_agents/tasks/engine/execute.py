@@ -133,6 +133,8 @@ class Executor:
             assert ended.exception is not None
             if is_a(ended.exception, SystemExit):
                 return _wished_to_exit(context, Phase(ended.phase), ended.exception)
+            if context.held is not None and context.held.has_refused(ended.exception):
+                return Fault(Phase.SAVE, ended.exception, context.attempts)
             if (lack := no_room(ended.exception)) is not None:
                 return Fault(Phase.LOAD, lack, context.attempts)
             own_file = ended.phase == "inject" or (ended.phase == "agent" and context.asset is not None)

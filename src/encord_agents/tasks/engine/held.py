@@ -57,6 +57,7 @@ class Held:
         self._function = ""
         self._lock = threading.Lock()  # for a few lines at a time, never while a request is in flight
         self._sending = threading.Lock()  # held while a request is in flight, so that earlier saves are sent first
+        self._unsendable: Exception | None = None
         self.row: LabelRowV2 | None = None
         self.refused: Exception | None = None
         self.sent = False
@@ -99,6 +100,11 @@ class Held:
     def _holds(self) -> bool:
         return self._bundled and self._open and (self._dry_run or self._process == os.getpid())
 
+    def has_refused(self, exception: BaseException) -> bool:
+        """Return True if an exception is the one that the agent got for labels that cannot be sent. An attempt that
+        ends with it fails in phase ``save``, as if the agent had returned the labels."""
+        return exception is self._unsendable
+
     # Called by the row, or a copy of it, in any thread
 
     def check(self, row: LabelRowV2) -> None:
@@ -109,6 +115,14 @@ class Held:
         if not self._holds or row.label_hash != self._label_hash:
             self._send_now(send)
             return
+        try:
+            parcel = self._checked(row, send)
+        except Exception as error:
+            self._unsendable = error
+            raise
+        self._hold("save", parcel, send, row)
+
+    def _checked(self, row: LabelRowV2, send: Send) -> Parcel:
         refuse_partial(row, in_part_of(row), f"{self._function}() saved")
         parcel = packed(send)
         labels = parcel.payload.payload
@@ -117,7 +131,7 @@ class Held:
             self.oddity = self.oddity or find_oddity(label)
         # A copy, since the SDK's serialised labels share parts with the row, which the agent may continue to change.
         labels[:] = pickle.loads(pickle.dumps(labels))
-        self._hold("save", parcel, send, row)
+        return parcel
 
     def set_priority(self, row: LabelRowV2, send: Send) -> None:
         """Check the row's priority, and hold it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from http import HTTPStatus
 from uuid import UUID
 
 from encord.exceptions import (
@@ -19,12 +21,13 @@ from encord.user_client import EncordUserClient
 from encord_agents.core.answers import NOBODY, is_loopback, refused_certificate, unreachable
 from encord_agents.core.legible import cut, on_one_line
 from encord_agents.core.logs import get_logger
-from encord_agents.core.sdk.messages import foreign_answer
+from encord_agents.core.sdk.messages import foreign_answer, status_of
 from encord_agents.core.tracebacks import add_note, described
 from encord_agents.exceptions import CertificateError, OutageError, PrintableError
 from encord_agents.redaction import without_secrets
 from encord_agents.tasks.engine.gate import Gate, SetUpError
 from encord_agents.tasks.engine.stop import Stop
+from encord_agents.tasks.engine.verdict import Verdict, verdict
 
 __all__ = ["MAX_OUTAGE", "not_the_api", "open_project", "with_advice"]
 
@@ -32,6 +35,8 @@ logger = get_logger(__name__)
 
 MAX_OUTAGE = 300.0
 """Seconds to wait for a platform in trouble, unless the caller says otherwise."""
+PASSING = frozenset({408, 425, 429})
+"""The statuses below 500 that another try may not get: a timeout, too early, too many requests."""
 LONGEST_REASON = 200
 """The maximum length of the SDK's message in a warning, in characters."""
 
@@ -49,7 +54,8 @@ def open_project(
 
     Raises:
         CertificateError: The platform's certificate is not trusted here.
-        PrintableError: The answer is not from the API, or the address is this machine's and nothing listens there.
+        PrintableError: The answer is not from the API, its status is one that no other try would change, or the address
+            is this machine's and nothing listens there.
         OutageError: The platform did not answer for `max_outage` seconds.
         Leaving: A stop was requested.
         encord.exceptions.EncordException: The platform refuses; a note says what to do.
@@ -104,7 +110,26 @@ def _final(error: EncordException, address: str) -> PrintableError | None:
             f"What answers at {on_one_line(address)} is not the Encord API: it sent {answer}. Check ENCORD_DOMAIN: it "
             "is the address of the API, as https://api.encord.com, not that of the web application."
         )
+    status = status_of(error) if verdict(error) is Verdict.OUTAGE else None
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return PrintableError(
+            f"A proxy on the way to {on_one_line(address)} asks for a name and a password (HTTP status 407). Put them "
+            "into HTTPS_PROXY, as NAME:PASSWORD@ before the proxy's host, or name the address's host in NO_PROXY."
+        )
+    if status is not None and status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in PASSING:
+        # In the middle of a run it may be a passing trouble. The first request of all meets a mistake of the set-up.
+        said = cut(on_one_line(without_secrets(error.message)), LONGEST_REASON)
+        return PrintableError(
+            f"{on_one_line(address)} answered with HTTP status {status}{_phrase(status)}, so the project could not be "
+            f"opened: {said} Check ENCORD_DOMAIN, and what is in between, such as a proxy."
+        )
     return None
+
+
+def _phrase(status: int) -> str:
+    with suppress(ValueError):
+        return f" ({HTTPStatus(status).phrase})"
+    return ""
 
 
 def not_the_api(error: EncordException) -> str | None:

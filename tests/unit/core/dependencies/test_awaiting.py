@@ -7,6 +7,7 @@ import contextvars
 import functools
 import threading
 import traceback
+import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from typing import Any
 
@@ -52,6 +53,11 @@ def solve(request: pytest.FixtureRequest, loop: EventLoop) -> Callable[[Callable
 async def seven() -> int:
     await asyncio.sleep(0)
     return 7
+
+
+@types.coroutine
+def old_seven() -> Generator[Any, Any, int]:
+    return (yield from seven().__await__())
 
 
 class Sevens:
@@ -104,6 +110,7 @@ HIDDEN: dict[str, Callable[[], Any]] = {
     "a cache": functools.lru_cache(lambda: seven()),
     "an awaitable object": lambda: Sevens(),
     "a wrapper that does not await": forgetful(seven),
+    "a coroutine that is a generator": unnamed(old_seven),
 }
 
 
@@ -126,6 +133,15 @@ def test_a_dependencys_awaitable_is_awaited(solve: Callable[..., Attempt], name:
         return value + 1
 
     assert solve(agent).value == 8
+
+
+def test_a_dependency_of_types_coroutine(solve: Callable[..., Attempt]) -> None:
+    """It is awaited, although it is a generator function: the first thing that it yields is none of its values."""
+
+    def agent(value: Any = Depends(old_seven)) -> Any:
+        return value
+
+    assert solve(agent).value == 7
 
 
 def test_what_says_that_it_is_async_needs_no_discovery() -> None:

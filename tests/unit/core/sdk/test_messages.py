@@ -9,9 +9,10 @@ import pytest
 import requests
 from encord.exceptions import EncordException, GenericServerError
 from encord.http.error_utils import check_error_response
+from encord.http.v2.error_utils import handle_error_response
 from pydantic import BaseModel, ValidationError
 
-from encord_agents.core.sdk.messages import foreign_answer, names_a_refusal
+from encord_agents.core.sdk.messages import foreign_answer, names_a_refusal, status_of
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,15 @@ def test_a_refusal_has_a_name_that_is_not_the_servers(name: str, refuses: bool) 
 def test_an_error_without_a_name_is_no_refusal(message: str) -> None:
     """Words that are not the SDK's way of naming an error name none."""
     assert not names_a_refusal(GenericServerError(message))
+
+
+@pytest.mark.parametrize("status", [404, 418, 503])
+def test_the_status_of_an_answer(status: int) -> None:
+    """The status is known for every exception that the SDK makes of one, and for no other."""
+    with pytest.raises(EncordException) as caught:
+        handle_error_response(status, {})
+    assert status_of(caught.value) == status
+    assert status_of(EncordException("no answer")) is None
 
 
 class Strict(BaseModel):

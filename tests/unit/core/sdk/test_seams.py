@@ -52,6 +52,7 @@ FINGERPRINTS: dict[str, dict[str, str]] = {
     "encord.http.querier.create_new_session": {"0.1.180": "321d80805587ed35", "0.1.211": "67e1867ee8fd91fd"},
     "encord.http.v2.api_client.ApiClient.get": {"0.1.180": "f9914568e59066e5"},
     "encord.http.v2.api_client.ApiClient._request": {"0.1.180": "87a96310350e4499", "0.1.211": "0e85fab8c972ae00"},
+    "encord.http.v2.error_utils.handle_error_response": {"0.1.180": "a1941c8cd4cebc55", "0.1.211": "089a617cea4f723e"},
     "encord.objects.ClassificationInstance.__init__": {"0.1.180": "b18c82c886660481", "0.1.211": "ed5bf2f9ad40f6bc"},
     "encord.objects.LabelRowV2.from_labels_dict": {"0.1.180": "5f0bb3059b58a3bd", "0.1.211": "fe28243b112af92e"},
     "encord.objects.LabelRowV2.save": {"0.1.180": "758acdbd91e5fabb", "0.1.211": "65be4c9b121ae00c"},

@@ -61,6 +61,40 @@ def test_something_else_answers(answer: Answer, words: str) -> None:
     assert all(len(described(one)) < 500 for one in chain(caught.value))
 
 
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (300, "(Multiple Choices), so the project"),
+        (406, "(Not Acceptable), so the project"),
+        (407, "asks for a name and a password"),
+        (418, "(I'm a Teapot), so the project"),
+        (421, "(Misdirected Request), so the project"),
+        (430, "status 430, so the project"),
+        (451, "(Unavailable For Legal Reasons), so the project"),
+    ],
+)
+@pytest.mark.parametrize("body", [b"", PAGE, b'{"message": "Ask elsewhere."}'])
+def test_a_status_that_is_final(status: int, words: str, body: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """A status that another try would not change ends it at once, and is named with what to check."""
+    with server((status, body)) as domain, pytest.raises(PrintableError) as caught:
+        open_project(client_of(domain), HASH, max_outage=3600)
+    message = str(caught.value)
+    assert domain in message
+    assert f"HTTP status {status}" in message
+    assert words in message
+    assert ("HTTPS_PROXY" if status == 407 else "ENCORD_DOMAIN") in message
+    assert ("Ask elsewhere." in message) == (body.startswith(b"{") and status != 407)
+    assert not isinstance(caught.value, OutageError)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 520])
+def test_a_status_that_passes(status: int) -> None:
+    """A status that another try may not get is waited out."""
+    with server((status, b"")) as domain, pytest.raises(OutageError):
+        open_project(client_of(domain), HASH, max_outage=0)
+
+
 def test_the_api_refuses(world: World) -> None:
     """What the API itself says passes as the SDK's exception, with a note."""
     with pytest.raises(AuthorisationError) as caught:
