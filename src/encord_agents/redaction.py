@@ -17,10 +17,11 @@ LONGEST_QUOTED: Final = 200
 RUN: Final = re.compile(r"[A-Za-z0-9+/=]{60,}|[A-Za-z0-9+=]{40,}")
 """A line of a key has 64 to 76 characters of base64, with an occasional slash; few paths have such long runs."""
 
-USER_INFO: Final = re.compile(r"//[^/@\s'\"]*@")
-QUERY: Final = re.compile(r"(https?://[^\s?'\"<>]+\?)[^\s'\"<>]+")
-ANY_QUERY: Final = re.compile(r"(?:[?#]|%3[Ff]|%23)[^\s'\"<>]+")
-"""The query of an address, or its fragment, in which sign-in pages hand over tokens."""
+USER_INFO: Final = re.compile(r"//(?:[^/\s'\"]*|[^\s/:@\['\"]*:(?!\d*/)[^\s@'\"]{1,100})@")
+"""The user and the password of an address. A password with a slash must not begin as a port or a path does."""
+ADDRESS: Final = re.compile(r"https?://[^\s'\"<>]+")
+ANY_QUERY: Final = re.compile(r"(?:[?#&;]|%3[Ff]|%23|%26)[^\s'\"<>]+")
+"""The query of an address, or its fragment, in which sign-in pages hand over tokens; or the rest of one."""
 _PART: Final = r"((?:[?#&;]|%3f|%23|%26|\\u0026)(?:{})(?:=|%3d))"
 SIGNED: Final = re.compile(
     _PART.format(r"x-(?:amz|goog|oss)-\w+|signature|sig|awsaccesskeyid|googleaccessid|key-pair-id"),
@@ -28,9 +29,21 @@ SIGNED: Final = re.compile(
 )
 """Query parameters of the signed URLs of S3, Google, Azure, CloudFront and the local platform."""
 KEYS: Final = re.compile(
-    _PART.format(r"(?:[a-z]+[_-])*(?:api-?key|key|token|secret|password)") + r"(?:[^&;%\\\s]|%(?!26))+", re.IGNORECASE
+    _PART.format(r"[\w.-]*(?:key|token|secret|password|passwd|pwd)|auth|jwt|code(?=(?:=|%3d)[^&;%\s]{16})")
+    + r"(?:[^&;%\\\s]|%(?!26))+",
+    re.IGNORECASE,
 )
-"""Query parameters whose value alone is secret."""
+"""Query parameters whose value alone is secret. A long code is a key, as of Azure Functions; a short one is data."""
+HEADER: Final = re.compile(r"""(header value:?\s+)b?(?:'[^'\n]*'|"[^"\n]*")""", re.IGNORECASE)
+"""A header that an HTTP client refuses to send, as for the line feed at the end of a key that was read from a file."""
+PREFIXED: Final = re.compile(
+    r"\b(?:(?:sk-|hf_|r8_|gsk_|gh[opsur]_)[A-Za-z0-9]{20,}|(?:AIza|github_pat_|xox[a-z]-)[\w-]{20,}|sk-[\w-]{40,})"
+)
+"""Keys of hosted models and of code hosts, known by their first characters."""
+SCHEME: Final = re.compile(r"(\b(?:[Bb]earer|[Bb]asic|Token|Key)(?:\s+|%20))([\w.~+/=:-]{16,})")
+"""A run of characters after the scheme of an ``Authorization`` header, which may also be a word of a sentence."""
+UNBROKEN: Final = re.compile(r"[A-Za-z0-9]{16,}")
+RANDOM: Final = re.compile(r"\d|[a-z][A-Z]")
 HIDDEN: Final = "***"
 # Keys in addresses are quoted: a space is + or %20, a line feed %0A.
 _BEGIN: Final = r"-----\s*BEGIN(?:[A-Z +]|%20)*PRIVATE(?:[ +]|%20)KEY"
@@ -48,7 +61,7 @@ UNENDED: Final = re.compile(
 
 The characters are those of `KEY_MARKS`, and of an Ed25519 key in PKCS#8.
 """
-LONG_RUN: Final = re.compile(r"[A-Za-z0-9+/=_-]{50,}")
+LONG_RUN: Final = re.compile(r"[A-Za-z0-9+/=_-]{40,}")
 SEGMENT: Final = re.compile(r"[A-Za-z0-9+=]{24,}")
 LONGEST_HASH: Final = 128
 """Characters of the longest hash used in file names: SHA-512 in hexadecimal."""
@@ -69,7 +82,12 @@ def without_user_info(address: str) -> str:
 
 def without_queries(text: str) -> str:
     """Return a text without the queries of addresses in it: those of signed URLs are as good as a password."""
-    return QUERY.sub(rf"\1{HIDDEN}", text)
+    return ADDRESS.sub(_without_query, text)
+
+
+def _without_query(address: re.Match[str]) -> str:
+    head, mark, query = address[0].partition("?")
+    return f"{head}{mark}{HIDDEN if query else ''}"
 
 
 def without_signatures(text: str) -> str:
@@ -88,13 +106,21 @@ def _without_signature(query: re.Match[str]) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Return a message without private keys, the lines of keys, and the passwords of addresses.
+    """Return a message without keys, private or of services, the lines of keys, and the passwords of addresses.
 
     Hashes, uuids, paths and titles stay, since a message would be of little use without them.
     """
     text = UNENDED.sub(HIDDEN, PEM.sub(HIDDEN, text))
+    text = PREFIXED.sub(HIDDEN, HEADER.sub(rf"\1{HIDDEN}", text))
+    text = SCHEME.sub(_without_credential, text)
     text = LONG_RUN.sub(lambda run: HIDDEN if _is_of_key(run[0]) else run[0], text)
     return without_user_info(text)
+
+
+def _without_credential(said: re.Match[str]) -> str:
+    scheme, run = said.groups()
+    is_random = run.endswith("=") or any(map(RANDOM.search, UNBROKEN.findall(run)))  # no words, and no file name
+    return scheme + HIDDEN if is_random else said[0]
 
 
 def _is_of_key(run: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
@@ -172,6 +173,45 @@ def test_what_is_given_up_on_holds_nobody_back(world: World) -> None:
 
     report = world.agent(agent, give_up_on=(RateLimitError,))(progress="none")
     assert (report.failed, report.attempts) == (5, 5)
+
+
+@pytest.mark.parametrize("wrapped", ["group", "cause"])
+def test_what_is_given_up_on_may_be_wrapped(world: World, wrapped: str) -> None:
+    """As `asyncio.TaskGroup` and tenacity do it: the exception is not worth another attempt, nor does anything wait."""
+    world.project.add_placeholders(5)
+
+    async def ask() -> str:
+        raise RateLimitError(3600.0)
+
+    async def agent() -> str:
+        if wrapped == "group":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(ask())
+        try:
+            return await ask()
+        except RateLimitError as error:
+            raise RuntimeError("tried") from error
+
+    report = world.agent(agent, give_up_on=(RateLimitError,))(progress="none", num_retries=3)
+    assert (report.failed, report.attempts) == (5, 5)
+
+
+@pytest.mark.parametrize("driver", DRIVERS, ids=str)
+def test_a_quota_that_is_used_up_is_not_waited_for(world: World, driver: Driver) -> None:
+    """No waiting mends it, although its status is that of a rate limit. The tasks stay where they are, for another
+    time: a person who looks at one of them could not mend it either."""
+    world.project.add_placeholders(TASKS, title="file {index}")
+
+    def agent(task: AgentTask) -> str:
+        if task.data_title != "file 0":
+            error = RateLimitError(3600.0)
+            error.code = "insufficient_quota"  # type: ignore[attr-defined]
+            raise error
+        return "complete"
+
+    told = driver.run(world, agent, num_retries=1, failure_pathway="review")
+    assert told.counts == {"moved": 1, "failed": TASKS - 1}
+    assert world.count("Review") == 0
 
 
 def test_a_rate_limit_sends_no_task_down_the_failure_pathway(world: World) -> None:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from encord_agents.core.legible import quotable
 from encord_agents.exceptions import OutageError, PrintableError, ProjectError, UnknownPathwayError, UnknownStageError
-from encord_agents.redaction import may_be_secret, without_secrets, without_signatures
+from encord_agents.redaction import may_be_secret, without_queries, without_secrets, without_signatures
 
 KEY = (
     Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -117,6 +117,16 @@ def test_errors_hide_keys(form: str, make: Callable[[str], PrintableError]) -> N
         'File "/usr/lib/python3.11/site-packages/cryptography/hazmat/primitives/serialization/ssh.py", line 1',
         "me@example.com",
         "s3://bucket/folder/photo@2x.png",
+        "http://127.0.0.1:8000/photo@2x.png",
+        "http://[::1]:8000/photo@2x.png",
+        "file:///C:/Users/Jane/photo@2x.png",
+        "the Key person of a Basic understanding",
+        "Token authentication is needed, or Bearer authentication",
+        "Key frame_000123_annotated.png",
+        "Key 3f2504e0-4f89-11d3-9a0c-0305e82c3301",
+        "9b74c9897bac770ffc029102a200c5de",
+        "sk-SK_frame_000123_left.png",
+        "hf_dataset_of_many_images",
     ],
 )
 def test_what_stays(text: str) -> None:
@@ -128,6 +138,67 @@ def test_passwords_of_addresses() -> None:
     """The user and the password of an address are hidden, and the rest of it is shown."""
     said = str(PrintableError("Nobody listens at http://me:hunter2@127.0.0.1:9, the address in ENCORD_DOMAIN."))
     assert said == "Nobody listens at http://***@127.0.0.1:9, the address in ENCORD_DOMAIN."
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("redis://:aB3/dE5gh@host:6379/0", "redis://***@host:6379/0"),
+        ("postgresql://me:p@ss@word@host/db", "postgresql://***@host/db"),
+        ("https://me:a/b@host/photo@2x.png", "https://***@host/photo@2x.png"),
+        ("https://me:a@host/photo@2x.png", "https://***@host/photo@2x.png"),
+    ],
+)
+def test_passwords_with_characters_of_addresses(address: str, shown: str) -> None:
+    """An @ or a slash in a password does not show a part of it."""
+    assert without_secrets(f"No answer from {address!r}.") == f"No answer from {shown!r}."
+
+
+LETTERS = "Ab1Cd2Ef3Gh4Ij5Kl6Mn7Op8Qr9St0UvWxYz"
+HEX = "0123456789abcdef0123456789abcdef"
+SERVICES = {
+    "Hugging Face": f"hf_{LETTERS[:34]}",
+    "Replicate": f"r8_{LETTERS}a",
+    "Google": f"AIza{LETTERS[:17]}-{LETTERS[:17]}",
+    "GitHub": f"ghp_{LETTERS}",
+    "GitHub, of one repository": f"github_pat_{LETTERS[:22]}_{LETTERS}",
+    "Groq": f"gsk_{LETTERS}{LETTERS[:16]}",
+    "DeepSeek": f"sk-{HEX}",
+    "OpenAI": f"sk-proj-{LETTERS[:20]}-{LETTERS[:20]}_{LETTERS[:20]}",
+    "Slack": f"xoxb-123456789012-123456789012-{LETTERS[:24]}",
+    "AWS": f"{LETTERS}abCD",
+}
+SCHEMES = {
+    "Mistral": f"Bearer {LETTERS[:32]}",
+    "Roboflow": f"Bearer {LETTERS[:20]}",
+    "a user and a password": "Basic bWU6aHVudGVyMjI=",
+    "fal": f"Key 3f2504e0-4f89-11d3-9a0c-0305e82c3301:{HEX}",
+    "a token": f"Token {HEX}",
+}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_keys_of_services(service: str) -> None:
+    """They are known by their beginning or their length, wherever they are in a text."""
+    key = SERVICES[service]
+    for text in ("the key {} is refused", "{{'key': '{}'}}", "({})", "Bearer {}\n"):
+        assert without_secrets(text.format(key)) == text.format("***")
+
+
+@pytest.mark.parametrize("service", SCHEMES)
+def test_keys_in_authorization_headers(service: str) -> None:
+    """A credential that follows a scheme is hidden, although nothing else distinguishes it from a hash or an id."""
+    scheme, _, key = SCHEMES[service].partition(" ")
+    said = without_secrets(f"{{'Authorization': '{scheme} {key}', 'Accept': '*/*'}}")
+    assert said == f"{{'Authorization': '{scheme} ***', 'Accept': '*/*'}}"
+
+
+@pytest.mark.parametrize("key", [*SERVICES.values(), *SCHEMES.values(), HEX, "short"])
+def test_headers_that_a_client_refuses_to_send(key: str) -> None:
+    """A key with a line feed at its end, as it is read from a file, is not shown by any HTTP client's error."""
+    for error in ("Illegal header value ", "Invalid header value ", "return character(s) in header value: "):
+        for value in (f"{key}\n", f"{key}\n".encode()):
+            assert without_secrets(f"{error}{value!r} for x") == f"{error}*** for x"
 
 
 SIGNED = {
@@ -146,6 +217,17 @@ SIGNED = {
     "Gemini": "Client error '400' for url 'https://generativelanguage.googleapis.com/v1/models/m:generateContent?alt=sse&key={}'",
     "a token": "https://api.example.com/v1?access_token={}&page=2",
     "a subscription": "https://x.cognitiveservices.azure.com/vision?subscription-key={}",
+    **{
+        name: f"https://api.example.com/v1?a=1&{name}={{}}&b=2"
+        for name in (
+            *("accessToken", "apiToken", "authToken", "sessionToken", "refreshToken", "idToken", "hf_token"),
+            *("clientSecret", "sharedSecret", "accessKey", "subscriptionKey", "privateKey", "apiKey", "api.key"),
+            *("x-functions-key", "code", "auth", "jwt", "pwd", "passwd"),
+        )
+    },
+    "S3, without its beginning": "Cannot fetch a.jpg;X-Amz-Signature={}",
+    "S3, without its question mark": "Cannot fetch a.jpg&X-Amz-Signature={}",
+    "a database": "Server=db.example;User=me;Password={};Encrypt=yes",
     "a sign-in": "https://app.example.com/callback#access_token={}&token_type=bearer",
     "a sign-in, second": "https://app.example.com/callback#state=1&id_token={}",
     "a sign-in, encoded": "https%3A%2F%2Fapp.example.com%2Fcallback%23access_token%3D{}",
@@ -155,7 +237,7 @@ SIGNED = {
 @pytest.mark.parametrize("kind", SIGNED)
 def test_addresses_that_open_doors(kind: str) -> None:
     """Neither signatures nor keys in the queries of addresses are seen; host and path are."""
-    said = without_signatures(SIGNED[kind].format("TOPSECRET0123"))
+    said = without_signatures(SIGNED[kind].format("TOPSECRET01234567"))
     assert "TOPSECRET" not in said
     assert "***" in said
     assert said[:12] == SIGNED[kind].format("")[:12]
@@ -169,7 +251,7 @@ def test_addresses_that_open_doors(kind: str) -> None:
         "https://docs.example.com/guide#keys-and-tokens",
         "# token=abc is a comment",
         "Is it a cat?Yes",
-        "GET /v2/public/tasks?page_size=100&keyboard=1",
+        "GET /v2/public/tasks?page_size=100&keyboard=1&code=404&key_id=5",
         "what? signature=abc",
         "100%3Fsure",
     ],
@@ -182,8 +264,15 @@ def test_addresses_that_stay(text: str) -> None:
 def test_many_question_marks() -> None:
     """The time grows with the length of a text, not with its square."""
     for text in ("?" * 200_000, "?a&" * 100_000, "?a_" * 100_000, "%3F%26" * 50_000, "?" + "a_" * 100_000 + "=b"):
-        for one in (text, text.replace("?", "#").replace("%3F", "%23")):
+        for one in (text, text.replace("?", "#").replace("%3F", "%23"), text.replace("?", ";").replace("%3F", "%26")):
             assert without_signatures(one) == one
+
+
+def test_queries_of_addresses() -> None:
+    """All of them are hidden at once, however many addresses there are."""
+    assert without_queries("http://a?b https://c/d?e=1?f 'http://g?'") == "http://a?*** https://c/d?*** 'http://g?'"
+    text = "http://" * 100_000
+    assert without_queries(text) == text
 
 
 @pytest.mark.parametrize(
@@ -201,6 +290,11 @@ def test_many_question_marks() -> None:
         "b3BlbnNzaC1rZXk" + " " * 90,
         "aB3" * 16 + " ",
         "//a",
+        "//a:b",
+        "sk-",
+        "Key a",
+        "Bearer aaaaaaaaaaaaaaaa",
+        "header value 'x",
         "\\",
         "%0A",
     ],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, TypeGuard, TypeVar, overload
@@ -33,9 +33,11 @@ __all__ = [
     "message_of",
     "notes",
     "portable",
+    "reason",
     "set_cause",
     "set_traceback",
     "shown",
+    "shown_chain",
     "traceback_of",
     "tracebacks_kept",
     "type_name",
@@ -53,6 +55,7 @@ URL_REST = re.compile(r"\A[^\s'\"<>]+")
 
 _ATTRIBUTES = BaseException.__dict__
 _TRACEBACK, _CAUSE, _CONTEXT = (_ATTRIBUTES[name] for name in ("__traceback__", "__cause__", "__context__"))
+_SUPPRESSES = _ATTRIBUTES["__suppress_context__"]
 _EXCEPTIONS = BaseExceptionGroup.__dict__["exceptions"]
 _TYPE_NAME = type.__dict__["__name__"]
 
@@ -104,7 +107,7 @@ def message_of(exception: BaseException) -> str:
 def shown(value: object, most: int = 80) -> str:
     """Return the first ``most`` characters of ``repr(value)``, or a placeholder if it raises."""
     try:
-        return _told(repr(value)[:most])
+        return _told(cut(repr(value), LONGEST_MESSAGE))[:most]  # in this order: a part of a key would not be recognised
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - the value's own code may raise anything
@@ -193,6 +196,28 @@ def cause_of(exception: BaseException) -> BaseException | None:
 
 def chain(exception: BaseException | None) -> Iterator[BaseException]:
     """Yield an exception, its causes, its contexts and the members of groups, each once."""
+    return _linked(exception, lambda one: (_CAUSE.__get__(one), _CONTEXT.__get__(one)))
+
+
+def shown_chain(exception: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and its `chain`, without contexts that ``raise ... from`` hides: those were dealt with."""
+    return _linked(
+        exception, lambda one: (_CAUSE.__get__(one), None if _SUPPRESSES.__get__(one) else _CONTEXT.__get__(one))
+    )
+
+
+def reason(exception: BaseException, types: type[E] | tuple[type[E], ...]) -> E | None:
+    """Return an exception if it is of some types, or else the first of its explicit causes and members that is.
+
+    Contexts do not count: what was raised while an exception was handled has a reason of its own.
+    """
+    reasons = _linked(exception, lambda one: (_CAUSE.__get__(one),))
+    return next((one for one in reasons if is_a(one, types)), None)
+
+
+def _linked(
+    exception: BaseException | None, links: Callable[[BaseException], tuple[BaseException | None, ...]]
+) -> Iterator[BaseException]:
     seen: set[int] = set()
     pending: list[Any] = [exception]
     while pending:
@@ -201,7 +226,7 @@ def chain(exception: BaseException | None) -> Iterator[BaseException]:
             continue
         seen.add(id(current))
         yield current
-        pending += [_CAUSE.__get__(current), _CONTEXT.__get__(current)]
+        pending += links(current)
         pending += _members(current)
 
 

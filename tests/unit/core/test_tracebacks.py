@@ -101,6 +101,14 @@ def test_exceptions_as_text() -> None:
     assert tracebacks.shown(MuteError()) == "<MuteError that cannot be shown: RuntimeError>"
 
 
+def test_a_value_is_redacted_before_it_is_cut() -> None:
+    """A part of a key or of a password could not be recognised as one."""
+    key = "sk-proj-" + "aB3dE5gH7" * 10
+    assert tracebacks.shown(f"the model refuses the key {key}") == "'the model refuses the key ***'"
+    address = "https://me:" + "hunter2" * 20 + "@models.example/v1"
+    assert tracebacks.shown(f"no answer from {address}") == "'no answer from https://***@models.example/v1'"
+
+
 def test_what_loggers_are_given() -> None:
     """An exception with its type and traceback, unless it would break the logger."""
     error = raised(ValueError)
@@ -114,6 +122,28 @@ def test_chain() -> None:
     first.__cause__, second.__context__ = second, first
     group = ExceptionGroup("several", [first, second])
     assert list(map(id, tracebacks.chain(group))) == list(map(id, [group, second, first]))
+
+
+def test_the_chain_that_is_shown() -> None:
+    """A context that ``from None`` or another cause hides was dealt with; any other one counts."""
+    context, cause = ValueError("context"), ValueError("cause")
+    hides, handles = RuntimeError("hides"), RuntimeError("handles")
+    hides.__context__ = handles.__context__ = context
+    hides.__cause__ = cause
+    assert list(tracebacks.shown_chain(hides)) == [hides, cause]
+    assert list(tracebacks.shown_chain(handles)) == [handles, context]
+
+
+def test_the_reason_of_an_exception() -> None:
+    """It is the exception itself, an explicit cause of it or a member of a group; not what was handled meanwhile."""
+    refused = KeyError("refused")
+    wrapped, meanwhile = RuntimeError("wrapped"), RuntimeError("meanwhile")
+    wrapped.__cause__, meanwhile.__context__ = refused, refused
+    group = ExceptionGroup("several", [ValueError(), ExceptionGroup("more", [wrapped])])
+    for error in (refused, wrapped, group):
+        assert tracebacks.reason(error, (LookupError, OSError)) is refused
+    assert tracebacks.reason(meanwhile, LookupError) is None
+    assert tracebacks.reason(group, ()) is None
 
 
 class Grown(Exception):  # noqa: N818

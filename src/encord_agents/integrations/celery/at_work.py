@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
+from encord_agents.core.legible import cut, on_one_line
 from encord_agents.core.logs import get_logger
+from encord_agents.core.tracebacks import described
 from encord_agents.integrations.celery.store import Seldom
 from encord_agents.integrations.celery.timing import Timing
 
@@ -225,7 +227,10 @@ class RedisAtWork:
             self._let_go()
         except Exception as error:  # noqa: BLE001 - the work is done; the next heartbeat releases them
             if _seldom(f"end {type(error)}"):
-                logger.warning("Could not release tasks that are no longer worked on; trying again. %s", error)
+                logger.warning(
+                    "Could not release tasks that are no longer worked on; trying again. %s",
+                    cut(on_one_line(described(error))),
+                )
 
     def count_lost(self, queue: str, task: str, at_least: int) -> int:
         key = self._key(queue, "lost")
@@ -305,7 +310,9 @@ class RedisAtWork:
                 self._renew()
             except Exception as error:  # noqa: BLE001 - whatever it is, the next heartbeat may get through
                 if _seldom(f"beat {type(error)}"):
-                    logger.warning("Could not renew the hold on tasks that are worked on: %s", error)
+                    logger.warning(
+                        "Could not renew the hold on tasks that are worked on: %s", cut(on_one_line(described(error)))
+                    )
 
     def _let_go(self) -> None:
         with self._lock:

@@ -11,6 +11,7 @@ from encord_agents.exceptions import AssetDownloadError, DependencyError, Unknow
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.history import Row
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase
+from encord_agents.tasks.engine.rate_limit import quota_is_used_up
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.engine.verdict import is_platform_trouble
 
@@ -27,7 +28,7 @@ Every task needs it, so the run ends here. What was finished is written."""
 def is_blameless(fault: Fault) -> bool:
     """Return True if neither the task nor its agent caused a fault: no person needs to look at the task."""
     error = fault.exception
-    if fault.platform or is_platform_trouble(error) or is_a(error, AssetDownloadError):
+    if fault.platform or is_platform_trouble(error) or is_a(error, AssetDownloadError) or quota_is_used_up(error):
         return True
     return is_a(error, OSError) and ran_out(error) is not None  # of room, handles or memory
 

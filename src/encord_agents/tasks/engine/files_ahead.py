@@ -9,6 +9,7 @@ from functools import partial
 from encord_agents.core.logs import get_logger
 from encord_agents.exceptions import CertificateError, NoRoomError, OutageError
 from encord_agents.tasks.engine.context import Context
+from encord_agents.tasks.engine.events import on_a_line
 from encord_agents.tasks.engine.gate import SetUpError
 from encord_agents.tasks.engine.outcome import Fault, Phase
 from encord_agents.tasks.engine.slots import Slots
@@ -133,7 +134,7 @@ class FilesAhead:
                 with self.run.gate.slot(self._decoders):
                     context.asset.prepare(first_frame=True)
             except Exception:  # noqa: BLE001 - the dependency will raise it where it belongs: in the attempt
-                logger.debug("The first frame of %s could not be decoded ahead.", context.task.data_title)
+                logger.debug("The first frame of %s could not be decoded ahead.", on_a_line(context.task.data_title))
         return True
 
     def _is_there(self, number: int, context: Context) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from encord_agents.core.tracebacks import described
 from encord_agents.tasks.engine.outcome import Phase
-from encord_agents.tasks.engine.rate_limit import rate_limit_of
+from encord_agents.tasks.engine.rate_limit import USED_UP, quota_is_used_up, rate_limit_of
 
 __all__ = ["LEAST_ALIKE", "hint", "hint_at_bundling"]
 
@@ -21,6 +21,10 @@ MUCH = 0.2
 """The minimum share of a run's time in agents' own saves that is worth a hint."""
 
 SPEAKS_OF_LIMITS = re.compile(r"\b429\b|too many requests|rate.?limit|RESOURCE_EXHAUSTED|Throttling", re.IGNORECASE)
+SPEAKS_OF_QUOTA = re.compile(
+    rf"(?!.*RESOURCE_EXHAUSTED).*(?:{'|'.join(sorted(USED_UP))}|check your plan and billing)", re.DOTALL
+)
+"""Google says the latter of rate limits, too, but with its status."""
 DIFFERS = re.compile(r"'[^']*'|\"[^\"]*\"|\b[0-9a-f]+(?:-[0-9a-f]+)+\b|\b0x[0-9a-f]+|\d+", re.IGNORECASE)
 """Parts in which messages of one kind differ: quoted text, uuids, addresses, numbers."""
 SHOWN = 80
@@ -47,6 +51,8 @@ def hint(failures: Sequence[tuple[str | None, BaseException | None]]) -> str | N
     ends = "max_consecutive_failures ends a run after that many in a row"
     if phase in (Phase.SAVE, Phase.MOVE):
         return f"{begun} {ends}."
+    if SPEAKS_OF_QUOTA.match(text) or quota_is_used_up(error):
+        return f"{begun} The quota is used up, and waiting does not help: see to the account's plan or billing; {ends}."
     if SPEAKS_OF_LIMITS.search(text) or rate_limit_of(error) is not None:
         return f"{begun} It is a rate limit: a larger retry_delay, or fewer workers, may help; {ends}."
     return f"{begun} If such failures are temporary, retry_delay waits before another attempt; {ends}."

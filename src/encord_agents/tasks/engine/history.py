@@ -10,9 +10,10 @@ from uuid import UUID
 from encord_agents.tasks.engine.quiet import Quiet
 from encord_agents.tasks.engine.timing import Limits, Timing
 
-__all__ = ["CHANGED_ROW", "ODD_LABELS", "History", "Row"]
+__all__ = ["CHANGED_ROW", "HELD_BACK", "ODD_LABELS", "History", "Row"]
 
 CHANGED_ROW = "changed row"
+HELD_BACK = "held back"
 ODD_LABELS = "odd labels"
 """Kinds of warnings, each given once for each agent of a run."""
 

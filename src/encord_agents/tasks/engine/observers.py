@@ -8,7 +8,6 @@ from collections import Counter
 from typing import Any
 from uuid import UUID
 
-from encord_agents.core.legible import on_one_line
 from encord_agents.core.logs import get_logger
 from encord_agents.core.tracebacks import described, exc_info, marked, traceback_of, type_name
 from encord_agents.tasks.engine.events import (
@@ -40,7 +39,7 @@ def about(task: TaskRef) -> dict[str, Any]:
 
 
 def _named(task: TaskRef) -> tuple[str, UUID, str]:
-    return on_one_line(task.data_title), task.uuid, on_one_line(task.stage)
+    return on_a_line(task.data_title), task.uuid, on_a_line(task.stage)
 
 
 class LogObserver:
@@ -77,7 +76,7 @@ class LogObserver:
                     *_named(task),
                     *(" again" if again else "", fault.phase),
                     *(event.attempts, "" if event.attempts == 1 else "s"),
-                    f" and went down {on_one_line(pathway.name)!r}" if pathway else "",
+                    f" and went down {on_a_line(pathway.name)!r}" if pathway else "",
                     on_a_line(error),
                     "\n" + marked(fault.exception) if new and trace is None else "",
                     exc_info=trace,

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from encord_agents.core.legible import on_one_line
 from encord_agents.core.logs import get_logger
 from encord_agents.core.sdk.bundle import Parcel
 from encord_agents.core.sdk.entrusted import can_hold_saves
 from encord_agents.core.tracebacks import add_note, described
 from encord_agents.exceptions import CertificateError, NoRoomError, OutageError
 from encord_agents.tasks.engine.context import Context, Result
-from encord_agents.tasks.engine.events import TaskRef
+from encord_agents.tasks.engine.events import TaskRef, on_a_line
 from encord_agents.tasks.engine.gate import Gate, SetUpError
 from encord_agents.tasks.engine.held import KINDS, Held, send_together, validated_apart
 from encord_agents.tasks.engine.outcome import Fault, Phase
@@ -134,16 +133,16 @@ class OwnSaves:
         try:
             self.send(context for context, _ in at_work)
         except (Leaving, NoRoomError, OutageError, CertificateError, SetUpError) as error:
-            logger.debug("What interrupted attempts have saved could not all be sent: %s", described(error))
+            logger.debug("What interrupted attempts have saved could not all be sent: %s", on_a_line(described(error)))
         finally:
             for context, held in at_work:
                 if not held and held.refused is None:
                     continue
                 logger.warning(
                     "%s (%s): what its agent has saved by its own hand is not written%s.",
-                    on_one_line(context.task.data_title),
+                    on_a_line(context.task.data_title),
                     context.task.uuid,
-                    "" if held.refused is None else f": {on_one_line(described(held.refused))}",
+                    "" if held.refused is None else f": {on_a_line(described(held.refused))}",
                 )
                 if context.ref not in unwritten:
                     unwritten.append(context.ref)

@@ -39,7 +39,7 @@ class Quiet:
         self._round = 0
         self._out = 0
         self._room = math.inf
-        self._not_before = -math.inf
+        self._since = self._not_before = -math.inf
         self._refusals = 0
 
     @property
@@ -62,6 +62,11 @@ class Quiet:
     def left(self, now: float) -> float:
         """Return the seconds for which the service still wants no calls."""
         return max(0.0, self._not_before - now) if self.is_kept else 0.0
+
+    @property
+    def lasts(self) -> float:
+        """The seconds from the first refusal in a row until an attempt may begin."""
+        return self._not_before - self._since
 
     def begin(self, now: float) -> int | None:
         """Count an attempt as in flight and return its ticket; ``None`` if none may begin now."""
@@ -108,6 +113,7 @@ class Quiet:
                 self._round += 1  # voids the tickets of tasks that were handed over and have not begun
                 self._out, self._room = 0, 1.0  # attempts in flight no longer count: they began in another round
                 backoff = min(self._timing.first_quiet * 2.0 ** min(self._refusals, 16), longest)
+                self._since = self._since if self._refusals else now
                 self._refusals += 1
                 self._not_before = now + (named or backoff * (0.5 + 0.5 * self._jitter()))
             else:

@@ -12,53 +12,78 @@ from email.utils import parsedate_to_datetime
 from itertools import islice
 from typing import Any
 
-from encord_agents.core.tracebacks import chain, contained
+from encord_agents.core.tracebacks import contained, shown_chain
 
-__all__ = ["rate_limit_of"]
+__all__ = ["USED_UP", "quota_is_used_up", "rate_limit_of"]
 
 STATUSES = frozenset({429, 503, 529})
 """"Too many requests", "unavailable", and "overloaded" as some hosted models have it."""
 NAMES = frozenset(
-    {
+    name.lower()  # AWS begins its names with a small letter inside streams
+    for name in (
         # of gRPC, repeated as text by Google's clients
         *("RESOURCE_EXHAUSTED", "UNAVAILABLE"),
-        # of AWS, some of which come with status 400
+        # of hosted models, also inside a stream that began with status 200
+        *("rate_limit_exceeded", "rate_limit_error", "overloaded_error"),
+        # of AWS, as botocore knows them, some of which come with status 400
         *("Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException", "SlowDown"),
         *("RequestLimitExceeded", "RequestThrottled", "RequestThrottledException", "ServiceUnavailableException"),
-        *("ProvisionedThroughputExceededException", "ModelNotReadyException"),
-    }
+        *("ProvisionedThroughputExceededException", "ModelNotReadyException", "LimitExceededException"),
+        *("BandwidthLimitExceeded", "EC2ThrottledException", "PriorRequestNotComplete"),
+    )
 )
+USED_UP = frozenset({"insufficient_quota", "billing_hard_limit_reached", "exceeded_current_quota_error"})
+"""Names of a quota that is used up: it comes with status 429, but waiting does not mend it."""
 MOST_LINKS = 32
 """The maximum number of exceptions of a chain, and of entries of foreign lists and mappings, that are examined."""
 REPEATED = re.compile(r"too many (\d{3}) error responses")
 """The message of urllib3, and so of requests, when it has retried a request itself."""
-NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s)?\s*", re.ASCII)
+NUMBER = re.compile(r"\s*\+?(\d+(?:\.\d+)?)\s*(ms|s)?\s*(?:,.*)?", re.ASCII)
+"""Seconds or milliseconds; the first ones if the header came twice, and a client has joined its values."""
 
 
 def rate_limit_of(exception: BaseException | None, *, now: Callable[[], float] = time.time) -> float | None:
     """Return the seconds for which a service that is called too often, or is overloaded, wants no calls.
 
-    An exception, its causes and its contexts are examined. 0 means that the service did not say for how long, ``None``
-    that none of them reports a rate limit.
+    An exception, its causes and its contexts are examined, except those that ``raise ... from None`` hides. 0 means
+    that the service did not say for how long, ``None`` that none of them reports a rate limit, or that one reports a
+    quota that is used up.
 
     It understands a ``retry_after`` attribute, the headers ``Retry-After`` and ``retry-after-ms``, Google's
     ``RetryInfo``, and the statuses 429, 503 and 529 under the names that HTTP clients, gRPC, botocore and the clients
-    of hosted models give them. Values that make no sense (a negative number, NaN, a bool) are disregarded. Nothing is
-    raised, even if the exception's own code raises.
+    of hosted models give them, also in the body of an error. Values that make no sense (a negative number, NaN, a bool)
+    are disregarded. Nothing is raised, even if the exception's own code raises.
 
     Args:
         now: Seconds since the epoch, for headers that hold a date.
     """
     found: float | None = None
-    for one in islice(chain(exception), MOST_LINKS):
-        if issubclass(type(one), SystemExit | KeyboardInterrupt):  # their `code` means something else
-            continue
+    for one in _examined(exception):
+        if _is_used_up(one):
+            return None
         with contained:
             limit = _limit_of(one, now)
             if limit:
                 return limit
             found = limit if found is None else found
     return found
+
+
+def quota_is_used_up(exception: BaseException | None) -> bool:
+    """Return True if an exception, or one behind it, says that the account's quota with a service is used up."""
+    return any(map(_is_used_up, _examined(exception)))
+
+
+def _examined(exception: BaseException | None) -> Iterator[BaseException]:
+    for one in islice(shown_chain(exception), MOST_LINKS):
+        if not issubclass(type(one), SystemExit | KeyboardInterrupt):  # their `code` means something else
+            yield one
+
+
+def _is_used_up(one: BaseException) -> bool:
+    with contained:
+        return any(isinstance(value, str) and value in USED_UP for value in _statuses(one))
+    return False
 
 
 def _limit_of(one: BaseException, now: Callable[[], float]) -> float | None:
@@ -146,7 +171,7 @@ def _details(exception: object) -> Iterator[object]:
 
 def _statuses(exception: object) -> Iterator[object]:
     for holder in (exception, _get(exception, "response"), _get(exception, "raw_response")):
-        for name in ("status_code", "status", "http_status", "code", "grpc_status_code"):
+        for name in ("status_code", "status", "http_status", "code", "type", "grpc_status_code"):
             value = _get(holder, name)
             if name == "code" and callable(value):  # gRPC's
                 with contained:
@@ -158,6 +183,9 @@ def _statuses(exception: object) -> Iterator[object]:
             yield int(found[1])
     yield _item(response, "ResponseMetadata", "HTTPStatusCode")
     yield _item(response, "Error", "Code")
+    body = _get(exception, "body")
+    for part in (body, _item(body, "error")):
+        yield from (_item(part, "code"), _item(part, "type"))
 
 
 def _says_so(status: object) -> bool:
@@ -166,7 +194,7 @@ def _says_so(status: object) -> bool:
     if isinstance(status, int):
         return int(status) in STATUSES
     if isinstance(status, str):
-        return status in NAMES or (status.isdecimal() and len(status) == 3 and int(status) in STATUSES)
+        return status.lower() in NAMES or (status.isdecimal() and len(status) == 3 and int(status) in STATUSES)
     return _get(status, "name") in ("RESOURCE_EXHAUSTED", "UNAVAILABLE")
 
 
@@ -197,8 +225,15 @@ def _read(value: object, now: Callable[[], float]) -> float | None:
     if isinstance(value, str):
         if matched := NUMBER.fullmatch(value):
             return float(matched[1]) / (1000.0 if matched[2] == "ms" else 1.0)
-        value = parsedate_to_datetime(value)
-    if isinstance(value, datetime):
-        aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
-        return aware.timestamp() - now()
+        value = _date(value)
+        value = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    if isinstance(value, datetime):  # without a time zone it is local time, as Python has it
+        return value.timestamp() - now()
     return None
+
+
+def _date(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return parsedate_to_datetime(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from encord_agents.core.tracebacks import is_a
+from encord_agents.core.tracebacks import reason
 from encord_agents.exceptions import UnsupportedAssetError
 from encord_agents.tasks.engine.outcome import Fault, Phase
 from encord_agents.tasks.engine.verdict import Verdict, verdict
@@ -22,7 +22,7 @@ class RetryPolicy:
     Attributes:
         num_retries: Attempts after the first; 3 means at most 4 attempts.
         delay: Seconds before the second attempt; it doubles from there.
-        give_up_on: Exceptions that another attempt would only raise again.
+        give_up_on: Exceptions that another attempt would only raise again, also as a cause or in a group.
         longest_delay: The longest delay before an attempt, in seconds, however often the task has failed.
     """
 
@@ -47,9 +47,11 @@ def retryable(policy: RetryPolicy, fault: Fault) -> bool:
         return True
     if fault.phase is Phase.LOAD and verdict(fault.exception) in (Verdict.CREDENTIALS, Verdict.FORBIDDEN):
         return False
-    if is_a(fault.exception, UnsupportedAssetError):  # the file would be the same if it were fetched again
-        return False
-    return fault.phase in RETRIED and not is_a(fault.exception, policy.give_up_on)
+    final: tuple[type[Exception], ...] = (
+        UnsupportedAssetError,
+        *policy.give_up_on,
+    )  # the file would be the same if it were fetched again
+    return fault.phase in RETRIED and reason(fault.exception, final) is None
 
 
 def decide(policy: RetryPolicy, fault: Fault, *, jitter: Callable[[], float], at_least: float = 0.0) -> float | None:

@@ -19,7 +19,7 @@ from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.dependencies.solve import Attempt
 from encord_agents.core.logs import get_logger
-from encord_agents.core.tracebacks import described, is_a, tracebacks_kept
+from encord_agents.core.tracebacks import described, is_a, reason, tracebacks_kept
 from encord_agents.exceptions import AssetDownloadError, CertificateError, NoRoomError, OutageError
 from encord_agents.tasks.engine.advice import advise
 from encord_agents.tasks.engine.backlog import Backlog
@@ -36,10 +36,11 @@ from encord_agents.tasks.engine.events import (
     TaskRef,
     TaskStarted,
     TaskWouldWrite,
+    on_a_line,
 )
 from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import Gate, SetUpError
-from encord_agents.tasks.engine.history import CHANGED_ROW, ODD_LABELS
+from encord_agents.tasks.engine.history import CHANGED_ROW, HELD_BACK, ODD_LABELS
 from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Skipped
 from encord_agents.tasks.engine.poll import still_in
@@ -55,6 +56,10 @@ logger = get_logger(__name__)
 CHANGED = (
     "this attempt begins with a label row that a failed attempt has changed: what that one drew is still there, what "
     "it removed is not. With @runner.stage({stage!r}, restore_labels=True) every attempt begins with the row as loaded."
+)
+HELD = (
+    "its attempt was refused by a service that {agent}() calls. The stage's tasks are held back while the service has "
+    "too many calls, now for {seconds:.0f} s: {error}"
 )
 ODD = "{oddity}. The labels are saved as they are."
 
@@ -186,8 +191,7 @@ class StageRun:
         context.heard, context.limited = context.attempts, None
         error = ended.exception if isinstance(ended, Attempt) else None
         others = (OutageError, AssetDownloadError, *self.agent.policy.give_up_on)
-        given_up_on = issubclass(type(error), others)
-        limit = None if error is None or given_up_on else rate_limit_of(error)
+        limit = None if error is None or reason(error, others) is not None else rate_limit_of(error)
         if limit is None:
             self.quiet.end(context.ticket, well=isinstance(ended, Attempt) and error is None)
             return
@@ -196,7 +200,7 @@ class StageRun:
         if is_news:
             logger.info(
                 "%r: a service that %s() calls has too many calls (%s). Attempts are held back for %.1f s.",
-                *(self.agent.stage.title, self.agent.plan.name, described(error), context.limited),  # type: ignore[arg-type]
+                *(self.agent.stage.title, self.agent.plan.name, on_a_line(described(error)), context.limited),  # type: ignore[arg-type]
             )
 
     def reload(self, context: Context) -> bool:
@@ -243,12 +247,15 @@ class StageRun:
             context.heard, context.postponed = context.attempts, True
             raise ended.exception
         fault = ended if context.limited is None else replace(ended, rate_limited=True)
+        if context.limited is not None and self.quiet.lasts > self.gate.timing.long_wait:
+            said = on_a_line(described(fault.exception))
+            self._warn(context, HELD_BACK, HELD.format(agent=agent.plan.name, seconds=context.limited, error=said))
         advise(fault.exception)
         context.first_error = context.first_error or described(fault.exception)
-        if is_a(fault.exception, OutageError):  # raised inside an attempt, but it concerns every task
-            raise fault.exception
-        if is_a(fault.exception, CertificateError):  # so does a host from which no file can be fetched
-            raise SetUpError(fault.exception)
+        if (outage := reason(fault.exception, OutageError)) is not None:  # it concerns every task
+            raise outage
+        if (untrusted := reason(fault.exception, CertificateError)) is not None:  # so does a host that gives no file
+            raise SetUpError(untrusted)
         delay = decide(agent.policy, fault, jitter=self.jitter, at_least=context.limited or 0.0)
         if delay:
             self.own_saves.send([context])

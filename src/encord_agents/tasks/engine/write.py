@@ -23,6 +23,7 @@ from encord_agents.core.sdk.bundle import Parcel, new_bundle, packed
 from encord_agents.core.tracebacks import add_note, described
 from encord_agents.exceptions import CertificateError
 from encord_agents.tasks.engine.context import Agent, Context, Result
+from encord_agents.tasks.engine.events import on_a_line
 from encord_agents.tasks.engine.gate import Gate, Reply, SetUpError
 from encord_agents.tasks.engine.held import send_together, validated_apart
 from encord_agents.tasks.engine.load import Loader
@@ -182,7 +183,7 @@ class Writer:
             logger.warning(
                 "%s (%s): its labels were saved at %s, while the agent ran: by the agent, or by somebody whose labels "
                 "are overwritten now. An agent that returns its label row need not save it.",
-                *(result.context.task.data_title, result.context.task.uuid, changed_at),
+                *(on_a_line(result.context.task.data_title), result.context.task.uuid, changed_at),
             )
         return found
 

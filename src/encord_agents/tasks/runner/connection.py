@@ -13,7 +13,7 @@ from encord.user_client import EncordUserClient
 
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.logs import get_logger
-from encord_agents.core.tracebacks import described, formatted
+from encord_agents.core.tracebacks import described, marked
 from encord_agents.tasks.dependencies import OtherProjects
 from encord_agents.tasks.engine.context import Agent
 from encord_agents.tasks.engine.event_loop import EventLoop
@@ -174,7 +174,7 @@ def tear_down(scope: RunScope, report: RunReport | None = None) -> None:
             name, exception = scope.errors.pop(0)
             logger.error(
                 "%s(), which is made once per run, raised when it was torn down. What the run did stands.\n%s",
-                *(name, formatted(exception).rstrip()),
+                *(name, marked(exception)),
             )
             if report is not None:
                 report.teardown_errors.append(f"{name}(): {described(exception)}")

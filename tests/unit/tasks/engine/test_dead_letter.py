@@ -40,6 +40,12 @@ def test_nowhere_to_go() -> None:
     assert not letters(strict=False).take(uuid4(), fault(platform=True))
 
 
+def test_a_quota_that_is_used_up() -> None:
+    """No person needs to look at the task for that."""
+    error = type("RateLimitError", (Exception,), {"code": "insufficient_quota"})()
+    assert not letters(strict=False).take(uuid4(), Fault(Phase.AGENT, error, 1))
+
+
 def test_before_the_first_success() -> None:
     """An agent that has never succeeded is not believed, in a run."""
     ours = letters()

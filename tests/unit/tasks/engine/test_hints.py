@@ -51,6 +51,33 @@ def test_a_rate_limit_is_called_one(error: type[Exception]) -> None:
     assert "rate limit" in (hint(found) or "")
 
 
+CHECK = "You exceeded your current quota, please check your plan and billing details."
+
+
+@pytest.mark.parametrize(
+    ("said", "attributes"),
+    [
+        ("no more", {"code": "insufficient_quota"}),
+        ("Error code: 429 - {'error': {'code': 'insufficient_quota'}}", {}),
+        (f"Error code: 429 - {CHECK}", {}),
+    ],
+)
+def test_a_quota_that_is_used_up(said: str, attributes: dict[str, str]) -> None:
+    """The line says that waiting does not help, by the exception's code or by its text, which is all that is left of
+    a worker's."""
+    error = type("RateLimitError", (Exception,), {"status_code": 429, **attributes})
+    text = hint([("agent", error(said))] * 20) or ""
+    assert "quota is used up" in text
+    assert "max_consecutive_failures" in text
+    assert "retry_delay" not in text
+
+
+def test_a_limit_of_googles() -> None:
+    """It speaks of a quota, which is one for a minute or a day."""
+    text = hint([("agent", RuntimeError(f"429 RESOURCE_EXHAUSTED. {CHECK}"))] * 20) or ""
+    assert "rate limit" in text
+
+
 def test_refused_labels() -> None:
     """Waiting does not help there."""
     text = hint(failures(20, phase="save")) or ""

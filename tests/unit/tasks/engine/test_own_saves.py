@@ -103,6 +103,18 @@ def test_the_rest_is_sent_at_the_end(world: World) -> None:
     assert unwritten == []
 
 
+def test_what_was_refused_is_warned_of_on_a_line(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Titles and the platform's answers are cut, and forge no line of the log."""
+    run, (context,) = saved(world)
+    assert context.held is not None
+    context.held.refused = RuntimeError("no\nERROR forged " + "<p>page</p>" * 50_000)
+    run.own_saves.send_rest([])
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert "RuntimeError: no ERROR forged <p>page" in said
+    assert "\n" not in said
+    assert len(said) < 3000
+
+
 def test_what_could_not_be_sent_is_listed(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """Once, and with a warning."""
     run, (context,) = saved(world)

@@ -88,3 +88,15 @@ def test_one_that_was_under_way_may_name_a_later_time() -> None:
     quiet.refuse(one, 2.0, 0.0)
     assert quiet.refuse(other, 5.0, 1.0) == 5.0
     assert quiet.refuse(third, 1.0, 1.0) == 5.0
+
+
+def test_how_long_a_row_of_refusals_lasts() -> None:
+    """From the first refusal to the next attempt; a success begins anew."""
+    quiet = Quiet(jitter=lambda: 1.0)
+    refuse(quiet, 10.0)
+    assert quiet.lasts == 1.0
+    refuse(quiet, 11.0)
+    assert quiet.lasts == 3.0
+    quiet.end(quiet.begin(13.0), well=True)
+    refuse(quiet, 20.0, 5.0)
+    assert quiet.lasts == 5.0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ import pytest
 import requests
 import urllib3
 
-from encord_agents.tasks.engine.rate_limit import rate_limit_of
+from encord_agents.tasks.engine.rate_limit import quota_is_used_up, rate_limit_of
 
 NOW = 1_700_000_000.0
 NONE: Any = None
@@ -87,6 +88,10 @@ GENAI = {
         (error(retry_after=numpy.float32(2)), 2.0),
         (error(retry_after=date(9)), 9.0),
         (error(retry_after=datetime.fromtimestamp(NOW + 5, UTC)), 5.0),
+        (error(retry_after=datetime.fromtimestamp(NOW + 5)), 5.0),
+        (error(retry_after=datetime.fromtimestamp(NOW + 5, UTC).isoformat()), 5.0),
+        (error(retry_after="+7"), 7.0),
+        (error(retry_after="7, 7"), 7.0),  # the header came twice
         (error(retry_after=86_400), 86_400.0),
         (error(retry_after=math.inf), math.inf),
         (error(response=response(retry_after="6")), 6.0),
@@ -122,6 +127,15 @@ def test_a_time_is_believed(raised: Exception, after: float | None) -> None:
         error(code=lambda: StatusCode.RESOURCE_EXHAUSTED),
         error(grpc_status_code=StatusCode.RESOURCE_EXHAUSTED),
         error(status="RESOURCE_EXHAUSTED"),
+        # in a stream that began with status 200, as of Anthropic, OpenAI, OpenRouter and AWS
+        error(status_code=200, body={"type": "error", "error": {"type": "overloaded_error"}}),
+        error(status_code=200, body={"type": "error", "error": {"type": "rate_limit_error"}}),
+        error(code="rate_limit_exceeded", type="tokens"),
+        error(body={"type": "tokens", "code": "rate_limit_exceeded"}),
+        error(body={"error": {"code": 429}}),
+        botocore("throttlingException", NONE),
+        botocore("serviceUnavailableException", NONE),
+        botocore("LimitExceededException", 400),
         error(response=response(429)),
         of_requests(503),
         botocore("ThrottlingException", 400),
@@ -169,6 +183,53 @@ def test_a_status_says_that_it_is_a_limit(raised: Exception) -> None:
 def test_anything_else_is_no_limit(raised: BaseException | None) -> None:
     """Nonsense is not believed, and text is not searched."""
     assert rate_limit_of(raised, now=lambda: NOW) is None
+
+
+def test_the_zone_of_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `datetime` without one is local, as Python has it; text without one is UTC, as in HTTP."""
+    local = datetime.fromtimestamp(NOW + 5, timezone(timedelta(hours=-5))).replace(tzinfo=None)
+    monkeypatch.setenv("TZ", "EST5")
+    try:
+        time.tzset()
+        assert rate_limit_of(error(retry_after=local), now=lambda: NOW) == 5.0
+        for text in ("Tue, 14 Nov 2023 22:13:25", "2023-11-14T22:13:25"):
+            assert rate_limit_of(error(retry_after=text), now=lambda: NOW) == 5.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        error(status_code=429, code="insufficient_quota", response=response(retry_after="20")),
+        error(status_code=429, code="project_spend_limit_exceeded", type="insufficient_quota"),
+        error(status_code=429, type="throttling_error", body={"type": "insufficient_quota"}),
+        error(status_code=429, body={"error": {"type": "exceeded_current_quota_error"}}),
+    ],
+)
+def test_a_quota_that_is_used_up_is_no_limit(raised: Exception) -> None:
+    """Waiting does not bring it back, whatever the status says; nor does it if the exception is wrapped."""
+    wrapped = error(status_code=429)
+    wrapped.__cause__ = raised
+    for one in (raised, wrapped, ExceptionGroup("several", [raised])):
+        assert rate_limit_of(one, now=lambda: NOW) is None
+        assert quota_is_used_up(one)
+
+
+def test_a_limit_is_no_quota_that_is_used_up() -> None:
+    """Nor is any other exception, or none."""
+    for one in (error(status_code=429), error(status="RESOURCE_EXHAUSTED"), RuntimeError("insufficient_quota"), None):
+        assert not quota_is_used_up(one)
+
+
+def test_a_limit_that_was_dealt_with() -> None:
+    """An exception raised ``from None`` hides the one that was handled: it does not count."""
+    failed = ValueError("the other model failed")
+    failed.__context__ = error(status_code=429, retry_after=5)
+    assert rate_limit_of(failed) == 5.0
+    failed.__cause__ = None  # as ``from None`` does
+    assert rate_limit_of(failed) is None
 
 
 def test_the_chain_is_looked_at() -> None:
@@ -236,6 +297,8 @@ def endless() -> Any:
         "status_code",
         "code",
         "details",
+        "body",
+        "type",
         "raw_response",
         "litellm_response_headers",
     ],
@@ -248,4 +311,5 @@ def test_nothing_is_raised_whatever_the_attribute(name: str, value: object) -> N
 def test_nothing_is_raised_whatever_the_exception() -> None:
     """One that raises at each attribute, and headers without an end."""
     assert rate_limit_of(HostileError()) is None
+    assert not quota_is_used_up(HostileError())
     assert rate_limit_of(error(headers=SimpleNamespace(items=endless))) is None

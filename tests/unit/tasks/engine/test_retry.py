@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from encord.exceptions import AuthenticationError, AuthorisationError
 
+from encord_agents.exceptions import UnsupportedAssetError
 from encord_agents.tasks.engine.outcome import Fault, Phase
 from encord_agents.tasks.engine.retry import RetryPolicy, decide, retryable
 
@@ -44,6 +45,18 @@ def test_give_up_on() -> None:
     policy = RetryPolicy(3, give_up_on=(LookupError,))
     assert decide(policy, fault(1, exception=KeyError()), jitter=lambda: 0.5) is None
     assert decide(policy, fault(1, exception=OSError()), jitter=lambda: 0.5) is not None
+
+
+@pytest.mark.parametrize("given_up_on", [KeyError("x"), UnsupportedAssetError("It is no image.", item="x")])
+def test_giving_up_on_a_cause(given_up_on: Exception) -> None:
+    """An exception is not retried if one of these is its cause or in its group, as `asyncio.TaskGroup` and tenacity
+    raise them. One that was only handled before it says nothing about another attempt."""
+    policy = RetryPolicy(3, give_up_on=(LookupError,))
+    wrapped, afterwards = RuntimeError(), RuntimeError()
+    wrapped.__cause__, afterwards.__context__ = given_up_on, given_up_on
+    assert not retryable(policy, fault(1, exception=wrapped))
+    assert not retryable(policy, fault(1, exception=ExceptionGroup("several", [given_up_on])))
+    assert retryable(policy, fault(1, exception=afterwards))
 
 
 @pytest.mark.parametrize("refused", [AuthenticationError("no"), AuthorisationError("no")])

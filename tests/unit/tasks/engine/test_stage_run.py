@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from encord_agents.core.dependencies.solve import Attempt
 from encord_agents.exceptions import CertificateError, NoRoomError, OutageError
 from encord_agents.local import Fault as PlatformFault
 from encord_agents.tasks.engine.context import Context, Result
-from encord_agents.tasks.engine.events import AttemptFailed, Event, TaskFinished, TaskWouldWrite
+from encord_agents.tasks.engine.events import AttemptFailed, Event, StageWarning, TaskFinished, TaskWouldWrite
 from encord_agents.tasks.engine.gate import SetUpError
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase
 from encord_agents.tasks.engine.stage_run import StageRun
@@ -144,13 +145,16 @@ def test_a_task_that_failed_for_good_goes_down_the_failure_pathway(world: World,
         (CertificateError("untrusted"), SetUpError),
     ],
 )
-def test_trouble_of_everybody_is_raised(world: World, error: Exception, raised: type[BaseException]) -> None:
-    """It fails no task."""
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_trouble_of_everybody_is_raised(
+    world: World, error: Exception, raised: type[BaseException], wrapped: bool
+) -> None:
+    """It fails no task, also where it is in a group, as `asyncio.TaskGroup` raises one."""
     events: list[Event] = []
     run, (context,) = loaded(world, events=events)
     context.attempts = 1
     with pytest.raises(raised):
-        run.judge(context, failed(error))
+        run.judge(context, failed(ExceptionGroup("several", [error]) if wrapped else error))
     assert not any(isinstance(event, TaskFinished) for event in events)
 
 
@@ -161,6 +165,73 @@ def test_an_attempt_without_room_does_not_count(world: World) -> None:
     with pytest.raises(NoRoomError):
         run.judge(context, failed(NoRoomError("There is no room", OSError("full"))))
     assert (context.attempts, context.postponed) == (0, True)
+
+
+class BusyError(Exception):
+    """As the clients of hosted models raise it."""
+
+    status_code = 429
+
+    def __init__(self, message: str, after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = after
+
+
+def refused(run: StageRun, context: Context, error: Exception) -> None:
+    context.attempts += 1
+    context.ticket = run.quiet.begin(run.gate.clock())
+    run.judge(context, failed(error))
+
+
+@pytest.mark.parametrize("after", [None, 30.0])
+def test_a_long_hold_is_warned_of_once(world: World, after: float | None) -> None:
+    """As an outage of more than ten seconds is: the wait that a service asks for, or a row of refusals."""
+    events: list[Event] = []
+    clock = Clock()
+    run, contexts = loaded(world, 8, events=events, clock=clock, num_retries=20)
+    run.quiet._jitter = lambda: 1.0
+    warned = []
+    for context in contexts:
+        refused(run, context, BusyError("slow down\n" + "<p>page</p>" * 50_000, after))
+        clock.now += run.quiet.left(clock.now)
+        warned.append(sum(isinstance(event, StageWarning) for event in events))
+    assert warned == ([1] * 8 if after else [0, 0, 0, 1, 1, 1, 1, 1])  # 1 + 2 + 4 + 8 seconds
+    (told,) = (event for event in events if isinstance(event, StageWarning))
+    assert "held back" in told.message
+    assert "BusyError: slow down <p>page" in told.message
+    assert len(told.message) < 3000
+
+
+def test_a_short_hold_is_no_news(world: World) -> None:
+    """Neither is one that a success ended, however many of them there are."""
+    events: list[Event] = []
+    clock = Clock()
+    run, contexts = loaded(world, 8, events=events, clock=clock, num_retries=20)
+    for context in contexts:
+        refused(run, context, BusyError("slow down", 9.0))
+        clock.now += 9.0
+        run.quiet.end(run.quiet.begin(clock.now), well=True)
+    assert not any(isinstance(event, StageWarning) for event in events)
+
+
+def test_what_a_service_says_forges_no_line(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Its answer is a part of one line of the log, controls no terminal, and is cut."""
+    caplog.set_level(logging.INFO)
+    run, (context,) = loaded(world, num_retries=1)
+    refused(run, context, BusyError("busy\nERROR all labels were deleted\x1b[2J" + "<p>page</p>" * 50_000, 1.0))
+    (said,) = (one.getMessage() for one in caplog.records if "too many calls" in one.getMessage())
+    assert "BusyError: busy ERROR all labels were deleted\\x1b[2J<p>page" in said
+    assert "\n" not in said
+    assert len(said) < 3000
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_what_is_given_up_on_holds_nobody_back(world: World, wrapped: bool) -> None:
+    """Also where it is in a group."""
+    run, (context,) = loaded(world, num_retries=1, stage_options={"give_up_on": (BusyError,)})
+    error: Exception = BusyError("slow down", 30.0)
+    refused(run, context, ExceptionGroup("several", [error]) if wrapped else error)
+    assert not run.quiet.is_kept
 
 
 # The end of a task

@@ -110,6 +110,16 @@ def test_what_a_teardown_raises(caplog: pytest.LogCaptureFixture, report: RunRep
         assert report.teardown_errors == ["model(): ValueError: still busy"]
 
 
+def test_what_a_teardown_says_forges_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Each line of its traceback begins with a mark, and controls no terminal."""
+    scope = Scope()
+    scope.errors = [("model", ValueError("busy\nERROR all labels were deleted\x1b[2J"))]
+    tear_down(scope, None)  # type: ignore[arg-type]
+    said = caplog.records[0].getMessage()
+    assert "  | ERROR all labels were deleted\\x1b[2J" in said
+    assert "\nERROR" not in said
+
+
 def test_an_interrupt(caplog: pytest.LogCaptureFixture) -> None:
     """It goes on, and what was raised before it is told all the same."""
     with pytest.raises(KeyboardInterrupt):
