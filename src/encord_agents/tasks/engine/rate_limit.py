@@ -38,7 +38,7 @@ MOST_LINKS = 32
 """The maximum number of exceptions of a chain, and of entries of foreign lists and mappings, that are examined."""
 REPEATED = re.compile(r"too many (\d{3}) error responses")
 """The message of urllib3, and so of requests, when it has retried a request itself."""
-NUMBER = re.compile(r"\s*\+?(\d+(?:\.\d+)?)\s*(ms|s)?\s*(?:,.*)?", re.ASCII)
+NUMBER = re.compile(r"\s*+\+?(\d+(?:\.\d+)?)\s*+(ms|s)?\s*+(?:,.*)?", re.ASCII)
 """Seconds or milliseconds; the first ones if the header came twice, and a client has joined its values."""
 
 
