@@ -6,6 +6,7 @@ import sys
 from pathlib import PurePath
 
 from encord_agents.exceptions import PrintableError
+from encord_agents.tasks.runner.typed_in import main_file
 
 __all__ = ["NOTEBOOK", "check_host", "host"]
 
@@ -30,8 +31,7 @@ def check_host() -> None:
 
 def host() -> str | None:
     """Return the program that owns the arguments and the process, in words; ``None`` if they are a script's."""
-    main = sys.modules.get("__main__")
-    file = getattr(main, "__file__", None)
+    file = main_file()
     first = sys.argv[0] if sys.argv else ""
     if "_pytest" in sys.modules and (_is_of_test_runner(file) or (file is None and first == "-c")):
         return "the test runner"  # the workers of pytest-xdist are started with -c

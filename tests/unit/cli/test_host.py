@@ -35,9 +35,10 @@ def test_in_a_kernel(module: str | None) -> None:
     """A cell, also one that has replaced the arguments, is told what to call; no `SystemExit` ends the host."""
     modules = f"sys.modules[{module!r}] = types.ModuleType({module!r})" if module else ""
     for argv in (["/lib/ipykernel_launcher.py", "-f", "kernel.json"], ["x"]):
-        code = (
-            f"import sys, types\n{modules}\nsys.argv = {argv!r}\ntry:\n    {RUN}except ValueError as e:\n    print(e)\n"
-        )
+        # VS Code's interactive window says which file its cells are from.
+        file = "__file__ = 'explore.py'\n" if module == "ipykernel" else ""
+        set_up = f"import sys, types\n{modules}\nsys.argv = {argv!r}\n{file}"
+        code = f"{set_up}try:\n    {RUN}except ValueError as e:\n    print(e)\n"
         told = ended("-c", code)
         assert told.returncode == 0, told.stderr
         assert ("the notebook's" if module else "the host program's") in told.stdout

@@ -8,13 +8,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["is_defined_again", "main_is_importable"]
+__all__ = ["is_defined_again", "main_file", "main_is_importable"]
+
+
+def main_file() -> str | None:
+    """Return the path of the file that the main module runs; ``None`` in a notebook, and at a prompt.
+
+    The ``__file__`` of a kernel's main module does not count: VS Code's interactive window sets it to the file whose
+    cells are sent, perhaps before it is saved, and ``%run -i`` leaves it behind. While IPython's ``%run`` runs a file,
+    it is also the first of the arguments.
+    """
+    file: str | None = getattr(sys.modules.get("__main__"), "__file__", None)
+    if file is not None and "ipykernel" in sys.modules and Path(sys.argv[0]).resolve() != Path(file).resolve():
+        return None
+    return file
 
 
 def main_is_importable() -> bool:
     """Return True if the main module is a script or a module, which another process can import."""
     main = sys.modules["__main__"]
-    return getattr(main, "__spec__", None) is not None or Path(getattr(main, "__file__", None) or "").is_file()
+    return getattr(main, "__spec__", None) is not None or Path(main_file() or "").is_file()
 
 
 def is_defined_again(function: Callable[..., Any], earlier: Callable[..., Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from encord_agents.tasks.runner.typed_in import is_defined_again, main_is_importable
+from encord_agents.tasks.runner.typed_in import is_defined_again, main_file, main_is_importable
 
 
 @pytest.fixture
@@ -39,8 +40,22 @@ def test_the_same_name_in_a_notebook(notebook: ModuleType) -> None:
     assert not is_defined_again(partial(defined()), partial(defined("other")))
 
 
-def test_the_same_name_in_a_script(notebook: ModuleType) -> None:
+def test_the_file_of_a_kernel(notebook: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the file that ``%run`` runs just now, and not one whose cells an editor sends, perhaps unsaved."""
+    notebook.__file__ = __file__
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    monkeypatch.setattr(sys, "argv", ["/lib/ipykernel_launcher.py", "-f", "kernel.json"])
+    assert main_file() is None
+    assert not main_is_importable()
+    assert is_defined_again(defined(), defined())
+    monkeypatch.setattr(sys, "argv", [os.path.relpath(__file__)])
+    assert main_file() == __file__
+    assert main_is_importable()
+
+
+def test_the_same_name_in_a_script(notebook: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """There a second function of the same name is a mistake: a copy whose stage was not changed."""
     notebook.__file__ = __file__
+    monkeypatch.setattr(sys, "argv", [__file__])
     assert main_is_importable()
     assert not is_defined_again(defined(), defined())
