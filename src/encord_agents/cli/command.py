@@ -42,6 +42,7 @@ def as_command(
     options: Mapping[str, Any],
     argv: Sequence[str] | None,
     *,
+    instead: str,
     check: Callable[[dict[str, Any]], None] | None = None,
 ) -> int:
     """Read the command line, make a call, show the report, and end the process with an exit code.
@@ -53,6 +54,7 @@ def as_command(
         declared: The library's own method, whose arguments count where ``call`` takes any.
         options: The arguments that are options, by name, with typer's annotations.
         argv: The arguments. Default: those of the process.
+        instead: The call that a notebook or a test makes instead.
         check: Shows the agents and their needs for ``--check``, instead of a run.
 
     Returns:
@@ -64,7 +66,7 @@ def as_command(
             their traceback.
     """
     if argv is None:
-        check_host()
+        check_host(instead)
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     output = _DryRunOutput()
     arguments = _arguments_of(call, declared)

@@ -15,8 +15,11 @@ NOTEBOOK = "the notebook"
 TEST_RUNNERS = frozenset({"pytest", "py.test", "_pytest", "unittest"})
 
 
-def check_host() -> None:
+def check_host(instead: str) -> None:
     """Check that the process's arguments are the script's, and that the script may end the process.
+
+    Args:
+        instead: The call to make otherwise.
 
     Raises:
         PrintableError: They belong to a host program. The message names the call to make instead.
@@ -24,8 +27,7 @@ def check_host() -> None:
     if (found := host()) is not None:
         raise PrintableError(
             "runner.run() is a script's command line: it reads the process's arguments and ends the process. "
-            f"Here both are {found}'s.\nCall the runner instead, with options as arguments: "
-            'report = runner(project_hash="...", max_tasks_per_stage=10)'
+            f"Here both are {found}'s.\nCall the runner instead, with options as arguments: {instead}"
         )
 
 

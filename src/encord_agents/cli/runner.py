@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["drain_as_command", "run_as_command"]
 
+CALL = 'report = runner(project_hash="...", max_tasks_per_stage=10)'
+DRAIN = "report = runner.drain(executor=ThreadPoolExecutor(4), max_tasks_per_stage=10)"
+"""In a notebook, workers could not import the agents, unless they are threads."""
+
 
 def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) -> int:
     """Run a runner as the command line says, and end the process: see `as_command`."""
@@ -28,11 +32,11 @@ def run_as_command(runner: SequentialRunner, argv: Sequence[str] | None = None) 
         RunnerOptions(**given)
         show_check(runner.check(project_hash))
 
-    return as_command(runner, runner, SequentialRunner.__call__, RUNNER_OPTIONS, argv, check=check)
+    return as_command(runner, runner, SequentialRunner.__call__, RUNNER_OPTIONS, argv, instead=CALL, check=check)
 
 
 def drain_as_command(runner: QueueRunner, argv: Sequence[str] | None = None) -> int:
     """Drain a queue runner's stages over worker processes as the command line says, and end the process."""
     from encord_agents.tasks.runner.queue_runner import QueueRunner
 
-    return as_command(runner, runner.drain, QueueRunner.drain, DRAIN_OPTIONS, argv)
+    return as_command(runner, runner.drain, QueueRunner.drain, DRAIN_OPTIONS, argv, instead=DRAIN)

@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from tests import preloaded
 
 from encord_agents.exceptions import PrintableError
-from encord_agents.tasks import Runner
+from encord_agents.tasks import QueueRunner, Runner
 
 RUN = "from encord_agents.tasks import Runner; Runner().run()\n"
 
@@ -26,8 +27,10 @@ def ended(*arguments: str, code: str | None = None, imported: bool = True) -> su
 
 def test_in_a_test_runner() -> None:
     """Its arguments are not read, and it is not ended."""
-    with pytest.raises(PrintableError, match="Call the runner instead"):
+    with pytest.raises(PrintableError, match=r"Call the runner instead.* runner\(project_hash="):
         Runner().run()
+    with pytest.raises(PrintableError, match=r"Call the runner instead.* runner\.drain\(executor="):
+        QueueRunner(uuid4()).run()
 
 
 @pytest.mark.parametrize("module", ["ipykernel", "IPython", None])
