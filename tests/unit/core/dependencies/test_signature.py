@@ -176,11 +176,12 @@ def test_metadata_is_kept() -> None:
     assert set(types_of(agent).values()) == {Annotated[int, "mark"]}
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="type parameters are new in Python 3.12")
-def test_type_parameters() -> None:
-    """Of a function, a class, and the class of a method, in annotations that are kept as text."""
-    names: dict[str, Any] = {}
-    code = """
+if sys.version_info >= (3, 12):  # type parameters are new there
+
+    def test_type_parameters() -> None:
+        """Of a function, a class, and the class of a method, in annotations that are kept as text."""
+        names: dict[str, Any] = {}
+        code = """
 from __future__ import annotations
 def function[T](x: list[T]) -> T: ...
 class Box[T]:
@@ -188,8 +189,8 @@ class Box[T]:
     def method[U](self, x: dict[T, U]) -> None: ...
     def __call__(self, x: set[T]) -> T: ...
 """
-    exec(code, names)
-    box = names["Box"]([])
-    for callable_ in (names["function"], names["Box"], box.method, box):
-        parameters, _ = read_signature(callable_)
-        assert not any(isinstance(one.annotation, Unresolved) for one in parameters)
+        exec(code, names)
+        box = names["Box"]([])
+        for callable_ in (names["function"], names["Box"], box.method, box):
+            parameters, _ = read_signature(callable_)
+            assert not any(isinstance(one.annotation, Unresolved) for one in parameters)
