@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from urllib3 import exceptions
 
 from encord_agents.core.codings import CodingError, Decoder, coding_in
-from encord_agents.core.legible import cut, on_one_line
+from encord_agents.core.legible import on_a_line
 from encord_agents.core.transport import in_words, renew
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Refused(Interrupted):
 
     def __init__(self, response: HTTPResponse) -> None:
         after = response.headers.get("Retry-After", "")
-        words = cut(on_one_line(response.reason or ""), 100)
+        words = on_a_line(response.reason or "", 100)
         super().__init__(
             f"the storage host answered {response.status} {words}".rstrip(),
             status=response.status,

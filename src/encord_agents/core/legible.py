@@ -10,7 +10,7 @@ import re
 
 from encord_agents.redaction import may_be_secret, without_user_info
 
-__all__ = ["cut", "is_cut", "legible", "literally", "on_one_line", "quotable"]
+__all__ = ["cut", "is_cut", "legible", "literally", "on_a_line", "on_one_line", "quotable"]
 
 # C0 (except tab and line feed), DEL and C1; marks that reorder text; invisible characters, except the two joiners
 # that scripts and emoji need; separators that count as the end of a line.
@@ -45,6 +45,11 @@ def on_one_line(text: object) -> str:
 def cut(text: str, most: int = LONGEST_SHOWN) -> str:
     """Return the first ``most`` characters of a text, with a note of how many were left out."""
     return text if len(text) <= most else f"{text[:most]}... ({len(text) - most:,} more characters)"
+
+
+def on_a_line(text: object, most: int = LONGEST_SHOWN) -> str:
+    """Return other people's text, made fit to be shown as a part of a line: see `on_one_line` and `cut`."""
+    return cut(on_one_line(text), most)
 
 
 def _escape(character: str) -> str:

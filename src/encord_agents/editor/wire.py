@@ -20,7 +20,7 @@ from encord_agents.core.constants import (
     HEADER_CLOUD_TRACE_CONTEXT,
 )
 from encord_agents.core.data_model import EditorAgentResponse, FrameData
-from encord_agents.core.legible import cut, on_one_line
+from encord_agents.core.legible import on_a_line
 from encord_agents.core.logs import get_logger
 from encord_agents.core.tracebacks import (
     contained,
@@ -191,7 +191,7 @@ def reply_to_error(error: BaseException, *, name: str = "the agent") -> Reply:
     if (reply := _reply_of_framework(error)) is not None:
         return reply
     said = without_queries(described(error))
-    logger.error("%s failed: %s", name, cut(on_one_line(said)), exc_info=exc_info(error))
+    logger.error("%s failed: %s", name, on_a_line(said), exc_info=exc_info(error))
     return Reply(500, {"message": f"Internal server error: {said[:1000]}"})
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from encord_agents.core.legible import cut, on_one_line
+from encord_agents.core.legible import on_a_line, on_one_line
 from encord_agents.core.logs import get_logger
 from encord_agents.core.webhooks import (
     DEFAULT_TIMESTAMP_TOLERANCE_SECONDS,
@@ -92,15 +92,15 @@ def add_notification_handlers(app: FastAPI) -> None:
 
 def _refuse(request: Request, error: Exception) -> JSONResponse:
     # Only the log tells which check failed.
-    logger.warning("Refused a request to %s: %s", cut(on_one_line(request.url.path)), cut(on_one_line(error)))
+    logger.warning("Refused a request to %s: %s", on_a_line(request.url.path), on_a_line(error))
     return JSONResponse({"message": "The request could not be verified as one of the platform's."}, status_code=401)
 
 
 def _acknowledge(request: Request, error: Exception) -> JSONResponse:
-    logger.info("Acknowledged an event that is for others: %s", cut(on_one_line(error)))
+    logger.info("Acknowledged an event that is for others: %s", on_a_line(error))
     return JSONResponse({"message": str(error)})
 
 
 def _cannot_read(request: Request, error: Exception) -> JSONResponse:
-    logger.error("%s", cut(on_one_line(error)))
+    logger.error("%s", on_a_line(error))
     return JSONResponse({"message": str(error)}, status_code=501)

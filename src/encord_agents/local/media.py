@@ -83,8 +83,7 @@ def _stream(path: Path, title: str, head: bytes, wanted: str | None = None) -> N
             raise ValueError("it is read with `av`, which is missing: pip install 'encord-agents[local]'") from None
         raise ValueError(UNKNOWN) from None
     try:
-        # absolute, since FFmpeg takes what comes before a colon for a protocol
-        with av.open(str(path.absolute())) as container:
+        with opened(path) as container:
             moving = main_stream(container)
             if moving is not None and wanted != "audio":
                 return _video(container, moving, path, title)
@@ -96,6 +95,13 @@ def _stream(path: Path, title: str, head: bytes, wanted: str | None = None) -> N
         if guess.startswith(("video/", "audio/")) or wanted:
             raise ValueError(f"it cannot be read as a video or sound: {_said(error)}") from None
     raise ValueError(UNKNOWN if wanted is None else f"there is no {wanted} in it")
+
+
+def opened(path: Path) -> Any:
+    """Return a file as a container of PyAV's."""
+    import av
+
+    return av.open(str(path.absolute()))  # since FFmpeg takes what comes before a colon for a protocol
 
 
 def main_stream(container: Any) -> Any | None:
@@ -133,7 +139,7 @@ def _is_turned(path: Path) -> bool:
     """Return True if a video's frames are shown turned by a quarter: phones store upright videos on their side."""
     import av
 
-    with av.open(str(path.absolute())) as container:
+    with opened(path) as container:
         stream: Any = main_stream(container)
         for packet in container.demux(stream):
             with contextlib.suppress(av.error.FFmpegError):  # of a damaged frame: a later one tells as well

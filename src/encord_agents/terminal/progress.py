@@ -229,8 +229,8 @@ class RichProgress:
         # Copied at once: the run may add a stage while rich's thread draws.
         stages = list(self._counting.stages.values())
         surplus = len(stages) - (self._console.height - 1)
-        finished = [stage for stage in stages if stage.seconds is not None][: max(surplus, 0) + 1]
-        if surplus <= 0 or len(finished) < 2:
+        if surplus <= 0:
             return stages
+        finished = [stage for stage in stages if stage.seconds is not None][: surplus + 1]
         rest = [stage for stage in stages if not any(stage is one for one in finished)]
-        return [added_up(f"{len(finished)} finished stages", finished), *rest]
+        return [added_up(f"{len(finished)} finished stages", finished), *rest] if len(finished) > 1 else stages

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from encord_agents.core.legible import cut, legible, literally, on_one_line
+from encord_agents.core.legible import cut, legible, literally, on_a_line, on_one_line
 
 
 def test_half_characters() -> None:
@@ -30,3 +30,9 @@ def test_cut() -> None:
     """Long text is cut, and the rest counted."""
     assert cut("abc", 3) == "abc"
     assert cut("x" * 5000, 10) == "x" * 10 + "... (4,990 more characters)"
+
+
+def test_foreign_text_stays_on_its_line() -> None:
+    """It is escaped, and cut."""
+    assert on_a_line("one\ntwo\x1b[31m") == "one two\\x1b[31m"
+    assert len(on_a_line("x" * 10_000)) < 2_100

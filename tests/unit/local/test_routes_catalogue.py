@@ -131,7 +131,7 @@ def test_an_ontology(platform: LocalPlatform, project: LocalProject) -> None:
 
 
 def test_an_ontology_that_labels_use(local_platform: LocalPlatform) -> None:
-    """What labels use stays in it: a class, an attribute or an option that is gone or of another kind is refused."""
+    """A class, an attribute or an option that labels use stays, and is of the same kind: all else is refused."""
     structure = OntologyStructure()
     box = structure.add_object("box", Shape.BOUNDING_BOX)
     colour = box.add_attribute(RadioAttribute, "colour")

@@ -17,6 +17,12 @@ from encord_agents.terminal.counting import StageCounts
 from encord_agents.terminal.progress import PlainProgress, RichProgress, progress_observer
 
 
+def drawn(progress: RichProgress, console: Console) -> str:
+    with console.capture() as capture:
+        console.print(progress.render())
+    return capture.get()
+
+
 def test_plain_progress_is_a_line_per_start_and_finish() -> None:
     """A stage that is done before ten seconds have gone by is two lines."""
     out = io.StringIO()
@@ -75,19 +81,16 @@ def test_bars_count_and_say_that_the_total_is_not_final() -> None:
         progress(finished(Moved(GO)))
         progress(failed())
         clock.now += 2.0
-        with console.capture() as drawn:
-            console.print(progress.render())
-        line = drawn.get()
+        line = drawn(progress, console)
         assert "Pre [red]label[/red]" in line
         assert "2/100 so far" in line
         assert "1 moved 1 failed" in line
         assert "1.0/s" in line
         progress(StagePolled(STAGE, "Pre [red]label[/red]", 120, True))
         progress(StageFinished(STAGE, "Pre [red]label[/red]", 2.0))
-        with console.capture() as drawn:
-            console.print(progress.render())
-        assert "2/120 " in drawn.get()
-        assert "so far" not in drawn.get()
+        line = drawn(progress, console)
+        assert "2/120 " in line
+        assert "so far" not in line
     finally:
         progress.close()
 
@@ -97,9 +100,7 @@ def test_bars_fit_a_narrow_terminal() -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
     progress = RichProgress(console, Clock())
     progress._counting.stages[STAGE] = StageCounts("A stage with a rather long title", 0.0, 9999, True, 900, 10, 20, 3)
-    with console.capture() as drawn:
-        console.print(progress.render())
-    lines = drawn.get().splitlines()
+    lines = drawn(progress, console).splitlines()
     assert len(lines) == 1
     assert len(lines[0]) <= 80
     assert "933/9999" in lines[0]
@@ -110,9 +111,7 @@ def test_the_failures_come_first_where_a_line_may_be_cut() -> None:
     console = Console(file=io.StringIO(), width=40, force_terminal=True, color_system=None)
     progress = RichProgress(console, Clock())
     progress._counting.stages[STAGE] = StageCounts("Pre-label", 0.0, 999, True, 900, 10, 20, 3)
-    with console.capture() as drawn:
-        console.print(progress.render())
-    assert "20 f" in drawn.get()
+    assert "20 f" in drawn(progress, console)
 
 
 @pytest.mark.parametrize("at_work", [0, 10, 28, 29])
@@ -124,9 +123,7 @@ def test_more_stages_than_lines(at_work: int) -> None:
         seconds = None if number == at_work else 1.0
         counts = StageCounts(f"Stage {number}.", 0.0, 3, seconds is not None, 2, 0, 1, 0, seconds)
         progress._counting.stages[UUID(int=number)] = counts
-    with console.capture() as drawn:
-        console.print(progress.render())
-    lines = drawn.get().splitlines()
+    lines = drawn(progress, console).splitlines()
     assert len(lines) < console.height
     assert any(line.startswith(f"Stage {at_work}. ") for line in lines)
     together = 30 - (len(lines) - 1)

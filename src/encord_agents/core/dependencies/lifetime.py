@@ -55,8 +55,10 @@ async def set_up_async(step: Step, slots: list[object], opened: list[Opened]) ->
             async for value in made:
                 return value
         raise RuntimeError(f"{step.name}() ended without a yield, so there is nothing to inject.")
-    with ChildrenEnd():
-        return await settled(step, await made if step.kind is Kind.COROUTINE else made)
+    if step.kind is Kind.COROUTINE:
+        with ChildrenEnd():
+            made = await made
+    return await settled(step, made)
 
 
 def tear_down(opened: Opened, exception: BaseException | None) -> BaseException | None:

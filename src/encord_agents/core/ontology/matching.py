@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from encord_agents.core.legible import cut, is_cut, on_one_line
+from encord_agents.core.legible import is_cut, on_a_line
 from encord_agents.core.ontology.fields import (
     CUT_TEXT,
     HASH,
@@ -193,7 +193,7 @@ class _Matcher:
         if len(found) == 1:
             return found[0]
         allowed = _listed(alternatives[-1] for alternatives in names.values())
-        shown = repr(cut(on_one_line(title), 100))
+        shown = repr(on_a_line(title, 100))
         problem = f"{shown} may be several of the options" if found else f"{shown} is not one of the options"
         self.refuse("choice", f"{problem}: {allowed} are allowed", location, title)
         return None
@@ -253,6 +253,6 @@ def _allowed(field: Field) -> str:
 
 
 def _listed(titles: Iterable[str]) -> str:
-    named = [repr(cut(on_one_line(title), 100)) for title in titles]
+    named = [repr(on_a_line(title, 100)) for title in titles]
     more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
     return ", ".join(named[:_MOST_NAMED]) + more

@@ -104,8 +104,8 @@ class Connections:
 
     Some servers and proxies close connections without saying so. A request on such a connection fails: it may have been
     carried out, so it is not sent again here. But the next ones must not fail likewise, so that each gets a connection
-    of its own for a while, as with the SDK: 30 s after the first such failure, twice as long after each other.
-    After 16 minutes at most they are kept again, so that a process that polls for weeks forgets its first outages.
+    of its own for a while, as with the SDK: for 30 s after the first such failure, and for twice as long after each
+    further one. That is 16 minutes at most, so that a process that polls for weeks forgets its first outages.
 
     Thread-safe, without a lock that might be held when a signal handler runs or the process forks.
 

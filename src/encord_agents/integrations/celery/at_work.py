@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
-from encord_agents.core.legible import cut, on_one_line
+from encord_agents.core.legible import on_a_line
 from encord_agents.core.logs import get_logger
 from encord_agents.core.tracebacks import described
 from encord_agents.integrations.celery.store import Seldom
@@ -229,7 +229,7 @@ class RedisAtWork:
             if _seldom(f"end {type(error)}"):
                 logger.warning(
                     "Could not release tasks that are no longer worked on; trying again. %s",
-                    cut(on_one_line(described(error))),
+                    on_a_line(described(error)),
                 )
 
     def count_lost(self, queue: str, task: str, at_least: int) -> int:
@@ -311,7 +311,7 @@ class RedisAtWork:
             except Exception as error:  # noqa: BLE001 - whatever it is, the next heartbeat may get through
                 if _seldom(f"beat {type(error)}"):
                     logger.warning(
-                        "Could not renew the hold on tasks that are worked on: %s", cut(on_one_line(described(error)))
+                        "Could not renew the hold on tasks that are worked on: %s", on_a_line(described(error))
                     )
 
     def _let_go(self) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-from encord_agents.core.legible import cut, on_one_line
+from encord_agents.core.legible import on_a_line
 from encord_agents.core.tracebacks import chain, described, message_of
 from encord_agents.exceptions import PrintableError
 from encord_agents.integrations.celery.timing import Limits, Timing
@@ -69,7 +69,7 @@ def told(error: BaseException, prefix: str) -> BrokerError:
     causes = list(chain(error))
     kinds = {kind.__name__ for cause in causes for kind in type(cause).__mro__ if kind.__module__.startswith("redis")}
     texts = " ".join(message_of(cause) for cause in causes).lower()
-    answer = cut(on_one_line(without_secrets(described(error))), Limits().shown)
+    answer = on_a_line(without_secrets(described(error)), Limits().shown)
     fitting = (found for mark, found in ADVICE.items() if mark in kinds or (kinds and mark.lower() in texts))
     advice, lasts = next(fitting, (None, "ResponseError" in kinds))
     if "NoPermissionError" in kinds:

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from encord_agents.local.media import main_stream
+from encord_agents.local.media import main_stream, opened
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,7 +40,7 @@ class Film:
         import av
 
         try:
-            self._container: Any = av.open(str(source.absolute()) if isinstance(source, Path) else source())
+            self._container: Any = opened(source) if isinstance(source, Path) else av.open(source())
             self._stream: Any = main_stream(self._container)
             if self._stream is None:
                 raise ValueError("there is no video in it, only sound or a cover")

@@ -12,7 +12,7 @@ from uuid import UUID
 from encord_agents.core.dependencies.awaiting import refuse_coroutine
 from encord_agents.core.dependencies.signature import readable_name
 from encord_agents.core.dependencies.solve import Interrupt
-from encord_agents.core.legible import cut, on_one_line
+from encord_agents.core.legible import on_a_line
 from encord_agents.core.logs import get_logger
 from encord_agents.core.tracebacks import described, exc_info, type_name
 from encord_agents.tasks.engine.outcome import Fault, Outcome
@@ -34,7 +34,6 @@ __all__ = [
     "TaskRef",
     "TaskStarted",
     "TaskWouldWrite",
-    "on_a_line",
 ]
 
 logger = get_logger(__name__)
@@ -255,8 +254,3 @@ def _name_of(observer: Observer) -> str:
         return f"The observer {readable_name(observer)}"
     except Exception:  # noqa: BLE001 - it is the user's object
         return f"An observer of type {type_name(observer)}"
-
-
-def on_a_line(text: object) -> str:
-    """Return other people's text, made fit to be shown as a part of a line."""
-    return cut(on_one_line(text))

@@ -6,10 +6,10 @@ from bisect import insort
 from collections import deque
 from functools import partial
 
+from encord_agents.core.legible import on_a_line
 from encord_agents.core.logs import get_logger
 from encord_agents.exceptions import CertificateError, NoRoomError, OutageError
 from encord_agents.tasks.engine.context import Context
-from encord_agents.tasks.engine.events import on_a_line
 from encord_agents.tasks.engine.gate import SetUpError
 from encord_agents.tasks.engine.outcome import Fault, Phase
 from encord_agents.tasks.engine.slots import Slots

@@ -22,7 +22,7 @@ from typing import Generic, TypeVar
 from encord.exceptions import RateLimitExceededError
 
 from encord_agents.core.answers import refused_certificate
-from encord_agents.core.legible import cut, on_one_line
+from encord_agents.core.legible import on_a_line
 from encord_agents.core.logs import get_logger
 from encord_agents.core.room import ran_out
 from encord_agents.core.sdk.once import sent_once
@@ -388,4 +388,4 @@ class Gate:
 
 def _said(error: Exception) -> str:
     """Return a server's answer, which may be a whole page, shortened for a line of the log."""
-    return cut(on_one_line(message_of(error)), LONGEST_SAID)
+    return on_a_line(message_of(error), LONGEST_SAID)

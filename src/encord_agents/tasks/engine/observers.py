@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 from uuid import UUID
 
+from encord_agents.core.legible import on_a_line
 from encord_agents.core.logs import get_logger
 from encord_agents.core.tracebacks import described, exc_info, marked, traceback_of, type_name
 from encord_agents.tasks.engine.events import (
@@ -19,7 +20,6 @@ from encord_agents.tasks.engine.events import (
     TaskFinished,
     TaskRef,
     TaskWouldWrite,
-    on_a_line,
 )
 from encord_agents.tasks.engine.outcome import OUTCOMES, Failed, Moved, Skipped
 from encord_agents.tasks.engine.record import first_too, kind_of

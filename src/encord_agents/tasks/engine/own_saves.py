@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from encord_agents.core.legible import on_a_line
 from encord_agents.core.logs import get_logger
 from encord_agents.core.sdk.bundle import Parcel
 from encord_agents.core.sdk.entrusted import can_hold_saves
 from encord_agents.core.tracebacks import add_note, described
 from encord_agents.exceptions import CertificateError, NoRoomError, OutageError
 from encord_agents.tasks.engine.context import Context, Result
-from encord_agents.tasks.engine.events import TaskRef, on_a_line
+from encord_agents.tasks.engine.events import TaskRef
 from encord_agents.tasks.engine.gate import Gate, SetUpError
 from encord_agents.tasks.engine.held import KINDS, Held, send_together, validated_apart
 from encord_agents.tasks.engine.outcome import Fault, Phase

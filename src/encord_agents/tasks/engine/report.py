@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from encord_agents.core.legible import literally
+from encord_agents.core.legible import literally, on_a_line
 from encord_agents.core.tracebacks import described
 from encord_agents.exceptions import TasksFailedError
 from encord_agents.tasks.engine.events import (
@@ -26,7 +26,6 @@ from encord_agents.tasks.engine.events import (
     StageStarted,
     TaskFinished,
     TaskRef,
-    on_a_line,
 )
 from encord_agents.tasks.engine.hints import hint, hint_at_bundling
 from encord_agents.tasks.engine.outcome import OUTCOMES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from encord_agents.core.legible import cut, literally, on_one_line
+from encord_agents.core.legible import cut, literally, on_a_line
 from encord_agents.core.tracebacks import described
 from encord_agents.tasks.engine.outcome import OUTCOMES
 
@@ -74,4 +74,4 @@ def error_html(error: str, traceback: str) -> str:
 
 
 def _text(given: object) -> str:
-    return escape(cut(on_one_line(given), LONGEST_LINE))
+    return escape(on_a_line(given, LONGEST_LINE))

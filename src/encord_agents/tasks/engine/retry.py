@@ -47,10 +47,8 @@ def retryable(policy: RetryPolicy, fault: Fault) -> bool:
         return True
     if fault.phase is Phase.LOAD and verdict(fault.exception) in (Verdict.CREDENTIALS, Verdict.FORBIDDEN):
         return False
-    final: tuple[type[Exception], ...] = (
-        UnsupportedAssetError,
-        *policy.give_up_on,
-    )  # the file would be the same if it were fetched again
+    # A file of an unsupported kind would be the same if it were fetched again.
+    final: tuple[type[Exception], ...] = (UnsupportedAssetError, *policy.give_up_on)
     return fault.phase in RETRIED and reason(fault.exception, final) is None
 
 

@@ -18,6 +18,7 @@ from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.dependencies.solve import Attempt
+from encord_agents.core.legible import on_a_line
 from encord_agents.core.logs import get_logger
 from encord_agents.core.tracebacks import described, is_a, reason, tracebacks_kept
 from encord_agents.exceptions import AssetDownloadError, CertificateError, NoRoomError, OutageError
@@ -36,7 +37,6 @@ from encord_agents.tasks.engine.events import (
     TaskRef,
     TaskStarted,
     TaskWouldWrite,
-    on_a_line,
 )
 from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import Gate, SetUpError

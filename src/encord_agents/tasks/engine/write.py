@@ -18,12 +18,12 @@ from encord.project import Project
 from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
+from encord_agents.core.legible import on_a_line
 from encord_agents.core.logs import get_logger
 from encord_agents.core.sdk.bundle import Parcel, new_bundle, packed
 from encord_agents.core.tracebacks import add_note, described
 from encord_agents.exceptions import CertificateError
 from encord_agents.tasks.engine.context import Agent, Context, Result
-from encord_agents.tasks.engine.events import on_a_line
 from encord_agents.tasks.engine.gate import Gate, Reply, SetUpError
 from encord_agents.tasks.engine.held import send_together, validated_apart
 from encord_agents.tasks.engine.load import Loader

@@ -19,7 +19,7 @@ from encord.project import Project
 from encord.user_client import EncordUserClient
 
 from encord_agents.core.answers import NOBODY, is_loopback, refused_certificate, unreachable
-from encord_agents.core.legible import cut, on_one_line
+from encord_agents.core.legible import on_a_line, on_one_line
 from encord_agents.core.logs import get_logger
 from encord_agents.core.sdk.messages import foreign_answer, status_of
 from encord_agents.core.tracebacks import add_note, described
@@ -67,7 +67,7 @@ def open_project(
         nonlocal warned
         if not warned:
             warned = True
-            said = cut(on_one_line(without_secrets(described(error))), LONGEST_REASON)
+            said = on_a_line(without_secrets(described(error)), LONGEST_REASON)
             why = unreachable(error) or f"it is in trouble ({said})"
             logger.warning(
                 "The platform at %s does not answer: %s. It is asked again, for up to %g s.",
@@ -118,7 +118,7 @@ def _final(error: EncordException, address: str) -> PrintableError | None:
         )
     if status is not None and status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in PASSING:
         # In the middle of a run it may be a passing trouble. The first request of all meets a mistake of the set-up.
-        said = cut(on_one_line(without_secrets(error.message)), LONGEST_REASON)
+        said = on_a_line(without_secrets(error.message), LONGEST_REASON)
         return PrintableError(
             f"{on_one_line(address)} answered with HTTP status {status}{_phrase(status)}, so the project could not be "
             f"opened: {said} Check ENCORD_DOMAIN, and what is in between, such as a proxy."

@@ -18,10 +18,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from encord_agents.core.legible import on_a_line
 from encord_agents.core.logs import get_logger
 from encord_agents.core.queues import Empty, SimpleQueue
 from encord_agents.core.tracebacks import described
-from encord_agents.tasks.engine.events import on_a_line
 from encord_agents.tasks.engine.timing import Limits, Timing
 from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.worker_main import work

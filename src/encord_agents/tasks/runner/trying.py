@@ -16,7 +16,7 @@ from encord.objects.options import Option
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.assets import Asset
-from encord_agents.core.legible import cut, literally, on_one_line
+from encord_agents.core.legible import cut, literally, on_a_line, on_one_line
 from encord_agents.core.room import temporary_directory
 from encord_agents.core.tracebacks import described
 from encord_agents.exceptions import PrintableError
@@ -86,7 +86,7 @@ class Trial:
 
     def __repr__(self) -> str:
         said = self.would or ("not run" if self.exception is None else described(self.exception))
-        return f"<Trial {self.function}() on {self.data_title!r} in {self.stage!r}: {cut(on_one_line(said))}>"
+        return f"<Trial {self.function}() on {self.data_title!r} in {self.stage!r}: {on_a_line(said)}>"
 
     def _repr_html_(self) -> str:
         said = escape(on_one_line(self.would or "failed"))

@@ -86,7 +86,7 @@ def test_the_parent_goes_on() -> None:
 
 
 def test_a_child_may_have_blocks_of_its_own() -> None:
-    """What a forked worker itself begins, it also ends: only the block that it was forked in ends it."""
+    """A forked worker also leaves the blocks that it enters itself: only the one that it was forked in ends it."""
 
     def work() -> None:
         with ChildrenEnd():

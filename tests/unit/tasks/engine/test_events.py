@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from encord_agents.tasks.engine.events import Event, Events, StageStarted, TaskFinished, TaskRef, TaskStarted, on_a_line
+from encord_agents.tasks.engine.events import Event, Events, StageStarted, TaskFinished, TaskRef, TaskStarted
 from encord_agents.tasks.engine.observers import LogObserver
 from encord_agents.tasks.engine.outcome import Held
 from encord_agents.tasks.engine.report import RunReport
@@ -59,12 +59,6 @@ def test_an_observer_may_cause_events() -> None:
     events = Events([chained], record=told.append)
     events.emit(TaskStarted(TASK, 1))
     assert told == [FINISHED, TaskStarted(TASK, 1)]
-
-
-def test_foreign_text_stays_on_its_line() -> None:
-    """It is escaped, and cut."""
-    assert on_a_line("one\ntwo\x1b[31m") == "one two\\x1b[31m"
-    assert len(on_a_line("x" * 10_000)) < 2_100
 
 
 class Counter:
