@@ -85,7 +85,7 @@ def html(output: dict[str, Any]) -> str:
 
 
 def test_a_script_in_a_notebook(notebook: Notebook) -> None:
-    """``run()`` says what to call, ``asyncio.run`` is given a hint, and calls of the runner work."""
+    """``run()`` says what to call, ``asyncio.run`` is given a hint, and calls made as it says work."""
     world = notebook.world
     world.project.add_placeholders(2)
     notebook.define("return asyncio.run(asyncio.sleep(0, 'complete'))")
@@ -96,7 +96,12 @@ def test_a_script_in_a_notebook(notebook: Notebook) -> None:
         assert "report = runner(" in error
     shown = notebook.says("report = runner(progress='none', num_retries=0); print(report.failures[0].traceback)")
     assert "max_workers=2" in shown
-    assert notebook.says("print(runner(progress='none', max_workers=2).moved)") == "2\n"
+    assert "asyncio.to_thread(runner.try_on)" in shown
+    shown = notebook.says("print((await asyncio.to_thread(runner.try_on)).would)")
+    assert shown == "would move along 'complete'\n"
+    shown = notebook.says("print((await asyncio.to_thread(runner.run_stage, 'Pre-label', max_tasks=1)).moved)")
+    assert shown.endswith("1\n")
+    assert notebook.says("print(runner(progress='none', max_workers=2).moved)") == "1\n"
     error = notebook.error(
         f"""
         queue = QueueRunner("{world.project.project_hash}")
@@ -263,6 +268,34 @@ def test_a_cell_of_a_queue_runner_that_is_run_again(notebook: Notebook) -> None:
     for pathway in ("complete", "review"):
         assert notebook.says(cell.replace("PATHWAY", pathway)) == "True\n"
     assert (world.count("Done"), world.count("Review")) == (1, 1)
+
+
+def test_processes_that_do_not_have_the_cells(notebook: Notebook, tmp_path: Path) -> None:
+    """Forks have them. Others are not asked to run them, nor the file that an editor's cells are from, as it was saved,
+    which multiprocessing imports there."""
+    world = notebook.world
+    world.project.add_placeholders(3)
+    notebook.define()
+    agent = "def agent(task: AgentTask) -> str:\n    return '{}'\n"
+    queue = f"queue = QueueRunner('{world.project.project_hash}')\n@queue.stage('Pre-label')\n"
+    imports = "from encord_agents.tasks import QueueRunner\nfrom encord.workflow.stages.agent import AgentTask\n"
+    (tmp_path / "explore.py").write_text(imports + queue + agent.format("review"))
+    notebook.says("__spec__ = None")  # as kernels have it, before `%reset`
+    notebook.says(queue + agent.format("complete"))
+    drain = """
+        from concurrent.futures import ProcessPoolExecutor
+        from multiprocessing import get_context
+
+        with ProcessPoolExecutor(1, get_context("{}")) as executor:
+            print(queue.drain(executor=executor, max_tasks_per_stage=1, progress="none").moved)
+    """
+    assert "__main__.agent cannot be sent to other processes" in notebook.error(drain.format("spawn"))
+    notebook.says(f"__file__ = {str(tmp_path / 'explore.py')!r}")
+    assert "it was defined in a notebook" in notebook.error(drain.format("spawn"))
+    assert "it was defined in a notebook" in notebook.error("queue.drain(workers=1)")
+    assert world.count("Pre-label") == 3
+    assert notebook.says(drain.format("fork")) == "1\n"
+    assert world.count("Done") == 1
 
 
 def test_cells_that_await(notebook: Notebook) -> None:

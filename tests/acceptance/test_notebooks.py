@@ -24,6 +24,18 @@ def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     assert len(found) == len(code_cells(notebook))
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
+def test_a_notebook_that_is_run_again(path: Path, tmp_path: Path) -> None:
+    """In the same kernel, no cell fails or waits for the platform of the first time."""
+    notebook = read(path)
+    found = outputs_of({"cells": notebook["cells"] * 2}, tmp_path)
+    assert len(found) == 2 * len(code_cells(notebook))
+    shown = json.dumps(found[len(found) // 2 :])
+    assert '"output_type": "error"' not in shown
+    assert "has not answered" not in shown
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
 def test_there_is_something_to_look_at(path: Path) -> None:
     """Each shows a picture with labels, and a report as a table."""

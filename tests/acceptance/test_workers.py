@@ -348,6 +348,35 @@ def test_run_scoped(world: World, is_async: bool, workers: int) -> None:
     assert events == ["up", f"down after {world.platform.journal.count('actions')}, done 30"]
 
 
+def test_what_belongs_to_an_event_loop(world: World) -> None:
+    """What an earlier call has used fails, with a note; made as the note says, it works in every call."""
+    world.project.add_placeholders(4)
+    older = asyncio.Event()
+
+    async def event() -> asyncio.Event:
+        return asyncio.Event()
+
+    async def use(it: asyncio.Event) -> str:
+        asyncio.get_running_loop().call_soon(it.set)
+        await it.wait()
+        it.clear()
+        return "complete"
+
+    async def without() -> str:
+        return await use(older)
+
+    async def agent(it: Annotated[asyncio.Event, Depends(event, scope="run")]) -> str:
+        return await use(it)
+
+    runner = world.agent(without)
+    assert runner(max_tasks_per_stage=1, progress="none").moved == 1
+    (failure,) = runner(max_tasks_per_stage=1, num_retries=0, progress="none").failures
+    assert "scope='run'" in (failure.traceback or "")
+    runner.stage("Pre-label", overwrite=True)(agent)
+    for _ in range(2):
+        assert runner(max_tasks_per_stage=1, progress="none").moved == 1
+
+
 def test_a_model_that_does_not_load(world: World) -> None:
     """Failing through all attempts of the first task ends the run: it is not loaded once per task."""
     world.project.add_placeholders(30)

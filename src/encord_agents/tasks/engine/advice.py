@@ -18,8 +18,16 @@ ABOUT_DAEMONIC = (
 
 LOOP_RUNS = ("cannot be called from a running event loop", "This event loop is already running")
 ABOUT_LOOPS = (
-    "An event loop runs in this thread already, as in a notebook. Write the agent `async def` and await in it, or call "
-    "the runner with max_workers=2: agents then run in threads of their own."
+    "An event loop runs in this thread already, as in a notebook. Write the agent `async def` and await in it, or make "
+    "the call in another thread: await asyncio.to_thread(runner.try_on), and likewise for the runner itself and "
+    "run_stage. With runner(max_workers=2), agents run in threads of their own anyway."
+)
+
+OTHER_LOOP = ("Event loop is closed", "is bound to a different event loop", "attached to a different loop")
+ABOUT_OTHER_LOOPS = (
+    "An asynchronous client or lock belongs to the event loop that it was first used on, and each call of the runner, "
+    "as of asyncio.run, has a loop of its own. In an `async def` agent, make it in an `async def` dependency with "
+    "scope='run': it then lives as long as the runner's loop."
 )
 
 NO_OPENCV = "No module named 'cv2'"
@@ -42,6 +50,8 @@ def advise(exception: BaseException) -> None:
             add_note(one, ABOUT_DAEMONIC)
         if is_a(one, RuntimeError) and any(said in described(one) for said in LOOP_RUNS):
             add_note(one, ABOUT_LOOPS)
+        if is_a(one, RuntimeError) and any(said in described(one) for said in OTHER_LOOP):
+            add_note(one, ABOUT_OTHER_LOOPS)
         if is_a(one, ImportError) and NO_OPENCV in described(one):
             add_note(one, ABOUT_OPENCV)
         if is_a(one, OntologyError) and NOT_IN_ONTOLOGY in described(one):

@@ -25,7 +25,7 @@ from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.queue_function import QueueFunction
 from encord_agents.tasks.runner.run_options import DrainOptions
-from encord_agents.tasks.runner.typed_in import main_is_importable
+from encord_agents.tasks.runner.typed_in import PROCESS, is_typed_in
 from encord_agents.tasks.runner.worker import runs_here, serve
 
 __all__ = ["ExecutorPool", "ExecutorWorker", "check_workers"]
@@ -34,6 +34,8 @@ NO_CHILDREN = """\
 drain() starts processes, which this process may not: it was started as a daemon, as those of multiprocessing.Pool and \
 of Celery's prefork pool are. Start it with daemon=False, or run the agents in threads of this process:
     runner.drain(executor=ThreadPoolExecutor(4))"""
+
+TYPED_IN = "it was defined in a notebook, or typed in"
 
 AHEAD = 2
 """Batches in flight per worker: one that it works on, and a prefetched one, so that it need not wait."""
@@ -45,18 +47,21 @@ class ExecutorWorker:
 
     Attributes:
         ready: True once it is known that the executor's workers can work.
+        begin: The beginning of its stage, which is sent with each batch.
+        typed_in: This process, if the stage's function was typed in, so that only forks have it.
     """
 
     pool: ExecutorPool
     ready: bool
     dead: bool = False
-    function: QueueFunction = field(init=False)
+    begin: messages.Begin = field(init=False)
+    typed_in: str | None = None
 
     def say(self, message: object) -> None:
         """Handle a message of the draining process."""
         match message:
-            case messages.Begin(load=load):
-                self.function = load()
+            case messages.Begin():
+                self.begin, self.typed_in = message, PROCESS if is_typed_in(message.load()) else None
                 if not self.ready:
                     self.pool.submit(self, [])  # an empty batch shows whether a worker can connect
             case messages.Tasks(tasks=tasks):
@@ -84,7 +89,6 @@ class ExecutorPool:
         self.size: int = AHEAD * (options.workers or getattr(executor, "_max_workers", None) or os.cpu_count() or 1)
         self.alive: list[ExecutorWorker] = []
         self._executor = executor
-        self._options = options
         self._proven = False
         self._shows_running = False
         self._out: dict[Future[list[Any] | None], ExecutorWorker] = {}
@@ -122,9 +126,9 @@ class ExecutorPool:
     def submit(self, worker: ExecutorWorker, tasks: Sequence[messages.OnItsWay]) -> None:
         """Submit a batch to the executor."""
         # The number makes every batch a different call, since some engines cache results by their arguments.
-        arguments = (worker.function, tasks, self._options, self._run, next(self._numbers))
+        arguments = (worker.begin, worker.typed_in, tasks, self._run, next(self._numbers))
         try:
-            self._out[self._executor.submit(serve, *arguments)] = worker
+            self._out[self._executor.submit(_serve, *arguments)] = worker
         except Exception as error:  # noqa: BLE001 - an executor that accepts nothing ends the run
             self._said.append((worker, messages.Ended(error=messages.Carried(error))))
 
@@ -165,6 +169,22 @@ class ExecutorPool:
         return [*(messages.WillSucceed(message.named_a_pathway) for message in good), *said]
 
 
+def _serve(
+    begin: messages.Begin, typed_in: str | None, tasks: Sequence[messages.OnItsWay], run: str, number: int
+) -> list[Any] | None:
+    """Serve a batch in a worker, or return the reason why the worker does not have the function.
+
+    The function is imported here: a process that fails to read its call ends, and breaks the executor.
+    """
+    try:
+        function = begin.load()
+        if typed_in not in (None, PROCESS):  # it comes from a file whose cells an editor has sent, as it was saved
+            raise messages.not_importable(f"{function.__module__}.{function.__qualname__}", TYPED_IN)
+    except Exception as error:  # noqa: BLE001 - a result like any other: it ends the run
+        return [messages.Ended(error=messages.Carried(error))]
+    return serve(function, tasks, begin.options, run, number)
+
+
 def check_workers(executor: Executor | None, functions: Iterable[QueueFunction], *, overrides: bool) -> None:
     """Refuse an object that is no executor, a process that may start none, and functions that none could import.
 
@@ -199,5 +219,5 @@ def check_workers(executor: Executor | None, functions: Iterable[QueueFunction],
             continue
         if loky:
             raise messages.not_importable(name, "loky's workers do not import the script that is run")
-        if executor is None and not main_is_importable():
-            raise messages.not_importable(name, "it was defined in a notebook, or typed in")
+        if executor is None and is_typed_in(function):
+            raise messages.not_importable(name, TYPED_IN)

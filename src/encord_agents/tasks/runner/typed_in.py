@@ -7,8 +7,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-__all__ = ["is_defined_again", "main_file", "main_is_importable"]
+__all__ = ["PROCESS", "is_defined_again", "is_typed_in", "main_file", "main_is_importable"]
+
+PROCESS = uuid4().hex
+"""A different text in each process, except in its forks."""
 
 
 def main_file() -> str | None:
@@ -19,7 +23,7 @@ def main_file() -> str | None:
     it is also the first of the arguments.
     """
     file: str | None = getattr(sys.modules.get("__main__"), "__file__", None)
-    if file is not None and "ipykernel" in sys.modules and Path(sys.argv[0]).resolve() != Path(file).resolve():
+    if file is not None and "ipykernel" in sys.modules and Path(*sys.argv[:1]).resolve() != Path(file).resolve():
         return None
     return file
 
@@ -33,7 +37,12 @@ def main_is_importable() -> bool:
 def is_defined_again(function: Callable[..., Any], earlier: Callable[..., Any]) -> bool:
     """Return True if a cell, or lines at a prompt, that defined the earlier function have been run again."""
     names = [_name(one) for one in (function, earlier)]
-    return names[0] == names[1] and names[0][0] == "__main__" and None not in names[0] and not main_is_importable()
+    return names[0] == names[1] and None not in names[0] and is_typed_in(function)
+
+
+def is_typed_in(function: Callable[..., Any]) -> bool:
+    """Return True if only this process and its forks have the function, since no file of the main module does."""
+    return _name(function)[0] == "__main__" and not main_is_importable()
 
 
 def _name(function: Any) -> tuple[str | None, str | None]:

@@ -13,7 +13,14 @@ from encord.exceptions import OntologyError
 from encord.objects import OntologyStructure
 
 from encord_agents.core.tracebacks import notes
-from encord_agents.tasks.engine.advice import ABOUT_DAEMONIC, ABOUT_LOOPS, ABOUT_OPENCV, ABOUT_THE_ONTOLOGY, advise
+from encord_agents.tasks.engine.advice import (
+    ABOUT_DAEMONIC,
+    ABOUT_LOOPS,
+    ABOUT_OPENCV,
+    ABOUT_OTHER_LOOPS,
+    ABOUT_THE_ONTOLOGY,
+    advise,
+)
 
 
 @pytest.fixture
@@ -78,6 +85,37 @@ def test_a_loop_that_runs() -> None:
     for error in met:
         advise(error)
         assert notes(error) == [ABOUT_LOOPS]
+
+
+def test_a_loop_that_is_another() -> None:
+    """An agent whose client or lock is older than the loop of the call is told where to make it."""
+    event = asyncio.Event()
+
+    async def waits() -> None:
+        asyncio.get_running_loop().call_soon(event.set)
+        await event.wait()
+        event.clear()
+
+    async def make() -> asyncio.Future[None]:
+        return asyncio.get_running_loop().create_future()
+
+    async def awaits(future: asyncio.Future[None]) -> None:
+        await future
+
+    asyncio.run(waits())
+    future = asyncio.run(make())
+    met: list[BaseException] = []
+    for use in (
+        lambda: asyncio.run(waits()),
+        lambda: asyncio.run(awaits(future)),
+        lambda: future.get_loop().call_soon(print),
+    ):
+        with pytest.raises(RuntimeError) as raised:
+            use()
+        met.append(raised.value)
+    for error in met:
+        advise(error)
+        assert notes(error) == [ABOUT_OTHER_LOOPS]
 
 
 def test_opencv_that_is_not_there() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import pickle
+import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
@@ -17,7 +19,7 @@ from encord_agents.tasks.engine.events import TaskFinished
 from encord_agents.tasks.engine.outcome import Failed, Fault, Moved, Phase, Skipped
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.runner import messages
-from encord_agents.tasks.runner.executor_pool import AHEAD, ExecutorPool, check_workers
+from encord_agents.tasks.runner.executor_pool import AHEAD, ExecutorPool, _serve, check_workers
 from encord_agents.tasks.runner.messages import WorkerError
 from encord_agents.tasks.runner.run_options import DrainOptions
 
@@ -34,7 +36,7 @@ class Stub(Executor):
         self.sent: list[tuple[list[messages.OnItsWay], Future[Any]]] = []
         self.numbers: list[int] = []
 
-    def submit(self, _: Any, function: Any, tasks: Any, options: Any, run: str, number: int) -> Future[Any]:  # type: ignore[override]
+    def submit(self, _: Any, begin: Any, typed_in: Any, tasks: Any, run: str, number: int) -> Future[Any]:  # type: ignore[override]
         self.sent.append((tasks, Future()))
         self.numbers.append(number)
         return self.sent[-1][1]
@@ -269,6 +271,22 @@ def test_functions_that_can_be_sent() -> None:
         check_workers(processes, [], overrides=True)
     with pytest.raises(PrintableError, match="has no submit"):
         check_workers(cast("Executor", 4), [], overrides=False)
+
+
+def test_a_function_that_a_worker_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call can be read all the same, and its result is the reason; a process that cannot read one ends."""
+    module = sys.modules[__name__]
+    monkeypatch.setattr(module, "typed", Function("typed"), raising=False)
+    begin = messages.Begin(lambda: module.typed, DrainOptions())
+    sent = pickle.dumps((begin, "another process", [], "", 1))
+    as_saved = _serve(*pickle.loads(sent))
+    monkeypatch.delattr(module, "typed")
+    missing = _serve(*pickle.loads(sent))
+    for said, why in ((as_saved, "it was defined in a notebook"), (missing, "found no such name")):
+        assert said is not None
+        told = str(said[-1].error.error)
+        assert f"{__name__}.typed cannot be sent to other processes" in told
+        assert why in told
 
 
 def test_a_process_that_may_start_none(monkeypatch: pytest.MonkeyPatch) -> None:

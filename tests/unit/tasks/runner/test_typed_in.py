@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from encord_agents.tasks.runner.typed_in import is_defined_again, main_file, main_is_importable
+from encord_agents.tasks.runner.typed_in import is_defined_again, is_typed_in, main_file, main_is_importable
 
 
 @pytest.fixture
@@ -36,6 +36,8 @@ def test_the_same_name_in_a_notebook(notebook: ModuleType) -> None:
     assert is_defined_again(defined(), defined())
     assert not is_defined_again(defined(), defined("other"))
     assert not is_defined_again(defined(module="agents"), defined(module="agents"))
+    assert is_typed_in(partial(defined()))
+    assert not is_typed_in(defined(module="agents"))
     assert is_defined_again(partial(defined()), partial(defined()))
     assert not is_defined_again(partial(defined()), partial(defined("other")))
 
@@ -48,6 +50,8 @@ def test_the_file_of_a_kernel(notebook: ModuleType, monkeypatch: pytest.MonkeyPa
     assert main_file() is None
     assert not main_is_importable()
     assert is_defined_again(defined(), defined())
+    monkeypatch.setattr(sys, "argv", [])
+    assert main_file() is None
     monkeypatch.setattr(sys, "argv", [os.path.relpath(__file__)])
     assert main_file() == __file__
     assert main_is_importable()
