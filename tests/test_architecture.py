@@ -60,8 +60,10 @@ LAYERS = [
     ["encord_agents.tasks.engine.stage_run"],
     ["encord_agents.tasks.engine.write"],
     ["encord_agents.tasks.engine.weight", "encord_agents.tasks.engine.dry_run"],
-    ["encord_agents.tasks.engine.load", "encord_agents.tasks.engine.execute", "encord_agents.tasks.engine.poll"],
+    ["encord_agents.tasks.engine.execute"],
     ["encord_agents.tasks.engine.dead_letter", "encord_agents.tasks.engine.own_saves"],
+    ["encord_agents.tasks.engine.changes"],
+    ["encord_agents.tasks.engine.load", "encord_agents.tasks.engine.poll"],
     [
         "encord_agents.tasks.engine.context",
         "encord_agents.tasks.engine.backlog",

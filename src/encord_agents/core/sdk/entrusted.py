@@ -25,7 +25,7 @@ from encord_agents.core.sdk.as_loaded import state_of
 from encord_agents.core.sdk.once import ONCE
 from encord_agents.core.sdk.seam import Seam, names_in
 
-__all__ = ["ENTRUSTED", "Saver", "Send", "can_hold_saves", "entrust", "in_part_of", "sent_priorities"]
+__all__ = ["ENTRUSTED", "Saver", "Send", "can_hold_saves", "entrust", "in_part_of", "saving_itself", "sent_priorities"]
 
 SAVER = "_encord_agents_saver"
 IN_PART = "_encord_agents_in_part"
@@ -90,6 +90,13 @@ def entrust(row: LabelRowV2, saver: Saver, in_part: object = None) -> None:
         row.__dict__[SAVER] = saver
         if in_part is not None:
             row.__dict__[IN_PART] = in_part
+
+
+def saving_itself(row: LabelRowV2) -> LabelRowV2:
+    """Return a shallow copy of a label row whose saves are the SDK's own again."""
+    made = copy.copy(row)
+    made.__dict__.pop(SAVER, None)
+    return made
 
 
 def in_part_of(row: LabelRowV2) -> object:

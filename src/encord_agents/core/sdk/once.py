@@ -52,7 +52,7 @@ ONCE = Seam(
 
 # Context variables, not thread-locals: a coroutine and the thread that sends its request share a context.
 _once: ContextVar[bool] = ContextVar("encord_agents_sent_once", default=False)
-_others: ContextVar[Callable[[], None] | None] = ContextVar("encord_agents_sent_by_others", default=None)
+_others: ContextVar[Callable[[], bool] | None] = ContextVar("encord_agents_sent_by_others", default=None)
 # By owner, without a lock: each change is a single operation on a dictionary, and readers iterate over a copy.
 _strangers: dict[object, Callable[[], None]] = {}
 
@@ -71,16 +71,17 @@ def sent_once() -> Iterator[None]:
         _once.reset(token)
 
 
-def hear_of_others(call: Callable[[], None]) -> None:
+def hear_of_others(call: Callable[[], bool]) -> None:
     """Register a function to call before each request of user code in this context: each request outside `sent_once`.
 
-    It is called in the sending thread, before a client made by `sending_once` sends the request.
+    It is called in the sending thread, before a client made by `sending_once` sends the request. It returns False if
+    the request may be somebody else's: threads and tasks that user code started keep a copy of the context.
     """
     _others.set(call)
 
 
 def hear_of_strangers(key: object, call: Callable[[], None] | None) -> None:
-    """Do the same for requests from contexts without such a function: those of threads that user code started.
+    """Do the same for requests from contexts without such a function, as in threads that user code started.
 
     Args:
         key: The owner of the call.
@@ -93,8 +94,7 @@ def hear_of_strangers(key: object, call: Callable[[], None] | None) -> None:
 
 
 def _hear() -> None:
-    if (call := _others.get()) is not None:
-        call()
+    if (call := _others.get()) is not None and call():
         return
     for call in tuple(_strangers.values()):
         call()

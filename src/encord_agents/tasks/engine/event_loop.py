@@ -13,7 +13,16 @@ from encord_agents.core.queues import Empty, SimpleQueue
 from encord_agents.core.tracebacks import described
 from encord_agents.tasks.engine.timing import Timing
 
-__all__ = ["EventLoop", "Going", "LoopEndedError"]
+__all__ = ["EventLoop", "Going", "LoopEndedError", "current_place"]
+
+
+def current_place() -> object:
+    """Return the asyncio task that is running in this thread, or the thread's id if there is none."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop is running
+        task = None
+    return task or threading.get_ident()
 
 
 class LoopEndedError(RuntimeError):

@@ -20,6 +20,7 @@ from encord_agents.core.sdk.once import hear_of_others
 from encord_agents.core.tracebacks import is_a, members, set_cause, shown, type_name
 from encord_agents.exceptions import AssetDownloadError, UnknownPathwayError
 from encord_agents.tasks.engine.context import Context, Result
+from encord_agents.tasks.engine.event_loop import current_place
 from encord_agents.tasks.engine.label_check import PartialLabelRowError, find_oddity, make_plain, refuse_partial
 from encord_agents.tasks.engine.outcome import Fault, Phase
 from encord_agents.tasks.engine.own_saves import OwnSaves
@@ -61,9 +62,8 @@ class Executor:
 
     def attempt(self, context: Context) -> Attempt | Fault:
         """Make an attempt in the calling thread. A failed prefetch is this attempt's fault: the agent is not called."""
-        context.attempts += 1
-        if context.trouble is not None:
-            return context.trouble
+        if (fault := self._fault_before(context)) is not None:
+            return fault
         try:
             with self._begin(context) as variables, self._stop.interruptible():
                 return attempt(context.agent.plan, context.values(self._fixed), self._run, variables)
@@ -72,14 +72,18 @@ class Executor:
 
     async def attempt_async(self, context: Context) -> Attempt | Fault:
         """Make an attempt on the running event loop."""
-        context.attempts += 1
-        if context.trouble is not None:
-            return context.trouble
+        if (fault := self._fault_before(context)) is not None:
+            return fault
         try:
             with self._begin(context) as variables:
                 return await attempt_async(context.agent.plan, context.values(self._fixed), self._run, variables)
         except BaseException as error:  # noqa: BLE001 - told apart below
             return self._contain(context, error)
+
+    def _fault_before(self, context: Context) -> Fault | None:
+        """Count an attempt, and return its fault if the agent must not be called."""
+        context.attempts += 1
+        return context.trouble or self.own_saves.refusal(context)
 
     def _contain(self, context: Context, error: BaseException) -> Fault:
         """Return the fault for an exception that escapes an attempt; raise it if it ends the run or the coroutine."""
@@ -94,10 +98,14 @@ class Executor:
         """Time an attempt, and yield a copy of the caller's context variables for it. With these, the agent's own
         requests are noticed and sent after its held saves, and its dependencies use the runner's cache."""
         started, held = self._clock(), self.own_saves.begin(context)
+        here, over = current_place(), False
 
-        def hear() -> None:
-            context.used_client = True
+        def hear() -> bool:
+            if over:
+                return False
             held.send()
+            context.used_client = True  # afterwards: until now, only somebody else can have saved the labels
+            return current_place() == here  # elsewhere, as in a worker of the agent's, another attempt may ask
 
         variables = self._caller.copy()
         variables.run(hear_of_others, hear)
@@ -105,6 +113,7 @@ class Executor:
         try:
             yield variables
         finally:
+            over = True
             held.end()
             context.used_client |= held.sent
             context.seconds += self._clock() - started

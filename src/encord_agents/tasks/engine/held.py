@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 from encord.exceptions import EncordException
 from encord.objects import LabelRowV2
 
+from encord_agents.core.logs import get_logger
 from encord_agents.core.sdk.bundle import Parcel, new_bundle, packed, send_alone
 from encord_agents.core.sdk.entrusted import Send, entrust, in_part_of, sent_priorities
 from encord_agents.core.sdk.once import hear_of_strangers
@@ -19,6 +20,7 @@ from encord_agents.tasks.engine.label_check import find_oddity, make_plain, refu
 
 __all__ = ["KINDS", "Held", "Kind", "send_together", "validated_apart"]
 
+logger = get_logger(__name__)
 
 Kind = Literal["save", "priorities"]
 KINDS: tuple[Kind, ...] = ("save", "priorities")
@@ -37,19 +39,33 @@ class Held:
     Saves are released only after they were sent: an interrupt may come between any two steps, and sending them again
     is idempotent.
 
+    Args:
+        bundled: Hold saves.
+        dry_run: Send no saves at all.
+        before: Called before held saves are sent while the agent runs. It may release them.
+
     Attributes:
         row: The row of the held labels, in its current state.
-        refused: The platform's refusal of a save that was sent while the agent ran. Nothing is held after that.
+        refused: The refusal of a save that was to be sent before the task had a result. Nothing is held after that.
         sent: True if anything was sent while the agent ran, so that the labels' last save may be the agent's.
         with_result: True if the held parcels are sent with the task's result.
+        superseded: The kinds of which a newer save was sent since the last attempt has ended.
         oddity: A probable mistake in the labels.
         seconds: The seconds that the agent waited for requests of its own that could have been bundled.
     """
 
-    def __init__(self, gate: Gate, *, bundled: bool, dry_run: bool = False) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        *,
+        bundled: bool,
+        dry_run: bool = False,
+        before: Callable[[], None] = lambda: None,
+    ) -> None:
         self._gate = gate
         self._bundled = bundled
         self._dry_run = dry_run
+        self._before = before
         self._open = False
         self._process = os.getpid()
         self._parcels: dict[Kind, Parcel] = {}  # the last of several saves, and the last of several priorities
@@ -62,6 +78,7 @@ class Held:
         self.refused: Exception | None = None
         self.sent = False
         self.with_result = False
+        self.superseded: frozenset[Kind] = frozenset()
         self.oddity: str | None = None
         self.seconds = 0.0
 
@@ -84,6 +101,7 @@ class Held:
         self._label_hash = row.label_hash
         self._function = function
         entrust(row, self, in_part)
+        self.superseded = frozenset()
         self._open = True
         if self._bundled and not self._dry_run:
             hear_of_strangers(self, self.send)
@@ -112,8 +130,11 @@ class Held:
 
     def save(self, row: LabelRowV2, send: Send) -> None:
         """Check the row's labels, and hold them in their current state."""
-        if not self._holds or row.label_hash != self._label_hash:
+        if row.label_hash != self._label_hash:
             self._send_now(send)
+            return
+        if not self._holds:
+            self._send_now(send, "save")
             return
         try:
             parcel = self._checked(row, send)
@@ -136,7 +157,7 @@ class Held:
     def set_priority(self, row: LabelRowV2, send: Send) -> None:
         """Check the row's priority, and hold it."""
         if not self._holds:
-            self._send_now(send)
+            self._send_now(send, "priorities")
             return
         parcel = packed(send)
         parcel.payload.priorities[:] = sent_priorities(parcel.payload.priorities)
@@ -147,9 +168,19 @@ class Held:
             if (is_open := self._open) and self.refused is None:
                 self._parcels[kind], self.row = parcel, row or self.row
         if not is_open:  # the attempt has ended meanwhile
-            send_alone(send)
+            self._send_now(send, kind)
 
-    def _send_now(self, send: Send) -> None:
+    def _send_now(self, send: Send, kind: Kind | None = None) -> None:
+        """Send a save with a request of its own.
+
+        Args:
+            kind: Its kind, if what it holds is newer than a parcel that waits for its turn.
+        """
+        if kind is not None:
+            if self._dry_run:
+                logger.info("%s: a save after the attempt is not sent in a dry run.", self._function)
+                return
+            self._supersede(kind)
         started = self._gate.clock()
         try:
             send_alone(send)
@@ -157,6 +188,12 @@ class Held:
             if self._open:
                 self.sent = True
                 self.seconds += self._gate.clock() - started
+
+    def _supersede(self, kind: Kind) -> None:
+        with self._lock:
+            if not self._open:
+                self._parcels = {other: parcel for other, parcel in self._parcels.items() if other != kind}
+                self.superseded |= {kind}
 
     # Sending
 
@@ -175,6 +212,7 @@ class Held:
         if self._dry_run or self._process != os.getpid():
             return
         with self._sending:  # even if nothing is held: another thread may be sending
+            self._before()
             for kind in KINDS:
                 if (parcel := self._parcels.get(kind)) is not None:
                     self._ask(parcel, kind)

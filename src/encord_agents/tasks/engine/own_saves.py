@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from encord_agents.core.legible import on_a_line
 from encord_agents.core.logs import get_logger
@@ -16,11 +17,14 @@ from encord_agents.core.sdk.bundle import Parcel
 from encord_agents.core.sdk.entrusted import can_hold_saves
 from encord_agents.core.tracebacks import add_note, described
 from encord_agents.exceptions import CertificateError, NoRoomError, OutageError
+from encord_agents.tasks.engine.changes import changed_labels
 from encord_agents.tasks.engine.context import Context, Result
 from encord_agents.tasks.engine.events import TaskRef
 from encord_agents.tasks.engine.gate import Gate, SetUpError
 from encord_agents.tasks.engine.held import KINDS, Held, send_together, validated_apart
+from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Fault, Phase
+from encord_agents.tasks.engine.poll import still_in
 from encord_agents.tasks.engine.stop import Leaving
 from encord_agents.tasks.engine.verdict import is_platform_trouble
 
@@ -31,33 +35,41 @@ logger = get_logger(__name__)
 
 @dataclass(eq=False)
 class OwnSaves:
-    """Handles agents' own saves in a run.
+    """Handles agents' own saves in the run of a stage.
 
     Args:
+        loader: Lists label rows, to find those that somebody else has saved.
         bundled: Hold them, and send them together with others.
         dry_run: Do not send them at all. Only with ``bundled``.
     """
 
     gate: Gate
+    loader: Loader
     bundled: bool = False
     dry_run: bool = False
     _at_work: dict[int, Context] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.bundled = self.bundled and can_hold_saves()
+        self.dry_run = self.dry_run and self.bundled
 
     def begin(self, context: Context) -> Held:
         """Begin an attempt of a task."""
         held = context.held
         if held is None:
-            held = context.held = Held(self.gate, bundled=self.bundled, dry_run=self.dry_run)
+            held = context.held = Held(
+                self.gate,
+                bundled=self.bundled,
+                dry_run=self.dry_run,
+                before=partial(self.drop_overtaken, [context]),
+            )
         held.begin(context.row, context.in_part, context.agent.plan.name)
         if self.bundled:  # noted before the agent is called: an interrupt leaves no other trace of its saves
             self._at_work[id(context)] = context
         return held
 
     def refusal(self, context: Context) -> Fault | None:
-        """Return the fault of a task if a save that was sent while its agent ran was refused."""
+        """Return the fault of a task if a save that was to be sent before it had a result was refused."""
         if context.held is None or (error := context.held.refused) is None:
             return None
         return Fault(Phase.SAVE, error, context.attempts, platform=is_platform_trouble(error))
@@ -84,10 +96,10 @@ class OwnSaves:
         """Attach the held saves to a result, unless the agent returned something newer."""
         if (held := result.context.held) is None:
             return result
+        held.with_result = True
         # They stay held until the task has its outcome: an interrupt may come before the result is stored.
         if result.labels is None and (labels := held.parcel("save")) is not None:
             result.labels, result.label_row, result.oddity = labels, held.row, held.oddity
-        held.with_result = True
         if result.priority is None and (priority := held.parcel("priorities")) is not None:
             ((_, result.priority),) = priority.payload.priorities
         return result
@@ -109,6 +121,8 @@ class OwnSaves:
         """
         if self.dry_run:
             return
+        contexts = [context for context in contexts if context.held]
+        self.drop_overtaken(contexts)
         held = [one for context in contexts if (one := context.held)]
         for kind in KINDS:
             parcels = [(one, parcel) for one in held if (parcel := one.parcel(kind)) is not None]
@@ -118,6 +132,38 @@ class OwnSaves:
                         one.sent = True
                         one.refused = one.refused or reply.error
                         one.let_go(parcel)  # only this one: a newer save may be held by now
+
+    def drop_overtaken(self, contexts: Iterable[Context]) -> None:
+        """Release the saves of tasks that have left their stage meanwhile, or whose labels somebody else has saved.
+
+        As for results, the platform is asked only about tasks that were seen in their stage a while ago.
+
+        Raises:
+            SetUpError, OutageError, NoRoomError, Leaving: See `Gate.each`.
+        """
+        stale = [
+            (context, held)
+            for context in contexts
+            if (held := context.held) and self.gate.age(context.seen_at) >= self.gate.timing.stale_after
+        ]
+        if not stale:
+            return
+        there, refused = still_in(stale[0][0].agent.stage, [context.task for context, _ in stale], self.gate)
+        here = [(context, held) for context, held in stale if context.task.uuid in there]
+        rows = [(context, held.row) for context, held in here if held.parcel("save") is not None]
+        changed = changed_labels(self.loader, rows, self.gate.timing.same_edit) if rows else {}
+        for context, held in stale:
+            if (error := refused.get(context.task.uuid) or changed.get(id(context))) is not None:
+                held.refused = held.refused or error
+            elif context.task.uuid not in there:
+                logger.warning(
+                    "%s (%s): the task left the stage while its agent ran; what the agent has saved by its own hand "
+                    "since is not written.",
+                    *(on_a_line(context.task.data_title), context.task.uuid),
+                )
+            else:
+                continue
+            held.let_go()
 
     def send_rest(self, unwritten: list[TaskRef]) -> None:
         """Send the saves of interrupted attempts, at the end of a stage.

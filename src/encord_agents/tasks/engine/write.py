@@ -8,24 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
 
 from encord.exceptions import EncordException
-from encord.objects import LabelRowV2
 from encord.project import Project
 from encord.user_client import EncordUserClient
 from encord.workflow.stages.agent import AgentTask
 
-from encord_agents.core.legible import on_a_line
 from encord_agents.core.logs import get_logger
 from encord_agents.core.sdk.bundle import Parcel, new_bundle, packed
 from encord_agents.core.tracebacks import add_note, described
 from encord_agents.exceptions import CertificateError
-from encord_agents.tasks.engine.context import Agent, Context, Result
+from encord_agents.tasks.engine.changes import changed_labels
+from encord_agents.tasks.engine.context import Agent, Result
 from encord_agents.tasks.engine.gate import Gate, Reply, SetUpError
-from encord_agents.tasks.engine.held import send_together, validated_apart
+from encord_agents.tasks.engine.held import Kind, send_together, validated_apart
 from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Pathway, Phase, Skipped
 from encord_agents.tasks.engine.poll import still_in
@@ -33,13 +31,9 @@ from encord_agents.tasks.engine.troubles import Troubles, split
 from encord_agents.tasks.engine.verdict import END_ALL, Verdict, is_platform_trouble
 from encord_agents.tasks.engine.weight import by_weight
 
-__all__ = ["LabelsChangedError", "Settle", "Writer", "sequentially"]
+__all__ = ["Settle", "Writer", "sequentially"]
 
 logger = get_logger(__name__)
-
-
-class LabelsChangedError(ValueError):
-    """Somebody saved a task's labels while its agent ran on older ones."""
 
 
 Settle = Callable[[Result, Outcome], None]
@@ -157,35 +151,18 @@ class Writer:
             if uuid in refused:
                 settle(result, Failed(_fault(result, Phase.SAVE, refused[uuid])))
             else:
-                self._settle_gone(result, settle, "the task left the stage while its agent ran; nothing was written")
+                more = "more " if result.context.held is not None and result.context.held.sent else ""
+                self._settle_gone(
+                    result, settle, f"the task left the stage while its agent ran; nothing {more}was written"
+                )
         to_save = [r for r in stale if id(r) not in left and r.labels is not None]
-        for result, changed_at in self._saved_by_others(to_save):
-            left.add(id(result))
-            settle(result, Failed(_fault(result, Phase.SAVE, _changed(result, changed_at))))
+        rows = [(r.context, r.label_row) for r in to_save]
+        changed = changed_labels(self._loader, rows, self._gate.timing.same_edit)
+        for result in to_save:
+            if (error := changed.get(id(result.context))) is not None:
+                left.add(id(result))
+                settle(result, Failed(_fault(result, Phase.SAVE, error)))
         return [r for r in results if id(r) not in left]
-
-    def _saved_by_others(self, results: Sequence[Result]) -> list[tuple[Result, datetime]]:
-        """Return the results whose labels somebody has saved since they were loaded, with the time.
-
-        An agent that made requests with the runner's client may have saved them itself, which is only logged.
-        """
-        listed = [Context(self._agent, r.context.task, r.context.seen_at) for r in results]
-        self._loader.list_rows(listed, required=False)
-        same_edit = timedelta(seconds=self._gate.timing.same_edit)
-        found = []
-        for result, now in zip(results, listed, strict=True):
-            changed_at = None if now.row is None else _edited_since(result, now.row, same_edit)
-            if changed_at is None:
-                continue
-            if not result.context.used_client:
-                found.append((result, changed_at))
-                continue
-            logger.warning(
-                "%s (%s): its labels were saved at %s, while the agent ran: by the agent, or by somebody whose labels "
-                "are overwritten now. An agent that returns its label row need not save it.",
-                *(on_a_line(result.context.task.data_title), result.context.task.uuid, changed_at),
-            )
-        return found
 
     def _save(self, results: Sequence[Result], refused: dict[int, Fault]) -> None:
         weight = self._gate.limits.weight
@@ -196,7 +173,7 @@ class Writer:
                     result.labels = None
 
     def _save_bundle(self, results: Sequence[Result]) -> None:
-        send_together(map(_labels, results))
+        send_together(_labels(result) for result in results if not _is_superseded(result, "save"))
 
     def _prioritise(self, results: Sequence[Result], refused: dict[int, Fault]) -> None:
         listed = self._listed(results, refused)
@@ -222,7 +199,7 @@ class Writer:
         return listed
 
     def _priority_bundle(self, results: Sequence[Result]) -> None:
-        send_together(map(_pack_priority, results))
+        send_together(_pack_priority(result) for result in results if not _is_superseded(result, "priorities"))
 
     def _move(self, results: Sequence[Result], settle: Settle) -> None:
         """Send tasks down their pathways: once each, even if answers are lost."""
@@ -322,36 +299,15 @@ def _labels(result: Result) -> Parcel:
     return result.labels
 
 
+def _is_superseded(result: Result, kind: Kind) -> bool:
+    """Return True if a thread that the agent started, or a later attempt, has saved the row since the result came."""
+    return result.context.held is not None and kind in result.context.held.superseded
+
+
 def _pack_priority(result: Result) -> Parcel:
     assert result.context.row is not None
     assert result.priority is not None
     return packed(result.context.row.set_priority, result.priority)
-
-
-def _edited_since(result: Result, row: LabelRowV2, same_edit: timedelta) -> datetime | None:
-    """Return the time of a save since the result's labels were loaded, as the platform lists it now; ``None`` if there
-    was none."""
-    edited_at = _utc(row.last_edited_at)
-    if edited_at is None:
-        return None
-    context = result.context
-    saved = result.label_row or context.row  # the agent may have listed and loaded the row that it returns itself
-    listed_at = context.edited_at if saved is context.row else None
-    # If there were no labels yet, loading has created them.
-    known = [listed_at or row.created_at, None if saved is None else saved.last_edited_at]
-    loaded = [at for one in known if (at := _utc(one)) is not None]
-    return edited_at if loaded and edited_at - max(loaded) >= same_edit else None
-
-
-def _utc(at: datetime | None) -> datetime | None:
-    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
-
-
-def _changed(result: Result, changed_at: datetime) -> LabelsChangedError:
-    return LabelsChangedError(
-        f"Somebody saved the labels of {result.context.task.data_title!r} at {changed_at:%H:%M:%S} UTC, while the "
-        "agent ran. Theirs stand: nothing was saved or moved. The next run begins with them."
-    )
 
 
 def _note(results: Sequence[Result], reply: Reply[None], refused: dict[int, Fault]) -> None:

@@ -20,6 +20,7 @@ from encord_agents.tasks.engine.event_loop import EventLoop
 from encord_agents.tasks.engine.events import Events
 from encord_agents.tasks.engine.execute import Executor
 from encord_agents.tasks.engine.gate import Gate
+from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.observers import LogObserver
 from encord_agents.tasks.engine.own_saves import OwnSaves
 from encord_agents.tasks.engine.report import RunReport
@@ -107,7 +108,8 @@ class Connection:
             executor: Makes the executor for its attempts.
             options: Further options of `StageRun`.
         """
-        own_saves = OwnSaves(gate, bundle_saves, dry_run)
+        loader = Loader(agent, self.project, self.sender, gate)
+        own_saves = OwnSaves(gate, loader, bundle_saves, dry_run)
         attempts = executor(self.scope, own_saves)
         return StageRun(agent, self.project, self.sender, gate, events, attempts, dry_run=dry_run, **options)
 

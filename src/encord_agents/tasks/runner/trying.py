@@ -18,6 +18,7 @@ from encord.workflow.stages.agent import AgentTask
 from encord_agents.core.assets import Asset
 from encord_agents.core.legible import cut, literally, on_a_line, on_one_line
 from encord_agents.core.room import temporary_directory
+from encord_agents.core.sdk.entrusted import saving_itself
 from encord_agents.core.tracebacks import described
 from encord_agents.exceptions import PrintableError
 from encord_agents.labels.painting import for_a_page, painted, some_labelled_frames
@@ -148,7 +149,7 @@ class _Attempt:
             self.record = TaskRecord.of(event)
 
     def _succeeded(self, context: Context) -> None:
-        self.row = context.row
+        self.row = None if context.row is None else saving_itself(context.row)
 
     def run(self, task: AgentTask) -> Trial:
         agent = self.agent

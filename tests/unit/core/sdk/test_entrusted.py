@@ -14,7 +14,7 @@ from encord.http.bundle import Bundle
 from encord.objects import LabelRowV2
 
 from encord_agents.core.sdk.as_loaded import state_of
-from encord_agents.core.sdk.entrusted import Send, entrust, in_part_of, sent_priorities
+from encord_agents.core.sdk.entrusted import Send, entrust, in_part_of, saving_itself, sent_priorities
 from encord_agents.local import AgentStage, LocalPlatform, Stage, Workflow
 
 
@@ -133,6 +133,17 @@ def test_pickles(row: LabelRowV2) -> None:
     make, (kind,), state = row.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
     assert type(make(kind)) is kind is LabelRowV2
     assert not any("agents" in name for name in state)
+
+
+def test_a_copy_that_saves_itself(row: LabelRowV2, local_platform: LocalPlatform) -> None:
+    """It has the row's labels, and the row itself remains entrusted."""
+    keeper = Keeper()
+    entrust(row, keeper)
+    saving_itself(row).save()
+    assert local_platform.journal.count("save") == 1
+    row.save()
+    assert [name for name, _, _ in keeper.kept] == ["save"]
+    assert local_platform.journal.count("save") == 1
 
 
 def test_it_looks_like_the_sdks(row: LabelRowV2) -> None:

@@ -61,7 +61,7 @@ def test_others_are_heard_of(settings: RequestsSettings) -> None:
     heard: list[str] = []
 
     def work() -> None:
-        hear_of_others(lambda: heard.append("mine"))
+        hear_of_others(lambda: heard.append("mine") is None)
         assert settings.max_retries == 3
         with sent_once():
             assert settings.max_retries == 0
@@ -80,7 +80,7 @@ def test_strangers_are_heard_of(settings: RequestsSettings) -> None:
     hear_of_strangers("b", lambda: heard.append("b"))
 
     def acquainted() -> None:
-        hear_of_others(lambda: heard.append("mine"))
+        hear_of_others(lambda: heard.append("mine") is None)
         assert settings.connection_retries == 3
 
     in_own_context(lambda: heard.append(str(settings.connection_retries)))
@@ -140,3 +140,17 @@ def test_copies_go_their_own_way(
     with sent_once():
         assert copied.max_retries == (0 if hears else 9)
     assert settings.max_retries == 3
+
+
+def test_a_request_that_may_be_somebody_elses(settings: RequestsSettings) -> None:
+    """A context may be kept for longer than its owner works: then all who hear of strangers are told, too."""
+    heard: list[str] = []
+    hear_of_strangers("a", lambda: heard.append("a"))
+
+    def work() -> None:
+        hear_of_others(lambda: heard.append("mine") is not None)
+        assert settings.max_retries == 3
+
+    in_own_context(work)
+    hear_of_strangers("a", None)
+    assert heard == ["mine", "a"]

@@ -13,7 +13,7 @@ from tests.waiting import until
 
 from encord_agents.local import Fault
 from encord_agents.tasks.engine.context import Context
-from encord_agents.tasks.engine.held import Held, validated_apart
+from encord_agents.tasks.engine.held import KINDS, Held, validated_apart
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -142,3 +142,35 @@ def test_labels_to_be_validated_go_apart(loaded: Load) -> None:
         row_of(context).save(validate_before_saving=number == 1)
     parcels = [parcel for one in held if (parcel := one.parcel("save")) is not None]
     assert validated_apart(parcels, lambda parcel: parcel) == [[parcels[0], parcels[2]], [parcels[1]]]
+
+
+def test_a_newer_save_after_the_attempt(world: World, loaded: Load) -> None:
+    """It is sent, and what was held, or is about to be sent with the task's result, is out of date."""
+    (context,), (held,) = loaded()
+    row = row_of(context)
+    row.save()
+    row.set_priority(0.25)
+    held.end()
+    row.save()
+    assert [kind for kind in KINDS if held.parcel(kind) is not None] == ["priorities"]
+    assert held.superseded == {"save"}
+    held.begin(row, None, "agent")
+    assert not held.superseded  # the next attempt's are newer
+    assert world.requests() == ["save"]
+
+
+def test_what_must_not_be_sent_any_more(world: World) -> None:
+    """Whoever asks before held saves are sent may release them."""
+    world.project.add_placeholders(1)
+
+    def agent(label_row: LabelRowV2) -> None: ...
+
+    run = stage_run(world, agent, bundle_saves=True)
+    ((context,), _) = run.load(waiting(run), run.gate.clock())
+    held = Held(run.gate, bundled=True, before=lambda: held.let_go())
+    held.begin(context.row, None, "agent")
+    world.platform.journal.clear()
+    row_of(context).save()
+    held.send()
+    held.end()
+    assert (world.requests(), held.refused) == ([], None)
