@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import decimal
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Any
@@ -209,3 +211,27 @@ def test_what_run_scoped_dependencies_set(world: World, driver: Driver, is_async
     assert (told.counts, told.errors) == ({"held": TASKS}, [])
     assert len(ended) == 1
     assert variables[name].get() == ""
+
+
+@drivers
+@pytest.mark.parametrize("is_async", [False, True])
+def test_the_precision_of_decimals(world: World, driver: Driver, is_async: bool) -> None:
+    """It is a context variable in disguise: each attempt computes with its own, and the caller's is as before."""
+    found: dict[str, int] = {}
+
+    def agent(task: AgentTask) -> None:
+        decimal.getcontext().prec += int(task.data_title)
+        everybody.wait()
+        found[task.data_title] = len(str(decimal.Decimal(1) / 3)) - 2
+
+    async def agent_async(task: AgentTask) -> None:
+        agent(task)
+
+    # Concurrent attempts compute only when each of a pair has set its precision; the others wait for nobody.
+    everybody = threading.Barrier(2 if str(driver) == "workers" and not is_async else 1)
+    world.project.add_placeholders(TASKS, title="{index}")
+    with decimal.localcontext(prec=10):
+        driver.run(world, agent_async if is_async else agent)
+        assert decimal.getcontext().prec == 10
+    base = 28 if str(driver) == "celery" else 10  # a Celery task is called by Celery
+    assert found == {str(index): base + index for index in range(TASKS)}

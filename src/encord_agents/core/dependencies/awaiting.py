@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import decimal
 import inspect
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future
@@ -22,7 +23,18 @@ from encord_agents.core.dependencies.children import ChildrenEnd
 from encord_agents.core.dependencies.plan import Call
 from encord_agents.core.tracebacks import is_a
 
-__all__ = ["Changes", "Hidden", "Loop", "apply", "changes_since", "refuse_coroutine", "settled", "task_of", "wait_for"]
+__all__ = [
+    "Changes",
+    "Hidden",
+    "Loop",
+    "apply",
+    "changes_since",
+    "own_copy",
+    "refuse_coroutine",
+    "settled",
+    "task_of",
+    "wait_for",
+]
 
 T = TypeVar("T")
 
@@ -124,13 +136,32 @@ def refuse_coroutine(value: object) -> None:
 
 def changes_since(before: contextvars.Context, now: contextvars.Context) -> Changes:
     """Return the variables that were set between two copies of a context. Resets are not included."""
-    return [(variable, value) for variable, value in now.items() if before.get(variable, _UNSET) is not value]
+    return [(variable, value) for variable, value in now.items() if not _is_same(before.get(variable, _UNSET), value)]
 
 
 def apply(changes: Changes) -> None:
     """Set context variables in the current context."""
     for variable, value in changes:
-        variable.set(value)
+        variable.set(value.copy() if type(value) is decimal.Context else value)
+
+
+def own_copy(context: contextvars.Context) -> contextvars.Context:
+    """Return a copy of a context, with a decimal context of its own: copies share that one, and it is mutable."""
+    own = context.copy()
+    own.run(lambda: decimal.setcontext(decimal.getcontext().copy()))
+    return own
+
+
+def _is_same(before: object, now: object) -> bool:
+    if not (type(before) is type(now) is decimal.Context):
+        return before is now
+    return _settings(before) == _settings(now)
+
+
+def _settings(context: decimal.Context) -> tuple[object, ...]:
+    """Return what user code sets in a decimal context, without the flags that operations set."""
+    numbers = context.prec, context.Emin, context.Emax, context.capitals, context.clamp
+    return *numbers, context.rounding, context.traps
 
 
 _UNSET = object()

@@ -12,7 +12,16 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, wait
 from typing import Any, NamedTuple
 
-from encord_agents.core.dependencies.awaiting import Changes, Hidden, Loop, apply, changes_since, task_of, wait_for
+from encord_agents.core.dependencies.awaiting import (
+    Changes,
+    Hidden,
+    Loop,
+    apply,
+    changes_since,
+    own_copy,
+    task_of,
+    wait_for,
+)
 from encord_agents.core.dependencies.lifetime import (
     Opened,
     add_teardown_note,
@@ -211,7 +220,7 @@ class RunScope:
     def _fork(self) -> tuple[contextvars.Context, contextvars.Context]:
         """Return a context for one dependency, with all variables set by earlier ones, and a copy for comparison."""
         with self._lock:
-            return self._context.copy(), self._context.copy()
+            return own_copy(self._context), own_copy(self._context)
 
     def _keep(self, cell: _Cell, value: object, life: _Life | _AsyncLife | None, changes: Changes) -> None:
         with self._lock:

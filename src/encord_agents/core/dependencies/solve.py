@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal
 
-from encord_agents.core.dependencies.awaiting import Hidden, settled, task_of, wait_for
+from encord_agents.core.dependencies.awaiting import Hidden, own_copy, settled, task_of, wait_for
 from encord_agents.core.dependencies.lifetime import (
     Opened,
     add_teardown_note,
@@ -81,7 +81,7 @@ def attempt(
     """
     if plan.has_async:
         raise TypeError(f"{plan.name}() or one of its dependencies is async: it takes attempt_async().")
-    own = contextvars.copy_context() if context is None else context.copy()
+    own = own_copy(context or contextvars.copy_context())
     opened: list[Opened] = []
     try:
         return own.run(_attempt, plan, values, run, opened)
@@ -131,7 +131,7 @@ async def attempt_async(
         BaseException: An interrupt, after the teardown; `asyncio.CancelledError` only if the calling task is being
             cancelled. A `CancelledError` that the agent itself raises is the agent's failure.
     """
-    own = contextvars.copy_context() if context is None else context.copy()
+    own = own_copy(context or contextvars.copy_context())
     solving = task_of(_carried(plan, values, run, own), asyncio.get_running_loop(), own)
     ended = await solving
     if isinstance(ended, _Interrupted):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import decimal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -252,6 +253,40 @@ def test_the_synchronous_parts_of_async_attempts(one_at_a_time: bool) -> None:
     asyncio.run(main())
     (makes,) = set(where["model"])
     assert set(where["agent"]) == {makes} if one_at_a_time else makes not in where["agent"]
+
+
+def test_a_decimal_context_goes_to_every_attempt() -> None:
+    """As one of its own: the first one has it, too, and what an attempt changes in it, no other sees."""
+
+    def precise() -> None:
+        decimal.getcontext().prec = 40
+
+    def agent(x: None = Depends(precise, scope="run")) -> int:
+        decimal.getcontext().prec += 1
+        return decimal.getcontext().prec
+
+    with decimal.localcontext(prec=5):
+        run = RunScope()
+        assert [attempt(plan(agent), {}, run).value for _ in range(3)] == [41] * 3
+        assert decimal.getcontext().prec == 5
+
+
+def test_a_run_scoped_dependency_that_only_computes() -> None:
+    """It leaves the decimal context of the attempt as an earlier dependency has set it."""
+
+    def precise() -> None:
+        decimal.getcontext().prec = 40
+
+    def third(x: None = Depends(precise)) -> str:
+        return "unused"
+
+    def model() -> decimal.Decimal:
+        return decimal.Decimal(1) / 3
+
+    def agent(x: str = Depends(third), y: decimal.Decimal = Depends(model, scope="run")) -> int:
+        return decimal.getcontext().prec
+
+    assert attempt(plan(agent), {}, RunScope()).value == 40
 
 
 def test_each_has_a_context_of_its_own() -> None:

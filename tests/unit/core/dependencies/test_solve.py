@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import decimal
 import functools
 import threading
 import traceback
@@ -402,6 +403,19 @@ def test_an_attempt_has_context_variables_of_its_own(run: Callable[..., Attempt]
         assert variable.get() == "caller"
     finally:
         variable.reset(token)
+
+
+@both
+def test_an_attempt_has_a_decimal_context_of_its_own(run: Callable[..., Attempt]) -> None:
+    """A copy of the caller's: Python shares that object among copies of a context, and it is changed in place."""
+
+    def agent() -> str:
+        decimal.getcontext().prec += 1
+        return str(decimal.Decimal(1) / 3)
+
+    with decimal.localcontext(prec=5):
+        assert [run(agent).value, run(agent).value] == ["0.333333"] * 2
+        assert decimal.getcontext().prec == 5
 
 
 def test_an_attempt_in_a_given_context() -> None:
