@@ -9,6 +9,7 @@ import requests
 from encord.objects import OntologyStructure, Shape, TextAttribute
 from encord.objects.coordinates import BoundingBoxCoordinates
 from encord.objects.frames import Range
+from encord.objects.metadata import DataGroupMetadata
 from encord.orm.storage import DataGroupCustom
 from tests import kinds
 
@@ -78,6 +79,8 @@ def test_the_members_of_a_data_group(local_platform: LocalPlatform, tmp_path: Pa
     client.get_dataset(next(iter(project.list_datasets())).dataset_hash).link_items([group])
     (row,) = project.list_label_rows_v2()
     row.initialise_labels()
+    assert isinstance(row.metadata, DataGroupMetadata)
+    assert {one.layout_key: one.data_hash for one in row.metadata.children_} == {k: str(v) for k, v in members.items()}
     person, noise = row.ontology_structure.objects
     box = BoundingBoxCoordinates(height=0.1, width=0.2, top_left_x=0.3, top_left_y=0.4)
     row.get_space(layout_key="right", type_="video").put_object_instance(person.create_instance(), 2, box)

@@ -15,6 +15,7 @@ from encord_agents.local.trouble import NotKnown, forbidden, malformed
 from encord_agents.local.workflow import Workflow
 
 _OPTIONS = {"collaborators", "datasets", "labels", "models"}
+_ROWS = "Name label rows in accepted_label_hashes, by their label_hash, or copy all."
 
 
 def stages_of(workflow: Workflow) -> tuple[str, str]:
@@ -91,9 +92,11 @@ def _copy_labels(
         renamed: The data hashes of cloned rows, by those of the old ones.
     """
     if wanted.get("accepted_label_statuses"):
-        raise NotKnown("copies of labels by their review status.", "Name label hashes, or copy all.")
-    chosen = wanted.get("accepted_label_hashes") is not None
-    accepted = listed(wanted.ids("accepted_label_hashes")) if chosen else None
+        raise NotKnown("copies of labels by their review status.", _ROWS)
+    chosen = wanted.list("accepted_label_hashes")
+    if any(isinstance(hash, str) and len(hash) < 32 for hash in chosen or ()):  # shorter than a label row's
+        raise NotKnown("copies of single objects or classifications.", _ROWS)
+    accepted = None if chosen is None else listed(wanted.ids("accepted_label_hashes"))
     with service.database.write() as connection:
         sql = "SELECT data_hash, id FROM units WHERE project = ?"
         here = dict(connection.execute(sql, (made.id,)).fetchall())

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from encord_agents.local.features import Attribute, Feature
+from encord_agents.local.label_values import beyond, has_geometry, is_date, is_frame, is_number, is_range, joined
 from encord_agents.local.trouble import Refusal, corrupted
 
 CONTENT = ("data_units", "object_answers", "classification_answers", "object_actions", "spaces")
 """The parts of a label row that are stored; the platform adds the rest itself."""
 
 _ANSWERS = "ANSWER_DICTIONARY_ERROR"
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-# Not by strptime, whose names are those of the process's locale.
-_IN_WORDS = re.compile(
-    rf"[A-Z][a-z]{{2}}, (\d\d?) ({'|'.join(_MONTHS)}) (\d{{4}}) ([\d:]{{8}})(?: UTC| GMT)?", re.ASCII
-)
 LONGEST_RANGE = 100_000_000
 """Milliseconds of audio (more than a day), or characters of text."""
 _BY_FRAME = ("image", "imageGroup", "imageSequence", "group")
 """Kinds of items whose data units have the labels of one frame each."""
 _RANGED = ("audio", "plainText")
 """Kinds of items whose objects have ranges instead of frames, and are in ``object_answers`` only."""
+_FACTS = ("featureHash", "createdAt", "createdBy", "lastEditedAt", "lastEditedBy", "confidence", "manualAnnotation")
+"""The facts about a classification that older clients state on its frames only."""
 
 
 def check(
@@ -35,7 +30,11 @@ def check(
     features: Mapping[str, Feature],
     members: Sequence[sqlite3.Row] = (),
 ) -> None:
-    """Check the labels that were sent for a row. ``members`` are those of a group.
+    """Check the labels that were sent for a row, and complete them in place: older clients, such as the SDK 0.1.200,
+    put a classification on its frames, with its facts, and newer ones read its range and its facts from its answer.
+
+    Args:
+        members: The members of a group.
 
     Raises:
         Refusal: 400, they are of another row or another ontology, or could not be read back.
@@ -53,11 +52,11 @@ def check(
         if not isinstance(parts, dict) or not all(isinstance(part, dict) for part in parts.values()):
             raise corrupted(f"`{key}` of {title} must be an object of objects.")
     checked = _Row(label, row, features, members)
-    for unit in units.values():
-        labels = unit.get("labels") if isinstance(unit, dict) else None
+    for index, hash in enumerate(expected):
+        labels = units[hash].get("labels") if isinstance(units[hash], dict) else None
         if not isinstance(labels, dict):
             raise corrupted(f"A data unit of {title} has no labels.")
-        checked.unit(labels)
+        checked.unit(labels, index)
     checked.spaces(label.get("spaces") or {})
     checked.answers()
 
@@ -66,7 +65,9 @@ class _Row:
     """The labels of one row.
 
     ``_objects`` are the objects found so far, object hash -> feature hash; ``_ends`` those in spaces of a data group,
-    object hash -> the last frame of the longest of its spaces.
+    object hash -> the last frame of the longest of its spaces. ``_on`` are the frames that have a classification, by
+    its hash and its space, which is ``None`` outside of spaces; ``_taken`` the ranges of each class's classifications
+    in each space, with their hashes.
     """
 
     def __init__(
@@ -86,15 +87,21 @@ class _Row:
         self._classifications = label.get("classification_answers", {})
         self._objects: dict[str, str] = {}
         self._ends: dict[str, int] = {}
+        self._on: dict[str, dict[str | None, list[int]]] = {}
+        self._taken: dict[tuple[str, str | None], list[tuple[int, int, str]]] = {}
 
-    def unit(self, labels: dict[str, Any]) -> None:
-        """Check the labels of a data unit."""
+    def unit(self, labels: dict[str, Any], index: int) -> None:
+        """Check the labels of a data unit, given its place in its group."""
         if self._item_type in _BY_FRAME:
-            self._frame(labels, required=False)
+            if any(map(is_frame, labels)):
+                raise self._bad("have frames by number, where a picture has its objects and classifications directly")
+            self._frame(labels, index, required=False)
             if self._item_type == "group" and labels.get("objects"):
                 raise self._bad("have objects outside of the group's spaces")
         elif self._item_type not in _RANGED:
             self._frames(labels, self._last)
+        else:
+            self._no_frames(labels)
 
     def spaces(self, spaces: dict[str, Any]) -> None:
         """Check the labels in the spaces of a data group."""
@@ -106,18 +113,24 @@ class _Row:
             labels = space.get("labels")
             if not isinstance(labels, dict):
                 raise self._bad("have a space without labels")
-            if self._members[key]["item_type"] not in _RANGED:
+            if self._members[key]["item_type"] in _RANGED:
+                self._no_frames(labels)
+            else:
                 last = last_of(self._members[key])
-                self._frames(labels, last)
+                self._frames(labels, last, key)
                 self._lies(last, (found["objectHash"] for frame in labels.values() for found in frame["objects"]))
 
-    def _frames(self, labels: dict[str, Any], last: int) -> None:
+    def _frames(self, labels: dict[str, Any], last: int, space: str | None = None) -> None:
         for number, frame in labels.items():
-            if not _is_frame(number):
+            if not is_frame(number):
                 raise self._bad(f"have {number!r} where a frame's number belongs")
             if int(number) > last:
                 raise self._bad(f"have a frame {number}, and the last is {last}")
-            self._frame(frame, required=True)
+            self._frame(frame, int(number), space, required=True)
+
+    def _no_frames(self, labels: dict[str, Any]) -> None:
+        if labels:
+            raise self._bad("have frames, and audio and text have their labels in the answers only")
 
     def answers(self) -> None:
         """Check the answers and actions of all objects and classifications. Comes last, once all objects are known."""
@@ -128,13 +141,20 @@ class _Row:
             if not isinstance(hash, str):
                 raise self._bad("have an action without objectHash")
             self._attributes(action.get("actions"), self._objects.get(hash), self._end(hash))
-        for answer in self._classifications.values():
-            self._classification(answer)
+        for key, answer in self._classifications.items():
+            self._classification(key, answer)
+        for ranges in self._taken.values():
+            end, holder = -1, ""
+            for first, last, hash in sorted(ranges):
+                if first <= end and hash != holder:
+                    raise self._bad(f"have two classifications of one class on frame {first}, {holder} and {hash}")
+                end, holder = max((end, holder), (last, hash))
 
-    def _frame(self, frame: Any, *, required: bool) -> None:
+    def _frame(self, frame: Any, number: int, space: str | None = None, *, required: bool) -> None:
         objects = frame.get("objects", None if required else []) if isinstance(frame, dict) else None
-        if not isinstance(objects, list):
-            raise self._bad("must have a list of objects per frame")
+        classifications = frame.get("classifications") or [] if isinstance(frame, dict) else None
+        if not isinstance(objects, list) or not isinstance(classifications, list):
+            raise self._bad("must have a list of objects and one of classifications per frame")
         seen = set()
         for found in objects:
             hash, feature = self._feature(found, "objectHash", shaped=True)
@@ -143,13 +163,24 @@ class _Row:
             seen.add(hash)
             if self._objects.setdefault(hash, found["featureHash"]) != found["featureHash"]:
                 raise self._bad(f"have the object {hash} with two features")
-            if found.get("shape") != feature.shape or not _GEOMETRY.get(feature.shape or "", _other)(found):
+            if found.get("shape") != feature.shape or not has_geometry(found, feature.shape):
                 raise self._bad(f"have an object that is not a {feature.shape}")
             if found.get("event") is not None or found.get("interpolate") is not None:
                 raise self._bad("have events, which only scenes have")
             self._annotation(found)
             if hash not in self._answers:
                 raise Refusal(400, f"An object of {self._title} lacks object_answers.", name=_ANSWERS)
+        for found in classifications:
+            hash, _ = self._feature(found, "classificationHash", shaped=False)
+            answer = self._classifications.get(hash)
+            if answer is None:
+                raise Refusal(400, f"A classification of {self._title} lacks classification_answers.", name=_ANSWERS)
+            for key in _FACTS:
+                if answer.get(key) is None and found.get(key) not in (None, ""):  # the SDK's word for a missing date
+                    answer[key] = found[key]
+            if answer["featureHash"] != found["featureHash"]:
+                raise self._bad(f"have the classification {hash} with two features")
+            self._on.setdefault(hash, {}).setdefault(space, []).append(number)
 
     def _object_answer(self, key: str, answer: dict[str, Any]) -> None:
         hash = answer.get("objectHash")
@@ -165,12 +196,35 @@ class _Row:
         self._placed(placed, key)
         self._attributes(answer.get("classifications"), feature, self._end(key))
 
-    def _classification(self, answer: dict[str, Any]) -> None:
+    def _classification(self, key: str, answer: dict[str, Any]) -> None:
+        if answer.get("featureHash") is None:
+            raise Refusal(
+                400,
+                f"The answer {key!r} in classification_answers of {self._title} lacks featureHash and range, and no"
+                " frame has its classification: give it both, or put the classification on its frames.",
+                name=_ANSWERS,
+            )
         hash, _ = self._feature(answer, "classificationHash", shaped=False)
+        if hash != key:
+            raise self._bad(f"have classification_answers of {hash!r} under {key!r}")
         self._ranges(answer.get("range") or [], self._last)
         self._placed(answer.get("spaces"), hash)
         self._annotation(answer)
         self._attributes(answer.get("classifications"), answer["featureHash"], self._end(hash))
+        spaces = answer.get("spaces") or {}
+        for space, frames in self._on.get(hash, {}).items():
+            place = answer if space is None else spaces.setdefault(space, {"type": "frame"})
+            place["range"] = place.get("range") or [[first, last] for first, last in joined(sorted(frames))]
+            if (left := beyond(place["range"], sorted(frames))) is not None:
+                raise self._bad(
+                    f"have the classification {hash} on frame {left}, which the range of its answer leaves out: add"
+                    " the frame to the range, or take the classification off the frame"
+                )
+        answer["spaces"] = spaces  # the SDK 0.1.200 reads no answer without them
+        for space, place in {None: answer, **spaces}.items():
+            if place.get("type") != "html":
+                taken = self._taken.setdefault((answer["featureHash"], space), [])
+                taken += [(first, last, hash) for first, last in place.get("range") or []]
 
     def _lies(self, last: int, hashes: Iterable[str]) -> None:
         """Note that objects lie in a space that ends with this frame."""
@@ -235,7 +289,7 @@ class _Row:
         if attribute.type == "text":
             return isinstance(given, str)
         if attribute.type == "numeric":
-            return _number(given)
+            return is_number(given)
         if not isinstance(given, list) or (attribute.type == "radio" and len(given) != 1):
             return False
         return all(
@@ -247,13 +301,13 @@ class _Row:
 
     def _annotation(self, found: dict[str, Any]) -> None:
         for key in ("createdAt", "lastEditedAt"):
-            if not _date(found.get(key)):
+            if not is_date(found.get(key)):
                 raise self._bad(f"have the date {str(found[key])[:100]!r}, neither ISO 8601 nor in English")
-        if not (found.get("confidence") is None or _number(found["confidence"])):
+        if not (found.get("confidence") is None or is_number(found["confidence"])):
             raise self._bad("have a confidence that is not a number")
 
     def _ranges(self, value: Any, end: int) -> None:
-        if not isinstance(value, list) or not all(map(_is_range, value)):
+        if not isinstance(value, list) or not all(map(is_range, value)):
             raise self._bad("have an invalid range")
         if any(last > end for _, last in value):
             # The SDK makes an entry for each frame of a range, so it could hardly read such labels back.
@@ -272,105 +326,3 @@ def last_of(row: sqlite3.Row) -> int:
     if row["item_type"] in _RANGED or not row["frames"]:
         return LONGEST_RANGE
     return int(row["frames"]) - 1
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_range(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(_count, value)) and value[0] <= value[1]
-
-
-def _is_frame(number: str) -> bool:
-    return number.isascii() and number.isdigit() and len(number) < 16
-
-
-def _date(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and _readable_date(value))
-
-
-@lru_cache(maxsize=1024)  # the labels of one save mostly share their dates
-def _readable_date(value: str) -> bool:
-    try:
-        if (found := _IN_WORDS.fullmatch(value)) is not None:
-            day, month, year, time = found.groups()
-            value = f"{year}-{_MONTHS.index(month) + 1:02}-{int(day):02}T{time}"
-        datetime.fromisoformat(value)
-    except ValueError:
-        return False
-    return True
-
-
-def _fields(key: str, *numbers: str) -> Callable[[dict[str, Any]], bool]:
-    def has(found: dict[str, Any]) -> bool:
-        geometry = found.get(key)
-        return isinstance(geometry, dict) and all(_number(geometry.get(number)) for number in numbers)
-
-    return has
-
-
-def _is_point(value: Any) -> bool:
-    return isinstance(value, dict) and _number(value.get("x")) and _number(value.get("y"))
-
-
-def _points(value: Any) -> bool:
-    """Return True if a value is points, in a list or by number."""
-    if isinstance(value, dict):
-        return all(map(_is_frame, value)) and all(map(_is_point, value.values()))
-    return isinstance(value, list) and all(map(_is_point, value))
-
-
-def _point(found: dict[str, Any]) -> bool:
-    return isinstance(found.get("point"), dict) and _is_point(found["point"].get("0"))
-
-
-def _polygon(found: dict[str, Any]) -> bool:
-    several = found.get("polygons")
-    if several is None:
-        return _points(found.get("polygon"))
-    # Polygons of rings, each a list of x, y, x, y, ...
-    if found.get("polygon") is not None and not _points(found["polygon"]):
-        return False
-    return isinstance(several, list) and all(
-        isinstance(rings, list)
-        and rings
-        and all(isinstance(ring, list) and len(ring) % 2 == 0 and all(map(_number, ring)) for ring in rings)
-        for rings in several
-    )
-
-
-def _skeleton(found: dict[str, Any]) -> bool:
-    points = found.get("skeleton")
-    return isinstance(points, dict) and isinstance(found.get("name"), str) and all(map(_is_point, points.values()))
-
-
-def _bitmask(found: dict[str, Any]) -> bool:
-    mask = found.get("bitmask")
-    return (
-        isinstance(mask, dict)
-        and isinstance(mask.get("rleString"), str)
-        and all(_count(mask.get(key)) for key in ("top", "left", "height", "width"))
-    )
-
-
-def _other(found: dict[str, Any]) -> bool:
-    """Accept a shape that is stored without validation."""
-    return True
-
-
-_GEOMETRY: Mapping[str, Callable[[dict[str, Any]], bool]] = {
-    "bounding_box": _fields("boundingBox", "h", "w", "x", "y"),
-    "rotatable_bounding_box": _fields("rotatableBoundingBox", "h", "w", "x", "y", "theta"),
-    "circle": _fields("circle", "x", "y", "r"),
-    "ellipse": _fields("ellipse", "x", "y", "rx", "ry"),
-    "point": _point,
-    "polygon": _polygon,
-    "polyline": lambda found: _points(found.get("polyline")),
-    "skeleton": _skeleton,
-    "bitmask": _bitmask,
-}

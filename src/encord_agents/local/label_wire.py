@@ -120,6 +120,12 @@ def label(
         }
     else:
         units = {row["data_hash"]: _unit(row["data_hash"], row, row["item"], 0, kind, saved, link)}
+    if kind == "group":
+        children = [
+            {"data_hash": one["uuid"], "label_hash": None, "name": one["title"], "layout_key": one["layout_key"] or ""}
+            for one in members
+        ]
+        units[row["data_hash"]]["metadata"] = {"children": children}
     spaces = _spaces(members, content.get("spaces", {}), link) if kind == "group" else content.get("spaces", {})
     answers = content.get("object_answers", {})
     if objects is not None:

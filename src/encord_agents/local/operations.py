@@ -24,7 +24,7 @@ v1 project GET | project.label_rows, project.get_project |
 v1 project POST | client.create_project | not from benchmark QA; project.add_object, add_classification: 501
 v1 project DELETE | (the SDK's tests) |
 v1 projectwithuserrole GET | client.get_projects |
-v1 projectcopy POST | project.copy_project | no models; labels not by review status
+v1 projectcopy POST | project.copy_project | no models; labels by `label_hash`, not by object or review status
 v1 projectusers POST | project.add_users |
 v1 projectdataset POST | project.add_datasets |
 v1 projectdataset DELETE | project.remove_datasets |

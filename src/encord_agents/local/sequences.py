@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +100,27 @@ def group_items(service: Service, folder: str, given: Sequence[Any]) -> list[str
                 "layout": group.get("layout"), "settings": group.get("settings") or {},
                 "timeline": group.get("timeline") or [], "type": kind,
             }  # fmt: skip
+            keys = list(keyed)
+            for key in (*_keys(layout["layout"]), *(group.list("timeline") or ())):
+                if key not in keys:
+                    raise malformed(f"A group's layout names {str(key)[:100]!r}, which its layoutContents lack.")
             unit = NewUnit(
                 group.text("name") or f"Group of {members[0]['title']}", "group", None, None, 0,
                 frames=1, layout=orjson.dumps(layout).decode(),
                 metadata=orjson.dumps(group.get("client_metadata") or {}).decode(),
             )  # fmt: skip
-            row = items.insert_group(connection, folder, unit, keyed.values(), keys=list(keyed))
+            row = items.insert_group(connection, folder, unit, keyed.values(), keys=keys)
             made += items.uuids_of(connection, [row])
     return made
+
+
+def _keys(layout: Any) -> Iterator[Any]:
+    """Yield the keys of a layout's tiles; a tile has one or a list of them, and a grid consists of two layouts."""
+    if not isinstance(layout, dict):
+        return
+    if "key" in layout:
+        yield layout["key"]
+    if isinstance(layout.get("keys"), list):
+        yield from layout["keys"]
+    yield from _keys(layout.get("first"))
+    yield from _keys(layout.get("second"))

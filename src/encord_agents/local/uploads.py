@@ -104,7 +104,7 @@ def run(service: Service, folder: str, given: Mapping[str, Any], user: str, *, i
     # Files are read and videos encoded before the transaction, which holds the database's lock: it may take minutes.
     skip, upsert = (bool(Given(given).get(name)) for name in ("skip_duplicate_urls", "upsert_metadata"))
     with service.database.write() as connection:
-        for found in read:
+        for found in sorted(read, key=lambda entry: entry.group is not None):  # a group's images are items, too
             if skip and (same := _same(service, folder, found)):
                 metadata = (found.group or found.units[0]).metadata
                 if upsert and metadata != "{}":  # which is what the SDK sends if its caller states none

@@ -39,6 +39,9 @@ def test_copies_of_a_project(platform: LocalPlatform, project: LocalProject, pay
         ({"copy_project_options": "datasets"}, 400),
         ({"copy_project_options": ["models"]}, 501),
         ({"copy_project_options": ["labels"], "copy_labels_options": {"accepted_label_statuses": ["x"]}}, 501),
+        ({"copy_project_options": ["labels"], "copy_labels_options": {"accepted_label_hashes": ["PDGDwmr5"]}}, 501),
+        ({"copy_project_options": ["labels"], "copy_labels_options": {"accepted_label_hashes": [3]}}, 400),
+        ({"copy_project_options": ["labels"], "copy_labels_options": {"accepted_label_hashes": "PDGDwmr5"}}, 400),
     ],
 )
 def test_a_copy_that_cannot_be(platform: LocalPlatform, project: LocalProject, payload: Any, status: int) -> None:

@@ -112,6 +112,9 @@ def test_an_object_that_is_none(more: dict[str, Any]) -> None:
         lambda label: label["classification_answers"]["c"]["classifications"][0].update(answers="Indoors"),
         lambda label: label["classification_answers"]["c"]["classifications"][0].pop("manualAnnotation"),
         lambda label: label.update(spaces={"x": {"labels": {}}}),
+        lambda label: label["data_units"]["d"]["labels"].update(classifications=3),
+        lambda label: label["data_units"]["d"]["labels"].update({"0": {"objects": []}}),
+        lambda label: label["classification_answers"].update(d=label["classification_answers"].pop("c")),
     ],
 )
 def test_labels_that_could_not_be_read_back(damage: Any) -> None:
@@ -122,6 +125,54 @@ def test_labels_that_could_not_be_read_back(damage: Any) -> None:
     with pytest.raises(Refusal) as caught:
         check(label, row(), FEATURES)
     assert caught.value.status == 400
+
+
+def test_a_classification_of_two_classes() -> None:
+    """On its frame it has the class that its answer says."""
+    label = labels()
+    found = {"classificationHash": "c", "featureHash": "other"}
+    label["data_units"]["d"]["labels"]["classifications"] = [found]
+    others = features({"objects": ONTOLOGY["objects"], "classifications": [
+        *DEFAULT["classifications"], {"id": "9", "featureNodeHash": "other", "attributes": []}
+    ]})  # fmt: skip
+    with pytest.raises(Refusal, match="the classification c with two features"):
+        check(label, row(), others)
+    found["featureHash"] = "sCeneCl1"
+    check(label, row(), others)
+
+
+def test_frames_of_sounds() -> None:
+    """Audio and text have no frames, so labels there are refused: nobody would read them."""
+    label = labels()
+    label["data_units"]["d"]["labels"] = {}
+    label["object_answers"] = {}
+    check(label, row("audio", None), FEATURES)
+    label["data_units"]["d"]["labels"] = {"0": {"objects": []}}
+    with pytest.raises(Refusal, match="audio and text have their labels in the answers only"):
+        check(label, row("audio", None), FEATURES)
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_classifications_of_members(answered: bool) -> None:
+    """On the frames of a group's member as well, they need an answer, which is given their frames if it has none."""
+    members: Any = [{"uuid": "film", "item_type": "video", "frames": 10}]
+    found = {"classificationHash": "c", "featureHash": "sCeneCl1", "confidence": 0.5}
+    label = labels()
+    label["data_units"]["d"]["labels"] = {}
+    label["object_answers"] = {}
+    frame = {"objects": [], "classifications": [found]}
+    label["spaces"] = {"film": {"labels": {"5": frame, "4": frame, "9": frame}}}
+    if not answered:
+        label["classification_answers"] = {}
+        with pytest.raises(Refusal, match="lacks classification_answers"):
+            check(label, row("group"), FEATURES, members)
+        return
+    del label["classification_answers"]["c"]["range"]
+    check(label, row("group"), FEATURES, members)
+    answer = label["classification_answers"]["c"]
+    assert answer["spaces"] == {"film": {"type": "frame", "range": [[4, 5], [9, 9]]}}
+    assert answer["confidence"] == 0.5
+    assert "range" not in answer
 
 
 @pytest.mark.parametrize(

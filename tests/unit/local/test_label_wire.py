@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
+from encord.objects.metadata import DataGroupMetadata
 
 from encord_agents.local import LocalProject, label_wire
 
@@ -49,7 +50,7 @@ def link(item: str, name: str) -> str:
         ("dicomFile", "dicom", set()),
         ("dicomSeries", "dicom", set()),
         ("nifti", "nifti", {"data_link"}),
-        ("group", "group", set()),
+        ("group", "group", {"metadata"}),
     ],
 )  # fmt: skip
 def test_the_facts_of_a_unit(project: LocalProject, item_type: str, kind: str, own: set[str]) -> None:
@@ -127,6 +128,14 @@ def test_the_space_of_a_member(project: LocalProject, given: dict[str, Any], kin
     assert listed["spaces"] == {"m": space}
     child = {"layout_key": "m", "file_name": "m", "data_link": None}
     assert space == {"space_type": kind, "child_info": child, **own}
+
+
+def test_the_members_in_the_metadata(project: LocalProject) -> None:
+    """A data group's unit names its members by their keys, as the SDK reads its `row.metadata`."""
+    members = [member("a", "image", layout_key="left"), member("b", "dicomSeries", layout_key=None)]
+    (unit,) = label_wire.label(row("group"), project._record, None, members)["data_units"].values()
+    children = DataGroupMetadata.from_dict(unit["metadata"]).children_
+    assert [(one.data_hash, one.name, one.layout_key) for one in children] == [("a", "a", "left"), ("b", "b", "")]
 
 
 def test_a_member_that_is_no_space(project: LocalProject) -> None:

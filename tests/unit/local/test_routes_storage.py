@@ -205,7 +205,25 @@ def test_what_a_group_consists_of(platform: LocalPlatform, project: LocalProject
     (made,) = rest(platform, create, body, folder=here)
     layout = rest(platform, summary, folder=here, item=made)["groupLayout"]["layoutContents"]
     assert layout == {"0": {"uuid": found["a.png"]}, "1": {"uuid": found["b.png"]}}
-    for wrong in (None, [], [{"layoutType": "circle"}], [{"layoutType": "custom", "layoutContents": {}}]):
+    left, right = ({"type": "data_unit", "key": key} for key in ("left", "right"))
+    custom = {"layoutType": "custom", "layoutContents": {"left": found["a.png"], "right": found["b.png"]}}
+    grid = {"direction": "row", "first": left, "second": right, "splitPercentage": 50}
+    (made,) = rest(platform, create, [{**custom, "layout": grid, "timeline": ["left"]}], folder=here)
+    assert rest(platform, summary, folder=here, item=made)["groupLayout"]["layout"] == grid
+    unknown = {"type": "data_unit", "key": "middle"}
+    carousel = {"type": "data_unit_list", "keys": ["left", "middle"]}
+    for wrong in (
+        None,
+        [],
+        [{"layoutType": "circle"}],
+        [{"layoutType": "custom", "layoutContents": {}}],
+        [{**custom, "layout": unknown}],
+        [{**custom, "layout": {**grid, "second": {**grid, "first": unknown}}}],
+        [{**custom, "layout": {**grid, "second": carousel}}],
+        [{**custom, "layout": {"type": "data_unit", "key": []}}],
+        [{**custom, "layout": grid, "timeline": ["middle"]}],
+        [{**custom, "layout": grid, "timeline": "left"}],
+    ):
         with refused(400):
             rest(platform, create, wrong, folder=here)
 

@@ -151,6 +151,23 @@ def test_urls_that_are_there_already(platform: LocalPlatform, folder: str, tmp_p
     assert (add(*urls, metadata={"v": 3}, upsert_metadata=True), len(stored())) == (1, 3)
 
 
+@pytest.mark.parametrize("kinds", [("images", "imageGroups"), ("imageGroups", "images")])
+def test_urls_that_a_group_has_as_well(
+    platform: LocalPlatform, folder: str, tmp_path: Path, kinds: tuple[str, ...]
+) -> None:
+    """Files and a group of the same job are all added, in whatever order it lists them; a second job adds none."""
+    urls = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    for url in urls:
+        Path(url).write_bytes(png(4, 3))
+    entries: dict[str, Any] = {
+        "images": [{"objectUrl": url} for url in urls],
+        "imageGroups": [{"title": "g", "objectUrl_0": urls[0], "objectUrl_1": urls[1]}],
+    }
+    given = {**{kind: entries[kind] for kind in kinds}, "skip_duplicate_urls": True}
+    assert sorted(name for _, _, name in run(platform, folder, given).made) == ["a.png", "b.png", "g"]
+    assert run(platform, folder, given).made == []
+
+
 @pytest.mark.parametrize(
     ("given", "status"),
     [

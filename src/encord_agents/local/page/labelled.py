@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from encord_agents.local.label_values import joined
 from encord_agents.local.page.classes import Classes, LabelClass
 from encord_agents.shapes import Canvas, Shape, shape
 
@@ -180,7 +181,7 @@ class Row:
             if frame is not None and not self._is_on(answer, frame):
                 continue
             if self._item_type == "group" and frame is None:
-                ranges = _ranges([k for k in range(len(self._parts)) if self._is_on(answer, k)])
+                ranges = joined([k for k in range(len(self._parts)) if self._is_on(answer, k)])
             else:
                 ranges = [(first, last) for first, last in answer.get("range") or []]
             found.append(
@@ -218,7 +219,7 @@ class Row:
                 on.setdefault(found["objectHash"], []).append(frame)
                 features[found["objectHash"]] = found["featureHash"]
         return [
-            (Labelled(hash, self._numbers.get(hash, 1), self._classes.get(features[hash])), _ranges(frames))
+            (Labelled(hash, self._numbers.get(hash, 1), self._classes.get(features[hash])), joined(frames))
             for hash, frames in on.items()
         ]
 
@@ -289,16 +290,6 @@ def _labels_of(space: Mapping[str, Any] | None, number: int) -> dict[str, Any]:
 
 def _covers(ranges: Any, number: int) -> bool:
     return any(first <= number <= last for first, last in ranges or ())
-
-
-def _ranges(frames: Sequence[int]) -> list[Range]:
-    found: list[Range] = []
-    for frame in frames:
-        if found and frame == found[-1][1] + 1:
-            found[-1] = (found[-1][0], frame)
-        else:
-            found.append((frame, frame))
-    return found
 
 
 def marked(labelled: Labelled, change: str, detail: str = "") -> Labelled:
