@@ -50,8 +50,8 @@ def run_agent(
 ) -> AgentRun:
     """Run an agent on one task of a local platform, with everything that it asks for, and leave the project unchanged.
 
-    It runs on a copy of the task with its labels, in a project that is deleted afterwards. Files and storage items are
-    not copied.
+    It runs on a copy of the task with its labels and issues, in a copy of the project without the other tasks, which is
+    deleted afterwards. Datasets, files and storage items are not copied.
 
     Args:
         agent: A function, or a runner of either kind that has one for the task's stage. A queue function is its agent.

@@ -89,6 +89,25 @@ def test_tasks_move_without_polling(local_platform: LocalPlatform) -> None:
     assert {one.answer for one in local_platform.receivers.sent()} == {"200 OK"}
 
 
+def test_projects_of_one_template(local_platform: LocalPlatform) -> None:
+    """The agents run on each of them, and on a copy, whose stages have the same uuids, as on the real platform."""
+    client = local_platform.client()
+    template = local_platform.add_workflow_template(WORKFLOW)
+    first = local_platform.create_project(workflow=WORKFLOW)
+    first.add_placeholders(2)
+    source = client.get_project(first.project_hash)
+    made = client.create_project(
+        "Second", [str(one.dataset_hash) for one in source.list_datasets()], ontology_hash=source.ontology_hash,
+        workflow_template_hash=template,
+    )  # fmt: skip
+    copied = source.copy_project(new_title="Copy", copy_datasets=True)
+    projects = [first, local_platform.project(made), local_platform.project(copied)]
+    assert len({project.stage("Triage").uuid for project in projects}) == 1
+    with listening(app_of(local_platform)) as address:
+        local_platform.receivers.add(address + PATH, secret=SECRET, max_wait=0)
+        assert all(all_done(project) for project in projects)
+
+
 def test_an_app_of_ones_own(local_platform: LocalPlatform) -> None:
     """A route that depends on the notification is called with what the platform sent."""
     project = local_platform.create_project(workflow=WORKFLOW)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from encord.objects import LabelRowV2
+from encord.project import Project
 from encord.user_client import EncordUserClient
+from encord.utilities.project_user import ProjectUserRole
+from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.exceptions import PrintableError, UnknownPathwayError
 from encord_agents.local import LocalPlatformError
 from encord_agents.tasks import Depends, QueueRunner, Runner
+from encord_agents.tasks.dependencies import DataLookup, dep_data_lookup
 from encord_agents.tasks.models import TaskAgentReturnStruct
 from encord_agents.testing import AgentRun, run_agent
 
@@ -202,6 +207,44 @@ def test_everything_that_an_agent_asks_for(world: World, task: str) -> None:
 
     assert run_agent(world.platform, agent, task).outcome == "moved"
     assert log == [world.platform.domain, "closed"]
+
+
+@pytest.mark.filterwarnings("ignore:(DataLookup|dep_data_lookup) is deprecated:DeprecationWarning")
+def test_what_an_agent_reads(world: World, task: str) -> None:
+    """The project with its datasets, people and tags, and the task with its issues and actions, are as in a run."""
+    project = world.client.get_project(world.project.project_hash)
+    project.add_users(["ann@example.org"], ProjectUserRole.ANNOTATOR)
+    project.add_issue_tags(["blurred"])
+    (waiting,) = [one for one in project.workflow.get_stage(name="Pre-label").get_tasks() if str(one.uuid) == task]
+    waiting.issues.add_file_issue("Look here", ["blurred"])
+    world.project.move(task, "Review")
+    world.project.act("approve", "Review")
+    world.project.move(task, "Pre-label")
+    seen: dict[str, list[Any]] = {}
+
+    def agent(
+        project: Project, task: AgentTask, row: LabelRowV2, lookup: Annotated[DataLookup, Depends(dep_data_lookup)]
+    ) -> None:
+        issues = [(one.comments[0].content, [tag.name for tag in one.tags]) for one in task.issues.list()]
+        actions = project.get_task_actions(after=datetime.now(UTC) - timedelta(days=1))
+        seen.setdefault(row.data_title, []).append(
+            [
+                (project.title, project.description, project.created_at),
+                [(one.dataset_hash, one.title) for one in project.list_datasets()],
+                [(one.user_email, one.user_role) for one in project.list_users()],
+                [one.name for one in project.get_issue_tags()],
+                issues,
+                [(one.action_type, one.actor_email) for one in actions if one.data_unit_uuid == task.data_hash],
+                (row.dataset_hash, row.created_at, row.last_edited_at, row.priority, task.status, task.assignee),
+                lookup.get_storage_item(row.data_hash).uuid,
+            ]
+        )
+
+    assert run_agent(world.platform, agent, task).exception is None
+    assert world.run(agent).failed == 0
+    tried, ran = seen["image-00001.png"]
+    assert tried == ran
+    assert all(ran)
 
 
 def test_a_runner_without_an_agent_for_the_stage(world: World, task: str) -> None:

@@ -17,7 +17,8 @@ import orjson
 
 from encord_agents.local.trouble import LocalPlatformError, machine_trouble
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
+OLDEST_VERSION = 4  # databases of this version and later are brought up to date, older ones are refused
 APPLICATION_ID = 0x656E6C70
 """The number in the header of our SQLite files, which tells them from those of other programs."""
 
@@ -163,9 +164,10 @@ CREATE TABLE IF NOT EXISTS receivers (
     batch_size INTEGER NOT NULL, max_wait REAL NOT NULL, created_at REAL NOT NULL
 );
 -- Tasks that came to a stage since its receiver was notified last. With n = 0, a reminder of those that stay there.
+-- Stages are told apart by project, too: all projects of a template, and copies of a project, have the same uuids.
 CREATE TABLE IF NOT EXISTS arrivals (
-    receiver INTEGER NOT NULL, stage TEXT NOT NULL, project INTEGER NOT NULL, n INTEGER NOT NULL, since REAL NOT NULL,
-    reminders INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (receiver, stage)
+    receiver INTEGER NOT NULL, project INTEGER NOT NULL, stage TEXT NOT NULL, n INTEGER NOT NULL, since REAL NOT NULL,
+    reminders INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (receiver, project, stage)
 ) WITHOUT ROWID;
 -- status is waiting (to be sent, or sent again), delivered or overtaken.
 CREATE TABLE IF NOT EXISTS notifications (
@@ -182,12 +184,11 @@ CREATE TRIGGER IF NOT EXISTS task_moved AFTER UPDATE OF stage ON tasks WHEN EXIS
     BEGIN {arrived} END;
 """.replace(
     "{arrived}",
-    "INSERT INTO arrivals (receiver, stage, project, n, since)"
-    " SELECT id, NEW.stage, NEW.project, 1, NEW.updated_at FROM receivers"
-    " WHERE coalesce(project, NEW.project) = NEW.project AND coalesce(stage, NEW.stage) = NEW.stage"
-    " ON CONFLICT (receiver, stage) DO UPDATE SET n = n + 1, since = min(since, excluded.since), reminders = 0;",
+    "INSERT INTO arrivals (receiver, project, stage, n, since) SELECT id, NEW.project, NEW.stage, 1, NEW.updated_at"
+    " FROM receivers WHERE coalesce(project, NEW.project) = NEW.project AND coalesce(stage, NEW.stage) = NEW.stage"
+    " ON CONFLICT (receiver, project, stage)"
+    " DO UPDATE SET n = n + 1, since = min(since, excluded.since), reminders = 0;",
 )
-
 
 SOME = "(SELECT value FROM json_each(?))"
 """A list of any length as one parameter of a query: see :func:`listed`.
@@ -235,9 +236,15 @@ class Where:
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
-    """Create the tables that do not exist."""
+    """Create the tables that do not exist, and bring those of an earlier version up to date."""
+    earlier = connection.execute("PRAGMA user_version").fetchone()[0] == OLDEST_VERSION
+    if earlier:  # it counted the arrivals in a stage for one project only
+        for dropped in ("TRIGGER task_added", "TRIGGER task_moved", "TABLE arrivals"):
+            connection.execute(f"DROP {dropped}")
     for statement in _SCHEMA.split(";\n"):
         connection.execute(statement)
+    if earlier:
+        connection.execute("UPDATE tasks SET stage = stage")  # for the trigger, all of them arrive now
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
@@ -315,7 +322,7 @@ class Database:
         if self._connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             raise LocalPlatformError(f"{path} is not a database of the local platform. Use another directory.")
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version != SCHEMA_VERSION:
+        if not OLDEST_VERSION <= version <= SCHEMA_VERSION:
             age = "a newer" if version > SCHEMA_VERSION else "an older"
             raise LocalPlatformError(f"{path} was made by {age} version of the local platform. Use another directory.")
         there = {row["name"] for row in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -325,9 +332,8 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """Lend the connection for reading."""
-        with (
-            self._lock
-        ):  # held for the whole block: rows are fetched one by one, and another thread may commit meanwhile
+        # Held for the whole block: rows are fetched one by one, and another thread may commit meanwhile.
+        with self._lock:
             self._refuse_closed()
             yield self._connection
 

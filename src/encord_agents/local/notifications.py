@@ -1,7 +1,8 @@
 """Notifications of tasks that are waiting in agent stages: when they are due, their payload, and their outcome.
 
 Triggers count the tasks that arrive in a stage, in the transaction that moves them. `collect` makes notifications of
-the counts; each address and stage has at most one waiting notification, and later arrivals go into the next one.
+the counts; each address and stage of a project has at most one waiting notification, and later arrivals go into the
+next one.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ AT_ONCE = -1e300
 """A ``since`` so long ago that every ``max_wait`` has elapsed."""
 KEPT = 200
 """Finished notifications that are remembered."""
+SILENT = "silent "
+"""Begins the name of a setting; a project's hash completes it, and nobody is notified of that project."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +83,13 @@ class Sending:
 def tell_of_all(connection: sqlite3.Connection, receiver: int) -> None:
     """Make notifications of all stages with tasks due at once for a receiver, in the caller's transaction."""
     connection.execute(
-        "INSERT INTO arrivals (receiver, stage, project, n, since)"
-        " SELECT r.id, t.stage, t.project, count(*), ? FROM receivers r JOIN tasks t"
+        "INSERT INTO arrivals (receiver, project, stage, n, since)"
+        " SELECT r.id, t.project, t.stage, count(*), ? FROM receivers r JOIN tasks t"
         " ON coalesce(r.project, t.project) = t.project AND coalesce(r.stage, t.stage) = t.stage"
         " WHERE r.id = ? AND NOT EXISTS (SELECT 1 FROM notifications n"
-        " WHERE n.status = 'waiting' AND n.receiver = r.id AND n.stage = t.stage)"
-        " GROUP BY t.stage, t.project"
-        " ON CONFLICT (receiver, stage) DO UPDATE SET n = excluded.n, since = excluded.since, reminders = 0",
+        " WHERE n.status = 'waiting' AND n.receiver = r.id AND n.project = t.project AND n.stage = t.stage)"
+        " GROUP BY t.project, t.stage"
+        " ON CONFLICT (receiver, project, stage) DO UPDATE SET n = excluded.n, since = excluded.since, reminders = 0",
         (AT_ONCE, receiver),
     )
     connection.execute("UPDATE notifications SET next_at = 0 WHERE receiver = ? AND status = 'waiting'", (receiver,))
@@ -105,7 +108,7 @@ _DUE = (
     "SELECT a.*, r.batch_size FROM arrivals a JOIN receivers r ON r.id = a.receiver"
     " WHERE (a.n >= r.batch_size OR a.since + iif(a.n > 0, r.max_wait, 0) <= ?)"
     " AND NOT EXISTS (SELECT 1 FROM notifications n"
-    " WHERE n.status = 'waiting' AND n.receiver = a.receiver AND n.stage = a.stage)"
+    " WHERE n.status = 'waiting' AND n.receiver = a.receiver AND n.project = a.project AND n.stage = a.stage)"
 )
 
 
@@ -116,8 +119,14 @@ def collect(database: Database, catalogue: Catalogue, now: float) -> None:
             return
     with database.write() as connection:
         for row in connection.execute(_DUE, (now,)).fetchall():
-            connection.execute("DELETE FROM arrivals WHERE receiver = ? AND stage = ?", (row["receiver"], row["stage"]))
-            found = connection.execute("SELECT hash FROM projects WHERE id = ?", (row["project"],)).fetchone()
+            connection.execute(
+                "DELETE FROM arrivals WHERE receiver = ? AND project = ? AND stage = ?",
+                (row["receiver"], row["project"], row["stage"]),
+            )
+            found = connection.execute(
+                "SELECT hash FROM projects WHERE id = ? AND NOT EXISTS (SELECT 1 FROM settings WHERE name = ? || hash)",
+                (row["project"], SILENT),
+            ).fetchone()
             project = catalogue.project(found["hash"]) if found is not None else None
             stage = project.stages.get(row["stage"]) if project is not None else None
             pending = _pending(connection, row["project"], row["stage"])
@@ -196,9 +205,9 @@ def answered(
         if accepted:
             later = now + pause(row["reminders"], FIRST_REMINDER, LONGEST_REMINDER)
             connection.execute(
-                "INSERT OR IGNORE INTO arrivals (receiver, stage, project, n, since, reminders)"
+                "INSERT OR IGNORE INTO arrivals (receiver, project, stage, n, since, reminders)"
                 " VALUES (?, ?, ?, 0, ?, ?)",
-                (row["receiver"], row["stage"], row["project"], later, row["reminders"] + 1),
+                (row["receiver"], row["project"], row["stage"], later, row["reminders"] + 1),
             )
             _trim(connection)
 

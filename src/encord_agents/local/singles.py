@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
+from typing import Any
 from uuid import uuid4
 
-from encord_agents.local import labels
+from encord_agents.local import notifications
 from encord_agents.local.catalogue import ProjectRecord
 from encord_agents.local.service import Service
 from encord_agents.local.trouble import LocalPlatformError
@@ -27,33 +29,58 @@ def find(service: Service, task_uuid: str) -> ProjectRecord:
 
 
 def copy(service: Service, record: ProjectRecord, task_uuid: str) -> ProjectRecord:
-    """Copy a project with one of its tasks, in its stage, and that task's data unit and labels."""
+    """Copy a project with one of its tasks, in its stage, and everything that the SDK shows of the two.
+
+    Nobody is notified of the copy.
+    """
+    hash, task = _new(), _new()
     with service.database.write() as connection:
-        stages = connection.execute("SELECT stages FROM projects WHERE id = ?", (record.id,)).fetchone()["stages"]
-        made = service.catalogue.create_from(
-            title=f"{record.title} (one task)", description=record.description, ontology=record.ontology,
-            stages=stages, start=record.start, dataset_hashes=[],
+        old = connection.execute(
+            "SELECT t.unit, u.data_hash FROM tasks t JOIN units u ON u.id = t.unit WHERE t.uuid = ?", (task_uuid,)
+        ).fetchone()
+        project = _again(connection, "projects", "id = ?", record.id, hash=hash)
+        _again(connection, "project_datasets", "project = ?", record.id, project=project)
+        _again(connection, "members", "kind = 'project' AND hash = ?", record.hash, hash=hash)
+        _again(connection, "settings", "name = ?", f"issue_tags {record.hash}", name=f"issue_tags {hash}")
+        unit = _again(connection, "entries", "id = ?", old["unit"], project=project)
+        # The copy itself was neither moved nor saved yet.
+        _again(connection, "tasks", "uuid = ?", task_uuid, uuid=task, project=project, unit=unit, moves=0)
+        _again(connection, "labels", "unit = ?", old["unit"], unit=unit, hash=_new, saves=0)
+        _again(connection, "label_classes", "unit = ?", old["unit"], unit=unit)
+        _again(connection, "actions", "task = ?", task_uuid, project=project, task=task)
+        _again(
+            connection, "issues", "project = ? AND data_hash = ?", record.id, old["data_hash"],
+            uuid=_new, project=project,
         )  # fmt: skip
-        task = connection.execute("SELECT * FROM tasks WHERE uuid = ?", (task_uuid,)).fetchone()
-        entry = connection.execute(
-            "INSERT INTO entries (project, data, refusal, deleted)"
-            " SELECT ?, data, refusal, deleted FROM entries WHERE id = ?",
-            (made.id, task["unit"]),
-        ).lastrowid
-        assert entry is not None
-        connection.execute(
-            "INSERT INTO tasks (uuid, project, unit, stage, start, branch, status, priority, created_at, updated_at,"
-            " assignee, actor) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                str(uuid4()), made.id, entry, task["stage"], task["start"], task["branch"], task["status"],
-                task["priority"], task["created_at"], task["updated_at"], task["assignee"], task["actor"],
-            ),
-        )  # fmt: skip
-        for label in connection.execute("SELECT * FROM labels WHERE unit = ?", (task["unit"],)).fetchall():
-            labels.put(connection, entry, label["branch"], label["content"], saves=0)  # nothing was saved in this copy
-    return made
+        service.set_setting(notifications.SILENT + hash, True)
+        made = service.catalogue.project(hash)
+        assert made is not None
+        return made
 
 
 def delete(service: Service, record: ProjectRecord) -> None:
     """Remove a project that `copy` made."""
-    service.catalogue.delete(record)
+    with service.database.write() as connection:
+        service.catalogue.delete(record)
+        connection.execute("DELETE FROM settings WHERE name = ?", (notifications.SILENT + record.hash,))
+
+
+def _again(connection: sqlite3.Connection, table: str, where: str, *which: Any, **changed: Any) -> int | None:
+    """Insert rows of a table again, with other values in some columns; `_new` gives each row one of its own.
+
+    Returns:
+        The id of the last new row.
+    """
+    id = None
+    for row in connection.execute(f"SELECT * FROM {table} WHERE {where}", which).fetchall():
+        values = {name: row[name] for name in row.keys() if name not in ("id", "rank")}  # noqa: SIM118 - no mapping
+        values |= {name: value() if value is _new else value for name, value in changed.items()}
+        marks = ", ".join("?" * len(values))
+        id = connection.execute(
+            f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})", [*values.values()]
+        ).lastrowid
+    return id
+
+
+def _new() -> str:
+    return str(uuid4())

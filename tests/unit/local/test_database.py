@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from encord_agents.local import LocalPlatform, LocalPlatformError
+from encord_agents.local import AgentStage, LocalPlatform, LocalPlatformError, Stage, Workflow, notifications
 from encord_agents.local.database import APPLICATION_ID, SCHEMA_VERSION, Database
 
 
@@ -20,6 +20,10 @@ from encord_agents.local.database import APPLICATION_ID, SCHEMA_VERSION, Databas
         (
             f"CREATE TABLE projects (a); PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 99",
             "a newer version",
+        ),
+        (
+            f"CREATE TABLE projects (a); PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 3",
+            "an older version",
         ),
     ],
 )
@@ -52,6 +56,39 @@ def test_an_empty_file_is_a_new_database(tmp_path: Path) -> None:
         database.add_key("a", "b")
         assert database.knows_key("a")
         database.close()
+
+
+VERSION_4 = """
+DROP TRIGGER task_added;
+DROP TRIGGER task_moved;
+DROP TABLE arrivals;
+CREATE TABLE arrivals (
+    receiver INTEGER NOT NULL, stage TEXT NOT NULL, project INTEGER NOT NULL, n INTEGER NOT NULL, since REAL NOT NULL,
+    reminders INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (receiver, stage)
+) WITHOUT ROWID;
+CREATE TRIGGER task_added AFTER INSERT ON tasks BEGIN SELECT 1; END;
+CREATE TRIGGER task_moved AFTER UPDATE OF stage ON tasks BEGIN SELECT 1; END;
+INSERT INTO arrivals SELECT 1, stage, project, 3, updated_at, 0 FROM tasks LIMIT 1;
+PRAGMA user_version = 4;
+"""
+"""Makes a database of version 4, which counted the arrivals in a stage for one of the projects that have it."""
+
+
+def test_a_database_of_the_version_before(tmp_path: Path) -> None:
+    """It is opened with what is in it, and also announces the projects that it had left out."""
+    workflow = Workflow([AgentStage("Agent", {"done": "Done"}), Stage("Done", "done")])
+    with closing(LocalPlatform(tmp_path)) as platform:
+        hashes = [platform.create_project(workflow=workflow).project_hash for _ in range(2)]
+        platform.receivers.add("http://127.0.0.1:9/")
+        for hash in hashes:
+            platform.project(hash).add_placeholders(3)
+    with closing(sqlite3.connect(tmp_path / "platform.sqlite3")) as connection:
+        connection.executescript(VERSION_4)
+    for _ in range(2):
+        with closing(LocalPlatform(tmp_path)) as platform:
+            notifications.collect(platform._service.database, platform._service.catalogue, now=4e9)
+            assert sorted(one.project for one in platform.receivers.sent()) == sorted(hashes)
+            assert [one.pending for one in platform.receivers.sent()] == [3, 3]
 
 
 def test_a_write_within_a_write_is_a_part_of_it() -> None:

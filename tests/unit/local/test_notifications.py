@@ -109,6 +109,33 @@ def test_one_project_or_one_stage(world: World) -> None:
     assert world.deliver(LATER) == [("Triage", 1, "max_wait_elapsed")]
 
 
+def test_projects_with_the_same_stages(world: World) -> None:
+    """Projects of one workflow have stages of the same uuids; each is announced, sent again and reminded of by itself.
+
+    A receiver that is told again hears of both, also while it has not answered for one of them.
+    """
+    receiver = world.receiver(max_wait=0)
+    projects = [world.project, world.platform.create_project(workflow=WORKFLOW)]
+    for project in projects:
+        project.add_placeholders(2)
+    hashes = [project.project_hash for project in projects]
+
+    def told(now: float) -> list[str]:
+        return [str(parse_notification(sending.body).project_hash) for sending in world.due(now)]
+
+    now = world.since() + 1000
+    assert told(now) == hashes
+    first, second = world.due(now)
+    world.answer(first, accepted=False, now=now)
+    world.answer(second, accepted=True, now=now)
+    assert told(now) == []
+    world.platform.receivers.tell(receiver)
+    assert told(now) == hashes
+    for sending in world.due(now):
+        world.answer(sending, accepted=True, now=now)
+    assert (told(now + 59), told(now + 60)) == ([], hashes)
+
+
 def test_sent_again_with_growing_pauses(world: World) -> None:
     """The same bytes each time, after pauses that double up to a bound; tasks that come meanwhile are the next one."""
     world.receiver(max_wait=0)
