@@ -190,8 +190,9 @@ def _report_at_the_end(runner: RunnerBase) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if runner.report is not None and runner.report is not before and runner.report.tasks:
-            show_report(runner.report)
+        report = runner.report
+        if report is not None and report is not before and (report.tasks or report.unwritten):
+            show_report(report)
         raise
     if runner.report is not None:
         show_report(runner.report)

@@ -275,8 +275,7 @@ class Writer:
             elif uuid in refused:
                 settle(result, Failed(_fault(result, Phase.MOVE, refused[uuid])))
             else:
-                why = "the task left the stage before it could be moved; its labels were written"
-                self._settle_gone(result, settle, why)
+                self._settle_gone(result, settle, f"the task left the stage before it could be moved{_written(result)}")
         return stay
 
     def _settle_gone(self, result: Result, settle: Settle, why: str) -> None:
@@ -292,6 +291,13 @@ class Writer:
         assert result.pathway is not None
         moved = Moved(result.pathway, confirmed=confirmed)
         settle(result, moved if result.fault is None else Failed(result.fault, moved_to=result.pathway))
+
+
+def _written(result: Result) -> str:
+    """Return the parts of a result that were written before its move, as the end of a sentence."""
+    if result.label_row is not None:
+        return f"; its labels {'and its priority ' if result.prioritised else ''}were written"
+    return "; its priority was written" if result.prioritised else ""
 
 
 def _labels(result: Result) -> Parcel:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
 from encord.objects import LabelRowV2
 from tests.stage_runs import stage_run, waiting
 
 from encord_agents.core.dependencies.solve import Attempt
 from encord_agents.local import Fault as PlatformFault
 from encord_agents.tasks.engine.context import Result
-from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase
+from encord_agents.tasks.engine.outcome import Failed, Fault, Held, Moved, Outcome, Phase, Skipped
 from encord_agents.tasks.engine.stage_run import StageRun
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
@@ -122,3 +123,29 @@ def test_where_tasks_have_arrived(world: World) -> None:
     first, second = (result.context.task for result in results)
     first.proceed(pathway_name="triage")
     assert run.writer().arrived([first, second]) == {first.uuid: run.agent.pathways.find("triage")}
+
+
+@pytest.mark.parametrize(
+    ("labels", "priority", "said"),
+    [
+        (True, 0.5, "; its labels and its priority were written"),
+        (True, None, "; its labels were written"),
+        (False, 0.5, "; its priority was written"),
+        (False, None, ""),
+    ],
+)
+def test_a_task_that_somebody_moves_last(world: World, labels: bool, priority: float | None, said: str) -> None:
+    """It is skipped, and told what of it was written: nothing, if its agent only named a pathway."""
+    run, (result,) = results_of(world, 1)
+    if not labels:
+        result.label_row = result.labels = None
+    result.priority = priority
+    settled: Settled = []
+
+    def moves() -> bool:
+        world.project.move(str(result.context.task.uuid), "Review")
+        return True
+
+    run.writer().write([result], lambda *one: settled.append(one), moves)
+    ((_, outcome),) = settled
+    assert outcome == Skipped(f"the task left the stage before it could be moved{said}")
