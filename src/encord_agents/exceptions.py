@@ -289,7 +289,8 @@ class AssetDownloadError(PrintableError):
 
 
 class CertificateError(PrintableError):
-    """The certificate of the platform, or of a host of its files, is not trusted on this machine.
+    """The certificate of the platform, or of a host of its files, is not trusted on this machine, or none is, since
+    those to trust cannot be read.
 
     It is not an outage: waiting does not help. The message names the environment variable that does.
     """

@@ -17,7 +17,7 @@ from tests.servers import private_authority, tls_before
 from encord_agents.core import transport
 from encord_agents.core.assets import Asset
 from encord_agents.exceptions import CertificateError
-from encord_agents.tasks import QueueRunner
+from encord_agents.tasks import QueueRunner, Runner
 from encord_agents.tasks.models import TaskCompletionResult
 
 if TYPE_CHECKING:
@@ -56,6 +56,15 @@ def with_file(asset: Asset) -> str:
     return "complete"
 
 
+@pytest.fixture(params=["missing", "garbage"])
+def unreadable(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A path that is no file of certificates."""
+    path = tmp_path / "bundle.pem"
+    if request.param == "garbage":
+        path.write_text("garbage")
+    return path
+
+
 @pytest.mark.parametrize("driver", RUNNERS, ids=str)
 def test_files(distrusted_files: World, driver: Driver) -> None:
     """The run ends with the reason, and no task has failed."""
@@ -63,6 +72,22 @@ def test_files(distrusted_files: World, driver: Driver) -> None:
     with pytest.raises(CertificateError, match=TRUST):
         driver.run(world, with_file, num_retries=3)
     assert world.count("Pre-label") == 5
+
+
+def test_files_without_authorities(distrusted_files: World, unreadable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it does where no certificate can be trusted, since the file of those to trust cannot be read."""
+    world = distrusted_files
+    monkeypatch.setenv(TRUST, str(unreadable))
+    with pytest.raises(CertificateError, match=f"{TRUST} names '{unreadable}'"):
+        world.agent(with_file)(progress="none")
+    assert world.count("Pre-label") == 5
+
+
+def test_no_authorities(world: World, front: tuple[str, Path], unreadable: Path, monkeypatch: Any) -> None:
+    """No project can be opened, and the error says at once which variable and which path are wrong."""
+    monkeypatch.setenv(TRUST, str(unreadable))
+    with pytest.raises(CertificateError, match=f"{TRUST} names '{unreadable}'"):
+        Runner(world.project.project_hash, user_client=client_of(world, front[0]))
 
 
 def test_files_in_a_drain(distrusted_files: World) -> None:
@@ -86,28 +111,32 @@ def test_files_in_a_queue_function(distrusted_files: World) -> None:
     assert world.count("Pre-label") == 5
 
 
+@pytest.mark.parametrize("becomes", [None, "/no/such/bundle.pem"])
 @pytest.mark.parametrize("options", [{"task_batch_size": 1}, {}, {"max_workers": 4}], ids=str)
 def test_the_platform(
-    world: World, front: tuple[str, Path], options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    world: World,
+    front: tuple[str, Path],
+    options: dict[str, Any],
+    becomes: str | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """If it is no longer trusted in the middle of a run, the run ends without a wait, and finished moves count."""
     address, authority = front
     world.project.add_placeholders(20)
     monkeypatch.setenv(TRUST, str(authority))
-    runner = world.runner()
-    runner = type(runner)(world.project.project_hash, user_client=client_of(world, address))
+    runner = Runner(world.project.project_hash, user_client=client_of(world, address))
     calls: list[int] = []
 
     @runner.stage("Pre-label")
     def agent() -> str:
         calls.append(1)
         if len(calls) == 3:
-            monkeypatch.delenv(TRUST)
+            monkeypatch.delenv(TRUST) if becomes is None else monkeypatch.setenv(TRUST, becomes)
         return "complete"
 
-    with pytest.raises(CertificateError, match=TRUST):
+    with pytest.raises(CertificateError, match=f"{TRUST} names '{becomes}'" if becomes else TRUST):
         runner(progress="none", **options)
     assert runner.report is not None
     assert runner.report.failed == 0
-    assert "certificate" in (runner.report.stopped or "")
+    assert TRUST in (runner.report.stopped or "")
     assert world.count("Pre-label") + runner.report.moved == 20

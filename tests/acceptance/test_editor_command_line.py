@@ -58,6 +58,19 @@ def run(*arguments: str) -> int:
     return int(code or 0)
 
 
+@pytest.mark.parametrize("content", [None, "garbage"])
+def test_certificates_that_cannot_be_read(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is no answer then, for a reason that names the variable and its path."""
+    bundle = tmp_path / "bundle.pem"
+    if content is not None:
+        bundle.write_text(content)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    assert run("custom", "https://127.0.0.1:9/agent", f"https://app.encord.com/{PATH}/0") == 1
+    assert f"cannot be trusted: REQUESTS_CA_BUNDLE names '{bundle}'" in capsys.readouterr().out
+
+
 def test_a_call_is_shown(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Request, answer and time are printed, and a curl line that does the same again; the exit code tells of errors."""
     for name, value in world.platform.environment().items():

@@ -101,6 +101,7 @@ def call(endpoint: str, editor_url: str, *, test_header: bool, as_event: bool = 
     import requests
 
     from encord_agents.core.constants import EDITOR_TEST_REQUEST_HEADER
+    from encord_agents.core.trust import TrustingAdapter
 
     body = frame_of(editor_url).model_dump_json(by_alias=True, exclude_none=True)
     headers = {"Content-Type": "application/json"}
@@ -117,7 +118,9 @@ def call(endpoint: str, editor_url: str, *, test_header: bool, as_event: bool = 
     _tell("data", body)
     started = time.perf_counter()
     try:
-        answer = requests.post(endpoint, data=body, headers=headers, timeout=(10, None), proxies=directly)
+        with requests.Session() as session:
+            session.mount("https://", TrustingAdapter())
+            answer = session.post(endpoint, data=body, headers=headers, timeout=(10, None), proxies=directly)
     except (ValueError, requests.exceptions.InvalidURL) as error:
         raise PrintableError(f"{endpoint!r} is not an address: {error}") from None
     except requests.RequestException as error:
@@ -150,6 +153,10 @@ def _directly(endpoint: str) -> dict[str, str]:
 
 def _why(endpoint: str, error: Exception, *, as_event: bool) -> str:
     """Return the reason for a missing answer, and its remedy."""
+    from encord_agents.core.answers import refused_certificate  # late: it needs `requests`
+
+    if (refused := refused_certificate(error)) is not None:
+        return f"{endpoint} cannot be trusted: {refused}"
     if any(is_a(one, ConnectionRefusedError) for one in chain(error)):
         how = "docker run -p 8080:8080 IMAGE" if as_event else "encord-agents serve agents:app"
         return f"Nobody listens at {endpoint}. Start the agent, for instance with `{how}`, or correct the address."

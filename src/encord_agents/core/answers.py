@@ -6,6 +6,7 @@ The SDK chains the exceptions of `requests`. If none is found in the chain, noth
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import requests.exceptions
 
 from encord_agents.core.legible import literally
 from encord_agents.core.tracebacks import chain
+from encord_agents.core.trust import TrustError
 
 __all__ = ["NOBODY", "is_loopback", "reasons", "refused_certificate", "unreachable"]
 
@@ -32,13 +34,28 @@ NOBODY = "no server listens there (the connection was refused)"
 
 
 def refused_certificate(error: BaseException) -> str | None:
-    """Return the reason why the server's certificate was rejected, with the remedy, or ``None`` if it was not."""
+    """Return the reason why the server's certificate was rejected, with the remedy, or ``None`` if it was not.
+
+    No certificate is accepted while those to trust cannot be read.
+    """
     for reason in reasons(error):
+        if isinstance(reason, TrustError):
+            return str(reason)
         if isinstance(reason, ssl.SSLCertVerificationError):
             why = reason.verify_message or "it was not accepted"
-            remedy = STRICT_REMEDY if reason.verify_code in STRICT else CERTIFICATE_REMEDY
+            remedy = STRICT_REMEDY if reason.verify_code in STRICT else _remedy()
             return f"its certificate was refused: {literally(why)}. {remedy}"
     return None
+
+
+def _remedy() -> str:
+    from encord_agents.core.settings import authorities, named_authorities  # pydantic-settings takes a while to import
+
+    bundle = authorities()
+    if bundle is None:
+        return CERTIFICATE_REMEDY
+    hashed = " In a directory, only files that `openssl rehash` has named count." if os.path.isdir(bundle) else ""
+    return f"{CERTIFICATE_REMEDY} At present, {named_authorities(bundle)}.{hashed}"
 
 
 def unreachable(error: BaseException) -> str | None:

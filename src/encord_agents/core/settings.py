@@ -24,6 +24,8 @@ __all__ = ["CacheSettings", "PrintableError", "Settings", "WebhookSettings"]
 logger = get_logger(__name__)
 
 DEFAULT_DOMAIN = "https://api.encord.com"
+AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""The variables in which `requests` looks for a CA bundle, in order."""
 BOTH_KEYS = "Both ENCORD_SSH_KEY and ENCORD_SSH_KEY_FILE are set: the key in ENCORD_SSH_KEY is used."
 
 
@@ -169,7 +171,13 @@ def names_proxies() -> bool:
 
 def authorities() -> str | None:
     """Return the CA bundle that the environment gives `requests`, or ``None``."""
-    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    return next((path for name in AUTHORITIES if (path := os.environ.get(name))), None)
+
+
+def named_authorities(path: str) -> str:
+    """Return a clause that tells the path of a CA bundle, and the variable that it comes from."""
+    name = next((name for name in AUTHORITIES if os.environ.get(name) == path), None)
+    return f"{name} names {quotable(path)}" if name else f"the certificates to trust should be in {quotable(path)}"
 
 
 def _stamp(path: Path | None) -> object:

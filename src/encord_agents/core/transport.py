@@ -21,6 +21,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests import exceptions as from_requests
+from requests.cookies import RequestsCookieJar, extract_cookies_to_jar
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
@@ -77,6 +78,8 @@ def open_url(
 ) -> HTTPResponse:
     """Send a GET request and return the response, its body unread. Close it; if fully read, its connection is reused.
 
+    Cookies that come with a redirect are sent where it leads, if they are for that host, and forgotten afterwards.
+
     Args:
         url: The address. Redirects are followed, but not from https to http. A user and password in it are not sent.
         timeout: The connect and read timeouts, in seconds.
@@ -89,18 +92,22 @@ def open_url(
     session = _session()
     try:
         with _asking(begun):
+            cookies = None
             for _ in range(REDIRECTS):
                 parts = urlsplit(url)
                 if parts.scheme not in {"http", "https"} or not parts.hostname:
                     raise ValueError("not an address")
                 request = requests.PreparedRequest()
-                request.prepare("GET", url, {**HEADERS, **(headers or {})}, auth=_no_credentials)
+                request.prepare("GET", url, {**HEADERS, **(headers or {})}, cookies=cookies, auth=_no_credentials)
                 settings = session.merge_environment_settings(url, {}, True, None, None)
                 answer = session.send(request, timeout=timeout, allow_redirects=False, **settings)
                 response = cast("HTTPResponse", answer.raw)
                 location = response.get_redirect_location()
                 if not location:
                     return response
+                if "Set-Cookie" in response.headers:  # as of a gateway that lets requests with its cookie through
+                    cookies = RequestsCookieJar() if cookies is None else cookies
+                    extract_cookies_to_jar(cookies, request, response)  # type: ignore[no-untyped-call]
                 _put_away(response)
                 there = urljoin(url, _as_sent(location))
                 if parts.scheme == "https" and urlsplit(there).scheme == "http":
@@ -146,7 +153,7 @@ def renew(response: HTTPResponse) -> None:
 def _session() -> requests.Session:
     session = _sessions.get(os.getpid())
     if session is None:
-        # A session shared by threads must not change, so no cookie of a storage host is kept.
+        # A session shared by threads must not change, so it keeps no cookie of a storage host.
         session = new_session(lambda: _Adapter(pool_connections=CONNECTIONS, pool_maxsize=CONNECTIONS))
         session = _sessions.setdefault(os.getpid(), session)
     return session

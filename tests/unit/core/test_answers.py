@@ -16,6 +16,7 @@ from tests.servers import PAGE, Answer, answering, private_authority, server
 
 from encord_agents.core.answers import is_loopback, refused_certificate, unreachable
 from encord_agents.core.sdk.messages import foreign_answer
+from encord_agents.core.trust import TrustError
 from encord_agents.local.keys import new_key
 
 
@@ -94,6 +95,17 @@ def test_certificates_that_break_the_rules(tmp_path: Path) -> None:
     assert "Missing Authority Key Identifier" in said
     assert "RFC 5280" in said
     assert "REQUESTS_CA_BUNDLE" not in said
+
+
+def test_certificates_that_are_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the variable names none that help, its value is told, and in a directory, the names that files need."""
+    monkeypatch.setenv("CURL_CA_BUNDLE", str(tmp_path))
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    with server((200, b""), private_authority(tmp_path)[0]) as domain:
+        said = refused_certificate(raised(domain)) or ""
+    assert f"CURL_CA_BUNDLE names '{tmp_path}'" in said
+    assert "openssl rehash" in said
+    assert refused_certificate(TrustError("there is no file")) == "there is no file"
 
 
 @pytest.mark.parametrize(("code", "words"), [(20, "REQUESTS_CA_BUNDLE"), (85, "RFC 5280"), (92, "RFC 5280")])

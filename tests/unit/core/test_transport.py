@@ -51,7 +51,12 @@ def host() -> Iterator[Host]:
             host.headers.append(dict(self.headers))
             host.clients.add(self.client_address)
             body = b"the file"
-            self.send_response(307 if "elsewhere" in self.path else 200)
+            asks_for_cookie = "cookie" in self.path and "Cookie" not in self.headers
+            self.send_response(307 if "elsewhere" in self.path or asks_for_cookie else 200)
+            if asks_for_cookie:
+                self.send_header("Set-Cookie", "seen=1; Path=/")
+                away = f"http://localhost:{server.server_port}/there"
+                self.send_header("Location", away if "away" in self.path else self.path)
             if "elsewhere" in self.path:
                 there = self.path.removesuffix("elsewhere") if "loop" not in self.path else "#"
                 there = "/bücher".encode().decode("latin-1") if "letters" in self.path else there
@@ -109,6 +114,22 @@ def test_redirects(host: Host) -> None:
     with pytest.raises(TransportError, match="redirected 10 times") as error:
         body_of(host.url("/loop/elsewhere"))
     assert not error.value.may_pass
+
+
+def test_cookies_of_redirects(host: Host) -> None:
+    """A gateway that redirects to the same address with a cookie gets it back. No other file's request has it."""
+    assert body_of(host.url("/cookie/a")) == b"the file"
+    assert [headers.get("Cookie") for headers in host.headers] == [None, "seen=1"]
+    assert body_of(host.url("/b")) == b"the file"
+    assert body_of(host.url("/cookie/a")) == b"the file"
+    assert [headers.get("Cookie") for headers in host.headers[2:]] == [None, None, "seen=1"]
+
+
+def test_cookies_stay_with_their_host(host: Host) -> None:
+    """A host that is redirected to does not get the cookie of another."""
+    assert body_of(host.url("/cookie/away")) == b"the file"
+    assert host.asked == ["/cookie/away", "/there"]
+    assert "Cookie" not in host.headers[1]
 
 
 def test_redirects_keep_connections(host: Host) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +15,8 @@ import requests
 from tests.servers import private_authority, server
 
 from encord_agents.core import trust
-from encord_agents.core.trust import TrustingAdapter
+from encord_agents.core.settings import AUTHORITIES, authorities
+from encord_agents.core.trust import TrustError, TrustingAdapter
 
 
 @pytest.fixture(autouse=True)
@@ -101,20 +104,78 @@ def test_nothing_to_verify(tmp_path: Path, nothing_read: list[str], collect_garb
     collect_garbage()
 
 
-def test_a_file_that_is_none(tmp_path: Path, collect_garbage: Callable[[], int]) -> None:
-    """It is refused as `requests` refuses it."""
-    context, _ = private_authority(tmp_path)
-    (tmp_path / "garbage").write_text("no certificates")
-    said = []
-    with server((200, b"yes"), context) as address:
-        for adapter in (TrustingAdapter(), requests.adapters.HTTPAdapter()):
-            with session() as one:
-                one.mount("https://", adapter)
-                with pytest.raises((OSError, requests.exceptions.SSLError)) as caught:
-                    one.get(address, verify=str(tmp_path / "garbage"))
-                said.append(type(caught.value))
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "no such file or directory"),
+        ("", "no certificate"),
+        ("garbage", "no certificate"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "no certificate"),
+    ],
+    ids=["missing", "empty", "garbage", "damaged"],
+)
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", None])
+def test_a_file_that_is_none(
+    content: str | None, words: str, name: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused before anything is sent, by an error of `requests` with the path and the variable that names it."""
+    path = str(tmp_path / "bundle.pem")
+    if content is not None:
+        Path(path).write_text(content)
+    for variable in AUTHORITIES:
+        monkeypatch.delenv(variable, raising=False)
+    if name is not None:
+        monkeypatch.setenv(name, path)
+    assert authorities() == (path if name else None)
+    with session() as one, pytest.raises(requests.exceptions.SSLError) as caught:
+        one.get("https://127.0.0.1:9", verify=path)
+    assert isinstance(caught.value, TrustError)
+    assert words in str(caught.value)
+    assert f"{name} names {path!r}" in str(caught.value) if name else repr(path) in str(caught.value)
+
+
+def test_a_file_that_becomes_none(tmp_path: Path, collect_garbage: Callable[[], int]) -> None:
+    """Connections that are open ask for nothing more, until the file is there again."""
+    context, authority = private_authority(tmp_path)
+    certificates = authority.read_bytes()
+    with server((200, b"yes"), context) as address, session() as one:
+        assert one.get(address, verify=str(authority)).text == "yes"
+        authority.unlink()
+        with pytest.raises(TrustError):
+            one.get(address, verify=str(authority))
+        authority.write_bytes(certificates)
+        assert one.get(address, verify=str(authority)).text == "yes"
     collect_garbage()
-    assert said[0] is said[1]
+
+
+def test_behind_a_proxy(tmp_path: Path) -> None:
+    """The file is looked at as without one."""
+    proxies = {"https": "http://127.0.0.1:9"}
+    (tmp_path / "bundle.pem").write_text("garbage")
+    with session() as one, pytest.raises(TrustError):
+        one.get("https://storage.example", verify=str(tmp_path / "bundle.pem"), proxies=proxies)
+
+
+def test_a_file_that_cannot_be_opened_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too few handles pass, so they are told as what they are."""
+
+    def open_none(path: str) -> Any:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+
+    monkeypatch.setattr(trust, "_context", open_none)
+    _, authority = private_authority(tmp_path)
+    with session() as one, pytest.raises(OSError, match=os.strerror(errno.EMFILE)) as caught:
+        one.get("https://127.0.0.1:9", verify=str(authority))
+    assert not isinstance(caught.value, TrustError)
+
+
+def test_a_key_in_place_of_a_path(tmp_path: Path) -> None:
+    """It is not shown, in the message or in what led to it."""
+    key = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2Vw\n"
+    with session() as one, pytest.raises(TrustError) as caught:
+        one.get("https://127.0.0.1:9", verify=key)
+    assert "MC4CAQ" not in str(caught.value)
+    assert caught.value.__context__ is None
 
 
 def test_a_context_of_ones_own_stays(tmp_path: Path, nothing_read: list[str]) -> None:

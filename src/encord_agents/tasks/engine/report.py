@@ -83,6 +83,10 @@ class _Counted:
 class RunReport:
     """The report of a run. It is called with the run's events; ``str()`` is a short table.
 
+    Args:
+        max_records: The maximum number of records that it keeps.
+        one_by_one: True if each task is finished before the next one begins, so that none is written with another.
+
     Attributes:
         stages: A `StageReport` per stage, in order.
         passes: The number of finished passes.
@@ -98,7 +102,7 @@ class RunReport:
 
     hears_starts = False
 
-    def __init__(self, max_records: int = MAX_RECORDS) -> None:
+    def __init__(self, max_records: int = MAX_RECORDS, *, one_by_one: bool = False) -> None:
         self.passes = 0
         self.stopped: str | None = None
         self.unwritten: tuple[TaskRef, ...] = ()
@@ -111,6 +115,7 @@ class RunReport:
         self.writing = 0.0
         self.own_saves = 0.0
         self._max_records = max_records
+        self._one_by_one = one_by_one
         self._stages: dict[UUID, StageReport] = {}
         # Ordered dictionaries find their oldest entry at once, however many were removed before.
         self._records: OrderedDict[tuple[UUID, UUID], TaskRecord] = OrderedDict()
@@ -279,7 +284,7 @@ class RunReport:
                 f"({self.tasks / self.seconds:.1f} per second){went}."
             )
         elif not self.tasks:
-            yield "No task was waiting."
+            yield "No task has an outcome." if self.stopped or self.unwritten else "No task was waiting."
         if self.stopped:
             yield f"Stopped early: {on_a_line(self.stopped.partition(chr(10))[0]).rstrip('.')}."
         if (found := hint([(record.phase, record.exception) for record in self.failures])) is not None:
@@ -294,7 +299,8 @@ class RunReport:
             yield f"Raised when it was torn down, after the run: {on_a_line(error.partition(chr(10))[0])}"
         if self.report_file_error:
             yield on_a_line(self.report_file_error)
-        if (bundling := hint_at_bundling(self.own_saves, max(self.seconds, self.running))) is not None:
+        bundling = hint_at_bundling(self.own_saves, max(self.seconds, self.running))
+        if bundling is not None and not self._one_by_one:
             yield bundling
 
     def __str__(self) -> str:

@@ -23,7 +23,7 @@ from encord_agents.tasks.engine.report_file import ReportFile
 from encord_agents.tasks.engine.stop import Leaving, Reason, Stop
 from encord_agents.tasks.runner.base import RunnerBase
 from encord_agents.tasks.runner.opening import with_advice
-from encord_agents.tasks.runner.run_options import RunOptions
+from encord_agents.tasks.runner.run_options import RunnerOptions, RunOptions
 
 __all__ = ["Passes", "StageRuns", "reported", "stopped_before"]
 
@@ -56,7 +56,8 @@ def reported(
         run: Makes the run. A Ctrl-C in it only requests the stop, except inside `Stop.interruptible`.
         end: Called after the run, however it ended.
     """
-    report = runner.report = RunReport()
+    one_by_one = isinstance(options, RunnerOptions) and options.task_batch_size == 1
+    report = runner.report = RunReport(one_by_one=one_by_one)
     # Python raises an interrupt only at a call or a backward jump: none comes just before a `try`, or between its end
     # and the `finally`.
     try:

@@ -7,6 +7,7 @@ import pickle
 import time
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
@@ -75,6 +76,15 @@ def test_the_bound_holds_where_nothing_moved() -> None:
         report(finished(number, failed()))
     assert report.failed == 25
     assert [record.task_uuid.int for record in report.records] == list(range(15, 25))
+
+
+def test_a_run_without_outcomes() -> None:
+    """Nothing was waiting, unless it was stopped before it could tell, or has tasks that are not written."""
+    report = RunReport()
+    assert "No task was waiting." in str(report)
+    report(RunStopped("interrupted"))
+    assert "No task was waiting." not in str(report)
+    assert "No task has an outcome." in str(report)
 
 
 @pytest.mark.parametrize("outcome", [Held(), Skipped()], ids=["held", "skipped"])
@@ -179,6 +189,14 @@ def test_the_table_is_aligned() -> None:
     assert row.startswith("Pre-label")
     assert any("Stopped early: interrupted." in line for line in rest)
     assert any("image-7.png" in line for line in rest)
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_the_hint_at_bundling(one_by_one: bool) -> None:
+    """It is left out where each task is written alone, since it would save no request."""
+    report = RunReport(one_by_one=one_by_one)
+    report(replace(finished(1, Moved(GO)), seconds=2.0, own_saves=1.0))
+    assert ("bundle_saves" in str(report)) is not one_by_one
 
 
 @pytest.mark.parametrize("kind", EXCEPTIONS)
