@@ -1,8 +1,9 @@
 """Reading of picture files, with the same rules for the runner and the local platform.
 
 The content determines the type of a file, not its name. If a file has several pictures, the first is read. Damaged
-metadata does not affect the pixels: the picture then counts as upright. If a file is truncated, or damaged inside, the
-decodable part is read. None of Pillow's settings is changed, since they belong to the whole process.
+metadata does not affect the pixels; if the orientation cannot be read, the picture counts as upright. If a file is
+truncated, or damaged inside, the decodable part is read. None of Pillow's settings is changed, since they belong to the
+whole process.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
+
+from encord_agents.picture_metadata import STRIPPED, without_metadata
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,9 +33,6 @@ TURNS: Final = {
 
 OTHER_PROGRAMS: Final = frozenset({"EPS", "MPEG"})
 """Formats that Pillow claims, but leaves to Ghostscript or cannot read."""
-
-STRIPPED: Final = (b"\xff\xd8", b"\x89PNG", b"RIFF")
-"""The first bytes of files whose metadata `without_metadata` can remove."""
 
 STRIP: Final = 1 << 20
 """Pixels converted at a time, so that little is in memory apart from the picture and its copy."""
@@ -161,11 +161,11 @@ class Picture:
             if _is_final(error):
                 raise
             bare = without_metadata(_content(source)) if _start(source).startswith(STRIPPED) else None
-            whole = None if bare is None else _loaded_or_none(bare)
-            if whole is not None:
-                self.image = whole
-            else:
+            if bare is None:
                 self.image, self.loss = _in_part(source, error)
+            else:
+                self.image, self.loss = _loaded_or_in_part(bare.content, error)
+                self.image.info["exif"] = bare.exif
         self.orientation = _orientation(self.image)
 
 
@@ -215,6 +215,20 @@ def _loaded_or_none(content: bytes) -> Image | None:
         if _is_final(error):
             raise
         return None
+
+
+def _loaded_or_in_part(bare: bytes, error: Exception) -> tuple[Image, str | None]:
+    """Do so with a file without its metadata. Raise the error of the whole file if nothing is left of the picture."""
+    from PIL import UnidentifiedImageError
+
+    try:
+        return _loaded(bare), None
+    except UnidentifiedImageError:
+        raise error from None
+    except Exception as still:
+        if _is_final(still):
+            raise
+        return _in_part(bare, still)
 
 
 def _in_part(source: Path | bytes, error: Exception) -> tuple[Image, str]:
@@ -345,55 +359,3 @@ def _scaled(image: Image, top: float) -> Any:
     scaled = np.clip(numbers / top * 255.0, 0, 255).round().astype(np.uint8)
     scaled[numbers == image.info.get("transparency", np.nan)] = 255
     return scaled[:, :, None]
-
-
-def without_metadata(content: bytes) -> bytes | None:
-    """Return the picture without data that does not affect its pixels; `None` unless it is JPEG, PNG or WebP."""
-    try:
-        if content[:2] == b"\xff\xd8":
-            return b"".join(_jpeg_segments(content))
-        if content[:8] == b"\x89PNG\r\n\x1a\n":
-            return content[:8] + b"".join(_png_chunks(content))
-        if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-            chunks = b"".join(_webp_chunks(content))
-            return b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WEBP" + chunks
-    except (struct.error, IndexError):
-        return None
-    return None
-
-
-def _jpeg_segments(content: bytes) -> Iterator[bytes]:
-    """Yield all segments but application data and comments; those of JFIF and Adobe define the components, and stay."""
-    yield content[:2]
-    at = 2
-    while at < len(content):
-        marker, size = struct.unpack_from(">HH", content, at)
-        if not 0xFFC0 <= marker <= 0xFFFE or marker == 0xFFDA:  # the pixels, or no marker
-            yield content[at:]
-            return
-        if not (0xFFE0 <= marker <= 0xFFEF or marker == 0xFFFE) or marker in (0xFFE0, 0xFFEE):
-            yield content[at : at + 2 + size]
-        at += 2 + size
-
-
-def _png_chunks(content: bytes) -> Iterator[bytes]:
-    """Yield all critical chunks, and the one that makes pixels transparent."""
-    at = 8
-    while at < len(content):
-        size, name = struct.unpack_from(">I4s", content, at)
-        if not name[0] & 0x20 or name == b"tRNS":
-            yield content[at : at + 12 + size]
-        at += 12 + size
-
-
-def _webp_chunks(content: bytes) -> Iterator[bytes]:
-    """Yield all chunks but Exif, XMP and the colour profile, which the header must then not announce."""
-    at = 12
-    while at < len(content):
-        name, size = struct.unpack_from("<4sI", content, at)
-        chunk = content[at : at + 8 + size + size % 2]
-        if name == b"VP8X":
-            yield chunk[:8] + bytes([chunk[8] & ~0x2C]) + chunk[9:]
-        elif name not in (b"EXIF", b"XMP ", b"ICCP"):
-            yield chunk
-        at += 8 + size + size % 2

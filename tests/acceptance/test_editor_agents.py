@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from tests.disks import Disk
 from tests.editors import DOORS, served
 
 from encord_agents.core.data_model import EditorAgentResponse
+from encord_agents.core.utils import download_asset
 from encord_agents.editor.wire import MAX_BODY
 from encord_agents.exceptions import EncordEditorAgentException
 
@@ -89,6 +91,24 @@ def test_a_failure_is_an_answer_that_the_editor_may_read(
         assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert again.status_code == 200
     assert any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_full_disk(world: World, door: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is answered 503 with a sentence about the file, and none about runs."""
+    data_hash = world.project.add_image("a")
+    Disk(monkeypatch, fails_at="write")
+
+    def agent(frame: Any, row: Any, client: Any) -> None:
+        with download_asset(client.get_storage_item(row.backing_item_uuid, sign_url=True)):
+            raise AssertionError("there is a file")
+
+    with served(door, agent) as address:
+        answer = requests.post(address, json=body_for(world, data_hash), timeout=60)
+    assert answer.status_code == 503
+    message = answer.json()["message"]
+    assert message.startswith("The file of 'a' cannot be kept on this machine: No space left on device")
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import functools
 import itertools
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -203,6 +205,32 @@ def test_what_cannot_be_removed(world: World, driver: Driver, size: int, monkeyp
 
     monkeypatch.setattr(Path, "unlink", refuse)
     assert driver.run(world, injected).counts == {"moved": TASKS}
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("driver", DRIVERS, ids=str)
+def test_a_directory_that_others_remove(
+    world: World,
+    driver: Driver,
+    agent: Callable[..., str],
+    size: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a cleaner does: it is made again, and the files that were in it are fetched again."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    calls = itertools.count()
+
+    @functools.wraps(agent)
+    def cleans(*given: object, **named: object) -> str:
+        pathway = agent(*given, **named)
+        if next(calls) == 0:  # no more than once: others may have their files open
+            for directory in tmp_path.glob(f"{PREFIX}*"):
+                shutil.rmtree(directory, ignore_errors=True)
+        return pathway
+
+    assert driver.run(world, cleans, num_retries=3).counts == {"moved": TASKS}
+    assert list(tmp_path.glob(f"{PREFIX}*")) == []
 
 
 # Without a directory

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin
 from tests import preloaded
 
-from encord_agents.pictures import BrokenPictureError, NoPictureError, Picture, TooManyPixelsError, without_metadata
+from encord_agents.pictures import BrokenPictureError, NoPictureError, Picture, TooManyPixelsError
 
 ORIENTATION = 0x0112
 GRADIENT = np.add.outer(np.arange(48) * 5, np.arange(64) * 2)[:, :, None] // np.array([1, 2, 3])
@@ -101,16 +101,53 @@ def test_a_chunk_with_a_wrong_sum() -> None:
     assert np.array_equal(pixels(content[:33] + bad + content[33:]), np.asarray(PHOTO))
 
 
-def test_without_metadata() -> None:
-    """The same pixels, and fewer bytes; other formats are left alone."""
-    for kind in ("PNG", "JPEG", "WEBP"):
-        content = encoded(PHOTO, kind, exif=exif(), icc_profile=b"profile" * 20)
-        bare = without_metadata(content)
-        assert bare is not None
-        assert len(bare) < len(content) - 60
-        assert pixels(bare).shape == (48, 64, 3)
-    assert without_metadata(encoded(PHOTO, "BMP")) is None
-    assert without_metadata(b"\xff\xd8\xff") is None
+def block(name: bytes | int, data: bytes) -> bytes:
+    """A chunk of a PNG, or a segment of a JPEG."""
+    if isinstance(name, int):
+        return struct.pack(">HH", name, len(data) + 2) + data
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+ORIENTED = {"PNG": block(b"eXIf", exif()[6:]), "JPEG": block(0xFFE1, exif())}
+DAMAGED = {
+    **{
+        f"{name} of {length}": ("PNG", block(name.encode(), b"\1" * length))
+        for name, length in [("tRNS", 0), ("tRNS", 5)]
+    },
+    **{name: ("PNG", block(name.encode(), b"")) for name in ("gAMA", "cHRM", "sRGB", "pHYs", "iCCP", "iTXt", "acTL")},
+    "a sum of tRNS": ("PNG", block(b"tRNS", b"\0" * 6)[:-1] + b"?"),
+    "a sum of tEXt": ("PNG", block(b"tEXt", b"a\0abc")[:-1] + b"?"),
+    "JFIF": ("JPEG", block(0xFFE0, b"JFIF\0")),
+    "Adobe": ("JPEG", block(0xFFEE, b"Adobe")),
+    "profile": ("JPEG", block(0xFFE2, b"ICC_PROFILE\0")),
+    "more pictures": ("JPEG", block(0xFFE2, b"MPF\0")),
+    "Photoshop": ("JPEG", block(0xFFED, b"Photoshop 3.0\x008BIM\3")),
+}
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("case", DAMAGED)
+def test_other_metadata_that_is_damaged(case: str, place: str) -> None:
+    """It is passed over, as by browsers; the orientation beside it is applied, and nothing counts as missing."""
+    kind, bad = DAMAGED[case]
+    content = encoded(PHOTO, kind)
+    at = {"PNG": 33, "JPEG": 2}[kind]
+    both = bad + ORIENTED[kind] if place == "before" else ORIENTED[kind] + bad
+    with Picture(content[:at] + both + content[at:]) as picture:
+        assert (picture.orientation, picture.loss) == (6, None)
+        assert np.array_equal(picture.pixels(), np.rot90(pixels(content), -1))
+
+
+@pytest.mark.parametrize("case", ["tRNS of 5", "Adobe"])
+def test_metadata_and_pixels_that_are_damaged(case: str) -> None:
+    """The part of the pixels that is there is read."""
+    kind, bad = DAMAGED[case]
+    content = encoded(NOISE, kind)
+    at = {"PNG": 33, "JPEG": 2}[kind]
+    with Picture(content[:at] + bad + content[at : len(content) // 2]) as picture:
+        assert picture.loss is not None
+        assert "ends too early" in picture.loss
+        assert np.array_equal(picture.pixels()[:64], pixels(content)[:64])
 
 
 def palette(mode: str = "P") -> Image.Image:
@@ -253,6 +290,14 @@ def test_nothing_that_can_be_decoded(kind: str) -> None:
     if kind == "WEBP":
         with pytest.raises(BrokenPictureError, match="is truncated"):
             pixels(content[:-10])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_file_that_ends_within_its_metadata(kind: str) -> None:
+    """It is truncated, not of an unknown kind."""
+    content = encoded(NOISE, kind, icc_profile=b"profile" * 20)
+    with pytest.raises(BrokenPictureError, match="is truncated"):
+        pixels(content[:90])
 
 
 def test_what_is_no_picture(tmp_path: Path) -> None:

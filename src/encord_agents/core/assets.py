@@ -160,7 +160,7 @@ class Asset:
             if not ahead:
                 self._is_used = True
                 used(self)
-            if self._path is not None:
+            if self._path is not None and self._path.exists():  # cleaners remove what nobody has used for days
                 return self._path
             # A prefetch that failed for lack of room is retried: a file that is needed now may evict others.
             if self._failed is not None and self._downloads != begun and not isinstance(self._failed, NoRoomError):

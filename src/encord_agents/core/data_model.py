@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from encord_agents.core.constants import MAX_DECISION_LENGTH
+from encord_agents.core.legible import joined
 from encord_agents.exceptions import closest
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class EditorAgentResponse(BaseModel):
     def _as_it_can_be_sent(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        return value.encode("utf-8", "replace").decode().strip() or None  # UTF-8 has no lone surrogates
+        return joined(value).encode("utf-8", "replace").decode().strip() or None  # UTF-8 has no lone surrogates
 
     @model_serializer(mode="wrap")
     def _without_nones(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

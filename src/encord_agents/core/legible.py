@@ -10,7 +10,7 @@ import re
 
 from encord_agents.redaction import may_be_secret, without_user_info
 
-__all__ = ["cut", "is_cut", "legible", "literally", "on_a_line", "on_one_line", "quotable"]
+__all__ = ["cut", "is_cut", "joined", "legible", "literally", "on_a_line", "on_one_line", "quotable"]
 
 # C0 (except tab and line feed), DEL and C1; marks that reorder text; invisible characters, except the two joiners
 # that scripts and emoji need; separators that count as the end of a line.
@@ -21,14 +21,21 @@ LONGEST_SHOWN = 2_000
 """Characters of untrusted text to show in one message; the rest is only counted."""
 
 
+def joined(text: str) -> str:
+    """Return a text in which characters in two halves (a pair of surrogates, as of JSON's escapes) are whole."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
 def legible(text: str) -> str:
     """Return a text that can be encoded: lone surrogates, as in file names that are not UTF-8, are escaped."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return joined(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def is_cut(text: str) -> bool:
     """Return True if a text has half of a character, as where JSON's escapes break off in the middle of an emoji."""
-    return not text.isascii() and legible(text) != text
+    return not text.isascii() and legible(text) != joined(text)
 
 
 def literally(text: object) -> str:

@@ -189,6 +189,7 @@ class NewFile:
 
     Args:
         name: The name of its storage item, for messages.
+        directory: The directory for it, which is made again if it was removed.
         reserve: Bytes to reserve on the disk before anything is written, so that no large file is requested without
             room for it. Ignored for small files, on file systems that cannot reserve, and if there is no such disk.
 
@@ -206,7 +207,11 @@ class NewFile:
         self._file: BinaryIO | None = None
         self._may_be_longer = False  # than the bytes written to it, so that `finish` truncates it
         with _ours(self._what, directory):
-            descriptor, path = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=directory)
+            try:
+                descriptor, path = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=directory)
+            except FileNotFoundError:  # cleaners remove directories that nobody has used for days
+                directory.mkdir(mode=0o700, exist_ok=True)
+                descriptor, path = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=directory)
         self.path = Path(path)
         try:
             with _ours(self._what, directory):

@@ -22,6 +22,7 @@ from encord_agents.core.constants import (
 from encord_agents.core.data_model import EditorAgentResponse, FrameData
 from encord_agents.core.legible import on_a_line
 from encord_agents.core.logs import get_logger
+from encord_agents.core.room import no_room
 from encord_agents.core.tracebacks import (
     contained,
     described,
@@ -192,6 +193,8 @@ def reply_to_error(error: BaseException, *, name: str = "the agent") -> Reply:
         return reply
     said = without_queries(described(error))
     logger.error("%s failed: %s", name, on_a_line(said), exc_info=exc_info(error))
+    if (lack := no_room(error)) is not None:
+        return Reply(503, {"message": str(lack).partition("\n")[0]})  # the other lines are about runs
     return Reply(500, {"message": f"Internal server error: {said[:1000]}"})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import traceback
 from collections.abc import Callable
@@ -262,6 +263,18 @@ def test_a_shared_failure(world: World) -> None:
     assert len(requests) < 8
     world.project.break_asset(world.hash, None)
     assert asset.path().read_bytes() == CONTENT
+
+
+def test_a_file_that_others_removed(world: World) -> None:
+    """It is fetched again, with its directory, when it is asked for."""
+    world.directory /= "files"
+    asset = world.asset()
+    asset.fetch()
+    shutil.rmtree(world.directory)
+    assert asset.path().read_bytes() == CONTENT
+    assert (world.downloads(), asset.nbytes) == (2, len(CONTENT))
+    asset.close()
+    assert world.files == []
 
 
 def test_forget(world: World) -> None:

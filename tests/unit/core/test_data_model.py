@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 import encord_agents
 from encord_agents.core.data_model import (
+    EditorAgentResponse,
     Frame,
     FrameData,
     LabelRowInitialiseLabelsArgs,
@@ -31,6 +32,12 @@ def test_frame_data() -> None:
     assert encord_agents.FrameData is FrameData
     with pytest.raises(ValidationError):
         FrameData.model_validate({"projectHash": PROJECT, "dataHash": DATA, "frame": -1})
+
+
+@pytest.mark.parametrize(("given", "sent"), [("a \ud83d\ude97", "a 🚗"), ("a \ud83d", "a ?"), (" ", None)])
+def test_messages_that_can_be_sent(given: str, sent: str | None) -> None:
+    """A character in two halves is whole, and a question mark stands for half of one."""
+    assert EditorAgentResponse(message=given, decision=given).message == sent
 
 
 FULL = {"projectHash": PROJECT, "dataHash": DATA, "frame": 3}

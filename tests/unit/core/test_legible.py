@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from encord_agents.core.legible import cut, legible, literally, on_a_line, on_one_line
+import pytest
+
+from encord_agents.core.legible import cut, is_cut, joined, legible, literally, on_a_line, on_one_line
 
 
 def test_half_characters() -> None:
     """They become escapes, and everything else stays what it is."""
     assert legible("caf\u00e9 \U0001f600 bad\udcff.jpg") == "caf\u00e9 \U0001f600 bad\\udcff.jpg"
+    for half in ("a\ud83d", "\ude00", "\ude00\ud83d", "\ud83d\ud83d\ude00"):
+        assert is_cut(half)
+
+
+@pytest.mark.parametrize("text", ["", "a", "\ufeffcaf\u00e9", "\U0001f600", "\U0010ffff"])
+def test_characters_in_two_halves(text: str) -> None:
+    """They are whole, not cut: programs in whose texts characters have sixteen bits leave them so."""
+    two = "".join(map(chr, memoryview(text.encode("utf-16-le")).cast("H")))
+    assert joined(two) == legible(two) == text
+    assert not is_cut(two)
 
 
 def test_what_steers_is_escaped() -> None:

@@ -38,6 +38,17 @@ def test_a_file_that_is_given_up(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_directory_that_was_removed(tmp_path: Path) -> None:
+    """It is made again, as private as before; where there is no place for it, the error names it."""
+    directory = tmp_path / "files"
+    with new_file(directory) as file:
+        file.write(b"abc")
+        assert file.finish().read_bytes() == b"abc"
+    assert directory.stat().st_mode & 0o777 == 0o700
+    with pytest.raises(NoRoomError, match=r"No such file or directory, in .*nowhere"):
+        new_file(tmp_path / "nowhere" / "files")
+
+
 # Space and handles come back; other troubles do not pass by themselves.
 SCARCE = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 ABOUT_SIZE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

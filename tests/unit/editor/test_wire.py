@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import os
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from encord_agents.editor.wire import (
     reply_with,
     trace_id_of,
 )
-from encord_agents.exceptions import EditorRequestError, EncordEditorAgentException
+from encord_agents.exceptions import EditorRequestError, EncordEditorAgentException, NoRoomError
 from encord_agents.local.keys import new_key
 
 FRAME = {"projectHash": f"{1:032x}", "dataHash": f"{2:032x}", "frame": 3}
@@ -152,6 +154,11 @@ def test_a_failure_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     assert len(caplog.records[0].getMessage()) < 3000
 
 
+FULL = NoRoomError(
+    "The file of 'a.png' cannot be kept", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), directory="/tmp/1"
+)
+
+
 @pytest.mark.parametrize(
     ("error", "status", "message"),
     [
@@ -159,6 +166,7 @@ def test_a_failure_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
         (EditorRequestError("Not here.", 404), 404, "Not here."),
         (AuthorisationError("no access"), 403, "no access"),
         (KeyError("lamp"), 500, "Internal server error: KeyError: 'lamp'"),
+        (FULL, 503, "The file of 'a.png' cannot be kept: No space left on device, in /tmp/1."),
     ],
 )
 def test_errors_are_answers(error: Exception, status: int, message: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from encord_agents.core.legible import is_cut, on_a_line
+from encord_agents.core.legible import is_cut, joined, on_a_line
 from encord_agents.core.ontology.fields import (
     CUT_TEXT,
     HASH,
@@ -110,7 +110,7 @@ class _Matcher:
     @staticmethod
     def text(raw: object) -> str | None:
         if isinstance(raw, str):
-            return raw
+            return joined(raw)
         return str(raw) if isinstance(raw, int | float) and not isinstance(raw, bool) else None
 
     @staticmethod

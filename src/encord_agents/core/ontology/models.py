@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, create_model
 from pydantic import Field as PydanticField
 from pydantic_core import PydanticCustomError
 
-from encord_agents.core.legible import is_cut
+from encord_agents.core.legible import is_cut, joined
 from encord_agents.core.ontology.fields import CUT_TEXT, HASH, TITLE, Checklist, Choice, Field, Number, Radio
 from encord_agents.core.ontology.schema import Schema
 
@@ -59,14 +59,14 @@ def _type_of(field: Field) -> Any:
         titles = tuple(choice.title for choice in field.choices)
         types["choice"] = _one_of(field.choices) if field.nested else Literal[titles]
     else:
-        types["value"] = float if isinstance(field, Number) else Annotated[str, AfterValidator(_not_cut)]
+        types["value"] = float if isinstance(field, Number) else Annotated[str, AfterValidator(_whole_text)]
     return _model(f"{_camel(field.key)}{type(field).__name__}Model", types)
 
 
-def _not_cut(text: str) -> str:
+def _whole_text(text: str) -> str:
     if is_cut(text):
         raise PydanticCustomError("answer_text", CUT_TEXT)
-    return text
+    return joined(text)
 
 
 def _one_of(choices: Sequence[Choice]) -> Any:

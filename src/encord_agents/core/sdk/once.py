@@ -94,7 +94,7 @@ def hear_of_strangers(key: object, call: Callable[[], None] | None) -> None:
 
 
 def _hear() -> None:
-    if (call := _others.get()) is not None and call():
+    if (mine := _others.get()) is not None and mine():
         return
     for call in tuple(_strangers.values()):
         call()

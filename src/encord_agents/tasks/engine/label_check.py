@@ -14,7 +14,7 @@ from typing import Any
 
 from encord.objects import LabelRowV2
 
-from encord_agents.core.legible import is_cut, legible, on_one_line
+from encord_agents.core.legible import is_cut, joined, legible, on_one_line
 from encord_agents.core.sdk.as_loaded import state_of
 from encord_agents.core.tracebacks import contained, shown
 
@@ -86,6 +86,8 @@ class _Unsendable(Exception):  # noqa: N818 - never leaves this module
 def make_plain(label: dict[str, Any]) -> None:
     """Replace other libraries' numbers with Python's, in place: numpy's, 0-d arrays, any object with ``item()``.
 
+    Characters in two halves are made whole.
+
     Args:
         label: A row's labels, as the SDK would send them.
 
@@ -107,7 +109,7 @@ def _make_plain(holder: Any) -> None:
     for key, value in holder.items() if isinstance(holder, dict) else enumerate(holder):
         kind = type(value)
         if kind is str:
-            if not is_cut(value):
+            if value.isascii():
                 continue
         elif kind in SIMPLE or (kind is float and isfinite(value)):
             continue
@@ -122,14 +124,16 @@ def _make_plain(holder: Any) -> None:
 
 
 def _plain(value: Any, key: object) -> Any:
-    """Return the plain value to send for a value of an uncommon type.
+    """Return the plain value to send for a value of an uncommon type, or a text that is not ASCII.
 
     Raises:
         _Unsendable: There is no such value.
     """
-    if isinstance(value, str) and is_cut(value):
-        raise _Unsendable(f"{shown(value)}, with half of a character (a lone surrogate)")
-    if isinstance(value, str | int):  # enumerations, numpy's strings: JSON accepts them as they are
+    if isinstance(value, str):
+        if is_cut(value):
+            raise _Unsendable(f"{shown(value)}, with half of a character (a lone surrogate)")
+        return joined(value)
+    if isinstance(value, int):  # enumerations: JSON accepts them as they are
         return value
     if isinstance(value, float):
         return _finite(float(value))

@@ -199,6 +199,14 @@ def test_half_a_character(half: str) -> None:
     assert labels == before
 
 
+@pytest.mark.parametrize("halves", ["a \ud83d\ude97", np.str_("a \ud83d\ude97")])
+def test_a_character_in_two_halves(halves: str) -> None:
+    """It is sent as the one character that it is."""
+    labels = label({"name": halves})
+    make_plain(labels)
+    assert labels == label({"name": "a 🚗"})
+
+
 def test_places_that_are_none() -> None:
     """What is nobody's is named by where it is."""
     with pytest.raises(LabelValueError, match=r"data_units.unit.data_fps of the labels is nan"):
