@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from encord.objects import LabelRowV2
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.exceptions import EncordAgentsError, PrintableError, TasksFailedError
+from encord_agents.tasks.engine import report_file
 from encord_agents.tasks.engine.events import Event, TaskWouldWrite
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
@@ -147,6 +150,38 @@ def test_a_report_file_on_a_full_disk(world: World, window: int) -> None:
     assert (report.moved, report.exit_code, report.stopped) == (5, 0, None)
     assert "The report file /dev/full is incomplete: 5 of 5 lines are missing" in str(report)
     assert report.to_dict()["report_file_error"] == report.report_file_error
+
+
+@WINDOWS
+def test_a_report_pipe_that_is_not_read(
+    world: World, window: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that hangs delays the run a little and once; every task moves, and the summary counts the lines."""
+    monkeypatch.setattr(report_file, "PATIENCE", 0.1)
+    world.project.add_placeholders(5)
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(writer, bytes(4096)):
+            pass
+    report = world.run(lambda: "complete", task_batch_size=window, report=path)
+    os.close(writer)
+    os.close(reader)
+    assert (report.moved, report.exit_code, report.stopped) == (5, 0, None)
+    assert "5 of 5 lines are missing (its reader does not read" in str(report)
+
+
+@WINDOWS
+def test_the_report_file_of_a_dry_run(world: World, window: int, tmp_path: Path) -> None:
+    """Its lines say so: those of later runs in the same file really moved their tasks."""
+    world.project.add_placeholders(1)
+    path = tmp_path / "report.jsonl"
+    for dry_run in (True, False):
+        world.run(lambda: "complete", task_batch_size=window, report=path, dry_run=dry_run)
+    lines = map(json.loads, path.read_text().splitlines())
+    assert [(line["outcome"], line.get("dry_run")) for line in lines] == [("moved", True), ("moved", None)]
 
 
 @WINDOWS

@@ -130,7 +130,7 @@ class Passes:
             close_idle()
 
     def _enter_report_file(self, path: str | Path, stack: contextlib.ExitStack) -> ReportFile:
-        file = ReportFile(path)
+        file = ReportFile(path, self._stop, dry_run=self._options.dry_run)
 
         def tell() -> None:
             self._report.report_file_error = file.problem

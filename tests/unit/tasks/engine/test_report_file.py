@@ -5,7 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
+import socket
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +20,7 @@ from encord_agents.tasks.engine import report_file
 from encord_agents.tasks.engine.events import TaskFinished, TaskRef
 from encord_agents.tasks.engine.outcome import Held
 from encord_agents.tasks.engine.report_file import ReportFile
+from encord_agents.tasks.engine.stop import Stop
 
 STAGE = UUID(int=1)
 ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EPIPE, errno.EBADF, errno.ESTALE)
@@ -70,7 +75,7 @@ def titles(path: Path) -> list[str]:
 
 def test_a_line_for_each_task(tmp_path: Path) -> None:
     """All is well, and nothing is told."""
-    with ReportFile(tmp_path / "r.jsonl") as file:
+    with ReportFile(tmp_path / "r.jsonl", Stop()) as file:
         file(finished(1))
         assert titles(tmp_path / "r.jsonl") == ["file 1"]
         file(finished(2))
@@ -85,7 +90,7 @@ def test_a_write_that_fails(
 ) -> None:
     """It is warned of once, and told at the end; no line is torn for good where there is room again."""
     machine, path = Machine(monkeypatch, number), tmp_path / "r.jsonl"
-    with ReportFile(path) as file:
+    with ReportFile(path, Stop()) as file:
         file(finished(1))
         machine.room = room
         for n in range(2, 40):
@@ -105,14 +110,14 @@ def test_a_write_that_fails(
 def test_a_torn_line_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     """The next run begins on a line of its own, so that one line is lost and not two."""
     machine, path = Machine(monkeypatch), tmp_path / "r.jsonl"
-    with ReportFile(path) as file:
+    with ReportFile(path, Stop()) as file:
         file(finished(1))
         machine.room = room
         file(finished(2))
     assert file.problem is not None
     assert "1 of 2 lines are missing" in file.problem
     machine.room = None
-    with ReportFile(path) as file:
+    with ReportFile(path, Stop()) as file:
         file(finished(3))
     assert titles(path) == ["file 1", *["bad"] * (room > 0), "file 3"]
     assert file.problem is None
@@ -122,10 +127,10 @@ def test_an_old_file_without_an_end(tmp_path: Path) -> None:
     """As a killed run leaves it; a run that writes nothing leaves it as it is."""
     path = tmp_path / "r.jsonl"
     path.write_text('{"a": 1')
-    with ReportFile(path):
+    with ReportFile(path, Stop()):
         pass
     assert path.read_text() == '{"a": 1'
-    with ReportFile(path) as file:
+    with ReportFile(path, Stop()) as file:
         file(finished(1))
     assert titles(path) == ["bad", "file 1"]
 
@@ -134,34 +139,116 @@ def test_an_end_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capl
     """Some file systems say only then that there was no room."""
     machine = Machine(monkeypatch, errno.EDQUOT)
     machine.closes = False
-    with ReportFile(tmp_path / "r.jsonl") as file:
+    with ReportFile(tmp_path / "r.jsonl", Stop()) as file:
         file(finished(1))
     assert file.problem is not None
     assert "may be missing" in file.problem
     assert len(caplog.records) == 1
 
 
-def test_a_file_that_was_removed(tmp_path: Path) -> None:
-    """Also with its directory: what is written to it is lost, and it is said."""
-    (tmp_path / "there").mkdir()
+def test_a_line_of_a_dry_run(tmp_path: Path) -> None:
+    """It says so, since its task did not really move."""
+    path = tmp_path / "r.jsonl"
+    for dry_run in (True, False):
+        with ReportFile(path, Stop(), dry_run=dry_run) as file:
+            file(finished(1))
+    assert [json.loads(line).get("dry_run") for line in path.read_text().splitlines()] == [True, None]
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["renamed", "removed"])
+@pytest.mark.parametrize("created", [True, False], ids=["created", "gone"])
+def test_a_file_that_is_rotated(tmp_path: Path, caplog: pytest.LogCaptureFixture, kept: bool, created: bool) -> None:
+    """As by logrotate: later lines are in a new file of its name, and nothing is missing."""
+    path, old = tmp_path / "r.jsonl", tmp_path / "r.jsonl.1"
+    with ReportFile(path, Stop()) as file:
+        file(finished(1))
+        path.rename(old)
+        if not kept:
+            old.unlink()
+        if created:
+            path.write_text('{"torn": ')
+        file(finished(2))
+        file(finished(3))
+    assert titles(path) == [*["bad"] * created, "file 2", "file 3"]
+    assert not kept or titles(old) == ["file 1"]
+    assert (file.problem, caplog.records) == (None, [])
+
+
+@pytest.mark.parametrize("room", [None, 0], ids=["room", "no room"])
+def test_a_torn_line_in_a_file_that_is_rotated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int | None
+) -> None:
+    """It is completed in the old file if there is room by then, and otherwise counts as missing."""
+    machine, path, old = Machine(monkeypatch), tmp_path / "r.jsonl", tmp_path / "r.jsonl.1"
+    with ReportFile(path, Stop()) as file:
+        machine.room = 40
+        file(finished(1))
+        path.rename(old)
+        machine.room = room
+        file(finished(2))
+        machine.room = None
+        file(finished(3))
+    assert titles(old) == ["file 1" if room is None else "bad"]
+    assert titles(path) == [*["file 2"] * (room is None), "file 3"]
+    assert file.problem is not None
+    assert ("2 of 3 lines are missing" in file.problem) == (room == 0)
+
+
+def test_links_to_a_file(tmp_path: Path) -> None:
+    """A symbolic link is followed, to another file too; a file of several names is one file."""
+    link, first, second = tmp_path / "r.jsonl", tmp_path / "first", tmp_path / "second"
+    first.touch()
+    (tmp_path / "other name").hardlink_to(first)
+    link.symlink_to(first)
+    with ReportFile(link, Stop()) as file:
+        file(finished(1))
+        file(finished(2))
+        link.unlink()
+        link.symlink_to(second)
+        file(finished(3))
+    assert titles(first) == titles(tmp_path / "other name") == ["file 1", "file 2"]
+    assert titles(second) == ["file 3"]
+    assert file.problem is None
+
+
+def test_a_file_without_a_name(tmp_path: Path) -> None:
+    """As stdout may be, by its name in /dev: it is written to, and no file of its old name appears."""
+    path = tmp_path / "r.jsonl"
+    with path.open("w+") as stdout:
+        path.unlink()
+        with ReportFile(f"/dev/fd/{stdout.fileno()}", Stop()) as file:
+            file(finished(1))
+            file(finished(2))
+        assert len(stdout.readlines()) == 2
+    assert file.problem is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_is_gone(tmp_path: Path) -> None:
+    """Each line that has no place is counted; once there is one again, lines go there."""
     path = tmp_path / "there" / "r.jsonl"
-    with ReportFile(path) as file:
+    path.parent.mkdir()
+    with ReportFile(path, Stop()) as file:
         file(finished(1))
         path.unlink()
         path.parent.rmdir()
-        file(finished(2))
+        for number in range(2, 5):
+            file(finished(number))
+        path.parent.mkdir()
+        file(finished(5))
+    assert titles(path) == ["file 5"]
     assert file.problem is not None
-    assert "it was removed while the run went on" in file.problem
+    assert "3 of 5 lines are missing (No such file or directory)" in file.problem
 
 
 def test_a_pipe(tmp_path: Path) -> None:
     """Without a reader it is refused at once; with one it is written to, until the reader leaves."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    with pytest.raises(PrintableError, match="nobody reads from it"), ReportFile(path):
+    with pytest.raises(PrintableError, match="nobody reads from it"), ReportFile(path, Stop()):
         pass
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with ReportFile(path) as file:
+    with ReportFile(path, Stop()) as file:
         file(finished(1))
         assert json.loads(os.read(reader, 65536))["data_title"] == "file 1"
         os.close(reader)
@@ -170,17 +257,102 @@ def test_a_pipe(tmp_path: Path) -> None:
     assert "1 of 2 lines are missing" in file.problem
 
 
+def lines_until_full(file: ReportFile) -> int:
+    """Write lines to a pipe until one is missing. Return how many were written before."""
+    for number in range(10_000):
+        file(finished(number))
+        if file.problem is not None:
+            return number
+    raise AssertionError("the pipe is never full")
+
+
+def read(reader: int) -> list[str]:
+    """Return the titles of the lines that a pipe holds."""
+    found = b""
+    try:
+        while part := os.read(reader, 65536):
+            found += part
+    except BlockingIOError:
+        pass
+    return [json.loads(line)["data_title"] for line in found.splitlines()]
+
+
+def test_a_reader_that_does_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line waits for it, and no further one; once it reads again, lines arrive again, and each of them is whole."""
+    monkeypatch.setattr(report_file, "PATIENCE", 0.5)
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with ReportFile(path, Stop()) as file:
+        written = lines_until_full(file)
+        started = time.monotonic()
+        for number in range(1_000):
+            file(finished(20_000 + number))
+        assert time.monotonic() - started < 100  # waits for each would take 500 s
+        found = read(reader)
+        file(finished(30_000))
+        found += read(reader)
+    os.close(reader)
+    assert found[:written] == [f"file {number}" for number in range(written)]
+    assert found[-1] == "file 30000"
+    assert file.problem is not None
+    assert f"{written + 1_002 - len(found)} of {written + 1_002} lines are missing" in file.problem
+    assert "its reader does not read" in file.problem
+
+
+def test_a_slow_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for, for each line anew. After a stop, all lines together wait as long as one did before."""
+    clock, waits = [0.0], []
+
+    class Poll:
+        """Each wait finds room after 4 s if the limit allows; the pipe is read by then."""
+
+        def register(self, *_: object) -> None: ...
+
+        def poll(self, limit: float) -> bool:
+            waits.append(limit / 1000)
+            clock[0] += min(4.0, limit / 1000)
+            if limit >= 4_000:
+                found.extend(read(reader))
+            return limit >= 4_000
+
+    monkeypatch.setattr(report_file, "select", SimpleNamespace(poll=Poll, POLLOUT=select.POLLOUT))
+    path, stop, found = tmp_path / "pipe", Stop(), list[str]()
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with ReportFile(path, stop, clock=lambda: clock[0]) as file:
+        while len(waits) < 3:
+            file(finished(len(waits)))
+        assert file.problem is None
+        stop.request()
+        while file.problem is None:
+            file(finished(9))
+    os.close(reader)
+    assert waits[:5] == [5.0, 5.0, 5.0, 5.0, 1.0]
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 def test_a_full_device() -> None:
     """Nothing is written, and the run's result counts."""
-    with ReportFile("/dev/full") as file:
+    with ReportFile("/dev/full", Stop()) as file:
         file(finished(1))
     assert file.problem is not None
     assert "its only line is missing (No space left on device)" in file.problem
 
 
-def test_what_cannot_be_opened(tmp_path: Path) -> None:
-    """It is a mistake of the set-up."""
-    for path in (tmp_path, tmp_path / "no" / "r.jsonl"):
-        with pytest.raises(PrintableError, match="cannot be written"), ReportFile(path):
+@pytest.mark.parametrize("name", ["", "no/r.jsonl", "nul\0", "half a character \ud83d"])
+def test_what_cannot_be_opened(tmp_path: Path, name: str) -> None:
+    """It is a mistake of the set-up, and told in words that can be shown."""
+    with pytest.raises(PrintableError, match="cannot be written") as caught, ReportFile(tmp_path / name, Stop()):
+        pass
+    assert str(caught.value).encode().isascii()
+    assert "\0" not in str(caught.value)
+
+
+def test_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As stdout is under systemd: the error does not take it for a pipe."""
+    monkeypatch.chdir(tmp_path)  # the path of a socket must be short
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind("socket")
+        with pytest.raises(PrintableError, match="it is a socket"), ReportFile("socket", Stop()):
             pass
