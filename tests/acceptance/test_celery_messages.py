@@ -416,6 +416,25 @@ def test_tls_where_there_is_none(command: Command, redis_server: Broker, word: s
 
 
 @pytest.mark.parametrize("word", ["enqueue", "status"])
+@pytest.mark.parametrize(
+    ("broker", "said"),
+    [
+        ("reddis://:secret@127.0.0.1:1", "No such transport: reddis. Did you mean redis?"),
+        ("mongodb://127.0.0.1:1", "No module named 'pymongo' (in kombu.transport.mongodb)"),
+        ("redis://:sec/ret@127.0.0.1:1/0", "Its port must be a number"),
+    ],
+)
+def test_an_address_that_celery_cannot_use(command: Command, word: str, broker: str, said: str) -> None:
+    """Exit code 2, and what to correct or to install; no part of the password."""
+    code, printed = command(word, broker)
+    assert code == 2, printed
+    assert printed.startswith("Error: Celery cannot ")
+    assert said in printed
+    assert "Traceback" not in printed
+    assert "sec" not in printed
+
+
+@pytest.mark.parametrize("word", ["enqueue", "status"])
 def test_no_tls_where_it_is_wanted(command: Command, tmp_path: Path, word: str) -> None:
     """Exit code 1, since whoever closes a connection says no reason; and how the address might begin."""
     context, _ = private_authority(tmp_path)

@@ -48,7 +48,7 @@ class Collected:
     Attributes:
         units: Files that become items of their own.
         groups: Directories whose pictures become one item: that item, and the pictures in order.
-        skipped: Skipped files, each with its reason.
+        skipped: Skipped files, and folders that cannot be read, each with its reason.
     """
 
     units: list[NewUnit]
@@ -80,14 +80,18 @@ def collect(
     units: list[NewUnit] = []
     grouped: dict[str, list[NewUnit]] = {}
     skipped: list[str] = []
-    for done, (path, title) in enumerate(_files(paths)):
+
+    def skip(path: str | Path, error: OSError | ValueError) -> None:
+        if (trouble := machine_trouble(error)) is not None:  # the machine's trouble, not the file's
+            raise LocalPlatformError(trouble.message) from error
+        skipped.append(_left_out(path, error))
+
+    for done, (path, title) in enumerate(_files(paths, lambda error: skip(error.filename, error))):
         progress(done)
         try:
             unit = replace(wanted.read(path, title), digest=assets.put_file(path))
         except (OSError, ValueError) as error:
-            if (trouble := machine_trouble(error)) is not None:  # the machine's trouble, not the file's
-                raise LocalPlatformError(trouble.message) from error
-            skipped.append(f"{images.readable(path)}: {images.reason(error)}")
+            skip(path, error)
             continue
         except Exception as error:  # noqa: BLE001 -- a decoder's own trouble with one file is no reason to take none
             skipped.append(f"{images.readable(path)}: it cannot be read ({type(error).__name__})")
@@ -120,7 +124,13 @@ def _title(directory: str, members: Sequence[NewUnit]) -> str:
     return above or Path(directory).name or "Group"
 
 
-def _files(paths: str | Path | Iterable[str | Path]) -> Iterator[tuple[Path, str]]:
+def _left_out(path: str | Path, error: OSError | ValueError) -> str:
+    return f"{images.readable(path)}: {images.reason(error)}"
+
+
+def _files(
+    paths: str | Path | Iterable[str | Path], unreadable: Callable[[OSError], object]
+) -> Iterator[tuple[Path, str]]:
     if not isinstance(paths, (str, Path)):
         yield from ((Path(path), images.readable(Path(path).name)) for path in paths)
         return
@@ -128,7 +138,7 @@ def _files(paths: str | Path | Iterable[str | Path]) -> Iterator[tuple[Path, str
     if not given.exists():
         raise LocalPlatformError(f"{images.readable(given)} does not exist.")
     root = given if given.is_dir() else given.parent
-    for path in images.found_in(given) if given.is_dir() else [given]:
+    for path in images.found_in(given, unreadable) if given.is_dir() else [given]:
         yield path, images.readable(path.relative_to(root))
 
 
@@ -159,12 +169,12 @@ def one_usable(directory: Path) -> None:
     Raises:
         LocalPlatformError: No file is usable.
     """
-    broken = []
-    for path in images.found_in(directory):
+    broken: list[str] = []
+    for path in images.found_in(directory, lambda error: broken.append(_left_out(error.filename, error))):
         try:
             media.read_file(path, path.name)
         except (OSError, ValueError) as error:
-            broken.append(f"{images.readable(path)}: {images.reason(error)}")
+            broken.append(_left_out(path, error))
         except Exception as error:  # noqa: BLE001 -- as in `collect`
             broken.append(f"{images.readable(path)}: it cannot be read ({type(error).__name__})")
         else:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import struct
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from encord_agents.local.items import NewUnit
@@ -32,6 +33,12 @@ VIDEOS = frozenset({
 BY_THE_WAY = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store"})
 """Files that file managers leave behind, in lower case; they are ignored silently."""
 
+SYSTEM_FOLDERS = frozenset({
+    "#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recently-snapshot", "@recycle", "__macosx", "lost+found",
+    "system volume information",
+})  # fmt: skip
+"""Folders of systems and storage devices (thumbnails, bins, snapshots), in lower case; they are ignored silently."""
+
 NAMED = 20
 """The most skipped files that are listed by name."""
 
@@ -46,20 +53,40 @@ def png(width: int, height: int, grey: int = 128) -> bytes:
     )
 
 
-def found_in(directory: Path) -> list[Path]:
-    """Return the files below a directory, sorted, without system files, hidden folders and a platform's data."""
-    found = []
-    for folder, below, names in os.walk(directory):
-        if "platform.sqlite3" in names:
-            below.clear()
-            continue
-        below[:] = [name for name in below if not name.startswith(".") and name != "__MACOSX"]
-        found += [
-            Path(folder, name)
-            for name in names
-            if not name.startswith("._") and name.lower() not in BY_THE_WAY and Path(folder, name).is_file()
-        ]
+def found_in(directory: Path, unreadable: Callable[[OSError], object]) -> list[Path]:
+    """Return the files below a directory, sorted, without system files, hidden folders and a platform's data.
+
+    Linked folders are searched as well, each folder once.
+
+    Args:
+        unreadable: Called with the error of a folder that cannot be read.
+    """
+    found: list[Path] = []
+    # Links to folders above the directory lead back into it.
+    seen = {str(above) for above in Path(os.path.realpath(directory)).parents}
+    roots = [directory]
+    for root in roots:  # it grows: links come last, so that a file below the directory has the name that it has there
+        for folder, below, names in os.walk(root, onerror=unreadable):
+            real = os.path.realpath(folder)
+            if "platform.sqlite3" in names or real in seen:
+                below.clear()
+                continue
+            seen.add(real)
+            below[:] = [name for name in below if not name.startswith(".") and name.lower() not in SYSTEM_FOLDERS]
+            roots += [path for name in sorted(below) if (path := Path(folder, name)).is_symlink()]
+            found += [
+                Path(folder, name)
+                for name in names
+                if not name.startswith("._") and name.lower() not in BY_THE_WAY and _may_be_file(Path(folder, name))
+            ]
     return sorted(found)
+
+
+def _may_be_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:  # a link to nothing, or a folder that may be listed only: the attempt to read it says why
+        return True
 
 
 def readable(name: str | Path) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests import kinds
@@ -135,6 +137,26 @@ def test_nothing_to_take(tmp_path: Path) -> None:
             call()
     with pytest.raises(LocalPlatformError, match="does not exist"):
         collect(tmp_path / "none", MemoryAssets())
+
+
+def test_folders_that_cannot_be_read(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are named as files are, and the others are taken."""
+    scandir = os.scandir
+
+    def closed(path: Any) -> Any:  # not by permissions, which do not count for root
+        if Path(path).name in names:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    names = {"left"}
+    found = collect(files, MemoryAssets())
+    assert [unit.title for unit in found.units] == ["a.png", "right/1.png"]
+    assert f"{files / 'left'}: Permission denied" in found.skipped
+    names = {files.name}
+    for call in (lambda: collect(files, MemoryAssets(), some=True), lambda: one_usable(files)):
+        with pytest.raises(LocalPlatformError, match=f"(?s)could be used.*{files}: Permission denied"):
+            call()
 
 
 def test_a_project_of_files(platform: LocalPlatform, project: LocalProject, files: Path) -> None:

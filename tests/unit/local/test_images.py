@@ -67,6 +67,9 @@ def test_what_is_looked_at(tmp_path: Path) -> None:
     for name in (
         "._a.png",
         "__MACOSX/._a.png",
+        "@eaDir/SYNOPHOTO_THUMB_M.jpg",
+        "$RECYCLE.BIN/x.png",
+        "lost+found/x.png",
         "Thumbs.db",
         ".DS_Store",
         ".git/x.png",
@@ -75,9 +78,41 @@ def test_what_is_looked_at(tmp_path: Path) -> None:
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert [str(path.relative_to(tmp_path)) for path in found_in(tmp_path)] == [
-        ".hidden.png", "a.png", "b.JPG", "below.png/c.webp", "noext", "notes.txt",
-    ]  # fmt: skip
+    assert names_in(tmp_path) == [".hidden.png", "a.png", "b.JPG", "below.png/c.webp", "noext", "notes.txt"]
+
+
+def test_linked_folders(tmp_path: Path) -> None:
+    """They are searched like others, each folder once, and a file below the directory keeps the name it has there."""
+    pictures, elsewhere = tmp_path / "pictures", tmp_path / "elsewhere"
+    for name in ("pictures/a.png", "pictures/z/b.png", "elsewhere/c.png", "elsewhere/deep/d.png", "not-linked.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (pictures / "again").symlink_to(pictures / "z")
+    (pictures / "train").symlink_to(elsewhere)
+    (pictures / "train-too").symlink_to(elsewhere)
+    (pictures / "here").symlink_to(pictures)
+    (pictures / "above").symlink_to(tmp_path)
+    (elsewhere / "deep" / "back").symlink_to(elsewhere)
+    assert names_in(pictures) == ["a.png", "train/c.png", "train/deep/d.png", "z/b.png"]
+
+
+def test_links_that_lead_nowhere(tmp_path: Path) -> None:
+    """They are found, so that the attempt to read them says what is wrong."""
+    (tmp_path / "gone.png").symlink_to(tmp_path / "unplugged" / "a.png")
+    (tmp_path / "itself").symlink_to(tmp_path / "itself")
+    assert names_in(tmp_path) == ["gone.png", "itself"]
+    skipped = collect(tmp_path, MemoryAssets(), wanted=PICTURES).skipped
+    assert [line.removeprefix(f"{tmp_path}/") for line in skipped] == [
+        "gone.png: No such file or directory",
+        "itself: Too many levels of symbolic links",
+    ]
+
+
+def names_in(directory: Path) -> list[str]:
+    errors: list[OSError] = []
+    found = [str(path.relative_to(directory)) for path in found_in(directory, errors.append)]
+    assert errors == []
+    return found
 
 
 def test_a_folder_and_a_list_agree(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from celery import Celery
 from encord_agents.exceptions import PrintableError
 from encord_agents.integrations.celery.at_work import AtWork, MemoryAtWork, RedisAtWork
 from encord_agents.integrations.celery.marks import InFlight, MemoryInFlight, RedisInFlight
+from encord_agents.integrations.celery.store import broker_trouble
 from encord_agents.integrations.celery.timing import Limits, Timing
 from encord_agents.tasks import QueueRunner
 from encord_agents.tasks.runner.queue_runner import QueueFunction
@@ -86,6 +87,16 @@ class Adapter:
         """True if all processes see the same marks."""
         return isinstance(self.in_flight, RedisInFlight)
 
+    def check(self) -> None:
+        """Check that Celery can use the addresses of the broker and the result backend. Make no request.
+
+        Raises:
+            BrokerError: It cannot.
+        """
+        with broker_trouble(self.prefix):
+            self.app.connection_for_write()
+            _ = self.app.backend
+
     @cached_property
     def marks(self) -> tuple[InFlight, AtWork]:
         conf = self.app.conf
@@ -103,6 +114,8 @@ class Adapter:
             return None
         import redis
 
+        from encord_agents.integrations.celery.retrying import Retrying
+
         # Celery spells these addresses in ways that redis-py does not read.
         address = url.replace("redis+socket://", "unix://", 1).replace("socket://", "unix://", 1)
         address = address.replace("?virtual_host=", "?db=").replace("&virtual_host=", "&db=")
@@ -114,7 +127,7 @@ class Adapter:
             decode_responses=True,
             socket_timeout=self.timing.redis,
             socket_connect_timeout=self.timing.redis,
-            retry=redis.retry.Retry(redis.backoff.ExponentialBackoff(cap=5, base=0.2), self.limits.redis_tries),
+            retry=Retrying(self.limits.redis_tries, self.prefix, self.timing.unsaid),
             retry_on_error=[redis.ConnectionError, redis.TimeoutError],
             health_check_interval=30,
             **(tls if isinstance(tls, dict) else {}),

@@ -113,8 +113,10 @@ def _stages(
     Raises:
         PrintableError: A function was decorated after its runner was registered; or, after the last one, no function
             serves that stage.
+        BrokerError: Celery cannot use the address of the broker or of the result backend.
     """
     for registration in registrations:
+        registration.adapter.check()
         for function in registration.runner.functions:
             if registration.functions.get(registration.queue(function)) is not function:
                 raise PrintableError(TOO_LATE.format(function=function.__qualname__, stage=str(function.stage)))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
+import traceback
 from collections.abc import Callable, Iterator
+
+from celery.exceptions import ImproperlyConfigured
 
 from encord_agents.core.legible import on_a_line
 from encord_agents.core.tracebacks import chain, described, message_of
@@ -45,6 +48,18 @@ ADVICE = {
 """The remedy for an error, and whether the error lasts until somebody applies it: by the name of redis-py's exception,
 or by words of the answer. The first that fits counts."""
 
+LIBRARIES = ("kombu.", "redis.", "amqp.", "celery.backends.", "celery.app.backends")
+"""The modules that read addresses and options, by the beginnings of their names."""
+
+UNUSABLE = """\
+Celery cannot use the broker or the result backend: {answer} (in {module})
+Correct `broker_url`, `result_backend` or their options. If a library is missing, install it: for sqs://, as
+`celery[sqs]`."""
+
+UNREADABLE = """\
+Celery cannot read the address of the broker or of the result backend. Its port must be a number, and in a password the
+characters # / @ : [ ] ? % are written as %23 %2F %40 %3A %5B %5D %3F %25."""
+
 
 class BrokerError(PrintableError):
     """The broker, or the Redis that holds the marks, refuses a request or cannot be reached.
@@ -66,6 +81,8 @@ def told(error: BaseException, prefix: str) -> BrokerError:
     """
     if isinstance(error, BrokerError):
         return error
+    if (message := _unusable(error)) is not None:
+        return BrokerError(message, lasts=True)
     causes = list(chain(error))
     kinds = {kind.__name__ for cause in causes for kind in type(cause).__mro__ if kind.__module__.startswith("redis")}
     texts = " ".join(message_of(cause) for cause in causes).lower()
@@ -81,6 +98,19 @@ def told(error: BaseException, prefix: str) -> BrokerError:
     return BrokerError("\n".join([f"The broker {trouble}: {answer}", *([advice] if advice else [])]), lasts=lasts)
 
 
+def _unusable(error: BaseException) -> str | None:
+    """Return a message if Celery's libraries refused an address or an option before they spoke to anybody."""
+    if not isinstance(error, (LookupError, ImportError, ValueError, TypeError, ImproperlyConfigured)):
+        return None
+    names = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    theirs = [name for name in names if name.startswith(LIBRARIES)]
+    if not theirs:
+        return None
+    if not {"urllib.parse", "ipaddress"}.isdisjoint(names):  # their messages quote parts of the address
+        return UNREADABLE
+    return UNUSABLE.format(answer=on_a_line(without_secrets(described(error)), Limits().shown), module=theirs[-1])
+
+
 @contextlib.contextmanager
 def broker_trouble(prefix: str) -> Iterator[None]:
     """Raise the broker's errors as a `BrokerError`; other exceptions pass."""
@@ -88,7 +118,7 @@ def broker_trouble(prefix: str) -> Iterator[None]:
         yield
     except Exception as error:
         foreign = any(type(cause).__module__.partition(".")[0] in ("redis", "kombu", "amqp") for cause in chain(error))
-        if foreign or isinstance(error, OSError):
+        if foreign or isinstance(error, OSError) or _unusable(error) is not None:
             raise told(error, prefix) from error
         raise
 

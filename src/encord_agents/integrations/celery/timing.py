@@ -29,6 +29,7 @@ class Timing:
             one. A sleeping worker can neither do other work nor exit.
         said: How long the same line is not logged again.
         redis: How long Redis may take to answer.
+        unsaid: How long Redis may be unreachable before a line in the log says so.
     """
 
     lease: float = 30.0
@@ -42,6 +43,7 @@ class Timing:
     longest_sleep: float = 10.0
     said: float = 60.0
     redis: float = 10.0
+    unsaid: float = 1.0
 
     def pause_after(self, refused: int) -> float:
         """Return the seconds to wait after that many refusals in a row: 1, 2, 4, and so on."""
@@ -55,8 +57,8 @@ class Limits:
     Attributes:
         lost: Workers that may be lost over a task before it is given up as a poison task.
         claimed: Tasks that are marked in one request to Redis.
-        redis_tries: How often a request to Redis is sent again. With growing pauses about half a minute in all: enough
-            for a broker to restart.
+        redis_tries: How often a request to Redis is sent again. With growing pauses three quarters of a minute in all,
+            and more if each try takes long: enough for a broker to restart.
         shown: Characters of a broker's answer that are shown.
     """
 

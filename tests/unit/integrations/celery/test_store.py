@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
+from celery import Celery
 from kombu.exceptions import OperationalError
 from redis import exceptions
 
@@ -73,6 +74,32 @@ def test_only_a_brokers_trouble_is_told_as_such() -> None:
         with pytest.raises(BrokerError) as found, broker_trouble("x"):
             raise error
         assert found.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("broker", "backend", "said"),
+    [
+        ("reddis://:hidden@127.0.0.1:1", None, "No such transport: reddis. Did you mean redis?"),
+        ("http://:hidden@127.0.0.1:1", None, "No such transport: http"),
+        ("mongodb://127.0.0.1:1", None, "No module named 'pymongo' (in kombu.transport.mongodb)"),
+        ("redis://:hid/den@127.0.0.1:1", None, "Its port must be a number"),
+        ("amqp://me:hid#den@127.0.0.1:1", None, "Its port must be a number"),
+        ("redis://[::1/0", None, "Its port must be a number"),
+        ("redis://127.0.0.1/0?no_such_option=1", None, "unexpected keyword argument 'no_such_option'"),
+        ("memory://", "reddis://:hidden@127.0.0.1:1", "No module named 'reddis'"),
+        ("memory://", "mongodb://me:hidden@127.0.0.1:1", "install the pymongo library"),
+        ("memory://", "rediss://:hidden@127.0.0.1:1", "must have parameter ssl_cert_reqs"),
+        ("memory://", "os", "Unknown result backend: 'os'"),
+    ],
+)
+def test_addresses_that_celery_cannot_use(broker: str, backend: str | None, said: str) -> None:
+    """They are mistakes to correct, whatever exception the library raises, and no part of a password is shown."""
+    app = Celery("store", broker=broker, backend=backend, set_as_current=False)
+    with pytest.raises(BrokerError) as found, broker_trouble("x"):
+        app.send_task("any")
+    assert said in str(found.value)
+    assert found.value.lasts
+    assert all(part not in str(found.value) for part in ("hid", "den"))
 
 
 def test_the_same_line_is_said_once_a_minute() -> None:
