@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dis
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import CodeType, FrameType
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
-__all__ = ["Interrupter", "Place"]
+__all__ = ["Interrupter", "Place", "exiting_on_sigterm", "interrupt"]
 
 Place: TypeAlias = tuple[str, str, int]
 """Where a checkpoint is: its file, its function, and the offset of its instruction."""
@@ -19,12 +22,32 @@ CHECKPOINTS = frozenset({"CALL", "CALL_FUNCTION_EX", "CALL_KW", "RESUME", "JUMP_
 """After these, and only after these, does Python look whether a signal has come."""
 
 
+def interrupt(*_: object) -> NoReturn:
+    """Raise what Python's own handler of Ctrl-C raises."""
+    raise KeyboardInterrupt
+
+
+def leave(*_: object) -> NoReturn:
+    sys.exit(143)
+
+
+@contextmanager
+def exiting_on_sigterm() -> Iterator[Callable[..., NoReturn]]:
+    """Have a handler of SIGTERM that exits, as programs have one of their own, and yield it."""
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield leave
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class Interrupter:
     """Raises `KeyboardInterrupt` in this thread, as a signal handler would.
 
     Args:
         at: The place, which is interrupted when it is first reached. ``None``: none, but all places are noted. Only the
             function of a given place is traced, and only until then: tracing costs more than what is traced.
+        handler: Raises another exception in its place.
 
     Attributes:
         places: The place of each checkpoint, once, in the order in which they were reached: unlike numbers, these are
@@ -32,8 +55,9 @@ class Interrupter:
         where: Where the interrupt was raised; empty if it was not.
     """
 
-    def __init__(self, at: Place | None) -> None:
+    def __init__(self, at: Place | None, handler: Callable[..., NoReturn] = interrupt) -> None:
         self.at = at
+        self._handler_called = handler
         self.places: dict[Place, None] = {}
         self.where = ""
         self._owners: dict[CodeType, bool | None] = {}
@@ -88,7 +112,7 @@ class Interrupter:
         self.places.setdefault(place)
         if self.at == place and not self.where:
             self.where = f"{name_of(frame)} < {name_of(frame.f_back)}"
-            raise KeyboardInterrupt
+            self._handler_called()
         return self._step
 
     def _is_checkpoint(self, code: CodeType, before: int, here: int) -> bool:

@@ -10,20 +10,24 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import pytest
 from encord.objects import LabelRowV2
 from tests import preloaded
-from tests.acceptance.test_interrupts import WORKFLOW, agrees, threads_left
+from tests.acceptance.test_interrupts import WORKFLOW, agrees, handler, threads_left
 from tests.conftest import World
-from tests.interrupts import Interrupter, Place
+from tests.interrupts import Interrupter, Place, interrupt
 from tests.waiting import until
 
 from encord_agents.local import LocalPlatform
 from encord_agents.tasks import Depends, QueueRunner
 from encord_agents.tasks.models import TaskAgentReturnStruct
 from encord_agents.tasks.runner.executor_pool import ExecutorPool
+
+__all__ = ["handler"]
+
+Handler = Callable[..., NoReturn]
 
 TASKS = 8
 PLACES = 40
@@ -55,13 +59,14 @@ def told_to_stop(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 class Run:
     """Agents of one run, and what must be so after it, wherever it was interrupted."""
 
-    def __init__(self, platform: LocalPlatform, at: Place | None) -> None:
+    def __init__(self, platform: LocalPlatform, at: Place | None, handler: Handler) -> None:
         project = platform.create_project(workflow=WORKFLOW)
         project.add_placeholders(TASKS)
         self.world = World(platform, project, platform.client(retries=False))
         platform.journal.clear()
         self.runner = QueueRunner(project.project_hash, user_client=self.world.client)
-        self.interrupter = Interrupter(at)
+        self.interrupter = Interrupter(at, handler)
+        self._kind: type[BaseException] = KeyboardInterrupt if handler is interrupt else SystemExit
         self.interrupted = False
         self.begun_late: list[bool] = []
         self._events: Counter[str] = Counter()
@@ -104,7 +109,7 @@ class Run:
         with self.interrupter:
             try:
                 work()
-            except KeyboardInterrupt:
+            except self._kind:
                 self.interrupted = True
 
     @property
@@ -129,9 +134,9 @@ def chosen(run: Run, number: int = PLACES) -> list[Place]:
     return random.Random(len(places)).sample(places, min(number, len(places)))
 
 
-def drained(platform: LocalPlatform, told: threading.Event, at: Place | None) -> Run:
+def drained(platform: LocalPlatform, told: threading.Event, at: Place | None, handler: Handler) -> Run:
     told.clear()
-    run = Run(platform, at)
+    run = Run(platform, at, handler)
     run.add_agent(told=told)
     with ThreadPoolExecutor(2, thread_name_prefix="given") as pool:
         run.interrupt(lambda: run.runner.drain(executor=pool, batch_size=2, progress="none"))
@@ -151,11 +156,13 @@ def drained(platform: LocalPlatform, told: threading.Event, at: Place | None) ->
     return run
 
 
-def test_a_drain_that_is_interrupted_at_any_point(platform: LocalPlatform, told_to_stop: threading.Event) -> None:
+def test_a_drain_that_is_interrupted_at_any_point(
+    platform: LocalPlatform, told_to_stop: threading.Event, handler: Handler
+) -> None:
     """The workers are told at once, what they finish is written and reported, what lives as long as the run is torn
     down, and the next drain does the rest."""
-    for at in chosen(drained(platform, told_to_stop, None)):
-        drained(platform, told_to_stop, at)
+    for at in chosen(drained(platform, told_to_stop, None, handler)):
+        drained(platform, told_to_stop, at, handler)
 
 
 MODULE = """
@@ -195,8 +202,8 @@ def test_a_drain_over_processes_that_is_interrupted(
             assert interrupter.where
 
 
-def called(platform: LocalPlatform, at: Place | None, is_async: bool) -> Run:
-    run = Run(platform, at)
+def called(platform: LocalPlatform, at: Place | None, is_async: bool, handler: Handler) -> Run:
+    run = Run(platform, at, handler)
     function = run.add_agent(is_async=is_async)
     specs = list(function.waiting())
     run.interrupt(lambda: function(specs))
@@ -211,7 +218,7 @@ def called(platform: LocalPlatform, at: Place | None, is_async: bool) -> Run:
 # One that is interrupted before it is handed to the event loop.
 @pytest.mark.filterwarnings("ignore:.*never awaited", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("is_async", [False, True])
-def test_a_call_that_is_interrupted_at_any_point(platform: LocalPlatform, is_async: bool) -> None:
+def test_a_call_that_is_interrupted_at_any_point(platform: LocalPlatform, is_async: bool, handler: Handler) -> None:
     """Nothing is moved twice, nothing is left open, and the runner can be closed and used again."""
-    for at in chosen(called(platform, None, is_async)):
-        called(platform, at, is_async)
+    for at in chosen(called(platform, None, is_async, handler)):
+        called(platform, at, is_async, handler)

@@ -7,14 +7,14 @@ import random
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import pytest
 from encord.objects import LabelRowV2
 from encord.project import Project
 from tests.conftest import World
-from tests.interrupts import Interrupter, Place
+from tests.interrupts import Interrupter, Place, exiting_on_sigterm, interrupt
 from tests.thorough import THOROUGH
 from tests.waiting import until
 
@@ -39,7 +39,12 @@ def platform() -> Iterator[LocalPlatform]:
 
 
 def run(
-    platform: LocalPlatform, at: Place | None, is_async: bool, bundle_saves: bool = False, **options: Any
+    platform: LocalPlatform,
+    at: Place | None,
+    is_async: bool,
+    bundle_saves: bool = False,
+    handler: Callable[..., NoReturn] = interrupt,
+    **options: Any,
 ) -> Interrupter:
     """A run that is interrupted there, and everything that must be so afterwards."""
     project = platform.create_project(workflow=WORKFLOW)
@@ -88,11 +93,11 @@ def run(
     interval = sys.getswitchinterval()
     interrupted = False
     before = set(threading.enumerate())
-    with Interrupter(at) as interrupter:
+    with Interrupter(at, handler) as interrupter:
         try:
             runner(progress="none", bundle_saves=bundle_saves, **options)
-        except KeyboardInterrupt:
-            interrupted = True
+        except (KeyboardInterrupt, SystemExit) as raised:
+            interrupted = isinstance(raised, KeyboardInterrupt) == (handler is interrupt)
     where = f"{at} {interrupter.where}"
     assert interrupted == bool(interrupter.where), where
     assert until(lambda: not threads_left(before)), f"{where}: {threads_left(before)}"
@@ -129,22 +134,38 @@ def threads_left(before: set[threading.Thread]) -> list[str]:
     return [one.name for one in set(threading.enumerate()) - before if one.name.startswith("encord-agents")]
 
 
+@pytest.fixture(params=["ctrl-c", "own-handler"])
+def handler(request: pytest.FixtureRequest) -> Iterator[Callable[..., NoReturn]]:
+    """What raises the interrupt: Python's own handler of Ctrl-C, or a program's handler of SIGTERM."""
+    if request.param == "ctrl-c":
+        yield interrupt
+        return
+    with exiting_on_sigterm() as leave:
+        yield leave
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("bundle_saves", [False, True])
 @pytest.mark.parametrize(
     ("window", "workers", "is_async"), [(1, 1, False), (300, 1, False), (300, 4, False), (2, 1, False), (300, 4, True)]
 )
 def test_an_interrupt_at_any_point(
-    platform: LocalPlatform, window: int, workers: int, is_async: bool, bundle_saves: bool
+    platform: LocalPlatform,
+    window: int,
+    workers: int,
+    is_async: bool,
+    bundle_saves: bool,
+    handler: Callable[..., NoReturn],
 ) -> None:
     """Afterwards no thread lives, every task was moved once or is in its stage, no move was sent for a task that had
     moved, each dependency was torn down, the report says what the platform says, and what an agent saved by its own
-    hand is there, or listed."""
+    hand is there, or listed. The same exception is raised again."""
     options: dict[str, Any] = {"task_batch_size": window, "max_workers": workers, "is_async": is_async}
-    options["bundle_saves"] = bundle_saves
+    options |= {"bundle_saves": bundle_saves, "handler": handler}
     places = sorted(run(platform, None, **options).places)
     assert len(places) > 5 * POINTS
     if not THOROUGH:
-        places = random.Random(f"{window} {workers} {is_async} {bundle_saves}").sample(places, POINTS)
+        seed = f"{window} {workers} {is_async} {bundle_saves}"
+        places = random.Random(seed if handler is interrupt else f"{seed} own").sample(places, POINTS)
     for place in places:
         run(platform, place, **options)

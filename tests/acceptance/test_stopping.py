@@ -11,15 +11,21 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from encord.objects import LabelRowV2
 from tests import preloaded
+from tests.drivers import RUNNERS, ByRunner, ByThreads, Driver
+from tests.interrupts import exiting_on_sigterm
 from tests.waiting import PATIENCE, until
 
 from encord_agents.core.assets import Asset
+from encord_agents.local import Fault
+from encord_agents.tasks import QueueRunner
 from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.models import TaskAgentReturnStruct
 
@@ -287,3 +293,138 @@ def test_set_up_errors_leave_nothing(world: World, clean: Any) -> None:
     runner = world.agent(lambda: "nowhere")
     with pytest.raises(ValueError, match="nowhere"):
         runner(progress="none", num_retries=0)
+
+
+# A program's own signal handlers
+
+
+class TooLong(Exception):  # noqa: N818
+    """A watchdog's exception."""
+
+
+def bark(*_: object) -> NoReturn:
+    raise TooLong("the night is over")
+
+
+@pytest.fixture
+def watchdog() -> Iterator[None]:
+    """A signal handler that raises; not SIGALRM's, which limits the time of tests."""
+    before = signal.signal(signal.SIGUSR1, bark)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.usefixtures("clean")
+@pytest.mark.parametrize("driver", RUNNERS, ids=str)
+@pytest.mark.parametrize("retries", [0, 3])
+def test_a_program_that_exits_on_sigterm(world: World, driver: Driver, retries: int) -> None:
+    """The run ends with its exception: what was finished is written, and the task that was hit has no outcome."""
+    hashes = world.project.add_placeholders(8)
+    ended = threading.Event()
+    calls: list[str] = []
+    here: list[str] = []
+
+    def agent(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        calls.append(label_row.data_hash)
+        if len(calls) == 3:
+            if threading.current_thread() is threading.main_thread():
+                here.append(label_row.data_hash)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert not ended.wait(PATIENCE if here else 0.5)  # in the main thread, it is raised here
+        return label(label_row)
+
+    with exiting_on_sigterm(), pytest.raises(SystemExit) as raised:
+        driver.run(world, agent, num_retries=retries, failure_pathway="triage")
+    assert raised.value.code == 143
+    assert world.count("Triage") == 0
+    assert 2 <= world.count("Done") <= len(calls)
+    if here:  # elsewhere others may be attempted until the main thread has its turn
+        assert len(calls) < len(hashes)
+
+
+@pytest.mark.usefixtures("clean")
+def test_an_agent_that_exits(world: World) -> None:
+    """Its own ``sys.exit()`` stays the fault of its task, even if the program exits on SIGTERM."""
+    first, *_ = world.project.add_placeholders(3)
+
+    def agent(label_row: LabelRowV2) -> str:
+        if label_row.data_hash == first:
+            sys.exit(3)
+        return "complete"
+
+    with exiting_on_sigterm():
+        report = world.run(agent, num_retries=0)
+    assert (report.moved, report.failed) == (2, 1)
+
+
+@contextmanager
+def alarm_at_first_save(world: World) -> Iterator[None]:
+    """Send the signal while the platform is slow to save the first labels."""
+    world.platform.faults.add(Fault("save", action="stall", seconds=1.0))
+    over = threading.Event()
+
+    def send() -> None:
+        assert until(lambda: over.is_set() or not world.platform.faults.pending)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        yield
+    finally:
+        over.set()
+        sender.join()
+
+
+@pytest.mark.usefixtures("clean", "watchdog")
+@pytest.mark.parametrize("driver", RUNNERS, ids=str)
+def test_a_watchdog_while_results_are_written(world: World, driver: ByRunner) -> None:
+    """What is being written is seen through before the watchdog's exception is raised, so that the report is true."""
+    world.project.add_placeholders(6)
+
+    async def asynchronous(label_row: LabelRowV2) -> TaskAgentReturnStruct:
+        return label(label_row)
+
+    runner = world.agent(asynchronous if driver.as_async else label)
+    with pytest.raises(TooLong), alarm_at_first_save(world):
+        runner(progress="none", **driver.options)
+    report = runner.report
+    assert report is not None
+    assert report.stopped == "TooLong: the night is over"
+    assert 1 <= report.moved == world.count("Done")
+    assert (report.failed, report.unwritten) == (0, ())
+
+
+@pytest.mark.usefixtures("watchdog")
+def test_a_watchdog_while_a_drain_writes(world: World) -> None:
+    """Likewise, where the workers are threads of an executor."""
+    world.project.add_placeholders(6)
+    runner = QueueRunner(world.project.project_hash, user_client=world.client)
+    runner.stage("Pre-label")(label)
+    with ThreadPoolExecutor(2) as pool, pytest.raises(TooLong), alarm_at_first_save(world):
+        runner.drain(executor=pool, batch_size=3, progress="none")
+    report = runner.report
+    assert report is not None
+    assert report.stopped == "TooLong: the night is over"
+    assert 1 <= report.moved == world.count("Done")
+    assert (report.failed, report.unwritten) == (0, ())
+
+
+@pytest.mark.parametrize("driver", [*RUNNERS, ByThreads("drain")], ids=str)
+def test_a_stop_that_ends_the_programs_of_agents(world: World, driver: Driver) -> None:
+    """Nobody is to look at a task whose program a service manager has ended together with the run: it stays, even if
+    the program's end is noticed first."""
+    world.project.add_placeholders(4)
+    world.numbers["tick"] = 2.0  # the time for which a stop may be late
+    stop = Stop()
+    calls = iter(range(1000))
+
+    def agent() -> str:
+        if next(calls) == 0:
+            return "complete"
+        time.sleep(0.5)  # until an agent that has succeeded is believed
+        threading.Timer(0.1, stop.request, ("terminate",)).start()
+        raise OSError("died with SIGTERM")
+
+    driver.having(stop=stop).run(world, agent, failure_pathway="triage")
+    assert world.count("Triage") == 0

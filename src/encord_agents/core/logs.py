@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from encord_agents.core.interrupts import interrupt_in
 from encord_agents.core.tracebacks import contained, marked
 
 __all__ = ["get_logger"]
@@ -33,7 +34,9 @@ class _Contained(logging.Logger):
         options["stacklevel"] = options.get("stacklevel", 1) + 1  # one more frame: this one
         try:
             super()._log(level, msg, args, *rest, **options)
-        except (Exception, SystemExit):  # noqa: BLE001 - it is the user's code
+        except BaseException as error:  # it is the user's code
+            if interrupt_in(error) is not None:
+                raise
             if not self._has_shown:
                 self._has_shown = True
                 with contained:

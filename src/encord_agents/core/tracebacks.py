@@ -60,15 +60,21 @@ _EXCEPTIONS = BaseExceptionGroup.__dict__["exceptions"]
 _TYPE_NAME = type.__dict__["__name__"]
 
 
+def _is_interrupt(error: BaseException) -> bool:
+    from encord_agents.core.interrupts import interrupt_in  # which needs this module
+
+    return interrupt_in(error) is not None
+
+
 class _Contained:
     def __enter__(self) -> None: ...
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        return kind is not None and not issubclass(kind, KeyboardInterrupt)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
+        return error is not None and not _is_interrupt(error)
 
 
 contained = _Contained()
-"""A context manager that suppresses all exceptions of foreign code, even `SystemExit`, except `KeyboardInterrupt`."""
+"""A context manager that suppresses all exceptions of foreign code, even `SystemExit`, except an interrupt."""
 
 
 @overload
@@ -91,9 +97,9 @@ def described(exception: BaseException) -> str:
     kind = type_name(exception)
     try:
         return _told(cut(f"{kind}: {exception}", LONGEST_MESSAGE))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - the exception's own code may raise anything
+    except BaseException as error:  # the exception's own code may raise anything
+        if _is_interrupt(error):
+            raise
         return f"{kind}: (its message cannot be shown: {type_name(error)})"
 
 
@@ -108,9 +114,9 @@ def shown(value: object, most: int = 80) -> str:
     """Return the first ``most`` characters of ``repr(value)``, or a placeholder if it raises."""
     try:
         return _told(cut(repr(value), LONGEST_MESSAGE))[:most]  # in this order: a part of a key would not be recognised
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - the value's own code may raise anything
+    except BaseException as error:  # the value's own code may raise anything
+        if _is_interrupt(error):
+            raise
         return f"<{type_name(value)} that cannot be shown: {type_name(error)}>"
 
 

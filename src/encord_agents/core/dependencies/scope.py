@@ -32,6 +32,7 @@ from encord_agents.core.dependencies.lifetime import (
 )
 from encord_agents.core.dependencies.plan import Step, hashable
 from encord_agents.core.dependencies.threads import TICK, Pending, WorkerThread
+from encord_agents.core.interrupts import interrupt_in
 from encord_agents.core.tracebacks import is_a
 
 __all__ = ["BadTeardown", "RunScope"]
@@ -197,7 +198,7 @@ class RunScope:
                 if not life.give_up():
                     continue
             else:
-                if is_a(raised, KeyboardInterrupt):
+                if interrupt_in(raised) is not None:
                     interrupt = raised
                 elif raised is not None and not (interrupt and is_a(raised, asyncio.CancelledError)):
                     self.errors.append(BadTeardown(life.name, raised))

@@ -1,8 +1,9 @@
 """One attempt: fresh dependencies, one call, teardown in reverse.
 
 Every exception of a dependency, the agent or a teardown becomes a value, together with its phase; so do `SystemExit`
-and other exceptions that are not an `Exception`. An interrupt (`KeyboardInterrupt`, `Interrupt`, the cancellation of an
-async attempt) tears down the dependencies that were set up, and propagates.
+and other exceptions that are not an `Exception`. An interrupt (`KeyboardInterrupt`, `Interrupt`, what a signal handler
+raises that is not an `Exception`, the cancellation of an async attempt) tears down the dependencies that were set up,
+and propagates.
 """
 
 from __future__ import annotations
@@ -26,16 +27,13 @@ from encord_agents.core.dependencies.lifetime import (
 from encord_agents.core.dependencies.plan import Input, Plan, Step
 from encord_agents.core.dependencies.scope import RunScope
 from encord_agents.core.dependencies.threads import WorkerThread
-from encord_agents.core.tracebacks import is_a, members, set_traceback, shown, traceback_of
+from encord_agents.core.interrupts import interrupt_in
+from encord_agents.core.tracebacks import is_a, set_traceback, shown, traceback_of
 from encord_agents.exceptions import DependencyError
 
-__all__ = ["Attempt", "Interrupt", "Phase", "attempt", "attempt_async"]
+__all__ = ["Attempt", "Phase", "attempt", "attempt_async"]
 
 Phase = Literal["inject", "agent", "teardown"]
-
-
-class Interrupt(BaseException):
-    """Base class for the caller's own exceptions that pass through an attempt and do not count as its failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +256,7 @@ def _is_interrupt(exception: BaseException) -> bool:
         # The agent may raise the CancelledError of a future of its own, which is no reason to stop everything.
         task = _current_task()
         return task is not None and task.cancelling() > 0
-    return any(is_a(one, (KeyboardInterrupt, Interrupt)) for one in members(exception))
+    return interrupt_in(exception) is not None
 
 
 def _current_task() -> asyncio.Task[Any] | None:

@@ -111,12 +111,10 @@ class Attempts:
             if not self.are_made_here:
                 self.run.listen(context, ended)
             return ended
-        except KeyboardInterrupt:
-            if threading.current_thread() is threading.main_thread():
-                raise
-            self._window.fail(KeyboardInterrupt())  # raised by the user's code: signals do not reach this thread
-        except BaseException as error:  # noqa: BLE001 - a thread's trouble is the run's, and is raised by it
-            self._window.fail(error)
+        except BaseException as error:
+            if threading.current_thread() is threading.main_thread() and not isinstance(error, Exception | Leaving):
+                raise  # a Ctrl-C's, or another signal's: signals reach this thread only
+            self._window.fail(error)  # a thread's trouble is the run's, and is raised by it
         return None
 
     async def _attempt_async(self, context: Context) -> Ended:

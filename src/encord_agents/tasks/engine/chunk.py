@@ -16,7 +16,7 @@ from encord_agents.tasks.engine.execute import was_cancelled
 from encord_agents.tasks.engine.outcome import Failed, Fault, Skipped
 from encord_agents.tasks.engine.pace import Pace
 from encord_agents.tasks.engine.stage_run import StageRun
-from encord_agents.tasks.engine.stop import next_of
+from encord_agents.tasks.engine.stop import Leaving, next_of
 
 __all__ = ["attempt_all"]
 
@@ -86,8 +86,9 @@ def attempt_all(run: StageRun, contexts: Sequence[Context], loop: EventLoop | No
                     context.close()  # its file makes room for others now: writing needs only the labels
                 else:
                     run.finish(context, Failed(verdict))
-        except KeyboardInterrupt:
-            run.stop.request("interrupt")  # a second interrupt leaves at once
+        except BaseException as error:
+            if not isinstance(error, Exception | Leaving):
+                run.stop.interrupt(error)  # a second interrupt leaves at once
             raise
         finally:
             for context, _ in begun[heard:]:  # their tickets count as in flight until they are returned
@@ -113,9 +114,9 @@ def _end_all(run: StageRun, going: Sequence[Going], bell: SimpleQueue[None]) -> 
     They may use files that are gone when this returns, and run-scoped dependencies that are torn down soon after.
 
     Raises:
-        KeyboardInterrupt: An interrupt came meanwhile; raised at once if it was not the first one.
+        BaseException: An interrupt came meanwhile; raised at once if it was not the first one.
     """
-    interrupted = False
+    interrupt: BaseException | None = None
     until = run.gate.clock() + run.gate.timing.time_to_write
     while True:
         try:
@@ -126,11 +127,11 @@ def _end_all(run: StageRun, going: Sequence[Going], bell: SimpleQueue[None]) -> 
                 with contextlib.suppress(Empty):
                     bell.get(timeout=run.gate.timing.tick)
             break
-        except KeyboardInterrupt:
-            if interrupted or run.stop.requested:
+        except BaseException as error:
+            if interrupt is not None or run.stop.requested:
                 run.stop.leave()
                 raise
-            interrupted = True
-            run.stop.request("interrupt")
-    if interrupted:
-        raise KeyboardInterrupt
+            interrupt = error
+            run.stop.interrupt(error)
+    if interrupt is not None:
+        raise interrupt

@@ -94,7 +94,8 @@ class DeadLetters:
         """Return True if a task that failed for good goes down the failure pathway."""
         if self.agent.failure_pathway is None or fault.phase in (Phase.LOAD, Phase.SAVE, Phase.MOVE):
             return False
-        if is_blameless(fault):
+        # A stop may reach the programs that the agent has started, too: their end is no fault of the task.
+        if is_blameless(fault) or self.stop.requested:
             return False
         if self.agent.history.count("dead letters", uuid) >= FAILURES_IN_A_ROW:
             self._halt(FAILURES_IN_A_ROW, ", which says more about the agent than about the tasks")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from encord_agents.core.tracebacks import contained
 from encord_agents.tasks.engine.context import Result
 
 __all__ = ["dry_summary"]
@@ -13,12 +14,11 @@ def dry_summary(result: Result) -> str:
     parts = [where]
     if result.label_row is not None:
         row = result.label_row
-        try:
+        labels = "its labels"
+        with contained:  # as in `weight_of`
             objects, classifications = len(row.get_object_instances()), len(row.get_classification_instances())
-        except (Exception, SystemExit):  # noqa: BLE001 - as in `weight_of`
-            parts.append("save its labels")
-        else:
-            parts.append(f"save {_counted(objects, 'object')} and {_counted(classifications, 'classification')}")
+            labels = f"{_counted(objects, 'object')} and {_counted(classifications, 'classification')}"
+        parts.append(f"save {labels}")
     if result.priority is not None:
         parts.append(f"set its priority to {result.priority:g}")
     return "would " + ", ".join(parts)

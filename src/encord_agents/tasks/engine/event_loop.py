@@ -219,9 +219,10 @@ class EventLoop:
         """End the loop, and cancel the coroutines on it. The first interrupt waits for their end; a second does not.
 
         Raises:
-            KeyboardInterrupt: An interrupt came meanwhile.
+            BaseException: An interrupt came meanwhile.
         """
-        self._closed, interrupted = True, False
+        self._closed = True
+        interrupt: BaseException | None = None
         while self._thread is not None and not self._has_ended:
             try:
                 self._claims.append(False)
@@ -231,9 +232,9 @@ class EventLoop:
                 with contextlib.suppress(RuntimeError, AttributeError):  # the loop is closed already, or was never made
                     self.loop.call_soon_threadsafe(self._end.set)
                 self._await(lambda: self._has_ended)
-            except KeyboardInterrupt:
-                if interrupted:
+            except BaseException as error:
+                if interrupt is not None:
                     raise
-                interrupted = True
-        if interrupted:
-            raise KeyboardInterrupt
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt

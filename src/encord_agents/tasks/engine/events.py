@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ from uuid import UUID
 
 from encord_agents.core.dependencies.awaiting import refuse_coroutine
 from encord_agents.core.dependencies.signature import readable_name
-from encord_agents.core.dependencies.solve import Interrupt
+from encord_agents.core.interrupts import interrupt_in
 from encord_agents.core.legible import on_a_line
 from encord_agents.core.logs import get_logger
-from encord_agents.core.tracebacks import described, exc_info, type_name
+from encord_agents.core.tracebacks import contained, described, exc_info, type_name
 from encord_agents.tasks.engine.outcome import Fault, Outcome
 
 __all__ = [
@@ -236,14 +235,14 @@ class Events:
     def _tell(self, observer: Observer, event: Event) -> None:
         try:
             refuse_coroutine(observer(event))
-        except (KeyboardInterrupt, Interrupt):
-            raise
         except BaseException as error:  # an observer must not affect the run
+            if interrupt_in(error) is not None:
+                raise
             if id(observer) in self._broken:
                 return
             self._broken.add(id(observer))
             message = "%s raised %s. The run goes on, and this is not reported again."
-            with contextlib.suppress(Exception, SystemExit):  # nor must a log that fails
+            with contained:  # nor must a log that fails
                 logger.error(message, _name_of(observer), on_a_line(described(error)), exc_info=exc_info(error))
 
 

@@ -12,12 +12,13 @@ from encord.objects import LabelRowV2
 
 from encord_agents.core.cache import use_cache
 from encord_agents.core.dependencies.scope import RunScope
-from encord_agents.core.dependencies.solve import Attempt, Interrupt, attempt, attempt_async
+from encord_agents.core.dependencies.solve import Attempt, attempt, attempt_async
+from encord_agents.core.interrupts import interrupt_in
 from encord_agents.core.room import no_room
 from encord_agents.core.sdk.bundle import packed
 from encord_agents.core.sdk.entrusted import in_part_of
 from encord_agents.core.sdk.once import hear_of_others
-from encord_agents.core.tracebacks import is_a, members, set_cause, shown, type_name
+from encord_agents.core.tracebacks import is_a, set_cause, shown, type_name
 from encord_agents.exceptions import AssetDownloadError, UnknownPathwayError
 from encord_agents.tasks.engine.context import Context, Result
 from encord_agents.tasks.engine.event_loop import current_place
@@ -45,8 +46,9 @@ class Executor:
     Args:
         run: The run-scoped dependencies, and the values that are the same for all tasks.
         own_saves: Handles agents' own saves.
-        contained: Let an agent that raises a `KeyboardInterrupt` only fail its task. In a process where no person or
-            program would receive it, it must not take other tasks' results with it.
+        contained: Let an agent that raises a `KeyboardInterrupt`, or that a signal handler's exception hits, only fail
+            its task. In a process where no person or program would receive it, it must not take other tasks' results
+            with it.
     """
 
     def __init__(self, run: RunScope, own_saves: OwnSaves, *, contained: bool = False) -> None:
@@ -56,9 +58,7 @@ class Executor:
         self._clock = own_saves.gate.clock
         self._stop = own_saves.gate.stop
         self._caller = contextvars.copy_context()
-        self._passing: tuple[type[BaseException], ...] = (Leaving, asyncio.CancelledError)
-        if not contained:
-            self._passing += (KeyboardInterrupt,)
+        self._contained = contained
 
     def attempt(self, context: Context) -> Attempt | Fault:
         """Make an attempt in the calling thread. A failed prefetch is this attempt's fault: the agent is not called."""
@@ -87,10 +87,10 @@ class Executor:
 
     def _contain(self, context: Context, error: BaseException) -> Fault:
         """Return the fault for an exception that escapes an attempt; raise it if it ends the run or the coroutine."""
-        if is_a(error, self._passing):
+        if is_a(error, (Leaving, asyncio.CancelledError)):
             raise error
-        if KeyboardInterrupt in self._passing and any(is_a(one, KeyboardInterrupt) for one in members(error)):
-            raise KeyboardInterrupt from error
+        if not self._contained and (interrupt := interrupt_in(error)) is not None:
+            raise interrupt
         return Fault(Phase.AGENT, error, context.attempts)
 
     @contextmanager
@@ -129,9 +129,9 @@ class Executor:
             return True
         try:
             return is_a(given, (str, UUID)) and context.agent.pathways.find(given) is not None  # type: ignore[arg-type]
-        except (KeyboardInterrupt, Interrupt):
-            raise
-        except BaseException:  # noqa: BLE001 - it is unknown, or cannot be inspected
+        except BaseException as error:  # it is unknown, or cannot be inspected
+            if interrupt_in(error) is not None:
+                raise
             return False
 
     def judge(self, context: Context, ended: Attempt | Fault) -> Result | Fault:
@@ -175,9 +175,9 @@ def interpret(context: Context, value: object, now: float) -> Result | Fault:
     """Return the result that an agent's return value asks for. An invalid value is a fault of its own task only."""
     try:
         return _interpret(context, value, now)
-    except (KeyboardInterrupt, Interrupt):
-        raise
-    except BaseException as error:  # noqa: BLE001 - raised by a value that cannot even be inspected
+    except BaseException as error:  # raised by a value that cannot even be inspected
+        if interrupt_in(error) is not None:
+            raise
         return Fault(Phase.PATHWAY, error, context.attempts)
 
 
@@ -205,9 +205,9 @@ def _interpret(context: Context, value: object, now: float) -> Result | Fault:
     if row is not None:
         try:
             _prepare(context, result, row)
-        except (KeyboardInterrupt, Interrupt):
-            raise
-        except BaseException as error:  # noqa: BLE001 - refused by the SDK; the platform is not asked
+        except BaseException as error:  # refused by the SDK; the platform is not asked
+            if interrupt_in(error) is not None:
+                raise
             return Fault(Phase.SAVE, error, context.attempts)
     return result
 

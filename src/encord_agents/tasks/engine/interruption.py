@@ -11,17 +11,15 @@ own, whichever libraries these are.
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Iterator
-from functools import partial
-from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, FrameType, FunctionType, ModuleType
 
 from encord.exceptions import EncordException
 
-from encord_agents.core.tracebacks import chain, traceback_of
+from encord_agents.core.interrupts import frames, raised_by_signal
 
-__all__ = ["interruption", "raised_by_signal"]
+__all__ = ["interruption"]
 
 
 def interruption(error: Exception, *, handled: BaseException | None = None) -> BaseException | None:
@@ -39,22 +37,12 @@ def interruption(error: Exception, *, handled: BaseException | None = None) -> B
     return next((one for one in candidates if not _is_of_the_request(one)), None)
 
 
-def raised_by_signal(error: BaseException, *, handled: BaseException | None = None) -> BaseException | None:
-    """Return ``error``, or an exception that led to it, if a signal handler raised that; otherwise ``None``."""
-    handlers = set(_handlers())
-    before = {id(one) for one in chain(handled)}
-    for one in chain(error):
-        if id(one) not in before and not handlers.isdisjoint(frame.f_code for frame in _frames(one)):
-            return one
-    return None
-
-
 def _is_of_the_request(error: Exception) -> bool:
     """Return True if the code that an exception passed through may have raised it, since it knows its package."""
     package = _package(type(error).__module__)
     if package in sys.stdlib_module_names or isinstance(error, EncordException):
         return True
-    return any(package in _packages_known_to(frame) for frame in _frames(error))
+    return any(package in _packages_known_to(frame) for frame in frames(error))
 
 
 def _packages_known_to(frame: FrameType) -> Iterator[str]:
@@ -69,22 +57,3 @@ def _packages_known_to(frame: FrameType) -> Iterator[str]:
 
 def _package(module: object) -> str:
     return module.partition(".")[0] if isinstance(module, str) else ""
-
-
-def _handlers() -> Iterator[CodeType]:
-    for number in signal.valid_signals():
-        handler = signal.getsignal(number)
-        while isinstance(handler, partial):
-            handler = handler.func
-        if not isinstance(handler, FunctionType | MethodType):
-            handler = getattr(type(handler), "__call__", None)  # noqa: B004 - the handler is a callable object
-        code = getattr(getattr(handler, "__func__", handler), "__code__", None)
-        if isinstance(code, CodeType):
-            yield code
-
-
-def _frames(error: BaseException) -> Iterator[FrameType]:
-    traceback = traceback_of(error)
-    while traceback is not None:
-        yield traceback.tb_frame
-        traceback = traceback.tb_next

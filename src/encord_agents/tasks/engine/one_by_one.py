@@ -48,12 +48,14 @@ def run_chunk(
         attempt_all(run, contexts, loop, results)
         if not run.stop.requested:
             _write(run, results)
-    except KeyboardInterrupt:
-        interrupted = True
-        run.stop.request("interrupt")
-        raise
     except Leaving:
         too_late = True
+        raise
+    except (NoRoomError, OutageError, SetUpError):
+        raise
+    except BaseException as error:
+        interrupted = True
+        run.stop.interrupt(error)
         raise
     finally:
         # After an interrupt, a set-up error or a stop, results that are finished by then are still written.

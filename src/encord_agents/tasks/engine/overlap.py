@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from encord_agents.core.queues import Empty, SimpleQueue
+from encord_agents.core.tracebacks import set_cause
 from encord_agents.core.vision import make_ready
 from encord_agents.tasks.engine.attempts import Attempts
 from encord_agents.tasks.engine.event_loop import EventLoop
@@ -73,34 +74,38 @@ class Pipeline:
         Raises:
             SetUpError, NoRoomError, OutageError: The stage run ended with this error; results that were finished before
                 it are written if possible.
-            KeyboardInterrupt: Likewise.
+            BaseException: Likewise, an exception that came from outside, such as a `KeyboardInterrupt`.
         """
-        interrupted = False
+        interrupt: BaseException | None = None
         # Python raises interrupts at calls and backward jumps, so none comes between `finally` and the inner `try`.
         try:
             try:
                 # Not `Thread.start()`: an interrupt inside it may leave a lock held that the thread waits for.
                 start_new_thread(self._start, ())
                 self._attempts.serve()
-            except KeyboardInterrupt:
-                interrupted = True
-                self.run.stop.request("interrupt")
+            except BaseException as error:  # noqa: BLE001 - raised at the end
+                interrupt = error
+                self.run.stop.interrupt(error)
         finally:
             while True:
                 try:
                     self._see_threads_end()
                     self._put_away()
                     break
-                except KeyboardInterrupt:
-                    if interrupted or self.run.stop.requested:
+                except BaseException as error:
+                    if self.run.stop.leaving and isinstance(error, Exception):
+                        raise
+                    if interrupt is not None or self.run.stop.requested:
                         self.run.stop.leave()
-                    interrupted = True
-                    self.run.stop.request("interrupt")
-        error = None if isinstance(self._window.error, Leaving) and self.run.stop.requested else self._window.error
-        if interrupted:
-            raise KeyboardInterrupt from error
-        if error is not None:
-            raise error
+                    interrupt = error if interrupt is None else interrupt
+                    self.run.stop.interrupt(error)
+        trouble = None if isinstance(self._window.error, Leaving) and self.run.stop.requested else self._window.error
+        if interrupt is not None:
+            if trouble is not None:
+                set_cause(interrupt, trouble)
+            raise interrupt
+        if trouble is not None:
+            raise trouble
 
     def _start(self) -> None:
         """Start the other threads, from a thread of its own, unless the caller was interrupted before it began."""

@@ -320,6 +320,8 @@ class StageRun:
             results.remove(result)  # last: an interrupt in between lists it twice, rather than not at all
 
         try:
+            if self.strict and any(result.fault is not None for result in results):
+                self.stop.wait(self.gate.timing.tick)  # its signal may have reached the agent's programs first
             if self.dry_run:
                 self._pretend(tuple(results), settle_once, writer)
             else:
@@ -337,7 +339,7 @@ class StageRun:
                 continue
             self.events.emit(TaskWouldWrite(result.context.ref, dry_summary(result)))
             if result.fault is not None:
-                settle(result, Failed(result.fault, moved_to=None if self.halted else result.pathway))
+                settle(result, Failed(result.fault, moved_to=None if self.stop.requested else result.pathway))
             else:
                 settle(result, Moved(result.pathway) if result.pathway else Held())
 
@@ -358,7 +360,7 @@ class StageRun:
     def writer(self, run_both: RunBoth | None = None) -> Writer:
         run_both = run_both or self.run_both
         return Writer(
-            self.agent, self.project, self.client, self.gate, run_both, may_dead_letter=lambda: self.halted is None
+            self.agent, self.project, self.client, self.gate, run_both, may_dead_letter=lambda: not self.stop.requested
         )
 
     def limit_writing(self) -> None:

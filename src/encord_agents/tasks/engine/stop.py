@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Literal, TypeVar
 
-from encord_agents.core.dependencies.solve import Interrupt
+from encord_agents.core.interrupts import Interrupt
 from encord_agents.core.queues import Empty, SimpleQueue
 
 __all__ = ["EXIT_CODES", "Leaving", "Reason", "Stop", "next_of"]
@@ -72,6 +72,10 @@ class Stop:
             self._reason = reason  # before the request: a thread that sees the request may read the reason at once
         self._requested = True
         _ring(self._until_requested)
+
+    def interrupt(self, error: BaseException) -> None:
+        """Request the stop because of an exception that came from outside, such as a Ctrl-C."""
+        self.request("interrupt" if isinstance(error, KeyboardInterrupt) else None)
 
     def leave(self) -> None:
         """Ask the run to stop waiting for answers too."""

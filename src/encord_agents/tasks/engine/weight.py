@@ -9,6 +9,7 @@ from encord.objects.bitmask import BitmaskCoordinates
 from encord.objects.common import Shape
 from encord.objects.coordinates import PolygonCoordinates
 
+from encord_agents.core.tracebacks import contained
 from encord_agents.tasks.engine.context import Result
 
 __all__ = ["by_weight", "weight_of"]
@@ -41,10 +42,9 @@ def weight_of(result: Result, uncounted: int) -> int:
     row = result.label_row
     if row is None or not row.is_labelling_initialised:
         return 1
-    try:
+    with contained:
         return _boxes_worth(row)
-    except (Exception, SystemExit):  # noqa: BLE001 - they cannot be counted, but they were serialised
-        return uncounted
+    return uncounted  # they cannot be counted, but they were serialised
 
 
 def _boxes_worth(row: LabelRowV2) -> int:

@@ -107,18 +107,27 @@ class Call:
         except RuntimeError:  # the system has no more threads
             sequentially(save, prioritise)
             return
+        error: BaseException | None = None
         try:
             save()
-        except BaseException:
+        except BaseException as raised:  # noqa: BLE001 - raised at the end
+            error = raised
             other.call_off()
-            self._run.limit_writing()  # whatever cut this off (a time limit, say) leaves no time to wait out an outage
-            raise
         finally:
             # After an error too: nothing may still be sent once this call has returned.
-            while not other.wait():
-                pass
-        if other.error is not None:
-            raise other.error
+            while True:
+                try:
+                    if error is not None:  # whatever cut this off leaves no time to wait out an outage
+                        self._run.limit_writing()
+                    while not other.wait():
+                        pass
+                    break
+                except BaseException as raised:
+                    if error is not None:
+                        raise
+                    error = raised
+        if (error := other.error if error is None else error) is not None:
+            raise error
 
     def _note(self, event: Event) -> None:
         if not isinstance(event, TaskFinished):

@@ -33,30 +33,33 @@ class DrainRuns(Drain):
         """Process all tasks of a stage.
 
         Raises:
-            KeyboardInterrupt: After the tasks in flight are finished and written; at once on a second Ctrl-C.
+            BaseException: An exception that came from outside, such as a `KeyboardInterrupt`: after the tasks in flight
+                are finished and written; at once on a second one.
             SetUpError, NoRoomError, OutageError: The error that ended it.
         """
         drain = StageDrain(self, agent, self.functions[agent.stage.uuid], self.workers)
         # The caller's thread only waits, since an interrupt may come between any two of its steps. The stop is
         # requested before anything else is waited for.
         apart = Apart(drain.run)
-        interrupts = 0
+        interrupts: list[BaseException] = []
         while True:
             try:
                 if not interrupts:
                     apart.start()
                 else:
-                    self.stop.request("interrupt")
+                    self.stop.interrupt(interrupts[0])
                     apart.call_off()  # in case the interrupt came before the thread began
                     self.workers.stop()
-                if interrupts > 1:
+                if len(interrupts) > 1:
                     self.stop.leave()
                 self._see_end(apart, drain)
                 break
-            except KeyboardInterrupt:  # handled at the top of the loop, where another one may come as well
-                interrupts += 1
+            except BaseException as error:  # handled at the top of the loop, where another one may come as well
+                if self.stop.leaving and isinstance(error, Exception):
+                    raise
+                interrupts.append(error)
         if interrupts:
-            raise KeyboardInterrupt
+            raise interrupts[0]
         if apart.error is not None:
             raise apart.error
 

@@ -77,7 +77,7 @@ def drive(
     except Leaving:
         pass
     # An interrupt too, which a terminal sends to the processes of a user's executor: what was done until then is told.
-    except (Exception, KeyboardInterrupt) as trouble:  # noqa: BLE001 - it ends the run
+    except BaseException as trouble:  # noqa: BLE001 - it ends the run
         error = trouble
     finally:
         run.send_rest()

@@ -135,6 +135,12 @@ class Outcomes:
         def settle(result: Result, outcome: Outcome) -> None:
             self._finish(letters.pop(result), outcome, result.context.attempts, left=result.context.gone)
 
+        # The signal of a stop may have reached the agent's programs first: their end is no fault of the task.
+        if letters and self._run.stop.wait(self._run.gate.timing.tick):
+            for result in tuple(letters):
+                assert result.fault is not None
+                settle(result, Failed(result.fault))
+            return
         if self._run.options.dry_run:
             for result in tuple(letters):
                 assert result.fault is not None

@@ -66,8 +66,10 @@ def reported(
                 run(passes)
         finally:
             end()
-    except KeyboardInterrupt:
-        report.stopped = report.stopped or STOPPED_BY["interrupt"]  # it came outside `Passes.run`, which records it
+    except BaseException as error:
+        if not isinstance(error, Exception):  # it came outside `Passes.run`, which records it
+            interrupted = isinstance(error, KeyboardInterrupt)
+            report.stopped = report.stopped or (STOPPED_BY["interrupt"] if interrupted else described(error))
         raise
     return report
 

@@ -248,10 +248,8 @@ class QueueRunner(RunnerBase):
             PrintableError: A number is out of range, the set-up is wrong, or other processes cannot import an agent.
             encord.exceptions.EncordException: The platform refuses; a note says what to do.
             OutageError: The platform did not answer for `max_outage` seconds.
-            NoRoomError: There is no room for the tasks' files, even when no other batch is in flight.
-            BrokenExecutor: The given executor broke.
-            KeyboardInterrupt: After the tasks in flight are finished, and written within 30 s; at once on a second
-                Ctrl-C.
+            NoRoomError, BrokenExecutor: No room for files, even without other batches in flight; the executor broke.
+            KeyboardInterrupt: Once tasks in flight are written, within 30 s; at once on a second Ctrl-C.
         """
         options = DrainOptions(
             workers=workers,
@@ -296,17 +294,19 @@ class QueueRunner(RunnerBase):
 
         def end() -> None:
             # An interrupt must not leave workers behind: it is raised after the teardown.
-            interrupted = False
+            interrupt: BaseException | None = None
             while True:
                 try:
                     self._end_drain(pool, stop, None if was_connected else self.report)
                     break
-                except KeyboardInterrupt:
-                    if interrupted or stop.requested:
+                except BaseException as error:
+                    if stop.leaving and isinstance(error, Exception):
+                        raise
+                    if interrupt is not None or stop.requested:
                         stop.leave()
-                    interrupted = True
-            if interrupted:
-                raise KeyboardInterrupt
+                    interrupt = interrupt or error
+            if interrupt is not None:
+                raise interrupt
 
         return reported(self, stop, options, run, end)
 

@@ -369,18 +369,18 @@ class SequentialRunner(RunnerBase):
                 passes.run(runs, agents, project_hash=connection.project.project_hash)
             finally:
                 # After an interrupt, the teardowns that are left are still run; a second one ends them.
-                interrupted = False
+                interrupt: BaseException | None = None
                 while True:
                     try:
                         with stop.interruptible(although_interrupted=True):
                             tear_down(connection.scope, self.report)
                         break
-                    except KeyboardInterrupt:
-                        if interrupted:
+                    except BaseException as error:
+                        if interrupt is not None:
                             raise
-                        interrupted = True
-                if interrupted:
-                    raise KeyboardInterrupt
+                        interrupt = error
+                if interrupt is not None:
+                    raise interrupt
 
 
 Runner = SequentialRunner

@@ -18,7 +18,8 @@ from encord_agents.core.dependencies import solve as solving
 from encord_agents.core.dependencies.build import build_plan
 from encord_agents.core.dependencies.plan import Plan
 from encord_agents.core.dependencies.scope import RunScope
-from encord_agents.core.dependencies.solve import Attempt, Interrupt, attempt, attempt_async
+from encord_agents.core.dependencies.solve import Attempt, attempt, attempt_async
+from encord_agents.core.interrupts import Interrupt
 from encord_agents.exceptions import DependencyError
 
 

@@ -155,3 +155,10 @@ def test_refused_writes_are_a_row_of_their_own() -> None:
     assert not ours.stop.requested
     ours.finished(uuid4(), Failed(fault(Phase.MOVE)))
     assert ours.stop.requested
+
+
+def test_while_a_stop_is_on_its_way() -> None:
+    """A stop may have ended the programs that an agent runs, so no task is blamed any more."""
+    ours = letters(strict=False)
+    ours.stop.request("terminate")
+    assert not ours.take(uuid4(), fault())

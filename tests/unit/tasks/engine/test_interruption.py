@@ -21,7 +21,8 @@ from requests import ConnectionError as RequestsConnectionError
 from tests import time_limits
 from urllib3.exceptions import ProtocolError
 
-from encord_agents.tasks.engine.interruption import interruption, raised_by_signal
+from encord_agents.core.interrupts import raised_by_signal
+from encord_agents.tasks.engine.interruption import interruption
 
 SIGNAL = signal.SIGUSR1
 
