@@ -136,7 +136,7 @@ def threads_left(before: set[threading.Thread]) -> list[str]:
 
 @pytest.fixture(params=["ctrl-c", "own-handler"])
 def handler(request: pytest.FixtureRequest) -> Iterator[Callable[..., NoReturn]]:
-    """What raises the interrupt: Python's own handler of Ctrl-C, or a program's handler of SIGTERM."""
+    """The source of the interrupt: Python's own handler of Ctrl-C, or a program's handler of SIGTERM."""
     if request.param == "ctrl-c":
         yield interrupt
         return

@@ -906,7 +906,7 @@ class TestFreshness:
 
     @every_driver
     def test_a_task_that_somebody_has_moved(self, world: World, driver: Driver) -> None:
-        """What was saved for it is not written any more, even if its attempt fails and another would follow."""
+        """Its held saves are not written any more, even if its attempt fails and another would follow."""
         (data_hash,) = world.project.add_placeholders(1)
         calls = []
 

@@ -379,7 +379,7 @@ def alarm_at_first_save(world: World) -> Iterator[None]:
 @pytest.mark.usefixtures("clean", "watchdog")
 @pytest.mark.parametrize("driver", RUNNERS, ids=str)
 def test_a_watchdog_while_results_are_written(world: World, driver: ByRunner) -> None:
-    """What is being written is seen through before the watchdog's exception is raised, so that the report is true."""
+    """Writes in flight are seen through before the watchdog's exception is raised, so that the report is true."""
     world.project.add_placeholders(6)
 
     async def asynchronous(label_row: LabelRowV2) -> TaskAgentReturnStruct:

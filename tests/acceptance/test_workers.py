@@ -349,7 +349,7 @@ def test_run_scoped(world: World, is_async: bool, workers: int) -> None:
 
 
 def test_what_belongs_to_an_event_loop(world: World) -> None:
-    """What an earlier call has used fails, with a note; made as the note says, it works in every call."""
+    """A lock that an earlier call has used fails, with a note; made as the note says, it works in every call."""
     world.project.add_placeholders(4)
     older = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""What ends the program is told from what only fails."""
+"""Exceptions that end the program, told from those that are failures."""
 
 from __future__ import annotations
 

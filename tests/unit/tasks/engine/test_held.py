@@ -160,7 +160,7 @@ def test_a_newer_save_after_the_attempt(world: World, loaded: Load) -> None:
 
 
 def test_what_must_not_be_sent_any_more(world: World) -> None:
-    """Whoever asks before held saves are sent may release them."""
+    """Held saves may be released just before they would be sent."""
     world.project.add_placeholders(1)
 
     def agent(label_row: LabelRowV2) -> None: ...
