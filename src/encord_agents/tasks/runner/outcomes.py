@@ -136,7 +136,8 @@ class Outcomes:
             self._finish(letters.pop(result), outcome, result.context.attempts, left=result.context.gone)
 
         # The signal of a stop may have reached the agent's programs first: their end is no fault of the task.
-        if letters and self._run.stop.wait(self._run.gate.timing.tick):
+        halts = self._dead_letters.halted is not None  # a stop of its own: these tasks failed before it
+        if letters and not halts and self._run.stop.wait(self._run.gate.timing.tick):
             for result in tuple(letters):
                 assert result.fault is not None
                 settle(result, Failed(result.fault))
