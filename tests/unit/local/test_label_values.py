@@ -24,7 +24,7 @@ def test_values(holds: Any, good: list[Any], bad: list[Any]) -> None:
 
 
 def test_frames_make_ranges() -> None:
-    """Those in a row make one; a frame that is named twice counts once."""
+    """Consecutive ones make a range; a frame that is named twice counts once."""
     assert joined([]) == []
     assert joined([0, 1, 1, 2, 5]) == [(0, 2), (5, 5)]
 

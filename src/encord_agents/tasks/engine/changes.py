@@ -1,4 +1,4 @@
-"""Labels that somebody else has saved since a task was loaded: theirs stand, and nothing of the task is written."""
+"""Tasks that others have moved, or whose labels they have saved, since they were seen: nothing of them is written."""
 
 from __future__ import annotations
 
@@ -10,15 +10,38 @@ from encord.objects import LabelRowV2
 from encord_agents.core.legible import on_a_line
 from encord_agents.core.logs import get_logger
 from encord_agents.tasks.engine.context import Context
+from encord_agents.tasks.engine.gate import Gate
 from encord_agents.tasks.engine.load import Loader
+from encord_agents.tasks.engine.poll import still_in
 
-__all__ = ["LabelsChangedError", "changed_labels"]
+__all__ = ["LabelsChangedError", "changed_labels", "overtaken"]
 
 logger = get_logger(__name__)
 
 
 class LabelsChangedError(ValueError):
     """Somebody saved a task's labels while its agent ran on older ones."""
+
+
+def overtaken(
+    loader: Loader, gate: Gate, stale: Sequence[tuple[Context, bool, LabelRowV2 | None]]
+) -> dict[int, Exception | None]:
+    """Return why tasks of a stage must not be written, by the context's id; ``None``: the task has left the stage.
+
+    Args:
+        stale: The tasks, whether labels are to be saved, and the rows of these if they are not the tasks' own.
+
+    Raises:
+        SetUpError, OutageError, NoRoomError, Leaving: See `Gate.each`.
+    """
+    if not stale:
+        return {}
+    there, refused = still_in(stale[0][0].agent.stage, [context.task for context, _, _ in stale], gate)
+    found: dict[int, Exception | None] = {
+        id(context): refused.get(context.task.uuid) for context, _, _ in stale if context.task.uuid not in there
+    }
+    to_save = [(context, row) for context, saves, row in stale if saves and id(context) not in found]
+    return found | changed_labels(loader, to_save, gate.timing.same_edit)
 
 
 def changed_labels(

@@ -17,14 +17,13 @@ from encord_agents.core.sdk.bundle import Parcel
 from encord_agents.core.sdk.entrusted import can_hold_saves
 from encord_agents.core.tracebacks import add_note, described
 from encord_agents.exceptions import CertificateError, NoRoomError, OutageError
-from encord_agents.tasks.engine.changes import changed_labels
+from encord_agents.tasks.engine.changes import overtaken
 from encord_agents.tasks.engine.context import Context, Result
 from encord_agents.tasks.engine.events import TaskRef
 from encord_agents.tasks.engine.gate import Gate, SetUpError
 from encord_agents.tasks.engine.held import KINDS, Held, send_together, validated_apart
 from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Fault, Phase
-from encord_agents.tasks.engine.poll import still_in
 from encord_agents.tasks.engine.stop import Leaving
 from encord_agents.tasks.engine.verdict import is_platform_trouble
 
@@ -146,23 +145,19 @@ class OwnSaves:
             for context in contexts
             if (held := context.held) and self.gate.age(context.seen_at) >= self.gate.timing.stale_after
         ]
-        if not stale:
-            return
-        there, refused = still_in(stale[0][0].agent.stage, [context.task for context, _ in stale], self.gate)
-        here = [(context, held) for context, held in stale if context.task.uuid in there]
-        rows = [(context, held.row) for context, held in here if held.parcel("save") is not None]
-        changed = changed_labels(self.loader, rows, self.gate.timing.same_edit) if rows else {}
+        asked = [(context, held.parcel("save") is not None, held.row) for context, held in stale]
+        found = overtaken(self.loader, self.gate, asked)
         for context, held in stale:
-            if (error := refused.get(context.task.uuid) or changed.get(id(context))) is not None:
+            if id(context) not in found:
+                continue
+            if (error := found[id(context)]) is not None:
                 held.refused = held.refused or error
-            elif context.task.uuid not in there:
+            else:
                 logger.warning(
                     "%s (%s): the task left the stage while its agent ran; what the agent has saved by its own hand "
                     "since is not written.",
                     *(on_a_line(context.task.data_title), context.task.uuid),
                 )
-            else:
-                continue
             held.let_go()
 
     def send_rest(self, unwritten: list[TaskRef]) -> None:

@@ -320,7 +320,7 @@ class StageRun:
             results.remove(result)  # last: an interrupt in between lists it twice, rather than not at all
 
         try:
-            if self.strict and any(result.fault is not None for result in results):
+            if self.strict and any(result.fault is not None and result.pathway is not None for result in results):
                 self.stop.wait(self.gate.timing.tick)  # its signal may have reached the agent's programs first
             if self.dry_run:
                 self._pretend(tuple(results), settle_once, writer)

@@ -20,7 +20,7 @@ from encord_agents.core.logs import get_logger
 from encord_agents.core.sdk.bundle import Parcel, new_bundle, packed
 from encord_agents.core.tracebacks import add_note, described
 from encord_agents.exceptions import CertificateError
-from encord_agents.tasks.engine.changes import changed_labels
+from encord_agents.tasks.engine.changes import overtaken
 from encord_agents.tasks.engine.context import Agent, Result
 from encord_agents.tasks.engine.gate import Gate, Reply, SetUpError
 from encord_agents.tasks.engine.held import Kind, send_together, validated_apart
@@ -135,34 +135,23 @@ class Writer:
             self._move(to_move, settle)
 
     def _still_there(self, results: Sequence[Result], settle: Settle) -> list[Result]:
-        """Return the results whose task is still in its stage. Only tasks not seen there lately are checked."""
+        """Return the results that may be written: of tasks that are still in their stage, and whose labels nobody else
+        has saved. Only tasks not seen there lately are checked."""
         now = self._gate.clock()
         stale = [r for r in results if self._gate.age(r.context.seen_at) >= self._gate.timing.stale_after]
-        if not stale:
-            return list(results)
-        there, refused = still_in(self._agent.stage, [r.context.task for r in stale], self._gate)
-        left = set()
+        found = overtaken(self._loader, self._gate, [(r.context, r.labels is not None, r.label_row) for r in stale])
         for result in stale:
-            uuid = result.context.task.uuid
-            if uuid in there:
-                result.context.seen_at = now
-                continue
-            left.add(id(result))
-            if uuid in refused:
-                settle(result, Failed(_fault(result, Phase.SAVE, refused[uuid])))
+            context = result.context
+            if id(context) not in found:
+                context.seen_at = now
+            elif (error := found[id(context)]) is not None:
+                settle(result, Failed(_fault(result, Phase.SAVE, error)))
             else:
-                more = "more " if result.context.held is not None and result.context.held.sent else ""
+                more = "more " if context.held is not None and context.held.sent else ""
                 self._settle_gone(
                     result, settle, f"the task left the stage while its agent ran; nothing {more}was written"
                 )
-        to_save = [r for r in stale if id(r) not in left and r.labels is not None]
-        rows = [(r.context, r.label_row) for r in to_save]
-        changed = changed_labels(self._loader, rows, self._gate.timing.same_edit)
-        for result in to_save:
-            if (error := changed.get(id(result.context))) is not None:
-                left.add(id(result))
-                settle(result, Failed(_fault(result, Phase.SAVE, error)))
-        return [r for r in results if id(r) not in left]
+        return [r for r in results if id(r.context) not in found]
 
     def _save(self, results: Sequence[Result], refused: dict[int, Fault]) -> None:
         weight = self._gate.limits.weight
