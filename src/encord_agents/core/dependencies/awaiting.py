@@ -145,9 +145,13 @@ def apply(changes: Changes) -> None:
         variable.set(value.copy() if type(value) is decimal.Context else value)
 
 
-def own_copy(context: contextvars.Context) -> contextvars.Context:
-    """Return a copy of a context, with a decimal context of its own: copies share that one, and it is mutable."""
-    own = context.copy()
+def own_copy(context: contextvars.Context | None = None) -> contextvars.Context:
+    """Return a copy of a context, with a decimal context of its own: copies share that one, and it is mutable.
+
+    Args:
+        context: Default: the current one.
+    """
+    own = contextvars.copy_context() if context is None else context.copy()
     own.run(lambda: decimal.setcontext(decimal.getcontext().copy()))
     return own
 

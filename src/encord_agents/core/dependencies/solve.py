@@ -1,9 +1,9 @@
 """One attempt: fresh dependencies, one call, teardown in reverse.
 
 Every exception of a dependency, the agent or a teardown becomes a value, together with its phase; so do `SystemExit`
-and other exceptions that are not an `Exception`. An interrupt (`KeyboardInterrupt`, `Interrupt`, what a signal handler
-raises that is not an `Exception`, the cancellation of an async attempt) tears down the dependencies that were set up,
-and propagates.
+and other exceptions that are not an `Exception`. An interrupt (`KeyboardInterrupt`, `Interrupt`, any other
+exception of a signal handler that is not an `Exception`, the cancellation of an async attempt) tears down the
+dependencies that were set up, and propagates.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def attempt(
     """
     if plan.has_async:
         raise TypeError(f"{plan.name}() or one of its dependencies is async: it takes attempt_async().")
-    own = own_copy(context or contextvars.copy_context())
+    own = own_copy(context)
     opened: list[Opened] = []
     try:
         return own.run(_attempt, plan, values, run, opened)
@@ -129,7 +129,7 @@ async def attempt_async(
         BaseException: An interrupt, after the teardown; `asyncio.CancelledError` only if the calling task is being
             cancelled. A `CancelledError` that the agent itself raises is the agent's failure.
     """
-    own = own_copy(context or contextvars.copy_context())
+    own = own_copy(context)
     solving = task_of(_carried(plan, values, run, own), asyncio.get_running_loop(), own)
     ended = await solving
     if isinstance(ended, _Interrupted):

@@ -437,6 +437,7 @@ def test_an_attempt_in_a_given_context() -> None:
         return [ended.value for ended in await asyncio.gather(*attempts)]
 
     assert given.run(attempt, plan(agent), {}, RunScope(), given).value == "given"
+    assert given.run(attempt, plan(agent), {}, RunScope(), contextvars.Context()).value == ""  # an empty one counts
     assert asyncio.run(main()) == ["given"] * 3
 
 
