@@ -14,6 +14,7 @@ from encord_agents.core.dependencies.awaiting import Hidden, settled
 from encord_agents.core.dependencies.children import ChildrenEnd
 from encord_agents.core.dependencies.plan import Kind, Step
 from encord_agents.core.dependencies.signature import readable_name
+from encord_agents.core.interrupts import interrupt_in
 from encord_agents.core.tracebacks import add_note, cause_of, described, is_a, tracebacks_kept
 
 __all__ = ["Opened", "add_teardown_note", "set_up", "set_up_async", "tear_down", "tear_down_async"]
@@ -69,6 +70,9 @@ def tear_down(opened: Opened, exception: BaseException | None) -> BaseException 
 
     Returns:
         The teardown's own exception, if any. Neither suppressing ``exception`` nor re-raising it counts as one.
+
+    Raises:
+        BaseException: An interrupt that left the dependency as it was: tear it down again.
     """
     step, made = opened
     with tracebacks_kept(exception):
@@ -81,7 +85,9 @@ def tear_down(opened: Opened, exception: BaseException | None) -> BaseException 
                 made.close()
         except StopIteration:
             return None
-        except BaseException as raised:  # noqa: BLE001  (returned)
+        except BaseException as raised:
+            if _came_between(raised, made):
+                raise
             return None if _is_same(raised, exception) else raised
     return _second_yield(step)
 
@@ -113,6 +119,12 @@ def _second_yield(step: Step) -> RuntimeError:
     return RuntimeError(
         f"{readable_name(step.function)}() has more than one yield: a dependency yields one value, once."
     )
+
+
+def _came_between(raised: BaseException, made: Generator[Any, Any, Any]) -> bool:
+    """Return True if ``raised`` interrupted a step of ours, before the generator was resumed or after it yielded again:
+    what a generator raises ends it."""
+    return getattr(made, "gi_suspended", False) and interrupt_in(raised) is not None
 
 
 def _is_same(raised: BaseException, thrown: BaseException | None) -> bool:

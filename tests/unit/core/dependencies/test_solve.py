@@ -8,9 +8,10 @@ import functools
 import threading
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
+from tests.interrupts import Interrupter, Place, exiting_on_sigterm, interrupt
 from tests.misbehaving import EXCEPTIONS
 
 from encord_agents.core.dependencies import Depends
@@ -455,6 +456,40 @@ def test_an_interrupt_between_two_teardowns(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(KeyboardInterrupt):
         solve(agent)
     assert log == ["+a", "+b", "-b", "!KeyboardInterrupt", "-a"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("source", ["ctrl-c", "own-handler"])
+def test_an_interrupt_at_any_point(source: str, fails: bool) -> None:
+    """Each dependency that was set up is torn down once, be it made for the attempt or for the run."""
+    with contextlib.ExitStack() as stack:
+        handler = interrupt if source == "ctrl-c" else stack.enter_context(exiting_on_sigterm())
+        places = list(interrupted(None, fails, handler).places)
+        assert len(places) > 50
+        missed = [place for place in places if not interrupted(place, fails, handler).where]
+    assert len(missed) < 0.1 * len(places), missed
+
+
+def interrupted(at: Place | None, fails: bool, handler: Callable[..., NoReturn]) -> Interrupter:
+    """Make an attempt that is interrupted there, close its run, and check its dependencies."""
+    log: list[str] = []
+
+    def agent(
+        model: str = Depends(recorder(log, "model"), scope="run"),
+        first: str = Depends(recorder(log, "first")),
+        second: str = Depends(recorder(log, "second")),
+    ) -> None:
+        if fails:
+            raise ValueError
+
+    made, run = plan(agent), RunScope()
+    with Interrupter(at, handler) as interrupter:
+        for step in (lambda: attempt(made, {}, run), run.close, run.close):  # after an interrupt, closing goes on
+            with contextlib.suppress(KeyboardInterrupt, SystemExit):
+                step()
+    for name in ("model", "first", "second"):
+        assert log.count(f"-{name}") == log.count(f"+{name}"), f"{at} {interrupter.where}: {log}"
+    return interrupter
 
 
 def test_async_needs_attempt_async() -> None:
