@@ -212,8 +212,8 @@ def test_no_circles() -> None:
 
 
 def test_local_platform_could_move_out() -> None:
-    """`local` imports nothing of ours but errors, extras and four modules that import nothing else of ours."""
-    shared = {f"encord_agents.{name}" for name in ("pictures", "picture_metadata", "pdfs", "shapes")}
+    """`local` imports nothing of ours but errors, extras and five modules that import nothing else of ours."""
+    shared = {f"encord_agents.{name}" for name in ("pictures", "picture_metadata", "films", "pdfs", "shapes")}
     ours = {target for name in shared for target in imported(TREES[name]) if target.startswith(PACKAGE)}
     assert ours <= shared
     allowed = {"encord_agents.exceptions", "encord_agents.extras"} | shared
@@ -302,6 +302,7 @@ def test_image_libraries_are_imported_when_used() -> None:
         "encord_agents.core.video_file",
         "encord_agents.core.video_stream",
         "encord_agents.core.vision",
+        "encord_agents.films",
         "encord_agents.labels.painting",
         "encord_agents.local.export",
         "encord_agents.local.page.documents",

@@ -63,6 +63,12 @@ The characters are those of `KEY_MARKS`, and of an Ed25519 key in PKCS#8.
 """
 LONG_RUN: Final = re.compile(r"[A-Za-z0-9+/=_-]{40,}")
 SEGMENT: Final = re.compile(r"[A-Za-z0-9+=]{24,}")
+CHANGE: Final = re.compile(
+    r"(?<=[a-z])(?=[A-Z0-9+])|(?<=[A-Z])(?=[a-z0-9+])|(?<=[0-9])(?=[A-Za-z+])|(?<=\+)(?=[A-Za-z0-9])"
+)
+MOST_CHANGES: Final = 0.4
+"""Changes of case, or between letters, digits and ``+``, for each character. Random base64 has 0.6 of them; none of the
+180,000 longest paths of a Linux system that have three kinds of characters has this many."""
 LONGEST_HASH: Final = 128
 """Characters of the longest hash used in file names: SHA-512 in hexadecimal."""
 
@@ -130,7 +136,8 @@ def _is_of_key(run: str) -> bool:
     segments = run.split("/")
     longest = max(segments, key=len)
     if len(longest) <= LONGEST_HASH and SEGMENT.search(longest) is None:
-        return False
+        # A line of a key may have so many slashes that all its segments are short.
+        longest = run if len(CHANGE.findall(run)) > MOST_CHANGES * len(run) else ""
     # Longer than any hash, it may also be hexadecimal, or base32, but not a line of a table.
     kinds = (str.isalpha, str.isdigit) if len(longest) > LONGEST_HASH else (str.isupper, str.islower, str.isdigit)
     return all(any(map(kind, longest)) for kind in kinds)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import pickle
+import random
+import string
 import textwrap
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
@@ -132,6 +134,16 @@ def test_errors_hide_keys(form: str, make: Callable[[str], PrintableError]) -> N
 def test_what_stays(text: str) -> None:
     """Uuids, hashes, paths, titles and mail addresses are no secrets: a message quotes them."""
     assert without_secrets(f"The file {text!r} is missing.") == f"The file {text!r} is missing."
+
+
+@pytest.mark.parametrize("length", [56, 64, 70])
+def test_lines_of_keys(length: int) -> None:
+    """A single line is hidden, wherever its slashes are, as in the repr of a list of lines."""
+    characters = string.ascii_letters + string.digits + "+/"
+    draw = random.Random(length)
+    lines = ["".join(draw.choices(characters, k=length)) for _ in range(1000)]
+    shown = [line for line in lines if line in without_secrets(f"no key in {[line]!r}")]
+    assert len(shown) <= 2, shown
 
 
 def test_passwords_of_addresses() -> None:

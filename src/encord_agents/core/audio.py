@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from encord.objects.ontology_object_instance import ObjectInstance
 
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
+from encord_agents.films import open_film
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,8 +93,7 @@ def read_audio(path: Path, *, rate: int | None = None, mono: bool = False, name:
 
     called = name or path.name
     try:
-        # absolute, since FFmpeg takes what comes before a colon for a protocol
-        with av.open(str(path.absolute()), metadata_errors="replace") as container:
+        with open_film(path) as container:
             if not container.streams.audio:
                 raise UnsupportedAssetError(f"{called!r} has no sound in it.", item=called)
             stream = container.streams.audio[0]

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from encord_agents.core.data_model import ImageArray
 from encord_agents.exceptions import UnsupportedAssetError
+from encord_agents.films import main_stream, open_film
 
 if TYPE_CHECKING:
     import av
 
-__all__ = ["TABLED", "Pixels", "ReadAnewError", "av_errors", "main_stream", "opened", "unreadable"]
+__all__ = ["TABLED", "Pixels", "ReadAnewError", "av_errors", "opened", "unreadable"]
 
 TABLED = "mov,mp4,m4a,3gp,3g2,mj2"
 """The container that has a table of its packets, so that none of them is lost to damage."""
@@ -70,18 +71,6 @@ class Pixels:
         return pixels
 
 
-def main_stream(container: Any) -> Any | None:
-    """Return the video stream, ignoring attached pictures such as covers; if there are several, ffmpeg's choice."""
-    import av
-
-    cover = av.stream.Disposition.attached_pic
-    films = [stream for stream in container.streams.video if not stream.disposition & cover]
-    if len(films) > 1:
-        best = container.streams.best("video")
-        return next((stream for stream in films if best is not None and stream.index == best.index), films[0])
-    return films[0] if films else None
-
-
 @contextmanager
 def opened(path: Path, name: str | None, *, threads: str = "SLICE") -> Iterator[tuple[Any, Any]]:
     """Open a video, and yield its container and main stream. Errors contain the file's name.
@@ -96,8 +85,7 @@ def opened(path: Path, name: str | None, *, threads: str = "SLICE") -> Iterator[
     import av
 
     try:
-        # absolute, since FFmpeg takes what comes before a colon for a protocol
-        with av.open(str(path.absolute()), metadata_errors="replace") as container:
+        with open_film(path) as container:
             stream = main_stream(container)
             if stream is None:
                 raise unreadable(path, name, _without_film(container))

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from encord_agents.films import main_stream, open_film
 from encord_agents.local import images
 from encord_agents.local.items import NewUnit
 
@@ -83,9 +84,9 @@ def _stream(path: Path, title: str, head: bytes, wanted: str | None = None) -> N
             raise ValueError("it is read with `av`, which is missing: pip install 'encord-agents[local]'") from None
         raise ValueError(UNKNOWN) from None
     try:
-        with opened(path) as container:
+        with open_film(path) as container:
             moving = main_stream(container)
-            if moving is not None and wanted != "audio":
+            if moving is not None and moving.codec_context and wanted != "audio":  # no size without a decoder
                 return _video(container, moving, path, title)
             audio: Any = container.streams.audio
             sounds = [one for one in audio if one.codec_context]  # which is missing without a decoder
@@ -95,26 +96,6 @@ def _stream(path: Path, title: str, head: bytes, wanted: str | None = None) -> N
         if guess.startswith(("video/", "audio/")) or wanted:
             raise ValueError(f"it cannot be read as a video or sound: {_said(error)}") from None
     raise ValueError(UNKNOWN if wanted is None else f"there is no {wanted} in it")
-
-
-def opened(path: Path) -> Any:
-    """Return a file as a container of PyAV's."""
-    import av
-
-    return av.open(str(path.absolute()))  # since FFmpeg takes what comes before a colon for a protocol
-
-
-def main_stream(container: Any) -> Any | None:
-    """Return the main video stream, chosen as the runners do: no cover picture and, among several, ffmpeg's choice."""
-    import av
-
-    cover = av.stream.Disposition.attached_pic
-    # A stream without a decoder has no size either.
-    films = [one for one in container.streams.video if one.codec_context and not one.disposition & cover]
-    if len(films) > 1:
-        best = container.streams.best("video")
-        return next((one for one in films if best is not None and one.index == best.index), films[0])
-    return films[0] if films else None
 
 
 def _said(error: Exception) -> str:
@@ -139,7 +120,7 @@ def _is_turned(path: Path) -> bool:
     """Return True if a video's frames are shown turned by a quarter: phones store upright videos on their side."""
     import av
 
-    with opened(path) as container:
+    with open_film(path) as container:
         stream: Any = main_stream(container)
         for packet in container.demux(stream):
             with contextlib.suppress(av.error.FFmpegError):  # of a damaged frame: a later one tells as well

@@ -22,8 +22,8 @@ from encord_agents.local.files import read_mapping
         ("merge.yaml", "x: &x {a: 1, b: 2}\ny:\n  <<: *x\n  b: 3", {"x": {"a": 1, "b": 2}, "y": {"a": 1, "b": 3}}),
         (
             "merges.yaml",
-            "x: &x {a: 1}\ny: &y {<<: *x, a: 2}\nz: {<<: [*y, {b: 1}]}",
-            {"x": {"a": 1}, "y": {"a": 2}, "z": {"a": 2, "b": 1}},
+            "x: &x {a: 1}\ny: &y {<<: *x, c: 2}\nz: {<<: [*y, {b: 1}]}",
+            {"x": {"a": 1}, "y": {"a": 1, "c": 2}, "z": {"a": 1, "b": 1, "c": 2}},
         ),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from encord_agents.local.media import main_stream, opened
+from encord_agents.films import main_stream, open_film
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,9 +40,9 @@ class Film:
         import av
 
         try:
-            self._container: Any = opened(source) if isinstance(source, Path) else av.open(source())
+            self._container: Any = open_film(source) if isinstance(source, Path) else av.open(source())
             self._stream: Any = main_stream(self._container)
-            if self._stream is None:
+            if self._stream is None or self._stream.codec_context is None:
                 raise ValueError("there is no video in it, only sound or a cover")
             self._stream.thread_type = "SLICE"  # waiting for frame threads may happen with the GIL held
             times: list[int] = []

@@ -364,7 +364,8 @@ def test_agents_that_leave_something_running(
     left_behind(timing, f"at_exit {exited}", f"finalize {finalized}", "print the last words", f"{left} {child}")
     shown = capfd.readouterr()
     assert shown.out == "the last words"
-    assert finalized.exists()
+    # Until Python 3.13, a process of `multiprocessing` calls its finalizers before it waits for threads.
+    assert finalized.exists() == (left != "thread" or sys.version_info < (3, 14))
     assert exited.exists() == (left != "thread")
     if left == "thread":
         assert "ended now: thread 'left behind'." in shown.err
