@@ -18,7 +18,7 @@ def open_film(path: Path) -> Any:
     import av
 
     # PyAV 19 decodes any metadata, and has no such option. Before, text that is not UTF-8 fails unless replaced.
-    options = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+    options: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
     return av.open(str(path.absolute()), **options)  # absolute: FFmpeg takes text before a colon for a protocol
 
 
