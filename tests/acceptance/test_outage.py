@@ -120,8 +120,17 @@ def test_any_request_may_fail_at_first(world: World, kind: str, action: Any) -> 
     assert world.platform.faults.pending == []
 
 
-PAGES = {502: "<html><body><h1>502 Bad Gateway</h1></body></html>", 503: "", 504: "upstream request timeout"}
-"""The answers of load balancers and proxies in the platform's place, to requests of both protocols."""
+PAGES = {
+    404: "default backend - 404",
+    403: "<html><head><title>403 Forbidden</title></head></html>",
+    401: "<html>Sign in</html>",
+    400: "<html>Bad Request</html>",
+    405: "<html>Not Allowed</html>",
+    502: "<html><body><h1>502 Bad Gateway</h1></body></html>",
+    503: "",
+    504: "upstream request timeout",
+}
+"""The answers of load balancers, proxies and firewalls in the platform's place, to requests of both protocols."""
 
 
 @pytest.mark.usefixtures("quick")

@@ -23,7 +23,7 @@ if __name__ == "__main__":
     tool = [sys.executable, "-m", "encord_agents.cli.main", "local"]
     data = ["--data", str(folder / "data")]
     create = [*tool, "create", *data, "--images", str(folder / "pictures"), "--workflow", str(workflow)]
-    assert "with 1 picture" in subprocess.run(create, check=True, capture_output=True, text=True).stdout
+    assert "with 1 image" in subprocess.run(create, check=True, capture_output=True, text=True).stdout
     assert "1" in subprocess.run([*tool, "status", *data], check=True, capture_output=True, text=True).stdout
     with LocalPlatform() as platform:
         project = platform.create_project(

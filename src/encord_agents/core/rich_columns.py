@@ -10,9 +10,11 @@ if TYPE_CHECKING:
 __all__ = ["TaskSpeedColumn"]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "TaskSpeedColumn":
-        from encord_agents.terminal.columns import TaskSpeedColumn
+if not TYPE_CHECKING:  # otherwise checkers would accept any name
 
-        return TaskSpeedColumn
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        if name == "TaskSpeedColumn":
+            from encord_agents.terminal.columns import TaskSpeedColumn
+
+            return TaskSpeedColumn
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 __all__ = ["Depends", "QueueRunner", "Runner", "SequentialRunner", "stop_on_signals"]
 
 
-def __getattr__(name: str) -> Any:
-    # Imported on first access only: a `Runner` needs no worker processes, and starts sooner without their modules.
-    if name == "QueueRunner":
-        from encord_agents.tasks.runner.queue_runner import QueueRunner
+if not TYPE_CHECKING:  # otherwise checkers would accept any name
 
-        return QueueRunner
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        # Imported on first access only: a `Runner` needs no worker processes, and starts sooner without their modules.
+        if name == "QueueRunner":
+            from encord_agents.tasks.runner.queue_runner import QueueRunner
+
+            return QueueRunner
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

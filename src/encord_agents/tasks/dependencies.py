@@ -28,11 +28,10 @@ from encord_agents.core.assets import VIDEOS, Asset, image_of_group
 from encord_agents.core.client import get_user_client
 from encord_agents.core.data_lookup import INSTEAD, DataLookup
 from encord_agents.core.data_model import Frame, ImageArray
-from encord_agents.core.dependencies.models import Depends as Depends  # existing code imports it from here too
+from encord_agents.core.dependencies.models import Depends  # existing code imports it from here too, as it does `Frame`
 from encord_agents.core.groups import ImageGroup, folder_of
 from encord_agents.core.tracebacks import add_note
-from encord_agents.core.utils import download_asset as download_asset  # and these two
-from encord_agents.core.utils import get_frame_count as get_frame_count
+from encord_agents.core.utils import download_asset, get_frame_count  # and these two
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 from encord_agents.tasks.media import (
     asset_or_own,
@@ -51,6 +50,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DataLookup",
+    "Depends",
+    "Frame",
     "FrameSampler",
     "OtherProjects",
     "Twin",
@@ -67,6 +68,9 @@ __all__ = [
     "dep_twin_label_row",
     "dep_video_iterator",
     "dep_video_sampler",
+    "download_asset",
+    "get_frame_count",
+    "get_user_client",
     "of_child",
 ]
 

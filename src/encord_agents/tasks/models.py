@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
 from uuid import UUID
@@ -15,6 +15,7 @@ from encord_agents.core.legible import legible
 
 __all__ = [
     "NO_TASK",
+    "AgentFunction",
     "AgentTaskConfig",
     "DecoratedCallable",
     "TaskAgentReturnPathway",
@@ -63,6 +64,9 @@ TaskAgentReturnPathway: TypeAlias = str | UUID | None
 
 TaskAgentReturnType: TypeAlias = TaskAgentReturnPathway | TaskAgentReturnStruct
 """The possible return values of an agent."""
+
+AgentFunction: TypeAlias = Callable[..., TaskAgentReturnType | Awaitable[TaskAgentReturnType]]
+"""An agent: a function or coroutine function, with any parameters."""
 
 DecoratedCallable = TypeVar("DecoratedCallable", bound=Callable[..., TaskAgentReturnType])
 """An agent that is passed to a decorator."""

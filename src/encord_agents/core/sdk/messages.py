@@ -21,9 +21,11 @@ from encord_agents.core.legible import literally
 from encord_agents.core.sdk.seam import Seam
 from encord_agents.core.tracebacks import traceback_of
 
-__all__ = ["MESSAGES", "foreign_answer", "names_a_refusal", "status_of"]
+__all__ = ["MESSAGES", "NOTHING", "foreign_answer", "names_a_refusal", "status_of"]
 
 NAMED_ERROR = re.compile(r"error of type `\['(\w+)'\]`")
+NOTHING = "nothing"
+"""The description of an empty response, which may be the API's own."""
 SERVER_TROUBLE = re.compile(r"SERVER|INTERNAL|UNAVAILABLE|TIMEOUT|GATEWAY|OVERLOAD")
 
 
@@ -75,7 +77,7 @@ def status_of(error: EncordException) -> int | None:
 
 def foreign_answer(error: EncordException) -> str | None:
     """Describe a response that is not the API's JSON; return ``None`` if there is no sign of one."""
-    for found in (error.__cause__, error.__context__):
+    for found in filter(_is_of_the_sdk, (error.__cause__, error.__context__)):
         body = getattr(found, "doc", None)
         if isinstance(found, ValueError) and isinstance(body, str):
             return _in_words(body)
@@ -95,10 +97,16 @@ def foreign_answer(error: EncordException) -> str | None:
     return None
 
 
+def _is_of_the_sdk(found: BaseException | None) -> bool:
+    """Return False for an exception that a caller of the SDK was handling meanwhile."""
+    traceback = traceback_of(found) if found is not None else None
+    return traceback is None or traceback.tb_frame.f_globals.get("__name__", "").startswith("encord.")
+
+
 def _in_words(body: str) -> str:
     start = body.lstrip()[:1000].lower()
     if not start:
-        return "nothing"
+        return NOTHING
     if start.startswith(("<!doctype html", "<html")) or "<html" in start:
         return "an HTML page"
     first_line = literally(body.strip().splitlines()[0])

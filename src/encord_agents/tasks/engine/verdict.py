@@ -16,7 +16,7 @@ from encord.exceptions import (
     UnknownException,
 )
 
-from encord_agents.core.sdk.messages import names_a_refusal
+from encord_agents.core.sdk.messages import NOTHING, foreign_answer, names_a_refusal
 from encord_agents.core.tracebacks import is_a
 from encord_agents.exceptions import AssetDownloadError, CertificateError
 
@@ -47,6 +47,8 @@ def verdict(error: BaseException) -> Verdict:
         return Verdict.RATE_LIMIT
     if is_a(error, PayloadTooLargeError):
         return Verdict.TOO_LARGE
+    if is_a(error, EncordException) and foreign_answer(error) not in (None, NOTHING):
+        return Verdict.OUTAGE  # the page of a server in front of the platform, whatever its status
     if is_a(error, (AuthenticationError, SshKeyNotFound)):
         return Verdict.CREDENTIALS
     if is_a(error, AuthorisationError):

@@ -12,10 +12,12 @@ if TYPE_CHECKING:
 __all__ = ["QueueRunner", "Runner", "SequentialRunner"]
 
 
-def __getattr__(name: str) -> Any:
-    # Imported on first access: see `encord_agents.tasks`.
-    if name == "QueueRunner":
-        from encord_agents.tasks.runner.queue_runner import QueueRunner
+if not TYPE_CHECKING:  # otherwise checkers would accept any name
 
-        return QueueRunner
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        # Imported on first access: see `encord_agents.tasks`.
+        if name == "QueueRunner":
+            from encord_agents.tasks.runner.queue_runner import QueueRunner
+
+            return QueueRunner
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

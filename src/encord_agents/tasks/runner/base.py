@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from uuid import UUID
 
 from encord.objects import LabelRowV2
@@ -41,8 +41,6 @@ from encord_agents.tasks.runner.opening import MAX_OUTAGE, open_project
 from encord_agents.tasks.runner.typed_in import is_defined_again
 
 __all__ = ["RegisteredAgent", "RunnerBase"]
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 FILTERS = ("include_object_feature_hashes", "include_classification_feature_hashes")
 IN_PART = """\

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 from uuid import UUID
 
 from encord.project import Project
@@ -25,6 +25,7 @@ from encord_agents.exceptions import ProjectError, StageAlreadyAssignedError
 from encord_agents.tasks.engine.report import RunReport
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.write import Writer
+from encord_agents.tasks.models import AgentFunction
 from encord_agents.tasks.models import AgentTaskConfig as AgentTaskConfig  # and these three
 from encord_agents.tasks.models import TaskAgentReturnStruct as TaskAgentReturnStruct
 from encord_agents.tasks.models import TaskAgentReturnType as TaskAgentReturnType
@@ -139,7 +140,7 @@ class QueueRunner(RunnerBase):
         failure_pathway: str | UUID | None = None,
         restore_labels: bool = False,
         raise_on_failure: bool = False,
-    ) -> Callable[[Callable[..., Any]], QueueFunction]:
+    ) -> Callable[[AgentFunction], QueueFunction]:
         """Register a function for a stage, and replace it by a `QueueFunction`.
 
         The function may ask for, and return, the same as with `Runner`. The arguments are those of
@@ -163,11 +164,9 @@ class QueueRunner(RunnerBase):
         """
         check_stage(stage)
 
-        def register(function: Callable[..., Any]) -> QueueFunction:
-            if isinstance(function, QueueFunction):
-                function = function.agent
+        def register(function: AgentFunction) -> QueueFunction:
             agent = make_agent(
-                function,
+                function.agent if isinstance(function, QueueFunction) else function,
                 stage,
                 label_row_metadata_include_args=label_row_metadata_include_args,
                 label_row_initialise_labels_args=label_row_initialise_labels_args,

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 from uuid import UUID
 
 from encord.project import Project
@@ -21,6 +21,7 @@ from encord_agents.tasks.engine.report import RunReport
 from encord_agents.tasks.engine.stage import find_stage
 from encord_agents.tasks.engine.stop import Leaving, Stop
 from encord_agents.tasks.engine.timing import Limits
+from encord_agents.tasks.models import AgentFunction
 from encord_agents.tasks.models import DecoratedCallable as DecoratedCallable  # existing code imports these from here
 from encord_agents.tasks.models import TaskAgentReturnStruct as TaskAgentReturnStruct
 from encord_agents.tasks.models import TaskAgentReturnType as TaskAgentReturnType
@@ -40,7 +41,7 @@ __all__ = ["MAX_LABEL_ROW_BATCH_SIZE", "Runner", "SequentialRunner"]
 MAX_LABEL_ROW_BATCH_SIZE = Limits().at_once
 """The maximum number of label rows in one request."""
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=AgentFunction)
 
 
 class SequentialRunner(RunnerBase):

@@ -101,8 +101,18 @@ def without_body() -> ValueError:
 def test_foreign_answers_are_described(link: str, met: BaseException, words: str | None) -> None:
     """The exception that the SDK met tells what came in place of the API's answer, raised from it or during it."""
     error = EncordException("something")
-    setattr(error, link, met)
+    setattr(error, link, met.with_traceback(None))  # none of it is in the caller's code
     assert foreign_answer(error) == words
+
+
+def test_an_exception_that_the_caller_handles() -> None:
+    """A request that is made in an ``except`` says nothing about what that one met."""
+    with pytest.raises(EncordException) as caught:
+        try:
+            json.loads("<html>")
+        except ValueError:
+            raise EncordException("something")  # noqa: B904
+    assert foreign_answer(caught.value) is None
 
 
 def test_an_answer_of_the_api() -> None:
