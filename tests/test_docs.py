@@ -169,7 +169,11 @@ def test_every_environment_variable_is_documented(variable: str) -> None:
     assert f"| `{variable}` |" in RUNNER_PAGE
 
 
-@pytest.mark.parametrize("name", dependencies.__all__)
+ELSEWHERE = {"download_asset", "get_frame_count", "get_user_client"}
+"""Names of `core` that existing code imports from ``tasks.dependencies``."""
+
+
+@pytest.mark.parametrize("name", sorted({*dependencies.__all__} - ELSEWHERE))
 def test_every_ready_made_dependency_is_documented(name: str) -> None:
     """Each public name of ``tasks.dependencies`` is in the runner's page."""
     assert re.search(rf"`{name}[`(]", RUNNER_PAGE)

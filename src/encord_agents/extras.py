@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Literal
 
 from encord_agents.exceptions import MissingExtraError
 
-__all__ = ["Extra", "require"]
+__all__ = ["Extra", "needing", "require"]
 
 Extra = Literal["vision", "pdf", "local", "celery", "fastapi", "gcp", "aws"]
 
@@ -44,6 +46,24 @@ def require(extra: Extra, what: str) -> None:
     missing = [package for module, package in NEEDED[extra].items() if not _is_there(module)]
     if missing:
         raise MissingExtraError(extra, what, missing)
+
+
+@contextmanager
+def needing(extra: Extra, what: str) -> Iterator[None]:
+    """Name the extra if a package of it that the block imports is not installed. Others of its packages may be missing.
+
+    Args:
+        extra: The extra.
+        what: The feature that needs it, as the subject of a sentence.
+
+    Raises:
+        MissingExtraError: An import fails, and the extra is not installed.
+    """
+    try:
+        yield
+    except ImportError:
+        require(extra, what)
+        raise
 
 
 def _is_there(module: str) -> bool:

@@ -127,10 +127,11 @@ class Picture:
 
         Raises:
             BrokenPictureError: They cannot be converted.
+            ImportError: numpy is not installed.
         """
         try:
             return self._upright()
-        except MemoryError:
+        except (MemoryError, ImportError):
             raise
         except Exception as error:
             raise BrokenPictureError(f"its pixels cannot be converted to RGB ({type(error).__name__})") from error

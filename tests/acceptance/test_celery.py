@@ -364,6 +364,21 @@ def test_what_is_sent_is_done(line: Line) -> None:
     assert line.pre_label == StageStatus("Pre-label", waiting=0, in_flight=0, done=5, failed=0)
 
 
+def test_an_app_that_reads_no_json(line: Line) -> None:
+    """Tasks are sent, tried again and counted in the serialization that the app accepts."""
+    line.app = new_app(task_serializer="pickle", result_serializer="pickle", accept_content=["pickle"])
+    calls: Counter[str] = Counter()
+
+    def agent(task: AgentTask) -> str:
+        calls[task.data_title] += 1
+        if calls["file 1"] == 1:
+            raise ValueError("not yet")
+        return "complete"
+
+    line.go(agent, 2)
+    assert line.done == [{"moved": 2}]
+
+
 def test_only_what_failed_is_tried_again(line: Line) -> None:
     """Of a batch of five, the one that raises is retried alone, and the end counts all of them."""
     calls: Counter[str] = Counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import multiprocessing
 import os
 import pickle
 import signal
@@ -13,7 +14,10 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -738,6 +742,18 @@ def in_a_pool(task: AgentTask) -> str:
     return "triage"
 """
 
+KILLED_ONCE = """
+@runner.stage("Pre-label", overwrite=True)
+def killed_once(task: AgentTask) -> str:
+    note(task.data_title)
+    if task.data_title == "killed" and sum("killed" in line for line in open(os.environ["TEST_NOTES"])) == 1:
+        (stage,) = [one for one in runner.get_agent_stages() if one.title == "Pre-label"]
+        while len(list(stage.get_tasks())) > 1:  # until the others are written
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "complete"
+"""
+
 DIES_AT_ITS_THIRD_START = """
 if os.getpid() != HOME:
     starts = os.path.join(os.path.dirname(os.environ["TEST_NOTES"]), "starts")
@@ -863,6 +879,39 @@ def test_poison(world: World, processes: Processes, monkeypatch: pytest.MonkeyPa
     assert "killed by SIGKILL" in str(failure.exception)
     assert started["killed"] == 3
     assert len(processes.pids("made")) <= 2 + 3  # each death has taken one worker, and no other
+
+
+class Repeats(Executor):
+    """An executor that runs a call again if its process has died, as Dask does."""
+
+    def __init__(self, threads: ThreadPoolExecutor) -> None:
+        self._threads = threads
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return self._threads.submit(self._run, partial(function, *args, **kwargs))
+
+    def _run(self, call: Callable[[], Any]) -> Any:
+        while True:
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool, suppress(BrokenProcessPool):
+                return pool.submit(call).result()
+
+
+def test_an_executor_that_runs_a_batch_again(world: World, processes: Processes, threads: ThreadPoolExecutor) -> None:
+    """Tasks that its worker moved before it died are reported as moved, though nobody could confirm it."""
+    world.project.add_placeholders(3, title="file {index}")
+    world.project.add_placeholders(1, title="killed")
+    with (processes.directory / "some_agents.py").open("a") as module:
+        module.write(KILLED_ONCE)
+    report = processes.runner.drain(executor=Repeats(threads), workers=1, progress="none")
+    assert (report.moved, report.skipped, world.count("Done")) == (4, 0, 4)
+    assert {record.data_title: record.confirmed for record in report.records} == {
+        **{f"file {index}": False for index in range(3)},
+        "killed": True,
+    }
+    assert sorted(what for _, what in processes.notes() if what.startswith(("file", "killed"))) == [
+        *(f"file {index}" for index in range(3)),
+        *("killed", "killed"),
+    ]
 
 
 def test_workers_do_their_requests_while_agents_run(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+from PIL import Image
 from tests import preloaded
 
 from encord_agents.exceptions import MissingExtraError, PrintableError
-from encord_agents.extras import require
+from encord_agents.extras import needing, require
 
 BLOCKED = """
 import sys
@@ -80,6 +82,66 @@ def test_each_dependency_names_its_extra(blocked: str, dependency: str, extra: s
     """Those that are made by a call, too."""
     ended = without(blocked, run=AGENT.format(runner="Runner()", dependency=dependency))
     assert f"needs the '{extra}' extra, of which {blocked}" in ended.stdout, ended.stderr
+
+
+def test_a_partial_of_a_dependency() -> None:
+    """Its extra is that of the function in it."""
+    run = "import functools\n" + AGENT.format(runner="Runner()", dependency="functools.partial(dep_single_frame)")
+    ended = without("numpy", run=run)
+    assert "which needs the 'vision' extra, of which numpy is not installed" in ended.stdout, ended.stderr
+
+
+CALL = """
+from pathlib import Path
+from types import SimpleNamespace
+from encord.orm.storage import StorageItemType
+from encord_agents.core.assets import Asset
+from encord_agents.core.coordinates import mask_to_bbox, rbb_to_poly
+from encord_agents.core.data_model import Frame
+from encord_agents.core.documents import iterate_pages
+from encord_agents.core.vision import read_first_frame, read_image
+from encord_agents.exceptions import MissingExtraError
+file = Path({file!r})
+try:
+    {call}
+except MissingExtraError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("blocked", "call", "message"),
+    [
+        ("numpy", "read_image(file)", "Reading an image needs the 'vision' extra, of which numpy is"),
+        ("PIL", "read_image(file)", "Reading an image needs the 'vision' extra, of which pillow is"),
+        ("numpy", "read_first_frame(file)", "Reading an image needs the 'vision' extra, of which numpy is"),
+        ("av", "read_first_frame(file, item_type=StorageItemType.VIDEO)", "Reading a video needs the 'vision' extra"),
+        ("PIL", "Frame(0, SimpleNamespace(shape=(4, 4, 3))).b64_encoding()", "Encoding an image needs the 'vision'"),
+        ("pypdfium2", "next(iterate_pages(file))", "Reading a PDF needs the 'pdf' extra, of which pypdfium2 is"),
+        ("numpy", "mask_to_bbox(None)", "mask_to_bbox() needs the 'vision' extra"),
+        ("numpy", "rbb_to_poly(None, 1, 1)", "rbb_to_poly() needs the 'vision' extra"),
+    ],
+)
+def test_functions_that_agents_call(tmp_path: Path, blocked: str, call: str, message: str) -> None:
+    """They name the missing extra, too, and do not blame the file."""
+    file = tmp_path / "a.png"
+    Image.new("RGB", (8, 8)).save(file)
+    ended = without(blocked, run=CALL.format(file=str(file), call=call))
+    assert ended.stdout.startswith(message), ended.stderr
+
+
+def test_only_what_is_imported_is_missed() -> None:
+    """Pages of documents are encoded without the packages for videos."""
+    run = "from encord_agents.core.vision import b64_encode_image as encode\nimport numpy\n"
+    ended = without("av", run=run + "print(encode(numpy.zeros((4, 4, 3), 'uint8'))[:4])")
+    assert ended.stdout == "/9j/\n", ended.stderr
+
+
+def test_an_import_that_fails_for_another_reason() -> None:
+    """Its own error is raised."""
+    with pytest.raises(ImportError, match="broken") as caught, needing("vision", "This"):
+        raise ImportError("broken")
+    assert not isinstance(caught.value, MissingExtraError)
 
 
 def test_files_need_no_extra() -> None:

@@ -314,6 +314,13 @@ def test_what_is_no_picture(tmp_path: Path) -> None:
         Picture(tmp_path / "none.png")
 
 
+def test_without_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is not blamed for it."""
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with Picture(encoded(Image.new("RGB", (4, 4)), "PNG")) as picture, pytest.raises(ImportError, match="numpy"):
+        picture.pixels()
+
+
 def test_too_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound is Pillow's; the message says what it is and how to raise it."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)

@@ -26,6 +26,9 @@ else:
 
 __all__ = ["Sound", "read_audio"]
 
+PIECE = 1 << 16
+"""Samples of each channel that are converted at once."""
+
 
 @dataclass(frozen=True)
 class Sound:
@@ -65,13 +68,14 @@ class Sound:
         """Return the bytes of a 16-bit WAV file, for models that accept one."""
         import numpy as np
 
-        samples = (np.clip(self.waveform, -1.0, 1.0).T * 32767).round().astype("<i2")
         buffer = io.BytesIO()
         with wave.open(buffer, "wb") as file:
             file.setnchannels(self.waveform.shape[0])
             file.setsampwidth(2)
             file.setframerate(self.rate)
-            file.writeframes(samples.tobytes())
+            for start in range(0, self.waveform.shape[1], PIECE):
+                piece = self.waveform[:, start : start + PIECE]
+                file.writeframesraw((np.clip(piece, -1.0, 1.0).T * 32767).round().astype("<i2").tobytes())
         return buffer.getvalue()
 
 
@@ -102,16 +106,24 @@ def read_audio(path: Path, *, rate: int | None = None, mono: bool = False, name:
                     f"{called!r} cannot be read as sound: there is no decoder for its codec.", item=called
                 )
             wanted = rate or stream.codec_context.sample_rate
-            blocks = list(_blocks(_frames(container, stream), wanted, 1 if mono else None))
+            # Each of them grows in place, so that the sound is in memory only once.
+            channels: list[bytearray] = []
+            for block in _blocks(_frames(container, stream), wanted, 1 if mono else None):
+                channels = channels or [bytearray() for _ in block]
+                for channel, samples in zip(channels, block, strict=True):
+                    channel += samples.data
     except FileNotFoundError:
         raise
     except av.FFmpegError as error:
         raise UnsupportedAssetError(
             f"{called!r} cannot be read as sound: it is damaged, or of an unknown kind: {error.strerror}.", item=called
         ) from error
-    if not blocks:
+    if not channels:
         raise UnsupportedAssetError(f"{called!r} has no sound in it.", item=called)
-    return Sound(np.concatenate(blocks, axis=1), wanted)
+    count, joined = len(channels), channels.pop(0)
+    while channels:
+        joined += channels.pop(0)
+    return Sound(np.frombuffer(joined, np.float32).reshape(count, -1), wanted)
 
 
 def _frames(container: Any, stream: Any) -> Iterator[Any]:

@@ -17,6 +17,7 @@ from encord.objects.coordinates import (
 
 from encord_agents.core.masks import pixels_of
 from encord_agents.exceptions import PrintableError
+from encord_agents.extras import needing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +70,8 @@ def poly_to_bbox(poly: PolygonCoordinates | NDArray[np.float32]) -> BoundingBoxC
 
 def rbb_to_poly(rbb: RotatableBoundingBoxCoordinates, img_width: int, img_height: int) -> NDArray[np.float32]:
     """Return the corners of a rotatable box in pixels, float32 ``[4, 2]``: clockwise from the unrotated top left."""
-    import numpy as np
+    with needing("vision", "rbb_to_poly()"):
+        import numpy as np
 
     return np.array(_corners(rbb, img_width, img_height), dtype=np.float32)
 
@@ -85,7 +87,8 @@ def mask_to_bbox(coords: BitmaskCoordinates) -> BoundingBoxCoordinates:
     Raises:
         PrintableError: It covers no pixel.
     """
-    import numpy as np
+    with needing("vision", "mask_to_bbox()"):
+        import numpy as np
 
     mask = pixels_of(coords)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

@@ -12,6 +12,7 @@ from encord_agents.core.data_model import Frame, ImageArray
 from encord_agents.core.logs import get_logger
 from encord_agents.core.sampling import checked_number
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
+from encord_agents.extras import needing
 from encord_agents.pdfs import PDFIUM, open_pdf
 
 __all__ = ["DPI", "count_pages", "iterate_pages", "read_text"]
@@ -65,7 +66,8 @@ def iterate_pages(
 
 
 def _opened(path: Path, called: str) -> Any:
-    import pypdfium2 as pdfium
+    with needing("pdf", "Reading a PDF"):
+        import pypdfium2 as pdfium
 
     try:
         return open_pdf(path)
@@ -74,8 +76,9 @@ def _opened(path: Path, called: str) -> Any:
 
 
 def _drawn(document: Any, number: int, dpi: float, called: str) -> ImageArray:
-    import numpy as np
-    import pypdfium2 as pdfium
+    with needing("pdf", "Drawing a page"):
+        import numpy as np
+        import pypdfium2 as pdfium
 
     try:
         with PDFIUM, closing(document[number]) as page:

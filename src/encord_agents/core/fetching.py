@@ -212,7 +212,7 @@ class Fetcher:
     ) -> Fetched:
         deadline = None if self._max_seconds is None else self._clock() + self._max_seconds
         url = self._signed_url()
-        may_refresh, tried = True, 0
+        refreshed_at, tried = -1, 0  # the bytes that had come when the URL was last refreshed
         while True:
             try:
                 with nullcontext() if tries is None else tries.slot():
@@ -227,8 +227,9 @@ class Fetcher:
                 tries.answered()
             # Outside the `except`, so that no exception raised here has the one above as its context, which may quote
             # the signed URL: anyone who reads that in a log may read the file.
-            if problem.status in _STALE_URL and may_refresh:
-                may_refresh = False
+            # Again only if bytes have come since, which they can do as often as a long file outlasts its URL.
+            if problem.status in _STALE_URL and partial.progress.size > refreshed_at:
+                refreshed_at = partial.progress.size
                 self._needs_fresh_url = True
                 url = self._signed_url()
                 continue

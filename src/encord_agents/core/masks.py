@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from encord.objects.bitmask import BitmaskCoordinates
 
+from encord_agents.extras import needing
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -19,7 +21,8 @@ __all__ = ["pixels_of", "unpacked"]
 
 def pixels_of(coordinates: BitmaskCoordinates) -> Mask:
     """Return the pixels of a bitmask, bool ``[height, width]``: as ``np.asarray`` does, but a hundred times faster."""
-    import numpy as np
+    with needing("vision", "Reading a bitmask"):
+        import numpy as np
 
     try:
         packed = coordinates.to_dict()

@@ -9,19 +9,22 @@ from __future__ import annotations
 import http.client
 import re
 import types
-from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from requests import PreparedRequest
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3 import HTTPConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection
 
 from encord_agents.core.trust import TrustingAdapter
 
-__all__ = ["Answer", "LeanPool", "LeanSecurePool", "PoolingAdapter"]
+__all__ = ["Answer", "LeanConnection", "PoolingAdapter"]
 
 SMALL = 64 * 1024
-"""The largest body, in bytes, that is copied after the headers: sending a larger one separately costs less."""
+"""The largest body, in bytes, that is copied after the headers. A larger one is sent separately, in pieces of this
+size: a timeout applies to each of them, and not to all of a large row's labels."""
+SENDING = 60.0
+"""Seconds that a piece of a body may take, if the connect timeout is shorter: `urllib3` sends under that one."""
 
 _PLAIN = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n){1,90}\r\n")
 """Plain headers: ASCII lines of a name and a value, none of them folded, and the empty line after them."""
@@ -50,13 +53,20 @@ class Answer(http.client.HTTPResponse):
         )
 
 
-class _OnePiece(HTTPConnection):
-    """Sends a small request in one piece: one system call, one packet, and one read for the server."""
+class LeanConnection(HTTPConnection):
+    """Sends a small request in one piece: one system call, one packet, and one read for the server.
+
+    A large one may take as long as it needs, while its pieces get through.
+    """
 
     response_class = Answer
     _held: list[bytes] | None = None
 
     def request(self, method: str, url: str, body: Any = None, *args: Any, **options: Any) -> None:
+        if self.sock is None:
+            self.connect()  # within the connect timeout
+        if self.timeout is not None:
+            self.timeout = max(self.timeout, SENDING)  # until the pool sets the read timeout
         if not isinstance(body, bytes | str) or len(body) > SMALL:
             super().request(method, url, body, *args, **options)
             return
@@ -69,40 +79,32 @@ class _OnePiece(HTTPConnection):
         super().send(b"".join(held))
 
     def send(self, data: Any) -> None:
-        if self._held is None:
-            super().send(data)
-        else:
+        if self._held is not None:
             self._held.append(data)
+        elif isinstance(data, bytes) and len(data) > SMALL:
+            for start in range(0, len(data), SMALL):
+                super().send(memoryview(data)[start : start + SMALL])
+        else:
+            super().send(data)
 
 
-class _Connection(_OnePiece):
-    pass
-
-
-class _SecureConnection(_OnePiece, HTTPSConnection):
-    pass
-
-
-class LeanPool(HTTPConnectionPool):
-    """A connection pool that sends small requests in one piece."""
-
-    ConnectionCls = _Connection
-
-
-class LeanSecurePool(HTTPSConnectionPool):
-    """The same, with TLS."""
-
-    ConnectionCls = _SecureConnection
+@cache
+def _with(connection: type[HTTPConnection], pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+    """Return a pool class of `urllib3` whose connections are also of a class. A user's pool class stays as it is."""
+    if not pool.__module__.startswith("urllib3."):
+        return pool
+    usual = pool.ConnectionCls
+    return type(pool.__name__, (pool,), {"ConnectionCls": type(usual.__name__, (connection, usual), {})})
 
 
 class PoolingAdapter(TrustingAdapter):
-    """Connects through pools of these classes in place of `urllib3`'s own, also through proxies.
+    """Connects through pools in place of `urllib3`'s own, also through proxies, SOCKS ones included.
 
     Pools that a user registers are kept.
     """
 
-    plain: type[HTTPConnectionPool] = LeanPool
-    secure: type[HTTPSConnectionPool] = LeanSecurePool
+    connection: type[HTTPConnection] = LeanConnection
+    """The class that all connections are of, besides the class that `urllib3` has for their protocol."""
 
     def init_poolmanager(self, *args: Any, **more: Any) -> None:
         super().init_poolmanager(*args, **more)
@@ -132,6 +134,5 @@ class PoolingAdapter(TrustingAdapter):
         return manager
 
     def _use_pools(self, manager: PoolManager) -> None:
-        ours: Mapping[type, type] = {HTTPConnectionPool: self.plain, HTTPSConnectionPool: self.secure}
         pools = manager.pool_classes_by_scheme
-        manager.pool_classes_by_scheme = {scheme: ours.get(pool, pool) for scheme, pool in pools.items()}
+        manager.pool_classes_by_scheme = {scheme: _with(self.connection, pool) for scheme, pool in pools.items()}  # type: ignore[arg-type]

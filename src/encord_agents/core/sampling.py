@@ -59,6 +59,22 @@ class VideoSampler:
         """Yield the frames with these numbers, see `sample_frames`."""
         return self._frames([checked_number(number) for number in numbers])
 
+    def in_turn(self, numbers: Iterable[int]) -> Iterator[Frame]:
+        """Yield the frames with these numbers, of which there may be infinitely many, up to the first one beyond the
+        last frame.
+
+        Raises:
+            PrintableError: A number is negative or not whole. Raised in its turn.
+        """
+        checked = map(checked_number, numbers)
+        if (seeker := self._seeker) is not None:
+            yield from self._frames(list(_until_beyond(checked, seeker.count)))
+            return
+        for run in _ascending_runs(checked):
+            if (missing := (yield from self._pick(run))) is not None:
+                self._warn(*missing)
+                return
+
     def share(self, share: float) -> Iterator[Frame]:
         """Yield this share of the frames, see `sample_share`."""
         if not 0.0 < share <= 1.0:
@@ -82,11 +98,13 @@ class VideoSampler:
                 missing = seeker.count, next(number for number in wanted if number >= seeker.count)
             wanted = yield from self._sought(seeker, there)
         for run in _ascending_runs(wanted):
-            missing = (yield from self._pick(iter(run))) or missing
+            missing = (yield from self._pick(run)) or missing
         if missing is not None:
-            logger.warning(
-                "%s It was left out, and what comes after it.", no_such_frame(self._path, self._name, *missing)
-            )
+            self._warn(*missing)
+
+    def _warn(self, count: int, number: int) -> None:
+        missing = no_such_frame(self._path, self._name, count, number)
+        logger.warning("%s It was left out, and what comes after it.", missing)
 
     def _sought(self, seeker: Seeker, wanted: list[int]) -> Generator[Frame, None, list[int]]:
         """Yield frames by seeking. Return the numbers of the frames that have to be decoded from the start instead."""
@@ -119,6 +137,7 @@ class VideoSampler:
         shown: tuple[int, Any] | None = None  # the frame on screen until the next one
         with opened(self._path, self._name) as (_, stream):
             tick = float(stream.time_base)
+        every = max(every, tick)  # then every frame is shown already
         pixels, begin, step = Pixels(self._path, self._name), 0.0, 0
         with closing(Film(self._path, self._name, self._on_damage).frames()) as frames:
             for number, raw in frames:
@@ -129,8 +148,7 @@ class VideoSampler:
                 time = raw.pts * tick - begin
                 if shown is not None and step * every + 1e-9 < time:
                     yield Frame(shown[0], pixels.of(shown[1]))
-                    while step * every + 1e-9 < time:
-                        step += 1
+                    step = math.ceil((time - 1e-9) / every)
                 shown = number, raw
             if shown is not None and step * every <= shown[1].pts * tick - begin + 1e-9:
                 yield Frame(shown[0], pixels.of(shown[1]))
@@ -239,15 +257,26 @@ def _is_dense(numbers: list[int]) -> bool:
     return 2 * len(numbers) > max(numbers) and all(a <= b for a, b in itertools.pairwise(numbers))
 
 
-def _ascending_runs(numbers: list[int]) -> Iterator[list[int]]:
-    run: list[int] = []
-    for number in numbers:
-        if run and number < run[-1]:
-            yield run
-            run = []
-        run.append(number)
-    if run:
+def _ascending_runs(numbers: Iterable[int]) -> Iterator[Iterator[int]]:
+    """Split numbers at each step back. They are read as the runs are."""
+    last, steps_back = 0, 0
+
+    def run_of(number: int) -> int:
+        nonlocal last, steps_back
+        steps_back += number < last
+        last = number
+        return steps_back
+
+    for _, run in itertools.groupby(numbers, run_of):
         yield run
+
+
+def _until_beyond(numbers: Iterable[int], count: int) -> Iterator[int]:
+    """Yield numbers up to the first one that is not below a count, and that one."""
+    for number in numbers:
+        yield number
+        if number >= count:
+            return
 
 
 def known_on_damage(on_damage: OnDamage) -> OnDamage:

@@ -7,7 +7,7 @@ all others there is no `Seeker`, and the caller reads from the start, as it does
 
 from __future__ import annotations
 
-import itertools
+import math
 from array import array
 from bisect import bisect_right
 from collections.abc import Collection, Generator, Iterator, Sequence
@@ -76,16 +76,17 @@ class Seeker:
 
     def at_seconds(self, every: float) -> Iterator[int]:
         """Yield the numbers of the frames shown at 0 s, and then every ``every`` seconds; each only once."""
-        last, begin, end = -1, self._times[0], self._times[-1]
-        for step in itertools.count():
-            # Half a tick: a time that is meant to be a frame's may miss it by a rounding error.
-            time = begin + step * every / self._seconds_per_tick + 0.5
-            if time > end + 1:
-                return
+        last, begin, end, step = -1, self._times[0], self._times[-1], 0
+        ticks = max(every / self._seconds_per_tick, 1.0)  # with one, every frame is shown already
+        # Half a tick: a time that is meant to be a frame's may miss it by a rounding error.
+        while (time := begin + step * ticks + 0.5) <= end + 1:
             number = bisect_right(self._times, time) - 1
             if number > last:
                 yield number
             last = number
+            # The steps until the next frame are skipped, since a time stamp may be absurdly late.
+            following = self._times[min(number + 1, self.count - 1)]
+            step = max(step + 1, math.ceil((following - begin - 0.5) / ticks))
 
     def frames(self, numbers: Sequence[int]) -> Generator[tuple[int, av.VideoFrame], None, None]:
         """Yield the frames with these numbers, in the given order, repeats included. Numbers must be below `count`.

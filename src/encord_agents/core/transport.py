@@ -22,11 +22,11 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from requests import exceptions as from_requests
 from requests.cookies import RequestsCookieJar, extract_cookies_to_jar
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, exceptions
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3 import exceptions
+from urllib3.connection import HTTPConnection
 
 from encord_agents import __version__
-from encord_agents.core.answers import refused_certificate
+from encord_agents.core.answers import is_of_proxy, refused_by_proxy, refused_certificate
 from encord_agents.core.pools import Answer, PoolingAdapter
 from encord_agents.core.room import ran_out
 from encord_agents.core.sessions import new_session
@@ -116,13 +116,14 @@ def open_url(
                 url = there
             else:
                 problem = TransportError(f"the storage host redirected {REDIRECTS} times", may_pass=False)
-    except ValueError:  # all errors of `requests` about URLs are ValueErrors
-        problem = TransportError("the platform returned an invalid URL", may_pass=False)
+    except ValueError as error:  # all errors of `requests` about URLs are ValueErrors, about those of proxies too
+        words = refused_by_proxy(error, url) or "the platform returned an invalid URL"
+        problem = TransportError(words, may_pass=False)
     except (from_requests.RequestException, exceptions.HTTPError, OSError) as error:
-        refused = refused_certificate(error)
+        refused, mistake = refused_certificate(error), refused_by_proxy(error, url)
         problem = TransportError(
-            in_words(error, answering=False),
-            may_pass=not refused,
+            mistake or in_words(error, answering=False),
+            may_pass=not (refused or mistake),
             certificate=bool(refused),
             ran_out=ran_out(error),
         )
@@ -131,8 +132,11 @@ def open_url(
 
 def hang_up(sock: socket.socket) -> None:
     """Shut down a connection, so that another thread waiting for its response gets an error."""
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+    # AttributeError: TLS of an unknown make. Otherwise its download would end the run, instead of itself later on.
+    with contextlib.suppress(OSError, AttributeError):
+        while not isinstance(sock, socket.socket):  # TLS inside TLS: the proxy itself speaks it
+            sock = sock.socket
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # that of TLS would change the state under the other thread
 
 
 def abort(response: HTTPResponse) -> None:
@@ -199,8 +203,8 @@ def in_words(error: BaseException, *, answering: bool = True) -> str:
         return "the storage host did not answer in time"
     if any(isinstance(kind, exceptions.SSLError | ssl.SSLError) for kind in kinds):
         return "the storage host does not speak TLS"
-    if any(isinstance(kind, exceptions.ProxyError | from_requests.ProxyError) for kind in kinds):
-        return "the proxy did not let the request through"
+    if is_of_proxy(error):
+        return "the proxy did not let the request through (see HTTPS_PROXY, NO_PROXY)"
     if answering and isinstance(error, exceptions.ProtocolError):
         return "the connection broke before all of the file had arrived"
     return f"no connection to the storage host ({type(kinds[-1]).__name__})"
@@ -273,18 +277,5 @@ class _Connection(HTTPConnection):
     response_class = _Answer
 
 
-class _SecureConnection(HTTPSConnection):
-    response_class = _Answer
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
-
-
 class _Adapter(PoolingAdapter):
-    plain = _Pool
-    secure = _SecurePool
+    connection = _Connection

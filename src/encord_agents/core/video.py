@@ -34,6 +34,7 @@ from typing import Any
 
 from encord_agents.core.data_model import Frame, ImageArray
 from encord_agents.core.sampling import (
+    VideoSampler,
     checked_number,
     known_on_damage,
     no_such_frame,
@@ -157,8 +158,9 @@ def iter_video(video_path: Path) -> Iterator[Frame]:
 
 
 def iter_video_with_indices(video_path: Path, frame_indices: Iterable[int]) -> Iterator[Frame]:
-    """Yield the frames with these numbers, RGB. Another name for `sample_frames`."""
-    return sample_frames(Path(video_path), frame_indices)
+    """Yield the frames with these numbers, RGB, as `sample_frames` does, but only up to the first number beyond the
+    last frame: there may be infinitely many. A wrong number is an error in its turn."""
+    return VideoSampler(Path(video_path)).in_turn(frame_indices)
 
 
 def _reversed(pixels: ImageArray) -> ImageArray:

@@ -29,6 +29,7 @@ from encord_agents.core.data_model import Frame, ImageArray, ImageFormat, Instan
 from encord_agents.core.logs import get_logger
 from encord_agents.core.messages import file_part
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
+from encord_agents.extras import needing, require
 from encord_agents.pictures import NoPictureError, Picture
 
 if TYPE_CHECKING:
@@ -90,6 +91,9 @@ def read_image(path: Path, *, name: str | None = None) -> ImageArray:
     try:
         with Picture(path) as picture:
             pixels: ImageArray = picture.pixels()
+    except ImportError:
+        require("vision", "Reading an image")
+        raise
     except ValueError as error:
         raise UnsupportedAssetError(f"{called!r} cannot be read as an image: {error}.", item=called) from error
     if picture.loss is not None:
@@ -108,10 +112,8 @@ def read_first_frame(path: Path, *, item_type: StorageItemType | None = None, na
     Raises:
         UnsupportedAssetError: The file is neither, or is damaged.
     """
-    from encord_agents.core.video import read_video_frame
-
     if item_type in VIDEOS:
-        return read_video_frame(path, 0, name=name)
+        return _first_of_video(path, name)
     if item_type not in (None, StorageItemType.IMAGE):
         raise UnsupportedAssetError(
             f"{name or path.name!r} is of type {item_type.value}, which has no frames.\n"
@@ -123,6 +125,13 @@ def read_first_frame(path: Path, *, item_type: StorageItemType | None = None, na
     except UnsupportedAssetError as error:
         if item_type is not None or not isinstance(error.__cause__, NoPictureError):
             raise
+        return _first_of_video(path, name)
+
+
+def _first_of_video(path: Path, name: str | None) -> ImageArray:
+    from encord_agents.core.video import read_video_frame
+
+    with needing("vision", "Reading a video"):
         return read_video_frame(path, 0, name=name)
 
 
@@ -159,7 +168,8 @@ def picture_of(image: ImageArray) -> Image:
     Raises:
         PrintableError: Pillow has no mode for them.
     """
-    from PIL.Image import fromarray
+    with needing("vision", "Encoding an image"):
+        from PIL.Image import fromarray
 
     try:
         return fromarray(image[:, :, 0] if image.shape[2:] == (1,) else image)

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from encord.constants.enums import is_geometric
-from encord.objects import LabelRowV2
+from encord.exceptions import LabelRowError
+from encord.objects import LabelRowV2, Object
 from encord.objects.ontology_object_instance import ObjectInstance
 
 from encord_agents.core.logs import get_logger
@@ -16,9 +17,9 @@ from encord_agents.exceptions import PrintableError
 from encord_agents.extras import require
 from encord_agents.labels.classes import Classes, objects_for
 from encord_agents.labels.detections import Detections
-from encord_agents.labels.marks import drawn_before, new_hashes, take_off
+from encord_agents.labels.marks import drawn_before, new_hash, take_off
 from encord_agents.labels.readers import read_detections
-from encord_agents.labels.shapes import Places
+from encord_agents.labels.shapes import Drawn, Places
 
 __all__ = ["Tracks", "add_detections", "check_size", "frame_size"]
 
@@ -119,11 +120,11 @@ def add_detections(
     if replace:
         for instance in drawn_before(label_row, source, frame):
             take_off(label_row, instance, frame)
-    present = {instance.object_hash: instance for instance in label_row.get_object_instances()}
-    hashes = new_hashes(source, present)
     tracks = found.tracker_id
     known: Any = tracker if tracker is not None or tracks is None else _tracks_of(label_row, source)
     confidence = None if found.confidence is None else found.confidence.tolist()
+    # Without tracks, the row's objects are not listed: a film may have a hundred thousand.
+    present = set() if tracks is None else {id(instance) for instance in label_row.get_object_instances()}
     instances: list[ObjectInstance] = []
     taken: set[tuple[str, int]] = set()
     for number, drawn_as, coordinates in drawn:
@@ -137,16 +138,14 @@ def add_detections(
         elif key is not None:
             taken.add(key)
         old: ObjectInstance | None = None if key is None else known.get(key)
-        if old is not None and present.get(old.object_hash) is old:
+        if old is not None and id(old) in present:
             old.set_for_frames(coordinates, frame, overwrite=True, **marks)
             instances.append(old)
             continue
-        new = ObjectInstance(drawn_as, object_hash=next(hashes))
-        new.set_for_frames(coordinates, frame, **marks)
-        label_row.add_object_instance(new)
+        new = _added(label_row, drawn_as, source, coordinates, frame, marks)
         if key is not None:
             known[key] = new
-            present[new.object_hash] = new
+            present.add(id(new))
         instances.append(new)
     return instances
 
@@ -186,6 +185,22 @@ def _tracks_of(label_row: LabelRowV2, source: str) -> Tracks:
     if source not in of_row:
         of_row[source] = WeakValueDictionary()
     return of_row[source]
+
+
+def _added(
+    label_row: LabelRowV2, drawn_as: Object, source: str, coordinates: Drawn, frame: int, marks: dict[str, Any]
+) -> ObjectInstance:
+    """Add a new object, with a hash that none of the row's has."""
+    while True:
+        new = ObjectInstance(drawn_as, object_hash=new_hash(source))
+        new.set_for_frames(coordinates, frame, **marks)
+        try:
+            label_row.add_object_instance(new, force=False)
+        except LabelRowError:
+            if all(one.object_hash != new.object_hash for one in label_row.get_object_instances()):
+                raise
+        else:
+            return new
 
 
 def _sized(found: Detections, size: tuple[int, int] | None) -> Detections:

@@ -9,26 +9,20 @@ from __future__ import annotations
 import hashlib
 import os
 from base64 import b64encode
-from collections.abc import Collection, Iterator
 
 from encord.objects import LabelRowV2
 from encord.objects.ontology_object_instance import ObjectInstance
 
-__all__ = ["drawn_before", "new_hashes", "take_off"]
+__all__ = ["drawn_before", "new_hash", "take_off"]
 
 
 def _mark(source: str) -> str:
     return b64encode(hashlib.sha256(source.encode()).digest()[:3]).decode()
 
 
-def new_hashes(source: str, taken: Collection[str]) -> Iterator[str]:
-    """Yield hashes for new objects that are not taken yet."""
-    mark, given = _mark(source), set(taken)
-    while True:
-        new = mark + b64encode(os.urandom(3)).decode()
-        if new not in given:
-            given.add(new)
-            yield new
+def new_hash(source: str) -> str:
+    """Return a hash for a new object; one in 16 million is the same as another one."""
+    return _mark(source) + b64encode(os.urandom(3)).decode()
 
 
 def drawn_before(label_row: LabelRowV2, source: str, frame: int) -> list[ObjectInstance]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from encord_agents.labels.detections import Array, Boxes
@@ -35,13 +36,14 @@ def outlines(mask: Array) -> list[list[Boxes]]:
     """
     import numpy as np
 
-    rings = [np.array(ring, dtype="float64") for ring in _rings(_segments(mask))]
-    outer = [[ring] for ring in rings if _area(ring) > 0]
-    for hole in (ring for ring in rings if _area(ring) < 0):
-        inside = _beside_first_edge(hole)
-        around = [polygon for polygon in outer if _contains(polygon[0], inside)]
-        min(around, key=lambda polygon: _area(polygon[0])).append(hole)
-    return outer
+    rings = _rings(_segments(mask))
+    arrays = [np.array(ring, dtype="float64") for ring in rings]
+    parts = {number: [array] for number, array in enumerate(arrays) if _area(array) > 0}
+    part_of = _parts_of(rings, set(parts))
+    for number, array in enumerate(arrays):
+        if number not in parts:
+            parts[part_of[number]].append(array)
+    return list(parts.values())
 
 
 def filled(polygons: Sequence[Sequence[Array]], size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -51,18 +53,23 @@ def filled(polygons: Sequence[Sequence[Array]], size: tuple[int, int]) -> NDArra
     width, height = size
     mask = np.zeros((height, width), dtype=bool)
     for polygon in polygons:
-        inside = np.zeros_like(mask)
-        for ring in polygon:
-            _toggle(inside, np.asarray(ring, dtype="float64"))
-        mask |= inside
+        spans = [span for ring in polygon for span in _spans(np.asarray(ring, dtype="float64"), size)]
+        if spans:
+            rows, firsts, lasts = zip(*spans, strict=True)
+            top, left = min(rows), min(firsts)
+            # Only as large as the part: a polygon may have thousands of them.
+            inside = np.zeros((max(rows) + 1 - top, max(lasts) - left), dtype=bool)
+            for row, first, last in spans:
+                inside[row - top, first - left : last - left] ^= True
+            mask[top : top + inside.shape[0], left : left + inside.shape[1]] |= inside
     return mask
 
 
-def _toggle(mask: Array, ring: Boxes) -> None:
-    """Invert the pixels whose centres are inside a ring: row by row, between the points where edges cross."""
+def _spans(ring: Boxes, size: tuple[int, int]) -> Iterator[tuple[int, int, int]]:
+    """Yield the pixels whose centres are inside a ring, between the points where edges cross a row: row, first, end."""
     import numpy as np
 
-    height, width = mask.shape
+    width, height = size
     starts, ends = ring, np.roll(ring, -1, axis=0)
     crossings: dict[int, list[float]] = {}
     for (x0, y0), (x1, y1) in zip(starts.tolist(), ends.tolist(), strict=True):
@@ -78,7 +85,7 @@ def _toggle(mask: Array, ring: Boxes) -> None:
         for left, right in zip(places[::2], places[1::2], strict=False):
             first, last = max(0, math.ceil(left - 0.5)), min(width, math.ceil(right - 0.5))
             if first < last:
-                mask[row, first:last] ^= True
+                yield row, first, last
 
 
 def _segments(mask: Array) -> dict[Point, list[Point]]:
@@ -115,20 +122,18 @@ def _runs(lines: Array) -> list[tuple[int, int, int, int]]:
 
 def _rings(segments: dict[Point, list[Point]]) -> list[list[Point]]:
     rings = []
-    while segments:
-        start = next(iter(segments))
-        ring, before, at = [], None, start
-        while True:
-            ring.append(at)
-            following = segments[at]
-            # Two segments lead on where two parts touch at a corner: the right turn stays on the same part.
-            choice = 0 if len(following) == 1 or before is None else _keeping_right(before, at, following)
-            before, at = at, following.pop(choice)
-            if not following:
-                del segments[before]
-            if at == start:
-                break
-        rings.append(ring)
+    for start in segments:
+        while segments[start]:
+            ring, before, at = [], None, start
+            while True:
+                ring.append(at)
+                following = segments[at]
+                # Two segments lead on where two parts touch at a corner: the right turn stays on the same part.
+                choice = 0 if len(following) == 1 or before is None else _keeping_right(before, at, following)
+                before, at = at, following.pop(choice)
+                if at == start:
+                    break
+            rings.append(ring)
     return rings
 
 
@@ -138,33 +143,34 @@ def _keeping_right(before: Point, at: Point, following: list[Point]) -> int:
     return turns.index(max(turns))  # y points down: a turn to the right is positive
 
 
+def _parts_of(rings: Sequence[Sequence[Point]], outer: Collection[int]) -> dict[int, int]:
+    """Return the number of the outer ring of each ring's part, from the numbers of the outer rings.
+
+    To the left of a hole's leftmost edge is a run of the part's pixels. It begins at the part's outer ring, or at a
+    hole that reaches further left, and whose part is known.
+    """
+    begins: dict[int, list[tuple[int, int]]] = {}
+    for number, ring in enumerate(rings):
+        for (x, y0), (_, y1) in zip(ring, [*ring[1:], ring[0]], strict=True):
+            for row in range(y1, y0):  # runs begin at edges that go up: the mask's pixels are on the right of them
+                begins.setdefault(row, []).append((x, number))
+    for places in begins.values():
+        places.sort()
+    found: dict[int, int] = {}
+    for (x, y), number in sorted((min(ring), number) for number, ring in enumerate(rings)):
+        if number in outer:
+            found[number] = number
+        else:
+            found[number] = found[begins[y][bisect_left(begins[y], (x,)) - 1][1]]
+    return found
+
+
 def _area(ring: Boxes) -> float:
     """Return twice the area, positive for outer rings."""
     import numpy as np
 
     x, y = ring[:, 0], ring[:, 1]
     return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
-
-
-def _beside_first_edge(hole: Boxes) -> tuple[float, float]:
-    """Return the centre of the mask's pixel next to the beginning of a hole's first edge."""
-    (x0, y0), (x1, y1) = hole[0], hole[1]
-    along = (math.copysign(0.5, x1 - x0) if x1 != x0 else 0.0, math.copysign(0.5, y1 - y0) if y1 != y0 else 0.0)
-    # The mask lies to the right, and y points down: (dx, dy) is turned to (-dy, dx).
-    return float(x0 + along[0] - along[1]), float(y0 + along[1] + along[0])
-
-
-def _contains(ring: Boxes, point: tuple[float, float]) -> bool:
-    import numpy as np
-
-    x, y = point
-    ends = np.roll(ring, -1, axis=0)
-    crosses = (ring[:, 1] > y) != (ends[:, 1] > y)
-    if not crosses.any():
-        return False
-    a, b = ring[crosses], ends[crosses]
-    places = a[:, 0] + (y - a[:, 1]) * (b[:, 0] - a[:, 0]) / (b[:, 1] - a[:, 1])
-    return bool(np.count_nonzero(places > x) % 2)
 
 
 def part_within(ring: Boxes) -> Boxes:

@@ -84,10 +84,15 @@ def to_detections(
             if place.keypoints is not None:
                 points[number, : len(place.keypoints)] = place.keypoints
         data[KEYPOINTS] = points
-    has_masks = any(place.mask is not None for place in places)
+    boxes = np.array([place.xyxy for place in places], dtype="float64").reshape(-1, 4)
+    masks = None
+    if any(place.mask is not None for place in places):
+        masks = np.empty((len(places), size[1], size[0]), dtype=bool)
+        for mask in reversed(masks):
+            mask[:] = places.pop().filled(size)  # taken off the list, so that no mask is in memory twice
     return Detections(
-        np.array([place.xyxy for place in places], dtype="float64").reshape(-1, 4),
-        np.stack([place.filled(size) for place in places]) if has_masks else None,
+        boxes,
+        masks,
         np.array([annotation.confidence for annotation in annotations], dtype="float64"),
         np.array([titles.index(instance.object_name) for instance in shown], dtype="int64"),
         np.array([tracks[instance.object_hash] for instance in shown], dtype="int64"),

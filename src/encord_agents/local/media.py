@@ -17,6 +17,7 @@ from typing import Any
 from encord_agents.films import main_stream, open_film
 from encord_agents.local import images
 from encord_agents.local.items import NewUnit
+from encord_agents.local.page.film import Film
 
 TEXTS = ("text/", "application/json", "application/xml", "application/xhtml+xml", "application/x-ndjson")
 UNKNOWN = "of no kind that the platform takes"
@@ -65,7 +66,7 @@ def read_file(path: Path, title: str, kind: str | None = None) -> NewUnit:
             raise ValueError("an SVG is a drawing, which has no pixels: convert it to a PNG first") from None
         if str(error).startswith("not a picture"):
             raise
-    if _mime(path).startswith(TEXTS) or _looks_like_html(head):
+    if (_mime(path).startswith(TEXTS) and not _is_transport_stream(head)) or _looks_like_html(head):
         return _text(path, title, head)
     return _stream(path, title, head)
 
@@ -104,29 +105,16 @@ def _said(error: Exception) -> str:
 
 def _video(container: Any, stream: Any, path: Path, title: str) -> NewUnit:
     size = path.stat().st_size
-    frames = _possible(stream.frames or sum(packet.size > 0 for packet in container.demux(stream)), size)
-    if not frames:
-        raise ValueError("there is no frame in it")
+    _possible(stream.frames, size)
+    with contextlib.closing(Film(path)) as film:  # what the file states is more if an edit list cuts frames off
+        frames, is_turned = film.frames, film.is_turned
     fps = float(stream.average_rate or stream.guessed_rate or 0) or None
     duration = _seconds(container, stream) or (frames / fps if fps else None)
-    name = {"matroska,webm": "video/webm", "avi": "video/x-msvideo"}.get(container.format.name)
+    name = {"matroska,webm": "video/webm", "avi": "video/x-msvideo", "mpegts": "video/mp2t"}.get(container.format.name)
     guess = _mime(path)
     mime = guess if guess.startswith("video/") else name or "video/mp4"
-    width, height = (stream.height, stream.width) if _is_turned(path) else (stream.width, stream.height)
+    width, height = (stream.height, stream.width) if is_turned else (stream.width, stream.height)
     return NewUnit(title, "video", mime, None, size, width, height, frames, fps, duration)
-
-
-def _is_turned(path: Path) -> bool:
-    """Return True if a video's frames are shown turned by a quarter: phones store upright videos on their side."""
-    import av
-
-    with open_film(path) as container:
-        stream: Any = main_stream(container)
-        for packet in container.demux(stream):
-            with contextlib.suppress(av.error.FFmpegError):  # of a damaged frame: a later one tells as well
-                for frame in packet.decode():
-                    return bool(round(frame.rotation / 90) % 2)
-    return False
 
 
 def _audio(container: Any, stream: Any, path: Path, title: str) -> NewUnit:
@@ -272,6 +260,11 @@ def _nifti(path: Path, title: str, head: bytes) -> NewUnit:
     dimensions = struct.unpack_from(f"{order}8h", head, 40)
     width, height, depth = (max(size, 1) for size in dimensions[1:4])
     return NewUnit(title, "nifti", "application/nifti", None, path.stat().st_size, width, height, depth)
+
+
+def _is_transport_stream(head: bytes) -> bool:
+    """Return True for MPEG-TS, whose packets begin with a fixed byte. Its suffix is also that of Qt's texts."""
+    return len(head) > 188 and set(head[::188]) == {0x47}
 
 
 def _looks_like_html(head: bytes) -> bool:

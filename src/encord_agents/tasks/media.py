@@ -16,6 +16,7 @@ from encord.storage import StorageItem
 from encord_agents.core.assets import VIDEOS, Asset, children_of
 from encord_agents.core.audio import Sound
 from encord_agents.core.data_model import Frame, InstanceCrop
+from encord_agents.core.dependencies.wrappers import bare
 from encord_agents.core.logs import get_logger
 from encord_agents.exceptions import PrintableError, UnsupportedAssetError
 from encord_agents.extras import Extra
@@ -62,7 +63,7 @@ def needs_extra(extra: Extra) -> Callable[[F], F]:
 
 def extra_of(dependency: Callable[..., Any]) -> Extra | None:
     """Return the extra that a dependency needs, if any."""
-    extra: Extra | None = getattr(dependency, _EXTRA, None)
+    extra: Extra | None = getattr(bare(dependency), _EXTRA, None)
     return extra
 
 

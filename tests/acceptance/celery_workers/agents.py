@@ -57,6 +57,9 @@ def pre_label(
 
 app = Celery("agents", broker=os.environ["AGENTS_BROKER"], backend=os.environ.get("AGENTS_BACKEND"))
 app.conf.broker_transport_options = {"visibility_timeout": float(os.environ.get("AGENTS_VISIBILITY", "3600"))}
+if "AGENTS_QUEUE_TYPE" in os.environ:  # RabbitMQ's; a queue keeps its type
+    kind = os.environ["AGENTS_QUEUE_TYPE"]
+    app.conf.update(task_default_queue=kind, task_default_queue_type=kind, task_default_exchange_type="topic")
 register(
     runner,
     app,

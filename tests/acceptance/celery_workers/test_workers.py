@@ -97,6 +97,7 @@ def test_polling_sends_no_task_twice(site: Site) -> None:
     assert until(lambda: site.world.count("Done") == 28)
     site.check_all_moved(28)
     assert len(site.calls()) == 28
+    assert site.log().count("Polling every") == (site.broker.kind == "rabbitmq")
 
 
 @pytest.mark.parametrize("broker", ["redis"], indirect=True)
@@ -157,8 +158,34 @@ def test_sigterm_finishes_what_is_at_work(site: Site) -> None:
     site.check_all_moved(30)
 
 
+@pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
+def test_a_broker_that_is_started_anew_under_threads(site: Site) -> None:
+    """They cannot be ended: the worker says so when it starts. It stays, and no task is lost."""
+    site.settings["AGENTS_SECONDS"] = "0.1"
+    site.world.project.add_placeholders(60)
+    site.enqueue()
+    site.start("--pool", "threads")
+    assert "Use --pool prefork, or a Redis" in site.log()
+    assert until(lambda: site.count("begin") > 12)
+    site.broker.stop()
+    site.broker.start()
+    assert until(lambda: site.world.count("Done") == 60)
+    assert site.stop() == [0]
+
+
+@pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
+def test_a_poisoned_task_in_a_quorum_queue(site: Site) -> None:
+    """It is retried as in any other."""
+    site.settings["AGENTS_QUEUE_TYPE"] = "quorum"
+    check_a_poisoned_task_fails_alone(site)
+
+
 def test_a_poisoned_task_fails_alone(site: Site) -> None:
     """Of a batch of ten, nine are moved; one fails, after its retries, and the result says why."""
+    check_a_poisoned_task_fails_alone(site)
+
+
+def check_a_poisoned_task_fails_alone(site: Site) -> None:
     site.world.project.add_placeholders(9)
     site.world.project.add_placeholders(1, title="poison")
     site.enqueue()

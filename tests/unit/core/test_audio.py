@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,29 @@ def test_there_and_back(tmp_path: Path, channels: int) -> None:
     assert (found.rate, found.waveform.shape, found.waveform.dtype) == (8000, (channels, 8000), np.float32)
     assert np.abs(found.waveform - sound.waveform).max() < 1e-4
     assert found.seconds == 1.0
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_memory(tmp_path: Path, channels: int) -> None:
+    """Sound is in memory once, but for one channel while they are put together; a WAV file is made of small parts."""
+    path = tmp_path / "a.wav"
+    path.write_bytes(tone(20, 44100, channels).wav())
+    read_audio(path)  # whatever is imported for it
+    tracemalloc.start()
+    try:
+        sound = read_audio(path)
+        size = sound.waveform.nbytes
+        assert tracemalloc.get_traced_memory()[1] < 1.2 * size * (1 if channels == 1 else 1 + 1 / channels)
+        tracemalloc.reset_peak()
+        wav = sound.wav()
+        assert tracemalloc.get_traced_memory()[1] < size + 1.2 * len(wav) + (4 << 20)
+    finally:
+        tracemalloc.stop()
+    assert sound.waveform.shape == (channels, 20 * 44100)
+    assert sound.waveform.flags.writeable
+    before = path.read_bytes()
+    assert (len(wav), wav[:44]) == (len(before), before[:44])
+    assert np.abs(np.frombuffer(wav, "<i2", offset=44) - np.frombuffer(before, "<i2", offset=44)).max() <= 1
 
 
 def test_another_rate_and_one_channel(tmp_path: Path) -> None:

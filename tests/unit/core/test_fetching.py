@@ -196,6 +196,28 @@ def test_refusals_that_a_fresh_url_may_mend(host: Host, directory: Path, status:
     assert list(directory.iterdir()) == []
 
 
+def test_a_long_file_outlasts_its_urls(host: Host, directory: Path) -> None:
+    """A URL is replaced each time that bytes have come since the last one: the file is resumed, as often as needed."""
+
+    def part(start: int, end: int) -> tuple[int, dict[str, str], bytes]:
+        """From here on, broken off there."""
+        size = len(CONTENT)
+        ranged = {"Content-Range": f"bytes {start}-{size - 1}/{size}"} if start else {}
+        headers = {**TAG, **ranged, "Content-Length": str(size - start), "Connection": "close"}
+        return 206 if start else 200, headers, CONTENT[start:end]
+
+    expired = (403, {}, b"")
+    host.answers = [part(0, 3), expired, part(3, 5), expired, part(5, 6), expired, part(6, 8)]
+    fetched = fetcher(host, limits=DownloadLimits(tries=4)).fetch(directory, reserve=0)
+    assert fetched.path.read_bytes() == CONTENT
+    assert [path.partition("?")[0] for path in host.paths] == ["/1", "/1", "/2", "/2", "/3", "/3", "/4"]
+    host.asked.clear()
+    host.answers = [part(0, 3), expired, expired]
+    with pytest.raises(AssetDownloadError, match="403"):
+        fetcher(host).fetch(directory, reserve=0)
+    assert len(host.asked) == 3
+
+
 @pytest.mark.parametrize("size", [len(CONTENT), 10**15, None])
 def test_a_file_larger_than_the_disk(host: Host, directory: Path, size: int | None) -> None:
     """It is the fault of that file, not of this machine's room: the error is its task's, and nothing is tried again."""

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import http.client
 import io
+import socket
+import time
 from typing import Any
 
 import pytest
+import requests
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.servers import answering
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection
 
-from encord_agents.core.pools import SMALL, Answer, LeanPool, LeanSecurePool, PoolingAdapter
+from encord_agents.core.pools import SENDING, SMALL, Answer, PoolingAdapter
 
 HEADERS = {"Host": "127.0.0.1", "Content-Type": "application/json", "Accept-Encoding": "gzip"}
-CONNECTIONS: list[type[HTTPConnection]] = [LeanPool.ConnectionCls, LeanSecurePool.ConnectionCls]  # type: ignore[list-item]
+POOLS = PoolingAdapter().poolmanager.pool_classes_by_scheme
+CONNECTIONS: list[Any] = [POOLS["http"].ConnectionCls, POOLS["https"].ConnectionCls]
 
 
 class Sent(list[bytes]):
-    """A socket that keeps what it is given, call by call."""
+    """A socket that keeps what it is given, call by call, and the latest timeout."""
+
+    timeout: float | None = None
 
     def sendall(self, data: bytes) -> None:
         self.append(bytes(data))
 
-    def settimeout(self, seconds: object) -> None:
-        """Be silent: nothing is waited for."""
+    def settimeout(self, seconds: float | None) -> None:
+        self.timeout = seconds
 
     def close(self) -> None:
         """Be silent, too."""
@@ -47,19 +54,65 @@ def test_small_requests_go_in_one_piece(kind: type[HTTPConnection], body: Any) -
     assert sent(kind("127.0.0.1"), body) == [b"".join(usual)]
 
 
-@pytest.mark.parametrize("body", [None, b"x" * (SMALL + 1), io.BytesIO(b"file"), iter([b"a", b"b"])])
+@pytest.mark.parametrize("body", [None, io.BytesIO(b"file"), iter([b"a", b"b"])])
 def test_other_requests_go_as_ever(body: Any) -> None:
-    """Large bodies are not copied; files and parts are sent as they come."""
+    """Files and parts are sent as they come."""
     again = iter([b"a", b"b"]) if body is not None and not isinstance(body, bytes | io.BytesIO) else body
     usual = sent(HTTPConnection("127.0.0.1"), again)
     if isinstance(body, io.BytesIO):
         body.seek(0)
-    assert sent(LeanPool.ConnectionCls("127.0.0.1"), body) == usual  # type: ignore[arg-type]
+    assert sent(CONNECTIONS[0]("127.0.0.1"), body) == usual
+
+
+@pytest.mark.parametrize("kind", CONNECTIONS)
+@pytest.mark.parametrize("body", [b"x" * (SMALL + 1), "ü" * 2 * SMALL])
+def test_large_bodies_go_in_pieces(kind: type[HTTPConnection], body: Any) -> None:
+    """They are not copied, and a timeout applies to each piece: what is sent is what `urllib3` sends."""
+    pieces = sent(kind("127.0.0.1"), body)
+    assert b"".join(pieces) == b"".join(sent(HTTPConnection("127.0.0.1"), body))
+    assert max(map(len, pieces)) == SMALL
+
+
+@pytest.mark.parametrize("kind", CONNECTIONS)
+@pytest.mark.parametrize(("given", "used"), [(1.0, SENDING), (180.0, 180.0), (None, None)])
+def test_a_connect_timeout_is_for_connecting(
+    kind: type[HTTPConnection], given: float | None, used: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request is sent under a longer one, if it is short, on a new connection as on a kept one."""
+    timeouts: list[float | None] = []
+
+    def connect(self: HTTPConnection) -> None:
+        timeouts.append(self.timeout)
+        self.sock = Sent()  # type: ignore[assignment]
+
+    monkeypatch.setattr(kind, "connect", connect, raising=False)
+    connection = kind("127.0.0.1", timeout=given)
+    for _ in range(2):
+        connection.timeout = given  # as the pool does before each request
+        connection.request("POST", "/", body=b"{}", headers=HEADERS)
+        timeouts.append(connection.sock.timeout)  # type: ignore[union-attr]
+        connection._HTTPConnection__state = "Idle"  # type: ignore[attr-defined]
+    assert timeouts == [given, used, used]
+
+
+def test_a_slow_way_up() -> None:
+    """What is larger than the system's buffers is sent, though it takes longer than the connect timeout."""
+
+    def read_late(connection: socket.socket) -> None:
+        time.sleep(1)
+        while not connection.recv(65536).endswith(b"."):
+            pass
+        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    with answering(read_late) as url, requests.Session() as session:
+        session.trust_env = False
+        session.mount("http://", PoolingAdapter())
+        assert session.post(url, data=b"x" * 2**25 + b".", timeout=(0.5, 60)).status_code == 204
 
 
 def test_of_a_request_that_cannot_be_written_nothing_is_sent() -> None:
     """A header that is refused leaves the connection as it was: the next request goes through."""
-    connection: Any = LeanPool.ConnectionCls("127.0.0.1")
+    connection = CONNECTIONS[0]("127.0.0.1")
     connection.sock = Sent()
     with pytest.raises(ValueError, match="Invalid header"):
         connection.request("POST", "/", body=b"{}", headers={"A": "b\nc: d"})
@@ -129,12 +182,32 @@ def test_any_head_is_read_as_it_is_by_http_client(head: bytes) -> None:
 
 
 def test_pools_of_the_user_stay() -> None:
-    """Only `urllib3`'s own pools are replaced."""
+    """Only `urllib3`'s own pools are replaced, by the same ones each time."""
 
     class Own(HTTPSConnectionPool):
         pass
 
     manager = PoolManager()
     manager.pool_classes_by_scheme = {"http": HTTPConnectionPool, "https": Own}
+    for _ in range(2):
+        PoolingAdapter()._use_pools(manager)
+        assert manager.pool_classes_by_scheme == {"http": POOLS["http"], "https": Own}
+
+
+def test_pools_of_socks_proxies() -> None:
+    """Their connections are made as `urllib3` makes them for SOCKS, and are of our class besides."""
+
+    class Connection(HTTPConnection):
+        pass
+
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Connection
+
+    Pool.__module__ = "urllib3.contrib.socks"
+    manager = PoolManager()
+    manager.pool_classes_by_scheme = {"http": Pool}
     PoolingAdapter()._use_pools(manager)
-    assert manager.pool_classes_by_scheme == {"http": LeanPool, "https": Own}
+    kind = manager.pool_classes_by_scheme["http"]
+    assert issubclass(kind, Pool)
+    assert issubclass(kind.ConnectionCls, Connection)
+    assert kind.ConnectionCls.response_class is Answer

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests import films
 from tests.unit.core.clips import FRAMES, shown_number
 
 from encord_agents.core.sampling import VideoSampler, sample_frames, sample_seconds, sample_share
@@ -78,6 +79,22 @@ def test_numbers_of_any_type(numbers: Any, clip: Path) -> None:
     for wrong in (1.5, math.nan, math.inf, "3", None):
         with pytest.raises(PrintableError, match=f"no frame {wrong!r}. Round it"):
             sample_frames(clip, [*numbers, wrong])
+
+
+@pytest.mark.parametrize("every", [1e-9, 1e-320])
+@pytest.mark.parametrize("on_damage", ["warn", "raise"])  # by seeking, and from the start
+def test_many_times_within_a_frame(clip: Path, every: float, on_damage: Any) -> None:
+    """However short the time between two samples is, each frame is given once, and no sample is counted."""
+    sampler = VideoSampler(clip, on_damage=on_damage)
+    assert [frame.frame for frame in sampler.seconds(every)] == list(range(FRAMES))
+
+
+@pytest.mark.parametrize("on_damage", ["warn", "raise"])
+def test_a_frame_in_the_far_future(tmp_path: Path, on_damage: Any) -> None:
+    """A time stamp that is centuries late costs no time."""
+    path = films.film(tmp_path / "a.mkv", 4, times=[0, 1, 2, 1 << 40])
+    sampler = VideoSampler(path, on_damage=on_damage)
+    assert [frame.frame for frame in sampler.seconds(0.1)] == [0, 1, 2, 3]
 
 
 def test_one_sampler_many_times(clip: Path) -> None:

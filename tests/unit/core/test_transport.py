@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import socket
 import ssl
 import threading
 import warnings
@@ -18,10 +19,12 @@ from typing import Any
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
-from tests.servers import private_authority
+from tests.proxies import forward_proxy, use_proxy
+from tests.servers import answering, private_authority, tls_before
+from tests.waiting import until
 
 from encord_agents.core import transport
-from encord_agents.core.transport import TransportError, open_url
+from encord_agents.core.transport import TransportError, hang_up, open_url
 
 TIMEOUT = (5.0, 5.0)
 
@@ -244,6 +247,73 @@ def test_no_way_down_from_https(
         open_url(f"{url}/down", TIMEOUT)
     assert not error.value.may_pass
     assert host.asked == []
+
+
+@pytest.mark.usefixtures("no_session")
+@pytest.mark.parametrize("secure", [False, True])
+def test_given_up_through_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secure: bool) -> None:
+    """A download through a tunnel is left at once, also if the proxy itself speaks TLS, so that there is TLS in TLS."""
+    context, authority = private_authority(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority))
+    asked = threading.Event()
+    sockets: list[Any] = []
+
+    def silence(connection: socket.socket) -> None:
+        asked.set()
+        connection.recv(1)  # until the client ends it
+
+    with (
+        forward_proxy(context=context if secure else None) as proxy,
+        answering(silence) as host,
+        tls_before(host.partition("/file")[0], context) as url,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        use_proxy(monkeypatch, proxy)
+        download = pool.submit(open_url, f"{url}/file", (60.0, 60.0), begun=sockets.append)
+        # The first answer is that of the proxy to the request for a tunnel.
+        assert until(lambda: download.done() or (asked.is_set() and len(sockets) == 2))
+        hang_up(sockets[1])
+        assert "in time" not in str(download.exception())
+        assert isinstance(download.exception(), TransportError)
+
+
+def test_given_up_whatever_the_socket_is() -> None:
+    """A socket that cannot be shut down is left alone: its download ends later, and nothing else fails."""
+    hang_up(object())  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("no_session")
+@pytest.mark.parametrize(
+    ("proxy", "words", "may_pass"),
+    [
+        (407, r"asks for a name and a password \(HTTP status 407\).*HTTPS_PROXY", False),
+        (403, r"does not connect to it \(HTTP status 403\).*storage\.example in NO_PROXY", False),
+        (429, "the proxy did not let the request through", True),
+        (503, "the proxy did not let the request through", True),
+        ("http://127.0.0.1:9", "the proxy did not let the request through", True),
+        ("http://me:hidden@s:s/#w@127.0.0.1:9", "HTTPS_PROXY is not the address of a proxy.*%XX", False),
+        ("127.0.0.1:hidden", "HTTPS_PROXY is not the address of a proxy", False),
+        ("http://:9", "HTTPS_PROXY is not the address of a proxy", False),
+        ("socks5h://127.0.0.1:9", r"SOCKS proxy.*requests\[socks\]", False),
+    ],
+)
+def test_a_proxy_at_fault(monkeypatch: pytest.MonkeyPatch, proxy: int | str, words: str, may_pass: bool) -> None:
+    """Its mistake is not blamed on the platform or the storage host, and its remedy is named; no address is."""
+    with forward_proxy(refusal=proxy if isinstance(proxy, int) else None) as address:
+        use_proxy(monkeypatch, address if isinstance(proxy, int) else proxy)
+        with pytest.raises(TransportError, match=words) as error:
+            open_url("https://storage.example/a?signature=secret", TIMEOUT)
+    assert error.value.may_pass is may_pass
+    assert error.value.__context__ is None
+    assert "secret" not in str(error.value)
+    assert "hidden" not in str(error.value)
+
+
+def test_a_url_that_is_none_beside_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not blamed on the proxy."""
+    use_proxy(monkeypatch, "http://127.0.0.1:9")
+    with pytest.raises(TransportError, match="the platform returned an invalid URL"):
+        open_url("http://*.storage.example/a", TIMEOUT)
 
 
 def test_no_secret_in_any_log(host: Host, caplog: pytest.LogCaptureFixture) -> None:

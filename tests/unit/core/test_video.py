@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import av
@@ -70,6 +71,25 @@ def test_old_names(clip: Path) -> None:
     assert [frame.frame for frame in frames] == [3, 1, 1, 20]
     assert [shown_number(frame.content) for frame in frames] == [3, 1, 1, 20]
     assert shown_number(get_frame(clip, 13)) == 13
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi"])
+def test_numbers_without_end(tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture) -> None:
+    """As in 0.2.10, numbers are asked for one by one, and the first one beyond the last frame is the last."""
+    clip = numbered(tmp_path / f"a{suffix}", **({} if suffix == ".mp4" else {"codec": "mpeg4"}))
+    for numbers, expected in [
+        (itertools.count(0, 10), [0, 10, 20]),
+        (itertools.chain([20, 5], itertools.count(7, 9)), [20, 5, 7, 16, 25]),
+        ([3, 30, 4, -1], [3]),
+    ]:
+        caplog.clear()
+        frames = list(iter_video_with_indices(clip, numbers))
+        assert [frame.frame for frame in frames] == expected
+        assert [shown_number(frame.content) for frame in frames] == expected
+        assert len(caplog.records) == 1
+        assert "has 30 frames" in caplog.text
+    with pytest.raises(PrintableError, match="no frame -1"):
+        list(iter_video_with_indices(clip, iter([3, -1])))
 
 
 def test_blue_comes_first(tmp_path: Path) -> None:

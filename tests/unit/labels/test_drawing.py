@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import weakref
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from encord.objects import Object
 from tests.drawn import Columns, Results, Supervision
 
 from encord_agents.exceptions import PrintableError
-from encord_agents.labels import Detections, add_detections, to_detections
+from encord_agents.labels import Detections, add_detections, marks, to_detections
 
 BOX = [20.0, 10.0, 60.0, 30.0]
 
@@ -292,6 +294,15 @@ def test_a_track_whose_object_was_removed_begins_anew(row_of: Any) -> None:
     assert row.get_object_instances() == [newest]
 
 
+def test_a_track_whose_object_is_on_no_frame_any_more_begins_anew(row_of: Any) -> None:
+    """The SDK takes such an object off the row, though the object still names the row."""
+    row = row_of("video")
+    (old,) = add_detections(row, tracked(1))
+    old.remove_from_frames(0)
+    (new,) = add_detections(row, tracked(1), frame=1)
+    assert row.get_object_instances() == [new]
+
+
 def test_detections_without_a_track(row_of: Any) -> None:
     """Trackers give them -1: each is an object of its own, on every frame."""
     row = row_of("video")
@@ -420,6 +431,43 @@ def test_hashes_are_like_those_of_the_sdk(row_of: Any) -> None:
     hashes = {instance.object_hash for instance in row.get_object_instances()}
     assert len(hashes) == 500
     assert {len(one) for one in hashes} == {8}
+
+
+def test_a_hash_that_is_taken_is_not_given(row_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No object takes the place of another one: neither of the row's, nor of one drawn by the same call."""
+    row = row_of("video")
+    bytes_to_come = iter([b"\0\0\0", b"\0\0\0", b"\0\0\1", b"\0\0\1", b"\0\0\0", b"\0\0\2"])
+    monkeypatch.setattr(marks, "os", SimpleNamespace(urandom=lambda _: next(bytes_to_come)))
+    old = add_detections(row, found(BOX, names=["Box"]), source="model")
+    new = add_detections(row, found(BOX, BOX, names=["Box", "Box"]), frame=1, source="model")
+    assert [one.object_hash for one in old + new] == ["k3LEAAAA", "k3LEAAAB", "k3LEAAAC"]
+    assert row.get_object_instances() == old + new
+    assert [one.get_annotation_frames() for one in old + new] == [{0}, {1}, {1}]
+
+
+def test_a_frame_costs_the_same_however_much_is_on_others(row_of: Any) -> None:
+    """Else a long film takes hours: objects without a track are drawn without a look at those of other frames."""
+    row = row_of("video")
+
+    def calls(frame: int) -> int:
+        number = 0
+
+        def count(_frame: object, event: str, _argument: object) -> None:
+            nonlocal number
+            number += event in ("call", "c_call")
+
+        before = sys.getprofile()
+        sys.setprofile(count)
+        try:
+            add_detections(row, found(BOX, names=["Box"]), frame=frame)
+        finally:
+            sys.setprofile(before)
+        return number
+
+    calls(0)
+    few = calls(1)
+    add_detections(row, found(*[BOX] * 1000, names=["Box"] * 1000), frame=2)
+    assert calls(3) < few + 500
 
 
 # Back

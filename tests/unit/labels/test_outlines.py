@@ -58,6 +58,76 @@ def test_an_outline_covers_just_its_mask(data: st.DataObject) -> None:
     assert area == mask.sum()
 
 
+@settings(max_examples=examples(300), deadline=None)
+@given(st.data())
+def test_a_hole_is_in_the_part_around_it(data: st.DataObject) -> None:
+    """Whatever the mask: each polygon covers the pixels of one part, those that are side by side, and has its holes."""
+    height, width = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
+    bits = data.draw(st.integers(0, 2 ** (height * width) - 1))
+    mask = np.array([bits >> place & 1 for place in range(height * width)], dtype=bool).reshape(height, width)
+    found = outlines(mask)
+    covered = [frozenset(zip(*np.nonzero(filled([one], (width, height))), strict=True)) for one in found]
+    assert sorted(map(sorted, covered)) == sorted(map(sorted, parts_of(mask)))
+    for first, *holes in found:
+        assert _area(first) > 0
+        assert all(_area(hole) < 0 for hole in holes)
+
+
+def parts_of(mask: Any) -> list[set[tuple[int, int]]]:
+    """The pixels of each part, found one by one."""
+    left, parts = set(zip(*np.nonzero(mask), strict=True)), []
+    while left:
+        part, edge = set(), [left.pop()]
+        while edge:
+            y, x = edge.pop()
+            part.add((y, x))
+            beside = {(y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)} & left
+            left -= beside
+            edge += beside
+        parts.append(part)
+    return parts
+
+
+def test_a_mask_of_many_parts_and_holes() -> None:
+    """10,000 rings, as in noise: if each hole were looked for in each part, this would take longer than a test may."""
+    ring = mask_of("###. #.#. ###. ....")
+    mask = np.tile(ring, (100, 100))
+    found = outlines(mask)
+    assert [len(polygon) for polygon in found] == [2] * 10_000
+    assert np.array_equal(filled(found, (400, 400)), mask)
+
+
+def test_a_large_picture_of_many_parts() -> None:
+    """Each of 20,000 parts costs what it covers: if each cost the picture, this would take longer than a test may."""
+    square = np.array([(0.0, 0.0), (2.0, 0.0), (2.0, 2.0), (0.0, 2.0)])
+    parts = [[square + np.array([3 * (place % 200), 3 * (place // 200)])] for place in range(20_000)]
+    assert np.count_nonzero(filled(parts, (8000, 6000))) == 80_000
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(st.data())
+def test_filling_is_counting_crossings(data: st.DataObject) -> None:
+    """Whatever the rings: a pixel is inside a polygon if a line from it to the left crosses an odd number of edges."""
+    point = st.tuples(st.integers(-8, 16), st.integers(-8, 16))
+    polygons = data.draw(st.lists(st.lists(st.lists(point, min_size=1, max_size=6), max_size=3), max_size=3))
+    aside = np.array([1e-4, 3**0.5 * 1e-4])  # no edge goes through the centre of a pixel
+    moved = [[np.array(ring) + aside for ring in polygon] for polygon in polygons]
+    expected = [[any(crossed(polygon, x + 0.5, y + 0.5) for polygon in moved) for x in range(9)] for y in range(7)]
+    assert filled(moved, (9, 7)).tolist() == expected
+
+
+def crossed(polygon: Any, x: float, y: float) -> bool:
+    """Whether a line from a point to the left crosses an odd number of a polygon's edges."""
+    return bool(
+        sum(
+            (y0 > y) != (y1 > y) and x0 + (y - y0) * (x1 - x0) / (y1 - y0) < x
+            for ring in polygon
+            for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, axis=0), strict=True)
+        )
+        % 2
+    )
+
+
 def _area(ring: Any) -> float:
     x, y = ring[:, 0], ring[:, 1]
     return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2

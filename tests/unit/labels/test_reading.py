@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -71,6 +72,20 @@ def test_columns_are_there_where_an_object_needs_them(row: LabelRowV2) -> None:
     assert not told.data["keypoints"][[0, 1, 2, 4]].any()
     assert told.mask is not None
     assert told.mask[[0, 1, 2, 4]].sum(axis=(1, 2)).tolist() == [800] * 4
+
+
+def test_masks_are_in_memory_once(row: LabelRowV2) -> None:
+    """The masks of a large picture take gigabytes: reading them takes little more than the column itself."""
+    draw(row, *["Box"] * 19, "Mask")
+    tracemalloc.start()
+    try:
+        told = to_detections(row, size=(2000, 1000))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert told.mask is not None
+    assert told.mask.sum(axis=(1, 2)).tolist() == [80_000] * 20
+    assert peak < 1.5 * told.mask.nbytes
 
 
 def test_shapes_without_an_area_are_left_out(row: LabelRowV2) -> None:

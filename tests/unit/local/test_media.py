@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import mimetypes
 import struct
 import zlib
 from pathlib import Path
 
 import pytest
-from tests import kinds
+from tests import films, kinds
 
 from encord_agents.core.video import iterate_frames
 from encord_agents.local import LocalPlatform, media
@@ -33,6 +34,16 @@ def test_a_name_with_a_colon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     film = Film(Path(name))
     assert film.frames == 7
     film.close()
+
+
+def test_a_transport_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a video also where the system's list of suffixes has its suffix as that of a text, which stays one."""
+    mimetypes.init()
+    monkeypatch.setitem(mimetypes.types_map, ".ts", "text/vnd.trolltech.linguist")
+    unit = media.read_file(films.film(tmp_path / "a.ts", 7), "a.ts")
+    assert (unit.item_type, unit.mime_type, unit.frames) == ("video", "video/mp2t", 7)
+    (tmp_path / "b.ts").write_text("G" + " " * 300)
+    assert media.read_file(tmp_path / "b.ts", "b.ts").item_type == "plainText"
 
 
 def test_a_sound(tmp_path: Path) -> None:

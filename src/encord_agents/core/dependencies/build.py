@@ -9,9 +9,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import typing_extensions
+
 from encord_agents.core.dependencies.models import Depends, Scope
 from encord_agents.core.dependencies.plan import Call, Input, Kind, Plan, Signatures, Step, bound_call, hashable
 from encord_agents.core.dependencies.signature import Unresolved, read_signature, readable_name, split_annotation
+from encord_agents.core.dependencies.wrappers import bare
 from encord_agents.exceptions import DependencyError, closest
 
 __all__ = ["build_plan", "kind_of"]
@@ -67,6 +70,7 @@ class _Builder:
         name = readable_name(function)
         if not callable(function):
             raise _refusal(name, None, f"An agent is a function, and {function!r} cannot be called.")
+        slots, returns = self.arguments(function, "attempt")
         kind = kind_of(function, look_inside=False)
         if kind in (Kind.GENERATOR, Kind.ASYNC_GENERATOR):
             raise _refusal(
@@ -75,7 +79,6 @@ class _Builder:
                 "Write return instead. If the yield is there for set-up and teardown, move it to a dependency:",
                 "  a generator function that the agent asks for with Annotated[T, Depends(function)].",
             )
-        slots, returns = self.arguments(function, "attempt")
         positional, keyword = self.final(slots)
         steps = tuple(self.with_final_slots(step) for step in self.steps)
         wanted = [(i, i.type) for i in self.inputs if i.type is not None]
@@ -197,6 +200,12 @@ class _Builder:
         dependency = hashable(self.target(mark, annotation, parameter, function))
         dependency = hashable(self.overrides.get(dependency, dependency))
         name = readable_name(dependency)
+        if isinstance(made := bare(dependency), type) and _is_abstract(made):
+            raise _refusal(
+                *(function, parameter),
+                f"{function}(): the parameter {parameter!r}: its Depends calls {name}, which is abstract.",
+                "Write Depends(T), where T is a class that implements it, or a function that makes an instance.",
+            )
         if scope == "run" and mark.scope != "run":
             raise _refusal(
                 *(function, parameter),
@@ -237,7 +246,7 @@ class _Builder:
                 f"Write Depends(function), or import the class where {function}() is defined.",
             )
         is_empty = target is inspect.Parameter.empty
-        if is_empty or not callable(target) or (mark.dependency is None and not isinstance(target, type)):
+        if is_empty or not callable(target) or (mark.dependency is None and not isinstance(bare(target), type)):
             what = "Depends() calls the annotated class" if mark.dependency is None else "Depends(...) takes a function"
             shown = "nothing" if is_empty else repr(target)
             raise _refusal(
@@ -282,9 +291,19 @@ class _Builder:
         return _refusal(function, name, *lines)
 
 
+def _is_abstract(made: type) -> bool:
+    """Return True if a class cannot be instantiated."""
+    calls: Any = (type(made).__call__, made.__new__)
+    if calls != (type.__call__, object.__new__):  # they may return an instance of another class
+        return False
+    return inspect.isabstract(made) or typing_extensions.is_protocol(made)
+
+
 def class_of_values(function: Callable[..., Any], returns: Any) -> type | None:
     """Return the class of the values that ``function`` makes, if it declares one. An abstract class does not count."""
-    made = function if isinstance(function, type) else split_annotation(returns)[0]
+    made = bare(function)
+    if not isinstance(made, type):
+        made = split_annotation(returns)[0]
     return made if isinstance(made, type) and not inspect.isabstract(made) else None
 
 
@@ -295,12 +314,11 @@ def kind_of(function: Callable[..., Any], *, look_inside: bool = True) -> Kind:
         look_inside: Treat a decorated function as the function it wraps, since most decorators of a generator function
             return its generator.
     """
+    function = bare(function)
     if isinstance(function, type):
         return Kind.VALUE
-    while isinstance(function, functools.partial):
-        function = function.func
     wrapped = inspect.unwrap(function)  # of a decorator that is a class, too
-    if not inspect.isroutine(function) and not isinstance(function, type):
+    if not inspect.isroutine(function):
         function = bound_call(function)
     for candidate in [function, inspect.unwrap(function), wrapped] if look_inside else [function]:
         if inspect.isasyncgenfunction(candidate):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import sys
 import types
@@ -12,7 +11,7 @@ from dataclasses import InitVar, dataclass
 from typing import Any
 
 from encord_agents.core.dependencies.aliases import is_alias, value_of_alias
-from encord_agents.core.dependencies.wrappers import parameters_of
+from encord_agents.core.dependencies.wrappers import bare, parameters_of
 
 __all__ = ["Unresolved", "read_signature", "readable_name", "split_annotation", "without_alias"]
 
@@ -40,10 +39,9 @@ LOST = Unresolved(
 
 def readable_name(function: Any) -> str:
     """Return the name that a person would use: ``load``, ``Model``, ``Model.load``."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    name = getattr(function, "__qualname__", None) or type(function).__qualname__
-    return str(name).rpartition("<locals>.")[2]
+    named = bare(function)
+    name = getattr(named, "__qualname__", None)
+    return (name if isinstance(name, str) else type(named).__qualname__).rpartition("<locals>.")[2]
 
 
 def read_signature(function: Callable[..., Any]) -> tuple[list[inspect.Parameter], Any]:
@@ -57,7 +55,7 @@ def read_signature(function: Callable[..., Any]) -> tuple[list[inspect.Parameter
     parameters, lost = parameters_of(function)
     names = _Names(function)
     parameters = [p.replace(annotation=LOST if p.name in lost else names.resolve(p.annotation)) for p in parameters]
-    returns = names.resolve(inspect.signature(function).return_annotation)
+    returns = names.resolve(inspect.signature(bare(function)).return_annotation)
     if returns is inspect.Signature.empty or isinstance(returns, Unresolved):
         returns = None
     return parameters, returns
@@ -111,7 +109,7 @@ class _Names:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._local: dict[str, Any] = {}
-        target: Any = _without_partials(function)
+        target: Any = bare(function)
         if isinstance(target, type):
             module = sys.modules.get(target.__module__)
             self._local.update(vars(module) if module else {})
@@ -150,19 +148,12 @@ class _Names:
 def _innermost(function: Any) -> Any:
     """Return the function whose parameters are shown: inside decorators, partials, and callable objects."""
     while True:
-        target = _without_partials(function)
+        target = inspect.unwrap(bare(function))
         if not inspect.isroutine(target) and not isinstance(target, type):
             target = target.__call__
-        target = inspect.unwrap(target)
         if target is function:
             return target
         function = target
-
-
-def _without_partials(function: Any) -> Any:
-    while isinstance(function, functools.partial):
-        function = function.func
-    return function
 
 
 def _enclosing_locals(code: types.CodeType) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from encord.user_client import EncordUserClient
 from encord_agents.core.pools import PoolingAdapter
 from encord_agents.core.sdk.seam import Seam, names_in
 from encord_agents.core.sessions import new_session
+from encord_agents.core.sleep import seconds_asleep
 
 __all__ = ["CONNECTIONS", "IDLE", "SENDERS", "Connections", "close_idle", "kept_client"]
 
@@ -110,10 +111,10 @@ class Connections:
     Thread-safe, without a lock that might be held when a signal handler runs or the process forks.
 
     Args:
-        clock: Monotonic seconds.
+        clock: Monotonic seconds that go on while this machine sleeps, when servers close its connections.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = lambda: time.monotonic() + seconds_asleep()) -> None:
         self._clock = clock
         self._pid = os.getpid()
         self._idle: deque[tuple[float, requests.Session]] = deque()  # the most recently used is at the right

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 from celery.exceptions import Reject, Retry
+from celery.utils.quorum_queues import detect_quorum_queues
 
 from encord_agents.core.logs import get_logger
 from encord_agents.exceptions import EncordAgentsError, TasksFailedError
@@ -76,7 +77,8 @@ class Delivery:
             AgentTasksFailed: Tasks failed for good.
             celery.exceptions.Retry: Some tasks are tried again; or all, once the store of holds can be reached.
             celery.exceptions.Reject: The broker did not accept the tasks to be retried: it redelivers the message.
-            BrokerError: It did not, and the message was acknowledged early: the next poll sends the tasks again.
+            BrokerError: It did not, and the message was acknowledged early, or Celery refused them: the next poll sends
+                the tasks again.
         """
         batch = self._batch
         self._refuse_malformed()
@@ -161,12 +163,16 @@ class Delivery:
         raise Retry(f"asked again in {pause:g} s", exc=trouble, when=pause) from None
 
     def _give_back(self, refusal: Exception) -> NoReturn:
-        """Return this message unchanged to the broker, after a pause: the broker accepts no new one."""
+        """Return this message unchanged to the broker, after a pause: the broker accepts no new one.
+
+        If Celery refused it before it asked the broker, that would last: the tasks stay in their stage.
+        """
         global _refused  # a message that is returned unchanged cannot carry a count
         pause = min(self._timing.pause_after(_refused), self._timing.longest_sleep)
         _refused += 1
         trouble = self._warn("cannot send the tasks to be retried; trying later", refusal)
-        if not self._task.acks_late:  # the user's setting: the broker has forgotten the message, and takes none back
+        # Not late is the user's setting: the broker has forgotten the message, and takes none back.
+        if isinstance(refusal, ValueError) or not self._task.acks_late:
             with self._note_taking():
                 self._in_flight.release(self._queue, self._given)
             raise trouble
@@ -177,11 +183,17 @@ class Delivery:
         """Look at these again later: another delivery is working on them, and may still fail."""
         if not specs:
             return
+        eager = self._task.request.is_eager  # its "later" is now, again and again
         logger.info(
-            "%s: %d task(s) or their label rows are at work already; looking again later.",
+            "%s: %d task(s) or their label rows are at work already; %s.",
             self._function.stage,
             len(specs),
+            "enqueue sends them another time" if eager else "looking again later",
         )
+        if eager:
+            with self._note_taking():
+                self._in_flight.release(self._queue, [spec["uuid"] for spec in specs])
+            return
         waiting = Batch(specs, self._batch.lost, sure=True, first=self._batch.first)
         self._publish(waiting, countdown=self._timing.look_again)
 
@@ -297,6 +309,9 @@ class Delivery:
         delay = self._registration.retry_delay * 2.0 ** min(self._task.request.retries, 32)
         ceiling = min(delay, self._timing.longest_retry_delay)
         countdown = max(at_least, ceiling * (0.5 + 0.5 * random.random()))
+        app = self._registration.app
+        if 0 < countdown < 1 and detect_quorum_queues(app, app.connection_for_write().transport.driver_type)[0]:
+            countdown = 1.0  # RabbitMQ's quorum queues delay by whole seconds, and Celery refuses less than one
         self._holds.end()  # first, since another worker may receive the retry at once and must not find it busy
         try:
             raise self._task.retry(args=[], kwargs=batch.message(), countdown=countdown, exc=why) from why

@@ -8,11 +8,12 @@ from typing import Any
 
 from celery import Celery, Task
 from celery.app.utils import Settings
-from celery.signals import beat_embedded_init, beat_init, worker_process_shutdown, worker_shutdown
+from celery.concurrency import get_implementation
+from celery.signals import beat_init, celeryd_after_setup, worker_init, worker_process_shutdown, worker_shutdown
 
 from encord_agents.core.logs import get_logger
 from encord_agents.exceptions import PrintableError
-from encord_agents.integrations.celery.adapter import Registration, adapter_of, visibility_timeout
+from encord_agents.integrations.celery.adapter import Adapter, Registration, adapter_of, visibility_timeout
 from encord_agents.integrations.celery.delivery import AgentTasksFailed, Delivery
 from encord_agents.integrations.celery.filling import fill
 from encord_agents.integrations.celery.message import read
@@ -116,6 +117,8 @@ def register(
                 f"Another runner of project {runner.project_hash} is registered already, and their Celery tasks would "
                 "have the same names. Decorate all functions of a project with one runner."
             )
+        if not adapter.registrations:
+            _suit_the_pool(adapter)
         registration = Registration(runner, app, batch_size, max_retries, retry_delay, poll_every)
         adapter.registrations.append(registration)
         _make_poll(registration)
@@ -149,7 +152,6 @@ def _make_task(registration: Registration, function: QueueFunction) -> None:
         base=StageTask,
         bind=True,
         max_retries=None,
-        serializer="json",
         throws=(AgentTasksFailed, BrokerError),
         shared=False,
     )(run)
@@ -205,7 +207,8 @@ def _schedule(registration: Registration) -> None:
     app, every = registration.app, registration.poll_every
     if not registration.adapter.is_shared:
         # When a connection is lost, its messages are redelivered while they are still being worked on, and without a
-        # shared store no worker can see that. This is Celery's own remedy; the user's configuration wins.
+        # shared store no worker can see that. This is Celery's own remedy; the user's configuration wins. See
+        # `_suit_the_pool` for pools that have none.
         _set_defaults(app, {"worker_cancel_long_running_tasks_on_connection_loss": True})
         if every is not None:
             _poll_in_beat(registration, every)
@@ -225,7 +228,9 @@ def _schedule(registration: Registration) -> None:
 def _poll_in_beat(registration: Registration, every: float) -> None:
     """Poll in the process of beat: there is only one, so its memory of the tasks it sent is enough."""
 
-    def begin(**_: object) -> None:
+    def begin(sender: Any, **_: object) -> None:
+        if sender.app != registration.app:  # the signal comes from any app's beat
+            return
         # A daemon, so that beat can exit during a poll.
         threading.Thread(target=poll, name="encord-agents-poll", daemon=True).start()
 
@@ -242,8 +247,35 @@ def _poll_in_beat(registration: Registration, every: float) -> None:
                 logger.exception("The stages could not be polled; trying again in %g s.", every)
             pause.wait(every)
 
-    beat_init.connect(begin, weak=False)
-    beat_embedded_init.connect(begin, weak=False)
+    beat_init.connect(begin, weak=False)  # sent by the beat of ``celery worker -B`` too
+
+
+def _suit_the_pool(adapter: Adapter) -> None:
+    """If marks are not shared, let a worker whose pool cannot end its batches keep its connection, and say so."""
+    app = adapter.app
+
+    def begin(sender: Any, **_: object) -> None:
+        if sender.app != app or adapter.is_shared:
+            return
+        pool = get_implementation(sender.pool_cls)
+        if not issubclass(pool, get_implementation("prefork")):
+            # Celery cannot cancel threads, and fails if it tries; a cancelled greenlet looks like a failed agent.
+            _set_defaults(app, {"worker_cancel_long_running_tasks_on_connection_loss": False})
+        if issubclass(pool, get_implementation("solo")):
+            # It sends no heartbeat while a batch runs, and RabbitMQ closes a connection without them. TCP's keepalive
+            # remains.
+            _set_defaults(app, {"broker_heartbeat": 0})
+
+    def warn(instance: Any, **_: object) -> None:  # the first signal comes before Celery has set up its log
+        if instance.app != app or adapter.is_shared or app.conf.worker_cancel_long_running_tasks_on_connection_loss:
+            return
+        logger.warning(
+            "If this worker loses its connection to the broker, its batches go on while they are delivered to another: "
+            "tasks may run twice at the same time. Use --pool prefork, or a Redis as the result backend."
+        )
+
+    worker_init.connect(begin, weak=False)
+    celeryd_after_setup.connect(warn, weak=False)
 
 
 def _close_with_worker(runner: QueueRunner) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right, insort
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -83,6 +85,36 @@ def _cut(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(round(x, 2), round(y, 2)) for x, y in points]
 
 
+class Ranges:
+    """The ranges of several labels or answers, ordered once: a search through all of them at each number is slow.
+
+    Attributes:
+        edges: The numbers at which a range begins, or has just ended, in order.
+    """
+
+    def __init__(self, ranges: Iterable[Iterable[Sequence[int]]]) -> None:
+        begun, ended = defaultdict[int, list[int]](list), defaultdict[int, list[int]](list)
+        for index, own in enumerate(ranges):
+            for first, last in own:
+                if first <= last:
+                    begun[first].append(index)
+                    ended[last + 1].append(index)
+        self.edges = sorted({*begun, *ended})
+        self._from: list[list[int]] = []
+        on: list[int] = []  # once for each range: those of one label may overlap
+        for edge in self.edges:
+            for index in ended.get(edge, ()):
+                del on[bisect_left(on, index)]
+            for index in begun.get(edge, ()):
+                insort(on, index)
+            self._from.append(on.copy())
+
+    def at(self, number: int) -> list[int]:
+        """Return the indexes of those that have a range with a number in it, in order."""
+        edge = bisect_right(self.edges, number)
+        return list(dict.fromkeys(self._from[edge - 1])) if edge else []
+
+
 class Row:
     """The saved content of a label row.
 
@@ -109,6 +141,7 @@ class Row:
         self._labels: dict[str, Any] = self._by_frame()
         self._numbers: dict[str, int] = {}
         self._seen: dict[str, int] = {}
+        self._changing: dict[str, Ranges] = {}
         for hash, feature in self._order():
             self._number(hash, feature)
 
@@ -257,9 +290,11 @@ class Row:
         return self._answers(self._content.get("object_answers", {}).get(hash, {}).get("classifications"))
 
     def _dynamic(self, hash: str, frame: int) -> list[Answer]:
-        action = self._content.get("object_actions", {}).get(hash, {})
+        actions = self._content.get("object_actions", {}).get(hash, {}).get("actions") or ()
+        if hash not in self._changing:
+            self._changing[hash] = Ranges(one.get("range") or () for one in actions)
         _, number = self._place(frame)
-        return self._answers([one for one in action.get("actions") or () if _covers(one.get("range"), number)])
+        return self._answers([actions[k] for k in self._changing[hash].at(number)])
 
     def _answers(self, given: Any) -> list[Answer]:
         found = []

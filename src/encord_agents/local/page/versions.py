@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
 
 from encord_agents.local.page.labelled import Labelled, Row, marked
-from encord_agents.shapes import Shape
+
+Box = tuple[float, float, float, float]
 
 ALIKE = 0.5
 """The overlap from which two boxes of a class count as the same object: agents assign new ids in each run."""
@@ -105,43 +112,67 @@ def _paired(
     later = {labelled.hash: labelled for labelled in after}
     pairs = [(labelled, later.pop(labelled.hash)) for labelled in before if labelled.hash in later]
     paired = {one.hash for one, _ in pairs}
-    left = [labelled for labelled in before if labelled.hash not in paired]
-    new = list(later.values())
-    scored = sorted(
-        (
-            (_alike(one, other), i, j)
-            for i, one in enumerate(left)
-            for j, other in enumerate(new)
-            if one.label_class.hash == other.label_class.hash
-        ),
-        reverse=True,
-    )
-    used_left: set[int] = set()
-    used_new: set[int] = set()
-    for score, i, j in scored:
-        if score >= ALIKE and i not in used_left and j not in used_new:
-            used_left.add(i)
-            used_new.add(j)
-            pairs.append((left[i], new[j]))
-    gone = [labelled for i, labelled in enumerate(left) if i not in used_left]
-    return pairs, gone, [labelled for j, labelled in enumerate(new) if j not in used_new]
+    left = dict(enumerate(labelled for labelled in before if labelled.hash not in paired))
+    new = dict(enumerate(later.values()))
+    # Of those that are equally alike, the last come first.
+    for i, j in itertools.chain(_equal(left, new, _places), _overlapping(left, new), _equal(left, new, _kinds)):
+        if i in left and j in new:
+            pairs.append((left.pop(i), new.pop(j)))
+    return pairs, list(left.values()), list(new.values())
 
 
-def _alike(one: Labelled, other: Labelled) -> float:
-    in_range = float(list(one.ranges) == list(other.ranges))
-    if not one.label_class.is_object:
-        return max(ALIKE, in_range)  # there is usually one classification of a class
-    return overlap(one.shape, other.shape) if one.shape.box else in_range
+def _equal(
+    left: Mapping[int, Labelled], new: Mapping[int, Labelled], keys: Callable[[Labelled], Sequence[Any]]
+) -> Iterator[tuple[int, int]]:
+    """Yield the unpaired labels of a class of which the first key of the earlier one is a key of the later one."""
+    waiting = defaultdict[tuple[str, Any], list[int]](list)
+    for j, other in new.items():
+        for key in keys(other):
+            waiting[other.label_class.hash, key].append(j)
+    for i, one in reversed([*left.items()]):
+        for key in keys(one)[:1]:
+            found = waiting[one.label_class.hash, key]
+            while found and found[-1] not in new:
+                found.pop()
+            if found:
+                yield i, found[-1]
 
 
-def overlap(one: Shape, other: Shape) -> float:
-    """Return the intersection over union of the boxes around two shapes."""
-    if one.box is None or other.box is None:
-        return 0.0
-    (left, top, right, bottom), (left2, top2, right2, bottom2) = one.box, other.box
+def _places(labelled: Labelled) -> list[Box | bytes]:
+    """Return the box, if there is one, and the ranges as text: they may be of nodes of HTML."""
+    box, ranges = labelled.shape.box, orjson.dumps(list(labelled.ranges), option=orjson.OPT_SORT_KEYS)
+    return [box, ranges] if box else [ranges]
+
+
+def _kinds(labelled: Labelled) -> list[None]:
+    """Return the same for all classifications of a class, of which there is usually one, and nothing for objects."""
+    return [] if labelled.label_class.is_object else [None]
+
+
+def _overlapping(left: Mapping[int, Labelled], new: Mapping[int, Labelled]) -> Iterator[tuple[int, int]]:
+    """Yield the unpaired objects of a class that overlap enough, from the most to the least."""
+    boxes = sorted((other.label_class.hash, box, j) for j, other in new.items() if (box := other.shape.box))
+    edges = [(hash, box[0]) for hash, box, _ in boxes]
+    scored = []
+    for i, one in left.items():
+        if (box := one.shape.box) is None:
+            continue
+        # One that overlaps by half is at most twice as wide, and so does not begin further away than that.
+        first = bisect_left(edges, (one.label_class.hash, box[0] - 2 * (box[2] - box[0])))
+        last = bisect_left(edges, (one.label_class.hash, box[2]))
+        for _, other, j in boxes[first:last]:
+            if other[1] < box[3] and box[1] < other[3] and (score := overlap(box, other)) >= ALIKE:
+                scored.append((score, i, j))
+    for _, i, j in sorted(scored, reverse=True):
+        yield i, j
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Return the intersection over union of two boxes."""
+    (left, top, right, bottom), (left2, top2, right2, bottom2) = one, other
     shared = max(0.0, min(right, right2) - max(left, left2)) * max(0.0, min(bottom, bottom2) - max(top, top2))
     total = (right - left) * (bottom - top) + (right2 - left2) * (bottom2 - top2) - shared
-    return shared / total if total > 0 else float(one.box == other.box)
+    return shared / total if total > 0 else float(one == other)
 
 
 def _difference(one: Labelled, other: Labelled) -> str:

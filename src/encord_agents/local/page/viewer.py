@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from encord_agents.local import editor_agents, history
 from encord_agents.local.page import actions, frames, listing, said, versions
 from encord_agents.local.page.classes import Classes
-from encord_agents.local.page.labelled import Row
+from encord_agents.local.page.labelled import Ranges, Row
 from encord_agents.local.page.pages import Pages
 from encord_agents.local.page.rendering import fragment, render
 from encord_agents.local.trouble import Refusal
@@ -194,16 +194,13 @@ def _text(pages: Pages, task: sqlite3.Row, row: Row) -> list[dict[str, Any]]:
             content = file.read(LONGEST_TEXT)
     text = content[:LONGEST_TEXT].decode("utf-8", "replace")
     objects = row.objects()
-    cuts = {0, len(text)}
-    for labelled in objects:
-        for first, last in labelled.ranges:
-            cuts |= {min(first, len(text)), min(last + 1, len(text))}
-    edges = sorted(cuts)
+    ranges = Ranges(labelled.ranges for labelled in objects)
+    edges = sorted({0, len(text), *(min(edge, len(text)) for edge in ranges.edges)})
     return [
         {
             # A line's end that lies in two pieces would be two ends
             "text": text[start:end].removesuffix("\r") if text.startswith("\n", end) else text[start:end],
-            "objects": [o for o in objects if any(first <= start and end - 1 <= last for first, last in o.ranges)],
+            "objects": [objects[k] for k in ranges.at(start)],
         }
         for start, end in itertools.pairwise(edges)
     ]

@@ -21,11 +21,12 @@ from encord_agents.tasks.engine.changes import overtaken
 from encord_agents.tasks.engine.context import Context, Result
 from encord_agents.tasks.engine.events import TaskRef
 from encord_agents.tasks.engine.gate import Gate, SetUpError
-from encord_agents.tasks.engine.held import KINDS, Held, send_together, validated_apart
+from encord_agents.tasks.engine.held import KINDS, Held, Kind, send_together, validated_apart
 from encord_agents.tasks.engine.load import Loader
 from encord_agents.tasks.engine.outcome import Fault, Phase
 from encord_agents.tasks.engine.stop import Leaving
 from encord_agents.tasks.engine.verdict import is_platform_trouble
+from encord_agents.tasks.engine.weight import by_weight
 
 __all__ = ["OwnSaves"]
 
@@ -125,8 +126,9 @@ class OwnSaves:
         held = [one for context in contexts if (one := context.held)]
         for kind in KINDS:
             parcels = [(one, parcel) for one in held if (parcel := one.parcel(kind)) is not None]
-            for alike in validated_apart(parcels, _parcel):
-                for part, reply in self.gate.each(alike, lambda part: send_together(map(_parcel, part)), kind=kind):
+            alike = validated_apart(parcels, _parcel)
+            for chunk in (chunk for some in alike for chunk in by_weight(some, _parcel, self.gate.limits)):
+                for part, reply in self.gate.each(chunk, partial(_send_current, kind), kind=kind):
                     for one, parcel in part:
                         one.sent = True
                         one.refused = one.refused or reply.error
@@ -192,3 +194,8 @@ class OwnSaves:
 
 def _parcel(held: tuple[Held, Parcel]) -> Parcel:
     return held[1]
+
+
+def _send_current(kind: Kind, parcels: Iterable[tuple[Held, Parcel]]) -> None:
+    # While others were sent, a thread that the agent started may have sent something newer.
+    send_together(parcel for one, parcel in parcels if one.parcel(kind) is parcel)

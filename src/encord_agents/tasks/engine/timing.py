@@ -90,7 +90,7 @@ class Limits:
         at_least: Tasks loaded in one request if agents are fast, unless the window is smaller.
         first_loads: Tasks in the first requests: few, so that the first agent starts soon.
         videos_at_once: Labelled videos in one request, whose labels can be megabytes per row.
-        weight: Annotations (objects on frames) in one save. At about 0.5 kB each that is some 10 MB of labels.
+        weight: Approximate size of the labels in one save, in bytes.
         read_together: Tasks taken from the SDK's iterator together: most are there already, and each step costs.
         told_every: Tasks shown by a stage from one `StagePolled` to the next.
         first_ends: Attempts after which it is known whether agents wait for anything.
@@ -123,7 +123,7 @@ class Limits:
     at_least: int = 25
     first_loads: tuple[int, ...] = (25, 50)
     videos_at_once: int = 20
-    weight: int = 20_000
+    weight: int = 10_000_000
     read_together: int = 20
     told_every: int = 500
     first_ends: int = 10

@@ -1,65 +1,40 @@
-"""The size of save requests: rows are grouped by the weight of their labels."""
+"""The size of save requests: payloads are grouped by their number and weight."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+import marshal
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
-from encord.objects import LabelRowV2
-from encord.objects.bitmask import BitmaskCoordinates
-from encord.objects.common import Shape
-from encord.objects.coordinates import PolygonCoordinates
-
+from encord_agents.core.sdk.bundle import Parcel
 from encord_agents.core.tracebacks import contained
-from encord_agents.tasks.engine.context import Result
+from encord_agents.tasks.engine.timing import Limits
 
 __all__ = ["by_weight", "weight_of"]
 
-POINTS = 10
-"""Points of an outline that take about as much room as a box."""
-
-CHARACTERS = 40
-"""Characters of a bitmask that take about as much room as a point."""
-
-OUTLINES = frozenset({Shape.POLYGON, Shape.POLYLINE, Shape.BITMASK})
+T = TypeVar("T")
 
 
-def by_weight(results: Sequence[Result], most: int) -> list[list[Result]]:
-    """Return chunks of rows to save in one request each: of at most a given weight, or a single row."""
-    chunks: list[list[Result]] = []
+def by_weight(items: Iterable[T], parcel_of: Callable[[T], Parcel], limits: Limits) -> list[list[T]]:
+    """Return chunks of items to send in one request each: of at most the limits' number and weight, or one item."""
+    chunks: list[list[T]] = []
     room = 0
-    for result in results:
-        weight = weight_of(result, most)
-        if weight > room or not chunks:
+    for item in items:
+        weight = weight_of(parcel_of(item), limits.weight)
+        if weight > room or not chunks or len(chunks[-1]) >= limits.at_once:
             chunks.append([])
-            room = most
-        chunks[-1].append(result)
+            room = limits.weight
+        chunks[-1].append(item)
         room -= weight
     return chunks
 
 
-def weight_of(result: Result, uncounted: int) -> int:
-    """Return the approximate weight of a row's labels, in boxes; ``uncounted`` if they cannot be counted."""
-    row = result.label_row
-    if row is None or not row.is_labelling_initialised:
-        return 1
+def weight_of(parcel: Parcel, uncounted: int) -> int:
+    """Return the approximate size of a payload in bytes; ``uncounted`` if it cannot be counted.
+
+    The fastest way to count all of it: a quarter to a tenth of the time that JSON takes. Texts and names are as long as
+    in JSON, and numbers about half as long.
+    """
     with contained:
-        return _boxes_worth(row)
-    return uncounted  # they cannot be counted, but they were serialised
-
-
-def _boxes_worth(row: LabelRowV2) -> int:
-    weight = 1 + len(row.get_classification_instances())
-    for instance in row.get_object_instances():
-        weight += len(instance.get_annotation_frames()) if row.number_of_frames > 1 else 1
-        if instance.ontology_item.shape in OUTLINES:
-            weight += sum(_points(annotation.coordinates) // POINTS for annotation in instance.get_annotations())
-    return weight
-
-
-def _points(coordinates: object) -> int:
-    if isinstance(coordinates, BitmaskCoordinates):
-        return len(str(coordinates.to_dict())) // CHARACTERS
-    if isinstance(coordinates, PolygonCoordinates):
-        return sum(len(ring) for polygon in coordinates.polygons for ring in polygon)
-    values = getattr(coordinates, "values", ())
-    return len(values) if isinstance(values, Sized) else 0
+        return len(marshal.dumps(vars(parcel.payload), 2))
+    return uncounted

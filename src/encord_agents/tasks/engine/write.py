@@ -154,8 +154,8 @@ class Writer:
         return [r for r in results if id(r.context) not in found]
 
     def _save(self, results: Sequence[Result], refused: dict[int, Fault]) -> None:
-        weight = self._gate.limits.weight
-        for part in (part for alike in validated_apart(results, _labels) for part in by_weight(alike, weight)):
+        limits = self._gate.limits
+        for part in (part for alike in validated_apart(results, _labels) for part in by_weight(alike, _labels, limits)):
             for items, reply in self._gate.each(part, self._save_bundle, kind="save"):
                 _note(items, reply, refused)
                 for result in items if reply.error is None else ():

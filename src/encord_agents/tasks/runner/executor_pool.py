@@ -2,7 +2,8 @@
 
 An executor only returns the result of a call, so it offers less than worker processes of our own: events arrive with
 the result of their batch; a worker has one batch at a time, prefetches nothing, and waits through the delays of its
-retries; a worker that dies ends the run, with no task to blame; and a batch in another process cannot be stopped.
+retries; a worker that dies ends the run, with no task to blame, unless the executor runs its batch again, without
+saying so; and a batch in another process cannot be stopped.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import pickle
 from collections import deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
@@ -25,7 +26,7 @@ from encord_agents.tasks.engine.stop import Stop
 from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.queue_function import QueueFunction
 from encord_agents.tasks.runner.run_options import DrainOptions
-from encord_agents.tasks.runner.typed_in import PROCESS, is_typed_in
+from encord_agents.tasks.runner.typed_in import PROCESS, only_here
 from encord_agents.tasks.runner.worker import runs_here, serve
 
 __all__ = ["ExecutorPool", "ExecutorWorker", "check_workers"]
@@ -35,7 +36,10 @@ drain() starts processes, which this process may not: it was started as a daemon
 of Celery's prefork pool are. Start it with daemon=False, or run the agents in threads of this process:
     runner.drain(executor=ThreadPoolExecutor(4))"""
 
-TYPED_IN = "it was defined in a notebook, or typed in"
+NO_EXECUTOR = (
+    "executor={executor!r} is not an executor: {why}. Give a concurrent.futures.Executor, such as "
+    "ThreadPoolExecutor(4) or a Dask client's get_executor(), or leave it out and say workers=4 for processes."
+)
 
 AHEAD = 2
 """Batches in flight per worker: one that it works on, and a prefetched one, so that it need not wait."""
@@ -48,20 +52,22 @@ class ExecutorWorker:
     Attributes:
         ready: True once it is known that the executor's workers can work.
         begin: The beginning of its stage, which is sent with each batch.
-        typed_in: This process, if the stage's function was typed in, so that only forks have it.
+        refusal: If only this process and its forks have the stage's function: this process, and the error for others.
     """
 
     pool: ExecutorPool
     ready: bool
     dead: bool = False
     begin: messages.Begin = field(init=False)
-    typed_in: str | None = None
+    refusal: tuple[str, PrintableError] | None = None
 
     def say(self, message: object) -> None:
         """Handle a message of the draining process."""
         match message:
             case messages.Begin():
-                self.begin, self.typed_in = message, PROCESS if is_typed_in(message.load()) else None
+                self.begin, function = message, message.load()
+                why = only_here(function)
+                self.refusal = None if why is None else (PROCESS, _not_importable(function, why))
                 if not self.ready:
                     self.pool.submit(self, [])  # an empty batch shows whether a worker can connect
             case messages.Tasks(tasks=tasks):
@@ -80,6 +86,7 @@ class ExecutorPool:
 
     Attributes:
         size: The maximum number of batches in flight: few, since a submitted batch can seldom be cancelled.
+        may_repeat: True if the executor may run a batch again whose worker died, unlike those of the standard library.
     """
 
     most_batches = 1
@@ -87,6 +94,7 @@ class ExecutorPool:
     def __init__(self, executor: Executor, options: DrainOptions, stop: Stop) -> None:
         # Executors have no public attribute for it, but most have this one, as those of the standard library do.
         self.size: int = AHEAD * (options.workers or getattr(executor, "_max_workers", None) or os.cpu_count() or 1)
+        self.may_repeat = not isinstance(executor, ProcessPoolExecutor | ThreadPoolExecutor)
         self.alive: list[ExecutorWorker] = []
         self._executor = executor
         self._proven = False
@@ -126,9 +134,13 @@ class ExecutorPool:
     def submit(self, worker: ExecutorWorker, tasks: Sequence[messages.OnItsWay]) -> None:
         """Submit a batch to the executor."""
         # The number makes every batch a different call, since some engines cache results by their arguments.
-        arguments = (worker.begin, worker.typed_in, tasks, self._run, next(self._numbers))
+        arguments = (worker.begin, worker.refusal, tasks, self._run, next(self._numbers))
         try:
-            self._out[self._executor.submit(_serve, *arguments)] = worker
+            future = self._executor.submit(_serve, *arguments)
+            if not isinstance(future, Future):
+                why = "its submit() does not return a concurrent.futures.Future"
+                raise PrintableError(NO_EXECUTOR.format(executor=self._executor, why=why))
+            self._out[future] = worker
         except Exception as error:  # noqa: BLE001 - an executor that accepts nothing ends the run
             self._said.append((worker, messages.Ended(error=messages.Carried(error))))
 
@@ -170,16 +182,21 @@ class ExecutorPool:
 
 
 def _serve(
-    begin: messages.Begin, typed_in: str | None, tasks: Sequence[messages.OnItsWay], run: str, number: int
+    begin: messages.Begin,
+    refusal: tuple[str, PrintableError] | None,
+    tasks: Sequence[messages.OnItsWay],
+    run: str,
+    number: int,
 ) -> list[Any] | None:
     """Serve a batch in a worker, or return the reason why the worker does not have the function.
 
     The function is imported here: a process that fails to read its call ends, and breaks the executor.
     """
     try:
+        # Before it is imported: a file whose cells an editor has sent may have it, as it was saved.
+        if refusal is not None and refusal[0] != PROCESS:
+            raise refusal[1]
         function = begin.load()
-        if typed_in not in (None, PROCESS):  # it comes from a file whose cells an editor has sent, as it was saved
-            raise messages.not_importable(f"{function.__module__}.{function.__qualname__}", TYPED_IN)
     except Exception as error:  # noqa: BLE001 - a result like any other: it ends the run
         return [messages.Ended(error=messages.Carried(error))]
     return serve(function, tasks, begin.options, run, number)
@@ -195,10 +212,7 @@ def check_workers(executor: Executor | None, functions: Iterable[QueueFunction],
         PrintableError: The message says what to do instead.
     """
     if executor is not None and not callable(getattr(executor, "submit", None)):
-        raise PrintableError(
-            f"executor={executor!r} is not an executor: it has no submit(). Give a concurrent.futures.Executor, such "
-            "as ThreadPoolExecutor(4), or leave it out and say workers=4 for processes."
-        )
+        raise PrintableError(NO_EXECUTOR.format(executor=executor, why="it has no submit()"))
     loky = type(executor).__module__.partition(".")[0] == "loky"
     if not (executor is None or loky or isinstance(executor, ProcessPoolExecutor)):
         return
@@ -210,14 +224,15 @@ def check_workers(executor: Executor | None, functions: Iterable[QueueFunction],
             "test, run in threads of this process:\n    runner.drain(executor=ThreadPoolExecutor(1))"
         )
     for function in functions:
-        name = f"{function.__module__}.{function.__qualname__}"
         try:
             pickle.dumps(function)
         except Exception as error:
-            raise messages.not_importable(name, str(error)) from error
-        if function.__module__ != "__main__":
-            continue
-        if loky:
-            raise messages.not_importable(name, "loky's workers do not import the script that is run")
-        if executor is None and is_typed_in(function):
-            raise messages.not_importable(name, TYPED_IN)
+            raise _not_importable(function, str(error)) from error
+        if loky and function.__module__ == "__main__":
+            raise _not_importable(function, "loky's workers do not import the script that is run")
+        if executor is None and (why := only_here(function)) is not None:
+            raise _not_importable(function, why)
+
+
+def _not_importable(function: QueueFunction, why: str) -> PrintableError:
+    return messages.not_importable(f"{function.__module__}.{function.__qualname__}", why)

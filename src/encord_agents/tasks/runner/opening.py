@@ -18,7 +18,16 @@ from encord.exceptions import (
 from encord.project import Project
 from encord.user_client import EncordUserClient
 
-from encord_agents.core.answers import NOBODY, is_loopback, refused_certificate, unreachable
+from encord_agents.core.answers import (
+    NOBODY,
+    PASSING,
+    has_proxy,
+    is_loopback,
+    proxy_refuses,
+    refused_by_proxy,
+    refused_certificate,
+    unreachable,
+)
 from encord_agents.core.legible import on_a_line, on_one_line
 from encord_agents.core.logs import get_logger
 from encord_agents.core.sdk.messages import foreign_answer, status_of
@@ -35,8 +44,6 @@ logger = get_logger(__name__)
 
 MAX_OUTAGE = 300.0
 """Seconds to wait for a platform in trouble, unless the caller says otherwise."""
-PASSING = frozenset({408, 425, 429})
-"""The statuses below 500 that another try may not get: a timeout, too early, too many requests."""
 LONGEST_REASON = 200
 """The maximum length of the SDK's message in a warning, in characters."""
 
@@ -100,22 +107,28 @@ def _final(error: EncordException, address: str) -> PrintableError | None:
     """Return a readable message for an error that another try would not help, or ``None``."""
     if (refused := refused_certificate(error)) is not None:
         return CertificateError(f"The platform at {on_one_line(address)} cannot be trusted: {refused}")
+    is_outage, answer = verdict(error) is Verdict.OUTAGE, not_the_api(error)
+    if is_loopback(address) and has_proxy(address) and (is_outage or answer is not None):
+        return PrintableError(
+            f"{on_one_line(address)} is this machine, but requests to it go to a proxy, which does not pass them on. "
+            "Exempt this machine: NO_PROXY=127.0.0.1,localhost"
+        )
     if unreachable(error) == NOBODY and is_loopback(address):
         return PrintableError(
             f"Nobody listens at {on_one_line(address)}, the address in ENCORD_DOMAIN (the connection was refused). "
             "If the local platform should be there, start it: encord-agents local up"
         )
-    if (answer := not_the_api(error)) is not None:
+    if answer is not None:
         return PrintableError(
             f"What answers at {on_one_line(address)} is not the Encord API: it sent {answer}. Check ENCORD_DOMAIN: it "
             "is the address of the API, as https://api.encord.com, not that of the web application."
         )
-    status = status_of(error) if verdict(error) is Verdict.OUTAGE else None
+    status = status_of(error) if is_outage else None
+    mistake = refused_by_proxy(error, address)
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        return PrintableError(
-            f"A proxy on the way to {on_one_line(address)} asks for a name and a password (HTTP status 407). Put them "
-            "into HTTPS_PROXY, as NAME:PASSWORD@ before the proxy's host, or name the address's host in NO_PROXY."
-        )
+        mistake = proxy_refuses(status, address)
+    if mistake is not None:
+        return PrintableError(f"The platform at {on_one_line(address)} cannot be reached: {mistake}.")
     if status is not None and status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in PASSING:
         # In the middle of a run it may be a passing trouble. The first request of all meets a mistake of the set-up.
         said = on_a_line(without_secrets(error.message), LONGEST_REASON)

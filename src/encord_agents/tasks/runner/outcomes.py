@@ -25,7 +25,7 @@ from encord_agents.tasks.runner.run_options import DrainOptions
 
 __all__ = ["Drain", "Outcomes", "Sent"]
 
-LEFT_OR_MOVED = "the task had left the stage, unless the worker that died had moved it"
+LEFT_OR_MOVED = "the task had left the stage, unless a worker that died had moved it"
 
 
 @dataclass(eq=False)
@@ -78,14 +78,18 @@ class Outcomes:
     Workers leave failed tasks in their stage. Here, failures are counted over all workers, and failed tasks are moved
     down the agent's failure pathway.
 
+    Args:
+        may_repeat: True if tasks that a lost worker had may be sent again unnoticed.
+
     Attributes:
         error: The first error that ends the run, if there is one.
     """
 
     # No lock is needed: only the thread that receives the workers' messages calls these methods.
 
-    def __init__(self, run: Drain, agent: Agent, backlog: Backlog) -> None:
+    def __init__(self, run: Drain, agent: Agent, backlog: Backlog, *, may_repeat: bool = False) -> None:
         self.error: BaseException | None = None
+        self._may_repeat = may_repeat
         self._run = run
         self._agent = agent
         self._backlog = backlog
@@ -117,6 +121,7 @@ class Outcomes:
                     return
                 self.end_run(error)
             case Skipped():
+                sent.lost = sent.lost or self._may_repeat
                 unused = not (event.attempts or sent.lost)
                 if sent.lost and not event.attempts:
                     outcome = self._of_the_gone(sent.task)

@@ -64,9 +64,11 @@ class Processes:
     Attributes:
         inbox: Messages, each with its worker. `Died` is each worker's last.
         most_batches: The maximum number of batches that a worker may have: only its pace limits it.
+        may_repeat: True if tasks of a worker that died may be sent again unnoticed. Here, its death is always noticed.
     """
 
     most_batches = sys.maxsize
+    may_repeat = False
 
     def __init__(self, size: int, timing: Timing, limits: Limits) -> None:
         self.size = size
@@ -95,7 +97,8 @@ class Processes:
         """
         ours, its = self._context.Pipe()
         name = f"encord-agents-worker-{next(self._names)}"
-        process = self._context.Process(target=work, args=(its, self._timing), name=name)
+        arguments = (its, self._timing, multiprocessing.get_start_method())
+        process = self._context.Process(target=work, args=arguments, name=name)
         try:
             with _deaf_to_interrupts():
                 process.start()

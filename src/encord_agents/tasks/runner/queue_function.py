@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.dependencies.signature import readable_name
+from encord_agents.core.dependencies.wrappers import bare
 from encord_agents.core.room import temporary_directory
 from encord_agents.exceptions import TasksFailedError
 from encord_agents.tasks.engine.backlog import Backlog
@@ -52,14 +53,17 @@ class QueueFunction:
     __qualname__: str
 
     def __init__(self, runner: QueueRunner, registered: RegisteredAgent, *, raise_on_failure: bool = False) -> None:
+        function = registered.callable
         # Not the annotations: engines that look at them should see how this is called, not how the agent is.
-        functools.update_wrapper(
-            self, registered.callable, assigned=("__module__", "__name__", "__qualname__", "__doc__")
-        )
-        for name in ("__name__", "__qualname__"):  # which a partial or another callable object lacks
-            self.__dict__.setdefault(name, readable_name(registered.callable))
+        assigned = ("__module__", "__name__", "__qualname__", "__doc__")
+        for one in (bare(function), function):  # a partial's own module and documentation are those of `functools`
+            functools.update_wrapper(self, one, () if isinstance(one, functools.partial) else assigned)
+        for name in ("__name__", "__qualname__"):  # which a callable object lacks
+            self.__dict__.setdefault(name, readable_name(function))
+        for name in [one for one in self.__dict__ if not one.startswith("__") and hasattr(type(self), one)]:
+            del self.__dict__[name]  # an attribute of the agent's that would hide a method
         self.runner = runner
-        self.agent: Callable[..., Any] = registered.callable
+        self.agent: Callable[..., Any] = function
         self.stage = registered.identity
         self._registered = registered
         self._raise_on_failure = raise_on_failure

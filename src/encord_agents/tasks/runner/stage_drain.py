@@ -79,7 +79,7 @@ class StageDrain:
         self._begin = messages.Begin(lambda: function, run.options)
         self._backlog = Backlog(agent.row_of, known=self._history.known, budget=run.options.max_tasks_per_stage)
         self._reader = StageReader(agent.stage, run.gate, self._backlog, run.events)
-        self._outcomes = Outcomes(run, agent, self._backlog)
+        self._outcomes = Outcomes(run, agent, self._backlog, may_repeat=pool.may_repeat)
         # Only workers in which this stage has begun and not ended.
         self._hands: dict[AnyWorker, Hand] = {}
         self._again: deque[Sent] = deque()

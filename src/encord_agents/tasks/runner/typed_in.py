@@ -1,4 +1,4 @@
-"""Functions that were defined in a notebook's cell or at a prompt, rather than in a file."""
+"""Functions of the main module that other processes cannot import, such as those of a notebook's cell or a prompt."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-__all__ = ["PROCESS", "is_defined_again", "is_typed_in", "main_file", "main_is_importable"]
+__all__ = ["PROCESS", "is_defined_again", "is_typed_in", "main_file", "main_is_importable", "only_here"]
 
 PROCESS = uuid4().hex
 """A different text in each process, except in its forks."""
+
+TYPED_IN = "it was defined in a notebook, or typed in"
+NOT_A_SCRIPT = (
+    "Python imports a script or a module there, but not the __main__.py of a package, a directory or an archive. Move "
+    "the agents to a module of their own, and import the runner from it"
+)
 
 
 def main_file() -> str | None:
@@ -43,6 +49,15 @@ def is_defined_again(function: Callable[..., Any], earlier: Callable[..., Any]) 
 def is_typed_in(function: Callable[..., Any]) -> bool:
     """Return True if only this process and its forks have the function, since no file of the main module does."""
     return _name(function)[0] == "__main__" and not main_is_importable()
+
+
+def only_here(function: Callable[..., Any]) -> str | None:
+    """Return the reason why only this process and its forks have the function; ``None`` if others can import it."""
+    if is_typed_in(function):
+        return TYPED_IN
+    # The names by which `multiprocessing` recognises main modules that it does not import.
+    name = getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", "")
+    return NOT_A_SCRIPT if _name(function)[0] == "__main__" and f".{name}".endswith(".__main__") else None
 
 
 def _name(function: Any) -> tuple[str | None, str | None]:

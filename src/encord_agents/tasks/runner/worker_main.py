@@ -47,8 +47,14 @@ LEFT = (
 )
 
 
-def work(pipe: Connection, timing: Timing) -> None:
-    """Run as a worker until the parent ends it, or is gone."""
+def work(pipe: Connection, timing: Timing, start_method: str) -> None:
+    """Run as a worker until the parent ends it, or is gone.
+
+    Args:
+        start_method: The parent's default for starting processes.
+    """
+    # Otherwise that of a spawned process, so that agents could not start in it what they can in a `Runner`.
+    multiprocessing.set_start_method(start_method, force=True)
     # Ctrl-C in a terminal reaches every process, and so do the SIGHUP of a terminal that is closed and the SIGTERM of a
     # service manager. The parent decides what they mean, and the worker ends with it.
     hold_off_signals()

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Optional, Protocol
+from unittest.mock import Mock
 
 import pytest
 
@@ -267,6 +269,52 @@ def test_wrong_marks_are_refused() -> None:
     assert "more than one" in str(refusal(twice))
     assert "scope='task'" in str(refusal(scope))
     assert "cannot be resolved" in str(refusal(lost))
+
+
+class Predictor(Protocol):
+    def predict(self) -> str: ...
+
+
+class Detector(ABC):
+    @abstractmethod
+    def detect(self) -> str: ...
+
+
+class Chosen(Detector):
+    """Its call makes an instance of another class."""
+
+    def __new__(cls) -> Any:
+        return 7
+
+
+class Found:
+    def predict(self) -> str:
+        return "found"
+
+
+@pytest.mark.parametrize("abstract", [Predictor, Detector])
+def test_abstract_classes_are_refused(abstract: Any) -> None:
+    """There are no instances of them: each task would fail."""
+
+    def agent(model: Annotated[Any, Depends(abstract)]) -> None: ...
+
+    error = refusal(agent)
+    assert error.parameter == "model"
+    assert f"calls {abstract.__name__}, which is abstract" in str(error)
+    assert plan(agent, overrides={abstract: Found}).dependencies == {Found}
+
+
+def test_an_abstract_class_whose_call_makes_something_else() -> None:
+    """That may work."""
+
+    def agent(model: Annotated[Any, Depends(Chosen)]) -> None: ...
+
+    assert plan(agent).dependencies == {Chosen}
+
+
+def test_a_mock_of_a_function_is_refused() -> None:
+    """It claims to be a function, but cannot be read as one."""
+    assert str(refusal(Mock(spec=of_row))).startswith("The parameters of Mock() cannot be read")
 
 
 def test_a_callable_without_a_signature_is_refused() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 import pytest
+from typing_extensions import deprecated
 
 from encord_agents.core.dependencies import Depends
 from encord_agents.core.dependencies.build import build_plan
@@ -116,6 +117,100 @@ class Agents:
         return names(row, client)
 
 
+class WithModel:
+    """A decorator that is a class. It supplies the last parameter."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+
+    def __call__(self, row: Any) -> Any:
+        return self.function(row, "model")
+
+
+class WithTask:
+    """Takes a parameter for itself."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+
+    def __call__(self, task: Task, **kwargs: Any) -> Any:
+        return [*names(task), *self.function(**kwargs)]
+
+
+def method_with_model(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(self: Any, row: Any) -> Any:
+        return function(self, row, "model")
+
+    return wrapper
+
+
+class CallableAgent:
+    @method_with_model
+    def __call__(self, row: Row, model: str) -> list[str]:
+        return names(row, model)
+
+
+class Once(type):
+    """Makes one instance of each class."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        return super().__call__(*args, **kwargs)
+
+
+class OnceByPosition(type):
+    def __call__(cls, *args: Any) -> Any:
+        return super().__call__(*args)
+
+
+class OfMeta(metaclass=Once):
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+
+class ByPosition(metaclass=OnceByPosition):
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+
+class OfNew:
+    def __new__(cls, *args: Any, **kwargs: Any) -> OfNew:
+        return super().__new__(cls)
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+
+@deprecated("There is a newer one.")
+class Deprecated:
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+
+def init_with_model(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(self: Any, client: Any) -> None:
+        function(self, client, "model")
+
+    return wrapper
+
+
+class DecoratedInit:
+    @init_with_model
+    def __init__(self, client: Client, model: str) -> None:
+        self.client = client
+
+
+T = TypeVar("T")
+
+
+class Box(Generic[T]):
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+
 def test_fewer() -> None:
     """A wrapper that supplies a parameter itself is not asked for it."""
     assert called(with_model(of_model)) == ["Row", "str"]
@@ -153,8 +248,98 @@ def test_more() -> None:
     assert called(wrapper) == ["Row", "Task"]
 
 
+@pytest.mark.parametrize("decorate", [with_model, WithModel, lambda function: functools.cache(with_model(function))])
+@pytest.mark.parametrize("bind", [lambda function: function, functools.partial])
+def test_inside_other_callables(decorate: Callable[..., Any], bind: Callable[..., Any]) -> None:
+    """It makes no difference if the wrapper is an object, or in a partial or a cache."""
+    assert called(bind(decorate(of_model))) == ["Row", "str"]
+
+
+def test_a_decorated_call() -> None:
+    """Nor if it wraps the method that an object is called by."""
+    assert called(CallableAgent()) == ["Row", "str"]
+    assert called(functools.partial(CallableAgent())) == ["Row", "str"]
+
+
+def test_a_decorator_that_is_a_class_and_takes_more() -> None:
+    """Its own parameters keep their annotations."""
+    assert called(WithTask(agent)) == ["Task", "Row", "Client"]
+
+
+def test_the_decorators_own_default() -> None:
+    """A wrapper's default counts, not the function's."""
+
+    @functools.wraps(of_model)
+    def wrapper(*args: Any, model: Any = 0.5, **kwargs: Any) -> Any:
+        return of_model(*args, model=model, **kwargs)
+
+    assert called(wrapper) == ["Row", "float"]
+    assert called(functools.partial(wrapper, model=1)) == ["Row", "int"]
+
+
+@pytest.mark.parametrize(
+    "bound",
+    [
+        functools.partial(of_model, model="m"),
+        functools.partial(of_model, Row(), "m"),
+        functools.update_wrapper(functools.partial(of_model, model="m"), of_model),
+    ],
+)
+def test_parameters_that_a_partial_binds(bound: Callable[..., Any]) -> None:
+    """They need not be supplied, even if the partial refers to the function."""
+    assert called(bound) == ["Row", "str"]
+
+
+@pytest.mark.skipif(not hasattr(functools, "Placeholder"), reason="new in Python 3.14")
+def test_a_place_that_a_partial_leaves_free() -> None:
+    """It is supplied, by position."""
+    assert called(functools.partial(of_model, functools.Placeholder, "m")) == ["Row", "str"]  # type: ignore[attr-defined, unused-ignore]
+
+
+@pytest.mark.parametrize(
+    "bound",
+    [
+        functools.partial(of_model, 1, 2, 3),
+        functools.partial(of_model, other=1),
+        functools.partial(of_model, 1, row=2),  # type: ignore[misc]
+        functools.partial(with_model(of_model), model="m"),
+    ],
+)
+def test_a_partial_that_binds_too_much(bound: Callable[..., Any]) -> None:
+    """That is an error at decoration, not for each task."""
+    with pytest.raises(DependencyError, match="binds arguments that the function does not take"):
+        called(bound)
+
+
+@pytest.mark.filterwarnings("ignore:There is a newer one")
+@pytest.mark.parametrize(
+    "made",
+    [OfMeta, ByPosition, OfNew, Deprecated, DecoratedInit, Box, Box[int], functools.partial(OfMeta)],
+    ids=lambda made: str(getattr(made, "__name__", made)),
+)
+def test_classes(made: Any) -> None:
+    """A class needs the parameters of its `__init__`, even if its `__new__` or its metaclass passes anything on."""
+
+    def uses(value: Annotated[Any, Depends(made)]) -> list[str]:
+        return names(value.client)
+
+    assert called(uses) == ["Client"]
+
+
+def test_an_annotated_generic_class() -> None:
+    """The class that makes the value may have type arguments."""
+
+    def uses(value: Annotated[Box[int], Depends()]) -> list[str]:
+        return names(value.client)
+
+    assert called(uses) == ["Client"]
+
+
 def test_an_annotation_that_is_gone() -> None:
     """That is an error at decoration, which says why."""
+    with pytest.raises(DependencyError) as caught:
+        called(functools.partial(with_task(agent)))
+    assert "functools.wraps has replaced" in str(caught.value)
     with pytest.raises(DependencyError) as caught:
         called(with_task(agent))
     assert "'task' that nothing can supply: its decorator takes it, and functools.wraps has replaced" in str(

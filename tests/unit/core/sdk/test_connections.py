@@ -218,6 +218,17 @@ def test_idle_connections_are_dropped() -> None:
     assert connections.idle == 0
 
 
+def test_idle_connections_are_dropped_after_a_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for which the machine slept counts: servers have closed their ends meanwhile."""
+    opens = Connections().session(create_new_session)
+    options = {"max_retries": 0, "backoff_factor": 0.0, "connect_retries": 0}
+    with opens(**options) as first:
+        pass
+    monkeypatch.setattr(connections, "seconds_asleep", lambda: 1e9)
+    with opens(**options) as second:
+        assert second is not first
+
+
 def test_an_interrupted_request_leaves_no_connection() -> None:
     """Nobody knows what is still to be read from it; one that failed as requests do is used again."""
     connections = Connections()

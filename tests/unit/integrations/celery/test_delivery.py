@@ -42,16 +42,18 @@ class Bound:
     redelivered: bool = False
     broken: bool = False
     acks_late: bool = True
+    eager: bool = False
+    refusal: Exception = field(default_factory=lambda: OSError("the broker is away"))
     sent: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def request(self) -> Any:
         info = {"redelivered": self.redelivered}
-        return SimpleNamespace(retries=self.retries, delivery_info=info, is_eager=False)
+        return SimpleNamespace(retries=self.retries, delivery_info=info, is_eager=self.eager)
 
     def apply_async(self, **message: Any) -> None:
         if self.broken:
-            raise OSError("the broker is away")
+            raise self.refusal
         self.sent.append(message)
 
     def signature_from_request(self, _: Any, **message: Any) -> Any:
@@ -59,7 +61,7 @@ class Bound:
 
     def retry(self, *, exc: Exception, **message: Any) -> Exception:
         if self.broken:
-            raise Reject(OSError("the broker is away"))
+            raise Reject(self.refusal)
         self.sent.append(message)
         return Retry("again", exc)
 
@@ -219,6 +221,45 @@ def test_many_retries(line: Line) -> None:
     with pytest.raises(Retry):
         line.deliver(spec(1))
     assert 30 <= line.bound.sent[-1]["countdown"] <= 60
+
+
+@pytest.mark.parametrize(("retry_delay", "expected"), [(1.0, 1.0), (0.01, 1.0), (0.0, 0.0)])
+def test_retries_on_quorum_queues(line: Line, retry_delay: float, expected: float) -> None:
+    """They come after a second at least, since Celery refuses to delay a message of a quorum queue by less."""
+    line.registration.retry_delay = retry_delay
+    app = line.registration.app
+    app.conf.update(broker_url="amqp://127.0.0.1", task_default_queue_type="quorum", task_default_exchange_type="topic")
+    line.answer = lambda *_: [result(1, "failed", phase="agent", error="ValueError", retryable=True)]
+    with pytest.raises(Retry):
+        line.deliver(spec(1))
+    assert line.bound.sent[-1]["countdown"] == expected
+
+
+@pytest.mark.parametrize("what", ["retry", "busy", "lost"])
+def test_a_message_that_celery_refuses(line: Line, what: str) -> None:
+    """It is not returned to the broker: that would begin its batch anew for ever. The next poll can send its tasks."""
+    line.bound.broken, line.bound.refusal = True, ValueError("countdown must be a positive number")
+    adapter = line.registration.adapter
+    adapter.in_flight.claim(line.queue, [spec(1)["uuid"]], 60.0)
+    if what == "retry":
+        line.answer = lambda *_: [result(1, "failed", phase="agent", error="ValueError: bad", retryable=True)]
+    elif what == "busy":
+        adapter.at_work.begin(line.queue, [spec(1)["uuid"]], redelivered=False, sure=False)
+    line.bound.redelivered = what == "lost"
+    with pytest.raises(BrokerError, match="countdown must be a positive number"):
+        line.deliver(spec(1))
+    assert line.marked == (set(), set())
+
+
+def test_tasks_that_are_at_work_elsewhere_where_nothing_is_sent(line: Line) -> None:
+    """With ``task_always_eager``, a message would be delivered at once, again and again: they are left alone."""
+    line.bound.eager = True
+    adapter = line.registration.adapter
+    adapter.in_flight.claim(line.queue, [spec(1)["uuid"]], 60.0)
+    adapter.at_work.begin(line.queue, [spec(1)["uuid"]], redelivered=False, sure=False)
+    assert line.deliver(spec(1), spec(2)) == {"moved": 1}
+    assert line.bound.sent == []
+    assert line.marked == (set(), set())
 
 
 def test_a_message_that_comes_again(line: Line) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import logging
+import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 import pytest
 from celery import Celery
+from celery.beat import Service
+from celery.signals import beat_embedded_init, beat_init, celeryd_after_setup, worker_init
 
 from encord_agents.exceptions import PrintableError
 from encord_agents.integrations.celery import register
@@ -22,6 +28,14 @@ REDIS = "redis://127.0.0.1:1/0"
 MakeApp = Callable[..., Celery]
 
 numbers = itertools.count()
+
+
+@dataclass(eq=False)
+class Worker:
+    """Stands for Celery's worker, which sends signals."""
+
+    app: Celery
+    pool_cls: str
 
 
 @pytest.fixture
@@ -112,6 +126,65 @@ def test_who_polls(runner: QueueRunner, make: MakeApp, broker: str, every: float
     shared = broker == REDIS
     assert adapter_of(app).is_shared == shared
     assert bool(app.conf.worker_cancel_long_running_tasks_on_connection_loss) is not shared
+
+
+def test_the_beat_of_another_app(make: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not poll for this one, whose own beat would send the same tasks."""
+    started: list[Callable[[], None]] = []
+    monkeypatch.setattr(
+        threading, "Thread", lambda *, target, **_: SimpleNamespace(start=lambda: started.append(target))
+    )
+    for number in (1, 2):
+        runner = QueueRunner(UUID(int=number))
+        runner.stage("Pre-label")(lambda: "complete")
+        app = register(runner, make(), poll_every=3600)
+        beat_init.send(sender=Service(app))
+        beat_embedded_init.send(sender=Service(app))  # ``celery worker -B`` sends both
+        assert len(started) == number
+
+
+@pytest.mark.parametrize(
+    ("broker", "pool", "settings", "cancels", "heartbeat", "warned"),
+    [
+        ("amqp://127.0.0.1", "prefork", {}, True, 120, False),
+        ("amqp://127.0.0.1", "processes", {}, True, 120, False),
+        ("amqp://127.0.0.1", "threads", {}, False, 120, True),
+        ("amqp://127.0.0.1", "celery.concurrency.solo:TaskPool", {}, False, 0, True),
+        ("amqp://127.0.0.1", "solo", {"broker_heartbeat": 30}, False, 30, True),
+        (REDIS, "solo", {}, False, 120, False),
+    ],
+)
+def test_pools_that_cannot_end_a_batch(
+    runner: QueueRunner,
+    make: MakeApp,
+    caplog: pytest.LogCaptureFixture,
+    broker: str,
+    pool: str,
+    settings: dict[str, Any],
+    cancels: bool,
+    heartbeat: int,
+    warned: bool,
+) -> None:
+    """Without shared marks, their worker says that a lost connection lets tasks run twice, and does not lose it itself
+    by a batch that keeps it from sending heartbeats."""
+    caplog.set_level(logging.WARNING)
+    other = register(runner, make("amqp://127.0.0.1"))
+    app = register(runner, make(broker, **settings))
+    worker = Worker(app, pool)
+    worker_init.send(sender=worker)
+    celeryd_after_setup.send(sender="celery@host", instance=worker)
+    assert app.conf.worker_cancel_long_running_tasks_on_connection_loss is cancels
+    assert app.conf.broker_heartbeat == heartbeat
+    assert caplog.text.count("Use --pool prefork, or a Redis") == warned
+    assert other.conf.worker_cancel_long_running_tasks_on_connection_loss is True
+
+
+@pytest.mark.parametrize("serializer", ["json", "pickle"])
+def test_messages_are_written_as_the_app_reads_them(runner: QueueRunner, make: MakeApp, serializer: str) -> None:
+    """A worker of the app drops any other message."""
+    app = register(runner, make(task_serializer=serializer, accept_content=[serializer]))
+    app.finalize()
+    assert {app.tasks[name].serializer for name in (STAGE, POLL)} == {serializer}
 
 
 def test_the_schedule_of_the_user_stays(runner: QueueRunner, make: MakeApp) -> None:

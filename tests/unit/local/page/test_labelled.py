@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from tests.thorough import examples
+from tests.unit.local.page.counted import counted
 
 from encord_agents.local.page.classes import Classes, LabelClass
-from encord_agents.local.page.labelled import Answer, Labelled, Row, marked
+from encord_agents.local.page.labelled import Answer, Labelled, Ranges, Row, marked
 from encord_agents.shapes import Mask, Shape
 
 CAR = LabelClass("car", "Car", "#0000ff", "bounding box")
@@ -211,6 +214,32 @@ def test_answers_that_change() -> None:
     assert [[answer.answer for answer in row.objects(frame)[0].answers] for frame in (1, 2, 3, 4)] == [
         ["always"], ["always", "now"], ["always", "now"], ["always"],
     ]  # fmt: skip
+
+
+def test_many_answers_that_change() -> None:
+    """They are put in order once for each object, however many frames are looked at."""
+    seen: list[int] = []
+    actions = [{"featureHash": "q", "answers": str(k), "range": [[counted(k, seen), k]]} for k in range(200)]
+    content = unit({str(k): objects(car("a")) for k in range(200)}, object_actions={"a": {"actions": actions}})
+    row = Row(content, CLASSES, "video", SIZES)
+    said = [[answer.answer for answer in row.objects(frame)[0].answers] for frame in range(200)]
+    assert said == [[str(k)] for k in range(200)]
+    assert len(seen) <= 2 * len(actions)
+
+
+def test_ranges_at_a_number() -> None:
+    """Those are found, in their order, that a search through all of them finds."""
+    chosen = random.Random(0)
+    for _ in range(examples(100)):
+        ranges = [
+            [(first, first + chosen.randrange(8)) for first in chosen.choices(range(30), k=chosen.randrange(4))]
+            for _ in range(chosen.randrange(12))
+        ]
+        found = Ranges(ranges)
+        for number in range(-2, 42):
+            on = [k for k, own in enumerate(ranges) if any(first <= number <= last for first, last in own)]
+            assert found.at(number) == on, (ranges, number)
+    assert Ranges([[(3, 2)], [(2, 2)]]).at(2) == [1]
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
+from tests.thorough import examples
 
+from encord_agents.local.page import versions
 from encord_agents.local.page.classes import Classes, LabelClass
-from encord_agents.local.page.labelled import Row
-from encord_agents.local.page.versions import Compared, compare, overlap
+from encord_agents.local.page.labelled import Labelled, Row
+from encord_agents.local.page.versions import ALIKE, Box, Compared, compare, overlap
 from encord_agents.shapes import Shape
 
 CLASSES = Classes(
@@ -194,22 +197,104 @@ def test_an_object_on_other_frames(
     assert (compared.changed[0].hash, compared.changed[0].detail, compared.frames) == (hash, detail, frames)
 
 
-UNIT = [[(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]]
-HALF = [[(0.5, 0.0), (1.5, 0.0), (1.5, 1.0), (0.5, 1.0)]]
-
-
 @pytest.mark.parametrize(
     ("one", "other", "share"),
     [
-        (Shape(rings=UNIT), Shape(rings=UNIT), 1.0),
-        (Shape(rings=UNIT), Shape(rings=HALF), 1 / 3),
-        (Shape(rings=UNIT), Shape(dots=[(3.0, 3.0)]), 0.0),
-        (Shape(dots=[(3.0, 3.0)]), Shape(dots=[(3.0, 3.0)]), 1.0),
-        (Shape(dots=[(3.0, 3.0)]), Shape(dots=[(4.0, 3.0)]), 0.0),
-        (Shape(), Shape(rings=UNIT), 0.0),
-        (Shape(), Shape(), 0.0),
+        ((0, 0, 1, 1), (0, 0, 1, 1), 1.0),
+        ((0, 0, 1, 1), (0.5, 0, 1.5, 1), 1 / 3),
+        ((0, 0, 1, 1), (3, 3, 3, 3), 0.0),
+        ((3, 3, 3, 3), (3, 3, 3, 3), 1.0),
+        ((3, 3, 3, 3), (4, 3, 4, 3), 0.0),
     ],
 )
-def test_overlap(one: Shape, other: Shape, share: float) -> None:
-    """It is that of the boxes around both, in either order; points without an area overlap where they are the same."""
+def test_overlap(one: Box, other: Box, share: float) -> None:
+    """It is the same in either order; points without an area overlap where they are the same."""
     assert overlap(one, other) == overlap(other, one) == pytest.approx(share)
+
+
+def drawn(hash: str, label_class: LabelClass, box: Box | None = None, ranges: Sequence[Any] = ()) -> Labelled:
+    shape = Shape(rings=[[box[:2], box[2:]]]) if box else Shape()
+    return Labelled(hash, 1, label_class, shape=shape, ranges=ranges)
+
+
+def simply_paired(before: Sequence[Labelled], after: Sequence[Labelled]) -> list[tuple[str, str]]:
+    """Pair labels as the page does, by trying each with each."""
+    pairs = [(one.hash, one.hash) for one in before if any(one.hash == other.hash for other in after)]
+
+    def alike(one: Labelled, other: Labelled) -> float:
+        if not one.label_class.is_object:
+            return 1.0 if one.ranges == other.ranges else ALIKE
+        if one.shape.box is None:
+            return float(one.ranges == other.ranges)
+        return overlap(one.shape.box, other.shape.box) if other.shape.box else 0.0
+
+    used = {(side, hash) for one, _ in pairs for side, hash in ((0, one), (1, one))}
+    for score, i, j in sorted(
+        ((alike(one, other), i, j) for i, one in enumerate(before) for j, other in enumerate(after)), reverse=True
+    ):
+        one, other = before[i], after[j]
+        if one.label_class == other.label_class and score >= ALIKE and not used & {(0, one.hash), (1, other.hash)}:
+            used |= {(0, one.hash), (1, other.hash)}
+            pairs.append((one.hash, other.hash))
+    return pairs
+
+
+def test_pairs_of_many() -> None:
+    """The best are first, as trying each with each finds them; what has no pair keeps its order."""
+    chosen = random.Random(0)
+    objects = [CLASSES.get(hash) for hash in ("car", "bus")]
+    classifications = [LabelClass(hash, hash, "#000000", "classification") for hash in ("day", "dusk")]
+
+    def some(hash: str, classes: Sequence[LabelClass]) -> Labelled:
+        label_class = chosen.choice(classes)
+        x, y, width, height = (chosen.randrange(most) for most in (7, 4, 5, 4))
+        box = (x, y, x + width, y + height) if label_class.is_object and chosen.random() < 0.8 else None
+        return drawn(hash, label_class, box, chosen.choice([[], [], [(0, 3)], [({"offset": 1}, {"offset": 2})]]))
+
+    for _ in range(examples(200)):
+        classes = chosen.choice([objects, classifications])
+        before = [some(f"a{k}", classes) for k in range(chosen.randrange(20))]
+        after = [some(f"b{k}", classes) for k in range(chosen.randrange(20))]
+        after += chosen.sample(before, chosen.randrange(1 + len(before) // 4))
+        chosen.shuffle(after)
+        pairs, gone, new = versions._paired(before, after)
+        expected = simply_paired(before, after)
+        assert [(one.hash, other.hash) for one, other in pairs] == expected
+        assert gone == [one for one in before if one.hash not in {hash for hash, _ in expected}]
+        assert new == [other for other in after if other.hash not in {hash for _, hash in expected}]
+
+
+@pytest.mark.parametrize(
+    ("label_class", "place"),
+    [
+        ("car", lambda k, moved: {"box": (20 * k + moved, 0, 20 * k + moved + 10, 10)}),
+        ("car", lambda k, moved: {"box": (0, 20 * k + moved, 10, 20 * k + moved + 10)}),
+        ("car", lambda k, moved: {"box": (0, 0, 10, 10)}),
+        ("car", lambda k, moved: {}),
+        ("car", lambda k, moved: {"ranges": [(k, k)]}),
+        ("day", lambda k, moved: {"ranges": [(k, k)]}),
+        ("day", lambda k, moved: {"ranges": [(k, k + moved)]}),
+    ],
+)
+def test_few_are_compared(
+    monkeypatch: pytest.MonkeyPatch, label_class: str, place: Callable[[int, int], dict[str, Any]]
+) -> None:
+    """Many labels with new ids, whether they have moved or not, are paired without comparing each with each."""
+    looked: list[str] = []
+
+    class Noted(LabelClass):
+        def __getattribute__(self, name: str) -> Any:
+            looked.append(name)
+            return super().__getattribute__(name)
+
+    def noted(one: Box, other: Box) -> float:
+        looked.append("overlap")
+        return overlap(one, other)
+
+    monkeypatch.setattr(versions, "overlap", noted)
+    known = CLASSES.get(label_class)
+    kind = Noted(known.hash, known.name, known.colour, known.shape)
+    before, after = ([drawn(f"{moved}-{k}", kind, **place(k, moved)) for k in range(200)] for moved in (0, 1))
+    pairs, _, _ = versions._paired(before, after)
+    assert len(pairs) == len(before)
+    assert len(looked) <= 20 * len(before)

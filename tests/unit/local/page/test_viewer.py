@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from typing import Any
 
 import orjson
 import pytest
 from tests.unit.local.asking import NOBODY, refused
+from tests.unit.local.page.counted import counted
 from tests.unit.local.page.looking import attributes, for_task, html, request, row_of, text
 from tests.unit.local.rows import BOX, boxed, saved
 
@@ -144,6 +147,28 @@ def test_a_text_in_pieces(
     )  # fmt: skip
     found = viewer._text(pages, row_of(project, -1), row)
     assert [(piece["text"], "".join(one.hash for one in piece["objects"])) for piece in found] == pieces
+
+
+def test_a_text_with_many_labels(pages: Pages, project: LocalProject) -> None:
+    """Each piece has all that cover it, in the row's order, and they are not searched through for each piece."""
+    chosen, seen, length = random.Random(0), list[int](), 1000
+    project.add_file("text", b"x" * length, item_type="plainText", mime_type="text/plain")
+    begins = {str(k): chosen.choices(range(length + 50), k=chosen.choice([1, 1, 2, 3])) for k in range(200)}
+    ranges = {hash: [(first, first + chosen.randrange(30)) for first in found] for hash, found in begins.items()}
+    answers = {
+        hash: {"featureHash": "f", "range": [[counted(first, seen), last] for first, last in found]}
+        for hash, found in ranges.items()
+    }
+    row = Row({"object_answers": answers}, Classes({}), "plainText", [(1, 1)])
+    found = viewer._text(pages, row_of(project, -1), row)
+    assert len(seen) <= 2 * sum(map(len, ranges.values()))
+    cuts = {min(end, length) for own in ranges.values() for first, last in own for end in (first, last + 1)}
+    pieces = list(itertools.pairwise(sorted({0, length, *cuts})))
+    assert [len(piece["text"]) for piece in found] == [end - start for start, end in pieces]
+    assert [[one.hash for one in piece["objects"]] for piece in found] == [
+        [hash for hash, own in ranges.items() if any(first <= start and end - 1 <= last for first, last in own)]
+        for start, end in pieces
+    ]
 
 
 def test_a_label_that_ends_within_a_lines_end(pages: Pages, project: LocalProject) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from encord.objects import LabelRowV2
@@ -81,6 +81,36 @@ def test_those_of_several_tasks_go_together(world: World) -> None:
     run.own_saves.send(contexts)
     assert world.requests() == ["save", "priorities"]
     assert not any(context.held for context in contexts)
+
+
+@pytest.mark.parametrize("limits", [{"at_once": 2}, {"weight": 4000}])
+def test_no_request_is_too_large(world: World, limits: dict[str, int]) -> None:
+    """Those of many tasks are split by their number and size, as results are."""
+    world.numbers |= limits
+    run, contexts = saved(world, tasks=5)
+    run.own_saves.send(contexts)
+    assert [entry.items for entry in world.platform.journal.of("save")] == [2, 2, 1]
+    assert all(world.project.saves(str(context.task.data_hash)) == 1 for context in contexts)
+
+
+def test_newer_saves_are_not_overwritten(world: World) -> None:
+    """What a thread of an agent saves, while those of other tasks are sent, stays."""
+    world.numbers["at_once"] = 1
+    run, contexts = saved(world, tasks=2)
+    row = contexts[1].row
+    assert row is not None
+
+    def save_again(request: Any, *arguments: Any, **options: Any) -> Any:
+        for reply in each(request, *arguments, **options):
+            yield reply
+            if world.requests() == ["save"]:
+                world.mark(row, 0.5)
+                row.save()
+
+    each, run.gate.each = run.gate.each, save_again  # type: ignore[method-assign]
+    run.own_saves.send(contexts)
+    assert world.marks(str(contexts[1].task.data_hash)) == [0.25, 0.5]
+    assert world.requests("save") == ["save", "save"]
 
 
 def test_a_refusal_is_the_tasks_fault(world: World) -> None:

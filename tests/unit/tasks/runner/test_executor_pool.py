@@ -8,6 +8,8 @@ import pickle
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -22,6 +24,7 @@ from encord_agents.tasks.runner import messages
 from encord_agents.tasks.runner.executor_pool import AHEAD, ExecutorPool, _serve, check_workers
 from encord_agents.tasks.runner.messages import WorkerError
 from encord_agents.tasks.runner.run_options import DrainOptions
+from encord_agents.tasks.runner.typed_in import PROCESS
 
 if TYPE_CHECKING:
     from tests.conftest import World
@@ -36,7 +39,7 @@ class Stub(Executor):
         self.sent: list[tuple[list[messages.OnItsWay], Future[Any]]] = []
         self.numbers: list[int] = []
 
-    def submit(self, _: Any, begin: Any, typed_in: Any, tasks: Any, run: str, number: int) -> Future[Any]:  # type: ignore[override]
+    def submit(self, _: Any, begin: Any, refusal: Any, tasks: Any, run: str, number: int) -> Future[Any]:  # type: ignore[override]
         self.sent.append((tasks, Future()))
         self.numbers.append(number)
         return self.sent[-1][1]
@@ -131,6 +134,18 @@ def test_an_executor_that_takes_nothing(world: World, runner: QueueRunner, monke
     assert isinstance(played.error, ZeroDivisionError)
 
 
+def test_an_executor_with_futures_of_its_own(
+    world: World, runner: QueueRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no executor, as a Dask client is none: the error says what to give."""
+    played = play(world, runner, proven=False)
+    monkeypatch.setattr(played.executor, "submit", lambda *_: object())
+    played.answer(messages.Ended())
+    played.hear()
+    assert "does not return a concurrent.futures.Future" in str(played.error)
+    assert "get_executor()" in str(played.error)
+
+
 def test_no_two_batches_are_the_same_call(world: World, runner: QueueRunner) -> None:
     """There are engines that remember answers."""
     played = play(world, runner)
@@ -192,6 +207,27 @@ def test_a_batch_that_is_lost(world: World, runner: QueueRunner, lose: Callable[
     gone = messages.Told(TaskFinished(played.ref("0"), Skipped(), 0, 0.0))
     played.answer(gone, played.finished("1"), messages.Ended())
     assert played.outcomes["0"] == Moved(played.agent.pathways.find("complete"), confirmed=False)
+
+
+def test_a_batch_that_ran_twice(world: World, runner: QueueRunner) -> None:
+    """Executors that replace a worker that died run its batch again, and do not say so: a task that is gone is looked
+    for where a pathway leads."""
+    played = play(world, runner, tasks=2)
+    moved, lost = (played.ref(title) for title in "01")
+    world.project.move(str(moved.uuid), "Done")
+    gone = [messages.Told(TaskFinished(ref, Skipped(), 0, 0.0)) for ref in (moved, lost)]
+    played.answer(*gone, messages.Ended())
+    assert played.outcomes["0"] == Moved(played.agent.pathways.find("complete"), confirmed=False)
+    assert "unless a worker that died had moved it" in str(played.outcomes["1"])
+
+
+@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_executors_that_run_nothing_twice(kind: Callable[[int], Executor]) -> None:
+    """Those of the standard library: a task that is gone has left by somebody else's doing."""
+    with kind(1) as executor:
+        pool = ExecutorPool(executor, DrainOptions(), Stop())
+        pool.close()
+    assert not pool.may_repeat
 
 
 def test_a_batch_that_is_cancelled_twice(world: World, runner: QueueRunner) -> None:
@@ -278,15 +314,41 @@ def test_a_function_that_a_worker_does_not_have(monkeypatch: pytest.MonkeyPatch)
     module = sys.modules[__name__]
     monkeypatch.setattr(module, "typed", Function("typed"), raising=False)
     begin = messages.Begin(lambda: module.typed, DrainOptions())
-    sent = pickle.dumps((begin, "another process", [], "", 1))
-    as_saved = _serve(*pickle.loads(sent))
-    monkeypatch.delattr(module, "typed")
-    missing = _serve(*pickle.loads(sent))
-    for said, why in ((as_saved, "it was defined in a notebook"), (missing, "found no such name")):
+    refusal = ("another process", PrintableError("it was defined in a notebook"))
+    refused, missing = (pickle.dumps((begin, one, [], "", 1)) for one in (refusal, None))
+
+    def told(sent: bytes) -> str:
+        said = _serve(*pickle.loads(sent))
         assert said is not None
-        told = str(said[-1].error.error)
-        assert f"{__name__}.typed cannot be sent to other processes" in told
-        assert why in told
+        return str(said[-1].error.error)
+
+    assert told(refused) == "it was defined in a notebook", "and not what a file has of that name"
+    monkeypatch.delattr(module, "typed")
+    assert told(refused) == "it was defined in a notebook"
+    assert f"{__name__}.typed cannot be sent to other processes" in told(missing)
+    assert "found no such name" in told(missing)
+
+
+def test_the_main_module_of_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker of our own imports it, and a batch says so in the processes of an executor that are no forks."""
+    main = ModuleType("__main__")
+    main.__spec__ = ModuleSpec("pkg.__main__", None)
+    agent = main.__dict__["agent"] = cast("QueueFunction", Function("agent"))
+    monkeypatch.setattr(agent, "__module__", "__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    with pytest.raises(PrintableError, match=r"__main__\.agent cannot be sent .* module of their own"):
+        check_workers(None, [agent], overrides=False)
+    with ThreadPoolExecutor(1) as threads:
+        check_workers(threads, [agent], overrides=False)
+    with ProcessPoolExecutor(1) as processes:
+        check_workers(processes, [agent], overrides=False)
+    executor = Stub()
+    worker = ExecutorPool(executor, DrainOptions(), Stop()).start()
+    worker.say(messages.Begin(lambda: agent, DrainOptions()))
+    assert worker.refusal is not None
+    process, error = worker.refusal
+    assert process == PROCESS
+    assert "module of their own" in str(error)
 
 
 def test_a_process_that_may_start_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import pytest
 from encord import EncordUserClient
 from encord.exceptions import AuthenticationError, AuthorisationError, EncordException
 from tests.ports import free_port
+from tests.proxies import forward_proxy, use_proxy
 from tests.servers import PAGE, Answer, private_authority, server
 
 from encord_agents.core.sdk.once import sending_once
@@ -82,7 +83,7 @@ def test_a_status_that_is_final(status: int, words: str, body: bytes, caplog: py
     assert domain in message
     assert f"HTTP status {status}" in message
     assert words in message
-    assert ("HTTPS_PROXY" if status == 407 else "ENCORD_DOMAIN") in message
+    assert ("HTTP_PROXY" if status == 407 else "ENCORD_DOMAIN") in message
     assert ("Ask elsewhere." in message) == (body.startswith(b"{") and status != 407)
     assert not isinstance(caught.value, OutageError)
     assert not caplog.records
@@ -93,6 +94,56 @@ def test_a_status_that_passes(status: int) -> None:
     """A status that another try may not get is waited out."""
     with server((status, b"")) as domain, pytest.raises(OutageError):
         open_project(client_of(domain), HASH, max_outage=0)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "words"),
+    [
+        (407, r"asks for a name and a password \(HTTP status 407\).*HTTPS_PROXY"),
+        (403, r"does not connect to it \(HTTP status 403\).*api\.platform\.example in NO_PROXY"),
+        (404, r"does not connect to it \(HTTP status 404\)"),
+        ("http://me:hidden@s:s/#w@127.0.0.1:9", "HTTPS_PROXY is not the address of a proxy.*%XX"),
+        ("http://:9", "HTTPS_PROXY is not the address of a proxy"),
+        ("socks5h://127.0.0.1:9", r"SOCKS proxy.*requests\[socks\]"),
+    ],
+)
+def test_a_proxy_at_fault(
+    proxy: int | str, words: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A proxy that refuses a tunnel, or cannot be used, is not waited for: the error names the remedy."""
+    with forward_proxy(refusal=proxy if isinstance(proxy, int) else None) as address:
+        use_proxy(monkeypatch, address if isinstance(proxy, int) else proxy)
+        with pytest.raises(PrintableError, match=words) as caught:
+            open_project(client_of("https://api.platform.example"), HASH, max_outage=3600)
+    assert not isinstance(caught.value, OutageError)
+    assert "https://api.platform.example" in str(caught.value)
+    assert not any("hidden" in described(one) for one in chain(caught.value))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("proxy", [429, 503, "http://127.0.0.1:9"])
+def test_a_proxy_in_trouble(
+    proxy: int | str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A proxy that cannot be reached, or is out of order, is waited for, as the platform would be."""
+    with forward_proxy(refusal=proxy if isinstance(proxy, int) else None) as address:
+        use_proxy(monkeypatch, address if isinstance(proxy, int) else proxy)
+        with pytest.raises(OutageError):
+            open_project(client_of("https://api.platform.example"), HASH, max_outage=0)
+    assert "the proxy did not let the request through (see HTTPS_PROXY, NO_PROXY)" in caplog.text
+
+
+@pytest.mark.parametrize("proxy", [None, 503, "http://127.0.0.1:9"])
+def test_this_machine_behind_a_proxy(world: World, proxy: int | str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The local platform is not to be found there, whatever the proxy sends: it ends at once, and names NO_PROXY."""
+    with forward_proxy(refusal=proxy if isinstance(proxy, int) else None) as address:
+        use_proxy(monkeypatch, proxy if isinstance(proxy, str) else address)
+        with pytest.raises(PrintableError, match=r"is this machine.*NO_PROXY=127\.0\.0\.1,localhost") as caught:
+            open_project(sending_once(world.client), HASH, max_outage=3600)
+        assert world.platform.domain in str(caught.value)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        with pytest.raises(AuthorisationError):
+            open_project(sending_once(world.client), HASH)
 
 
 def test_the_api_refuses(world: World) -> None:

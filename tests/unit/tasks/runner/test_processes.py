@@ -93,6 +93,10 @@ def do(step: str, say: Callable[[Any], None], stop: Stop) -> None:
         executors.append(ProcessPoolExecutor(1, FORK))
         Path(argument).write_text(str(executors[0].submit(os.getpid).result()))
         executors[0].submit(time.sleep, 10**6)
+    elif word == "process_of_the_default":
+        child = multiprocessing.Process(target=lambda: Path(argument).touch())
+        child.start()
+        child.join()
     elif word == "print":
         sys.stdout.write(argument)
     elif word == "at_exit":
@@ -188,6 +192,21 @@ def heard(pool: Processes, worker: Worker, kind: type[M]) -> M:
 
 
 # At work
+
+
+def test_processes_that_agents_start(pool: Processes, tmp_path: Path) -> None:
+    """They start by this process's default method, as in a `Runner`: a forked one needs no function that can be
+    imported. Their own worker is spawned all the same."""
+    there, before = tmp_path / "there", multiprocessing.get_start_method()
+    multiprocessing.set_start_method("fork", force=True)
+    try:
+        worker = ready(pool)
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+    send(worker, f"process_of_the_default {there}")
+    assert heard(pool, worker, messages.AttemptEnded) == DONE
+    assert there.exists()
+    assert type(worker.process).__name__ == "SpawnProcess"
 
 
 def test_stages_one_after_the_other(pool: Processes, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import pickle
 from collections.abc import Iterator
@@ -35,6 +36,43 @@ def test_how_engines_see_it() -> None:
     assert repr(pre_label) == "<queue function pre_label of stage 'Pre-label'>"
     assert pre_label.branch_name is None
     assert runner._connection is None, "nothing of this connects"
+
+
+def score(task: AgentTask, *, threshold: float) -> str:
+    """Compare a score."""
+    return "complete"
+
+
+score = runner.stage("Score")(functools.partial(score, threshold=0.9))  # type: ignore[assignment]
+
+
+def test_a_partial() -> None:
+    """It has the names and the documentation of the function in it, so that it is found in that one's module."""
+    assert (score.__module__, score.__qualname__, score.__doc__) == (__name__, "score", "Compare a score.")
+    assert pickle.loads(pickle.dumps(score)) is score
+    named = functools.partial(pre_label.agent)
+    named.__name__ = "named"  # type: ignore[attr-defined]
+    assert QueueRunner(UUID(int=1)).stage("Pre-label")(named).__name__ == "named"
+    assert score.__wrapped__ is score.agent  # type: ignore[attr-defined]
+
+
+class Detector:
+    def __init__(self) -> None:
+        self.connect, self.waiting, self.agent, self.size = "postgres://models", [1], "large", 3
+
+    def __call__(self, task: AgentTask) -> str:
+        return "complete"
+
+
+def test_attributes_of_the_agents_own(world: World) -> None:
+    """They are there, but hide no method."""
+    detector = Detector()
+    served = QueueRunner(world.project.project_hash, user_client=world.client)
+    function = served.stage("Pre-label")(detector)
+    world.project.add_placeholders(2)
+    assert [function(spec) for spec in function.waiting()]
+    assert (function.agent, function.size) == (detector, 3)  # type: ignore[attr-defined]
+    served.close()
 
 
 def test_tasks_that_are_none_cost_no_request(world: World) -> None:

@@ -42,6 +42,7 @@ class StubWorker:
 class StubPool:
     """A pool of such workers."""
 
+    may_repeat = False
     most_batches = 100
 
     def __init__(self, size: int) -> None:

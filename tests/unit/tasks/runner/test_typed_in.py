@@ -6,12 +6,19 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from encord_agents.tasks.runner.typed_in import is_defined_again, is_typed_in, main_file, main_is_importable
+from encord_agents.tasks.runner.typed_in import (
+    is_defined_again,
+    is_typed_in,
+    main_file,
+    main_is_importable,
+    only_here,
+)
 
 
 @pytest.fixture
@@ -63,3 +70,16 @@ def test_the_same_name_in_a_script(notebook: ModuleType, monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "argv", [__file__])
     assert main_is_importable()
     assert not is_defined_again(defined(), defined())
+
+
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [("pkg.__main__", False), ("__main__", False), ("pkg.agents", True), ("agents__main__", True), (None, False)],
+)
+def test_what_other_processes_import(notebook: ModuleType, name: str | None, there: bool) -> None:
+    """A main module that was run by its name, but not the ``__main__.py`` of a package, a directory or an archive."""
+    notebook.__spec__ = None if name is None else ModuleSpec(name, None)
+    why = only_here(defined())
+    assert (why is None) == there
+    assert there or ("in a notebook" if name is None else "agents to a module of their own") in str(why)
+    assert only_here(defined(module="agents")) is None
