@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-# Some of these are names that existing code imports from here.
 from encord_agents.core.client import get_user_client as get_user_client
 from encord_agents.core.constants import EDITOR_TEST_REQUEST_HEADER as EDITOR_TEST_REQUEST_HEADER
 from encord_agents.core.constants import HEADER_CLOUD_TRACE_CONTEXT as HEADER_CLOUD_TRACE_CONTEXT
 from encord_agents.core.data_model import EditorAgentResponse as EditorAgentResponse
 from encord_agents.core.data_model import FrameData as FrameData
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
+
+# Some of these are names that existing code imports from here.
+from encord_agents.core.dependencies.wrappers import signature_of
 from encord_agents.editor.agent import EditorAgent
 from encord_agents.editor.origins import Origins, is_own
 from encord_agents.editor.wire import Reply, Request
@@ -80,7 +81,7 @@ def editor_agent(
             return _response(reply, origins.headers(origin) if origin and is_rest else {}, event)
 
         # `__wrapped__` is the agent, for tests; this function has a signature of its own.
-        vars(serve)["__signature__"] = inspect.signature(serve, follow_wrapped=False)
+        vars(serve)["__signature__"] = signature_of(serve, follow_wrapped=False)
         return serve
 
     return decorate

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import flask
 
-# Some of these are names that existing code imports from here.
 from encord_agents.core.client import get_user_client as get_user_client
 from encord_agents.core.constants import EDITOR_TEST_REQUEST_HEADER as EDITOR_TEST_REQUEST_HEADER
 from encord_agents.core.constants import ENCORD_DOMAIN_REGEX as ENCORD_DOMAIN_REGEX
@@ -17,6 +15,9 @@ from encord_agents.core.constants import HEADER_CLOUD_TRACE_CONTEXT as HEADER_CL
 from encord_agents.core.data_model import EditorAgentResponse as EditorAgentResponse
 from encord_agents.core.data_model import FrameData as FrameData
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
+
+# Some of these are names that existing code imports from here.
+from encord_agents.core.dependencies.wrappers import signature_of
 from encord_agents.editor.agent import EditorAgent
 from encord_agents.editor.origins import Origins, is_own
 from encord_agents.editor.wire import MAX_BODY, Reply, Request, reply_to_error, too_large
@@ -63,7 +64,7 @@ def editor_agent(
             return _response(_answer(agent, request), headers)
 
         # `__wrapped__` is the agent, for tests; this function has a signature of its own.
-        vars(serve)["__signature__"] = inspect.signature(serve, follow_wrapped=False)
+        vars(serve)["__signature__"] = signature_of(serve, follow_wrapped=False)
         return serve
 
     return decorate

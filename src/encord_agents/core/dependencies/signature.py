@@ -11,7 +11,7 @@ from dataclasses import InitVar, dataclass
 from typing import Any
 
 from encord_agents.core.dependencies.aliases import is_alias, value_of_alias
-from encord_agents.core.dependencies.wrappers import bare, parameters_of
+from encord_agents.core.dependencies.wrappers import bare, parameters_of, signature_of
 
 __all__ = ["Unresolved", "read_signature", "readable_name", "split_annotation", "without_alias"]
 
@@ -55,7 +55,7 @@ def read_signature(function: Callable[..., Any]) -> tuple[list[inspect.Parameter
     parameters, lost = parameters_of(function)
     names = _Names(function)
     parameters = [p.replace(annotation=LOST if p.name in lost else names.resolve(p.annotation)) for p in parameters]
-    returns = names.resolve(inspect.signature(bare(function)).return_annotation)
+    returns = names.resolve(signature_of(bare(function)).return_annotation)
     if returns is inspect.Signature.empty or isinstance(returns, Unresolved):
         returns = None
     return parameters, returns
@@ -142,7 +142,8 @@ class _Names:
         try:
             return typing.get_type_hints(holder, self._global, self._local, include_extras=True)["it"]
         except Exception as error:  # noqa: BLE001  (an annotation is the user's code: it may raise anything)
-            return Unresolved(str(annotation), f"{type(error).__name__}: {error}")
+            said = getattr(annotation, "__forward_arg__", annotation)
+            return Unresolved(str(said), f"{type(error).__name__}: {error}")
 
 
 def _innermost(function: Any) -> Any:

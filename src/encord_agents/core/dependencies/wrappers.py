@@ -9,18 +9,32 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import typing
 from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any
 
-__all__ = ["bare", "parameters_of"]
+__all__ = ["bare", "parameters_of", "signature_of"]
 
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 PLACEHOLDER: Any = getattr(functools, "Placeholder", VARIADIC)  # Python 3.14; before, nothing that a partial binds
 
 Parameters = list[inspect.Parameter]
+
+
+def signature_of(function: Callable[..., Any], *, follow_wrapped: bool = True) -> inspect.Signature:
+    """Do the same as `inspect.signature`, where annotations may use names that do not exist.
+
+    From Python 3.14 on they are evaluated late, without ``from __future__ import annotations`` too: names that are
+    imported for type checkers only, or defined further down, are no error until somebody asks.
+    """
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format
+
+        return inspect.signature(function, follow_wrapped=follow_wrapped, annotation_format=Format.FORWARDREF)
+    return inspect.signature(function, follow_wrapped=follow_wrapped)
 
 
 def bare(function: Any) -> Any:
@@ -44,7 +58,7 @@ def parameters_of(function: Callable[..., Any]) -> tuple[Parameters, frozenset[s
         parameters, lost = parameters_of(function.__func__)
         if parameters and parameters[0].kind in POSITIONAL:
             return parameters[1:], lost - {parameters[0].name}
-        return list(inspect.signature(function).parameters.values()), frozenset()
+        return list(signature_of(function).parameters.values()), frozenset()
     if isinstance(function, functools.partial) and not _declares(function):
         return _left_by(function, *parameters_of(function.func))
     *outer, inner = _layers(function)
@@ -81,7 +95,7 @@ def _own(layer: Any) -> tuple[Parameters, frozenset[str]]:
     if isinstance(layer, functools.partial | MethodType) and not _declares(layer):
         return parameters_of(layer)
     follows = type(layer) is not FunctionType
-    return list(inspect.signature(layer, follow_wrapped=follows).parameters.values()), frozenset()
+    return list(signature_of(layer, follow_wrapped=follows).parameters.values()), frozenset()
 
 
 def _through(layer: Any, inner: Parameters) -> tuple[Parameters, frozenset[str]]:

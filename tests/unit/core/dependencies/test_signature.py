@@ -194,3 +194,23 @@ class Box[T]:
         for callable_ in (names["function"], names["Box"], box.method, box):
             parameters, _ = read_signature(callable_)
             assert not any(isinstance(one.annotation, Unresolved) for one in parameters)
+
+
+LATE = """
+def agent(row: Row, other: Nowhere = None, *, later: Annotated[Later | None, "mark"] = None) -> Nowhere: ...
+class Later: ...
+"""
+
+
+def test_names_that_annotations_use_too_early() -> None:
+    """They are named, or are resolved once they exist: annotations are text here, or evaluated late by Python 3.14."""
+    names: dict[str, Any] = {"Row": Model, "Annotated": Annotated, "__name__": __name__}
+    late = sys.version_info >= (3, 14)
+    exec(compile(LATE, "late", "exec", 0 if late else annotations.compiler_flag, dont_inherit=True), names)
+    parameters, returns = read_signature(names["agent"])
+    row, other, later = (parameter.annotation for parameter in parameters)
+    assert row is Model
+    assert isinstance(other, Unresolved)
+    assert "Nowhere" in other.annotation
+    assert split_annotation(later) == (names["Later"], True, ("mark",))
+    assert returns is None
