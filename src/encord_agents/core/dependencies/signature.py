@@ -149,7 +149,7 @@ class _Names:
 def _innermost(function: Any) -> Any:
     """Return the function whose parameters are shown: inside decorators, partials, and callable objects."""
     while True:
-        target = inspect.unwrap(bare(function))
+        target = bare(inspect.unwrap(bare(function)))
         if not inspect.isroutine(target) and not isinstance(target, type):
             target = target.__call__
         if target is function:
