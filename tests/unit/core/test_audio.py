@@ -81,13 +81,13 @@ def test_many_channels(tmp_path: Path, channels: int, rate: int | None) -> None:
     """Each of the channels of an array of microphones is there, in the file's order."""
     levels = (np.arange(channels, dtype=np.float32) + 1) / 50
     path = tmp_path / "a.wav"
-    tone = np.concatenate([np.ones(4000), np.sin(np.arange(4000))]).astype(np.float32)  # FFmpeg 9 knows no flat sound
+    tone = np.concatenate([np.sin(np.arange(4000)), np.ones(4000)]).astype(np.float32)  # FFmpeg 9 knows no flat sound
     path.write_bytes(Sound(levels[:, None] * tone, 8000).wav())
-    found = read_audio(path, rate=rate)
+    found, flat = read_audio(path, rate=rate), (rate or 8000) * 3 // 4
     assert found.waveform.shape == (channels, rate or 8000)
     assert found.waveform.flags.c_contiguous
-    assert np.abs(found.waveform[:, 1000] - levels).max() < 1e-3
-    assert np.abs(read_audio(path, rate=rate, mono=True).waveform[:, 1000] - levels.mean()).max() < 1e-3
+    assert np.abs(found.waveform[:, flat] - levels).max() < 1e-3
+    assert np.abs(read_audio(path, rate=rate, mono=True).waveform[:, flat] - levels.mean()).max() < 1e-3
 
 
 def test_of_a_film_with_sound_alone(tmp_path: Path) -> None:
