@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from http import HTTPStatus
 
 import pytest
-from tests.servers import PAGE
+from tests.servers import PAGE, serving
 
 __all__ = ["forward_proxy", "use_proxy"]
 
@@ -58,14 +58,8 @@ def forward_proxy(*, refusal: int | None = None, context: ssl.SSLContext | None 
     proxy.handle_error = lambda *_: None  # type: ignore[method-assign]
     if context is not None:
         proxy.socket = context.wrap_socket(proxy.socket, server_side=True)
-    thread = threading.Thread(target=proxy.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with serving(proxy):
         yield f"{'https' if context else 'http'}://localhost:{proxy.server_address[1]}"
-    finally:
-        proxy.shutdown()
-        thread.join()
-        proxy.server_close()
 
 
 def use_proxy(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:

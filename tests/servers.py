@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-__all__ = ["PAGE", "Answer", "answering", "private_authority", "server", "tls_before"]
+__all__ = ["PAGE", "Answer", "answering", "private_authority", "server", "serving", "tls_before"]
 
 Answer = tuple[int, bytes]
 PAGE = b"<!DOCTYPE html><html><head><title>App</title></head><body>" + b"<p>shell</p>" * 20_000 + b"</body></html>"
@@ -90,14 +90,8 @@ def tls_before(domain: str, context: ssl.SSLContext) -> Iterator[str]:
     front = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
     front.daemon_threads = True
     front.block_on_close = False
-    thread = threading.Thread(target=front.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with serving(front):
         yield f"https://localhost:{front.server_address[1]}"
-    finally:
-        front.shutdown()
-        thread.join()
-        front.server_close()
 
 
 def usage(*, signs: bool) -> x509.KeyUsage:

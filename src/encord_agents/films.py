@@ -1,4 +1,4 @@
-"""How a video or sound file is opened with PyAV, for runners and the local platform alike."""
+"""Video and sound files, opened with PyAV for runners and the local platform alike."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 __all__ = ["main_stream", "open_film"]
 
 
-def open_film(path: Path) -> Any:
-    """Open a file as a container of PyAV's, however its metadata is encoded.
+def open_film(source: Path | Any) -> Any:
+    """Open a path, or a file object, as a container of PyAV's, however its metadata is encoded.
 
     Raises:
         av.FFmpegError: It is damaged, or of an unknown kind.
@@ -19,7 +19,8 @@ def open_film(path: Path) -> Any:
 
     # PyAV 19 decodes any metadata, and has no such option. Before, text that is not UTF-8 fails unless replaced.
     options: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
-    return av.open(str(path.absolute()), **options)  # absolute: FFmpeg takes text before a colon for a protocol
+    # Absolute, since FFmpeg takes text before a colon for a protocol.
+    return av.open(str(source.absolute()) if isinstance(source, Path) else source, **options)
 
 
 def main_stream(container: Any) -> Any | None:

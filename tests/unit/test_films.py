@@ -38,6 +38,7 @@ def test_titles_in_any_encoding(tmp_path: Path) -> None:
     assert read_audio(audio).rate == 8000
     assert read_file(video, "video").frames == 3
     assert read_file(audio, "audio").sample_rate == 8000
-    shown = Film(video)
-    assert np.asarray(shown.frame(0)).any()
-    shown.close()
+    for source in (video, lambda: video.open("rb")):
+        shown = Film(source)
+        assert np.asarray(shown.frame(0)).any()
+        shown.close()

@@ -6,14 +6,13 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+# Some of these are names that existing code imports from here.
 from encord_agents.core.client import get_user_client as get_user_client
 from encord_agents.core.constants import EDITOR_TEST_REQUEST_HEADER as EDITOR_TEST_REQUEST_HEADER
 from encord_agents.core.constants import HEADER_CLOUD_TRACE_CONTEXT as HEADER_CLOUD_TRACE_CONTEXT
 from encord_agents.core.data_model import EditorAgentResponse as EditorAgentResponse
 from encord_agents.core.data_model import FrameData as FrameData
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
-
-# Some of these are names that existing code imports from here.
 from encord_agents.core.dependencies.wrappers import signature_of
 from encord_agents.editor.agent import EditorAgent
 from encord_agents.editor.origins import Origins, is_own

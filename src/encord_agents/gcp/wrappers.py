@@ -8,6 +8,7 @@ from typing import Any
 
 import flask
 
+# Some of these are names that existing code imports from here.
 from encord_agents.core.client import get_user_client as get_user_client
 from encord_agents.core.constants import EDITOR_TEST_REQUEST_HEADER as EDITOR_TEST_REQUEST_HEADER
 from encord_agents.core.constants import ENCORD_DOMAIN_REGEX as ENCORD_DOMAIN_REGEX
@@ -15,8 +16,6 @@ from encord_agents.core.constants import HEADER_CLOUD_TRACE_CONTEXT as HEADER_CL
 from encord_agents.core.data_model import EditorAgentResponse as EditorAgentResponse
 from encord_agents.core.data_model import FrameData as FrameData
 from encord_agents.core.data_model import LabelRowInitialiseLabelsArgs, LabelRowMetadataIncludeArgs
-
-# Some of these are names that existing code imports from here.
 from encord_agents.core.dependencies.wrappers import signature_of
 from encord_agents.editor.agent import EditorAgent
 from encord_agents.editor.origins import Origins, is_own

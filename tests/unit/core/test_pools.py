@@ -96,7 +96,7 @@ def test_a_connect_timeout_is_for_connecting(
 
 
 def test_a_slow_way_up() -> None:
-    """What is larger than the system's buffers is sent, though it takes longer than the connect timeout."""
+    """A body larger than the system's buffers is sent, though it takes longer than the connect timeout."""
 
     def read_late(connection: socket.socket) -> None:
         time.sleep(1)

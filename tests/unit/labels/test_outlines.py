@@ -117,7 +117,7 @@ def test_filling_is_counting_crossings(data: st.DataObject) -> None:
 
 
 def crossed(polygon: Any, x: float, y: float) -> bool:
-    """Whether a line from a point to the left crosses an odd number of a polygon's edges."""
+    """Return True if a line from a point to the left crosses an odd number of a polygon's edges."""
     return bool(
         sum(
             (y0 > y) != (y1 > y) and x0 + (y - y0) * (x1 - x0) / (y1 - y0) < x

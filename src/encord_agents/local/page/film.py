@@ -72,9 +72,7 @@ class Film:
         self._lock = Lock()
 
     def _open(self) -> tuple[Any, Any]:
-        import av
-
-        container: Any = open_film(self._source) if isinstance(self._source, Path) else av.open(self._source())
+        container: Any = open_film(self._source if isinstance(self._source, Path) else self._source())
         stream: Any = main_stream(container)
         if stream is None or stream.codec_context is None:
             raise ValueError("there is no video in it, only sound or a cover")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from encord.workflow.stages.agent import AgentTask
 
 from encord_agents.core.dependencies.signature import readable_name
-from encord_agents.core.dependencies.wrappers import bare, signature_of
+from encord_agents.core.dependencies.wrappers import bare
 from encord_agents.core.room import temporary_directory
 from encord_agents.exceptions import TasksFailedError
 from encord_agents.tasks.engine.backlog import Backlog
@@ -73,7 +74,7 @@ class QueueFunction:
         # Celery reads the parameters of `function.__call__`. It would count the `self` of a method among them, and
         # refuse each message for a missing argument; a plain function has none.
         self.__dict__["__call__"] = call
-        self.__signature__ = signature_of(call)
+        self.__signature__ = inspect.signature(call)
 
     def __repr__(self) -> str:
         return f"<queue function {self.__qualname__} of stage {str(self.stage)!r}>"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+from encord_agents.core.dependencies.wrappers import bare
 
 __all__ = ["PROCESS", "is_defined_again", "is_typed_in", "main_file", "main_is_importable", "only_here"]
 
@@ -62,7 +63,6 @@ def only_here(function: Callable[..., Any]) -> str | None:
 
 def _name(function: Any) -> tuple[str | None, str | None]:
     """Return the module and name of a function, of the function in a `partial`, or of an object's class."""
-    while isinstance(function, functools.partial):
-        function = function.func
+    function = bare(function)
     named = function if hasattr(function, "__qualname__") else type(function)
     return getattr(named, "__module__", None), named.__qualname__

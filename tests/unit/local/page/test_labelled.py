@@ -228,7 +228,7 @@ def test_many_answers_that_change() -> None:
 
 
 def test_ranges_at_a_number() -> None:
-    """Those are found, in their order, that a search through all of them finds."""
+    """The same are found, in the same order, as in a search through all of them."""
     chosen = random.Random(0)
     for _ in range(examples(100)):
         ranges = [

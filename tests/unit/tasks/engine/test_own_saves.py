@@ -85,7 +85,7 @@ def test_those_of_several_tasks_go_together(world: World) -> None:
 
 @pytest.mark.parametrize("limits", [{"at_once": 2}, {"weight": 4000}])
 def test_no_request_is_too_large(world: World, limits: dict[str, int]) -> None:
-    """Those of many tasks are split by their number and size, as results are."""
+    """The saves of many tasks are split by their number and size, as results are."""
     world.numbers |= limits
     run, contexts = saved(world, tasks=5)
     run.own_saves.send(contexts)
@@ -94,7 +94,7 @@ def test_no_request_is_too_large(world: World, limits: dict[str, int]) -> None:
 
 
 def test_newer_saves_are_not_overwritten(world: World) -> None:
-    """What a thread of an agent saves, while those of other tasks are sent, stays."""
+    """A save by a thread of an agent, while those of other tasks are sent, stays."""
     world.numbers["at_once"] = 1
     run, contexts = saved(world, tasks=2)
     row = contexts[1].row

@@ -223,7 +223,7 @@ def test_a_batch_that_ran_twice(world: World, runner: QueueRunner) -> None:
 
 @pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
 def test_executors_that_run_nothing_twice(kind: Callable[[int], Executor]) -> None:
-    """Those of the standard library: a task that is gone has left by somebody else's doing."""
+    """Executors of the standard library: a task that is gone has left by somebody else's doing."""
     with kind(1) as executor:
         pool = ExecutorPool(executor, DrainOptions(), Stop())
         pool.close()
