@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def test_titles_in_any_encoding(tmp_path: Path) -> None:
     assert read_audio(audio).rate == 8000
     assert read_file(video, "video").frames == 3
     assert read_file(audio, "audio").sample_rate == 8000
-    for source in (video, lambda: video.open("rb")):
+    for source in (video, lambda: io.BytesIO(video.read_bytes())):
         shown = Film(source)
         assert np.asarray(shown.frame(0)).any()
         shown.close()
