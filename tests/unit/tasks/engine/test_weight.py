@@ -39,7 +39,8 @@ def ontology() -> OntologyStructure:
         structure.add_object(name=shape.value, shape=shape)
     joints = {name: SkeletonTemplateCoordinate(x=0.1, y=0.2, name=name, feature_hash=JOINTS[name]) for name in JOINTS}
     template = SkeletonTemplate(name="skeleton", width=1, height=1, skeleton=joints, skeleton_edges={})
-    structure.add_skeleton_object("skeleton", template)
+    structure.add_object("skeleton", shape=Shape.SKELETON)
+    structure.add_skeleton_template(template)  # the oldest SDK cannot add both at once
     structure.add_classification().add_attribute(TextAttribute, "Caption")
     return structure
 
